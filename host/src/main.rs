@@ -1,0 +1,2 @@
+//! The `witgate` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! JSON Web Tokens: claims judged here, signatures checked by the host by key name.

@@ -1,0 +1,1 @@
+//! OAuth 2.0 token introspection (RFC 7662).

@@ -1,0 +1,1 @@
+//! Roles with allow and deny patterns.

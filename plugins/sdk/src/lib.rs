@@ -1,0 +1,1 @@
+//! What every Witgate plugin needs: the hooks, the host's services, and the export glue.
