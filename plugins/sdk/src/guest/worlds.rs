@@ -1,0 +1,81 @@
+//! The exports, for any plugin that fits.
+//!
+//! The bindings are generated once, for the world with both hooks. A component that has one hook
+//! exports that one's functions alone, and carries the type of its own world
+//! (`worlds/*.component-type`, written by `cargo xtask wit` and held against `wit/` by the tests).
+
+#![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated")]
+
+wit_bindgen::generate!({
+    path: "../../wit",
+    world: "policy",
+    pub_export_macro: true,
+    default_bindings_module: "witgate_plugin::guest::worlds",
+    with: {
+        "witgate:auth/types@0.1.0": crate::guest::imports::witgate::auth::types,
+        "witgate:auth/request@0.1.0": crate::guest::imports::witgate::auth::request,
+        "witgate:auth/caller@0.1.0": crate::guest::imports::witgate::auth::caller,
+        "witgate:auth/clock@0.1.0": crate::guest::imports::witgate::auth::clock,
+        "witgate:auth/log@0.1.0": crate::guest::imports::witgate::auth::log,
+        "witgate:auth/crypto@0.1.0": crate::guest::imports::witgate::auth::crypto,
+        "witgate:auth/secrets@0.1.0": crate::guest::imports::witgate::auth::secrets,
+        "witgate:auth/cache@0.1.0": crate::guest::imports::witgate::auth::cache,
+        "witgate:auth/http@0.1.0": crate::guest::imports::witgate::auth::http,
+    },
+});
+
+use super::{Component, GuestHost, Instance, convert, finish, instance};
+use exports::witgate::auth::{authentication, authorization, plugin};
+
+impl<P: Instance> plugin::Guest for Component<P> {
+    fn describe() -> plugin::Description {
+        let crate::Description { name, version, summary, config_schema } = P::describe();
+        plugin::Description { name, version, summary, config_schema }
+    }
+
+    fn configure(policy: String, config: String) -> Result<plugin::Wants, plugin::ConfigError> {
+        let (configured, wants) = P::configure_json(&policy, &config)
+            .map_err(|e| plugin::ConfigError { pointer: e.pointer, message: e.message })?;
+        // Only a second `configure` finds the place taken; the first settings stand.
+        let _ = P::slot().set(configured);
+        let mut data = plugin::Data::empty();
+        data.set(plugin::Data::ARGUMENTS, wants.data.arguments);
+        data.set(plugin::Data::META, wants.data.meta);
+        data.set(plugin::Data::PEER, wants.data.peer);
+        data.set(plugin::Data::CLAIMS, wants.data.claims);
+        Ok(plugin::Wants {
+            schemes: wants.schemes.into_iter().map(convert::scheme_out).collect(),
+            credential_header: wants.credential_header,
+            headers: wants.headers,
+            data,
+        })
+    }
+}
+
+impl<P: Instance + crate::Authenticate> authentication::Guest for Component<P> {
+    fn authenticate(
+        call: authentication::Call,
+        credential: authentication::Credential,
+    ) -> authentication::Verdict {
+        let verdict = finish(instance::<P>().authenticate(
+            &GuestHost,
+            &convert::call(&call),
+            &convert::credential(&credential),
+        ));
+        convert::verdict(verdict)
+    }
+}
+
+impl<P: Instance + crate::Authorize> authorization::Guest for Component<P> {
+    fn authorize(
+        call: authorization::Call,
+        principal: authorization::Principal,
+    ) -> authorization::Decision {
+        let decision = finish(instance::<P>().authorize(
+            &GuestHost,
+            &convert::call(&call),
+            &convert::principal(&principal),
+        ));
+        convert::decision(decision)
+    }
+}

@@ -1,0 +1,137 @@
+//! The traits that a policy implements.
+
+use std::future::Future;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{Call, Credential, Decision, Host, Principal, Scheme, Verdict};
+
+/// What a plugin is, whatever its settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The plugin's name in kebab case.
+    pub name: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// One sentence on what it checks.
+    pub summary: String,
+    /// JSON Schema of its settings. See the WIT record `description` for the `witgate-…` formats.
+    pub config_schema: String,
+}
+
+/// What of a request the host has to show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Data {
+    /// The call's arguments.
+    pub arguments: bool,
+    /// The call's `_meta`.
+    pub meta: bool,
+    /// The peer's address.
+    pub peer: bool,
+    /// The identity's claims.
+    pub claims: bool,
+}
+
+/// What the plugin wants to see, under the settings it was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Credential schemes that it judges, in its order of preference.
+    pub schemes: Vec<Scheme>,
+    /// Name of the header that carries its credential, for [`Scheme::Header`].
+    pub credential_header: Option<String>,
+    /// Names of further headers that it reads.
+    pub headers: Vec<String>,
+    /// Further data that it reads.
+    pub data: Data,
+}
+
+/// Why the settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// JSON Pointer (RFC 6901) to the setting; empty for the settings as a whole.
+    pub pointer: String,
+    /// What is wrong with it, and what to write instead.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error at a setting.
+    pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pointer.as_str() {
+            "" => f.write_str(&self.message),
+            pointer => write!(f, "{pointer}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A policy: its description and its settings. One value is one configured instance.
+pub trait Plugin: Sized + Send + Sync + 'static {
+    /// The plugin's name in kebab case.
+    const NAME: &'static str;
+    /// The plugin's own version.
+    const VERSION: &'static str;
+    /// One sentence on what it checks.
+    const SUMMARY: &'static str;
+    /// Its settings. Refuse unknown fields, so that a typo is an error.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// Takes the settings and says what it wants to see under them. `policy` is the name that
+    /// the operator gave this policy.
+    ///
+    /// # Errors
+    /// With the setting that cannot be used and what to write instead.
+    fn configure(policy: &str, config: Self::Config) -> Result<(Self, Wants), ConfigError>;
+
+    /// What the plugin is.
+    fn describe() -> Description {
+        Description {
+            name: Self::NAME.to_owned(),
+            version: Self::VERSION.to_owned(),
+            summary: Self::SUMMARY.to_owned(),
+            config_schema: schemars::schema_for!(Self::Config).to_value().to_string(),
+        }
+    }
+
+    /// Takes the settings as the JSON text that the host hands over.
+    ///
+    /// # Errors
+    /// Where the text is not of the settings' shape, and as [`Plugin::configure`].
+    fn configure_json(policy: &str, config: &str) -> Result<(Self, Wants), ConfigError> {
+        let config = serde_json::from_str(config).map_err(|e| ConfigError::at("", e.to_string()))?;
+        Self::configure(policy, config)
+    }
+}
+
+/// The hook of an authenticator.
+///
+/// The future waits only where the host does: inside a component every call of [`Host`] is
+/// finished when it returns.
+pub trait Authenticate: Plugin {
+    /// Establishes who shows `credential`.
+    fn authenticate<H: Host>(
+        &self,
+        host: &H,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> impl Future<Output = Verdict> + Send;
+}
+
+/// The hook of an authorizer.
+pub trait Authorize: Plugin {
+    /// Decides whether `principal` may make `call`. It never sees the credential.
+    fn authorize<H: Host>(
+        &self,
+        host: &H,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> impl Future<Output = Decision> + Send;
+}

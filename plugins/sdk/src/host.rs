@@ -1,0 +1,199 @@
+//! What a policy may ask of its host. The built-in gets it directly, the component through the
+//! WIT imports; the same host code serves both.
+
+use std::borrow::Cow;
+use std::future::Future;
+
+/// A SHA-256 digest.
+pub type Digest = [u8; 32];
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For the plugin's author.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Needs the operator's eye.
+    Warn,
+    /// Something is broken.
+    Error,
+}
+
+/// A signature or MAC algorithm, by its JOSE name (RFC 7518, RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the JOSE names say it")]
+pub enum Algorithm {
+    Hs256,
+    Hs384,
+    Hs512,
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    EdDsa,
+}
+
+/// A message and its signature.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Picks a key of a set; none: every key of the set that is for the algorithm is tried.
+    pub key_id: Option<&'a str>,
+    /// What was signed.
+    pub message: &'a [u8],
+    /// The raw signature, not in base64.
+    pub signature: &'a [u8],
+}
+
+/// Why a signature was not found good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyError {
+    /// No key of that name is granted.
+    UnknownKey,
+    /// The key set has no key of that id.
+    UnknownKeyId,
+    /// The key is not for this algorithm.
+    AlgorithmMismatch,
+    /// The signature does not fit the message.
+    BadSignature,
+    /// The key set could not be had from where it lives.
+    Unavailable,
+}
+
+/// A request method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "HTTP says it")]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// A client of an authorization server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// The client's id.
+    pub id: String,
+    /// Name of its secret, as the settings gave it.
+    pub secret: String,
+}
+
+/// How the host proves the client towards the server (RFC 6749, section 2.3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// Not at all.
+    None,
+    /// `client_secret_basic`.
+    Basic(Client),
+    /// `client_secret_post`.
+    Post(Client),
+}
+
+/// An outgoing request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// An absolute URL of a granted origin.
+    pub url: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How the client proves itself.
+    pub client_auth: ClientAuth,
+    /// Whether identical requests under way may share one answer.
+    pub share: bool,
+}
+
+/// Its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// The `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u32>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// The origin is not granted, or its address is one that the host does not connect to.
+    NotGranted,
+    /// The request is not well formed.
+    InvalidRequest,
+    /// No connection, or it broke.
+    Unreachable,
+    /// No complete answer in time.
+    TimedOut,
+    /// The answer's body passes the bound.
+    TooLarge,
+}
+
+/// What a policy may ask of its host, during a hook.
+pub trait Host: Sync {
+    /// The time now, in whole seconds since the Unix epoch.
+    fn now(&self) -> u64;
+    /// Writes one log line.
+    fn log(&self, level: Level, message: &str);
+
+    /// Name of the upstream that the call is for.
+    fn upstream(&self) -> Cow<'_, str>;
+    /// The upstream's resource identifier: what a token's audience has to be.
+    fn audience(&self) -> Cow<'_, str>;
+    /// The peer's IP address.
+    fn peer(&self) -> Option<Cow<'_, str>>;
+    /// The value of a wanted header.
+    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// The call's arguments, as JSON text.
+    fn arguments(&self) -> Option<Cow<'_, str>>;
+    /// The call's `_meta`, as JSON text.
+    fn meta(&self) -> Option<Cow<'_, str>>;
+
+    /// Who vouches for the identity that is decided about.
+    fn issuer(&self) -> Option<Cow<'_, str>>;
+    /// That identity's further claims, as one JSON object.
+    fn claims(&self) -> Option<Cow<'_, str>>;
+    /// When that identity ends, in seconds since the Unix epoch.
+    fn expires_at(&self) -> Option<u64>;
+
+    /// SHA-256 of `data`.
+    fn sha256(&self, data: &[u8]) -> Digest;
+    /// Checks a signature with the key named `key`.
+    ///
+    /// # Errors
+    /// With why it was not found good.
+    fn verify(
+        &self,
+        key: &str,
+        signed: &Signed<'_>,
+    ) -> impl Future<Output = Result<(), VerifyError>> + Send;
+
+    /// The value of the secret named `name`, where it is granted.
+    fn secret(&self, name: &str) -> Option<String>;
+
+    /// The cached value of `key`.
+    fn cached(&self, key: &[u8]) -> Option<Vec<u8>>;
+    /// Keeps `value` under `key` for `ttl_s` seconds at most.
+    fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32);
+    /// Forgets `key`.
+    fn uncache(&self, key: &[u8]);
+
+    /// Sends a request and waits for the whole answer.
+    ///
+    /// # Errors
+    /// With why there is no answer.
+    fn send(
+        &self,
+        request: HttpRequest,
+    ) -> impl Future<Output = Result<HttpResponse, HttpError>> + Send;
+}

@@ -1,0 +1,225 @@
+//! Patterns over tools, resources, prompts and methods, the same for every policy.
+//!
+//! A bare pattern is for tools; `resource:`, `prompt:` and `method:` prefix the others. `*` is any
+//! run of characters, also none; everything else stands for itself, case-sensitively, and the
+//! whole name has to match. A lone `*` covers tools, resources and prompts, never methods.
+
+use std::str::FromStr;
+
+use crate::TargetKind;
+
+/// One pattern, ready to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// None: the lone `*`.
+    kind: Option<TargetKind>,
+    glob: Glob,
+}
+
+/// Why a text is not a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatternError {
+    /// There is nothing to match.
+    Empty,
+    /// A control character, which no name has.
+    ControlCharacter,
+}
+
+impl std::fmt::Display for PatternError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an empty pattern matches nothing; write `*` or a name",
+            Self::ControlCharacter => "a pattern cannot hold control characters",
+        })
+    }
+}
+
+impl std::error::Error for PatternError {}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let (kind, glob) = match text {
+            "*" => (None, "*"),
+            _ => {
+                let (kind, glob) = split_kind(text);
+                (Some(kind), glob)
+            }
+        };
+        if glob.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if glob.chars().any(char::is_control) {
+            return Err(PatternError::ControlCharacter);
+        }
+        Ok(Self { kind, glob: Glob::new(glob) })
+    }
+}
+
+fn split_kind(text: &str) -> (TargetKind, &str) {
+    let prefixes = [
+        ("resource:", TargetKind::Resource),
+        ("prompt:", TargetKind::Prompt),
+        ("method:", TargetKind::Method),
+    ];
+    prefixes
+        .into_iter()
+        .find_map(|(prefix, kind)| Some((kind, text.strip_prefix(prefix)?)))
+        .unwrap_or((TargetKind::Tool, text))
+}
+
+impl Pattern {
+    /// Whether the pattern covers `name` of the kind `kind`.
+    pub fn matches(&self, kind: TargetKind, name: &str) -> bool {
+        match self.kind {
+            None => kind != TargetKind::Method,
+            Some(own) => own == kind && self.glob.matches(name),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Glob {
+    /// No `*` at all.
+    Exact(String),
+    /// What stands before the first `*`, between the others, and after the last.
+    Runs { head: String, middle: Vec<String>, tail: String },
+}
+
+impl Glob {
+    fn new(text: &str) -> Self {
+        let Some((head, rest)) = text.split_once('*') else {
+            return Self::Exact(text.to_owned());
+        };
+        let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+        let middle = middle.split('*').filter(|run| !run.is_empty()).map(str::to_owned).collect();
+        Self::Runs { head: head.to_owned(), middle, tail: tail.to_owned() }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(text) => text == name,
+            Self::Runs { head, middle, tail } => {
+                let Some(mut rest) =
+                    name.strip_prefix(head.as_str()).and_then(|rest| rest.strip_suffix(tail.as_str()))
+                else {
+                    return false;
+                };
+                // The leftmost place for each run leaves the most room for the next.
+                middle.iter().all(|run| match rest.split_once(run.as_str()) {
+                    Some((_, after)) => {
+                        rest = after;
+                        true
+                    }
+                    None => false,
+                })
+            }
+        }
+    }
+}
+
+/// Allow and deny patterns; deny wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// What is allowed. Empty: nothing.
+    pub allow: Vec<Pattern>,
+    /// What is denied, whatever is allowed.
+    pub deny: Vec<Pattern>,
+}
+
+/// What rules say of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An allow pattern covers it, and no deny pattern does.
+    Allowed,
+    /// A deny pattern covers it.
+    Denied,
+    /// No pattern covers it.
+    Unmatched,
+}
+
+impl Rules {
+    /// Reads patterns.
+    ///
+    /// # Errors
+    /// With the list (`allow` or `deny`), the index and the fault of the first bad one.
+    pub fn parse<S: AsRef<str>>(
+        allow: &[S],
+        deny: &[S],
+    ) -> Result<Self, (&'static str, usize, PatternError)> {
+        Ok(Self { allow: parse_all("allow", allow)?, deny: parse_all("deny", deny)? })
+    }
+
+    /// What these rules say of `name` of the kind `kind`.
+    pub fn judge(&self, kind: TargetKind, name: &str) -> Verdict {
+        let covers = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(kind, name));
+        if covers(&self.deny) {
+            Verdict::Denied
+        } else if covers(&self.allow) {
+            Verdict::Allowed
+        } else {
+            Verdict::Unmatched
+        }
+    }
+}
+
+fn parse_all<S: AsRef<str>>(
+    list: &'static str,
+    texts: &[S],
+) -> Result<Vec<Pattern>, (&'static str, usize, PatternError)> {
+    texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| text.as_ref().parse().map_err(|error| (list, index, error)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pattern, Rules, Verdict};
+    use crate::TargetKind::{Method, Prompt, Resource, Tool};
+
+    fn matches(pattern: &str, kind: crate::TargetKind, name: &str) -> bool {
+        pattern.parse::<Pattern>().is_ok_and(|p| p.matches(kind, name))
+    }
+
+    #[test]
+    fn a_star_is_any_run_and_the_whole_name_counts() {
+        assert!(matches("get_*", Tool, "get_"));
+        assert!(matches("get_*", Tool, "get_sum"));
+        assert!(!matches("get_*", Tool, "forget_sum"));
+        assert!(!matches("get", Tool, "get_sum"));
+        assert!(matches("a*b*c", Tool, "a-b-b-c"));
+        assert!(!matches("a*b*c", Tool, "acb"));
+        assert!(!matches("ab*ba", Tool, "aba"));
+        assert!(!matches("Get", Tool, "get"));
+        assert!(matches("a**b", Tool, "ab"));
+    }
+
+    #[test]
+    fn kinds_are_apart_and_a_lone_star_leaves_methods_out() {
+        assert!(matches("resource:file:///docs/*", Resource, "file:///docs/a.md"));
+        assert!(!matches("resource:file:///docs/*", Tool, "file:///docs/a.md"));
+        assert!(matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x"));
+        assert!(!matches("*", Method, "tasks/list"));
+        assert!(matches("method:*", Method, "tasks/list"));
+    }
+
+    #[test]
+    fn deny_wins_and_nothing_is_allowed_by_silence() -> Result<(), super::PatternError> {
+        let rules = Rules::parse(&["get_*"], &["get_secret"]).map_err(|e| e.2)?;
+        assert_eq!(rules.judge(Tool, "get_sum"), Verdict::Allowed);
+        assert_eq!(rules.judge(Tool, "get_secret"), Verdict::Denied);
+        assert_eq!(rules.judge(Tool, "echo"), Verdict::Unmatched);
+        assert_eq!(Rules::default().judge(Tool, "echo"), Verdict::Unmatched);
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_match_is_not_a_pattern() {
+        assert!("".parse::<Pattern>().is_err());
+        assert!("resource:".parse::<Pattern>().is_err());
+        assert!("a\nb".parse::<Pattern>().is_err());
+    }
+}

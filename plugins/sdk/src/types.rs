@@ -1,0 +1,180 @@
+//! The values that the hooks exchange with the host: the WIT interface `types`, as plain Rust.
+
+/// How the call reached the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP.
+    Http,
+    /// Standard input and output of the host's process.
+    Stdio,
+}
+
+/// What kind of thing a call acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetKind {
+    /// A tool, by its name.
+    Tool,
+    /// A resource or a resource template, by its URI.
+    Resource,
+    /// A prompt, by its name.
+    Prompt,
+    /// A protocol method that names none of the above.
+    Method,
+}
+
+/// One MCP request, parsed strictly once by the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The JSON-RPC method, for example `tools/call`.
+    pub method: &'a str,
+    /// What kind of thing `target` names.
+    pub kind: TargetKind,
+    /// Tool name, resource URI, prompt name, or the method again for [`TargetKind::Method`].
+    pub target: &'a str,
+    /// Where the call came in.
+    pub transport: Transport,
+    /// Whether the host asks which entries of a list may be seen; there are no arguments then.
+    pub listing: bool,
+}
+
+/// Which way a credential was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `Authorization: Bearer`, or `MCP_BEARER_TOKEN` over stdio.
+    Bearer,
+    /// `Authorization: Basic`, still in base64.
+    Basic,
+    /// `Authorization: DPoP`.
+    Dpop,
+    /// The header named by [`crate::Wants::credential_header`], or `MCP_API_KEY` over stdio.
+    Header,
+    /// A declared credential field of the tool's arguments.
+    Argument,
+    /// A client certificate in PEM.
+    Certificate,
+}
+
+/// What the caller showed. Prints its scheme, never its value.
+#[derive(Clone, Copy)]
+pub struct Credential<'a> {
+    /// Which way it was shown.
+    pub scheme: Scheme,
+    /// The credential itself, without the scheme's name.
+    pub value: &'a str,
+}
+
+impl std::fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+/// Who a caller is, as an authenticator has established it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The principal, unique within `issuer`.
+    pub subject: String,
+    /// Who vouches for the subject.
+    pub issuer: Option<String>,
+    /// Roles.
+    pub roles: Vec<String>,
+    /// OAuth scopes.
+    pub scopes: Vec<String>,
+    /// Further claims, as one JSON object.
+    pub claims: Option<String>,
+    /// When the identity ends, in seconds since the Unix epoch.
+    pub expires_at: Option<u64>,
+}
+
+/// Why a credential that the plugin recognised is not good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// A reason code in kebab case.
+    pub reason: String,
+    /// A sentence for the operator's log.
+    pub detail: Option<String>,
+}
+
+/// The plugin could not decide because something that it needs did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailability {
+    /// A sentence for the operator's log.
+    pub detail: String,
+    /// When trying again makes sense, in seconds from now.
+    pub retry_after: Option<u32>,
+}
+
+/// What an authenticator says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The credential is good, and this is whose it is.
+    Identity(Identity),
+    /// Not of a kind that this plugin judges: ask the next one.
+    NotMine,
+    /// Of this plugin's kind, and not good. Nobody else is asked.
+    Refused(Refusal),
+    /// It could not be established. The call is denied.
+    Unavailable(Unavailability),
+}
+
+impl Verdict {
+    /// A refusal with a reason code and a sentence for the operator.
+    pub fn refused(reason: &str, detail: impl Into<String>) -> Self {
+        Self::Refused(Refusal { reason: reason.to_owned(), detail: Some(detail.into()) })
+    }
+
+    /// An unavailability with a sentence for the operator.
+    pub fn unavailable(detail: impl Into<String>, retry_after: Option<u32>) -> Self {
+        Self::Unavailable(Unavailability { detail: detail.into(), retry_after })
+    }
+}
+
+/// The identity that an authorizer decides about.
+#[derive(Clone, Copy, Debug)]
+pub struct Principal<'a> {
+    /// The principal, unique within its issuer.
+    pub subject: &'a str,
+    /// Name of the policy that proved the identity, or `anonymous`.
+    pub proven_by: &'a str,
+    /// Roles of the identity.
+    pub roles: &'a [String],
+    /// OAuth scopes of the identity.
+    pub scopes: &'a [String],
+}
+
+/// Why a call is not allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denial {
+    /// A reason code in kebab case.
+    pub reason: String,
+    /// All scopes that the operation needs, where more scopes would help.
+    pub scopes: Vec<String>,
+    /// When trying again makes sense, in seconds from now.
+    pub retry_after: Option<u32>,
+    /// A sentence for the operator's log.
+    pub detail: Option<String>,
+}
+
+/// What an authorizer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The call may go on, as far as this plugin is concerned.
+    Allow,
+    /// Nothing to say about this identity. When all abstain, the call is denied.
+    Abstain,
+    /// The call may not go on.
+    Deny(Denial),
+    /// It could not be decided. The call is denied.
+    Unavailable(Unavailability),
+}
+
+impl Decision {
+    /// A denial with a reason code and a sentence for the operator.
+    pub fn deny(reason: &str, detail: impl Into<String>) -> Self {
+        Self::Deny(Denial {
+            reason: reason.to_owned(),
+            detail: Some(detail.into()),
+            ..Denial::default()
+        })
+    }
+}
