@@ -18,10 +18,11 @@ const { values } = parseArgs({
   },
 });
 
-const usage = (message) => {
+const die = (code) => (message) => {
   console.error(`key-proxy: ${message}`);
-  process.exit(2);
+  process.exit(code);
 };
+const usage = die(2);
 
 if (!values.target) usage('--target URL is missing');
 const target = new URL(values.target);
@@ -69,6 +70,7 @@ const server = http.createServer((request, response) => {
 });
 
 server.requestTimeout = 0;
+server.on('error', (error) => die(1)(error.message));
 server.listen(Number(port), host.replace(/^\[|\]$/g, ''), () => {
   const { address, family, port } = server.address();
   const authority = family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
