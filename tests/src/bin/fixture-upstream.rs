@@ -1,0 +1,88 @@
+//! The fixture upstream as a process: what the tests put behind Witgate.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use witgate_tests::fixture::{
+    Fixture,
+    serve::{Endpoint, Http, stdio},
+};
+
+/// An MCP server with one of everything, for tests.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Address to serve HTTP on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// No sessions, in no era.
+    #[arg(long)]
+    stateless: bool,
+    /// Plain JSON answers instead of event streams.
+    #[arg(long, requires = "stateless")]
+    json: bool,
+    /// Serve on stdin and stdout instead of HTTP.
+    #[arg(long, conflicts_with_all = ["listen", "stateless", "json"])]
+    stdio: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let outcome = runtime.block_on(run(arguments));
+    // A read of stdin may be under way and would keep the process alive.
+    runtime.shutdown_timeout(Duration::ZERO);
+    outcome
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    stop_on_signal(&stop)?;
+    if arguments.stdio {
+        return stdio(Fixture::new(), stop).await;
+    }
+    stop_with_parent(&stop)?;
+    let endpoint = Endpoint::bind(arguments.listen).await?;
+    say_where(&endpoint.url());
+    let http = Http {
+        stateless: arguments.stateless,
+        json: arguments.json,
+    };
+    endpoint.serve(Fixture::new(), http, stop).await
+}
+
+/// The one line on stdout, which tells whoever started us where to connect.
+#[allow(clippy::print_stdout)]
+fn say_where(url: &str) {
+    println!("listening {url}");
+}
+
+fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("cannot handle signals")?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// Stops at the end of stdin, so that a test that dies takes its upstream along. Only where stdin
+/// is a pipe: a process started in the background reads an end at once.
+fn stop_with_parent(stop: &CancellationToken) -> anyhow::Result<()> {
+    use std::os::{fd::AsFd, unix::fs::FileTypeExt};
+
+    let stdin = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if stdin.metadata()?.file_type().is_fifo() {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            stop.cancel();
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! An MCP server with one of everything, for the tests to put behind Witgate.
+//!
+//! It answers what the official conformance suite asks of a server in revisions 2025-11-25 and
+//! 2026-07-28: names, texts and schemas in here are the suite's, not ours. It protects nothing,
+//! so that whatever is refused in a test was refused by Witgate.
+
+// The suite still asks for sampling, roots and logging, which SEP-2577 deprecates.
+#![allow(deprecated)]
+
+mod changes;
+mod completions;
+mod input;
+mod payloads;
+mod prompts;
+mod resources;
+pub mod serve;
+mod server;
+mod sessions;
+mod tools;
+
+pub use server::Fixture;
