@@ -1,1 +1,3 @@
 //! The harness that the integration tests stand on.
+
+pub mod clients;

@@ -1,1 +1,19 @@
-fn main(){}
+//! Everything that needs more than cargo.
+
+mod tools;
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+fn main() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the workspace")?;
+    match std::env::args().nth(1).as_deref() {
+        Some("tools") => {
+            let tools = tools::install(root)?;
+            println!("tools: ready in {}", tools.dir.display());
+            Ok(())
+        }
+        _ => bail!("usage: cargo xtask tools"),
+    }
+}
