@@ -1,6 +1,6 @@
 // What every Node driver shares: the command line, the one JSON line on stdout, and the time limit.
 import { createRequire } from 'node:module';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -112,34 +112,44 @@ export function describe(stage, error) {
 }
 
 /**
- * Runs `work(report, onTimeout)`, prints the report as one line and ends the process. `work` fills the report in
- * and keeps `report.stage` current, so that whatever it throws is reported with the stage it belongs to;
- * what it hands to `onTimeout` is called when time runs out.
+ * Ends whatever still descends from us: a client may start processes that it never tells of, and not wait for them.
+ * Only Linux shows them; elsewhere the Rust side, which kills the whole process group, has to do.
+ */
+function endDescendants(pid = process.pid) {
+  let children = '';
+  try {
+    children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  } catch {
+    return;
+  }
+  for (const child of children.split(' ').filter(Boolean).map(Number)) {
+    endDescendants(child);
+    try {
+      process.kill(child, 'SIGKILL');
+    } catch {
+      // Gone by itself in the meantime.
+    }
+  }
+}
+
+/**
+ * Runs `work(report)`, prints the report as one line and ends the process. `work` fills the report in and keeps
+ * `report.stage` current, so that what it throws, or a time-out, is reported with the stage it belongs to.
  */
 export async function drive(client, timeout, report, work) {
   const state = { client, protocol: null, ...report, error: null, stage: 'connect' };
-  const cleanups = [];
-  const finish = () => {
-    const { stage, ...line } = state;
-    process.stdout.write(`${JSON.stringify(line)}\n`, () => process.exit(0));
-  };
-  const timer = setTimeout(() => {
-    state.error ??= {
-      ...describe(state.stage, new Error(`no answer within ${timeout / 1000} s`)),
-      kind: 'Timeout'
-    };
-    for (const cleanup of cleanups) cleanup();
-    finish();
-  }, timeout);
+  const limit = new Promise((_, reject) => {
+    const late = Object.assign(new Error(`no answer within ${timeout / 1000} s`), { code: 'Timeout' });
+    setTimeout(reject, timeout, late);
+  });
   try {
-    await work(state, cleanup => cleanups.push(cleanup));
+    await Promise.race([work(state), limit]);
   } catch (error) {
     state.error = error.report ?? describe(state.stage, error);
   }
-  clearTimeout(timer);
-  // A child that ignores the end of its input must not outlive us.
-  for (const cleanup of cleanups) cleanup();
-  finish();
+  const { stage, ...line } = state;
+  endDescendants();
+  process.stdout.write(`${JSON.stringify(line)}\n`, () => process.exit(0));
 }
 
 /** The negotiated version for the first SDK, whose client tells only its transport. */
@@ -153,15 +163,9 @@ export function watchProtocol(transport) {
   return () => seen;
 }
 
-/** Kills a stdio transport's child, if it still has one. */
-export const killChild = transport => () => {
-  if (transport.pid) process.kill(transport.pid, 'SIGKILL');
-};
-
 /** Connect, list, call, part: what each SDK driver does. */
 export async function listAndCall(name, options, client, transport, protocol, callTool) {
-  await drive(name, options.timeout, { listed: null, called: null }, async (report, onTimeout) => {
-    onTimeout(killChild(transport));
+  await drive(name, options.timeout, { listed: null, called: null }, async report => {
     try {
       await client.connect(transport);
       report.protocol = protocol() ?? null;

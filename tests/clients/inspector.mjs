@@ -13,7 +13,7 @@ const server = options.url
   : [...variables, '--', options.command, ...options.commandArgs];
 
 /** One run of the CLI: its result, or its error envelope thrown with the stage it belongs to. */
-function run(method, stage, onTimeout, extra = []) {
+function run(method, stage, extra = []) {
   const common = ['--cli', '--method', method, '--format', 'json', '--quiet', '--protocol-era', era];
   const child = spawn(
     process.execPath,
@@ -21,7 +21,6 @@ function run(method, stage, onTimeout, extra = []) {
     [launcher, ...common, '--stored-auth-only', ...extra, ...server],
     { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: home } }
   );
-  onTimeout(() => child.kill('SIGKILL'));
   let out = '';
   let err = '';
   child.stdout.on('data', chunk => (out += chunk));
@@ -40,13 +39,13 @@ function run(method, stage, onTimeout, extra = []) {
   });
 }
 
-await drive('inspector', options.timeout, { listed: null, called: null }, async (report, onTimeout) => {
-  report.protocol = (await run('initialize', 'connect', onTimeout)).protocolVersion;
+await drive('inspector', options.timeout, { listed: null, called: null }, async report => {
+  report.protocol = (await run('initialize', 'connect')).protocolVersion;
   report.stage = 'list';
-  report.listed = (await run('tools/list', 'list', onTimeout)).tools.map(tool => tool.name);
+  report.listed = (await run('tools/list', 'list')).tools.map(tool => tool.name);
   if (options.call) {
     report.stage = 'call';
     const call = ['--tool-name', options.call, '--tool-args-json', JSON.stringify(options.args)];
-    report.called = await run('tools/call', 'call', onTimeout, call);
+    report.called = await run('tools/call', 'call', call);
   }
 });

@@ -1,5 +1,5 @@
 // Drives mcp-remote as a desktop host does: a stdio client before the bridge, HTTP behind it; usage in README.md.
-import { commandLine, drive, killChild, load, part, script, temporaryHome, watchProtocol } from './driver.mjs';
+import { commandLine, drive, errorInText, load, part, script, temporaryHome, watchProtocol } from './driver.mjs';
 
 const { Client } = load('@modelcontextprotocol/sdk/client/index.js');
 const { StdioClientTransport } = load('@modelcontextprotocol/sdk/client/stdio.js');
@@ -27,8 +27,7 @@ transport.stderr.on('data', chunk => (log += chunk));
 const client = new Client({ name: 'witgate-mcp-remote', version: '1.0.0' });
 const protocol = watchProtocol(transport);
 
-await drive('mcp-remote', options.timeout, { listed: null, called: null }, async (report, onTimeout) => {
-  onTimeout(killChild(transport));
+await drive('mcp-remote', options.timeout, { listed: null, called: null }, async report => {
   try {
     await client.connect(transport);
     report.protocol = protocol();
@@ -43,7 +42,16 @@ await drive('mcp-remote', options.timeout, { listed: null, called: null }, async
     const fatal = log.match(/Fatal error: (\w*)(.*)/);
     if (fatal) {
       const status = Number(log.match(/HTTP (\d{3})|status: (\d{3})/)?.slice(1).find(Boolean)) || null;
-      error.report = { stage: report.stage, kind: fatal[1], status, code: null, message: fatal[0], data: null, scope: null };
+      const body = errorInText(fatal[2]);
+      error.report = {
+        stage: report.stage,
+        kind: fatal[1],
+        status,
+        code: body?.code ?? null,
+        message: fatal[0],
+        data: body?.data ?? null,
+        scope: null
+      };
     }
     throw error;
   } finally {

