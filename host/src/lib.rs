@@ -1,1 +1,7 @@
-//! Witgate.
+//! Witgate: an MCP host whose security is made of WebAssembly plugins.
+//!
+//! The modules stand in the order of a request.
+
+pub mod config;
+pub mod flow;
+pub mod generation;

@@ -1,24 +1,30 @@
-//! scratch
+//! Everything that needs more than cargo.
+
+// Saying what it does is half of its job.
+#![allow(clippy::print_stdout)]
+
+mod guests;
+mod tools;
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().collect();
-    match args[1].as_str() {
-        "wit" => {
-            let mut resolve = wit_parser::Resolve::default();
-            let (pkg, _) = resolve.push_dir("wit")?;
-            for w in ["authenticator", "authorizer"] {
-                let world = resolve.select_world(&[pkg], Some(w))?;
-                let b = wit_component::metadata::encode(&resolve, world, wit_component::StringEncoding::UTF8, None)?;
-                std::fs::write(format!("plugins/sdk/src/guest/worlds/{w}.component-type"), &b)?;
-                println!("{w} {}", b.len());
-            }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask is in the workspace")?;
+    match std::env::args().nth(1).as_deref() {
+        Some("tools") => {
+            let tools = tools::install(root)?;
+            println!("tools: ready in {}", tools.dir.display());
+            Ok(())
         }
-        "encode" => {
-            let m = std::fs::read(&args[2])?;
-            let c = wit_component::ComponentEncoder::default().module(&m)?.validate(true).encode()?;
-            std::fs::write(&args[3], &c)?;
-            println!("{} -> {}", m.len(), c.len());
+        Some("wit") => guests::write_world_types(root),
+        Some("encode") => {
+            let path = |n| std::env::args_os().nth(n).context("usage: cargo xtask encode MODULE COMPONENT");
+            guests::encode(Path::new(&path(2)?), Path::new(&path(3)?))
         }
-        _ => {}
+        _ => bail!("usage: cargo xtask tools|wit|encode"),
     }
-    Ok(())
 }

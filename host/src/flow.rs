@@ -1,0 +1,9 @@
+//! The life of a request: parse → credential → authenticate → authorize → limit → upstream → audit.
+
+pub mod authenticate;
+pub mod authorize;
+pub mod call;
+pub mod credential;
+pub mod identity;
+pub mod reject;
+pub mod request;

@@ -1,0 +1,118 @@
+//! One MCP message from a client, parsed strictly once. It keeps the bytes that came in and where
+//! the parts lie in them, so that what is decided on is what is forwarded.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use witgate_plugin::TargetKind;
+
+/// A place in the body.
+pub type Span = Range<usize>;
+
+/// A thing that a call acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// What kind of thing.
+    pub kind: TargetKind,
+    /// Tool name, resource URI, prompt name, or the method.
+    pub name: Box<str>,
+}
+
+/// Whose right a call needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Any identity may: the handshake, `ping`, the lists (which are filtered), notifications of
+    /// the protocol, and answers to the server's own requests.
+    Open,
+    /// The right to one thing.
+    Target(Target),
+    /// The right to each of several things (`subscriptions/listen`).
+    Targets(Vec<Target>),
+}
+
+/// What kind of JSON-RPC message it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It wants an answer under this id.
+    Request {
+        /// The id, a JSON string or integer, as it came.
+        id: Span,
+    },
+    /// It wants none.
+    Notification,
+    /// It answers a request of the server's.
+    Response {
+        /// The id of that request, as it came.
+        id: Span,
+    },
+}
+
+/// A message from a client.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) body: Bytes,
+    pub(super) kind: Kind,
+    /// Empty for a response.
+    pub(super) method: Box<str>,
+    pub(super) access: Access,
+    pub(super) params: Option<Span>,
+    pub(super) arguments: Option<Span>,
+    pub(super) meta: Option<Span>,
+    pub(super) progress_token: Option<Span>,
+    /// `_meta["io.modelcontextprotocol/protocolVersion"]`.
+    pub(super) meta_version: Option<Box<str>>,
+}
+
+impl Call {
+    /// The message, byte for byte.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What kind of message it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The method; empty for a response.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Whose right it needs.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The request's id as JSON text.
+    pub fn id(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Request { id } | Kind::Response { id } => self.text(id),
+            Kind::Notification => None,
+        }
+    }
+
+    /// `params.arguments` as JSON text.
+    pub fn arguments(&self) -> Option<&str> {
+        self.text(self.arguments.as_ref()?)
+    }
+
+    /// `params._meta` as JSON text.
+    pub fn meta(&self) -> Option<&str> {
+        self.text(self.meta.as_ref()?)
+    }
+
+    /// The progress token as JSON text.
+    pub fn progress_token(&self) -> Option<&str> {
+        self.text(self.progress_token.as_ref()?)
+    }
+
+    /// The protocol version that the body names, for a request of the stateless era.
+    pub fn meta_version(&self) -> Option<&str> {
+        self.meta_version.as_deref()
+    }
+
+    fn text(&self, span: &Span) -> Option<&str> {
+        std::str::from_utf8(self.body.get(span.clone())?).ok()
+    }
+}

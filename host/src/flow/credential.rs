@@ -1,0 +1,43 @@
+//! What a caller shows, in types that never print themselves. Extraction only; nothing is
+//! verified here.
+
+use http::HeaderName;
+use secrecy::{ExposeSecret, SecretString};
+use witgate_plugin::{Credential, Scheme};
+
+/// The credentials of one request, at most one of each scheme.
+#[derive(Debug, Default)]
+pub struct Shown {
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+struct Item {
+    scheme: Scheme,
+    /// For [`Scheme::Header`]: which header. None over stdio, where `MCP_API_KEY` stands for any.
+    header: Option<HeaderName>,
+    value: SecretString,
+}
+
+impl Shown {
+    /// Adds what was found. The caller makes sure that there is one of each scheme and header.
+    pub fn add(&mut self, scheme: Scheme, header: Option<HeaderName>, value: SecretString) {
+        self.items.push(Item { scheme, header, value });
+    }
+
+    /// Whether nothing at all was shown.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The first credential that a policy judges, in the policy's order of preference.
+    pub fn first_of(&self, schemes: &[Scheme], header: Option<&HeaderName>) -> Option<Credential<'_>> {
+        schemes.iter().find_map(|&scheme| {
+            let item = self.items.iter().find(|item| {
+                item.scheme == scheme
+                    && (scheme != Scheme::Header || item.header.is_none() || item.header.as_ref() == header)
+            })?;
+            Some(Credential { scheme, value: item.value.expose_secret() })
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Who a caller is after authentication.
+
+use std::sync::Arc;
+
+use witgate_plugin::Identity;
+
+/// Name in `proven_by` of who showed no credential.
+pub const ANONYMOUS: &str = "anonymous";
+
+/// Who a caller is, and which policy has proven it. Made by the authenticate stage alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    identity: Identity,
+    proven_by: Arc<str>,
+}
+
+impl Caller {
+    pub(super) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
+        Self { identity, proven_by }
+    }
+
+    /// What the policy has established.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The policy that has proven it, or [`ANONYMOUS`].
+    pub fn proven_by(&self) -> &Arc<str> {
+        &self.proven_by
+    }
+
+    /// Whether no credential was shown.
+    pub fn is_anonymous(&self) -> bool {
+        &*self.proven_by == ANONYMOUS
+    }
+
+    /// What sessions and child processes are bound to: the same value for the same principal,
+    /// whichever credential showed it.
+    pub fn principal(&self) -> Principal {
+        Principal {
+            proven_by: Arc::clone(&self.proven_by),
+            issuer: self.identity.issuer.as_deref().map(Arc::from),
+            subject: Arc::from(self.identity.subject.as_str()),
+        }
+    }
+}
+
+/// A principal, for comparing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Principal {
+    proven_by: Arc<str>,
+    issuer: Option<Arc<str>>,
+    subject: Arc<str>,
+}

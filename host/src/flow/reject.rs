@@ -1,0 +1,136 @@
+//! Why a message goes no further, and the one map from that to HTTP and JSON-RPC.
+
+use std::sync::Arc;
+
+use witgate_plugin::Denial;
+
+/// Why a message goes no further. Each stage has its own variants; none ever allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Not one JSON-RPC message in strict JSON. `-32700`.
+    Parse(String),
+    /// JSON, but not a well-formed JSON-RPC or MCP message. `-32600`.
+    InvalidRequest(String),
+    /// A known method whose `params` are not of its shape. `-32602`.
+    InvalidParams(String),
+    /// Headers that disagree with the body or with themselves. `-32020`.
+    HeaderMismatch(String),
+    /// A protocol version that is not served here. `-32022`.
+    UnsupportedVersion {
+        /// What was asked for.
+        requested: String,
+        /// What is served.
+        supported: Vec<String>,
+    },
+    /// A method that the protocol version does not have. `-32601`.
+    UnknownMethod(String),
+    /// The body passes 4 MiB.
+    TooLarge,
+    /// The Content-Type is not JSON.
+    UnsupportedMediaType,
+    /// The Accept header leaves no answer that Witgate could give.
+    NotAcceptable,
+    /// An HTTP method that the endpoint does not have.
+    MethodNotAllowed,
+    /// A browser origin that is not allowed.
+    ForbiddenOrigin,
+    /// A Host that is not this server's.
+    ForbiddenHost,
+    /// A credential where none may be (in the query), or several where one may be.
+    BadCredential(String),
+    /// No credential was shown, and one is needed.
+    NoCredential,
+    /// The credential is not good. The reason code is for the caller, too; the detail is not.
+    Refused {
+        /// The policy that refused; none: nobody recognised the credential.
+        policy: Option<Arc<str>>,
+        /// A reason code in kebab case.
+        reason: String,
+        /// For the operator.
+        detail: Option<String>,
+    },
+    /// The caller may not do this.
+    Denied {
+        /// The policy that denied; none: nobody allowed.
+        policy: Option<Arc<str>>,
+        /// Why, and what would help.
+        denial: Denial,
+    },
+    /// A policy could not decide.
+    Failed {
+        /// The policy.
+        policy: Arc<str>,
+        /// How it failed.
+        failure: Failure,
+        /// For the operator.
+        detail: String,
+        /// When trying again makes sense, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// A session id is needed.
+    SessionRequired,
+    /// There is no such session for this caller.
+    SessionNotFound,
+    /// Too many calls.
+    RateLimited {
+        /// When trying again makes sense, in seconds.
+        retry_after: u32,
+    },
+    /// The upstream did not do its part.
+    Upstream {
+        /// How.
+        fault: UpstreamFault,
+        /// For the caller: what happened, without addresses or secrets.
+        message: String,
+    },
+}
+
+/// How a policy failed to decide. Each denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// It took longer than its limit.
+    Timeout,
+    /// It used up its fuel.
+    Fuel,
+    /// It wanted more memory than its limit.
+    Memory,
+    /// It trapped.
+    Trap,
+    /// It did what is not granted.
+    HostDenied,
+    /// It answered what is not within the bounds.
+    BadOutput,
+    /// Something that it needs did not answer.
+    Unavailable,
+    /// It is not usable as configured.
+    Config,
+}
+
+impl Failure {
+    /// The reason code.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Fuel => "fuel",
+            Self::Memory => "memory",
+            Self::Trap => "trap",
+            Self::HostDenied => "host-denied",
+            Self::BadOutput => "bad-output",
+            Self::Unavailable => "unavailable",
+            Self::Config => "config",
+        }
+    }
+}
+
+/// How an upstream did not do its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamFault {
+    /// It cannot be reached, or ended.
+    Unreachable,
+    /// It did not answer in time.
+    Timeout,
+    /// What it answered is not the protocol.
+    BadAnswer,
+    /// It answered more than is held for it.
+    Flood,
+}

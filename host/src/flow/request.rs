@@ -1,0 +1,35 @@
+//! A call with everything around it that a policy may ask for: one value, shared by the stages.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use witgate_plugin::Transport;
+
+use super::call::Call;
+
+/// Where a call goes, as the policies know it.
+#[derive(Debug)]
+pub struct Route {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The upstream's resource identifier.
+    pub resource: Arc<str>,
+    /// Which pipeline of the generation judges it: the upstream's place in the config.
+    pub pipeline: usize,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked.
+    pub call: Call,
+    /// The headers, without those that carry credentials. Empty over stdio.
+    pub headers: HeaderMap,
+    /// Who is at the other end. None over stdio.
+    pub peer: Option<IpAddr>,
+    /// How it came.
+    pub transport: Transport,
+    /// Where it goes.
+    pub route: Arc<Route>,
+}

@@ -1,0 +1,27 @@
+"""Drives `mcp`, the Python SDK; usage in README.md."""
+
+from contextlib import asynccontextmanager
+
+import httpx2
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+from driver import command_line, drive
+
+
+@asynccontextmanager
+async def open_client(options):
+    if options.stdio:
+        command, *args = options.command
+        server = StdioServerParameters(command=command, args=args, env=options.env)
+        async with Client(server, mode=options.mode) as client:
+            yield client
+    else:
+        async with (
+            httpx2.AsyncClient(headers=options.header, timeout=options.timeout) as http,
+            Client(streamable_http_client(options.url, http_client=http), mode=options.mode) as client,
+        ):
+            yield client
+
+
+drive("py-mcp", command_line(), open_client, lambda client, name, args: client.call_tool(name, args))

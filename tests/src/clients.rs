@@ -1,0 +1,437 @@
+//! Runs the real MCP clients of `tests/clients`, each through its driver, and reads what the driver reports.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use witgate_tests::clients::{Client, Clients, Session};
+//! let clients = Clients::installed()?;
+//! let session = Session::http("http://127.0.0.1:8787/mcp")
+//!     .header("X-API-Key", "…")
+//!     .call("echo", serde_json::json!({ "message": "hi" }));
+//! for client in Client::OVER_HTTP {
+//!     let report = clients.run(client, &session).await?;
+//!     assert_eq!(report.error, None, "{client:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+/// How long a client may take unless its session says otherwise.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a driver gets on top of its own limit to report and to clean up.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// One of the real clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// `@modelcontextprotocol/client`, TypeScript, both eras.
+    TsClient,
+    /// `@modelcontextprotocol/sdk`, TypeScript, 2025 era.
+    TsSdk,
+    /// `mcp`, Python, both eras.
+    PyMcp,
+    /// `fastmcp`, Python, both eras.
+    PyFastmcp,
+    /// The CLI of `@modelcontextprotocol/inspector`, both eras.
+    Inspector,
+    /// `mcp-remote`, a stdio bridge: 2025 era before it, both behind it.
+    McpRemote,
+}
+
+impl Client {
+    /// Every client that can reach a URL.
+    pub const OVER_HTTP: [Self; 6] = [
+        Self::TsClient,
+        Self::TsSdk,
+        Self::PyMcp,
+        Self::PyFastmcp,
+        Self::Inspector,
+        Self::McpRemote,
+    ];
+
+    /// Every client that can start a server as its child.
+    pub const OVER_STDIO: [Self; 5] = [
+        Self::TsClient,
+        Self::TsSdk,
+        Self::PyMcp,
+        Self::PyFastmcp,
+        Self::Inspector,
+    ];
+
+    fn driver(self) -> &'static str {
+        match self {
+            Self::TsClient => "ts-client.mjs",
+            Self::TsSdk => "ts-sdk.mjs",
+            Self::PyMcp => "py_mcp.py",
+            Self::PyFastmcp => "py_fastmcp.py",
+            Self::Inspector => "inspector.mjs",
+            Self::McpRemote => "mcp-remote.mjs",
+        }
+    }
+}
+
+/// The SDK that a scenario runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sdk {
+    /// `@modelcontextprotocol/client`.
+    TsClient,
+    /// `@modelcontextprotocol/sdk`.
+    TsSdk,
+}
+
+/// What a client is to do: where to connect, as whom, in which era, and what to call.
+#[derive(Debug, Clone)]
+pub struct Session {
+    place: Vec<String>,
+    command: Vec<String>,
+    mode: String,
+    call: Option<(String, Value)>,
+    limit: Duration,
+}
+
+impl Session {
+    /// Connects to `url` over streamable HTTP.
+    pub fn http(url: impl Into<String>) -> Self {
+        Self::new(vec!["--url".into(), url.into()], Vec::new())
+    }
+
+    /// Starts `command` and talks to it over stdio.
+    pub fn stdio<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+        Self::new(
+            vec!["--stdio".into()],
+            command.into_iter().map(Into::into).collect(),
+        )
+    }
+
+    fn new(place: Vec<String>, command: Vec<String>) -> Self {
+        Self {
+            place,
+            command,
+            mode: "auto".into(),
+            call: None,
+            limit: DEFAULT_LIMIT,
+        }
+    }
+
+    /// Sends a header with every request (HTTP).
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.place.push(format!("--header={name}: {value}"));
+        self
+    }
+
+    /// Sets a variable in the server's environment (stdio); clients pass on little of their own.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.place.push(format!("--env={name}={value}"));
+        self
+    }
+
+    /// `auto` (the default), `legacy` or a version such as `2026-07-28`, where the client has such a choice.
+    #[must_use]
+    pub fn mode(mut self, mode: &str) -> Self {
+        self.mode = mode.into();
+        self
+    }
+
+    /// Calls a tool after listing them.
+    #[must_use]
+    pub fn call(mut self, tool: &str, arguments: Value) -> Self {
+        self.call = Some((tool.into(), arguments));
+        self
+    }
+
+    /// Ends the attempt, with an error of kind `Timeout`, after `limit` instead of 20 s.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    fn arguments(&self, more: &[String]) -> Vec<String> {
+        let mut arguments = more.to_vec();
+        arguments.extend(self.place.iter().cloned());
+        arguments.push(format!("--mode={}", self.mode));
+        arguments.push(format!("--timeout={}", self.limit.as_secs_f64()));
+        if let Some((tool, values)) = &self.call {
+            arguments.push(format!("--call={tool}"));
+            arguments.push(format!("--args={values}"));
+        }
+        if !self.command.is_empty() {
+            arguments.push("--".into());
+            arguments.extend(self.command.iter().cloned());
+        }
+        arguments
+    }
+}
+
+/// What one client saw.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Report {
+    /// The driver's name.
+    pub client: String,
+    /// The negotiated protocol version, once connected.
+    pub protocol: Option<String>,
+    /// The names of the tools it was shown.
+    pub listed: Option<Vec<String>>,
+    /// The call's result, as the client handed it over.
+    pub called: Option<Value>,
+    /// What stopped it.
+    pub error: Option<Failure>,
+}
+
+impl Report {
+    /// Whether the client was shown this tool.
+    pub fn lists(&self, tool: &str) -> bool {
+        self.listed.iter().flatten().any(|name| name == tool)
+    }
+
+    /// The text of the call's result, all text items joined.
+    pub fn text(&self) -> Option<String> {
+        let items = self.called.as_ref()?.get("content")?.as_array()?;
+        let texts: Vec<&str> = items
+            .iter()
+            .filter_map(|item| item.get("text")?.as_str())
+            .collect();
+        Some(texts.join("\n"))
+    }
+}
+
+/// How far a client got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Handshake or discovery.
+    Connect,
+    /// `tools/list`.
+    List,
+    /// `tools/call`.
+    Call,
+}
+
+/// An error as far as the client exposes it; `tests/clients/README.md` says how far that is for each.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Failure<S = Stage> {
+    /// How far the client got.
+    pub stage: S,
+    /// The client's own name for the error.
+    pub kind: String,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The JSON-RPC error code.
+    pub code: Option<i64>,
+    /// The client's message.
+    pub message: String,
+    /// The JSON-RPC error's `data`, `null` if the client hides it.
+    pub data: Value,
+    /// The scopes a 403 asked for.
+    pub scope: Option<String>,
+}
+
+impl<S> Failure<S> {
+    /// The reason code that Witgate puts into `data.reason`.
+    pub fn reason(&self) -> Option<&str> {
+        self.data.get("reason")?.as_str()
+    }
+}
+
+/// What a scenario saw, step by step; a failed step holds `{"error": …}`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Scenario {
+    /// The driver's name with its SDK.
+    pub client: String,
+    /// The negotiated protocol version, once connected.
+    pub protocol: Option<String>,
+    /// Each step's findings.
+    pub steps: BTreeMap<String, Value>,
+    /// What stopped all of it; its stage is `connect` or the step's name.
+    pub error: Option<Failure<String>>,
+}
+
+/// The installed clients.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    tools: PathBuf,
+    drivers: PathBuf,
+}
+
+impl Clients {
+    /// Those in `WITGATE_TEST_TOOLS`, by default `target/tools` of the workspace.
+    pub fn installed() -> anyhow::Result<Self> {
+        let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let tools = match std::env::var_os("WITGATE_TEST_TOOLS") {
+            Some(directory) => PathBuf::from(directory),
+            None => crate_dir.parent().unwrap_or(crate_dir).join("target/tools"),
+        };
+        let clients = Self {
+            tools,
+            drivers: crate_dir.join("clients"),
+        };
+        for program in [clients.node(), clients.python()] {
+            if !program.exists() {
+                bail!(
+                    "{} is missing: `cargo xtask tools` installs the clients",
+                    program.display()
+                );
+            }
+        }
+        Ok(clients)
+    }
+
+    /// A Node that is new enough for every client.
+    pub fn node(&self) -> PathBuf {
+        self.tools.join("node")
+    }
+
+    /// The Python of the environment that holds the Python clients.
+    pub fn python(&self) -> PathBuf {
+        self.tools.join("python/bin/python")
+    }
+
+    /// Runs one client.
+    pub async fn run(&self, client: Client, session: &Session) -> anyhow::Result<Report> {
+        self.drive(client.driver(), session, &[]).await
+    }
+
+    /// Runs the scenario on one SDK: all of its steps, or only those named.
+    pub async fn scenario(
+        &self,
+        sdk: Sdk,
+        session: &Session,
+        only: &[&str],
+    ) -> anyhow::Result<Scenario> {
+        let sdk = match sdk {
+            Sdk::TsClient => "--sdk=ts-client",
+            Sdk::TsSdk => "--sdk=ts-sdk",
+        };
+        let mut more = vec![sdk.to_owned()];
+        more.extend(only.iter().map(|step| format!("--only={step}")));
+        self.drive("scenario.mjs", session, &more).await
+    }
+
+    /// The command line that runs server-everything over stdio.
+    pub fn everything_command(&self) -> Vec<String> {
+        self.everything("stdio")
+            .map(|part| part.display().to_string())
+            .into()
+    }
+
+    /// Starts server-everything over HTTP on a free port; it ends with the value returned.
+    pub async fn everything_http(&self) -> anyhow::Result<EverythingServer> {
+        // The server cannot report a port that it chose itself, so one is found for it.
+        let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+        let [node, script, transport] = self.everything("streamableHttp");
+        let mut command = CommandWrap::with_new(node, |command| {
+            command
+                .arg(script)
+                .arg(transport)
+                .env("PORT", port.to_string());
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+        });
+        let mut child = command
+            .wrap(ProcessGroup::leader())
+            .wrap(KillOnDrop)
+            .spawn()?;
+        let stderr = child.stderr().take().context("stderr is piped")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await? {
+                if line.contains("listening on port") {
+                    return Ok(());
+                }
+            }
+            bail!("server-everything ended before it listened")
+        };
+        timeout(DEFAULT_LIMIT, ready)
+            .await
+            .context("server-everything does not start")??;
+        // Read on, or a full pipe would stop it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(EverythingServer {
+            url: format!("http://127.0.0.1:{port}/mcp"),
+            _child: child,
+        })
+    }
+
+    fn everything(&self, transport: &str) -> [PathBuf; 3] {
+        let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
+        [self.node(), self.tools.join(script), transport.into()]
+    }
+
+    async fn drive<T: DeserializeOwned>(
+        &self,
+        driver: &str,
+        session: &Session,
+        more: &[String],
+    ) -> anyhow::Result<T> {
+        let program = if driver.ends_with(".py") {
+            self.python()
+        } else {
+            self.node()
+        };
+        let mut command = CommandWrap::with_new(program, |command| {
+            command
+                .arg(self.drivers.join(driver))
+                .args(session.arguments(more));
+            command
+                .env("WITGATE_TEST_TOOLS", &self.tools)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+        });
+        let mut child = command
+            .wrap(ProcessGroup::leader())
+            .wrap(KillOnDrop)
+            .spawn()?;
+        let mut stdout = child.stdout().take().context("stdout is piped")?;
+        let mut stderr = child.stderr().take().context("stderr is piped")?;
+        let log = tokio::spawn(async move {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text).await;
+            text
+        });
+        let mut out = String::new();
+        let ended = timeout(session.limit + GRACE, async {
+            stdout.read_to_string(&mut out).await?;
+            child.wait().await
+        })
+        .await;
+        // Whatever the client started and left behind goes with its group, and with it the last hold on stderr.
+        let _ = child.start_kill();
+        let err = timeout(GRACE, log).await.context("stderr stays open")??;
+        let status =
+            ended.with_context(|| format!("{driver} did not end in time; it said:\n{err}"))??;
+        if !status.success() {
+            bail!("{driver} failed ({status}):\n{err}");
+        }
+        serde_json::from_str(&out)
+            .with_context(|| format!("{driver} printed {out:?}; it said:\n{err}"))
+    }
+}
+
+/// A running server-everything.
+#[derive(Debug)]
+pub struct EverythingServer {
+    /// Its MCP endpoint.
+    pub url: String,
+    _child: Box<dyn ChildWrapper>,
+}
