@@ -5,5 +5,6 @@ pub mod authorize;
 pub mod call;
 pub mod credential;
 pub mod identity;
+pub mod limit;
 pub mod reject;
 pub mod request;

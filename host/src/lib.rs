@@ -5,3 +5,4 @@
 pub mod config;
 pub mod flow;
 pub mod generation;
+pub mod upstream;

@@ -1,0 +1,27 @@
+//! Permit → admitted. Off until limits are configured.
+
+use super::authorize::Permit;
+
+/// Proof that a call may be forwarded now. An upstream takes nothing else.
+#[derive(Debug)]
+pub struct Admitted {
+    permit: Permit,
+    session: Option<Box<str>>,
+}
+
+impl Admitted {
+    /// What was permitted.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// The session that the caller names. Not yet known to be the caller's.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+}
+
+/// Admits a permitted call.
+pub fn admit(permit: Permit, session: Option<Box<str>>) -> Admitted {
+    Admitted { permit, session }
+}

@@ -1,0 +1,80 @@
+//! What Witgate protects. An upstream takes only what was admitted, and carries its own
+//! credential; the caller's never gets here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::flow::identity::Caller;
+use crate::flow::limit::Admitted;
+use crate::flow::reject::Rejection;
+
+/// What an upstream has to say to one message.
+pub struct Answer {
+    /// The session that the message belongs to or has opened, for the caller to name next time.
+    pub session: Option<Box<str>>,
+    /// What it says.
+    pub body: AnswerBody,
+}
+
+/// What an upstream says.
+pub enum AnswerBody {
+    /// A notification or a response was taken.
+    Accepted,
+    /// One JSON-RPC response.
+    Message(Bytes),
+    /// Messages, of which the last is the response.
+    Events(BoxStream<'static, Event>),
+    /// An HTTP upstream's answer that needs no look: its bytes are passed on as they come.
+    Raw {
+        /// `application/json` or `text/event-stream`.
+        content_type: http::HeaderValue,
+        /// The body.
+        body: hyper::body::Incoming,
+    },
+}
+
+/// One message of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    /// The SSE id, where the upstream gave one.
+    pub id: Option<String>,
+    /// The SSE reconnection time in milliseconds, where the upstream gave one.
+    pub retry: Option<u64>,
+    /// The JSON-RPC message; empty in an event that only primes the stream.
+    pub data: Bytes,
+}
+
+/// What a caller wants of its session beyond sending messages: the stream of the server's own
+/// messages, or its end.
+#[derive(Debug)]
+pub struct Listener {
+    /// Who asks; authenticated.
+    pub caller: Arc<Caller>,
+    /// The session that it names.
+    pub session: Box<str>,
+    /// Where a broken stream is to be taken up again.
+    pub last_event_id: Option<String>,
+}
+
+/// An upstream, behind one face.
+pub trait Upstream: Send + Sync {
+    /// Sends an admitted message and returns what comes back, as soon as it begins.
+    fn forward(
+        &self,
+        admitted: Admitted,
+    ) -> impl Future<Output = Result<Answer, Rejection>> + Send;
+
+    /// The stream of messages that belong to no request (the GET stream of 2025-11-25).
+    fn listen(
+        &self,
+        listener: Listener,
+    ) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejection>> + Send;
+
+    /// Ends a session.
+    fn close(&self, listener: Listener) -> impl Future<Output = Result<(), Rejection>> + Send;
+
+    /// Lets running calls finish, then ends what it has started.
+    fn shut_down(&self) -> impl Future<Output = ()> + Send;
+}
