@@ -95,6 +95,13 @@ pub struct Refusal {
     pub detail: Option<String>,
 }
 
+impl Refusal {
+    /// A reason code and a sentence for the operator.
+    pub fn new(reason: &str, detail: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), detail: Some(detail.into()) }
+    }
+}
+
 /// The plugin could not decide because something that it needs did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailability {
@@ -120,7 +127,7 @@ pub enum Verdict {
 impl Verdict {
     /// A refusal with a reason code and a sentence for the operator.
     pub fn refused(reason: &str, detail: impl Into<String>) -> Self {
-        Self::Refused(Refusal { reason: reason.to_owned(), detail: Some(detail.into()) })
+        Self::Refused(Refusal::new(reason, detail))
     }
 
     /// An unavailability with a sentence for the operator.
