@@ -1,7 +1,7 @@
 //! What a token says, read and judged the same way by everything that understands tokens.
 
 use crate::json::{Json, Object};
-use crate::{Refusal, json};
+use crate::{Refusal, Unproven, json};
 
 /// The claims of a token (RFC 7519, section 4) or of an introspection answer (RFC 7662).
 ///
@@ -22,11 +22,19 @@ pub enum ClaimError {
 impl From<ClaimError> for Refusal {
     fn from(error: ClaimError) -> Self {
         match error {
-            ClaimError::Missing(name) => Self::new("missing-claim", format!("the claim `{name}` is missing")),
+            ClaimError::Missing(name) => {
+                Self::new("missing-claim", format!("the claim `{name}` is missing"))
+            }
             ClaimError::Malformed(name, what) => {
                 Self::new("malformed", format!("the claim `{name}` is not {what}"))
             }
         }
+    }
+}
+
+impl From<ClaimError> for Unproven {
+    fn from(error: ClaimError) -> Self {
+        Self::Refused(error.into())
     }
 }
 
@@ -58,9 +66,12 @@ impl<'a> Claims<'a> {
     /// # Errors
     /// Where it is something else.
     pub fn name(&self, path: &str) -> Result<Option<&str>, ClaimError> {
-        let usable = |text: &&str| (1..=512).contains(&text.len()) && !text.chars().any(char::is_control);
+        let usable =
+            |text: &&str| (1..=512).contains(&text.len()) && !text.chars().any(char::is_control);
         self.get(path)
-            .map(|value| value.as_str().filter(usable).ok_or_else(|| malformed(path, "a usable name")))
+            .map(|value| {
+                value.as_str().filter(usable).ok_or_else(|| malformed(path, "a usable name"))
+            })
             .transpose()
     }
 
@@ -96,7 +107,7 @@ impl<'a> Claims<'a> {
     /// # Errors
     /// Where it is something else, or passes the bounds of an identity.
     pub fn words(&self, path: &str) -> Result<Vec<String>, ClaimError> {
-        self.list(path, |text| std::iter::once(text))
+        self.list(path, std::iter::once)
     }
 
     /// A claim that is a text of words with spaces between, or a list of words, such as `scope`.

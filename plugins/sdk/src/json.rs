@@ -162,7 +162,8 @@ impl PartialEq<serde_json::Value> for Json<'_> {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
             }
             (Self::Object(a), Value::Object(b)) => {
-                a.0.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a == b))
+                a.0.len() == b.len()
+                    && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a == b))
             }
             _ => false,
         }

@@ -108,8 +108,9 @@ impl Glob {
         match &self.0 {
             Parts::Exact(text) => text == name,
             Parts::Runs { head, middle, tail } => {
-                let Some(mut rest) =
-                    name.strip_prefix(head.as_str()).and_then(|rest| rest.strip_suffix(tail.as_str()))
+                let Some(mut rest) = name
+                    .strip_prefix(head.as_str())
+                    .and_then(|rest| rest.strip_suffix(tail.as_str()))
                 else {
                     return false;
                 };
@@ -208,7 +209,9 @@ mod tests {
     fn kinds_are_apart_and_a_lone_star_leaves_methods_out() {
         assert!(matches("resource:file:///docs/*", Resource, "file:///docs/a.md"));
         assert!(!matches("resource:file:///docs/*", Tool, "file:///docs/a.md"));
-        assert!(matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x"));
+        assert!(
+            matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x")
+        );
         assert!(!matches("*", Method, "tasks/list"));
         assert!(matches("method:*", Method, "tasks/list"));
     }

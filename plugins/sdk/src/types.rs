@@ -111,6 +111,13 @@ pub struct Unavailability {
     pub retry_after: Option<u32>,
 }
 
+impl Unavailability {
+    /// A sentence for the operator, and when trying again makes sense, if that is known.
+    pub fn new(detail: impl Into<String>, retry_after: Option<u32>) -> Self {
+        Self { detail: detail.into(), retry_after }
+    }
+}
+
 /// What an authenticator says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -132,7 +139,41 @@ impl Verdict {
 
     /// An unavailability with a sentence for the operator.
     pub fn unavailable(detail: impl Into<String>, retry_after: Option<u32>) -> Self {
-        Self::Unavailable(Unavailability { detail: detail.into(), retry_after })
+        Self::Unavailable(Unavailability::new(detail, retry_after))
+    }
+}
+
+/// Every verdict but an identity: what a check that goes step by step breaks off with, by `?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// As [`Verdict::NotMine`].
+    NotMine,
+    /// As [`Verdict::Refused`].
+    Refused(Refusal),
+    /// As [`Verdict::Unavailable`].
+    Unavailable(Unavailability),
+}
+
+impl From<Refusal> for Unproven {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Unavailability> for Unproven {
+    fn from(unavailability: Unavailability) -> Self {
+        Self::Unavailable(unavailability)
+    }
+}
+
+impl From<Result<Identity, Unproven>> for Verdict {
+    fn from(outcome: Result<Identity, Unproven>) -> Self {
+        match outcome {
+            Ok(identity) => Self::Identity(identity),
+            Err(Unproven::NotMine) => Self::NotMine,
+            Err(Unproven::Refused(refusal)) => Self::Refused(refusal),
+            Err(Unproven::Unavailable(unavailability)) => Self::Unavailable(unavailability),
+        }
     }
 }
 
