@@ -233,6 +233,16 @@ impl Pool {
         Ok(decision)
     }
 
+    /// Whether it has the hook of an authenticator.
+    pub fn authenticates(&self) -> bool {
+        self.prepared.authenticates()
+    }
+
+    /// Whether it has the hook of an authorizer.
+    pub fn authorizes(&self) -> bool {
+        self.prepared.authorizes()
+    }
+
     /// How many instances are waiting for work.
     pub fn idle(&self) -> usize {
         self.lock().len()
