@@ -7,5 +7,6 @@ pub mod flow;
 pub mod generation;
 pub mod plugin;
 pub mod policy;
+pub mod reload;
 pub mod services;
 pub mod upstream;
