@@ -8,5 +8,6 @@
     clippy::indexing_slicing
 )]
 
+pub mod cases;
 pub mod conformance;
 pub mod fixture;
