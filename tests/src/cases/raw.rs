@@ -202,7 +202,7 @@ impl RawTable {
             RawCredential::Bearer(value) => (Scheme::Bearer, value.clone()),
             RawCredential::Basic(value) => (Scheme::Basic, value.clone()),
             RawCredential::Dpop(value) => (Scheme::Dpop, value.clone()),
-            RawCredential::Header(value) => (Scheme::Header, value.clone()),
+            RawCredential::Header(value) => (Scheme::Header, digest_in(value)),
             RawCredential::Argument(value) => (Scheme::Argument, value.clone()),
             RawCredential::Certificate(value) => (Scheme::Certificate, value.clone()),
             RawCredential::Token(spec) => (Scheme::Bearer, spec.make(&self.signers, &self.claims)?),
