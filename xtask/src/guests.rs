@@ -94,7 +94,25 @@ fn build(root: &Path, guests: &[Guest]) -> Result<Vec<Built>> {
 
     let toolchain = Toolchain::find(root)?;
     println!("guests: with {toolchain}");
-    guests.iter().map(|guest| build_one(root, &toolchain, guest)).collect()
+    let built = guests.iter().map(|guest| build_one(root, &toolchain, guest)).collect::<Result<Vec<_>>>()?;
+    write_sums(root, &built)?;
+    Ok(built)
+}
+
+/// Writes the digests of the shipped components in the form of `sha256sum`: the host is built with
+/// them and so knows its own components again.
+fn write_sums(root: &Path, built: &[Built]) -> Result<()> {
+    let line = |guest: &Guest| {
+        let file = root.join(format!("target/plugins/{}.wasm", guest.output));
+        let built = built.iter().find(|built| built.file == file)?;
+        Some(format!("{}  {}.wasm\n", built.digest.trim_start_matches("sha256:"), guest.output))
+    };
+    let sums: String = shipped().filter_map(|guest| line(&guest)).collect();
+    let file = root.join("target/plugins/SHA256SUMS");
+    if fs::read_to_string(&file).is_ok_and(|old| old == sums) {
+        return Ok(());
+    }
+    replace(&file, sums.as_bytes())
 }
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<Built> {
