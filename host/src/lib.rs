@@ -5,4 +5,6 @@
 pub mod config;
 pub mod flow;
 pub mod generation;
+pub mod metrics;
+pub mod server;
 pub mod upstream;
