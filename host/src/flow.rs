@@ -291,17 +291,14 @@ fn refuse(record: Record<'_>, rejected: Rejected) -> Rejected {
     rejected
 }
 
-/// What the caller is told, which is less than what is recorded. Who showed nothing is asked to
-/// show something, even where showing nothing allows some things. In the stateless era a method
-/// that nobody knows and no rule allows is one that does not exist: clients probe for methods, and
+/// What the caller is told, which may be less than what is recorded: in the stateless era a method
+/// that nobody knows and no rule allows is one that does not exist. Clients probe for methods, and
 /// negotiate by that answer.
 fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
     let request = record.request.as_deref();
     let id = request.filter(|request| matches!(request.call.kind(), Kind::Request { .. }));
     let id = id.and_then(|request| request.call.id()).map(Box::from);
-    let is_anonymous = record.caller.as_ref().is_some_and(|caller| caller.is_anonymous());
     let rejection = match (rejection, request) {
-        (Rejection::Denied { .. }, _) if is_anonymous => Rejection::NoCredential,
         (Rejection::Denied { .. }, Some(request)) if is_unknown_method(request) => {
             Rejection::UnknownMethod(request.call.method().to_owned())
         }
