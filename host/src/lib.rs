@@ -3,10 +3,12 @@
 //! The modules stand in the order of a request.
 
 pub mod config;
+pub mod server;
 pub mod flow;
-pub mod generation;
-pub mod plugin;
 pub mod policy;
-pub mod reload;
+pub mod plugin;
 pub mod services;
+pub mod generation;
+pub mod reload;
 pub mod upstream;
+pub mod metrics;

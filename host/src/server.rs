@@ -1,0 +1,5 @@
+//! How clients reach Witgate. Nothing is decided here.
+
+pub mod admin;
+mod connections;
+pub mod http;
