@@ -61,6 +61,11 @@ pub struct Call {
     pub(super) progress_token: Option<Span>,
     /// `_meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(super) meta_version: Option<Box<str>>,
+    /// Whether `_meta["io.modelcontextprotocol/clientCapabilities"]` is there, as an object.
+    pub(super) meta_capabilities: bool,
+    /// Tasks that it names.
+    pub(super) tasks: Vec<Box<str>>,
+    pub(super) may_start_task: bool,
 }
 
 impl Call {
@@ -110,6 +115,21 @@ impl Call {
     /// The protocol version that the body names, for a request of the stateless era.
     pub fn meta_version(&self) -> Option<&str> {
         self.meta_version.as_deref()
+    }
+
+    /// Whether `_meta` has the members that every request of the stateless era needs.
+    pub fn has_full_meta(&self) -> bool {
+        self.meta_version.is_some() && self.meta_capabilities
+    }
+
+    /// The tasks that it acts on or wants to hear of. Each has to be the caller's.
+    pub fn tasks(&self) -> &[Box<str>] {
+        &self.tasks
+    }
+
+    /// Whether the answer may be a task instead of a result.
+    pub fn may_start_task(&self) -> bool {
+        self.may_start_task
     }
 
     fn text(&self, span: &Span) -> Option<&str> {

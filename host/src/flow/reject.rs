@@ -1,8 +1,10 @@
-//! Why a message goes no further, and the one map from that to HTTP and JSON-RPC.
+//! Why a message goes no further. The one map from that to HTTP and JSON-RPC is in [`wire`].
 
 use std::sync::Arc;
 
 use witgate_plugin::Denial;
+
+pub mod wire;
 
 /// Why a message goes no further. Each stage has its own variants; none ever allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Rejection {
     UnknownMethod(String),
     /// The body passes 4 MiB.
     TooLarge,
+    /// The body did not arrive in time.
+    BodyTimeout,
     /// The Content-Type is not JSON.
     UnsupportedMediaType,
     /// The Accept header leaves no answer that Witgate could give.
@@ -67,6 +71,8 @@ pub enum Rejection {
         /// When trying again makes sense, in seconds.
         retry_after: Option<u32>,
     },
+    /// The task that is named is not the caller's, or is not at all.
+    TaskNotFound,
     /// A session id is needed.
     SessionRequired,
     /// There is no such session for this caller.
@@ -133,4 +139,16 @@ pub enum UpstreamFault {
     BadAnswer,
     /// It answered more than is held for it.
     Flood,
+}
+
+impl UpstreamFault {
+    /// The reason code.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Unreachable => "upstream-unreachable",
+            Self::Timeout => "upstream-timeout",
+            Self::BadAnswer => "upstream-bad-answer",
+            Self::Flood => "upstream-flood",
+        }
+    }
 }

@@ -19,11 +19,22 @@ pub struct Route {
     pub pipeline: usize,
 }
 
+/// Which of the protocol's two eras a message is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// Up to 2025-11-25: `initialize`, sessions, requests of the server's.
+    Stateful,
+    /// From 2026-07-28 on: each request says everything about itself.
+    Stateless,
+}
+
 /// A call on its way.
 #[derive(Debug)]
 pub struct Request {
     /// What is asked.
     pub call: Call,
+    /// The era that it speaks.
+    pub era: Era,
     /// The headers, without those that carry credentials. Empty over stdio.
     pub headers: HeaderMap,
     /// Who is at the other end. None over stdio.

@@ -1,0 +1,46 @@
+//! HTTP headers: what they say about the body, who may send them, and the credentials among them.
+//! A proxy in front of Witgate may have acted on the headers, so they must not say anything that
+//! the body does not.
+
+pub mod agree;
+pub mod credentials;
+pub mod media;
+pub mod origin;
+
+#[cfg(test)]
+mod tests;
+
+use http::{HeaderMap, HeaderName};
+
+/// The protocol version of the message, since 2025-06-18.
+pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The session of the stateful era.
+pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The body's method, since 2026-07-28.
+pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// What the body's method acts on, since 2026-07-28.
+pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// Where a broken event stream is taken up again, in the stateful era.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Headers that repeat annotated arguments begin so, since 2026-07-28.
+pub const PARAM_PREFIX: &str = "mcp-param-";
+
+/// The values of a header that may be there once.
+enum Single<'a> {
+    Absent,
+    One(&'a str),
+    /// Several, or one that is not visible ASCII.
+    Bad,
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Single::Absent,
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Single::One(text.trim_matches([' ', '\t'])),
+            Err(_) => Single::Bad,
+        },
+        (Some(_), Some(_)) => Single::Bad,
+    }
+}

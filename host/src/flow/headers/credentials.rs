@@ -1,0 +1,145 @@
+//! Headers → [`Shown`]. What is found is taken out of the headers, so that nothing behind this
+//! stage can read it, log it or pass it on.
+
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use witgate_plugin::Scheme;
+
+use crate::flow::credential::Shown;
+use crate::flow::reject::Rejection;
+
+/// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
+/// server takes a header line above 16 KiB.
+const MAX_LENGTH: usize = 16 << 10;
+
+/// Takes the credentials out of `headers`: `Authorization` and those that policies have declared.
+///
+/// # Errors
+/// `BadCredential` where a header stands there twice, is too long or is not text (RFC 6750 §3.1:
+/// 400 for a malformed request), `Refused` for a scheme that nothing here judges.
+pub fn take(headers: &mut HeaderMap, declared: &[HeaderName]) -> Result<Shown, Rejection> {
+    // Witgate sets no cookies and is no proxy of the client's choice: these are somebody else's.
+    headers.remove(COOKIE);
+    headers.remove(PROXY_AUTHORIZATION);
+    let mut shown = Shown::default();
+    if let Some(value) = take_one(headers, &AUTHORIZATION)? {
+        add_authorization(&mut shown, text(&AUTHORIZATION, &value)?, declared)?;
+    }
+    for name in declared.iter().filter(|name| **name != AUTHORIZATION) {
+        if let Some(value) = take_one(headers, name)? {
+            let value = SecretString::from(text(name, &value)?);
+            shown.add(Scheme::Header, Some(name.clone()), value);
+        }
+    }
+    Ok(shown)
+}
+
+/// Refuses a query that carries a credential (MCP "Access Token Usage"; RFC 9700 §2.4). Queries
+/// end up in logs on the way.
+///
+/// # Errors
+/// `BadCredential`.
+pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(), Rejection> {
+    let Some(query) = query else { return Ok(()) };
+    for (key, _) in url::form_urlencoded::parse(query.as_bytes()) {
+        let folded = fold(&key);
+        let is_declared = declared.iter().any(|name| fold(name.as_str()) == folded);
+        if is_declared || IN_QUERIES.contains(&folded.as_str()) {
+            return Err(Rejection::BadCredential(
+                "a credential must not stand in the URL: send it in a header".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Names, folded, under which credentials are seen in queries.
+const IN_QUERIES: &[&str] = &[
+    "accesstoken",
+    "accesskey",
+    "apikey",
+    "apitoken",
+    "auth",
+    "authtoken",
+    "authorization",
+    "bearer",
+    "bearertoken",
+    "clientsecret",
+    "credential",
+    "credentials",
+    "idtoken",
+    "jwt",
+    "key",
+    "mcpapikey",
+    "password",
+    "refreshtoken",
+    "secret",
+    "token",
+    "xaccesstoken",
+    "xapikey",
+    "xauthtoken",
+];
+
+/// Without case, hyphens and underscores.
+fn fold(name: &str) -> String {
+    let kept = name.chars().filter(|c| c.is_alphanumeric());
+    kept.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Scheme and credentials (RFC 9110 §11.4); the scheme's name is without case.
+fn add_authorization(
+    shown: &mut Shown,
+    value: &str,
+    declared: &[HeaderName],
+) -> Result<(), Rejection> {
+    let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let token = rest.trim_matches(' ');
+    let scheme = match name {
+        name if name.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+        name if name.eq_ignore_ascii_case("basic") => Scheme::Basic,
+        name if name.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
+        // `header = "Authorization"`: the bare value is the key.
+        _ if declared.contains(&AUTHORIZATION) => {
+            shown.add(Scheme::Header, Some(AUTHORIZATION), SecretString::from(value));
+            return Ok(());
+        }
+        _ => {
+            return Err(Rejection::Refused {
+                policy: None,
+                reason: "unsupported-scheme".to_owned(),
+                detail: None,
+            });
+        }
+    };
+    if token.is_empty() || token.contains([' ', ',']) {
+        return Err(bad(&AUTHORIZATION, "must hold one scheme and one token"));
+    }
+    shown.add(scheme, None, SecretString::from(token));
+    Ok(())
+}
+
+fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Rejection> {
+    match headers.entry(name) {
+        http::header::Entry::Vacant(_) => Ok(None),
+        http::header::Entry::Occupied(entry) => {
+            let (_, mut values) = entry.remove_entry_mult();
+            match (values.next(), values.next()) {
+                (value, None) => Ok(value),
+                _ => Err(bad(name, "must be there once")),
+            }
+        }
+    }
+}
+
+fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, Rejection> {
+    if value.len() > MAX_LENGTH {
+        return Err(bad(name, "is too long"));
+    }
+    let text = value.to_str().map_err(|_| bad(name, "is not visible ASCII"))?.trim();
+    if text.is_empty() { Err(bad(name, "is empty")) } else { Ok(text) }
+}
+
+fn bad(name: &HeaderName, what: &str) -> Rejection {
+    Rejection::BadCredential(format!("the header {name} {what}"))
+}

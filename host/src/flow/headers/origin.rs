@@ -1,0 +1,101 @@
+//! Whose browser may call, and under which names Witgate answers: the defence against DNS
+//! rebinding (MCP "Streamable HTTP", "Security Warning").
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Uri};
+use url::Host;
+
+use super::{Single, single};
+use crate::flow::reject::Rejection;
+
+/// Which hosts and origins a request may name.
+#[derive(Debug)]
+pub struct Names {
+    hosts: HashSet<String>,
+    origins: HashSet<String>,
+}
+
+impl Names {
+    /// `hosts` are names or addresses without port, `origins` as browsers send them.
+    pub fn new<'a>(
+        hosts: impl IntoIterator<Item = &'a str>,
+        origins: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let tidy = |origin: &str| origin.trim_end_matches('/').to_ascii_lowercase();
+        let bare = |host: &str| host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        Self {
+            hosts: hosts.into_iter().map(bare).collect(),
+            origins: origins.into_iter().map(tidy).collect(),
+        }
+    }
+
+    /// Checks `Host`. `local` is the address that the connection came in on.
+    ///
+    /// # Errors
+    /// `ForbiddenHost`.
+    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: IpAddr) -> Result<(), Rejection> {
+        let Single::One(host) = single(headers, &HOST) else {
+            return Err(Rejection::ForbiddenHost);
+        };
+        // A request in absolute form names a host twice (RFC 9112 §3.2.2).
+        let twice = uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host));
+        let name = name_of(host).ok_or(Rejection::ForbiddenHost)?;
+        if !twice && self.is_own(&name, local) { Ok(()) } else { Err(Rejection::ForbiddenHost) }
+    }
+
+    /// Checks `Origin`. A request without one is not a browser's. Where `Host` is a loopback name,
+    /// its own origin passes: a page that Witgate's own address served.
+    ///
+    /// # Errors
+    /// `ForbiddenOrigin`.
+    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+        let origin = match single(headers, &ORIGIN) {
+            Single::Absent => return Ok(()),
+            Single::One(origin) => origin.to_ascii_lowercase(),
+            Single::Bad => return Err(Rejection::ForbiddenOrigin),
+        };
+        if self.origins.contains(&origin) || is_own_loopback(&origin, headers) {
+            Ok(())
+        } else {
+            Err(Rejection::ForbiddenOrigin)
+        }
+    }
+
+    fn is_own(&self, name: &Host<String>, local: IpAddr) -> bool {
+        if is_loopback(name) {
+            return true;
+        }
+        match name {
+            Host::Domain(name) => self.hosts.contains(name.trim_end_matches('.')),
+            Host::Ipv4(ip) => IpAddr::V4(*ip) == local || self.hosts.contains(&ip.to_string()),
+            Host::Ipv6(ip) => IpAddr::V6(*ip) == local || self.hosts.contains(&ip.to_string()),
+        }
+    }
+}
+
+fn is_own_loopback(origin: &str, headers: &HeaderMap) -> bool {
+    let Single::One(host) = single(headers, &HOST) else { return false };
+    let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    own.is_some_and(|own| own.eq_ignore_ascii_case(host))
+        && name_of(host).is_some_and(|name| is_loopback(&name))
+}
+
+/// The name in `host` or `host:port`.
+fn name_of(host: &str) -> Option<Host<String>> {
+    let authority: http::uri::Authority = host.parse().ok()?;
+    if host.contains('@') {
+        return None;
+    }
+    Host::parse(authority.host()).ok()
+}
+
+fn is_loopback(name: &Host<String>) -> bool {
+    match name {
+        Host::Domain(name) => name == "localhost" || name == "localhost.",
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
+    }
+}

@@ -1,0 +1,367 @@
+//! The one strict parse: bytes → [`Call`]. What a lenient reader behind Witgate could take in
+//! another way than Witgate does is refused here, so that both see the same call.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use witgate_plugin::TargetKind;
+
+use super::call::{Access, Call, Kind, Span, Target};
+use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
+use super::reject::Rejection;
+use strict::{Members, Strict, category};
+
+pub(crate) mod strict;
+#[cfg(test)]
+mod tests;
+
+/// A message that could not be parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Its id as JSON text, where that much could be read: JSON-RPC 2.0 §5 wants it in the answer.
+    pub id: Option<Box<str>>,
+    /// What is wrong.
+    pub rejection: Rejection,
+}
+
+impl From<Malformed> for Rejection {
+    fn from(malformed: Malformed) -> Self {
+        malformed.rejection
+    }
+}
+
+impl Call {
+    /// Parses one JSON-RPC 2.0 message.
+    ///
+    /// # Errors
+    /// `Parse` where the body is not strict JSON (RFC 8259 and RFC 7493 §2: UTF-8, no key twice,
+    /// no lone surrogates); `InvalidRequest` where it is not one JSON-RPC message of MCP;
+    /// `InvalidParams` where a known method does not have its shape; `UnknownMethod` where the
+    /// revision that the message names has removed its method.
+    pub fn parse(body: Bytes) -> Result<Self, Malformed> {
+        let nameless = |rejection| Malformed { id: None, rejection };
+        let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
+        let envelope = Envelope::read(text).map_err(nameless)?;
+        let named = |rejection| Malformed { id: envelope.id.map(|id| id.get().into()), rejection };
+        read(&body, text, &envelope).map_err(named)
+    }
+}
+
+/// The envelope: its members, of which only those of JSON-RPC are looked at.
+struct Envelope<'a> {
+    members: Members<'a>,
+    id: Option<&'a RawValue>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(text: &'a str) -> Result<Self, Rejection> {
+        if text.trim_start().starts_with('[') {
+            return Err(invalid("batches are not accepted: send one message at a time"));
+        }
+        let members = Members::read(text).map_err(|error| parse(category(&error)))?;
+        refuse_look_alikes(&members, ENVELOPE).map_err(invalid_owned)?;
+        let id = members.get("id");
+        if let Some(id) = id
+            && !is_id(id)
+        {
+            return Err(invalid("id must be a string or an integer"));
+        }
+        Ok(Self { members, id })
+    }
+}
+
+/// Reads what a checked envelope holds.
+fn read(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Rejection> {
+    let members = &envelope.members;
+    if members.get("jsonrpc").is_none_or(|version| version.get() != "\"2.0\"") {
+        return Err(invalid("jsonrpc must be \"2.0\""));
+    }
+    let mut strict = Strict::default();
+    for (_, value) in members.0.iter().filter(|(key, _)| key != "params") {
+        strict.check(value, 1).map_err(parse)?;
+    }
+    let answers = (members.get("result").is_some(), members.get("error").is_some());
+    match (members.get("method"), answers) {
+        (Some(method), (false, false)) => {
+            let method = string(method).ok_or_else(|| invalid("method must be a string"))?;
+            message(body, text, envelope, &method, &mut strict)
+        }
+        (None, (true, false) | (false, true)) => response(body, text, envelope),
+        _ => Err(invalid("a message has exactly one of method, result and error")),
+    }
+}
+
+/// An answer to a request of the server's.
+fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Rejection> {
+    let id = envelope.id.ok_or_else(|| invalid("an answer needs the id of its request"))?;
+    if envelope.members.get("params").is_some() {
+        return Err(invalid("an answer has no params"));
+    }
+    Ok(Call {
+        body: body.clone(),
+        kind: Kind::Response { id: span(text, id) },
+        method: Box::default(),
+        access: Access::Open,
+        params: None,
+        arguments: None,
+        meta: None,
+        progress_token: None,
+        meta_version: None,
+        meta_capabilities: false,
+        tasks: Vec::new(),
+        may_start_task: false,
+    })
+}
+
+/// A request or a notification.
+fn message<'a>(
+    body: &Bytes,
+    text: &'a str,
+    envelope: &Envelope<'a>,
+    name: &str,
+    strict: &mut Strict<'a>,
+) -> Result<Call, Rejection> {
+    let raw = envelope.members.get("params");
+    let params = Params::read(raw, strict)?;
+    let meta = Meta::read(params.get("_meta"))?;
+    let known = method::find(name);
+    if meta.version.is_some() && known.is_some_and(|method| method.eras == Eras::Stateful) {
+        return Err(Rejection::UnknownMethod(name.to_owned()));
+    }
+    let kind = match envelope.id {
+        Some(id) => Kind::Request { id: span(text, id) },
+        None => Kind::Notification,
+    };
+    check_form(known, &kind)?;
+    let acts = Acts::read(name, known.map(|method| method.shape), &params)?;
+    Ok(Call {
+        body: body.clone(),
+        kind,
+        method: name.into(),
+        access: acts.access,
+        params: raw.map(|raw| span(text, raw)),
+        arguments: params.object("arguments", known.is_some())?.map(|raw| span(text, raw)),
+        meta: params.get("_meta").map(|raw| span(text, raw)),
+        progress_token: meta.progress_token.map(|raw| span(text, raw)),
+        meta_capabilities: meta.capabilities.is_some(),
+        may_start_task: name == "tools/call" && (params.get("task").is_some() || meta.names_tasks()),
+        meta_version: meta.version,
+        tasks: acts.tasks,
+    })
+}
+
+/// A known method sent in the other form would be taken for one that nobody knows.
+fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejection> {
+    match (known.map(|method| method.form), kind) {
+        (Some(Form::Request), Kind::Notification) => Err(invalid("this method needs an id")),
+        (Some(Form::Notification), Kind::Request { .. }) => {
+            Err(invalid("a notification has no id"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The members of `params`, checked all the way down.
+struct Params<'a>(Option<Members<'a>>);
+
+impl<'a> Params<'a> {
+    fn read(raw: Option<&'a RawValue>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
+        let Some(raw) = raw else { return Ok(Self(None)) };
+        if !raw.get().starts_with('{') {
+            return Err(bad("params must be an object"));
+        }
+        let members = Members::read(raw.get()).map_err(|error| parse(category(&error)))?;
+        refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
+        for (_, value) in &members.0 {
+            strict.check(value, 2).map_err(parse)?;
+        }
+        Ok(Self(Some(members)))
+    }
+
+    fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.as_ref()?.get(key)
+    }
+
+    /// A string that has to be there.
+    fn string(&self, key: &str) -> Result<Box<str>, Rejection> {
+        let value = self.get(key).and_then(string);
+        value.map(Cow::into).ok_or_else(|| bad(format!("params.{key} must be a string")))
+    }
+
+    /// An object that may be there; `shaped` where the method says that it is one.
+    fn object(&self, key: &str, shaped: bool) -> Result<Option<&'a RawValue>, Rejection> {
+        match self.get(key) {
+            Some(value) if shaped && !value.get().starts_with('{') => {
+                Err(bad(format!("params.{key} must be an object")))
+            }
+            value => Ok(value),
+        }
+    }
+}
+
+/// What of `_meta` matters.
+#[derive(Default)]
+struct Meta<'a> {
+    progress_token: Option<&'a RawValue>,
+    version: Option<Box<str>>,
+    capabilities: Option<&'a RawValue>,
+}
+
+impl<'a> Meta<'a> {
+    fn read(raw: Option<&'a RawValue>) -> Result<Self, Rejection> {
+        let Some(raw) = raw else { return Ok(Self::default()) };
+        let members = Members::read(raw.get()).map_err(|_| bad("params._meta must be an object"))?;
+        refuse_look_alikes(&members, META).map_err(invalid_owned)?;
+        let progress_token = members.get("progressToken");
+        if progress_token.is_some_and(|token| !is_id(token)) {
+            return Err(bad("the progress token must be a string or an integer"));
+        }
+        let capabilities = members.get(method::META_CAPABILITIES);
+        if capabilities.is_some_and(|value| !value.get().starts_with('{')) {
+            return Err(bad("the client capabilities in _meta must be an object"));
+        }
+        let version = members.get(method::META_VERSION).map(|value| {
+            string(value).ok_or_else(|| bad("the protocol version in _meta must be a string"))
+        });
+        Ok(Self { progress_token, version: version.transpose()?.map(Cow::into), capabilities })
+    }
+
+    /// Whether the client may have declared the tasks extension. Says yes too often rather than
+    /// too seldom: it costs a look at the answer.
+    fn names_tasks(&self) -> bool {
+        self.capabilities.is_some_and(|raw| raw.get().contains("tasks") || raw.get().contains("\\u"))
+    }
+}
+
+/// What a message acts on.
+struct Acts {
+    access: Access,
+    tasks: Vec<Box<str>>,
+}
+
+impl Acts {
+    fn read(name: &str, shape: Option<Shape>, params: &Params<'_>) -> Result<Self, Rejection> {
+        let access = match shape {
+            Some(Shape::Open) => Access::Open,
+            Some(Shape::OpenWith(member)) => {
+                params.string(member)?;
+                Access::Open
+            }
+            Some(Shape::List) => {
+                params.get("cursor").map(|_| params.string("cursor")).transpose()?;
+                Access::Open
+            }
+            Some(Shape::Named(kind, member)) => {
+                Access::Target(Target { kind, name: params.string(member)? })
+            }
+            Some(Shape::Reference) => Access::Target(reference(params)?),
+            Some(Shape::Subscriptions) => return subscriptions(params),
+            Some(Shape::Task) => {
+                let tasks = vec![params.string("taskId")?];
+                return Ok(Self { access: Access::Open, tasks });
+            }
+            None => Access::Target(Target { kind: TargetKind::Method, name: name.into() }),
+        };
+        Ok(Self { access, tasks: Vec::new() })
+    }
+}
+
+/// `completion/complete`: the prompt or resource that `ref` names.
+fn reference(params: &Params<'_>) -> Result<Target, Rejection> {
+    let wrong = || bad("params.ref must name a prompt or a resource");
+    let raw = params.get("ref").ok_or_else(wrong)?;
+    let members = Members::read(raw.get()).map_err(|_| wrong())?;
+    refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
+    let (kind, member) = match members.get("type").and_then(string).as_deref() {
+        Some("ref/prompt") => (TargetKind::Prompt, "name"),
+        Some("ref/resource") => (TargetKind::Resource, "uri"),
+        _ => return Err(wrong()),
+    };
+    let name = members.get(member).and_then(string).ok_or_else(wrong)?;
+    Ok(Target { kind, name: name.into() })
+}
+
+/// `subscriptions/listen`: the resources and tasks to hear of. The lists' changes are anybody's.
+fn subscriptions(params: &Params<'_>) -> Result<Acts, Rejection> {
+    let wrong = || bad("params.notifications must be an object");
+    let raw = params.get("notifications").ok_or_else(wrong)?;
+    let members = Members::read(raw.get()).map_err(|_| wrong())?;
+    refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
+    let resources = strings(&members, "resourceSubscriptions")?.into_iter();
+    let targets: Vec<_> =
+        resources.map(|name| Target { kind: TargetKind::Resource, name }).collect();
+    let access = if targets.is_empty() { Access::Open } else { Access::Targets(targets) };
+    Ok(Acts { access, tasks: strings(&members, "taskIds")? })
+}
+
+fn strings(members: &Members<'_>, key: &str) -> Result<Vec<Box<str>>, Rejection> {
+    let Some(raw) = members.get(key) else { return Ok(Vec::new()) };
+    serde_json::from_str(raw.get())
+        .map_err(|_| bad(format!("params.notifications.{key} must be an array of strings")))
+}
+
+/// Refuses keys that a reader who ignores case would take for one of `names`. Go's does so, and
+/// folds two letters of Unicode into ASCII on the way.
+fn refuse_look_alikes(members: &Members<'_>, names: &[&str]) -> Result<(), String> {
+    for (key, _) in &members.0 {
+        let alike = |name: &&&str| **name != key && folds_to(key, name);
+        if let Some(name) = names.iter().find(alike) {
+            return Err(format!("a member differs from {name} only in case"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn folds_to(key: &str, name: &str) -> bool {
+    if key.is_ascii() {
+        return key.eq_ignore_ascii_case(name);
+    }
+    key.chars().map(fold).eq(name.chars().map(fold))
+}
+
+fn fold(c: char) -> char {
+    match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    }
+}
+
+/// A string or an integer (MCP "Requests": never null; JSON-RPC 2.0 §4: no fractions).
+fn is_id(raw: &RawValue) -> bool {
+    let text = raw.get();
+    text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok()
+}
+
+/// The value of a JSON string.
+pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let text = raw.get();
+    let plain = text.strip_prefix('"')?.strip_suffix('"')?;
+    if plain.contains('\\') {
+        return serde_json::from_str(text).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(plain))
+}
+
+/// Where a value lies in the text that it was read from.
+fn span(text: &str, raw: &RawValue) -> Span {
+    let start = raw.get().as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    start..start + raw.get().len()
+}
+
+fn parse(what: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::Parse(what.into().into_owned())
+}
+
+fn invalid(what: &str) -> Rejection {
+    Rejection::InvalidRequest(what.to_owned())
+}
+
+fn invalid_owned(what: String) -> Rejection {
+    Rejection::InvalidRequest(what)
+}
+
+fn bad(what: impl Into<String>) -> Rejection {
+    Rejection::InvalidParams(what.into())
+}

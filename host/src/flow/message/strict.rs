@@ -1,0 +1,242 @@
+//! Strictness beyond what `serde_json` asks for: no key twice in an object, and a bound on depth.
+//! The grammar is `serde_json`'s alone.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// How deep arrays and objects may stand in one another, the message itself included.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// From this many keys on, an object's keys are looked up in a set. Below, comparing with each is
+/// quicker, because keys of different length differ at once.
+const MANY_KEYS: usize = 24;
+
+/// Why a value was refused, where it is not the grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// An object has a key twice.
+    DuplicateKey,
+    /// Deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DuplicateKey => "an object has a key twice",
+            Self::TooDeep => "arrays and objects stand deeper than 128 levels",
+        })
+    }
+}
+
+/// An object, each value as the text it came as, in its order. No key twice.
+#[derive(Debug)]
+pub(crate) struct Members<'de>(pub(crate) Vec<(Cow<'de, str>, &'de RawValue)>);
+
+impl<'de> Members<'de> {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// Where it is not one, is not JSON, or has a key twice.
+    pub(crate) fn read(text: &'de str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&'de RawValue> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(8);
+        let mut many = HashSet::new();
+        while let Some(Key(key)) = map.next_key()? {
+            let twice = if members.len() < MANY_KEYS {
+                members.iter().any(|(other, _)| *other == key)
+            } else {
+                if many.is_empty() {
+                    many.extend(members.iter().map(|(other, _)| other.clone()));
+                }
+                !many.insert(key.clone())
+            };
+            if twice {
+                return Err(de::Error::custom(Fault::DuplicateKey));
+            }
+            members.push((key, map.next_value()?));
+        }
+        Ok(Members(members))
+    }
+}
+
+/// Checks values all the way down. One is used for a whole message, so that it allocates once.
+#[derive(Default)]
+pub(crate) struct Strict<'de> {
+    /// The keys of the objects that are open, the innermost last.
+    keys: Vec<Cow<'de, str>>,
+    fault: Option<Fault>,
+}
+
+impl<'de> Strict<'de> {
+    /// Checks a value that stands in `depth` arrays and objects.
+    ///
+    /// # Errors
+    /// With what is wrong with it: a [`Fault`], or the grammar's (a lone surrogate, a number that
+    /// no number type holds).
+    pub(crate) fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
+        let mut deserializer = serde_json::Deserializer::from_str(value.get());
+        Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| {
+            match self.fault {
+                Some(fault) => Cow::Owned(fault.to_string()),
+                None => Cow::Owned(category(&error).to_owned()),
+            }
+        })
+    }
+}
+
+/// What the grammar's error says without any of the text that it is about.
+pub(crate) fn category(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
+        serde_json::error::Category::Data => "it is not one JSON object with every key once",
+    }
+}
+
+struct Value<'a, 'de> {
+    depth: usize,
+    strict: &'a mut Strict<'de>,
+}
+
+impl<'de> Value<'_, 'de> {
+    fn deeper<E: de::Error>(&mut self) -> Result<usize, E> {
+        if self.depth >= MAX_DEPTH {
+            self.strict.fault = Some(Fault::TooDeep);
+            return Err(E::custom(Fault::TooDeep));
+        }
+        Ok(self.depth + 1)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        while let Some(()) = seq.next_element_seed(Value { depth, strict: &mut *self.strict })? {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        let base = self.strict.keys.len();
+        let mut many = HashSet::new();
+        while let Some(Key(key)) = map.next_key()? {
+            if self.strict.is_twice(base, &key, &mut many) {
+                self.strict.fault = Some(Fault::DuplicateKey);
+                return Err(de::Error::custom(Fault::DuplicateKey));
+            }
+            self.strict.keys.push(key);
+            map.next_value_seed(Value { depth, strict: &mut *self.strict })?;
+        }
+        self.strict.keys.truncate(base);
+        Ok(())
+    }
+}
+
+impl<'de> Strict<'de> {
+    /// Whether the object whose keys begin at `base` has `key` already.
+    fn is_twice(&self, base: usize, key: &Cow<'de, str>, many: &mut HashSet<Cow<'de, str>>) -> bool {
+        let own = self.keys.get(base..).unwrap_or_default();
+        if own.len() < MANY_KEYS {
+            return own.contains(key);
+        }
+        if many.is_empty() {
+            many.extend(own.iter().cloned());
+        }
+        !many.insert(key.clone())
+    }
+}
+
+/// An object's key, unescaped; borrowed where it has no escapes.
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Key(Cow::Borrowed(key)))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Key(Cow::Owned(key.to_owned())))
+    }
+}

@@ -1,0 +1,217 @@
+//! The one map from a rejection to HTTP and JSON-RPC. Its messages tell the caller what to do, and
+//! nothing about keys, users or rules.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+use witgate_plugin::Denial;
+
+use super::{Rejection, UpstreamFault};
+
+/// JSON-RPC 2.0 §5.1.
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_PARAMS: i64 = -32602;
+/// MCP 2026-07-28, "Error Codes".
+const HEADER_MISMATCH: i64 = -32020;
+const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// When a policy does not say when trying again makes sense: soon, for most failures are of one
+/// call.
+const RETRY_SOON_S: u32 = 1;
+
+/// A rejection as the caller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wire {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The JSON-RPC error code: the protocol's where it has one, otherwise the HTTP status.
+    pub code: i64,
+    /// What to do.
+    pub message: Cow<'static, str>,
+    /// Why, as a code.
+    pub reason: Cow<'static, str>,
+    /// What else the error's `data` holds.
+    pub data: Map<String, Value>,
+    /// When trying again makes sense, in seconds.
+    pub retry_after: Option<u32>,
+    /// What an OAuth client is told.
+    pub challenge: Challenge,
+    /// Whether only `allow`ed HTTP methods are to be named.
+    pub allow: Option<&'static str>,
+}
+
+/// What `WWW-Authenticate` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// Nothing.
+    None,
+    /// A credential is needed.
+    Needed,
+    /// The credential shown is not good.
+    InvalidToken,
+    /// A token with these scopes would do (RFC 6750 §3.1).
+    InsufficientScope(Vec<String>),
+}
+
+impl Rejection {
+    /// What the caller sees.
+    pub fn wire(&self) -> Wire {
+        match self {
+            Self::Parse(what) => bad_request(PARSE_ERROR, "parse-error", format!("The body is not one JSON-RPC message in strict JSON: {what}")),
+            Self::InvalidRequest(what) => bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}")),
+            Self::InvalidParams(what) => bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}")),
+            Self::HeaderMismatch(what) => bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}")),
+            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+            Self::UnknownMethod(_) => Wire { code: METHOD_NOT_FOUND, ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found") },
+            Self::TooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than 4 MiB"),
+            Self::BodyTimeout => plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time"),
+            Self::UnsupportedMediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send Content-Type: application/json, in UTF-8 and not encoded"),
+            Self::NotAcceptable => plain(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Send Accept: application/json, text/event-stream (GET: text/event-stream)"),
+            Self::MethodNotAllowed => Wire { allow: Some("POST"), ..plain(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This endpoint does not have this HTTP method") },
+            Self::ForbiddenOrigin => plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here"),
+            Self::ForbiddenHost => plain(StatusCode::FORBIDDEN, "forbidden-host", "This server does not answer under this host name"),
+            Self::BadCredential(what) => plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}")),
+            Self::NoCredential => Wire { challenge: Challenge::Needed, ..plain(StatusCode::UNAUTHORIZED, "no-credential", "A credential is needed: send Authorization: Bearer, or your API key in its header") },
+            Self::Refused { reason, .. } => Wire { challenge: Challenge::InvalidToken, ..plain(StatusCode::UNAUTHORIZED, reason.clone(), "The credential is not accepted: get a new one, or check that it is complete") },
+            Self::Denied { denial, .. } => denied(denial),
+            Self::Failed { failure, retry_after, .. } => Wire { retry_after: Some(retry_after.unwrap_or(RETRY_SOON_S)), ..plain(StatusCode::SERVICE_UNAVAILABLE, failure.reason(), "Access could not be checked: try again later") },
+            Self::TaskNotFound => Wire { status: StatusCode::OK, code: INVALID_PARAMS, ..plain(StatusCode::OK, "task-not-found", "There is no such task") },
+            Self::SessionRequired => plain(StatusCode::BAD_REQUEST, "session-required", "A session is needed: send initialize first, then its Mcp-Session-Id"),
+            Self::SessionNotFound => plain(StatusCode::NOT_FOUND, "session-not-found", "Session not found: send initialize again, without Mcp-Session-Id"),
+            Self::RateLimited { retry_after } => Wire { retry_after: Some(*retry_after), ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later") },
+            Self::Upstream { fault, message } => upstream(*fault, message),
+        }
+    }
+}
+
+impl Wire {
+    /// The JSON-RPC error, under the request's id as JSON text.
+    pub fn body(&self, id: Option<&str>) -> Bytes {
+        let mut data = self.data.clone();
+        data.insert("reason".to_owned(), Value::from(&*self.reason));
+        let error = json!({ "code": self.code, "message": self.message, "data": data });
+        let id = id.unwrap_or("null");
+        Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
+    }
+
+    /// The HTTP status for a message with or without an id. An upstream's fault is told in a
+    /// JSON-RPC error with status 200, which reaches the caller's code; without an id there is
+    /// nowhere to tell it but the status.
+    pub fn status(&self, has_id: bool) -> StatusCode {
+        match u16::try_from(self.code).ok().and_then(|code| StatusCode::from_u16(code).ok()) {
+            Some(code) if self.status == StatusCode::OK && !has_id => code,
+            _ => self.status,
+        }
+    }
+
+    /// The HTTP headers. `metadata` is the URL of the RFC 9728 document, where there is one.
+    pub fn headers(&self, metadata: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(challenge) = self.challenge.header(metadata) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        headers
+    }
+}
+
+impl Challenge {
+    /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, hence the realm
+    /// where nothing else is said; without metadata nothing tells a client to start a login.
+    fn header(&self, metadata: Option<&str>) -> Option<HeaderValue> {
+        let error = match self {
+            Self::None => return None,
+            Self::Needed => None,
+            Self::InvalidToken => Some("error=\"invalid_token\"".to_owned()),
+            Self::InsufficientScope(scopes) => {
+                Some(format!("error=\"insufficient_scope\", scope=\"{}\"", scope_list(scopes)))
+            }
+        };
+        let metadata = match metadata {
+            Some(url) => format!("resource_metadata=\"{url}\""),
+            None => "realm=\"mcp\"".to_owned(),
+        };
+        let value = match error {
+            Some(error) => format!("Bearer {error}, {metadata}"),
+            None => format!("Bearer {metadata}"),
+        };
+        HeaderValue::try_from(value).ok()
+    }
+}
+
+/// Scope tokens (RFC 6749 §3.3), without the one that concerns only the authorization server.
+fn scope_list(scopes: &[String]) -> String {
+    let is_token = |scope: &&str| {
+        !scope.is_empty()
+            && *scope != "offline_access"
+            && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    };
+    let scopes: Vec<_> = scopes.iter().map(String::as_str).filter(is_token).collect();
+    scopes.join(" ")
+}
+
+fn denied(denial: &Denial) -> Wire {
+    let (message, challenge) = if denial.scopes.is_empty() {
+        ("You are not allowed to do this: ask for access if you need it", Challenge::None)
+    } else {
+        ("This needs a token with more scopes", Challenge::InsufficientScope(denial.scopes.clone()))
+    };
+    let mut wire = plain(StatusCode::FORBIDDEN, denial.reason.clone(), message);
+    if !denial.scopes.is_empty() {
+        wire.data.insert("scopes".to_owned(), Value::from(denial.scopes.clone()));
+    }
+    if wire.reason.is_empty() {
+        wire.reason = Cow::Borrowed("not-allowed");
+    }
+    Wire { challenge, retry_after: denial.retry_after, ..wire }
+}
+
+fn unsupported(requested: &str, supported: &[String]) -> Wire {
+    let mut wire = bad_request(
+        UNSUPPORTED_VERSION,
+        "unsupported-version",
+        format!("Unsupported protocol version; supported: {}", supported.join(", ")),
+    );
+    wire.data.insert("supported".to_owned(), Value::from(supported));
+    wire.data.insert("requested".to_owned(), Value::from(requested));
+    wire
+}
+
+fn upstream(fault: UpstreamFault, message: &str) -> Wire {
+    let code = match fault {
+        UpstreamFault::Unreachable | UpstreamFault::BadAnswer | UpstreamFault::Flood => 502,
+        UpstreamFault::Timeout => 504,
+    };
+    Wire { code, ..plain(StatusCode::OK, fault.reason(), message.to_owned()) }
+}
+
+fn bad_request(code: i64, reason: &'static str, message: String) -> Wire {
+    Wire { code, ..plain(StatusCode::BAD_REQUEST, reason, message) }
+}
+
+fn plain(
+    status: StatusCode,
+    reason: impl Into<Cow<'static, str>>,
+    message: impl Into<Cow<'static, str>>,
+) -> Wire {
+    Wire {
+        status,
+        code: i64::from(status.as_u16()),
+        message: message.into(),
+        reason: reason.into(),
+        data: Map::new(),
+        retry_after: None,
+        challenge: Challenge::None,
+        allow: None,
+    }
+}
