@@ -7,7 +7,6 @@ pub mod credential;
 pub mod headers;
 pub mod identity;
 pub mod limit;
-pub mod listing;
 pub mod message;
 pub mod method;
 pub mod reject;

@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod child;
 pub mod era;
 mod json;
+pub mod own_tools;
 
 use std::sync::Arc;
 

@@ -15,7 +15,6 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::interval;
-use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
@@ -24,7 +23,6 @@ use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::{Access, Call, Kind};
 use crate::flow::identity::Principal;
 use crate::flow::limit::Admitted;
-use crate::flow::listing;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use audience::{Audience, Member};
 use connection::{Connection, Exchange, Terms, fault};
@@ -119,7 +117,6 @@ struct Sent<'a> {
     call: &'a Call,
     principal: Principal,
     session: Option<&'a str>,
-    transport: Transport,
 }
 
 /// What comes back of it.
@@ -166,13 +163,10 @@ impl Upstream for ChildUpstream {
             call: &request.call,
             principal: admitted.permit().caller().principal(),
             session: admitted.session(),
-            transport: request.transport,
         };
         let back = self.inner.send(sent).await?;
-        let patience = self.inner.settings.timeout;
-        let admitted = Arc::new(admitted);
-        let filter = is_list(request.call.method()).then_some(admitted);
-        Ok(Answer { session: back.session, body: answer(back.outcome, patience, filter).await? })
+        let body = answer(back.outcome, self.inner.settings.timeout).await?;
+        Ok(Answer { session: back.session, body })
     }
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
@@ -209,7 +203,9 @@ impl Inner {
             (Kind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
             (Kind::Request { .. }, None, None) => self.sessionless(&sent).await,
             (_, _, Some(session)) => self.in_session(&sent, session).await,
-            (Kind::Notification, _, None) => self.stateless_notification(&sent).await,
+            // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
+            // sees to it by letting go of the request, as HTTP does by closing the stream.
+            (Kind::Notification, _, None) => Ok(Back::plain(Outcome::Taken)),
             (Kind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
         }
     }
@@ -243,18 +239,6 @@ impl Inner {
         };
         let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
         Ok(Back::plain(Outcome::Running(exchange, Some(uplift))))
-    }
-
-    /// A notification of 2026-07-28. There is one, `notifications/cancelled`, and only over stdio:
-    /// over HTTP a client closes the stream, and whoever sends this could cancel for another.
-    async fn stateless_notification(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
-        if sent.transport == Transport::Stdio && sent.call.method() == CANCELLED {
-            let slots = lock(&self.rooms).of(&sent.principal);
-            for connection in slots.iter().filter_map(|slot| slot.running()) {
-                cancel(&connection, sent, None).await?;
-            }
-        }
-        Ok(Back::plain(Outcome::Taken))
     }
 
     /// A request of the older era outside any session.
@@ -570,10 +554,6 @@ fn target(call: &Call) -> Option<&str> {
     }
 }
 
-fn is_list(method: &str) -> bool {
-    matches!(method, "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list")
-}
-
 fn nothing_asked() -> Rejection {
     Rejection::InvalidRequest("it answers no open request".to_owned())
 }
@@ -588,23 +568,18 @@ fn session_name() -> Result<Arc<str>, Rejection> {
 
 /// What is heard, in the shape in which it is answered: one response, or a stream as soon as
 /// something else comes first.
-async fn answer(
-    outcome: Outcome,
-    patience: Duration,
-    filter: Option<Arc<Admitted>>,
-) -> Result<AnswerBody, Rejection> {
+async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
         Outcome::Taken => return Ok(AnswerBody::Accepted),
-        Outcome::Response(response) => return Ok(AnswerBody::Message(response)),
+        Outcome::Response(response) => return Ok(message(response)),
         Outcome::Running(exchange, uplift) => (exchange, uplift),
     };
-    let shaping = Shaping { uplift, filter };
     match exchange.next(Some(patience)).await {
-        Ok(Reply::Last(response)) => Ok(AnswerBody::Message(shaping.last(response).await)),
+        Ok(Reply::Last(response)) => Ok(message(lift(uplift.as_ref(), response))),
         Ok(Reply::Note(first)) => {
             // A subscription lasts; anything else is to show a sign of life now and then.
             let patience = (!exchange.listens()).then_some(patience);
-            let rest = Rest { exchange, shaping, patience, first: Some(first), done: false };
+            let rest = Rest { exchange, uplift, patience, first: Some(first), done: false };
             Ok(AnswerBody::Events(events(rest)))
         }
         Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
@@ -612,36 +587,17 @@ async fn answer(
     }
 }
 
-/// What is done to what is heard.
-struct Shaping {
-    uplift: Option<Uplift>,
-    /// For lists: by whose rights.
-    filter: Option<Arc<Admitted>>,
+fn message(response: Bytes) -> AnswerBody {
+    AnswerBody::Message(response)
 }
 
-impl Shaping {
-    fn note(&self, line: Bytes) -> Option<Bytes> {
-        match &self.uplift {
-            Some(uplift) => uplift.notification(line),
-            None => Some(line),
-        }
-    }
-
-    async fn last(&self, response: Bytes) -> Bytes {
-        let response = match &self.uplift {
-            Some(uplift) => uplift.response(&response),
-            None => response,
-        };
-        match &self.filter {
-            Some(admitted) => listing::filter(admitted.permit(), response).await,
-            None => response,
-        }
-    }
+fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
+    uplift.map_or_else(|| response.clone(), |uplift| uplift.response(&response))
 }
 
 struct Rest {
     exchange: Exchange,
-    shaping: Shaping,
+    uplift: Option<Uplift>,
     patience: Option<Duration>,
     first: Option<Bytes>,
     done: bool,
@@ -664,11 +620,15 @@ impl Rest {
             self.done = !matches!(heard, Ok(Reply::Note(_)));
             match heard {
                 Ok(Reply::Note(line)) => {
-                    if let Some(line) = self.shaping.note(line) {
-                        return Some(line);
+                    let wanted = match &self.uplift {
+                        Some(uplift) => uplift.notification(line),
+                        None => Some(line),
+                    };
+                    if wanted.is_some() {
+                        return wanted;
                     }
                 }
-                Ok(Reply::Last(response)) => return Some(self.shaping.last(response).await),
+                Ok(Reply::Last(response)) => return Some(lift(self.uplift.as_ref(), response)),
                 Err(Lost::Cancelled) => return None,
                 Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id()))),
             }

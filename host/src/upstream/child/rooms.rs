@@ -130,12 +130,6 @@ impl Rooms {
         keys.iter().filter_map(|key| self.remove(key)).collect()
     }
 
-    /// The places of one principal, and the shared ones.
-    pub(super) fn of(&self, principal: &Principal) -> Vec<Arc<Slot>> {
-        let own = self.slots.iter().filter(|(key, _)| key.principal().is_none_or(|own| own == principal));
-        own.map(|(_, slot)| Arc::clone(slot)).collect()
-    }
-
     /// All places.
     pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
         self.slots.values().cloned().collect()

@@ -19,7 +19,6 @@ pub(super) struct Client<'a> {
     small: &'a Small,
     pub(super) principal: Principal,
     pub(super) session: Option<Box<str>>,
-    transport: Transport,
 }
 
 pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
@@ -35,7 +34,7 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
 impl Small {
     pub(super) fn client(&self, principal: &str) -> Client<'_> {
         let principal = Principal::named(principal);
-        Client { small: self, principal, session: None, transport: Transport::Http }
+        Client { small: self, principal, session: None }
     }
 
     /// A client that has opened a session.
@@ -75,9 +74,9 @@ impl Client<'_> {
         let call = Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let principal = self.principal.clone();
         let back =
-            self.small.upstream.inner.send(Sent { call: &call, principal, session, transport: self.transport }).await?;
+            self.small.upstream.inner.send(Sent { call: &call, principal, session }).await?;
         let patience = self.small.upstream.inner.settings.timeout;
-        Ok((back.session, answer(back.outcome, patience, None).await?))
+        Ok((back.session, answer(back.outcome, patience).await?))
     }
 
     /// Calls a tool in the client's session.
