@@ -5,4 +5,5 @@
 pub mod config;
 pub mod flow;
 pub mod generation;
+pub mod server;
 pub mod upstream;

@@ -1,20 +1,32 @@
 //! What Witgate protects. An upstream takes only what was admitted, and carries its own
 //! credential; the caller's never gets here.
 
+<<<<<<< HEAD
 pub mod bridge;
 pub mod child;
 pub mod era;
 mod json;
 pub mod own_tools;
+pub mod raw;
+=======
+pub mod bridge;
+pub mod child;
+pub mod era;
+mod json;
+pub mod own_tools;
+>>>>>>> child
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ::http::{HeaderValue, StatusCode};
 use futures_util::stream::BoxStream;
 
 use crate::flow::identity::Caller;
 use crate::flow::limit::Admitted;
 use crate::flow::reject::Rejection;
+use crate::flow::request::Request;
+use raw::RawBody;
 
 /// What an upstream has to say to one message.
 pub struct Answer {
@@ -29,15 +41,21 @@ pub enum AnswerBody {
     /// A notification or a response was taken.
     Accepted,
     /// One JSON-RPC response.
-    Message(Bytes),
+    Message {
+        /// 200, or what an HTTP upstream says beside a JSON-RPC error. The flow sets what the
+        /// protocol wants of a message of the stateless era.
+        status: StatusCode,
+        /// The response.
+        message: Bytes,
+    },
     /// Messages, of which the last is the response.
     Events(BoxStream<'static, Event>),
     /// An HTTP upstream's answer that needs no look: its bytes are passed on as they come.
     Raw {
         /// `application/json` or `text/event-stream`.
-        content_type: http::HeaderValue,
+        content_type: HeaderValue,
         /// The body.
-        body: hyper::body::Incoming,
+        body: RawBody,
     },
 }
 
@@ -60,6 +78,8 @@ pub struct Listener {
     pub caller: Arc<Caller>,
     /// The session that it names.
     pub session: Box<str>,
+    /// What came with it.
+    pub request: Arc<Request>,
     /// Where a broken stream is to be taken up again.
     pub last_event_id: Option<String>,
 }

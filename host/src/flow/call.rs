@@ -69,6 +69,25 @@ pub struct Call {
 }
 
 impl Call {
+    /// Stands for a GET or DELETE, which has no message: nobody's right is needed beyond that to
+    /// the session.
+    pub fn bodiless(method: &'static str) -> Self {
+        Self {
+            body: Bytes::new(),
+            kind: Kind::Notification,
+            method: method.into(),
+            access: Access::Open,
+            params: None,
+            arguments: None,
+            meta: None,
+            progress_token: None,
+            meta_version: None,
+            meta_capabilities: false,
+            tasks: Vec::new(),
+            may_start_task: false,
+        }
+    }
+
     /// The message, byte for byte.
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -95,6 +114,11 @@ impl Call {
             Kind::Request { id } | Kind::Response { id } => self.text(id),
             Kind::Notification => None,
         }
+    }
+
+    /// `params` as JSON text.
+    pub fn params(&self) -> Option<&str> {
+        self.text(self.params.as_ref()?)
     }
 
     /// `params.arguments` as JSON text.

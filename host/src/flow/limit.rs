@@ -1,11 +1,13 @@
 //! Permit → admitted. Off until limits are configured.
 
+use std::sync::Arc;
+
 use super::authorize::Permit;
 
 /// Proof that a call may be forwarded now. An upstream takes nothing else.
 #[derive(Debug)]
 pub struct Admitted {
-    permit: Permit,
+    permit: Arc<Permit>,
     session: Option<Box<str>>,
 }
 
@@ -21,7 +23,7 @@ impl Admitted {
     }
 }
 
-/// Admits a permitted call.
-pub fn admit(permit: Permit, session: Option<Box<str>>) -> Admitted {
+/// Admits a permitted call. The permit stays with the flow, too, which filters the answer by it.
+pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>) -> Admitted {
     Admitted { permit, session }
 }

@@ -9,27 +9,12 @@ use witgate_plugin::TargetKind;
 
 use super::call::{Access, Call, Kind, Span, Target};
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
-use super::reject::Rejection;
+use super::reject::{Rejected, Rejection};
 use strict::{Members, Strict, category};
 
 pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
-
-/// A message that could not be parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// Its id as JSON text, where that much could be read: JSON-RPC 2.0 §5 wants it in the answer.
-    pub id: Option<Box<str>>,
-    /// What is wrong.
-    pub rejection: Rejection,
-}
-
-impl From<Malformed> for Rejection {
-    fn from(malformed: Malformed) -> Self {
-        malformed.rejection
-    }
-}
 
 impl Call {
     /// Parses one JSON-RPC 2.0 message.
@@ -39,11 +24,11 @@ impl Call {
     /// no lone surrogates); `InvalidRequest` where it is not one JSON-RPC message of MCP;
     /// `InvalidParams` where a known method does not have its shape; `UnknownMethod` where the
     /// revision that the message names has removed its method.
-    pub fn parse(body: Bytes) -> Result<Self, Malformed> {
-        let nameless = |rejection| Malformed { id: None, rejection };
+    pub fn parse(body: Bytes) -> Result<Self, Rejected> {
+        let nameless = |rejection| Rejected { id: None, rejection };
         let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
         let envelope = Envelope::read(text).map_err(nameless)?;
-        let named = |rejection| Malformed { id: envelope.id.map(|id| id.get().into()), rejection };
+        let named = |rejection| Rejected { id: envelope.id.map(|id| id.get().into()), rejection };
         read(&body, text, &envelope).map_err(named)
     }
 }

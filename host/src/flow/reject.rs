@@ -91,6 +91,22 @@ pub enum Rejection {
     },
 }
 
+/// A rejection on its way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The message's id as JSON text, where it has one that could be read: JSON-RPC 2.0 §5 wants
+    /// it in the answer.
+    pub id: Option<Box<str>>,
+    /// Why.
+    pub rejection: Rejection,
+}
+
+impl From<Rejected> for Rejection {
+    fn from(rejected: Rejected) -> Self {
+        rejected.rejection
+    }
+}
+
 /// How a policy failed to decide. Each denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {

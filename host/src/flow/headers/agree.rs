@@ -30,11 +30,7 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Rejection> {
     let era = era(call, version);
     match (era, call.kind()) {
         (Era::Stateless, Kind::Request { .. }) => {
-            if !call.has_full_meta() {
-                return Err(Rejection::InvalidParams(
-                    "_meta must hold the protocol version and the client capabilities".to_owned(),
-                ));
-            }
+            check_meta(call)?;
             present(&PROTOCOL_VERSION, version)?;
             present(&METHOD, method)?;
             if routing_name(call).is_some() {
@@ -54,6 +50,19 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Rejection> {
         same(&NAME, Some(&decode(header)?), Some(body))?;
     }
     supported(era, version)?;
+    Ok(era)
+}
+
+/// Checks what a message says about itself where there are no headers, over stdio.
+///
+/// # Errors
+/// `InvalidParams` where metadata is missing, `UnsupportedVersion`.
+pub fn check_without_headers(call: &Call) -> Result<Era, Rejection> {
+    let era = era(call, None);
+    if era == Era::Stateless {
+        check_meta(call)?;
+    }
+    supported(era, call.meta_version())?;
     Ok(era)
 }
 
@@ -121,6 +130,14 @@ fn era(call: &Call, version: Option<&str>) -> Era {
 
 fn is_stateless(version: &str) -> bool {
     version >= "2026-07-28"
+}
+
+fn check_meta(call: &Call) -> Result<(), Rejection> {
+    if call.has_full_meta() {
+        return Ok(());
+    }
+    let what = "_meta must hold the protocol version and the client capabilities";
+    Err(Rejection::InvalidParams(what.to_owned()))
 }
 
 fn supported(era: Era, version: Option<&str>) -> Result<(), Rejection> {

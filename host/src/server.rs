@@ -1,0 +1,3 @@
+//! How Witgate meets its clients.
+
+pub mod stdio;
