@@ -1,5 +1,12 @@
 //! The configuration, resolved: typed, checked, secrets read, paths made absolute. No serde here.
 
+pub mod diagnostic;
+mod document;
+pub mod environment;
+pub mod raw;
+pub mod resolve;
+mod shape;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +27,19 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// The keys that the host holds, by name.
     pub keys: BTreeMap<String, KeySource>,
+    /// Files with secrets that it was made from. When one changes, so does the configuration.
+    pub files: Vec<PathBuf>,
+    /// `MCP_AUTH_ENABLED=false`: nobody is asked for a credential, one that is shown is not looked
+    /// at, and every audit record says so.
+    pub auth_disabled: bool,
+}
+
+impl Config {
+    /// The directory that relative paths in it are relative to.
+    pub fn dir(&self) -> PathBuf {
+        let parent = self.path.as_deref().and_then(std::path::Path::parent);
+        parent.filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
+    }
 }
 
 /// `[server]`.

@@ -1,5 +1,6 @@
 //! The life of a request: parse → credential → authenticate → authorize → limit → upstream → audit.
 
+pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod call;
@@ -7,7 +8,346 @@ pub mod credential;
 pub mod headers;
 pub mod identity;
 pub mod limit;
+pub mod listing;
 pub mod message;
 pub mod method;
 pub mod reject;
 pub mod request;
+pub mod standing;
+pub mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+use witgate_plugin::{TargetKind, Transport};
+
+use crate::generation::{Generation, Generations};
+use crate::metrics::Metrics;
+use crate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
+use audit::{Outcomes, Record};
+use authenticate::authenticate;
+use authorize::{Permit, authorize};
+use call::{Access, Call, Kind};
+use credential::Shown;
+use headers::{LAST_EVENT_ID, agree, credentials};
+use limit::admit;
+use listing::{Look, needs_look};
+use reject::{Rejected, Rejection, UpstreamFault};
+use request::{Era, Request, Route};
+use standing::Standing;
+use tasks::Tasks;
+
+/// The way of all messages to one upstream.
+pub struct Flow<U> {
+    route: Arc<Route>,
+    upstream: U,
+    generations: Arc<Generations>,
+    tasks: Arc<Tasks>,
+    outcomes: Outcomes,
+    stop: CancellationToken,
+}
+
+/// A message as it arrives.
+pub struct Arrival {
+    /// How it came.
+    pub transport: Transport,
+    /// Who is at the other end. None over stdio.
+    pub peer: Option<IpAddr>,
+    /// The headers. Empty over stdio.
+    pub headers: HeaderMap,
+    /// The message. Empty for a GET or DELETE.
+    pub body: Bytes,
+    /// What the process environment shows, over stdio. Over HTTP it is in the headers.
+    pub shown: Option<Shown>,
+}
+
+/// What goes back.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The session that the message has opened.
+    pub session: Option<Box<str>>,
+    /// What the upstream says.
+    pub body: AnswerBody,
+}
+
+impl<U: Upstream> Flow<U> {
+    /// The way to `upstream`. Cancelling `stop` ends the streams that would not end by themselves.
+    pub fn new(
+        route: Arc<Route>,
+        upstream: U,
+        generations: Arc<Generations>,
+        metrics: &Metrics,
+        stop: CancellationToken,
+    ) -> Self {
+        let outcomes = Outcomes::new(metrics, &route.upstream);
+        Self { route, upstream, generations, tasks: Arc::default(), outcomes, stop }
+    }
+
+    /// What the way leads to.
+    pub fn upstream(&self) -> &U {
+        &self.upstream
+    }
+
+    /// Handles one message.
+    ///
+    /// # Errors
+    /// With why it goes no further, and the id to answer under.
+    pub async fn handle(&self, arrival: Arrival) -> Result<Reply, Rejected> {
+        let generation = self.generations.live();
+        let mut record = self.record(&generation);
+        let (request, shown, session) = match receive(arrival, &generation, &self.route) {
+            Ok(received) => received,
+            Err(rejected) => return Err(refuse(record, rejected)),
+        };
+        record.request = Some(Arc::clone(&request));
+        let result = self.run(generation, request, shown, session, &mut record).await;
+        let record = record.close(&result);
+        result.map_err(|rejection| told(&record, rejection))
+    }
+
+    /// The order of the stages. Each one's result is the only key to the next.
+    async fn run(
+        &self,
+        generation: Arc<Generation>,
+        request: Arc<Request>,
+        shown: Shown,
+        session: Option<Box<str>>,
+        record: &mut Record<'_>,
+    ) -> Result<Reply, Rejection> {
+        let caller = authenticate(&generation, &request, &shown).await?;
+        record.caller = Some(Arc::clone(&caller));
+        let permit = Arc::new(authorize(generation, request, caller).await?);
+        self.tasks.check(&permit.request().call, permit.caller())?;
+        let admitted = admit(Arc::clone(&permit), session);
+        let answer = self.upstream.forward(admitted).await?;
+        self.look_at(answer, permit, shown).await
+    }
+
+    /// Opens the stream of the server's own messages (GET, in the stateful era).
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, Rejected> {
+        self.on_session("GET", arrival, async |listener, permit, shown| {
+            let events = self.upstream.listen(listener).await?;
+            Ok(self.standing(permit, shown).guard(events))
+        })
+        .await
+    }
+
+    /// Ends a session (DELETE, in the stateful era).
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn close(&self, arrival: Arrival) -> Result<(), Rejected> {
+        self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await)
+            .await
+    }
+
+    /// Counts and records what the transport refuses before there is a message.
+    pub fn refuse_unread(&self, rejection: Rejection) -> Rejected {
+        refuse(self.record(&self.generations.live()), Rejected { id: None, rejection })
+    }
+
+    /// What is done to a session without a message: the same stages, and the right to the session
+    /// is judged by the upstream that holds it.
+    async fn on_session<T>(
+        &self,
+        method: &'static str,
+        arrival: Arrival,
+        act: impl AsyncFnOnce(Listener, Arc<Permit>, Shown) -> Result<T, Rejection>,
+    ) -> Result<T, Rejected> {
+        let generation = self.generations.live();
+        let mut record = self.record(&generation);
+        let (request, shown, session) = match receive_bodiless(method, arrival, &generation, &self.route) {
+            Ok(received) => received,
+            Err(rejection) => return Err(refuse(record, Rejected { id: None, rejection })),
+        };
+        record.request = Some(Arc::clone(&request));
+        let stages = async {
+            let caller = authenticate(&generation, &request, &shown).await?;
+            record.caller = Some(Arc::clone(&caller));
+            let session = session.ok_or(Rejection::SessionRequired)?;
+            let permit = Arc::new(authorize(generation, Arc::clone(&request), caller).await?);
+            let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
+            let caller = Arc::clone(permit.caller());
+            act(Listener { caller, session, request, last_event_id }, permit, shown).await
+        };
+        let result = stages.await;
+        let record = record.close(&result);
+        result.map_err(|rejection| told(&record, rejection))
+    }
+
+    /// Looks at an answer where that is needed, and sets its status.
+    async fn look_at(&self, answer: Answer, permit: Arc<Permit>, shown: Shown) -> Result<Reply, Rejection> {
+        let Answer { session, body } = answer;
+        let request = Arc::clone(permit.request());
+        let call = &request.call;
+        let (status, body) = match body {
+            AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
+            AnswerBody::Message { status, message } => {
+                let status = status_of(request.era, status, &message)?;
+                let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
+                (status, AnswerBody::Message { status, message })
+            }
+            AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
+                (StatusCode::OK, AnswerBody::Events(self.standing(permit, shown).guard(events)))
+            }
+            AnswerBody::Events(events) if needs_look(call) => {
+                (StatusCode::OK, AnswerBody::Events(looked_at(events, self.look(permit))))
+            }
+            body @ (AnswerBody::Events(_) | AnswerBody::Raw { .. }) => (StatusCode::OK, body),
+        };
+        Ok(Reply { status, session, body })
+    }
+
+    fn look(&self, permit: Arc<Permit>) -> Look {
+        Look::new(permit, Arc::clone(&self.tasks))
+    }
+
+    fn standing(&self, permit: Arc<Permit>, shown: Shown) -> Standing {
+        Standing {
+            generations: Arc::clone(&self.generations),
+            look: self.look(Arc::clone(&permit)),
+            permit,
+            shown,
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn record(&self, generation: &Generation) -> Record<'_> {
+        Record::begin(&self.outcomes, &self.route, generation.number())
+    }
+}
+
+type Received = (Arc<Request>, Shown, Option<Box<str>>);
+
+/// Parse → credential: everything that is known of a message without asking who it is from.
+fn receive(
+    arrival: Arrival,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<Received, Rejected> {
+    let Arrival { transport, peer, mut headers, body, shown } = arrival;
+    let call = Call::parse(body)?;
+    let examined = match transport {
+        Transport::Http => examine(&call, &mut headers, generation),
+        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default()),
+    };
+    let (era, shown, session) =
+        examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
+    let route = Arc::clone(route);
+    Ok((Arc::new(Request { call, era, headers, peer, transport, route }), shown, session))
+}
+
+/// Headers against the body, then the credentials among them.
+fn examine(
+    call: &Call,
+    headers: &mut HeaderMap,
+    generation: &Generation,
+) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+    let era = agree::check(call, headers)?;
+    let shown = credentials::take(headers, generation.credential_headers())?;
+    let session = match era {
+        Era::Stateful => agree::session(headers)?.map(Box::from),
+        Era::Stateless => None,
+    };
+    Ok((era, shown, session))
+}
+
+/// Over stdio there are no headers, and the process is the session.
+fn examine_stdio(call: &Call, shown: Shown) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+    agree::check_without_headers(call).map(|era| (era, shown, None))
+}
+
+fn receive_bodiless(
+    method: &'static str,
+    arrival: Arrival,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<Received, Rejection> {
+    let Arrival { transport, peer, mut headers, .. } = arrival;
+    agree::check_bodiless(&headers)?;
+    let shown = credentials::take(&mut headers, generation.credential_headers())?;
+    let session = agree::session(&headers)?.map(Box::from);
+    let (call, route) = (Call::bodiless(method), Arc::clone(route));
+    let request = Request { call, era: Era::Stateful, headers, peer, transport, route };
+    Ok((Arc::new(request), shown, session))
+}
+
+/// Records a refusal that comes before anything was decided.
+fn refuse(record: Record<'_>, rejected: Rejected) -> Rejected {
+    record.refuse(&rejected.rejection);
+    rejected
+}
+
+/// What the caller is told, which may be less than what is recorded: in the stateless era a method
+/// that nobody knows and no rule allows is one that does not exist. Clients probe for methods, and
+/// negotiate by that answer.
+fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
+    let request = record.request.as_deref();
+    let id = request.filter(|request| matches!(request.call.kind(), Kind::Request { .. }));
+    let id = id.and_then(|request| request.call.id()).map(Box::from);
+    let rejection = match (rejection, request) {
+        (Rejection::Denied { .. }, Some(request)) if is_unknown_method(request) => {
+            Rejection::UnknownMethod(request.call.method().to_owned())
+        }
+        (rejection, _) => rejection,
+    };
+    Rejected { id, rejection }
+}
+
+fn is_unknown_method(request: &Request) -> bool {
+    request.era == Era::Stateless
+        && matches!(request.call.access(), Access::Target(target) if target.kind == TargetKind::Method)
+}
+
+fn looked_at(events: BoxStream<'static, Event>, look: Look) -> BoxStream<'static, Event> {
+    let look = Arc::new(look);
+    events
+        .filter_map(move |event| {
+            let look = Arc::clone(&look);
+            async move { look.event_of_call(event).await }
+        })
+        .boxed()
+}
+
+/// The HTTP status for a JSON answer, which has to be JSON. In the stateless era it follows from
+/// the error's code (MCP 2026-07-28, "Streamable HTTP"), whatever spoke to the upstream.
+fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
+    #[derive(Deserialize)]
+    struct Peek<'a> {
+        #[serde(borrow)]
+        error: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let is_object = message.trim_ascii_start().starts_with(b"{");
+    let peek = serde_json::from_slice::<Peek<'_>>(message).ok().filter(|_| is_object);
+    let peek = peek.ok_or_else(|| Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server answered what is not JSON-RPC".to_owned(),
+    })?;
+    let code = peek.error.and_then(|error| serde_json::from_str::<Error>(error.get()).ok());
+    Ok(match (era, code.map(|error| error.code)) {
+        (Era::Stateless, Some(-32601)) => StatusCode::NOT_FOUND,
+        (Era::Stateless, Some(-32022..=-32020)) => StatusCode::BAD_REQUEST,
+        _ => status,
+    })
+}
+
+fn text_of(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}

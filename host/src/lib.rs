@@ -3,7 +3,12 @@
 //! The modules stand in the order of a request.
 
 pub mod config;
-pub mod flow;
-pub mod generation;
 pub mod server;
+pub mod flow;
+pub mod policy;
+pub mod plugin;
+pub mod services;
+pub mod generation;
+pub mod reload;
 pub mod upstream;
+pub mod metrics;

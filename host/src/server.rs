@@ -1,3 +1,5 @@
-//! How Witgate meets its clients.
+//! How clients reach Witgate. Nothing is decided here.
 
-pub mod stdio;
+pub mod admin;
+mod connections;
+pub mod http;

@@ -1,20 +1,9 @@
 //! What Witgate protects. An upstream takes only what was admitted, and carries its own
 //! credential; the caller's never gets here.
 
-<<<<<<< HEAD
-pub mod bridge;
-pub mod child;
-pub mod era;
-mod json;
-pub mod own_tools;
+pub mod http;
 pub mod raw;
-=======
-pub mod bridge;
-pub mod child;
-pub mod era;
-mod json;
-pub mod own_tools;
->>>>>>> child
+pub mod session;
 
 use std::sync::Arc;
 

@@ -1,1 +1,214 @@
 //! API keys: from a store of hashed keys to an identity, and each key's own patterns.
+//!
+//! As an authenticator it finds the key whose SHA-256 the store holds. As an authorizer it applies
+//! that key's `allow` and `deny` to the identities that it proved itself, and abstains for others.
+
+pub mod store;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use witgate_plugin::{
+    Authenticate, Authorize, Call, ConfigError, Credential, Decision, Digest, Host, Identity,
+    Plugin, Principal, RuleVerdict, Rules, Scheme, Verdict, Wants,
+};
+
+use store::{KEY_PREFIX, Store};
+
+/// The settings of an `api-key` policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The file of hashed keys that `witgate key` writes.
+    #[schemars(extend("format" = "witgate-file"))]
+    pub store: String,
+    /// The header that carries a key. `Authorization: Bearer` is always read too.
+    #[serde(default = "default_header")]
+    pub header: String,
+}
+
+fn default_header() -> String {
+    "X-API-Key".to_owned()
+}
+
+/// One configured `api-key` policy.
+#[derive(Debug)]
+pub struct ApiKey {
+    policy: String,
+    /// By name.
+    keys: Vec<Key>,
+    /// By the first word of the digest.
+    index: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Key {
+    name: String,
+    roles: Vec<String>,
+    rules: Rules,
+    expires: Option<u64>,
+    revoked: bool,
+}
+
+/// One digest under which a key is found.
+#[derive(Debug)]
+struct Entry {
+    digest: Digest,
+    key: usize,
+    /// When the digest ends, where that is before the key does.
+    until: Option<u64>,
+}
+
+impl Plugin for ApiKey {
+    const NAME: &'static str = "api-key";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Knows callers by API keys from a store of hashed keys, and applies each key's own patterns.";
+    type Config = Config;
+
+    fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
+        check_header(&config.header)?;
+        let store =
+            Store::parse(&config.store).map_err(|e| ConfigError::at("/store", e.to_string()))?;
+        let wants = Wants {
+            schemes: vec![Scheme::Header, Scheme::Bearer],
+            credential_header: Some(config.header),
+            ..Wants::default()
+        };
+        Ok((Self::new(policy, store)?, wants))
+    }
+}
+
+fn check_header(header: &str) -> Result<(), ConfigError> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if header.is_empty() || !header.chars().all(token) {
+        return Err(ConfigError::at(
+            "/header",
+            "not the name of a header; write for example X-API-Key",
+        ));
+    }
+    if header.eq_ignore_ascii_case("authorization") {
+        let message =
+            "`Authorization: Bearer` is read in any case; leave this out or name another header";
+        return Err(ConfigError::at("/header", message));
+    }
+    Ok(())
+}
+
+impl ApiKey {
+    fn new(policy: &str, mut store: Store) -> Result<Self, ConfigError> {
+        store.keys.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut index = Vec::new();
+        for (key, stored) in store.keys.iter().enumerate() {
+            index.push(Entry { digest: stored.sha256.0, key, until: None });
+            if let Some(previous) = &stored.previous {
+                index.push(Entry { digest: previous.sha256.0, key, until: Some(previous.until.0) });
+            }
+        }
+        index.sort_by_key(|entry| first_word(&entry.digest));
+        let keys = store.keys.into_iter().map(Key::new).collect::<Result<_, _>>()?;
+        Ok(Self { policy: policy.to_owned(), keys, index })
+    }
+
+    /// Finds a digest by its first word and compares the whole in constant time. How long the
+    /// search takes may tell about digests, from which nobody gets back to a key.
+    fn find(&self, digest: &Digest) -> Option<(&Key, Option<u64>)> {
+        let word = first_word(digest);
+        let start = self.index.partition_point(|entry| first_word(&entry.digest) < word);
+        let same =
+            self.index.iter().skip(start).take_while(|entry| first_word(&entry.digest) == word);
+        let entry = same.into_iter().find(|entry| entry.digest.ct_eq(digest).into())?;
+        Some((self.keys.get(entry.key)?, entry.until))
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Key> {
+        let place = self.keys.binary_search_by(|key| key.name.as_str().cmp(name)).ok()?;
+        self.keys.get(place)
+    }
+}
+
+fn first_word(digest: &Digest) -> u64 {
+    digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+impl Key {
+    fn new(stored: store::Key) -> Result<Self, ConfigError> {
+        let rules = stored.rules().map_err(|e| ConfigError::at("/store", e.to_string()))?;
+        Ok(Self {
+            name: stored.name,
+            roles: stored.roles,
+            rules,
+            expires: stored.expires.map(|time| time.0),
+            revoked: stored.revoked.is_some(),
+        })
+    }
+
+    fn judge(&self, now: u64, until: Option<u64>) -> Verdict {
+        if self.revoked {
+            return Verdict::refused("revoked", format!("key `{}` is revoked", self.name));
+        }
+        if self.expires.is_some_and(|end| now >= end) {
+            return Verdict::refused("expired", format!("key `{}` has expired", self.name));
+        }
+        if until.is_some_and(|end| now >= end) {
+            let detail = format!("key `{}` was rotated, and the overlap is over", self.name);
+            return Verdict::refused("expired", detail);
+        }
+        Verdict::Identity(Identity {
+            subject: self.name.clone(),
+            roles: self.roles.clone(),
+            expires_at: self.expires.into_iter().chain(until).min(),
+            ..Identity::default()
+        })
+    }
+}
+
+impl Authenticate for ApiKey {
+    async fn authenticate<H: Host>(
+        &self,
+        host: &H,
+        _call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Verdict {
+        let bearer = match credential.scheme {
+            Scheme::Header => false,
+            Scheme::Bearer => true,
+            Scheme::Basic | Scheme::Dpop | Scheme::Argument | Scheme::Certificate => {
+                return Verdict::NotMine;
+            }
+        };
+        match self.find(&host.sha256(credential.value.as_bytes())) {
+            Some((key, until)) => key.judge(host.now(), until),
+            // Some other policy's token, perhaps.
+            None if bearer && !credential.value.starts_with(KEY_PREFIX) => Verdict::NotMine,
+            None => Verdict::refused("unknown-key", "no key of the store"),
+        }
+    }
+}
+
+impl Authorize for ApiKey {
+    async fn authorize<H: Host>(
+        &self,
+        host: &H,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> Decision {
+        if principal.proven_by != self.policy {
+            return Decision::Abstain;
+        }
+        let Some(key) = self.by_name(principal.subject) else {
+            return Decision::deny("denied", "the key is no longer in the store");
+        };
+        if key.revoked || key.expires.is_some_and(|end| host.now() >= end) {
+            return Decision::deny("denied", "the key is revoked or has expired");
+        }
+        match key.rules.judge(call.kind, call.target) {
+            RuleVerdict::Allowed => Decision::Allow,
+            RuleVerdict::Denied => Decision::deny("denied", "a deny pattern of the key covers it"),
+            RuleVerdict::Unmatched => {
+                Decision::deny("not-allowed", "no allow pattern of the key covers it")
+            }
+        }
+    }
+}
+
+witgate_plugin::export_policy!(ApiKey);

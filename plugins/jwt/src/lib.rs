@@ -1,1 +1,286 @@
 //! JSON Web Tokens: claims judged here, signatures checked by the host by key name.
+//!
+//! Before the signature was found good, a token is only told apart (not mine) or found unusable
+//! for everybody (malformed, wrong algorithm or type). What it claims is judged afterwards, so
+//! that nobody without a key learns anything from the answer.
+
+mod algorithm;
+mod token;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use witgate_plugin::{
+    Authenticate, Call, Claims, ConfigError, Credential, Host, Identity, Leeway, OneOrMany, Plugin,
+    Refusal, Scheme, Signed, Unavailability, Unproven, Verdict, VerifyError, Wants,
+};
+
+pub use algorithm::Algorithm;
+use token::{Header, Shape, Token};
+
+/// The settings of a `jwt` policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The keys that tokens may be signed with, tried in this order: names under `[keys]`, or
+    /// inline keys.
+    #[schemars(length(min = 1))]
+    pub keys: Vec<KeyName>,
+    /// The algorithms that tokens may be signed with: either of the HS family or of the others,
+    /// never both.
+    #[schemars(length(min = 1))]
+    pub algorithms: Vec<Algorithm>,
+    /// Who may have issued a token (`iss`). A token of another issuer is left to the next policy.
+    /// Absent: whoever has a key.
+    pub issuer: Option<OneOrMany>,
+    /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
+    pub audience: Option<OneOrMany>,
+    /// How many seconds the issuer's clock may be off. At most 3600.
+    #[serde(default = "default_leeway")]
+    #[schemars(range(max = 3600))]
+    pub leeway_s: u32,
+    /// Claims that a token has to have, besides `exp` and `aud`.
+    #[serde(default)]
+    pub required_claims: Vec<String>,
+    /// The claim with the roles, a string or a list of strings; dots lead into objects.
+    #[serde(default = "default_roles_claim")]
+    pub roles_claim: String,
+    /// The claim with the scopes, a list or a string with spaces between. Default: `scope`, else
+    /// `scp`.
+    pub scopes_claim: Option<String>,
+    /// What the token's `typ` has to be, for example `at+jwt`. Absent: anything.
+    pub typ: Option<OneOrMany>,
+}
+
+/// The name of a key that the host holds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "witgate-key"))]
+pub struct KeyName(pub String);
+
+/// How far clocks drift apart where nobody looks after them.
+fn default_leeway() -> u32 {
+    60
+}
+
+fn default_roles_claim() -> String {
+    "roles".to_owned()
+}
+
+/// One configured `jwt` policy.
+#[derive(Debug)]
+pub struct Jwt {
+    config: Config,
+    leeway: Leeway,
+}
+
+impl Plugin for Jwt {
+    const NAME: &'static str = "jwt";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str =
+        "Knows callers by JSON Web Tokens that a configured key has signed.";
+    type Config = Config;
+
+    fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
+        check(&config)?;
+        let leeway = Leeway { end: config.leeway_s, start: config.leeway_s };
+        let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
+        Ok((Self { config, leeway }, wants))
+    }
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    if config.keys.is_empty() {
+        return Err(ConfigError::at("/keys", "no key; name at least one of `[keys]`"));
+    }
+    if config.algorithms.is_empty() {
+        let message =
+            "no algorithm; write the ones that the issuer signs with, for example [\"RS256\"]";
+        return Err(ConfigError::at("/algorithms", message));
+    }
+    let keyed = config.algorithms.iter().filter(|algorithm| algorithm.is_mac()).count();
+    if keyed != 0 && keyed != config.algorithms.len() {
+        let message = "HS algorithms beside others let a public key pass for a secret; \
+                       make two jwt policies of it";
+        return Err(ConfigError::at("/algorithms", message));
+    }
+    if config.leeway_s > 3600 {
+        return Err(ConfigError::at("/leeway_s", "more than an hour; 60 is usual"));
+    }
+    let lists = [
+        ("/issuer", config.issuer.as_ref()),
+        ("/audience", config.audience.as_ref()),
+        ("/typ", config.typ.as_ref()),
+    ];
+    for (pointer, list) in lists {
+        if list.is_some_and(|list| list.0.is_empty() || list.has("")) {
+            return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
+        }
+    }
+    let claims =
+        config.required_claims.iter().chain(&config.scopes_claim).chain([&config.roles_claim]);
+    match claims.into_iter().any(String::is_empty) {
+        true => Err(ConfigError::at("", "a claim's name is empty")),
+        false => Ok(()),
+    }
+}
+
+impl Authenticate for Jwt {
+    async fn authenticate<H: Host>(
+        &self,
+        host: &H,
+        _call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Verdict {
+        if credential.scheme != Scheme::Bearer {
+            return Verdict::NotMine;
+        }
+        self.judge(host, credential.value).await.into()
+    }
+}
+
+impl Jwt {
+    async fn judge<H: Host>(&self, host: &H, text: &str) -> Result<Identity, Unproven> {
+        let shape = Shape::of(text).ok_or(Unproven::NotMine)?;
+        let token = shape.decode()?;
+        let claims = token.claims()?;
+        self.own_issuer(&claims)?;
+        let header = token.header()?;
+        self.own_type(&header)?;
+        self.verify(host, &token, &header).await?;
+        Ok(self.accept(host, &token, &claims)?)
+    }
+
+    /// Leaves tokens of other issuers, and of none, to the next policy.
+    fn own_issuer(&self, claims: &Claims<'_>) -> Result<(), Unproven> {
+        let issuer = claims.name("iss")?;
+        match (&self.config.issuer, issuer) {
+            (Some(ours), Some(issuer)) if ours.has(issuer) => Ok(()),
+            (Some(_), _) => Err(Unproven::NotMine),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn own_type(&self, header: &Header<'_>) -> Result<(), Refusal> {
+        let Some(wanted) = &self.config.typ else {
+            return Ok(());
+        };
+        let typ = header.typ.as_deref().map(bare_type);
+        match typ
+            .is_some_and(|typ| wanted.0.iter().any(|own| bare_type(own).eq_ignore_ascii_case(typ)))
+        {
+            true => Ok(()),
+            false => Err(Refusal::new("wrong-type", "the token's `typ` is not the configured one")),
+        }
+    }
+
+    /// Tries the keys in their order until one fits.
+    async fn verify<H: Host>(
+        &self,
+        host: &H,
+        token: &Token<'_>,
+        header: &Header<'_>,
+    ) -> Result<(), Unproven> {
+        let algorithm = header
+            .algorithm
+            .filter(|algorithm| self.config.algorithms.contains(algorithm))
+            .ok_or_else(|| {
+                Refusal::new("algorithm", "the token's `alg` is not a configured one")
+            })?;
+        let signed = Signed {
+            algorithm: algorithm.into(),
+            key_id: header.key_id.as_deref(),
+            message: token.message.as_bytes(),
+            signature: &token.signature,
+        };
+        let mut worst = VerifyError::AlgorithmMismatch;
+        for KeyName(key) in &self.config.keys {
+            match host.verify(key, &signed).await {
+                Ok(()) => return Ok(()),
+                Err(error) => worst = weightier(worst, error),
+            }
+        }
+        Err(unverified(worst))
+    }
+
+    fn accept<H: Host>(
+        &self,
+        host: &H,
+        token: &Token<'_>,
+        claims: &Claims<'_>,
+    ) -> Result<Identity, Refusal> {
+        let end = claims
+            .judge_time(host.now(), self.leeway)?
+            .ok_or_else(|| Refusal::new("missing-claim", "the claim `exp` is missing"))?;
+        match &self.config.audience {
+            Some(ours) => claims.judge_audience(|audience| ours.has(audience))?,
+            None => {
+                let ours = host.audience();
+                claims.judge_audience(|audience| audience == ours)?;
+            }
+        }
+        claims.judge_binding()?;
+        if let Some(name) =
+            self.config.required_claims.iter().find(|name| claims.get(name).is_none())
+        {
+            return Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing")));
+        }
+        Ok(Identity {
+            subject: claims.subject(&["client_id", "azp"])?.to_owned(),
+            issuer: claims.name("iss")?.map(str::to_owned),
+            roles: claims.words(&self.config.roles_claim)?,
+            scopes: claims.spaced_words(self.scopes_claim(claims))?,
+            claims: Some(token.payload.clone()),
+            expires_at: Some(end.saturating_add(self.leeway.end.into())),
+        })
+    }
+
+    fn scopes_claim(&self, claims: &Claims<'_>) -> &str {
+        match &self.config.scopes_claim {
+            Some(own) => own,
+            None if claims.get("scope").is_some() => "scope",
+            None => "scp",
+        }
+    }
+}
+
+/// A media type as `typ` writes it: without `application/` (RFC 7515, section 4.1.9).
+fn bare_type(typ: &str) -> &str {
+    const PREFIX: &str = "application/";
+    match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) && !rest.contains('/') => rest,
+        _ => typ,
+    }
+}
+
+/// Of two keys' answers, the one that says more about the token.
+fn weightier(a: VerifyError, b: VerifyError) -> VerifyError {
+    let weight = |error| match error {
+        VerifyError::AlgorithmMismatch => 0,
+        VerifyError::UnknownKeyId => 1,
+        VerifyError::BadSignature => 2,
+        VerifyError::Unavailable => 3,
+        VerifyError::UnknownKey => 4,
+    };
+    if weight(b) > weight(a) { b } else { a }
+}
+
+fn unverified(error: VerifyError) -> Unproven {
+    let refused = |reason, detail: &str| Refusal::new(reason, detail).into();
+    match error {
+        VerifyError::AlgorithmMismatch => {
+            refused("algorithm", "no configured key is for the token's `alg`")
+        }
+        VerifyError::UnknownKeyId => {
+            refused("unknown-key", "no configured key has the token's `kid`")
+        }
+        VerifyError::BadSignature => {
+            refused("bad-signature", "no configured key has signed the token")
+        }
+        VerifyError::Unavailable => Unavailability::new("a key set could not be had", None).into(),
+        VerifyError::UnknownKey => {
+            Unavailability::new("a configured key is not granted", None).into()
+        }
+    }
+}
+
+witgate_plugin::export_authenticator!(Jwt);

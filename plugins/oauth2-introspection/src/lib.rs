@@ -1,1 +1,225 @@
-//! OAuth 2.0 token introspection (RFC 7662).
+//! OAuth 2.0 token introspection (RFC 7662): the authorization server says what a token is worth.
+//!
+//! What is remembered is the server's answer, under the token's digest; `exp`, `nbf` and `aud` are
+//! judged on every call.
+
+mod answer;
+mod server;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use witgate_plugin::{
+    Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Host, Identity,
+    Leeway, OneOrMany, Plugin, Refusal, Scheme, Unproven, Verdict, Wants,
+};
+
+use server::Server;
+
+/// The settings of an `oauth2-introspection` policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The introspection endpoint. Either this or `issuer` is needed.
+    #[schemars(extend("format" = "witgate-endpoint"))]
+    pub endpoint: Option<String>,
+    /// The authorization server. Without `endpoint`, the endpoint is read from its metadata
+    /// (RFC 8414, then OpenID Connect Discovery); an answer that names an issuer has to name this.
+    #[schemars(extend("format" = "witgate-endpoint"))]
+    pub issuer: Option<String>,
+    /// The id of the client that may introspect.
+    pub client_id: String,
+    /// Its secret, which the host attaches.
+    #[schemars(extend("format" = "witgate-secret"))]
+    pub client_secret: String,
+    /// How the client proves itself.
+    #[serde(default)]
+    pub auth_method: AuthMethod,
+    /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
+    pub audience: Option<OneOrMany>,
+    /// How many seconds an answer on a good token is remembered at most, and never beyond the
+    /// token's end. A revocation takes up to this long. 0: not at all.
+    #[serde(default = "default_cache_ttl")]
+    pub cache_ttl_s: u32,
+    /// How many seconds an answer on a bad token is remembered at most. 0: not at all.
+    #[serde(default = "default_negative_ttl")]
+    pub negative_ttl_s: u32,
+    /// The member with the roles, a string or a list of strings; dots lead into objects.
+    #[serde(default = "default_roles_claim")]
+    pub roles_claim: String,
+}
+
+/// How the client proves itself to the authorization server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum AuthMethod {
+    /// `client_secret_basic`: in the `Authorization` header.
+    #[default]
+    Basic,
+    /// `client_secret_post`: in the form.
+    Post,
+}
+
+/// Long enough to spare the server, short enough for a revocation.
+fn default_cache_ttl() -> u32 {
+    60
+}
+
+/// A bad token is rarely shown for long; a client that just got a good one should not wait.
+fn default_negative_ttl() -> u32 {
+    10
+}
+
+fn default_roles_claim() -> String {
+    "roles".to_owned()
+}
+
+/// The server has just called the token active, so its own clock stands for the end; a start
+/// that is in the future by less than this is a clock that runs ahead.
+const LEEWAY: Leeway = Leeway { end: 0, start: 60 };
+
+/// One configured `oauth2-introspection` policy.
+#[derive(Debug)]
+pub struct Introspection {
+    config: Config,
+    server: Server,
+}
+
+impl Plugin for Introspection {
+    const NAME: &'static str = "oauth2-introspection";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str =
+        "Knows callers by OAuth 2.0 tokens that the authorization server calls active.";
+    type Config = Config;
+
+    fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
+        check(&config)?;
+        let client = Client { id: config.client_id.clone(), secret: config.client_secret.clone() };
+        let auth = match config.auth_method {
+            AuthMethod::Basic => ClientAuth::Basic(client),
+            AuthMethod::Post => ClientAuth::Post(client),
+        };
+        let server = Server::new(config.endpoint.as_deref(), config.issuer.as_deref(), auth)?;
+        let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
+        Ok((Self { config, server }, wants))
+    }
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    for (pointer, text) in
+        [("/client_id", &config.client_id), ("/client_secret", &config.client_secret)]
+    {
+        if text.is_empty() {
+            return Err(ConfigError::at(pointer, "empty; the server wants to know who asks"));
+        }
+    }
+    if config.audience.as_ref().is_some_and(|list| list.0.is_empty() || list.has("")) {
+        return Err(ConfigError::at(
+            "/audience",
+            "empty; leave it out for the upstream's `resource`",
+        ));
+    }
+    match config.roles_claim.is_empty() {
+        true => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
+        false => Ok(()),
+    }
+}
+
+impl Authenticate for Introspection {
+    async fn authenticate<H: Host>(
+        &self,
+        host: &H,
+        _call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Verdict {
+        if credential.scheme != Scheme::Bearer {
+            return Verdict::NotMine;
+        }
+        if !is_token(credential.value) {
+            return Verdict::refused("malformed", "not of the shape of a bearer token");
+        }
+        self.judge(host, credential.value).await.into()
+    }
+}
+
+/// `b64token` of RFC 6750, section 2.1. Nothing else is worth a question to the server.
+fn is_token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    !body.is_empty() && body.chars().all(fits)
+}
+
+impl Introspection {
+    async fn judge<H: Host>(&self, host: &H, token: &str) -> Result<Identity, Unproven> {
+        let place = host.sha256(token.as_bytes());
+        if let Some(known) = host.cached(&place).and_then(|bytes| String::from_utf8(bytes).ok()) {
+            return self.accept(host, &known);
+        }
+        let text = self.server.introspect(host, token).await?;
+        let verdict = self.accept(host, &text);
+        if let Some(ttl @ 1..) = self.ttl(host.now(), &text) {
+            host.cache(&place, text.as_bytes(), ttl);
+        }
+        verdict
+    }
+
+    fn accept<H: Host>(&self, host: &H, text: &str) -> Result<Identity, Unproven> {
+        let claims = answer::read(text)?
+            .ok_or_else(|| Refusal::new("inactive", "the server calls the token inactive"))?;
+        Ok(self.identity(host, &claims, text)?)
+    }
+
+    fn identity<H: Host>(
+        &self,
+        host: &H,
+        claims: &Claims<'_>,
+        text: &str,
+    ) -> Result<Identity, Refusal> {
+        answer::judge_type(claims)?;
+        claims.judge_binding()?;
+        let expires_at = claims.judge_time(host.now(), LEEWAY)?;
+        match &self.config.audience {
+            Some(ours) => claims.judge_audience(|audience| ours.has(audience))?,
+            None => {
+                let ours = host.audience();
+                claims.judge_audience(|audience| audience == ours)?;
+            }
+        }
+        Ok(Identity {
+            subject: claims.subject(&["client_id"])?.to_owned(),
+            issuer: self.issuer(claims)?,
+            roles: claims.words(&self.config.roles_claim)?,
+            scopes: claims.spaced_words("scope")?,
+            claims: Some(text.to_owned()),
+            expires_at,
+        })
+    }
+
+    fn issuer(&self, claims: &Claims<'_>) -> Result<Option<String>, Refusal> {
+        match (&self.config.issuer, claims.name("iss")?) {
+            (Some(ours), Some(issuer)) if ours != issuer => {
+                Err(Refusal::new("wrong-issuer", "the server names another issuer"))
+            }
+            (ours, issuer) => Ok(issuer.map(str::to_owned).or_else(|| ours.clone())),
+        }
+    }
+
+    /// How long an answer may be remembered. None: it says nothing.
+    fn ttl(&self, now: u64, text: &str) -> Option<u32> {
+        let claims = answer::read(text).ok()?;
+        let end = claims.as_ref().and_then(|claims| claims.time("exp").ok()?);
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded: casts of floats saturate"
+        )]
+        let left = end.map(|end| (end - now as f64) as u32);
+        Some(match (claims, left) {
+            (None, _) | (_, Some(0)) => self.config.negative_ttl_s,
+            (Some(_), left) => self.config.cache_ttl_s.min(left.unwrap_or(u32::MAX)),
+        })
+    }
+}
+
+witgate_plugin::export_authenticator!(Introspection);

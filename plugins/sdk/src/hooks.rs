@@ -60,6 +60,13 @@ impl ConfigError {
     pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }
+
+    /// An error at the setting that `path` leads to, member by member.
+    pub fn at_path<S: AsRef<str>>(path: &[S], message: impl Into<String>) -> Self {
+        let escaped =
+            |name: &S| format!("/{}", name.as_ref().replace('~', "~0").replace('/', "~1"));
+        Self::at(path.iter().map(escaped).collect::<String>(), message)
+    }
 }
 
 impl std::fmt::Display for ConfigError {
@@ -106,9 +113,28 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// # Errors
     /// Where the text is not of the settings' shape, and as [`Plugin::configure`].
     fn configure_json(policy: &str, config: &str) -> Result<(Self, Wants), ConfigError> {
-        let config = serde_json::from_str(config).map_err(|e| ConfigError::at("", e.to_string()))?;
+        let mut reader = serde_json::Deserializer::from_str(config);
+        let config = serde_path_to_error::deserialize(&mut reader).map_err(|e| shape_error(&e))?;
         Self::configure(policy, config)
     }
+}
+
+/// Where the settings are not of their shape. The place in the JSON text is left out: the
+/// operator has never seen that text.
+fn shape_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
+    use serde_path_to_error::Segment;
+    let path: Vec<String> = error
+        .path()
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        })
+        .collect();
+    let message = error.inner().to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+    ConfigError::at_path(&path, message)
 }
 
 /// The hook of an authenticator.

@@ -8,23 +8,28 @@
 //!
 //! The value types mirror that package one to one; their bounds are documented there.
 
+mod claims;
 mod export;
 mod hooks;
 mod host;
+pub mod json;
 mod pattern;
+mod settings;
 mod types;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod guest;
 
+pub use claims::{ClaimError, Claims, Leeway};
 pub use hooks::{Authenticate, Authorize, ConfigError, Data, Description, Plugin, Wants};
 pub use host::{
-    Algorithm, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method,
-    Signed, VerifyError,
+    Algorithm, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level,
+    Method, Signed, VerifyError,
 };
-pub use pattern::{Pattern, PatternError, Rules, Verdict as RuleVerdict};
+pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
+pub use settings::OneOrMany;
 pub use types::{
-    Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,
-    Unavailability, Verdict,
+    Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind,
+    Transport, Unavailability, Unproven, Verdict,
 };

@@ -79,8 +79,13 @@ impl Pattern {
     }
 }
 
+/// A text in which `*` is any run of characters, ready to match. What a [`Pattern`] is without
+/// its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Glob {
+pub struct Glob(Parts);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Parts {
     /// No `*` at all.
     Exact(String),
     /// What stands before the first `*`, between the others, and after the last.
@@ -88,21 +93,24 @@ enum Glob {
 }
 
 impl Glob {
-    fn new(text: &str) -> Self {
+    /// Reads the text. Every text is a glob.
+    pub fn new(text: &str) -> Self {
         let Some((head, rest)) = text.split_once('*') else {
-            return Self::Exact(text.to_owned());
+            return Self(Parts::Exact(text.to_owned()));
         };
         let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
         let middle = middle.split('*').filter(|run| !run.is_empty()).map(str::to_owned).collect();
-        Self::Runs { head: head.to_owned(), middle, tail: tail.to_owned() }
+        Self(Parts::Runs { head: head.to_owned(), middle, tail: tail.to_owned() })
     }
 
-    fn matches(&self, name: &str) -> bool {
-        match self {
-            Self::Exact(text) => text == name,
-            Self::Runs { head, middle, tail } => {
-                let Some(mut rest) =
-                    name.strip_prefix(head.as_str()).and_then(|rest| rest.strip_suffix(tail.as_str()))
+    /// Whether the whole of `name` fits.
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.0 {
+            Parts::Exact(text) => text == name,
+            Parts::Runs { head, middle, tail } => {
+                let Some(mut rest) = name
+                    .strip_prefix(head.as_str())
+                    .and_then(|rest| rest.strip_suffix(tail.as_str()))
                 else {
                     return false;
                 };
@@ -201,7 +209,9 @@ mod tests {
     fn kinds_are_apart_and_a_lone_star_leaves_methods_out() {
         assert!(matches("resource:file:///docs/*", Resource, "file:///docs/a.md"));
         assert!(!matches("resource:file:///docs/*", Tool, "file:///docs/a.md"));
-        assert!(matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x"));
+        assert!(
+            matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x")
+        );
         assert!(!matches("*", Method, "tasks/list"));
         assert!(matches("method:*", Method, "tasks/list"));
     }

@@ -95,6 +95,13 @@ pub struct Refusal {
     pub detail: Option<String>,
 }
 
+impl Refusal {
+    /// A reason code and a sentence for the operator.
+    pub fn new(reason: &str, detail: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), detail: Some(detail.into()) }
+    }
+}
+
 /// The plugin could not decide because something that it needs did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailability {
@@ -102,6 +109,13 @@ pub struct Unavailability {
     pub detail: String,
     /// When trying again makes sense, in seconds from now.
     pub retry_after: Option<u32>,
+}
+
+impl Unavailability {
+    /// A sentence for the operator, and when trying again makes sense, if that is known.
+    pub fn new(detail: impl Into<String>, retry_after: Option<u32>) -> Self {
+        Self { detail: detail.into(), retry_after }
+    }
 }
 
 /// What an authenticator says.
@@ -120,12 +134,46 @@ pub enum Verdict {
 impl Verdict {
     /// A refusal with a reason code and a sentence for the operator.
     pub fn refused(reason: &str, detail: impl Into<String>) -> Self {
-        Self::Refused(Refusal { reason: reason.to_owned(), detail: Some(detail.into()) })
+        Self::Refused(Refusal::new(reason, detail))
     }
 
     /// An unavailability with a sentence for the operator.
     pub fn unavailable(detail: impl Into<String>, retry_after: Option<u32>) -> Self {
-        Self::Unavailable(Unavailability { detail: detail.into(), retry_after })
+        Self::Unavailable(Unavailability::new(detail, retry_after))
+    }
+}
+
+/// Every verdict but an identity: what a check that goes step by step breaks off with, by `?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// As [`Verdict::NotMine`].
+    NotMine,
+    /// As [`Verdict::Refused`].
+    Refused(Refusal),
+    /// As [`Verdict::Unavailable`].
+    Unavailable(Unavailability),
+}
+
+impl From<Refusal> for Unproven {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Unavailability> for Unproven {
+    fn from(unavailability: Unavailability) -> Self {
+        Self::Unavailable(unavailability)
+    }
+}
+
+impl From<Result<Identity, Unproven>> for Verdict {
+    fn from(outcome: Result<Identity, Unproven>) -> Self {
+        match outcome {
+            Ok(identity) => Self::Identity(identity),
+            Err(Unproven::NotMine) => Self::NotMine,
+            Err(Unproven::Refused(refusal)) => Self::Refused(refusal),
+            Err(Unproven::Unavailable(unavailability)) => Self::Unavailable(unavailability),
+        }
     }
 }
 

@@ -1,0 +1,311 @@
+//! `witgate.toml` as it is written: the shapes that serde reads and `witgate config schema` prints.
+//! Nothing is checked here beyond types and names; [`super::resolve`] does the rest.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+/// The configuration of Witgate.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "witgate.toml")]
+pub struct File {
+    /// How Witgate meets its clients.
+    pub server: Server,
+    /// What Witgate protects, by name: one is served at `/mcp`, several at `/NAME/mcp`.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// The policies, by name. One that no pipeline names does nothing.
+    pub policies: BTreeMap<String, Policy>,
+    /// Keys that the host holds, by name. Policies name them and never see them.
+    pub keys: BTreeMap<String, Key>,
+    /// Which policies decide, for every upstream that has no pipeline of its own.
+    pub pipeline: Option<Pipeline>,
+}
+
+/// How Witgate meets its clients.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `http` (the default) or `stdio`.
+    pub transport: Option<Transport>,
+    /// Where the MCP endpoint listens. Default: `127.0.0.1:8787`.
+    pub listen: Option<Address>,
+    /// The public URL of the endpoint: the audience of tokens, and the `resource` of the RFC 9728
+    /// metadata. Default: made from `listen`.
+    pub resource: Option<String>,
+    /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
+    pub authorization_servers: Vec<String>,
+    /// Browser origins that may call, such as `https://app.example.com`.
+    pub allowed_origins: Vec<String>,
+    /// Host names, without port, that a request may name beside loopback names, the listen address
+    /// and the hosts of the resources.
+    pub allowed_hosts: Vec<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` listen. Default: nowhere.
+    pub admin_listen: Option<Address>,
+    /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`
+    /// beside this file.
+    pub control: Option<String>,
+    /// Seconds that running calls may go on after a signal to stop. Default: 8.
+    #[schemars(range(max = 3600))]
+    pub shutdown_grace_s: Option<u64>,
+}
+
+/// Towards the clients.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Streamable HTTP.
+    Http,
+    /// Standard input and output.
+    Stdio,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Address(pub SocketAddr);
+
+impl JsonSchema for Address {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An IP address and a port, such as `127.0.0.1:8787` or `[::1]:8787`.",
+            "type": "string",
+            "format": "socket-address",
+        })
+    }
+}
+
+/// An MCP server that Witgate protects: exactly one of `command`, `url` and `own_tools`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Program and arguments of a child process that speaks MCP over its standard input and output.
+    #[schemars(length(min = 1))]
+    pub command: Option<Vec<String>>,
+    /// A Streamable HTTP endpoint.
+    pub url: Option<String>,
+    /// `true`: the host's own small tools.
+    pub own_tools: Option<bool>,
+    /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
+    pub path: Option<String>,
+    /// Its resource identifier, in place of the one made from `server.resource`: what the audience
+    /// of a token has to be.
+    pub resource: Option<String>,
+    /// One child process for all callers. Default: one per session or principal.
+    pub shared: Option<bool>,
+    /// Environment variables of the child process. Credentials come from `{ env = "NAME" }` or
+    /// `{ file = "PATH" }`.
+    pub env: BTreeMap<String, Text>,
+    /// Headers that Witgate sends to the URL. Credentials come from `{ env = "NAME" }` or
+    /// `{ file = "PATH" }`.
+    pub headers: BTreeMap<String, Text>,
+    /// Seconds that a request may wait for the first sign of an answer. Default: 60.
+    #[schemars(range(min = 1, max = 86400))]
+    pub timeout_s: Option<u64>,
+    /// Which policies decide here, in place of `[pipeline]`.
+    pub pipeline: Option<Pipeline>,
+}
+
+/// A text that may be a secret.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Text {
+    /// In plain, for what is no secret.
+    Plain(String),
+    /// From elsewhere.
+    Secret(SecretSource),
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(****)"),
+            Self::Secret(source) => source.fmt(f),
+        }
+    }
+}
+
+/// Where a secret is read from: exactly one of `env` and `file`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("format" = "witgate-secret"))]
+pub struct SecretSource {
+    /// Name of an environment variable.
+    pub env: Option<String>,
+    /// Path of a file. Line ends at its end do not belong to the secret.
+    pub file: Option<String>,
+}
+
+/// A policy: an authenticator, an authorizer, or both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Which check it is.
+    pub kind: Kind,
+    /// The component file. Absent: the built-in.
+    pub component: Option<String>,
+    /// What happens when the component is missing at start, traps or overruns its limits: `deny`
+    /// (the default), or `builtin`, for the shipped components only.
+    pub fallback: Option<Fallback>,
+    /// `enforce` (the default), or `shadow`: its verdict is recorded and changes nothing.
+    pub mode: Option<Mode>,
+    /// The policy's own settings; `witgate plugin inspect` prints their schema.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Pins the component file: `sha256:` and 64 hexadecimal digits.
+    #[schemars(regex(pattern = "^sha256:[0-9a-fA-F]{64}$"))]
+    pub digest: Option<String>,
+    /// What a call of the component may use up.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What the component may reach, beyond what its settings name.
+    #[serde(default)]
+    pub grants: Grants,
+}
+
+/// Which check a policy is.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// API keys from a store that `witgate key` writes.
+    ApiKey,
+    /// JSON Web Tokens.
+    Jwt,
+    /// OAuth 2.0 token introspection (RFC 7662).
+    #[serde(rename = "oauth2-introspection")]
+    Introspection,
+    /// Roles with patterns.
+    Rbac,
+    /// A component of your own.
+    Custom,
+}
+
+/// What happens when a component cannot decide.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// The call is denied.
+    Deny,
+    /// The built-in of the same kind decides, loudly.
+    Builtin,
+}
+
+/// Whether a policy's verdict counts.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It counts.
+    Enforce,
+    /// It is recorded and changes nothing.
+    Shadow,
+}
+
+/// What one call of a component may use up.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Wall-clock time of one hook in milliseconds, waiting included. Default: 50.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub timeout_ms: Option<u64>,
+    /// Linear memory of one instance in MiB. Default: 16.
+    #[schemars(range(min = 1, max = 4096))]
+    pub memory_mib: Option<u64>,
+}
+
+/// What a component may reach, beyond what its settings name.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Origins, such as `https://idp.example.com`, for the `http` import.
+    pub http: Vec<String>,
+    /// Names under `[keys]` for the `crypto` import.
+    pub keys: Vec<String>,
+    /// Names under `[keys]` whose raw value the `secrets` import reveals to the component.
+    pub secrets: Vec<String>,
+    /// The `cache` import.
+    pub cache: bool,
+    /// The `crypto` import without any key: digests and comparisons.
+    pub crypto: bool,
+}
+
+/// A key that the host holds: exactly one of the four.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("format" = "witgate-key"))]
+pub struct Key {
+    /// A shared secret for HMAC, or any other secret.
+    pub secret: Option<SecretSource>,
+    /// A public key, certificate or private key in PEM. A public one may stand here in plain.
+    pub pem: Option<Text>,
+    /// Path of a JWK Set, read again when it changes.
+    pub jwks_file: Option<String>,
+    /// URL of a JWK Set; fetched, cached and refreshed.
+    pub jwks_url: Option<String>,
+}
+
+/// Which policies decide.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pipeline {
+    /// Authenticators, asked in this order until one knows the credential.
+    pub authenticate: Option<Vec<String>>,
+    /// Authorizers; every one must allow.
+    pub authorize: Option<Vec<String>>,
+    /// Who shows no credential at all. Absent: such a caller is refused.
+    pub anonymous: Option<Anonymous>,
+}
+
+/// Who shows no credential at all.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Anonymous {
+    /// Roles that such a caller has.
+    pub roles: Vec<String>,
+}
+
+/// The JSON Schema of `witgate.toml`.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(File).to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// TOML has no null: a setting that may be absent is simply not required.
+fn without_null(schema: &mut serde_json::Value) {
+    use serde_json::Value;
+    match schema {
+        Value::Object(members) => {
+            if members.get("default").is_some_and(Value::is_null) {
+                members.remove("default");
+            }
+            if let Some(Value::Array(types)) = members.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    members.insert("type".to_owned(), only);
+                }
+            }
+            unwrap_optional(members);
+            members.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+/// `anyOf: [X, null]` → `X`.
+fn unwrap_optional(members: &mut serde_json::Map<String, serde_json::Value>) {
+    let Some(serde_json::Value::Array(choices)) = members.get_mut("anyOf") else { return };
+    choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+    if let [serde_json::Value::Object(only)] = choices.as_slice() {
+        let only = only.clone();
+        members.remove("anyOf");
+        members.extend(only);
+    }
+}

@@ -1,0 +1,196 @@
+//! From what is written to what is meant: secrets read, paths made absolute, defaults filled in,
+//! and everything that cannot be reported at once.
+
+mod environment_only;
+mod keys;
+mod pipeline;
+mod policies;
+mod secret;
+mod server;
+mod settings;
+mod upstreams;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::Diagnostic;
+use super::document::Document;
+use super::environment::Environment;
+use super::{Config, raw, shape};
+
+pub use keys::key;
+pub use settings::schema as settings_schema;
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What may not be meant so.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Loads the configuration file at `path`; None: what the environment alone says.
+///
+/// # Errors
+/// With everything that is wrong, and the warnings too, in the order of the file.
+pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    match path {
+        Some(path) => load_file(path, environment),
+        None => environment_only::load(environment),
+    }
+}
+
+fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|fault| vec![fault])?;
+    let (document, faults) = Document::parse(&name, &text);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let (file, faults) = fit(&document);
+    let mut resolver = Resolver::new(&document, environment, path, faults);
+    resolver.environment_beside_file();
+    let config = resolver.config(&file);
+    finish(config, resolver.faults)
+}
+
+fn finish(config: Option<Config>, mut faults: Vec<Diagnostic>) -> Result<Loaded, Vec<Diagnostic>> {
+    faults.sort_by_key(Diagnostic::position);
+    match config {
+        Some(config) if !faults.iter().any(Diagnostic::is_error) => Ok(Loaded { config, warnings: faults }),
+        _ => Err(faults),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Diagnostic> {
+    let name = path.display();
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Diagnostic::error(format!("there is no configuration file `{name}`"))
+            .help("make one with `witgate init`, or name one with `--config FILE`"),
+        _ => Diagnostic::error(format!("the configuration file `{name}` cannot be read: {error}"))
+            .help("it has to be a file that the user who starts Witgate may read"),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Diagnostic::error(format!("the configuration file `{name}` is not UTF-8, from byte {at} on"))
+            .help("save it as UTF-8")
+    })
+}
+
+/// Whatever of the document has the right shape.
+fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
+    let (fitted, mut faults) = shape::fit(document, &raw::schema());
+    let file = serde_json::from_value(fitted.into()).unwrap_or_else(|error| {
+        // The schema is made from the types, so that this does not happen; if it did, silence
+        // would be a configuration that nobody wrote.
+        faults.push(Diagnostic::error(format!("the configuration does not have its shape: {error}")));
+        raw::File::default()
+    });
+    (file, faults)
+}
+
+/// What commands other than `serve` need to know: the file as it is written, with nothing read
+/// beside it, so that making a key does not take the secrets of an upstream.
+#[derive(Debug)]
+pub struct Outline {
+    /// What of the file has the right shape.
+    pub file: raw::File,
+    /// Where its relative paths begin.
+    pub base: PathBuf,
+    /// What does not.
+    pub faults: Vec<Diagnostic>,
+}
+
+impl Outline {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Where there is no such file, or it is not TOML at all.
+    pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let text = read(path).map_err(|fault| vec![fault])?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let (file, faults) = fit(&document);
+        Ok(Self { file, base: base(path), faults })
+    }
+}
+
+/// The folder that relative paths of the configuration file `path` begin in.
+fn base(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// What every part of the resolution shares.
+struct Resolver<'a> {
+    document: &'a Document<'a>,
+    environment: &'a Environment,
+    path: PathBuf,
+    base: PathBuf,
+    faults: Vec<Diagnostic>,
+    /// What was read beside the configuration file itself.
+    files: Vec<PathBuf>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(
+        document: &'a Document<'a>,
+        environment: &'a Environment,
+        path: &Path,
+        faults: Vec<Diagnostic>,
+    ) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { document, environment, path: absolute, base: base(path), faults, files: Vec::new() }
+    }
+
+    /// Every section is gone through, also when an earlier one is bad.
+    fn config(&mut self, file: &raw::File) -> Option<Config> {
+        let keys = self.keys(&file.keys);
+        let policies = self.policies(file);
+        let server = self.server(&file.server);
+        let upstreams = self.upstreams(file, &policies);
+        self.unused(file, &policies);
+        let server = self.with_resource_hosts(server?, &upstreams);
+        Some(Config {
+            path: Some(self.path.clone()),
+            server,
+            upstreams,
+            policies,
+            keys,
+            files: std::mem::take(&mut self.files),
+            auth_disabled: false,
+        })
+    }
+
+    /// Variables that only count without a file. The dangerous one must not be overlooked.
+    fn environment_beside_file(&mut self) {
+        let Some(fault) = environment_only::disabled(self.environment).transpose() else { return };
+        let fault = match fault {
+            Ok(_) => Diagnostic::error("MCP_AUTH_ENABLED=false is set, and there is a configuration file")
+                .help(
+                    "unset it; whom the file lets in stands in its `[pipeline]` (callers without a \
+                     credential: `anonymous = { roles = […] }`)",
+                ),
+            Err(fault) => fault,
+        };
+        self.faults.push(fault);
+    }
+
+    fn path(&self, written: &str) -> PathBuf {
+        self.base.join(written)
+    }
+
+    fn error(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(self.document.error(at, message).help(help));
+    }
+
+    fn warning(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(self.document.warning(at, message).help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! `[keys]`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::Resolver;
+use super::secret::read_secret;
+use crate::config::environment::Environment;
+use crate::config::raw::{Key, Text};
+use crate::config::{KeySource, raw};
+
+impl Resolver<'_> {
+    pub(super) fn keys(&mut self, keys: &BTreeMap<String, Key>) -> BTreeMap<String, KeySource> {
+        let resolve = |(name, key): (&String, &Key)| Some((name.clone(), self.key(&["keys", name], key)?));
+        keys.iter().filter_map(resolve).collect()
+    }
+
+    pub(super) fn key(&mut self, at: &[&str], key: &Key) -> Option<KeySource> {
+        let written = ["secret", "pem", "jwks_file", "jwks_url"];
+        let there: Vec<_> = written.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
+        if there.len() != 1 {
+            let message = match there.as_slice() {
+                [] => "this key comes from nowhere".to_owned(),
+                _ => format!("a key has one source, and this names {}", crate::config::shape::listed(&there)),
+            };
+            self.error(at, message, "write exactly one of `secret`, `pem`, `jwks_file` and `jwks_url`");
+            return None;
+        }
+        let inner = |name| [at, &[name]].concat();
+        match key {
+            Key { secret: Some(source), .. } => self.secret(&inner("secret"), source).map(KeySource::Secret),
+            Key { pem: Some(pem), .. } => self.pem(&inner("pem"), pem),
+            Key { jwks_file: Some(file), .. } => self.jwks_file(&inner("jwks_file"), file),
+            Key { jwks_url: Some(url), .. } => self.jwks_url(&inner("jwks_url"), url),
+            // It has the wrong type, which is reported already.
+            _ => None,
+        }
+    }
+
+    fn pem(&mut self, at: &[&str], pem: &Text) -> Option<KeySource> {
+        let pem = match pem {
+            Text::Secret(source) => self.secret(at, source)?,
+            Text::Plain(text) if text.contains("PRIVATE KEY") => {
+                let help = "move it into a file and write `pem = { file = \"PATH\" }`; public keys may stay";
+                self.error(at, "a private key stands in the file as plain text", help);
+                return None;
+            }
+            Text::Plain(text) => text.as_str().into(),
+        };
+        if !pem.expose_secret().contains("-----BEGIN ") {
+            let help = "it begins with `-----BEGIN …-----`; a file is named by `pem = { file = \"PATH\" }`";
+            self.error(at, "this is not PEM", help);
+            return None;
+        }
+        Some(KeySource::Pem(pem))
+    }
+
+    fn jwks_file(&mut self, at: &[&str], file: &str) -> Option<KeySource> {
+        let path = self.path(file);
+        if !path.is_file() {
+            let message = format!("there is no file `{}`", path.display());
+            self.error(at, message, "put the JWK Set there, or name it by `jwks_url`");
+            return None;
+        }
+        Some(KeySource::JwksFile(path))
+    }
+
+    fn jwks_url(&mut self, at: &[&str], url: &str) -> Option<KeySource> {
+        self.url(at, url).map(KeySource::JwksUrl)
+    }
+}
+
+/// One key, for commands that need no other: its secret is read, those of others are not.
+///
+/// # Errors
+/// With a sentence on what is missing and what to do.
+pub fn key(key: &raw::Key, base: &Path, environment: &Environment) -> Result<KeySource, String> {
+    let secret = |source| {
+        read_secret(source, environment, |file| base.join(file))
+            .map_err(|missing| format!("{}; {}", missing.message, missing.help))
+    };
+    match key {
+        Key { secret: Some(source), .. } => secret(source).map(KeySource::Secret),
+        Key { pem: Some(Text::Secret(source)), .. } => secret(source).map(KeySource::Pem),
+        Key { pem: Some(Text::Plain(text)), .. } => Ok(KeySource::Pem(text.as_str().into())),
+        Key { jwks_file: Some(file), .. } => Ok(KeySource::JwksFile(base.join(file))),
+        Key { jwks_url: Some(url), .. } => url::Url::parse(url)
+            .map(KeySource::JwksUrl)
+            .map_err(|error| format!("its `jwks_url` is not a URL: {error}")),
+        _ => Err("it has none of `secret`, `pem`, `jwks_file` and `jwks_url`".to_owned()),
+    }
+}

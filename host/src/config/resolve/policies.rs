@@ -1,0 +1,204 @@
+//! `[policies]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Resolver;
+use crate::config::raw;
+use crate::config::shape::{listed, nearest};
+use crate::config::{Fallback, Grants, Limits, Mode, Policy, PolicyKind};
+
+impl From<raw::Kind> for PolicyKind {
+    fn from(kind: raw::Kind) -> Self {
+        match kind {
+            raw::Kind::ApiKey => Self::ApiKey,
+            raw::Kind::Jwt => Self::Jwt,
+            raw::Kind::Introspection => Self::Introspection,
+            raw::Kind::Rbac => Self::Rbac,
+            raw::Kind::Custom => Self::Custom,
+        }
+    }
+}
+
+impl Policy {
+    /// A built-in with nothing but its settings.
+    pub(super) fn builtin(name: &str, kind: PolicyKind, config: serde_json::Value) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            component: None,
+            fallback: Fallback::default(),
+            mode: Mode::default(),
+            config,
+            digest: None,
+            limits: Limits::default(),
+            grants: Grants::default(),
+        }
+    }
+}
+
+impl Resolver<'_> {
+    pub(super) fn policies(&mut self, file: &raw::File) -> BTreeMap<String, Policy> {
+        let resolve = |(name, policy): (&String, &raw::Policy)| (name.clone(), self.policy(file, name, policy));
+        file.policies.iter().map(resolve).collect()
+    }
+
+    fn policy(&mut self, file: &raw::File, name: &str, written: &raw::Policy) -> Policy {
+        let kind = PolicyKind::from(written.kind);
+        let config = serde_json::Value::Object(written.config.clone());
+        self.settings(file, name, kind);
+        self.reserved(name);
+        Policy {
+            component: self.component(name, kind, written),
+            fallback: self.fallback(name, kind, written),
+            mode: match written.mode {
+                Some(raw::Mode::Shadow) => Mode::Shadow,
+                Some(raw::Mode::Enforce) | None => Mode::Enforce,
+            },
+            digest: self.digest(name, written),
+            limits: self.limits(name, written),
+            grants: self.grants(file, name, written),
+            ..Policy::builtin(name, kind, config)
+        }
+    }
+
+    /// `proven_by` says `anonymous` where no policy has proved anything.
+    fn reserved(&mut self, name: &str) {
+        let odd = name.is_empty() || name.chars().any(char::is_control);
+        if odd || name == "anonymous" {
+            let message = format!("`{name}` cannot be the name of a policy");
+            self.error(&["policies", name], message, "choose another name, such as `keys` or `roles`");
+        }
+    }
+
+    fn component(&mut self, name: &str, kind: PolicyKind, written: &raw::Policy) -> Option<PathBuf> {
+        let at = ["policies", name, "component"];
+        let Some(component) = &written.component else {
+            if kind == PolicyKind::Custom && !self.document.has(&at) {
+                let message = format!("the policy `{name}` is of the kind `custom` and has no component");
+                let help = "write `component = \"PATH.wasm\"`; only the shipped kinds have a built-in";
+                self.error(&["policies", name], message, help);
+            }
+            return None;
+        };
+        let path = self.path(component);
+        if !path.is_file() {
+            let message = format!("there is no component `{}`", path.display());
+            match (kind, written.fallback) {
+                (PolicyKind::Custom, _) | (_, None | Some(raw::Fallback::Deny)) => {
+                    self.error(&at, message, "build it, correct the path, or leave `component` out for the built-in");
+                }
+                (_, Some(raw::Fallback::Builtin)) => {
+                    self.warning(&at, message, "until it is there the built-in decides, as `fallback` says");
+                }
+            }
+        }
+        Some(path)
+    }
+
+    fn fallback(&mut self, name: &str, kind: PolicyKind, written: &raw::Policy) -> Fallback {
+        let at = ["policies", name, "fallback"];
+        match written.fallback {
+            Some(raw::Fallback::Builtin) if kind == PolicyKind::Custom => {
+                let message = "a policy of the kind `custom` has no built-in to fall back to";
+                self.error(&at, message, "write `fallback = \"deny\"`, or leave it out");
+                Fallback::Deny
+            }
+            Some(raw::Fallback::Builtin) => {
+                if written.component.is_none() && !self.document.has(&["policies", name, "component"]) {
+                    let message = "`fallback` means nothing without `component`: this is the built-in";
+                    self.warning(&at, message, "leave it out, or name a `component`");
+                }
+                Fallback::Builtin
+            }
+            Some(raw::Fallback::Deny) | None => Fallback::Deny,
+        }
+    }
+
+    fn digest(&mut self, name: &str, written: &raw::Policy) -> Option<[u8; 32]> {
+        let text = written.digest.as_ref()?;
+        let at = ["policies", name, "digest"];
+        let digest = text.strip_prefix("sha256:").and_then(from_hex);
+        if digest.is_none() {
+            let help = "write `sha256:` and the 64 digits that `sha256sum PATH.wasm` prints";
+            self.error(&at, format!("`{text}` is not a SHA-256 digest"), help);
+        }
+        if !self.document.has(&["policies", name, "component"]) {
+            let message = "`digest` pins a component, and there is none";
+            self.error(&at, message, "name the `component`, or leave `digest` out");
+        }
+        digest
+    }
+
+    fn limits(&mut self, name: &str, written: &raw::Policy) -> Limits {
+        let built_in = !self.document.has(&["policies", name, "component"]);
+        for section in ["limits", "grants"] {
+            let at = ["policies", name, section];
+            if built_in && self.document.has(&at) && written.kind_has_builtin() {
+                let message = format!("`{section}` means nothing without `component`: this is the built-in");
+                self.warning(&at, message, "leave it out, or name a `component`");
+            }
+        }
+        let default = Limits::default();
+        let memory = |mib: u64| usize::try_from(mib << 20).unwrap_or(usize::MAX);
+        Limits {
+            timeout: written.limits.timeout_ms.map_or(default.timeout, Duration::from_millis),
+            memory: written.limits.memory_mib.map_or(default.memory, memory),
+        }
+    }
+
+    fn grants(&mut self, file: &raw::File, name: &str, written: &raw::Policy) -> Grants {
+        let grants = &written.grants;
+        let at = |list| ["policies", name, "grants", list];
+        self.known_keys(file, &at("keys"), &grants.keys);
+        self.known_keys(file, &at("secrets"), &grants.secrets);
+        let origins = grants.http.iter().enumerate();
+        let origin = |(index, origin): (usize, &String)| {
+            self.origin(&[at("http").as_slice(), &[index.to_string().as_str()]].concat(), origin)
+        };
+        Grants {
+            http: origins.filter_map(origin).collect(),
+            keys: grants.keys.clone(),
+            secrets: grants.secrets.clone(),
+            cache: grants.cache,
+            crypto: grants.crypto,
+        }
+    }
+
+    fn known_keys(&mut self, file: &raw::File, at: &[&str], names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            self.known_key(file, &[at, &[index.to_string().as_str()]].concat(), name);
+        }
+    }
+
+    pub(super) fn known_key(&mut self, file: &raw::File, at: &[&str], name: &str) {
+        if self.document.has(&["keys", name]) {
+            return;
+        }
+        let known: Vec<_> = file.keys.keys().map(String::as_str).collect();
+        let help = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => format!("define it: `[keys.{name}]` with `secret`, `pem`, `jwks_file` or `jwks_url`"),
+            None => format!("define it (`[keys.{name}]`), or name one of {}", listed(&known)),
+        };
+        self.error(at, format!("there is no key `{name}` under `[keys]`"), help);
+    }
+}
+
+impl raw::Policy {
+    fn kind_has_builtin(&self) -> bool {
+        !matches!(self.kind, raw::Kind::Custom)
+    }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}

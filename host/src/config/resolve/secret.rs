@@ -1,0 +1,112 @@
+//! Secrets, read from where the configuration says. Their values never get into a diagnostic.
+
+use std::io;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::Resolver;
+use crate::config::diagnostic::names_a_secret;
+use crate::config::environment::Environment;
+use crate::config::raw::{SecretSource, Text};
+use crate::config::shape::nearest;
+
+/// Why a secret cannot be had, and what to do about it.
+pub(super) struct Missing {
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+impl Resolver<'_> {
+    /// The secret that `source`, written at `at`, leads to.
+    pub(super) fn secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
+        if let Some(file) = &source.file {
+            self.files.push(self.path(file));
+        }
+        match read_secret(source, self.environment, |file| self.path(file)) {
+            Ok(secret) => Some(secret),
+            Err(Missing { message, help }) => {
+                self.error(at, message, help);
+                None
+            }
+        }
+    }
+
+    /// The value of an environment variable or a header, which may stand in the file unless its
+    /// name says that it is a secret.
+    pub(super) fn text(&mut self, at: &[&str], text: &Text) -> Option<SecretString> {
+        let name = at.last().copied().unwrap_or_default();
+        match text {
+            Text::Secret(source) => self.secret(at, source),
+            Text::Plain(_) if names_a_secret(name) => {
+                let message = format!("a secret stands in the file as plain text: `{}`", at.join("."));
+                let help = format!(
+                    "put it into an environment variable and write `{name} = {{ env = \"NAME\" }}`, or \
+                     into a file and write `{name} = {{ file = \"PATH\" }}`"
+                );
+                self.error(at, message, help);
+                None
+            }
+            Text::Plain(value) => Some(value.as_str().into()),
+        }
+    }
+}
+
+/// Reads a secret.
+pub(super) fn read_secret(
+    source: &SecretSource,
+    environment: &Environment,
+    path: impl Fn(&str) -> PathBuf,
+) -> Result<SecretString, Missing> {
+    match (&source.env, &source.file) {
+        (Some(name), None) => from_variable(name, environment),
+        (None, Some(file)) => from_file(path(file)),
+        (Some(_), Some(_)) => Err(Missing {
+            message: "a secret has one source, and this names both `env` and `file`".to_owned(),
+            help: "leave one of them out".to_owned(),
+        }),
+        (None, None) => Err(Missing {
+            message: "nothing says where this secret comes from".to_owned(),
+            help: "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned(),
+        }),
+    }
+}
+
+fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, Missing> {
+    if let Some(value) = environment.get(name) {
+        return Ok(value.into());
+    }
+    let state = if environment.has(name) { "is empty" } else { "is not set" };
+    let near = nearest(name, environment.names().filter(|other| *other != name));
+    Err(Missing {
+        message: format!("the environment variable `{name}` {state}"),
+        help: match near {
+            Some(near) => format!("did you mean `{near}`, which is set? Else set `{name}` before Witgate starts"),
+            None => format!("set `{name}` before Witgate starts, or read the secret from a `file`"),
+        },
+    })
+}
+
+fn from_file(path: PathBuf) -> Result<SecretString, Missing> {
+    let shown = path.display();
+    let bytes = Zeroizing::new(std::fs::read(&path).map_err(|error| Missing {
+        message: match error.kind() {
+            io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
+            _ => format!("the file `{shown}` cannot be read: {error}"),
+        },
+        help: "write the secret into it, and let only the user who starts Witgate read it".to_owned(),
+    })?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| Missing {
+        message: format!("the file `{shown}` is not text in UTF-8"),
+        help: "a secret is text; encode other bytes, for example in base64".to_owned(),
+    })?;
+    // Editors and `echo` end a file with a line break that nobody means.
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(Missing {
+            message: format!("the file `{shown}` is empty"),
+            help: "write the secret into it".to_owned(),
+        }),
+        secret => Ok(secret.into()),
+    }
+}

@@ -1,0 +1,177 @@
+//! `[server]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::Resolver;
+use crate::config::{Server, Transport, Upstream, raw};
+
+/// Only this machine reaches it, and no usual server is in its way.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
+
+/// Shorter than the 10 seconds after which Docker kills.
+const DEFAULT_GRACE_S: u64 = 8;
+
+/// What fits into `sockaddr_un` with its closing zero, on Linux; on macOS it is 103.
+const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+impl Server {
+    /// What counts where nothing is written.
+    pub(super) fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            listen: DEFAULT_LISTEN,
+            authorization_servers: Vec::new(),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            admin_listen: None,
+            control: None,
+            shutdown_grace: Duration::from_secs(DEFAULT_GRACE_S),
+        }
+    }
+}
+
+impl Resolver<'_> {
+    pub(super) fn server(&mut self, server: &raw::Server) -> Option<Server> {
+        let transport = match server.transport {
+            Some(raw::Transport::Stdio) => Transport::Stdio,
+            Some(raw::Transport::Http) | None => Transport::Http,
+        };
+        let resolved = Server {
+            listen: listen(server),
+            authorization_servers: self.authorization_servers(server),
+            allowed_origins: self.allowed_origins(server),
+            allowed_hosts: self.allowed_hosts(server),
+            admin_listen: server.admin_listen.map(|address| address.0),
+            control: self.control(server),
+            shutdown_grace: Duration::from_secs(server.shutdown_grace_s.unwrap_or(DEFAULT_GRACE_S)),
+            ..Server::new(transport)
+        };
+        self.admin_apart(&resolved);
+        self.open_without_resource(server, &resolved);
+        Some(resolved)
+    }
+
+    /// Adds the hosts of the resources: whoever publishes a URL means to be called by it.
+    pub(super) fn with_resource_hosts(&self, mut server: Server, upstreams: &[Upstream]) -> Server {
+        let hosts = upstreams.iter().filter_map(|upstream| Some(Url::parse(&upstream.resource).ok()?.host_str()?.to_owned()));
+        server.allowed_hosts.extend(hosts);
+        server.allowed_hosts.sort();
+        server.allowed_hosts.dedup();
+        server
+    }
+
+    fn authorization_servers(&mut self, server: &raw::Server) -> Vec<String> {
+        for (index, issuer) in server.authorization_servers.iter().enumerate() {
+            self.url(&["server", "authorization_servers", &index.to_string()], issuer);
+        }
+        server.authorization_servers.clone()
+    }
+
+    fn allowed_origins(&mut self, server: &raw::Server) -> Vec<String> {
+        let origins = server.allowed_origins.iter().enumerate();
+        let resolve = |(index, origin): (usize, &String)| {
+            self.origin(&["server", "allowed_origins", &index.to_string()], origin)
+        };
+        origins.filter_map(resolve).collect()
+    }
+
+    fn allowed_hosts(&mut self, server: &raw::Server) -> Vec<String> {
+        for (index, host) in server.allowed_hosts.iter().enumerate() {
+            if url::Host::parse(host).is_err() {
+                let at = ["server", "allowed_hosts", &index.to_string()];
+                let help = "write a name such as `mcp.example.com`, without scheme, port and path";
+                self.error(&at, format!("`{host}` is not a host name"), help);
+            }
+        }
+        server.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect()
+    }
+
+    fn control(&mut self, server: &raw::Server) -> Option<PathBuf> {
+        let path = self.path(server.control.as_deref().unwrap_or("witgate.sock"));
+        if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
+            return Some(path);
+        }
+        let message = format!("the path of the control socket is longer than {LONGEST_SOCKET_PATH} bytes");
+        let help = "set `server.control` to a shorter path; until then `witgate plugin list` does not work";
+        match server.control {
+            Some(_) => self.error(&["server", "control"], message, help),
+            None => self.warning(&["server"], message, help),
+        }
+        None
+    }
+
+    fn admin_apart(&mut self, server: &Server) {
+        let Some(admin) = server.admin_listen else { return };
+        let any = admin.ip().is_unspecified() || server.listen.ip().is_unspecified();
+        let same = admin.port() == server.listen.port() && (any || admin.ip() == server.listen.ip());
+        if same && admin.port() != 0 && server.transport == Transport::Http {
+            let message = "`admin_listen` and `listen` are the same address";
+            let help = "health and metrics must not be public: give `admin_listen` a port of its own";
+            self.error(&["server", "admin_listen"], message, help);
+        }
+    }
+
+    fn open_without_resource(&mut self, written: &raw::Server, server: &Server) {
+        let open = server.transport == Transport::Http && !server.listen.ip().is_loopback();
+        if open && written.resource.is_none() {
+            let message = "other machines may call, and `server.resource` does not say under which URL";
+            let help = "set `resource` to the public URL, such as `https://mcp.example.com/mcp`; tokens \
+                        have to name it as their audience";
+            self.warning(&["server", "listen"], message, help);
+        }
+    }
+
+    /// An `http` or `https` URL without anything that does not belong into one.
+    pub(super) fn url(&mut self, at: &[&str], text: &str) -> Option<Url> {
+        match check_url(text) {
+            Ok(url) => Some(url),
+            Err(message) => {
+                self.error(at, message, "write a URL such as `https://mcp.example.com/mcp`");
+                None
+            }
+        }
+    }
+
+    /// A URL that is nothing but an origin.
+    pub(super) fn origin(&mut self, at: &[&str], text: &str) -> Option<String> {
+        let url = Url::parse(text).ok();
+        let origin = url.filter(|url| url.has_host()).map(|url| url.origin().ascii_serialization());
+        if origin.is_some() && origin.as_deref() == text.strip_suffix('/').or(Some(text)) {
+            return origin;
+        }
+        let help = match origin {
+            Some(origin) if origin != "null" => format!("write `{origin}`"),
+            _ => "write scheme, host and port, such as `https://app.example.com`; `*` is not possible".to_owned(),
+        };
+        self.error(at, format!("`{}` is not an origin", masked(text)), help);
+        None
+    }
+}
+
+pub(super) fn listen(server: &raw::Server) -> SocketAddr {
+    server.listen.map_or(DEFAULT_LISTEN, |address| address.0)
+}
+
+/// A URL is quoted in messages only as far as it cannot hold a password.
+fn masked(url: &str) -> &str {
+    if url.contains('@') { "…" } else { url }
+}
+
+fn check_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", masked(text)))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!("`{}` is not an http or https URL", masked(text)));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("this URL holds a user name or a password".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err(format!("`{text}` has a fragment (`#…`)"));
+    }
+    Ok(url)
+}

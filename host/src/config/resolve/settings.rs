@@ -1,0 +1,102 @@
+//! The settings of the shipped kinds, held against their own schemas: a typo in a policy's `config`
+//! gets a line and a caret like any other.
+
+use serde_json::{Value, json};
+
+use super::Resolver;
+use crate::config::raw::{self, Key, SecretSource};
+use crate::config::{PolicyKind, shape};
+
+impl Resolver<'_> {
+    pub(super) fn settings(&mut self, file: &raw::File, name: &str, kind: PolicyKind) {
+        let Some(schema) = schema(kind) else { return };
+        let (faults, marked) = shape::fit_at(self.document, &["policies", name, "config"], &schema);
+        self.faults.extend(faults);
+        for shape::Marked { path, format, value } in marked {
+            let at: Vec<_> = path.iter().map(String::as_str).collect();
+            self.marked(file, kind, &at, &format, value);
+        }
+    }
+
+    /// What the host will read for the policy has to be there.
+    fn marked(&mut self, file: &raw::File, kind: PolicyKind, at: &[&str], format: &str, value: Value) {
+        match (format, value) {
+            ("witgate-file", Value::String(path)) => self.settings_file(kind, at, &path),
+            ("witgate-endpoint", Value::String(url)) => drop(self.url(at, &url)),
+            ("witgate-key", Value::String(name)) => self.known_key(file, at, &name),
+            ("witgate-key", inline) => {
+                if let Ok(key) = serde_json::from_value::<Key>(inline) {
+                    self.key(at, &key);
+                }
+            }
+            ("witgate-secret", source) => {
+                if let Ok(source) = serde_json::from_value::<SecretSource>(source) {
+                    self.secret(at, &source);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn settings_file(&mut self, kind: PolicyKind, at: &[&str], written: &str) {
+        let path = self.path(written);
+        if path.is_file() {
+            return;
+        }
+        let help = match kind {
+            PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
+            _ => "correct the path; a relative one begins beside this file",
+        };
+        self.error(at, format!("there is no file `{}`", path.display()), help);
+    }
+}
+
+/// The JSON Schema of the settings of a shipped kind, as an operator writes them.
+pub fn schema(kind: PolicyKind) -> Option<Value> {
+    let mut schema = plugin_schema(kind)?;
+    as_written(&mut schema);
+    let own = raw::schema();
+    let target = schema.as_object_mut()?.entry("$defs").or_insert_with(|| json!({})).as_object_mut()?;
+    for name in ["Key", "SecretSource", "Text"] {
+        target.insert(name.to_owned(), own.pointer(&format!("/$defs/{name}"))?.clone());
+    }
+    Some(schema)
+}
+
+/// What the plugin says of itself: there, everything that the host reads is a plain string.
+fn plugin_schema(kind: PolicyKind) -> Option<Value> {
+    // Seam: `serde_json::from_str(&witgate_api_key::ApiKey::describe().config_schema).ok()` and so
+    // on, once the policies are there.
+    match kind {
+        PolicyKind::ApiKey
+        | PolicyKind::Jwt
+        | PolicyKind::Introspection
+        | PolicyKind::Rbac
+        | PolicyKind::Custom => None,
+    }
+}
+
+/// Puts in place of those strings what an operator writes for them.
+fn as_written(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let plain = |format: &str| json!({ "type": "string", "format": format });
+            let written = match members.get("format").and_then(Value::as_str) {
+                Some("witgate-file") => json!([plain("witgate-file"), {
+                    "type": "object",
+                    "properties": { "content": { "type": "string" } },
+                    "required": ["content"],
+                    "additionalProperties": false,
+                }]),
+                Some("witgate-key") => json!([plain("witgate-key"), { "$ref": "#/$defs/Key" }]),
+                Some("witgate-secret") => json!([{ "$ref": "#/$defs/SecretSource" }]),
+                _ => return members.values_mut().for_each(as_written),
+            };
+            members.remove("type");
+            members.remove("format");
+            members.insert("anyOf".to_owned(), written);
+        }
+        Value::Array(items) => items.iter_mut().for_each(as_written),
+        _ => {}
+    }
+}

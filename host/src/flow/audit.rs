@@ -1,0 +1,278 @@
+//! One record for each message, refused ones included. It holds no secret: a credential is never
+//! within reach here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+use witgate_plugin::TargetKind;
+
+use super::call::{Access, Target};
+use super::identity::Caller;
+use super::reject::Rejection;
+use super::request::{Request, Route};
+use crate::metrics::Metrics;
+
+/// How a message fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was forwarded, and answered.
+    Allowed,
+    /// It was no acceptable message.
+    Malformed,
+    /// No credential came with it.
+    NoCredential,
+    /// Its credential is not good.
+    Refused,
+    /// Its caller may not do this.
+    Denied,
+    /// A policy could not decide.
+    Failed,
+    /// Its caller called too often.
+    RateLimited,
+    /// It was allowed, and the upstream did not do its part.
+    UpstreamFailed,
+    /// Its caller went away.
+    Cancelled,
+}
+
+impl Outcome {
+    const ALL: [Self; 9] = [
+        Self::Allowed,
+        Self::Malformed,
+        Self::NoCredential,
+        Self::Refused,
+        Self::Denied,
+        Self::Failed,
+        Self::RateLimited,
+        Self::UpstreamFailed,
+        Self::Cancelled,
+    ];
+
+    /// Its name in records and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Malformed => "malformed",
+            Self::NoCredential => "no-credential",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::RateLimited => "rate-limited",
+            Self::UpstreamFailed => "upstream-failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn of(rejection: &Rejection) -> Self {
+        match rejection {
+            Rejection::Parse(_)
+            | Rejection::InvalidRequest(_)
+            | Rejection::InvalidParams(_)
+            | Rejection::HeaderMismatch(_)
+            | Rejection::UnsupportedVersion { .. }
+            | Rejection::UnknownMethod(_)
+            | Rejection::TooLarge
+            | Rejection::BodyTimeout
+            | Rejection::UnsupportedMediaType
+            | Rejection::NotAcceptable
+            | Rejection::MethodNotAllowed
+            | Rejection::ForbiddenOrigin
+            | Rejection::ForbiddenHost
+            | Rejection::BadCredential(_)
+            | Rejection::SessionRequired => Self::Malformed,
+            Rejection::NoCredential => Self::NoCredential,
+            Rejection::Refused { .. } => Self::Refused,
+            Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => {
+                Self::Denied
+            }
+            Rejection::Failed { .. } => Self::Failed,
+            Rejection::RateLimited { .. } => Self::RateLimited,
+            Rejection::Upstream { .. } => Self::UpstreamFailed,
+        }
+    }
+}
+
+/// The counters of one upstream.
+#[derive(Debug)]
+pub struct Outcomes(Vec<(Outcome, Counter)>);
+
+impl Outcomes {
+    /// Counters for `upstream`.
+    pub fn new(metrics: &Metrics, upstream: &str) -> Self {
+        let counter = |outcome: Outcome| (outcome, metrics.messages(upstream, outcome.name()));
+        Self(Outcome::ALL.into_iter().map(counter).collect())
+    }
+
+    fn count(&self, outcome: Outcome) {
+        if let Some((_, counter)) = self.0.iter().find(|(counted, _)| *counted == outcome) {
+            counter.inc();
+        }
+    }
+}
+
+/// What is known of a message so far. Dropped before it is closed, it says that the caller went
+/// away.
+#[derive(Debug)]
+pub struct Record<'a> {
+    outcomes: &'a Outcomes,
+    route: &'a Route,
+    began: Instant,
+    closed: bool,
+    /// The generation that judges it.
+    pub generation: u64,
+    /// The message, once it is parsed.
+    pub request: Option<Arc<Request>>,
+    /// Whose it is, once that is known.
+    pub caller: Option<Arc<Caller>>,
+}
+
+impl<'a> Record<'a> {
+    /// Begins a record.
+    pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
+        let began = Instant::now();
+        Self { outcomes, route, began, closed: false, generation, request: None, caller: None }
+    }
+
+    /// Writes it.
+    pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
+        self.closed = true;
+        match result {
+            Ok(_) => self.write(Outcome::Allowed, &Cause::default()),
+            Err(rejection) => self.write(Outcome::of(rejection), &Cause::of(rejection)),
+        }
+        self
+    }
+
+    /// Writes that nothing was decided.
+    pub fn refuse(mut self, rejection: &Rejection) {
+        self.closed = true;
+        self.write(Outcome::of(rejection), &Cause::of(rejection));
+    }
+
+    fn write(&self, outcome: Outcome, cause: &Cause<'_>) {
+        self.outcomes.count(outcome);
+        let request = self.request.as_deref();
+        let caller = self.caller.as_deref();
+        tracing::info!(
+            target: "witgate::audit",
+            outcome = outcome.name(),
+            upstream = &*self.route.upstream,
+            generation = self.generation,
+            method = request.map(|request| shown(request.call.method())),
+            target = request.and_then(|request| targets(request.call.access())),
+            subject = caller.map(|caller| shown(&caller.identity().subject)),
+            issuer = caller.and_then(|caller| caller.identity().issuer.as_deref()).map(shown),
+            proven_by = caller.map(|caller| &**caller.proven_by()),
+            policy = cause.policy,
+            reason = cause.reason.map(shown),
+            detail = cause.detail.map(shown),
+            peer = request.and_then(|request| request.peer).map(tracing::field::display),
+            micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.write(Outcome::Cancelled, &Cause::default());
+        }
+    }
+}
+
+/// Why, for the operator.
+#[derive(Default)]
+struct Cause<'a> {
+    policy: Option<&'a str>,
+    reason: Option<&'a str>,
+    detail: Option<&'a str>,
+}
+
+impl<'a> Cause<'a> {
+    fn of(rejection: &'a Rejection) -> Self {
+        let (policy, reason, detail) = match rejection {
+            Rejection::Refused { policy, reason, detail } => {
+                (policy.as_deref(), reason.as_str(), detail.as_deref())
+            }
+            Rejection::Denied { policy, denial } => {
+                (policy.as_deref(), denial.reason.as_str(), denial.detail.as_deref())
+            }
+            Rejection::Failed { policy, failure, detail, .. } => {
+                (Some(&**policy), failure.reason(), Some(detail.as_str()))
+            }
+            Rejection::Upstream { fault, message } => (None, fault.reason(), Some(message.as_str())),
+            Rejection::Parse(what)
+            | Rejection::InvalidRequest(what)
+            | Rejection::InvalidParams(what)
+            | Rejection::HeaderMismatch(what)
+            | Rejection::BadCredential(what) => (None, "malformed", Some(what.as_str())),
+            Rejection::UnsupportedVersion { .. } => (None, "unsupported-version", None),
+            Rejection::UnknownMethod(_) => (None, "unknown-method", None),
+            Rejection::TooLarge => (None, "too-large", None),
+            Rejection::BodyTimeout => (None, "body-timeout", None),
+            Rejection::UnsupportedMediaType => (None, "unsupported-media-type", None),
+            Rejection::NotAcceptable => (None, "not-acceptable", None),
+            Rejection::MethodNotAllowed => (None, "method-not-allowed", None),
+            Rejection::ForbiddenOrigin => (None, "forbidden-origin", None),
+            Rejection::ForbiddenHost => (None, "forbidden-host", None),
+            Rejection::NoCredential => (None, "no-credential", None),
+            Rejection::TaskNotFound => (None, "task-not-found", None),
+            Rejection::SessionRequired => (None, "session-required", None),
+            Rejection::SessionNotFound => (None, "session-not-found", None),
+            Rejection::RateLimited { .. } => (None, "rate-limited", None),
+        };
+        Self { policy, reason: Some(reason), detail }
+    }
+}
+
+fn shown(text: &str) -> tracing::field::DisplayValue<Clean<'_>> {
+    tracing::field::display(Clean(text))
+}
+
+fn targets(access: &Access) -> Option<tracing::field::DisplayValue<Targets<'_>>> {
+    match access {
+        Access::Open => None,
+        Access::Target(target) => Some(tracing::field::display(Targets(std::slice::from_ref(target)))),
+        Access::Targets(targets) => Some(tracing::field::display(Targets(targets))),
+    }
+}
+
+/// Targets as patterns name them.
+struct Targets<'a>(&'a [Target]);
+
+impl fmt::Display for Targets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, target) in self.0.iter().take(8).enumerate() {
+            let prefix = match target.kind {
+                TargetKind::Tool => "",
+                TargetKind::Resource => "resource:",
+                TargetKind::Prompt => "prompt:",
+                TargetKind::Method => "method:",
+            };
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{prefix}{}", Clean(&target.name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text of somebody else's in one line of a log: nothing that moves the cursor, turns the text
+/// around or begins a line, and not too much of it.
+struct Clean<'a>(&'a str);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for c in self.0.chars().take(256) {
+            if is_harmless(c) { f.write_char(c)? } else { write!(f, "{}", c.escape_unicode())? }
+        }
+        Ok(())
+    }
+}
+
+fn is_harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}

@@ -1,0 +1,221 @@
+//! Answers that need a look before the caller gets them: lists are filtered with the decision that
+//! calls are decided with, and tasks that come into being get an owner. Everything else in them
+//! stays as it is, byte for byte.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use witgate_plugin::TargetKind;
+
+use super::authorize::Permit;
+use super::call::Call;
+use super::message::strict::Members;
+use super::message::{folds_to, string};
+use super::reject::{Rejection, UpstreamFault};
+use super::request::Era;
+use super::tasks::Tasks;
+use crate::upstream::Event;
+
+#[cfg(test)]
+mod tests;
+
+/// Whether an upstream has to hand over the answer to `call` message by message.
+pub fn needs_look(call: &Call) -> bool {
+    call.may_start_task()
+        || matches!(
+            call.method(),
+            "tools/list"
+                | "resources/list"
+                | "resources/templates/list"
+                | "prompts/list"
+                | "tasks/list"
+                | "subscriptions/listen"
+        )
+}
+
+/// A list in a result.
+#[derive(Clone, Copy)]
+enum List {
+    /// Things that rules name; the second is the item's member with the name.
+    Things(TargetKind, &'static str),
+    /// Tasks; each belongs to somebody.
+    Tasks,
+}
+
+/// The members of results that are lists. They are told by their names alone, because an event
+/// stream that is taken up again replays answers without their questions.
+const LISTS: &[(&str, List)] = &[
+    ("tools", List::Things(TargetKind::Tool, "name")),
+    ("resources", List::Things(TargetKind::Resource, "uri")),
+    ("resourceTemplates", List::Things(TargetKind::Resource, "uriTemplate")),
+    ("prompts", List::Things(TargetKind::Prompt, "name")),
+    ("tasks", List::Tasks),
+];
+
+/// Looks at what an upstream says, for one caller.
+#[derive(Clone, Debug)]
+pub struct Look {
+    permit: Arc<Permit>,
+    tasks: Arc<Tasks>,
+}
+
+impl Look {
+    /// For whoever has the permit.
+    pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>) -> Self {
+        Self { permit, tasks }
+    }
+
+    /// Looks for the same caller by a new permit.
+    pub fn renew(&mut self, permit: Arc<Permit>) {
+        self.permit = permit;
+    }
+
+    /// The event as the caller may see it. One that cannot be read becomes an error under `id`,
+    /// where the caller waits for an answer, and is left out otherwise.
+    pub async fn event(&self, event: Event, id: Option<&str>) -> Option<Event> {
+        if event.data.is_empty() {
+            return Some(event);
+        }
+        let data = match self.message(event.data).await {
+            Ok(data) => data,
+            Err(rejection) => rejection.wire().body(Some(id?)),
+        };
+        Some(Event { data, ..event })
+    }
+
+    /// The event of a call's own stream as the caller may see it.
+    pub async fn event_of_call(&self, event: Event) -> Option<Event> {
+        self.event(event, self.permit.request().call.id()).await
+    }
+
+    /// The message as the caller may see it.
+    ///
+    /// # Errors
+    /// `Upstream` where it is no JSON-RPC message in which every key stands once.
+    pub async fn message(&self, message: Bytes) -> Result<Bytes, Rejection> {
+        let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
+        let envelope = Members::read(text).map_err(|_| garbage())?;
+        let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
+            return Ok(message);
+        };
+        let members = Members::read(result.get()).map_err(|_| garbage())?;
+        self.record_task(&members);
+        if !members.0.iter().any(|(key, _)| list_of(key).is_some()) {
+            return Ok(message);
+        }
+        let result = self.list_result(&members).await?;
+        Ok(replace(&envelope, "result", &result))
+    }
+
+    /// A result with lists, filtered. A list that depends on the caller is nobody else's to cache.
+    async fn list_result(&self, members: &Members<'_>) -> Result<String, Rejection> {
+        let mut object = Object::default();
+        let mut scoped = false;
+        for (key, value) in &members.0 {
+            match list_of(key) {
+                Some((name, _)) if name != key => return Err(garbage()),
+                Some((_, list)) => object.member(key, &self.filter(list, value).await?),
+                None if key == "cacheScope" => {
+                    scoped = true;
+                    object.member(key, "\"private\"");
+                }
+                None => object.member(key, value.get()),
+            }
+        }
+        if !scoped && self.permit.request().era == Era::Stateless {
+            object.member("cacheScope", "\"private\"");
+        }
+        Ok(object.finish())
+    }
+
+    /// The items that the caller may see, as they came. One without a name is nobody's.
+    async fn filter(&self, list: List, value: &RawValue) -> Result<String, Rejection> {
+        let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| garbage())?;
+        let mut kept = String::with_capacity(value.get().len());
+        kept.push('[');
+        for item in items {
+            if self.sees(list, item).await {
+                if kept.len() > 1 {
+                    kept.push(',');
+                }
+                kept.push_str(item.get());
+            }
+        }
+        kept.push(']');
+        Ok(kept)
+    }
+
+    async fn sees(&self, list: List, item: &RawValue) -> bool {
+        let Ok(members) = Members::read(item.get()) else { return false };
+        let name = |key| members.get(key).and_then(string);
+        match list {
+            List::Things(kind, key) => match name(key) {
+                Some(name) => self.permit.sees(kind, &name).await,
+                None => false,
+            },
+            List::Tasks => {
+                name("taskId").is_some_and(|id| self.tasks.is_owned(&id, self.permit.caller()))
+            }
+        }
+    }
+
+    /// `CreateTaskResult`: `task` in 2025-11-25, the result itself in the extension of 2026-07-28.
+    fn record_task(&self, result: &Members<'_>) {
+        if let Some(task) = result.get("task")
+            && let Ok(task) = Members::read(task.get())
+        {
+            self.record(&task);
+        }
+        if result.get("resultType").is_some_and(|kind| kind.get() == "\"task\"") {
+            self.record(result);
+        }
+    }
+
+    fn record(&self, task: &Members<'_>) {
+        if let Some(id) = task.get("taskId").and_then(string) {
+            self.tasks.record(&id, self.permit.caller());
+        }
+    }
+}
+
+/// The list that a result's member is, or that a reader who ignores case would take it for.
+fn list_of(key: &str) -> Option<(&'static str, List)> {
+    LISTS.iter().find(|(name, _)| folds_to(key, name)).copied()
+}
+
+fn replace(object: &Members<'_>, key: &str, value: &str) -> Bytes {
+    let mut replaced = Object::default();
+    for (name, old) in &object.0 {
+        replaced.member(name, if name == key { value } else { old.get() });
+    }
+    Bytes::from(replaced.finish())
+}
+
+/// An object being written.
+#[derive(Default)]
+struct Object(String);
+
+impl Object {
+    fn member(&mut self, key: &str, value: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push_str(&serde_json::Value::from(key).to_string());
+        self.0.push(':');
+        self.0.push_str(value);
+    }
+
+    fn finish(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push('{');
+        }
+        self.0.push('}');
+        self.0
+    }
+}
+
+fn garbage() -> Rejection {
+    Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server answered what is not JSON-RPC".to_owned(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Who started which task. A task's id is no proof of anything: it belongs to the principal whose
+//! call has started it (MCP 2025-11-25 "Tasks", "Security Considerations").
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use super::call::Call;
+use super::identity::{Caller, Principal};
+use super::reject::Rejection;
+
+/// How many tasks are remembered per upstream, the oldest being forgotten first. At some 200 bytes
+/// each that is 2 MB; a forgotten task is out of reach, never open to others.
+const MAX_TASKS: usize = 10_000;
+
+/// Who started which task of one upstream.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    owners: Mutex<Owners>,
+}
+
+type Owned = (Principal, Box<str>);
+
+#[derive(Debug, Default)]
+struct Owners {
+    all: HashSet<Owned>,
+    oldest_first: VecDeque<Owned>,
+}
+
+impl Tasks {
+    /// Refuses a call that names a task that is not the caller's.
+    ///
+    /// # Errors
+    /// `TaskNotFound`, whether there is such a task or not.
+    pub fn check(&self, call: &Call, caller: &Caller) -> Result<(), Rejection> {
+        let mut named = call.tasks().iter();
+        if named.all(|task| self.is_owned(task, caller)) { Ok(()) } else { Err(Rejection::TaskNotFound) }
+    }
+
+    /// Whether a task is the caller's. Who showed no credential shares what is anonymous, so
+    /// nothing of it is anybody's.
+    pub fn is_owned(&self, task: &str, caller: &Caller) -> bool {
+        let key = (caller.principal(), Box::from(task));
+        !caller.is_anonymous() && self.owners().all.contains(&key)
+    }
+
+    /// Notes that a call of the caller's has started a task. Ids of one upstream may repeat where
+    /// it counts them by session, so one id can have several owners, each in its own sessions.
+    pub fn record(&self, task: &str, caller: &Caller) {
+        let owned: Owned = (caller.principal(), task.into());
+        let mut owners = self.owners();
+        if owners.all.insert(owned.clone()) {
+            owners.oldest_first.push_back(owned);
+        }
+        if owners.all.len() > MAX_TASKS
+            && let Some(oldest) = owners.oldest_first.pop_front()
+        {
+            owners.all.remove(&oldest);
+        }
+    }
+
+    fn owners(&self) -> std::sync::MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,18 @@
+//! What tests of the stages stand on.
+
+use std::sync::Arc;
+
+use witgate_plugin::Identity;
+
+use super::identity::{Caller, Principal};
+
+/// A caller of this name.
+pub(crate) fn caller(subject: &str) -> Arc<Caller> {
+    let identity = Identity { subject: subject.to_owned(), ..Identity::default() };
+    Arc::new(Caller::new(identity, "keys".into()))
+}
+
+/// The principal of that caller.
+pub(crate) fn principal(subject: &str) -> Principal {
+    caller(subject).principal()
+}

@@ -1,0 +1,53 @@
+//! What is counted, in the text format of Prometheus.
+
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// Everything that is counted in this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    messages: Family<MessageLabels, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MessageLabels {
+    upstream: String,
+    outcome: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("witgate");
+        let messages = Family::default();
+        registry.register("messages", "Messages of clients by outcome", messages.clone());
+        Self { registry: Mutex::new(registry), messages }
+    }
+}
+
+impl Metrics {
+    /// Counts messages to one upstream with one outcome. Kept by who counts, so that counting is
+    /// one addition.
+    pub fn messages(&self, upstream: &str, outcome: &'static str) -> Counter {
+        self.messages.get_or_create_owned(&MessageLabels { upstream: upstream.to_owned(), outcome })
+    }
+
+    /// Adds further metrics.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// All of them, as text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}

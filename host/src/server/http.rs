@@ -1,0 +1,268 @@
+//! Streamable HTTP towards the clients (MCP 2025-03-26 to 2026-07-28, "Streamable HTTP").
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use witgate_plugin::Transport;
+
+use super::connections::{self, Ends};
+use crate::config;
+use crate::flow::headers::origin::Names;
+use crate::flow::headers::{SESSION_ID, credentials, media};
+use crate::flow::reject::{Rejected, Rejection};
+use crate::flow::{Arrival, Flow, Reply};
+use crate::generation::Generations;
+use crate::upstream::raw::{Gathered, gather};
+use crate::upstream::{AnswerBody, Upstream};
+use body::Body;
+use metadata::Metadata;
+
+mod body;
+mod metadata;
+#[cfg(test)]
+mod tests;
+
+/// The largest message: what the SDKs take, too.
+const MAX_BODY: usize = 4 << 20;
+
+/// How long a body may take. 4 MiB in half a minute is a slow line, not an attack.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// Keeps nginx from holding events back.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The public listener.
+pub struct Gateway<U> {
+    endpoints: HashMap<String, Endpoint<U>>,
+    metadata: Metadata,
+    names: Names,
+    generations: Arc<Generations>,
+}
+
+/// One upstream's place.
+struct Endpoint<U> {
+    flow: Flow<U>,
+    /// Where its RFC 9728 metadata is, if there is any.
+    metadata: Option<String>,
+}
+
+impl<U: Upstream + 'static> Gateway<U> {
+    /// A gateway with one flow per upstream of `config`, in the same order.
+    pub fn new(
+        config: &config::Config,
+        flows: impl IntoIterator<Item = Flow<U>>,
+        generations: Arc<Generations>,
+    ) -> Self {
+        let server = &config.server;
+        let metadata = Metadata::new(&config.upstreams, &server.authorization_servers);
+        let endpoint = |(upstream, flow): (&config::Upstream, Flow<U>)| {
+            let metadata = metadata.url(&upstream.resource).map(str::to_owned);
+            (upstream.path.clone(), Endpoint { flow, metadata })
+        };
+        let endpoints = config.upstreams.iter().zip(flows).map(endpoint).collect();
+        Self { endpoints, names: names(config), metadata, generations }
+    }
+
+    /// Serves until `stop`, lets running calls finish within `grace`, and ends the upstreams.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+        let gateway = Arc::new(self);
+        let respond = {
+            let gateway = Arc::clone(&gateway);
+            move |request, ends| {
+                let gateway = Arc::clone(&gateway);
+                async move { gateway.respond(request, ends).await }
+            }
+        };
+        connections::serve(listener, stop, grace, respond).await;
+        for endpoint in gateway.endpoints.values() {
+            endpoint.flow.upstream().shut_down().await;
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let Some(endpoint) = self.endpoints.get(parts.uri.path()) else {
+            return self.elsewhere(&parts, ends);
+        };
+        let result = match self.check_sender(&parts, ends) {
+            Ok(()) => endpoint.dispatch(parts, body, ends).await,
+            Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
+        };
+        result.unwrap_or_else(|rejected| render(&rejected, endpoint.metadata.as_deref()))
+    }
+
+    /// Who may send at all, and nothing secret in the URL.
+    fn check_sender(&self, parts: &Parts, ends: Ends) -> Result<(), Rejection> {
+        self.names.check_host(&parts.uri, &parts.headers, ends.local.ip())?;
+        self.names.check_origin(&parts.headers)?;
+        match parts.uri.query() {
+            None => Ok(()),
+            query => credentials::none_in_query(query, self.generations.live().credential_headers()),
+        }
+    }
+
+    /// Where there is no endpoint: metadata, or nothing.
+    fn elsewhere(&self, parts: &Parts, ends: Ends) -> Response<Body> {
+        if self.names.check_host(&parts.uri, &parts.headers, ends.local.ip()).is_err() {
+            return render(&Rejected { id: None, rejection: Rejection::ForbiddenHost }, None);
+        }
+        match (self.metadata.document(parts.uri.path()), &parts.method) {
+            (Some(document), &Method::GET) => self::metadata::response(document),
+            (Some(_), _) => not_allowed("GET"),
+            (None, _) => not_found(),
+        }
+    }
+}
+
+impl<U: Upstream> Endpoint<U> {
+    async fn dispatch(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        ends: Ends,
+    ) -> Result<Response<Body>, Rejected> {
+        match parts.method {
+            Method::POST => self.post(parts.headers, body, ends).await,
+            Method::GET => self.get(parts.headers, ends).await,
+            Method::DELETE => self.delete(parts.headers, ends).await,
+            _ => {
+                self.flow.refuse_unread(Rejection::MethodNotAllowed);
+                Ok(not_allowed("POST, GET, DELETE"))
+            }
+        }
+    }
+
+    async fn post(
+        &self,
+        headers: HeaderMap,
+        body: Incoming,
+        ends: Ends,
+    ) -> Result<Response<Body>, Rejected> {
+        let body = match read(&headers, body).await {
+            Ok(body) => body,
+            Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
+        };
+        self.flow.handle(arrival(headers, body, ends.peer)).await.map(answer)
+    }
+
+    async fn get(&self, headers: HeaderMap, ends: Ends) -> Result<Response<Body>, Rejected> {
+        if let Err(rejection) = media::accepts_events(&headers) {
+            return Err(self.flow.refuse_unread(rejection));
+        }
+        let events = self.flow.listen(arrival(headers, Bytes::new(), ends.peer)).await?;
+        Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
+    }
+
+    async fn delete(&self, headers: HeaderMap, ends: Ends) -> Result<Response<Body>, Rejected> {
+        self.flow.close(arrival(headers, Bytes::new(), ends.peer)).await?;
+        Ok(Response::new(Body::empty()))
+    }
+}
+
+fn arrival(headers: HeaderMap, body: Bytes, peer: SocketAddr) -> Arrival {
+    Arrival { transport: Transport::Http, peer: Some(peer.ip()), headers, body, shown: None }
+}
+
+/// Reads the body of a POST, after what its headers say about it.
+async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Rejection> {
+    use http_body::Body as _;
+    media::is_json(headers)?;
+    media::accepts_both(headers)?;
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(Rejection::TooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, gather(body, MAX_BODY)).await {
+        Err(_) => Err(Rejection::BodyTimeout),
+        Ok(Err(_)) => Err(Rejection::Parse("it ends too early".to_owned())),
+        Ok(Ok(Gathered::Part(_))) => Err(Rejection::TooLarge),
+        Ok(Ok(Gathered::Whole(body))) => Ok(body),
+    }
+}
+
+fn answer(reply: Reply) -> Response<Body> {
+    let Reply { status, session, body } = reply;
+    let mut response = match body {
+        AnswerBody::Accepted => with_status(status, Body::empty()),
+        AnswerBody::Message { message, .. } => json(status, message),
+        AnswerBody::Events(events) => event_stream(status, EVENTS, Body::events(events)),
+        AnswerBody::Raw { content_type, body } if content_type.as_bytes().starts_with(b"text/") => {
+            event_stream(status, content_type, Body::raw_events(body))
+        }
+        AnswerBody::Raw { content_type, body } => {
+            let mut response = with_status(status, Body::raw(body));
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+            response
+        }
+    };
+    if let Some(session) = session.and_then(|session| HeaderValue::try_from(&*session).ok()) {
+        response.headers_mut().insert(SESSION_ID, session);
+    }
+    response
+}
+
+fn render(rejected: &Rejected, metadata: Option<&str>) -> Response<Body> {
+    let wire = rejected.rejection.wire();
+    let id = rejected.id.as_deref();
+    let mut response = json(wire.status(id.is_some()), wire.body(id));
+    response.headers_mut().extend(wire.headers(metadata));
+    response
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = with_status(status, Body::whole(body));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+fn event_stream(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = with_status(status, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, NO_CACHE);
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let rejected = Rejected { id: None, rejection: Rejection::MethodNotAllowed };
+    let mut response = render(&rejected, None);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn not_found() -> Response<Body> {
+    json(StatusCode::NOT_FOUND, Bytes::from_static(br#"{"error":"there is nothing here"}"#))
+}
+
+fn with_status(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+/// The names that this server answers under: the listen address, the hosts of the resources, and
+/// those allowed besides.
+fn names(config: &config::Config) -> Names {
+    let listen = config.server.listen.ip();
+    let listen = (!listen.is_unspecified()).then(|| listen.to_string());
+    let resources: Vec<_> =
+        config.upstreams.iter().filter_map(|upstream| url::Url::parse(&upstream.resource).ok()).collect();
+    let hosts = config.server.allowed_hosts.iter().map(String::as_str);
+    let hosts = hosts.chain(listen.as_deref());
+    let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));
+    Names::new(hosts, config.server.allowed_origins.iter().map(String::as_str))
+}

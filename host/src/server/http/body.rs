@@ -1,0 +1,170 @@
+//! Bodies of answers: whole, as they come from the upstream, or events; streams of events are kept
+//! alive by comments.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use crate::upstream::Event;
+use crate::upstream::raw::RawBody;
+
+/// Proxies and load balancers close a connection that is quiet for 30 s to 60 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// The body of an answer.
+pub(super) struct Body(Kind);
+
+enum Kind {
+    Whole(Bytes),
+    Raw(RawBody),
+    RawEvents { body: RawBody, pulse: Pulse, boundary: Boundary },
+    Events { events: BoxStream<'static, Event>, pulse: Pulse },
+}
+
+impl Body {
+    pub(super) fn empty() -> Self {
+        Self::whole(Bytes::new())
+    }
+
+    pub(super) fn whole(body: Bytes) -> Self {
+        Self(Kind::Whole(body))
+    }
+
+    pub(super) fn raw(body: RawBody) -> Self {
+        Self(Kind::Raw(body))
+    }
+
+    pub(super) fn raw_events(body: RawBody) -> Self {
+        Self(Kind::RawEvents { body, pulse: Pulse::default(), boundary: Boundary::default() })
+    }
+
+    pub(super) fn events(events: BoxStream<'static, Event>) -> Self {
+        Self(Kind::Events { events, pulse: Pulse::default() })
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Kind::Whole(body) if body.is_empty() => Poll::Ready(None),
+            Kind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
+            Kind::Raw(body) => Pin::new(body).poll_frame(context),
+            Kind::RawEvents { body, pulse, boundary } => {
+                if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
+                    pulse.rest();
+                    if let Some(Ok(frame)) = &frame {
+                        boundary.pass(frame.data_ref().map_or(&[], |data| &**data));
+                    }
+                    return Poll::Ready(frame);
+                }
+                pulse.poll(context, boundary.is_between_events())
+            }
+            Kind::Events { events, pulse } => {
+                if let Poll::Ready(event) = events.as_mut().poll_next(context) {
+                    pulse.rest();
+                    return Poll::Ready(event.map(|event| Ok(Frame::data(encode(&event)))));
+                }
+                pulse.poll(context, true)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(body) => body.is_empty(),
+            Kind::Raw(body) | Kind::RawEvents { body, .. } => body.is_end_stream(),
+            Kind::Events { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(body) => SizeHint::with_exact(body.len() as u64),
+            Kind::Raw(body) => body.size_hint(),
+            Kind::RawEvents { .. } | Kind::Events { .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// Comments into the quiet of a stream. Its clock is made only once the stream is quiet.
+#[derive(Default)]
+struct Pulse(Option<Pin<Box<Sleep>>>);
+
+impl Pulse {
+    fn rest(&mut self) {
+        self.0 = None;
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        may_speak: bool,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            let clock = self.0.get_or_insert_with(|| Box::pin(sleep(KEEP_ALIVE)));
+            ready!(clock.as_mut().poll(context));
+            self.0 = None;
+            if may_speak {
+                return Poll::Ready(Some(Ok(Frame::data(COMMENT))));
+            }
+        }
+    }
+}
+
+/// Where in its events a stream of bytes is.
+struct Boundary {
+    /// How many line ends came last.
+    line_ends: u8,
+}
+
+impl Default for Boundary {
+    fn default() -> Self {
+        Self { line_ends: 2 }
+    }
+}
+
+impl Boundary {
+    fn pass(&mut self, bytes: &[u8]) {
+        // CR counts for nothing: CR LF ends a line with its LF, and bare CR is not used.
+        for byte in bytes.iter().rev().take(4).rev().filter(|byte| **byte != b'\r') {
+            self.line_ends = if *byte == b'\n' { self.line_ends.saturating_add(1) } else { 0 };
+        }
+    }
+
+    fn is_between_events(&self) -> bool {
+        self.line_ends >= 2
+    }
+}
+
+/// An event as text. A message on several lines is several `data` lines.
+fn encode(event: &Event) -> Bytes {
+    let mut text = Vec::with_capacity(event.data.len() + 32);
+    if let Some(id) = &event.id {
+        text.extend_from_slice(b"id: ");
+        text.extend(id.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+        text.push(b'\n');
+    }
+    if let Some(retry) = event.retry {
+        text.extend_from_slice(format!("retry: {retry}\n").as_bytes());
+    }
+    for line in event.data.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        text.extend_from_slice(b"data: ");
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    text.push(b'\n');
+    Bytes::from(text)
+}

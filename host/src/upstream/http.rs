@@ -1,0 +1,360 @@
+//! An upstream that speaks Streamable HTTP. The checked body goes on as it came; the headers are
+//! made anew from the decided call, so nothing of the caller's gets through that was not looked at.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HOST};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::raw::{Gathered, gather};
+use super::session::{Held, Limits, Session, Sessions};
+use super::{Answer, AnswerBody, Event, Listener, Upstream};
+use crate::flow::call::Kind;
+use crate::flow::headers::SESSION_ID;
+use crate::flow::limit::Admitted;
+use crate::flow::listing::needs_look;
+use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::flow::request::{Era, Request};
+
+mod events;
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+/// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
+/// known to be JSON before the caller sees a status.
+const CHECKED_ANSWER: usize = 64 << 10;
+
+/// How large an answer may be that has to be looked at as a whole. The largest tool lists seen are
+/// some hundred kilobytes.
+const LOOKED_AT_ANSWER: usize = 16 << 20;
+
+/// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
+/// would fail a call that was already sent.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
+/// and 3 s.
+const CONNECT: Duration = Duration::from_secs(5);
+
+type Outgoing = ::http::Request<Full<Bytes>>;
+type UpstreamSession = Session<HeaderValue>;
+
+/// An upstream that speaks Streamable HTTP.
+pub struct HttpUpstream {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: Uri,
+    own: HeaderMap,
+    timeout: Duration,
+    sessions: Sessions<HeaderValue>,
+}
+
+/// Why an HTTP upstream cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The URL is none that HTTP has.
+    #[error("the URL of the upstream cannot be used: {0}")]
+    Url(#[from] ::http::uri::InvalidUri),
+    /// A header of its own is none that HTTP has. The value stays unnamed.
+    #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
+    Header(String),
+}
+
+impl HttpUpstream {
+    /// An upstream at `url`, with headers of its own. Connects with the first call.
+    ///
+    /// # Errors
+    /// Where the URL or a header cannot be used.
+    pub fn new(
+        url: &url::Url,
+        headers: &[(String, SecretString)],
+        timeout: Duration,
+    ) -> Result<Self, SetUpError> {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_timer(TokioTimer::new())
+            .build(connector(url.scheme() == "https"));
+        let own = own_headers(headers)?;
+        let sessions = Sessions::new(Limits::default());
+        Ok(Self { client, uri: url.as_str().parse()?, own, timeout, sessions })
+    }
+
+    /// The caller's session, for a message of the era that has sessions. `initialize` opens one, so
+    /// what it names is of no interest.
+    fn session_of(&self, admitted: &Admitted) -> Result<Option<Arc<UpstreamSession>>, Rejection> {
+        let request = admitted.permit().request();
+        match admitted.session() {
+            Some(id) if request.era == Era::Stateful && request.call.method() != "initialize" => {
+                let principal = admitted.permit().caller().principal();
+                self.sessions.find(id, &principal).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Rejection> {
+        match tokio::time::timeout(self.timeout, self.client.request(outgoing)).await {
+            Err(_) => Err(fault(UpstreamFault::Timeout, "The MCP server did not answer in time")),
+            Ok(Err(error)) => {
+                tracing::warn!(upstream = %self.uri, error = &error as &dyn std::error::Error, "no answer");
+                Err(fault(UpstreamFault::Unreachable, "The MCP server cannot be reached"))
+            }
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
+    /// Opens a session for the caller where `initialize` has opened one upstream.
+    fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
+        let request = admitted.permit().request();
+        let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
+        if request.era == Era::Stateless || request.call.method() != "initialize" {
+            return Ok(None);
+        }
+        let principal = admitted.permit().caller().principal();
+        let (id, gone) = self.sessions.open(principal, upstream.clone()).map_err(|error| {
+            tracing::error!(%error, "no random numbers for a session id");
+            fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
+        })?;
+        for session in gone {
+            self.close_in_background(&session);
+        }
+        Ok(Some(id))
+    }
+
+    /// Tells the upstream that a session has ended, without waiting for what it says.
+    fn close_in_background(&self, session: &UpstreamSession) {
+        let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
+        let pending = self.client.request(outgoing);
+        tokio::spawn(tokio::time::timeout(CONNECT, pending));
+    }
+
+    /// What the upstream says, as the gateway's answer.
+    async fn answer(
+        &self,
+        request: &Request,
+        has_session: bool,
+        response: Response<Incoming>,
+    ) -> Result<AnswerBody, Rejection> {
+        let (head, body) = response.into_parts();
+        match (head.status, request.call.kind()) {
+            (status, Kind::Notification | Kind::Response { .. }) if status.is_success() => {
+                Ok(AnswerBody::Accepted)
+            }
+            (StatusCode::OK, _) => match media(&head.headers) {
+                Media::Json => self.json(request, head.status, head.headers, body).await,
+                Media::Events => Ok(event_stream(request, head.headers, body)),
+                Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
+            },
+            (StatusCode::NOT_FOUND, _) if has_session => Err(Rejection::SessionNotFound),
+            (status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND), _) => {
+                match media(&head.headers) {
+                    Media::Json => self.json(request, status, head.headers, body).await,
+                    Media::Events | Media::Other => Err(refused(request, has_session, status)),
+                }
+            }
+            (status, _) => Err(refused(request, has_session, status)),
+        }
+    }
+
+    /// One JSON answer: whole where it is small or needs a look, otherwise as it comes. The status
+    /// is the upstream's: clients negotiate by it.
+    async fn json(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Incoming,
+    ) -> Result<AnswerBody, Rejection> {
+        let look = needs_look(&request.call);
+        let limit = if look { LOOKED_AT_ANSWER } else { CHECKED_ANSWER };
+        let gathered = tokio::time::timeout(self.timeout, gather(body, limit)).await;
+        let gathered = gathered
+            .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not finish its answer in time"))?
+            .map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
+        match gathered {
+            Gathered::Whole(message) => Ok(AnswerBody::Message { status, message }),
+            Gathered::Part(_) if look || status != StatusCode::OK => {
+                Err(fault(UpstreamFault::Flood, "The MCP server's answer is too large to be checked"))
+            }
+            Gathered::Part(body) => Ok(AnswerBody::Raw { content_type: content_type(headers), body }),
+        }
+    }
+
+    /// The caller's session, for a GET or DELETE.
+    fn listeners_session(&self, listener: &Listener) -> Result<Arc<UpstreamSession>, Rejection> {
+        self.sessions.find(&listener.session, &listener.caller.principal())
+    }
+}
+
+impl Upstream for HttpUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        let request = admitted.permit().request();
+        if is_without_effect(request) {
+            return Ok(Answer { session: None, body: AnswerBody::Accepted });
+        }
+        let session = self.session_of(&admitted)?;
+        let upstream_id = session.as_ref().map(|session| &session.upstream);
+        let response = self.send(outgoing::post(&self.uri, &self.own, request, upstream_id)).await?;
+        let opened = match response.status() {
+            StatusCode::OK => self.opened(&admitted, response.headers())?,
+            _ => None,
+        };
+        let body = self.answer(request, session.is_some(), response).await?;
+        Ok(Answer { session: opened, body: held(body, session) })
+    }
+
+    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        let session = self.listeners_session(&listener)?;
+        let outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream);
+        let response = self.send(outgoing).await?;
+        match (response.status(), media(response.headers())) {
+            (StatusCode::OK, Media::Events) => {
+                let held = session.hold();
+                let events = events::read(response.into_body());
+                Ok(events.inspect(move |_| _ = &held).boxed())
+            }
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Rejection::MethodNotAllowed),
+            (StatusCode::NOT_FOUND, _) => Err(Rejection::SessionNotFound),
+            (StatusCode::CONFLICT, _) => {
+                Err(Rejection::InvalidRequest("this session has an open stream already".to_owned()))
+            }
+            _ => Err(bad_answer("The MCP server does not open an event stream")),
+        }
+    }
+
+    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+        let principal = listener.caller.principal();
+        let session = self.sessions.close(&listener.session, &principal)?;
+        let outgoing =
+            outgoing::delete(&self.uri, &self.own, &listener.request.headers, &session.upstream);
+        // Whatever the upstream says, the session is over for the caller.
+        self.send(outgoing).await.map(drop).or(Ok(()))
+    }
+
+    async fn shut_down(&self) {
+        for session in self.sessions.drain() {
+            let outgoing =
+                outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
+            // The upstream would find out by itself; not waiting for a dead one matters more.
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.client.request(outgoing)).await;
+        }
+    }
+}
+
+/// A session must not idle away while its call's answer streams.
+fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
+    match (body, session) {
+        (AnswerBody::Events(events), Some(session)) => {
+            let held: Held<HeaderValue> = session.hold();
+            AnswerBody::Events(events.inspect(move |_| _ = &held).boxed())
+        }
+        (body, _) => body,
+    }
+}
+
+/// The stateless era cancels by closing the stream: a `cancelled` that names a guessed id must not
+/// end another's call, and the other notifications are gone.
+fn is_without_effect(request: &Request) -> bool {
+    request.era == Era::Stateless
+        && *request.call.kind() == Kind::Notification
+        && crate::flow::method::find(request.call.method()).is_some()
+}
+
+fn event_stream(request: &Request, headers: HeaderMap, body: Incoming) -> AnswerBody {
+    if needs_look(&request.call) {
+        return AnswerBody::Events(events::read(body).boxed());
+    }
+    AnswerBody::Raw { content_type: content_type(headers), body: body.into() }
+}
+
+enum Media {
+    Json,
+    Events,
+    Other,
+}
+
+fn media(headers: &HeaderMap) -> Media {
+    let value = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let media = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    match media {
+        media if media.eq_ignore_ascii_case(b"application/json") => Media::Json,
+        media if media.eq_ignore_ascii_case(b"text/event-stream") => Media::Events,
+        _ => Media::Other,
+    }
+}
+
+fn content_type(mut headers: HeaderMap) -> HeaderValue {
+    let json = || HeaderValue::from_static("application/json");
+    headers.remove(CONTENT_TYPE).unwrap_or_else(json)
+}
+
+/// A status that says no, in words for a caller who knows nothing of the upstream.
+fn refused(request: &Request, has_session: bool, status: StatusCode) -> Rejection {
+    let needs_session = request.era == Era::Stateful && !has_session;
+    match status {
+        StatusCode::BAD_REQUEST if needs_session => Rejection::SessionRequired,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => bad_answer(
+            "The MCP server does not accept the gateway's own credential: tell the operator",
+        ),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            fault(UpstreamFault::Unreachable, "The MCP server is busy: try again later")
+        }
+        status => fault(
+            UpstreamFault::BadAnswer,
+            format!("The MCP server answered with HTTP {}", status.as_u16()),
+        ),
+    }
+}
+
+fn bad_answer(message: &str) -> Rejection {
+    fault(UpstreamFault::BadAnswer, message)
+}
+
+fn fault(fault: UpstreamFault, message: impl Into<String>) -> Rejection {
+    Rejection::Upstream { fault, message: message.into() }
+}
+
+fn own_headers(headers: &[(String, SecretString)]) -> Result<HeaderMap, SetUpError> {
+    let mut own = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let wrong = || SetUpError::Header(name.clone());
+        let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong())?;
+        if header == HOST || header == CONTENT_TYPE {
+            return Err(wrong());
+        }
+        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        own.insert(header, value);
+    }
+    Ok(own)
+}
+
+fn connector(secure: bool) -> HttpsConnector<HttpConnector> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(CONNECT));
+    // Reading the system's roots takes milliseconds that a start without TLS need not spend.
+    let roots = if secure { HttpsConnectorBuilder::new().with_native_roots() } else { Err(io::ErrorKind::Unsupported.into()) };
+    let tls = roots.unwrap_or_else(|_| HttpsConnectorBuilder::new().with_tls_config(without_roots()));
+    tls.https_or_http().enable_http1().wrap_connector(http)
+}
+
+/// Trusts nobody, so that no TLS connection is made.
+fn without_roots() -> rustls::ClientConfig {
+    rustls::ClientConfig::builder()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
+}

@@ -1,0 +1,320 @@
+//! The store of keys: a TOML file that `witgate key` writes and that people may read.
+//!
+//! ```
+//! # use witgate_api_key::store::Store;
+//! let store = Store::parse(r#"
+//! version = 1
+//!
+//! [[keys]]
+//! name = "ci"                       # the identity's subject
+//! id = "4f9a01c2"                   # to speak of the key without showing anything of it
+//! sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+//! created = 2026-01-01T00:00:00Z
+//! expires = 2026-07-01T00:00:00Z    # optional
+//! roles = ["ops"]
+//! allow = ["get_*"]
+//! deny = ["get_secret"]
+//! previous = { sha256 = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9", until = 2026-01-08T00:00:00Z }  # rotated
+//! "#)?;
+//! assert_eq!(Store::parse(&store.to_toml()?)?, store);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Only the SHA-256 of a key stands in it. That suits keys of 256 random bits, which nobody can
+//! guess; for keys that a person made up it is weak, so such keys should not be imported.
+
+mod time;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use witgate_plugin::{Digest, PatternError, Rules};
+
+pub use time::Time;
+
+/// The version of the format that this release reads and writes.
+pub const VERSION: u32 = 1;
+
+/// How a key that Witgate made begins; [`KEY_BYTES`] random bytes in base64url without padding
+/// follow. Keys of another shape can be in a store too.
+pub const KEY_PREFIX: &str = "wgk_";
+
+/// How many random bytes a key holds.
+pub const KEY_BYTES: usize = 32;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// The version of the format: [`VERSION`].
+    pub version: u32,
+    /// The keys, in the order in which they were made.
+    #[serde(default)]
+    pub keys: Vec<Key>,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Whose key it is: the subject of its identity. 1 to 512 bytes, no control characters.
+    pub name: String,
+    /// What to call the key in lists and logs.
+    pub id: String,
+    /// SHA-256 of the whole text of the key.
+    pub sha256: Sha256,
+    /// When it was made.
+    pub created: Time,
+    /// From when on it is no longer good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+    /// When it was revoked. A key that has this is not good at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Time>,
+    /// Roles of its identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// Patterns of what it may do. Empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Patterns of what it may not do, whatever `allow` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
+    /// What it was before its last rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+}
+
+/// A key's text from before a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// SHA-256 of the whole text of the key as it was.
+    pub sha256: Sha256,
+    /// From when on the old text is no longer good.
+    pub until: Time,
+}
+
+/// A digest, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256(pub Digest);
+
+impl TryFrom<String> for Sha256 {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "`sha256` is not 64 lower-case hexadecimal digits";
+        let mut digest = Digest::default();
+        if text.len() != 2 * digest.len()
+            || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(WRONG);
+        }
+        for (byte, place) in digest.iter_mut().zip((0..).step_by(2)) {
+            let pair = text.get(place..place + 2).ok_or(WRONG)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| WRONG)?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(digest: Sha256) -> Self {
+        digest.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Why a store cannot be used. Says where, and never what stands there: it could be a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It is not of the format.
+    Format {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// It is of another version of the format.
+    Version(u32),
+    /// A key's entry cannot be.
+    Key {
+        /// The key's place in the file, from 1.
+        place: usize,
+        /// What is wrong with it.
+        fault: KeyFault,
+    },
+}
+
+/// What is wrong with a key's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyFault {
+    /// The name passes its bounds.
+    Name,
+    /// The id passes its bounds.
+    Id,
+    /// An earlier key, at that place, has the same name.
+    SameName(usize),
+    /// An earlier key, at that place, has the same id.
+    SameId(usize),
+    /// An earlier key, at that place, or this one itself has the same digest.
+    SameDigest(usize),
+    /// A role passes the bounds of an identity.
+    Role(usize),
+    /// A pattern is none.
+    Pattern(&'static str, usize, PatternError),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format { line, message } => write!(f, "key store, line {line}: {message}"),
+            Self::Version(version) => write!(
+                f,
+                "key store: version {version} is not {VERSION}, the one that this release understands"
+            ),
+            Self::Key { place, fault } => write!(f, "key store, key {place}: {fault}"),
+        }
+    }
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => {
+                f.write_str("`name` has to have 1 to 512 bytes and no control characters")
+            }
+            Self::Id => f.write_str("`id` has to have 1 to 64 letters, digits, `-` or `_`"),
+            Self::SameName(place) => write!(f, "the same `name` as key {place}"),
+            Self::SameId(place) => write!(f, "the same `id` as key {place}"),
+            Self::SameDigest(place) => write!(f, "the same `sha256` as key {place}"),
+            Self::Role(index) => {
+                write!(
+                    f,
+                    "`roles` {index}: 1 to 256 bytes, no control characters, 256 roles at most"
+                )
+            }
+            Self::Pattern(list, index, error) => write!(f, "`{list}` {index}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { version: VERSION, keys: Vec::new() }
+    }
+}
+
+impl Store {
+    /// Reads and checks a store.
+    ///
+    /// # Errors
+    /// Where it is damaged, of another version, or holds what cannot be: no part of it is used.
+    pub fn parse(text: &str) -> Result<Self, StoreError> {
+        let store: Self = toml::from_str(text).map_err(|error| StoreError::Format {
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            message: without_values(error.message()),
+        })?;
+        store.check()?;
+        Ok(store)
+    }
+
+    /// Checks what a store must keep to: [`Store::parse`] has done so.
+    ///
+    /// # Errors
+    /// With the first entry that cannot be.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.version != VERSION {
+            return Err(StoreError::Version(self.version));
+        }
+        let mut seen = Seen::default();
+        for (place, key) in (1..).zip(&self.keys) {
+            key.check()
+                .and_then(|()| seen.add(place, key))
+                .map_err(|fault| StoreError::Key { place, fault })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the store as TOML.
+    ///
+    /// # Errors
+    /// Where a time is beyond the year 9999.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+impl Key {
+    fn check(&self) -> Result<(), KeyFault> {
+        let fits = |text: &str, most| {
+            (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
+        };
+        if !fits(&self.name, 512) {
+            return Err(KeyFault::Name);
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !fits(&self.id, 64) || !self.id.chars().all(plain) {
+            return Err(KeyFault::Id);
+        }
+        if let Some(index) = self.roles.iter().position(|role| !fits(role, 256)) {
+            return Err(KeyFault::Role(index));
+        }
+        if self.roles.len() > 256 {
+            return Err(KeyFault::Role(256));
+        }
+        self.rules().map(drop)
+    }
+
+    /// Its patterns, ready to match.
+    ///
+    /// # Errors
+    /// Where one is none; never for a key of a checked store.
+    pub fn rules(&self) -> Result<Rules, KeyFault> {
+        Rules::parse(&self.allow, &self.deny).map_err(|(list, i, e)| KeyFault::Pattern(list, i, e))
+    }
+}
+
+/// What must not come twice, each with the place where it came first.
+#[derive(Default)]
+struct Seen<'a> {
+    names: HashMap<&'a str, usize>,
+    ids: HashMap<&'a str, usize>,
+    digests: HashMap<Sha256, usize>,
+}
+
+impl<'a> Seen<'a> {
+    fn add(&mut self, place: usize, key: &'a Key) -> Result<(), KeyFault> {
+        let once = |earlier: Option<usize>, fault: fn(usize) -> KeyFault| {
+            earlier.map_or(Ok(()), |e| Err(fault(e)))
+        };
+        once(self.names.insert(&key.name, place), KeyFault::SameName)?;
+        once(self.ids.insert(&key.id, place), KeyFault::SameId)?;
+        for digest in
+            [Some(key.sha256), key.previous.as_ref().map(|p| p.sha256)].into_iter().flatten()
+        {
+            once(self.digests.insert(digest, place), KeyFault::SameDigest)?;
+        }
+        Ok(())
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// A message without the values that it quotes.
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(start), Some(end)) if start < end => {
+            let (head, tail) = (message.get(..start), message.get(end + 1..));
+            format!("{}\"…\"{}", head.unwrap_or_default(), tail.unwrap_or_default())
+        }
+        _ => message.to_owned(),
+    }
+}

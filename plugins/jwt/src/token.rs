@@ -1,0 +1,104 @@
+//! A token in the compact serialization (RFC 7515, section 7.1), taken apart strictly: canonical
+//! base64url without padding, and JSON objects without duplicate members.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD; // refuses padding and stray trailing bits
+use witgate_plugin::json::{self, Json, Object};
+use witgate_plugin::{Claims, Refusal};
+
+use crate::Algorithm;
+
+/// A text that looks like a token: three parts, of which the first is an object in base64url.
+pub(crate) struct Shape<'a> {
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    message: &'a str,
+}
+
+impl<'a> Shape<'a> {
+    pub(crate) fn of(text: &'a str) -> Option<Self> {
+        let (message, signature) = text.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        // What `{` begins with in base64, before a quote or a space and before a line's end.
+        let object = header.starts_with("ey") || header.starts_with("ew");
+        (object && !payload.contains('.')).then_some(Self { header, payload, signature, message })
+    }
+
+    pub(crate) fn decode(&self) -> Result<Token<'a>, Refusal> {
+        if self.payload.is_empty() || self.signature.is_empty() {
+            return Err(malformed("a part of the token is empty"));
+        }
+        Ok(Token {
+            header: text(self.header, "the token's header is not text in base64url")?,
+            payload: text(self.payload, "the token's payload is not text in base64url")?,
+            signature: bytes(self.signature, "the token's signature is not base64url")?,
+            message: self.message,
+        })
+    }
+}
+
+/// A token, decoded.
+pub(crate) struct Token<'a> {
+    /// The protected header, as JSON text.
+    header: String,
+    /// The claims, as JSON text.
+    pub(crate) payload: String,
+    /// The raw signature.
+    pub(crate) signature: Vec<u8>,
+    /// What was signed.
+    pub(crate) message: &'a str,
+}
+
+impl Token<'_> {
+    pub(crate) fn claims(&self) -> Result<Claims<'_>, Refusal> {
+        Claims::parse(&self.payload)
+            .map_err(|_| malformed("the token's payload is not a strict JSON object"))
+    }
+
+    pub(crate) fn header(&self) -> Result<Header<'_>, Refusal> {
+        let header = json::parse_object(&self.header)
+            .map_err(|_| malformed("the token's header is not a strict JSON object"))?;
+        if header.get("crit").is_some() {
+            return Err(malformed("the token's header has `crit`, and no extension is understood"));
+        }
+        Ok(Header {
+            algorithm: field(&header, "alg")?
+                .ok_or_else(|| malformed("the token's header has no `alg`"))
+                .map(|name| Algorithm::named(&name))?,
+            key_id: field(&header, "kid")?,
+            typ: field(&header, "typ")?,
+        })
+    }
+}
+
+/// Of the header what is looked at. `jku`, `jwk`, `x5u` and `x5c` are not: a token does not
+/// choose its own key.
+pub(crate) struct Header<'a> {
+    /// None: one that nobody here knows.
+    pub(crate) algorithm: Option<Algorithm>,
+    pub(crate) key_id: Option<Cow<'a, str>>,
+    pub(crate) typ: Option<Cow<'a, str>>,
+}
+
+fn field<'a>(header: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Refusal> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(malformed(format!("`{name}` in the token's header is not a string"))),
+    }
+}
+
+fn text(part: &str, otherwise: &str) -> Result<String, Refusal> {
+    String::from_utf8(bytes(part, otherwise)?).map_err(|_| malformed(otherwise))
+}
+
+fn bytes(part: &str, otherwise: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed(otherwise))
+}
+
+fn malformed(detail: impl Into<String>) -> Refusal {
+    Refusal::new("malformed", detail)
+}

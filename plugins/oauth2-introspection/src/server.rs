@@ -1,0 +1,227 @@
+//! The conversation with the authorization server. Whatever goes wrong in it is unavailability,
+//! never a statement about the token.
+
+use witgate_plugin::{
+    ClientAuth, ConfigError, Host, HttpError, HttpRequest, HttpResponse, Method, Unavailability,
+    json,
+};
+
+/// As much as an identity's claims may hold, and the cache keeps.
+const MOST: usize = 64 * 1024;
+
+/// Metadata changes rarely; an hour is what servers themselves tend to allow.
+const METADATA_TTL_S: u32 = 3_600;
+
+/// Where the endpoint is remembered. Tokens are remembered under digests, which are longer.
+const METADATA: &[u8] = b"endpoint";
+
+/// The authorization server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    place: Place,
+    auth: ClientAuth,
+}
+
+#[derive(Debug)]
+enum Place {
+    Endpoint(String),
+    Issuer { issuer: String, metadata: [String; 2] },
+}
+
+impl Server {
+    pub(crate) fn new(
+        endpoint: Option<&str>,
+        issuer: Option<&str>,
+        auth: ClientAuth,
+    ) -> Result<Self, ConfigError> {
+        let checked = |pointer, url: &str| {
+            check_url(url).map_err(|message| ConfigError::at(pointer, message))
+        };
+        if let Some(endpoint) = endpoint {
+            checked("/endpoint", endpoint)?;
+        }
+        if let Some(issuer) = issuer {
+            checked("/issuer", issuer)?;
+        }
+        let place = match (endpoint, issuer) {
+            (Some(endpoint), _) => Place::Endpoint(endpoint.to_owned()),
+            (None, Some(issuer)) => {
+                Place::Issuer { issuer: issuer.to_owned(), metadata: metadata_urls(issuer) }
+            }
+            (None, None) => {
+                return Err(ConfigError::at("", "either `endpoint` or `issuer` is needed"));
+            }
+        };
+        Ok(Self { place, auth })
+    }
+
+    /// Asks about a token and gives the text of the answer.
+    pub(crate) async fn introspect<H: Host>(
+        &self,
+        host: &H,
+        token: &str,
+    ) -> Result<String, Unavailability> {
+        let response = host
+            .send(HttpRequest {
+                method: Method::Post,
+                url: self.endpoint(host).await?,
+                headers: vec![
+                    ("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+                    ("Accept".to_owned(), "application/json".to_owned()),
+                ],
+                body: form(token).into_bytes(),
+                client_auth: self.auth.clone(),
+                share: true,
+            })
+            .await
+            .map_err(unanswered)?;
+        match response.status {
+            200 => body(response),
+            401 | 403 => Err(refused_client(&response)),
+            _ => Err(unexpected("introspection endpoint", &response)),
+        }
+    }
+
+    async fn endpoint<H: Host>(&self, host: &H) -> Result<String, Unavailability> {
+        let (issuer, metadata) = match &self.place {
+            Place::Endpoint(endpoint) => return Ok(endpoint.clone()),
+            Place::Issuer { issuer, metadata } => (issuer, metadata),
+        };
+        if let Some(known) = host.cached(METADATA).and_then(|bytes| String::from_utf8(bytes).ok()) {
+            return Ok(known);
+        }
+        let endpoint = discover(host, issuer, metadata).await?;
+        host.cache(METADATA, endpoint.as_bytes(), METADATA_TTL_S);
+        Ok(endpoint)
+    }
+}
+
+/// Tries RFC 8414, then OpenID Connect Discovery.
+async fn discover<H: Host>(
+    host: &H,
+    issuer: &str,
+    urls: &[String],
+) -> Result<String, Unavailability> {
+    for url in urls {
+        let response = host
+            .send(HttpRequest {
+                method: Method::Get,
+                url: url.clone(),
+                headers: vec![("Accept".to_owned(), "application/json".to_owned())],
+                body: Vec::new(),
+                client_auth: ClientAuth::None,
+                share: true,
+            })
+            .await
+            .map_err(unanswered)?;
+        match response.status {
+            200 => return endpoint_in(&body(response)?, issuer),
+            400..=499 => {}
+            _ => return Err(unexpected("metadata", &response)),
+        }
+    }
+    Err(Unavailability::new("the issuer publishes no metadata; set `endpoint`", None))
+}
+
+fn endpoint_in(metadata: &str, issuer: &str) -> Result<String, Unavailability> {
+    let odd = |detail: &str| Unavailability::new(detail, None);
+    let metadata = json::parse_object(metadata)
+        .map_err(|_| odd("the issuer's metadata is not a strict JSON object"))?;
+    // RFC 8414, section 3.3: otherwise one issuer could speak for another.
+    if metadata.get("issuer").and_then(|value| value.as_str()) != Some(issuer) {
+        return Err(odd("the metadata is of another issuer than the configured one"));
+    }
+    let endpoint = metadata.get("introspection_endpoint").and_then(|value| value.as_str());
+    let endpoint =
+        endpoint.ok_or_else(|| odd("the issuer's metadata names no introspection endpoint"))?;
+    check_url(endpoint)
+        .map_err(|_| odd("the issuer's introspection endpoint is not an absolute URL"))?;
+    if issuer.starts_with("https://") && !endpoint.starts_with("https://") {
+        return Err(odd("the issuer's introspection endpoint would take tokens in the clear"));
+    }
+    Ok(endpoint.to_owned())
+}
+
+/// RFC 8414 puts the well-known part before the issuer's path, OpenID Connect after it.
+fn metadata_urls(issuer: &str) -> [String; 2] {
+    let bare = issuer.trim_end_matches('/');
+    let authority = bare.find("://").map_or(0, |scheme| scheme + 3);
+    let end = bare
+        .get(authority..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(bare.len(), |slash| authority + slash);
+    let (origin, path) = bare.split_at_checked(end).unwrap_or((bare, ""));
+    [
+        format!("{origin}/.well-known/oauth-authorization-server{path}"),
+        format!("{bare}/.well-known/openid-configuration"),
+    ]
+}
+
+fn check_url(url: &str) -> Result<(), &'static str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_graphic() && !"#\\\"<>".contains(c);
+    match !authority.is_empty() && !authority.contains('@') && url.chars().all(plain) {
+        true => Ok(()),
+        false => Err("not an absolute http or https URL without user and fragment"),
+    }
+}
+
+/// The form of RFC 7662, section 2.1.
+fn form(token: &str) -> String {
+    let mut form = String::with_capacity(token.len() + 40);
+    form.push_str("token=");
+    for byte in token.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                form.push(byte.into())
+            }
+            _ => form.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    form.push_str("&token_type_hint=access_token");
+    form
+}
+
+fn body(response: HttpResponse) -> Result<String, Unavailability> {
+    let odd = |detail: &str| Unavailability::new(detail, None);
+    let media =
+        response.content_type.as_deref().and_then(|typ| typ.split(';').next()).unwrap_or_default();
+    if !media.trim().eq_ignore_ascii_case("application/json") {
+        return Err(odd("the server's answer is not application/json"));
+    }
+    if response.body.len() > MOST {
+        return Err(odd("the server's answer passes 64 KiB"));
+    }
+    String::from_utf8(response.body).map_err(|_| odd("the server's answer is not UTF-8"))
+}
+
+fn refused_client(response: &HttpResponse) -> Unavailability {
+    let detail = format!(
+        "the server refuses Witgate itself with status {}: check `client_id`, `client_secret` and \
+         `auth_method`, and whether that client may introspect",
+        response.status
+    );
+    Unavailability::new(detail, response.retry_after)
+}
+
+fn unexpected(what: &str, response: &HttpResponse) -> Unavailability {
+    Unavailability::new(
+        format!("{what}: unexpected status {}", response.status),
+        response.retry_after,
+    )
+}
+
+fn unanswered(error: HttpError) -> Unavailability {
+    let detail = match error {
+        HttpError::NotGranted => {
+            "the endpoint's origin is not granted, or its address is not one to connect to; if the \
+             issuer keeps the endpoint elsewhere, set `endpoint`"
+        }
+        HttpError::InvalidRequest => "the host found the request malformed",
+        HttpError::Unreachable => "the server cannot be reached",
+        HttpError::TimedOut => "the server did not answer in time",
+        HttpError::TooLarge => "the server's answer passes the bound",
+    };
+    Unavailability::new(detail, None)
+}

@@ -1,0 +1,137 @@
+//! Conditions on arguments and claims, ready to check.
+
+use serde_json::Value;
+use witgate_plugin::json::{Json, Number};
+use witgate_plugin::{Call, ConfigError, Glob, Pattern};
+
+use crate::facts::Facts;
+use crate::rules::pattern;
+use crate::settings;
+
+/// A condition, ready to check.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    on: Pattern,
+    subject: Subject,
+    tests: Vec<Test>,
+}
+
+/// What a condition looks at.
+#[derive(Debug)]
+enum Subject {
+    /// By JSON Pointer.
+    Argument(String),
+    /// By path.
+    Claim(String),
+}
+
+#[derive(Debug)]
+enum Test {
+    OneOf(Vec<Value>),
+    Matches(Glob),
+    Min(Number),
+    Max(Number),
+    Contains(Value),
+}
+
+impl Condition {
+    /// `place` leads to the condition within the settings.
+    pub(crate) fn compile(
+        written: &settings::Condition,
+        place: &[&str],
+    ) -> Result<Self, ConfigError> {
+        let at = |name: &'static str| [place, &[name]].concat();
+        let on = pattern(&written.on, &at("on"))?;
+        let subject = match (&written.argument, &written.claim) {
+            (Some(argument), None) if is_pointer(argument) => Subject::Argument(argument.clone()),
+            (Some(_), None) => {
+                let message = "not a JSON Pointer; write for example \"/amount\"";
+                return Err(ConfigError::at_path(&at("argument"), message));
+            }
+            (None, Some(claim)) if !claim.is_empty() => Subject::Claim(claim.clone()),
+            (None, Some(_)) => {
+                return Err(ConfigError::at_path(&at("claim"), "empty; name a claim"));
+            }
+            _ => return Err(ConfigError::at_path(place, "either `argument` or `claim` is needed")),
+        };
+        let tests = tests(written, place)?;
+        Ok(Self { on, subject, tests })
+    }
+
+    /// Whether it looks at arguments; at claims otherwise.
+    pub(crate) fn on_argument(&self) -> bool {
+        matches!(self.subject, Subject::Argument(_))
+    }
+
+    /// Whether it is for this call.
+    pub(crate) fn is_for(&self, call: &Call<'_>) -> bool {
+        self.on.matches(call.kind, call.target)
+    }
+
+    /// Whether it holds, or is not for this call at all.
+    pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
+        if !self.is_for(facts.call) {
+            return true;
+        }
+        match &self.subject {
+            Subject::Argument(_) if facts.call.listing => true,
+            Subject::Argument(pointer) => {
+                self.fits(facts.arguments.as_ref().and_then(|all| all.pointer(pointer)))
+            }
+            Subject::Claim(path) => self.fits(facts.claims.as_ref().and_then(|all| all.get(path))),
+        }
+    }
+
+    fn fits(&self, value: Option<&Json<'_>>) -> bool {
+        value.is_some_and(|value| self.tests.iter().all(|test| test.passes(value)))
+    }
+}
+
+fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, ConfigError> {
+    let at = |name: &'static str| [place, &[name]].concat();
+    if written.one_of.as_ref().is_some_and(Vec::is_empty) {
+        return Err(ConfigError::at_path(&at("one_of"), "empty; nothing would fit"));
+    }
+    let number = |name: &'static str, number: &Option<serde_json::Number>| match number {
+        None => Ok(None),
+        Some(number) => Number::try_from(number)
+            .map(Some)
+            .map_err(|_| ConfigError::at_path(&at(name), "a number that is too large")),
+    };
+    let tests: Vec<Test> = [
+        written.equals.clone().map(|value| Test::OneOf(vec![value])),
+        written.one_of.clone().map(Test::OneOf),
+        written.matches.as_deref().map(|text| Test::Matches(Glob::new(text))),
+        number("min", &written.min)?.map(Test::Min),
+        number("max", &written.max)?.map(Test::Max),
+        written.contains.clone().map(Test::Contains),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match tests.is_empty() {
+        false => Ok(tests),
+        true => {
+            let message = "nothing is tested; write `equals`, `one_of`, `matches`, `min`, `max` or `contains`";
+            Err(ConfigError::at_path(place, message))
+        }
+    }
+}
+
+fn is_pointer(text: &str) -> bool {
+    let escaped = |token: &str| token.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    text.is_empty() || (text.starts_with('/') && text.split('/').all(escaped))
+}
+
+impl Test {
+    fn passes(&self, value: &Json<'_>) -> bool {
+        match (self, value) {
+            (Self::OneOf(values), value) => values.iter().any(|own| value == own),
+            (Self::Matches(glob), Json::String(text)) => glob.matches(text),
+            (Self::Min(bound), Json::Number(number)) => number >= bound,
+            (Self::Max(bound), Json::Number(number)) => number <= bound,
+            (Self::Contains(own), Json::Array(items)) => items.iter().any(|item| item == own),
+            (Self::Matches(_) | Self::Min(_) | Self::Max(_) | Self::Contains(_), _) => false,
+        }
+    }
+}

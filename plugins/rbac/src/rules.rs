@@ -1,0 +1,277 @@
+//! The settings, compiled: patterns ready to match, inheritance resolved.
+
+use std::collections::BTreeMap;
+
+use witgate_plugin::{Call, ConfigError, Data, Pattern};
+
+use crate::condition::Condition;
+use crate::facts::Facts;
+use crate::settings::{self, Config};
+
+/// All rules.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// By name.
+    roles: Vec<Role>,
+    /// For each role, it and all that it inherits from.
+    closures: Vec<RoleSet>,
+    scopes: Vec<(Pattern, Vec<String>)>,
+    /// What holds for everybody.
+    pub(crate) conditions: Vec<Condition>,
+    subjects: Vec<(settings::Subject, RoleSet)>,
+}
+
+/// One role's own rules.
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub(crate) name: String,
+    allow: Vec<Pattern>,
+    deny: Vec<Pattern>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// How many roles there may be: as many as a [`RoleSet`] of 128 bytes holds, which a decision
+/// keeps on its stack.
+const MOST_ROLES: usize = 64 * WORDS;
+const WORDS: usize = 16;
+
+/// A set of roles, by their places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoleSet([u64; WORDS]);
+
+impl Rules {
+    /// # Errors
+    /// With the first setting that cannot be.
+    pub(crate) fn compile(config: &Config) -> Result<Self, ConfigError> {
+        if config.roles.len() > MOST_ROLES {
+            return Err(ConfigError::at("/roles", format!("more than {MOST_ROLES} roles")));
+        }
+        let names = Names(config.roles.keys().map(String::as_str).collect());
+        let roles = config
+            .roles
+            .iter()
+            .map(|(name, role)| Role::compile(name, role))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            roles,
+            closures: closures(&config.roles, &names)?,
+            scopes: config
+                .scopes
+                .iter()
+                .map(|(on, scopes)| required(on, scopes))
+                .collect::<Result<_, _>>()?,
+            conditions: conditions(&config.conditions, &[])?,
+            subjects: assigned(&config.subjects, &names)?,
+        })
+    }
+
+    /// Which data the conditions need.
+    pub(crate) fn data(&self) -> Data {
+        Data {
+            arguments: self.every_condition().any(Condition::on_argument),
+            claims: self.every_condition().any(|condition| !condition.on_argument()),
+            ..Data::default()
+        }
+    }
+
+    pub(crate) fn every_condition(&self) -> impl Iterator<Item = &Condition> {
+        self.roles.iter().flat_map(|role| &role.conditions).chain(&self.conditions)
+    }
+
+    pub(crate) fn know_issuers(&self) -> bool {
+        self.subjects.iter().any(|(subject, _)| subject.issuer.is_some())
+    }
+
+    /// The roles of the caller, with all that they inherit from, each once.
+    pub(crate) fn roles_of(&self, facts: &Facts<'_>) -> Held<'_> {
+        let mut set = RoleSet::default();
+        for name in facts.principal.roles {
+            if let Ok(place) = self.roles.binary_search_by(|role| role.name.as_str().cmp(name)) {
+                set.add_all(self.closures.get(place));
+            }
+        }
+        for (_, roles) in self.subjects.iter().filter(|(subject, _)| is(subject, facts)) {
+            for place in roles.places() {
+                set.add_all(self.closures.get(place));
+            }
+        }
+        Held { rules: self, set }
+    }
+
+    /// The scopes that a call needs, some perhaps more than once.
+    pub(crate) fn scopes_for(&self, call: &Call<'_>) -> impl Iterator<Item = &String> {
+        self.scopes
+            .iter()
+            .filter(|(on, _)| on.matches(call.kind, call.target))
+            .flat_map(|(_, scopes)| scopes)
+    }
+}
+
+/// The roles that a caller holds.
+pub(crate) struct Held<'a> {
+    rules: &'a Rules,
+    set: RoleSet,
+}
+
+impl<'a> Held<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Role> {
+        let rules = self.rules;
+        self.set.places().filter_map(|place| rules.roles.get(place))
+    }
+}
+
+impl Role {
+    fn compile(name: &str, role: &settings::Role) -> Result<Self, ConfigError> {
+        Ok(Self {
+            name: name.to_owned(),
+            allow: patterns(&role.allow, &["roles", name, "allow"])?,
+            deny: patterns(&role.deny, &["roles", name, "deny"])?,
+            conditions: conditions(&role.conditions, &["roles", name])?,
+        })
+    }
+
+    pub(crate) fn allows(&self, call: &Call<'_>) -> bool {
+        self.allow.iter().any(|pattern| pattern.matches(call.kind, call.target))
+    }
+
+    pub(crate) fn denies(&self, call: &Call<'_>) -> bool {
+        self.deny.iter().any(|pattern| pattern.matches(call.kind, call.target))
+    }
+}
+
+impl RoleSet {
+    fn add(&mut self, place: usize) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    fn add_all(&mut self, other: Option<&Self>) {
+        for (own, word) in self.0.iter_mut().zip(other.map_or([0; WORDS], |other| other.0)) {
+            *own |= word;
+        }
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    fn places(self) -> impl Iterator<Item = usize> {
+        (0..).step_by(64).zip(self.0).flat_map(|(start, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = usize::try_from(word.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
+                word &= word - 1;
+                Some(start + bit)
+            })
+        })
+    }
+}
+
+/// The configured roles' names, in order.
+struct Names<'a>(Vec<&'a str>);
+
+impl Names<'_> {
+    fn place(&self, name: &str, path: &[&str]) -> Result<usize, ConfigError> {
+        self.0
+            .binary_search(&name)
+            .map_err(|_| ConfigError::at_path(path, format!("no role `{name}` in `roles`")))
+    }
+}
+
+/// Follows inheritance from every role.
+fn closures(
+    roles: &BTreeMap<String, settings::Role>,
+    names: &Names<'_>,
+) -> Result<Vec<RoleSet>, ConfigError> {
+    let mut parents = Vec::with_capacity(roles.len());
+    for (name, role) in roles {
+        parents.push(places(&role.inherits, names, &["roles", name, "inherits"])?);
+    }
+    let mut closures = Vec::with_capacity(roles.len());
+    for (place, name) in names.0.iter().enumerate() {
+        let mut set = RoleSet::default();
+        let mut open: Vec<usize> = parents.get(place).cloned().unwrap_or_default();
+        while let Some(next) = open.pop() {
+            if next == place {
+                let message =
+                    format!("role `{name}` inherits from itself, directly or over others");
+                return Err(ConfigError::at_path(&["roles", name, "inherits"], message));
+            }
+            if !set.has(next) {
+                set.add(next);
+                open.extend(parents.get(next).into_iter().flatten());
+            }
+        }
+        set.add(place);
+        closures.push(set);
+    }
+    Ok(closures)
+}
+
+fn places(roles: &[String], names: &Names<'_>, path: &[&str]) -> Result<Vec<usize>, ConfigError> {
+    roles
+        .iter()
+        .enumerate()
+        .map(|(index, role)| names.place(role, &[path, &[index.to_string().as_str()]].concat()))
+        .collect()
+}
+
+fn assigned(
+    subjects: &[settings::Subject],
+    names: &Names<'_>,
+) -> Result<Vec<(settings::Subject, RoleSet)>, ConfigError> {
+    let assign = |(index, subject): (usize, &settings::Subject)| {
+        let mut set = RoleSet::default();
+        for place in places(&subject.roles, names, &["subjects", &index.to_string(), "roles"])? {
+            set.add(place);
+        }
+        Ok((subject.clone(), set))
+    };
+    subjects.iter().enumerate().map(assign).collect()
+}
+
+fn is(subject: &settings::Subject, facts: &Facts<'_>) -> bool {
+    subject.subject == facts.principal.subject
+        && subject.policy == facts.principal.proven_by
+        && subject.issuer.as_deref().is_none_or(|issuer| facts.issuer == Some(issuer))
+}
+
+fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), ConfigError> {
+    /// As RFC 6749, section 3.3, and the bounds of an identity have it.
+    fn is_scope(scope: &str) -> bool {
+        let fits = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+        (1..=256).contains(&scope.len()) && scope.chars().all(fits)
+    }
+    let pattern = pattern(on, &["scopes", on])?;
+    match scopes.iter().position(|scope| !is_scope(scope)) {
+        None => Ok((pattern, scopes.to_vec())),
+        Some(index) => {
+            let message = "not a scope: one word without spaces, quotes and backslashes";
+            Err(ConfigError::at_path(&["scopes", on, &index.to_string()], message))
+        }
+    }
+}
+
+fn conditions(
+    written: &[settings::Condition],
+    place: &[&str],
+) -> Result<Vec<Condition>, ConfigError> {
+    let compile = |(index, condition): (usize, &settings::Condition)| {
+        Condition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
+    };
+    written.iter().enumerate().map(compile).collect()
+}
+
+fn patterns(texts: &[String], path: &[&str]) -> Result<Vec<Pattern>, ConfigError> {
+    texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| pattern(text, &[path, &[index.to_string().as_str()]].concat()))
+        .collect()
+}
+
+pub(crate) fn pattern(text: &str, path: &[&str]) -> Result<Pattern, ConfigError> {
+    text.parse().map_err(|error: witgate_plugin::PatternError| {
+        ConfigError::at_path(path, error.to_string())
+    })
+}
