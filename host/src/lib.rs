@@ -12,3 +12,5 @@ pub mod generation;
 pub mod reload;
 pub mod upstream;
 pub mod metrics;
+pub mod status;
+pub mod serve;

@@ -83,8 +83,8 @@ pub struct Environment {
 
 impl Environment {
     /// Reads it. An empty variable shows nothing.
-    pub fn read() -> Self {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(SecretString::from);
+    pub fn read(environment: &crate::config::environment::Environment) -> Self {
+        let read = |name| environment.get(name).map(SecretString::from);
         Self { api_key: read("MCP_API_KEY"), bearer: read("MCP_BEARER_TOKEN") }
     }
 
