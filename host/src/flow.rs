@@ -242,7 +242,7 @@ fn receive(
     let call = Call::parse(body)?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation),
-        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default()),
+        Transport::Stdio => examine_stdio(&call, &headers, shown.unwrap_or_default()),
     };
     let (era, shown, session) =
         examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
@@ -265,9 +265,14 @@ fn examine(
     Ok((era, shown, session))
 }
 
-/// Over stdio there are no headers, and the process is the session.
-fn examine_stdio(call: &Call, shown: Shown) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
-    agree::check_without_headers(call).map(|era| (era, shown, None))
+/// Over stdio the process is the session, and the front names it; the client sends no headers.
+fn examine_stdio(
+    call: &Call,
+    headers: &HeaderMap,
+    shown: Shown,
+) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+    let era = agree::check_without_headers(call)?;
+    Ok((era, shown, agree::session(headers)?.map(Box::from)))
 }
 
 fn receive_bodiless(
@@ -276,9 +281,14 @@ fn receive_bodiless(
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejection> {
-    let Arrival { transport, peer, mut headers, .. } = arrival;
-    agree::check_bodiless(&headers)?;
-    let shown = credentials::take(&mut headers, generation.credential_headers())?;
+    let Arrival { transport, peer, mut headers, shown, .. } = arrival;
+    let shown = match transport {
+        Transport::Http => {
+            agree::check_bodiless(&headers)?;
+            credentials::take(&mut headers, generation.credential_headers())?
+        }
+        Transport::Stdio => shown.unwrap_or_default(),
+    };
     let session = agree::session(&headers)?.map(Box::from);
     let (call, route) = (Call::bodiless(method), Arc::clone(route));
     let request = Request { call, era: Era::Stateful, headers, peer, transport, route };

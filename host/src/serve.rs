@@ -17,7 +17,7 @@ use crate::plugin::engine::{Engine, EngineError};
 use crate::plugin::load::Loader;
 use crate::policy::{PolicyError, Source};
 use crate::reload::Reloader;
-use crate::server::control::{Control, ControlError};
+use crate::server::control::{Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::{admin, stdio};
 use crate::services::Clock;
@@ -97,7 +97,7 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
     let status = Arc::new(Status::new(Arc::clone(&generations), reloader.clone()));
     status.register(&metrics);
     let control = match &config.server.control {
-        Some(path) if config.server.transport == Transport::Http => Some(Control::open(path)?),
+        Some(path) if config.server.transport == Transport::Http => Some(Control::bind(path)?),
         _ => None,
     };
 
@@ -238,8 +238,10 @@ impl Beside {
 
     fn control(&self, control: Option<Control>, status: Arc<Status>) {
         if let Some(control) = control {
-            let ended = self.ended.clone();
-            tokio::spawn(async move { control.serve(move || status.json(), ended).await });
+            let answer = move |command| match command {
+                Command::PluginList => Ok(status.json()),
+            };
+            tokio::spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
         }
     }
 }

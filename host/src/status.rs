@@ -34,11 +34,13 @@ impl Status {
     /// `last_change`.
     pub fn json(&self) -> Value {
         let live = self.generations.live();
+        let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
+        let policies = live.policies().map(|policy| policy_json(policy, last.as_ref()));
         json!({
             "generation": live.number(),
             "since": seconds(live.since()),
-            "policies": live.policies().map(|policy| policy_json(policy)).collect::<Vec<_>>(),
-            "last_change": self.reloader.as_ref().and_then(|r| r.last()).map(|attempt| attempt_json(&attempt)),
+            "policies": policies.collect::<Vec<_>>(),
+            "last_change": last.as_ref().map(attempt_json),
         })
     }
 
@@ -49,14 +51,24 @@ impl Status {
     }
 }
 
-fn policy_json(policy: &Policy) -> Value {
-    let (source, digest, error, version) = match policy.source() {
+fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
+    let (source, digest, fallback, version) = match policy.source() {
         Source::Builtin => ("builtin", None, None, None),
         Source::Component { digest, description } => {
             ("component", Some(digest_text(digest)), None, Some(description.version.clone()))
         }
         Source::Fallback { reason } => ("fallback", None, Some(reason.clone()), None),
     };
+    let refused = last.and_then(|attempt| attempt.outcome.as_ref().err()).and_then(|refused| {
+        refused.iter().find(|refused| refused.policy.as_deref() == Some(&**policy.name()))
+    });
+    let state = match (&fallback, refused) {
+        (Some(_), _) => "fallback",
+        // The live one stays; what was to replace it is not good.
+        (None, Some(_)) => "candidate-refused",
+        (None, None) => "live",
+    };
+    let error = fallback.or_else(|| refused.map(|refused| refused.message.clone()));
     let counts = policy.counts();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     json!({
@@ -66,7 +78,7 @@ fn policy_json(policy: &Policy) -> Value {
         "source": source,
         "digest": digest,
         "version": version,
-        "state": if error.is_some() { "fallback" } else { "live" },
+        "state": state,
         "error": error,
         "calls": read(&counts.calls),
         "denials": read(&counts.denials),
@@ -81,7 +93,7 @@ fn attempt_json(attempt: &Attempt) -> Value {
         "at": seconds(attempt.at),
         "milliseconds": u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
         "generation": attempt.outcome.as_ref().ok(),
-        "errors": attempt.outcome.as_ref().err(),
+        "errors": attempt.outcome.as_ref().err().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()),
     })
 }
 

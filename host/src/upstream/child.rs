@@ -36,7 +36,7 @@ mod audience;
 mod connection;
 mod pending;
 pub mod pipes;
-mod process;
+pub mod process;
 mod reading;
 mod rooms;
 mod supervise;
