@@ -118,6 +118,21 @@ impl Outline {
     }
 }
 
+/// What a plugin has against a setting of `policy`, at the setting that its JSON Pointer leads to.
+/// Without a file that can be read, the message alone has to do.
+pub fn setting(file: Option<&Path>, policy: &str, pointer: &str, message: &str) -> Diagnostic {
+    let message = format!("the settings of `{policy}` cannot be used: {message}");
+    let steps: Vec<_> =
+        pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+    let place = |path: &Path| {
+        let text = read(path).ok()?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        let at: Vec<_> = ["policies", policy, "config"].into_iter().chain(steps.iter().map(String::as_str)).collect();
+        faults.is_empty().then(|| document.error(&at, message.clone()))
+    };
+    file.and_then(place).unwrap_or_else(|| Diagnostic::error(message.clone()).help(format!("the setting is `{pointer}`")))
+}
+
 /// The folder that relative paths of the configuration file `path` begin in.
 fn base(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

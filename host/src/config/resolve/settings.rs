@@ -2,6 +2,7 @@
 //! gets a line and a caret like any other.
 
 use serde_json::{Value, json};
+use witgate_plugin::Plugin;
 
 use super::Resolver;
 use crate::config::raw::{self, Key, SecretSource};
@@ -65,15 +66,14 @@ pub fn schema(kind: PolicyKind) -> Option<Value> {
 
 /// What the plugin says of itself: there, everything that the host reads is a plain string.
 fn plugin_schema(kind: PolicyKind) -> Option<Value> {
-    // Seam: `serde_json::from_str(&witgate_api_key::ApiKey::describe().config_schema).ok()` and so
-    // on, once the policies are there.
-    match kind {
-        PolicyKind::ApiKey
-        | PolicyKind::Jwt
-        | PolicyKind::Introspection
-        | PolicyKind::Rbac
-        | PolicyKind::Custom => None,
-    }
+    let description = match kind {
+        PolicyKind::ApiKey => witgate_api_key::ApiKey::describe(),
+        PolicyKind::Jwt => witgate_jwt::Jwt::describe(),
+        PolicyKind::Introspection => witgate_oauth2_introspection::Introspection::describe(),
+        PolicyKind::Rbac => witgate_rbac::Rbac::describe(),
+        PolicyKind::Custom => return None,
+    };
+    serde_json::from_str(&description.config_schema).ok()
 }
 
 /// Puts in place of those strings what an operator writes for them.
