@@ -89,7 +89,10 @@ fn as_written(schema: &mut Value) {
                     "additionalProperties": false,
                 }]),
                 Some("witgate-key") => json!([plain("witgate-key"), { "$ref": "#/$defs/Key" }]),
-                Some("witgate-secret") => json!([{ "$ref": "#/$defs/SecretSource" }]),
+                Some("witgate-secret") => {
+                    *schema = json!({ "$ref": "#/$defs/SecretSource" });
+                    return;
+                }
                 _ => return members.values_mut().for_each(as_written),
             };
             members.remove("type");

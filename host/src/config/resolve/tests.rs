@@ -351,7 +351,7 @@ fn settings_of_shipped_kinds_are_checked_like_any_other() {
             "witgate.toml:1:11: the policy `i` is used nowhere (name it in a `[pipeline]`, or remove it)",
             "witgate.toml:3:23: `idp` is not a URL: relative URL without a base (write a URL such as \
              `https://mcp.example.com/mcp`)",
-            "witgate.toml:3:64: a secret stands in the file as plain text: `policies.i.config.client_secret` (put it into \
+            "witgate.toml:3:63: a secret stands in the file as plain text: `policies.i.config.client_secret` (put it into \
              an environment variable and write `client_secret = { env = \"NAME\" }`, or into a file and write \
              `client_secret = { file = \"PATH\" }`)",
         ],
@@ -442,7 +442,7 @@ fn no_secret_is_in_any_diagnostic_or_debug_output() {
 fn what_a_plugin_has_against_a_setting_points_at_it() {
     let folder = Folder::with("[policies.r]\nkind = 'rbac'\n[policies.r.config]\nroles = { 'a/b' = { allow = [''] } }");
     let fault = super::setting(Some(&folder.path()), "r", "/roles/a~1b/allow/0", "an empty pattern");
-    assert_eq!(fault.position(), Some((4, 31)));
+    assert_eq!(fault.position(), Some((4, 30)));
 }
 
 #[test]
