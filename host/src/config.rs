@@ -34,6 +34,14 @@ pub struct Config {
     pub auth_disabled: bool,
 }
 
+impl Config {
+    /// The directory that relative paths in it are relative to.
+    pub fn dir(&self) -> PathBuf {
+        let parent = self.path.as_deref().and_then(std::path::Path::parent);
+        parent.filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
+    }
+}
+
 /// `[server]`.
 #[derive(Debug)]
 pub struct Server {

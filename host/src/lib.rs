@@ -5,4 +5,7 @@
 pub mod config;
 pub mod flow;
 pub mod generation;
+pub mod plugin;
+pub mod policy;
+pub mod services;
 pub mod upstream;

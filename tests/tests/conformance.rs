@@ -1,11 +1,12 @@
 //! The fixture, reached directly, passes every check of the official conformance suite.
+//!
+//! Needs what `cargo xtask tools` installs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-use std::{env, path::Path};
-
 use tokio_util::sync::CancellationToken;
 use witgate_tests::{
+    clients::Clients,
     conformance::{Check, Status, Suite},
     fixture::{
         Fixture,
@@ -14,13 +15,11 @@ use witgate_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs `npm ci` in tests/conformance"]
 async fn directly_2025_11_25() {
     passes_everything("2025-11-25").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs `npm ci` in tests/conformance"]
 async fn directly_2026_07_28() {
     passes_everything("2026-07-28").await;
 }
@@ -44,8 +43,7 @@ async fn passes_everything(revision: &'static str) {
 }
 
 fn run(url: &str, revision: &str) -> Vec<Check> {
-    let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/node_modules/.bin/node");
-    let node = env::var_os("WITGATE_NODE").map_or(node, Into::into);
+    let node = Clients::installed().unwrap().node();
     let output = tempfile::tempdir().unwrap();
     Suite::installed(&node)
         .run(url, revision, output.path())

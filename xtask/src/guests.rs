@@ -1,28 +1,142 @@
-//! Guests: from a core module to a component.
+//! Guests: from Rust crates to components in `target/plugins`.
 
-use std::fs;
-use std::path::Path;
+mod debian;
+mod toolchain;
 
-use anyhow::Context;
-use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::Resolve;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Writes the types of the one-hook worlds where the plugin SDK embeds them.
-pub(crate) fn write_world_types(root: &Path) -> anyhow::Result<()> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(root.join("wit"))?;
-    for name in ["authenticator", "authorizer"] {
-        let world = resolve.select_world(&[package], Some(name))?;
-        let bytes = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None)?;
-        let file = root.join(format!("plugins/sdk/src/guest/worlds/{name}.component-type"));
-        fs::write(&file, bytes).with_context(|| format!("writing {}", file.display()))?;
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use wit_component::ComponentEncoder;
+
+use crate::process::run;
+use toolchain::Toolchain;
+
+/// One guest on one slow core, with the standard library built from source, takes about two minutes.
+const BUILD: Duration = Duration::from_secs(1200);
+
+/// A crate that becomes a component.
+pub(crate) struct Guest {
+    package: String,
+    /// Below `target/plugins`, without `.wasm`.
+    output: String,
+}
+
+impl Guest {
+    fn new(package: impl Into<String>, output: impl Into<String>) -> Self {
+        Self { package: package.into(), output: output.into() }
     }
+}
+
+/// A component on disk.
+pub(crate) struct Built {
+    /// The component.
+    pub(crate) file: PathBuf,
+    /// `sha256:` and the hash in hexadecimal digits.
+    pub(crate) digest: String,
+    size: usize,
+    changed: bool,
+}
+
+/// The four policies that Witgate ships with.
+fn shipped() -> impl Iterator<Item = Guest> {
+    ["api-key", "jwt", "oauth2-introspection", "rbac"]
+        .into_iter()
+        .map(|name| Guest::new(format!("witgate-{name}"), name))
+}
+
+/// The examples that are plugins.
+fn examples() -> impl Iterator<Item = Guest> {
+    ["read-only"]
+        .into_iter()
+        .map(|name| Guest::new(format!("witgate-example-{name}"), format!("examples/{name}")))
+}
+
+/// The fixtures of the tests: the directory `tests/guests/NAME` holds the package `witgate-guest-NAME`.
+fn fixtures(root: &Path) -> Result<Vec<Guest>> {
+    let directory = root.join("tests/guests");
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut guests = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().join("Cargo.toml").is_file() {
+            guests.push(Guest::new(format!("witgate-guest-{name}"), format!("tests/{name}")));
+        }
+    }
+    guests.sort_by(|a, b| a.output.cmp(&b.output));
+    Ok(guests)
+}
+
+/// Builds every guest of the workspace.
+pub(crate) fn build_all(root: &Path) -> Result<Vec<Built>> {
+    let guests: Vec<Guest> = shipped().chain(examples()).chain(fixtures(root)?).collect();
+    build(root, &guests)
+}
+
+/// Builds what the demo shows.
+pub(crate) fn build_for_demo(root: &Path) -> Result<Vec<Built>> {
+    let guests: Vec<Guest> = shipped().chain(examples()).collect();
+    build(root, &guests)
+}
+
+/// Builds guests and says what came of it.
+fn build(root: &Path, guests: &[Guest]) -> Result<Vec<Built>> {
+    let directory = root.join("target/guests");
+    fs::create_dir_all(&directory)?;
+    // Two runs at once would install the same toolchain twice.
+    let lock = File::create(directory.join("lock"))?;
+    lock.lock()?;
+
+    let toolchain = Toolchain::find(root)?;
+    println!("guests: with {toolchain}");
+    guests.iter().map(|guest| build_one(root, &toolchain, guest)).collect()
+}
+
+fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<Built> {
+    let mut cargo = toolchain.cargo_rustc(root);
+    cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
+    run(&mut cargo, BUILD)?;
+
+    let name = guest.package.replace('-', "_");
+    let module = root.join(format!("target/guests/{}/component/{name}.wasm", toolchain::TARGET));
+    let file = root.join(format!("target/plugins/{}.wasm", guest.output));
+    let built = encode(&module, &file)?;
+    let change = if built.changed { "" } else { "  (unchanged)" };
+    println!("guests: {:22} {:5} KB  {}{change}", guest.output, built.size.div_ceil(1024), built.digest);
+    Ok(built)
+}
+
+/// Encodes a core module as a component; a file that already is that component is not touched.
+pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
+    let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
+    let encoded = ComponentEncoder::default()
+        .validate(true)
+        .module(&bytes)
+        .and_then(|mut encoder| encoder.encode())
+        .with_context(|| format!("{} does not fit its world", module.display()))?;
+    let changed = !fs::read(component).is_ok_and(|old| old == encoded);
+    if changed {
+        replace(component, &encoded)?;
+    }
+    Ok(Built { file: component.to_owned(), digest: digest(&encoded), size: encoded.len(), changed })
+}
+
+/// Writes a file so that whoever looks at it sees the old or the new one, whole.
+pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
+    let directory = file.parent().context("a file is in a directory")?;
+    fs::create_dir_all(directory)?;
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    std::io::Write::write_all(&mut new, content)?;
+    new.persist(file).with_context(|| format!("writing {}", file.display()))?;
     Ok(())
 }
 
-/// Encodes a core module as a component.
-pub(crate) fn encode(module: &Path, component: &Path) -> anyhow::Result<()> {
-    let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
-    let encoded = ComponentEncoder::default().module(&bytes)?.validate(true).encode()?;
-    fs::write(component, encoded).with_context(|| format!("writing {}", component.display()))
+/// As the configuration writes it.
+pub(crate) fn digest(content: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(content))
 }

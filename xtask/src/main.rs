@@ -3,28 +3,46 @@
 // Saying what it does is half of its job.
 #![allow(clippy::print_stdout)]
 
+mod apt;
+mod cargo;
+mod demo;
 mod guests;
+mod process;
+mod test;
 mod tools;
+mod wit;
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 
+const USAGE: &str = "usage: cargo xtask COMMAND
+  demo [--once]             show Witgate in front of a real server; --once ends by itself
+  test                      set up, check and test everything
+  guests                    build the components into target/plugins
+  tools                     install the real clients and the conformance suite
+  wit [--check]             write the world types that the SDK embeds, or see that they are current
+  encode MODULE COMPONENT   turn a core module into a component";
+
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask is in the workspace")?;
-    match std::env::args().nth(1).as_deref() {
-        Some("tools") => {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match *arguments.as_slice() {
+        ["demo"] => demo::run(root, demo::End::OnSignal),
+        ["demo", "--once"] => demo::run(root, demo::End::Once),
+        ["test"] => test::all(root),
+        ["guests"] => guests::build_all(root).map(drop),
+        ["tools"] => {
             let tools = tools::install(root)?;
             println!("tools: ready in {}", tools.dir.display());
             Ok(())
         }
-        Some("wit") => guests::write_world_types(root),
-        Some("encode") => {
-            let path = |n| std::env::args_os().nth(n).context("usage: cargo xtask encode MODULE COMPONENT");
-            guests::encode(Path::new(&path(2)?), Path::new(&path(3)?))
-        }
-        _ => bail!("usage: cargo xtask tools|wit|encode"),
+        ["wit"] => wit::write(root),
+        ["wit", "--check"] => wit::check(root),
+        ["encode", module, component] => guests::encode(Path::new(module), Path::new(component)).map(drop),
+        _ => bail!(USAGE),
     }
 }

@@ -1,10 +1,18 @@
-//! Installs what the tests need from other languages into `target/tools`: the real MCP clients and their runtimes.
+//! Installs what the tests need from other languages: the real MCP clients and their runtimes into `target/tools`, the
+//! conformance suite into its own directory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use crate::apt;
+use crate::process::{run, works};
+
+/// Some 300 MB from npm or 50 MB from PyPI, unpacked on a slow disk.
+const INSTALL: Duration = Duration::from_secs(900);
 
 /// The oldest Node that every client runs on (the inspector sets it).
 const OLDEST_NODE: [u32; 2] = [22, 19];
@@ -31,22 +39,41 @@ pub(crate) struct Tools {
 
 /// Installs everything that is not there yet; `root` is the workspace's.
 pub(crate) fn install(root: &Path) -> Result<Tools> {
-    let dir = root.join("target/tools");
-    fs::create_dir_all(&dir)?;
-    // Two runs at once would pull the directory from under each other.
-    let lock = File::create(dir.join("lock"))?;
-    lock.lock()?;
-
-    let tools = Tools {
-        node: dir.join("node"),
-        python: dir.join("python/bin/python"),
-        node_modules: dir.join("node_modules"),
-        dir,
-    };
+    let tools = Tools::below(root);
+    let _lock = tools.lock()?;
     let clients = root.join("tests/clients");
     install_node_clients(&tools, &clients)?;
     install_python_clients(&tools, &clients)?;
+    install_conformance_suite(&tools, &root.join("tests/conformance"))?;
     Ok(tools)
+}
+
+/// Installs only the clients and the server that run on Node.
+pub(crate) fn install_node(root: &Path) -> Result<Tools> {
+    let tools = Tools::below(root);
+    let _lock = tools.lock()?;
+    install_node_clients(&tools, &root.join("tests/clients"))?;
+    Ok(tools)
+}
+
+impl Tools {
+    fn below(root: &Path) -> Self {
+        let dir = root.join("target/tools");
+        Self {
+            node: dir.join("node"),
+            python: dir.join("python/bin/python"),
+            node_modules: dir.join("node_modules"),
+            dir,
+        }
+    }
+
+    /// Two runs at once would pull the directory from under each other.
+    fn lock(&self) -> Result<File> {
+        fs::create_dir_all(&self.dir)?;
+        let lock = File::create(self.dir.join("lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    }
 }
 
 fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
@@ -59,16 +86,13 @@ fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
     if stamp.is_current() && works(Command::new(&tools.node).arg("--version")) {
         return Ok(());
     }
-    need("npm", "nodejs npm", &["--version"])?;
+    need("npm", &["nodejs", "npm"], &["--version"])?;
     stamp.clear()?;
     for file in ["package.json", "package-lock.json", ".npmrc"] {
         fs::copy(clients.join(file), tools.dir.join(file))?;
     }
     println!("tools: npm ci for the Node clients (once, about 300 MB)");
-    // No install scripts: nothing here needs one, and what they would fetch is not in the lock file.
-    run(Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(&tools.dir))?;
+    npm_ci(&tools.dir)?;
 
     let node = choose_node(&tools.node_modules)?;
     println!("tools: node is {}", node.display());
@@ -77,6 +101,31 @@ fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
     }
     std::os::unix::fs::symlink(&node, &tools.node)?;
     stamp.write()
+}
+
+/// The suite has no Node of its own: it runs on the clients'.
+fn install_conformance_suite(tools: &Tools, suite: &Path) -> Result<()> {
+    let stamp = Stamp::of(
+        tools,
+        suite,
+        "conformance.stamp",
+        &["package.json", "package-lock.json"],
+    )?;
+    if stamp.is_current() && suite.join("node_modules").is_dir() {
+        return Ok(());
+    }
+    stamp.clear()?;
+    println!("tools: npm ci for the conformance suite (once)");
+    npm_ci(suite)?;
+    stamp.write()
+}
+
+/// Without install scripts: nothing here needs one, and what they would fetch is not in the lock file.
+fn npm_ci(directory: &Path) -> Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run(npm.current_dir(directory), INSTALL)?;
+    Ok(())
 }
 
 /// The one from npm where there is one for this platform, else the system's if it is new enough.
@@ -124,7 +173,7 @@ fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
     // Debian's python3 comes without ensurepip, which only python3-venv brings.
     need(
         "python3",
-        "python3-venv",
+        &["python3-venv"],
         &[
             "-c",
             "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))",
@@ -134,7 +183,7 @@ fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
     println!("tools: Python environment with the Python clients (once)");
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
-        .arg(tools.dir.join("python")))?;
+        .arg(tools.dir.join("python")), INSTALL)?;
     run(Command::new(&tools.python)
         .args([
             "-m",
@@ -144,7 +193,7 @@ fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
             "--disable-pip-version-check",
             "-r",
         ])
-        .arg(clients.join("requirements.txt")))?;
+        .arg(clients.join("requirements.txt")), INSTALL)?;
     stamp.write()
 }
 
@@ -186,55 +235,18 @@ impl Stamp {
 }
 
 /// Makes sure that `program` does what `probe` asks of it, with Debian's `packages` if it must and may.
-fn need(program: &str, packages: &str, probe: &[&str]) -> Result<()> {
+fn need(program: &str, packages: &[&str], probe: &[&str]) -> Result<()> {
     let usable = || works(Command::new(program).args(probe));
     if usable() {
         return Ok(());
     }
-    let advice = format!(
-        "`{program}` is missing or too old: install the Debian packages {packages} (or their like)"
-    );
-    if !is_root() || !works(Command::new("apt-get").arg("--version")) {
-        bail!(advice);
-    }
-    println!("tools: apt-get install {packages}");
-    run(Command::new("apt-get").arg("update")).context(advice.clone())?;
-    let mut install = Command::new("apt-get");
-    install
-        .args(["install", "-y", "--no-install-recommends"])
-        .args(packages.split(' '));
-    run(install.env("DEBIAN_FRONTEND", "noninteractive")).context(advice.clone())?;
+    let advice = || {
+        let packages = packages.join(" ");
+        format!("`{program}` is missing or too old: install the Debian packages {packages} (or their like)")
+    };
+    apt::install(packages).with_context(advice)?;
     if !usable() {
-        bail!(advice);
-    }
-    Ok(())
-}
-
-fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-fn works(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
-}
-
-/// Runs a command in silence; what it said is shown only when it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    if !output.status.success() {
-        let (said, complained) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        bail!(
-            "{command:?} failed ({}):\n{said}{complained}",
-            output.status
-        );
+        bail!(advice());
     }
     Ok(())
 }

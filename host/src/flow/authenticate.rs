@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use witgate_plugin::{Call, Identity, Refusal, Verdict};
+
+use super::call::Access;
 use super::credential::Shown;
-use super::identity::Caller;
+use super::identity::{ANONYMOUS, Caller};
 use super::reject::Rejection;
 use super::request::Request;
-use crate::generation::Generation;
+use crate::generation::{Generation, Pipeline};
+use crate::policy::Policy;
+use crate::services::Scope;
 
-/// Establishes who makes `request`: the pipeline's authenticators in order.
+/// Establishes who makes `request`: the pipeline's authenticators in order. Each says who it is,
+/// that it is none of its business, or that the credential is refused, which ends the matter.
 ///
 /// # Errors
 /// `NoCredential`, `Refused` or `Failed`.
@@ -17,6 +23,56 @@ pub async fn authenticate(
     request: &Arc<Request>,
     shown: &Shown,
 ) -> Result<Arc<Caller>, Rejection> {
-    let _ = (generation, request, shown);
-    Err(Rejection::NoCredential)
+    let pipeline = generation.pipeline(request.route.pipeline);
+    if shown.is_empty() {
+        return anonymous(pipeline);
+    }
+    let scope = Scope { request: Arc::clone(request), caller: None, listing: false };
+    let call = request.as_call();
+    for policy in &pipeline.authenticate {
+        let Some(credential) = policy.pick(shown) else { continue };
+        match policy.authenticate(&scope, &call, &credential).await? {
+            Verdict::Identity(identity) => return caller(policy, identity),
+            Verdict::NotMine => {}
+            Verdict::Refused(Refusal { reason, detail }) => {
+                return Err(Rejection::Refused { policy: Some(Arc::clone(policy.name())), reason, detail });
+            }
+            Verdict::Unavailable(u) => return Err(policy.unavailable(u)),
+        }
+    }
+    Err(Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None })
+}
+
+fn anonymous(pipeline: &Pipeline) -> Result<Arc<Caller>, Rejection> {
+    let roles = pipeline.anonymous.clone().ok_or(Rejection::NoCredential)?;
+    let identity = Identity { subject: ANONYMOUS.to_owned(), roles, ..Identity::default() };
+    Ok(Arc::new(Caller::new(identity, ANONYMOUS.into())))
+}
+
+/// Whatever the policy says: who has ended is nobody any more.
+fn caller(policy: &Policy, identity: Identity) -> Result<Arc<Caller>, Rejection> {
+    if identity.expires_at.is_some_and(|end| end <= policy.now()) {
+        return Err(Rejection::Refused {
+            policy: Some(Arc::clone(policy.name())),
+            reason: "expired".to_owned(),
+            detail: Some("the identity has ended".to_owned()),
+        });
+    }
+    Ok(Arc::new(Caller::new(identity, Arc::clone(policy.name()))))
+}
+
+impl Request {
+    /// The call, as an authenticator sees it.
+    fn as_call(&self) -> Call<'_> {
+        let method = self.call.method();
+        let (kind, target) = match self.call.access() {
+            Access::Target(target) => (target.kind, &*target.name),
+            Access::Targets(targets) => match targets.first() {
+                Some(first) => (first.kind, &*first.name),
+                None => (witgate_plugin::TargetKind::Method, method),
+            },
+            Access::Open => (witgate_plugin::TargetKind::Method, method),
+        };
+        Call { method, kind, target, transport: self.transport, listing: false }
+    }
 }

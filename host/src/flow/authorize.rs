@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use witgate_plugin::TargetKind;
+use witgate_plugin::{Call, Decision, Denial, Principal, TargetKind};
 
+use super::call::{Access, Target};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use crate::generation::Generation;
+use crate::services::Scope;
 
 /// Proof that a caller may make a call. Only [`authorize`] makes one.
 #[derive(Debug)]
@@ -35,20 +37,90 @@ impl Permit {
 
     /// Whether the caller may see `name` in a list: the same decision as for calling it.
     pub async fn sees(&self, kind: TargetKind, name: &str) -> bool {
-        let _ = (kind, name);
-        false
+        let method = match kind {
+            TargetKind::Tool => "tools/call",
+            TargetKind::Resource => "resources/read",
+            TargetKind::Prompt => "prompts/get",
+            TargetKind::Method => name,
+        };
+        let scope = self.scope(true);
+        let call = Call { method, kind, target: name, transport: self.request.transport, listing: true };
+        decide(&self.generation, &scope, &call, &self.caller).await.is_ok()
+    }
+
+    fn scope(&self, listing: bool) -> Scope {
+        Scope { request: Arc::clone(&self.request), caller: Some(Arc::clone(&self.caller)), listing }
     }
 }
 
 /// Decides whether `caller` may make `request`: every authorizer of the pipeline must allow.
 ///
 /// # Errors
-/// `Denied` or `Failed`.
+/// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
 pub async fn authorize(
     generation: Arc<Generation>,
     request: Arc<Request>,
     caller: Arc<Caller>,
 ) -> Result<Permit, Rejection> {
-    let _ = (&generation, &request, &caller);
-    Err(Rejection::Denied { policy: None, denial: witgate_plugin::Denial::default() })
+    let permit = Permit { request, caller, generation };
+    match permit.request.call.access() {
+        Access::Open => {}
+        Access::Target(target) => permit.check(target).await?,
+        Access::Targets(targets) => {
+            for target in targets {
+                permit.check(target).await?;
+            }
+        }
+    }
+    Ok(permit)
+}
+
+impl Permit {
+    async fn check(&self, target: &Target) -> Result<(), Rejection> {
+        let call = Call {
+            method: self.request.call.method(),
+            kind: target.kind,
+            target: &target.name,
+            transport: self.request.transport,
+            listing: false,
+        };
+        let decided = decide(&self.generation, &self.scope(false), &call, &self.caller).await;
+        match decided {
+            // Who has shown nothing is asked for a credential before he is told that he may not.
+            Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
+            decided => decided,
+        }
+    }
+}
+
+/// The decision: at least one authorizer allows, and none denies or fails.
+async fn decide(
+    generation: &Generation,
+    scope: &Scope,
+    call: &Call<'_>,
+    caller: &Caller,
+) -> Result<(), Rejection> {
+    let identity = caller.identity();
+    let principal = Principal {
+        subject: &identity.subject,
+        proven_by: caller.proven_by(),
+        roles: &identity.roles,
+        scopes: &identity.scopes,
+    };
+    let mut allowed = false;
+    for policy in &generation.pipeline(scope.request.route.pipeline).authorize {
+        match policy.authorize(scope, call, &principal).await? {
+            Decision::Allow => allowed = true,
+            Decision::Abstain => {}
+            Decision::Deny(denial) => {
+                return Err(Rejection::Denied { policy: Some(Arc::clone(policy.name())), denial });
+            }
+            Decision::Unavailable(u) => return Err(policy.unavailable(u)),
+        }
+    }
+    if allowed {
+        return Ok(());
+    }
+    let denial = Denial { reason: "not-allowed".to_owned(), ..Denial::default() };
+    Err(Rejection::Denied { policy: None, denial })
 }

@@ -1,0 +1,88 @@
+//! What the caller's roles allow, as long as it only reads.
+//!
+//! It takes the roles as the shipped RBAC does, so either can stand in for the other under the same settings.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use witgate_plugin::{
+    Authorize, Call, ConfigError, Decision, Host, Plugin, Principal, RuleVerdict, Rules,
+    TargetKind, Wants,
+};
+
+/// Tools whose names say that they only read. Resources and prompts always do.
+const READING: [&str; 3] = ["get-", "list-", "echo"];
+
+/// The settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What each role may do.
+    roles: BTreeMap<String, Role>,
+}
+
+/// What a role may do; `deny` wins.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    /// Patterns of what is allowed.
+    #[serde(default)]
+    allow: Vec<String>,
+    /// Patterns of what is denied all the same.
+    #[serde(default)]
+    deny: Vec<String>,
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct ReadOnly {
+    roles: BTreeMap<String, Rules>,
+}
+
+impl Plugin for ReadOnly {
+    const NAME: &'static str = "read-only";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Allows what the caller's roles allow, as long as it only reads.";
+    type Config = Settings;
+
+    fn configure(_policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
+        let rules = |(name, role): (String, Role)| {
+            let rules = Rules::parse(&role.allow, &role.deny).map_err(|(list, index, error)| {
+                ConfigError::at(format!("/roles/{name}/{list}/{index}"), error.to_string())
+            })?;
+            Ok((name, rules))
+        };
+        let roles = settings.roles.into_iter().map(rules).collect::<Result<_, _>>()?;
+        Ok((Self { roles }, Wants::default()))
+    }
+}
+
+impl Authorize for ReadOnly {
+    async fn authorize<H: Host>(
+        &self,
+        _host: &H,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> Decision {
+        let is_tool = call.kind == TargetKind::Tool;
+        if is_tool && !READING.iter().any(|prefix| call.target.starts_with(prefix)) {
+            return Decision::deny("not-read-only", "only tools that read may be called");
+        }
+        let of_roles: Vec<RuleVerdict> = principal
+            .roles
+            .iter()
+            .filter_map(|role| self.roles.get(role))
+            .map(|rules| rules.judge(call.kind, call.target))
+            .collect();
+        if of_roles.contains(&RuleVerdict::Denied) {
+            Decision::deny("role-denies", "a role of the caller denies it")
+        } else if of_roles.contains(&RuleVerdict::Allowed) {
+            Decision::Allow
+        } else {
+            Decision::deny("no-role-allows", "no role of the caller allows it")
+        }
+    }
+}
+
+witgate_plugin::export_authorizer!(ReadOnly);

@@ -1,0 +1,10 @@
+//! Components: loaded, linked with what is granted, pooled, and called within their limits.
+
+pub mod engine;
+pub mod grants;
+pub mod load;
+mod output;
+pub mod pool;
+pub mod settings;
+mod state;
+pub mod v0_1;

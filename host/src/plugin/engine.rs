@@ -1,0 +1,99 @@
+//! The WebAssembly engine. Knows nothing of MCP.
+
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// The grain of deadlines. One millisecond is the smallest that a limit can name.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// How many instances may live at once, over all policies and generations.
+const INSTANCES: u32 = 1000;
+/// The largest memory that a policy's limit can name.
+pub const LARGEST_MEMORY: usize = 1 << 30;
+/// Pages of a linear memory that stay mapped between uses; the shipped checks touch less.
+const RESIDENT: usize = 2 << 20;
+/// Stack of WebAssembly code. Interpreters in guests need more than the checks do.
+const WASM_STACK: usize = 512 << 10;
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[error("the WebAssembly engine cannot start on this machine: {0}")]
+pub struct EngineError(String);
+
+/// The engine, with a thread that counts its epochs.
+#[derive(Clone)]
+pub struct Engine {
+    inner: wasmtime::Engine,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts an engine.
+    ///
+    /// # Errors
+    /// When the machine cannot run it.
+    pub fn new() -> Result<Self, EngineError> {
+        let inner = pooling_engine().or_else(|reason| {
+            // Where address space is limited, instances cost more but work the same.
+            tracing::debug!("no pooling allocator on this machine ({reason}); instances are made on demand");
+            wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+        });
+        let inner = inner.map_err(|error| EngineError(format!("{error:#}")))?;
+        count_epochs(&inner).map_err(|error| EngineError(error.to_string()))?;
+        Ok(Self { inner })
+    }
+
+    /// The engine underneath.
+    pub fn inner(&self) -> &wasmtime::Engine {
+        &self.inner
+    }
+}
+
+fn pooling_engine() -> wasmtime::Result<wasmtime::Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        // A component of an interpreted language is made of a dozen core modules.
+        .total_core_instances(4 * INSTANCES)
+        .total_memories(INSTANCES)
+        .total_tables(2 * INSTANCES)
+        .total_stacks(INSTANCES)
+        .max_memory_size(LARGEST_MEMORY)
+        .linear_memory_keep_resident(RESIDENT)
+        .table_keep_resident(RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    wasmtime::Engine::new(&config(InstanceAllocationStrategy::Pooling(pool)))
+}
+
+fn config(allocation: InstanceAllocationStrategy) -> Config {
+    let mut config = Config::new();
+    config
+        .allocation_strategy(allocation)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(2 * WASM_STACK)
+        // No plugin needs concurrent component-model tasks, and their bookkeeping triples the
+        // cost of every call.
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
+    config
+}
+
+/// Counts the epochs for as long as the engine lives.
+fn count_epochs(engine: &wasmtime::Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    thread::Builder::new().name("witgate-epochs".to_owned()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}

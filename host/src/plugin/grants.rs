@@ -1,0 +1,157 @@
+//! What can be offered to a component, in one list, and the linker that offers exactly what is
+//! granted.
+
+use wasmtime::component::{Component, Linker};
+
+use super::engine::Engine;
+use super::state::State;
+use super::v0_1;
+
+/// An importable interface of `witgate:auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the WIT package documents them")]
+pub enum Interface {
+    Types,
+    Request,
+    Caller,
+    Clock,
+    Log,
+    Crypto,
+    Secrets,
+    Cache,
+    Http,
+}
+
+impl Interface {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Types,
+        Self::Request,
+        Self::Caller,
+        Self::Clock,
+        Self::Log,
+        Self::Crypto,
+        Self::Secrets,
+        Self::Cache,
+        Self::Http,
+    ];
+
+    /// Its name in the package.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Types => "types",
+            Self::Request => "request",
+            Self::Caller => "caller",
+            Self::Clock => "clock",
+            Self::Log => "log",
+            Self::Crypto => "crypto",
+            Self::Secrets => "secrets",
+            Self::Cache => "cache",
+            Self::Http => "http",
+        }
+    }
+
+    /// What an operator writes under `[policies.NAME]` to grant it. None: always granted.
+    pub fn grant_line(self) -> Option<&'static str> {
+        match self {
+            Self::Types | Self::Request | Self::Caller | Self::Clock | Self::Log => None,
+            Self::Crypto => Some("grants = { crypto = true }  # or keys = [\"NAME\"]"),
+            Self::Secrets => Some("grants = { secrets = [\"NAME\"] }"),
+            Self::Cache => Some("grants = { cache = true }"),
+            Self::Http => Some("grants = { http = [\"https://HOST\"] }"),
+        }
+    }
+}
+
+/// The interfaces that one policy may import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// `crypto`.
+    pub crypto: bool,
+    /// `secrets`.
+    pub secrets: bool,
+    /// `cache`.
+    pub cache: bool,
+    /// `http`.
+    pub http: bool,
+}
+
+impl Granted {
+    fn covers(self, interface: Interface) -> bool {
+        match interface {
+            Interface::Types | Interface::Request | Interface::Caller | Interface::Clock | Interface::Log => true,
+            Interface::Crypto => self.crypto,
+            Interface::Secrets => self.secrets,
+            Interface::Cache => self.cache,
+            Interface::Http => self.http,
+        }
+    }
+}
+
+/// Why a component's imports are not met.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// It is granted to nobody's surprise but this policy's.
+    #[error("the component imports `{import}`, which is not granted; to grant it, add: {line}")]
+    NotGranted {
+        /// The import.
+        import: String,
+        /// The line to add.
+        line: &'static str,
+    },
+    /// The package is known, in another version.
+    #[error("the component imports `{0}`; this host has `witgate:auth@0.1.0`, so build it against that version")]
+    OtherVersion(String),
+    /// No host like this has it.
+    #[error("the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0` and `wasi:*@0.2` stubs")]
+    Unknown(String),
+}
+
+/// The imports of a component, by name.
+pub fn imports(engine: &Engine, component: &Component) -> Vec<String> {
+    component.component_type().imports(engine.inner()).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Holds a component's imports against what is granted.
+///
+/// # Errors
+/// With the first import that is not met.
+pub fn check(engine: &Engine, component: &Component, granted: Granted) -> Result<(), ImportError> {
+    imports(engine, component).iter().try_for_each(|import| check_import(import, granted))
+}
+
+fn check_import(import: &str, granted: Granted) -> Result<(), ImportError> {
+    if import.starts_with("wasi:") {
+        return Ok(());
+    }
+    let Some(rest) = import.strip_prefix("witgate:auth/") else {
+        return Err(ImportError::Unknown(import.to_owned()));
+    };
+    let (name, version) = rest.split_once('@').unwrap_or((rest, ""));
+    let Some(interface) = Interface::ALL.into_iter().find(|interface| interface.name() == name) else {
+        return Err(ImportError::Unknown(import.to_owned()));
+    };
+    if version != "0.1.0" {
+        return Err(ImportError::OtherVersion(import.to_owned()));
+    }
+    match interface.grant_line() {
+        Some(line) if !granted.covers(interface) => {
+            Err(ImportError::NotGranted { import: import.to_owned(), line })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A linker that offers exactly what is granted, and the `wasi:*` stubs: an empty environment, no
+/// files, no sockets, a clock, random numbers.
+///
+/// # Errors
+/// Never, short of a fault in the engine.
+pub(super) fn linker(engine: &Engine, granted: Granted) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine.inner());
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    for interface in Interface::ALL.into_iter().filter(|interface| granted.covers(*interface)) {
+        v0_1::link(&mut linker, interface)?;
+    }
+    Ok(linker)
+}

@@ -1,0 +1,240 @@
+//! From a file to a compiled component: digest, then the compiled form from memory, from disk,
+//! or made anew.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use wasmtime::component::Component;
+use witgate_plugin::Digest;
+
+use super::engine::Engine;
+use crate::services::{digest_text, sha256};
+
+/// Largest component file. A guest of an interpreted language has 12 to 18 MB.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// Why a component could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not there.
+    #[error("there is no file {0}; build the component, or take out `component` to use the built-in")]
+    Missing(PathBuf),
+    /// The file is there and cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    /// The file is too large.
+    #[error("{0} has {1} bytes; a component may have {LARGEST_FILE}")]
+    TooLarge(PathBuf, u64),
+    /// The file is not the pinned one.
+    #[error("{path} has the digest {found}, and the config pins {pinned}; replace the file, or pin the new digest")]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        found: String,
+        /// What it should have.
+        pinned: String,
+    },
+    /// The file is no component.
+    #[error("{0} is not a component: {1}")]
+    NotAComponent(PathBuf, String),
+}
+
+impl LoadError {
+    /// Whether the component is simply not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing(_))
+    }
+}
+
+/// A compiled component.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The component.
+    pub component: Component,
+    /// SHA-256 of its file.
+    pub digest: Digest,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Loaded").field(&digest_text(&self.digest)).finish()
+    }
+}
+
+/// Compiles components, each content once.
+#[derive(Debug)]
+pub struct Loader {
+    engine: Engine,
+    cache: Option<DiskCache>,
+    compiled: Mutex<HashMap<Digest, Component>>,
+}
+
+impl Loader {
+    /// A loader that keeps compiled components in `cache`, where that directory can be trusted.
+    pub fn new(engine: Engine, cache: Option<PathBuf>) -> Self {
+        let cache = cache.and_then(|dir| match DiskCache::open(dir, &engine) {
+            Ok(cache) => Some(cache),
+            Err(reason) => {
+                tracing::warn!("compiled components are not kept on disk: {reason}");
+                None
+            }
+        });
+        Self { engine, cache, compiled: Mutex::default() }
+    }
+
+    /// The engine that it compiles for.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Loads a component file. Compiling takes a second of processor time per few megabytes: not
+    /// for the request path.
+    ///
+    /// # Errors
+    /// With what is wrong with the file.
+    pub fn load(&self, path: &Path, pinned: Option<&Digest>) -> Result<Loaded, LoadError> {
+        let bytes = read(path)?;
+        let digest = sha256(&bytes);
+        if let Some(pinned) = pinned
+            && *pinned != digest
+        {
+            return Err(LoadError::Digest {
+                path: path.to_owned(),
+                found: digest_text(&digest),
+                pinned: digest_text(pinned),
+            });
+        }
+        if let Some(component) = self.lock().get(&digest) {
+            return Ok(Loaded { component: component.clone(), digest });
+        }
+        let component = self
+            .compile(&bytes, &digest)
+            .map_err(|error| LoadError::NotAComponent(path.to_owned(), first_line(&error)))?;
+        self.lock().insert(digest, component.clone());
+        Ok(Loaded { component, digest })
+    }
+
+    /// Forgets compiled components that no generation uses any more.
+    pub fn keep_only(&self, digests: &[Digest]) {
+        self.lock().retain(|digest, _| digests.contains(digest));
+    }
+
+    fn compile(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
+            return Ok(component);
+        }
+        // Only the component format: text would be another parser in the way.
+        let component = Component::from_binary(self.engine.inner(), bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.put(&component, digest);
+        }
+        Ok(component)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Component>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => LoadError::Missing(path.to_owned()),
+        _ => LoadError::Unreadable(path.to_owned(), error),
+    };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > LARGEST_FILE {
+        return Err(LoadError::TooLarge(path.to_owned(), size));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+/// The gist of an engine's error: what it says first and what lies at its root.
+fn first_line(error: &wasmtime::Error) -> String {
+    let root = error.root_cause().to_string();
+    root.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Compiled components on disk, in a directory that is the user's alone.
+///
+/// Whoever can write there can run code in this process, as whoever can write to the program
+/// itself: so a directory or file that others could have written is not used.
+#[derive(Debug)]
+struct DiskCache {
+    dir: PathBuf,
+    owner: u32,
+}
+
+impl DiskCache {
+    /// Opens the part of `dir` that is for this engine's version and settings.
+    fn open(dir: PathBuf, engine: &Engine) -> Result<Self, String> {
+        let dir = dir.join(engine_id(engine));
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
+        let metadata = fs::metadata(&dir).map_err(|error| error.to_string())?;
+        // What this process has just written is its own: that is who may have written the rest.
+        let probe = tempfile_in(&dir).map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
+        let owner = fs::metadata(&probe).map_err(|error| error.to_string())?.uid();
+        let _ = fs::remove_file(&probe);
+        if metadata.uid() != owner || metadata.permissions().mode() & 0o022 != 0 {
+            return Err(format!("{} can be written by others", dir.display()));
+        }
+        Ok(Self { dir, owner })
+    }
+
+    fn file(&self, digest: &Digest) -> PathBuf {
+        let text = digest_text(digest);
+        self.dir.join(format!("{}.cwasm", text.trim_start_matches("sha256:")))
+    }
+
+    fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let file = self.file(digest);
+        let metadata = fs::symlink_metadata(&file).ok()?;
+        if !metadata.is_file() || metadata.uid() != self.owner || metadata.permissions().mode() & 0o022 != 0 {
+            return None;
+        }
+        // SAFETY: the file holds what `put` wrote: its directory and it belong to this process's
+        // user, and nobody else can write to either. The engine itself checks version and
+        // settings. A file cut short by a crash cannot be there, since `put` renames whole files.
+        #[allow(unsafe_code, reason = "see SAFETY")]
+        let component = unsafe { Component::deserialize_file(engine.inner(), &file) };
+        component.ok()
+    }
+
+    /// Keeps a compiled component. That this fails is no reason to fail anything else.
+    fn put(&self, component: &Component, digest: &Digest) {
+        let written = component.serialize().map_err(|e| e.to_string()).and_then(|bytes| {
+            let temporary = tempfile_in(&self.dir).map_err(|e| e.to_string())?;
+            fs::write(&temporary, bytes)
+                .and_then(|()| fs::File::open(&temporary)?.sync_all())
+                .and_then(|()| fs::rename(&temporary, self.file(digest)))
+                .map_err(|e| e.to_string())
+        });
+        if let Err(reason) = written {
+            tracing::debug!("a compiled component was not kept on disk: {reason}");
+        }
+    }
+}
+
+/// Names the compatibility of compiled code: another version or other settings, another place.
+fn engine_id(engine: &Engine) -> String {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.inner().precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn tempfile_in(dir: &Path) -> std::io::Result<PathBuf> {
+    let name = format!(".{}-{:?}", std::process::id(), std::thread::current().id());
+    let path = dir.join(name.replace(['(', ')'], "-"));
+    fs::File::create(&path)?.flush()?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(path)
+}

@@ -1,0 +1,103 @@
+//! What a component says is somebody else's text: held against the bounds of the WIT package
+//! before it goes anywhere.
+
+use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailability, Verdict, Wants};
+
+/// Seconds since the Unix epoch that no expiry passes: the year 9999.
+const LATEST: u64 = 253_402_300_799;
+
+type Checked = Result<(), String>;
+
+pub(super) fn check_verdict(verdict: &Verdict) -> Checked {
+    match verdict {
+        Verdict::Identity(identity) => check_identity(identity),
+        Verdict::NotMine => Ok(()),
+        Verdict::Refused(Refusal { reason, detail }) => {
+            check_reason(reason)?;
+            check_detail(detail.as_deref())
+        }
+        Verdict::Unavailable(unavailability) => check_unavailability(unavailability),
+    }
+}
+
+pub(super) fn check_decision(decision: &Decision) -> Checked {
+    match decision {
+        Decision::Allow | Decision::Abstain => Ok(()),
+        Decision::Deny(Denial { reason, scopes, retry_after: _, detail }) => {
+            check_reason(reason)?;
+            check_names("scopes", scopes, is_scope)?;
+            check_detail(detail.as_deref())
+        }
+        Decision::Unavailable(unavailability) => check_unavailability(unavailability),
+    }
+}
+
+fn check_identity(identity: &Identity) -> Checked {
+    let Identity { subject, issuer, roles, scopes, claims, expires_at } = identity;
+    ensure(is_text(subject, 1, 512), || "the subject is empty, longer than 512 bytes, or holds control characters")?;
+    ensure(issuer.as_deref().is_none_or(|issuer| is_text(issuer, 1, 512)), || {
+        "the issuer is empty, longer than 512 bytes, or holds control characters"
+    })?;
+    check_names("roles", roles, |role| is_text(role, 1, 256))?;
+    check_names("scopes", scopes, is_scope)?;
+    if let Some(claims) = claims {
+        ensure(claims.len() <= 64 << 10, || "the claims pass 64 KiB")?;
+        let object = serde_json::from_str::<&serde_json::value::RawValue>(claims)
+            .is_ok_and(|raw| raw.get().starts_with('{'));
+        ensure(object, || "the claims are not one JSON object")?;
+    }
+    ensure(expires_at.is_none_or(|at| at <= LATEST), || "the expiry is after the year 9999")
+}
+
+fn check_names(what: &str, names: &[String], good: impl Fn(&str) -> bool) -> Checked {
+    ensure(names.len() <= 256, || format!("there are more than 256 {what}"))?;
+    ensure(names.iter().all(|name| good(name)), || {
+        format!("one of the {what} is empty, longer than 256 bytes, or holds characters that it may not")
+    })
+}
+
+/// A scope token (RFC 6749, section 3.3).
+fn is_scope(scope: &str) -> bool {
+    is_text(scope, 1, 256)
+        && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+fn check_reason(reason: &str) -> Checked {
+    let kebab = !reason.is_empty()
+        && reason.len() <= 64
+        && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    ensure(kebab, || "the reason code is not kebab case of at most 64 bytes")
+}
+
+fn check_unavailability(unavailability: &Unavailability) -> Checked {
+    check_detail(Some(&unavailability.detail))
+}
+
+fn check_detail(detail: Option<&str>) -> Checked {
+    ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail passes 1,024 bytes")
+}
+
+pub(super) fn check_description(description: &Description) -> Checked {
+    let Description { name, version, summary, config_schema } = description;
+    ensure(is_text(name, 1, 64), || "the name is empty, longer than 64 bytes, or holds control characters")?;
+    ensure(is_text(version, 1, 64), || "the version is empty, longer than 64 bytes, or holds control characters")?;
+    ensure(is_text(summary, 0, 1024), || "the summary is longer than 1,024 bytes, or holds control characters")?;
+    ensure(config_schema.len() <= 1 << 20, || "the config schema passes 1 MiB")
+}
+
+pub(super) fn check_wants(wants: &Wants) -> Checked {
+    let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
+    ensure(wants.credential_header.iter().all(is_header), || "the credential header is not a header name")?;
+    ensure(wants.headers.len() <= 64 && wants.headers.iter().all(is_header), || {
+        "a wanted header is not a header name, or there are more than 64"
+    })?;
+    ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
+}
+
+fn is_text(text: &str, shortest: usize, longest: usize) -> bool {
+    (shortest..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn ensure<S: Into<String>>(holds: bool, otherwise: impl FnOnce() -> S) -> Checked {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}

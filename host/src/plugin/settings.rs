@@ -1,0 +1,337 @@
+//! A policy's settings, made ready for it: what its schema marks as a file, key, secret or
+//! endpoint is read or held by the host, and the policy gets the content or a name.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::grants::Granted;
+use crate::config::{Grants, KeySource, Policy, PolicyKind};
+use crate::services::fetch::{Origin, Reach};
+use crate::services::jwks::RemoteJwks;
+use crate::services::keys::{Key, KeyError};
+
+/// Largest file that a setting names. A store of 50,000 keys has about ten megabytes.
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// Why settings cannot be used: where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{message}", if pointer.is_empty() { String::new() } else { format!("{pointer}: ") })]
+pub struct SettingsError {
+    /// JSON Pointer to the setting.
+    pub pointer: String,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+/// Settings, ready for the policy.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// What the policy gets.
+    pub json: Value,
+    /// The interfaces that it may import.
+    pub granted: Granted,
+    /// The keys that it may name.
+    pub keys: HashMap<String, Arc<Key>>,
+    /// The client secrets that it may name towards `http`.
+    pub client_secrets: HashMap<String, SecretString>,
+    /// The secrets whose value it may read.
+    pub raw_secrets: HashMap<String, SecretString>,
+    /// The origins that it may reach.
+    pub origins: HashMap<Origin, Reach>,
+    /// The files that were read: a change of one makes a new candidate.
+    pub files: Vec<PathBuf>,
+}
+
+/// The key sets at URLs, one each for the whole process, so that a reload keeps the last good one.
+#[derive(Debug, Default)]
+pub struct RemoteKeys {
+    by_url: Mutex<HashMap<Url, Arc<RemoteJwks>>>,
+}
+
+impl RemoteKeys {
+    fn at(&self, url: &Url) -> Arc<RemoteJwks> {
+        let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(by_url.entry(url.clone()).or_insert_with(|| RemoteJwks::new(url.clone())))
+    }
+}
+
+/// What settings are resolved against.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The directory that relative paths are relative to.
+    pub dir: &'a Path,
+    /// `[keys]`.
+    pub keys: &'a std::collections::BTreeMap<String, KeySource>,
+    /// Key sets at URLs.
+    pub remote: &'a RemoteKeys,
+}
+
+/// Makes the settings of `policy` ready, by the JSON Schema `schema`.
+///
+/// # Errors
+/// With the first setting that cannot be used.
+pub fn resolve(policy: &Policy, schema: &Value, around: Surroundings<'_>) -> Result<Settings, SettingsError> {
+    let mut resolver = Resolver { policy, schema, around, out: Settings::default() };
+    let mut json = policy.config.clone();
+    resolver.walk(schema, &mut json, "")?;
+    resolver.grants(&policy.grants)?;
+    let mut settings = resolver.out;
+    settings.granted = granted(policy, &settings);
+    settings.json = json;
+    validate(schema, &settings.json)?;
+    Ok(settings)
+}
+
+/// A shipped kind gets what it is known to need; a custom one what the operator wrote.
+fn granted(policy: &Policy, settings: &Settings) -> Granted {
+    let Grants { cache, crypto, .. } = policy.grants;
+    let by_kind = match policy.kind {
+        PolicyKind::ApiKey | PolicyKind::Jwt => Granted { crypto: true, ..Granted::default() },
+        PolicyKind::Introspection => Granted { crypto: true, cache: true, http: true, secrets: false },
+        PolicyKind::Rbac | PolicyKind::Custom => Granted::default(),
+    };
+    Granted {
+        crypto: by_kind.crypto || crypto || !settings.keys.is_empty(),
+        secrets: !settings.raw_secrets.is_empty(),
+        cache: by_kind.cache || cache,
+        http: by_kind.http || !settings.origins.is_empty(),
+    }
+}
+
+struct Resolver<'a> {
+    policy: &'a Policy,
+    schema: &'a Value,
+    around: Surroundings<'a>,
+    out: Settings,
+}
+
+impl Resolver<'_> {
+    /// Walks schema and value side by side and replaces what a `format` marks.
+    fn walk(&mut self, schema: &Value, value: &mut Value, pointer: &str) -> Result<(), SettingsError> {
+        let Some(schema) = schema.as_object() else { return Ok(()) };
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+            let target = target.strip_prefix('#').and_then(|path| self.schema.pointer(path)).cloned();
+            if let Some(target) = target {
+                self.walk(&target, value, pointer)?;
+            }
+        }
+        if let Some(format) = schema.get("format").and_then(Value::as_str)
+            && !value.is_null()
+        {
+            return self.replace(format, value, pointer);
+        }
+        for alternatives in ["anyOf", "oneOf", "allOf"] {
+            for alternative in schema.get(alternatives).and_then(Value::as_array).into_iter().flatten() {
+                self.walk(alternative, value, pointer)?;
+            }
+        }
+        self.walk_members(schema, value, pointer)
+    }
+
+    fn walk_members(
+        &mut self,
+        schema: &Map<String, Value>,
+        value: &mut Value,
+        pointer: &str,
+    ) -> Result<(), SettingsError> {
+        match value {
+            Value::Object(members) => {
+                let properties = schema.get("properties").and_then(Value::as_object);
+                let rest = schema.get("additionalProperties");
+                for (name, member) in members {
+                    let known = properties.and_then(|properties| properties.get(name)).or(rest);
+                    if let Some(known) = known {
+                        self.walk(known, member, &format!("{pointer}/{}", escape(name)))?;
+                    }
+                }
+            }
+            Value::Array(items) => {
+                if let Some(schema) = schema.get("items") {
+                    for (index, item) in items.iter_mut().enumerate() {
+                        self.walk(schema, item, &format!("{pointer}/{index}"))?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, format: &str, value: &mut Value, pointer: &str) -> Result<(), SettingsError> {
+        let at = |message: String| SettingsError { pointer: pointer.to_owned(), message };
+        *value = match format {
+            "witgate-file" => Value::String(self.file(value).map_err(at)?),
+            "witgate-key" => Value::String(self.key(value, pointer).map_err(at)?),
+            "witgate-secret" => Value::String(self.secret(value, pointer).map_err(at)?),
+            "witgate-endpoint" => Value::String(self.endpoint(value).map_err(at)?),
+            _ => return Ok(()),
+        };
+        Ok(())
+    }
+
+    fn file(&mut self, value: &Value) -> Result<String, String> {
+        if let Some(content) = value.get("content").and_then(Value::as_str) {
+            return Ok(content.to_owned());
+        }
+        let path = value.as_str().ok_or("write the path of a file, relative to the config file")?;
+        self.read(path)
+    }
+
+    fn read(&mut self, path: &str) -> Result<String, String> {
+        let path = self.around.dir.join(path);
+        self.out.files.push(path.clone());
+        let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let size = fs::metadata(&path).map_err(unreadable)?.len();
+        if size > LARGEST_FILE {
+            return Err(format!("{} has {size} bytes; at most {LARGEST_FILE} are read", path.display()));
+        }
+        fs::read_to_string(&path).map_err(unreadable)
+    }
+
+    /// A name under `[keys]`, or an inline key, which then has its place in the settings as name.
+    fn key(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
+        let (name, source) = match value {
+            Value::String(name) => (name.clone(), self.named_key(name)?),
+            Value::Object(inline) => (pointer.trim_start_matches('/').to_owned(), self.inline_key(inline)?),
+            _ => return Err("write the name of a key under [keys], or { jwks_url = \"…\" }".to_owned()),
+        };
+        let key = self.make_key(&source)?;
+        self.out.keys.insert(name.clone(), key);
+        Ok(name)
+    }
+
+    fn named_key(&self, name: &str) -> Result<KeySource, String> {
+        self.around.keys.get(name).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.around.keys.keys().map(String::as_str).collect();
+            match known.as_slice() {
+                [] => format!("there is no key `{name}`; define it as [keys.{name}]"),
+                known => format!("there is no key `{name}` under [keys]; there are: {}", known.join(", ")),
+            }
+        })
+    }
+
+    fn inline_key(&mut self, inline: &Map<String, Value>) -> Result<KeySource, String> {
+        let mut members = inline.iter();
+        match (members.next(), members.next()) {
+            (Some((member, value)), None) => match member.as_str() {
+                "secret" => Ok(KeySource::Secret(read_secret(value, self.around.dir)?)),
+                "pem" => Ok(KeySource::Pem(read_secret(value, self.around.dir)?)),
+                "jwks_file" => {
+                    let path = value.as_str().ok_or("jwks_file is the path of a file")?;
+                    Ok(KeySource::JwksFile(self.around.dir.join(path)))
+                }
+                "jwks_url" => value
+                    .as_str()
+                    .and_then(|url| Url::parse(url).ok())
+                    .filter(|url| Origin::of(url).is_some())
+                    .map(KeySource::JwksUrl)
+                    .ok_or_else(|| "jwks_url is an absolute http or https URL".to_owned()),
+                other => Err(format!("`{other}` is not a key source; use secret, pem, jwks_file or jwks_url")),
+            },
+            _ => Err("an inline key has exactly one of secret, pem, jwks_file and jwks_url".to_owned()),
+        }
+    }
+
+    fn make_key(&mut self, source: &KeySource) -> Result<Arc<Key>, String> {
+        let said = |error: KeyError| error.to_string();
+        Ok(Arc::new(match source {
+            KeySource::Secret(secret) => Key::from_secret(secret).map_err(said)?,
+            KeySource::Pem(pem) => Key::from_pem(pem).map_err(said)?,
+            KeySource::JwksFile(path) => {
+                let text = self.read(&path.to_string_lossy())?;
+                Key::from_jwks(&text).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            KeySource::JwksUrl(url) => Key::Remote(self.around.remote.at(url)),
+        }))
+    }
+
+    fn secret(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
+        let secret = read_secret(value, self.around.dir)?;
+        let name = pointer.trim_start_matches('/').to_owned();
+        self.out.client_secrets.insert(name.clone(), secret);
+        Ok(name)
+    }
+
+    fn endpoint(&mut self, value: &Value) -> Result<String, String> {
+        let text = value.as_str().ok_or("write an absolute http or https URL")?;
+        let origin = Url::parse(text).ok().and_then(|url| Origin::of(&url));
+        let origin = origin.ok_or_else(|| format!("`{text}` is not an absolute http or https URL"))?;
+        self.out.origins.insert(origin, Reach::Private);
+        Ok(text.to_owned())
+    }
+
+    fn grants(&mut self, grants: &Grants) -> Result<(), SettingsError> {
+        let at = |message: String| SettingsError { pointer: format!("policies.{}.grants", self.policy.name), message };
+        let mut origins = Vec::new();
+        for text in &grants.http {
+            let url = Url::parse(text).map_err(|e| at(format!("`{text}` is not an origin: {e}")))?;
+            let origin = Origin::of(&url).ok_or_else(|| at(format!("`{text}` is not an http or https origin")))?;
+            // An address or `localhost` in so many words cannot be anything but meant.
+            let literal = !matches!(url.host(), Some(url::Host::Domain(name)) if name != "localhost");
+            origins.push((origin, if literal { Reach::Private } else { Reach::Public }));
+        }
+        let mut keys = Vec::new();
+        for name in &grants.keys {
+            let source = self.named_key(name).map_err(at)?;
+            keys.push((name.clone(), source));
+        }
+        for name in &grants.secrets {
+            let secret = match self.named_key(name).map_err(at)? {
+                KeySource::Secret(secret) | KeySource::Pem(secret) => secret,
+                KeySource::JwksFile(_) | KeySource::JwksUrl(_) => {
+                    return Err(at(format!("`{name}` is a key set, not a secret")));
+                }
+            };
+            self.out.raw_secrets.insert(name.clone(), secret);
+        }
+        self.out.origins.extend(origins);
+        for (name, source) in keys {
+            let key = self.make_key(&source).map_err(|message| SettingsError { pointer: format!("keys.{name}"), message })?;
+            self.out.keys.insert(name, key);
+        }
+        Ok(())
+    }
+}
+
+/// `{ env = "NAME" }` or `{ file = "PATH" }`. Missing or empty is an error, never an empty secret.
+fn read_secret(value: &Value, dir: &Path) -> Result<SecretString, String> {
+    let text = match (value.get("env").and_then(Value::as_str), value.get("file").and_then(Value::as_str)) {
+        (Some(name), None) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`; set it"))?,
+        (None, Some(path)) => {
+            let path = dir.join(path);
+            let text = fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        }
+        _ => return Err("a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".to_owned()),
+    };
+    if text.is_empty() {
+        return Err("the secret is empty".to_owned());
+    }
+    Ok(text.into())
+}
+
+fn validate(schema: &Value, settings: &Value) -> Result<(), SettingsError> {
+    let validator = jsonschema::validator_for(schema).map_err(|error| SettingsError {
+        pointer: String::new(),
+        message: format!("the plugin's config schema is not a JSON Schema: {error}"),
+    })?;
+    match validator.validate(settings) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(SettingsError {
+            pointer: error.instance_path().to_string(),
+            // The instance itself may be a file's content.
+            message: error.masked_with("the value").to_string(),
+        }),
+    }
+}
+
+/// Escapes a member name for a JSON Pointer (RFC 6901, section 3).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

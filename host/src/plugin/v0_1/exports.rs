@@ -1,0 +1,103 @@
+//! The exports, found once per component and called with the SDK's types.
+
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Result, Store};
+use witgate_plugin as sdk;
+
+use super::bindings::exports::witgate::auth::{authentication, authorization, plugin};
+use super::bindings::witgate::auth::types;
+use super::convert;
+use crate::plugin::state::State;
+
+/// Where a component's exports are.
+pub(in crate::plugin) struct Exports {
+    plugin: plugin::GuestIndices,
+    authentication: Option<authentication::GuestIndices>,
+    authorization: Option<authorization::GuestIndices>,
+}
+
+impl Exports {
+    /// Finds them. A hook that is there in another shape is an error, not a missing hook.
+    pub(in crate::plugin) fn find(pre: &InstancePre<State>) -> Result<Self> {
+        let has = |name| pre.component().get_export_index(None, name).is_some();
+        let authentication = has("witgate:auth/authentication@0.1.0")
+            .then(|| authentication::GuestIndices::new(pre))
+            .transpose()?;
+        let authorization = has("witgate:auth/authorization@0.1.0")
+            .then(|| authorization::GuestIndices::new(pre))
+            .transpose()?;
+        Ok(Self { plugin: plugin::GuestIndices::new(pre)?, authentication, authorization })
+    }
+
+    pub(in crate::plugin) fn authenticates(&self) -> bool {
+        self.authentication.is_some()
+    }
+
+    pub(in crate::plugin) fn authorizes(&self) -> bool {
+        self.authorization.is_some()
+    }
+
+    pub(in crate::plugin) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Guest> {
+        Ok(Guest {
+            plugin: self.plugin.load(&mut *store, instance)?,
+            authentication: self.authentication.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            authorization: self.authorization.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+        })
+    }
+}
+
+/// The exports of one instance.
+pub(in crate::plugin) struct Guest {
+    plugin: plugin::Guest,
+    authentication: Option<authentication::Guest>,
+    authorization: Option<authorization::Guest>,
+}
+
+impl Guest {
+    pub(in crate::plugin) async fn describe(&self, store: &mut Store<State>) -> Result<sdk::Description> {
+        Ok(convert::description(self.plugin.call_describe(store).await?))
+    }
+
+    pub(in crate::plugin) async fn configure(
+        &self,
+        store: &mut Store<State>,
+        policy: &str,
+        config: &str,
+    ) -> Result<Result<sdk::Wants, sdk::ConfigError>> {
+        let outcome = self.plugin.call_configure(store, policy, config).await?;
+        Ok(outcome.map(convert::wants).map_err(convert::config_error))
+    }
+
+    pub(in crate::plugin) async fn authenticate(
+        &self,
+        store: &mut Store<State>,
+        call: &sdk::Call<'_>,
+        credential: &sdk::Credential<'_>,
+    ) -> Result<sdk::Verdict> {
+        let hook = self.authentication.as_ref().ok_or_else(|| missing("authenticate"))?;
+        let verdict = hook.call_authenticate(store, convert::call(call), convert::credential(credential)).await?;
+        Ok(convert::verdict(verdict))
+    }
+
+    pub(in crate::plugin) async fn authorize(
+        &self,
+        store: &mut Store<State>,
+        call: &sdk::Call<'_>,
+        principal: &sdk::Principal<'_>,
+    ) -> Result<sdk::Decision> {
+        let hook = self.authorization.as_ref().ok_or_else(|| missing("authorize"))?;
+        let roles: Vec<&str> = principal.roles.iter().map(String::as_str).collect();
+        let scopes: Vec<&str> = principal.scopes.iter().map(String::as_str).collect();
+        let principal = types::Principal {
+            subject: principal.subject,
+            proven_by: principal.proven_by,
+            roles: &roles,
+            scopes: &scopes,
+        };
+        Ok(convert::decision(hook.call_authorize(store, convert::call(call), principal).await?))
+    }
+}
+
+fn missing(hook: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the component does not export the hook `{hook}`"))
+}

@@ -1,0 +1,229 @@
+//! What the host does for its policies: one implementation, which a built-in reaches directly and
+//! a component through its imports.
+
+pub mod cache;
+pub mod fetch;
+pub mod jwks;
+pub mod keys;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest;
+use secrecy::{ExposeSecret, SecretString};
+use witgate_plugin::{
+    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants,
+};
+
+use self::cache::Cache;
+use self::fetch::Fetcher;
+use self::keys::Keyring;
+use crate::flow::identity::Caller;
+use crate::flow::request::Request;
+
+/// What one policy of one generation may use.
+#[derive(Debug)]
+pub struct Services {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// What it wants to see. Set once it is configured.
+    pub wants: OnceLock<Wants>,
+    /// The keys that it may name.
+    pub keys: Keyring,
+    /// The secrets whose raw value it may read.
+    pub secrets: HashMap<String, SecretString>,
+    /// Its cache, where granted.
+    pub cache: Option<Cache>,
+    /// Outgoing HTTP, where granted.
+    pub fetcher: Option<Fetcher>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Where the time comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Clock {
+    /// The system.
+    #[default]
+    System,
+    /// A fixed time, in seconds since the Unix epoch: for test cases.
+    Fixed(u64),
+}
+
+impl Clock {
+    /// The time now, in whole seconds since the Unix epoch.
+    pub fn now(self) -> u64 {
+        match self {
+            Self::System => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+            }
+            Self::Fixed(now) => now,
+        }
+    }
+}
+
+/// What a hook is called about.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The request at hand.
+    pub request: Arc<Request>,
+    /// Whose it is, once that is known.
+    pub caller: Option<Arc<Caller>>,
+    /// Whether a list is being filtered.
+    pub listing: bool,
+}
+
+/// The host, as a policy sees it during one hook.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyHost<'a> {
+    /// What the policy may use.
+    pub services: &'a Services,
+    /// What the hook is about. None: `describe` and `configure`.
+    pub scope: Option<&'a Scope>,
+}
+
+impl<'a> PolicyHost<'a> {
+    fn wants(&self) -> Option<&'a Wants> {
+        self.services.wants.get()
+    }
+
+    fn request(&self) -> Option<&'a Request> {
+        self.scope.map(|scope| &*scope.request)
+    }
+
+    fn identity(&self) -> Option<&'a witgate_plugin::Identity> {
+        Some(self.scope?.caller.as_ref()?.identity())
+    }
+}
+
+impl Host for PolicyHost<'_> {
+    fn now(&self) -> u64 {
+        self.services.clock.now()
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        let policy = &*self.services.policy;
+        let message = clean(message);
+        match level {
+            Level::Debug => tracing::debug!(target: "witgate::plugin", policy, "{message}"),
+            Level::Info => tracing::info!(target: "witgate::plugin", policy, "{message}"),
+            Level::Warn => tracing::warn!(target: "witgate::plugin", policy, "{message}"),
+            Level::Error => tracing::error!(target: "witgate::plugin", policy, "{message}"),
+        }
+    }
+
+    fn upstream(&self) -> Cow<'_, str> {
+        self.request().map_or("", |request| &request.route.upstream).into()
+    }
+
+    fn audience(&self) -> Cow<'_, str> {
+        self.request().map_or("", |request| &request.route.resource).into()
+    }
+
+    fn peer(&self) -> Option<Cow<'_, str>> {
+        self.wants().filter(|wants| wants.data.peer)?;
+        Some(self.request()?.peer?.to_string().into())
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
+        let mut values = self.request()?.headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+        let first = values.next()?;
+        Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
+    }
+
+    fn arguments(&self) -> Option<Cow<'_, str>> {
+        self.wants().filter(|wants| wants.data.arguments)?;
+        self.scope.filter(|scope| !scope.listing)?;
+        self.request()?.call.arguments().map(Cow::Borrowed)
+    }
+
+    fn meta(&self) -> Option<Cow<'_, str>> {
+        self.wants().filter(|wants| wants.data.meta)?;
+        self.request()?.call.meta().map(Cow::Borrowed)
+    }
+
+    fn issuer(&self) -> Option<Cow<'_, str>> {
+        self.identity()?.issuer.as_deref().map(Cow::Borrowed)
+    }
+
+    fn claims(&self) -> Option<Cow<'_, str>> {
+        self.wants().filter(|wants| wants.data.claims)?;
+        self.identity()?.claims.as_deref().map(Cow::Borrowed)
+    }
+
+    fn expires_at(&self) -> Option<u64> {
+        self.identity()?.expires_at
+    }
+
+    fn sha256(&self, data: &[u8]) -> Digest {
+        sha256(data)
+    }
+
+    async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+        self.services.keys.verify(key, signed).await
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        Some(self.services.secrets.get(name)?.expose_secret().to_owned())
+    }
+
+    fn cached(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.services.cache.as_ref()?.get(key, self.now())
+    }
+
+    fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32) {
+        if let Some(cache) = &self.services.cache {
+            cache.put(key, value, self.now(), ttl_s);
+        }
+    }
+
+    fn uncache(&self, key: &[u8]) {
+        if let Some(cache) = &self.services.cache {
+            cache.remove(key);
+        }
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        match &self.services.fetcher {
+            Some(fetcher) => fetcher.send(request).await,
+            None => Err(HttpError::NotGranted),
+        }
+    }
+}
+
+/// SHA-256 of `data`.
+pub fn sha256(data: &[u8]) -> Digest {
+    let mut bytes = Digest::default();
+    for (byte, from) in bytes.iter_mut().zip(digest::digest(&digest::SHA256, data).as_ref()) {
+        *byte = *from;
+    }
+    bytes
+}
+
+/// A digest as people read it: `sha256:` and 64 hexadecimal digits.
+pub fn digest_text(digest: &Digest) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Text from a plugin or an upstream, fit for the operator's terminal: no control characters, and
+/// not longer than 1,024 bytes.
+pub fn clean(text: &str) -> String {
+    const LONGEST: usize = 1024;
+    let mut cleaned = String::with_capacity(text.len().min(LONGEST));
+    for c in text.chars() {
+        if cleaned.len() + c.len_utf8() > LONGEST {
+            cleaned.push('…');
+            break;
+        }
+        let invisible = c.is_control() || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
+        cleaned.push(if invisible { '\u{fffd}' } else { c });
+    }
+    cleaned
+}

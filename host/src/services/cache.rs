@@ -1,0 +1,93 @@
+//! A policy's own cache: bounded in entries and bytes, with an end for each entry.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Store;
+
+/// Longest key, in bytes.
+const KEY_BYTES: usize = 256;
+/// Longest value, in bytes.
+const VALUE_BYTES: usize = 64 << 10;
+/// All keys and values of one policy: 100,000 introspected tokens of 40 bytes of key and a few
+/// hundred of value would be 40 MB; a tenth of that keeps the busy ones.
+const TOTAL_BYTES: u64 = 4 << 20;
+/// How many entries that is, for sizing the table.
+const ENTRIES: usize = 10_000;
+
+/// A bounded cache.
+#[derive(Debug)]
+pub struct Cache {
+    store: Store<Box<[u8]>, Entry, Weight>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    value: Arc<[u8]>,
+    ends_at: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl Weighter<Box<[u8]>, Entry> for Weight {
+    fn weight(&self, key: &Box<[u8]>, entry: &Entry) -> u64 {
+        (key.len() + entry.value.len() + size_of::<Entry>()) as u64
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { store: Store::with_weighter(ENTRIES, TOTAL_BYTES, Weight) }
+    }
+}
+
+impl Cache {
+    /// The value of `key`, if it has not ended at `now` (seconds since the Unix epoch).
+    pub fn get(&self, key: &[u8], now: u64) -> Option<Vec<u8>> {
+        let entry = self.store.get(key)?;
+        if entry.ends_at <= now {
+            self.store.remove(key);
+            return None;
+        }
+        Some(entry.value.to_vec())
+    }
+
+    /// Keeps `value` for `ttl_s` seconds at most. What is too large is not kept.
+    pub fn put(&self, key: &[u8], value: &[u8], now: u64, ttl_s: u32) {
+        if key.len() > KEY_BYTES || value.len() > VALUE_BYTES || ttl_s == 0 {
+            return;
+        }
+        let ends_at = now.saturating_add(u64::from(ttl_s));
+        self.store.insert(key.into(), Entry { value: value.into(), ends_at });
+    }
+
+    /// Forgets `key`.
+    pub fn remove(&self, key: &[u8]) {
+        self.store.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cache, TOTAL_BYTES, VALUE_BYTES};
+
+    #[test]
+    fn an_entry_ends_when_its_time_is_over() {
+        let cache = Cache::default();
+        cache.put(b"k", b"v", 100, 10);
+        assert_eq!(cache.get(b"k", 109).as_deref(), Some(b"v".as_slice()));
+        assert_eq!(cache.get(b"k", 110), None);
+    }
+
+    #[test]
+    fn a_flood_stays_within_the_bound() {
+        let cache = Cache::default();
+        for n in 0..100_000_u32 {
+            cache.put(&n.to_be_bytes(), &[0; 1000], 0, 60);
+        }
+        assert!(cache.store.weight() <= TOTAL_BYTES);
+        cache.put(b"large", &vec![0; VALUE_BYTES + 1], 0, 60);
+        assert_eq!(cache.get(b"large", 0), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! A toolchain that compiles to WebAssembly: rustup's where it can be had, else Debian's.
+
+use std::env;
+use std::fmt::{self, Display};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::debian::Debian;
+use crate::cargo::cargo;
+use crate::process::{ask, attempt};
+
+/// It brings no system interface, so a guest imports what its world names and nothing else.
+pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+
+/// `rustup target add` loads some 20 MB; where it cannot, it must not hold up what comes next.
+const TARGET_ADD: Duration = Duration::from_secs(60);
+
+/// What the file that remembers a choice says where rustup could not help.
+const DEBIAN: &str = "debian";
+
+/// What guests are built with.
+pub(super) enum Toolchain {
+    /// The one that built this program, with its wasm target.
+    Rustup {
+        /// Whether the target was added by this run.
+        added: bool,
+    },
+    /// Debian's packages, with the standard library from source.
+    Debian(Debian),
+}
+
+impl Toolchain {
+    /// The first of these that there is: rustup's target, the same once added, Debian's packages, the same once
+    /// installed. The choice of Debian's is remembered, because to find rustup wanting may take a minute.
+    pub(super) fn find(root: &Path) -> Result<Self> {
+        let memory = root.join("target/guests/toolchain");
+        if has_target() {
+            return Ok(Self::Rustup { added: false });
+        }
+        if fs::read_to_string(&memory).is_ok_and(|choice| choice.trim() == DEBIAN)
+            && let Ok(debian) = Debian::installed()
+        {
+            return Ok(Self::Debian(debian));
+        }
+        let no_rustup = match add_target() {
+            Ok(()) => return Ok(Self::Rustup { added: true }),
+            Err(obstacle) => obstacle,
+        };
+        println!("guests: {no_rustup:#}; trying Debian's packages");
+        match Debian::installed().or_else(|_| Debian::install()) {
+            Ok(debian) => {
+                fs::write(memory, DEBIAN)?;
+                Ok(Self::Debian(debian))
+            }
+            Err(no_debian) => bail!(
+                "nothing here compiles to WebAssembly. Either of these helps:\n\
+                 - rustup: `rustup target add {TARGET}` ({no_rustup:#})\n\
+                 - Debian, as root: `apt-get update && apt-get install {}` ({no_debian:#})",
+                Debian::PACKAGES.join(" ") + " lld-NN"
+            ),
+        }
+    }
+
+    /// `cargo rustc` in the profile of what ships, for this target and in a directory of its own.
+    pub(super) fn cargo_rustc(&self, root: &Path) -> Command {
+        let mut flags = vec![];
+        let mut command = match self {
+            Self::Rustup { .. } => cargo(),
+            Self::Debian(debian) => {
+                flags.push("-Clinker-flavor=wasm-ld".into());
+                debian.cargo()
+            }
+        };
+        command.arg("rustc");
+        if let Self::Debian(_) = self {
+            command.arg("-Zbuild-std=std,panic_abort");
+        }
+        // A component tells nobody where it was built, and is the same wherever that was.
+        for (from, to) in [(root.to_owned(), "/witgate"), (cargo_home(), "/cargo")] {
+            flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+        }
+        command
+            .args(["--locked", "--profile", "component", "--target", TARGET])
+            .arg("--target-dir")
+            .arg(root.join("target/guests"))
+            .current_dir(root)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+        command
+    }
+}
+
+impl Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rustup { added: false } => write!(f, "the target {TARGET} that rustup has"),
+            Self::Rustup { added: true } => write!(f, "the target {TARGET} that rustup has now added"),
+            Self::Debian(debian) => debian.fmt(f),
+        }
+    }
+}
+
+fn cargo_home() -> PathBuf {
+    let in_home = || env::home_dir().unwrap_or_default().join(".cargo");
+    env::var_os("CARGO_HOME").map_or_else(in_home, PathBuf::from)
+}
+
+/// Whether the compiler has the target's standard library: it knows the target's name in any case.
+fn has_target() -> bool {
+    let mut rustc = Command::new("rustc");
+    let Some(directory) = ask(rustc.args(["--print", "target-libdir", "--target", TARGET])) else {
+        return false;
+    };
+    let names = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| name.to_string_lossy().starts_with("libstd-"))
+}
+
+fn add_target() -> Result<()> {
+    if ask(Command::new("rustup").arg("--version")).is_none() {
+        bail!("there is no rustup here");
+    }
+    println!("guests: rustup target add {TARGET}");
+    let ended = attempt(Command::new("rustup").args(["target", "add", TARGET]), TARGET_ADD)?;
+    if !ended.succeeded() {
+        let last = ended.output.trim_end().lines().last().unwrap_or_default();
+        bail!("rustup cannot add it: {} ({last})", ended.reason());
+    }
+    if !has_target() {
+        bail!("rustup added it, but not to the compiler that is used here");
+    }
+    Ok(())
+}

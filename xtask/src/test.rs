@@ -1,0 +1,189 @@
+//! The whole check: set-up, format, lints, tests, documentation.
+
+mod count;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cargo::cargo;
+use crate::process::{Ended, attempt, run, works};
+use crate::tools::{self, Tools};
+use crate::{guests, wit};
+use count::Count;
+
+/// Nothing is compiled for it.
+const QUICK: Duration = Duration::from_secs(60);
+
+/// Everything that Witgate stands on, compiled on two slow cores, takes a quarter of an hour.
+const COMPILE: Duration = Duration::from_secs(45 * 60);
+
+/// As [`COMPILE`], and then the tests.
+const TESTS: Duration = Duration::from_secs(75 * 60);
+
+/// Runs everything. What fails is shown at once and counts as a failure, and the rest goes on.
+pub(crate) fn all(root: &Path) -> Result<()> {
+    let started = Instant::now();
+    let mut suite = Suite { root, count: Count::default(), broken: Vec::new() };
+    // What is quick comes first, what only looks at the code before what runs it.
+    suite.need("format and lints", &["fmt", "clippy"])?;
+    suite.step("fmt", QUICK, cargo().args(["fmt", "--all", "--check"]));
+    suite.check("wit: are the embedded world types current", || wit::check(root));
+
+    let clock = Instant::now();
+    guests::build_all(root)?;
+    let tools = tools::install(root)?;
+    println!("set-up: {}", seconds(clock));
+
+    // Clippy and `cargo doc` share the metadata of all dependencies, which neither shares with the build.
+    suite.step(
+        "clippy",
+        COMPILE,
+        cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    );
+    suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
+    suite.step(
+        "doc tests",
+        TESTS,
+        with_tools(cargo(), &tools, root).args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]),
+    );
+    suite.step(
+        "doc",
+        COMPILE,
+        cargo().args(["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    println!("all: {}", seconds(started));
+    suite.conclude()
+}
+
+struct Suite<'a> {
+    root: &'a Path,
+    count: Count,
+    broken: Vec<String>,
+}
+
+impl Suite<'_> {
+    /// Runs a cargo command: a line before it, its time after it, and all of its output if it fails.
+    fn step(&mut self, name: &str, limit: Duration, command: &mut Command) {
+        let line = command.get_args().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        command.current_dir(self.root);
+        self.check(&format!("{name}: cargo {line}"), || {
+            let ended = attempt(command, limit)?;
+            Ok((Count::read(&ended.output), ended))
+        });
+    }
+
+    /// Runs one check, which may have counted tests.
+    fn check<T: Outcome>(&mut self, what: &str, check: impl FnOnce() -> Result<T>) {
+        print!("{what} … ");
+        let _ = io::stdout().flush();
+        let clock = Instant::now();
+        let outcome = check();
+        let (count, complaint) = match outcome {
+            Ok(outcome) => outcome.judge(),
+            Err(error) => (Count::default(), Some(format!("{error:#}"))),
+        };
+        self.count.passed += count.passed;
+        self.count.failed += count.failed;
+        let Some(complaint) = complaint else {
+            println!("{}", seconds(clock));
+            return;
+        };
+        println!("FAILED after {}\n{}\n", seconds(clock), complaint.trim_end());
+        let name = what.split(':').next().unwrap_or(what);
+        self.broken.push(name.to_owned());
+        if count.failed == 0 {
+            self.count.failed += 1;
+        }
+    }
+
+    /// Makes sure that cargo has these commands, which a minimal rustup leaves out.
+    fn need(&self, purpose: &str, components: &[&str]) -> Result<()> {
+        let missing = |component: &&&str| !works(cargo().args([component, "--version"]));
+        let missing: Vec<&str> = components.iter().filter(missing).copied().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names = missing.iter().map(|&name| if name == "fmt" { "rustfmt" } else { name });
+        println!("set-up: rustup component add for {purpose}");
+        let mut rustup = Command::new("rustup");
+        rustup.args(["component", "add"]).args(names).current_dir(self.root);
+        run(&mut rustup, Duration::from_secs(300)).context("cargo lacks what checks format and lints")?;
+        Ok(())
+    }
+
+    fn conclude(self) -> Result<()> {
+        if !self.broken.is_empty() {
+            println!("failed: {}", self.broken.join(", "));
+        }
+        println!("{} passed, {} failed", self.count.passed, self.count.failed);
+        if self.count.failed > 0 || !self.broken.is_empty() {
+            std::process::exit(1);
+        }
+        if self.count.passed == 0 {
+            bail!("no test ran");
+        }
+        Ok(())
+    }
+}
+
+/// What a check may end with: tests that it counted, and its complaint if it failed.
+trait Outcome {
+    fn judge(self) -> (Count, Option<String>);
+}
+
+impl Outcome for () {
+    fn judge(self) -> (Count, Option<String>) {
+        (Count::default(), None)
+    }
+}
+
+impl Outcome for (Count, Ended) {
+    fn judge(self) -> (Count, Option<String>) {
+        let (count, ended) = self;
+        let complaint = (!ended.succeeded()).then(|| format!("{}\n{}", ended.output.trim_end(), ended.reason()));
+        (count, complaint)
+    }
+}
+
+/// The test runner: nextest, whose tests each have a process and a time limit; else cargo's own.
+fn tests(tools: &Tools, root: &Path) -> Command {
+    let mut command = with_tools(cargo(), tools, root);
+    if has_nextest() {
+        command.args(["nextest", "run", "--locked", "--workspace"]);
+    } else {
+        command.args(["test", "--locked", "--workspace", "--lib", "--bins", "--tests", "--examples"]);
+    }
+    command
+}
+
+fn has_nextest() -> bool {
+    let there = || works(cargo().args(["nextest", "--version"]));
+    if there() {
+        return true;
+    }
+    println!("set-up: cargo install cargo-nextest (once, takes minutes)");
+    let mut install = cargo();
+    let installed = run(install.args(["install", "--locked", "cargo-nextest"]), Duration::from_secs(20 * 60));
+    if let Err(error) = installed {
+        println!("{error:#}\nset-up: without cargo-nextest; `cargo test` runs the tests instead");
+        return false;
+    }
+    there()
+}
+
+/// Where the tests find what was set up.
+fn with_tools(mut command: Command, tools: &Tools, root: &Path) -> Command {
+    command
+        .env("WITGATE_TEST_TOOLS", &tools.dir)
+        .env("WITGATE_TEST_PLUGINS", root.join("target/plugins"))
+        .env("WITGATE_NODE", &tools.node);
+    command
+}
+
+fn seconds(since: Instant) -> String {
+    format!("{:.1} s", since.elapsed().as_secs_f64())
+}
