@@ -5,6 +5,7 @@
 pub mod config;
 pub mod flow;
 pub mod generation;
+pub mod key_store;
 pub mod plugin;
 pub mod policy;
 pub mod services;
