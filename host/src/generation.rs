@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use witgate_plugin::Digest;
 
+use crate::config::environment::Environment;
 use crate::config::{self, Config, Mode};
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
@@ -87,13 +88,14 @@ impl Generation {
 pub struct Factory {
     loader: Loader,
     remote: RemoteKeys,
+    environment: Environment,
     clock: Clock,
 }
 
 impl Factory {
-    /// A factory that compiles with `loader`.
-    pub fn new(loader: Loader, clock: Clock) -> Self {
-        Self { loader, remote: RemoteKeys::default(), clock }
+    /// A factory that compiles with `loader` and takes secrets from `environment`.
+    pub fn new(loader: Loader, environment: Environment, clock: Clock) -> Self {
+        Self { loader, remote: RemoteKeys::default(), environment, clock }
     }
 
     /// Makes a candidate: every policy of `config` that a pipeline uses is compiled, linked,
@@ -106,7 +108,12 @@ impl Factory {
         let dir = config.dir();
         let making = Making {
             loader: &self.loader,
-            around: Surroundings { dir: &dir, keys: &config.keys, remote: &self.remote },
+            around: Surroundings {
+                dir: &dir,
+                keys: &config.keys,
+                remote: &self.remote,
+                environment: &self.environment,
+            },
             clock: self.clock,
             may_fall_back: number == 1,
         };

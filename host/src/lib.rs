@@ -8,5 +8,6 @@ pub mod generation;
 pub mod key_store;
 pub mod plugin;
 pub mod policy;
+pub mod reload;
 pub mod services;
 pub mod upstream;

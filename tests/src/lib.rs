@@ -9,5 +9,6 @@
 )]
 
 pub mod clients;
+pub mod cases;
 pub mod conformance;
 pub mod fixture;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::grants::Granted;
+use crate::config::environment::Environment;
 use crate::config::{Grants, KeySource, Policy, PolicyKind};
 use crate::services::fetch::{Origin, Reach};
 use crate::services::jwks::RemoteJwks;
@@ -70,6 +71,8 @@ pub struct Surroundings<'a> {
     pub keys: &'a std::collections::BTreeMap<String, KeySource>,
     /// Key sets at URLs.
     pub remote: &'a RemoteKeys,
+    /// The environment that secrets may come from.
+    pub environment: &'a Environment,
 }
 
 /// Makes the settings of `policy` ready, by the JSON Schema `schema`.
@@ -220,8 +223,8 @@ impl Resolver<'_> {
         let mut members = inline.iter();
         match (members.next(), members.next()) {
             (Some((member, value)), None) => match member.as_str() {
-                "secret" => Ok(KeySource::Secret(read_secret(value, self.around.dir)?)),
-                "pem" => Ok(KeySource::Pem(read_secret(value, self.around.dir)?)),
+                "secret" => Ok(KeySource::Secret(self.read_secret(value)?)),
+                "pem" => Ok(KeySource::Pem(self.read_secret(value)?)),
                 "jwks_file" => {
                     let path = value.as_str().ok_or("jwks_file is the path of a file")?;
                     Ok(KeySource::JwksFile(self.around.dir.join(path)))
@@ -251,8 +254,28 @@ impl Resolver<'_> {
         }))
     }
 
+    /// `{ env = "NAME" }` or `{ file = "PATH" }`. Missing or empty is an error, never an empty
+    /// secret.
+    fn read_secret(&mut self, value: &Value) -> Result<SecretString, String> {
+        let member = |name| value.get(name).and_then(Value::as_str);
+        let text = match (member("env"), member("file")) {
+            (Some(name), None) => self
+                .around
+                .environment
+                .get(name)
+                .ok_or_else(|| format!("the environment has no `{name}`, or it is empty; set it"))?
+                .to_owned(),
+            (None, Some(path)) => self.read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            _ => return Err("a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".to_owned()),
+        };
+        if text.is_empty() {
+            return Err("the secret is empty".to_owned());
+        }
+        Ok(text.into())
+    }
+
     fn secret(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
-        let secret = read_secret(value, self.around.dir)?;
+        let secret = self.read_secret(value)?;
         let name = pointer.trim_start_matches('/').to_owned();
         self.out.client_secrets.insert(name.clone(), secret);
         Ok(name)
@@ -297,23 +320,6 @@ impl Resolver<'_> {
         }
         Ok(())
     }
-}
-
-/// `{ env = "NAME" }` or `{ file = "PATH" }`. Missing or empty is an error, never an empty secret.
-fn read_secret(value: &Value, dir: &Path) -> Result<SecretString, String> {
-    let text = match (value.get("env").and_then(Value::as_str), value.get("file").and_then(Value::as_str)) {
-        (Some(name), None) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`; set it"))?,
-        (None, Some(path)) => {
-            let path = dir.join(path);
-            let text = fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
-        }
-        _ => return Err("a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".to_owned()),
-    };
-    if text.is_empty() {
-        return Err("the secret is empty".to_owned());
-    }
-    Ok(text.into())
 }
 
 fn validate(schema: &Value, settings: &Value) -> Result<(), SettingsError> {

@@ -41,10 +41,7 @@ fn instance<P: Instance>() -> &'static P {
 
 /// Runs a hook to its end. Inside a component every call of the host is finished when it
 /// returns, so the first poll is the last.
-#[allow(
-    clippy::panic,
-    reason = "only a future that waits for something else than the host gets there"
-)]
+#[allow(clippy::panic, reason = "only a future that waits for something else than the host gets there")]
 fn finish<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

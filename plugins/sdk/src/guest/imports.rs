@@ -1,14 +1,6 @@
 //! The host's services, as a component reaches them.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    unsafe_code,
-    clippy::all,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "generated"
-)]
+#![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated")]
 
 use std::borrow::Cow;
 
@@ -87,20 +79,14 @@ impl sdk::Host for GuestHost {
     }
 
     async fn verify(&self, key: &str, signed: &sdk::Signed<'_>) -> Result<(), sdk::VerifyError> {
-        crypto::verify(
-            key,
-            signed.key_id,
-            algorithm(signed.algorithm),
-            signed.message,
-            signed.signature,
-        )
-        .map_err(|error| match error {
-            crypto::VerifyError::UnknownKey => sdk::VerifyError::UnknownKey,
-            crypto::VerifyError::UnknownKeyId => sdk::VerifyError::UnknownKeyId,
-            crypto::VerifyError::AlgorithmMismatch => sdk::VerifyError::AlgorithmMismatch,
-            crypto::VerifyError::BadSignature => sdk::VerifyError::BadSignature,
-            crypto::VerifyError::Unavailable => sdk::VerifyError::Unavailable,
-        })
+        crypto::verify(key, signed.key_id, algorithm(signed.algorithm), signed.message, signed.signature)
+            .map_err(|error| match error {
+                crypto::VerifyError::UnknownKey => sdk::VerifyError::UnknownKey,
+                crypto::VerifyError::UnknownKeyId => sdk::VerifyError::UnknownKeyId,
+                crypto::VerifyError::AlgorithmMismatch => sdk::VerifyError::AlgorithmMismatch,
+                crypto::VerifyError::BadSignature => sdk::VerifyError::BadSignature,
+                crypto::VerifyError::Unavailable => sdk::VerifyError::Unavailable,
+            })
     }
 
     fn secret(&self, name: &str) -> Option<String> {

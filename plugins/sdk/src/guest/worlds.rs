@@ -4,15 +4,7 @@
 //! exports that one's functions alone, and carries the type of its own world
 //! (`worlds/*.component-type`, written by `cargo xtask wit` and held against `wit/` by the tests).
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    unsafe_code,
-    clippy::all,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "generated"
-)]
+#![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated")]
 
 wit_bindgen::generate!({
     path: "../../wit",

@@ -1,0 +1,193 @@
+//! From a changed file to a new live generation, or to a reason why not. Runs off the request
+//! path; a candidate that fails anywhere leaves the live generation as it is.
+
+mod watch;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::environment::Environment;
+use crate::config::{Config, resolve};
+use crate::generation::{Factory, Generation, Generations};
+use crate::policy::Source;
+use crate::services::digest_text;
+
+use self::watch::{Change, Fingerprints, Watcher};
+
+/// How long a file that is written in place has to be quiet before it is taken for whole.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// What became of the last candidate.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When it was made.
+    pub at: SystemTime,
+    /// How long it took, from the first sign of a change.
+    pub took: Duration,
+    /// The number of the generation that went live, or why none did.
+    pub outcome: Result<u64, Vec<String>>,
+}
+
+/// Makes and flips candidates.
+#[derive(Debug)]
+pub struct Reloader {
+    factory: Factory,
+    generations: Arc<Generations>,
+    path: PathBuf,
+    environment: Environment,
+    /// Names of the upstreams, in the order that the routes count them.
+    upstreams: Vec<String>,
+    last: Mutex<Option<Attempt>>,
+    reloads: Reloads,
+}
+
+/// How candidates have fared.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// Went live.
+    pub flipped: std::sync::atomic::AtomicU64,
+    /// Did not.
+    pub refused: std::sync::atomic::AtomicU64,
+}
+
+impl Reloader {
+    /// A reloader for the config file at `path`, beside the first generation of `config`.
+    pub fn new(
+        factory: Factory,
+        generations: Arc<Generations>,
+        path: PathBuf,
+        environment: Environment,
+        config: &Config,
+    ) -> Self {
+        let upstreams = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        Self { factory, generations, path, environment, upstreams, last: Mutex::default(), reloads: Reloads::default() }
+    }
+
+    /// What became of the last candidate. None: there was none yet.
+    pub fn last(&self) -> Option<Attempt> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How candidates have fared.
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// Watches for as long as the returned future is polled.
+    ///
+    /// # Errors
+    /// When the machine offers no file notifications.
+    pub async fn watch(&self) -> notify::Result<()> {
+        let mut watcher = Watcher::new()?;
+        let mut files = self.generations.live().files().clone();
+        let mut seen = Fingerprints::of(&files);
+        loop {
+            watcher.watch(&files);
+            // What changed between reading the files and watching them is not lost.
+            if !seen.differ(&files) {
+                let Some(mut change) = watcher.next().await else { return Ok(()) };
+                while change == Change::Unfinished {
+                    match tokio::time::timeout(QUIET, watcher.next()).await {
+                        Ok(Some(next)) => change = next,
+                        Ok(None) => return Ok(()),
+                        Err(_) => break,
+                    }
+                }
+                watcher.drain();
+            }
+            if !seen.differ(&files) {
+                continue;
+            }
+            let begun = Instant::now();
+            seen = Fingerprints::of(&files);
+            files = self.attempt(begun, files).await;
+            seen.extend(&files);
+        }
+    }
+
+    /// Makes a candidate and flips to it. Returns the files to watch from now on.
+    async fn attempt(&self, begun: Instant, mut files: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let outcome = self.candidate(&mut files).await;
+        let outcome = match outcome {
+            Ok(candidate) => {
+                let before = self.generations.live();
+                let live = self.generations.flip(candidate);
+                self.factory.tidy(&live);
+                self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                report(&before, &live, begun.elapsed());
+                files = live.files().clone();
+                Ok(live.number())
+            }
+            Err(reasons) => {
+                self.reloads.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                for reason in &reasons {
+                    tracing::error!(
+                        live = self.generations.live().number(),
+                        "the change was not taken, and the live generation stays: {reason}"
+                    );
+                }
+                Err(reasons)
+            }
+        };
+        let attempt = Attempt { at: SystemTime::now(), took: begun.elapsed(), outcome };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
+        files
+    }
+
+    async fn candidate(&self, files: &mut BTreeSet<PathBuf>) -> Result<Generation, Vec<String>> {
+        let loaded = resolve::load(Some(&self.path), &self.environment)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let mut config = loaded.config;
+        self.keep_order(&mut config)?;
+        // Also of a candidate that fails: mending the file that it names has to be seen.
+        files.extend(config.policies.values().filter_map(|policy| policy.component.clone()));
+        let number = self.generations.live().number() + 1;
+        self.factory
+            .candidate(&config, number)
+            .await
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    /// Upstreams and listeners are made at the start. A change there has to wait for the next.
+    fn keep_order(&self, config: &mut Config) -> Result<(), Vec<String>> {
+        let place = |name: &str| self.upstreams.iter().position(|known| known == name);
+        config.upstreams.sort_by_key(|upstream| place(&upstream.name));
+        let same = config.upstreams.iter().map(|upstream| &upstream.name).eq(&self.upstreams);
+        if same {
+            return Ok(());
+        }
+        Err(vec!["upstreams were added, removed or renamed, which takes a restart; nothing of this change is in force".to_owned()])
+    }
+}
+
+/// Says what is new: for each component whose content changed, the old and the new digest.
+fn report(before: &Generation, live: &Generation, took: Duration) {
+    let milliseconds = took.as_millis();
+    tracing::info!(generation = live.number(), milliseconds, "a new generation is live");
+    for policy in live.policies() {
+        let old = before.policies().find(|old| old.name() == policy.name()).and_then(|old| digest(old.source()));
+        let new = digest(policy.source());
+        if old != new {
+            let (old, new) = (old.unwrap_or_else(|| "built-in".into()), new.unwrap_or_else(|| "built-in".into()));
+            tracing::info!(policy = %policy.name(), generation = live.number(), "swapped {old} → {new}");
+        }
+    }
+}
+
+fn digest(source: &Source) -> Option<String> {
+    match source {
+        Source::Component { digest, .. } => Some(digest_text(digest)),
+        Source::Builtin | Source::Fallback { .. } => None,
+    }
+}
+
+/// The directories that hold `files`.
+fn directories(files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let parent = |file: &PathBuf| match file.parent() {
+        Some(dir) if dir != Path::new("") => dir.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    files.iter().map(parent).collect()
+}

@@ -1,0 +1,272 @@
+//! A host whose clock, keys, cache and servers are a case's own.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm as Alg, DecodingKey};
+use witgate_plugin::{
+    Algorithm, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
+    VerifyError, Wants,
+};
+
+use super::table::{Ask, Case, Exchange, Key, Step};
+
+/// The cache of one configured policy: values with the time at which they end.
+pub type Cache = Arc<Mutex<HashMap<Vec<u8>, (Vec<u8>, u64)>>>;
+
+/// The host during one step of a case.
+#[derive(Debug)]
+pub struct FakeHost {
+    step: Step,
+    audience: String,
+    keys: BTreeMap<String, Key>,
+    wants: Wants,
+    cache: Cache,
+    expected: Mutex<VecDeque<Exchange>>,
+    problems: Mutex<Vec<String>>,
+    written: Mutex<Vec<String>>,
+}
+
+impl FakeHost {
+    /// The host for a step, under what the policy asked for.
+    pub fn new(case: &Case, step: &Step, wants: &Wants, cache: &Cache) -> Self {
+        Self {
+            step: step.clone(),
+            audience: case.audience.clone(),
+            keys: case.keys.clone(),
+            wants: wants.clone(),
+            cache: Arc::clone(cache),
+            expected: Mutex::new(step.http.iter().cloned().collect()),
+            problems: Mutex::default(),
+            written: Mutex::default(),
+        }
+    }
+
+    /// What went otherwise than the case says: HTTP requests that were not expected, and expected
+    /// ones that never came.
+    pub fn problems(&self) -> Vec<String> {
+        let missing = self.expected.lock().unwrap().iter().map(|e| format!("never sent: {}", e.request)).collect();
+        [self.problems.lock().unwrap().clone(), missing].concat()
+    }
+
+    /// The lines that the policy logged.
+    pub fn logged(&self) -> Vec<String> {
+        self.written.lock().unwrap().clone()
+    }
+
+    fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+        let sent = format!("{} {}", verb(request.method), request.url);
+        let Some(expected) = self.expected.lock().unwrap().pop_front() else {
+            self.problem(format!("not expected: {sent}"));
+            return Err(HttpError::Unreachable);
+        };
+        self.compare(&expected.request, &sent);
+        self.compare(&expected.auth, &auth(&request.client_auth));
+        if let Some(form) = &expected.form {
+            self.compare(form, &decoded(&request.body));
+            let typ = ("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned());
+            self.compare(&true, &request.headers.contains(&typ));
+        }
+        self.compare(&true, &request.share);
+        expected.answer
+    }
+
+    fn compare<T: PartialEq + std::fmt::Debug>(&self, expected: &T, sent: &T) {
+        if expected != sent {
+            self.problem(format!("sent {sent:?} instead of {expected:?}"));
+        }
+    }
+
+    fn problem(&self, problem: String) {
+        self.problems.lock().unwrap().push(problem);
+    }
+
+    fn principal<T>(&self, read: impl FnOnce(&super::Principal) -> Option<T>) -> Option<T> {
+        match &self.step.ask {
+            Ask::May(principal) => read(principal),
+            Ask::Who { .. } => None,
+        }
+    }
+}
+
+fn verb(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+    }
+}
+
+fn auth(auth: &ClientAuth) -> String {
+    match auth {
+        ClientAuth::None => "none".to_owned(),
+        ClientAuth::Basic(client) => format!("basic {} {}", client.id, client.secret),
+        ClientAuth::Post(client) => format!("post {} {}", client.id, client.secret),
+    }
+}
+
+/// Reads `application/x-www-form-urlencoded`.
+fn decoded(body: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(body);
+    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (unescaped(k), unescaped(v))).collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().replace('+', " ").into_bytes();
+    for piece in pieces {
+        let (code, rest) = piece.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).unwrap());
+        bytes.extend(rest.replace('+', " ").into_bytes());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256_hex(data: &[u8]) -> String {
+    digest(&SHA256, data).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Host for FakeHost {
+    fn now(&self) -> u64 {
+        self.step.now
+    }
+
+    fn log(&self, _level: Level, message: &str) {
+        self.written.lock().unwrap().push(message.to_owned());
+    }
+
+    fn upstream(&self) -> Cow<'_, str> {
+        "upstream".into()
+    }
+
+    fn audience(&self) -> Cow<'_, str> {
+        self.audience.as_str().into()
+    }
+
+    fn peer(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn header(&self, _name: &str) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn arguments(&self) -> Option<Cow<'_, str>> {
+        let wanted = self.wants.data.arguments;
+        self.step.call.arguments.as_deref().filter(|_| wanted).map(Cow::Borrowed)
+    }
+
+    fn meta(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn issuer(&self) -> Option<Cow<'_, str>> {
+        self.principal(|principal| principal.issuer.clone()).map(Cow::Owned)
+    }
+
+    fn claims(&self) -> Option<Cow<'_, str>> {
+        let claims = self.principal(|principal| Some(principal.claims.as_ref()?.to_string()));
+        claims.filter(|_| self.wants.data.claims).map(Cow::Owned)
+    }
+
+    fn expires_at(&self) -> Option<u64> {
+        None
+    }
+
+    fn sha256(&self, data: &[u8]) -> Digest {
+        digest(&SHA256, data).as_ref().try_into().unwrap()
+    }
+
+    async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+        verify(self.keys.get(key).ok_or(VerifyError::UnknownKey)?, signed)
+    }
+
+    fn secret(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn cached(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let cache = self.cache.lock().unwrap();
+        cache.get(key).filter(|(_, end)| self.step.now < *end).map(|(value, _)| value.clone())
+    }
+
+    fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32) {
+        let end = self.step.now + u64::from(ttl_s);
+        self.cache.lock().unwrap().insert(key.to_owned(), (value.to_owned(), end));
+    }
+
+    fn uncache(&self, key: &[u8]) {
+        self.cache.lock().unwrap().remove(key);
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.exchange(&request)
+    }
+}
+
+fn verify(key: &Key, signed: &Signed<'_>) -> Result<(), VerifyError> {
+    let alg = algorithm(signed.algorithm);
+    let candidates = match key {
+        Key::Secret(secret) if is_mac(alg) => vec![DecodingKey::from_secret(secret.as_bytes())],
+        Key::Pem(pem) => vec![public(pem, alg).ok_or(VerifyError::AlgorithmMismatch)?],
+        Key::Jwks(set) => of_set(&serde_json::from_value(set.clone()).unwrap(), signed.key_id, alg)?,
+        Key::Unavailable(_) => return Err(VerifyError::Unavailable),
+        Key::Secret(_) => return Err(VerifyError::AlgorithmMismatch),
+    };
+    let signature = URL_SAFE_NO_PAD.encode(signed.signature);
+    let fits = |key| jsonwebtoken::crypto::verify(&signature, signed.message, key, alg).unwrap_or(false);
+    match candidates.iter().any(fits) {
+        true => Ok(()),
+        false => Err(VerifyError::BadSignature),
+    }
+}
+
+fn public(pem: &str, alg: Alg) -> Option<DecodingKey> {
+    match alg {
+        Alg::ES256 | Alg::ES384 => DecodingKey::from_ec_pem(pem.as_bytes()).ok(),
+        Alg::EdDSA => DecodingKey::from_ed_pem(pem.as_bytes()).ok(),
+        _ if is_mac(alg) => None,
+        _ => DecodingKey::from_rsa_pem(pem.as_bytes()).ok(),
+    }
+}
+
+fn of_set(set: &JwkSet, kid: Option<&str>, alg: Alg) -> Result<Vec<DecodingKey>, VerifyError> {
+    let named: Vec<&Jwk> =
+        set.keys.iter().filter(|key| kid.is_none() || key.common.key_id.as_deref() == kid).collect();
+    if named.is_empty() {
+        return Err(VerifyError::UnknownKeyId);
+    }
+    let usable = |key: &DecodingKey| key.family().algorithms().contains(&alg);
+    let keys: Vec<_> =
+        named.into_iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).filter(usable).collect();
+    match keys.is_empty() {
+        true => Err(VerifyError::AlgorithmMismatch),
+        false => Ok(keys),
+    }
+}
+
+fn is_mac(alg: Alg) -> bool {
+    matches!(alg, Alg::HS256 | Alg::HS384 | Alg::HS512)
+}
+
+fn algorithm(algorithm: Algorithm) -> Alg {
+    match algorithm {
+        Algorithm::Hs256 => Alg::HS256,
+        Algorithm::Hs384 => Alg::HS384,
+        Algorithm::Hs512 => Alg::HS512,
+        Algorithm::Rs256 => Alg::RS256,
+        Algorithm::Rs384 => Alg::RS384,
+        Algorithm::Rs512 => Alg::RS512,
+        Algorithm::Ps256 => Alg::PS256,
+        Algorithm::Ps384 => Alg::PS384,
+        Algorithm::Ps512 => Alg::PS512,
+        Algorithm::Es256 => Alg::ES256,
+        Algorithm::Es384 => Alg::ES384,
+        Algorithm::EdDsa => Alg::EdDSA,
+    }
+}
