@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order of a request.
 
+pub mod cli;
 pub mod config;
 pub mod flow;
 pub mod generation;
@@ -9,5 +10,7 @@ pub mod key_store;
 pub mod plugin;
 pub mod policy;
 pub mod reload;
+pub mod serve;
+pub mod server;
 pub mod services;
 pub mod upstream;

@@ -2,7 +2,7 @@
 //! gets a line and a caret like any other.
 
 use serde_json::{Value, json};
-use witgate_plugin::Plugin;
+use witgate_plugin::{Description, Plugin};
 
 use super::Resolver;
 use crate::config::raw::{self, Key, SecretSource};
@@ -64,16 +64,20 @@ pub fn schema(kind: PolicyKind) -> Option<Value> {
     Some(schema)
 }
 
-/// What the plugin says of itself: there, everything that the host reads is a plain string.
+/// In what the plugin says of itself, everything that the host reads is a plain string.
 fn plugin_schema(kind: PolicyKind) -> Option<Value> {
-    let description = match kind {
-        PolicyKind::ApiKey => witgate_api_key::ApiKey::describe(),
-        PolicyKind::Jwt => witgate_jwt::Jwt::describe(),
-        PolicyKind::Introspection => witgate_oauth2_introspection::Introspection::describe(),
-        PolicyKind::Rbac => witgate_rbac::Rbac::describe(),
-        PolicyKind::Custom => return None,
-    };
-    serde_json::from_str(&description.config_schema).ok()
+    serde_json::from_str(&description(kind)?.config_schema).ok()
+}
+
+/// What the shipped plugin of a kind says of itself.
+pub fn description(kind: PolicyKind) -> Option<Description> {
+    match kind {
+        PolicyKind::ApiKey => Some(witgate_api_key::ApiKey::describe()),
+        PolicyKind::Jwt => Some(witgate_jwt::Jwt::describe()),
+        PolicyKind::Introspection => Some(witgate_oauth2_introspection::Introspection::describe()),
+        PolicyKind::Rbac => Some(witgate_rbac::Rbac::describe()),
+        PolicyKind::Custom => None,
+    }
 }
 
 /// Puts in place of those strings what an operator writes for them.

@@ -440,9 +440,11 @@ fn no_secret_is_in_any_diagnostic_or_debug_output() {
 
 #[test]
 fn what_a_plugin_has_against_a_setting_points_at_it() {
-    let folder = Folder::with("[policies.r]\nkind = 'rbac'\n[policies.r.config]\nroles = { 'a/b' = { allow = [''] } }");
-    let fault = super::setting(Some(&folder.path()), "r", "/roles/a~1b/allow/0", "an empty pattern");
-    assert_eq!(fault.position(), Some((4, 30)));
+    let folder = Folder::with("[policies.r]\nkind = 'rbac'\n[policies.r.config]\nroles = { a = { allow = [''] } }");
+    let at = |message| super::policy_fault(Some(&folder.path()), "r", message).position();
+    assert_eq!(at("config.roles.a.allow.0: an empty pattern"), Some((4, 26)));
+    assert_eq!(at("no such import"), Some((1, 11)));
+    assert_eq!(super::policy_fault(None, "r", "x").to_string(), "the policy `r` cannot be used: x");
 }
 
 #[test]

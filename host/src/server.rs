@@ -1,0 +1,4 @@
+//! How clients and operators reach Witgate. Nothing is decided here.
+
+pub mod control;
+pub mod status;
