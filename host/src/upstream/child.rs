@@ -1,0 +1,654 @@
+//! An upstream that speaks newline-delimited JSON-RPC over pipes: a child process, or a small
+//! server of the host's own.
+//!
+//! A client of the older era has a session, and its session a child; clients of 2026-07-28 share
+//! one child per principal. With `shared`, one child of each era serves all. What a caller says
+//! goes through byte for byte but for ids and progress tokens.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::time::interval;
+
+use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
+use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
+use super::json::{span_in, splice};
+use super::{Answer, AnswerBody, Event, Listener, Upstream};
+use crate::flow::call::{Access, Call, Kind};
+use crate::flow::identity::Principal;
+use crate::flow::limit::Admitted;
+use crate::flow::reject::{Rejection, UpstreamFault};
+use audience::{Audience, Member};
+use connection::{Connection, Exchange, Terms, fault};
+use pending::{Ask, Lost, Reply};
+use pipes::Launch;
+use rooms::{Key, Rooms, Session};
+use supervise::{Greeted, Opening, Slot, Start, drain};
+use wire::{Incoming, result_response};
+
+mod audience;
+mod connection;
+mod pending;
+pub mod pipes;
+mod process;
+mod reading;
+mod rooms;
+mod supervise;
+#[cfg(test)]
+mod tests;
+pub(crate) mod wire;
+
+pub use process::{Program, check};
+
+/// A client that comes back within this finds its session; agents pause for thought, people for
+/// lunch do not.
+pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// A child that nobody is bound to starts again in seconds.
+pub const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
+/// Sixty-four servers on Node.js take about 4 GB.
+pub const MAX_CHILDREN: usize = 64;
+/// One caller may have this share of them.
+pub const MAX_CHILDREN_OF_ONE: usize = 16;
+/// Children that start at the same time.
+const STARTING: usize = 4;
+/// How often it is looked for what is idle.
+const REAPING: Duration = Duration::from_secs(15);
+/// What the client of a shared child may be able to do; each session's own word is kept, too.
+const ALL_CAPABILITIES: &str = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+
+/// How a child upstream is run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The upstream's name.
+    pub name: String,
+    /// One child for all callers.
+    pub shared: bool,
+    /// How long a request may wait for the first sign of an answer, and from one to the next.
+    pub timeout: Duration,
+    /// How long running calls may go on at the end.
+    pub grace: Duration,
+    /// After how long without use a session ends.
+    pub session_idle: Duration,
+    /// After how long without use a child ends that no session has.
+    pub child_idle: Duration,
+    /// How many children there may be.
+    pub max_children: usize,
+    /// How many one principal may have.
+    pub max_children_of_one: usize,
+}
+
+impl Settings {
+    /// With the defaults of this module.
+    pub fn new(name: &str, shared: bool, timeout: Duration, grace: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            shared,
+            timeout,
+            grace,
+            session_idle: SESSION_IDLE,
+            child_idle: CHILD_IDLE,
+            max_children: MAX_CHILDREN,
+            max_children_of_one: MAX_CHILDREN_OF_ONE,
+        }
+    }
+}
+
+/// A child upstream.
+pub struct ChildUpstream {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    start: Arc<Start>,
+    eras: Eras,
+    rooms: Mutex<Rooms>,
+    stopping: AtomicBool,
+}
+
+/// A message on its way to a child, without the proof that let it come this far.
+struct Sent<'a> {
+    call: &'a Call,
+    principal: Principal,
+    session: Option<&'a str>,
+}
+
+/// What comes back of it.
+struct Back {
+    session: Option<Box<str>>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// Nothing needs to be said.
+    Taken,
+    /// A response that is there.
+    Response(Bytes),
+    /// A child is at it.
+    Running(Exchange, Option<Uplift>),
+}
+
+impl ChildUpstream {
+    /// For servers that `launcher` starts. None of them is started before it is needed. Must be
+    /// called within a Tokio runtime.
+    pub fn new(settings: Settings, launcher: Arc<dyn Launch>, eras: Eras) -> Self {
+        let start = Start {
+            name: Arc::from(settings.name.as_str()),
+            launcher,
+            timeout: settings.timeout,
+            starting: Semaphore::new(STARTING),
+        };
+        let inner = Arc::new(Inner {
+            settings,
+            start: Arc::new(start),
+            eras,
+            rooms: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        });
+        tokio::spawn(reap(Arc::downgrade(&inner)));
+        Self { inner }
+    }
+}
+
+impl Upstream for ChildUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        let request = Arc::clone(admitted.permit().request());
+        let sent = Sent {
+            call: &request.call,
+            principal: admitted.permit().caller().principal(),
+            session: admitted.session(),
+        };
+        let back = self.inner.send(sent).await?;
+        let body = answer(back.outcome, self.inner.settings.timeout).await?;
+        Ok(Answer { session: back.session, body })
+    }
+
+    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        let session = self.inner.session(&listener.session, &listener.caller.principal())?;
+        session.slot.touch();
+        Ok(audience::open(Arc::clone(&session.member)))
+    }
+
+    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+        let session = self.inner.session(&listener.session, &listener.caller.principal())?;
+        let ended = lock(&self.inner.rooms).end(&session.member.session);
+        if let Some(slot) = ended {
+            tokio::spawn(async move { slot.close().await });
+        }
+        Ok(())
+    }
+
+    async fn shut_down(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        let slots = lock(&self.inner.rooms).slots();
+        let running: Vec<Connection> = slots.iter().filter_map(|slot| slot.running()).collect();
+        drain(&running, self.inner.settings.grace).await;
+        let slots = lock(&self.inner.rooms).clear();
+        join_all(slots.iter().map(|slot| slot.close())).await;
+    }
+}
+
+impl Inner {
+    async fn send(&self, sent: Sent<'_>) -> Result<Back, Rejection> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
+        }
+        match (sent.call.kind(), sent.call.meta_version(), sent.session) {
+            (Kind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
+            (Kind::Request { .. }, None, None) => self.sessionless(&sent).await,
+            (_, _, Some(session)) => self.in_session(&sent, session).await,
+            // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
+            // sees to it by letting go of the request, as HTTP does by closing the stream.
+            (Kind::Notification, _, None) => Ok(Back::plain(Outcome::Taken)),
+            (Kind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
+        }
+    }
+
+    /// A request of 2026-07-28.
+    async fn stateless(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        let asked = self.eras.verdict(self).await;
+        // Nothing is known of an upstream that cannot be started; the call itself will say why.
+        let verdict = asked.unwrap_or_else(|| Verdict::known(true, false));
+        if !verdict.speaks.modern {
+            return self.bridged(sent).await;
+        }
+        let slot = self.room(Key::stateless(&sent.principal, self.settings.shared), || Opening::Stateless)?;
+        if let (Some(result), "server/discover", None) =
+            (&verdict.discovered, sent.call.method(), slot.running())
+        {
+            let response = result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
+            return Ok(Back::plain(Outcome::Response(response)));
+        }
+        let exchange = self.request(&slot, sent, None).await?;
+        Ok(Back::plain(Outcome::Running(exchange, None)))
+    }
+
+    /// A request of 2026-07-28 for a child of the older era.
+    async fn bridged(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        bridge::bridgeable(sent.call)?;
+        let slot = if self.settings.shared {
+            self.room(Key::Shared, || handshake(ALL_CAPABILITIES))?
+        } else {
+            self.room(Key::Held(sent.principal.clone()), || handshake("{}"))?
+        };
+        let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
+        Ok(Back::plain(Outcome::Running(exchange, Some(uplift))))
+    }
+
+    /// A request of the older era outside any session.
+    async fn sessionless(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        match sent.call.method() {
+            "initialize" => self.initialize(sent).await,
+            "ping" => {
+                let pong = result_response(sent.call.id().unwrap_or("null"), "{}");
+                Ok(Back::plain(Outcome::Response(pong)))
+            }
+            // Over stdio a client may ask without any `_meta` whether this is 2026-07-28.
+            "server/discover" => Err(Rejection::UnknownMethod("server/discover".to_owned())),
+            _ => Err(Rejection::SessionRequired),
+        }
+    }
+
+    /// Opens a session.
+    async fn initialize(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        let wanted = Wanted::read(sent.call);
+        if self.eras.remembered().is_some_and(|verdict| verdict.speaks.legacy == Some(false)) {
+            let supported = vec![MODERN.to_owned()];
+            return Err(Rejection::UnsupportedVersion { requested: wanted.version, supported });
+        }
+        let id = sent.call.id().unwrap_or("null");
+        let name = session_name()?;
+        let slot = self.session_slot(sent, &name)?;
+        let unopened = Unopened { rooms: &self.rooms, name: &name };
+        if let Greeted::Refused(refusal) = slot.greeted().await? {
+            self.eras.note_legacy(!refuses_legacy(&refusal));
+            return Ok(Back::plain(Outcome::Response(under_id(&refusal, id))));
+        }
+        std::mem::forget(unopened);
+        self.eras.note_legacy(true);
+        let opened = slot.opened().unwrap_or_default();
+        let member = Arc::new(Member {
+            session: Arc::clone(&name),
+            principal: sent.principal.clone(),
+            inbox: audience::Inbox::default(),
+            capabilities: wanted.capabilities.into(),
+            subscriptions: Mutex::default(),
+        });
+        slot.audience.join(Arc::clone(&member));
+        lock(&self.rooms).seat(Session { member, slot });
+        let result = if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
+        Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
+    }
+
+    fn session_slot(&self, sent: &Sent<'_>, name: &Arc<str>) -> Result<Arc<Slot>, Rejection> {
+        if self.settings.shared {
+            return self.room(Key::Shared, || handshake(ALL_CAPABILITIES));
+        }
+        let key = Key::Session(Arc::clone(name), sent.principal.clone());
+        let body = sent.call.body();
+        let Kind::Request { id } = sent.call.kind() else { return Err(Rejection::SessionRequired) };
+        let opening =
+            || Opening::Handshake { request: body.clone(), id: id.clone(), complete: AtomicBool::new(false) };
+        self.room(key, opening)
+    }
+
+    /// A message within a session.
+    async fn in_session(&self, sent: &Sent<'_>, name: &str) -> Result<Back, Rejection> {
+        let session = self.session(name, &sent.principal)?;
+        session.slot.touch();
+        let outcome = match sent.call.kind() {
+            Kind::Request { .. } => self.session_request(sent, &session).await?,
+            Kind::Notification => {
+                self.session_notification(sent, &session).await?;
+                Outcome::Taken
+            }
+            Kind::Response { id } => {
+                let connection = session.slot.running().ok_or_else(nothing_asked)?;
+                connection.answer(name, sent.call.body(), id.clone()).await?;
+                Outcome::Taken
+            }
+        };
+        Ok(Back { session: Some(name.into()), outcome })
+    }
+
+    async fn session_request(&self, sent: &Sent<'_>, session: &Session) -> Result<Outcome, Rejection> {
+        let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
+        match (sent.call.method(), target(sent.call)) {
+            ("initialize", _) => return Err(Rejection::InvalidRequest("the session is already open".to_owned())),
+            // Whether Witgate is there is what the client asks; the child's health is not its affair.
+            ("ping", _) => return Ok(own("{}")),
+            ("resources/subscribe", Some(uri)) => {
+                lock(&session.member.subscriptions).insert(uri.to_owned());
+            }
+            ("resources/unsubscribe", Some(uri)) => {
+                lock(&session.member.subscriptions).remove(uri);
+                // With a shared child, others may still want to hear of it.
+                if session.slot.audience.all().iter().any(|member| lock(&member.subscriptions).contains(uri)) {
+                    return Ok(own("{}"));
+                }
+            }
+            _ => {}
+        }
+        let exchange = self.request(&session.slot, sent, Some(&session.member.session)).await?;
+        Ok(Outcome::Running(exchange, None))
+    }
+
+    async fn session_notification(&self, sent: &Sent<'_>, session: &Session) -> Result<(), Rejection> {
+        match sent.call.method() {
+            "notifications/initialized" => {
+                session.slot.completed();
+                if self.settings.shared {
+                    return Ok(());
+                }
+            }
+            CANCELLED => {
+                let Some(connection) = session.slot.running() else { return Ok(()) };
+                return cancel(&connection, sent, Some(&session.member.session)).await;
+            }
+            _ => {}
+        }
+        match session.slot.running() {
+            Some(connection) => connection.tell(sent.call.body().clone()).await,
+            // It ended; the one that is started next has not heard what this is about.
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request as it came, but for id and progress token.
+    async fn request(
+        &self,
+        slot: &Slot,
+        sent: &Sent<'_>,
+        session: Option<&Arc<str>>,
+    ) -> Result<Exchange, Rejection> {
+        let connection = slot.connection().await?;
+        let call = sent.call;
+        connection.request(ask(sent, session), |number| with_number(call, number)).await
+    }
+
+    /// The session of this name, if it is the principal's.
+    fn session(&self, name: &str, principal: &Principal) -> Result<Arc<Session>, Rejection> {
+        let session = lock(&self.rooms).session(name);
+        session.filter(|session| session.member.principal == *principal).ok_or(Rejection::SessionNotFound)
+    }
+
+    /// The place for the child of `key`, made if need be and possible.
+    fn room(&self, key: Key, opening: impl FnOnce() -> Opening) -> Result<Arc<Slot>, Rejection> {
+        let make = || Slot::new(Arc::clone(&self.start), opening(), Arc::new(Audience::default()));
+        let (slot, displaced) = lock(&self.rooms).take(key, &self.settings, make)?;
+        if let Some(displaced) = displaced {
+            tokio::spawn(async move { displaced.close().await });
+        }
+        Ok(slot)
+    }
+}
+
+const CANCELLED: &str = "notifications/cancelled";
+
+#[cfg(test)]
+impl Inner {
+    fn rooms_in_use(&self) -> usize {
+        lock(&self.rooms).slots().len()
+    }
+}
+
+/// The era of a child is found out on one that is thrown away.
+impl Probe for Inner {
+    async fn discover(&self) -> Probed {
+        self.ask_throw_away(true, discover_request).await
+    }
+
+    async fn initialize(&self) -> Probed {
+        let (request, id) = bridge::initialize("{}");
+        self.ask_throw_away(false, |number| splice(&request, &mut [(id, number)])).await
+    }
+}
+
+impl Inner {
+    async fn ask_throw_away(&self, modern: bool, compose: impl FnOnce(&str) -> Bytes) -> Probed {
+        let _turn = self.start.starting.acquire().await;
+        let Ok(pipes) = self.start.launcher.launch().await else { return Probed::Unknown };
+        let terms = Terms { name: Arc::clone(&self.start.name), audience: Arc::default(), modern };
+        let connection = Connection::begin(pipes, terms);
+        let ask = Ask { id: "0".into(), ..Ask::default() };
+        let asked = async {
+            let mut exchange = connection.request(ask, compose).await.ok()?;
+            loop {
+                if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
+                    return Some(response);
+                }
+            }
+        };
+        let said = asked.await;
+        tokio::spawn(async move { connection.close().await });
+        said.map_or(Probed::Nothing, Probed::Said)
+    }
+}
+
+/// The session of the older era that the bridge uses.
+struct Held<'a> {
+    slot: &'a Slot,
+    sent: &'a Sent<'a>,
+}
+
+impl HeldSession for Held<'_> {
+    type Answer = Exchange;
+
+    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+        self.slot.connection().await?;
+        Ok(self.slot.opened().unwrap_or_default())
+    }
+
+    async fn send(
+        &self,
+        compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
+    ) -> Result<Exchange, Rejection> {
+        let connection = self.slot.connection().await?;
+        let ask = ask(self.sent, None);
+        let wants_progress = ask.token.is_some();
+        connection.request(ask, |number| compose(number, wants_progress.then_some(number))).await
+    }
+}
+
+impl Back {
+    fn plain(outcome: Outcome) -> Self {
+        Self { session: None, outcome }
+    }
+}
+
+/// A session that is being opened. Unless it comes to that, its child is let go.
+struct Unopened<'a> {
+    rooms: &'a Mutex<Rooms>,
+    name: &'a str,
+}
+
+impl Drop for Unopened<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = lock(self.rooms).end(self.name) {
+            tokio::spawn(async move { slot.close().await });
+        }
+    }
+}
+
+/// What the `initialize` of a client says that concerns Witgate.
+struct Wanted {
+    version: String,
+    capabilities: String,
+}
+
+impl Wanted {
+    fn read(call: &Call) -> Self {
+        let params = bridge::params(call).unwrap_or_default();
+        Self {
+            version: params.get("protocolVersion").and_then(super::json::unquote).unwrap_or_default(),
+            capabilities: params.get("capabilities").unwrap_or("{}").to_owned(),
+        }
+    }
+}
+
+/// The InitializeResult of a shared child for one of its clients: in the version that it wants,
+/// where that is one of the older era; they differ in what may be said, not in how.
+fn welcome(opened: &Opened, version: &str) -> String {
+    let mut result = super::json::Members::read(&opened.result).unwrap_or_default();
+    if bridge::LEGACY.contains(&version) {
+        result.set("protocolVersion", super::json::quote(version));
+    }
+    result.render()
+}
+
+fn handshake(capabilities: &str) -> Opening {
+    let (request, id) = bridge::initialize(capabilities);
+    Opening::Handshake { request, id, complete: AtomicBool::new(true) }
+}
+
+/// What the connection needs to know of a request.
+fn ask(sent: &Sent<'_>, session: Option<&Arc<str>>) -> Ask {
+    let call = sent.call;
+    let stateless = call.meta_version().is_some();
+    let wants_logs = || call.meta().is_some_and(|meta| meta.contains("io.modelcontextprotocol/logLevel"));
+    Ask {
+        session: session.cloned(),
+        principal: Some(sent.principal.clone()),
+        id: call.id().unwrap_or("null").into(),
+        token: call.progress_token().map(Box::from),
+        logs: !stateless || wants_logs(),
+        listen: call.method() == "subscriptions/listen",
+        cancel_on_drop: stateless,
+    }
+}
+
+/// A request as it came, with `number` for its id and, if it has one, its progress token.
+fn with_number(call: &Call, number: &str) -> Bytes {
+    let body = call.body();
+    let mut edits = Vec::with_capacity(2);
+    edits.extend(call.id().and_then(|id| span_in(body, id)).map(|span| (span, number)));
+    edits.extend(call.progress_token().and_then(|token| span_in(body, token)).map(|span| (span, number)));
+    splice(body, &mut edits)
+}
+
+async fn cancel(connection: &Connection, sent: &Sent<'_>, session: Option<&Arc<str>>) -> Result<(), Rejection> {
+    let params = bridge::params(sent.call).unwrap_or_default();
+    let Some(id) = params.get("requestId") else { return Ok(()) };
+    let reason = params.get("reason").and_then(super::json::unquote).unwrap_or_default();
+    connection.cancel(&ask(sent, session), id, &reason).await
+}
+
+/// A response under another id.
+fn under_id(response: &Bytes, id: &str) -> Bytes {
+    match Incoming::read(response) {
+        Some(message) => message.with(&[(message.id().unwrap_or_default(), id)]),
+        None => response.clone(),
+    }
+}
+
+fn target(call: &Call) -> Option<&str> {
+    match call.access() {
+        Access::Target(target) => Some(&target.name),
+        Access::Open | Access::Targets(_) => None,
+    }
+}
+
+fn nothing_asked() -> Rejection {
+    Rejection::InvalidRequest("it answers no open request".to_owned())
+}
+
+/// A session id: 192 random bits in URL-safe base64, which is visible ASCII throughout.
+fn session_name() -> Result<Arc<str>, Rejection> {
+    use base64::Engine;
+    let mut bits = [0_u8; 24];
+    getrandom::fill(&mut bits).map_err(|_| fault(UpstreamFault::Unreachable, "no random numbers are to be had"))?;
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits).into())
+}
+
+/// What is heard, in the shape in which it is answered: one response, or a stream as soon as
+/// something else comes first.
+async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
+    let (mut exchange, uplift) = match outcome {
+        Outcome::Taken => return Ok(AnswerBody::Accepted),
+        Outcome::Response(response) => return Ok(message(response)),
+        Outcome::Running(exchange, uplift) => (exchange, uplift),
+    };
+    match exchange.next(Some(patience)).await {
+        Ok(Reply::Last(response)) => Ok(message(lift(uplift.as_ref(), response))),
+        Ok(Reply::Note(first)) => {
+            // A subscription lasts; anything else is to show a sign of life now and then.
+            let patience = (!exchange.listens()).then_some(patience);
+            let rest = Rest { exchange, uplift, patience, first: Some(first), done: false };
+            Ok(AnswerBody::Events(events(rest)))
+        }
+        Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
+        Err(lost) => Err(lost.into()),
+    }
+}
+
+fn message(response: Bytes) -> AnswerBody {
+    AnswerBody::Message(response)
+}
+
+fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
+    uplift.map_or_else(|| response.clone(), |uplift| uplift.response(&response))
+}
+
+struct Rest {
+    exchange: Exchange,
+    uplift: Option<Uplift>,
+    patience: Option<Duration>,
+    first: Option<Bytes>,
+    done: bool,
+}
+
+fn events(rest: Rest) -> BoxStream<'static, Event> {
+    Box::pin(stream::unfold(rest, |mut rest| async move {
+        let data = rest.next().await?;
+        Some((Event { data, ..Event::default() }, rest))
+    }))
+}
+
+impl Rest {
+    async fn next(&mut self) -> Option<Bytes> {
+        while !self.done {
+            let heard = match self.first.take() {
+                Some(first) => Ok(Reply::Note(first)),
+                None => self.exchange.next(self.patience).await,
+            };
+            self.done = !matches!(heard, Ok(Reply::Note(_)));
+            match heard {
+                Ok(Reply::Note(line)) => {
+                    let wanted = match &self.uplift {
+                        Some(uplift) => uplift.notification(line),
+                        None => Some(line),
+                    };
+                    if wanted.is_some() {
+                        return wanted;
+                    }
+                }
+                Ok(Reply::Last(response)) => return Some(lift(self.uplift.as_ref(), response)),
+                Err(Lost::Cancelled) => return None,
+                Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id()))),
+            }
+        }
+        None
+    }
+}
+
+/// Ends what nobody uses, as long as the upstream is there.
+async fn reap(upstream: Weak<Inner>) {
+    let mut ticks = interval(REAPING);
+    loop {
+        ticks.tick().await;
+        let Some(upstream) = upstream.upgrade() else { return };
+        let idle = lock(&upstream.rooms).idle(&upstream.settings);
+        join_all(idle.iter().map(|slot| slot.close())).await;
+    }
+}
+
+/// A lock whose holder panicked protects nothing that could be half-done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

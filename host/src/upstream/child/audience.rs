@@ -1,0 +1,185 @@
+//! The sessions that hear what a child says of itself: each has an inbox that its GET stream
+//! empties (2025-11-25, Streamable HTTP, "Listening for Messages from the Server").
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use tokio::sync::Notify;
+
+use super::lock;
+use crate::flow::identity::Principal;
+use crate::upstream::Event;
+
+/// Messages kept for a stream that is not open, or slow. A client that asks for the stream does so
+/// within its first requests; what passes this bound is repeated notifications.
+const MESSAGES: usize = 128;
+/// And their bytes.
+const ROOM: usize = 4 << 20;
+
+/// The sessions of one child.
+#[derive(Debug, Default)]
+pub(crate) struct Audience {
+    members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) session: Arc<str>,
+    pub(crate) principal: Principal,
+    pub(crate) inbox: Inbox,
+    /// What the client says it can do, as JSON text of `capabilities`.
+    pub(crate) capabilities: Box<str>,
+    /// Resources it has subscribed to.
+    pub(crate) subscriptions: Mutex<BTreeSet<String>>,
+}
+
+impl Audience {
+    /// Lets a session hear.
+    pub(crate) fn join(&self, member: Arc<Member>) {
+        lock(&self.members).insert(Arc::clone(&member.session), member);
+    }
+
+    /// Ends that, and the session's stream.
+    pub(crate) fn leave(&self, session: &str) {
+        if let Some(member) = lock(&self.members).remove(session) {
+            member.inbox.close();
+        }
+    }
+
+    /// One session.
+    pub(crate) fn member(&self, session: &str) -> Option<Arc<Member>> {
+        lock(&self.members).get(session).cloned()
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.members).is_empty()
+    }
+
+    /// The only session, if there is just one.
+    pub(crate) fn only(&self) -> Option<Arc<Member>> {
+        let members = lock(&self.members);
+        let mut all = members.values();
+        let first = all.next()?;
+        all.next().is_none().then(|| Arc::clone(first))
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Member>> {
+        lock(&self.members).values().cloned().collect()
+    }
+}
+
+impl Member {
+    /// Whether the client can be asked `method` (`sampling/createMessage` needs `sampling`).
+    pub(crate) fn can(&self, method: &str) -> bool {
+        let needed = method.split('/').next().unwrap_or_default();
+        crate::upstream::json::Members::read(&self.capabilities).is_some_and(|has| has.get(needed).is_some())
+    }
+
+    /// Whether it has subscribed to `uri` or to what `uri` is a part of.
+    pub(crate) fn subscribes(&self, uri: &str) -> bool {
+        lock(&self.subscriptions).iter().any(|subscribed| uri.starts_with(subscribed.as_str()))
+    }
+}
+
+/// Messages for a GET stream, kept until it is open.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    kept: Mutex<Kept>,
+    stirred: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    /// Counts the streams that were opened; only the newest hears.
+    stream: u64,
+    open: bool,
+    closed: bool,
+}
+
+impl Inbox {
+    /// Puts a message in. False: there is no room, or the session has ended.
+    pub(crate) fn put(&self, message: Bytes) -> bool {
+        let mut kept = lock(&self.kept);
+        if kept.closed || kept.messages.len() >= MESSAGES || kept.bytes + message.len() > ROOM {
+            return false;
+        }
+        // "The list has changed" need not be said twice to who has not heard it yet.
+        if !kept.messages.contains(&message) {
+            kept.bytes += message.len();
+            kept.messages.push_back(message);
+        }
+        drop(kept);
+        self.stirred.notify_waiters();
+        true
+    }
+
+    /// Whether a stream empties it now.
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.kept).open
+    }
+
+    /// Ends the stream.
+    pub(crate) fn close(&self) {
+        lock(&self.kept).closed = true;
+        self.stirred.notify_waiters();
+    }
+
+    /// Takes the oldest message. None: the stream numbered `stream` has ended.
+    async fn take(&self, stream: u64) -> Option<Bytes> {
+        loop {
+            let stirred = self.stirred.notified();
+            tokio::pin!(stirred);
+            stirred.as_mut().enable();
+            {
+                let mut kept = lock(&self.kept);
+                if kept.closed || kept.stream != stream {
+                    return None;
+                }
+                if let Some(message) = kept.messages.pop_front() {
+                    kept.bytes -= message.len();
+                    return Some(message);
+                }
+            }
+            stirred.await;
+        }
+    }
+}
+
+/// Opens a session's stream. One that was open before ends: a client opens a second one when it
+/// has lost the first.
+pub(crate) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
+    let number = {
+        let mut kept = lock(&member.inbox.kept);
+        kept.stream += 1;
+        kept.open = true;
+        kept.stream
+    };
+    member.inbox.stirred.notify_waiters();
+    let opened = Opened { member, number };
+    Box::pin(stream::unfold(opened, |opened| async move {
+        let data = opened.member.inbox.take(opened.number).await?;
+        Some((Event { data, ..Event::default() }, opened))
+    }))
+}
+
+/// Notes when the stream is dropped.
+struct Opened {
+    member: Arc<Member>,
+    number: u64,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut kept = lock(&self.member.inbox.kept);
+        if kept.stream == self.number {
+            kept.open = false;
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! One conversation with a child. Callers' ids and progress tokens are replaced by Witgate's own,
+//! so that several callers can share a child and none can answer or cancel for another.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::audience::Audience;
+use super::lock;
+use super::pending::{Ask, Ear, Lost, Pending, Reply, replies};
+use super::pipes::Pipes;
+use super::process::Process;
+use super::reading;
+use super::wire::{cancelled, one_line};
+use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::upstream::json::splice;
+
+/// Lines on their way to the child. When it does not read, callers wait here.
+const LINES: usize = 32;
+/// Requests that a child has yet to answer. Beyond, it does not keep up, and more would only wait.
+const PENDING: usize = 512;
+/// A child that is alive answers a ping within this, whatever else it does.
+const PULSE: Duration = Duration::from_secs(3);
+
+/// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) name: Arc<str>,
+    pub(super) table: Mutex<Table>,
+    pub(super) audience: Arc<Audience>,
+    /// Lines that the child has said.
+    pub(super) heard: AtomicU64,
+    out: Mutex<Option<mpsc::Sender<Bytes>>>,
+    ended: watch::Sender<Option<Lost>>,
+    process: Option<Process>,
+    pub(crate) began: Instant,
+    /// Which request tells whether the child is alive: `ping` is gone in 2026-07-28.
+    pulse: &'static str,
+}
+
+/// What is under way.
+#[derive(Default)]
+pub(super) struct Table {
+    next: u64,
+    pub(super) pending: BTreeMap<u64, Pending>,
+    /// Requests of the child's that a session has yet to answer, by the id that it was told.
+    pub(super) asked: BTreeMap<u64, Asked>,
+}
+
+/// A request of the child's.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) session: Arc<str>,
+    /// The child's own id, as JSON text.
+    pub(super) id: Box<str>,
+    /// The request that it belongs to.
+    pub(super) within: Option<u64>,
+}
+
+/// What a conversation is about.
+pub(crate) struct Terms {
+    pub(crate) name: Arc<str>,
+    pub(crate) audience: Arc<Audience>,
+    /// Whether the child is spoken to in the stateless manner of 2026-07-28.
+    pub(crate) modern: bool,
+}
+
+impl Connection {
+    /// Begins a conversation.
+    pub(crate) fn begin(pipes: Pipes, terms: Terms) -> Self {
+        let (out, lines) = mpsc::channel(LINES);
+        let pulse = if terms.modern { MODERN_PULSE } else { r#""method":"ping""# };
+        let inner = Arc::new(Inner {
+            name: terms.name,
+            table: Mutex::default(),
+            audience: terms.audience,
+            heard: AtomicU64::new(0),
+            out: Mutex::new(Some(out)),
+            ended: watch::Sender::new(None),
+            process: pipes.process,
+            began: Instant::now(),
+            pulse,
+        });
+        tokio::spawn(write(Arc::clone(&inner), pipes.input, lines));
+        tokio::spawn(reading::read(Arc::clone(&inner), pipes.output));
+        Self { inner }
+    }
+
+    /// Sends a request; `compose` writes it with Witgate's id, which is the progress token, too.
+    pub(crate) async fn request(
+        &self,
+        ask: Ask,
+        compose: impl FnOnce(&str) -> Bytes,
+    ) -> Result<Exchange, Rejection> {
+        let (mouth, ear) = replies();
+        let ask = Arc::new(ask);
+        let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
+        let exchange = Exchange {
+            inner: Arc::clone(&self.inner),
+            ask,
+            number,
+            ear,
+            heard_before: self.inner.heard.load(Ordering::Relaxed),
+            done: false,
+        };
+        self.inner.send(compose(&number.to_string())).await?;
+        Ok(exchange)
+    }
+
+    /// Sends a line that wants no answer.
+    pub(crate) async fn tell(&self, line: Bytes) -> Result<(), Rejection> {
+        self.inner.send(line).await
+    }
+
+    /// Passes on a client's answer to a request of the child's.
+    pub(crate) async fn answer(
+        &self,
+        session: &str,
+        body: &Bytes,
+        id: std::ops::Range<usize>,
+    ) -> Result<(), Rejection> {
+        let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        let asked = told.and_then(|told| self.inner.take_asked(session, told));
+        let asked = asked.ok_or_else(|| Rejection::InvalidRequest("it answers no open request".to_owned()))?;
+        self.inner.send(splice(body, &mut [(id, &asked.id)])).await
+    }
+
+    /// Passes on `notifications/cancelled` of who has asked; `id` is the caller's, as JSON text.
+    /// One that names nothing of the caller's is dropped.
+    pub(crate) async fn cancel(&self, whose: &Ask, id: &str, reason: &str) -> Result<(), Rejection> {
+        let Some(number) = self.inner.find(whose, id) else { return Ok(()) };
+        self.inner.forget(number, Lost::Cancelled);
+        self.inner.send(cancelled(&number.to_string(), reason)).await
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Lost> {
+        self.inner.ended.borrow().clone()
+    }
+
+    /// Waits until it has ended.
+    #[cfg(test)]
+    pub(crate) async fn until_ended(&self) {
+        let _ = self.inner.ended.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// How many requests are open, subscriptions aside.
+    pub(crate) fn running(&self) -> usize {
+        lock(&self.inner.table).pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
+    }
+
+    /// Whether anyone waits for anything.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.inner.table).pending.values().all(|pending| pending.to.is_deserted())
+    }
+
+    /// Closes the child's standard input and waits until it has ended, by force if need be.
+    pub(crate) async fn close(&self) {
+        self.inner.end(Lost::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
+        if let Some(process) = &self.inner.process {
+            process.end().await;
+        }
+    }
+}
+
+const MODERN_PULSE: &str = concat!(
+    r#""method":"server/discover","params":{"_meta":{"#,
+    r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientCapabilities":{}}}"#
+);
+
+impl Inner {
+    /// Takes a request in, unless the conversation has ended or too much is open.
+    fn admit(&self, pending: Pending) -> Result<u64, Rejection> {
+        if let Some(lost) = self.ended.borrow().clone() {
+            return Err(lost.into());
+        }
+        let mut table = lock(&self.table);
+        if table.pending.len() >= PENDING {
+            table.pending.retain(|_, pending| !pending.to.is_deserted());
+        }
+        if table.pending.len() >= PENDING {
+            return Err(fault(UpstreamFault::Unreachable, "the upstream has too many open requests"));
+        }
+        table.next += 1;
+        let number = table.next;
+        table.pending.insert(number, pending);
+        Ok(number)
+    }
+
+    fn find(&self, whose: &Ask, id: &str) -> Option<u64> {
+        let table = lock(&self.table);
+        let mine = |ask: &Ask| ask.session == whose.session && ask.principal == whose.principal;
+        table.pending.iter().find(|(_, p)| mine(&p.ask) && same_id(&p.ask.id, id)).map(|(number, _)| *number)
+    }
+
+    /// Takes a request out; who waits for it hears `lost`.
+    pub(super) fn forget(&self, number: u64, lost: Lost) -> bool {
+        let mut table = lock(&self.table);
+        table.asked.retain(|_, asked| asked.within != Some(number));
+        let removed = table.pending.remove(&number);
+        if let Some(pending) = &removed {
+            pending.to.lose(lost);
+        }
+        removed.is_some()
+    }
+
+    fn take_asked(&self, session: &str, told: u64) -> Option<Asked> {
+        let mut table = lock(&self.table);
+        let asked = table.asked.get(&told).filter(|asked| &*asked.session == session)?;
+        tracing::trace!(upstream = %self.name, within = asked.within, "a client has answered");
+        table.asked.remove(&told)
+    }
+
+    /// Whether a request of the child's within the request `number` waits for its answer.
+    fn waits_for_client(&self, number: u64) -> bool {
+        lock(&self.table).asked.values().any(|asked| asked.within == Some(number))
+    }
+
+    async fn send(&self, line: Bytes) -> Result<(), Rejection> {
+        let out = lock(&self.out).clone();
+        let ended = || self.ended.borrow().clone().map_or_else(gone, Rejection::from);
+        match out {
+            Some(out) => out.send(one_line(line)).await.map_err(|_| ended()),
+            None => Err(ended()),
+        }
+    }
+
+    /// Sends a line if the child takes it at once. For the reading side: were it to wait here for a
+    /// child that waits to be read, both would wait for ever.
+    pub(super) fn send_now(&self, line: Bytes) {
+        let out = lock(&self.out).clone();
+        if out.is_none_or(|out| out.try_send(one_line(line)).is_err()) {
+            tracing::debug!(upstream = %self.name, "the child does not read; an answer was dropped");
+        }
+    }
+
+    /// Ends the conversation: everyone who waits hears why.
+    pub(super) fn end(&self, lost: Lost, kill: bool) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            if first {
+                *ended = Some(lost.clone());
+            }
+            first
+        });
+        lock(&self.out).take();
+        let pending = {
+            let mut table = lock(&self.table);
+            table.asked.clear();
+            std::mem::take(&mut table.pending)
+        };
+        for pending in pending.into_values() {
+            pending.to.lose(lost.clone());
+        }
+        if let (true, Some(process)) = (kill, &self.process) {
+            process.kill();
+        }
+    }
+
+    /// Asks a child that has kept silent for a sign of life; without one it is killed.
+    async fn feel_pulse(self: Arc<Self>) {
+        let connection = Connection { inner: Arc::clone(&self) };
+        let heard = self.heard.load(Ordering::Relaxed);
+        let asked = async {
+            let mut exchange = connection
+                .request(Ask::default(), |id| format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, self.pulse).into())
+                .await?;
+            exchange.ear.hear().await.map_err(Rejection::from)
+        };
+        let _ = timeout(PULSE, asked).await;
+        if self.heard.load(Ordering::Relaxed) == heard && self.ended.borrow().is_none() {
+            tracing::warn!(upstream = %self.name, "the child hangs; it is killed");
+            self.end(Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()), true);
+        }
+    }
+}
+
+/// A request and what is heard of it. Dropped before the response, it cancels or not, as the era
+/// wants it.
+pub(crate) struct Exchange {
+    inner: Arc<Inner>,
+    ask: Arc<Ask>,
+    number: u64,
+    ear: Ear,
+    heard_before: u64,
+    done: bool,
+}
+
+impl Exchange {
+    /// The next thing that is said to the request.
+    ///
+    /// # Errors
+    /// Why there will be no response; a request that waits longer than `patience` is cancelled.
+    /// While the client itself is being asked something, people take their time: no limit runs.
+    pub(crate) async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
+        let heard = loop {
+            let Some(patience) = patience else { break self.ear.hear().await };
+            match timeout(patience, self.ear.hear()).await {
+                Ok(heard) => break heard,
+                Err(_) if self.inner.waits_for_client(self.number) => {}
+                Err(_) => break Err(self.give_up()),
+            }
+        };
+        self.done = !matches!(heard, Ok(Reply::Note(_)));
+        heard
+    }
+
+    fn give_up(&self) -> Lost {
+        let lost = Lost::Fault(UpstreamFault::Timeout, "the upstream did not answer in time".to_owned());
+        self.inner.forget(self.number, lost.clone());
+        self.inner.send_now(cancelled(&self.number.to_string(), "timed out"));
+        if self.inner.heard.load(Ordering::Relaxed) == self.heard_before {
+            tokio::spawn(Arc::clone(&self.inner).feel_pulse());
+        }
+        lost
+    }
+
+    /// The caller's id, as JSON text.
+    pub(crate) fn id(&self) -> &str {
+        &self.ask.id
+    }
+
+    /// Whether it is a subscription.
+    pub(crate) fn listens(&self) -> bool {
+        self.ask.listen
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.done || !self.ask.cancel_on_drop || !self.inner.forget(self.number, Lost::Cancelled) {
+            return;
+        }
+        self.inner.send_now(cancelled(&self.number.to_string(), "the client went away"));
+    }
+}
+
+/// Writes whole lines, in order, until the conversation ends; then standard input is closed.
+async fn write(
+    inner: Arc<Inner>,
+    mut input: Box<dyn AsyncWrite + Send + Unpin>,
+    mut lines: mpsc::Receiver<Bytes>,
+) {
+    let mut ended = inner.ended.subscribe();
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            _ = ended.wait_for(Option::is_some) => None,
+        };
+        let Some(line) = line else { break };
+        let written = async {
+            input.write_all(&line).await?;
+            input.write_all(b"\n").await?;
+            input.flush().await
+        };
+        tokio::select! {
+            written = written => if written.is_err() { break },
+            _ = ended.wait_for(Option::is_some) => break,
+        }
+    }
+    let _ = input.shutdown().await;
+}
+
+/// Whether two JSON texts are the same id: escapes do not matter, the type does.
+fn same_id(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    one == other || read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+/// A rejection for what an upstream has failed to do.
+pub(crate) fn fault(fault: UpstreamFault, message: &str) -> Rejection {
+    Rejection::Upstream { fault, message: message.to_owned() }
+}
+
+fn gone() -> Rejection {
+    fault(UpstreamFault::Unreachable, "the upstream has ended")
+}
+
+impl From<Lost> for Rejection {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Cancelled => Self::InvalidRequest("the request was cancelled".to_owned()),
+            Lost::Fault(fault, message) => Self::Upstream { fault, message },
+        }
+    }
+}

@@ -1,0 +1,30 @@
+use super::*;
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    assert_eq!(check(&words("sh -c true")), Ok(()));
+    assert_eq!(check(&words("/bin/sh")), Ok(()));
+    assert!(check(&[]).unwrap_err().contains("empty"));
+    assert!(check(&words("no-such-program-x")).unwrap_err().contains("`no-such-program-x` is not installed"));
+    assert_eq!(check(&words("/etc/passwd")).unwrap_err(), "`/etc/passwd` may not be executed");
+    assert_eq!(check(&words("/nowhere/npx")).unwrap_err(), "`/nowhere/npx` does not exist");
+}
+
+#[test]
+fn nothing_secret_is_inherited() {
+    for name in ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET", "AWS_SECRET_ACCESS_KEY", "NODE_OPTIONS", "NPM_TOKEN"] {
+        assert!(!INHERITED.contains(&name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn log_lines_are_cut_and_cleaned() {
+    let text = format!("plain\n\x1b[31mred\x07\n{}\nend", "y".repeat(10_000));
+    let mut said = Vec::new();
+    log_lines(text.as_bytes(), |line| said.push(line.to_owned())).await;
+    assert_eq!(said, ["plain", "\u{fffd}[31mred\u{fffd}", "(a line too long to show)", "end"]);
+}

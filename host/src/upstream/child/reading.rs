@@ -1,0 +1,308 @@
+//! The reading side of a conversation: each line of the child finds who it is for, in the order in
+//! which it was said. One task reads, so no notification is overtaken by its response.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+use tokio::time::timeout;
+
+use super::audience::Member;
+use super::connection::{Asked, Inner};
+use super::lock;
+use super::pending::{Ask, Lost, Mouth, Pending, Reply};
+use super::wire::{Incoming, Lines, Read, What, cancelled, error_response, result_response};
+use crate::flow::reject::UpstreamFault;
+use crate::upstream::json::{Members, unquote};
+
+/// The greatest line of a child. A resource of 12 MB in base64 fits.
+const LINE: usize = 16 << 20;
+/// Lines in a row that are no JSON-RPC: a server that prints a banner is borne, one that talks
+/// something else is not.
+const GARBAGE: u32 = 32;
+/// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
+const UNASKED: u32 = 1000;
+/// How long one caller who does not read may hold up the child for the others.
+const STALL: Duration = Duration::from_secs(5);
+/// Requests of the child's that clients have yet to answer.
+const ASKED: usize = 128;
+
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+const METHOD_NOT_FOUND: i32 = -32601;
+const INTERNAL_ERROR: i32 = -32603;
+
+/// Ids that clients are told for the child's requests; never the same twice, so that an answer to a
+/// child that was restarted since answers nothing.
+static TOLD: AtomicU64 = AtomicU64::new(1);
+
+/// Reads until the child has ended or is not worth reading.
+pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin) {
+    let lines = Lines::new(output, LINE);
+    let mut reader = Reader { inner: Arc::clone(&inner), garbage: 0, unasked: 0 };
+    let (fault, message) = reader.run(lines).await;
+    tracing::debug!(upstream = %inner.name, message, "conversation ended");
+    inner.end(Lost::Fault(fault, message.to_owned()), true);
+}
+
+struct Reader {
+    inner: Arc<Inner>,
+    garbage: u32,
+    unasked: u32,
+}
+
+type End = (UpstreamFault, &'static str);
+
+impl Reader {
+    async fn run(&mut self, mut lines: Lines<impl AsyncRead + Unpin>) -> End {
+        loop {
+            match lines.next().await {
+                Ok(Read::Line(line)) => {
+                    self.take(&line).await;
+                    if self.garbage > GARBAGE {
+                        return (UpstreamFault::BadAnswer, "the upstream does not speak JSON-RPC");
+                    }
+                    if self.unasked > UNASKED {
+                        return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
+                    }
+                }
+                Ok(Read::TooLong) => return (UpstreamFault::Flood, "the upstream sent a message over 16 MiB"),
+                Ok(Read::End) | Err(_) => return (UpstreamFault::Unreachable, "the upstream ended before it answered"),
+            }
+        }
+    }
+
+    async fn take(&mut self, line: &Bytes) {
+        let Some(message) = Incoming::read(line) else {
+            self.garbage += 1;
+            tracing::warn!(upstream = %self.inner.name, bytes = line.len(), "a line that is no JSON-RPC message");
+            return;
+        };
+        self.garbage = 0;
+        self.inner.heard.fetch_add(1, Ordering::Relaxed);
+        match &message.what {
+            What::Response { result } => self.response(&message, *result).await,
+            What::Request { method } => self.request(&message, method).await,
+            What::Notification { method, params } => self.notification(&message, line, method, *params).await,
+        }
+    }
+
+    /// A response goes to who has asked, under the id that he has asked with.
+    async fn response(&mut self, message: &Incoming<'_>, result: Option<&str>) {
+        let id = message.id().unwrap_or_default();
+        let pending = id.parse().ok().and_then(|number: u64| {
+            let mut table = lock(&self.inner.table);
+            table.asked.retain(|_, asked| asked.within != Some(number));
+            table.pending.remove(&number)
+        });
+        let Some(pending) = pending else {
+            self.unasked += 1;
+            tracing::debug!(upstream = %self.inner.name, "an answer that nobody waits for");
+            return;
+        };
+        self.unasked = 0;
+        let mut parts = vec![(id, &*pending.ask.id)];
+        if let (true, Some(tag)) = (pending.ask.listen, result.and_then(subscription)) {
+            parts.push((tag, &*pending.ask.id));
+        }
+        let _ = self.say(&pending.to, Reply::Last(message.with(&parts))).await;
+    }
+
+    /// A request of the child's goes to the one session that it can be for, or is answered here.
+    async fn request(&mut self, message: &Incoming<'_>, method: &str) {
+        let id = message.id().unwrap_or_default();
+        if method == "ping" {
+            return self.inner.send_now(result_response(id, "{}"));
+        }
+        let told = TOLD.fetch_add(1, Ordering::Relaxed);
+        let told_line = message.with(&[(id, &told.to_string())]);
+        let delivered = match self.home(method) {
+            Home::Request(number, pending, session) => {
+                self.note_asked(told, id, session, Some(number))
+                    && self.say(&pending.to, Reply::Note(told_line)).await
+            }
+            Home::Inbox(member) => {
+                self.note_asked(told, id, Arc::clone(&member.session), None) && member.inbox.put(told_line)
+            }
+            Home::None(why) => return self.inner.send_now(error_response(id, METHOD_NOT_FOUND, why, None)),
+        };
+        if !delivered {
+            lock(&self.inner.table).asked.remove(&told);
+            self.inner.send_now(error_response(id, INTERNAL_ERROR, "the client cannot be asked now", None));
+        }
+    }
+
+    fn note_asked(&self, told: u64, id: &str, session: Arc<str>, within: Option<u64>) -> bool {
+        let mut table = lock(&self.inner.table);
+        if table.asked.len() >= ASKED {
+            return false;
+        }
+        table.asked.insert(told, Asked { session, id: id.into(), within });
+        true
+    }
+
+    /// Whom a request of the child's is for. It does not say; so it is for whose request runs - as
+    /// long as all that run are one principal's. To ask another than it meant would hand one
+    /// caller's data to the next.
+    fn home(&self, method: &str) -> Home {
+        let running = self.running(|ask| ask.session.is_some());
+        let (number, pending) = match latest_of_one_principal(running) {
+            Ok(Some(latest)) => latest,
+            Ok(None) => {
+                return match self.inner.audience.only() {
+                    Some(member) if member.can(method) => Home::Inbox(member),
+                    Some(_) => Home::None("the client has not declared that it can do this"),
+                    None => Home::None("there is no client to ask"),
+                };
+            }
+            Err(()) => return Home::None("several clients share this server; whom to ask is not clear"),
+        };
+        let member = pending.ask.session.as_deref().and_then(|session| self.inner.audience.member(session));
+        match member {
+            Some(member) if member.can(method) => Home::Request(number, pending, Arc::clone(&member.session)),
+            Some(_) => Home::None("the client has not declared that it can do this"),
+            None => Home::None("there is no client to ask"),
+        }
+    }
+
+    /// What runs and satisfies `which`; subscriptions and who has gone away aside.
+    fn running(&self, which: impl Fn(&Ask) -> bool) -> Vec<(u64, Pending)> {
+        let table = lock(&self.inner.table);
+        let alive = table.pending.iter().filter(|(_, p)| !p.ask.listen && !p.to.is_deserted() && which(&p.ask));
+        alive.map(|(number, pending)| (*number, pending.clone())).collect()
+    }
+
+    async fn notification(&mut self, message: &Incoming<'_>, line: &Bytes, method: &str, params: Option<&str>) {
+        let params = params.and_then(Members::read).unwrap_or_default();
+        match method {
+            "notifications/progress" => self.progress(message, &params).await,
+            "notifications/cancelled" => self.cancelled(message, &params).await,
+            "notifications/message" => self.log(line).await,
+            _ => match params.came("_meta").and_then(tagged) {
+                Some(tag) => self.tagged(message, tag).await,
+                None => self.announce(line, method, &params),
+            },
+        }
+    }
+
+    /// Progress goes to the request whose token it names, under the caller's token.
+    async fn progress(&mut self, message: &Incoming<'_>, params: &Members<'_>) {
+        let Some(token) = params.came("progressToken") else { return };
+        let Some((number, pending)) = self.numbered(token) else { return };
+        if let Some(own) = &pending.ask.token {
+            self.note(number, &pending, message.with(&[(token, own)])).await;
+        }
+    }
+
+    /// The child takes back a request of its own, or ends a subscription (2026-07-28, stdio).
+    async fn cancelled(&mut self, message: &Incoming<'_>, params: &Members<'_>) {
+        let Some(id) = params.came("requestId") else { return };
+        if let Some((number, pending)) = self.numbered(id).filter(|(_, pending)| pending.ask.listen) {
+            return self.end_subscription(number, &pending).await;
+        }
+        let found = {
+            let mut table = lock(&self.inner.table);
+            let told = table.asked.iter().find(|(_, asked)| *asked.id == *id).map(|(told, _)| *told);
+            told.and_then(|told| Some((told, table.asked.remove(&told)?)))
+        };
+        let Some((told, asked)) = found else { return };
+        let line = message.with(&[(id, &told.to_string())]);
+        let within = asked.within.and_then(|number| self.numbered(&number.to_string()));
+        match (within, self.inner.audience.member(&asked.session)) {
+            (Some((number, pending)), _) => self.note(number, &pending, line).await,
+            (None, Some(member)) => _ = member.inbox.put(line),
+            (None, None) => {}
+        }
+    }
+
+    /// For the caller this is the graceful end: the response of `subscriptions/listen`.
+    async fn end_subscription(&self, number: u64, pending: &Pending) {
+        lock(&self.inner.table).pending.remove(&number);
+        let id = &pending.ask.id;
+        let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
+        let _ = self.say(&pending.to, Reply::Last(result_response(id, &result))).await;
+    }
+
+    /// A log message names no request. It goes to the one that runs, so that it comes before the
+    /// result; else to the GET stream. Between several principals it goes to none.
+    async fn log(&mut self, line: &Bytes) {
+        match latest_of_one_principal(self.running(|ask| ask.principal.is_some())) {
+            Ok(Some((number, pending))) if pending.ask.logs => self.note(number, &pending, line.clone()).await,
+            Ok(None) => {
+                if let Some(member) = self.inner.audience.only() {
+                    let _ = member.inbox.put(line.clone());
+                }
+            }
+            Ok(Some(_)) | Err(()) => {}
+        }
+    }
+
+    /// A notification of a subscription goes to its stream, tagged with the caller's id.
+    async fn tagged(&mut self, message: &Incoming<'_>, tag: &str) {
+        let Some((number, pending)) = self.numbered(tag) else { return };
+        if pending.ask.listen {
+            self.note(number, &pending, message.with(&[(tag, &pending.ask.id)])).await;
+        }
+    }
+
+    /// What the child says of itself goes to every session's GET stream; what it says of a resource
+    /// to those that have subscribed.
+    fn announce(&self, line: &Bytes, method: &str, params: &Members<'_>) {
+        let members = self.inner.audience.all();
+        let uri = params.get("uri").and_then(unquote);
+        let alone = members.len() == 1;
+        for member in members {
+            let wanted = match (method, &uri) {
+                ("notifications/resources/updated", Some(uri)) => alone || member.subscribes(uri),
+                (method, _) => alone || method.ends_with("/list_changed"),
+            };
+            if wanted && !member.inbox.put(line.clone()) {
+                tracing::debug!(upstream = %self.inner.name, method, "the session's stream is full; dropped");
+            }
+        }
+    }
+
+    fn numbered(&self, text: &str) -> Option<(u64, Pending)> {
+        let number = text.parse().ok()?;
+        let pending = lock(&self.inner.table).pending.get(&number).cloned()?;
+        Some((number, pending))
+    }
+
+    /// Says something to a request; one whose caller holds the others up is given up.
+    async fn note(&self, number: u64, pending: &Pending, line: Bytes) {
+        if self.say(&pending.to, Reply::Note(line)).await || pending.to.is_deserted() {
+            return;
+        }
+        let lost = Lost::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned());
+        self.inner.forget(number, lost);
+        self.inner.send_now(cancelled(&number.to_string(), "the client does not read"));
+    }
+
+    async fn say(&self, to: &Mouth, reply: Reply) -> bool {
+        timeout(STALL, to.say(reply)).await.unwrap_or(false)
+    }
+}
+
+enum Home {
+    Request(u64, Pending, Arc<str>),
+    Inbox(Arc<Member>),
+    None(&'static str),
+}
+
+/// The latest of what runs. Err: it is not all one principal's.
+fn latest_of_one_principal(mut running: Vec<(u64, Pending)>) -> Result<Option<(u64, Pending)>, ()> {
+    let Some(latest) = running.pop() else { return Ok(None) };
+    let same = running.iter().all(|(_, pending)| pending.ask.principal == latest.1.ask.principal);
+    same.then_some(Some(latest)).ok_or(())
+}
+
+/// The subscription id in a response's `result`, as JSON text.
+fn subscription(result: &str) -> Option<&str> {
+    tagged(Members::read(result)?.came("_meta")?)
+}
+
+/// The subscription id in a `_meta`.
+fn tagged(meta: &str) -> Option<&str> {
+    Members::read(meta)?.came(SUBSCRIPTION)
+}

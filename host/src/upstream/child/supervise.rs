@@ -1,0 +1,289 @@
+//! A place for one child. The child in it is started when it is needed, greeted as its era wants
+//! it, and started again after it has ended - later each time it ends soon.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::audience::Audience;
+use super::connection::{Connection, Terms, fault};
+use super::lock;
+use super::pending::{Ask, Lost, Reply};
+use super::pipes::Launch;
+use super::wire::{Incoming, What};
+use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::upstream::bridge::Opened;
+use crate::upstream::json::splice;
+
+/// The first restart comes at once to a person; each further one takes twice as long.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A child that has lived this long was not broken from the start.
+const LONG_LIFE: Duration = Duration::from_secs(60);
+/// A call waits this long for a restart; beyond, the caller is told when to come again.
+const WORTH_WAITING: Duration = Duration::from_secs(2);
+
+/// How every child of an upstream is started.
+pub(super) struct Start {
+    pub(super) name: Arc<str>,
+    pub(super) launcher: Arc<dyn Launch>,
+    /// For the handshake, which a cold `npx` makes long.
+    pub(super) timeout: Duration,
+    /// Starting is what costs; so many at once.
+    pub(super) starting: Semaphore,
+}
+
+/// How a child is greeted.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// Not at all: 2026-07-28.
+    Stateless,
+    /// With `initialize` and `notifications/initialized`.
+    Handshake {
+        /// An `initialize` request.
+        request: Bytes,
+        /// Where its id is.
+        id: std::ops::Range<usize>,
+        /// Whether the second half is sent here; the first time a client sends its own.
+        complete: AtomicBool,
+    },
+}
+
+/// A place for one child.
+pub(super) struct Slot {
+    start: Arc<Start>,
+    opening: Opening,
+    pub(super) audience: Arc<Audience>,
+    live: tokio::sync::Mutex<Live>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Live {
+    connection: Option<Connection>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// What can be looked at while a start is under way.
+struct Seen {
+    connection: Option<Connection>,
+    opened: Option<Arc<Opened>>,
+    used: Instant,
+    closed: bool,
+}
+
+/// What a greeting came to.
+pub(super) enum Greeted {
+    /// The child is there.
+    Ready(Connection),
+    /// It answered `initialize` with this error.
+    Refused(Bytes),
+}
+
+impl Slot {
+    pub(super) fn new(start: Arc<Start>, opening: Opening, audience: Arc<Audience>) -> Self {
+        let seen = Seen { connection: None, opened: None, used: Instant::now(), closed: false };
+        Self { start, opening, audience, live: tokio::sync::Mutex::default(), seen: Mutex::new(seen) }
+    }
+
+    /// The child, started if need be.
+    pub(super) async fn connection(&self) -> Result<Connection, Rejection> {
+        match self.greeted().await? {
+            Greeted::Ready(connection) => Ok(connection),
+            Greeted::Refused(_) => Err(fault(UpstreamFault::BadAnswer, "the upstream refused the handshake")),
+        }
+    }
+
+    /// The child, or the error with which it refuses the handshake.
+    pub(super) async fn greeted(&self) -> Result<Greeted, Rejection> {
+        self.touch();
+        if let Some(connection) = self.running() {
+            return Ok(Greeted::Ready(connection));
+        }
+        let mut live = self.live.lock().await;
+        match live.connection.take() {
+            Some(connection) if connection.ended().is_none() => {
+                live.connection = Some(connection.clone());
+                return Ok(Greeted::Ready(connection));
+            }
+            Some(ended) => live.note_end(ended.inner.began.elapsed()),
+            None => {}
+        }
+        live.wait().await?;
+        self.begin(&mut live).await
+    }
+
+    async fn begin(&self, live: &mut Live) -> Result<Greeted, Rejection> {
+        let _turn = self.start.starting.acquire().await;
+        let began = self.start_one().await;
+        match &began {
+            Ok(Greeted::Ready(connection)) => {
+                live.connection = Some(connection.clone());
+                let closed = {
+                    let mut seen = lock(&self.seen);
+                    seen.connection = Some(connection.clone());
+                    seen.closed
+                };
+                if closed {
+                    connection.close().await;
+                }
+            }
+            Ok(Greeted::Refused(_)) => {}
+            Err(_) => live.note_end(Duration::ZERO),
+        }
+        began
+    }
+
+    async fn start_one(&self) -> Result<Greeted, Rejection> {
+        let pipes = self.start.launcher.launch().await.map_err(|why| {
+            tracing::error!(upstream = %self.start.name, "{why}");
+            fault(UpstreamFault::Unreachable, "the upstream cannot be started")
+        })?;
+        let terms = Terms {
+            name: Arc::clone(&self.start.name),
+            audience: Arc::clone(&self.audience),
+            modern: matches!(self.opening, Opening::Stateless),
+        };
+        let connection = Connection::begin(pipes, terms);
+        match self.greet(&connection).await {
+            Ok(None) => Ok(Greeted::Ready(connection)),
+            Ok(Some(refusal)) => {
+                tokio::spawn(async move { connection.close().await });
+                Ok(Greeted::Refused(refusal))
+            }
+            Err(lost) => {
+                tokio::spawn(async move { connection.close().await });
+                Err(lost)
+            }
+        }
+    }
+
+    /// Greets a child as its era wants it. Some: the error that it answers.
+    async fn greet(&self, connection: &Connection) -> Result<Option<Bytes>, Rejection> {
+        let Opening::Handshake { request, id, complete } = &self.opening else { return Ok(None) };
+        let ask = Ask { id: "0".into(), ..Ask::default() };
+        let compose = |number: &str| splice(request, &mut [(id.clone(), number)]);
+        let mut exchange = connection.request(ask, compose).await?;
+        let response = loop {
+            match exchange.next(Some(self.start.timeout)).await {
+                Ok(Reply::Last(response)) => break response,
+                Ok(Reply::Note(_)) => {}
+                Err(lost) => return Err(greeting_failed(lost)),
+            }
+        };
+        let Some(What::Response { result: Some(result) }) = Incoming::read(&response).map(|message| message.what)
+        else {
+            return Ok(Some(response));
+        };
+        lock(&self.seen).opened = Some(Arc::new(Opened::read(result)));
+        if complete.load(Ordering::Acquire) {
+            connection.tell(Bytes::from_static(INITIALIZED)).await?;
+        }
+        Ok(None)
+    }
+
+    /// What the child said in the handshake.
+    pub(super) fn opened(&self) -> Option<Arc<Opened>> {
+        lock(&self.seen).opened.clone()
+    }
+
+    /// The client has completed the handshake: from now on it is done here after each restart.
+    pub(super) fn completed(&self) {
+        if let Opening::Handshake { complete, .. } = &self.opening {
+            complete.store(true, Ordering::Release);
+        }
+    }
+
+    /// The child, if one runs.
+    pub(super) fn running(&self) -> Option<Connection> {
+        lock(&self.seen).connection.clone().filter(|connection| connection.ended().is_none())
+    }
+
+    pub(super) fn touch(&self) {
+        lock(&self.seen).used = Instant::now();
+    }
+
+    /// How long nobody has used it; zero while something is under way.
+    pub(super) fn idle(&self) -> Duration {
+        let listening = self.audience.all().iter().any(|member| member.inbox.is_open());
+        if listening || self.running().is_some_and(|connection| !connection.is_idle()) {
+            self.touch();
+            return Duration::ZERO;
+        }
+        lock(&self.seen).used.elapsed()
+    }
+
+    /// Ends the child.
+    pub(super) async fn close(&self) {
+        let connection = {
+            let mut seen = lock(&self.seen);
+            seen.closed = true;
+            seen.connection.clone()
+        };
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+    }
+}
+
+const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+impl Live {
+    /// Sets when a child may be started again.
+    fn note_end(&mut self, lived: Duration) {
+        self.failures = if lived >= LONG_LIFE { 1 } else { self.failures.saturating_add(1) };
+        self.not_before = Some(Instant::now() + delay(self.failures));
+    }
+
+    async fn wait(&self) -> Result<(), Rejection> {
+        let Some(not_before) = self.not_before else { return Ok(()) };
+        let left = not_before.saturating_duration_since(Instant::now());
+        if left > WORTH_WAITING {
+            let seconds = left.as_secs() + 1;
+            let message = format!("the upstream keeps failing; it is started again in {seconds} s");
+            return Err(fault(UpstreamFault::Unreachable, &message));
+        }
+        sleep(left).await;
+        Ok(())
+    }
+}
+
+/// How long after its `failures`th end in a row a child stays down.
+fn delay(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    LONGEST_DELAY.min(FIRST_DELAY * (1 << doublings))
+}
+
+fn greeting_failed(lost: Lost) -> Rejection {
+    match lost {
+        Lost::Cancelled => fault(UpstreamFault::Unreachable, "the upstream cannot be started"),
+        Lost::Fault(..) => lost.into(),
+    }
+}
+
+/// Waits until nothing runs on any of `connections`, at most for `grace`.
+pub(super) async fn drain(connections: &[Connection], grace: Duration) {
+    let quiet = async {
+        // A request that ends is not announced to anyone; looking is cheap, and this runs once.
+        while connections.iter().any(|connection| connection.running() > 0 && connection.ended().is_none()) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = timeout(grace, quiet).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_come_later_each_time_up_to_half_a_minute() {
+        let delays: Vec<u128> = [1, 2, 3, 8, 9, 40].map(|n| delay(n).as_millis()).to_vec();
+        assert_eq!(delays, [200, 400, 800, 25_600, 30_000, 30_000]);
+    }
+}

@@ -1,0 +1,149 @@
+//! Children that crash, hang, talk nonsense or too much.
+
+use std::time::Instant;
+
+use super::*;
+
+#[tokio::test]
+async fn a_crash_is_told_to_who_waits_and_the_next_call_finds_a_new_child() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    let (waiting, crashed) =
+        tokio::join!(client.call(json!(1), "never", json!({})), client.call(json!(2), "crash", json!({})));
+    assert_eq!(fault_of(waiting), UpstreamFault::Unreachable);
+    assert_eq!(fault_of(crashed), UpstreamFault::Unreachable);
+    let initialized = client.call(json!(3), "initialized", json!({})).await.unwrap();
+    assert_eq!(said(&initialized), 1, "the handshake is done again for the client");
+}
+
+#[tokio::test]
+async fn a_child_that_keeps_crashing_is_left_alone_for_a_while() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    let refused = loop {
+        match client.call(json!(1), "crash", json!({})).await {
+            Err(Rejection::Upstream { message, .. }) if message.contains("started again in") => break message,
+            Err(Rejection::Upstream { .. }) => {}
+            other => panic!("{:?}", other.map(|answer| message(&answer))),
+        }
+    };
+    assert!(refused.ends_with(" s"), "{refused}");
+    let other = small.session("b").await;
+    assert!(other.call(json!(1), "echo", json!({})).await.is_ok(), "others are unharmed");
+}
+
+#[tokio::test]
+async fn a_hanging_child_is_given_up_and_replaced() {
+    let small = small("legacy", |settings| settings.timeout = Duration::from_millis(700));
+    let client = small.session("a").await;
+    let began = Instant::now();
+    assert_eq!(fault_of(client.call(json!(1), "hang", json!({})).await), UpstreamFault::Timeout);
+    assert!(began.elapsed() < Duration::from_secs(3));
+    let slot = small.upstream.inner.session(client.session.as_deref().unwrap(), &client.principal).unwrap();
+    let hung = slot.slot.running().expect("it is felt for first");
+    hung.until_ended().await;
+    assert!(client.call(json!(2), "echo", json!({})).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_slow_request_alone_does_not_end_the_child() {
+    let small = small("legacy", |settings| settings.timeout = Duration::from_millis(700));
+    let client = small.session("a").await;
+    assert_eq!(fault_of(client.call(json!(1), "never", json!({})).await), UpstreamFault::Timeout);
+    let cancelled = said(&client.call(json!(2), "cancelled", json!({})).await.unwrap());
+    assert_eq!(cancelled.as_array().unwrap().len(), 1, "what timed out is cancelled, and the child lives");
+}
+
+#[tokio::test]
+async fn a_stray_line_is_borne_and_nonsense_is_not() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    assert_eq!(said(&client.call(json!(1), "banner", json!({})).await.unwrap()), "well");
+    assert_eq!(fault_of(client.call(json!(2), "garbage", json!({})).await), UpstreamFault::BadAnswer);
+    assert!(client.call(json!(3), "echo", json!({})).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_huge_line_ends_the_child() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    assert_eq!(fault_of(client.call(json!(1), "huge", json!({})).await), UpstreamFault::Flood);
+    assert!(client.call(json!(2), "echo", json!({})).await.is_ok());
+}
+
+#[tokio::test]
+async fn answers_that_nobody_asked_for_end_the_child() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    assert_eq!(fault_of(client.call(json!(1), "unasked", json!({})).await), UpstreamFault::Flood);
+}
+
+#[tokio::test]
+async fn a_flood_waits_for_its_reader_and_is_given_up_for_one_that_does_not_read() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    let params = json!({"_meta": {"progressToken": "t"}});
+    let mut events = stream(client.call(json!(1), "flood", params).await.unwrap());
+    for step in 0..1000 {
+        assert_eq!(next(&mut events).await["params"]["progress"], step);
+    }
+    // From here on nobody reads; what is kept is bounded, and the end is told.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut rest = 0;
+    let last = loop {
+        let message = next(&mut events).await;
+        if message["id"] == 1 {
+            break message;
+        }
+        rest += 1;
+    };
+    assert!(rest < 200, "{rest} messages were kept");
+    assert_eq!(last["error"]["data"]["reason"], "upstream-flood");
+}
+
+#[tokio::test]
+async fn what_a_child_has_started_ends_with_it() {
+    let small = small("legacy", |_| {});
+    let client = small.session("a").await;
+    let pids = said(&client.call(json!(1), "grandchild", json!({})).await.unwrap());
+    let folder = format!("/proc/{}", pids[1]);
+    assert!(std::path::Path::new(&folder).exists());
+    small.upstream.shut_down().await;
+    assert!(!alive(&pids[0]), "the child");
+    // A signal is on its way when `kill` returns; nothing tells when it has arrived.
+    tokio::time::timeout(TIMEOUT, async {
+        while alive(&pids[1]) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the grandchild lives");
+    let late = client.call(json!(2), "echo", json!({})).await;
+    assert_eq!(fault_of(late), UpstreamFault::Unreachable);
+}
+
+/// Whether a process runs; a zombie that nobody has buried does not.
+fn alive(pid: &Value) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z')
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_a_clear_error() {
+    let program = Program { name: "gone".to_owned(), argv: vec!["no-such-program-x".to_owned()], env: Vec::new() };
+    let settings = Settings::new("gone", false, TIMEOUT, TIMEOUT);
+    let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) };
+    let mut client = small.client("a");
+    assert_eq!(fault_of(client.say(initialize(json!({}))).await), UpstreamFault::Unreachable);
+    assert_eq!(small.upstream.inner.rooms_in_use(), 0);
+}
+
+#[tokio::test]
+async fn the_number_of_children_is_bounded() {
+    let small = small("legacy", |settings| settings.max_children_of_one = 2);
+    let (_one, _two) = (small.session("a").await, small.session("a").await);
+    let mut third = small.client("a");
+    let refused = third.say(initialize(json!({}))).await;
+    assert!(matches!(refused, Err(Rejection::RateLimited { .. })));
+    small.session("b").await;
+}

@@ -1,0 +1,203 @@
+//! Which of the protocol's two eras an upstream speaks: it is asked once, and remembered.
+//!
+//! A server may lock its era on the first request, or end on one that it does not expect; so a
+//! child is asked on a process of its own that is thrown away (2026-07-28, Transports, "stdio").
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::bridge::MODERN;
+use super::json::{Members, unquote};
+
+/// Clients give up on `server/discover` after ten seconds; they must hear before that.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+/// An upstream that could not be asked is not asked again for this long.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Which eras an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaks {
+    /// 2025-03-26 to 2025-11-25. None: not tried yet.
+    pub legacy: Option<bool>,
+    /// 2026-07-28.
+    pub modern: bool,
+}
+
+/// What a request to an upstream came to, as far as its era can be told from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// A JSON-RPC response; over HTTP, whatever the status.
+    Said(Bytes),
+    /// Something else: HTTP 4xx without JSON, a child that ended or kept silent.
+    Nothing,
+    /// It cannot be told: not reachable, HTTP 401, 403 or 5xx.
+    Unknown,
+}
+
+/// The way to ask an upstream, each time on a connection of its own.
+pub trait Probe: Sync {
+    /// Sends `server/discover` as 2026-07-28 has it.
+    fn discover(&self) -> impl Future<Output = Probed> + Send;
+
+    /// Sends `initialize` of 2025-11-25 and ends the session that comes of it.
+    fn initialize(&self) -> impl Future<Output = Probed> + Send;
+}
+
+/// What asking has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which eras.
+    pub speaks: Speaks,
+    /// The DiscoverResult, as it came.
+    pub discovered: Option<Bytes>,
+}
+
+impl Verdict {
+    /// For an upstream that is known.
+    pub fn known(legacy: bool, modern: bool) -> Self {
+        Self { speaks: Speaks { legacy: Some(legacy), modern }, discovered: None }
+    }
+}
+
+/// Asks an upstream. None: it cannot be told now.
+///
+/// A DiscoverResult with 2026-07-28, or a `-32022` that names it, is the stateless era; anything
+/// else that is an answer is the older one. Whether a stateless upstream speaks the older era, too,
+/// its DiscoverResult does not say reliably; it shows when the first client tries.
+pub async fn probe(upstream: &impl Probe) -> Option<Verdict> {
+    let verdict = judge_discover(&upstream.discover().await)?;
+    if verdict.speaks.modern || verdict.speaks.legacy.is_some() {
+        return Some(verdict);
+    }
+    let legacy = match upstream.initialize().await {
+        Probed::Said(response) => has_result(&response),
+        Probed::Nothing => false,
+        Probed::Unknown => return None,
+    };
+    Some(Verdict { speaks: Speaks { legacy: Some(legacy), modern: false }, discovered: None })
+}
+
+/// What the answer to `server/discover` shows. None: nothing.
+pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
+    let older = Verdict { speaks: Speaks { legacy: None, modern: false }, discovered: None };
+    let response = match answer {
+        Probed::Said(response) => response,
+        Probed::Nothing => return Some(older),
+        Probed::Unknown => return None,
+    };
+    let modern = Speaks { legacy: None, modern: true };
+    let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else { return Some(older) };
+    if let Some(result) = message.came("result").and_then(Members::read) {
+        let named = result.get("supportedVersions").is_some_and(names_modern);
+        let discovered = message.get("result").map(|result| Bytes::copy_from_slice(result.as_bytes()));
+        return Some(if named { Verdict { speaks: modern, discovered } } else { older });
+    }
+    let refused = message.came("error").and_then(Members::read).is_some_and(|error| {
+        let data = error.came("data").and_then(Members::read).unwrap_or_default();
+        error.get("code") == Some("-32022") && data.get("supported").is_some_and(names_modern)
+    });
+    Some(if refused { Verdict { speaks: modern, discovered: None } } else { older })
+}
+
+/// Whether an answer to `initialize` means that the older era is not spoken: `-32022` without any
+/// version of it.
+pub fn refuses_legacy(response: &[u8]) -> bool {
+    let message = std::str::from_utf8(response).ok().and_then(Members::read);
+    let error = message.and_then(|message| message.came("error").and_then(Members::read));
+    error.is_some_and(|error| {
+        let data = error.came("data").and_then(Members::read).unwrap_or_default();
+        error.get("code") == Some("-32022") && data.get("supported").is_some_and(names_modern)
+    })
+}
+
+fn names_modern(versions: &str) -> bool {
+    serde_json::from_str::<Vec<String>>(versions).is_ok_and(|versions| versions.iter().any(|v| v == MODERN))
+}
+
+fn has_result(response: &[u8]) -> bool {
+    let message = std::str::from_utf8(response).ok().and_then(Members::read);
+    message.is_some_and(|message| {
+        let result = message.came("result").and_then(Members::read);
+        result.is_some_and(|result| result.get("protocolVersion").and_then(unquote).is_some())
+    })
+}
+
+/// `server/discover` with the id `id`, as Witgate itself asks.
+pub fn discover_request(id: &str) -> Bytes {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        concat!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"server/discover","params":{{"_meta":{{"#,
+            r#""io.modelcontextprotocol/protocolVersion":"{}","io.modelcontextprotocol/clientCapabilities":{{}},"#,
+            r#""io.modelcontextprotocol/clientInfo":{{"name":"witgate","version":"{}"}}}}}}}}"#
+        ),
+        id, MODERN, version
+    )
+    .into()
+}
+
+/// What is known of an upstream's eras. Asked once; several who want to know wait for one answer.
+#[derive(Debug, Default)]
+pub struct Eras {
+    known: Mutex<Known>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    verdict: Option<Verdict>,
+    failed: Option<Instant>,
+}
+
+impl Eras {
+    /// For an upstream whose eras are known (or configured).
+    pub fn known(verdict: Verdict) -> Self {
+        let known = Known { verdict: Some(verdict), failed: None };
+        Self { known: Mutex::new(known), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// What is known, without asking.
+    pub fn remembered(&self) -> Option<Verdict> {
+        super::child::lock(&self.known).verdict.clone()
+    }
+
+    /// What is known; asks if nothing is. None: it cannot be told now.
+    pub async fn verdict(&self, upstream: &impl Probe) -> Option<Verdict> {
+        if let Some(verdict) = self.remembered() {
+            return Some(verdict);
+        }
+        let _turn = self.asking.lock().await;
+        if let Some(verdict) = self.remembered() {
+            return Some(verdict);
+        }
+        if super::child::lock(&self.known).failed.is_some_and(|at| at.elapsed() < RETRY) {
+            return None;
+        }
+        let verdict = probe(upstream).await;
+        let mut known = super::child::lock(&self.known);
+        match verdict {
+            Some(verdict) => known.verdict.get_or_insert(verdict).clone().into(),
+            None => {
+                known.failed = Some(Instant::now());
+                None
+            }
+        }
+    }
+
+    /// Notes that the older era turned out to be spoken, or not. An upstream that speaks neither is
+    /// asked again: it has changed.
+    pub fn note_legacy(&self, spoken: bool) {
+        let mut known = super::child::lock(&self.known);
+        match &mut known.verdict {
+            Some(verdict) if spoken || verdict.speaks.modern => verdict.speaks.legacy = Some(spoken),
+            Some(_) => known.verdict = None,
+            None if !spoken => known.verdict = Some(Verdict::known(false, true)),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

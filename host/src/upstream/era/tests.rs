@@ -1,0 +1,39 @@
+use super::*;
+
+fn judged(answer: &'static str) -> Option<(bool, Option<bool>)> {
+    let verdict = judge_discover(&Probed::Said(Bytes::from_static(answer.as_bytes())))?;
+    Some((verdict.speaks.modern, verdict.speaks.legacy))
+}
+
+/// The answers of real servers, from the project's protocol notes.
+#[test]
+fn real_servers_are_told_apart() {
+    let older = Some((false, None));
+    let modern = Some((true, None));
+    let cases = [
+        (r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#, older),
+        (r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#, older),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#, older),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Invalid request parameters"}}"#, older),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2026-07-28"]}}"#, modern),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2025-11-25"]}}"#, older),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#, modern),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2025-11-25"]}}}"#, older),
+        ("not json", older),
+    ];
+    for (answer, expected) in cases {
+        assert_eq!(judged(answer), expected, "{answer}");
+    }
+    assert_eq!(judge_discover(&Probed::Unknown), None);
+    assert!(!judge_discover(&Probed::Nothing).unwrap().speaks.modern);
+}
+
+#[test]
+fn what_turns_out_otherwise_is_noted() {
+    let eras = Eras::known(Verdict { speaks: Speaks { legacy: None, modern: true }, discovered: None });
+    eras.note_legacy(true);
+    assert_eq!(eras.remembered().unwrap().speaks.legacy, Some(true));
+    let eras = Eras::known(Verdict::known(true, false));
+    eras.note_legacy(false);
+    assert_eq!(eras.remembered(), None, "neither era: it has changed, and is asked again");
+}
