@@ -1,7 +1,12 @@
 //! What Witgate protects. An upstream takes only what was admitted, and carries its own
 //! credential; the caller's never gets here.
 
+pub mod bridge;
+pub mod child;
+pub mod era;
 pub mod http;
+pub(crate) mod json;
+pub mod own_tools;
 pub mod raw;
 pub mod session;
 

@@ -19,15 +19,18 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use witgate_plugin::Scheme;
+use http::{HeaderMap, HeaderValue};
+use witgate_plugin::{Scheme, Transport};
 
 use crate::flow::credential::Shown;
+use crate::flow::headers::LAST_EVENT_ID;
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
+use crate::flow::{Arrival, Flow, Reply};
 use crate::upstream::child::lock;
 use crate::upstream::child::wire::{Lines, Read, one_line};
 use crate::upstream::json::{Members, unquote};
 use crate::upstream::raw::RawBody;
-use crate::upstream::{AnswerBody, Event};
+use crate::upstream::{AnswerBody, Event, Upstream};
 
 /// As over HTTP.
 const LINE: usize = 4 << 20;
@@ -147,6 +150,32 @@ pub async fn told_to_stop() {
     #[cfg(not(unix))]
     if tokio::signal::ctrl_c().await.is_err() {
         pending().await
+    }
+}
+
+impl<U: Upstream + 'static> Pipeline for Flow<U> {
+    async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
+        let Reply { session, body, .. } = Flow::handle(self, arrival(sent)).await?;
+        Ok(Heard { session, body })
+    }
+
+    async fn listen(&self, sent: Sent) -> Result<BoxStream<'static, Event>, Rejected> {
+        Flow::listen(self, arrival(sent)).await
+    }
+}
+
+fn arrival(sent: Sent) -> Arrival {
+    let mut headers = HeaderMap::new();
+    // What an HTTP upstream is told of a stream that broke off, in the place where it looks.
+    let last = sent.last_event_id.and_then(|id| HeaderValue::try_from(id).ok());
+    headers.extend(last.map(|id| (LAST_EVENT_ID, id)));
+    Arrival {
+        transport: Transport::Stdio,
+        peer: None,
+        headers,
+        body: sent.body,
+        shown: Some(sent.shown),
+        session: sent.session,
     }
 }
 
