@@ -68,6 +68,8 @@ pub struct Arrival {
     pub body: Bytes,
     /// What the process environment shows, over stdio. Over HTTP it is in the headers.
     pub shown: Option<Shown>,
+    /// The session that the process has opened, over stdio. Over HTTP it is in the headers.
+    pub session: Option<Box<str>>,
 }
 
 /// What goes back.
@@ -244,11 +246,11 @@ fn receive(
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejected> {
-    let Arrival { transport, peer, mut headers, body, shown } = arrival;
+    let Arrival { transport, peer, mut headers, body, shown, session } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation),
-        Transport::Stdio => examine_stdio(&call, &headers, shown.unwrap_or_default()),
+        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, shown, session) =
         examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
@@ -271,14 +273,14 @@ fn examine(
     Ok((era, shown, session))
 }
 
-/// Over stdio the process is the session, and the front names it; the client sends no headers.
+/// Over stdio there are no headers, and the process has one session.
 fn examine_stdio(
     call: &Call,
-    headers: &HeaderMap,
     shown: Shown,
+    session: Option<Box<str>>,
 ) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
     let era = agree::check_without_headers(call)?;
-    Ok((era, shown, agree::session(headers)?.map(Box::from)))
+    Ok((era, shown, session.filter(|_| era == Era::Stateful)))
 }
 
 fn receive_bodiless(
@@ -287,15 +289,15 @@ fn receive_bodiless(
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejection> {
-    let Arrival { transport, peer, mut headers, shown, .. } = arrival;
-    let shown = match transport {
+    let Arrival { transport, peer, mut headers, shown, session, .. } = arrival;
+    let (shown, session) = match transport {
+        Transport::Stdio => (shown.unwrap_or_default(), session),
         Transport::Http => {
             agree::check_bodiless(&headers)?;
-            credentials::take(&mut headers, generation.credential_headers())?
+            let shown = credentials::take(&mut headers, generation.credential_headers())?;
+            (shown, agree::session(&headers)?.map(Box::from))
         }
-        Transport::Stdio => shown.unwrap_or_default(),
     };
-    let session = agree::session(&headers)?.map(Box::from);
     let (call, route) = (Call::bodiless(method), Arc::clone(route));
     let request = Request { call, era: Era::Stateful, headers, peer, transport, route };
     Ok((Arc::new(request), shown, session))

@@ -173,7 +173,7 @@ impl<U: Upstream> Endpoint<U> {
 }
 
 fn arrival(headers: HeaderMap, body: Bytes, peer: SocketAddr) -> Arrival {
-    Arrival { transport: Transport::Http, peer: Some(peer.ip()), headers, body, shown: None }
+    Arrival { transport: Transport::Http, peer: Some(peer.ip()), headers, body, shown: None, session: None }
 }
 
 /// Reads the body of a POST, after what its headers say about it.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use sse_stream::SseStream;
@@ -20,12 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use http::{HeaderMap, HeaderValue};
 use witgate_plugin::{Scheme, Transport};
 
 use crate::flow::credential::Shown;
-use crate::flow::headers::{LAST_EVENT_ID, SESSION_ID};
-use crate::flow::{Arrival, Flow, Reply};
+use crate::flow::headers::LAST_EVENT_ID;
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
+use crate::flow::{Arrival, Flow, Reply};
 use crate::upstream::child::lock;
 use crate::upstream::child::wire::{Lines, Read, one_line};
 use crate::upstream::json::{Members, unquote};
@@ -53,31 +53,6 @@ pub trait Pipeline: Send + Sync + 'static {
 
     /// Opens the stream of the server's own messages; `sent` has no body.
     fn listen(&self, sent: Sent) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejected>> + Send;
-}
-
-impl<U: Upstream + 'static> Pipeline for Flow<U> {
-    async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
-        let Reply { session, body, .. } = Flow::handle(self, arrival(sent)).await?;
-        Ok(Heard { session, body })
-    }
-
-    async fn listen(&self, sent: Sent) -> Result<BoxStream<'static, Event>, Rejected> {
-        Flow::listen(self, arrival(sent)).await
-    }
-}
-
-/// The process is the session; what HTTP has headers for is said in the same words.
-fn arrival(sent: Sent) -> Arrival {
-    let Sent { body, shown, session, last_event_id } = sent;
-    let mut headers = HeaderMap::new();
-    let named = [(SESSION_ID, session.as_deref()), (LAST_EVENT_ID, last_event_id.as_deref())];
-    for (name, value) in named {
-        // Both were made by Witgate or an upstream's HTTP answer, and so fit.
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(name, value);
-        }
-    }
-    Arrival { transport: Transport::Stdio, peer: None, headers, body, shown: Some(shown) }
 }
 
 /// A message as it comes in here.
@@ -175,6 +150,32 @@ pub async fn told_to_stop() {
     #[cfg(not(unix))]
     if tokio::signal::ctrl_c().await.is_err() {
         pending().await
+    }
+}
+
+impl<U: Upstream + 'static> Pipeline for Flow<U> {
+    async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
+        let Reply { session, body, .. } = Flow::handle(self, arrival(sent)).await?;
+        Ok(Heard { session, body })
+    }
+
+    async fn listen(&self, sent: Sent) -> Result<BoxStream<'static, Event>, Rejected> {
+        Flow::listen(self, arrival(sent)).await
+    }
+}
+
+fn arrival(sent: Sent) -> Arrival {
+    let mut headers = HeaderMap::new();
+    // What an HTTP upstream is told of a stream that broke off, in the place where it looks.
+    let last = sent.last_event_id.and_then(|id| HeaderValue::try_from(id).ok());
+    headers.extend(last.map(|id| (LAST_EVENT_ID, id)));
+    Arrival {
+        transport: Transport::Stdio,
+        peer: None,
+        headers,
+        body: sent.body,
+        shown: Some(sent.shown),
+        session: sent.session,
     }
 }
 
@@ -344,7 +345,7 @@ impl<P: Pipeline> Client<P> {
     async fn write_down(&self, body: AnswerBody, id: Option<Box<str>>) {
         match body {
             AnswerBody::Accepted => {}
-            AnswerBody::Message { message, .. } => self.say(message).await,
+            AnswerBody::Message(message) | AnswerBody::Error { message, .. } => self.say(message).await,
             AnswerBody::Events(events) => self.say_all(events).await,
             AnswerBody::Raw { content_type, body } => {
                 let told = match content_type.as_bytes().starts_with(b"text/event-stream") {

@@ -27,6 +27,8 @@ const LINES: usize = 32;
 const PENDING: usize = 512;
 /// A child that is alive answers a ping within this, whatever else it does.
 const PULSE: Duration = Duration::from_secs(3);
+/// How long people may take to answer what a server asks in the middle of a call.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
 #[derive(Clone)]
@@ -302,13 +304,15 @@ impl Exchange {
     ///
     /// # Errors
     /// Why there will be no response; a request that waits longer than `patience` is cancelled.
-    /// While the client itself is being asked something, people take their time: no limit runs.
+    /// While the client itself is being asked something, people take their time, and another
+    /// limit runs.
     pub(crate) async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
+        let began = Instant::now();
         let heard = loop {
             let Some(patience) = patience else { break self.ear.hear().await };
             match timeout(patience, self.ear.hear()).await {
                 Ok(heard) => break heard,
-                Err(_) if self.inner.waits_for_client(self.number) => {}
+                Err(_) if began.elapsed() < CLIENT_PATIENCE && self.inner.waits_for_client(self.number) => {}
                 Err(_) => break Err(self.give_up()),
             }
         };

@@ -33,7 +33,7 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
 
 impl Small {
     pub(super) fn client(&self, principal: &str) -> Client<'_> {
-        let principal = Principal::named(principal);
+        let principal = crate::flow::testing::principal(principal);
         Client { small: self, principal, session: None }
     }
 

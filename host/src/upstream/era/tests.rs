@@ -37,3 +37,18 @@ fn what_turns_out_otherwise_is_noted() {
     eras.note_legacy(false);
     assert_eq!(eras.remembered(), None, "neither era: it has changed, and is asked again");
 }
+
+#[test]
+fn a_verdict_is_there_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("eras/x.json");
+    let eras = Eras::kept_in(file.clone());
+    assert_eq!(eras.remembered(), None);
+    eras.note_legacy(false);
+    assert_eq!(Eras::kept_in(file.clone()).remembered(), Some(Verdict::known(false, true)));
+    let eras = Eras::kept_in(file.clone());
+    eras.note_legacy(true);
+    assert_eq!(Eras::kept_in(file.clone()).remembered(), Some(Verdict::known(true, true)));
+    fs::write(&file, "{ damaged").unwrap();
+    assert_eq!(Eras::kept_in(file).remembered(), None);
+}

@@ -147,3 +147,14 @@ async fn the_number_of_children_is_bounded() {
     assert!(matches!(refused, Err(Rejection::RateLimited { .. })));
     small.session("b").await;
 }
+
+#[tokio::test]
+async fn on_a_shared_child_who_does_not_read_hardly_holds_up_the_others() {
+    let small = small("legacy", |settings| settings.shared = true);
+    let (slow, other) = (small.session("a").await, small.session("b").await);
+    let params = json!({"arguments": {"steps": 400}, "_meta": {"progressToken": "t"}});
+    let _unread = stream(slow.call(json!(1), "progress", params).await.unwrap());
+    let began = Instant::now();
+    assert!(other.call(json!(1), "echo", json!({})).await.is_ok());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
