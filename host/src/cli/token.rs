@@ -19,3 +19,14 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Verify(arguments) => verify::run(context, &arguments),
     }
 }
+
+#[cfg(test)]
+pub(super) fn issue_for_test(context: &Context, arguments: &[&str]) -> Result<String, Failure> {
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        arguments: issue::Arguments,
+    }
+    let only: Only = clap::Parser::try_parse_from(arguments).map_err(|error| Failure::new(error.to_string()))?;
+    issue::issue(context, &only.arguments).map(|issued| issued.token)
+}
