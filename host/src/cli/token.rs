@@ -8,7 +8,7 @@ use super::{Context, Exit, Failure};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Sign a token with a key of the configuration, and print it
-    Issue(issue::Arguments),
+    Issue(Box<issue::Arguments>),
     /// Say whether the configured policies take a token, and why not
     Verify(verify::Arguments),
 }

@@ -14,7 +14,7 @@ use crate::config::resolve::{self, Outline};
 use crate::config::{KeySource, PolicyKind, raw};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Whom the token is for: its subject
     #[arg(long, value_name = "SUBJECT")]
     sub: String,
@@ -234,14 +234,14 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
 /// Where keys and policies come from: a file, of which only what is needed is read, or the
 /// environment alone.
 enum Source {
-    File(Outline),
+    File(Box<Outline>),
     Environment(Box<crate::config::Config>),
 }
 
 impl Source {
     fn of(context: &Context) -> Result<Self, Failure> {
         match context.config_path() {
-            Some(path) => Outline::read(&path).map(Self::File).map_err(Failure::Config),
+            Some(path) => Outline::read(&path).map(|outline| Self::File(Box::new(outline))).map_err(Failure::Config),
             None => context.load().map(|loaded| Self::Environment(Box::new(loaded.config))),
         }
     }
