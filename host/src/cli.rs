@@ -20,9 +20,9 @@ use crate::config::environment::Environment;
 use crate::config::resolve::{Loaded, load};
 use terminal::Terminal;
 
-/// Who may call which MCP tool, decided by plugins.
+/// Decides who may call which MCP tool, with plugins that are swapped while it runs
 #[derive(Debug, Parser)]
-#[command(name = "witgate", version, about, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "witgate", version, about = "Decides who may call which MCP tool, with plugins that are swapped while it runs", after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub struct Cli {
     /// The configuration file [default: WITGATE_CONFIG, else witgate.toml]
     // Not clap's `env`: an empty variable is no file, and tests hand in their own environment.
@@ -39,10 +39,11 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 To begin:
-  witgate init                              write a starter configuration and make a key
-  witgate check                             see what is wrong with it
-  witgate serve                             guard the MCP server that it names
-  witgate key create NAME --allow 'get_*'   let somebody in
+  witgate init                    write a starter configuration and make a key
+  witgate check                   see what is wrong with it
+  witgate serve                   guard the MCP server that it names
+  witgate key create NAME --role user --allow 'get-*'
+                                  let somebody in
 
 Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (78: bad configuration).";
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::key::now;
 use super::{Context, DEFAULT_CONFIG, Exit, Failure, full};
-use crate::key_store::{KeyStore, Made, NewKey};
+use crate::key_store::{KeyStore, KeyStoreError, Made, NewKey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,12 +29,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     refuse_to_overwrite(&path, arguments)?;
     // The key first: a configuration without its store would not start.
     let store = KeyStore::at(path.with_file_name(STORE));
-    let made = store.create(first_key(&arguments.name), now()).map_err(|error| match error {
-        crate::key_store::KeyStoreError::Taken(name) | crate::key_store::KeyStoreError::TakenByRevoked(name) => {
-            Failure::new(format!("{} has a key `{name}` already; give this one another `--name`", store.path().display()))
-        }
-        error => error.into(),
-    })?;
+    let made = make_key(&store, &arguments.name)?;
     write(&path, arguments.force)?;
     show(context, &path, &store, &made);
     Ok(Exit::Done)
@@ -48,6 +43,18 @@ fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Failure
         )));
     }
     Ok(())
+}
+
+/// Under the name, or, where an earlier `init` has made one, under the name with a number.
+fn make_key(store: &KeyStore, name: &str) -> Result<Made, Failure> {
+    let numbered = (2..100).map(|number| format!("{name}-{number}"));
+    for name in std::iter::once(name.to_owned()).chain(numbered) {
+        match store.create(first_key(&name), now()) {
+            Err(KeyStoreError::Taken(_) | KeyStoreError::TakenByRevoked(_)) => {}
+            made => return Ok(made?),
+        }
+    }
+    Err(Failure::new(format!("{} has many keys `{name}` already; give this one another `--name`", store.path().display())))
 }
 
 /// The role lets the key through the starter's rules; the patterns are the key's own.
@@ -92,7 +99,7 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made) {
     ));
     terminal.print(made.text.reveal());
     terminal.say("\nFor Claude Desktop (claude_desktop_config.json):\n");
-    terminal.print(&format!("{snippet:#}"));
+    terminal.print(&claude_desktop(&program, path, made));
     if !on_path("npx", context.environment.get("PATH")) {
         terminal.say("\nThe example server needs Node.js, and there is no `npx` on PATH: install it, or name your own server.");
     }
@@ -101,6 +108,24 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made) {
          X-API-Key.\nWho may do what stands in {}.",
         path.display()
     ));
+}
+
+/// By hand, in the order in which people write it.
+fn claude_desktop(program: &Path, path: &Path, made: &Made) -> String {
+    format!(
+        r#"{{
+  "mcpServers": {{
+    "witgate": {{
+      "command": {},
+      "args": ["serve", "--transport", "stdio", "--config", {}],
+      "env": {{ "MCP_API_KEY": {} }}
+    }}
+  }}
+}}"#,
+        json!(program),
+        json!(path),
+        json!(made.text.reveal()),
+    )
 }
 
 fn on_path(program: &str, search: Option<&str>) -> bool {

@@ -92,7 +92,7 @@ pub(super) struct Import {
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Create(arguments) => create(context, arguments),
+        Command::Create(arguments) => create(context, &arguments),
         Command::List(place) => list(context, &place),
         Command::Revoke(arguments) => revoke(context, &arguments),
         Command::Rotate(arguments) => rotate(context, &arguments),
@@ -101,17 +101,34 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-fn create(context: &Context, arguments: Create) -> Result<(), Failure> {
+fn create(context: &Context, arguments: &Create) -> Result<(), Failure> {
     let store = place(context, &arguments.place)?;
     let Create { name, allow, deny, role: roles, expires, .. } = arguments;
-    let useless = allow.is_empty() && roles.is_empty();
+    let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
+    let (useless, without_role) = (allow.is_empty() && roles.is_empty(), roles.is_empty());
     let made = store.create(NewKey { name, roles, allow, deny, expires: expires.map(from_now) }, now())?;
     context.terminal.say(&format!("Made the key `{}` in {}. It is shown this once:", made.key.name, store.path().display()));
     show(context, &store, &made);
     if useless {
         context.terminal.say("It has neither a pattern (--allow) nor a role (--role), so it may do nothing yet.");
+    } else if without_role && arguments.place.store.is_none() {
+        hint_at_roles(context);
     }
     Ok(())
+}
+
+/// Every authorizer must allow: beside one that goes by roles, patterns alone are not enough.
+fn hint_at_roles(context: &Context) {
+    let Some(outline) = context.config_path().and_then(|path| Outline::read(&path).ok()) else { return };
+    let by_roles = outline.file.policies.iter().find(|(_, policy)| matches!(policy.kind, Kind::Rbac));
+    let Some((name, policy)) = by_roles else { return };
+    let roles = policy.config.get("roles").and_then(Value::as_object).into_iter().flatten();
+    let roles: Vec<_> = roles.map(|(role, _)| role.as_str()).collect();
+    context.terminal.say(&format!(
+        "The policy `{name}` goes by roles, and this key has none: where it decides, the key may do nothing. Give a key one \
+         with `--role` (there are: {}).",
+        roles.join(", ")
+    ));
 }
 
 fn list(context: &Context, at: &Place) -> Result<(), Failure> {

@@ -205,7 +205,7 @@ pub fn names_a_secret(name: &str) -> bool {
     ];
     let lower = name.to_ascii_lowercase();
     let words = || lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words().any(|word| SECRET.contains(&word)) && words().last().is_some_and(|last| !HARMLESS.contains(&last))
+    words().any(|word| SECRET.contains(&word)) && words().next_back().is_some_and(|last| !HARMLESS.contains(&last))
 }
 
 /// Masks the strings that are assigned to names of secrets, byte for byte, so that spans hold.

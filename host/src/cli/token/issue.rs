@@ -14,7 +14,7 @@ use crate::config::resolve::{self, Outline};
 use crate::config::{KeySource, PolicyKind, raw};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Whom the token is for: its subject
     #[arg(long, value_name = "SUBJECT")]
     sub: String,
@@ -78,6 +78,24 @@ struct Expected {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let Issued { token, algorithm, claims } = issue(context, arguments)?;
+    let end = written(from_now(arguments.expires));
+    context.terminal.say(&format!("A token for `{}`, signed with {algorithm:?}, good until {end}:", arguments.sub));
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&json!({ "token": token, "algorithm": format!("{algorithm:?}"), "expires": end, "claims": claims })),
+        false => context.terminal.print(&token),
+    }
+    Ok(Exit::Done)
+}
+
+/// A signed token and what is in it.
+pub(super) struct Issued {
+    pub(super) token: String,
+    algorithm: Algorithm,
+    claims: Value,
+}
+
+pub(super) fn issue(context: &Context, arguments: &Arguments) -> Result<Issued, Failure> {
     let source = Source::of(context)?;
     let expected = source.expected(arguments.policy.as_deref())?;
     let claims = claims(arguments, &expected, &source)?;
@@ -87,13 +105,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     header.typ = Some(expected.typ.clone().unwrap_or_else(|| "JWT".to_owned()));
     let token = encode(&header, &claims, &key)
         .map_err(|error| Failure::new(format!("the key cannot sign with {algorithm:?}: {error}; name another with `--algorithm`")))?;
-    let end = written(from_now(arguments.expires));
-    context.terminal.say(&format!("A token for `{}`, signed with {algorithm:?}, good until {end}:", arguments.sub));
-    match context.terminal.is_json() {
-        true => context.terminal.print_json(&json!({ "token": token, "algorithm": format!("{algorithm:?}"), "expires": end, "claims": claims })),
-        false => context.terminal.print(&token),
-    }
-    Ok(Exit::Done)
+    Ok(Issued { token, algorithm, claims })
 }
 
 fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result<Value, Failure> {
@@ -222,14 +234,14 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
 /// Where keys and policies come from: a file, of which only what is needed is read, or the
 /// environment alone.
 enum Source {
-    File(Outline),
+    File(Box<Outline>),
     Environment(Box<crate::config::Config>),
 }
 
 impl Source {
     fn of(context: &Context) -> Result<Self, Failure> {
         match context.config_path() {
-            Some(path) => Outline::read(&path).map(Self::File).map_err(Failure::Config),
+            Some(path) => Outline::read(&path).map(|outline| Self::File(Box::new(outline))).map_err(Failure::Config),
             None => context.load().map(|loaded| Self::Environment(Box::new(loaded.config))),
         }
     }

@@ -24,7 +24,7 @@ use crate::plugin::load::Loader;
 use crate::services::Clock;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
     token: Option<String>,
     /// The upstream whose pipeline judges, where there are several
