@@ -68,6 +68,8 @@ pub struct Arrival {
     pub body: Bytes,
     /// What the process environment shows, over stdio. Over HTTP it is in the headers.
     pub shown: Option<Shown>,
+    /// The session that the process has opened, over stdio. Over HTTP it is in the headers.
+    pub session: Option<Box<str>>,
 }
 
 /// What goes back.
@@ -195,16 +197,11 @@ impl<U: Upstream> Flow<U> {
         let call = &request.call;
         let (status, body) = match body {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
-            AnswerBody::Message(message) => {
-                let status = status_of(request.era, StatusCode::OK, &message)?;
-                let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
-                (status, AnswerBody::Message(message))
-            }
-            AnswerBody::Error { status, message } => {
+            AnswerBody::Message { status, message } => {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
                 let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
-                (status, AnswerBody::Message(message))
+                (status, AnswerBody::Message { status, message })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, shown).guard(events)))
@@ -244,11 +241,11 @@ fn receive(
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejected> {
-    let Arrival { transport, peer, mut headers, body, shown } = arrival;
+    let Arrival { transport, peer, mut headers, body, shown, session } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation),
-        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default()),
+        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, shown, session) =
         examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
@@ -271,9 +268,14 @@ fn examine(
     Ok((era, shown, session))
 }
 
-/// Over stdio there are no headers, and the process is the session.
-fn examine_stdio(call: &Call, shown: Shown) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
-    agree::check_without_headers(call).map(|era| (era, shown, None))
+/// Over stdio there are no headers, and the process has one session.
+fn examine_stdio(
+    call: &Call,
+    shown: Shown,
+    session: Option<Box<str>>,
+) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+    let era = agree::check_without_headers(call)?;
+    Ok((era, shown, session.filter(|_| era == Era::Stateful)))
 }
 
 fn receive_bodiless(
@@ -282,10 +284,15 @@ fn receive_bodiless(
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejection> {
-    let Arrival { transport, peer, mut headers, .. } = arrival;
-    agree::check_bodiless(&headers)?;
-    let shown = credentials::take(&mut headers, generation.credential_headers())?;
-    let session = agree::session(&headers)?.map(Box::from);
+    let Arrival { transport, peer, mut headers, shown, session, .. } = arrival;
+    let (shown, session) = match transport {
+        Transport::Stdio => (shown.unwrap_or_default(), session),
+        Transport::Http => {
+            agree::check_bodiless(&headers)?;
+            let shown = credentials::take(&mut headers, generation.credential_headers())?;
+            (shown, agree::session(&headers)?.map(Box::from))
+        }
+    };
     let (call, route) = (Call::bodiless(method), Arc::clone(route));
     let request = Request { call, era: Era::Stateful, headers, peer, transport, route };
     Ok((Arc::new(request), shown, session))

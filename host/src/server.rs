@@ -3,3 +3,4 @@
 pub mod admin;
 mod connections;
 pub mod http;
+pub mod stdio;

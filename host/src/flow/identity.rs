@@ -52,11 +52,3 @@ pub struct Principal {
     issuer: Option<Arc<str>>,
     subject: Arc<str>,
 }
-
-#[cfg(test)]
-impl Principal {
-    /// A principal for tests.
-    pub(crate) fn named(subject: &str) -> Self {
-        Self { proven_by: Arc::from("test"), issuer: None, subject: Arc::from(subject) }
-    }
-}

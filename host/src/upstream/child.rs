@@ -588,7 +588,7 @@ async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Reje
 }
 
 fn message(response: Bytes) -> AnswerBody {
-    AnswerBody::Message(response)
+    AnswerBody::Message { status: http::StatusCode::OK, message: response }
 }
 
 fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
@@ -649,6 +649,6 @@ async fn reap(upstream: Weak<Inner>) {
 }
 
 /// A lock whose holder panicked protects nothing that could be half-done.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

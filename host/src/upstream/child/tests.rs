@@ -33,7 +33,7 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
 
 impl Small {
     pub(super) fn client(&self, principal: &str) -> Client<'_> {
-        let principal = Principal::named(principal);
+        let principal = crate::flow::testing::principal(principal);
         Client { small: self, principal, session: None }
     }
 
@@ -106,9 +106,7 @@ pub(super) fn modern(id: Value, method: &str, mut params: Value) -> Value {
 /// The one message of an answer.
 pub(super) fn message(answer: &AnswerBody) -> Value {
     match answer {
-        AnswerBody::Message(message) | AnswerBody::Error { message, .. } => {
-            serde_json::from_slice(message).unwrap()
-        }
+        AnswerBody::Message { message, .. } => serde_json::from_slice(message).unwrap(),
         AnswerBody::Accepted => panic!("accepted"),
         AnswerBody::Events(_) => panic!("a stream"),
         AnswerBody::Raw { .. } => panic!("raw"),
