@@ -197,16 +197,11 @@ impl<U: Upstream> Flow<U> {
         let call = &request.call;
         let (status, body) = match body {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
-            AnswerBody::Message(message) => {
-                let status = status_of(request.era, StatusCode::OK, &message)?;
-                let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
-                (status, AnswerBody::Message(message))
-            }
-            AnswerBody::Error { status, message } => {
+            AnswerBody::Message { status, message } => {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
                 let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
-                (status, AnswerBody::Message(message))
+                (status, AnswerBody::Message { status, message })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, shown).guard(events)))

@@ -6,7 +6,7 @@ pub mod bridge;
 pub mod child;
 pub mod era;
 pub mod http;
-pub mod json;
+pub(crate) mod json;
 pub mod own_tools;
 pub mod raw;
 pub mod session;
@@ -36,11 +36,9 @@ pub enum AnswerBody {
     /// A notification or a response was taken.
     Accepted,
     /// One JSON-RPC response.
-    Message(Bytes),
-    /// One JSON-RPC error, with the HTTP status that an HTTP upstream has given it: clients
-    /// negotiate by it.
-    Error {
-        /// 400 or 404.
+    Message {
+        /// 200, or what an HTTP upstream says beside a JSON-RPC error: clients negotiate by it. The
+        /// flow sets what the protocol wants of a message of the stateless era.
         status: StatusCode,
         /// The response.
         message: Bytes,
