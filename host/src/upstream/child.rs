@@ -36,7 +36,7 @@ mod audience;
 mod connection;
 mod pending;
 pub mod pipes;
-mod process;
+pub mod process;
 mod reading;
 mod rooms;
 mod supervise;
@@ -171,7 +171,7 @@ impl Upstream for ChildUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
-        session.slot.touch();
+        session.touch();
         Ok(audience::open(Arc::clone(&session.member)))
     }
 
@@ -281,7 +281,7 @@ impl Inner {
             subscriptions: Mutex::default(),
         });
         slot.audience.join(Arc::clone(&member));
-        lock(&self.rooms).seat(Session { member, slot });
+        lock(&self.rooms).seat(Session::new(member, slot));
         let result = if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
         Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
     }
@@ -301,7 +301,7 @@ impl Inner {
     /// A message within a session.
     async fn in_session(&self, sent: &Sent<'_>, name: &str) -> Result<Back, Rejection> {
         let session = self.session(name, &sent.principal)?;
-        session.slot.touch();
+        session.touch();
         let outcome = match sent.call.kind() {
             Kind::Request { .. } => self.session_request(sent, &session).await?,
             Kind::Notification => {
