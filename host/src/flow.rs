@@ -197,10 +197,16 @@ impl<U: Upstream> Flow<U> {
         let call = &request.call;
         let (status, body) = match body {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
-            AnswerBody::Message { status, message } => {
-                let status = status_of(request.era, status, &message)?;
+            AnswerBody::Message(message) => {
+                let status = status_of(request.era, StatusCode::OK, &message)?;
                 let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
-                (status, AnswerBody::Message { status, message })
+                (status, AnswerBody::Message(message))
+            }
+            AnswerBody::Error { status, message } => {
+                let status = status_of(request.era, status, &message)?;
+                // Whatever the status says: what looks like a list is one.
+                let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
+                (status, AnswerBody::Message(message))
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, shown).guard(events)))
@@ -334,7 +340,7 @@ fn looked_at(events: BoxStream<'static, Event>, look: Look) -> BoxStream<'static
         .boxed()
 }
 
-/// The HTTP status for a JSON answer, which has to be JSON. In the stateless era it follows from
+/// The HTTP status for a JSON answer, which has to be JSON; `status` where nothing else follows. In the stateless era it follows from
 /// the error's code (MCP 2026-07-28, "Streamable HTTP"), whatever spoke to the upstream.
 fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
     #[derive(Deserialize)]

@@ -1,11 +1,12 @@
 //! What Witgate protects. An upstream takes only what was admitted, and carries its own
 //! credential; the caller's never gets here.
 
+pub mod any;
 pub mod bridge;
 pub mod child;
 pub mod era;
 pub mod http;
-pub(crate) mod json;
+pub mod json;
 pub mod own_tools;
 pub mod raw;
 pub mod session;
@@ -35,9 +36,11 @@ pub enum AnswerBody {
     /// A notification or a response was taken.
     Accepted,
     /// One JSON-RPC response.
-    Message {
-        /// 200, or what an HTTP upstream says beside a JSON-RPC error. The flow sets what the
-        /// protocol wants of a message of the stateless era.
+    Message(Bytes),
+    /// One JSON-RPC error, with the HTTP status that an HTTP upstream has given it: clients
+    /// negotiate by it.
+    Error {
+        /// 400 or 404.
         status: StatusCode,
         /// The response.
         message: Bytes,

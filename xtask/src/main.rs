@@ -1,7 +1,7 @@
 //! Everything that needs more than cargo.
 
 // Saying what it does is half of its job.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod apt;
 mod cargo;
@@ -13,6 +13,7 @@ mod tools;
 mod wit;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
@@ -24,7 +25,17 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   wit [--check]             write the world types that the SDK embeds, or see that they are current
   encode MODULE COMPONENT   turn a core module into a component";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask is in the workspace")?;
@@ -34,7 +45,7 @@ fn main() -> anyhow::Result<()> {
         ["demo"] => demo::run(root, demo::End::OnSignal),
         ["demo", "--once"] => demo::run(root, demo::End::Once),
         ["test"] => test::all(root),
-        ["guests"] => guests::build_all(root).map(drop),
+        ["guests"] => guests::build_all(root),
         ["tools"] => {
             let tools = tools::install(root)?;
             println!("tools: ready in {}", tools.dir.display());
@@ -42,7 +53,9 @@ fn main() -> anyhow::Result<()> {
         }
         ["wit"] => wit::write(root),
         ["wit", "--check"] => wit::check(root),
-        ["encode", module, component] => guests::encode(Path::new(module), Path::new(component)).map(drop),
+        ["encode", module, component] => {
+            guests::encode(Path::new(module), Path::new(component)).map(drop)
+        }
         _ => bail!(USAGE),
     }
 }

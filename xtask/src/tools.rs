@@ -181,19 +181,25 @@ fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
     )?;
     stamp.clear()?;
     println!("tools: Python environment with the Python clients (once)");
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(tools.dir.join("python")), INSTALL)?;
-    run(Command::new(&tools.python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ])
-        .arg(clients.join("requirements.txt")), INSTALL)?;
+    run(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(tools.dir.join("python")),
+        INSTALL,
+    )?;
+    run(
+        Command::new(&tools.python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
+            .arg(clients.join("requirements.txt")),
+        INSTALL,
+    )?;
     stamp.write()
 }
 
@@ -242,7 +248,9 @@ fn need(program: &str, packages: &[&str], probe: &[&str]) -> Result<()> {
     }
     let advice = || {
         let packages = packages.join(" ");
-        format!("`{program}` is missing or too old: install the Debian packages {packages} (or their like)")
+        format!(
+            "`{program}` is missing or too old: install the Debian packages {packages} (or their like)"
+        )
     };
     apt::install(packages).with_context(advice)?;
     if !usable() {

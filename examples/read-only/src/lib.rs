@@ -53,7 +53,11 @@ impl Plugin for ReadOnly {
             })?;
             Ok((name, rules))
         };
-        let roles = settings.roles.into_iter().map(rules).collect::<Result<_, _>>()?;
+        let roles = settings
+            .roles
+            .into_iter()
+            .map(rules)
+            .collect::<Result<_, _>>()?;
         Ok((Self { roles }, Wants::default()))
     }
 }

@@ -227,6 +227,21 @@ fn mask(text: &str) -> String {
         }
     }
     masked.push_str(rest);
+    without_user_parts(&masked)
+}
+
+/// Masks `user:password@` in URLs.
+fn without_user_parts(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '"', '\'', ' ', '\n']).unwrap_or(part.len());
+        let user = part.get(..end).and_then(|authority| authority.rfind('@')).unwrap_or(0);
+        let (hidden, shown) = part.split_at(user);
+        masked.push_str("://");
+        masked.extend(hidden.chars().flat_map(stars));
+        masked.push_str(shown);
+    }
     masked
 }
 
@@ -297,6 +312,7 @@ mod tests {
         assert_eq!(mask("\"API_TOKEN\"=[ 'é', 'b' ]"), "\"API_TOKEN\"=* '**'* '*' *");
         assert_eq!(mask("secret = { env = \"NAME\" }"), "secret = { env = \"NAME\" }");
         assert_eq!(mask("['x', '--token=abc']"), "['x', '--token=***']");
+        assert_eq!(mask("url = 'http://a:b@c/d@e'"), "url = 'http://***@c/d@e'");
         assert_eq!(mask("store = \"keys.toml\""), "store = \"keys.toml\"");
         assert_eq!(mask("token = \"a\\\"b=c\" x = 'z'"), "token = \"**\"***\" x = 'z'");
     }

@@ -196,7 +196,7 @@ fn answer(reply: Reply) -> Response<Body> {
     let Reply { status, session, body } = reply;
     let mut response = match body {
         AnswerBody::Accepted => with_status(status, Body::empty()),
-        AnswerBody::Message { message, .. } => json(status, message),
+        AnswerBody::Message(message) | AnswerBody::Error { message, .. } => json(status, message),
         AnswerBody::Events(events) => event_stream(status, EVENTS, Body::events(events)),
         AnswerBody::Raw { content_type, body } if content_type.as_bytes().starts_with(b"text/") => {
             event_stream(status, content_type, Body::raw_events(body))

@@ -86,8 +86,8 @@ pub struct Environment {
 
 impl Environment {
     /// Reads it. An empty variable shows nothing.
-    pub fn read() -> Self {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(SecretString::from);
+    pub fn read(environment: &crate::config::environment::Environment) -> Self {
+        let read = |name| environment.get(name).map(SecretString::from);
         Self { api_key: read("MCP_API_KEY"), bearer: read("MCP_BEARER_TOKEN") }
     }
 
@@ -345,7 +345,7 @@ impl<P: Pipeline> Client<P> {
     async fn write_down(&self, body: AnswerBody, id: Option<Box<str>>) {
         match body {
             AnswerBody::Accepted => {}
-            AnswerBody::Message { message, .. } => self.say(message).await,
+            AnswerBody::Message(message) | AnswerBody::Error { message, .. } => self.say(message).await,
             AnswerBody::Events(events) => self.say_all(events).await,
             AnswerBody::Raw { content_type, body } => {
                 let told = match content_type.as_bytes().starts_with(b"text/event-stream") {

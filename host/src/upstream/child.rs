@@ -588,7 +588,7 @@ async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Reje
 }
 
 fn message(response: Bytes) -> AnswerBody {
-    AnswerBody::Message { status: http::StatusCode::OK, message: response }
+    AnswerBody::Message(response)
 }
 
 fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {

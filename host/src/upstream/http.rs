@@ -184,7 +184,8 @@ impl HttpUpstream {
             .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not finish its answer in time"))?
             .map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
         match gathered {
-            Gathered::Whole(message) => Ok(AnswerBody::Message { status, message }),
+            Gathered::Whole(message) if status == StatusCode::OK => Ok(AnswerBody::Message(message)),
+            Gathered::Whole(message) => Ok(AnswerBody::Error { status, message }),
             Gathered::Part(_) if look || status != StatusCode::OK => {
                 Err(fault(UpstreamFault::Flood, "The MCP server's answer is too large to be checked"))
             }

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{HttpError, HttpResponse, Scheme, TargetKind, Transport};
 
 use super::host::sha256_hex;
-use super::table::{Ask, Call, Case, ConfigFault, Exchange, Expect, Key, Kind, Principal, Step, Table, Wanted};
+use super::table::{
+    Ask, Call, Case, ConfigFault, Exchange, Expect, Key, Kind, Principal, Step, Table, Wanted,
+};
 use super::token::{Signer, Spec};
 
 #[derive(Deserialize)]
@@ -187,7 +189,8 @@ impl RawTable {
             (None, Some(principal)) => Ask::May(principal.clone()),
             _ => bail!("either `credential` or `principal` is needed"),
         };
-        let http = step.http.iter().map(|raw| self.exchange(raw, &ask)).collect::<anyhow::Result<_>>()?;
+        let http =
+            step.http.iter().map(|raw| self.exchange(raw, &ask)).collect::<anyhow::Result<_>>()?;
         Ok(Step {
             now: step.now.unwrap_or(self.now),
             call: call(&step),
@@ -217,7 +220,12 @@ impl RawTable {
             Ask::Who { value, .. } if posted => Some(question(value)),
             _ => None,
         });
-        Ok(Exchange { form, auth: raw.auth.clone(), answer: self.answer(&raw), request: raw.request })
+        Ok(Exchange {
+            form,
+            auth: raw.auth.clone(),
+            answer: self.answer(&raw),
+            request: raw.request,
+        })
     }
 
     fn answer(&self, raw: &RawExchange) -> Result<HttpResponse, HttpError> {
@@ -267,7 +275,8 @@ fn call(step: &RawStep) -> Call {
         .into_iter()
         .find_map(|(prefix, method, kind)| Some((text.strip_prefix(prefix)?, method, kind)))
         .unwrap_or((text, "tools/call", TargetKind::Tool));
-    let arguments = step.arguments_text.clone().or_else(|| step.arguments.as_ref().map(Value::to_string));
+    let arguments =
+        step.arguments_text.clone().or_else(|| step.arguments.as_ref().map(Value::to_string));
     Call {
         method: if method.is_empty() { target } else { method }.to_owned(),
         kind,

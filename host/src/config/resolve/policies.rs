@@ -86,7 +86,10 @@ impl Resolver<'_> {
         if !path.is_file() {
             let message = format!("there is no component `{}`", path.display());
             match (kind, written.fallback) {
-                (PolicyKind::Custom, _) | (_, None | Some(raw::Fallback::Deny)) => {
+                (PolicyKind::Custom, _) => {
+                    self.error(&at, message, "build it, or correct the path; a relative one begins beside this file");
+                }
+                (_, None | Some(raw::Fallback::Deny)) => {
                     self.error(&at, message, "build it, correct the path, or leave `component` out for the built-in");
                 }
                 (_, Some(raw::Fallback::Builtin)) => {

@@ -13,11 +13,15 @@ use crate::config::{Server, Transport, Upstream, raw};
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
 
+/// Beside the configuration.
+pub(super) const DEFAULT_CONTROL: &str = "witgate.sock";
+
 /// Shorter than the 10 seconds after which Docker kills.
 const DEFAULT_GRACE_S: u64 = 8;
 
-/// What fits into `sockaddr_un` with its closing zero, on Linux; on macOS it is 103.
-const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+/// What fits into `sockaddr_un` with its closing zero, less what the name has more while it is made: 103
+/// bytes on Linux, 99 on macOS.
+const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 103 } else { 99 };
 
 impl Server {
     /// What counts where nothing is written.
@@ -92,7 +96,7 @@ impl Resolver<'_> {
     }
 
     fn control(&mut self, server: &raw::Server) -> Option<PathBuf> {
-        let path = self.path(server.control.as_deref().unwrap_or("witgate.sock"));
+        let path = self.path(server.control.as_deref().unwrap_or(DEFAULT_CONTROL));
         if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
             return Some(path);
         }

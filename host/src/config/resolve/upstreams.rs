@@ -100,9 +100,7 @@ impl Resolver<'_> {
     }
 
     fn endpoint(&mut self, name: &str, written: &raw::Upstream, alone: bool) -> String {
-        let Some(path) = &written.path else {
-            return if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") };
-        };
+        let Some(path) = &written.path else { return default_path(name, alone) };
         let at = ["upstreams", name, "path"];
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '{' | '}' | '*' | '\\' | '%');
         let odd = !path.starts_with('/') || path == "/" || path.contains("//") || path.contains("/.");
@@ -125,25 +123,10 @@ impl Resolver<'_> {
     ) -> String {
         if let Some(own) = &written.resource {
             self.url(&["upstreams", name, "resource"], own);
-            return own.clone();
+        } else if let Some(public) = &file.server.resource {
+            self.url(&["server", "resource"], public);
         }
-        match &file.server.resource {
-            Some(public) => {
-                self.url(&["server", "resource"], public);
-                match alone {
-                    true => public.clone(),
-                    // Whatever a proxy puts before the paths stays before them.
-                    false => format!("{}{path}", public.trim_end_matches('/').trim_end_matches("/mcp")),
-                }
-            }
-            None => {
-                let mut listen = listen(&file.server);
-                if listen.ip().is_unspecified() {
-                    listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-                }
-                format!("http://{listen}{path}")
-            }
-        }
+        resource(file, written, path, alone)
     }
 
     fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<Target> {
@@ -267,6 +250,37 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+fn default_path(name: &str, alone: bool) -> String {
+    if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") }
+}
+
+/// The resource identifier of an upstream at `path`; `alone`: there is no other.
+fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) -> String {
+    match (&written.resource, &file.server.resource) {
+        (Some(own), _) => own.clone(),
+        (None, Some(public)) if alone => public.clone(),
+        // Whatever a proxy puts before the paths stays before them.
+        (None, Some(public)) => format!("{}{path}", public.trim_end_matches('/').trim_end_matches("/mcp")),
+        (None, None) => {
+            let mut listen = listen(&file.server);
+            if listen.ip().is_unspecified() {
+                listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            format!("http://{listen}{path}")
+        }
+    }
+}
+
+/// Names and resource identifiers of all upstreams, for commands that need nothing else of them.
+pub fn resources(file: &raw::File) -> Vec<(String, String)> {
+    let alone = file.upstreams.len() <= 1;
+    let of = |(name, written): (&String, &raw::Upstream)| {
+        let path = written.path.clone().unwrap_or_else(|| default_path(name, alone));
+        (name.clone(), resource(file, written, &path, alone))
+    };
+    file.upstreams.iter().map(of).collect()
 }
 
 /// Headers that belong to the protocol or to the hop.

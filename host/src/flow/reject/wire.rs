@@ -11,6 +11,9 @@ use witgate_plugin::Denial;
 
 use super::{Rejection, UpstreamFault};
 
+#[cfg(test)]
+mod tests;
+
 /// JSON-RPC 2.0 §5.1.
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;

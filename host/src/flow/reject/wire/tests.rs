@@ -1,0 +1,100 @@
+use std::sync::Arc;
+
+use super::super::Failure;
+use super::*;
+
+const METADATA: Option<&str> = Some("https://a.example/.well-known/oauth-protected-resource/mcp");
+
+fn challenge(rejection: &Rejection, metadata: Option<&str>) -> Option<String> {
+    let headers = rejection.wire().headers(metadata);
+    headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned())
+}
+
+fn refused() -> Rejection {
+    Rejection::Refused { policy: None, reason: "expired".to_owned(), detail: Some("key 7 of bob".to_owned()) }
+}
+
+fn denied(scopes: &[&str]) -> Rejection {
+    let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+    let denial = Denial { reason: "scope".to_owned(), scopes, detail: Some("rule 3".to_owned()), ..Denial::default() };
+    Rejection::Denied { policy: Some(Arc::from("rbac")), denial }
+}
+
+#[test]
+fn oauth_clients_are_led_to_a_login_only_where_there_is_one() {
+    assert_eq!(challenge(&Rejection::NoCredential, None).unwrap(), r#"Bearer realm="mcp""#);
+    assert_eq!(challenge(&refused(), None).unwrap(), r#"Bearer error="invalid_token", realm="mcp""#);
+    assert_eq!(
+        challenge(&Rejection::NoCredential, METADATA).unwrap(),
+        r#"Bearer resource_metadata="https://a.example/.well-known/oauth-protected-resource/mcp""#
+    );
+    assert_eq!(
+        challenge(&refused(), METADATA).unwrap(),
+        r#"Bearer error="invalid_token", resource_metadata="https://a.example/.well-known/oauth-protected-resource/mcp""#
+    );
+}
+
+#[test]
+fn scopes_are_asked_for_only_where_they_would_help() {
+    assert_eq!(challenge(&denied(&[]), METADATA), None);
+    assert_eq!(
+        challenge(&denied(&["a", "b\"", "offline_access", "c"]), None).unwrap(),
+        r#"Bearer error="insufficient_scope", scope="a c", realm="mcp""#
+    );
+}
+
+#[test]
+fn a_refusal_says_nothing_of_keys_users_or_rules() {
+    for rejection in [refused(), denied(&[]), denied(&["a"])] {
+        let body = rejection.wire().body(Some("1"));
+        let body = std::str::from_utf8(&body).unwrap();
+        for secret in ["bob", "key 7", "rule 3", "rbac"] {
+            assert!(!body.contains(secret), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_told_as_one_that_may_pass() {
+    let rejection = Rejection::Failed {
+        policy: Arc::from("keys"),
+        failure: Failure::Timeout,
+        detail: "50 ms".to_owned(),
+        retry_after: None,
+    };
+    let wire = rejection.wire();
+    assert_eq!((wire.status, wire.code), (StatusCode::SERVICE_UNAVAILABLE, 503));
+    assert_eq!(wire.headers(None)[RETRY_AFTER], "1");
+    assert!(wire.body(None).starts_with(br#"{"jsonrpc":"2.0","id":null,"error":{"#));
+}
+
+#[test]
+fn an_upstreams_fault_reaches_the_callers_code() {
+    let wire = Rejection::Upstream { fault: UpstreamFault::Timeout, message: "late".to_owned() }.wire();
+    assert_eq!(wire.status(true), StatusCode::OK);
+    assert_eq!(wire.status(false), StatusCode::GATEWAY_TIMEOUT);
+    let body: Value = serde_json::from_slice(&wire.body(Some("\"x\""))).unwrap();
+    assert_eq!(
+        body,
+        json!({"jsonrpc": "2.0", "id": "x", "error": {"code": 504, "message": "late", "data": {"reason": "upstream-timeout"}}})
+    );
+}
+
+#[test]
+fn the_protocols_codes_stand_where_it_has_them() {
+    let cases = [
+        (Rejection::Parse(String::new()), 400, -32700),
+        (Rejection::InvalidRequest(String::new()), 400, -32600),
+        (Rejection::UnknownMethod(String::new()), 404, -32601),
+        (Rejection::InvalidParams(String::new()), 400, -32602),
+        (Rejection::HeaderMismatch(String::new()), 400, -32020),
+        (Rejection::UnsupportedVersion { requested: "x".into(), supported: vec![] }, 400, -32022),
+        (Rejection::TooLarge, 413, 413),
+        (Rejection::SessionNotFound, 404, 404),
+        (Rejection::RateLimited { retry_after: 3 }, 429, 429),
+    ];
+    for (rejection, status, code) in cases {
+        let wire = rejection.wire();
+        assert_eq!((wire.status.as_u16(), wire.code), (status, code), "{rejection:?}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The upstreams that a configuration can name, behind one type.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+
+use super::child::process::Program;
+use super::child::{ChildUpstream, Settings};
+use super::era::Eras;
+use super::http::{HttpUpstream, SetUpError};
+use super::own_tools::{AuthStatus, OwnTools};
+use super::{Answer, Event, Listener, Upstream};
+use crate::config::{self, Target};
+use crate::flow::limit::Admitted;
+use crate::flow::reject::Rejection;
+
+/// An upstream of any kind.
+pub enum AnyUpstream {
+    /// Over HTTP.
+    Http(HttpUpstream),
+    /// A child process, or the host's own tools, which are spoken to in the same way.
+    Child(ChildUpstream),
+}
+
+impl AnyUpstream {
+    /// The upstream that `config` describes. Nothing is started or connected yet. Must be called
+    /// within a Tokio runtime.
+    ///
+    /// # Errors
+    /// Where an HTTP upstream's URL or headers cannot be used.
+    pub fn new(config: &config::Upstream, grace: Duration, status: AuthStatus) -> Result<Self, SetUpError> {
+        let child = |shared, launcher| {
+            let settings = Settings::new(&config.name, shared, config.timeout, grace);
+            Self::Child(ChildUpstream::new(settings, launcher, Eras::default()))
+        };
+        Ok(match &config.target {
+            Target::Url { url, headers } => Self::Http(HttpUpstream::new(url, headers, config.timeout)?),
+            Target::OwnTools => child(false, Arc::new(OwnTools::new(status))),
+            Target::Command { argv, env, shared } => {
+                let program = Program { name: config.name.clone(), argv: argv.clone(), env: env.clone() };
+                child(*shared, Arc::new(program))
+            }
+        })
+    }
+}
+
+impl Upstream for AnyUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.forward(admitted).await,
+            Self::Child(upstream) => upstream.forward(admitted).await,
+        }
+    }
+
+    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.listen(listener).await,
+            Self::Child(upstream) => upstream.listen(listener).await,
+        }
+    }
+
+    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.close(listener).await,
+            Self::Child(upstream) => upstream.close(listener).await,
+        }
+    }
+
+    async fn shut_down(&self) {
+        match self {
+            Self::Http(upstream) => upstream.shut_down().await,
+            Self::Child(upstream) => upstream.shut_down().await,
+        }
+    }
+}
