@@ -571,11 +571,11 @@ fn session_name() -> Result<Arc<str>, Rejection> {
 async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
         Outcome::Taken => return Ok(AnswerBody::Accepted),
-        Outcome::Response(response) => return Ok(message(response)),
+        Outcome::Response(response) => return Ok(AnswerBody::Message(response)),
         Outcome::Running(exchange, uplift) => (exchange, uplift),
     };
     match exchange.next(Some(patience)).await {
-        Ok(Reply::Last(response)) => Ok(message(lift(uplift.as_ref(), response))),
+        Ok(Reply::Last(response)) => Ok(AnswerBody::Message(lift(uplift.as_ref(), response))),
         Ok(Reply::Note(first)) => {
             // A subscription lasts; anything else is to show a sign of life now and then.
             let patience = (!exchange.listens()).then_some(patience);
@@ -585,10 +585,6 @@ async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Reje
         Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
         Err(lost) => Err(lost.into()),
     }
-}
-
-fn message(response: Bytes) -> AnswerBody {
-    AnswerBody::Message(response)
 }
 
 fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
