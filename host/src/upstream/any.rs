@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 
 use super::child::process::Program;
 use super::child::{ChildUpstream, Settings};
-use super::era::Eras;
+use super::era::{Eras, Verdict};
 use super::http::{HttpUpstream, SetUpError};
 use super::own_tools::{AuthStatus, OwnTools};
 use super::{Answer, Event, Listener, Upstream};
@@ -30,16 +30,18 @@ impl AnyUpstream {
     /// # Errors
     /// Where an HTTP upstream's URL or headers cannot be used.
     pub fn new(config: &config::Upstream, grace: Duration, status: AuthStatus) -> Result<Self, SetUpError> {
-        let child = |shared, launcher| {
+        let child = |shared, launcher, eras| {
             let settings = Settings::new(&config.name, shared, config.timeout, grace);
-            Self::Child(ChildUpstream::new(settings, launcher, Eras::default()))
+            Self::Child(ChildUpstream::new(settings, launcher, eras))
         };
         Ok(match &config.target {
             Target::Url { url, headers } => Self::Http(HttpUpstream::new(url, headers, config.timeout)?),
-            Target::OwnTools => child(false, Arc::new(OwnTools::new(status))),
+            Target::OwnTools => {
+                child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
+            }
             Target::Command { argv, env, shared } => {
                 let program = Program { name: config.name.clone(), argv: argv.clone(), env: env.clone() };
-                child(*shared, Arc::new(program))
+                child(*shared, Arc::new(program), Eras::default())
             }
         })
     }

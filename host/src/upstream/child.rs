@@ -171,7 +171,7 @@ impl Upstream for ChildUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
-        session.slot.touch();
+        session.touch();
         Ok(audience::open(Arc::clone(&session.member)))
     }
 
@@ -281,7 +281,7 @@ impl Inner {
             subscriptions: Mutex::default(),
         });
         slot.audience.join(Arc::clone(&member));
-        lock(&self.rooms).seat(Session { member, slot });
+        lock(&self.rooms).seat(Session::new(member, slot));
         let result = if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
         Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
     }
@@ -301,7 +301,7 @@ impl Inner {
     /// A message within a session.
     async fn in_session(&self, sent: &Sent<'_>, name: &str) -> Result<Back, Rejection> {
         let session = self.session(name, &sent.principal)?;
-        session.slot.touch();
+        session.touch();
         let outcome = match sent.call.kind() {
             Kind::Request { .. } => self.session_request(sent, &session).await?,
             Kind::Notification => {
@@ -571,11 +571,11 @@ fn session_name() -> Result<Arc<str>, Rejection> {
 async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
         Outcome::Taken => return Ok(AnswerBody::Accepted),
-        Outcome::Response(response) => return Ok(message(response)),
+        Outcome::Response(response) => return Ok(AnswerBody::Message(response)),
         Outcome::Running(exchange, uplift) => (exchange, uplift),
     };
     match exchange.next(Some(patience)).await {
-        Ok(Reply::Last(response)) => Ok(message(lift(uplift.as_ref(), response))),
+        Ok(Reply::Last(response)) => Ok(AnswerBody::Message(lift(uplift.as_ref(), response))),
         Ok(Reply::Note(first)) => {
             // A subscription lasts; anything else is to show a sign of life now and then.
             let patience = (!exchange.listens()).then_some(patience);
@@ -585,10 +585,6 @@ async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Reje
         Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
         Err(lost) => Err(lost.into()),
     }
-}
-
-fn message(response: Bytes) -> AnswerBody {
-    AnswerBody::Message(response)
 }
 
 fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {

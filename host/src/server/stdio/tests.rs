@@ -33,7 +33,7 @@ impl Pipeline for Echo {
         let id = call.id().unwrap_or_default().to_owned();
         let response = |result: &str| {
             let message = Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\n\"id\":{id},\"result\":{result}}}"));
-            AnswerBody::Message { status: http::StatusCode::OK, message }
+            AnswerBody::Message(message)
         };
         let body = match call.method() {
             "initialize" => return Ok(Heard { session: Some("s1".into()), body: response("{}") }),

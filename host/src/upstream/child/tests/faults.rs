@@ -158,3 +158,22 @@ async fn on_a_shared_child_who_does_not_read_hardly_holds_up_the_others() {
     assert!(other.call(json!(1), "echo", json!({})).await.is_ok());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn what_nobody_uses_is_ended_and_what_is_used_is_not() {
+    for shared in [false, true] {
+        let small = small("legacy", |settings| {
+            settings.shared = shared;
+            settings.session_idle = Duration::from_millis(20);
+        });
+        let (idle, listening) = (small.session("a").await, small.session("b").await);
+        let _stream = listening.inbox();
+        let inner = &small.upstream.inner;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let ended = lock(&inner.rooms).idle(&inner.settings);
+        assert_eq!(ended.len(), usize::from(!shared), "a shared child has another session");
+        let gone = idle.call(json!(1), "echo", json!({})).await.map(|_| ());
+        assert_eq!(gone, Err(Rejection::SessionNotFound));
+        assert!(listening.call(json!(1), "echo", json!({})).await.is_ok());
+    }
+}
