@@ -144,10 +144,14 @@ pub enum KeyStoreError {
     #[error("the system gives no random numbers; a key cannot be made")]
     Randomness,
     /// The name is taken.
-    #[error("there is a key `{0}` already; choose another name, or give it a new text with `witgate key rotate {0}`")]
+    #[error(
+        "there is a key `{0}` already; choose another name, or give it a new text with `witgate key rotate {0}`"
+    )]
     Taken(String),
     /// The name is taken by a key that is no longer good.
-    #[error("`{0}` was the name of a key that is revoked; names stay taken, so that a line of a log means one key; choose another")]
+    #[error(
+        "`{0}` was the name of a key that is revoked; names stay taken, so that a line of a log means one key; choose another"
+    )]
     TakenByRevoked(String),
     /// There is no such key.
     #[error("there is no key `{name}`; there are: {known}")]
@@ -265,7 +269,8 @@ impl KeyStore {
         if !weak && !weak_ones.is_empty() {
             return Err(KeyStoreError::Weak(weak_ones));
         }
-        if let Some(name) = foreign.key_permissions.keys().find(|name| !foreign.api_keys.contains_key(*name)) {
+        if let Some(name) = foreign.key_permissions.keys().find(|name| !foreign.api_keys.contains_key(*name))
+        {
             return Err(KeyStoreError::Permissions(name.clone()));
         }
         self.change(|store| {

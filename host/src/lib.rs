@@ -2,10 +2,10 @@
 //!
 //! The modules stand in the order of a request; what runs beside requests follows.
 
-pub mod server;
 pub mod flow;
-pub mod policy;
 pub mod plugin;
+pub mod policy;
+pub mod server;
 pub mod services;
 pub mod upstream;
 

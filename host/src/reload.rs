@@ -90,7 +90,15 @@ impl Reloader {
         config: &Config,
     ) -> Self {
         let upstreams = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        Self { factory, generations, path, environment, upstreams, last: Mutex::default(), reloads: Reloads::default() }
+        Self {
+            factory,
+            generations,
+            path,
+            environment,
+            upstreams,
+            last: Mutex::default(),
+            reloads: Reloads::default(),
+        }
     }
 
     /// What became of the last candidate. None: there was none yet.
@@ -196,10 +204,12 @@ fn report(before: &Generation, live: &Generation, took: Duration) {
     let milliseconds = took.as_millis();
     tracing::info!(generation = live.number(), milliseconds, "a new generation is live");
     for policy in live.policies() {
-        let old = before.policies().find(|old| old.name() == policy.name()).and_then(|old| digest(old.source()));
+        let old =
+            before.policies().find(|old| old.name() == policy.name()).and_then(|old| digest(old.source()));
         let new = digest(policy.source());
         if old != new {
-            let (old, new) = (old.unwrap_or_else(|| "built-in".into()), new.unwrap_or_else(|| "built-in".into()));
+            let (old, new) =
+                (old.unwrap_or_else(|| "built-in".into()), new.unwrap_or_else(|| "built-in".into()));
             tracing::info!(policy = %policy.name(), generation = live.number(), "swapped {old} → {new}");
         }
     }

@@ -74,7 +74,9 @@ fn lines(errors: &[PolicyError]) -> String {
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
-        std::io::ErrorKind::PermissionDenied => "; choose a port above 1023, or give the process the right to this one",
+        std::io::ErrorKind::PermissionDenied => {
+            "; choose a port above 1023, or give the process the right to this one"
+        }
         std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         _ => "",
     }
@@ -260,13 +262,20 @@ fn announce(config: &Config, generations: &Generations, public: Option<&TcpListe
     let address = public.and_then(|listener| listener.local_addr().ok());
     for upstream in &config.upstreams {
         match address {
-            Some(address) => tracing::info!(upstream = %upstream.name, "serving http://{address}{}", upstream.path),
+            Some(address) => {
+                tracing::info!(upstream = %upstream.name, "serving http://{address}{}", upstream.path)
+            }
             None => tracing::info!(upstream = %upstream.name, "serving over standard input and output"),
         }
     }
 }
 
-async fn over_stdio(config: &Config, flows: Vec<AnyFlow>, environment: &Environment, stop: CancellationToken) {
+async fn over_stdio(
+    config: &Config,
+    flows: Vec<AnyFlow>,
+    environment: &Environment,
+    stop: CancellationToken,
+) {
     // A configuration for stdio has exactly one upstream.
     let Some(flow) = flows.into_iter().next() else { return };
     let flow = Arc::new(flow);

@@ -109,7 +109,12 @@ impl Collector for StatusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let live = self.0.generations.live();
         let number = ConstGauge::new(i64::try_from(live.number()).unwrap_or(i64::MAX));
-        number.encode(encoder.encode_descriptor("generation", "Number of the live generation", None, number.metric_type())?)?;
+        number.encode(encoder.encode_descriptor(
+            "generation",
+            "Number of the live generation",
+            None,
+            number.metric_type(),
+        )?)?;
         if let Some(reloader) = &self.0.reloader {
             let counts = [("flipped", &reloader.reloads().flipped), ("refused", &reloader.reloads().refused)];
             let mut family = encoder.encode_descriptor("reloads", "Candidates by outcome", None, COUNTER)?;
@@ -129,7 +134,9 @@ fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Res
         ("policy_calls", "Hooks called, by policy of the live generation", |p| &p.counts().calls),
         ("policy_denials", "Refusals and denials, by policy", |p| &p.counts().denials),
         ("policy_failures", "Hooks that failed and so denied, by policy", |p| &p.counts().failures),
-        ("policy_fallbacks", "Hooks that the built-in decided in place of a failed component", |p| &p.counts().fallbacks),
+        ("policy_fallbacks", "Hooks that the built-in decided in place of a failed component", |p| {
+            &p.counts().fallbacks
+        }),
     ];
     for (name, help, count) in counts {
         let mut family = encoder.encode_descriptor(name, help, None, COUNTER)?;

@@ -32,14 +32,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     println!("set-up: apt-get install {}", packages.join(" "));
     let mut install = Command::new("apt-get");
     install
-        .args([
-            "install",
-            "-y",
-            "--no-install-recommends",
-            "--no-remove",
-            "-o",
-            "DPkg::Lock::Timeout=120",
-        ])
+        .args(["install", "-y", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=120"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive");
     run(&mut install, INSTALL)?;
@@ -49,10 +42,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 /// Versions of a package that carries its version in its name: `lld-` finds 19 and 22 where there are `lld-19` and `lld-22`.
 pub(crate) fn numbered(prefix: &str) -> Vec<u32> {
     let names = ask(Command::new("apt-cache").args(["pkgnames", prefix])).unwrap_or_default();
-    names
-        .lines()
-        .filter_map(|name| name.strip_prefix(prefix)?.parse().ok())
-        .collect()
+    names.lines().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
 }
 
 /// Once in a run: a bare machine has no lists at all, or old ones.
@@ -60,10 +50,7 @@ pub(crate) fn update() -> Result<()> {
     static DONE: OnceLock<()> = OnceLock::new();
     if DONE.get().is_none() {
         println!("set-up: apt-get update");
-        run(
-            Command::new("apt-get").args(["update", "-o", "DPkg::Lock::Timeout=120"]),
-            UPDATE,
-        )?;
+        run(Command::new("apt-get").args(["update", "-o", "DPkg::Lock::Timeout=120"]), UPDATE)?;
         let _ = DONE.set(());
     }
     Ok(())

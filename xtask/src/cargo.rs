@@ -7,13 +7,7 @@ use crate::process::in_ci;
 
 /// What `cargo run` tells this program about itself, and what some build scripts take for theirs: they would run again
 /// whenever xtask and hand took turns.
-const OURS: [&str; 5] = [
-    "CARGO_PKG_",
-    "CARGO_MANIFEST_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-    "CARGO_PRIMARY_",
-];
+const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
@@ -25,10 +19,7 @@ pub(crate) fn cargo() -> Command {
 /// Takes out of a cargo's environment what is about this program.
 pub(crate) fn tidy(cargo: &mut Command) {
     for (name, _) in env::vars_os() {
-        if OURS
-            .iter()
-            .any(|prefix| name.to_string_lossy().starts_with(prefix))
-        {
+        if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             cargo.env_remove(name);
         }
     }

@@ -68,16 +68,7 @@ fn set_up(root: &Path) -> Result<()> {
     println!("host: cargo build --package witgate (the first time takes minutes)");
     let clock = Instant::now();
     let mut build = cargo();
-    build
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "witgate",
-            "--bin",
-            "witgate",
-        ])
-        .current_dir(root);
+    build.args(["build", "--locked", "--package", "witgate", "--bin", "witgate"]).current_dir(root);
     run_program(&mut build, BUILD)?;
     println!("host: built in {:.1} s", clock.elapsed().as_secs_f64());
     Ok(())
@@ -94,17 +85,11 @@ fn show_decisions(scene: &Scene, report: &mut Report) -> Result<()> {
     report.title("Who may call what: api-key.wasm says who is calling, rbac.wasm what they may do");
     let everything = scene.client.directly(&scene.upstream)?;
     report.listed("the server itself", &everything, everything.listed.len());
-    for (name, key) in [
-        ("alice, developer", &scene.alice),
-        ("bob, guest", &scene.bob),
-    ] {
+    for (name, key) in [("alice, developer", &scene.alice), ("bob, guest", &scene.bob)] {
         let seen = scene.client.list(&scene.url, Some(key))?;
         report.listed(name, &seen, everything.listed.len());
         let hidden = seen.listed.len() < everything.listed.len();
-        report.expect(
-            seen.error.is_none() && hidden,
-            "a list is filtered by what its caller may do",
-        );
+        report.expect(seen.error.is_none() && hidden, "a list is filtered by what its caller may do");
     }
     let sum = json!({ "a": 2, "b": 3 });
     let hi = json!({ "message": "hi" });
@@ -114,20 +99,8 @@ fn show_decisions(scene: &Scene, report: &mut Report) -> Result<()> {
         ("nobody, no key", None, "echo", &hi, false),
         ("a made-up key", Some(&stranger), "echo", &hi, false),
         ("alice, developer", Some(&scene.alice), "echo", &hi, true),
-        (
-            "alice, developer",
-            Some(&scene.alice),
-            "get-sum",
-            &sum,
-            true,
-        ),
-        (
-            "alice, developer",
-            Some(&scene.alice),
-            "get-env",
-            &none,
-            false,
-        ),
+        ("alice, developer", Some(&scene.alice), "get-sum", &sum, true),
+        ("alice, developer", Some(&scene.alice), "get-env", &none, false),
         ("bob, guest", Some(&scene.bob), "echo", &hi, true),
         ("bob, guest", Some(&scene.bob), "get-sum", &sum, false),
     ] {
@@ -168,10 +141,7 @@ fn show_swap(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()
         ),
     );
     let lost = done.lost.len();
-    report.fact(
-        "requests",
-        &format!("{} while that happened, {lost} lost", done.calls),
-    );
+    report.fact("requests", &format!("{} while that happened, {lost} lost", done.calls));
     report.fact("already running", &done.long_call());
     report.fact("alice's list before", &before.names());
     report.fact("alice's list after", &after.names());
@@ -180,14 +150,8 @@ fn show_swap(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()
     }
     report.expect(old.digest != live.digest, "the digest changes");
     report.expect(done.calls > 0 && lost == 0, "no request is lost");
-    report.expect(
-        done.long_succeeded(),
-        "a call that runs ends under the policy it began with",
-    );
-    report.expect(
-        after.listed.len() < before.listed.len(),
-        "the new policy filters the list",
-    );
+    report.expect(done.long_succeeded(), "a call that runs ends under the policy it began with");
+    report.expect(after.listed.len() < before.listed.len(), "the new policy filters the list");
     Ok(())
 }
 
@@ -199,12 +163,8 @@ fn show_refusal(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result
     let half = whole.get(..whole.len() / 2).unwrap_or_default();
     replace(&scene.rules, half)?;
     let refused = gateway.await_rules(|rules| rules.error.is_some())?;
-    let answer = scene.client.call(
-        &scene.url,
-        Some(&scene.alice),
-        "echo",
-        &json!({ "message": "still here" }),
-    )?;
+    let answer =
+        scene.client.call(&scene.url, Some(&scene.alice), "echo", &json!({ "message": "still here" }))?;
     report.fact("offered", &digest(half));
     report.fact("refused", refused.error.as_deref().unwrap_or_default());
     report.fact("live", &format!("{} stays", refused.digest));
@@ -215,20 +175,13 @@ fn show_refusal(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result
     );
 
     replace(&scene.rules, &whole)?;
-    let again =
-        gateway.await_rules(|rules| rules.digest == digest(&whole) && rules.error.is_none())?;
-    report.fact(
-        "put right",
-        &format!("{} (rbac.wasm) is live again", again.digest),
-    );
+    let again = gateway.await_rules(|rules| rules.digest == digest(&whole) && rules.error.is_none())?;
+    report.fact("put right", &format!("{} (rbac.wasm) is live again", again.digest));
     Ok(())
 }
 
 fn now_ms() -> Result<f64> {
-    Ok(std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)?
-        .as_secs_f64()
-        * 1000.0)
+    Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() * 1000.0)
 }
 
 /// Looks at something until it is there.
@@ -248,10 +201,7 @@ fn await_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Res
 /// What every driver prints is one JSON value a line.
 fn parse(line: &str) -> Result<serde_json::Value> {
     let value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
-    ensure!(
-        matches!(value, serde_json::Value::Object(_)),
-        "not an object: {line:?}"
-    );
+    ensure!(matches!(value, serde_json::Value::Object(_)), "not an object: {line:?}");
     Ok(value)
 }
 

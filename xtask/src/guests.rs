@@ -26,10 +26,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     fn new(package: impl Into<String>, output: impl Into<String>) -> Self {
-        Self {
-            package: package.into(),
-            output: output.into(),
-        }
+        Self { package: package.into(), output: output.into() }
     }
 }
 
@@ -50,12 +47,9 @@ fn shipped() -> impl Iterator<Item = Guest> {
 
 /// The examples that are plugins.
 fn examples() -> impl Iterator<Item = Guest> {
-    ["read-only"].into_iter().map(|name| {
-        Guest::new(
-            format!("witgate-example-{name}"),
-            format!("examples/{name}"),
-        )
-    })
+    ["read-only"]
+        .into_iter()
+        .map(|name| Guest::new(format!("witgate-example-{name}"), format!("examples/{name}")))
 }
 
 /// The fixtures of the tests: the directory `tests/guests/NAME` holds the package `witgate-guest-NAME`.
@@ -69,10 +63,7 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().join("Cargo.toml").is_file() {
-            guests.push(Guest::new(
-                format!("witgate-guest-{name}"),
-                format!("tests/{name}"),
-            ));
+            guests.push(Guest::new(format!("witgate-guest-{name}"), format!("tests/{name}")));
         }
     }
     guests.sort_by(|a, b| a.output.cmp(&b.output));
@@ -124,29 +115,15 @@ fn write_sums(root: &Path) -> Result<()> {
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
     let mut cargo = toolchain.cargo_rustc(root);
-    cargo.args([
-        "--package",
-        &guest.package,
-        "--lib",
-        "--crate-type",
-        "cdylib",
-    ]);
+    cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
     run(&mut cargo, BUILD)?;
 
     let name = guest.package.replace('-', "_");
-    let module = root.join(format!(
-        "target/guests/{}/component/{name}.wasm",
-        toolchain::TARGET
-    ));
+    let module = root.join(format!("target/guests/{}/component/{name}.wasm", toolchain::TARGET));
     let file = root.join(format!("target/plugins/{}.wasm", guest.output));
     let built = encode(&module, &file)?;
     let change = if built.changed { "" } else { "  (unchanged)" };
-    println!(
-        "guests: {:22} {:5} KB  {}{change}",
-        guest.output,
-        built.size.div_ceil(1024),
-        built.digest
-    );
+    println!("guests: {:22} {:5} KB  {}{change}", guest.output, built.size.div_ceil(1024), built.digest);
     Ok(())
 }
 
@@ -162,11 +139,7 @@ pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
     if changed {
         replace(component, &encoded)?;
     }
-    Ok(Built {
-        digest: digest(&encoded),
-        size: encoded.len(),
-        changed,
-    })
+    Ok(Built { digest: digest(&encoded), size: encoded.len(), changed })
 }
 
 /// Writes a file so that whoever looks at it sees the old or the new one, whole.
@@ -175,8 +148,7 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
     fs::create_dir_all(directory)?;
     let mut new = tempfile::NamedTempFile::new_in(directory)?;
     std::io::Write::write_all(&mut new, content)?;
-    new.persist(file)
-        .with_context(|| format!("writing {}", file.display()))?;
+    new.persist(file).with_context(|| format!("writing {}", file.display()))?;
     Ok(())
 }
 

@@ -36,9 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask is in the workspace")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the workspace")?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *arguments.as_slice() {
@@ -53,9 +51,7 @@ fn run() -> anyhow::Result<()> {
         }
         ["wit"] => wit::write(root),
         ["wit", "--check"] => wit::check(root),
-        ["encode", module, component] => {
-            guests::encode(Path::new(module), Path::new(component)).map(drop)
-        }
+        ["encode", module, component] => guests::encode(Path::new(module), Path::new(component)).map(drop),
         _ => bail!(USAGE),
     }
 }

@@ -45,11 +45,7 @@ impl Ended {
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let ended = attempt(command, limit)?;
     if !ended.succeeded() {
-        bail!(
-            "{command:?} failed ({}):\n{}",
-            ended.reason(),
-            ended.output.trim_end()
-        );
+        bail!("{command:?} failed ({}):\n{}", ended.reason(), ended.output.trim_end());
     }
     Ok(ended.output)
 }
@@ -57,14 +53,9 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
 /// Runs a program that may fail.
 pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
     let (mut reader, writer) = io::pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let started = Instant::now();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {command:?}"))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     // The command holds the pipe's writing ends; reading would never end while it does.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
@@ -85,11 +76,7 @@ pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
         thread::sleep(GLANCE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Ended {
-        status,
-        limit,
-        output: String::from_utf8_lossy(&said).into_owned(),
-    })
+    Ok(Ended { status, limit, output: String::from_utf8_lossy(&said).into_owned() })
 }
 
 fn wait(
@@ -121,20 +108,12 @@ struct Ticker {
 
 impl Ticker {
     fn new() -> Self {
-        Self {
-            shown: None,
-            wanted: io::stdout().is_terminal() && !in_ci(),
-        }
+        Self { shown: None, wanted: io::stdout().is_terminal() && !in_ci() }
     }
 
     fn show(&mut self, started: Instant, said: &Mutex<Vec<u8>>) {
-        let due = self
-            .shown
-            .map_or(Duration::from_secs(1), |shown| shown.elapsed());
-        if !self.wanted
-            || started.elapsed() < Duration::from_secs(1)
-            || due < Duration::from_millis(500)
-        {
+        let due = self.shown.map_or(Duration::from_secs(1), |shown| shown.elapsed());
+        if !self.wanted || started.elapsed() < Duration::from_secs(1) || due < Duration::from_millis(500) {
             return;
         }
         self.shown = Some(Instant::now());
@@ -163,19 +142,14 @@ pub(crate) fn works(command: &mut Command) -> bool {
 
 /// What a program says on stdout in answer to a short question, without the last line's end.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let said = output.status.success().then_some(output.stdout)?;
     Some(String::from_utf8(said).ok()?.trim().to_owned())
 }
 
 /// Whether this run is a machine's: no colours, no moving lines.
 pub(crate) fn in_ci() -> bool {
-    std::env::var_os("CI")
-        .is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
 /// Asks a process of ours to end.
@@ -189,13 +163,9 @@ fn end_with_descendants(process: u32) {
     let mut all = vec![process];
     let mut next = 0;
     while let Some(&parent) = all.get(next) {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))
-            .unwrap_or_default();
-        all.extend(
-            children
-                .split_whitespace()
-                .filter_map(|id| id.parse::<u32>().ok()),
-        );
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        all.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
         next += 1;
     }
     signal("KILL", &all);
@@ -205,9 +175,5 @@ fn end_with_descendants(process: u32) {
 fn signal(name: &str, processes: &[u32]) {
     let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
     let script = format!("kill -{name} {}", ids.join(" "));
-    let _ = Command::new("sh")
-        .args(["-c", &script])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null()).status();
 }

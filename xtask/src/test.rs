@@ -27,17 +27,11 @@ const TESTS: Duration = Duration::from_secs(75 * 60);
 /// Runs everything. What fails is shown at once and counts as a failure, and the rest goes on.
 pub(crate) fn all(root: &Path) -> Result<()> {
     let started = Instant::now();
-    let mut suite = Suite {
-        root,
-        count: Count::default(),
-        broken: Vec::new(),
-    };
+    let mut suite = Suite { root, count: Count::default(), broken: Vec::new() };
     // What is quick comes first, what only looks at the code before what runs it.
     suite.need("format and lints", &["fmt", "clippy"])?;
     suite.step("fmt", QUICK, cargo().args(["fmt", "--all", "--check"]));
-    suite.check("wit: are the embedded world types current", || {
-        wit::check(root)
-    });
+    suite.check("wit: are the embedded world types current", || wit::check(root));
 
     let clock = Instant::now();
     guests::build_all(root)?;
@@ -48,15 +42,7 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.step(
         "clippy",
         COMPILE,
-        cargo().args([
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
     suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
     suite.step(
@@ -73,9 +59,7 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.step(
         "doc",
         COMPILE,
-        cargo()
-            .args(["doc", "--locked", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
+        cargo().args(["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     );
     println!("all: {}", seconds(started));
     suite.conclude()
@@ -90,11 +74,7 @@ struct Suite<'a> {
 impl Suite<'_> {
     /// Runs a cargo command: a line before it, its time after it, and all of its output if it fails.
     fn step(&mut self, name: &str, limit: Duration, command: &mut Command) {
-        let line = command
-            .get_args()
-            .map(|part| part.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let line = command.get_args().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
         command.current_dir(self.root);
         self.check(&format!("{name}: cargo {line}"), || {
             let ended = attempt(command, limit)?;
@@ -118,11 +98,7 @@ impl Suite<'_> {
             println!("{}", seconds(clock));
             return;
         };
-        println!(
-            "FAILED after {}\n{}\n",
-            seconds(clock),
-            complaint.trim_end()
-        );
+        println!("FAILED after {}\n{}\n", seconds(clock), complaint.trim_end());
         let name = what.split(':').next().unwrap_or(what);
         self.broken.push(name.to_owned());
         if count.failed == 0 {
@@ -137,17 +113,11 @@ impl Suite<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let names = missing
-            .iter()
-            .map(|&name| if name == "fmt" { "rustfmt" } else { name });
+        let names = missing.iter().map(|&name| if name == "fmt" { "rustfmt" } else { name });
         println!("set-up: rustup component add for {purpose}");
         let mut rustup = Command::new("rustup");
-        rustup
-            .args(["component", "add"])
-            .args(names)
-            .current_dir(self.root);
-        run(&mut rustup, Duration::from_secs(300))
-            .context("cargo lacks what checks format and lints")?;
+        rustup.args(["component", "add"]).args(names).current_dir(self.root);
+        run(&mut rustup, Duration::from_secs(300)).context("cargo lacks what checks format and lints")?;
         Ok(())
     }
 
@@ -180,8 +150,8 @@ impl Outcome for () {
 impl Outcome for (Count, Ended) {
     fn judge(self) -> (Count, Option<String>) {
         let (count, ended) = self;
-        let complaint = (!ended.succeeded())
-            .then(|| format!("{}\n{}", ended.output.trim_end(), ended.reason()));
+        let complaint =
+            (!ended.succeeded()).then(|| format!("{}\n{}", ended.output.trim_end(), ended.reason()));
         (count, complaint)
     }
 }
@@ -192,15 +162,7 @@ fn tests(tools: &Tools, root: &Path) -> Command {
     if has_nextest() {
         command.args(["nextest", "run", "--locked", "--workspace"]);
     } else {
-        command.args([
-            "test",
-            "--locked",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-        ]);
+        command.args(["test", "--locked", "--workspace", "--lib", "--bins", "--tests", "--examples"]);
     }
     command
 }
@@ -212,10 +174,7 @@ fn has_nextest() -> bool {
     }
     println!("set-up: cargo install cargo-nextest (once, takes minutes)");
     let mut install = cargo();
-    let installed = run(
-        install.args(["install", "--locked", "cargo-nextest"]),
-        Duration::from_secs(20 * 60),
-    );
+    let installed = run(install.args(["install", "--locked", "cargo-nextest"]), Duration::from_secs(20 * 60));
     if let Err(error) = installed {
         println!("{error:#}\nset-up: without cargo-nextest; `cargo test` runs the tests instead");
         return false;

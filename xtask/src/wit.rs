@@ -19,10 +19,7 @@ pub(crate) fn write(root: &Path) -> Result<()> {
 pub(crate) fn check(root: &Path) -> Result<()> {
     for (file, bytes) in world_types(root)? {
         if fs::read(&file).with_context(|| format!("reading {}", file.display()))? != bytes {
-            bail!(
-                "{} is not what wit/ says: run `cargo xtask wit`",
-                file.display()
-            );
+            bail!("{} is not what wit/ says: run `cargo xtask wit`", file.display());
         }
     }
     Ok(())
@@ -34,13 +31,8 @@ fn world_types(root: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let encode = |name: &str| {
         let world = resolve.select_world(&[package], Some(name))?;
         let bytes = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None)?;
-        let file = root.join(format!(
-            "plugins/sdk/src/guest/worlds/{name}.component-type"
-        ));
+        let file = root.join(format!("plugins/sdk/src/guest/worlds/{name}.component-type"));
         Ok((file, bytes))
     };
-    ["authenticator", "authorizer"]
-        .into_iter()
-        .map(encode)
-        .collect()
+    ["authenticator", "authorizer"].into_iter().map(encode).collect()
 }

@@ -35,7 +35,10 @@ fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, Failu
         Ok(_) => Ok(Vec::new()),
         Err(errors) => {
             let path = config.path.as_deref();
-            Ok(errors.iter().map(|error| resolve::policy_fault(path, &error.policy, &error.message)).collect())
+            Ok(errors
+                .iter()
+                .map(|error| resolve::policy_fault(path, &error.policy, &error.message))
+                .collect())
         }
     }
 }
@@ -49,7 +52,10 @@ fn report(context: &Context, config: Option<&Config>, diagnostics: &[Diagnostic]
     let warnings = counted(diagnostics.len() - errors, "warning");
     match config.filter(|_| errors == 0) {
         Some(config) => {
-            let name = config.path.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+            let name = config
+                .path
+                .as_ref()
+                .map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
             let (upstreams, policies) = (counted(config.upstreams.len(), "upstream"), config.policies.len());
             let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
             terminal.print(&format!("{name} is good: {upstreams}, {policies}, {warnings}"));

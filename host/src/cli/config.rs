@@ -58,9 +58,13 @@ fn server(config: &Config) -> Value {
 }
 
 fn target(target: &Target) -> Value {
-    let names = |pairs: &[(String, secrecy::SecretString)]| pairs.iter().map(|(name, _)| (name.clone(), "****".into())).collect::<serde_json::Map<_, _>>();
+    let names = |pairs: &[(String, secrecy::SecretString)]| {
+        pairs.iter().map(|(name, _)| (name.clone(), "****".into())).collect::<serde_json::Map<_, _>>()
+    };
     match target {
-        Target::Command { argv, env, shared } => json!({ "command": argv, "env": names(env), "shared": shared }),
+        Target::Command { argv, env, shared } => {
+            json!({ "command": argv, "env": names(env), "shared": shared })
+        }
         Target::Url { url, headers } => json!({ "url": url.as_str(), "headers": names(headers) }),
         Target::OwnTools => json!({ "own_tools": true }),
     }

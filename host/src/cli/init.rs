@@ -54,7 +54,10 @@ fn make_key(store: &KeyStore, name: &str) -> Result<Made, Failure> {
             made => return Ok(made?),
         }
     }
-    Err(Failure::new(format!("{} has many keys `{name}` already; give this one another `--name`", store.path().display())))
+    Err(Failure::new(format!(
+        "{} has many keys `{name}` already; give this one another `--name`",
+        store.path().display()
+    )))
 }
 
 /// The role lets the key through the starter's rules; the patterns are the key's own.

@@ -107,10 +107,16 @@ fn create(context: &Context, arguments: &Create) -> Result<(), Failure> {
     let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
     let (useless, without_role) = (allow.is_empty() && roles.is_empty(), roles.is_empty());
     let made = store.create(NewKey { name, roles, allow, deny, expires: expires.map(from_now) }, now())?;
-    context.terminal.say(&format!("Made the key `{}` in {}. It is shown this once:", made.key.name, store.path().display()));
+    context.terminal.say(&format!(
+        "Made the key `{}` in {}. It is shown this once:",
+        made.key.name,
+        store.path().display()
+    ));
     show(context, &store, &made);
     if useless {
-        context.terminal.say("It has neither a pattern (--allow) nor a role (--role), so it may do nothing yet.");
+        context
+            .terminal
+            .say("It has neither a pattern (--allow) nor a role (--role), so it may do nothing yet.");
     } else if without_role && arguments.place.store.is_none() {
         hint_at_roles(context);
     }
@@ -160,7 +166,9 @@ fn revoke(context: &Context, arguments: &Revoke) -> Result<(), Failure> {
     if context.terminal.is_json() {
         context.terminal.print_json(&to_json(&key));
     }
-    context.terminal.say(&format!("The key `{}` is revoked; a running Witgate refuses it within a moment.", key.name));
+    context
+        .terminal
+        .say(&format!("The key `{}` is revoked; a running Witgate refuses it within a moment.", key.name));
     Ok(())
 }
 
@@ -168,7 +176,10 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
     let store = place(context, &arguments.place)?;
     let until = (!arguments.overlap.is_zero()).then(|| from_now(arguments.overlap));
     let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
-    let old = until.map_or_else(|| "The old one is no longer good".to_owned(), |until| format!("The old one is good until {}", written(until)));
+    let old = until.map_or_else(
+        || "The old one is no longer good".to_owned(),
+        |until| format!("The old one is good until {}", written(until)),
+    );
     context.terminal.say(&format!("The key `{}` has a new text, shown this once. {old}.", made.key.name));
     show(context, &store, &made);
     Ok(())
@@ -183,7 +194,11 @@ fn import(context: &Context, arguments: &Import) -> Result<(), Failure> {
     // The error of serde_json may quote what it found: only its place is told.
     let foreign: Foreign = serde_json::from_str(&text).map_err(|error| {
         let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
-        Failure::new(format!("{shown}:{}:{} is not of the shape {shape}; nothing was imported", error.line(), error.column()))
+        Failure::new(format!(
+            "{shown}:{}:{} is not of the shape {shape}; nothing was imported",
+            error.line(),
+            error.column()
+        ))
     })?;
     let keys = store.import(&foreign, arguments.weak, now())?;
     if context.terminal.is_json() {
@@ -249,7 +264,8 @@ fn place(context: &Context, place: &Place) -> Result<KeyStore, Failure> {
         ));
     };
     let outline = Outline::read(&path).map_err(Failure::Config)?;
-    let stores: Vec<_> = outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::ApiKey)).collect();
+    let stores: Vec<_> =
+        outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::ApiKey)).collect();
     let names = || stores.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     let shown = path.display();
     let (name, policy) = match (&place.policy, stores.as_slice()) {
@@ -264,7 +280,10 @@ fn place(context: &Context, place: &Place) -> Result<KeyStore, Failure> {
             )));
         }
         (None, _) => {
-            return Err(Failure::new(format!("{shown} has several api-key policies; name one with `--policy NAME`: {}", names())));
+            return Err(Failure::new(format!(
+                "{shown} has several api-key policies; name one with `--policy NAME`: {}",
+                names()
+            )));
         }
     };
     store_of(&outline, name, policy)
@@ -273,8 +292,12 @@ fn place(context: &Context, place: &Place) -> Result<KeyStore, Failure> {
 fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, Failure> {
     match policy.config.get("store") {
         Some(Value::String(store)) => Ok(KeyStore::at(outline.base.join(store))),
-        Some(_) => Err(Failure::new(format!("the store of `{name}` stands in the configuration itself; move it into a file"))),
-        None => Err(Failure::new(format!("the policy `{name}` names no store; add `config = {{ store = \"keys.toml\" }}`"))),
+        Some(_) => Err(Failure::new(format!(
+            "the store of `{name}` stands in the configuration itself; move it into a file"
+        ))),
+        None => Err(Failure::new(format!(
+            "the policy `{name}` names no store; add `config = {{ store = \"keys.toml\" }}`"
+        ))),
     }
 }
 

@@ -7,8 +7,8 @@ use witgate_plugin::Description;
 
 use super::terminal::table;
 use super::{Context, Exit, Failure, full};
-use crate::config::resolve::{self, Outline, settings_schema};
 use crate::config::PolicyKind;
+use crate::config::resolve::{self, Outline, settings_schema};
 use crate::plugin::engine::Engine;
 use crate::plugin::load::{Loaded, Loader};
 use crate::server::control;
@@ -56,7 +56,8 @@ fn socket(context: &Context) -> Result<PathBuf, Failure> {
 
 fn listing(status: &Value) -> String {
     let policies = status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let columns = ["name", "kind", "mode", "source", "version", "digest", "calls", "denials", "failures", "fallbacks"];
+    let columns =
+        ["name", "kind", "mode", "source", "version", "digest", "calls", "denials", "failures", "fallbacks"];
     let rows: Vec<Vec<String>> =
         policies.iter().map(|policy| columns.iter().map(|column| cell(policy, column)).collect()).collect();
     let titles: Vec<_> = columns.iter().map(|column| column.to_uppercase()).collect();
@@ -64,11 +65,17 @@ fn listing(status: &Value) -> String {
     let mut text = format!("generation {} since {}\n\n", cell(status, "generation"), cell(status, "since"));
     text.push_str(&table(&titles, &rows));
     for policy in policies.iter().filter(|policy| policy.get("reason").is_some_and(Value::is_string)) {
-        let line = format!("\n\nFALLBACK: the built-in decides for `{}`: {}", cell(policy, "name"), cell(policy, "reason"));
+        let line = format!(
+            "\n\nFALLBACK: the built-in decides for `{}`: {}",
+            cell(policy, "name"),
+            cell(policy, "reason")
+        );
         text.push_str(&line);
     }
     let last = status.get("last_reload").filter(|last| !last.is_null());
-    for error in last.and_then(|last| last.get("errors")?.as_array()).into_iter().flatten().filter_map(Value::as_str) {
+    for error in
+        last.and_then(|last| last.get("errors")?.as_array()).into_iter().flatten().filter_map(Value::as_str)
+    {
         let at = last.map_or_else(String::new, |last| cell(last, "at"));
         text.push_str(&format!("\n\nThe change of {at} is not live: {error}"));
     }

@@ -41,7 +41,8 @@ fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {
         Some(Chosen::Http) => config.server.transport = Transport::Http,
         Some(Chosen::Stdio) if config.upstreams.len() > 1 => {
             let message = "over stdio there is one upstream, because there is one stream";
-            let fault = Diagnostic::error(message).help("leave `--transport stdio` out, or name a configuration with one upstream");
+            let fault = Diagnostic::error(message)
+                .help("leave `--transport stdio` out, or name a configuration with one upstream");
             return Err(Failure::Config(vec![fault]));
         }
         Some(Chosen::Stdio) => config.server.transport = Transport::Stdio,

@@ -46,7 +46,10 @@ impl Terminal {
             return;
         }
         let stderr = io::stderr();
-        let style = Style { color: stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(), ..Style::default() };
+        let style = Style {
+            color: stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            ..Style::default()
+        };
         drop(write!(stderr.lock(), "{}", render(diagnostics, style)));
     }
 
@@ -62,7 +65,11 @@ impl Terminal {
                 Exit::CouldNotRun
             }
             Failure::Config(diagnostics) if self.json => {
-                drop(writeln!(io::stderr(), "{}", serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) })));
+                drop(writeln!(
+                    io::stderr(),
+                    "{}",
+                    serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) })
+                ));
                 Exit::BadConfig
             }
             Failure::Config(diagnostics) => {

@@ -39,7 +39,13 @@ fn common_flags_stand_before_or_after_the_command() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for line in ["witgate bogus", "witgate key", "witgate key create", "witgate key create a --expires soon", "witgate --config"] {
+    for line in [
+        "witgate bogus",
+        "witgate key",
+        "witgate key create",
+        "witgate key create a --expires soon",
+        "witgate --config",
+    ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
 }
@@ -47,11 +53,22 @@ fn wrong_usage_ends_with_2() {
 #[test]
 fn every_command_of_the_contract_is_there() {
     for line in [
-        "witgate", "witgate serve", "witgate check", "witgate init --force", "witgate demo --once",
+        "witgate",
+        "witgate serve",
+        "witgate check",
+        "witgate init --force",
+        "witgate demo --once",
         "witgate key create NAME --allow get_* --deny P --role R --expires 30d --json --policy keys",
-        "witgate key list --store keys.toml", "witgate key revoke a", "witgate key rotate a --overlap 7d", "witgate key import f.json",
-        "witgate token issue --sub a --role b --scope c --audience d --expires 1h --claim k=1", "witgate token verify -",
-        "witgate plugin list", "witgate plugin inspect a.wasm", "witgate config schema", "witgate config show",
+        "witgate key list --store keys.toml",
+        "witgate key revoke a",
+        "witgate key rotate a --overlap 7d",
+        "witgate key import f.json",
+        "witgate token issue --sub a --role b --scope c --audience d --expires 1h --claim k=1",
+        "witgate token verify -",
+        "witgate plugin list",
+        "witgate plugin inspect a.wasm",
+        "witgate config schema",
+        "witgate config show",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }
@@ -84,17 +101,25 @@ fn init_writes_what_check_finds_good_and_never_writes_over_it() {
     assert_eq!(runs(folder.path(), "witgate check --json --config DIR/witgate.toml", &[]), Exit::No);
     assert_eq!(runs(folder.path(), "witgate serve --config DIR/witgate.toml --json", &[]), Exit::BadConfig);
     assert_eq!(runs(folder.path(), &format!("{init} --force"), &[]), Exit::Done);
-    let names: Vec<_> = KeyStore::at(folder.path().join("keys.toml")).read().unwrap().keys.into_iter().map(|key| key.name).collect();
+    let names: Vec<_> = KeyStore::at(folder.path().join("keys.toml"))
+        .read()
+        .unwrap()
+        .keys
+        .into_iter()
+        .map(|key| key.name)
+        .collect();
     assert_eq!(names, ["claude-desktop", "claude-desktop-2"]);
 }
 
 #[test]
 fn keys_are_made_in_the_store_that_the_configuration_names() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = |name: &str| format!("[policies.{name}]\nkind = 'api-key'\nconfig = {{ store = '{name}.toml' }}\n");
+    let keys =
+        |name: &str| format!("[policies.{name}]\nkind = 'api-key'\nconfig = {{ store = '{name}.toml' }}\n");
     // Whatever else is wrong with it: making a key does not need it.
     let broken = "[upstreams.x]\nheaders = { A = { env = 'NOT_SET' } }\n";
-    std::fs::write(folder.path().join("witgate.toml"), format!("{broken}{}{}", keys("a"), keys("b"))).unwrap();
+    std::fs::write(folder.path().join("witgate.toml"), format!("{broken}{}{}", keys("a"), keys("b")))
+        .unwrap();
     let create = "witgate --json key create ci --allow get_* --config DIR/witgate.toml";
     assert_eq!(runs(folder.path(), create, &[]), Exit::CouldNotRun);
     assert_eq!(runs(folder.path(), &format!("{create} --policy c"), &[]), Exit::CouldNotRun);
@@ -118,16 +143,23 @@ fn a_token_fits_the_policy_that_it_is_for() {
         environment: [("SECRET", secret)].into_iter().collect(),
         terminal: Terminal::new(true),
     };
-    let arguments = ["issue", "--sub", "me", "--role", "admin", "--scope", "a", "--scope", "b", "--claim", "n=1", "--claim", "t=x"];
+    let arguments = [
+        "issue", "--sub", "me", "--role", "admin", "--scope", "a", "--scope", "b", "--claim", "n=1",
+        "--claim", "t=x",
+    ];
     let token = super::token::issue_for_test(&context, &arguments).unwrap();
     let mut validation = Validation::new(jsonwebtoken::Algorithm::HS384);
     validation.set_audience(&["https://mcp.example.com/mcp"]);
     validation.set_issuer(&["https://idp"]);
-    let claims = decode::<serde_json::Value>(&token, &DecodingKey::from_secret(secret.as_bytes()), &validation).unwrap().claims;
+    let claims =
+        decode::<serde_json::Value>(&token, &DecodingKey::from_secret(secret.as_bytes()), &validation)
+            .unwrap()
+            .claims;
     assert_eq!(claims["realm"]["roles"], serde_json::json!(["admin"]));
     assert_eq!((&claims["scope"], &claims["n"], &claims["t"]), (&"a b".into(), &1.into(), &"x".into()));
 
-    let missing = super::token::issue_for_test(&Context { environment: Environment::default(), ..context }, &arguments);
+    let missing =
+        super::token::issue_for_test(&Context { environment: Environment::default(), ..context }, &arguments);
     let message = missing.unwrap_err().to_string();
     assert!(message.contains("the environment variable `SECRET` is not set"), "{message}");
 }

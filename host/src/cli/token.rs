@@ -27,6 +27,7 @@ pub(super) fn issue_for_test(context: &Context, arguments: &[&str]) -> Result<St
         #[command(flatten)]
         arguments: issue::Arguments,
     }
-    let only: Only = clap::Parser::try_parse_from(arguments).map_err(|error| Failure::new(error.to_string()))?;
+    let only: Only =
+        clap::Parser::try_parse_from(arguments).map_err(|error| Failure::new(error.to_string()))?;
     issue::issue(context, &only.arguments).map(|issued| issued.token)
 }

@@ -196,16 +196,27 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
 /// word does not say that it holds something else (`token_url`, `secret_file`).
 pub fn names_a_secret(name: &str) -> bool {
     const SECRET: [&str; 12] = [
-        "secret", "password", "passwd", "passphrase", "token", "key", "apikey", "authorization",
-        "cookie", "credential", "credentials", "pat",
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "token",
+        "key",
+        "apikey",
+        "authorization",
+        "cookie",
+        "credential",
+        "credentials",
+        "pat",
     ];
     const HARMLESS: [&str; 14] = [
-        "url", "uri", "file", "path", "name", "id", "header", "claim", "type", "endpoint", "s", "ttl",
-        "env", "kid",
+        "url", "uri", "file", "path", "name", "id", "header", "claim", "type", "endpoint", "s", "ttl", "env",
+        "kid",
     ];
     let lower = name.to_ascii_lowercase();
     let words = || lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words().any(|word| SECRET.contains(&word)) && words().next_back().is_some_and(|last| !HARMLESS.contains(&last))
+    words().any(|word| SECRET.contains(&word))
+        && words().next_back().is_some_and(|last| !HARMLESS.contains(&last))
 }
 
 /// Masks the strings that are assigned to names of secrets, byte for byte, so that spans hold.
@@ -319,7 +330,11 @@ mod tests {
 
     #[test]
     fn what_only_sounds_like_a_secret_is_shown() {
-        assert!(names_a_secret("UPSTREAM_TOKEN") && names_a_secret("X-Api-Key") && names_a_secret("Authorization"));
+        assert!(
+            names_a_secret("UPSTREAM_TOKEN")
+                && names_a_secret("X-Api-Key")
+                && names_a_secret("Authorization")
+        );
         assert!(!names_a_secret("token_url") && !names_a_secret("TOKENIZERS") && !names_a_secret("keys"));
     }
 }

@@ -99,7 +99,9 @@ fn foreign_keys_are_hashed_all_or_none() {
     let store = store(&folder);
     let long = "0123456789abcdef0123456789abcdef";
     let foreign = |text: &str| serde_json::from_str::<Foreign>(text).unwrap();
-    let both = foreign(&format!(r#"{{"api_keys": {{"a": "{long}", "b": "hunter2"}}, "key_permissions": {{"a": ["get_*"]}}}}"#));
+    let both = foreign(&format!(
+        r#"{{"api_keys": {{"a": "{long}", "b": "hunter2"}}, "key_permissions": {{"a": ["get_*"]}}}}"#
+    ));
     let error = store.import(&both, false, NOW).unwrap_err().to_string();
     assert!(error.contains(": b.") && !error.contains("hunter2"), "{error}");
     assert!(!store.path().exists());
@@ -114,12 +116,17 @@ fn foreign_keys_are_hashed_all_or_none() {
 
 #[test]
 fn a_damaged_store_is_left_as_it_is() {
-    let cases = ["", "version = 2\n", "version = 1\n[[keys]]\nname = \"a\"\n", "version = 1\nkeys = [", "\u{0}\u{0}"];
+    let cases =
+        ["", "version = 2\n", "version = 1\n[[keys]]\nname = \"a\"\n", "version = 1\nkeys = [", "\u{0}\u{0}"];
     for damaged in cases {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
         std::fs::write(store.path(), damaged).unwrap();
-        for error in [store.create(new("b"), NOW).err(), store.revoke("a", NOW).err(), store.rotate("a", None, None).err()] {
+        for error in [
+            store.create(new("b"), NOW).err(),
+            store.revoke("a", NOW).err(),
+            store.rotate("a", None, None).err(),
+        ] {
             let error = error.unwrap();
             assert!(matches!(error, KeyStoreError::Damaged { .. }), "{damaged:?}: {error}");
             assert!(error.to_string().contains("nothing was written"), "{error}");
@@ -188,7 +195,9 @@ fn writers_in_many_threads_lose_nothing_and_readers_see_no_half() {
 /// What the tests below run this test binary for, with a store and a job in the environment.
 #[test]
 fn as_a_process() {
-    let (Ok(path), Ok(job)) = (std::env::var("WITGATE_TEST_STORE"), std::env::var("WITGATE_TEST_JOB")) else { return };
+    let (Ok(path), Ok(job)) = (std::env::var("WITGATE_TEST_STORE"), std::env::var("WITGATE_TEST_JOB")) else {
+        return;
+    };
     match job.as_str() {
         "die" => {
             let lock = Lock::take(Path::new(&path)).unwrap();
@@ -214,7 +223,8 @@ fn process(store: &KeyStore, job: &str) -> Command {
 fn writers_in_many_processes_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
-    let children: Vec<_> = (0..3).map(|writer| process(&store, &format!("w{writer}")).spawn().unwrap()).collect();
+    let children: Vec<_> =
+        (0..3).map(|writer| process(&store, &format!("w{writer}")).spawn().unwrap()).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }

@@ -139,7 +139,9 @@ async fn converse(
         }
         let outcome = match serde_json::from_str(&line) {
             Ok(command) => answer(command),
-            Err(_) => Err("this is not a command that this Witgate knows; it may be another version".to_owned()),
+            Err(_) => {
+                Err("this is not a command that this Witgate knows; it may be another version".to_owned())
+            }
         };
         let reply = match outcome {
             Ok(value) => json!({ "ok": value }),
@@ -174,7 +176,9 @@ pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
     match (reply.get_mut("ok").map(Value::take), reply.get("error").and_then(Value::as_str)) {
         (Some(value), None) => Ok(value),
         (_, Some(error)) => Err(error.to_owned()),
-        (None, None) => Err(format!("the Witgate on {shown} answers something else; it may be another version")),
+        (None, None) => {
+            Err(format!("the Witgate on {shown} answers something else; it may be another version"))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use sse_stream::SseStream;
@@ -19,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use http::{HeaderMap, HeaderValue};
 use witgate_plugin::{Scheme, Transport};
 
 use crate::flow::credential::Shown;
@@ -116,7 +116,13 @@ pub async fn serve<P: Pipeline>(
     let (out, lines) = mpsc::channel(LINES);
     let writing = tokio::spawn(write(pipes.1, lines));
     let mut front = Front {
-        client: Arc::new(Client { pipeline, environment, out, session: Mutex::default(), running: Mutex::default() }),
+        client: Arc::new(Client {
+            pipeline,
+            environment,
+            out,
+            session: Mutex::default(),
+            running: Mutex::default(),
+        }),
         tasks: JoinSet::new(),
         pump: None,
     };
@@ -345,7 +351,7 @@ impl<P: Pipeline> Client<P> {
     async fn write_down(&self, body: AnswerBody, id: Option<Box<str>>) {
         match body {
             AnswerBody::Accepted => {}
-            AnswerBody::Message(message) | AnswerBody::Error { message, .. } => self.say(message).await,
+            AnswerBody::Message { message, .. } => self.say(message).await,
             AnswerBody::Events(events) => self.say_all(events).await,
             AnswerBody::Raw { content_type, body } => {
                 let told = match content_type.as_bytes().starts_with(b"text/event-stream") {

@@ -95,7 +95,9 @@ pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
         Probed::Unknown => return None,
     };
     let modern = Speaks { legacy: None, modern: true };
-    let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else { return Some(older) };
+    let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else {
+        return Some(older);
+    };
     if let Some(result) = message.came("result").and_then(Members::read) {
         let named = result.get("supportedVersions").is_some_and(names_modern);
         let discovered = message.get("result").map(|result| Bytes::copy_from_slice(result.as_bytes()));

@@ -49,11 +49,8 @@ impl Rules {
             return Err(ConfigError::at("/roles", format!("more than {MOST_ROLES} roles")));
         }
         let names = Names(config.roles.keys().map(String::as_str).collect());
-        let roles = config
-            .roles
-            .iter()
-            .map(|(name, role)| Role::compile(name, role))
-            .collect::<Result<_, _>>()?;
+        let roles =
+            config.roles.iter().map(|(name, role)| Role::compile(name, role)).collect::<Result<_, _>>()?;
         let mut index: Vec<(u64, usize)> = names.0.iter().map(|name| hash(name)).zip(0..).collect();
         index.sort_unstable();
         Ok(Self {
@@ -113,10 +110,7 @@ impl Rules {
 
     /// The scopes that a call needs, some perhaps more than once.
     pub(crate) fn scopes_for(&self, call: &Call<'_>) -> impl Iterator<Item = &String> {
-        self.scopes
-            .iter()
-            .filter(|(on, _)| on.matches(call.kind, call.target))
-            .flat_map(|(_, scopes)| scopes)
+        self.scopes.iter().filter(|(on, _)| on.matches(call.kind, call.target)).flat_map(|(_, scopes)| scopes)
     }
 }
 
@@ -215,8 +209,7 @@ fn closures(
         let mut open: Vec<usize> = parents.get(place).cloned().unwrap_or_default();
         while let Some(next) = open.pop() {
             if next == place {
-                let message =
-                    format!("role `{name}` inherits from itself, directly or over others");
+                let message = format!("role `{name}` inherits from itself, directly or over others");
                 return Err(ConfigError::at_path(&["roles", name, "inherits"], message));
             }
             if !set.has(next) {
@@ -274,10 +267,7 @@ fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), Confi
     }
 }
 
-fn conditions(
-    written: &[settings::Condition],
-    place: &[&str],
-) -> Result<Vec<Condition>, ConfigError> {
+fn conditions(written: &[settings::Condition], place: &[&str]) -> Result<Vec<Condition>, ConfigError> {
     let compile = |(index, condition): (usize, &settings::Condition)| {
         Condition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
     };
@@ -293,7 +283,5 @@ fn patterns(texts: &[String], path: &[&str]) -> Result<Vec<Pattern>, ConfigError
 }
 
 pub(crate) fn pattern(text: &str, path: &[&str]) -> Result<Pattern, ConfigError> {
-    text.parse().map_err(|error: witgate_plugin::PatternError| {
-        ConfigError::at_path(path, error.to_string())
-    })
+    text.parse().map_err(|error: witgate_plugin::PatternError| ConfigError::at_path(path, error.to_string()))
 }

@@ -224,9 +224,7 @@ mod tests {
     fn kinds_are_apart_and_a_lone_star_leaves_methods_out() {
         assert!(matches("resource:file:///docs/*", Resource, "file:///docs/a.md"));
         assert!(!matches("resource:file:///docs/*", Tool, "file:///docs/a.md"));
-        assert!(
-            matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x")
-        );
+        assert!(matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x"));
         assert!(!matches("*", Method, "tasks/list"));
         assert!(matches("method:*", Method, "tasks/list"));
     }

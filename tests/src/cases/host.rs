@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm as Alg, DecodingKey};
 use witgate_plugin::{
-    Algorithm, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method,
-    Signed, VerifyError, Wants,
+    Algorithm, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
+    VerifyError, Wants,
 };
 
 use super::table::{Ask, Case, Exchange, Key, Step};
@@ -50,13 +50,8 @@ impl FakeHost {
     /// What went otherwise than the case says: HTTP requests that were not expected, and expected
     /// ones that never came.
     pub fn problems(&self) -> Vec<String> {
-        let missing = self
-            .expected
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|e| format!("never sent: {}", e.request))
-            .collect();
+        let missing =
+            self.expected.lock().unwrap().iter().map(|e| format!("never sent: {}", e.request)).collect();
         [self.problems.lock().unwrap().clone(), missing].concat()
     }
 
@@ -223,15 +218,12 @@ fn verify(key: &Key, signed: &Signed<'_>) -> Result<(), VerifyError> {
     let candidates = match key {
         Key::Secret(secret) if is_mac(alg) => vec![DecodingKey::from_secret(secret.as_bytes())],
         Key::Pem(pem) => vec![public(pem, alg).ok_or(VerifyError::AlgorithmMismatch)?],
-        Key::Jwks(set) => {
-            of_set(&serde_json::from_value(set.clone()).unwrap(), signed.key_id, alg)?
-        }
+        Key::Jwks(set) => of_set(&serde_json::from_value(set.clone()).unwrap(), signed.key_id, alg)?,
         Key::Unavailable(_) => return Err(VerifyError::Unavailable),
         Key::Secret(_) => return Err(VerifyError::AlgorithmMismatch),
     };
     let signature = URL_SAFE_NO_PAD.encode(signed.signature);
-    let fits =
-        |key| jsonwebtoken::crypto::verify(&signature, signed.message, key, alg).unwrap_or(false);
+    let fits = |key| jsonwebtoken::crypto::verify(&signature, signed.message, key, alg).unwrap_or(false);
     match candidates.iter().any(fits) {
         true => Ok(()),
         false => Err(VerifyError::BadSignature),
@@ -248,20 +240,14 @@ fn public(pem: &str, alg: Alg) -> Option<DecodingKey> {
 }
 
 fn of_set(set: &JwkSet, kid: Option<&str>, alg: Alg) -> Result<Vec<DecodingKey>, VerifyError> {
-    let named: Vec<&Jwk> = set
-        .keys
-        .iter()
-        .filter(|key| kid.is_none() || key.common.key_id.as_deref() == kid)
-        .collect();
+    let named: Vec<&Jwk> =
+        set.keys.iter().filter(|key| kid.is_none() || key.common.key_id.as_deref() == kid).collect();
     if named.is_empty() {
         return Err(VerifyError::UnknownKeyId);
     }
     let usable = |key: &DecodingKey| key.family().algorithms().contains(&alg);
-    let keys: Vec<_> = named
-        .into_iter()
-        .filter_map(|key| DecodingKey::from_jwk(key).ok())
-        .filter(usable)
-        .collect();
+    let keys: Vec<_> =
+        named.into_iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).filter(usable).collect();
     match keys.is_empty() {
         true => Err(VerifyError::AlgorithmMismatch),
         false => Ok(keys),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use witgate_api_key::ApiKey;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
-use witgate_plugin::{
-    Authenticate, Authorize, Call, ConfigError, Credential, Plugin, Principal, Wants,
-};
+use witgate_plugin::{Authenticate, Authorize, Call, ConfigError, Credential, Plugin, Principal, Wants};
 use witgate_rbac::Rbac;
 
 use super::host::FakeHost;
@@ -32,10 +30,7 @@ impl Subject for Native {
     type Configured = BuiltIn;
 
     async fn configure(&self, case: &Case) -> Result<(BuiltIn, Wants), ConfigError> {
-        fn of<P: Plugin>(
-            case: &Case,
-            wrap: fn(P) -> BuiltIn,
-        ) -> Result<(BuiltIn, Wants), ConfigError> {
+        fn of<P: Plugin>(case: &Case, wrap: fn(P) -> BuiltIn) -> Result<(BuiltIn, Wants), ConfigError> {
             let (policy, wants) = P::configure_json(&case.policy, &case.config.to_string())?;
             Ok((wrap(policy), wants))
         }
@@ -53,13 +48,9 @@ impl Subject for Native {
             Ask::Who { scheme, value } => {
                 let credential = Credential { scheme: *scheme, value };
                 Outcome::Verdict(match policy {
-                    BuiltIn::ApiKey(policy) => {
-                        policy.authenticate(&*host, &call, &credential).await
-                    }
+                    BuiltIn::ApiKey(policy) => policy.authenticate(&*host, &call, &credential).await,
                     BuiltIn::Jwt(policy) => policy.authenticate(&*host, &call, &credential).await,
-                    BuiltIn::Introspection(policy) => {
-                        policy.authenticate(&*host, &call, &credential).await
-                    }
+                    BuiltIn::Introspection(policy) => policy.authenticate(&*host, &call, &credential).await,
                     BuiltIn::Rbac(_) => panic!("rbac authenticates nobody"),
                 })
             }

@@ -36,8 +36,7 @@ struct RawTable {
 }
 
 /// What a case says of itself; whatever else stands in it is of its step.
-const OF_CASE: [&str; 8] =
-    ["name", "policy", "config", "change", "drop", "wants", "config_error", "steps"];
+const OF_CASE: [&str; 8] = ["name", "policy", "config", "change", "drop", "wants", "config_error", "steps"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,15 +188,8 @@ impl RawTable {
             (None, Some(principal)) => Ask::May(principal.clone()),
             _ => bail!("either `credential` or `principal` is needed"),
         };
-        let http =
-            step.http.iter().map(|raw| self.exchange(raw, &ask)).collect::<anyhow::Result<_>>()?;
-        Ok(Step {
-            now: step.now.unwrap_or(self.now),
-            call: call(&step),
-            ask,
-            http,
-            expect: step.expect,
-        })
+        let http = step.http.iter().map(|raw| self.exchange(raw, &ask)).collect::<anyhow::Result<_>>()?;
+        Ok(Step { now: step.now.unwrap_or(self.now), call: call(&step), ask, http, expect: step.expect })
     }
 
     fn credential(&self, credential: &RawCredential) -> anyhow::Result<Ask> {
@@ -220,12 +212,7 @@ impl RawTable {
             Ask::Who { value, .. } if posted => Some(question(value)),
             _ => None,
         });
-        Ok(Exchange {
-            form,
-            auth: raw.auth.clone(),
-            answer: self.answer(&raw),
-            request: raw.request,
-        })
+        Ok(Exchange { form, auth: raw.auth.clone(), answer: self.answer(&raw), request: raw.request })
     }
 
     fn answer(&self, raw: &RawExchange) -> Result<HttpResponse, HttpError> {
@@ -275,8 +262,7 @@ fn call(step: &RawStep) -> Call {
         .into_iter()
         .find_map(|(prefix, method, kind)| Some((text.strip_prefix(prefix)?, method, kind)))
         .unwrap_or((text, "tools/call", TargetKind::Tool));
-    let arguments =
-        step.arguments_text.clone().or_else(|| step.arguments.as_ref().map(Value::to_string));
+    let arguments = step.arguments_text.clone().or_else(|| step.arguments.as_ref().map(Value::to_string));
     Call {
         method: if method.is_empty() { target } else { method }.to_owned(),
         kind,
@@ -310,9 +296,7 @@ fn digested(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(digest_in(&text)),
         Value::Array(items) => items.into_iter().map(digested).collect(),
-        Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (name, digested(value))).collect()
-        }
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, digested(value))).collect(),
         other => other,
     }
 }

@@ -57,19 +57,14 @@ async fn run_case<S: Subject>(subject: &S, case: &Case) -> Vec<String> {
         (Ok(_), Some(_)) => return vec!["the settings were taken".to_owned()],
         (Err(error), None) => return vec![format!("the settings were refused: {error}")],
     };
-    let mut problems =
-        case.wants.as_ref().map_or_else(Vec::new, |wanted| wanted_rightly(&wants, wanted));
+    let mut problems = case.wants.as_ref().map_or_else(Vec::new, |wanted| wanted_rightly(&wants, wanted));
     let cache = Cache::default();
     for (number, step) in (1..).zip(&case.steps) {
         let host = Arc::new(FakeHost::new(case, step, &wants, &cache));
         let outcome = subject.ask(&configured, step, Arc::clone(&host)).await;
-        let found = [
-            answered_rightly(&outcome, &step.expect),
-            kept_secret(&outcome, step, &host),
-            host.problems(),
-        ];
-        problems
-            .extend(found.concat().into_iter().map(|problem| format!("step {number}: {problem}")));
+        let found =
+            [answered_rightly(&outcome, &step.expect), kept_secret(&outcome, step, &host), host.problems()];
+        problems.extend(found.concat().into_iter().map(|problem| format!("step {number}: {problem}")));
     }
     problems
 }
@@ -84,8 +79,7 @@ fn refused_rightly(error: &ConfigError, fault: &ConfigFault) -> Vec<String> {
 fn wanted_rightly(wants: &Wants, wanted: &Wanted) -> Vec<String> {
     let right = wanted.arguments.is_none_or(|own| own == wants.data.arguments)
         && wanted.claims.is_none_or(|own| own == wants.data.claims)
-        && (wanted.credential_header.is_none()
-            || wanted.credential_header == wants.credential_header);
+        && (wanted.credential_header.is_none() || wanted.credential_header == wants.credential_header);
     unless(right, || format!("{wants:?} instead of {wanted:?}"))
 }
 
@@ -97,12 +91,9 @@ fn answered_rightly(outcome: &Outcome, expect: &Expect) -> Vec<String> {
         (Outcome::Verdict(Verdict::NotMine), Expect::NotMine)
         | (Outcome::Decision(Decision::Allow), Expect::Allow)
         | (Outcome::Decision(Decision::Abstain), Expect::Abstain) => true,
-        (Outcome::Verdict(Verdict::Refused(refusal)), Expect::Refused(reason)) => {
-            refusal.reason == *reason
-        }
+        (Outcome::Verdict(Verdict::Refused(refusal)), Expect::Refused(reason)) => refusal.reason == *reason,
         (
-            Outcome::Verdict(Verdict::Unavailable(found))
-            | Outcome::Decision(Decision::Unavailable(found)),
+            Outcome::Verdict(Verdict::Unavailable(found)) | Outcome::Decision(Decision::Unavailable(found)),
             Expect::Unavailable(expected),
         ) => found.detail.contains(&expected.detail) && found.retry_after == expected.retry_after,
         (Outcome::Decision(Decision::Deny(denial)), Expect::Denied(reason)) => {
@@ -118,8 +109,7 @@ fn answered_rightly(outcome: &Outcome, expect: &Expect) -> Vec<String> {
 
 fn is_identity(identity: &Identity, expected: &ExpectIdentity) -> bool {
     let end = identity.expires_at.map_or_else(|| "never".into(), Value::from);
-    let claims =
-        identity.claims.as_deref().map(|text| serde_json::from_str::<Value>(text).unwrap());
+    let claims = identity.claims.as_deref().map(|text| serde_json::from_str::<Value>(text).unwrap());
     expected.subject.as_ref().is_none_or(|own| *own == identity.subject)
         && expected.issuer.as_ref().is_none_or(|own| Some(own) == identity.issuer.as_ref())
         && expected.roles.as_ref().is_none_or(|own| *own == identity.roles)
@@ -141,24 +131,18 @@ fn kept_secret(outcome: &Outcome, step: &Step, host: &FakeHost) -> Vec<String> {
     if let Ask::Who { value, .. } = &step.ask {
         let last = value.rsplit('.').next().unwrap_or(value);
         let leaks = |part: &str| part.len() >= 8 && said.contains(part);
-        problems.extend(unless(!leaks(value) && !leaks(last), || {
-            "the answer holds the credential".to_owned()
-        }));
+        problems
+            .extend(unless(!leaks(value) && !leaks(last), || "the answer holds the credential".to_owned()));
     }
     let (reason, detail) = match outcome {
-        Outcome::Verdict(Verdict::Refused(refusal)) => {
-            (refusal.reason.as_str(), refusal.detail.as_deref())
-        }
-        Outcome::Decision(Decision::Deny(denial)) => {
-            (denial.reason.as_str(), denial.detail.as_deref())
-        }
+        Outcome::Verdict(Verdict::Refused(refusal)) => (refusal.reason.as_str(), refusal.detail.as_deref()),
+        Outcome::Decision(Decision::Deny(denial)) => (denial.reason.as_str(), denial.detail.as_deref()),
         _ => ("none", None),
     };
-    let kebab = reason.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-        && (1..=64).contains(&reason.len());
+    let kebab =
+        reason.chars().all(|c| c.is_ascii_lowercase() || c == '-') && (1..=64).contains(&reason.len());
     problems.extend(unless(kebab, || format!("`{reason}` is no reason code")));
-    problems
-        .extend(unless(detail.is_none_or(|d| d.len() <= 1024), || "too long a detail".to_owned()));
+    problems.extend(unless(detail.is_none_or(|d| d.len() <= 1024), || "too long a detail".to_owned()));
     problems
 }
 

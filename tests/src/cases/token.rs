@@ -69,8 +69,7 @@ impl Spec {
         signers: &BTreeMap<String, Signer>,
         claims: &Map<String, Value>,
     ) -> anyhow::Result<String> {
-        let signer =
-            signers.get(&self.signer).with_context(|| format!("no signer {}", self.signer))?;
+        let signer = signers.get(&self.signer).with_context(|| format!("no signer {}", self.signer))?;
         let header = self.header_text.clone().unwrap_or_else(|| self.header(signer));
         let payload = self.payload_text.clone().unwrap_or_else(|| self.payload(claims));
         let header = self.encode(Part::Header, header.as_bytes());

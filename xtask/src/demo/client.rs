@@ -40,20 +40,12 @@ pub(super) struct Answer {
 
 impl Client {
     pub(super) fn new(root: &Path, tools: &Tools) -> Self {
-        Self {
-            node: tools.node.clone(),
-            tools: tools.dir.clone(),
-            drivers: root.join("tests/clients"),
-        }
+        Self { node: tools.node.clone(), tools: tools.dir.clone(), drivers: root.join("tests/clients") }
     }
 
     /// Lists the tools of a server that it starts itself.
     pub(super) fn directly(&self, server: &[String]) -> Result<Answer> {
-        Self::answer(
-            self.driver("ts-client.mjs")
-                .args(["--stdio", "--"])
-                .args(server),
-        )
+        Self::answer(self.driver("ts-client.mjs").args(["--stdio", "--"]).args(server))
     }
 
     /// Lists the tools at a URL.
@@ -70,25 +62,19 @@ impl Client {
         arguments: &Value,
     ) -> Result<Answer> {
         let mut driver = self.driver_at("ts-client.mjs", url, key);
-        driver
-            .arg(format!("--call={tool}"))
-            .arg(format!("--args={arguments}"));
+        driver.arg(format!("--call={tool}")).arg(format!("--args={arguments}"));
         Self::answer(driver)
     }
 
     fn driver_at(&self, name: &str, url: &str, key: Option<&String>) -> Command {
         let mut driver = self.driver(name);
-        driver
-            .args(["--url", url])
-            .args(key.map(|key| format!("--header=X-API-Key: {key}")));
+        driver.args(["--url", url]).args(key.map(|key| format!("--header=X-API-Key: {key}")));
         driver
     }
 
     fn driver(&self, name: &str) -> Command {
         let mut driver = Command::new(&self.node);
-        driver
-            .arg(self.drivers.join(name))
-            .env("WITGATE_TEST_TOOLS", &self.tools);
+        driver.arg(self.drivers.join(name)).env("WITGATE_TEST_TOOLS", &self.tools);
         driver
     }
 
@@ -96,23 +82,11 @@ impl Client {
         // Not shown on failure: its arguments hold a key. It bounds its own time and reports what went wrong.
         let said = ask(driver.borrow_mut()).context("the client's driver failed")?;
         let mut report = parse(&said)?;
-        let names = report
-            .get("listed")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let names = report.get("listed").and_then(Value::as_array).into_iter().flatten();
         Ok(Answer {
-            listed: names
-                .filter_map(|name| Some(name.as_str()?.to_owned()))
-                .collect(),
-            called: report
-                .pointer("/called/content/0/text")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
-            error: report
-                .get_mut("error")
-                .map(Value::take)
-                .filter(|error| !error.is_null()),
+            listed: names.filter_map(|name| Some(name.as_str()?.to_owned())).collect(),
+            called: report.pointer("/called/content/0/text").and_then(Value::as_str).map(str::to_owned),
+            error: report.get_mut("error").map(Value::take).filter(|error| !error.is_null()),
         })
     }
 }
@@ -188,13 +162,8 @@ impl Steady {
 
     /// When, in milliseconds since 1970, the outcome of the probing calls changed.
     pub(super) fn next_probe(&self, limit: Duration) -> Result<f64> {
-        let event = self
-            .next("probe", limit)
-            .context("no call was decided by the new policy")?;
-        event
-            .get("at")
-            .and_then(Value::as_f64)
-            .context("a probe has a time")
+        let event = self.next("probe", limit).context("no call was decided by the new policy")?;
+        event.get("at").and_then(Value::as_f64).context("a probe has a time")
     }
 
     /// Ends it, once the long call has ended.
@@ -203,13 +172,8 @@ impl Steady {
         let mut done = self.next("done", LONG + PATIENCE)?;
         let lost = done.get_mut("lost").map(Value::take);
         Ok(Done {
-            calls: done
-                .get("calls")
-                .and_then(Value::as_u64)
-                .unwrap_or_default(),
-            lost: lost
-                .and_then(|lost| lost.as_array().cloned())
-                .context("no list of lost calls")?,
+            calls: done.get("calls").and_then(Value::as_u64).unwrap_or_default(),
+            lost: lost.and_then(|lost| lost.as_array().cloned()).context("no list of lost calls")?,
             long: done.get_mut("long").map(Value::take).unwrap_or_default(),
         })
     }
@@ -227,10 +191,7 @@ impl Steady {
                 _ => {}
             }
         }
-        bail!(
-            "the client does not say {kind:?} within {} s",
-            limit.as_secs()
-        )
+        bail!("the client does not say {kind:?} within {} s", limit.as_secs())
     }
 }
 
@@ -251,9 +212,7 @@ impl Done {
     pub(super) fn long_call(&self) -> String {
         let seconds = LONG.as_secs();
         if self.long_succeeded() {
-            format!(
-                "a call of {seconds} s ended well, though the new policy denies {LONG_TOOL} to new ones"
-            )
+            format!("a call of {seconds} s ended well, though the new policy denies {LONG_TOOL} to new ones")
         } else {
             format!("a call of {seconds} s was broken off: {}", self.long)
         }

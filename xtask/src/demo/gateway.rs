@@ -47,9 +47,7 @@ impl Gateway {
         let (witgate, config) = (scene.witgate.clone(), scene.config.clone());
         let list = Box::new(move || {
             let mut command = Command::new(&witgate);
-            command
-                .args(["plugin", "list", "--json", "--config"])
-                .arg(&config);
+            command.args(["plugin", "list", "--json", "--config"]).arg(&config);
             command
         });
         let mut gateway = Self { child, log, list };
@@ -69,27 +67,16 @@ impl Gateway {
     pub(super) fn rules(&self) -> Result<Rules> {
         let said = ask(&mut (self.list)()).context("`witgate plugin list --json` failed")?;
         let listed = super::parse(&said)?;
-        let policies = listed
-            .get("policies")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let policies = listed.get("policies").and_then(Value::as_array).into_iter().flatten();
         let text = |policy: &Value, field: &str| Some(policy.get(field)?.as_str()?.to_owned());
-        let rules = policies
-            .into_iter()
-            .find(|policy| text(policy, "name").as_deref() == Some("rules"));
+        let rules = policies.into_iter().find(|policy| text(policy, "name").as_deref() == Some("rules"));
         let rules = rules.with_context(|| format!("no policy `rules` in {said}"))?;
-        Ok(Rules {
-            digest: text(rules, "digest").unwrap_or_default(),
-            error: text(rules, "error"),
-        })
+        Ok(Rules { digest: text(rules, "digest").unwrap_or_default(), error: text(rules, "error") })
     }
 
     /// Waits until it is as it should be.
     pub(super) fn await_rules(&self, reached: impl Fn(&Rules) -> bool) -> Result<Rules> {
-        await_some("`witgate plugin list` shows the change", || {
-            Ok(Some(self.rules()?).filter(&reached))
-        })
+        await_some("`witgate plugin list` shows the change", || Ok(Some(self.rules()?).filter(&reached)))
     }
 
     /// Lets it serve.
@@ -111,11 +98,7 @@ impl Gateway {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        bail!(
-            "witgate does not end within {} s:\n{}",
-            SHUTDOWN.as_secs(),
-            self.log()
-        )
+        bail!("witgate does not end within {} s:\n{}", SHUTDOWN.as_secs(), self.log())
     }
 
     fn must_run(&mut self) -> Result<()> {

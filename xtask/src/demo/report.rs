@@ -25,12 +25,7 @@ impl Report {
             _ => String::new(),
         };
         match &answer.error {
-            None => self.row(
-                caller,
-                "list of tools",
-                "allowed",
-                &format!("shows {seen} of {all}{names}"),
-            ),
+            None => self.row(caller, "list of tools", "allowed", &format!("shows {seen} of {all}{names}")),
             Some(error) => self.row(caller, "list of tools", "denied", &why(error)),
         }
     }
@@ -71,43 +66,21 @@ impl Report {
 
 /// HTTP status, reason code and message of a refusal, as far as the client hands them over.
 fn why(error: &Value) -> String {
-    let status = error
-        .get("status")
-        .and_then(Value::as_u64)
-        .map(|status| status.to_string());
-    let reason = error
-        .pointer("/data/reason")
-        .and_then(Value::as_str)
-        .map(|reason| format!("{reason}:"));
-    let message = error
-        .get("message")
-        .and_then(Value::as_str)
-        .map(|text| first_line(&own_words(text)));
-    [status, reason, message]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let status = error.get("status").and_then(Value::as_u64).map(|status| status.to_string());
+    let reason = error.pointer("/data/reason").and_then(Value::as_str).map(|reason| format!("{reason}:"));
+    let message = error.get("message").and_then(Value::as_str).map(|text| first_line(&own_words(text)));
+    [status, reason, message].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The server's message where the client's holds the whole answer.
 fn own_words(text: &str) -> String {
-    let answer = text
-        .find('{')
-        .and_then(|start| serde_json::from_str::<Value>(text.get(start..)?).ok());
-    let message = answer
-        .as_ref()
-        .and_then(|answer| answer.pointer("/error/message")?.as_str());
+    let answer = text.find('{').and_then(|start| serde_json::from_str::<Value>(text.get(start..)?).ok());
+    let message = answer.as_ref().and_then(|answer| answer.pointer("/error/message")?.as_str());
     message.unwrap_or(text).to_owned()
 }
 
 fn first_line(text: &str) -> String {
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(100)
-        .collect()
+    text.lines().next().unwrap_or_default().chars().take(100).collect()
 }
 
 /// How to go on by hand.

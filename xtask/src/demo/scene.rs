@@ -40,14 +40,8 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn set(root: &Path, directory: &Path, tools: &Tools) -> Result<Self> {
-        let everything = tools
-            .node_modules
-            .join("@modelcontextprotocol/server-everything/dist/index.js");
-        let upstream = [
-            tools.node.display().to_string(),
-            everything.display().to_string(),
-            "stdio".into(),
-        ];
+        let everything = tools.node_modules.join("@modelcontextprotocol/server-everything/dist/index.js");
+        let upstream = [tools.node.display().to_string(), everything.display().to_string(), "stdio".into()];
         // Nobody else takes it in the moment until the host does, or the host will say so.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let plugins = root.join("target/plugins");
@@ -97,11 +91,7 @@ fn command(witgate: &Path, config: &Path, arguments: &[&str]) -> Command {
 }
 
 fn create_key(witgate: &Path, config: &Path, name: &str, role: &str) -> Result<String> {
-    let mut create = command(
-        witgate,
-        config,
-        &["key", "create", name, "--role", role, "--json"],
-    );
+    let mut create = command(witgate, config, &["key", "create", name, "--role", role, "--json"]);
     // A failure is shown; a success holds a key and is only read.
     let Some(said) = ask(&mut create) else {
         run(&mut create, QUICK)?;
@@ -109,9 +99,7 @@ fn create_key(witgate: &Path, config: &Path, name: &str, role: &str) -> Result<S
     };
     let created = super::parse(&said)?;
     let key = created.get("key").and_then(|key| key.as_str());
-    Ok(key
-        .context("`witgate key create --json` prints no key")?
-        .to_owned())
+    Ok(key.context("`witgate key create --json` prints no key")?.to_owned())
 }
 
 fn configuration(address: &str, upstream: &[String]) -> String {

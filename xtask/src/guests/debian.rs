@@ -46,9 +46,8 @@ impl Debian {
         apt::install(&Self::PACKAGES)?;
         let compiler = Version::of(Path::new("/usr/bin/rustc"))?;
         let candidates = apt::numbered("lld-");
-        let linker = best_linker(&candidates, compiler.llvm).with_context(|| {
-            format!("no lld for LLVM {} among Debian's packages", compiler.llvm)
-        })?;
+        let linker = best_linker(&candidates, compiler.llvm)
+            .with_context(|| format!("no lld for LLVM {} among Debian's packages", compiler.llvm))?;
         apt::install(&[&format!("lld-{linker}")])?;
         Self::installed()
     }
@@ -58,38 +57,20 @@ impl Debian {
         let version = Version::of(&bin.join("rustc"))?;
         let oldest = number(env!("CARGO_PKG_RUST_VERSION"));
         if version.rust < oldest {
-            bail!(
-                "its rustc is 1.{}, and Witgate needs 1.{}",
-                version.rust.1,
-                oldest.1
-            );
+            bail!("its rustc is 1.{}, and Witgate needs 1.{}", version.rust.1, oldest.1);
         }
-        for file in [
-            bin.join("cargo"),
-            prefix.join("lib/rustlib/src/rust/library/std/Cargo.toml"),
-        ] {
+        for file in [bin.join("cargo"), prefix.join("lib/rustlib/src/rust/library/std/Cargo.toml")] {
             if !file.exists() {
                 bail!("{} is missing", file.display());
             }
         }
         let installed: Vec<u32> = fs::read_dir(&bin)?
             .flatten()
-            .filter_map(|entry| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .strip_prefix("wasm-ld-")?
-                    .parse()
-                    .ok()
-            })
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("wasm-ld-")?.parse().ok())
             .collect();
         let linker = best_linker(&installed, version.llvm)
             .with_context(|| format!("no wasm-ld for LLVM {} is installed", version.llvm))?;
-        Ok(Self {
-            linker: bin.join(format!("wasm-ld-{linker}")),
-            bin,
-            version,
-        })
+        Ok(Self { linker: bin.join(format!("wasm-ld-{linker}")), bin, version })
     }
 
     /// Its cargo, set up to build the target.
@@ -111,10 +92,7 @@ impl Display for Debian {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (_, minor) = self.version.rust;
         let linker = self.linker.file_name().unwrap_or_default().display();
-        write!(
-            f,
-            "Debian's rustc 1.{minor} and {linker}, the standard library from source"
-        )
+        write!(f, "Debian's rustc 1.{minor} and {linker}, the standard library from source")
     }
 }
 
@@ -133,29 +111,19 @@ impl Version {
 
     fn read(said: &str) -> Option<Self> {
         let field = |name| said.lines().find_map(|line| line.strip_prefix(name));
-        Some(Self {
-            rust: number(field("release: ")?),
-            llvm: number(field("LLVM version: ")?).0,
-        })
+        Some(Self { rust: number(field("release: ")?), llvm: number(field("LLVM version: ")?).0 })
     }
 }
 
 /// The first two numbers of a version.
 fn number(text: &str) -> (u32, u32) {
     let mut parts = text.split('.').map(|part| part.parse().unwrap_or_default());
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 /// A linker reads what its own LLVM and older ones wrote: the oldest that is not older than the compiler's.
 fn best_linker(available: &[u32], llvm: u32) -> Option<u32> {
-    available
-        .iter()
-        .copied()
-        .filter(|&version| version >= llvm)
-        .min()
+    available.iter().copied().filter(|&version| version >= llvm).min()
 }
 
 #[cfg(test)]
@@ -172,22 +140,14 @@ mod tests {
     #[test]
     fn a_compiler_says_its_versions() {
         let said = "rustc 1.96.0 (x)\nhost: h\nrelease: 1.96.0\nLLVM version: 22.1.8";
-        assert_eq!(
-            Version::read(said),
-            Some(Version {
-                rust: (1, 96),
-                llvm: 22
-            })
-        );
+        assert_eq!(Version::read(said), Some(Version { rust: (1, 96), llvm: 22 }));
         assert_eq!(Version::read("rustc 1.96.0"), None);
     }
 
     #[test]
     fn a_machine_without_it_is_told_what_is_missing() -> anyhow::Result<()> {
         let prefix = tempfile::tempdir()?;
-        let error = Debian::below(prefix.path())
-            .err()
-            .map(|error| error.to_string());
+        let error = Debian::below(prefix.path()).err().map(|error| error.to_string());
         assert!(error.is_some_and(|error| error.ends_with("bin/rustc is missing")));
         Ok(())
     }

@@ -116,14 +116,8 @@ fn has_target() -> bool {
     let Some(directory) = ask(rustc.args(["--print", "target-libdir", "--target", TARGET])) else {
         return false;
     };
-    let names = fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name());
-    names
-        .into_iter()
-        .any(|name| name.to_string_lossy().starts_with("libstd-"))
+    let names = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| name.to_string_lossy().starts_with("libstd-"))
 }
 
 fn add_target() -> Result<()> {
@@ -131,10 +125,7 @@ fn add_target() -> Result<()> {
         bail!("there is no rustup here");
     }
     println!("guests: rustup target add {TARGET}");
-    let ended = attempt(
-        Command::new("rustup").args(["target", "add", TARGET]),
-        TARGET_ADD,
-    )?;
+    let ended = attempt(Command::new("rustup").args(["target", "add", TARGET]), TARGET_ADD)?;
     if !ended.succeeded() {
         let last = ended.output.trim_end().lines().last().unwrap_or_default();
         bail!("rustup cannot add it: {} ({last})", ended.reason());

@@ -17,12 +17,8 @@ impl Count {
         let mut count = Self::default();
         for line in output.lines() {
             let line = line.trim_start();
-            let summary = line
-                .strip_prefix("Summary [")
-                .and_then(|rest| rest.split_once("run:"));
-            let result = line
-                .strip_prefix("test result:")
-                .and_then(|rest| rest.split_once(". "));
+            let summary = line.strip_prefix("Summary [").and_then(|rest| rest.split_once("run:"));
+            let result = line.strip_prefix("test result:").and_then(|rest| rest.split_once(". "));
             if let Some((_, numbers)) = summary.or(result) {
                 count.add(numbers);
             }
@@ -56,41 +52,20 @@ mod tests {
     #[test]
     fn nextest_is_read() {
         let said = "     PASS [ 0.1s] a b\n     Summary [  12.345s] 48 tests run: 44 passed (1 slow, 2 flaky), 2 failed, 1 timed out, 1 exec failed, 3 skipped\n";
-        assert_eq!(
-            Count::read(said),
-            Count {
-                passed: 44,
-                failed: 4
-            }
-        );
+        assert_eq!(Count::read(said), Count { passed: 44, failed: 4 });
         let said = "     Summary [   0.010s] 2/9 tests run: 1 passed, 1 failed, 0 skipped";
-        assert_eq!(
-            Count::read(said),
-            Count {
-                passed: 1,
-                failed: 1
-            }
-        );
+        assert_eq!(Count::read(said), Count { passed: 1, failed: 1 });
     }
 
     #[test]
     fn cargo_is_read() {
         let said = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(
-            Count::read(said),
-            Count {
-                passed: 4,
-                failed: 2
-            }
-        );
+        assert_eq!(Count::read(said), Count { passed: 4, failed: 2 });
     }
 
     #[test]
     fn what_a_test_prints_is_no_result() {
-        assert_eq!(
-            Count::read("it said 3 passed, 4 failed\nSummary: 5 passed"),
-            Count::default()
-        );
+        assert_eq!(Count::read("it said 3 passed, 4 failed\nSummary: 5 passed"), Count::default());
     }
 }

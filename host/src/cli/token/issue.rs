@@ -63,7 +63,8 @@ fn claim(text: &str) -> Result<(String, Value), String> {
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, String> {
-    text.parse().map_err(|_| "write one of HS256, HS384, HS512, RS256, … PS512, ES256, ES384, EdDSA".to_owned())
+    text.parse()
+        .map_err(|_| "write one of HS256, HS384, HS512, RS256, … PS512, ES256, ES384, EdDSA".to_owned())
 }
 
 /// What a jwt policy says that its tokens have to be.
@@ -80,7 +81,9 @@ struct Expected {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let Issued { token, algorithm, claims } = issue(context, arguments)?;
     let end = written(from_now(arguments.expires));
-    context.terminal.say(&format!("A token for `{}`, signed with {algorithm:?}, good until {end}:", arguments.sub));
+    context
+        .terminal
+        .say(&format!("A token for `{}`, signed with {algorithm:?}, good until {end}:", arguments.sub));
     match context.terminal.is_json() {
         true => context.terminal.print_json(&json!({ "token": token, "algorithm": format!("{algorithm:?}"), "expires": end, "claims": claims })),
         false => context.terminal.print(&token),
@@ -103,8 +106,11 @@ pub(super) fn issue(context: &Context, arguments: &Arguments) -> Result<Issued, 
     let mut header = Header::new(algorithm);
     header.kid = arguments.key_id.clone();
     header.typ = Some(expected.typ.clone().unwrap_or_else(|| "JWT".to_owned()));
-    let token = encode(&header, &claims, &key)
-        .map_err(|error| Failure::new(format!("the key cannot sign with {algorithm:?}: {error}; name another with `--algorithm`")))?;
+    let token = encode(&header, &claims, &key).map_err(|error| {
+        Failure::new(format!(
+            "the key cannot sign with {algorithm:?}: {error}; name another with `--algorithm`"
+        ))
+    })?;
     Ok(Issued { token, algorithm, claims })
 }
 
@@ -169,9 +175,11 @@ fn signer(
     let wanted: Vec<_> = arguments.algorithm.map_or_else(|| expected.algorithms.clone(), |one| vec![one]);
     if let Some(file) = &arguments.signing_key {
         let shown = file.display();
-        let pem = std::fs::read_to_string(file).map_err(|error| Failure::new(format!("{shown} cannot be read: {error}")))?;
-        return from_pem(&pem.into(), &wanted)
-            .ok_or_else(|| Failure::new(format!("{shown} is not a private key in PEM for {}", named(&wanted))));
+        let pem = std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(format!("{shown} cannot be read: {error}")))?;
+        return from_pem(&pem.into(), &wanted).ok_or_else(|| {
+            Failure::new(format!("{shown} is not a private key in PEM for {}", named(&wanted)))
+        });
     }
     let candidates = match &arguments.key {
         Some(name) => vec![Value::from(name.as_str())],
@@ -182,14 +190,17 @@ fn signer(
         match source.key(context, candidate) {
             Ok(KeySource::Secret(secret)) => match from_secret(&secret, &wanted) {
                 Some(signer) => return Ok(signer),
-                None => reasons.push(format!("{candidate} is a secret, which does not sign with {}", named(&wanted))),
+                None => reasons
+                    .push(format!("{candidate} is a secret, which does not sign with {}", named(&wanted))),
             },
             Ok(KeySource::Pem(pem)) => match from_pem(&pem, &wanted) {
                 Some(signer) => return Ok(signer),
                 None => reasons.push(format!("{candidate} is no private key for {}", named(&wanted))),
             },
             Ok(KeySource::JwksFile(_) | KeySource::JwksUrl(_)) => {
-                reasons.push(format!("{candidate} is a set of public keys, and the issuer has the private ones"));
+                reasons.push(format!(
+                    "{candidate} is a set of public keys, and the issuer has the private ones"
+                ));
             }
             Err(reason) => reasons.push(format!("{candidate}: {reason}")),
         }
@@ -217,7 +228,11 @@ fn from_secret(secret: &SecretString, wanted: &[Algorithm]) -> Option<(Algorithm
 fn from_pem(pem: &SecretString, wanted: &[Algorithm]) -> Option<(Algorithm, EncodingKey)> {
     use Algorithm as A;
     let bytes = pem.expose_secret().as_bytes();
-    let rsa = || EncodingKey::from_rsa_pem(bytes).ok().zip(pick(wanted, &[A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512]));
+    let rsa = || {
+        EncodingKey::from_rsa_pem(bytes)
+            .ok()
+            .zip(pick(wanted, &[A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512]))
+    };
     let ec = || EncodingKey::from_ec_pem(bytes).ok().zip(pick(wanted, &[A::ES256, A::ES384]));
     let ed = || EncodingKey::from_ed_pem(bytes).ok().zip(pick(wanted, &[A::EdDSA]));
     rsa().or_else(ec).or_else(ed).map(|(key, algorithm)| (algorithm, key))
@@ -241,7 +256,9 @@ enum Source {
 impl Source {
     fn of(context: &Context) -> Result<Self, Failure> {
         match context.config_path() {
-            Some(path) => Outline::read(&path).map(|outline| Self::File(Box::new(outline))).map_err(Failure::Config),
+            Some(path) => {
+                Outline::read(&path).map(|outline| Self::File(Box::new(outline))).map_err(Failure::Config)
+            }
             None => context.load().map(|loaded| Self::Environment(Box::new(loaded.config))),
         }
     }
@@ -265,10 +282,15 @@ impl Source {
                 .iter()
                 .find(|(name, _)| *name == wanted)
                 .map(|(_, config)| Expected::of(config))
-                .ok_or_else(|| Failure::new(format!("there is no jwt policy `{wanted}`; there are: {}", names()))),
+                .ok_or_else(|| {
+                    Failure::new(format!("there is no jwt policy `{wanted}`; there are: {}", names()))
+                }),
             (None, []) => Ok(Expected::default()),
             (None, [(_, only)]) => Ok(Expected::of(only)),
-            (None, _) => Err(Failure::new(format!("there are several jwt policies; name one with `--policy NAME`: {}", names()))),
+            (None, _) => Err(Failure::new(format!(
+                "there are several jwt policies; name one with `--policy NAME`: {}",
+                names()
+            ))),
         }
     }
 
@@ -279,12 +301,15 @@ impl Source {
                 None => Err("there is no such key under `[keys]`".to_owned()),
             },
             (Self::File(outline), inline) => {
-                let key: Key = serde_json::from_value(inline.clone()).map_err(|_| "this is not a key".to_owned())?;
+                let key: Key =
+                    serde_json::from_value(inline.clone()).map_err(|_| "this is not a key".to_owned())?;
                 resolve::key(&key, &outline.base, &context.environment)
             }
-            (Self::Environment(config), Value::String(name)) => {
-                config.keys.get(name).cloned().ok_or_else(|| "without a configuration there is only `jwt-secret`".to_owned())
-            }
+            (Self::Environment(config), Value::String(name)) => config
+                .keys
+                .get(name)
+                .cloned()
+                .ok_or_else(|| "without a configuration there is only `jwt-secret`".to_owned()),
             (Self::Environment(_), _) => Err("this is not a key".to_owned()),
         }
     }
@@ -292,9 +317,11 @@ impl Source {
     fn resource(&self, upstream: Option<&str>) -> Result<String, Failure> {
         let resources: Vec<(String, String)> = match self {
             Self::File(outline) => resolve::resources(&outline.file),
-            Self::Environment(config) => {
-                config.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.resource.clone())).collect()
-            }
+            Self::Environment(config) => config
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.resource.clone()))
+                .collect(),
         };
         let names = || resources.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         match (upstream, resources.as_slice()) {
@@ -302,10 +329,17 @@ impl Source {
                 .iter()
                 .find(|(name, _)| name == wanted)
                 .map(|(_, resource)| resource.clone())
-                .ok_or_else(|| Failure::new(format!("there is no upstream `{wanted}`; there are: {}", names()))),
+                .ok_or_else(|| {
+                    Failure::new(format!("there is no upstream `{wanted}`; there are: {}", names()))
+                }),
             (None, [(_, only)]) => Ok(only.clone()),
-            (None, []) => Err(Failure::new("there is no upstream that the token could be for; name its audience with `--audience URL`")),
-            (None, _) => Err(Failure::new(format!("there are several upstreams; name one with `--upstream NAME`: {}", names()))),
+            (None, []) => Err(Failure::new(
+                "there is no upstream that the token could be for; name its audience with `--audience URL`",
+            )),
+            (None, _) => Err(Failure::new(format!(
+                "there are several upstreams; name one with `--upstream NAME`: {}",
+                names()
+            ))),
         }
     }
 }

@@ -48,7 +48,9 @@ fn token(arguments: &Arguments) -> Result<SecretString, Failure> {
         _ => {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| Failure::new(format!("no token could be read from standard input: {error}")))?;
+            read.map_err(|error| {
+                Failure::new(format!("no token could be read from standard input: {error}"))
+            })?;
             text
         }
     };
@@ -70,7 +72,14 @@ async fn judge(
     let route = route(config, upstream)?;
     let call = any_call()?;
     let transport = Transport::Http;
-    let request = Request { call, era: Era::Stateful, headers: HeaderMap::new(), peer: None, transport, route: Arc::new(route) };
+    let request = Request {
+        call,
+        era: Era::Stateful,
+        headers: HeaderMap::new(),
+        peer: None,
+        transport,
+        route: Arc::new(route),
+    };
     let mut shown = Shown::default();
     shown.add(Scheme::Bearer, None, token);
     Ok(authenticate(&Arc::new(generation), &Arc::new(request), &shown).await)
@@ -83,10 +92,14 @@ fn any_call() -> Result<Call, Failure> {
 }
 
 fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {
-    let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names =
+        || config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
     let place = match upstream {
         None if config.upstreams.len() > 1 => {
-            return Err(Failure::new(format!("there are several upstreams; name one with `--upstream NAME`: {}", names())));
+            return Err(Failure::new(format!(
+                "there are several upstreams; name one with `--upstream NAME`: {}",
+                names()
+            )));
         }
         None => Some(0),
         Some(name) => config.upstreams.iter().position(|upstream| upstream.name == name),
@@ -94,7 +107,11 @@ fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {
     let found = place.and_then(|place| Some((place, config.upstreams.get(place)?)));
     let (pipeline, upstream) =
         found.ok_or_else(|| Failure::new(format!("there is no such upstream; there are: {}", names())))?;
-    Ok(Route { upstream: upstream.name.as_str().into(), resource: upstream.resource.as_str().into(), pipeline })
+    Ok(Route {
+        upstream: upstream.name.as_str().into(),
+        resource: upstream.resource.as_str().into(),
+        pipeline,
+    })
 }
 
 fn accepted(context: &Context, caller: &Caller) -> Exit {
@@ -126,15 +143,22 @@ fn accepted(context: &Context, caller: &Caller) -> Exit {
 
 fn refused(context: &Context, rejection: &Rejection) -> Exit {
     let (policy, reason, detail) = match rejection {
-        Rejection::Refused { policy, reason, detail } => (policy.as_deref(), reason.as_str(), detail.as_deref()),
+        Rejection::Refused { policy, reason, detail } => {
+            (policy.as_deref(), reason.as_str(), detail.as_deref())
+        }
         Rejection::NoCredential => (None, "no-credential", Some("the token is empty")),
         _ => (None, "unavailable", Some("a policy could not decide; `witgate check` may say why")),
     };
     if context.terminal.is_json() {
-        context.terminal.print_json(&json!({ "good": false, "policy": policy, "reason": reason, "detail": detail }));
+        context
+            .terminal
+            .print_json(&json!({ "good": false, "policy": policy, "reason": reason, "detail": detail }));
         return Exit::No;
     }
-    let who = policy.map_or_else(|| "no policy recognises it".to_owned(), |policy| format!("the policy `{policy}` refuses it"));
+    let who = policy.map_or_else(
+        || "no policy recognises it".to_owned(),
+        |policy| format!("the policy `{policy}` refuses it"),
+    );
     let why = detail.map_or_else(String::new, |detail| format!(": {detail}"));
     context.terminal.print(&format!("not good: {who} ({reason}){why}"));
     Exit::No

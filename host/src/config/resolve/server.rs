@@ -10,8 +10,7 @@ use super::Resolver;
 use crate::config::{Server, Transport, Upstream, raw};
 
 /// Only this machine reaches it, and no usual server is in its way.
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
 
 /// Beside the configuration.
 pub(super) const DEFAULT_CONTROL: &str = "witgate.sock";
@@ -62,7 +61,9 @@ impl Resolver<'_> {
 
     /// Adds the hosts of the resources: whoever publishes a URL means to be called by it.
     pub(super) fn with_resource_hosts(&self, mut server: Server, upstreams: &[Upstream]) -> Server {
-        let hosts = upstreams.iter().filter_map(|upstream| Some(Url::parse(&upstream.resource).ok()?.host_str()?.to_owned()));
+        let hosts = upstreams
+            .iter()
+            .filter_map(|upstream| Some(Url::parse(&upstream.resource).ok()?.host_str()?.to_owned()));
         server.allowed_hosts.extend(hosts);
         server.allowed_hosts.sort();
         server.allowed_hosts.dedup();
@@ -150,7 +151,8 @@ impl Resolver<'_> {
         }
         let help = match origin {
             Some(origin) if origin != "null" => format!("write `{origin}`"),
-            _ => "write scheme, host and port, such as `https://app.example.com`; `*` is not possible".to_owned(),
+            _ => "write scheme, host and port, such as `https://app.example.com`; `*` is not possible"
+                .to_owned(),
         };
         self.error(at, format!("`{}` is not an origin", masked(text)), help);
         None

@@ -16,7 +16,12 @@ struct Folder(tempfile::TempDir);
 impl Folder {
     fn with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, content) in [("keys.toml", "version = 1\n"), ("p.wasm", "\0asm"), ("secret", "from a file\n"), ("empty", "\n")] {
+        for (name, content) in [
+            ("keys.toml", "version = 1\n"),
+            ("p.wasm", "\0asm"),
+            ("secret", "from a file\n"),
+            ("empty", "\n"),
+        ] {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
@@ -67,7 +72,6 @@ fn good(config: &str) -> Config {
     }
 }
 
-
 /// What is said about `config` beside a good rest.
 #[track_caller]
 fn with_rest(config: &str, expected: &[&str]) {
@@ -100,7 +104,9 @@ fn unknown_keys_come_with_the_nearest_known_one() {
     );
     with_rest(
         "[keys.a]\nzzz = 1\nsecret = { env = 'UPSTREAM_TOKEN' }",
-        &["witgate.toml:2:1: unknown key `zzz` in `[keys.a]` (known here: `jwks_file`, `jwks_url`, `pem` and `secret`)"],
+        &[
+            "witgate.toml:2:1: unknown key `zzz` in `[keys.a]` (known here: `jwks_file`, `jwks_url`, `pem` and `secret`)",
+        ],
     );
 }
 
@@ -113,12 +119,16 @@ fn wrong_types_say_what_to_write() {
     );
     with_rest(
         "[server]\nlisten = 8787",
-        &["witgate.toml:2:10: `server.listen` has to be a string, and this is a whole number (write one such \
-           as `127.0.0.1:8787`, `0.0.0.0:8787` or `[::1]:8787`)"],
+        &[
+            "witgate.toml:2:10: `server.listen` has to be a string, and this is a whole number (write one such \
+           as `127.0.0.1:8787`, `0.0.0.0:8787` or `[::1]:8787`)",
+        ],
     );
     with_rest(
         "[server]\ntransport = 'htp'",
-        &["witgate.toml:2:13: `server.transport` cannot be `htp` (did you mean `http`? It is one of `http` and `stdio`)"],
+        &[
+            "witgate.toml:2:13: `server.transport` cannot be `htp` (did you mean `http`? It is one of `http` and `stdio`)",
+        ],
     );
     with_rest(
         "[server]\nallowed_hosts = 'a'\nshutdown_grace_s = '8'",
@@ -147,14 +157,18 @@ fn what_the_server_cannot_be() {
     );
     with_rest(
         "[server]\nadmin_listen = '127.0.0.1:8787'",
-        &["witgate.toml:2:16: `admin_listen` and `listen` are the same address (health and metrics must not be \
-           public: give `admin_listen` a port of its own)"],
+        &[
+            "witgate.toml:2:16: `admin_listen` and `listen` are the same address (health and metrics must not be \
+           public: give `admin_listen` a port of its own)",
+        ],
     );
     with_rest(
         "[server]\nlisten = '0.0.0.0:1'",
-        &["witgate.toml:2:10: other machines may call, and `server.resource` does not say under which URL (set \
+        &[
+            "witgate.toml:2:10: other machines may call, and `server.resource` does not say under which URL (set \
            `resource` to the public URL, such as `https://mcp.example.com/mcp`; tokens have to name it as their \
-           audience)"],
+           audience)",
+        ],
     );
     with_rest(
         "[server]\nresource = 'mcp.example.com'\nauthorization_servers = ['https://u:hunter2@idp.example']",
@@ -179,18 +193,24 @@ fn upstreams_are_one_thing_and_somewhere() {
     let case = |upstreams: &str, expected: &[&str]| alone(&format!("{upstreams}\n{pipeline}"), expected);
     case(
         "[upstreams.a]\ncommand = 'npx server'",
-        &["witgate.toml:2:11: `upstreams.a.command` has to be a list, and this is a string (write program and \
-           arguments as a list: `command = [\"program\", \"argument\"]`)"],
+        &[
+            "witgate.toml:2:11: `upstreams.a.command` has to be a list, and this is a string (write program and \
+           arguments as a list: `command = [\"program\", \"argument\"]`)",
+        ],
     );
     case(
         "[upstreams.a]",
-        &["witgate.toml:1:12: nothing says where the upstream `a` is (write `command = [\"…\"]` for a child \
-           process, or `url = \"…\"` for an HTTP endpoint)"],
+        &[
+            "witgate.toml:1:12: nothing says where the upstream `a` is (write `command = [\"…\"]` for a child \
+           process, or `url = \"…\"` for an HTTP endpoint)",
+        ],
     );
     case(
         "[upstreams.a]\ncommand = ['x']\nurl = 'http://x'",
-        &["witgate.toml:3:7: the upstream `a` is one thing, and this names `command` and `url` (leave one; make a \
-           second upstream of the other)"],
+        &[
+            "witgate.toml:3:7: the upstream `a` is one thing, and this names `command` and `url` (leave one; make a \
+           second upstream of the other)",
+        ],
     );
     case(
         "[upstreams.a]\ncommand = []",
@@ -218,8 +238,10 @@ fn upstreams_are_one_thing_and_somewhere() {
 fn two_upstreams_have_two_paths() {
     with_rest(
         "[upstreams.a]\nown_tools = true\npath = '/x'\n[upstreams.b]\nown_tools = true\npath = '/x'",
-        &["witgate.toml:6:8: the upstreams `a` and `b` are both at `/x` (write another `path` for one of them, such \
-           as `/b/mcp`)"],
+        &[
+            "witgate.toml:6:8: the upstreams `a` and `b` are both at `/x` (write another `path` for one of them, such \
+           as `/b/mcp`)",
+        ],
     );
     with_rest(
         "[upstreams.a]\nown_tools = true\npath = 'x'\n[upstreams.b]\nown_tools = true\npath = '/.well-known/x'",
@@ -230,8 +252,10 @@ fn two_upstreams_have_two_paths() {
     );
     with_rest(
         "[server]\ntransport = 'stdio'\n[upstreams.a]\nown_tools = true",
-        &["witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, or write \
-           `transport = \"http\"`, where each has a path of its own)"],
+        &[
+            "witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, or write \
+           `transport = \"http\"`, where each has a path of its own)",
+        ],
     );
 }
 
@@ -384,8 +408,10 @@ fn pipelines_that_let_nobody_in() {
     );
     alone(
         own,
-        &["witgate.toml:1:12: nothing says who may use the upstream `own` (add `[pipeline]` with `authenticate = [\"…\"]` \
-           and `authorize = [\"…\"]`)"],
+        &[
+            "witgate.toml:1:12: nothing says who may use the upstream `own` (add `[pipeline]` with `authenticate = [\"…\"]` \
+           and `authorize = [\"…\"]`)",
+        ],
     );
 }
 
@@ -399,7 +425,8 @@ fn a_policy_without_use_is_only_a_warning() {
 
 #[test]
 fn a_fault_is_drawn_with_its_line_and_a_caret() {
-    let folder = Folder::with(&format!("[server]\nlistn = '127.0.0.1:1'\n[keys.a]\nsecret = 'hunter2'{REST}"));
+    let folder =
+        Folder::with(&format!("[server]\nlistn = '127.0.0.1:1'\n[keys.a]\nsecret = 'hunter2'{REST}"));
     let drawn = render(&folder.load().unwrap_err(), Style::default());
     let drawn = drawn.replace(&format!("{}/", folder.0.path().display()), "");
     let expected = "  × unknown key `listn` in `[server]`
@@ -427,12 +454,20 @@ fn a_fault_is_drawn_with_its_line_and_a_caret() {
 
 #[test]
 fn no_secret_is_in_any_diagnostic_or_debug_output() {
-    let config = format!("[keys.a]\nsecret = 'hunter2'\n[upstreams.x]\nurl = 'http://u:hunter2@x'\nheaders = {{ Authorization = 'Bearer hunter2' }}{REST}");
+    let config = format!(
+        "[keys.a]\nsecret = 'hunter2'\n[upstreams.x]\nurl = 'http://u:hunter2@x'\nheaders = {{ Authorization = 'Bearer hunter2' }}{REST}"
+    );
     let faults = Folder::with(&config).load().unwrap_err();
-    let all = format!("{faults:?}{}{:?}", render(&faults, Style::default()), faults.iter().map(Diagnostic::to_json).collect::<Vec<_>>());
+    let all = format!(
+        "{faults:?}{}{:?}",
+        render(&faults, Style::default()),
+        faults.iter().map(Diagnostic::to_json).collect::<Vec<_>>()
+    );
     assert!(!all.contains("hunter2"), "{all}");
 
-    let config = good(&format!("[keys.a]\nsecret = {{ env = 'UPSTREAM_TOKEN' }}\n[upstreams.x]\nurl = 'http://x'\nheaders = {{ Authorization = {{ file = 'secret' }} }}{REST}"));
+    let config = good(&format!(
+        "[keys.a]\nsecret = {{ env = 'UPSTREAM_TOKEN' }}\n[upstreams.x]\nurl = 'http://x'\nheaders = {{ Authorization = {{ file = 'secret' }} }}{REST}"
+    ));
     let debug = format!("{config:?}");
     assert!(!debug.contains("sesame") && !debug.contains("from a file"), "{debug}");
     assert_eq!(config.files.len(), 1);
@@ -440,7 +475,8 @@ fn no_secret_is_in_any_diagnostic_or_debug_output() {
 
 #[test]
 fn what_a_plugin_has_against_a_setting_points_at_it() {
-    let folder = Folder::with("[policies.r]\nkind = 'rbac'\n[policies.r.config]\nroles = { a = { allow = [''] } }");
+    let folder =
+        Folder::with("[policies.r]\nkind = 'rbac'\n[policies.r.config]\nroles = { a = { allow = [''] } }");
     let at = |message| super::policy_fault(Some(&folder.path()), "r", message).position();
     assert_eq!(at("config.roles.a.allow.0: an empty pattern"), Some((4, 26)));
     assert_eq!(at("no such import"), Some((1, 11)));
@@ -499,12 +535,16 @@ fn the_environment_alone_makes_an_ordinary_store_of_one_key() {
     assert_eq!(config.server.transport, Transport::Stdio);
     assert!(config.path.is_none() && config.server.control.is_none() && !config.auth_disabled);
     let policy = &config.policies["api-key"];
-    let store = witgate_api_key::store::Store::parse(policy.config["store"]["content"].as_str().unwrap()).unwrap();
+    let store =
+        witgate_api_key::store::Store::parse(policy.config["store"]["content"].as_str().unwrap()).unwrap();
     assert_eq!(store.keys[0].allow, ["*"]);
     assert_eq!(policy.config["header"], "X-Key");
     assert!(!format!("{config:?}").contains(KEY.1));
     let pipeline = &config.upstreams[0].pipeline;
-    assert_eq!((pipeline.authenticate.as_slice(), pipeline.authorize.as_slice()), (["api-key".to_owned()].as_slice(), ["api-key".to_owned()].as_slice()));
+    assert_eq!(
+        (pipeline.authenticate.as_slice(), pipeline.authorize.as_slice()),
+        (["api-key".to_owned()].as_slice(), ["api-key".to_owned()].as_slice())
+    );
 }
 
 #[test]
@@ -520,12 +560,24 @@ fn a_secret_for_tokens_makes_a_jwt_policy() {
 #[test]
 fn the_environment_alone_has_to_say_enough() {
     let fault = |variables: &[(&str, &str)]| environment(variables).unwrap_err();
-    assert!(fault(&[]).starts_with("there is no configuration file, and MCP_API_KEY is not set (make a configuration"));
-    assert!(fault(&[("MCP_API_KEY", "hunter2")]).starts_with("MCP_API_KEY has 7 characters, and at least 32 are needed"));
+    assert!(
+        fault(&[])
+            .starts_with("there is no configuration file, and MCP_API_KEY is not set (make a configuration")
+    );
+    assert!(
+        fault(&[("MCP_API_KEY", "hunter2")])
+            .starts_with("MCP_API_KEY has 7 characters, and at least 32 are needed")
+    );
     assert!(!fault(&[("MCP_API_KEY", "hunter2")]).contains("hunter2"));
     assert!(fault(&[KEY, ("JWT_SECRET", "short")]).starts_with("JWT_SECRET has 5 characters"));
-    assert!(fault(&[KEY, ("MCP_AUTH_HEADER", "a b")]).starts_with("MCP_AUTH_HEADER is not the name of a header: `a b`"));
-    assert!(fault(&[KEY, ("MCP_AUTH_ENABLED", "flase")]).starts_with("MCP_AUTH_ENABLED is neither `true` nor `false`"));
+    assert!(
+        fault(&[KEY, ("MCP_AUTH_HEADER", "a b")])
+            .starts_with("MCP_AUTH_HEADER is not the name of a header: `a b`")
+    );
+    assert!(
+        fault(&[KEY, ("MCP_AUTH_ENABLED", "flase")])
+            .starts_with("MCP_AUTH_ENABLED is neither `true` nor `false`")
+    );
 }
 
 #[test]
@@ -536,5 +588,7 @@ fn authentication_is_switched_off_only_without_a_file() {
 
     let folder = Folder::with(REST);
     let faults = load(Some(&folder.path()), &[("MCP_AUTH_ENABLED", "0")].into_iter().collect()).unwrap_err();
-    assert!(faults[0].message().starts_with("MCP_AUTH_ENABLED=false is set, and there is a configuration file"));
+    assert!(
+        faults[0].message().starts_with("MCP_AUTH_ENABLED=false is set, and there is a configuration file")
+    );
 }

@@ -105,11 +105,9 @@ impl<'de> Strict<'de> {
     /// no number type holds).
     pub(crate) fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         let mut deserializer = serde_json::Deserializer::from_str(value.get());
-        Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| {
-            match self.fault {
-                Some(fault) => Cow::Owned(fault.to_string()),
-                None => Cow::Owned(category(&error).to_owned()),
-            }
+        Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| match self.fault {
+            Some(fault) => Cow::Owned(fault.to_string()),
+            None => Cow::Owned(category(&error).to_owned()),
         })
     }
 }

@@ -133,7 +133,8 @@ impl Connection {
     ) -> Result<(), Rejection> {
         let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
         let asked = told.and_then(|told| self.inner.take_asked(session, told));
-        let asked = asked.ok_or_else(|| Rejection::InvalidRequest("it answers no open request".to_owned()))?;
+        let asked =
+            asked.ok_or_else(|| Rejection::InvalidRequest("it answers no open request".to_owned()))?;
         self.inner.send(splice(body, &mut [(id, &asked.id)])).await
     }
 
@@ -276,14 +277,19 @@ impl Inner {
         let heard = self.heard.load(Ordering::Relaxed);
         let asked = async {
             let mut exchange = connection
-                .request(Ask::default(), |id| format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, self.pulse).into())
+                .request(Ask::default(), |id| {
+                    format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, self.pulse).into()
+                })
                 .await?;
             exchange.ear.hear().await.map_err(Rejection::from)
         };
         let _ = timeout(PULSE, asked).await;
         if self.heard.load(Ordering::Relaxed) == heard && self.ended.borrow().is_none() {
             tracing::warn!(upstream = %self.name, "the child hangs; it is killed");
-            self.end(Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()), true);
+            self.end(
+                Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()),
+                true,
+            );
         }
     }
 }

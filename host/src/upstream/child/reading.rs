@@ -69,8 +69,12 @@ impl Reader {
                         return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
                     }
                 }
-                Ok(Read::TooLong) => return (UpstreamFault::Flood, "the upstream sent a message over 16 MiB"),
-                Ok(Read::End) | Err(_) => return (UpstreamFault::Unreachable, "the upstream ended before it answered"),
+                Ok(Read::TooLong) => {
+                    return (UpstreamFault::Flood, "the upstream sent a message over 16 MiB");
+                }
+                Ok(Read::End) | Err(_) => {
+                    return (UpstreamFault::Unreachable, "the upstream ended before it answered");
+                }
             }
         }
     }
@@ -173,11 +177,18 @@ impl Reader {
     /// What runs and satisfies `which`; subscriptions and who has gone away aside.
     fn running(&self, which: impl Fn(&Ask) -> bool) -> Vec<(u64, Pending)> {
         let table = lock(&self.inner.table);
-        let alive = table.pending.iter().filter(|(_, p)| !p.ask.listen && !p.to.is_deserted() && which(&p.ask));
+        let alive =
+            table.pending.iter().filter(|(_, p)| !p.ask.listen && !p.to.is_deserted() && which(&p.ask));
         alive.map(|(number, pending)| (*number, pending.clone())).collect()
     }
 
-    async fn notification(&mut self, message: &Incoming<'_>, line: &Bytes, method: &str, params: Option<&str>) {
+    async fn notification(
+        &mut self,
+        message: &Incoming<'_>,
+        line: &Bytes,
+        method: &str,
+        params: Option<&str>,
+    ) {
         let params = params.and_then(Members::read).unwrap_or_default();
         match method {
             "notifications/progress" => self.progress(message, &params).await,
@@ -232,7 +243,9 @@ impl Reader {
     /// result; else to the GET stream. Between several principals it goes to none.
     async fn log(&mut self, line: &Bytes) {
         match latest_of_one_principal(self.running(|ask| ask.principal.is_some())) {
-            Ok(Some((number, pending))) if pending.ask.logs => self.note(number, &pending, line.clone()).await,
+            Ok(Some((number, pending))) if pending.ask.logs => {
+                self.note(number, &pending, line.clone()).await
+            }
             Ok(None) => {
                 if let Some(member) = self.inner.audience.only() {
                     let _ = member.inbox.put(line.clone());

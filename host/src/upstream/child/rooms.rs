@@ -26,7 +26,9 @@ impl Key {
 
     fn principal(&self) -> Option<&Principal> {
         match self {
-            Self::Session(_, principal) | Self::Stateless(principal) | Self::Held(principal) => Some(principal),
+            Self::Session(_, principal) | Self::Stateless(principal) | Self::Held(principal) => {
+                Some(principal)
+            }
             Self::Shared | Self::SharedStateless => None,
         }
     }
@@ -99,9 +101,11 @@ impl Rooms {
 
     /// Takes out the place, among those that `may` go, that was idle longest.
     fn displace(&mut self, may: impl Fn(&Key) -> bool) -> Result<Arc<Slot>, Rejection> {
-        let idle = self.slots.iter().filter(|(key, _)| may(key)).map(|(key, slot)| (slot.idle(), key.clone()));
+        let idle =
+            self.slots.iter().filter(|(key, _)| may(key)).map(|(key, slot)| (slot.idle(), key.clone()));
         let longest = idle.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
-        let (_, key) = longest.ok_or(Rejection::RateLimited { retry_after: DISPLACEABLE.as_secs() as u32 })?;
+        let (_, key) =
+            longest.ok_or(Rejection::RateLimited { retry_after: DISPLACEABLE.as_secs() as u32 })?;
         self.remove(&key).ok_or(Rejection::RateLimited { retry_after: 1 })
     }
 
@@ -118,7 +122,8 @@ impl Rooms {
         let principal = &session.member.principal;
         let own = || self.sessions.values().filter(|other| other.member.principal == *principal);
         if own().count() >= SESSIONS_OF_ONE {
-            let idlest = own().max_by_key(|other| other.idle()).map(|other| Arc::clone(&other.member.session));
+            let idlest =
+                own().max_by_key(|other| other.idle()).map(|other| Arc::clone(&other.member.session));
             // Only sessions on a shared child are so many; there is no child to end.
             _ = idlest.and_then(|name| self.end(&name));
         }
@@ -134,7 +139,8 @@ impl Rooms {
         if let Some(session) = self.sessions.remove(name) {
             session.slot.audience.leave(name);
         }
-        let key = self.slots.keys().find(|key| matches!(key, Key::Session(own, _) if **own == *name))?.clone();
+        let key =
+            self.slots.keys().find(|key| matches!(key, Key::Session(own, _) if **own == *name))?.clone();
         self.remove(&key)
     }
 

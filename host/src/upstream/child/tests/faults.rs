@@ -22,7 +22,9 @@ async fn a_child_that_keeps_crashing_is_left_alone_for_a_while() {
     let client = small.session("a").await;
     let refused = loop {
         match client.call(json!(1), "crash", json!({})).await {
-            Err(Rejection::Upstream { message, .. }) if message.contains("started again in") => break message,
+            Err(Rejection::Upstream { message, .. }) if message.contains("started again in") => {
+                break message;
+            }
             Err(Rejection::Upstream { .. }) => {}
             other => panic!("{:?}", other.map(|answer| message(&answer))),
         }
@@ -130,7 +132,8 @@ fn alive(pid: &Value) -> bool {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_clear_error() {
-    let program = Program { name: "gone".to_owned(), argv: vec!["no-such-program-x".to_owned()], env: Vec::new() };
+    let program =
+        Program { name: "gone".to_owned(), argv: vec!["no-such-program-x".to_owned()], env: Vec::new() };
     let settings = Settings::new("gone", false, TIMEOUT, TIMEOUT);
     let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) };
     let mut client = small.client("a");
