@@ -7,3 +7,4 @@ pub mod cases;
 pub mod clients;
 pub mod conformance;
 pub mod fixture;
+pub mod gateway;

@@ -1,0 +1,238 @@
+//! A real `witgate`, as a process of its own: its directory, its configuration, its log.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a process may take for what usually takes milliseconds: test machines are slow.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A program of the workspace: built beside the running test.
+pub fn program(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    // target/PROFILE/deps/TEST → target/PROFILE/NAME
+    let dir = exe.ancestors().find(|dir| dir.join(name).is_file());
+    dir.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace --bins`")).join(name)
+}
+
+/// A shipped or example component, as `cargo xtask guests` builds it: `rbac`, `examples/read-only`.
+pub fn component(name: &str) -> PathBuf {
+    let file = workspace().join("target/plugins").join(format!("{name}.wasm"));
+    assert!(file.is_file(), "{} is not built: run `cargo xtask guests`", file.display());
+    file
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A directory with a configuration, before anything runs.
+pub struct Setup {
+    dir: TempDir,
+    port: u16,
+    admin: u16,
+    env: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { dir: TempDir::new().unwrap(), port: free_port(), admin: free_port(), env: Vec::new() }
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Sets an environment variable for every command.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a file.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Puts a component into `plugins/`.
+    pub fn component(&self, name: &str) -> PathBuf {
+        let file = Path::new(name).file_name().unwrap().to_str().unwrap();
+        let path = self.dir().join(format!("plugins/{file}.wasm"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(component(name), &path).unwrap();
+        path
+    }
+
+    /// Writes `witgate.toml`: `[server]` is made here, `rest` follows it.
+    pub fn config(&self, server: &str, rest: &str) -> PathBuf {
+        let (port, admin) = (self.port, self.admin);
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:{port}\"\nadmin_listen = \"127.0.0.1:{admin}\"\n{server}\n{rest}"
+        );
+        self.file("witgate.toml", text)
+    }
+
+    /// A `witgate` command in the directory: no environment beside what programs need and what
+    /// was set here.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("witgate"));
+        command.args(arguments).current_dir(self.dir()).env_clear().stdin(Stdio::null());
+        for name in ["PATH", "HOME", "LANG", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        // Compiled components are shared by all tests.
+        command.env("WITGATE_CACHE", workspace().join("target/witgate-cache"));
+        command.env("RUST_LOG", "witgate=debug").envs(self.env.iter().cloned());
+        command
+    }
+
+    /// Runs a `witgate` command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Makes a key with the real command and returns it.
+    pub fn key(&self, arguments: &[&str]) -> String {
+        let output = self.run(&[&["key", "create", "--json"], arguments].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Serves, and returns once the endpoint answers.
+    pub fn serve(self) -> Running {
+        let mut child = self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let reader = BufReader::new(child.stderr.take().unwrap());
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                let mut log = lines.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut running = Running { setup: self, child, log };
+        running.await_port();
+        running
+    }
+}
+
+/// A running `witgate`. Killed when dropped.
+pub struct Running {
+    setup: Setup,
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Running {
+    /// What it was set up with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.setup.port)
+    }
+
+    /// The endpoint at `/mcp`.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address())
+    }
+
+    /// The admin listener.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.setup.admin)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a text in the log, and returns the log.
+    pub fn await_log(&self, text: &str) -> String {
+        await_some(&format!("`{text}` in the log"), || Some(self.log()).filter(|log| log.contains(text)))
+    }
+
+    /// What `witgate plugin list --json` says.
+    pub fn plugins(&self) -> serde_json::Value {
+        let output = self.setup.run(&["plugin", "list", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Sends a signal by its name, `TERM` for example.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end and returns the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        await_some("the process to end", || self.child.try_wait().unwrap()).code()
+    }
+
+    fn await_port(&mut self) {
+        let address = self.address();
+        await_some("the endpoint to listen", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("witgate ended with {status}:\n{}", self.log());
+            }
+            std::net::TcpStream::connect(&address).ok()
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Its children end with its standard input; a killed process leaves them that at least.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of witgate\n{}", self.log());
+        }
+    }
+}
+
+/// Looks until there is something.
+pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
