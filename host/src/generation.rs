@@ -38,6 +38,8 @@ pub struct Pipeline {
     pub shadows: Vec<Arc<Policy>>,
     /// Roles of who shows no credential at all. None: such a caller is refused.
     pub anonymous: Option<Vec<String>>,
+    /// Nobody is asked for a credential, and one that is shown is not looked at.
+    pub unchecked: bool,
 }
 
 impl Generation {
@@ -64,6 +66,7 @@ impl Generation {
             authorize: Vec::new(),
             shadows: Vec::new(),
             anonymous: None,
+            unchecked: false,
         };
         self.pipelines.get(place).unwrap_or(&EMPTY)
     }
@@ -118,7 +121,7 @@ impl Factory {
                 remote: &self.remote,
                 environment: &self.environment,
             },
-            clock: self.clock,
+            clock: &self.clock,
             may_fall_back: number == 1,
         };
         let (mut policies, mut files, mut errors) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
@@ -134,12 +137,16 @@ impl Factory {
         let pipelines = config
             .upstreams
             .iter()
-            .map(|upstream| pipeline(&upstream.pipeline, &policies, &mut errors))
+            .map(|upstream| Pipeline {
+                unchecked: config.auth_disabled,
+                ..pipeline(&upstream.pipeline, &policies, &mut errors)
+            })
             .collect();
         if !errors.is_empty() {
             return Err(errors);
         }
         files.extend(config.path.clone());
+        files.extend(config.files.iter().cloned());
         let credential_headers = policies.values().filter_map(|p| p.credential_header().cloned()).collect();
         let since = SystemTime::now();
         Ok(Generation { number, since, policies, pipelines, credential_headers, files })
@@ -185,6 +192,7 @@ fn pipeline(
         authorize,
         shadows,
         anonymous: config.anonymous.clone(),
+        unchecked: false,
     }
 }
 

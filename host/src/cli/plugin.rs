@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use witgate_plugin::Description;
 
 use super::terminal::table;
-use super::{Context, Exit, Failure, full};
+use super::{Context, Exit, Failure, full, runtime};
 use crate::config::PolicyKind;
 use crate::config::resolve::{self, Outline, settings_schema};
 use crate::plugin::engine::Engine;
 use crate::plugin::load::{Loaded, Loader};
+use crate::policy::describe_component;
 use crate::server::control;
 use crate::services::digest_text;
 
@@ -142,7 +143,7 @@ fn component(path: &Path) -> Result<Value, Failure> {
     let loaded = loader.load(path, None).map_err(|error| Failure::new(error.to_string()))?;
     let kind = loaded.component.component_type();
     let inner = loader.engine().inner();
-    let description = describe(&loader, &loaded);
+    let description = describe(&loader, &loaded)?;
     let schema = description.as_ref().and_then(|it| serde_json::from_str::<Value>(&it.config_schema).ok());
     Ok(json!({
         "source": "component",
@@ -157,10 +158,16 @@ fn component(path: &Path) -> Result<Value, Failure> {
     }))
 }
 
-/// What the component says of itself.
-fn describe(_loader: &Loader, _loaded: &Loaded) -> Option<Description> {
-    // Seam: `describe` of an instance with nothing granted.
-    None
+/// What the component says of itself. One that is not for this host has imports and exports all
+/// the same, which is what its author needs to see.
+fn describe(loader: &Loader, loaded: &Loaded) -> Result<Option<Description>, Failure> {
+    match runtime()?.block_on(describe_component(loader.engine(), loaded)) {
+        Ok(description) => Ok(Some(description)),
+        Err(error) => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+    }
 }
 
 fn described(found: &Value) -> String {

@@ -88,6 +88,13 @@ impl Call {
         }
     }
 
+    /// Stands for a message of which nothing is known but its arguments: what a component on trial
+    /// is asked about never came in as a message, and may be what no message could hold.
+    pub(crate) fn of_arguments(arguments: &str) -> Self {
+        let body = Bytes::copy_from_slice(arguments.as_bytes());
+        Self { arguments: Some(0..body.len()), body, ..Self::bodiless("trial") }
+    }
+
     /// The message, byte for byte.
     pub fn body(&self) -> &Bytes {
         &self.body
