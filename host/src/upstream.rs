@@ -1,6 +1,7 @@
 //! What Witgate protects. An upstream takes only what was admitted, and carries its own
 //! credential; the caller's never gets here.
 
+pub mod any;
 pub mod bridge;
 pub mod child;
 pub mod era;
