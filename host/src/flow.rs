@@ -152,8 +152,7 @@ impl<U: Upstream> Flow<U> {
     /// # Errors
     /// As [`Flow::handle`].
     pub async fn close(&self, arrival: Arrival) -> Result<(), Rejected> {
-        self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await)
-            .await
+        self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await).await
     }
 
     /// Counts and records what the transport refuses before there is a message.
@@ -200,7 +199,8 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Message { status, message } => {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
-                let message = if needs_look(call) { self.look(permit).message(message).await? } else { message };
+                let message =
+                    if needs_look(call) { self.look(permit).message(message).await? } else { message };
                 (status, AnswerBody::Message { status, message })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
@@ -236,11 +236,7 @@ impl<U: Upstream> Flow<U> {
 type Received = (Arc<Request>, Shown, Option<Box<str>>);
 
 /// Parse → credential: everything that is known of a message without asking who it is from.
-fn receive(
-    arrival: Arrival,
-    generation: &Generation,
-    route: &Arc<Route>,
-) -> Result<Received, Rejected> {
+fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Result<Received, Rejected> {
     let Arrival { transport, peer, mut headers, body, shown, session } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {

@@ -59,8 +59,12 @@ impl Generation {
     /// The pipeline at a place: the upstream's place in the config. A place without a pipeline
     /// has an empty one, which denies.
     pub fn pipeline(&self, place: usize) -> &Pipeline {
-        static EMPTY: Pipeline =
-            Pipeline { authenticate: Vec::new(), authorize: Vec::new(), shadows: Vec::new(), anonymous: None };
+        static EMPTY: Pipeline = Pipeline {
+            authenticate: Vec::new(),
+            authorize: Vec::new(),
+            shadows: Vec::new(),
+            anonymous: None,
+        };
         self.pipelines.get(place).unwrap_or(&EMPTY)
     }
 
@@ -167,7 +171,9 @@ fn pipeline(
         let (fitting, others): (Vec<_>, Vec<_>) = made.cloned().partition(|policy| fits(policy));
         errors.extend(others.iter().map(|policy| PolicyError {
             policy: policy.name().to_string(),
-            message: format!("the pipeline lists it under `{hook}`, and it has no such hook; take it out there"),
+            message: format!(
+                "the pipeline lists it under `{hook}`, and it has no such hook; take it out there"
+            ),
         }));
         fitting
     };

@@ -1,14 +1,19 @@
 //! Witgate: an MCP host whose security is made of WebAssembly plugins.
 //!
-//! The modules stand in the order of a request.
+//! The modules stand in the order of a request; what runs beside requests follows.
 
-pub mod config;
-pub mod server;
 pub mod flow;
-pub mod policy;
 pub mod plugin;
+pub mod policy;
+pub mod server;
 pub mod services;
-pub mod generation;
-pub mod reload;
 pub mod upstream;
+
+pub mod cli;
+pub mod config;
+pub mod generation;
+pub mod key_store;
 pub mod metrics;
+pub mod reload;
+pub mod serve;
+pub mod status;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderName;
 use serde_json::Value;
-use witgate_plugin::{Call, Credential, Decision, Description, Digest, Principal, Unavailability, Verdict, Wants};
+use witgate_plugin::{
+    Call, Credential, Decision, Description, Digest, Principal, Unavailability, Verdict, Wants,
+};
 
 use self::builtin::Builtin;
 use crate::config::{self, Fallback, Mode, PolicyKind};
@@ -115,7 +117,9 @@ impl Policy {
         };
         let loaded = match making.loader.load(path, config.digest.as_ref()) {
             Ok(loaded) => loaded,
-            Err(error) if error.is_missing() && making.may_fall_back && config.fallback == Fallback::Builtin => {
+            Err(error)
+                if error.is_missing() && making.may_fall_back && config.fallback == Fallback::Builtin =>
+            {
                 tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
                 let source = Source::Fallback { reason: error.to_string() };
                 return Self::make_builtin(config, making, source).map_err(said);
@@ -298,8 +302,7 @@ impl Policy {
     /// The built-in, where it may stand in for a component that failed; else the rejection.
     fn stand_in_for(&self, fault: Fault) -> Result<&Builtin, Rejection> {
         let Fault { failure, detail } = fault;
-        let covered =
-            matches!(failure, Failure::Timeout | Failure::Fuel | Failure::Memory | Failure::Trap);
+        let covered = matches!(failure, Failure::Timeout | Failure::Fuel | Failure::Memory | Failure::Trap);
         let reason = failure.reason();
         match &self.stand_in {
             Some(builtin) if covered => {
@@ -330,7 +333,11 @@ impl Policy {
 
 /// What a component says of itself, asked without settings, keys or grants beyond the imports
 /// that its kind may have.
-async fn describe(config: &config::Policy, making: Making<'_>, loaded: &Loaded) -> Result<Description, String> {
+async fn describe(
+    config: &config::Policy,
+    making: Making<'_>,
+    loaded: &Loaded,
+) -> Result<Description, String> {
     let bare = config::Policy { config: Value::Null, ..config.clone() };
     let settings = settings::resolve(&bare, &Value::Bool(true), making.around).map_err(|e| e.to_string())?;
     // An endpoint in the settings grants `http`, but only the schema says which setting is one:
@@ -342,7 +349,11 @@ async fn describe(config: &config::Policy, making: Making<'_>, loaded: &Loaded) 
     prepared.describe().await.map_err(|error| error.to_string())
 }
 
-fn resolve(config: &config::Policy, description: &Description, making: Making<'_>) -> Result<Settings, String> {
+fn resolve(
+    config: &config::Policy,
+    description: &Description,
+    making: Making<'_>,
+) -> Result<Settings, String> {
     let schema: Value = serde_json::from_str(&description.config_schema)
         .map_err(|error| format!("the plugin's config schema is not JSON: {error}"))?;
     settings::resolve(config, &schema, making.around).map_err(|SettingsError { pointer, message }| {
@@ -354,7 +365,11 @@ fn resolve(config: &config::Policy, description: &Description, making: Making<'_
 }
 
 /// The built-in that may stand in at run time: only for a component that is the same check.
-fn stand_in(config: &config::Policy, loaded: &Loaded, settings: &Settings) -> Result<Option<Builtin>, String> {
+fn stand_in(
+    config: &config::Policy,
+    loaded: &Loaded,
+    settings: &Settings,
+) -> Result<Option<Builtin>, String> {
     if config.fallback != Fallback::Builtin {
         return Ok(None);
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::environment::Environment;
 use crate::config::{Config, resolve};
 use crate::generation::{Factory, Generation, Generations};
-use crate::policy::Source;
+use crate::policy::{PolicyError, Source};
 use crate::services::digest_text;
 
 use self::watch::{Change, Fingerprints, Watcher};
@@ -27,7 +27,35 @@ pub struct Attempt {
     /// How long it took, from the first sign of a change.
     pub took: Duration,
     /// The number of the generation that went live, or why none did.
-    pub outcome: Result<u64, Vec<String>>,
+    pub outcome: Result<u64, Vec<Refused>>,
+}
+
+/// A reason why a candidate was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The policy that it is about. None: the configuration as a whole.
+    pub policy: Option<String>,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.policy {
+            Some(policy) => write!(f, "policy `{policy}`: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl From<PolicyError> for Refused {
+    fn from(error: PolicyError) -> Self {
+        Self { policy: Some(error.policy), message: error.message }
+    }
+}
+
+fn of_config(message: String) -> Refused {
+    Refused { policy: None, message }
 }
 
 /// Makes and flips candidates.
@@ -62,7 +90,15 @@ impl Reloader {
         config: &Config,
     ) -> Self {
         let upstreams = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        Self { factory, generations, path, environment, upstreams, last: Mutex::default(), reloads: Reloads::default() }
+        Self {
+            factory,
+            generations,
+            path,
+            environment,
+            upstreams,
+            last: Mutex::default(),
+            reloads: Reloads::default(),
+        }
     }
 
     /// What became of the last candidate. None: there was none yet.
@@ -136,9 +172,9 @@ impl Reloader {
         files
     }
 
-    async fn candidate(&self, files: &mut BTreeSet<PathBuf>) -> Result<Generation, Vec<String>> {
+    async fn candidate(&self, files: &mut BTreeSet<PathBuf>) -> Result<Generation, Vec<Refused>> {
         let loaded = resolve::load(Some(&self.path), &self.environment)
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            .map_err(|faults| faults.iter().map(|fault| of_config(fault.to_string())).collect::<Vec<_>>())?;
         let mut config = loaded.config;
         self.keep_order(&mut config)?;
         // Also of a candidate that fails: mending the file that it names has to be seen.
@@ -147,18 +183,19 @@ impl Reloader {
         self.factory
             .candidate(&config, number)
             .await
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+            .map_err(|errors| errors.into_iter().map(Refused::from).collect())
     }
 
     /// Upstreams and listeners are made at the start. A change there has to wait for the next.
-    fn keep_order(&self, config: &mut Config) -> Result<(), Vec<String>> {
+    fn keep_order(&self, config: &mut Config) -> Result<(), Vec<Refused>> {
         let place = |name: &str| self.upstreams.iter().position(|known| known == name);
         config.upstreams.sort_by_key(|upstream| place(&upstream.name));
         let same = config.upstreams.iter().map(|upstream| &upstream.name).eq(&self.upstreams);
         if same {
             return Ok(());
         }
-        Err(vec!["upstreams were added, removed or renamed, which takes a restart; nothing of this change is in force".to_owned()])
+        let message = "upstreams were added, removed or renamed, which takes a restart; nothing of this change is in force";
+        Err(vec![of_config(message.to_owned())])
     }
 }
 
@@ -167,10 +204,12 @@ fn report(before: &Generation, live: &Generation, took: Duration) {
     let milliseconds = took.as_millis();
     tracing::info!(generation = live.number(), milliseconds, "a new generation is live");
     for policy in live.policies() {
-        let old = before.policies().find(|old| old.name() == policy.name()).and_then(|old| digest(old.source()));
+        let old =
+            before.policies().find(|old| old.name() == policy.name()).and_then(|old| digest(old.source()));
         let new = digest(policy.source());
         if old != new {
-            let (old, new) = (old.unwrap_or_else(|| "built-in".into()), new.unwrap_or_else(|| "built-in".into()));
+            let (old, new) =
+                (old.unwrap_or_else(|| "built-in".into()), new.unwrap_or_else(|| "built-in".into()));
             tracing::info!(policy = %policy.name(), generation = live.number(), "swapped {old} → {new}");
         }
     }

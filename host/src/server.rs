@@ -2,5 +2,6 @@
 
 pub mod admin;
 mod connections;
+pub mod control;
 pub mod http;
 pub mod stdio;

@@ -13,9 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
-use witgate_plugin::{
-    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants,
-};
+use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants};
 
 use self::cache::Cache;
 use self::fetch::Fetcher;
@@ -56,9 +54,7 @@ impl Clock {
     /// The time now, in whole seconds since the Unix epoch.
     pub fn now(self) -> u64 {
         match self {
-            Self::System => {
-                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-            }
+            Self::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             Self::Fixed(now) => now,
         }
     }
@@ -222,7 +218,10 @@ pub fn clean(text: &str) -> String {
             cleaned.push('…');
             break;
         }
-        let invisible = c.is_control() || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
+        let invisible = c.is_control()
+            || ('\u{200b}'..='\u{200f}').contains(&c)
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c);
         cleaned.push(if invisible { '\u{fffd}' } else { c });
     }
     cleaned

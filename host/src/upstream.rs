@@ -13,8 +13,8 @@ pub mod session;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ::http::{HeaderValue, StatusCode};
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::flow::identity::Caller;
@@ -54,6 +54,13 @@ pub enum AnswerBody {
     },
 }
 
+impl AnswerBody {
+    /// A response as any upstream but an HTTP one gives it.
+    pub fn message(message: Bytes) -> Self {
+        Self::Message { status: StatusCode::OK, message }
+    }
+}
+
 /// One message of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
@@ -82,10 +89,7 @@ pub struct Listener {
 /// An upstream, behind one face.
 pub trait Upstream: Send + Sync {
     /// Sends an admitted message and returns what comes back, as soon as it begins.
-    fn forward(
-        &self,
-        admitted: Admitted,
-    ) -> impl Future<Output = Result<Answer, Rejection>> + Send;
+    fn forward(&self, admitted: Admitted) -> impl Future<Output = Result<Answer, Rejection>> + Send;
 
     /// The stream of messages that belong to no request (the GET stream of 2025-11-25).
     fn listen(

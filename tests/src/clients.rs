@@ -54,23 +54,12 @@ pub enum Client {
 
 impl Client {
     /// Every client that can reach a URL.
-    pub const OVER_HTTP: [Self; 6] = [
-        Self::TsClient,
-        Self::TsSdk,
-        Self::PyMcp,
-        Self::PyFastmcp,
-        Self::Inspector,
-        Self::McpRemote,
-    ];
+    pub const OVER_HTTP: [Self; 6] =
+        [Self::TsClient, Self::TsSdk, Self::PyMcp, Self::PyFastmcp, Self::Inspector, Self::McpRemote];
 
     /// Every client that can start a server as its child.
-    pub const OVER_STDIO: [Self; 5] = [
-        Self::TsClient,
-        Self::TsSdk,
-        Self::PyMcp,
-        Self::PyFastmcp,
-        Self::Inspector,
-    ];
+    pub const OVER_STDIO: [Self; 5] =
+        [Self::TsClient, Self::TsSdk, Self::PyMcp, Self::PyFastmcp, Self::Inspector];
 
     fn driver(self) -> &'static str {
         match self {
@@ -111,20 +100,11 @@ impl Session {
 
     /// Starts `command` and talks to it over stdio.
     pub fn stdio<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
-        Self::new(
-            vec!["--stdio".into()],
-            command.into_iter().map(Into::into).collect(),
-        )
+        Self::new(vec!["--stdio".into()], command.into_iter().map(Into::into).collect())
     }
 
     fn new(place: Vec<String>, command: Vec<String>) -> Self {
-        Self {
-            place,
-            command,
-            mode: "auto".into(),
-            call: None,
-            limit: DEFAULT_LIMIT,
-        }
+        Self { place, command, mode: "auto".into(), call: None, limit: DEFAULT_LIMIT }
     }
 
     /// Sends a header with every request (HTTP).
@@ -203,10 +183,7 @@ impl Report {
     /// The text of the call's result, all text items joined.
     pub fn text(&self) -> Option<String> {
         let items = self.called.as_ref()?.get("content")?.as_array()?;
-        let texts: Vec<&str> = items
-            .iter()
-            .filter_map(|item| item.get("text")?.as_str())
-            .collect();
+        let texts: Vec<&str> = items.iter().filter_map(|item| item.get("text")?.as_str()).collect();
         Some(texts.join("\n"))
     }
 }
@@ -277,16 +254,10 @@ impl Clients {
             Some(directory) => PathBuf::from(directory),
             None => crate_dir.parent().unwrap_or(crate_dir).join("target/tools"),
         };
-        let clients = Self {
-            tools,
-            drivers: crate_dir.join("clients"),
-        };
+        let clients = Self { tools, drivers: crate_dir.join("clients") };
         for program in [clients.node(), clients.python()] {
             if !program.exists() {
-                bail!(
-                    "{} is missing: `cargo xtask tools` installs the clients",
-                    program.display()
-                );
+                bail!("{} is missing: `cargo xtask tools` installs the clients", program.display());
             }
         }
         Ok(clients)
@@ -308,12 +279,7 @@ impl Clients {
     }
 
     /// Runs the scenario on one SDK: all of its steps, or only those named.
-    pub async fn scenario(
-        &self,
-        sdk: Sdk,
-        session: &Session,
-        only: &[&str],
-    ) -> anyhow::Result<Scenario> {
+    pub async fn scenario(&self, sdk: Sdk, session: &Session, only: &[&str]) -> anyhow::Result<Scenario> {
         let sdk = match sdk {
             Sdk::TsClient => "--sdk=ts-client",
             Sdk::TsSdk => "--sdk=ts-sdk",
@@ -325,9 +291,7 @@ impl Clients {
 
     /// The command line that runs server-everything over stdio.
     pub fn everything_command(&self) -> Vec<String> {
-        self.everything("stdio")
-            .map(|part| part.display().to_string())
-            .into()
+        self.everything("stdio").map(|part| part.display().to_string()).into()
     }
 
     /// Starts server-everything over HTTP on a free port; it ends with the value returned.
@@ -336,19 +300,10 @@ impl Clients {
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let [node, script, transport] = self.everything("streamableHttp");
         let mut command = CommandWrap::with_new(node, |command| {
-            command
-                .arg(script)
-                .arg(transport)
-                .env("PORT", port.to_string());
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped());
+            command.arg(script).arg(transport).env("PORT", port.to_string());
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         });
-        let mut child = command
-            .wrap(ProcessGroup::leader())
-            .wrap(KillOnDrop)
-            .spawn()?;
+        let mut child = command.wrap(ProcessGroup::leader()).wrap(KillOnDrop).spawn()?;
         let stderr = child.stderr().take().context("stderr is piped")?;
         let mut lines = BufReader::new(stderr).lines();
         let ready = async {
@@ -359,15 +314,10 @@ impl Clients {
             }
             bail!("server-everything ended before it listened")
         };
-        timeout(DEFAULT_LIMIT, ready)
-            .await
-            .context("server-everything does not start")??;
+        timeout(DEFAULT_LIMIT, ready).await.context("server-everything does not start")??;
         // Read on, or a full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(EverythingServer {
-            url: format!("http://127.0.0.1:{port}/mcp"),
-            _child: child,
-        })
+        Ok(EverythingServer { url: format!("http://127.0.0.1:{port}/mcp"), _child: child })
     }
 
     fn everything(&self, transport: &str) -> [PathBuf; 3] {
@@ -381,27 +331,13 @@ impl Clients {
         session: &Session,
         more: &[String],
     ) -> anyhow::Result<T> {
-        let program = if driver.ends_with(".py") {
-            self.python()
-        } else {
-            self.node()
-        };
+        let program = if driver.ends_with(".py") { self.python() } else { self.node() };
         let mut command = CommandWrap::with_new(program, |command| {
-            command
-                .arg(self.drivers.join(driver))
-                .args(session.arguments(more));
-            command
-                .env("WITGATE_TEST_TOOLS", &self.tools)
-                .env("PYTHONDONTWRITEBYTECODE", "1");
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
+            command.arg(self.drivers.join(driver)).args(session.arguments(more));
+            command.env("WITGATE_TEST_TOOLS", &self.tools).env("PYTHONDONTWRITEBYTECODE", "1");
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         });
-        let mut child = command
-            .wrap(ProcessGroup::leader())
-            .wrap(KillOnDrop)
-            .spawn()?;
+        let mut child = command.wrap(ProcessGroup::leader()).wrap(KillOnDrop).spawn()?;
         let mut stdout = child.stdout().take().context("stdout is piped")?;
         let mut stderr = child.stderr().take().context("stderr is piped")?;
         let log = tokio::spawn(async move {
@@ -418,13 +354,11 @@ impl Clients {
         // Whatever the client started and left behind goes with its group, and with it the last hold on stderr.
         let _ = child.start_kill();
         let err = timeout(GRACE, log).await.context("stderr stays open")??;
-        let status =
-            ended.with_context(|| format!("{driver} did not end in time; it said:\n{err}"))??;
+        let status = ended.with_context(|| format!("{driver} did not end in time; it said:\n{err}"))??;
         if !status.success() {
             bail!("{driver} failed ({status}):\n{err}");
         }
-        serde_json::from_str(&out)
-            .with_context(|| format!("{driver} printed {out:?}; it said:\n{err}"))
+        serde_json::from_str(&out).with_context(|| format!("{driver} printed {out:?}; it said:\n{err}"))
     }
 }
 

@@ -1,14 +1,9 @@
 //! The harness that the integration tests stand on.
 
 // A test harness stops at the first broken expectation: a panic is how it reports one.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-pub mod clients;
 pub mod cases;
+pub mod clients;
 pub mod conformance;
 pub mod fixture;

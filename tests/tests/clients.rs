@@ -29,8 +29,7 @@ async fn every_client_calls_a_tool_over_http() -> anyhow::Result<()> {
 #[tokio::test]
 async fn every_client_calls_a_tool_over_stdio() -> anyhow::Result<()> {
     let clients = Clients::installed()?;
-    let session =
-        Session::stdio(clients.everything_command()).call("echo", json!({ "message": "hi" }));
+    let session = Session::stdio(clients.everything_command()).call("echo", json!({ "message": "hi" }));
     for client in Client::OVER_STDIO {
         assert_echoed(client, &clients.run(client, &session).await?);
     }
@@ -43,18 +42,12 @@ fn assert_complete(scenario: &Scenario) {
         assert_eq!(step.get("error"), None, "{name}");
     }
     let step = |name: &str| scenario.steps.get(name).cloned().unwrap_or_default();
-    assert_eq!(
-        step("progress")["received"],
-        json!([1, 2, 3, 4, 5, 6, 7, 8])
-    );
+    assert_eq!(step("progress")["received"], json!([1, 2, 3, 4, 5, 6, 7, 8]));
     assert_eq!(step("cancellation")["alive"], json!("Echo: still here"));
     for name in ["sampling", "elicitation", "roots"] {
         assert_eq!(step(name)["answered"], json!(true), "{name}");
     }
-    assert_eq!(
-        step("subscription")["updated"],
-        json!(["demo://resource/dynamic/text/1"])
-    );
+    assert_eq!(step("subscription")["updated"], json!(["demo://resource/dynamic/text/1"]));
     assert_ne!(step("logging")["messages"], json!([]));
     assert_eq!(step("list_changed")["resources"], json!(1));
 }
@@ -65,10 +58,7 @@ async fn the_scenario_runs_on_both_sdks_and_transports() -> anyhow::Result<()> {
     let server = clients.everything_http().await?;
     let limit = std::time::Duration::from_secs(60);
     for sdk in [Sdk::TsClient, Sdk::TsSdk] {
-        for session in [
-            Session::http(&server.url),
-            Session::stdio(clients.everything_command()),
-        ] {
+        for session in [Session::http(&server.url), Session::stdio(clients.everything_command())] {
             assert_complete(&clients.scenario(sdk, &session.limit(limit), &[]).await?);
         }
     }
@@ -82,10 +72,7 @@ async fn a_client_that_gets_no_answer_ends_in_time() -> anyhow::Result<()> {
     let silent = Session::stdio(["sleep", "1000.125"]).limit(std::time::Duration::from_secs(2));
     for client in Client::OVER_STDIO {
         let error = clients.run(client, &silent).await?.error;
-        assert!(
-            error.is_some_and(|error| error.kind == "Timeout"),
-            "{client:?}"
-        );
+        assert!(error.is_some_and(|error| error.kind == "Timeout"), "{client:?}");
     }
     Ok(())
 }

@@ -25,16 +25,12 @@ async fn directly_2026_07_28() {
 }
 
 async fn passes_everything(revision: &'static str) {
-    let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = endpoint.url();
     let stop = CancellationToken::new();
     let server = tokio::spawn(endpoint.serve(Fixture::new(), Http::default(), stop.clone()));
 
-    let checks = tokio::task::spawn_blocking(move || run(&url, revision))
-        .await
-        .unwrap();
+    let checks = tokio::task::spawn_blocking(move || run(&url, revision)).await.unwrap();
     let failed: Vec<_> = checks.iter().filter(|check| !fine(check)).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 
@@ -45,9 +41,7 @@ async fn passes_everything(revision: &'static str) {
 fn run(url: &str, revision: &str) -> Vec<Check> {
     let node = Clients::installed().unwrap().node();
     let output = tempfile::tempdir().unwrap();
-    Suite::installed(&node)
-        .run(url, revision, output.path())
-        .unwrap()
+    Suite::installed(&node).run(url, revision, output.path()).unwrap()
 }
 
 fn fine(check: &Check) -> bool {

@@ -1,2 +1,212 @@
-pub(crate) enum End { Once, OnSignal }
-pub(crate) fn run(_: &std::path::Path, _: End) -> anyhow::Result<()> { Ok(()) }
+//! Shows Witgate in front of a real MCP server, driven by a real client.
+
+mod client;
+mod gateway;
+mod report;
+mod scene;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cargo::cargo;
+use crate::guests::{self, digest, replace};
+use crate::process::run as run_program;
+use crate::tools;
+use client::{Answer, Steady};
+use gateway::Gateway;
+use report::Report;
+use scene::Scene;
+
+/// Everything that the host stands on, compiled on two slow cores, takes a quarter of an hour.
+const BUILD: Duration = Duration::from_secs(45 * 60);
+
+/// A slow machine's patience; what is waited for takes milliseconds on a good one.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When the demo ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself.
+    Once,
+    /// On Ctrl-C; until then it serves.
+    OnSignal,
+}
+
+/// Sets everything up, shows it, and fails where Witgate did not do what it is there for.
+pub(crate) fn run(root: &Path, end: End) -> Result<()> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stopped))?;
+    }
+    set_up(root)?;
+    let tools = tools::install_node(root)?;
+    let directory = tempfile::Builder::new().prefix("witgate-demo-").tempdir()?;
+    let scene = Scene::set(root, directory.path(), &tools)?;
+    let mut gateway = Gateway::start(&scene)?;
+    let mut report = Report::default();
+
+    // Whatever goes wrong in front of the gateway, its log says more.
+    let shown = show(&scene, &gateway, &mut report);
+    shown.with_context(|| format!("witgate's log:\n{}", gateway.log()))?;
+    report.conclude()?;
+    if end == End::OnSignal {
+        report::invite(&scene);
+        gateway.serve_until(|| stopped.load(Ordering::Relaxed))?;
+    }
+    gateway.stop()
+}
+
+fn set_up(root: &Path) -> Result<()> {
+    guests::build_for_demo(root)?;
+    println!("host: cargo build --package witgate (the first time takes minutes)");
+    let clock = Instant::now();
+    let mut build = cargo();
+    build.args(["build", "--locked", "--package", "witgate", "--bin", "witgate"]).current_dir(root);
+    run_program(&mut build, BUILD)?;
+    println!("host: built in {:.1} s", clock.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn show(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()> {
+    show_decisions(scene, report)?;
+    show_swap(scene, gateway, report)?;
+    show_refusal(scene, gateway, report)
+}
+
+/// Who may call what.
+fn show_decisions(scene: &Scene, report: &mut Report) -> Result<()> {
+    report.title("Who may call what: api-key.wasm says who is calling, rbac.wasm what they may do");
+    let everything = scene.client.directly(&scene.upstream)?;
+    report.listed("the server itself", &everything, everything.listed.len());
+    for (name, key) in [("alice, developer", &scene.alice), ("bob, guest", &scene.bob)] {
+        let seen = scene.client.list(&scene.url, Some(key))?;
+        report.listed(name, &seen, everything.listed.len());
+        let hidden = seen.listed.len() < everything.listed.len();
+        report.expect(seen.error.is_none() && hidden, "a list is filtered by what its caller may do");
+    }
+    let sum = json!({ "a": 2, "b": 3 });
+    let hi = json!({ "message": "hi" });
+    let none = json!({});
+    let stranger = "wg_not-a-key-that-anybody-was-given".to_owned();
+    for (caller, key, tool, arguments, allowed) in [
+        ("nobody, no key", None, "echo", &hi, false),
+        ("a made-up key", Some(&stranger), "echo", &hi, false),
+        ("alice, developer", Some(&scene.alice), "echo", &hi, true),
+        ("alice, developer", Some(&scene.alice), "get-sum", &sum, true),
+        ("alice, developer", Some(&scene.alice), "get-env", &none, false),
+        ("bob, guest", Some(&scene.bob), "echo", &hi, true),
+        ("bob, guest", Some(&scene.bob), "get-sum", &sum, false),
+    ] {
+        let answer = scene.client.call(&scene.url, key, tool, arguments)?;
+        report.called(caller, tool, &answer);
+        // A denial that does not say why would be a fault of another kind.
+        let right = answer.called.is_some() == allowed && (allowed || answer.reason().is_some());
+        report.expect(right, &format!("{caller} calls {tool}"));
+    }
+    Ok(())
+}
+
+/// A policy is replaced while calls run.
+fn show_swap(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()> {
+    report.title("A policy swapped while calls run: read-only.wasm takes the place of rbac.wasm");
+    let before = scene.client.list(&scene.url, Some(&scene.alice))?;
+    let old = gateway.rules()?;
+    let mut steady = Steady::start(scene)?;
+    // Long enough to be running when the policy is swapped, which then denies this tool to new calls.
+    steady.begin_long_call()?;
+    thread::sleep(Duration::from_millis(500));
+
+    let new = scene.read_only()?;
+    let swapped_ms = now_ms()?;
+    replace(&scene.rules, &new)?;
+    let noticed_ms = steady.next_probe(PATIENCE)?;
+    let live = gateway.await_rules(|rules| rules.digest == digest(&new))?;
+    let done = steady.finish()?;
+    let after = scene.client.list(&scene.url, Some(&scene.alice))?;
+
+    report.fact("old digest", &old.digest);
+    report.fact("new digest", &live.digest);
+    report.fact(
+        "took over in",
+        &format!(
+            "{:.0} ms, from the file's change to the first answer under the new policy",
+            noticed_ms - swapped_ms
+        ),
+    );
+    let lost = done.lost.len();
+    report.fact("requests", &format!("{} while that happened, {lost} lost", done.calls));
+    report.fact("already running", &done.long_call());
+    report.fact("alice's list before", &before.names());
+    report.fact("alice's list after", &after.names());
+    for complaint in done.lost.iter().take(3) {
+        report.fact("lost", &complaint.to_string());
+    }
+    report.expect(old.digest != live.digest, "the digest changes");
+    report.expect(done.calls > 0 && lost == 0, "no request is lost");
+    report.expect(done.long_succeeded(), "a call that runs ends under the policy it began with");
+    report.expect(after.listed.len() < before.listed.len(), "the new policy filters the list");
+    Ok(())
+}
+
+/// Half a component does not take over.
+fn show_refusal(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()> {
+    report.title("A broken component: half a file in its place");
+    let live = gateway.rules()?;
+    let whole = scene.shipped_rules()?;
+    let half = whole.get(..whole.len() / 2).unwrap_or_default();
+    replace(&scene.rules, half)?;
+    let refused = gateway.await_rules(|rules| rules.error.is_some())?;
+    let answer =
+        scene.client.call(&scene.url, Some(&scene.alice), "echo", &json!({ "message": "still here" }))?;
+    report.fact("offered", &digest(half));
+    report.fact("refused", refused.error.as_deref().unwrap_or_default());
+    report.fact("live", &format!("{} stays", refused.digest));
+    report.called("alice, developer", "echo", &answer);
+    report.expect(
+        refused.digest == live.digest && answer.called.is_some(),
+        "a broken component changes nothing",
+    );
+
+    replace(&scene.rules, &whole)?;
+    let again = gateway.await_rules(|rules| rules.digest == digest(&whole) && rules.error.is_none())?;
+    report.fact("put right", &format!("{} (rbac.wasm) is live again", again.digest));
+    Ok(())
+}
+
+fn now_ms() -> Result<f64> {
+    Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() * 1000.0)
+}
+
+/// Looks at something until it is there.
+fn await_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("{what}: not within {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What every driver prints is one JSON value a line.
+fn parse(line: &str) -> Result<serde_json::Value> {
+    let value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
+    ensure!(matches!(value, serde_json::Value::Object(_)), "not an object: {line:?}");
+    Ok(value)
+}
+
+impl Answer {
+    fn names(&self) -> String {
+        format!("{}: {}", self.listed.len(), self.listed.join(", "))
+    }
+}

@@ -4,7 +4,7 @@ mod debian;
 mod toolchain;
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -32,10 +32,8 @@ impl Guest {
 
 /// A component on disk.
 pub(crate) struct Built {
-    /// The component.
-    pub(crate) file: PathBuf,
     /// `sha256:` and the hash in hexadecimal digits.
-    pub(crate) digest: String,
+    digest: String,
     size: usize,
     changed: bool,
 }
@@ -73,19 +71,19 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
 }
 
 /// Builds every guest of the workspace.
-pub(crate) fn build_all(root: &Path) -> Result<Vec<Built>> {
+pub(crate) fn build_all(root: &Path) -> Result<()> {
     let guests: Vec<Guest> = shipped().chain(examples()).chain(fixtures(root)?).collect();
     build(root, &guests)
 }
 
 /// Builds what the demo shows.
-pub(crate) fn build_for_demo(root: &Path) -> Result<Vec<Built>> {
+pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
     let guests: Vec<Guest> = shipped().chain(examples()).collect();
     build(root, &guests)
 }
 
 /// Builds guests and says what came of it.
-fn build(root: &Path, guests: &[Guest]) -> Result<Vec<Built>> {
+fn build(root: &Path, guests: &[Guest]) -> Result<()> {
     let directory = root.join("target/guests");
     fs::create_dir_all(&directory)?;
     // Two runs at once would install the same toolchain twice.
@@ -94,10 +92,28 @@ fn build(root: &Path, guests: &[Guest]) -> Result<Vec<Built>> {
 
     let toolchain = Toolchain::find(root)?;
     println!("guests: with {toolchain}");
-    guests.iter().map(|guest| build_one(root, &toolchain, guest)).collect()
+    guests.iter().try_for_each(|guest| build_one(root, &toolchain, guest))?;
+    write_sums(root)
 }
 
-fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<Built> {
+/// Writes the digests of the shipped components in the form of `sha256sum`: the host is built with
+/// them and so knows its own components again.
+fn write_sums(root: &Path) -> Result<()> {
+    let directory = root.join("target/plugins");
+    let mut sums = String::new();
+    for guest in shipped() {
+        let name = format!("{}.wasm", guest.output);
+        let digest = digest(&fs::read(directory.join(&name))?);
+        sums += &format!("{}  {name}\n", digest.trim_start_matches("sha256:"));
+    }
+    let file = directory.join("SHA256SUMS");
+    if fs::read_to_string(&file).is_ok_and(|old| old == sums) {
+        return Ok(());
+    }
+    replace(&file, sums.as_bytes())
+}
+
+fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
     let mut cargo = toolchain.cargo_rustc(root);
     cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
     run(&mut cargo, BUILD)?;
@@ -108,7 +124,7 @@ fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<Built>
     let built = encode(&module, &file)?;
     let change = if built.changed { "" } else { "  (unchanged)" };
     println!("guests: {:22} {:5} KB  {}{change}", guest.output, built.size.div_ceil(1024), built.digest);
-    Ok(built)
+    Ok(())
 }
 
 /// Encodes a core module as a component; a file that already is that component is not touched.
@@ -123,7 +139,7 @@ pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
     if changed {
         replace(component, &encoded)?;
     }
-    Ok(Built { file: component.to_owned(), digest: digest(&encoded), size: encoded.len(), changed })
+    Ok(Built { digest: digest(&encoded), size: encoded.len(), changed })
 }
 
 /// Writes a file so that whoever looks at it sees the old or the new one, whole.

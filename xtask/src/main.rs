@@ -1,7 +1,7 @@
 //! Everything that needs more than cargo.
 
 // Saying what it does is half of its job.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod apt;
 mod cargo;
@@ -13,6 +13,7 @@ mod tools;
 mod wit;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
@@ -24,17 +25,25 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   wit [--check]             write the world types that the SDK embeds, or see that they are current
   encode MODULE COMPONENT   turn a core module into a component";
 
-fn main() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask is in the workspace")?;
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the workspace")?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *arguments.as_slice() {
         ["demo"] => demo::run(root, demo::End::OnSignal),
         ["demo", "--once"] => demo::run(root, demo::End::Once),
         ["test"] => test::all(root),
-        ["guests"] => guests::build_all(root).map(drop),
+        ["guests"] => guests::build_all(root),
         ["tools"] => {
             let tools = tools::install(root)?;
             println!("tools: ready in {}", tools.dir.display());

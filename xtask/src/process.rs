@@ -79,7 +79,12 @@ pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
     Ok(Ended { status, limit, output: String::from_utf8_lossy(&said).into_owned() })
 }
 
-fn wait(child: &mut Child, started: Instant, limit: Duration, said: &Mutex<Vec<u8>>) -> Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    started: Instant,
+    limit: Duration,
+    said: &Mutex<Vec<u8>>,
+) -> Result<Option<ExitStatus>> {
     let mut ticker = Ticker::new();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -144,7 +149,7 @@ pub(crate) fn ask(command: &mut Command) -> Option<String> {
 
 /// Whether this run is a machine's: no colours, no moving lines.
 pub(crate) fn in_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| value != "" && value != "false" && value != "0")
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
 /// Asks a process of ours to end.
@@ -158,7 +163,8 @@ fn end_with_descendants(process: u32) {
     let mut all = vec![process];
     let mut next = 0;
     while let Some(&parent) = all.get(next) {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
         all.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
         next += 1;
     }

@@ -48,7 +48,13 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.step(
         "doc tests",
         TESTS,
-        with_tools(cargo(), &tools, root).args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]),
+        with_tools(cargo(), &tools, root).args([
+            "test",
+            "--locked",
+            "--workspace",
+            "--doc",
+            "--no-fail-fast",
+        ]),
     );
     suite.step(
         "doc",
@@ -144,7 +150,8 @@ impl Outcome for () {
 impl Outcome for (Count, Ended) {
     fn judge(self) -> (Count, Option<String>) {
         let (count, ended) = self;
-        let complaint = (!ended.succeeded()).then(|| format!("{}\n{}", ended.output.trim_end(), ended.reason()));
+        let complaint =
+            (!ended.succeeded()).then(|| format!("{}\n{}", ended.output.trim_end(), ended.reason()));
         (count, complaint)
     }
 }

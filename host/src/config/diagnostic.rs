@@ -196,16 +196,27 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
 /// word does not say that it holds something else (`token_url`, `secret_file`).
 pub fn names_a_secret(name: &str) -> bool {
     const SECRET: [&str; 12] = [
-        "secret", "password", "passwd", "passphrase", "token", "key", "apikey", "authorization",
-        "cookie", "credential", "credentials", "pat",
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "token",
+        "key",
+        "apikey",
+        "authorization",
+        "cookie",
+        "credential",
+        "credentials",
+        "pat",
     ];
     const HARMLESS: [&str; 14] = [
-        "url", "uri", "file", "path", "name", "id", "header", "claim", "type", "endpoint", "s", "ttl",
-        "env", "kid",
+        "url", "uri", "file", "path", "name", "id", "header", "claim", "type", "endpoint", "s", "ttl", "env",
+        "kid",
     ];
     let lower = name.to_ascii_lowercase();
     let words = || lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words().any(|word| SECRET.contains(&word)) && words().last().is_some_and(|last| !HARMLESS.contains(&last))
+    words().any(|word| SECRET.contains(&word))
+        && words().next_back().is_some_and(|last| !HARMLESS.contains(&last))
 }
 
 /// Masks the strings that are assigned to names of secrets, byte for byte, so that spans hold.
@@ -227,6 +238,21 @@ fn mask(text: &str) -> String {
         }
     }
     masked.push_str(rest);
+    without_user_parts(&masked)
+}
+
+/// Masks `user:password@` in URLs.
+fn without_user_parts(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '"', '\'', ' ', '\n']).unwrap_or(part.len());
+        let user = part.get(..end).and_then(|authority| authority.rfind('@')).unwrap_or(0);
+        let (hidden, shown) = part.split_at(user);
+        masked.push_str("://");
+        masked.extend(hidden.chars().flat_map(stars));
+        masked.push_str(shown);
+    }
     masked
 }
 
@@ -297,13 +323,18 @@ mod tests {
         assert_eq!(mask("\"API_TOKEN\"=[ 'é', 'b' ]"), "\"API_TOKEN\"=* '**'* '*' *");
         assert_eq!(mask("secret = { env = \"NAME\" }"), "secret = { env = \"NAME\" }");
         assert_eq!(mask("['x', '--token=abc']"), "['x', '--token=***']");
+        assert_eq!(mask("url = 'http://a:b@c/d@e'"), "url = 'http://***@c/d@e'");
         assert_eq!(mask("store = \"keys.toml\""), "store = \"keys.toml\"");
         assert_eq!(mask("token = \"a\\\"b=c\" x = 'z'"), "token = \"**\"***\" x = 'z'");
     }
 
     #[test]
     fn what_only_sounds_like_a_secret_is_shown() {
-        assert!(names_a_secret("UPSTREAM_TOKEN") && names_a_secret("X-Api-Key") && names_a_secret("Authorization"));
+        assert!(
+            names_a_secret("UPSTREAM_TOKEN")
+                && names_a_secret("X-Api-Key")
+                && names_a_secret("Authorization")
+        );
         assert!(!names_a_secret("token_url") && !names_a_secret("TOKENIZERS") && !names_a_secret("keys"));
     }
 }

@@ -214,7 +214,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 60_000))]
     pub timeout_ms: Option<u64>,
     /// Linear memory of one instance in MiB. Default: 16.
-    #[schemars(range(min = 1, max = 4096))]
+    #[schemars(range(min = 1, max = 1024))]
     pub memory_mib: Option<u64>,
 }
 

@@ -19,7 +19,8 @@ use super::environment::Environment;
 use super::{Config, raw, shape};
 
 pub use keys::key;
-pub use settings::schema as settings_schema;
+pub use settings::{description, schema as settings_schema};
+pub use upstreams::resources;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -116,6 +117,26 @@ impl Outline {
         let (file, faults) = fit(&document);
         Ok(Self { file, base: base(path), faults })
     }
+
+    /// The path of the control socket.
+    pub fn control(&self) -> PathBuf {
+        self.base.join(self.file.server.control.as_deref().unwrap_or(server::DEFAULT_CONTROL))
+    }
+}
+
+/// Why `policy` of the configuration `file` cannot be made, at the setting that the message begins
+/// with (`config.roles.ops: …`), else at the policy. Without a file the message has to do.
+pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnostic {
+    let whole = format!("the policy `{policy}` cannot be used: {message}");
+    let setting = message.split_once(": ").map(|(setting, _)| setting).filter(|at| at.starts_with("config"));
+    let steps = setting.unwrap_or_default().split('.').filter(|step| !step.is_empty());
+    let at: Vec<_> = ["policies", policy].into_iter().chain(steps).collect();
+    let place = |path: &Path| {
+        let text = read(path).ok()?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        faults.is_empty().then(|| document.error(&at, whole.clone()))
+    };
+    file.and_then(place).unwrap_or_else(|| Diagnostic::error(whole.clone()))
 }
 
 /// The folder that relative paths of the configuration file `path` begin in.

@@ -30,7 +30,11 @@ pub(super) struct Marked {
 
 /// What is wrong with the table at `path` of `document` under `schema`, and the marked values in it.
 /// A table that is not there is an empty one.
-pub(super) fn fit_at(document: &Document<'_>, path: &[&str], schema: &Value) -> (Vec<Diagnostic>, Vec<Marked>) {
+pub(super) fn fit_at(
+    document: &Document<'_>,
+    path: &[&str],
+    schema: &Value,
+) -> (Vec<Diagnostic>, Vec<Marked>) {
     let mut walk = Walk::new(document, schema, path);
     match document.value(path) {
         Some(value) if value.get_ref().is_table() => drop(walk.value(schema, value)),
@@ -62,7 +66,9 @@ impl<'a, 't> Walk<'a, 't> {
             return None;
         };
         let fitted = self.fitting(schema, value)?;
-        if let Some(format) = schema.get("format").and_then(Value::as_str).filter(|f| f.starts_with("witgate-")) {
+        if let Some(format) =
+            schema.get("format").and_then(Value::as_str).filter(|f| f.starts_with("witgate-"))
+        {
             let (path, format) = (self.path.clone(), format.to_owned());
             self.marked.push(Marked { path, format, value: fitted.clone() });
         }
@@ -135,7 +141,12 @@ impl<'a, 't> Walk<'a, 't> {
         fitted
     }
 
-    fn list(&mut self, schema: &'a Value, items: &DeArray<'_>, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+    fn list(
+        &mut self,
+        schema: &'a Value,
+        items: &DeArray<'_>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<Value> {
         let of = schema.get("items").unwrap_or(&Value::Bool(true));
         let mut fitted = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -153,10 +164,10 @@ impl<'a, 't> Walk<'a, 't> {
     fn text(&mut self, schema: &Value, text: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         let allowed = variants(schema);
         if !allowed.is_empty() && !allowed.contains(&text) {
-            let help = nearest(text, allowed.iter().copied())
-                .map_or_else(|| format!("write one of {}", listed(&allowed)), |near| {
-                    format!("did you mean `{near}`? It is one of {}", listed(&allowed))
-                });
+            let help = nearest(text, allowed.iter().copied()).map_or_else(
+                || format!("write one of {}", listed(&allowed)),
+                |near| format!("did you mean `{near}`? It is one of {}", listed(&allowed)),
+            );
             self.fault(value, format!("`{}` cannot be `{text}`", dotted(&self.path)), help);
             return None;
         }
@@ -168,12 +179,7 @@ impl<'a, 't> Walk<'a, 't> {
         Some(Value::String(text.to_owned()))
     }
 
-    fn number(
-        &mut self,
-        schema: &Value,
-        number: Option<i64>,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Option<Value> {
+    fn number(&mut self, schema: &Value, number: Option<i64>, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
         let (least, most) = (bound("minimum").unwrap_or(i64::MIN), bound("maximum").unwrap_or(i64::MAX));
         let fitting = number.filter(|number| (least..=most).contains(number));
@@ -202,7 +208,9 @@ impl<'a, 't> Walk<'a, 't> {
         let message = format!("`{}` has to be {expected}, and this is {found}", dotted(&self.path));
         let help = match is_address(self.follow(schema)) {
             true => ADDRESSES.to_owned(),
-            false => wrapping_help(name, &expected, value.get_ref()).unwrap_or_else(|| format!("write {expected}")),
+            false => {
+                wrapping_help(name, &expected, value.get_ref()).unwrap_or_else(|| format!("write {expected}"))
+            }
         };
         self.fault(value, message, help);
     }
@@ -259,10 +267,13 @@ impl<'a, 't> Walk<'a, 't> {
     }
 
     fn example(&self, schema: &'a Value, name: &str) -> String {
-        let allowed = member(schema, name).map(|property| variants(self.follow(property))).unwrap_or_default();
+        let allowed =
+            member(schema, name).map(|property| variants(self.follow(property))).unwrap_or_default();
         match allowed.as_slice() {
             [] => "…".to_owned(),
-            [first, ..] => format!("\"{first}\"`, or one of {}", listed(&allowed)).trim_end_matches('`').to_owned(),
+            [first, ..] => {
+                format!("\"{first}\"`, or one of {}", listed(&allowed)).trim_end_matches('`').to_owned()
+            }
         }
     }
 
@@ -351,7 +362,9 @@ fn wrapping_help(name: &str, expected: &str, value: &DeValue<'_>) -> Option<Stri
         }
         ("a list", DeValue::String(_)) => Some(format!("put it into brackets: `{name} = [\"…\"]`")),
         ("a whole number", DeValue::String(_)) => Some("write the number without quotes".to_owned()),
-        ("`true` or `false`", DeValue::String(_)) => Some("write `true` or `false` without quotes".to_owned()),
+        ("`true` or `false`", DeValue::String(_)) => {
+            Some("write `true` or `false` without quotes".to_owned())
+        }
         _ => None,
     }
 }
@@ -367,9 +380,20 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 fn nearest_key<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     // What other programs call the same thing.
     const SYNONYMS: [(&str, &str); 14] = [
-        ("type", "kind"), ("cmd", "command"), ("args", "command"), ("port", "listen"), ("host", "listen"),
-        ("address", "listen"), ("bind", "listen"), ("endpoint", "url"), ("uri", "url"), ("wasm", "component"),
-        ("settings", "config"), ("timeout", "timeout_ms"), ("memory", "memory_mib"), ("sha256", "digest"),
+        ("type", "kind"),
+        ("cmd", "command"),
+        ("args", "command"),
+        ("port", "listen"),
+        ("host", "listen"),
+        ("address", "listen"),
+        ("bind", "listen"),
+        ("endpoint", "url"),
+        ("uri", "url"),
+        ("wasm", "component"),
+        ("settings", "config"),
+        ("timeout", "timeout_ms"),
+        ("memory", "memory_mib"),
+        ("sha256", "digest"),
     ];
     let synonym = || {
         let (_, meant) = SYNONYMS.iter().find(|(other, meant)| *other == name && known.contains(meant))?;

@@ -84,9 +84,7 @@ impl Outcome {
             | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
             Rejection::Refused { .. } => Self::Refused,
-            Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => {
-                Self::Denied
-            }
+            Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => Self::Denied,
             Rejection::Failed { .. } => Self::Failed,
             Rejection::RateLimited { .. } => Self::RateLimited,
             Rejection::Upstream { .. } => Self::UpstreamFailed,

@@ -140,9 +140,7 @@ fn message<'a>(
 fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejection> {
     match (known.map(|method| method.form), kind) {
         (Some(Form::Request), Kind::Notification) => Err(invalid("this method needs an id")),
-        (Some(Form::Notification), Kind::Request { .. }) => {
-            Err(invalid("a notification has no id"))
-        }
+        (Some(Form::Notification), Kind::Request { .. }) => Err(invalid("a notification has no id")),
         _ => Ok(()),
     }
 }
@@ -206,9 +204,9 @@ impl<'a> Meta<'a> {
         if capabilities.is_some_and(|value| !value.get().starts_with('{')) {
             return Err(bad("the client capabilities in _meta must be an object"));
         }
-        let version = members.get(method::META_VERSION).map(|value| {
-            string(value).ok_or_else(|| bad("the protocol version in _meta must be a string"))
-        });
+        let version = members
+            .get(method::META_VERSION)
+            .map(|value| string(value).ok_or_else(|| bad("the protocol version in _meta must be a string")));
         Ok(Self { progress_token, version: version.transpose()?.map(Cow::into), capabilities })
     }
 
@@ -237,9 +235,7 @@ impl Acts {
                 params.get("cursor").map(|_| params.string("cursor")).transpose()?;
                 Access::Open
             }
-            Some(Shape::Named(kind, member)) => {
-                Access::Target(Target { kind, name: params.string(member)? })
-            }
+            Some(Shape::Named(kind, member)) => Access::Target(Target { kind, name: params.string(member)? }),
             Some(Shape::Reference) => Access::Target(reference(params)?),
             Some(Shape::Subscriptions) => return subscriptions(params),
             Some(Shape::Task) => {
@@ -274,8 +270,7 @@ fn subscriptions(params: &Params<'_>) -> Result<Acts, Rejection> {
     let members = Members::read(raw.get()).map_err(|_| wrong())?;
     refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
     let resources = strings(&members, "resourceSubscriptions")?.into_iter();
-    let targets: Vec<_> =
-        resources.map(|name| Target { kind: TargetKind::Resource, name }).collect();
+    let targets: Vec<_> = resources.map(|name| Target { kind: TargetKind::Resource, name }).collect();
     let access = if targets.is_empty() { Access::Open } else { Access::Targets(targets) };
     Ok(Acts { access, tasks: strings(&members, "taskIds")? })
 }

@@ -68,9 +68,7 @@ pub fn find(name: &str) -> Option<Method> {
         "tools/call" => (Request, Stateless, Shape::Named(Tool, "name")),
         "prompts/get" => (Request, Stateless, Shape::Named(Prompt, "name")),
         "resources/read" => (Request, Stateless, Shape::Named(Resource, "uri")),
-        "resources/subscribe" | "resources/unsubscribe" => {
-            (Request, Stateful, Shape::Named(Resource, "uri"))
-        }
+        "resources/subscribe" | "resources/unsubscribe" => (Request, Stateful, Shape::Named(Resource, "uri")),
         "completion/complete" => (Request, Stateless, Shape::Reference),
         "subscriptions/listen" => (Request, Stateless, Shape::Subscriptions),
         "tasks/get" | "tasks/update" | "tasks/cancel" => (Request, Stateless, Shape::Task),

@@ -79,7 +79,9 @@ pub struct Granted {
 impl Granted {
     fn covers(self, interface: Interface) -> bool {
         match interface {
-            Interface::Types | Interface::Request | Interface::Caller | Interface::Clock | Interface::Log => true,
+            Interface::Types | Interface::Request | Interface::Caller | Interface::Clock | Interface::Log => {
+                true
+            }
             Interface::Crypto => self.crypto,
             Interface::Secrets => self.secrets,
             Interface::Cache => self.cache,
@@ -100,10 +102,14 @@ pub enum ImportError {
         line: &'static str,
     },
     /// The package is known, in another version.
-    #[error("the component imports `{0}`; this host has `witgate:auth@0.1.0`, so build it against that version")]
+    #[error(
+        "the component imports `{0}`; this host has `witgate:auth@0.1.0`, so build it against that version"
+    )]
     OtherVersion(String),
     /// No host like this has it.
-    #[error("the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0` and `wasi:*@0.2` stubs")]
+    #[error(
+        "the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0` and `wasi:*@0.2` stubs"
+    )]
     Unknown(String),
 }
 

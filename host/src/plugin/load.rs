@@ -30,7 +30,9 @@ pub enum LoadError {
     #[error("{0} has {1} bytes; a component may have {LARGEST_FILE}")]
     TooLarge(PathBuf, u64),
     /// The file is not the pinned one.
-    #[error("{path} has the digest {found}, and the config pins {pinned}; replace the file, or pin the new digest")]
+    #[error(
+        "{path} has the digest {found}, and the config pins {pinned}; replace the file, or pin the new digest"
+    )]
     Digest {
         /// The file.
         path: PathBuf,
@@ -180,7 +182,8 @@ impl DiskCache {
             .map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
         let metadata = fs::metadata(&dir).map_err(|error| error.to_string())?;
         // What this process has just written is its own: that is who may have written the rest.
-        let probe = tempfile_in(&dir).map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
+        let probe =
+            tempfile_in(&dir).map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
         let owner = fs::metadata(&probe).map_err(|error| error.to_string())?.uid();
         let _ = fs::remove_file(&probe);
         if metadata.uid() != owner || metadata.permissions().mode() & 0o022 != 0 {

@@ -34,10 +34,14 @@ pub(super) fn check_decision(decision: &Decision) -> Checked {
 
 fn check_identity(identity: &Identity) -> Checked {
     let Identity { subject, issuer, roles, scopes, claims, expires_at } = identity;
-    ensure(is_text(subject, 1, 512), || "the subject is empty, longer than 512 bytes, or holds control characters")?;
-    ensure(issuer.as_deref().is_none_or(|issuer| is_text(issuer, 1, 512)), || {
-        "the issuer is empty, longer than 512 bytes, or holds control characters"
-    })?;
+    ensure(
+        is_text(subject, 1, 512),
+        || "the subject is empty, longer than 512 bytes, or holds control characters",
+    )?;
+    ensure(
+        issuer.as_deref().is_none_or(|issuer| is_text(issuer, 1, 512)),
+        || "the issuer is empty, longer than 512 bytes, or holds control characters",
+    )?;
     check_names("roles", roles, |role| is_text(role, 1, 256))?;
     check_names("scopes", scopes, is_scope)?;
     if let Some(claims) = claims {
@@ -58,8 +62,7 @@ fn check_names(what: &str, names: &[String], good: impl Fn(&str) -> bool) -> Che
 
 /// A scope token (RFC 6749, section 3.3).
 fn is_scope(scope: &str) -> bool {
-    is_text(scope, 1, 256)
-        && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    is_text(scope, 1, 256) && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 fn check_reason(reason: &str) -> Checked {
@@ -80,17 +83,24 @@ fn check_detail(detail: Option<&str>) -> Checked {
 pub(super) fn check_description(description: &Description) -> Checked {
     let Description { name, version, summary, config_schema } = description;
     ensure(is_text(name, 1, 64), || "the name is empty, longer than 64 bytes, or holds control characters")?;
-    ensure(is_text(version, 1, 64), || "the version is empty, longer than 64 bytes, or holds control characters")?;
-    ensure(is_text(summary, 0, 1024), || "the summary is longer than 1,024 bytes, or holds control characters")?;
+    ensure(
+        is_text(version, 1, 64),
+        || "the version is empty, longer than 64 bytes, or holds control characters",
+    )?;
+    ensure(
+        is_text(summary, 0, 1024),
+        || "the summary is longer than 1,024 bytes, or holds control characters",
+    )?;
     ensure(config_schema.len() <= 1 << 20, || "the config schema passes 1 MiB")
 }
 
 pub(super) fn check_wants(wants: &Wants) -> Checked {
     let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
     ensure(wants.credential_header.iter().all(is_header), || "the credential header is not a header name")?;
-    ensure(wants.headers.len() <= 64 && wants.headers.iter().all(is_header), || {
-        "a wanted header is not a header name, or there are more than 64"
-    })?;
+    ensure(
+        wants.headers.len() <= 64 && wants.headers.iter().all(is_header),
+        || "a wanted header is not a header name, or there are more than 64",
+    )?;
     ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
 }
 

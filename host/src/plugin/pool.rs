@@ -8,9 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap};
-use witgate_plugin::{
-    Call, ConfigError, Credential, Decision, Description, Principal, Verdict, Wants,
-};
+use witgate_plugin::{Call, ConfigError, Credential, Decision, Description, Principal, Verdict, Wants};
 
 use super::grants::{self, Granted, ImportError};
 use super::load::Loaded;

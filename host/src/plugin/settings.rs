@@ -235,7 +235,9 @@ impl Resolver<'_> {
                     .filter(|url| Origin::of(url).is_some())
                     .map(KeySource::JwksUrl)
                     .ok_or_else(|| "jwks_url is an absolute http or https URL".to_owned()),
-                other => Err(format!("`{other}` is not a key source; use secret, pem, jwks_file or jwks_url")),
+                other => {
+                    Err(format!("`{other}` is not a key source; use secret, pem, jwks_file or jwks_url"))
+                }
             },
             _ => Err("an inline key has exactly one of secret, pem, jwks_file and jwks_url".to_owned()),
         }
@@ -266,7 +268,10 @@ impl Resolver<'_> {
                 .ok_or_else(|| format!("the environment has no `{name}`, or it is empty; set it"))?
                 .to_owned(),
             (None, Some(path)) => self.read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
-            _ => return Err("a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".to_owned()),
+            _ => {
+                return Err("a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }"
+                    .to_owned());
+            }
         };
         if text.is_empty() {
             return Err("the secret is empty".to_owned());
@@ -290,11 +295,15 @@ impl Resolver<'_> {
     }
 
     fn grants(&mut self, grants: &Grants) -> Result<(), SettingsError> {
-        let at = |message: String| SettingsError { pointer: format!("policies.{}.grants", self.policy.name), message };
+        let at = |message: String| SettingsError {
+            pointer: format!("policies.{}.grants", self.policy.name),
+            message,
+        };
         let mut origins = Vec::new();
         for text in &grants.http {
             let url = Url::parse(text).map_err(|e| at(format!("`{text}` is not an origin: {e}")))?;
-            let origin = Origin::of(&url).ok_or_else(|| at(format!("`{text}` is not an http or https origin")))?;
+            let origin =
+                Origin::of(&url).ok_or_else(|| at(format!("`{text}` is not an http or https origin")))?;
             // An address or `localhost` in so many words cannot be anything but meant.
             let literal = !matches!(url.host(), Some(url::Host::Domain(name)) if name != "localhost");
             origins.push((origin, if literal { Reach::Private } else { Reach::Public }));
@@ -315,7 +324,9 @@ impl Resolver<'_> {
         }
         self.out.origins.extend(origins);
         for (name, source) in keys {
-            let key = self.make_key(&source).map_err(|message| SettingsError { pointer: format!("keys.{name}"), message })?;
+            let key = self
+                .make_key(&source)
+                .map_err(|message| SettingsError { pointer: format!("keys.{name}"), message })?;
             self.out.keys.insert(name, key);
         }
         Ok(())

@@ -5,7 +5,16 @@ mod convert;
 mod exports;
 mod imports;
 
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "generated"
+)]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",

@@ -5,8 +5,8 @@ use witgate_api_key::ApiKey;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
 use witgate_plugin::{
-    Authenticate as _, Authorize as _, Call, Credential, Decision, Description, Plugin, Principal,
-    Verdict, Wants,
+    Authenticate as _, Authorize as _, Call, Credential, Decision, Description, Plugin, Principal, Verdict,
+    Wants,
 };
 use witgate_rbac::Rbac;
 

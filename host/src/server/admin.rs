@@ -43,9 +43,7 @@ fn respond(
     }
     match request.uri().path() {
         "/healthz" => plain(StatusCode::OK, TEXT, "ok\n"),
-        "/readyz" if stop.is_cancelled() => {
-            plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n")
-        }
+        "/readyz" if stop.is_cancelled() => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n"),
         "/readyz" => plain(StatusCode::OK, TEXT, "ready\n"),
         "/metrics" => plain(StatusCode::OK, OPEN_METRICS, metrics.render()),
         _ => plain(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n"),

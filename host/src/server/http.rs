@@ -128,12 +128,7 @@ impl<U: Upstream + 'static> Gateway<U> {
 }
 
 impl<U: Upstream> Endpoint<U> {
-    async fn dispatch(
-        &self,
-        parts: Parts,
-        body: Incoming,
-        ends: Ends,
-    ) -> Result<Response<Body>, Rejected> {
+    async fn dispatch(&self, parts: Parts, body: Incoming, ends: Ends) -> Result<Response<Body>, Rejected> {
         match parts.method {
             Method::POST => self.post(parts.headers, body, ends).await,
             Method::GET => self.get(parts.headers, ends).await,
@@ -145,12 +140,7 @@ impl<U: Upstream> Endpoint<U> {
         }
     }
 
-    async fn post(
-        &self,
-        headers: HeaderMap,
-        body: Incoming,
-        ends: Ends,
-    ) -> Result<Response<Body>, Rejected> {
+    async fn post(&self, headers: HeaderMap, body: Incoming, ends: Ends) -> Result<Response<Body>, Rejected> {
         let body = match read(&headers, body).await {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use sse_stream::SseStream;
@@ -19,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use http::{HeaderMap, HeaderValue};
 use witgate_plugin::{Scheme, Transport};
 
 use crate::flow::credential::Shown;
@@ -86,8 +86,8 @@ pub struct Environment {
 
 impl Environment {
     /// Reads it. An empty variable shows nothing.
-    pub fn read() -> Self {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(SecretString::from);
+    pub fn read(environment: &crate::config::environment::Environment) -> Self {
+        let read = |name| environment.get(name).map(SecretString::from);
         Self { api_key: read("MCP_API_KEY"), bearer: read("MCP_BEARER_TOKEN") }
     }
 
@@ -116,7 +116,13 @@ pub async fn serve<P: Pipeline>(
     let (out, lines) = mpsc::channel(LINES);
     let writing = tokio::spawn(write(pipes.1, lines));
     let mut front = Front {
-        client: Arc::new(Client { pipeline, environment, out, session: Mutex::default(), running: Mutex::default() }),
+        client: Arc::new(Client {
+            pipeline,
+            environment,
+            out,
+            session: Mutex::default(),
+            running: Mutex::default(),
+        }),
         tasks: JoinSet::new(),
         pump: None,
     };

@@ -79,7 +79,10 @@ impl Fetcher {
 
     /// A fetcher for one URL that the operator has named.
     pub fn for_url(url: &Url) -> Self {
-        Self::new(Origin::of(url).map(|origin| (origin, Reach::Private)).into_iter().collect(), HashMap::new())
+        Self::new(
+            Origin::of(url).map(|origin| (origin, Reach::Private)).into_iter().collect(),
+            HashMap::new(),
+        )
     }
 
     /// Sends a request and waits for the whole answer.
@@ -178,8 +181,17 @@ fn basic(id: &str, secret: &SecretString) -> Result<HeaderValue, HttpError> {
 }
 
 fn is_the_hosts_own(name: &HeaderName) -> bool {
-    ["host", "content-length", "connection", "authorization", "transfer-encoding", "te", "upgrade", "proxy-authorization"]
-        .contains(&name.as_str())
+    [
+        "host",
+        "content-length",
+        "connection",
+        "authorization",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+        "proxy-authorization",
+    ]
+    .contains(&name.as_str())
 }
 
 async fn exchange(reach: Reach, outgoing: http::Request<Full<Bytes>>) -> Answer {
@@ -221,7 +233,9 @@ fn client(reach: Reach) -> HttpClient {
     let https = hyper_rustls::HttpsConnectorBuilder::new()
         .with_native_roots()
         .unwrap_or_else(|error| {
-            tracing::warn!("no certificate authorities on this machine, so no https server can be trusted: {error}");
+            tracing::warn!(
+                "no certificate authorities on this machine, so no https server can be trusted: {error}"
+            );
             hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(without_roots())
         })
         .https_or_http()
@@ -301,7 +315,9 @@ fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         // The second is where one cloud keeps its metadata.
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
     }
 }
 
@@ -346,9 +362,23 @@ mod tests {
     #[test]
     fn special_addresses_are_not_public() {
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
-            "100.64.0.1", "198.18.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1",
-            "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "198.18.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
         ] {
             let address: IpAddr = address.parse().expect("an address");
             assert!(!Reach::Public.covers(address), "{address}");

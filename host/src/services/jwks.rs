@@ -95,7 +95,8 @@ impl RemoteJwks {
             return Err(format!("the server answered {}", response.status));
         }
         // The version tells two sets apart in what is remembered of good signatures.
-        let version = u64::from_be_bytes(super::sha256(&response.body).first_chunk().copied().unwrap_or_default());
+        let version =
+            u64::from_be_bytes(super::sha256(&response.body).first_chunk().copied().unwrap_or_default());
         KeySet::parse(&response.body, version).map_err(|e| e.to_string())
     }
 }

@@ -1,12 +1,12 @@
-//! Any upstream that the configuration can name.
+//! The upstreams that a configuration can name, behind one type.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use secrecy::{ExposeSecret, SecretString};
 
-use super::child::{ChildUpstream, Program, Settings};
+use super::child::process::Program;
+use super::child::{ChildUpstream, Settings};
 use super::era::{Eras, Verdict};
 use super::http::{HttpUpstream, SetUpError};
 use super::own_tools::{AuthStatus, OwnTools};
@@ -15,38 +15,33 @@ use crate::config::{self, Target};
 use crate::flow::limit::Admitted;
 use crate::flow::reject::Rejection;
 
-/// Any upstream that the configuration can name.
+/// An upstream of any kind.
 pub enum AnyUpstream {
-    /// Streamable HTTP.
-    Http(Box<HttpUpstream>),
-    /// A child process, or the host's own tools.
+    /// Over HTTP.
+    Http(HttpUpstream),
+    /// A child process, or the host's own tools, which are spoken to in the same way.
     Child(ChildUpstream),
 }
 
 impl AnyUpstream {
-    /// The upstream that `config` describes; nothing is started or connected to yet. `auth` is what
-    /// the host's own tools tell of the set-up. Must be called within a Tokio runtime.
+    /// The upstream that `config` describes. Nothing is started or connected yet. Must be called
+    /// within a Tokio runtime.
     ///
     /// # Errors
-    /// Where a URL or header cannot be used.
-    pub fn new(
-        config: &config::Upstream,
-        grace: Duration,
-        auth: AuthStatus,
-    ) -> Result<Self, SetUpError> {
-        let settings = |shared| Settings::new(&config.name, shared, config.timeout, grace);
+    /// Where an HTTP upstream's URL or headers cannot be used.
+    pub fn new(config: &config::Upstream, grace: Duration, status: AuthStatus) -> Result<Self, SetUpError> {
+        let child = |shared, launcher, eras| {
+            let settings = Settings::new(&config.name, shared, config.timeout, grace);
+            Self::Child(ChildUpstream::new(settings, launcher, eras))
+        };
         Ok(match &config.target {
-            Target::Url { url, headers } => {
-                Self::Http(Box::new(HttpUpstream::new(url, headers, config.timeout)?))
+            Target::Url { url, headers } => Self::Http(HttpUpstream::new(url, headers, config.timeout)?),
+            Target::OwnTools => {
+                child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
             }
             Target::Command { argv, env, shared } => {
-                let program =
-                    Program { name: config.name.clone(), argv: argv.clone(), env: again(env) };
-                Self::Child(ChildUpstream::new(settings(*shared), Arc::new(program), Eras::default()))
-            }
-            Target::OwnTools => {
-                let eras = Eras::known(Verdict::known(true, true));
-                Self::Child(ChildUpstream::new(settings(true), Arc::new(OwnTools::new(auth)), eras))
+                let program = Program { name: config.name.clone(), argv: argv.clone(), env: env.clone() };
+                child(*shared, Arc::new(program), Eras::default())
             }
         })
     }
@@ -80,11 +75,4 @@ impl Upstream for AnyUpstream {
             Self::Child(upstream) => upstream.shut_down().await,
         }
     }
-}
-
-fn again(env: &[(String, SecretString)]) -> Vec<(String, SecretString)> {
-    let copy = |(name, value): &(String, SecretString)| {
-        (name.clone(), SecretString::from(value.expose_secret()))
-    };
-    env.iter().map(copy).collect()
 }

@@ -146,9 +146,11 @@ enum Shape {
 impl Shape {
     fn of(method: &str) -> Self {
         match method {
-            "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list" | "resources/read" => {
-                Self::Cacheable
-            }
+            "tools/list"
+            | "resources/list"
+            | "resources/templates/list"
+            | "prompts/list"
+            | "resources/read" => Self::Cacheable,
             "tools/call" | "prompts/get" | "completion/complete" => Self::Plain,
             _ => Self::None,
         }

@@ -36,7 +36,7 @@ mod audience;
 mod connection;
 mod pending;
 pub mod pipes;
-mod process;
+pub mod process;
 mod reading;
 mod rooms;
 mod supervise;
@@ -60,7 +60,8 @@ const STARTING: usize = 4;
 /// How often it is looked for what is idle.
 const REAPING: Duration = Duration::from_secs(15);
 /// What the client of a shared child may be able to do; each session's own word is kept, too.
-const ALL_CAPABILITIES: &str = r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+const ALL_CAPABILITIES: &str =
+    r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
 
 /// How a child upstream is run.
 #[derive(Clone, Debug)]
@@ -171,7 +172,7 @@ impl Upstream for ChildUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
-        session.slot.touch();
+        session.touch();
         Ok(audience::open(Arc::clone(&session.member)))
     }
 
@@ -222,7 +223,8 @@ impl Inner {
         if let (Some(result), "server/discover", None) =
             (&verdict.discovered, sent.call.method(), slot.running())
         {
-            let response = result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
+            let response =
+                result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
             return Ok(Back::plain(Outcome::Response(response)));
         }
         let exchange = self.request(&slot, sent, None).await?;
@@ -281,8 +283,9 @@ impl Inner {
             subscriptions: Mutex::default(),
         });
         slot.audience.join(Arc::clone(&member));
-        lock(&self.rooms).seat(Session { member, slot });
-        let result = if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
+        lock(&self.rooms).seat(Session::new(member, slot));
+        let result =
+            if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
         Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
     }
 
@@ -301,7 +304,7 @@ impl Inner {
     /// A message within a session.
     async fn in_session(&self, sent: &Sent<'_>, name: &str) -> Result<Back, Rejection> {
         let session = self.session(name, &sent.principal)?;
-        session.slot.touch();
+        session.touch();
         let outcome = match sent.call.kind() {
             Kind::Request { .. } => self.session_request(sent, &session).await?,
             Kind::Notification => {
@@ -320,7 +323,9 @@ impl Inner {
     async fn session_request(&self, sent: &Sent<'_>, session: &Session) -> Result<Outcome, Rejection> {
         let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
         match (sent.call.method(), target(sent.call)) {
-            ("initialize", _) => return Err(Rejection::InvalidRequest("the session is already open".to_owned())),
+            ("initialize", _) => {
+                return Err(Rejection::InvalidRequest("the session is already open".to_owned()));
+            }
             // Whether Witgate is there is what the client asks; the child's health is not its affair.
             ("ping", _) => return Ok(own("{}")),
             ("resources/subscribe", Some(uri)) => {
@@ -329,7 +334,8 @@ impl Inner {
             ("resources/unsubscribe", Some(uri)) => {
                 lock(&session.member.subscriptions).remove(uri);
                 // With a shared child, others may still want to hear of it.
-                if session.slot.audience.all().iter().any(|member| lock(&member.subscriptions).contains(uri)) {
+                if session.slot.audience.all().iter().any(|member| lock(&member.subscriptions).contains(uri))
+                {
                     return Ok(own("{}"));
                 }
             }
@@ -532,7 +538,11 @@ fn with_number(call: &Call, number: &str) -> Bytes {
     splice(body, &mut edits)
 }
 
-async fn cancel(connection: &Connection, sent: &Sent<'_>, session: Option<&Arc<str>>) -> Result<(), Rejection> {
+async fn cancel(
+    connection: &Connection,
+    sent: &Sent<'_>,
+    session: Option<&Arc<str>>,
+) -> Result<(), Rejection> {
     let params = bridge::params(sent.call).unwrap_or_default();
     let Some(id) = params.get("requestId") else { return Ok(()) };
     let reason = params.get("reason").and_then(super::json::unquote).unwrap_or_default();
@@ -562,7 +572,8 @@ fn nothing_asked() -> Rejection {
 fn session_name() -> Result<Arc<str>, Rejection> {
     use base64::Engine;
     let mut bits = [0_u8; 24];
-    getrandom::fill(&mut bits).map_err(|_| fault(UpstreamFault::Unreachable, "no random numbers are to be had"))?;
+    getrandom::fill(&mut bits)
+        .map_err(|_| fault(UpstreamFault::Unreachable, "no random numbers are to be had"))?;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits).into())
 }
 
@@ -571,11 +582,11 @@ fn session_name() -> Result<Arc<str>, Rejection> {
 async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
         Outcome::Taken => return Ok(AnswerBody::Accepted),
-        Outcome::Response(response) => return Ok(message(response)),
+        Outcome::Response(response) => return Ok(AnswerBody::message(response)),
         Outcome::Running(exchange, uplift) => (exchange, uplift),
     };
     match exchange.next(Some(patience)).await {
-        Ok(Reply::Last(response)) => Ok(message(lift(uplift.as_ref(), response))),
+        Ok(Reply::Last(response)) => Ok(AnswerBody::message(lift(uplift.as_ref(), response))),
         Ok(Reply::Note(first)) => {
             // A subscription lasts; anything else is to show a sign of life now and then.
             let patience = (!exchange.listens()).then_some(patience);
@@ -585,10 +596,6 @@ async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Reje
         Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
         Err(lost) => Err(lost.into()),
     }
-}
-
-fn message(response: Bytes) -> AnswerBody {
-    AnswerBody::Message { status: http::StatusCode::OK, message: response }
 }
 
 fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {

@@ -3,10 +3,15 @@
 //! A server may lock its era on the first request, or end on one that it does not expect; so a
 //! child is asked on a process of its own that is thrown away (2026-07-28, Transports, "stdio").
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::bridge::MODERN;
 use super::json::{Members, unquote};
@@ -15,6 +20,8 @@ use super::json::{Members, unquote};
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// An upstream that could not be asked is not asked again for this long.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a verdict on disk holds: packages are updated overnight.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which eras an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +95,9 @@ pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
         Probed::Unknown => return None,
     };
     let modern = Speaks { legacy: None, modern: true };
-    let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else { return Some(older) };
+    let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else {
+        return Some(older);
+    };
     if let Some(result) = message.came("result").and_then(Members::read) {
         let named = result.get("supportedVersions").is_some_and(names_modern);
         let discovered = message.get("result").map(|result| Bytes::copy_from_slice(result.as_bytes()));
@@ -143,6 +152,15 @@ pub fn discover_request(id: &str) -> Bytes {
 pub struct Eras {
     known: Mutex<Known>,
     asking: tokio::sync::Mutex<()>,
+    file: Option<PathBuf>,
+}
+
+/// A verdict on disk.
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    legacy: Option<bool>,
+    modern: bool,
+    discovered: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Default)]
@@ -155,7 +173,15 @@ impl Eras {
     /// For an upstream whose eras are known (or configured).
     pub fn known(verdict: Verdict) -> Self {
         let known = Known { verdict: Some(verdict), failed: None };
-        Self { known: Mutex::new(known), asking: tokio::sync::Mutex::default() }
+        Self { known: Mutex::new(known), ..Self::default() }
+    }
+
+    /// For an upstream whose verdict is kept in `file`, for a day. Over stdio a client may start
+    /// Witgate twice, only to ask; the second time the answer is there without starting a child.
+    /// The file is a convenience: what is wrong with it is ignored.
+    pub fn kept_in(file: PathBuf) -> Self {
+        let known = Known { verdict: read_kept(&file), failed: None };
+        Self { known: Mutex::new(known), file: Some(file), ..Self::default() }
     }
 
     /// What is known, without asking.
@@ -178,7 +204,11 @@ impl Eras {
         let verdict = probe(upstream).await;
         let mut known = super::child::lock(&self.known);
         match verdict {
-            Some(verdict) => known.verdict.get_or_insert(verdict).clone().into(),
+            Some(verdict) => {
+                let verdict = known.verdict.get_or_insert(verdict).clone();
+                self.keep(Some(&verdict));
+                Some(verdict)
+            }
             None => {
                 known.failed = Some(Instant::now());
                 None
@@ -196,7 +226,39 @@ impl Eras {
             None if !spoken => known.verdict = Some(Verdict::known(false, true)),
             None => {}
         }
+        self.keep(known.verdict.as_ref());
     }
+
+    fn keep(&self, verdict: Option<&Verdict>) {
+        let Some(file) = &self.file else { return };
+        let kept = match verdict {
+            Some(verdict) => write_kept(file, verdict),
+            None => fs::remove_file(file),
+        };
+        if let Err(error) = kept {
+            tracing::debug!(%error, file = %file.display(), "the upstream's era is not kept");
+        }
+    }
+}
+
+fn read_kept(file: &Path) -> Option<Verdict> {
+    let age = fs::metadata(file).ok()?.modified().ok()?.elapsed().ok()?;
+    let kept: Kept = serde_json::from_slice(&fs::read(file).ok().filter(|_| age < KEPT)?).ok()?;
+    let discovered = kept.discovered.map(|result| Bytes::from(result.get().to_owned()));
+    Some(Verdict { speaks: Speaks { legacy: kept.legacy, modern: kept.modern }, discovered })
+}
+
+/// Whole or not at all: another process may read it at any time.
+fn write_kept(file: &Path, verdict: &Verdict) -> io::Result<()> {
+    let discovered = verdict.discovered.as_ref().and_then(|result| serde_json::from_slice(result).ok());
+    let Speaks { legacy, modern } = verdict.speaks;
+    let text = serde_json::to_vec(&Kept { legacy, modern, discovered })?;
+    let new = file.with_extension(format!("{}.new", std::process::id()));
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&new, text)?;
+    fs::rename(&new, file)
 }
 
 #[cfg(test)]

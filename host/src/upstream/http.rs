@@ -20,8 +20,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::raw::{Gathered, gather};
 use super::era::Eras;
+use super::raw::{Gathered, gather};
 use super::session::{Held, Limits, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::Kind;
@@ -180,12 +180,10 @@ impl HttpUpstream {
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
             (StatusCode::NOT_FOUND, _) if has_session => Err(Rejection::SessionNotFound),
-            (status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND), _) => {
-                match media(&head.headers) {
-                    Media::Json => self.json(request, status, head.headers, body).await,
-                    Media::Events | Media::Other => Err(refused(request, has_session, status)),
-                }
-            }
+            (status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND), _) => match media(&head.headers) {
+                Media::Json => self.json(request, status, head.headers, body).await,
+                Media::Events | Media::Other => Err(refused(request, has_session, status)),
+            },
             (status, _) => Err(refused(request, has_session, status)),
         }
     }
@@ -263,16 +261,14 @@ impl Upstream for HttpUpstream {
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {
         let principal = listener.caller.principal();
         let session = self.sessions.close(&listener.session, &principal)?;
-        let outgoing =
-            outgoing::delete(&self.uri, &self.own, &listener.request.headers, &session.upstream);
+        let outgoing = outgoing::delete(&self.uri, &self.own, &listener.request.headers, &session.upstream);
         // Whatever the upstream says, the session is over for the caller.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
 
     async fn shut_down(&self) {
         for session in self.sessions.drain() {
-            let outgoing =
-                outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
+            let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
             // The upstream would find out by itself; not waiting for a dead one matters more.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.client.request(outgoing)).await;
         }
@@ -331,16 +327,15 @@ fn refused(request: &Request, has_session: bool, status: StatusCode) -> Rejectio
     let needs_session = request.era == Era::Stateful && !has_session;
     match status {
         StatusCode::BAD_REQUEST if needs_session => Rejection::SessionRequired,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => bad_answer(
-            "The MCP server does not accept the gateway's own credential: tell the operator",
-        ),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            bad_answer("The MCP server does not accept the gateway's own credential: tell the operator")
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             fault(UpstreamFault::Unreachable, "The MCP server is busy: try again later")
         }
-        status => fault(
-            UpstreamFault::BadAnswer,
-            format!("The MCP server answered with HTTP {}", status.as_u16()),
-        ),
+        status => {
+            fault(UpstreamFault::BadAnswer, format!("The MCP server answered with HTTP {}", status.as_u16()))
+        }
     }
 }
 
@@ -373,7 +368,11 @@ fn connector(secure: bool) -> HttpsConnector<HttpConnector> {
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT));
     // Reading the system's roots takes milliseconds that a start without TLS need not spend.
-    let roots = if secure { HttpsConnectorBuilder::new().with_native_roots() } else { Err(io::ErrorKind::Unsupported.into()) };
+    let roots = if secure {
+        HttpsConnectorBuilder::new().with_native_roots()
+    } else {
+        Err(io::ErrorKind::Unsupported.into())
+    };
     let tls = roots.unwrap_or_else(|_| HttpsConnectorBuilder::new().with_tls_config(without_roots()));
     tls.https_or_http().enable_http1().wrap_connector(http)
 }

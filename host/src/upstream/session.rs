@@ -71,12 +71,8 @@ impl<T> Sessions<T> {
         upstream: T,
     ) -> Result<(Box<str>, Vec<Arc<Session<T>>>), getrandom::Error> {
         let id = mint()?;
-        let session = Session {
-            upstream,
-            principal,
-            used: Mutex::new(Instant::now()),
-            streams: AtomicUsize::new(0),
-        };
+        let session =
+            Session { upstream, principal, used: Mutex::new(Instant::now()), streams: AtomicUsize::new(0) };
         let mut sessions = self.lock();
         let gone = self.make_room(&mut sessions, &session.principal);
         sessions.insert(id.clone(), Arc::new(session));
@@ -124,8 +120,7 @@ impl<T> Sessions<T> {
         principal: &Principal,
     ) -> Vec<Arc<Session<T>>> {
         let own = sessions.values().filter(|session| session.is_for(principal)).count();
-        let mut gone: Vec<_> =
-            sessions.extract_if(|_, session| session.idle() > self.limits.idle).collect();
+        let mut gone: Vec<_> = sessions.extract_if(|_, session| session.idle() > self.limits.idle).collect();
         if own >= self.limits.per_principal {
             gone.extend(take_longest_idle(sessions, |session| session.is_for(principal)));
         }

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use witgate_plugin::{
-    Authenticate, Authorize, Call, ConfigError, Credential, Decision, Digest, Host, Identity,
-    Plugin, Principal, RuleVerdict, Rules, Scheme, Verdict, Wants,
+    Authenticate, Authorize, Call, ConfigError, Credential, Decision, Digest, Host, Identity, Plugin,
+    Principal, RuleVerdict, Rules, Scheme, Verdict, Wants,
 };
 
 use store::{KEY_PREFIX, Store};
@@ -62,13 +62,13 @@ struct Entry {
 impl Plugin for ApiKey {
     const NAME: &'static str = "api-key";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &'static str = "Knows callers by API keys from a store of hashed keys, and applies each key's own patterns.";
+    const SUMMARY: &'static str =
+        "Knows callers by API keys from a store of hashed keys, and applies each key's own patterns.";
     type Config = Config;
 
     fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check_header(&config.header)?;
-        let store =
-            Store::parse(&config.store).map_err(|e| ConfigError::at("/store", e.to_string()))?;
+        let store = Store::parse(&config.store).map_err(|e| ConfigError::at("/store", e.to_string()))?;
         let wants = Wants {
             schemes: vec![Scheme::Header, Scheme::Bearer],
             credential_header: Some(config.header),
@@ -81,14 +81,10 @@ impl Plugin for ApiKey {
 fn check_header(header: &str) -> Result<(), ConfigError> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if header.is_empty() || !header.chars().all(token) {
-        return Err(ConfigError::at(
-            "/header",
-            "not the name of a header; write for example X-API-Key",
-        ));
+        return Err(ConfigError::at("/header", "not the name of a header; write for example X-API-Key"));
     }
     if header.eq_ignore_ascii_case("authorization") {
-        let message =
-            "`Authorization: Bearer` is read in any case; leave this out or name another header";
+        let message = "`Authorization: Bearer` is read in any case; leave this out or name another header";
         return Err(ConfigError::at("/header", message));
     }
     Ok(())
@@ -114,8 +110,7 @@ impl ApiKey {
     fn find(&self, digest: &Digest) -> Option<(&Key, Option<u64>)> {
         let word = first_word(digest);
         let start = self.index.partition_point(|entry| first_word(&entry.digest) < word);
-        let same =
-            self.index.iter().skip(start).take_while(|entry| first_word(&entry.digest) == word);
+        let same = self.index.iter().skip(start).take_while(|entry| first_word(&entry.digest) == word);
         let entry = same.into_iter().find(|entry| entry.digest.ct_eq(digest).into())?;
         Some((self.keys.get(entry.key)?, entry.until))
     }
@@ -186,12 +181,7 @@ impl Authenticate for ApiKey {
 }
 
 impl Authorize for ApiKey {
-    async fn authorize<H: Host>(
-        &self,
-        host: &H,
-        call: &Call<'_>,
-        principal: &Principal<'_>,
-    ) -> Decision {
+    async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         if principal.proven_by != self.policy {
             return Decision::Abstain;
         }
@@ -204,9 +194,7 @@ impl Authorize for ApiKey {
         match key.rules.judge(call.kind, call.target) {
             RuleVerdict::Allowed => Decision::Allow,
             RuleVerdict::Denied => Decision::deny("denied", "a deny pattern of the key covers it"),
-            RuleVerdict::Unmatched => {
-                Decision::deny("not-allowed", "no allow pattern of the key covers it")
-            }
+            RuleVerdict::Unmatched => Decision::deny("not-allowed", "no allow pattern of the key covers it"),
         }
     }
 }

@@ -107,9 +107,7 @@ impl TryFrom<String> for Sha256 {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         const WRONG: &str = "`sha256` is not 64 lower-case hexadecimal digits";
         let mut digest = Digest::default();
-        if text.len() != 2 * digest.len()
-            || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        if text.len() != 2 * digest.len() || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(WRONG);
         }
         for (byte, place) in digest.iter_mut().zip((0..).step_by(2)) {
@@ -184,18 +182,13 @@ impl fmt::Display for StoreError {
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name => {
-                f.write_str("`name` has to have 1 to 512 bytes and no control characters")
-            }
+            Self::Name => f.write_str("`name` has to have 1 to 512 bytes and no control characters"),
             Self::Id => f.write_str("`id` has to have 1 to 64 letters, digits, `-` or `_`"),
             Self::SameName(place) => write!(f, "the same `name` as key {place}"),
             Self::SameId(place) => write!(f, "the same `id` as key {place}"),
             Self::SameDigest(place) => write!(f, "the same `sha256` as key {place}"),
             Self::Role(index) => {
-                write!(
-                    f,
-                    "`roles` {index}: 1 to 256 bytes, no control characters, 256 roles at most"
-                )
+                write!(f, "`roles` {index}: 1 to 256 bytes, no control characters, 256 roles at most")
             }
             Self::Pattern(list, index, error) => write!(f, "`{list}` {index}: {error}"),
         }
@@ -252,9 +245,7 @@ impl Store {
 
 impl Key {
     fn check(&self) -> Result<(), KeyFault> {
-        let fits = |text: &str, most| {
-            (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
-        };
+        let fits = |text: &str, most| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control);
         if !fits(&self.name, 512) {
             return Err(KeyFault::Name);
         }
@@ -290,14 +281,11 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn add(&mut self, place: usize, key: &'a Key) -> Result<(), KeyFault> {
-        let once = |earlier: Option<usize>, fault: fn(usize) -> KeyFault| {
-            earlier.map_or(Ok(()), |e| Err(fault(e)))
-        };
+        let once =
+            |earlier: Option<usize>, fault: fn(usize) -> KeyFault| earlier.map_or(Ok(()), |e| Err(fault(e)));
         once(self.names.insert(&key.name, place), KeyFault::SameName)?;
         once(self.ids.insert(&key.id, place), KeyFault::SameId)?;
-        for digest in
-            [Some(key.sha256), key.previous.as_ref().map(|p| p.sha256)].into_iter().flatten()
-        {
+        for digest in [Some(key.sha256), key.previous.as_ref().map(|p| p.sha256)].into_iter().flatten() {
             once(self.digests.insert(digest, place), KeyFault::SameDigest)?;
         }
         Ok(())

@@ -10,8 +10,8 @@ mod token;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Call, Claims, ConfigError, Credential, Host, Identity, Leeway, OneOrMany, Plugin,
-    Refusal, Scheme, Signed, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Authenticate, Call, Claims, ConfigError, Credential, Host, Identity, Leeway, OneOrMany, Plugin, Refusal,
+    Scheme, Signed, Unavailability, Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
@@ -76,8 +76,7 @@ pub struct Jwt {
 impl Plugin for Jwt {
     const NAME: &'static str = "jwt";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &'static str =
-        "Knows callers by JSON Web Tokens that a configured key has signed.";
+    const SUMMARY: &'static str = "Knows callers by JSON Web Tokens that a configured key has signed.";
     type Config = Config;
 
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
@@ -93,8 +92,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::at("/keys", "no key; name at least one of `[keys]`"));
     }
     if config.algorithms.is_empty() {
-        let message =
-            "no algorithm; write the ones that the issuer signs with, for example [\"RS256\"]";
+        let message = "no algorithm; write the ones that the issuer signs with, for example [\"RS256\"]";
         return Err(ConfigError::at("/algorithms", message));
     }
     let keyed = config.algorithms.iter().filter(|algorithm| algorithm.is_mac()).count();
@@ -116,8 +114,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
         }
     }
-    let claims =
-        config.required_claims.iter().chain(&config.scopes_claim).chain([&config.roles_claim]);
+    let claims = config.required_claims.iter().chain(&config.scopes_claim).chain([&config.roles_claim]);
     match claims.into_iter().any(String::is_empty) {
         true => Err(ConfigError::at("", "a claim's name is empty")),
         false => Ok(()),
@@ -165,9 +162,7 @@ impl Jwt {
             return Ok(());
         };
         let typ = header.typ.as_deref().map(bare_type);
-        match typ
-            .is_some_and(|typ| wanted.0.iter().any(|own| bare_type(own).eq_ignore_ascii_case(typ)))
-        {
+        match typ.is_some_and(|typ| wanted.0.iter().any(|own| bare_type(own).eq_ignore_ascii_case(typ))) {
             true => Ok(()),
             false => Err(Refusal::new("wrong-type", "the token's `typ` is not the configured one")),
         }
@@ -183,9 +178,7 @@ impl Jwt {
         let algorithm = header
             .algorithm
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
-            .ok_or_else(|| {
-                Refusal::new("algorithm", "the token's `alg` is not a configured one")
-            })?;
+            .ok_or_else(|| Refusal::new("algorithm", "the token's `alg` is not a configured one"))?;
         let signed = Signed {
             algorithm: algorithm.into(),
             key_id: header.key_id.as_deref(),
@@ -202,12 +195,7 @@ impl Jwt {
         Err(unverified(worst))
     }
 
-    fn accept<H: Host>(
-        &self,
-        host: &H,
-        token: &Token<'_>,
-        claims: &Claims<'_>,
-    ) -> Result<Identity, Refusal> {
+    fn accept<H: Host>(&self, host: &H, token: &Token<'_>, claims: &Claims<'_>) -> Result<Identity, Refusal> {
         let end = claims
             .judge_time(host.now(), self.leeway)?
             .ok_or_else(|| Refusal::new("missing-claim", "the claim `exp` is missing"))?;
@@ -219,9 +207,7 @@ impl Jwt {
             }
         }
         claims.judge_binding()?;
-        if let Some(name) =
-            self.config.required_claims.iter().find(|name| claims.get(name).is_none())
-        {
+        if let Some(name) = self.config.required_claims.iter().find(|name| claims.get(name).is_none()) {
             return Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing")));
         }
         Ok(Identity {
@@ -267,19 +253,11 @@ fn weightier(a: VerifyError, b: VerifyError) -> VerifyError {
 fn unverified(error: VerifyError) -> Unproven {
     let refused = |reason, detail: &str| Refusal::new(reason, detail).into();
     match error {
-        VerifyError::AlgorithmMismatch => {
-            refused("algorithm", "no configured key is for the token's `alg`")
-        }
-        VerifyError::UnknownKeyId => {
-            refused("unknown-key", "no configured key has the token's `kid`")
-        }
-        VerifyError::BadSignature => {
-            refused("bad-signature", "no configured key has signed the token")
-        }
+        VerifyError::AlgorithmMismatch => refused("algorithm", "no configured key is for the token's `alg`"),
+        VerifyError::UnknownKeyId => refused("unknown-key", "no configured key has the token's `kid`"),
+        VerifyError::BadSignature => refused("bad-signature", "no configured key has signed the token"),
         VerifyError::Unavailable => Unavailability::new("a key set could not be had", None).into(),
-        VerifyError::UnknownKey => {
-            Unavailability::new("a configured key is not granted", None).into()
-        }
+        VerifyError::UnknownKey => Unavailability::new("a configured key is not granted", None).into(),
     }
 }
 

@@ -54,8 +54,7 @@ pub(crate) struct Token<'a> {
 
 impl Token<'_> {
     pub(crate) fn claims(&self) -> Result<Claims<'_>, Refusal> {
-        Claims::parse(&self.payload)
-            .map_err(|_| malformed("the token's payload is not a strict JSON object"))
+        Claims::parse(&self.payload).map_err(|_| malformed("the token's payload is not a strict JSON object"))
     }
 
     pub(crate) fn header(&self) -> Result<Header<'_>, Refusal> {

@@ -9,8 +9,8 @@ mod server;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Host, Identity,
-    Leeway, OneOrMany, Plugin, Refusal, Scheme, Unproven, Verdict, Wants,
+    Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Host, Identity, Leeway,
+    OneOrMany, Plugin, Refusal, Scheme, Unproven, Verdict, Wants,
 };
 
 use server::Server;
@@ -106,18 +106,13 @@ impl Plugin for Introspection {
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
-    for (pointer, text) in
-        [("/client_id", &config.client_id), ("/client_secret", &config.client_secret)]
-    {
+    for (pointer, text) in [("/client_id", &config.client_id), ("/client_secret", &config.client_secret)] {
         if text.is_empty() {
             return Err(ConfigError::at(pointer, "empty; the server wants to know who asks"));
         }
     }
     if config.audience.as_ref().is_some_and(|list| list.0.is_empty() || list.has("")) {
-        return Err(ConfigError::at(
-            "/audience",
-            "empty; leave it out for the upstream's `resource`",
-        ));
+        return Err(ConfigError::at("/audience", "empty; leave it out for the upstream's `resource`"));
     }
     match config.roles_claim.is_empty() {
         true => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
@@ -169,12 +164,7 @@ impl Introspection {
         Ok(self.identity(host, &claims, text)?)
     }
 
-    fn identity<H: Host>(
-        &self,
-        host: &H,
-        claims: &Claims<'_>,
-        text: &str,
-    ) -> Result<Identity, Refusal> {
+    fn identity<H: Host>(&self, host: &H, claims: &Claims<'_>, text: &str) -> Result<Identity, Refusal> {
         answer::judge_type(claims)?;
         claims.judge_binding()?;
         let expires_at = claims.judge_time(host.now(), LEEWAY)?;

@@ -2,8 +2,7 @@
 //! never a statement about the token.
 
 use witgate_plugin::{
-    ClientAuth, ConfigError, Host, HttpError, HttpRequest, HttpResponse, Method, Unavailability,
-    json,
+    ClientAuth, ConfigError, Host, HttpError, HttpRequest, HttpResponse, Method, Unavailability, json,
 };
 
 /// As much as an identity's claims may hold, and the cache keeps.
@@ -34,9 +33,8 @@ impl Server {
         issuer: Option<&str>,
         auth: ClientAuth,
     ) -> Result<Self, ConfigError> {
-        let checked = |pointer, url: &str| {
-            check_url(url).map_err(|message| ConfigError::at(pointer, message))
-        };
+        let checked =
+            |pointer, url: &str| check_url(url).map_err(|message| ConfigError::at(pointer, message));
         if let Some(endpoint) = endpoint {
             checked("/endpoint", endpoint)?;
         }
@@ -56,11 +54,7 @@ impl Server {
     }
 
     /// Asks about a token and gives the text of the answer.
-    pub(crate) async fn introspect<H: Host>(
-        &self,
-        host: &H,
-        token: &str,
-    ) -> Result<String, Unavailability> {
+    pub(crate) async fn introspect<H: Host>(&self, host: &H, token: &str) -> Result<String, Unavailability> {
         let response = host
             .send(HttpRequest {
                 method: Method::Post,
@@ -97,11 +91,7 @@ impl Server {
 }
 
 /// Tries RFC 8414, then OpenID Connect Discovery.
-async fn discover<H: Host>(
-    host: &H,
-    issuer: &str,
-    urls: &[String],
-) -> Result<String, Unavailability> {
+async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<String, Unavailability> {
     for url in urls {
         let response = host
             .send(HttpRequest {
@@ -125,17 +115,15 @@ async fn discover<H: Host>(
 
 fn endpoint_in(metadata: &str, issuer: &str) -> Result<String, Unavailability> {
     let odd = |detail: &str| Unavailability::new(detail, None);
-    let metadata = json::parse_object(metadata)
-        .map_err(|_| odd("the issuer's metadata is not a strict JSON object"))?;
+    let metadata =
+        json::parse_object(metadata).map_err(|_| odd("the issuer's metadata is not a strict JSON object"))?;
     // RFC 8414, section 3.3: otherwise one issuer could speak for another.
     if metadata.get("issuer").and_then(|value| value.as_str()) != Some(issuer) {
         return Err(odd("the metadata is of another issuer than the configured one"));
     }
     let endpoint = metadata.get("introspection_endpoint").and_then(|value| value.as_str());
-    let endpoint =
-        endpoint.ok_or_else(|| odd("the issuer's metadata names no introspection endpoint"))?;
-    check_url(endpoint)
-        .map_err(|_| odd("the issuer's introspection endpoint is not an absolute URL"))?;
+    let endpoint = endpoint.ok_or_else(|| odd("the issuer's metadata names no introspection endpoint"))?;
+    check_url(endpoint).map_err(|_| odd("the issuer's introspection endpoint is not an absolute URL"))?;
     if issuer.starts_with("https://") && !endpoint.starts_with("https://") {
         return Err(odd("the issuer's introspection endpoint would take tokens in the clear"));
     }
@@ -146,10 +134,8 @@ fn endpoint_in(metadata: &str, issuer: &str) -> Result<String, Unavailability> {
 fn metadata_urls(issuer: &str) -> [String; 2] {
     let bare = issuer.trim_end_matches('/');
     let authority = bare.find("://").map_or(0, |scheme| scheme + 3);
-    let end = bare
-        .get(authority..)
-        .and_then(|rest| rest.find('/'))
-        .map_or(bare.len(), |slash| authority + slash);
+    let end =
+        bare.get(authority..).and_then(|rest| rest.find('/')).map_or(bare.len(), |slash| authority + slash);
     let (origin, path) = bare.split_at_checked(end).unwrap_or((bare, ""));
     [
         format!("{origin}/.well-known/oauth-authorization-server{path}"),
@@ -173,9 +159,7 @@ fn form(token: &str) -> String {
     form.push_str("token=");
     for byte in token.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                form.push(byte.into())
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => form.push(byte.into()),
             _ => form.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -185,8 +169,7 @@ fn form(token: &str) -> String {
 
 fn body(response: HttpResponse) -> Result<String, Unavailability> {
     let odd = |detail: &str| Unavailability::new(detail, None);
-    let media =
-        response.content_type.as_deref().and_then(|typ| typ.split(';').next()).unwrap_or_default();
+    let media = response.content_type.as_deref().and_then(|typ| typ.split(';').next()).unwrap_or_default();
     if !media.trim().eq_ignore_ascii_case("application/json") {
         return Err(odd("the server's answer is not application/json"));
     }
@@ -206,10 +189,7 @@ fn refused_client(response: &HttpResponse) -> Unavailability {
 }
 
 fn unexpected(what: &str, response: &HttpResponse) -> Unavailability {
-    Unavailability::new(
-        format!("{what}: unexpected status {}", response.status),
-        response.retry_after,
-    )
+    Unavailability::new(format!("{what}: unexpected status {}", response.status), response.retry_after)
 }
 
 fn unanswered(error: HttpError) -> Unavailability {

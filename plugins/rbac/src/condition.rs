@@ -36,10 +36,7 @@ enum Test {
 
 impl Condition {
     /// `place` leads to the condition within the settings.
-    pub(crate) fn compile(
-        written: &settings::Condition,
-        place: &[&str],
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn compile(written: &settings::Condition, place: &[&str]) -> Result<Self, ConfigError> {
         let at = |name: &'static str| [place, &[name]].concat();
         let on = pattern(&written.on, &at("on"))?;
         let subject = match (&written.argument, &written.claim) {
@@ -112,7 +109,8 @@ fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, Con
     match tests.is_empty() {
         false => Ok(tests),
         true => {
-            let message = "nothing is tested; write `equals`, `one_of`, `matches`, `min`, `max` or `contains`";
+            let message =
+                "nothing is tested; write `equals`, `one_of`, `matches`, `min`, `max` or `contains`";
             Err(ConfigError::at_path(place, message))
         }
     }

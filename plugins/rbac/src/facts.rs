@@ -19,9 +19,8 @@ pub(crate) struct Pulled<'h> {
 
 impl<'h> Pulled<'h> {
     pub(crate) fn new<H: Host>(rules: &Rules, host: &'h H, call: &Call<'_>) -> Self {
-        let looked_at = |argument: bool| {
-            rules.every_condition().any(|c| c.on_argument() == argument && c.is_for(call))
-        };
+        let looked_at =
+            |argument: bool| rules.every_condition().any(|c| c.on_argument() == argument && c.is_for(call));
         Self {
             arguments: if looked_at(true) { host.arguments() } else { None },
             claims: if looked_at(false) { host.claims() } else { None },
@@ -41,11 +40,7 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(
-        call: &'a Call<'_>,
-        principal: &'a Principal<'_>,
-        pulled: &'a Pulled<'_>,
-    ) -> Self {
+    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a Pulled<'_>) -> Self {
         Self {
             call,
             principal,

@@ -9,9 +9,7 @@ mod facts;
 mod rules;
 pub mod settings;
 
-use witgate_plugin::{
-    Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, Wants,
-};
+use witgate_plugin::{Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, Wants};
 
 use facts::{Facts, Pulled};
 use rules::{Held, Role, Rules};
@@ -38,12 +36,7 @@ impl Plugin for Rbac {
 }
 
 impl Authorize for Rbac {
-    async fn authorize<H: Host>(
-        &self,
-        host: &H,
-        call: &Call<'_>,
-        principal: &Principal<'_>,
-    ) -> Decision {
+    async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
         let pulled = Pulled::new(&self.rules, host, call);
         match self.decide(&Facts::new(call, principal, &pulled)) {
             Ok(()) => Decision::Allow,
@@ -79,9 +72,7 @@ impl Rbac {
             unmet = unmet.or(Some(role));
         }
         Err(match unmet {
-            Some(role) => {
-                denial("condition", format!("a condition of role `{}` does not hold", role.name))
-            }
+            Some(role) => denial("condition", format!("a condition of role `{}` does not hold", role.name)),
             None => denial("not-allowed", "no role of the caller allows it"),
         })
     }

@@ -13,6 +13,8 @@ use crate::settings::{self, Config};
 pub(crate) struct Rules {
     /// By name.
     roles: Vec<Role>,
+    /// The places of the roles, by the hash of their names.
+    index: Vec<(u64, usize)>,
     /// For each role, it and all that it inherits from.
     closures: Vec<RoleSet>,
     scopes: Vec<(Pattern, Vec<String>)>,
@@ -47,13 +49,13 @@ impl Rules {
             return Err(ConfigError::at("/roles", format!("more than {MOST_ROLES} roles")));
         }
         let names = Names(config.roles.keys().map(String::as_str).collect());
-        let roles = config
-            .roles
-            .iter()
-            .map(|(name, role)| Role::compile(name, role))
-            .collect::<Result<_, _>>()?;
+        let roles =
+            config.roles.iter().map(|(name, role)| Role::compile(name, role)).collect::<Result<_, _>>()?;
+        let mut index: Vec<(u64, usize)> = names.0.iter().map(|name| hash(name)).zip(0..).collect();
+        index.sort_unstable();
         Ok(Self {
             roles,
+            index,
             closures: closures(&config.roles, &names)?,
             scopes: config
                 .scopes
@@ -86,7 +88,7 @@ impl Rules {
     pub(crate) fn roles_of(&self, facts: &Facts<'_>) -> Held<'_> {
         let mut set = RoleSet::default();
         for name in facts.principal.roles {
-            if let Ok(place) = self.roles.binary_search_by(|role| role.name.as_str().cmp(name)) {
+            if let Some(place) = self.place(name) {
                 set.add_all(self.closures.get(place));
             }
         }
@@ -98,12 +100,17 @@ impl Rules {
         Held { rules: self, set }
     }
 
+    fn place(&self, name: &str) -> Option<usize> {
+        let hash = hash(name);
+        let start = self.index.partition_point(|(own, _)| *own < hash);
+        let same = self.index.iter().skip(start).take_while(|(own, _)| *own == hash);
+        let is_named = |place: &usize| self.roles.get(*place).is_some_and(|role| role.name == name);
+        same.map(|(_, place)| *place).find(is_named)
+    }
+
     /// The scopes that a call needs, some perhaps more than once.
     pub(crate) fn scopes_for(&self, call: &Call<'_>) -> impl Iterator<Item = &String> {
-        self.scopes
-            .iter()
-            .filter(|(on, _)| on.matches(call.kind, call.target))
-            .flat_map(|(_, scopes)| scopes)
+        self.scopes.iter().filter(|(on, _)| on.matches(call.kind, call.target)).flat_map(|(_, scopes)| scopes)
     }
 }
 
@@ -157,7 +164,8 @@ impl RoleSet {
     }
 
     fn places(self) -> impl Iterator<Item = usize> {
-        (0..).step_by(64).zip(self.0).flat_map(|(start, mut word)| {
+        let words = (0..).step_by(64).zip(self.0).filter(|(_, word)| *word != 0);
+        words.flat_map(|(start, mut word)| {
             std::iter::from_fn(move || {
                 let bit = usize::try_from(word.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
                 word &= word - 1;
@@ -165,6 +173,14 @@ impl RoleSet {
             })
         })
     }
+}
+
+/// FNV-1a: the names of roles are short, and who configures them has no reason to make them
+/// collide.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The configured roles' names, in order.
@@ -193,8 +209,7 @@ fn closures(
         let mut open: Vec<usize> = parents.get(place).cloned().unwrap_or_default();
         while let Some(next) = open.pop() {
             if next == place {
-                let message =
-                    format!("role `{name}` inherits from itself, directly or over others");
+                let message = format!("role `{name}` inherits from itself, directly or over others");
                 return Err(ConfigError::at_path(&["roles", name, "inherits"], message));
             }
             if !set.has(next) {
@@ -252,10 +267,7 @@ fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), Confi
     }
 }
 
-fn conditions(
-    written: &[settings::Condition],
-    place: &[&str],
-) -> Result<Vec<Condition>, ConfigError> {
+fn conditions(written: &[settings::Condition], place: &[&str]) -> Result<Vec<Condition>, ConfigError> {
     let compile = |(index, condition): (usize, &settings::Condition)| {
         Condition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
     };
@@ -271,7 +283,5 @@ fn patterns(texts: &[String], path: &[&str]) -> Result<Vec<Pattern>, ConfigError
 }
 
 pub(crate) fn pattern(text: &str, path: &[&str]) -> Result<Pattern, ConfigError> {
-    text.parse().map_err(|error: witgate_plugin::PatternError| {
-        ConfigError::at_path(path, error.to_string())
-    })
+    text.parse().map_err(|error: witgate_plugin::PatternError| ConfigError::at_path(path, error.to_string()))
 }

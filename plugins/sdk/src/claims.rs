@@ -22,9 +22,7 @@ pub enum ClaimError {
 impl From<ClaimError> for Refusal {
     fn from(error: ClaimError) -> Self {
         match error {
-            ClaimError::Missing(name) => {
-                Self::new("missing-claim", format!("the claim `{name}` is missing"))
-            }
+            ClaimError::Missing(name) => Self::new("missing-claim", format!("the claim `{name}` is missing")),
             ClaimError::Malformed(name, what) => {
                 Self::new("malformed", format!("the claim `{name}` is not {what}"))
             }
@@ -66,12 +64,9 @@ impl<'a> Claims<'a> {
     /// # Errors
     /// Where it is something else.
     pub fn name(&self, path: &str) -> Result<Option<&str>, ClaimError> {
-        let usable =
-            |text: &&str| (1..=512).contains(&text.len()) && !text.chars().any(char::is_control);
+        let usable = |text: &&str| (1..=512).contains(&text.len()) && !text.chars().any(char::is_control);
         self.get(path)
-            .map(|value| {
-                value.as_str().filter(usable).ok_or_else(|| malformed(path, "a usable name"))
-            })
+            .map(|value| value.as_str().filter(usable).ok_or_else(|| malformed(path, "a usable name")))
             .transpose()
     }
 
@@ -133,8 +128,7 @@ impl<'a> Claims<'a> {
             Some(Json::Array(items)) => items.iter().map(Json::as_str).collect(),
             Some(_) => None,
         };
-        let usable =
-            |word: &&str| (1..=256).contains(&word.len()) && !word.chars().any(char::is_control);
+        let usable = |word: &&str| (1..=256).contains(&word.len()) && !word.chars().any(char::is_control);
         words
             .filter(|words| words.len() <= 256 && words.iter().all(usable))
             .map(|words| words.into_iter().map(str::to_owned).collect())

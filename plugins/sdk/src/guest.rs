@@ -15,6 +15,11 @@ pub mod worlds;
 
 use crate::Plugin;
 
+/// Hooks make many small, short-lived values; a free list serves those faster than the standard
+/// library's allocator for WebAssembly, and takes 30 KB less.
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 /// The type of the world `authenticator`, as the component encoder reads it.
 pub const AUTHENTICATOR: &[u8; include_bytes!("guest/worlds/authenticator.component-type").len()] =
     include_bytes!("guest/worlds/authenticator.component-type");

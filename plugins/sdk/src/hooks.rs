@@ -63,8 +63,7 @@ impl ConfigError {
 
     /// An error at the setting that `path` leads to, member by member.
     pub fn at_path<S: AsRef<str>>(path: &[S], message: impl Into<String>) -> Self {
-        let escaped =
-            |name: &S| format!("/{}", name.as_ref().replace('~', "~0").replace('/', "~1"));
+        let escaped = |name: &S| format!("/{}", name.as_ref().replace('~', "~0").replace('/', "~1"));
         Self::at(path.iter().map(escaped).collect::<String>(), message)
     }
 }

@@ -172,11 +172,7 @@ pub trait Host: Sync {
     ///
     /// # Errors
     /// With why it was not found good.
-    fn verify(
-        &self,
-        key: &str,
-        signed: &Signed<'_>,
-    ) -> impl Future<Output = Result<(), VerifyError>> + Send;
+    fn verify(&self, key: &str, signed: &Signed<'_>) -> impl Future<Output = Result<(), VerifyError>> + Send;
 
     /// The value of the secret named `name`, where it is granted.
     fn secret(&self, name: &str) -> Option<String>;
@@ -192,8 +188,5 @@ pub trait Host: Sync {
     ///
     /// # Errors
     /// With why there is no answer.
-    fn send(
-        &self,
-        request: HttpRequest,
-    ) -> impl Future<Output = Result<HttpResponse, HttpError>> + Send;
+    fn send(&self, request: HttpRequest) -> impl Future<Output = Result<HttpResponse, HttpError>> + Send;
 }

@@ -158,12 +158,9 @@ impl PartialEq<serde_json::Value> for Json<'_> {
             (Self::Bool(a), Value::Bool(b)) => a == b,
             (Self::Number(a), Value::Number(b)) => Number::try_from(b).is_ok_and(|b| *a == b),
             (Self::String(a), Value::String(b)) => a == b,
-            (Self::Array(a), Value::Array(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
-            }
+            (Self::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b),
             (Self::Object(a), Value::Object(b)) => {
-                a.0.len() == b.len()
-                    && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a == b))
+                a.0.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a == b))
             }
             _ => false,
         }

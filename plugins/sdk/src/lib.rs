@@ -24,12 +24,12 @@ pub mod guest;
 pub use claims::{ClaimError, Claims, Leeway};
 pub use hooks::{Authenticate, Authorize, ConfigError, Data, Description, Plugin, Wants};
 pub use host::{
-    Algorithm, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level,
-    Method, Signed, VerifyError,
+    Algorithm, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
+    VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
 pub use settings::OneOrMany;
 pub use types::{
-    Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind,
-    Transport, Unavailability, Unproven, Verdict,
+    Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,
+    Unavailability, Unproven, Verdict,
 };

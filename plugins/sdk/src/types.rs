@@ -219,10 +219,6 @@ pub enum Decision {
 impl Decision {
     /// A denial with a reason code and a sentence for the operator.
     pub fn deny(reason: &str, detail: impl Into<String>) -> Self {
-        Self::Deny(Denial {
-            reason: reason.to_owned(),
-            detail: Some(detail.into()),
-            ..Denial::default()
-        })
+        Self::Deny(Denial { reason: reason.to_owned(), detail: Some(detail.into()), ..Denial::default() })
     }
 }

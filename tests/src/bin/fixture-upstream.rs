@@ -46,10 +46,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     stop_with_parent(&stop)?;
     let endpoint = Endpoint::bind(arguments.listen).await?;
     say_where(&endpoint.url());
-    let http = Http {
-        stateless: arguments.stateless,
-        json: arguments.json,
-    };
+    let http = Http { stateless: arguments.stateless, json: arguments.json };
     endpoint.serve(Fixture::new(), http, stop).await
 }
 

@@ -50,7 +50,8 @@ impl FakeHost {
     /// What went otherwise than the case says: HTTP requests that were not expected, and expected
     /// ones that never came.
     pub fn problems(&self) -> Vec<String> {
-        let missing = self.expected.lock().unwrap().iter().map(|e| format!("never sent: {}", e.request)).collect();
+        let missing =
+            self.expected.lock().unwrap().iter().map(|e| format!("never sent: {}", e.request)).collect();
         [self.problems.lock().unwrap().clone(), missing].concat()
     }
 
@@ -112,7 +113,10 @@ fn auth(auth: &ClientAuth) -> String {
 /// Reads `application/x-www-form-urlencoded`.
 fn decoded(body: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(body);
-    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (unescaped(k), unescaped(v))).collect()
+    text.split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(k, v)| (unescaped(k), unescaped(v)))
+        .collect()
 }
 
 fn unescaped(text: &str) -> String {

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{HttpError, HttpResponse, Scheme, TargetKind, Transport};
 
 use super::host::sha256_hex;
-use super::table::{Ask, Call, Case, ConfigFault, Exchange, Expect, Key, Kind, Principal, Step, Table, Wanted};
+use super::table::{
+    Ask, Call, Case, ConfigFault, Exchange, Expect, Key, Kind, Principal, Step, Table, Wanted,
+};
 use super::token::{Signer, Spec};
 
 #[derive(Deserialize)]
@@ -34,8 +36,7 @@ struct RawTable {
 }
 
 /// What a case says of itself; whatever else stands in it is of its step.
-const OF_CASE: [&str; 8] =
-    ["name", "policy", "config", "change", "drop", "wants", "config_error", "steps"];
+const OF_CASE: [&str; 8] = ["name", "policy", "config", "change", "drop", "wants", "config_error", "steps"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,13 +189,7 @@ impl RawTable {
             _ => bail!("either `credential` or `principal` is needed"),
         };
         let http = step.http.iter().map(|raw| self.exchange(raw, &ask)).collect::<anyhow::Result<_>>()?;
-        Ok(Step {
-            now: step.now.unwrap_or(self.now),
-            call: call(&step),
-            ask,
-            http,
-            expect: step.expect,
-        })
+        Ok(Step { now: step.now.unwrap_or(self.now), call: call(&step), ask, http, expect: step.expect })
     }
 
     fn credential(&self, credential: &RawCredential) -> anyhow::Result<Ask> {
@@ -301,9 +296,7 @@ fn digested(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(digest_in(&text)),
         Value::Array(items) => items.into_iter().map(digested).collect(),
-        Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (name, digested(value))).collect()
-        }
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, digested(value))).collect(),
         other => other,
     }
 }

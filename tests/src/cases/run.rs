@@ -62,7 +62,8 @@ async fn run_case<S: Subject>(subject: &S, case: &Case) -> Vec<String> {
     for (number, step) in (1..).zip(&case.steps) {
         let host = Arc::new(FakeHost::new(case, step, &wants, &cache));
         let outcome = subject.ask(&configured, step, Arc::clone(&host)).await;
-        let found = [answered_rightly(&outcome, &step.expect), kept_secret(&outcome, step, &host), host.problems()];
+        let found =
+            [answered_rightly(&outcome, &step.expect), kept_secret(&outcome, step, &host), host.problems()];
         problems.extend(found.concat().into_iter().map(|problem| format!("step {number}: {problem}")));
     }
     problems
@@ -130,14 +131,16 @@ fn kept_secret(outcome: &Outcome, step: &Step, host: &FakeHost) -> Vec<String> {
     if let Ask::Who { value, .. } = &step.ask {
         let last = value.rsplit('.').next().unwrap_or(value);
         let leaks = |part: &str| part.len() >= 8 && said.contains(part);
-        problems.extend(unless(!leaks(value) && !leaks(last), || "the answer holds the credential".to_owned()));
+        problems
+            .extend(unless(!leaks(value) && !leaks(last), || "the answer holds the credential".to_owned()));
     }
     let (reason, detail) = match outcome {
         Outcome::Verdict(Verdict::Refused(refusal)) => (refusal.reason.as_str(), refusal.detail.as_deref()),
         Outcome::Decision(Decision::Deny(denial)) => (denial.reason.as_str(), denial.detail.as_deref()),
         _ => ("none", None),
     };
-    let kebab = reason.chars().all(|c| c.is_ascii_lowercase() || c == '-') && (1..=64).contains(&reason.len());
+    let kebab =
+        reason.chars().all(|c| c.is_ascii_lowercase() || c == '-') && (1..=64).contains(&reason.len());
     problems.extend(unless(kebab, || format!("`{reason}` is no reason code")));
     problems.extend(unless(detail.is_none_or(|d| d.len() <= 1024), || "too long a detail".to_owned()));
     problems

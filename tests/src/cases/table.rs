@@ -243,7 +243,8 @@ impl Table {
         let mut tables = Vec::new();
         for name in ["api-key", "jwt", "oauth2-introspection", "rbac"] {
             let path = directory().join(name).with_extension("toml");
-            let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             tables.push(Self::parse(&text).with_context(|| format!("in {}", path.display()))?);
         }
         Ok(tables)

@@ -64,7 +64,11 @@ impl Spec {
     ///
     /// # Errors
     /// Where there is no such signer, or its key is none.
-    pub fn make(&self, signers: &BTreeMap<String, Signer>, claims: &Map<String, Value>) -> anyhow::Result<String> {
+    pub fn make(
+        &self,
+        signers: &BTreeMap<String, Signer>,
+        claims: &Map<String, Value>,
+    ) -> anyhow::Result<String> {
         let signer = signers.get(&self.signer).with_context(|| format!("no signer {}", self.signer))?;
         let header = self.header_text.clone().unwrap_or_else(|| self.header(signer));
         let payload = self.payload_text.clone().unwrap_or_else(|| self.payload(claims));
@@ -73,7 +77,10 @@ impl Spec {
         let signature = signer.sign(format!("{header}.{payload}").as_bytes())?;
         let signature = self.encode(Part::Signature, &signature);
         let shape = self.shape.as_deref().unwrap_or("{header}.{payload}.{signature}");
-        Ok(shape.replace("{header}", &header).replace("{payload}", &payload).replace("{signature}", &signature))
+        Ok(shape
+            .replace("{header}", &header)
+            .replace("{payload}", &payload)
+            .replace("{signature}", &signature))
     }
 
     fn header(&self, signer: &Signer) -> String {
@@ -93,7 +100,7 @@ impl Spec {
     fn encode(&self, part: Part, bytes: &[u8]) -> String {
         let mut text = URL_SAFE_NO_PAD.encode(bytes);
         if self.stray_bits == Some(part) {
-            assert!(bytes.len() % 3 != 0, "a part of {} bytes has no trailing bits", bytes.len());
+            assert!(!bytes.len().is_multiple_of(3), "a part of {} bytes has no trailing bits", bytes.len());
             let last = text.pop().unwrap();
             // Of canonical digits the last one is even, so that the next one differs in a stray bit.
             let next = match last {

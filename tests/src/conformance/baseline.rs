@@ -103,10 +103,7 @@ impl Baseline {
     /// The entries for one requirement set.
     pub fn of(&self, revision: &str) -> Vec<Expected> {
         let entries = self.expected.iter();
-        entries
-            .filter(|entry| entry.revision == revision)
-            .cloned()
-            .collect()
+        entries.filter(|entry| entry.revision == revision).cloned().collect()
     }
 }
 

@@ -28,15 +28,9 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unexpected {
-                scenario,
-                check,
-                direct,
-                through,
-            } => write!(
-                formatter,
-                "{scenario}: {check}: {direct} directly, {through} through"
-            ),
+            Self::Unexpected { scenario, check, direct, through } => {
+                write!(formatter, "{scenario}: {check}: {direct} directly, {through} through")
+            }
             Self::Stale(entry) => write!(
                 formatter,
                 "{}: {}: no longer differs, remove it from the baseline ({})",
@@ -50,10 +44,8 @@ impl fmt::Display for Difference {
 /// every entry of the baseline without its difference.
 pub fn compare(direct: &[Check], through: &[Check], baseline: &[Expected]) -> Vec<Difference> {
     let (direct, through) = (by_name(direct), by_name(through));
-    let mut expected: BTreeMap<Name<'_>, &Expected> = baseline
-        .iter()
-        .map(|entry| ((entry.scenario.as_str(), entry.check.as_str()), entry))
-        .collect();
+    let mut expected: BTreeMap<Name<'_>, &Expected> =
+        baseline.iter().map(|entry| ((entry.scenario.as_str(), entry.check.as_str()), entry)).collect();
     let names: BTreeSet<Name<'_>> = direct.keys().chain(through.keys()).copied().collect();
 
     let mut differences = Vec::new();

@@ -53,18 +53,16 @@ pub(super) fn read(directory: &Path) -> anyhow::Result<Vec<Check>> {
     let mut checks = Vec::new();
     for path in children(directory)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let scenario =
-            scenario(&name).with_context(|| format!("{name} is not a result of the suite"))?;
+        let scenario = scenario(&name).with_context(|| format!("{name} is not a result of the suite"))?;
         let file = path.join("checks.json");
-        let json = fs::read_to_string(&file)
-            .with_context(|| format!("{scenario} left no {}", file.display()))?;
+        let json =
+            fs::read_to_string(&file).with_context(|| format!("{scenario} left no {}", file.display()))?;
         checks.extend(parse(scenario, &json).with_context(|| file.display().to_string())?);
     }
     ensure!(!checks.is_empty(), "no results in {}", directory.display());
     checks.sort();
-    if let Some([check, _]) = checks
-        .array_windows()
-        .find(|[a, b]| (&a.scenario, &a.id) == (&b.scenario, &b.id))
+    if let Some([check, _]) =
+        checks.array_windows().find(|[a, b]| (&a.scenario, &a.id) == (&b.scenario, &b.id))
     {
         bail!("{} ran twice into {}", check.scenario, directory.display());
     }
@@ -93,9 +91,7 @@ fn parse(scenario: &str, json: &str) -> anyhow::Result<Vec<Check>> {
 
     let entries: Vec<Entry> = serde_json::from_str(json)?;
     let mut seen = BTreeMap::new();
-    let verdicts = entries
-        .into_iter()
-        .filter(|entry| entry.status != Status::Info);
+    let verdicts = entries.into_iter().filter(|entry| entry.status != Status::Info);
     let checks = verdicts.map(|entry| {
         let times: &mut u32 = seen.entry(entry.id.clone()).or_default();
         *times += 1;
@@ -131,16 +127,9 @@ mod tests {
             {"id": "other", "status": "SKIPPED"},
             {"id": "same", "status": "FAILURE", "errorMessage": "no"}
         ]"#;
-        let found: Vec<_> = parse("s", json)
-            .unwrap()
-            .into_iter()
-            .map(|check| (check.id, check.status))
-            .collect();
-        let expected = [
-            ("same", Status::Success),
-            ("other", Status::Skipped),
-            ("same#2", Status::Failure),
-        ];
+        let found: Vec<_> =
+            parse("s", json).unwrap().into_iter().map(|check| (check.id, check.status)).collect();
+        let expected = [("same", Status::Success), ("other", Status::Skipped), ("same#2", Status::Failure)];
         assert_eq!(found, expected.map(|(id, status)| (id.to_owned(), status)));
     }
 
@@ -160,11 +149,7 @@ mod tests {
         };
         assert!(read(run.path()).is_err(), "nothing ran");
         write("server-ping-2026-11-21T01-45-44-536Z");
-        let ids: Vec<_> = read(run.path())
-            .unwrap()
-            .into_iter()
-            .map(|check| check.id)
-            .collect();
+        let ids: Vec<_> = read(run.path()).unwrap().into_iter().map(|check| check.id).collect();
         assert_eq!(ids, ["a", "b"]);
         write("server-ping-2026-11-21T01-45-45-536Z");
         assert!(read(run.path()).is_err(), "ping ran twice");

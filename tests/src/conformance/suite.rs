@@ -24,10 +24,7 @@ impl Suite {
     /// The suite that `npm ci` puts into `tests/conformance`, run by this Node (22 or newer).
     pub fn installed(node: &Path) -> Self {
         let package = "node_modules/@modelcontextprotocol/conformance";
-        Self {
-            node: node.to_owned(),
-            program: directory().join(package).join("dist/index.js"),
-        }
+        Self { node: node.to_owned(), program: directory().join(package).join("dist/index.js") }
     }
 
     /// Runs all that a revision requires of a server, scored or not, and returns its checks,
@@ -37,22 +34,12 @@ impl Suite {
     /// Where the suite is not installed, does not run, or leaves no or half a result. Failed
     /// checks are not errors.
     pub fn run(&self, url: &str, revision: &str, output: &Path) -> anyhow::Result<Vec<Check>> {
-        ensure!(
-            self.program.is_file(),
-            "the suite is not installed: run `npm ci` in tests/conformance"
-        );
+        ensure!(self.program.is_file(), "the suite is not installed: run `npm ci` in tests/conformance");
         let results = output.join("results");
         fs::create_dir_all(&results)?;
         let run = Command::new(&self.node)
             .arg(&self.program)
-            .args([
-                "server",
-                "--url",
-                url,
-                "--requirements",
-                revision,
-                "--output-dir",
-            ])
+            .args(["server", "--url", url, "--requirements", revision, "--output-dir"])
             .arg(&results)
             .output()
             .with_context(|| format!("cannot run {}", self.node.display()))?;

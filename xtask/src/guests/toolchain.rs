@@ -97,7 +97,9 @@ impl Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rustup { added: false } => write!(f, "the target {TARGET} that rustup has"),
-            Self::Rustup { added: true } => write!(f, "the target {TARGET} that rustup has now added"),
+            Self::Rustup { added: true } => {
+                write!(f, "the target {TARGET} that rustup has now added")
+            }
             Self::Debian(debian) => debian.fmt(f),
         }
     }

@@ -30,8 +30,12 @@ impl Count {
         for part in numbers.split([',', ';']) {
             // A remark in parentheses is about some of those before it: "2 passed (1 slow)".
             let part = part.split('(').next().unwrap_or_default();
-            let Some((number, what)) = part.trim().split_once(' ') else { continue };
-            let Ok(number) = number.parse::<u64>() else { continue };
+            let Some((number, what)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else {
+                continue;
+            };
             match what.trim() {
                 "passed" => self.passed += number,
                 what if FAILURES.contains(&what) => self.failed += number,

@@ -12,9 +12,7 @@ use serde_json::json;
 use super::{Loaded, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
-use crate::config::{
-    Config, KeySource, Pipeline, Policy, PolicyKind, Server, Target, Transport, Upstream,
-};
+use crate::config::{Config, KeySource, Pipeline, Policy, PolicyKind, Server, Target, Transport, Upstream};
 
 /// The fewest characters that `MCP_API_KEY` and `JWT_SECRET` may have: what nobody guesses, even
 /// in hexadecimal digits, and what RFC 7518 (section 3.2) asks of an HS256 key.
@@ -57,8 +55,10 @@ impl<'a> Auth<'a> {
             }
             Ok(Some(())) => {
                 faults.push(
-                    Diagnostic::warning("MCP_AUTH_ENABLED=false: nobody is checked, everybody may do everything")
-                        .help("every audit record says so; unset it and set MCP_API_KEY to change that"),
+                    Diagnostic::warning(
+                        "MCP_AUTH_ENABLED=false: nobody is checked, everybody may do everything",
+                    )
+                    .help("every audit record says so; unset it and set MCP_API_KEY to change that"),
                 );
                 Some(Self::Disabled)
             }
@@ -173,7 +173,8 @@ fn checked(
 
 /// A store with one key that may do everything.
 fn api_key_policy(key: &str, header: Option<&str>, resource: &str) -> Policy {
-    let sha256: String = digest(&SHA256, key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: String =
+        digest(&SHA256, key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let store = format!(
         "version = 1\n\n[[keys]]\nname = \"{KEY_NAME}\"\nid = \"environment\"\nsha256 = \"{sha256}\"\n\
          created = 1970-01-01T00:00:00Z\nroles = [\"{resource}\"]\nallow = [\"*\"]\n"

@@ -19,7 +19,8 @@ impl Resolver<'_> {
 
     pub(super) fn key(&mut self, at: &[&str], key: &Key) -> Option<KeySource> {
         let written = ["secret", "pem", "jwks_file", "jwks_url"];
-        let there: Vec<_> = written.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
+        let there: Vec<_> =
+            written.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
         if there.len() != 1 {
             let message = match there.as_slice() {
                 [] => "this key comes from nowhere".to_owned(),

@@ -79,8 +79,10 @@ impl Resolver<'_> {
             return self.undefined(at, name, policies);
         };
         if !(list.fits)(policy.kind) {
-            let fitting: Vec<_> = policies.values().filter(|other| (list.fits)(other.kind)).map(|p| &p.name).collect();
-            let message = format!("`{name}` is of the kind `{}`, which never {}", policy.kind.name(), list.does);
+            let fitting: Vec<_> =
+                policies.values().filter(|other| (list.fits)(other.kind)).map(|p| &p.name).collect();
+            let message =
+                format!("`{name}` is of the kind `{}`, which never {}", policy.kind.name(), list.does);
             let help = match fitting.as_slice() {
                 [] => format!("define a policy that {}", list.does),
                 _ => format!("policies that can: {}", listed(&fitting)),
@@ -115,7 +117,11 @@ impl Resolver<'_> {
             let message = format!("`{name}` holds nothing but shadows, which count for nothing: {empty}");
             self.error(at, message, "add a policy with `mode = \"enforce\"`");
         } else if !self.document.has(at) {
-            self.error(at, format!("this pipeline has no `{name}`: {empty}"), format!("add `{name} = [\"…\"]`"));
+            self.error(
+                at,
+                format!("this pipeline has no `{name}`: {empty}"),
+                format!("add `{name} = [\"…\"]`"),
+            );
         } else if self.document.is_empty_list(at) {
             // Anything else was of the wrong type, which is reported already.
             self.error(at, format!("`{name}` is empty: {empty}"), "name at least one policy");
@@ -124,7 +130,8 @@ impl Resolver<'_> {
 
     pub(super) fn unused(&mut self, file: &raw::File, policies: &BTreeMap<String, Policy>) {
         let own = file.upstreams.values().filter_map(|upstream| upstream.pipeline.as_ref());
-        let lists = own.chain(&file.pipeline).flat_map(|pipeline| [&pipeline.authenticate, &pipeline.authorize]);
+        let lists =
+            own.chain(&file.pipeline).flat_map(|pipeline| [&pipeline.authenticate, &pipeline.authorize]);
         let used: BTreeSet<_> = lists.flatten().flatten().collect();
         for name in policies.keys().filter(|name| !used.contains(name)) {
             let message = format!("the policy `{name}` is used nowhere");

@@ -40,7 +40,8 @@ impl Policy {
 
 impl Resolver<'_> {
     pub(super) fn policies(&mut self, file: &raw::File) -> BTreeMap<String, Policy> {
-        let resolve = |(name, policy): (&String, &raw::Policy)| (name.clone(), self.policy(file, name, policy));
+        let resolve =
+            |(name, policy): (&String, &raw::Policy)| (name.clone(), self.policy(file, name, policy));
         file.policies.iter().map(resolve).collect()
     }
 
@@ -86,8 +87,19 @@ impl Resolver<'_> {
         if !path.is_file() {
             let message = format!("there is no component `{}`", path.display());
             match (kind, written.fallback) {
-                (PolicyKind::Custom, _) | (_, None | Some(raw::Fallback::Deny)) => {
-                    self.error(&at, message, "build it, correct the path, or leave `component` out for the built-in");
+                (PolicyKind::Custom, _) => {
+                    self.error(
+                        &at,
+                        message,
+                        "build it, or correct the path; a relative one begins beside this file",
+                    );
+                }
+                (_, None | Some(raw::Fallback::Deny)) => {
+                    self.error(
+                        &at,
+                        message,
+                        "build it, correct the path, or leave `component` out for the built-in",
+                    );
                 }
                 (_, Some(raw::Fallback::Builtin)) => {
                     self.warning(&at, message, "until it is there the built-in decides, as `fallback` says");
@@ -179,7 +191,9 @@ impl Resolver<'_> {
         let known: Vec<_> = file.keys.keys().map(String::as_str).collect();
         let help = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => format!("define it: `[keys.{name}]` with `secret`, `pem`, `jwks_file` or `jwks_url`"),
+            None if known.is_empty() => {
+                format!("define it: `[keys.{name}]` with `secret`, `pem`, `jwks_file` or `jwks_url`")
+            }
             None => format!("define it (`[keys.{name}]`), or name one of {}", listed(&known)),
         };
         self.error(at, format!("there is no key `{name}` under `[keys]`"), help);

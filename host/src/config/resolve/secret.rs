@@ -82,7 +82,9 @@ fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, 
     Err(Missing {
         message: format!("the environment variable `{name}` {state}"),
         help: match near {
-            Some(near) => format!("did you mean `{near}`, which is set? Else set `{name}` before Witgate starts"),
+            Some(near) => {
+                format!("did you mean `{near}`, which is set? Else set `{name}` before Witgate starts")
+            }
             None => format!("set `{name}` before Witgate starts, or read the secret from a `file`"),
         },
     })

@@ -10,14 +10,17 @@ use super::Resolver;
 use crate::config::{Server, Transport, Upstream, raw};
 
 /// Only this machine reaches it, and no usual server is in its way.
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
+
+/// Beside the configuration.
+pub(super) const DEFAULT_CONTROL: &str = "witgate.sock";
 
 /// Shorter than the 10 seconds after which Docker kills.
 const DEFAULT_GRACE_S: u64 = 8;
 
-/// What fits into `sockaddr_un` with its closing zero, on Linux; on macOS it is 103.
-const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+/// What fits into `sockaddr_un` with its closing zero, less what the name has more while it is made: 103
+/// bytes on Linux, 99 on macOS.
+const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 103 } else { 99 };
 
 impl Server {
     /// What counts where nothing is written.
@@ -58,7 +61,9 @@ impl Resolver<'_> {
 
     /// Adds the hosts of the resources: whoever publishes a URL means to be called by it.
     pub(super) fn with_resource_hosts(&self, mut server: Server, upstreams: &[Upstream]) -> Server {
-        let hosts = upstreams.iter().filter_map(|upstream| Some(Url::parse(&upstream.resource).ok()?.host_str()?.to_owned()));
+        let hosts = upstreams
+            .iter()
+            .filter_map(|upstream| Some(Url::parse(&upstream.resource).ok()?.host_str()?.to_owned()));
         server.allowed_hosts.extend(hosts);
         server.allowed_hosts.sort();
         server.allowed_hosts.dedup();
@@ -92,7 +97,7 @@ impl Resolver<'_> {
     }
 
     fn control(&mut self, server: &raw::Server) -> Option<PathBuf> {
-        let path = self.path(server.control.as_deref().unwrap_or("witgate.sock"));
+        let path = self.path(server.control.as_deref().unwrap_or(DEFAULT_CONTROL));
         if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
             return Some(path);
         }
@@ -146,7 +151,8 @@ impl Resolver<'_> {
         }
         let help = match origin {
             Some(origin) if origin != "null" => format!("write `{origin}`"),
-            _ => "write scheme, host and port, such as `https://app.example.com`; `*` is not possible".to_owned(),
+            _ => "write scheme, host and port, such as `https://app.example.com`; `*` is not possible"
+                .to_owned(),
         };
         self.error(at, format!("`{}` is not an origin", masked(text)), help);
         None

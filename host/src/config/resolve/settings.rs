@@ -2,6 +2,7 @@
 //! gets a line and a caret like any other.
 
 use serde_json::{Value, json};
+use witgate_plugin::{Description, Plugin};
 
 use super::Resolver;
 use crate::config::raw::{self, Key, SecretSource};
@@ -63,16 +64,19 @@ pub fn schema(kind: PolicyKind) -> Option<Value> {
     Some(schema)
 }
 
-/// What the plugin says of itself: there, everything that the host reads is a plain string.
+/// In what the plugin says of itself, everything that the host reads is a plain string.
 fn plugin_schema(kind: PolicyKind) -> Option<Value> {
-    // Seam: `serde_json::from_str(&witgate_api_key::ApiKey::describe().config_schema).ok()` and so
-    // on, once the policies are there.
+    serde_json::from_str(&description(kind)?.config_schema).ok()
+}
+
+/// What the shipped plugin of a kind says of itself.
+pub fn description(kind: PolicyKind) -> Option<Description> {
     match kind {
-        PolicyKind::ApiKey
-        | PolicyKind::Jwt
-        | PolicyKind::Introspection
-        | PolicyKind::Rbac
-        | PolicyKind::Custom => None,
+        PolicyKind::ApiKey => Some(witgate_api_key::ApiKey::describe()),
+        PolicyKind::Jwt => Some(witgate_jwt::Jwt::describe()),
+        PolicyKind::Introspection => Some(witgate_oauth2_introspection::Introspection::describe()),
+        PolicyKind::Rbac => Some(witgate_rbac::Rbac::describe()),
+        PolicyKind::Custom => None,
     }
 }
 
@@ -89,7 +93,10 @@ fn as_written(schema: &mut Value) {
                     "additionalProperties": false,
                 }]),
                 Some("witgate-key") => json!([plain("witgate-key"), { "$ref": "#/$defs/Key" }]),
-                Some("witgate-secret") => json!([{ "$ref": "#/$defs/SecretSource" }]),
+                Some("witgate-secret") => {
+                    *schema = json!({ "$ref": "#/$defs/SecretSource" });
+                    return;
+                }
                 _ => return members.values_mut().for_each(as_written),
             };
             members.remove("type");

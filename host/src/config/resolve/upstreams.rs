@@ -17,7 +17,11 @@ use crate::config::{Pipeline, Policy, Target, Upstream};
 const DEFAULT_TIMEOUT_S: u64 = 60;
 
 impl Resolver<'_> {
-    pub(super) fn upstreams(&mut self, file: &raw::File, policies: &BTreeMap<String, Policy>) -> Vec<Upstream> {
+    pub(super) fn upstreams(
+        &mut self,
+        file: &raw::File,
+        policies: &BTreeMap<String, Policy>,
+    ) -> Vec<Upstream> {
         self.at_least_one(file);
         let common = file.pipeline.as_ref().map(|written| self.pipeline(&["pipeline"], written, policies));
         let names = self.document.keys(&["upstreams"]);
@@ -100,14 +104,16 @@ impl Resolver<'_> {
     }
 
     fn endpoint(&mut self, name: &str, written: &raw::Upstream, alone: bool) -> String {
-        let Some(path) = &written.path else {
-            return if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") };
-        };
+        let Some(path) = &written.path else { return default_path(name, alone) };
         let at = ["upstreams", name, "path"];
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '{' | '}' | '*' | '\\' | '%');
         let odd = !path.starts_with('/') || path == "/" || path.contains("//") || path.contains("/.");
         if odd && !path.starts_with("/.well-known") || path.ends_with('/') || !path.chars().all(plain) {
-            self.error(&at, format!("`{path}` cannot be the path of an endpoint"), "write one such as `/mcp`");
+            self.error(
+                &at,
+                format!("`{path}` cannot be the path of an endpoint"),
+                "write one such as `/mcp`",
+            );
         } else if path.starts_with("/.well-known") {
             let message = "`/.well-known` is where clients look for metadata";
             self.error(&at, message, "choose another path, such as `/mcp`");
@@ -125,30 +131,16 @@ impl Resolver<'_> {
     ) -> String {
         if let Some(own) = &written.resource {
             self.url(&["upstreams", name, "resource"], own);
-            return own.clone();
+        } else if let Some(public) = &file.server.resource {
+            self.url(&["server", "resource"], public);
         }
-        match &file.server.resource {
-            Some(public) => {
-                self.url(&["server", "resource"], public);
-                match alone {
-                    true => public.clone(),
-                    // Whatever a proxy puts before the paths stays before them.
-                    false => format!("{}{path}", public.trim_end_matches('/').trim_end_matches("/mcp")),
-                }
-            }
-            None => {
-                let mut listen = listen(&file.server);
-                if listen.ip().is_unspecified() {
-                    listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-                }
-                format!("http://{listen}{path}")
-            }
-        }
+        resource(file, written, path, alone)
     }
 
     fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<Target> {
         let targets = ["command", "url", "own_tools"];
-        let there: Vec<_> = targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
+        let there: Vec<_> =
+            targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
         match (there.as_slice(), written) {
             (["command"], raw::Upstream { command: Some(argv), .. }) => self.child(name, written, argv),
             (["url"], raw::Upstream { url: Some(url), .. }) => self.remote(name, written, url),
@@ -160,12 +152,14 @@ impl Resolver<'_> {
             ([_], raw::Upstream { own_tools: None, .. }) => None,
             ([] | [_], _) => {
                 let message = format!("nothing says where the upstream `{name}` is");
-                let help = "write `command = [\"…\"]` for a child process, or `url = \"…\"` for an HTTP endpoint";
+                let help =
+                    "write `command = [\"…\"]` for a child process, or `url = \"…\"` for an HTTP endpoint";
                 self.error(&["upstreams", name], message, help);
                 None
             }
             (several, _) => {
-                let message = format!("the upstream `{name}` is one thing, and this names {}", listed(several));
+                let message =
+                    format!("the upstream `{name}` is one thing, and this names {}", listed(several));
                 let help = "leave one; make a second upstream of the other";
                 self.error(&["upstreams", name, several.last()?], message, help);
                 None
@@ -199,7 +193,9 @@ impl Resolver<'_> {
         let search = self.environment.get("PATH").filter(|_| !env.contains_key("PATH"));
         if search.is_some_and(|search| on_path(program, search).is_none()) {
             let help = match program {
-                "npx" | "node" | "npm" => "install Node.js, which brings it (nodejs.org), or write its full path",
+                "npx" | "node" | "npm" => {
+                    "install Node.js, which brings it (nodejs.org), or write its full path"
+                }
                 "uvx" | "uv" => "install uv, which brings it (docs.astral.sh/uv), or write its full path",
                 "docker" => "install Docker, or write the program's full path",
                 _ => "install it, correct the name, or write its full path",
@@ -220,7 +216,11 @@ impl Resolver<'_> {
         for (header, value) in &headers {
             if HeaderValue::from_str(value.expose_secret()).is_err() {
                 let message = "the value of this header holds characters that a header cannot have";
-                self.error(&[at.as_slice(), &[header]].concat(), message, "look for line breaks and control characters");
+                self.error(
+                    &[at.as_slice(), &[header]].concat(),
+                    message,
+                    "look for line breaks and control characters",
+                );
             }
         }
         let url = self.url(&["upstreams", name, "url"], url)?;
@@ -269,11 +269,50 @@ impl Resolver<'_> {
     }
 }
 
+fn default_path(name: &str, alone: bool) -> String {
+    if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") }
+}
+
+/// The resource identifier of an upstream at `path`; `alone`: there is no other.
+fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) -> String {
+    match (&written.resource, &file.server.resource) {
+        (Some(own), _) => own.clone(),
+        (None, Some(public)) if alone => public.clone(),
+        // Whatever a proxy puts before the paths stays before them.
+        (None, Some(public)) => format!("{}{path}", public.trim_end_matches('/').trim_end_matches("/mcp")),
+        (None, None) => {
+            let mut listen = listen(&file.server);
+            if listen.ip().is_unspecified() {
+                listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            format!("http://{listen}{path}")
+        }
+    }
+}
+
+/// Names and resource identifiers of all upstreams, for commands that need nothing else of them.
+pub fn resources(file: &raw::File) -> Vec<(String, String)> {
+    let alone = file.upstreams.len() <= 1;
+    let of = |(name, written): (&String, &raw::Upstream)| {
+        let path = written.path.clone().unwrap_or_else(|| default_path(name, alone));
+        (name.clone(), resource(file, written, &path, alone))
+    };
+    file.upstreams.iter().map(of).collect()
+}
+
 /// Headers that belong to the protocol or to the hop.
 fn own_header(name: &HeaderName) -> bool {
     const OWN: [&str; 10] = [
-        "host", "content-length", "content-type", "accept", "connection", "transfer-encoding", "mcp-session-id",
-        "mcp-protocol-version", "last-event-id", "te",
+        "host",
+        "content-length",
+        "content-type",
+        "accept",
+        "connection",
+        "transfer-encoding",
+        "mcp-session-id",
+        "mcp-protocol-version",
+        "last-event-id",
+        "te",
     ];
     OWN.contains(&name.as_str())
 }

@@ -89,9 +89,7 @@ pub fn session(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
 /// What `Mcp-Name` has to repeat.
 pub fn routing_name(call: &Call) -> Option<&str> {
     match (call.method(), call.access(), call.tasks()) {
-        ("tools/call" | "prompts/get" | "resources/read", Access::Target(target), _) => {
-            Some(&target.name)
-        }
+        ("tools/call" | "prompts/get" | "resources/read", Access::Target(target), _) => Some(&target.name),
         ("tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result", _, [task]) => Some(task),
         _ => None,
     }

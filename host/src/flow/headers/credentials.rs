@@ -88,11 +88,7 @@ fn fold(name: &str) -> String {
 }
 
 /// Scheme and credentials (RFC 9110 §11.4); the scheme's name is without case.
-fn add_authorization(
-    shown: &mut Shown,
-    value: &str,
-    declared: &[HeaderName],
-) -> Result<(), Rejection> {
+fn add_authorization(shown: &mut Shown, value: &str, declared: &[HeaderName]) -> Result<(), Rejection> {
     let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
     let token = rest.trim_matches(' ');
     let scheme = match name {

@@ -140,7 +140,8 @@ fn names_travel_in_headers_and_back() {
 
 #[test]
 fn only_plain_json_is_taken() {
-    for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""] {
+    for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""]
+    {
         assert_eq!(media::is_json(&headers(&[("content-type", good)])), Ok(()), "{good}");
     }
     let bad: &[&[(&'static str, &str)]] = &[
@@ -167,7 +168,9 @@ fn both_kinds_of_answer_must_be_welcome() {
         assert_eq!(media::accepts_both(&headers(&[("accept", good)])), Ok(()), "{good}");
     }
     assert_eq!(media::accepts_both(&HeaderMap::new()), Ok(()));
-    for bad in ["application/json", "text/event-stream", "text/html", "", "*/*, application/json;q=0", "*/*;q=0"] {
+    for bad in
+        ["application/json", "text/event-stream", "text/html", "", "*/*, application/json;q=0", "*/*;q=0"]
+    {
         assert_eq!(media::accepts_both(&headers(&[("accept", bad)])), Err(Rejection::NotAcceptable), "{bad}");
     }
     assert_eq!(media::accepts_events(&headers(&[("accept", "text/event-stream")])), Ok(()));
@@ -177,10 +180,25 @@ fn both_kinds_of_answer_must_be_welcome() {
 fn only_own_hosts_are_answered() {
     let names = Names::new(["mcp.example.com", "[2001:db8::1]"], []);
     let check = |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), LOCAL);
-    for good in ["localhost:8787", "127.0.0.1", "[::1]:80", "MCP.example.com:443", "mcp.example.com.", "[2001:db8::1]"] {
+    for good in [
+        "localhost:8787",
+        "127.0.0.1",
+        "[::1]:80",
+        "MCP.example.com:443",
+        "mcp.example.com.",
+        "[2001:db8::1]",
+    ] {
         assert_eq!(check(good), Ok(()), "{good}");
     }
-    for bad in ["evil.example.com", "localhost.evil.com", "mcp.example.com@evil.com", "10.0.0.1", "", "a b", "127.0.0.1.nip.io"] {
+    for bad in [
+        "evil.example.com",
+        "localhost.evil.com",
+        "mcp.example.com@evil.com",
+        "10.0.0.1",
+        "",
+        "a b",
+        "127.0.0.1.nip.io",
+    ] {
         assert_eq!(check(bad), Err(Rejection::ForbiddenHost), "{bad}");
     }
     let two = headers(&[("host", "localhost"), ("host", "evil.example.com")]);
@@ -193,9 +211,8 @@ fn only_own_hosts_are_answered() {
 #[test]
 fn only_allowed_origins_and_the_own_loopback_one_may_call() {
     let names = Names::new([], ["https://app.example.com"]);
-    let check = |host: &str, origin: &str| {
-        names.check_origin(&headers(&[("host", host), ("origin", origin)]))
-    };
+    let check =
+        |host: &str, origin: &str| names.check_origin(&headers(&[("host", host), ("origin", origin)]));
     assert_eq!(names.check_origin(&headers(&[("host", "localhost")])), Ok(()));
     for (host, origin) in [
         ("mcp.example.com", "https://app.example.com"),

@@ -105,11 +105,9 @@ impl<'de> Strict<'de> {
     /// no number type holds).
     pub(crate) fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         let mut deserializer = serde_json::Deserializer::from_str(value.get());
-        Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| {
-            match self.fault {
-                Some(fault) => Cow::Owned(fault.to_string()),
-                None => Cow::Owned(category(&error).to_owned()),
-            }
+        Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| match self.fault {
+            Some(fault) => Cow::Owned(fault.to_string()),
+            None => Cow::Owned(category(&error).to_owned()),
         })
     }
 }
@@ -202,6 +200,7 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
 
 impl<'de> Strict<'de> {
     /// Whether the object whose keys begin at `base` has `key` already.
+    #[allow(clippy::ptr_arg)] // The set holds what the vector holds.
     fn is_twice(&self, base: usize, key: &Cow<'de, str>, many: &mut HashSet<Cow<'de, str>>) -> bool {
         let own = self.keys.get(base..).unwrap_or_default();
         if own.len() < MANY_KEYS {

@@ -84,17 +84,35 @@ fn what_is_not_strict_json_is_refused() {
         ("{".into(), "parse: it ends too early"),
         ("{}{}".into(), "parse: it is not JSON"),
         ("null".into(), "parse: it is not one JSON object with every key once"),
-        (r#"{"jsonrpc":"2.0","jsonrpc":"2.0","id":1,"method":"ping"}"#.into(), "parse: it is not one JSON object with every key once"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}"#.into(), "parse: it is not one JSON object with every key once"),
-        (request("tools/call", r#"{"name":"ok","name":"forbidden"}"#), "parse: it is not one JSON object with every key once"),
-        (request("tools/call", r#"{"name":"ok","n\u0061me":"forbidden"}"#), "parse: it is not one JSON object with every key once"),
+        (
+            r#"{"jsonrpc":"2.0","jsonrpc":"2.0","id":1,"method":"ping"}"#.into(),
+            "parse: it is not one JSON object with every key once",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","m\u0065thod":"tools/call"}"#.into(),
+            "parse: it is not one JSON object with every key once",
+        ),
+        (
+            request("tools/call", r#"{"name":"ok","name":"forbidden"}"#),
+            "parse: it is not one JSON object with every key once",
+        ),
+        (
+            request("tools/call", r#"{"name":"ok","n\u0061me":"forbidden"}"#),
+            "parse: it is not one JSON object with every key once",
+        ),
         (request("tools/call", r#"{"name":"a","arguments":{"x":1,"x":2}}"#), twice),
         (request("tools/call", r#"{"name":"a","arguments":{"y":[{"x":1,"\u0078":2}]}}"#), twice),
         (request("ping", r#"{"_meta":{"a":{"b":1,"b":2}}}"#), twice),
         (r#"{"jsonrpc":"2.0","id":1,"result":{"a":{"b":1,"b":2}}}"#.into(), twice),
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","more":{"b":1,"b":2}}"#.into(), twice),
-        (request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{}}}}}"#, deep(126))), "parse: arrays and objects stand deeper than 128 levels"),
-        (request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{}}}}}"#, deep(100_000))), "parse: arrays and objects stand deeper than 128 levels"),
+        (
+            request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{}}}}}"#, deep(126))),
+            "parse: arrays and objects stand deeper than 128 levels",
+        ),
+        (
+            request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{}}}}}"#, deep(100_000))),
+            "parse: arrays and objects stand deeper than 128 levels",
+        ),
         (request("tools/call", r#"{"name":"\ud800"}"#), "parse: it is not JSON"),
         (request("tools/call", r#"{"name":"a","arguments":{"x":1e999}}"#), "parse: it is not JSON"),
         (request("tools/call", r#"{"name":"a","arguments":{"x":NaN}}"#), "parse: it is not JSON"),
@@ -129,7 +147,10 @@ fn bytes_that_are_not_utf8_are_refused() {
 #[test]
 fn what_is_not_json_rpc_is_refused() {
     let cases = [
-        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "request: batches are not accepted: send one message at a time"),
+        (
+            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+            "request: batches are not accepted: send one message at a time",
+        ),
         (" \n[]", "request: batches are not accepted: send one message at a time"),
         (r#"{"id":1,"method":"ping"}"#, "request: jsonrpc must be \"2.0\""),
         (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, "request: jsonrpc must be \"2.0\""),
@@ -140,13 +161,25 @@ fn what_is_not_json_rpc_is_refused() {
         (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, "request: id must be a string or an integer"),
         (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, "request: id must be a string or an integer"),
         (r#"{"jsonrpc":"2.0","id":1}"#, "request: a message has exactly one of method, result and error"),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, "request: a message has exactly one of method, result and error"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, "request: a message has exactly one of method, result and error"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+            "request: a message has exactly one of method, result and error",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+            "request: a message has exactly one of method, result and error",
+        ),
         (r#"{"jsonrpc":"2.0","result":{}}"#, "request: an answer needs the id of its request"),
         (r#"{"jsonrpc":"2.0","id":1,"result":{},"params":{}}"#, "request: an answer has no params"),
         (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, "request: method must be a string"),
-        (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}"#, "request: this method needs an id"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled"}"#, "request: a notification has no id"),
+        (
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}"#,
+            "request: this method needs an id",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled"}"#,
+            "request: a notification has no id",
+        ),
     ];
     for (body, refused) in cases {
         assert_eq!(refusal(body), refused, "{body}");
@@ -163,9 +196,15 @@ fn members_that_differ_from_the_protocols_only_in_case_are_refused() {
         (request("tools/call", r#"{"name":"ok","argument\u017f":{}}"#), "arguments"),
         (request("tools/call", r#"{"name":"ok","_META":{}}"#), "_meta"),
         (request("tasks/get", r#"{"taskId":"a","tas\u212aId":"b"}"#), "taskId"),
-        (request("ping", r#"{"_meta":{"IO.modelcontextprotocol/protocolVersion":"x"}}"#), "io.modelcontextprotocol/protocolVersion"),
+        (
+            request("ping", r#"{"_meta":{"IO.modelcontextprotocol/protocolVersion":"x"}}"#),
+            "io.modelcontextprotocol/protocolVersion",
+        ),
         (request("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"a","NAME":"b"}}"#), "name"),
-        (request("subscriptions/listen", r#"{"notifications":{"ResourceSubscriptions":["a"]}}"#), "resourceSubscriptions"),
+        (
+            request("subscriptions/listen", r#"{"notifications":{"ResourceSubscriptions":["a"]}}"#),
+            "resourceSubscriptions",
+        ),
     ];
     for (body, name) in cases {
         assert_eq!(refusal(&body), format!("request: a member differs from {name} only in case"), "{body}");
@@ -183,14 +222,26 @@ fn a_known_method_in_another_shape_is_not_taken_for_an_unknown_one() {
         ("tools/call", r#"{"name":["a"]}"#, "params.name must be a string"),
         ("tools/call", r#"{"name":"a","arguments":[]}"#, "params.arguments must be an object"),
         ("tools/call", r#"{"name":"a","_meta":1}"#, "params._meta must be an object"),
-        ("tools/call", r#"{"name":"a","_meta":{"progressToken":null}}"#, "the progress token must be a string or an integer"),
+        (
+            "tools/call",
+            r#"{"name":"a","_meta":{"progressToken":null}}"#,
+            "the progress token must be a string or an integer",
+        ),
         ("resources/read", r#"{"uri":null}"#, "params.uri must be a string"),
         ("initialize", "{}", "params.protocolVersion must be a string"),
         ("tools/list", r#"{"cursor":1}"#, "params.cursor must be a string"),
         ("tasks/get", "{}", "params.taskId must be a string"),
-        ("completion/complete", r#"{"ref":{"type":"ref/other"}}"#, "params.ref must name a prompt or a resource"),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/other"}}"#,
+            "params.ref must name a prompt or a resource",
+        ),
         ("completion/complete", r#"{"ref":"a"}"#, "params.ref must name a prompt or a resource"),
-        ("subscriptions/listen", r#"{"notifications":{"resourceSubscriptions":[1]}}"#, "params.notifications.resourceSubscriptions must be an array of strings"),
+        (
+            "subscriptions/listen",
+            r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+            "params.notifications.resourceSubscriptions must be an array of strings",
+        ),
     ];
     for (method, params, refused) in cases {
         assert_eq!(refusal(&request(method, params)), format!("params: {refused}"), "{method} {params}");
@@ -234,7 +285,9 @@ fn a_call_that_may_start_a_task_is_marked() {
     assert!(starts(r#"{"name":"a","task":{}}"#));
     assert!(!starts(r#"{"name":"a"}"#));
     let declaring = |extensions: &str| {
-        format!(r#"{{"name":"a","_meta":{{"io.modelcontextprotocol/clientCapabilities":{{"extensions":{extensions}}}}}}}"#)
+        format!(
+            r#"{{"name":"a","_meta":{{"io.modelcontextprotocol/clientCapabilities":{{"extensions":{extensions}}}}}}}"#
+        )
     };
     assert!(starts(&declaring(r#"{"io.modelcontextprotocol/tasks":{}}"#)));
     assert!(starts(&declaring(r#"{"io.modelcontextprotocol\/tasks":{}}"#)));
@@ -247,7 +300,9 @@ fn parsing_is_cheap() {
     let filler = "x".repeat(200);
     let body = Bytes::from(request(
         "tools/call",
-        &format!(r#"{{"name":"get_weather","arguments":{{"city":"Bern","days":5,"note":"{filler}"}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"c","version":"1"}}}}}}"#),
+        &format!(
+            r#"{{"name":"get_weather","arguments":{{"city":"Bern","days":5,"note":"{filler}"}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"c","version":"1"}}}}}}"#
+        ),
     ));
     let rounds = 200_000u32;
     let began = std::time::Instant::now();

@@ -65,28 +65,104 @@ impl Rejection {
     /// What the caller sees.
     pub fn wire(&self) -> Wire {
         match self {
-            Self::Parse(what) => bad_request(PARSE_ERROR, "parse-error", format!("The body is not one JSON-RPC message in strict JSON: {what}")),
-            Self::InvalidRequest(what) => bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}")),
-            Self::InvalidParams(what) => bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}")),
-            Self::HeaderMismatch(what) => bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}")),
+            Self::Parse(what) => bad_request(
+                PARSE_ERROR,
+                "parse-error",
+                format!("The body is not one JSON-RPC message in strict JSON: {what}"),
+            ),
+            Self::InvalidRequest(what) => {
+                bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
+            }
+            Self::InvalidParams(what) => {
+                bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
+            }
+            Self::HeaderMismatch(what) => {
+                bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
+            }
             Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
-            Self::UnknownMethod(_) => Wire { code: METHOD_NOT_FOUND, ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found") },
-            Self::TooLarge => plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than 4 MiB"),
-            Self::BodyTimeout => plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time"),
-            Self::UnsupportedMediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send Content-Type: application/json, in UTF-8 and not encoded"),
-            Self::NotAcceptable => plain(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Send Accept: application/json, text/event-stream (GET: text/event-stream)"),
-            Self::MethodNotAllowed => Wire { allow: Some("POST"), ..plain(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This endpoint does not have this HTTP method") },
-            Self::ForbiddenOrigin => plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here"),
-            Self::ForbiddenHost => plain(StatusCode::FORBIDDEN, "forbidden-host", "This server does not answer under this host name"),
-            Self::BadCredential(what) => plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}")),
-            Self::NoCredential => Wire { challenge: Challenge::Needed, ..plain(StatusCode::UNAUTHORIZED, "no-credential", "A credential is needed: send Authorization: Bearer, or your API key in its header") },
-            Self::Refused { reason, .. } => Wire { challenge: Challenge::InvalidToken, ..plain(StatusCode::UNAUTHORIZED, reason.clone(), "The credential is not accepted: get a new one, or check that it is complete") },
+            Self::UnknownMethod(_) => Wire {
+                code: METHOD_NOT_FOUND,
+                ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
+            },
+            Self::TooLarge => {
+                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than 4 MiB")
+            }
+            Self::BodyTimeout => {
+                plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
+            }
+            Self::UnsupportedMediaType => plain(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Send Content-Type: application/json, in UTF-8 and not encoded",
+            ),
+            Self::NotAcceptable => plain(
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "Send Accept: application/json, text/event-stream (GET: text/event-stream)",
+            ),
+            Self::MethodNotAllowed => Wire {
+                allow: Some("POST"),
+                ..plain(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method-not-allowed",
+                    "This endpoint does not have this HTTP method",
+                )
+            },
+            Self::ForbiddenOrigin => {
+                plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
+            }
+            Self::ForbiddenHost => plain(
+                StatusCode::FORBIDDEN,
+                "forbidden-host",
+                "This server does not answer under this host name",
+            ),
+            Self::BadCredential(what) => {
+                plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
+            }
+            Self::NoCredential => Wire {
+                challenge: Challenge::Needed,
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    "no-credential",
+                    "A credential is needed: send Authorization: Bearer, or your API key in its header",
+                )
+            },
+            Self::Refused { reason, .. } => Wire {
+                challenge: Challenge::InvalidToken,
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    reason.clone(),
+                    "The credential is not accepted: get a new one, or check that it is complete",
+                )
+            },
             Self::Denied { denial, .. } => denied(denial),
-            Self::Failed { failure, retry_after, .. } => Wire { retry_after: Some(retry_after.unwrap_or(RETRY_SOON_S)), ..plain(StatusCode::SERVICE_UNAVAILABLE, failure.reason(), "Access could not be checked: try again later") },
-            Self::TaskNotFound => Wire { status: StatusCode::OK, code: INVALID_PARAMS, ..plain(StatusCode::OK, "task-not-found", "There is no such task") },
-            Self::SessionRequired => plain(StatusCode::BAD_REQUEST, "session-required", "A session is needed: send initialize first, then its Mcp-Session-Id"),
-            Self::SessionNotFound => plain(StatusCode::NOT_FOUND, "session-not-found", "Session not found: send initialize again, without Mcp-Session-Id"),
-            Self::RateLimited { retry_after } => Wire { retry_after: Some(*retry_after), ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later") },
+            Self::Failed { failure, retry_after, .. } => Wire {
+                retry_after: Some(retry_after.unwrap_or(RETRY_SOON_S)),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    failure.reason(),
+                    "Access could not be checked: try again later",
+                )
+            },
+            Self::TaskNotFound => Wire {
+                status: StatusCode::OK,
+                code: INVALID_PARAMS,
+                ..plain(StatusCode::OK, "task-not-found", "There is no such task")
+            },
+            Self::SessionRequired => plain(
+                StatusCode::BAD_REQUEST,
+                "session-required",
+                "A session is needed: send initialize first, then its Mcp-Session-Id",
+            ),
+            Self::SessionNotFound => plain(
+                StatusCode::NOT_FOUND,
+                "session-not-found",
+                "Session not found: send initialize again, without Mcp-Session-Id",
+            ),
+            Self::RateLimited { retry_after } => Wire {
+                retry_after: Some(*retry_after),
+                ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later")
+            },
             Self::Upstream { fault, message } => upstream(*fault, message),
         }
     }

@@ -40,7 +40,11 @@ impl Exports {
     pub(in crate::plugin) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Guest> {
         Ok(Guest {
             plugin: self.plugin.load(&mut *store, instance)?,
-            authentication: self.authentication.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            authentication: self
+                .authentication
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
             authorization: self.authorization.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
         })
     }
@@ -75,7 +79,8 @@ impl Guest {
         credential: &sdk::Credential<'_>,
     ) -> Result<sdk::Verdict> {
         let hook = self.authentication.as_ref().ok_or_else(|| missing("authenticate"))?;
-        let verdict = hook.call_authenticate(store, convert::call(call), convert::credential(credential)).await?;
+        let verdict =
+            hook.call_authenticate(store, convert::call(call), convert::credential(credential)).await?;
         Ok(convert::verdict(verdict))
     }
 

@@ -46,7 +46,9 @@ impl Received {
 
 type StubBody = http_body_util::Either<
     Full<Bytes>,
-    StreamBody<futures_util::stream::BoxStream<'static, Result<http_body::Frame<Bytes>, std::convert::Infallible>>>,
+    StreamBody<
+        futures_util::stream::BoxStream<'static, Result<http_body::Frame<Bytes>, std::convert::Infallible>>,
+    >,
 >;
 pub(super) type StubAnswer = Response<StubBody>;
 
@@ -131,7 +133,11 @@ where
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), &upstream, server);
     let engine = Engine::new().unwrap();
-    let factory = Factory::new(Loader::new(engine, None), [("TOKEN", "upstreams-own")].into_iter().collect(), Clock::System);
+    let factory = Factory::new(
+        Loader::new(engine, None),
+        [("TOKEN", "upstreams-own")].into_iter().collect(),
+        Clock::System,
+    );
     let generation = factory.candidate(&config, 1).await.unwrap();
     let generations = Arc::new(Generations::new(generation));
     let metrics = Arc::new(Metrics::default());
@@ -175,7 +181,9 @@ fn flows(
 fn config(folder: &std::path::Path, upstream: &str, server: &str) -> config::Config {
     let key = |name: &str, text: &str, allow: &str| {
         let sha256: String = sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("[[keys]]\nname = '{name}'\nid = '{name}'\nsha256 = '{sha256}'\ncreated = 2026-01-01T00:00:00Z\nallow = [{allow}]\n")
+        format!(
+            "[[keys]]\nname = '{name}'\nid = '{name}'\nsha256 = '{sha256}'\ncreated = 2026-01-01T00:00:00Z\nallow = [{allow}]\n"
+        )
     };
     let store = format!(
         "version = 1\n{}{}",
@@ -265,7 +273,12 @@ impl House {
 
     /// POSTs a request of the stateless era with a key, and the headers that belong to it.
     pub(super) async fn modern(&self, key: &str, method: &str, params: Value) -> Got {
-        self.send(Method::POST, &modern_lines(key, method, &params), modern(method, params.clone()).to_string()).await
+        self.send(
+            Method::POST,
+            &modern_lines(key, method, &params),
+            modern(method, params.clone()).to_string(),
+        )
+        .await
     }
 
     pub(super) fn received(&self) -> Vec<Received> {

@@ -28,12 +28,17 @@ impl Pipeline for Echo {
     async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
         let call = Call::parse(sent.body)?;
         let shown = sent.shown.first_of(&[Scheme::Header], None).map(|shown| shown.value.to_owned());
-        let note = format!("{} {} {}", call.method(), sent.session.as_deref().unwrap_or("-"), shown.unwrap_or_default());
+        let note = format!(
+            "{} {} {}",
+            call.method(),
+            sent.session.as_deref().unwrap_or("-"),
+            shown.unwrap_or_default()
+        );
         lock(&self.seen).push(note);
         let id = call.id().unwrap_or_default().to_owned();
         let response = |result: &str| {
             let message = Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\n\"id\":{id},\"result\":{result}}}"));
-            AnswerBody::Message { status: http::StatusCode::OK, message }
+            AnswerBody::message(message)
         };
         let body = match call.method() {
             "initialize" => return Ok(Heard { session: Some("s1".into()), body: response("{}") }),
@@ -45,7 +50,9 @@ impl Pipeline for Echo {
             "stream" => {
                 let event = |data: String| Event { data: data.into(), ..Event::default() };
                 let last = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":1}}"#);
-                AnswerBody::Events(stream::iter([event(String::new()), event("{\"note\":1}".into()), event(last)]).boxed())
+                AnswerBody::Events(
+                    stream::iter([event(String::new()), event("{\"note\":1}".into()), event(last)]).boxed(),
+                )
             }
             "denied" => return Err(Rejected { id: Some(id.into()), rejection: Rejection::NoCredential }),
             method if method.starts_with("notifications/") => AnswerBody::Accepted,
@@ -78,7 +85,9 @@ fn talk() -> Talk {
     let serving = tokio::spawn({
         let (pipeline, stop) = (Arc::clone(&pipeline), Arc::clone(&stop));
         let stopped = async move { stop.notified().await };
-        async move { serve(pipeline, environment, tokio::io::split(theirs), stopped, Duration::from_secs(5)).await }
+        async move {
+            serve(pipeline, environment, tokio::io::split(theirs), stopped, Duration::from_secs(5)).await
+        }
     });
     Talk { pipeline, to: Some(to), from: BufReader::new(from).lines(), stop, serving }
 }
@@ -93,7 +102,8 @@ impl Talk {
     }
 
     async fn hear(&mut self) -> Value {
-        let line = timeout(Duration::from_secs(5), self.from.next_line()).await.expect("nothing came").unwrap();
+        let line =
+            timeout(Duration::from_secs(5), self.from.next_line()).await.expect("nothing came").unwrap();
         serde_json::from_str(&line.expect("it ended")).unwrap()
     }
 

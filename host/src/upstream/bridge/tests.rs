@@ -31,10 +31,15 @@ fn requests_lose_the_protocol_s_meta_and_nothing_else() {
             None,
             json!({"name": "t", "_meta": {"traceparent": "x", "example.com/io": 1}}),
         ),
-        (json!({"name": "t", "_meta": {"progressToken": "p"}}), Some("9"), json!({"name": "t", "_meta": {"progressToken": 9}})),
+        (
+            json!({"name": "t", "_meta": {"progressToken": "p"}}),
+            Some("9"),
+            json!({"name": "t", "_meta": {"progressToken": 9}}),
+        ),
     ];
     for (params, token, expected) in cases {
-        let down: Value = serde_json::from_slice(&request_down(&call("tools/call", params), "9", token)).unwrap();
+        let down: Value =
+            serde_json::from_slice(&request_down(&call("tools/call", params), "9", token)).unwrap();
         assert_eq!(down, json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": expected}));
     }
 }
@@ -43,8 +48,7 @@ fn requests_lose_the_protocol_s_meta_and_nothing_else() {
 fn arguments_go_down_byte_for_byte() {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{ "n": 1.0e+2, "s":"\u0041" },"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
     let down = request_down(&Call::parse(Bytes::from(body)).unwrap(), "5", None);
-    let expected =
-        r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"t","arguments":{ "n": 1.0e+2, "s":"\u0041" }}}"#;
+    let expected = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"t","arguments":{ "n": 1.0e+2, "s":"\u0041" }}}"#;
     assert_eq!(down, expected.as_bytes());
 }
 
@@ -52,15 +56,31 @@ fn arguments_go_down_byte_for_byte() {
 fn results_gain_what_the_stateless_era_requires() {
     let info = json!({"io.modelcontextprotocol/serverInfo": {"name": "old", "version": "3"}});
     let cases = [
-        ("tools/list", json!({}), r#"{"tools":[],"x":1}"#,
-            json!({"tools": [], "x": 1, "resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": info})),
-        ("resources/read", json!({"uri": "u"}), r#"{"contents":[],"ttlMs":7,"cacheScope":"public"}"#,
-            json!({"contents": [], "resultType": "complete", "ttlMs": 7, "cacheScope": "private", "_meta": info})),
-        ("tools/call", json!({"name": "t"}), r#"{"content":[],"isError":true,"resultType":"task"}"#,
-            json!({"content": [], "isError": true, "resultType": "complete", "_meta": info})),
-        ("prompts/get", json!({"name": "p"}), r#"{"messages":[],"_meta":{"a":1}}"#,
+        (
+            "tools/list",
+            json!({}),
+            r#"{"tools":[],"x":1}"#,
+            json!({"tools": [], "x": 1, "resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": info}),
+        ),
+        (
+            "resources/read",
+            json!({"uri": "u"}),
+            r#"{"contents":[],"ttlMs":7,"cacheScope":"public"}"#,
+            json!({"contents": [], "resultType": "complete", "ttlMs": 7, "cacheScope": "private", "_meta": info}),
+        ),
+        (
+            "tools/call",
+            json!({"name": "t"}),
+            r#"{"content":[],"isError":true,"resultType":"task"}"#,
+            json!({"content": [], "isError": true, "resultType": "complete", "_meta": info}),
+        ),
+        (
+            "prompts/get",
+            json!({"name": "p"}),
+            r#"{"messages":[],"_meta":{"a":1}}"#,
             json!({"messages": [], "resultType": "complete",
-                "_meta": {"a": 1, "io.modelcontextprotocol/serverInfo": {"name": "old", "version": "3"}}})),
+                "_meta": {"a": 1, "io.modelcontextprotocol/serverInfo": {"name": "old", "version": "3"}}}),
+        ),
     ];
     for (method, params, result, expected) in cases {
         let lifted = up(&call(method, params), &format!(r#"{{"jsonrpc":"2.0","id":"k","result":{result}}}"#));
@@ -73,8 +93,16 @@ fn error_codes_that_mean_something_else_are_mapped() {
     let read = call("resources/read", json!({"uri": "file:///a"}));
     let tool = call("tools/call", json!({"name": "t"}));
     let cases = [
-        (&read, r#"{"code":-32002,"message":"m"}"#, json!({"code": -32602, "message": "m", "data": {"uri": "file:///a"}})),
-        (&read, r#"{"code":-32002,"message":"m","data":{"uri":"b"}}"#, json!({"code": -32602, "message": "m", "data": {"uri": "b"}})),
+        (
+            &read,
+            r#"{"code":-32002,"message":"m"}"#,
+            json!({"code": -32602, "message": "m", "data": {"uri": "file:///a"}}),
+        ),
+        (
+            &read,
+            r#"{"code":-32002,"message":"m","data":{"uri":"b"}}"#,
+            json!({"code": -32602, "message": "m", "data": {"uri": "b"}}),
+        ),
         (&tool, r#"{"code":-32022,"message":"m"}"#, json!({"code": -32603, "message": "m"})),
         (&tool, r#"{"code":-32042,"message":"m"}"#, json!({"code": -32603, "message": "m"})),
         (&tool, r#"{"code":-32000,"message":"m"}"#, json!({"code": -32000, "message": "m"})),
@@ -90,7 +118,9 @@ fn error_codes_that_mean_something_else_are_mapped() {
 #[test]
 fn logs_come_from_the_level_that_was_asked_for() {
     let note = |level: &str| {
-        Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}"}}}}"#))
+        Bytes::from(format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}"}}}}"#
+        ))
     };
     let quiet = Uplift::new(&call("tools/call", json!({"name": "t"})), &opened());
     let meta = json!({"io.modelcontextprotocol/logLevel": "warning"});

@@ -27,6 +27,8 @@ const LINES: usize = 32;
 const PENDING: usize = 512;
 /// A child that is alive answers a ping within this, whatever else it does.
 const PULSE: Duration = Duration::from_secs(3);
+/// How long people may take to answer what a server asks in the middle of a call.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
 #[derive(Clone)]
@@ -131,7 +133,8 @@ impl Connection {
     ) -> Result<(), Rejection> {
         let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
         let asked = told.and_then(|told| self.inner.take_asked(session, told));
-        let asked = asked.ok_or_else(|| Rejection::InvalidRequest("it answers no open request".to_owned()))?;
+        let asked =
+            asked.ok_or_else(|| Rejection::InvalidRequest("it answers no open request".to_owned()))?;
         self.inner.send(splice(body, &mut [(id, &asked.id)])).await
     }
 
@@ -274,14 +277,19 @@ impl Inner {
         let heard = self.heard.load(Ordering::Relaxed);
         let asked = async {
             let mut exchange = connection
-                .request(Ask::default(), |id| format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, self.pulse).into())
+                .request(Ask::default(), |id| {
+                    format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, self.pulse).into()
+                })
                 .await?;
             exchange.ear.hear().await.map_err(Rejection::from)
         };
         let _ = timeout(PULSE, asked).await;
         if self.heard.load(Ordering::Relaxed) == heard && self.ended.borrow().is_none() {
             tracing::warn!(upstream = %self.name, "the child hangs; it is killed");
-            self.end(Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()), true);
+            self.end(
+                Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()),
+                true,
+            );
         }
     }
 }
@@ -302,13 +310,15 @@ impl Exchange {
     ///
     /// # Errors
     /// Why there will be no response; a request that waits longer than `patience` is cancelled.
-    /// While the client itself is being asked something, people take their time: no limit runs.
+    /// While the client itself is being asked something, people take their time, and another
+    /// limit runs.
     pub(crate) async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
+        let began = Instant::now();
         let heard = loop {
             let Some(patience) = patience else { break self.ear.hear().await };
             match timeout(patience, self.ear.hear()).await {
                 Ok(heard) => break heard,
-                Err(_) if self.inner.waits_for_client(self.number) => {}
+                Err(_) if began.elapsed() < CLIENT_PATIENCE && self.inner.waits_for_client(self.number) => {}
                 Err(_) => break Err(self.give_up()),
             }
         };

@@ -20,11 +20,39 @@ use super::wire::{Lines, Read};
 /// What a program needs to run, to find its home and to reuse its package cache. A list of what is
 /// let through, not of what is held back: nothing secret of the host's can be forgotten here.
 const INHERITED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
-    "TERM", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NVM_DIR", "NODE_EXTRA_CA_CERTS",
-    "npm_config_cache", "NPM_CONFIG_CACHE", "npm_config_prefix", "NPM_CONFIG_PREFIX", "npm_config_registry",
-    "NPM_CONFIG_REGISTRY", "COREPACK_HOME", "PNPM_HOME", "DENO_DIR", "BUN_INSTALL", "UV_CACHE_DIR",
-    "UV_INDEX_URL", "PIP_CACHE_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "NVM_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cache",
+    "NPM_CONFIG_CACHE",
+    "npm_config_prefix",
+    "NPM_CONFIG_PREFIX",
+    "npm_config_registry",
+    "NPM_CONFIG_REGISTRY",
+    "COREPACK_HOME",
+    "PNPM_HOME",
+    "DENO_DIR",
+    "BUN_INSTALL",
+    "UV_CACHE_DIR",
+    "UV_INDEX_URL",
+    "PIP_CACHE_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SYSTEMROOT",
 ];
 
 /// A server whose standard input was closed needs no longer than this to notice.
@@ -177,7 +205,10 @@ async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
 
 /// A line without anything that a terminal would act on.
 fn printable(line: &Bytes) -> String {
-    String::from_utf8_lossy(line).chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    String::from_utf8_lossy(line)
+        .chars()
+        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Whether a command could be started: its program is found and may be executed.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::audience::Member;
 use super::connection::{Asked, Inner};
 use super::lock;
-use super::pending::{Ask, Lost, Mouth, Pending, Reply};
+use super::pending::{Ask, Lost, Pending, Reply};
 use super::wire::{Incoming, Lines, Read, What, cancelled, error_response, result_response};
 use crate::flow::reject::UpstreamFault;
 use crate::upstream::json::{Members, unquote};
@@ -24,8 +24,10 @@ const LINE: usize = 16 << 20;
 const GARBAGE: u32 = 32;
 /// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
 const UNASKED: u32 = 1000;
-/// How long one caller who does not read may hold up the child for the others.
+/// How long a caller who does not read may hold up the child: as long as a slow line takes, but
+/// hardly at all where other principals wait for the same child.
 const STALL: Duration = Duration::from_secs(5);
+const STALL_OF_OTHERS: Duration = Duration::from_millis(250);
 /// Requests of the child's that clients have yet to answer.
 const ASKED: usize = 128;
 
@@ -67,8 +69,12 @@ impl Reader {
                         return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
                     }
                 }
-                Ok(Read::TooLong) => return (UpstreamFault::Flood, "the upstream sent a message over 16 MiB"),
-                Ok(Read::End) | Err(_) => return (UpstreamFault::Unreachable, "the upstream ended before it answered"),
+                Ok(Read::TooLong) => {
+                    return (UpstreamFault::Flood, "the upstream sent a message over 16 MiB");
+                }
+                Ok(Read::End) | Err(_) => {
+                    return (UpstreamFault::Unreachable, "the upstream ended before it answered");
+                }
             }
         }
     }
@@ -106,7 +112,9 @@ impl Reader {
         if let (true, Some(tag)) = (pending.ask.listen, result.and_then(subscription)) {
             parts.push((tag, &*pending.ask.id));
         }
-        let _ = self.say(&pending.to, Reply::Last(message.with(&parts))).await;
+        if !self.say(&pending, Reply::Last(message.with(&parts))).await {
+            pending.to.lose(not_read());
+        }
     }
 
     /// A request of the child's goes to the one session that it can be for, or is answered here.
@@ -120,7 +128,7 @@ impl Reader {
         let delivered = match self.home(method) {
             Home::Request(number, pending, session) => {
                 self.note_asked(told, id, session, Some(number))
-                    && self.say(&pending.to, Reply::Note(told_line)).await
+                    && self.say(&pending, Reply::Note(told_line)).await
             }
             Home::Inbox(member) => {
                 self.note_asked(told, id, Arc::clone(&member.session), None) && member.inbox.put(told_line)
@@ -169,11 +177,18 @@ impl Reader {
     /// What runs and satisfies `which`; subscriptions and who has gone away aside.
     fn running(&self, which: impl Fn(&Ask) -> bool) -> Vec<(u64, Pending)> {
         let table = lock(&self.inner.table);
-        let alive = table.pending.iter().filter(|(_, p)| !p.ask.listen && !p.to.is_deserted() && which(&p.ask));
+        let alive =
+            table.pending.iter().filter(|(_, p)| !p.ask.listen && !p.to.is_deserted() && which(&p.ask));
         alive.map(|(number, pending)| (*number, pending.clone())).collect()
     }
 
-    async fn notification(&mut self, message: &Incoming<'_>, line: &Bytes, method: &str, params: Option<&str>) {
+    async fn notification(
+        &mut self,
+        message: &Incoming<'_>,
+        line: &Bytes,
+        method: &str,
+        params: Option<&str>,
+    ) {
         let params = params.and_then(Members::read).unwrap_or_default();
         match method {
             "notifications/progress" => self.progress(message, &params).await,
@@ -221,14 +236,16 @@ impl Reader {
         lock(&self.inner.table).pending.remove(&number);
         let id = &pending.ask.id;
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
-        let _ = self.say(&pending.to, Reply::Last(result_response(id, &result))).await;
+        let _ = self.say(pending, Reply::Last(result_response(id, &result))).await;
     }
 
     /// A log message names no request. It goes to the one that runs, so that it comes before the
     /// result; else to the GET stream. Between several principals it goes to none.
     async fn log(&mut self, line: &Bytes) {
         match latest_of_one_principal(self.running(|ask| ask.principal.is_some())) {
-            Ok(Some((number, pending))) if pending.ask.logs => self.note(number, &pending, line.clone()).await,
+            Ok(Some((number, pending))) if pending.ask.logs => {
+                self.note(number, &pending, line.clone()).await
+            }
             Ok(None) => {
                 if let Some(member) = self.inner.audience.only() {
                     let _ = member.inbox.put(line.clone());
@@ -271,17 +288,29 @@ impl Reader {
 
     /// Says something to a request; one whose caller holds the others up is given up.
     async fn note(&self, number: u64, pending: &Pending, line: Bytes) {
-        if self.say(&pending.to, Reply::Note(line)).await || pending.to.is_deserted() {
+        if self.say(pending, Reply::Note(line)).await || pending.to.is_deserted() {
             return;
         }
-        let lost = Lost::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned());
-        self.inner.forget(number, lost);
+        self.inner.forget(number, not_read());
         self.inner.send_now(cancelled(&number.to_string(), "the client does not read"));
     }
 
-    async fn say(&self, to: &Mouth, reply: Reply) -> bool {
-        timeout(STALL, to.say(reply)).await.unwrap_or(false)
+    async fn say(&self, to: &Pending, reply: Reply) -> bool {
+        let saying = to.to.say(reply);
+        tokio::pin!(saying);
+        if let Ok(said) = timeout(STALL_OF_OTHERS, &mut saying).await {
+            return said;
+        }
+        let others = |other: &Pending| other.ask.principal != to.ask.principal;
+        if lock(&self.inner.table).pending.values().any(others) {
+            return false;
+        }
+        timeout(STALL, saying).await.unwrap_or(false)
     }
+}
+
+fn not_read() -> Lost {
+    Lost::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned())
 }
 
 enum Home {

@@ -1,5 +1,7 @@
 //! Who has which child: a bounded number of places, and the sessions that are bound to them.
 
+use std::time::Instant;
+
 use super::*;
 
 /// Whose child it is.
@@ -24,7 +26,9 @@ impl Key {
 
     fn principal(&self) -> Option<&Principal> {
         match self {
-            Self::Session(_, principal) | Self::Stateless(principal) | Self::Held(principal) => Some(principal),
+            Self::Session(_, principal) | Self::Stateless(principal) | Self::Held(principal) => {
+                Some(principal)
+            }
             Self::Shared | Self::SharedStateless => None,
         }
     }
@@ -34,6 +38,28 @@ impl Key {
 pub(super) struct Session {
     pub(super) member: Arc<Member>,
     pub(super) slot: Arc<Slot>,
+    used: Mutex<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(member: Arc<Member>, slot: Arc<Slot>) -> Self {
+        Self { member, slot, used: Mutex::new(Instant::now()) }
+    }
+
+    /// Notes that it is used.
+    pub(super) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+        self.slot.touch();
+    }
+
+    /// How long it has not been used; an open stream uses it.
+    fn idle(&self) -> Duration {
+        if self.member.inbox.is_open() {
+            *lock(&self.used) = Instant::now();
+            return Duration::ZERO;
+        }
+        lock(&self.used).elapsed()
+    }
 }
 
 /// All places and sessions of an upstream.
@@ -75,9 +101,11 @@ impl Rooms {
 
     /// Takes out the place, among those that `may` go, that was idle longest.
     fn displace(&mut self, may: impl Fn(&Key) -> bool) -> Result<Arc<Slot>, Rejection> {
-        let idle = self.slots.iter().filter(|(key, _)| may(key)).map(|(key, slot)| (slot.idle(), key.clone()));
+        let idle =
+            self.slots.iter().filter(|(key, _)| may(key)).map(|(key, slot)| (slot.idle(), key.clone()));
         let longest = idle.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
-        let (_, key) = longest.ok_or(Rejection::RateLimited { retry_after: DISPLACEABLE.as_secs() as u32 })?;
+        let (_, key) =
+            longest.ok_or(Rejection::RateLimited { retry_after: DISPLACEABLE.as_secs() as u32 })?;
         self.remove(&key).ok_or(Rejection::RateLimited { retry_after: 1 })
     }
 
@@ -92,12 +120,12 @@ impl Rooms {
 
     pub(super) fn seat(&mut self, session: Session) {
         let principal = &session.member.principal;
-        let own = self.sessions.values().filter(|other| other.member.principal == *principal).count();
-        if own >= SESSIONS_OF_ONE {
-            let oldest = self.sessions.values().find(|other| other.member.principal == *principal);
-            if let Some(name) = oldest.map(|session| Arc::clone(&session.member.session)) {
-                let _ = self.end(&name);
-            }
+        let own = || self.sessions.values().filter(|other| other.member.principal == *principal);
+        if own().count() >= SESSIONS_OF_ONE {
+            let idlest =
+                own().max_by_key(|other| other.idle()).map(|other| Arc::clone(&other.member.session));
+            // Only sessions on a shared child are so many; there is no child to end.
+            _ = idlest.and_then(|name| self.end(&name));
         }
         self.sessions.insert(Arc::clone(&session.member.session), Arc::new(session));
     }
@@ -111,12 +139,17 @@ impl Rooms {
         if let Some(session) = self.sessions.remove(name) {
             session.slot.audience.leave(name);
         }
-        let key = self.slots.keys().find(|key| matches!(key, Key::Session(own, _) if **own == *name))?.clone();
+        let key =
+            self.slots.keys().find(|key| matches!(key, Key::Session(own, _) if **own == *name))?.clone();
         self.remove(&key)
     }
 
-    /// Takes out what has been idle for too long.
+    /// Takes out what has been idle for too long: sessions of a shared child, and children.
     pub(super) fn idle(&mut self, settings: &Settings) -> Vec<Arc<Slot>> {
+        let over = |session: &&Arc<Session>| settings.shared && session.idle() >= settings.session_idle;
+        let over: Vec<Arc<str>> =
+            self.sessions.values().filter(over).map(|session| Arc::clone(&session.member.session)).collect();
+        let mut ended: Vec<Arc<Slot>> = over.iter().filter_map(|name| self.end(name)).collect();
         let bound = |key: &Key| match key {
             Key::Session(..) => settings.session_idle,
             Key::Shared | Key::SharedStateless | Key::Stateless(_) | Key::Held(_) => settings.child_idle,
@@ -127,7 +160,8 @@ impl Rooms {
             slot.idle() >= bound
         };
         let keys: Vec<Key> = self.slots.iter().filter(idle).map(|(key, _)| key.clone()).collect();
-        keys.iter().filter_map(|key| self.remove(key)).collect()
+        ended.extend(keys.iter().filter_map(|key| self.remove(key)));
+        ended
     }
 
     /// All places.

@@ -176,7 +176,8 @@ impl Slot {
                 Err(lost) => return Err(greeting_failed(lost)),
             }
         };
-        let Some(What::Response { result: Some(result) }) = Incoming::read(&response).map(|message| message.what)
+        let Some(What::Response { result: Some(result) }) =
+            Incoming::read(&response).map(|message| message.what)
         else {
             return Ok(Some(response));
         };

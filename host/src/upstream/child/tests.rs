@@ -73,8 +73,7 @@ impl Client<'_> {
     ) -> Result<(Option<Box<str>>, AnswerBody), Rejection> {
         let call = Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let principal = self.principal.clone();
-        let back =
-            self.small.upstream.inner.send(Sent { call: &call, principal, session }).await?;
+        let back = self.small.upstream.inner.send(Sent { call: &call, principal, session }).await?;
         let patience = self.small.upstream.inner.settings.timeout;
         Ok((back.session, answer(back.outcome, patience).await?))
     }
@@ -86,7 +85,8 @@ impl Client<'_> {
     }
 
     pub(super) fn inbox(&self) -> BoxStream<'static, Event> {
-        let session = self.small.upstream.inner.session(self.session.as_deref().unwrap(), &self.principal).unwrap();
+        let session =
+            self.small.upstream.inner.session(self.session.as_deref().unwrap(), &self.principal).unwrap();
         audience::open(Arc::clone(&session.member))
     }
 }

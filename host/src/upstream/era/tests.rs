@@ -11,14 +11,26 @@ fn real_servers_are_told_apart() {
     let older = Some((false, None));
     let modern = Some((true, None));
     let cases = [
-        (r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#, older),
-        (r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#, older),
+        (
+            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#,
+            older,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#,
+            older,
+        ),
         (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"Method not found"}}"#, older),
         (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Invalid request parameters"}}"#, older),
         (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2026-07-28"]}}"#, modern),
         (r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2025-11-25"]}}"#, older),
-        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#, modern),
-        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2025-11-25"]}}}"#, older),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2026-07-28"]}}}"#,
+            modern,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"","data":{"supported":["2025-11-25"]}}}"#,
+            older,
+        ),
         ("not json", older),
     ];
     for (answer, expected) in cases {
@@ -36,4 +48,19 @@ fn what_turns_out_otherwise_is_noted() {
     let eras = Eras::known(Verdict::known(true, false));
     eras.note_legacy(false);
     assert_eq!(eras.remembered(), None, "neither era: it has changed, and is asked again");
+}
+
+#[test]
+fn a_verdict_is_there_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("eras/x.json");
+    let eras = Eras::kept_in(file.clone());
+    assert_eq!(eras.remembered(), None);
+    eras.note_legacy(false);
+    assert_eq!(Eras::kept_in(file.clone()).remembered(), Some(Verdict::known(false, true)));
+    let eras = Eras::kept_in(file.clone());
+    eras.note_legacy(true);
+    assert_eq!(Eras::kept_in(file.clone()).remembered(), Some(Verdict::known(true, true)));
+    fs::write(&file, "{ damaged").unwrap();
+    assert_eq!(Eras::kept_in(file).remembered(), None);
 }

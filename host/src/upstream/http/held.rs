@@ -9,9 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use hyper::body::Incoming;
 
-use super::{
-    HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused,
-};
+use super::{HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused};
 use crate::flow::headers::SESSION_ID;
 use crate::flow::identity::Principal;
 use crate::flow::reject::{Rejection, UpstreamFault};
@@ -110,12 +108,15 @@ impl HttpUpstream {
             }
             (StatusCode::OK, Media::Events) => {
                 let events = events::read(response.into_body());
-                let mut events = events.filter_map(move |event| {
-                    let translated = back.translate(event.data);
-                    async move { translated }
-                }).boxed();
+                let mut events = events
+                    .filter_map(move |event| {
+                        let translated = back.translate(event.data);
+                        async move { translated }
+                    })
+                    .boxed();
                 let first = tokio::time::timeout(self.timeout, events.next()).await;
-                let first = first.map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not answer in time"))?;
+                let first = first
+                    .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not answer in time"))?;
                 let first = first.ok_or_else(unreadable)?;
                 if first.is_last {
                     return Ok(AnswerBody::Message { status: StatusCode::OK, message: first.data });

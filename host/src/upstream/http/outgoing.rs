@@ -25,12 +25,7 @@ const PASSED_ON: [HeaderName; 3] = [
 ];
 
 /// The message, byte for byte.
-pub(super) fn post(
-    uri: &Uri,
-    own: &HeaderMap,
-    request: &Request,
-    session: Option<&HeaderValue>,
-) -> Outgoing {
+pub(super) fn post(uri: &Uri, own: &HeaderMap, request: &Request, session: Option<&HeaderValue>) -> Outgoing {
     let mut headers = common(own, &request.headers, BOTH, session);
     headers.insert(CONTENT_TYPE, JSON);
     if request.era == Era::Stateless {
@@ -63,12 +58,7 @@ pub(super) fn discover(uri: &Uri, own: &HeaderMap, body: Bytes) -> Outgoing {
 }
 
 /// The stream of the server's own messages.
-pub(super) fn get(
-    uri: &Uri,
-    own: &HeaderMap,
-    listener: &Listener,
-    session: &HeaderValue,
-) -> Outgoing {
+pub(super) fn get(uri: &Uri, own: &HeaderMap, listener: &Listener, session: &HeaderValue) -> Outgoing {
     let mut headers = common(own, &listener.request.headers, EVENTS, Some(session));
     if let Some(id) = listener.last_event_id.as_deref().and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(LAST_EVENT_ID, id);
@@ -77,12 +67,7 @@ pub(super) fn get(
 }
 
 /// The end of a session.
-pub(super) fn delete(
-    uri: &Uri,
-    own: &HeaderMap,
-    callers: &HeaderMap,
-    session: &HeaderValue,
-) -> Outgoing {
+pub(super) fn delete(uri: &Uri, own: &HeaderMap, callers: &HeaderMap, session: &HeaderValue) -> Outgoing {
     outgoing(Method::DELETE, uri, common(own, callers, BOTH, Some(session)), Bytes::new())
 }
 

@@ -47,8 +47,12 @@ async fn the_tools_work_in_the_older_era() {
 async fn the_tools_are_listed_in_the_stateless_era() {
     let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
     let said = converse(&[line], 1).await;
-    let mut names: Vec<&str> =
-        said[0]["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    let mut names: Vec<&str> = said[0]["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap())
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["add", "auth_status", "echo", "get_time"]);
     assert_eq!(said[0]["result"]["resultType"], "complete");

@@ -39,8 +39,7 @@ fn a_principal_pushes_out_only_its_own() {
 
 #[test]
 fn an_idle_session_ends_and_an_open_stream_is_not_idle() {
-    let sessions =
-        Sessions::new(Limits { idle: Duration::ZERO, ..limits(10, 10) });
+    let sessions = Sessions::new(Limits { idle: Duration::ZERO, ..limits(10, 10) });
     let (idle, _) = sessions.open(principal("a"), 1).unwrap();
     assert!(sessions.find(&idle, &principal("a")).is_err());
     let (streaming, gone) = sessions.open(principal("a"), 2).unwrap();

@@ -33,9 +33,8 @@ fn from_datetime(datetime: &Datetime) -> Option<u64> {
         Offset::Z => 0,
         Offset::Custom { minutes } => i64::from(minutes),
     };
-    let clock = i64::from(clock.hour) * 3_600
-        + i64::from(clock.minute) * 60
-        + i64::from(clock.second.unwrap_or(0));
+    let clock =
+        i64::from(clock.hour) * 3_600 + i64::from(clock.minute) * 60 + i64::from(clock.second.unwrap_or(0));
     u64::try_from(days(date) * 86_400 + clock - minutes * 60).ok()
 }
 
@@ -67,8 +66,7 @@ fn days(date: Date) -> i64 {
 fn date(days: i64) -> Option<Date> {
     let days = days.checked_add(719_468)?;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };

@@ -57,21 +57,9 @@ pub(super) fn principal(principal: &wit::Principal) -> sdk::Principal<'_> {
 
 pub(super) fn verdict(verdict: sdk::Verdict) -> wit::Verdict {
     match verdict {
-        sdk::Verdict::Identity(sdk::Identity {
-            subject,
-            issuer,
-            roles,
-            scopes,
-            claims,
-            expires_at,
-        }) => wit::Verdict::Identity(wit::Identity {
-            subject,
-            issuer,
-            roles,
-            scopes,
-            claims,
-            expires_at,
-        }),
+        sdk::Verdict::Identity(sdk::Identity { subject, issuer, roles, scopes, claims, expires_at }) => {
+            wit::Verdict::Identity(wit::Identity { subject, issuer, roles, scopes, claims, expires_at })
+        }
         sdk::Verdict::NotMine => wit::Verdict::NotMine,
         sdk::Verdict::Refused(sdk::Refusal { reason, detail }) => {
             wit::Verdict::Refused(wit::Refusal { reason, detail })

@@ -1,6 +1,14 @@
 //! The host's services, as a component reaches them.
 
-#![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "generated"
+)]
 
 use std::borrow::Cow;
 

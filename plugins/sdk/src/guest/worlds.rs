@@ -4,7 +4,15 @@
 //! exports that one's functions alone, and carries the type of its own world
 //! (`worlds/*.component-type`, written by `cargo xtask wit` and held against `wit/` by the tests).
 
-#![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "generated"
+)]
 
 wit_bindgen::generate!({
     path: "../../wit",
@@ -67,10 +75,7 @@ impl<P: Instance + crate::Authenticate> authentication::Guest for Component<P> {
 }
 
 impl<P: Instance + crate::Authorize> authorization::Guest for Component<P> {
-    fn authorize(
-        call: authorization::Call,
-        principal: authorization::Principal,
-    ) -> authorization::Decision {
+    fn authorize(call: authorization::Call, principal: authorization::Principal) -> authorization::Decision {
         let decision = finish(instance::<P>().authorize(
             &GuestHost,
             &convert::call(&call),

@@ -5,13 +5,7 @@ use crate::conformance::Status::{self, Failure, Skipped, Success, Warning};
 
 fn run<const N: usize>(checks: [(&str, Status); N]) -> Vec<Check> {
     let checks = checks.into_iter();
-    checks
-        .map(|(id, status)| Check {
-            scenario: "scenario".into(),
-            id: id.into(),
-            status,
-        })
-        .collect()
+    checks.map(|(id, status)| Check { scenario: "scenario".into(), id: id.into(), status }).collect()
 }
 
 fn expected(check: &str, through: Outcome) -> Expected {
@@ -25,12 +19,7 @@ fn expected(check: &str, through: Outcome) -> Expected {
 }
 
 fn unexpected(check: &str, direct: Outcome, through: Outcome) -> Difference {
-    Difference::Unexpected {
-        scenario: "scenario".into(),
-        check: check.into(),
-        direct,
-        through,
-    }
+    Difference::Unexpected { scenario: "scenario".into(), check: check.into(), direct, through }
 }
 
 #[test]
@@ -65,10 +54,7 @@ fn a_check_in_only_one_run_is_a_difference() {
 fn an_expected_difference_is_none() {
     let direct = run([("a", Success), ("b", Success)]);
     let through = run([("a", Failure)]);
-    let baseline = [
-        expected("a", Outcome::Ran(Failure)),
-        expected("b", Outcome::Missing),
-    ];
+    let baseline = [expected("a", Outcome::Ran(Failure)), expected("b", Outcome::Missing)];
     assert_eq!(compare(&direct, &through, &baseline), []);
 }
 
@@ -87,10 +73,7 @@ fn a_stale_entry_is_a_difference() {
     let passes_now = expected("a", Outcome::Ran(Failure));
     let never_ran = expected("gone", Outcome::Ran(Failure));
     let found = compare(&checks, &checks, &[never_ran.clone(), passes_now.clone()]);
-    assert_eq!(
-        found,
-        [Difference::Stale(passes_now), Difference::Stale(never_ran)]
-    );
+    assert_eq!(found, [Difference::Stale(passes_now), Difference::Stale(never_ran)]);
 }
 
 #[test]

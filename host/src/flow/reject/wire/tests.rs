@@ -16,7 +16,8 @@ fn refused() -> Rejection {
 
 fn denied(scopes: &[&str]) -> Rejection {
     let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
-    let denial = Denial { reason: "scope".to_owned(), scopes, detail: Some("rule 3".to_owned()), ..Denial::default() };
+    let denial =
+        Denial { reason: "scope".to_owned(), scopes, detail: Some("rule 3".to_owned()), ..Denial::default() };
     Rejection::Denied { policy: Some(Arc::from("rbac")), denial }
 }
 

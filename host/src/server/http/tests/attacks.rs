@@ -29,7 +29,11 @@ async fn nobody_gets_in_without_a_good_key() {
 #[tokio::test]
 async fn every_trap_in_a_body_is_refused() {
     let house = strict_house().await;
-    let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"get_it","arguments":{{"x":{}{}}}}}}}"#, "[".repeat(200), "]".repeat(200));
+    let deep = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"get_it","arguments":{{"x":{}{}}}}}}}"#,
+        "[".repeat(200),
+        "]".repeat(200)
+    );
     let cases: Vec<(&str, Bytes, u16, i64)> = vec![
         ("a name twice", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_it","name":"drop_it"}}"#.into(), 400, -32700),
         ("a key twice, deep", r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_it","arguments":{"a":[{"b":1,"b":2}]}}}"#.into(), 400, -32700),
@@ -85,7 +89,9 @@ async fn every_trap_in_the_headers_is_refused() {
 async fn a_token_in_the_url_is_refused_even_where_it_is_good() {
     let house = strict_house().await;
     for query in [format!("?access_token={ALICE}"), format!("?x=1&X-API-Key={ALICE}")] {
-        let got = house.send_to(&query, Method::POST, &[("x-api-key", ALICE), JSON_BODY, BOTH], allowed().to_string()).await;
+        let got = house
+            .send_to(&query, Method::POST, &[("x-api-key", ALICE), JSON_BODY, BOTH], allowed().to_string())
+            .await;
         assert_eq!((got.status, got.reason().as_str()), (400, "bad-credential"), "{query}");
     }
     assert!(house.received().is_empty());
@@ -99,7 +105,10 @@ async fn other_methods_and_places_are_not_there() {
         assert_eq!((got.status, got.headers["allow"].to_str().unwrap()), (405, "POST, GET, DELETE"));
     }
     assert_eq!(house.send_to("/other", Method::POST, &[], "").await.status, 404);
-    assert_eq!(house.send_to("/.well-known/oauth-protected-resource", Method::GET, &[], "").await.status, 404);
+    assert_eq!(
+        house.send_to("/.well-known/oauth-protected-resource", Method::GET, &[], "").await.status,
+        404
+    );
     assert!(house.received().is_empty());
 }
 

@@ -24,7 +24,16 @@ async fn the_body_goes_on_byte_for_byte_and_the_credential_does_not() {
     assert_eq!(received.body, body);
     let mut names: Vec<_> = received.headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
-    let expected = ["accept", "authorization", "content-length", "content-type", "host", "mcp-param-city", "mcp-protocol-version", "traceparent"];
+    let expected = [
+        "accept",
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "mcp-param-city",
+        "mcp-protocol-version",
+        "traceparent",
+    ];
     assert_eq!(names, expected);
     assert_eq!(received.headers["authorization"], "upstreams-own");
     assert!(!format!("{received:?}").contains(ALICE));
@@ -32,7 +41,11 @@ async fn the_body_goes_on_byte_for_byte_and_the_credential_does_not() {
 
 #[tokio::test]
 async fn the_routing_headers_are_made_anew() {
-    let house = house(|request| discovers(request).unwrap_or_else(|| result(request, json!({"resultType": "complete", "content": []})))).await;
+    let house = house(|request| {
+        discovers(request)
+            .unwrap_or_else(|| result(request, json!({"resultType": "complete", "content": []})))
+    })
+    .await;
     let params = json!({"name": "get_it"});
     let mut lines = modern_lines(ALICE, "tools/call", &params);
     lines.retain(|(name, _)| *name != "mcp-name");
@@ -72,11 +85,14 @@ async fn events_pass_as_they_come() {
 async fn a_caller_who_goes_away_lets_go_of_the_upstream() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house = house(move |request| discovers(request).unwrap_or_else(|| stream.lock().unwrap().take().unwrap())).await;
+    let house =
+        house(move |request| discovers(request).unwrap_or_else(|| stream.lock().unwrap().take().unwrap()))
+            .await;
     let params = json!({"name": "get_it"});
     let lines = modern_lines(ALICE, "tools/call", &params);
     feed.send(": begun\n\n".to_owned()).unwrap();
-    let response = house.open("", Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
+    let response =
+        house.open("", Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
     drop(response);
     tokio::time::timeout(Duration::from_secs(5), feed.closed()).await.unwrap();
 }
@@ -123,7 +139,8 @@ async fn a_forged_cancellation_goes_nowhere() {
 
 #[tokio::test]
 async fn metadata_leads_oauth_clients_to_their_server() {
-    let server = "authorization_servers = ['https://idp.example.com']\nresource = 'https://mcp.example.com/mcp'";
+    let server =
+        "authorization_servers = ['https://idp.example.com']\nresource = 'https://mcp.example.com/mcp'";
     let house = house_with(server, |request| result(request, json!({}))).await;
     for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"] {
         let got = house.send_to(path, Method::GET, &[], "").await;

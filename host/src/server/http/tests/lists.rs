@@ -45,7 +45,10 @@ async fn all_four_lists_are_filtered() {
 
 #[tokio::test]
 async fn in_the_stateless_era_a_filtered_list_is_always_private() {
-    let house = house(|request| discovers(request).unwrap_or_else(|| result(request, json!({"resultType": "complete", "tools": []})))).await;
+    let house = house(|request| {
+        discovers(request).unwrap_or_else(|| result(request, json!({"resultType": "complete", "tools": []})))
+    })
+    .await;
     let got = house.modern(ALICE, "tools/list", json!({})).await;
     assert_eq!(got.json()["result"]["cacheScope"], "private");
 }
@@ -70,7 +73,9 @@ async fn what_is_listed_under_another_case_or_twice_is_no_list() {
 async fn a_task_belongs_to_who_has_started_it() {
     let house = house(|request| {
         discovers(request).unwrap_or_else(|| match request.json()["method"].as_str().unwrap() {
-            "tools/call" => result(request, json!({"resultType": "task", "taskId": "t1", "status": "working"})),
+            "tools/call" => {
+                result(request, json!({"resultType": "task", "taskId": "t1", "status": "working"}))
+            }
             "tasks/list" => result(request, json!({"tasks": [{"taskId": "t1"}, {"taskId": "t2"}]})),
             _ => result(request, json!({"resultType": "complete", "taskId": "t1"})),
         })

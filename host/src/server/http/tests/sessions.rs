@@ -5,7 +5,8 @@ use super::*;
 fn with_sessions(request: &Received) -> StubAnswer {
     let method = request.json()["method"].as_str().unwrap_or_default().to_owned();
     if request.method == Method::GET {
-        let list = json!({"jsonrpc": "2.0", "id": 9, "result": {"tools": [{"name": "get_a"}, {"name": "drop_a"}]}});
+        let list =
+            json!({"jsonrpc": "2.0", "id": 9, "result": {"tools": [{"name": "get_a"}, {"name": "drop_a"}]}});
         let note = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
         return answer_as(200, "text/event-stream", format!("id: 7\ndata: {note}\n\ndata: {list}\n\n"));
     }
@@ -32,7 +33,9 @@ async fn a_session_has_an_id_of_witgates_own() {
     let house = house(with_sessions).await;
     let session = open(&house, ALICE).await;
     assert_eq!(session.len(), 32);
-    let got = house.post_with(ALICE, &[("mcp-session-id", &session)], &call("tools/call", json!({"name": "get_a"}))).await;
+    let got = house
+        .post_with(ALICE, &[("mcp-session-id", &session)], &call("tools/call", json!({"name": "get_a"})))
+        .await;
     assert_eq!(got.status, 200);
     assert_eq!(house.received().last().unwrap().headers["mcp-session-id"], "upstreams-id");
     let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
@@ -50,7 +53,8 @@ async fn anothers_session_is_not_there_on_post_get_and_delete() {
         let post = house.post_with(BOB, &[line], &call("tools/call", json!({"name": "get_a"}))).await;
         assert_eq!((post.status, post.reason().as_str()), (404, "session-not-found"));
         for method in [Method::GET, Method::DELETE] {
-            let got = house.send(method, &[("x-api-key", BOB), ("accept", "text/event-stream"), line], "").await;
+            let got =
+                house.send(method, &[("x-api-key", BOB), ("accept", "text/event-stream"), line], "").await;
             assert_eq!((got.status, got.reason().as_str()), (404, "session-not-found"));
         }
     }
@@ -71,7 +75,10 @@ async fn get_and_delete_need_a_session_and_a_key() {
         let got = house.send(method, &modern, "").await;
         assert_eq!((got.status, got.headers["allow"].to_str().unwrap()), (405, "POST"));
     }
-    assert_eq!(house.send(Method::GET, &[("x-api-key", ALICE), ("accept", "application/json")], "").await.status, 406);
+    assert_eq!(
+        house.send(Method::GET, &[("x-api-key", ALICE), ("accept", "application/json")], "").await.status,
+        406
+    );
     let sessionless = house.post(ALICE, &call("tools/call", json!({"name": "get_a"}))).await;
     assert_eq!((sessionless.status, sessionless.reason().as_str()), (400, "session-required"));
 }
@@ -80,7 +87,12 @@ async fn get_and_delete_need_a_session_and_a_key() {
 async fn the_stream_of_a_session_passes_and_is_filtered() {
     let house = house(with_sessions).await;
     let session = open(&house, ALICE).await;
-    let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", &*session), ("last-event-id", "6")];
+    let lines = [
+        ("x-api-key", ALICE),
+        ("accept", "text/event-stream"),
+        ("mcp-session-id", &*session),
+        ("last-event-id", "6"),
+    ];
     let got = house.send(Method::GET, &lines, "").await;
     let text = std::str::from_utf8(&got.body).unwrap();
     assert!(text.starts_with("id: 7\ndata: {"), "{text}");

@@ -47,7 +47,10 @@ fn older(request: &Received) -> StubAnswer {
     match (message["method"].as_str().unwrap_or_default(), session.as_deref()) {
         ("initialize", _) => {
             let info = json!({"name": "older", "version": "1"});
-            let mut answer = result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}));
+            let mut answer = result(
+                request,
+                json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}),
+            );
             answer.headers_mut().insert("mcp-session-id", "s1".parse().unwrap());
             answer
         }
@@ -62,9 +65,16 @@ fn older(request: &Received) -> StubAnswer {
             let token = &message["params"]["_meta"]["progressToken"];
             let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1}});
             let last = json!({"jsonrpc": "2.0", "id": id, "result": {"content": [], "kept": true}});
-            answer_as(200, "text/event-stream", format!("id: 1\ndata:\n\ndata: {progress}\n\ndata: {last}\n\n"))
+            answer_as(
+                200,
+                "text/event-stream",
+                format!("id: 1\ndata:\n\ndata: {progress}\n\ndata: {last}\n\n"),
+            )
         }
-        _ => json_answer(200, &json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}})),
+        _ => json_answer(
+            200,
+            &json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "no"}}),
+        ),
     }
 }
 
@@ -89,7 +99,8 @@ async fn plain_requests_are_bridged_to_an_older_upstream() {
     let name = json!({"name": "get_it"});
     let got = house.send(Method::POST, &modern_lines(ALICE, "tools/call", &name), message.to_string()).await;
     let text = std::str::from_utf8(&got.body).unwrap();
-    let messages: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+    let messages: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
     assert_eq!(messages[0]["params"]["progressToken"], "p", "{text}");
     assert_eq!((&messages[1]["id"], &messages[1]["result"]["kept"]), (&json!("mine"), &json!(true)));
     let received = house.received();
@@ -104,7 +115,8 @@ async fn plain_requests_are_bridged_to_an_older_upstream() {
 async fn a_held_session_that_is_forgotten_is_opened_anew() {
     let forgotten = std::sync::atomic::AtomicBool::new(true);
     let house = house(move |request| {
-        let is_list = request.json()["method"] == "tools/list" && request.headers.contains_key("mcp-session-id");
+        let is_list =
+            request.json()["method"] == "tools/list" && request.headers.contains_key("mcp-session-id");
         if is_list && forgotten.swap(false, std::sync::atomic::Ordering::SeqCst) {
             return answer_as(404, "text/plain", "Session not found");
         }

@@ -16,7 +16,14 @@ fn a_missing_program_is_named() {
 
 #[test]
 fn nothing_secret_is_inherited() {
-    for name in ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET", "AWS_SECRET_ACCESS_KEY", "NODE_OPTIONS", "NPM_TOKEN"] {
+    for name in [
+        "MCP_API_KEY",
+        "MCP_BEARER_TOKEN",
+        "JWT_SECRET",
+        "AWS_SECRET_ACCESS_KEY",
+        "NODE_OPTIONS",
+        "NPM_TOKEN",
+    ] {
         assert!(!INHERITED.contains(&name), "{name}");
     }
 }

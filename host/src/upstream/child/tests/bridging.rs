@@ -50,7 +50,10 @@ async fn a_modern_child_gets_modern_requests_as_they_are_and_turns_older_clients
     let small = small("modern", |_| {});
     let mut client = small.client("a");
     let discovered = message(&client.say(modern(json!("d"), "server/discover", json!({}))).await.unwrap());
-    assert_eq!((discovered["id"].clone(), discovered["result"]["cacheScope"].clone()), (json!("d"), json!("public")));
+    assert_eq!(
+        (discovered["id"].clone(), discovered["result"]["cacheScope"].clone()),
+        (json!("d"), json!("public"))
+    );
     let echo = modern(json!(1), "tools/call", json!({"name": "echo"}));
     let seen = said(&client.say(echo).await.unwrap());
     assert_eq!(seen["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], MODERN);

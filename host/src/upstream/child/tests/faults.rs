@@ -22,7 +22,9 @@ async fn a_child_that_keeps_crashing_is_left_alone_for_a_while() {
     let client = small.session("a").await;
     let refused = loop {
         match client.call(json!(1), "crash", json!({})).await {
-            Err(Rejection::Upstream { message, .. }) if message.contains("started again in") => break message,
+            Err(Rejection::Upstream { message, .. }) if message.contains("started again in") => {
+                break message;
+            }
             Err(Rejection::Upstream { .. }) => {}
             other => panic!("{:?}", other.map(|answer| message(&answer))),
         }
@@ -130,7 +132,8 @@ fn alive(pid: &Value) -> bool {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_clear_error() {
-    let program = Program { name: "gone".to_owned(), argv: vec!["no-such-program-x".to_owned()], env: Vec::new() };
+    let program =
+        Program { name: "gone".to_owned(), argv: vec!["no-such-program-x".to_owned()], env: Vec::new() };
     let settings = Settings::new("gone", false, TIMEOUT, TIMEOUT);
     let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) };
     let mut client = small.client("a");
@@ -146,4 +149,34 @@ async fn the_number_of_children_is_bounded() {
     let refused = third.say(initialize(json!({}))).await;
     assert!(matches!(refused, Err(Rejection::RateLimited { .. })));
     small.session("b").await;
+}
+
+#[tokio::test]
+async fn on_a_shared_child_who_does_not_read_hardly_holds_up_the_others() {
+    let small = small("legacy", |settings| settings.shared = true);
+    let (slow, other) = (small.session("a").await, small.session("b").await);
+    let params = json!({"arguments": {"steps": 400}, "_meta": {"progressToken": "t"}});
+    let _unread = stream(slow.call(json!(1), "progress", params).await.unwrap());
+    let began = Instant::now();
+    assert!(other.call(json!(1), "echo", json!({})).await.is_ok());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn what_nobody_uses_is_ended_and_what_is_used_is_not() {
+    for shared in [false, true] {
+        let small = small("legacy", |settings| {
+            settings.shared = shared;
+            settings.session_idle = Duration::from_millis(20);
+        });
+        let (idle, listening) = (small.session("a").await, small.session("b").await);
+        let _stream = listening.inbox();
+        let inner = &small.upstream.inner;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let ended = lock(&inner.rooms).idle(&inner.settings);
+        assert_eq!(ended.len(), usize::from(!shared), "a shared child has another session");
+        let gone = idle.call(json!(1), "echo", json!({})).await.map(|_| ());
+        assert_eq!(gone, Err(Rejection::SessionNotFound));
+        assert!(listening.call(json!(1), "echo", json!({})).await.is_ok());
+    }
 }

@@ -7,7 +7,8 @@ async fn ids_and_tokens_come_back_as_they_went_on_a_shared_child() {
     let small = small("legacy", |settings| settings.shared = true);
     let (a, b) = (small.session("a").await, small.session("b").await);
     let params = json!({"arguments": {"x": 1}, "_meta": {"progressToken": "tok", "y": 2}, "unknown": [1]});
-    let (one, other) = tokio::join!(a.call(json!(7), "echo", params.clone()), b.call(json!("7"), "echo", params));
+    let (one, other) =
+        tokio::join!(a.call(json!(7), "echo", params.clone()), b.call(json!("7"), "echo", params));
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_eq!((message(&one)["id"].clone(), message(&other)["id"].clone()), (json!(7), json!("7")));
     let (seen, seen_other) = (said(&one), said(&other));
@@ -81,8 +82,7 @@ async fn who_cannot_be_asked_is_not_asked() {
 async fn a_cancel_reaches_the_child_under_its_id_and_only_from_its_owner() {
     let small = small("legacy", |settings| settings.shared = true);
     let (mut a, mut b) = (small.session("a").await, small.session("b").await);
-    let mut events =
-        stream(a.call(json!(5), "begin", json!({"_meta": {"progressToken": 1}})).await.unwrap());
+    let mut events = stream(a.call(json!(5), "begin", json!({"_meta": {"progressToken": 1}})).await.unwrap());
     next(&mut events).await;
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}});
     b.say(cancel.clone()).await.unwrap();
@@ -161,7 +161,8 @@ async fn a_log_message_comes_with_the_request_that_runs() {
 async fn a_subscription_is_tagged_with_the_client_s_own_id() {
     let small = small("modern", |_| {});
     let mut client = small.client("a");
-    let listen = modern(json!("mine"), "subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+    let listen =
+        modern(json!("mine"), "subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
     let mut events = stream(client.say(listen).await.unwrap());
     let acknowledged = next(&mut events).await;
     assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged");
@@ -187,7 +188,9 @@ async fn only_what_a_program_needs_is_inherited() {
 async fn pretty_printed_requests_reach_the_child_as_one_line() {
     let small = small("legacy", |_| {});
     let mut client = small.session("a").await;
-    let body = serde_json::to_string_pretty(&tool_call(json!(1), "echo", json!({"arguments": {"s": "a\nb"}}))).unwrap();
+    let body =
+        serde_json::to_string_pretty(&tool_call(json!(1), "echo", json!({"arguments": {"s": "a\nb"}})))
+            .unwrap();
     let answer = client.say_raw(&body).await.unwrap();
     assert_eq!(said(&answer)["params"]["arguments"]["s"], "a\nb");
 }

@@ -20,9 +20,16 @@ async fn a_line_one_longer_than_the_bound_is_too_long() {
 
 #[test]
 fn what_is_no_message_is_told_apart() {
-    for line in ["", "hello", "[]", "{}", "1", r#"{"id":1}"#, r#"{"id":1,"id":2,"result":{}}"#,
-        r#"{"id":1,"result":{},"error":{}}"#]
-    {
+    for line in [
+        "",
+        "hello",
+        "[]",
+        "{}",
+        "1",
+        r#"{"id":1}"#,
+        r#"{"id":1,"id":2,"result":{}}"#,
+        r#"{"id":1,"result":{},"error":{}}"#,
+    ] {
         assert!(Incoming::read(line.as_bytes()).is_none(), "{line}");
     }
 }

@@ -1,0 +1,65 @@
+//! `witgate check`.
+
+use serde_json::json;
+
+use super::terminal::{counted, to_json};
+use super::{Context, Exit, Failure, runtime};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::{Config, resolve};
+use crate::generation::Factory;
+use crate::plugin::engine::Engine;
+use crate::plugin::load::Loader;
+use crate::services::Clock;
+
+pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+    let path = context.config_path();
+    let (config, diagnostics) = match resolve::load(path.as_deref(), &context.environment) {
+        Ok(loaded) => {
+            let mut diagnostics = loaded.warnings;
+            diagnostics.extend(policies(context, &loaded.config)?);
+            (Some(loaded.config), diagnostics)
+        }
+        Err(diagnostics) => (None, diagnostics),
+    };
+    let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
+    report(context, config.as_ref(), &diagnostics, errors);
+    Ok(if errors == 0 { Exit::Done } else { Exit::No })
+}
+
+/// What only shows when every policy is made: components that do not compile or want more than is
+/// granted, and settings that a plugin refuses.
+fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, Failure> {
+    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    let factory = Factory::new(Loader::new(engine, None), context.environment.clone(), Clock::System);
+    match runtime()?.block_on(factory.candidate(config, 1)) {
+        Ok(_) => Ok(Vec::new()),
+        Err(errors) => {
+            let path = config.path.as_deref();
+            Ok(errors
+                .iter()
+                .map(|error| resolve::policy_fault(path, &error.policy, &error.message))
+                .collect())
+        }
+    }
+}
+
+fn report(context: &Context, config: Option<&Config>, diagnostics: &[Diagnostic], errors: usize) {
+    let terminal = &context.terminal;
+    if terminal.is_json() {
+        return terminal.print_json(&json!({ "ok": errors == 0, "diagnostics": to_json(diagnostics) }));
+    }
+    terminal.diagnose(diagnostics);
+    let warnings = counted(diagnostics.len() - errors, "warning");
+    match config.filter(|_| errors == 0) {
+        Some(config) => {
+            let name = config
+                .path
+                .as_ref()
+                .map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+            let (upstreams, policies) = (counted(config.upstreams.len(), "upstream"), config.policies.len());
+            let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
+            terminal.print(&format!("{name} is good: {upstreams}, {policies}, {warnings}"));
+        }
+        None => terminal.print(&format!("{}, {warnings}", counted(errors, "error"))),
+    }
+}

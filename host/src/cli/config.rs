@@ -1,0 +1,107 @@
+//! `witgate config`.
+
+use serde_json::{Value, json};
+
+use super::{Context, Exit, Failure};
+use crate::config::{Config, KeySource, Pipeline, Policy, Target, Transport, raw};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Print the JSON Schema of witgate.toml
+    Schema,
+    /// Print what the configuration comes to, with every default and without any secret
+    Show,
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Schema => context.terminal.print_json(&raw::schema()),
+        Command::Show => {
+            let loaded = context.load()?;
+            context.terminal.print_json(&shown(&loaded.config));
+            context.terminal.diagnose(&loaded.warnings);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(config: &Config) -> Value {
+    let named = |name: &str, value: Value| (name.to_owned(), value);
+    json!({
+        "path": config.path,
+        "auth": if config.auth_disabled { "disabled" } else { "enabled" },
+        "server": server(config),
+        "upstreams": config.upstreams.iter().map(|upstream| named(&upstream.name, json!({
+            "path": upstream.path,
+            "resource": upstream.resource,
+            "target": target(&upstream.target),
+            "timeout_s": upstream.timeout.as_secs(),
+            "pipeline": pipeline(&upstream.pipeline),
+        }))).collect::<serde_json::Map<_, _>>(),
+        "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),
+        "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn server(config: &Config) -> Value {
+    let server = &config.server;
+    json!({
+        "transport": match server.transport { Transport::Http => "http", Transport::Stdio => "stdio" },
+        "listen": server.listen.to_string(),
+        "authorization_servers": server.authorization_servers,
+        "allowed_origins": server.allowed_origins,
+        "allowed_hosts": server.allowed_hosts,
+        "admin_listen": server.admin_listen.map(|address| address.to_string()),
+        "control": server.control,
+        "shutdown_grace_s": server.shutdown_grace.as_secs(),
+    })
+}
+
+fn target(target: &Target) -> Value {
+    let names = |pairs: &[(String, secrecy::SecretString)]| {
+        pairs.iter().map(|(name, _)| (name.clone(), "****".into())).collect::<serde_json::Map<_, _>>()
+    };
+    match target {
+        Target::Command { argv, env, shared } => {
+            json!({ "command": argv, "env": names(env), "shared": shared })
+        }
+        Target::Url { url, headers } => json!({ "url": url.as_str(), "headers": names(headers) }),
+        Target::OwnTools => json!({ "own_tools": true }),
+    }
+}
+
+fn pipeline(pipeline: &Pipeline) -> Value {
+    json!({
+        "authenticate": pipeline.authenticate,
+        "authorize": pipeline.authorize,
+        "anonymous": pipeline.anonymous.as_ref().map(|roles| json!({ "roles": roles })),
+    })
+}
+
+fn policy(policy: &Policy) -> Value {
+    json!({
+        "kind": policy.kind.name(),
+        "component": policy.component,
+        "fallback": format!("{:?}", policy.fallback).to_lowercase(),
+        "mode": format!("{:?}", policy.mode).to_lowercase(),
+        "config": policy.config,
+        "digest": policy.digest.map(|digest| crate::services::digest_text(&digest)),
+        "limits": { "timeout_ms": policy.limits.timeout.as_millis(), "memory_mib": policy.limits.memory >> 20 },
+        "grants": {
+            "http": policy.grants.http,
+            "keys": policy.grants.keys,
+            "secrets": policy.grants.secrets,
+            "cache": policy.grants.cache,
+            "crypto": policy.grants.crypto,
+        },
+    })
+}
+
+fn source(key: &KeySource) -> Value {
+    match key {
+        KeySource::Secret(_) => json!({ "secret": "****" }),
+        KeySource::Pem(_) => json!({ "pem": "****" }),
+        KeySource::JwksFile(path) => json!({ "jwks_file": path }),
+        KeySource::JwksUrl(url) => json!({ "jwks_url": url.as_str() }),
+    }
+}

@@ -1,0 +1,136 @@
+//! `witgate init`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::key::now;
+use super::{Context, DEFAULT_CONFIG, Exit, Failure, full};
+use crate::key_store::{KeyStore, KeyStoreError, Made, NewKey};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Write over a configuration that is there; its key store stays and gets one key more
+    #[arg(long)]
+    force: bool,
+    /// Name of the first key
+    #[arg(long, value_name = "NAME", default_value = "claude-desktop")]
+    name: String,
+}
+
+/// What a newcomer gets: it works as it is, and says what else there is.
+pub(super) const STARTER: &str = include_str!("init/witgate.toml");
+
+const STORE: &str = "keys.toml";
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let path = full(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
+    refuse_to_overwrite(&path, arguments)?;
+    // The key first: a configuration without its store would not start.
+    let store = KeyStore::at(path.with_file_name(STORE));
+    let made = make_key(&store, &arguments.name)?;
+    write(&path, arguments.force)?;
+    show(context, &path, &store, &made);
+    Ok(Exit::Done)
+}
+
+fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    if path.exists() && !arguments.force {
+        return Err(Failure::new(format!(
+            "{} is there already; `--force` writes over it, `--config FILE` writes another one",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Under the name, or, where an earlier `init` has made one, under the name with a number.
+fn make_key(store: &KeyStore, name: &str) -> Result<Made, Failure> {
+    let numbered = (2..100).map(|number| format!("{name}-{number}"));
+    for name in std::iter::once(name.to_owned()).chain(numbered) {
+        match store.create(first_key(&name), now()) {
+            Err(KeyStoreError::Taken(_) | KeyStoreError::TakenByRevoked(_)) => {}
+            made => return Ok(made?),
+        }
+    }
+    Err(Failure::new(format!(
+        "{} has many keys `{name}` already; give this one another `--name`",
+        store.path().display()
+    )))
+}
+
+/// The role lets the key through the starter's rules; the patterns are the key's own.
+fn first_key(name: &str) -> NewKey {
+    NewKey {
+        name: name.to_owned(),
+        roles: vec!["user".to_owned()],
+        allow: vec!["*".to_owned()],
+        ..NewKey::default()
+    }
+}
+
+fn write(path: &Path, force: bool) -> Result<(), Failure> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(!force).create(true).truncate(true);
+    let written = options.open(path).and_then(|mut file| file.write_all(STARTER.as_bytes()));
+    written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
+}
+
+fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made) {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
+    let snippet = json!({ "mcpServers": { "witgate": {
+        "command": program,
+        "args": ["serve", "--transport", "stdio", "--config", path],
+        "env": { "MCP_API_KEY": made.text.reveal() },
+    } } });
+    let terminal = &context.terminal;
+    if terminal.is_json() {
+        return terminal.print_json(&json!({
+            "config": path,
+            "store": store.path(),
+            "name": made.key.name,
+            "key": made.text.reveal(),
+            "claude_desktop": snippet,
+        }));
+    }
+    terminal.say(&format!("Wrote {} and {}.", path.display(), store.path().display()));
+    terminal.say(&format!(
+        "\nThe key of `{}`, shown this once (256 random bits; its {} characters do where others ask for 64):\n",
+        made.key.name,
+        made.text.reveal().len()
+    ));
+    terminal.print(made.text.reveal());
+    terminal.say("\nFor Claude Desktop (claude_desktop_config.json):\n");
+    terminal.print(&claude_desktop(&program, path, made));
+    if !on_path("npx", context.environment.get("PATH")) {
+        terminal.say("\nThe example server needs Node.js, and there is no `npx` on PATH: install it, or name your own server.");
+    }
+    terminal.say(&format!(
+        "\nNext: `witgate check`, then `witgate serve`; over HTTP, clients call http://127.0.0.1:8787/mcp with the header \
+         X-API-Key.\nWho may do what stands in {}.",
+        path.display()
+    ));
+}
+
+/// By hand, in the order in which people write it.
+fn claude_desktop(program: &Path, path: &Path, made: &Made) -> String {
+    format!(
+        r#"{{
+  "mcpServers": {{
+    "witgate": {{
+      "command": {},
+      "args": ["serve", "--transport", "stdio", "--config", {}],
+      "env": {{ "MCP_API_KEY": {} }}
+    }}
+  }}
+}}"#,
+        json!(program),
+        json!(path),
+        json!(made.text.reveal()),
+    )
+}
+
+fn on_path(program: &str, search: Option<&str>) -> bool {
+    search.is_some_and(|search| std::env::split_paths(search).any(|folder| folder.join(program).is_file()))
+}

@@ -1,0 +1,318 @@
+//! `witgate key`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use witgate_api_key::store::{Key, Time};
+
+use super::terminal::table;
+use super::{Context, Exit, Failure};
+use crate::config::raw::{Kind, Policy};
+use crate::config::resolve::Outline;
+use crate::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make a key and print it, once
+    Create(Create),
+    /// List the keys: names, patterns, ends; never the keys themselves
+    List(Place),
+    /// End a key at once and for ever
+    Revoke(Revoke),
+    /// Give a key a new text, and let the old one be good for a while
+    Rotate(Rotate),
+    /// Take over keys of another server: {"api_keys": {NAME: KEY}, "key_permissions": {NAME: [PATTERN]}}
+    Import(Import),
+}
+
+/// Which store.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The api-key policy whose store it is, where there are several
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// The store itself, without a configuration
+    #[arg(long, value_name = "FILE", conflicts_with = "policy")]
+    store: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Create {
+    /// Whose key it is
+    name: String,
+    /// What it may do: `get_*` (tools), `resource:…`, `prompt:…`, `method:…`, `*`; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    allow: Vec<String>,
+    /// What it may not do, whatever is allowed; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    deny: Vec<String>,
+    /// A role for authorizers that go by roles; may be repeated
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
+    /// When it ends, from now: `30d`, `12h`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Revoke {
+    /// Its name or id
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rotate {
+    /// Its name or id
+    name: String,
+    /// How long the old text stays good; 0s ends it at once
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    overlap: Duration,
+    /// When the key ends, from now, in place of what was said when it was made
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The JSON file
+    file: PathBuf,
+    /// Also take keys of fewer than 32 characters
+    #[arg(long)]
+    weak: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Create(arguments) => create(context, &arguments),
+        Command::List(place) => list(context, &place),
+        Command::Revoke(arguments) => revoke(context, &arguments),
+        Command::Rotate(arguments) => rotate(context, &arguments),
+        Command::Import(arguments) => import(context, &arguments),
+    }?;
+    Ok(Exit::Done)
+}
+
+fn create(context: &Context, arguments: &Create) -> Result<(), Failure> {
+    let store = place(context, &arguments.place)?;
+    let Create { name, allow, deny, role: roles, expires, .. } = arguments;
+    let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
+    let (useless, without_role) = (allow.is_empty() && roles.is_empty(), roles.is_empty());
+    let made = store.create(NewKey { name, roles, allow, deny, expires: expires.map(from_now) }, now())?;
+    context.terminal.say(&format!(
+        "Made the key `{}` in {}. It is shown this once:",
+        made.key.name,
+        store.path().display()
+    ));
+    show(context, &store, &made);
+    if useless {
+        context
+            .terminal
+            .say("It has neither a pattern (--allow) nor a role (--role), so it may do nothing yet.");
+    } else if without_role && arguments.place.store.is_none() {
+        hint_at_roles(context);
+    }
+    Ok(())
+}
+
+/// Every authorizer must allow: beside one that goes by roles, patterns alone are not enough.
+fn hint_at_roles(context: &Context) {
+    let Some(outline) = context.config_path().and_then(|path| Outline::read(&path).ok()) else { return };
+    let by_roles = outline.file.policies.iter().find(|(_, policy)| matches!(policy.kind, Kind::Rbac));
+    let Some((name, policy)) = by_roles else { return };
+    let roles = policy.config.get("roles").and_then(Value::as_object).into_iter().flatten();
+    let roles: Vec<_> = roles.map(|(role, _)| role.as_str()).collect();
+    context.terminal.say(&format!(
+        "The policy `{name}` goes by roles, and this key has none: where it decides, the key may do nothing. Give a key one \
+         with `--role` (there are: {}).",
+        roles.join(", ")
+    ));
+}
+
+fn list(context: &Context, at: &Place) -> Result<(), Failure> {
+    let store = place(context, at)?.read()?;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&store.keys.iter().map(to_json).collect());
+        return Ok(());
+    }
+    let joined = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(" ") };
+    let row = |key: &Key| {
+        vec![
+            key.name.clone(),
+            key.id.clone(),
+            state(key).to_owned(),
+            joined(&key.roles),
+            joined(&key.allow),
+            joined(&key.deny),
+            key.expires.map_or_else(|| "never".to_owned(), written),
+        ]
+    };
+    let rows: Vec<_> = store.keys.iter().map(row).collect();
+    context.terminal.print(&table(&["NAME", "ID", "STATE", "ROLES", "ALLOW", "DENY", "EXPIRES"], &rows));
+    Ok(())
+}
+
+fn revoke(context: &Context, arguments: &Revoke) -> Result<(), Failure> {
+    let store = place(context, &arguments.place)?;
+    let key = store.revoke(&arguments.name, now())?;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&to_json(&key));
+    }
+    context
+        .terminal
+        .say(&format!("The key `{}` is revoked; a running Witgate refuses it within a moment.", key.name));
+    Ok(())
+}
+
+fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
+    let store = place(context, &arguments.place)?;
+    let until = (!arguments.overlap.is_zero()).then(|| from_now(arguments.overlap));
+    let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
+    let old = until.map_or_else(
+        || "The old one is no longer good".to_owned(),
+        |until| format!("The old one is good until {}", written(until)),
+    );
+    context.terminal.say(&format!("The key `{}` has a new text, shown this once. {old}.", made.key.name));
+    show(context, &store, &made);
+    Ok(())
+}
+
+fn import(context: &Context, arguments: &Import) -> Result<(), Failure> {
+    let store = place(context, &arguments.place)?;
+    let shown = arguments.file.display();
+    let text = std::fs::read_to_string(&arguments.file)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|error| Failure::new(format!("{shown} cannot be read: {error}; nothing was imported")))?;
+    // The error of serde_json may quote what it found: only its place is told.
+    let foreign: Foreign = serde_json::from_str(&text).map_err(|error| {
+        let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
+        Failure::new(format!(
+            "{shown}:{}:{} is not of the shape {shape}; nothing was imported",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let keys = store.import(&foreign, arguments.weak, now())?;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&keys.iter().map(to_json).collect());
+    }
+    let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
+    context.terminal.say(&format!("Imported into {}, hashed: {}.", store.path().display(), names.join(", ")));
+    context.terminal.say(&format!("{shown} still has them in plain text: delete it once they work."));
+    Ok(())
+}
+
+fn show(context: &Context, store: &KeyStore, made: &Made) {
+    let terminal = &context.terminal;
+    match terminal.is_json() {
+        true => terminal.print_json(&made_json(store, &made.key, &made.text)),
+        false => terminal.print(made.text.reveal()),
+    }
+}
+
+fn made_json(store: &KeyStore, key: &Key, text: &KeyText) -> Value {
+    let mut json = to_json(key);
+    if let Some(members) = json.as_object_mut() {
+        members.insert("key".to_owned(), text.reveal().into());
+        members.insert("store".to_owned(), store.path().display().to_string().into());
+    }
+    json
+}
+
+fn to_json(key: &Key) -> Value {
+    json!({
+        "name": key.name,
+        "id": key.id,
+        "state": state(key),
+        "roles": key.roles,
+        "allow": key.allow,
+        "deny": key.deny,
+        "created": written(key.created),
+        "expires": key.expires.map(written),
+        "revoked": key.revoked.map(written),
+        "previous_until": key.previous.as_ref().map(|previous| written(previous.until)),
+    })
+}
+
+fn state(key: &Key) -> &'static str {
+    let now = now();
+    match key {
+        Key { revoked: Some(_), .. } => "revoked",
+        Key { expires: Some(end), .. } if *end <= now => "expired",
+        Key { previous: Some(previous), .. } if previous.until > now => "rotating",
+        _ => "good",
+    }
+}
+
+/// The store that the arguments or the configuration name.
+fn place(context: &Context, place: &Place) -> Result<KeyStore, Failure> {
+    if let Some(store) = &place.store {
+        return Ok(KeyStore::at(store));
+    }
+    let Some(path) = context.config_path() else {
+        return Err(Failure::new(
+            "there is no configuration file that says where the keys are; name the store with `--store FILE`, the \
+             configuration with `--config FILE`, or make one with `witgate init`",
+        ));
+    };
+    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    let stores: Vec<_> =
+        outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::ApiKey)).collect();
+    let names = || stores.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let shown = path.display();
+    let (name, policy) = match (&place.policy, stores.as_slice()) {
+        (Some(wanted), _) => stores.iter().find(|(name, _)| *name == wanted).copied().ok_or_else(|| {
+            Failure::new(format!("{shown} has no api-key policy `{wanted}`; there are: {}", names()))
+        })?,
+        (None, [only]) => *only,
+        (None, []) => {
+            return Err(Failure::new(format!(
+                "{shown} has no api-key policy; add `[policies.keys]` with `kind = \"api-key\"` and `config = {{ store = \
+                 \"keys.toml\" }}`, or name a store with `--store FILE`"
+            )));
+        }
+        (None, _) => {
+            return Err(Failure::new(format!(
+                "{shown} has several api-key policies; name one with `--policy NAME`: {}",
+                names()
+            )));
+        }
+    };
+    store_of(&outline, name, policy)
+}
+
+fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, Failure> {
+    match policy.config.get("store") {
+        Some(Value::String(store)) => Ok(KeyStore::at(outline.base.join(store))),
+        Some(_) => Err(Failure::new(format!(
+            "the store of `{name}` stands in the configuration itself; move it into a file"
+        ))),
+        None => Err(Failure::new(format!(
+            "the policy `{name}` names no store; add `config = {{ store = \"keys.toml\" }}`"
+        ))),
+    }
+}
+
+pub(super) fn now() -> Time {
+    Time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+pub(super) fn from_now(duration: Duration) -> Time {
+    Time(now().0.saturating_add(duration.as_secs()))
+}
+
+pub(super) fn written(time: Time) -> String {
+    match UNIX_EPOCH.checked_add(Duration::from_secs(time.0)) {
+        // A store holds no time after the year 9999, beyond which humantime panics.
+        Some(time_) if time.0 < 253_402_300_800 => humantime::format_rfc3339_seconds(time_).to_string(),
+        _ => "never".to_owned(),
+    }
+}

@@ -1,0 +1,184 @@
+//! `witgate plugin`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use witgate_plugin::Description;
+
+use super::terminal::table;
+use super::{Context, Exit, Failure, full};
+use crate::config::PolicyKind;
+use crate::config::resolve::{self, Outline, settings_schema};
+use crate::plugin::engine::Engine;
+use crate::plugin::load::{Loaded, Loader};
+use crate::server::control;
+use crate::services::digest_text;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the policies of the running Witgate: which component, which fallback, why no newer one
+    List,
+    /// Show what a plugin is, what it imports, and the schema of its settings
+    Inspect {
+        /// A component file, a policy of the configuration, or a kind such as `rbac`
+        plugin: String,
+    },
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::List => list(context),
+        Command::Inspect { plugin } => inspect(context, &plugin),
+    }?;
+    Ok(Exit::Done)
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
+    let status = control::ask(&socket(context)?, &control::Command::PluginList).map_err(Failure::new)?;
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&status),
+        false => context.terminal.print(&listing(&status)),
+    }
+    Ok(())
+}
+
+/// Where the Witgate with this configuration listens. Nothing else of the configuration has to be
+/// good: it may be broken just now, which is when one looks.
+fn socket(context: &Context) -> Result<PathBuf, Failure> {
+    let Some(path) = context.config_path() else {
+        return Err(Failure::new(
+            "there is no configuration file, and a Witgate without one has no control socket; name one with `--config FILE`",
+        ));
+    };
+    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    Ok(outline.control())
+}
+
+fn listing(status: &Value) -> String {
+    let policies = status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let columns =
+        ["name", "kind", "mode", "source", "version", "digest", "calls", "denials", "failures", "fallbacks"];
+    let rows: Vec<Vec<String>> =
+        policies.iter().map(|policy| columns.iter().map(|column| cell(policy, column)).collect()).collect();
+    let titles: Vec<_> = columns.iter().map(|column| column.to_uppercase()).collect();
+    let titles: Vec<_> = titles.iter().map(String::as_str).collect();
+    let mut text = format!("generation {} since {}\n\n", cell(status, "generation"), cell(status, "since"));
+    text.push_str(&table(&titles, &rows));
+    for policy in policies.iter().filter(|policy| policy.get("reason").is_some_and(Value::is_string)) {
+        let line = format!(
+            "\n\nFALLBACK: the built-in decides for `{}`: {}",
+            cell(policy, "name"),
+            cell(policy, "reason")
+        );
+        text.push_str(&line);
+    }
+    let last = status.get("last_reload").filter(|last| !last.is_null());
+    for error in
+        last.and_then(|last| last.get("errors")?.as_array()).into_iter().flatten().filter_map(Value::as_str)
+    {
+        let at = last.map_or_else(String::new, |last| cell(last, "at"));
+        text.push_str(&format!("\n\nThe change of {at} is not live: {error}"));
+    }
+    text
+}
+
+fn cell(value: &Value, name: &str) -> String {
+    match value.get(name) {
+        None | Some(Value::Null) => "-".to_owned(),
+        // The whole digest is in the JSON.
+        Some(Value::String(text)) if name == "digest" => text.chars().take("sha256:".len() + 12).collect(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn inspect(context: &Context, plugin: &str) -> Result<(), Failure> {
+    const SHIPPED: [PolicyKind; 4] =
+        [PolicyKind::ApiKey, PolicyKind::Jwt, PolicyKind::Introspection, PolicyKind::Rbac];
+    let found = match SHIPPED.into_iter().find(|kind| kind.name() == plugin) {
+        Some(kind) => builtin(kind),
+        None => match of_policy(context, plugin)? {
+            Some(Named::Builtin(kind)) => builtin(kind),
+            Some(Named::Component(path)) => component(&path)?,
+            None => component(Path::new(plugin))?,
+        },
+    };
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&found),
+        false => context.terminal.print(&described(&found)),
+    }
+    Ok(())
+}
+
+enum Named {
+    Builtin(PolicyKind),
+    Component(PathBuf),
+}
+
+/// What a policy of the configuration is made of, if there is one of that name.
+fn of_policy(context: &Context, name: &str) -> Result<Option<Named>, Failure> {
+    let Some(path) = context.config_path() else { return Ok(None) };
+    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    Ok(outline.file.policies.get(name).map(|policy| match &policy.component {
+        Some(component) => Named::Component(outline.base.join(component)),
+        None => Named::Builtin(policy.kind.into()),
+    }))
+}
+
+fn builtin(kind: PolicyKind) -> Value {
+    let description = resolve::description(kind);
+    json!({
+        "source": "built-in",
+        "name": kind.name(),
+        "version": description.as_ref().map(|it| &it.version),
+        "summary": description.as_ref().map(|it| &it.summary),
+        "config_schema": settings_schema(kind),
+    })
+}
+
+fn component(path: &Path) -> Result<Value, Failure> {
+    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    let loader = Loader::new(engine, None);
+    let loaded = loader.load(path, None).map_err(|error| Failure::new(error.to_string()))?;
+    let kind = loaded.component.component_type();
+    let inner = loader.engine().inner();
+    let description = describe(&loader, &loaded);
+    let schema = description.as_ref().and_then(|it| serde_json::from_str::<Value>(&it.config_schema).ok());
+    Ok(json!({
+        "source": "component",
+        "path": full(path),
+        "digest": digest_text(&loaded.digest),
+        "name": description.as_ref().map(|it| &it.name),
+        "version": description.as_ref().map(|it| &it.version),
+        "summary": description.as_ref().map(|it| &it.summary),
+        "imports": kind.imports(inner).map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
+        "exports": kind.exports(inner).map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
+        "config_schema": schema,
+    }))
+}
+
+/// What the component says of itself.
+fn describe(_loader: &Loader, _loaded: &Loaded) -> Option<Description> {
+    // Seam: `describe` of an instance with nothing granted.
+    None
+}
+
+fn described(found: &Value) -> String {
+    let mut lines = Vec::new();
+    for name in ["name", "version", "summary", "source", "path", "digest"] {
+        if let Some(text) = found.get(name).and_then(Value::as_str) {
+            lines.push(format!("{:<9}{text}", format!("{name}:")));
+        }
+    }
+    for name in ["imports", "exports"] {
+        let items = found.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let items: Vec<_> = items.map(|item| format!("  {item}")).collect();
+        if !items.is_empty() {
+            lines.push(format!("{name}:\n{}", items.join("\n")));
+        }
+    }
+    if let Some(schema) = found.get("config_schema").filter(|schema| !schema.is_null()) {
+        lines.push(format!("settings (JSON Schema):\n{schema:#}"));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,66 @@
+//! `witgate serve`.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use super::{Context, Exit, Failure, runtime};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::{Config, Transport};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Meet clients over this transport, whatever the configuration says
+    #[arg(long, value_enum)]
+    transport: Option<Chosen>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Chosen {
+    Http,
+    Stdio,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let mut loaded = context.load()?;
+    apply(&mut loaded.config, arguments)?;
+    log(context);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    runtime()?
+        .block_on(crate::serve::run(loaded.config, context.environment.clone()))
+        .map(|()| Exit::Done)
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {
+    match arguments.transport {
+        None => {}
+        Some(Chosen::Http) => config.server.transport = Transport::Http,
+        Some(Chosen::Stdio) if config.upstreams.len() > 1 => {
+            let message = "over stdio there is one upstream, because there is one stream";
+            let fault = Diagnostic::error(message)
+                .help("leave `--transport stdio` out, or name a configuration with one upstream");
+            return Err(Failure::Config(vec![fault]));
+        }
+        Some(Chosen::Stdio) => config.server.transport = Transport::Stdio,
+    }
+    Ok(())
+}
+
+/// Logs go to standard error: over stdio, standard output belongs to the protocol.
+fn log(context: &Context) {
+    let filter = EnvFilter::try_new(context.environment.get("RUST_LOG").unwrap_or("info"))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // Whoever has set up a log already keeps it.
+    drop(match context.terminal.is_json() {
+        true => lines.json().try_init(),
+        false => lines.try_init(),
+    });
+}

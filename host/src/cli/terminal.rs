@@ -1,0 +1,107 @@
+//! Standard output for answers, standard error for everything else.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::{Exit, Failure};
+use crate::config::diagnostic::{Diagnostic, Style, render};
+
+/// Where a command speaks.
+pub(super) struct Terminal {
+    json: bool,
+}
+
+impl Terminal {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether a program reads the answer.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A part of the answer. A reader who has gone away has read enough.
+    pub(super) fn print(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        drop(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()));
+    }
+
+    /// The whole answer, for a program.
+    pub(super) fn print_json(&self, value: &Value) {
+        self.print(&format!("{value:#}"));
+    }
+
+    /// Something for a person only.
+    pub(super) fn say(&self, text: &str) {
+        if !self.json {
+            drop(writeln!(io::stderr(), "{}", text.trim_end_matches('\n')));
+        }
+    }
+
+    /// Diagnostics of a configuration, for whoever reads.
+    pub(super) fn diagnose(&self, diagnostics: &[Diagnostic]) {
+        if diagnostics.is_empty() {
+            return;
+        }
+        let stderr = io::stderr();
+        let style = Style {
+            color: stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            ..Style::default()
+        };
+        drop(write!(stderr.lock(), "{}", render(diagnostics, style)));
+    }
+
+    /// Says why a command could not run, and how that ends.
+    pub(super) fn failed(&self, failure: &Failure) -> Exit {
+        match failure {
+            Failure::CouldNotRun(message) if self.json => {
+                drop(writeln!(io::stderr(), "{}", serde_json::json!({ "error": message })));
+                Exit::CouldNotRun
+            }
+            Failure::CouldNotRun(message) => {
+                drop(writeln!(io::stderr(), "witgate: {message}"));
+                Exit::CouldNotRun
+            }
+            Failure::Config(diagnostics) if self.json => {
+                drop(writeln!(
+                    io::stderr(),
+                    "{}",
+                    serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) })
+                ));
+                Exit::BadConfig
+            }
+            Failure::Config(diagnostics) => {
+                self.diagnose(diagnostics);
+                let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
+                drop(writeln!(io::stderr(), "\nwitgate: {failure}: {}", counted(errors, "error")));
+                Exit::BadConfig
+            }
+        }
+    }
+}
+
+pub(super) fn to_json(diagnostics: &[Diagnostic]) -> Value {
+    diagnostics.iter().map(Diagnostic::to_json).collect()
+}
+
+/// "1 error", "2 errors".
+pub(super) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Rows under a heading, in columns as wide as they have to be.
+pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let heading: Vec<_> = heading.iter().map(|title| (*title).to_owned()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&heading]).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..heading.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    [&heading].into_iter().chain(rows).map(line).collect::<Vec<_>>().join("\n")
+}

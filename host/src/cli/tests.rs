@@ -1,0 +1,171 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, Parser};
+use jsonwebtoken::{DecodingKey, Validation, decode};
+
+use super::{Cli, Context, Exit, run};
+use crate::cli::terminal::{Terminal, table};
+use crate::config::environment::Environment;
+use crate::config::resolve::load;
+use crate::key_store::KeyStore;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+fn runs(folder: &Path, line: &str, variables: &[(&str, &str)]) -> Exit {
+    let line = line.replace("DIR", folder.to_str().unwrap());
+    run(parse(&line).unwrap(), variables.iter().copied().collect())
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn common_flags_stand_before_or_after_the_command() {
+    for line in [
+        "witgate --config a.toml --json key list",
+        "witgate key --config a.toml list --json",
+        "witgate key list --json --config a.toml",
+    ] {
+        let cli = parse(line).unwrap();
+        assert_eq!((cli.config, cli.json), (Some(PathBuf::from("a.toml")), true), "{line}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for line in [
+        "witgate bogus",
+        "witgate key",
+        "witgate key create",
+        "witgate key create a --expires soon",
+        "witgate --config",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn every_command_of_the_contract_is_there() {
+    for line in [
+        "witgate",
+        "witgate serve",
+        "witgate check",
+        "witgate init --force",
+        "witgate demo --once",
+        "witgate key create NAME --allow get_* --deny P --role R --expires 30d --json --policy keys",
+        "witgate key list --store keys.toml",
+        "witgate key revoke a",
+        "witgate key rotate a --overlap 7d",
+        "witgate key import f.json",
+        "witgate token issue --sub a --role b --scope c --audience d --expires 1h --claim k=1",
+        "witgate token verify -",
+        "witgate plugin list",
+        "witgate plugin inspect a.wasm",
+        "witgate config schema",
+        "witgate config show",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn the_flag_goes_before_the_variable() {
+    let context = |config: Option<&str>| Context {
+        config: config.map(PathBuf::from),
+        environment: [("WITGATE_CONFIG", "variable.toml")].into_iter().collect(),
+        terminal: Terminal::new(true),
+    };
+    assert_eq!(context(Some("flag.toml")).config_path(), Some("flag.toml".into()));
+    assert_eq!(context(None).config_path(), Some("variable.toml".into()));
+}
+
+#[test]
+fn init_writes_what_check_finds_good_and_never_writes_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = "witgate init --json --config DIR/witgate.toml";
+    assert_eq!(runs(folder.path(), init, &[]), Exit::Done);
+    let path = folder.path().join("witgate.toml");
+    let loaded = load(Some(&path), &Environment::default()).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(runs(folder.path(), "witgate check --json --config DIR/witgate.toml", &[]), Exit::Done);
+
+    std::fs::write(&path, "mine").unwrap();
+    assert_eq!(runs(folder.path(), init, &[]), Exit::CouldNotRun);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    assert_eq!(runs(folder.path(), "witgate check --json --config DIR/witgate.toml", &[]), Exit::No);
+    assert_eq!(runs(folder.path(), "witgate serve --config DIR/witgate.toml --json", &[]), Exit::BadConfig);
+    assert_eq!(runs(folder.path(), &format!("{init} --force"), &[]), Exit::Done);
+    let names: Vec<_> = KeyStore::at(folder.path().join("keys.toml"))
+        .read()
+        .unwrap()
+        .keys
+        .into_iter()
+        .map(|key| key.name)
+        .collect();
+    assert_eq!(names, ["claude-desktop", "claude-desktop-2"]);
+}
+
+#[test]
+fn keys_are_made_in_the_store_that_the_configuration_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys =
+        |name: &str| format!("[policies.{name}]\nkind = 'api-key'\nconfig = {{ store = '{name}.toml' }}\n");
+    // Whatever else is wrong with it: making a key does not need it.
+    let broken = "[upstreams.x]\nheaders = { A = { env = 'NOT_SET' } }\n";
+    std::fs::write(folder.path().join("witgate.toml"), format!("{broken}{}{}", keys("a"), keys("b")))
+        .unwrap();
+    let create = "witgate --json key create ci --allow get_* --config DIR/witgate.toml";
+    assert_eq!(runs(folder.path(), create, &[]), Exit::CouldNotRun);
+    assert_eq!(runs(folder.path(), &format!("{create} --policy c"), &[]), Exit::CouldNotRun);
+    assert_eq!(runs(folder.path(), &format!("{create} --policy b"), &[]), Exit::Done);
+    assert!(folder.path().join("b.toml").exists() && !folder.path().join("a.toml").exists());
+    assert_eq!(runs(folder.path(), "witgate --json key rotate ci --store DIR/b.toml", &[]), Exit::Done);
+    assert_eq!(runs(folder.path(), "witgate --json key revoke ci --store DIR/b.toml", &[]), Exit::Done);
+    assert_eq!(runs(folder.path(), "witgate --json key list --store DIR/no.toml", &[]), Exit::CouldNotRun);
+}
+
+#[test]
+fn a_token_fits_the_policy_that_it_is_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "0123456789abcdef0123456789abcdef";
+    let config = "[server]\nresource = 'https://mcp.example.com/mcp'\n[upstreams.own]\nown_tools = true\n[keys.session]\nsecret = { env = \
+                  'SECRET' }\n[policies.tokens]\nkind = 'jwt'\nconfig = { keys = ['session'], algorithms = ['HS384'], issuer = \
+                  'https://idp', roles_claim = 'realm.roles' }\n";
+    std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
+    let context = Context {
+        config: Some(folder.path().join("witgate.toml")),
+        environment: [("SECRET", secret)].into_iter().collect(),
+        terminal: Terminal::new(true),
+    };
+    let arguments = [
+        "issue", "--sub", "me", "--role", "admin", "--scope", "a", "--scope", "b", "--claim", "n=1",
+        "--claim", "t=x",
+    ];
+    let token = super::token::issue_for_test(&context, &arguments).unwrap();
+    let mut validation = Validation::new(jsonwebtoken::Algorithm::HS384);
+    validation.set_audience(&["https://mcp.example.com/mcp"]);
+    validation.set_issuer(&["https://idp"]);
+    let claims =
+        decode::<serde_json::Value>(&token, &DecodingKey::from_secret(secret.as_bytes()), &validation)
+            .unwrap()
+            .claims;
+    assert_eq!(claims["realm"]["roles"], serde_json::json!(["admin"]));
+    assert_eq!((&claims["scope"], &claims["n"], &claims["t"]), (&"a b".into(), &1.into(), &"x".into()));
+
+    let missing =
+        super::token::issue_for_test(&Context { environment: Environment::default(), ..context }, &arguments);
+    let message = missing.unwrap_err().to_string();
+    assert!(message.contains("the environment variable `SECRET` is not set"), "{message}");
+}
+
+#[test]
+fn columns_are_as_wide_as_they_have_to_be() {
+    let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["longer".to_owned(), "b".to_owned()]];
+    assert_eq!(table(&["X", "Y"], &rows), "X       Y\na       long\nlonger  b");
+}

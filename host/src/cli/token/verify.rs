@@ -1,0 +1,165 @@
+//! `witgate token verify`.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde_json::json;
+use witgate_plugin::{Scheme, Transport};
+
+use crate::cli::key::written;
+use crate::cli::{Context, Exit, Failure, runtime};
+use crate::config::Config;
+use crate::flow::authenticate::authenticate;
+use crate::flow::call::Call;
+use crate::flow::credential::Shown;
+use crate::flow::identity::Caller;
+use crate::flow::reject::Rejection;
+use crate::flow::request::{Era, Request, Route};
+use crate::generation::Factory;
+use crate::plugin::engine::Engine;
+use crate::plugin::load::Loader;
+use crate::services::Clock;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
+    token: Option<String>,
+    /// The upstream whose pipeline judges, where there are several
+    #[arg(long, value_name = "NAME")]
+    upstream: Option<String>,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let token = token(arguments)?;
+    let config = context.load()?.config;
+    let verdict = runtime()?.block_on(judge(context, &config, arguments.upstream.as_deref(), token))?;
+    Ok(match verdict {
+        Ok(caller) => accepted(context, &caller),
+        Err(rejection) => refused(context, &rejection),
+    })
+}
+
+fn token(arguments: &Arguments) -> Result<SecretString, Failure> {
+    let text = match arguments.token.as_deref() {
+        Some(token) if token != "-" => token.to_owned(),
+        _ => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(|error| {
+                Failure::new(format!("no token could be read from standard input: {error}"))
+            })?;
+            text
+        }
+    };
+    Ok(text.trim().into())
+}
+
+/// Asks the very policies that `serve` would.
+async fn judge(
+    context: &Context,
+    config: &Config,
+    upstream: Option<&str>,
+    token: SecretString,
+) -> Result<Result<Arc<Caller>, Rejection>, Failure> {
+    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    let factory = Factory::new(Loader::new(engine, None), context.environment.clone(), Clock::System);
+    let generation = factory.candidate(config, 1).await.map_err(|errors| {
+        Failure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })?;
+    let route = route(config, upstream)?;
+    let call = any_call()?;
+    let transport = Transport::Http;
+    let request = Request {
+        call,
+        era: Era::Stateful,
+        headers: HeaderMap::new(),
+        peer: None,
+        transport,
+        route: Arc::new(route),
+    };
+    let mut shown = Shown::default();
+    shown.add(Scheme::Bearer, None, token);
+    Ok(authenticate(&Arc::new(generation), &Arc::new(request), &shown).await)
+}
+
+/// Authenticators are asked about a call; which one does not matter to those that judge tokens.
+fn any_call() -> Result<Call, Failure> {
+    let ping = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    Call::parse(ping).map_err(|rejected| Failure::new(format!("{:?}", rejected.rejection)))
+}
+
+fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {
+    let names =
+        || config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
+    let place = match upstream {
+        None if config.upstreams.len() > 1 => {
+            return Err(Failure::new(format!(
+                "there are several upstreams; name one with `--upstream NAME`: {}",
+                names()
+            )));
+        }
+        None => Some(0),
+        Some(name) => config.upstreams.iter().position(|upstream| upstream.name == name),
+    };
+    let found = place.and_then(|place| Some((place, config.upstreams.get(place)?)));
+    let (pipeline, upstream) =
+        found.ok_or_else(|| Failure::new(format!("there is no such upstream; there are: {}", names())))?;
+    Ok(Route {
+        upstream: upstream.name.as_str().into(),
+        resource: upstream.resource.as_str().into(),
+        pipeline,
+    })
+}
+
+fn accepted(context: &Context, caller: &Caller) -> Exit {
+    let identity = caller.identity();
+    let end = identity.expires_at.map(|end| written(witgate_api_key::store::Time(end)));
+    if context.terminal.is_json() {
+        context.terminal.print_json(&json!({
+            "good": true,
+            "policy": &**caller.proven_by(),
+            "subject": identity.subject,
+            "issuer": identity.issuer,
+            "roles": identity.roles,
+            "scopes": identity.scopes,
+            "expires": end,
+        }));
+        return Exit::Done;
+    }
+    let list = |texts: &[String]| if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
+    context.terminal.print(&format!(
+        "good: the policy `{}` knows `{}` (roles: {}; scopes: {}; until {})",
+        caller.proven_by(),
+        identity.subject,
+        list(&identity.roles),
+        list(&identity.scopes),
+        end.as_deref().unwrap_or("revoked"),
+    ));
+    Exit::Done
+}
+
+fn refused(context: &Context, rejection: &Rejection) -> Exit {
+    let (policy, reason, detail) = match rejection {
+        Rejection::Refused { policy, reason, detail } => {
+            (policy.as_deref(), reason.as_str(), detail.as_deref())
+        }
+        Rejection::NoCredential => (None, "no-credential", Some("the token is empty")),
+        _ => (None, "unavailable", Some("a policy could not decide; `witgate check` may say why")),
+    };
+    if context.terminal.is_json() {
+        context
+            .terminal
+            .print_json(&json!({ "good": false, "policy": policy, "reason": reason, "detail": detail }));
+        return Exit::No;
+    }
+    let who = policy.map_or_else(
+        || "no policy recognises it".to_owned(),
+        |policy| format!("the policy `{policy}` refuses it"),
+    );
+    let why = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    context.terminal.print(&format!("not good: {who} ({reason}){why}"));
+    Exit::No
+}

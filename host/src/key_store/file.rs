@@ -1,0 +1,143 @@
+//! Reading a file whole and replacing it whole.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::KeyStoreError;
+
+/// A change takes milliseconds; who waits longer waits for a process that hangs.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// The text of the file at `path`, if there is one.
+pub(super) fn read(path: &Path) -> Result<Option<String>, KeyStoreError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path, error)),
+    }
+}
+
+/// The right to replace a file, held against other threads and processes until it is dropped, or
+/// until its process ends in whatever way.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// The file itself, behind symbolic links.
+    target: PathBuf,
+    _held: File,
+}
+
+impl Lock {
+    pub(super) fn take(path: &Path) -> Result<Self, KeyStoreError> {
+        // Through a symbolic link, what it leads to is replaced and not the link.
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        // The file that is replaced cannot be the one that is locked: after a rename, two
+        // processes would hold locks on two files. This one stays, since removing it would race.
+        let beside = beside(&target, ".lock");
+        let file = private().create(true).truncate(false).open(&beside);
+        let held = file.map_err(|error| failed("open the lock file", &beside, error))?;
+        let begin = Instant::now();
+        loop {
+            match held.try_lock() {
+                Ok(()) => return Ok(Self { target, _held: held }),
+                Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Err(KeyStoreError::Locked(target)),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &beside, error)),
+            }
+        }
+    }
+
+    /// Puts a file with `text` in the place of the one that is locked.
+    pub(super) fn replace(&self, text: &str) -> Result<(), KeyStoreError> {
+        self.replace_by(text, |from, to| std::fs::rename(from, to))
+    }
+
+    /// `rename` is the step before which nothing and after which everything has happened.
+    pub(super) fn replace_by(
+        &self,
+        text: &str,
+        rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), KeyStoreError> {
+        let new = beside(&self.target, ".new");
+        let write = || {
+            // What a process left that was killed here, or what somebody else put here.
+            remove(&new)?;
+            let mut file = private().create_new(true).open(&new)?;
+            keep_access(&self.target, &file)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        let done = write().map_err(|error| failed("write", &new, error)).and_then(|()| {
+            rename(&new, &self.target).map_err(|error| failed("replace", &self.target, error))
+        });
+        if done.is_err() {
+            // Its own failure would hide the one that matters.
+            drop(remove(&new));
+            return done;
+        }
+        sync_folder(&self.target);
+        Ok(())
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn failed(action: &'static str, path: &Path, error: io::Error) -> KeyStoreError {
+    KeyStoreError::Io { action, path: path.to_owned(), error }
+}
+
+/// After a crash of the machine, the rename is either in the folder or not; syncing it makes it
+/// stay. Where folders cannot be synced, that is as good as it gets.
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(folder) = File::open(folder) {
+        drop(folder.sync_all());
+    }
+}
+
+/// Only the owner reads it.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+/// The owner and the group that may read the old file may read the new one, so that making a key as
+/// root does not lock the service out. Others never may.
+#[cfg(unix)]
+fn keep_access(old: &Path, new: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    let Ok(old) = old.metadata() else { return Ok(()) };
+    let own = new.metadata()?;
+    if (old.uid(), old.gid()) != (own.uid(), own.gid()) {
+        // Possible for root only; for others it is their own file from here on.
+        drop(fchown(new, Some(old.uid()), Some(old.gid())));
+    }
+    let group_reads = old.mode() & 0o040;
+    new.set_permissions(std::fs::Permissions::from_mode(0o600 | group_reads))
+}
+
+#[cfg(not(unix))]
+fn keep_access(_old: &Path, _new: &File) -> io::Result<()> {
+    Ok(())
+}

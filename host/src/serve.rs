@@ -1,0 +1,286 @@
+//! From a configuration to a running gateway: log, engine, first generation, upstreams,
+//! listeners, watcher, drain.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::environment::Environment;
+use crate::config::{Config, Target, Transport};
+use crate::flow::Flow;
+use crate::flow::request::Route;
+use crate::generation::{Factory, Generations};
+use crate::metrics::Metrics;
+use crate::plugin::engine::{Engine, EngineError};
+use crate::plugin::load::Loader;
+use crate::policy::{PolicyError, Source};
+use crate::reload::Reloader;
+use crate::server::control::{Command, Control, ControlError};
+use crate::server::http::Gateway;
+use crate::server::{admin, stdio};
+use crate::services::Clock;
+use crate::status::Status;
+use crate::upstream::any::AnyUpstream;
+use crate::upstream::child::process;
+use crate::upstream::http::SetUpError;
+use crate::upstream::own_tools::AuthStatus;
+
+/// Why Witgate could not serve. Nothing is left half started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No WebAssembly on this machine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Policies that cannot be used.
+    #[error("{}", lines(.0))]
+    Policies(Vec<PolicyError>),
+    /// An upstream's program is not there.
+    #[error("upstream `{upstream}`: {message}")]
+    Command {
+        /// Its name.
+        upstream: String,
+        /// What is missing.
+        message: String,
+    },
+    /// An upstream cannot be set up.
+    #[error("upstream `{upstream}`: {error}")]
+    Upstream {
+        /// Its name.
+        upstream: String,
+        /// Why.
+        error: SetUpError,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({setting}): {error}{}", hint(.error))]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Which setting says so.
+        setting: &'static str,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+fn lines(errors: &[PolicyError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another port",
+        std::io::ErrorKind::PermissionDenied => {
+            "; choose a port above 1023, or give the process the right to this one"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        _ => "",
+    }
+}
+
+/// Serves until a signal to stop, or over stdio until the client is done.
+///
+/// # Errors
+/// With what keeps it from starting, before anything has started.
+pub async fn run(config: Config, environment: Environment) -> Result<(), ServeError> {
+    check_commands(&config)?;
+    let (factory, generations) = first_generation(&config, &environment).await?;
+    let metrics = Arc::new(Metrics::default());
+    let stop = CancellationToken::new();
+    let flows = flows(&config, &generations, &metrics, &stop)?;
+    let listeners = Listeners::bind(&config).await?;
+    let reloader = config.path.clone().map(|path| {
+        Arc::new(Reloader::new(factory, Arc::clone(&generations), path, environment.clone(), &config))
+    });
+    let status = Arc::new(Status::new(Arc::clone(&generations), reloader.clone()));
+    status.register(&metrics);
+    let control = match &config.server.control {
+        Some(path) if config.server.transport == Transport::Http => Some(Control::bind(path)?),
+        _ => None,
+    };
+
+    let ended = CancellationToken::new();
+    let beside = Beside { stop: stop.clone(), ended: ended.clone() };
+    beside.stop_on_signal();
+    beside.watch(reloader);
+    beside.admin(listeners.admin, metrics);
+    beside.control(control, status);
+    announce(&config, &generations, listeners.public.as_ref());
+    match listeners.public {
+        Some(listener) => {
+            let grace = config.server.shutdown_grace;
+            Gateway::new(&config, flows, generations).serve(listener, stop, grace).await;
+        }
+        None => over_stdio(&config, flows, &environment, stop).await,
+    }
+    ended.cancel();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Programs that are not there are known before anybody calls.
+fn check_commands(config: &Config) -> Result<(), ServeError> {
+    for upstream in &config.upstreams {
+        if let Target::Command { argv, .. } = &upstream.target {
+            process::check(argv)
+                .map_err(|message| ServeError::Command { upstream: upstream.name.clone(), message })?;
+        }
+    }
+    Ok(())
+}
+
+async fn first_generation(
+    config: &Config,
+    environment: &Environment,
+) -> Result<(Factory, Arc<Generations>), ServeError> {
+    let loader = Loader::new(Engine::new()?, cache_directory(environment));
+    let factory = Factory::new(loader, environment.clone(), Clock::System);
+    let first = factory.candidate(config, 1).await.map_err(ServeError::Policies)?;
+    Ok((factory, Arc::new(Generations::new(first))))
+}
+
+/// Where compiled components are kept: `WITGATE_CACHE`, else the user's cache directory.
+fn cache_directory(environment: &Environment) -> Option<PathBuf> {
+    let own = environment.get("WITGATE_CACHE").map(PathBuf::from);
+    let users = || environment.get("XDG_CACHE_HOME").map(|dir| PathBuf::from(dir).join("witgate"));
+    let home = || environment.get("HOME").map(|dir| PathBuf::from(dir).join(".cache/witgate"));
+    own.or_else(users).or_else(home)
+}
+
+type AnyFlow = Flow<AnyUpstream>;
+
+fn flows(
+    config: &Config,
+    generations: &Arc<Generations>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<Vec<AnyFlow>, ServeError> {
+    let grace = config.server.shutdown_grace;
+    let status = auth_status(generations);
+    let flow = |(place, upstream): (usize, &crate::config::Upstream)| {
+        let route = Route {
+            upstream: upstream.name.as_str().into(),
+            resource: upstream.resource.as_str().into(),
+            pipeline: place,
+        };
+        let target = AnyUpstream::new(upstream, grace, status)
+            .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
+        Ok(Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone()))
+    };
+    config.upstreams.iter().enumerate().map(flow).collect()
+}
+
+fn auth_status(generations: &Generations) -> AuthStatus {
+    let live = generations.live();
+    let key_configured = live.policies().any(|policy| policy.authenticates());
+    AuthStatus { enabled: live.pipeline(0).anonymous.is_none(), key_configured }
+}
+
+struct Listeners {
+    public: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, ServeError> {
+        let server = &config.server;
+        let bind = async |address, setting| {
+            TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, setting, error })
+        };
+        let public = match server.transport {
+            Transport::Http => Some(bind(server.listen, "server.listen").await?),
+            Transport::Stdio => None,
+        };
+        let admin = match server.admin_listen {
+            Some(address) => Some(bind(address, "server.admin_listen").await?),
+            None => None,
+        };
+        Ok(Self { public, admin })
+    }
+}
+
+/// What runs beside the gateway.
+struct Beside {
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Beside {
+    /// The first signal drains; the second ends at once.
+    fn stop_on_signal(&self) {
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            stdio::told_to_stop().await;
+            tracing::info!("stopping: running calls may finish; a second signal ends them");
+            stop.cancel();
+            stdio::told_to_stop().await;
+            std::process::exit(130);
+        });
+    }
+
+    fn watch(&self, reloader: Option<Arc<Reloader>>) {
+        let Some(reloader) = reloader else { return };
+        let ended = self.ended.clone();
+        tokio::spawn(ended.run_until_cancelled_owned(async move {
+            if let Err(error) = reloader.watch().await {
+                tracing::warn!("changes of files will not be seen: {error}");
+            }
+        }));
+    }
+
+    fn admin(&self, listener: Option<TcpListener>, metrics: Arc<Metrics>) {
+        if let Some(listener) = listener {
+            tokio::spawn(admin::serve(listener, metrics, self.stop.clone(), self.ended.clone()));
+        }
+    }
+
+    fn control(&self, control: Option<Control>, status: Arc<Status>) {
+        if let Some(control) = control {
+            let answer = move |command| match command {
+                Command::PluginList => Ok(status.json()),
+            };
+            tokio::spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
+        }
+    }
+}
+
+/// One line per upstream, so that whoever starts it knows what to connect to.
+fn announce(config: &Config, generations: &Generations, public: Option<&TcpListener>) {
+    let live = generations.live();
+    for policy in live.policies() {
+        let source = match policy.source() {
+            Source::Builtin => "built-in".to_owned(),
+            Source::Component { digest, .. } => crate::services::digest_text(digest),
+            Source::Fallback { .. } => "FALLBACK to the built-in".to_owned(),
+        };
+        tracing::info!(policy = %policy.name(), kind = policy.kind().name(), "{source}");
+    }
+    let address = public.and_then(|listener| listener.local_addr().ok());
+    for upstream in &config.upstreams {
+        match address {
+            Some(address) => {
+                tracing::info!(upstream = %upstream.name, "serving http://{address}{}", upstream.path)
+            }
+            None => tracing::info!(upstream = %upstream.name, "serving over standard input and output"),
+        }
+    }
+}
+
+async fn over_stdio(
+    config: &Config,
+    flows: Vec<AnyFlow>,
+    environment: &Environment,
+    stop: CancellationToken,
+) {
+    // A configuration for stdio has exactly one upstream.
+    let Some(flow) = flows.into_iter().next() else { return };
+    let flow = Arc::new(flow);
+    let pipes = (tokio::io::stdin(), tokio::io::stdout());
+    let shown = stdio::Environment::read(environment);
+    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), config.server.shutdown_grace).await;
+    crate::upstream::Upstream::shut_down(flow.upstream()).await;
+}

@@ -1,0 +1,224 @@
+//! The control socket: how `witgate plugin list` and the like speak to a running Witgate.
+//!
+//! A Unix socket with mode 0600. A client writes one JSON object on one line, such as
+//! `{"cmd":"plugin-list"}`, and gets one on one line: `{"ok":VALUE}`, or `{"error":"SENTENCE"}`.
+//! Then it may send the next one, or close. A line has at most 64 KiB.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
+/// The longest request; those that there are have a hundred bytes.
+const LONGEST_LINE: u64 = 64 << 10;
+
+/// How long a client waits for its answer. A rollback takes no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// The policies of the live generation, and what became of the last candidate.
+    PluginList,
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// Another Witgate answers there.
+    #[error("another Witgate listens on {}; stop it, or set `server.control` to another path", .0.display())]
+    InUse(PathBuf),
+    /// Something that is not a socket has its place.
+    #[error("{} is there and is not a socket; move it away, or set `server.control` to another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The socket cannot be made.
+    #[error("the control socket {} cannot be made: {}; set `server.control` to another path", .0.display(), .1)]
+    Io(PathBuf, io::Error),
+}
+
+/// The listening socket. Its file goes when it is dropped.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Which file it made: one that has taken its place since is somebody else's.
+    inode: Option<u64>,
+}
+
+impl Control {
+    /// Listens at `path`. A socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// Where another Witgate listens, something else has its place, or it cannot be made.
+    pub fn bind(path: &Path) -> Result<Self, ControlError> {
+        let failed = |error| ControlError::Io(path.to_owned(), error);
+        make_room(path)?;
+        let listener = bind_private(path).map_err(failed)?;
+        let inode = path.metadata().ok().map(|meta| meta.ino());
+        Ok(Self { listener, path: path.to_owned(), inode })
+    }
+
+    /// Answers requests for as long as the returned future is polled.
+    pub async fn serve<A>(self, answer: A)
+    where
+        A: Fn(Command) -> Result<Value, String> + Send + Sync + 'static,
+    {
+        let answer = Arc::new(answer);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let answer = Arc::clone(&answer);
+                    // Whoever goes away in the middle has no use for an error.
+                    tokio::spawn(async move { drop(converse(stream, &*answer).await) });
+                }
+                Err(error) => {
+                    tracing::warn!("the control socket takes no connection: {error}");
+                    // Out of descriptors, most likely: not to be asked again at once.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if self.inode.is_some() && self.path.metadata().ok().map(|meta| meta.ino()) == self.inode {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn make_room(path: &Path) -> Result<(), ControlError> {
+    match path.symlink_metadata() {
+        Err(_) => return Ok(()),
+        Ok(meta) if !meta.file_type().is_socket() => return Err(ControlError::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ControlError::InUse(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| ControlError::Io(path.to_owned(), error))
+        }
+        Err(error) => Err(ControlError::Io(path.to_owned(), error)),
+    }
+}
+
+/// A socket is made under another name, closed to others, and only then put in its place: between
+/// `bind` and `chmod` anybody could connect.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let new = path.with_extension(format!("{:08x}", getrandom::u32().map_err(io::Error::other)?));
+    let listener = UnixListener::bind(&new)?;
+    let placed = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&new, path));
+    if let Err(error) = placed {
+        drop(std::fs::remove_file(&new));
+        return Err(error);
+    }
+    Ok(listener)
+}
+
+async fn converse(
+    stream: tokio::net::UnixStream,
+    answer: &(impl Fn(Command) -> Result<Value, String> + Sync),
+) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut lines = tokio::io::BufReader::new(read);
+    loop {
+        let mut line = String::new();
+        if (&mut lines).take(LONGEST_LINE).read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let outcome = match serde_json::from_str(&line) {
+            Ok(command) => answer(command),
+            Err(_) => {
+                Err("this is not a command that this Witgate knows; it may be another version".to_owned())
+            }
+        };
+        let reply = match outcome {
+            Ok(value) => json!({ "ok": value }),
+            Err(message) => json!({ "error": message }),
+        };
+        write.write_all(format!("{reply}\n").as_bytes()).await?;
+    }
+}
+
+/// Asks the Witgate that listens at `path`.
+///
+/// # Errors
+/// With one sentence on why there is no answer, or with the one that it answers.
+pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
+    let shown = path.display();
+    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!("no Witgate is running with this configuration (nobody listens on {shown}); start it with `witgate serve`")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{shown} is not open to you; ask as the user who started Witgate")
+        }
+        _ => format!("{shown}: {error}"),
+    })?;
+    let unanswered = |error: io::Error| format!("the Witgate on {shown} does not answer: {error}");
+    stream.set_read_timeout(Some(PATIENCE)).map_err(unanswered)?;
+    let line = serde_json::to_string(command).map_err(|error| error.to_string())?;
+    stream.write_all(format!("{line}\n").as_bytes()).map_err(unanswered)?;
+    let mut reply = String::new();
+    BufReader::new(stream).read_line(&mut reply).map_err(unanswered)?;
+    let mut reply: Value = serde_json::from_str(&reply).map_err(|error| unanswered(error.into()))?;
+    match (reply.get_mut("ok").map(Value::take), reply.get("error").and_then(Value::as_str)) {
+        (Some(value), None) => Ok(value),
+        (_, Some(error)) => Err(error.to_owned()),
+        (None, None) => {
+            Err(format!("the Witgate on {shown} answers something else; it may be another version"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::PermissionsExt;
+
+    use serde_json::json;
+
+    use super::{Command, Control, ControlError, ask};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_line_is_answered_by_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("witgate.sock");
+        let control = Control::bind(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let serving = tokio::spawn(control.serve(|command| match command {
+            Command::PluginList => Ok(json!([1, 2])),
+        }));
+        let asked = path.clone();
+        let answer = tokio::task::spawn_blocking(move || ask(&asked, &Command::PluginList)).await.unwrap();
+        assert_eq!(answer, Ok(json!([1, 2])));
+        assert!(matches!(Control::bind(&path), Err(ControlError::InUse(_))));
+        serving.abort();
+        drop(serving.await);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_anything_else_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("witgate.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(ask(&path, &Command::PluginList).unwrap_err().contains("start it with `witgate serve`"));
+        drop(Control::bind(&path).unwrap());
+        std::fs::write(&path, "mine").unwrap();
+        assert!(matches!(Control::bind(&path), Err(ControlError::NotASocket(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+}

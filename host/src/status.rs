@@ -1,0 +1,149 @@
+//! What a running Witgate says of itself: for `witgate plugin list` and for the metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use serde_json::{Value, json};
+
+use crate::config::Mode;
+use crate::generation::{Generation, Generations};
+use crate::metrics::Metrics;
+use crate::policy::{Policy, Source};
+use crate::reload::{Attempt, Reloader};
+use crate::services::digest_text;
+
+/// What there is to know.
+#[derive(Debug)]
+pub struct Status {
+    generations: Arc<Generations>,
+    reloader: Option<Arc<Reloader>>,
+}
+
+impl Status {
+    /// The status of `generations`, and of the candidates that `reloader` makes.
+    pub fn new(generations: Arc<Generations>, reloader: Option<Arc<Reloader>>) -> Self {
+        Self { generations, reloader }
+    }
+
+    /// As JSON: `generation`, `since` (seconds since the Unix epoch), `policies` and
+    /// `last_change`.
+    pub fn json(&self) -> Value {
+        let live = self.generations.live();
+        let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
+        let policies = live.policies().map(|policy| policy_json(policy, last.as_ref()));
+        json!({
+            "generation": live.number(),
+            "since": seconds(live.since()),
+            "policies": policies.collect::<Vec<_>>(),
+            "last_change": last.as_ref().map(attempt_json),
+        })
+    }
+
+    /// Adds what it knows to the metrics.
+    pub fn register(self: &Arc<Self>, metrics: &Metrics) {
+        let collector = Box::new(StatusCollector(Arc::clone(self)));
+        metrics.register(|registry| registry.register_collector(collector));
+    }
+}
+
+fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
+    let (source, digest, fallback, version) = match policy.source() {
+        Source::Builtin => ("builtin", None, None, None),
+        Source::Component { digest, description } => {
+            ("component", Some(digest_text(digest)), None, Some(description.version.clone()))
+        }
+        Source::Fallback { reason } => ("fallback", None, Some(reason.clone()), None),
+    };
+    let refused = last.and_then(|attempt| attempt.outcome.as_ref().err()).and_then(|refused| {
+        refused.iter().find(|refused| refused.policy.as_deref() == Some(&**policy.name()))
+    });
+    let state = match (&fallback, refused) {
+        (Some(_), _) => "fallback",
+        // The live one stays; what was to replace it is not good.
+        (None, Some(_)) => "candidate-refused",
+        (None, None) => "live",
+    };
+    let error = fallback.or_else(|| refused.map(|refused| refused.message.clone()));
+    let counts = policy.counts();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    json!({
+        "name": &**policy.name(),
+        "kind": policy.kind().name(),
+        "mode": match policy.mode() { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
+        "source": source,
+        "digest": digest,
+        "version": version,
+        "state": state,
+        "error": error,
+        "calls": read(&counts.calls),
+        "denials": read(&counts.denials),
+        "failures": read(&counts.failures),
+        "fallbacks": read(&counts.fallbacks),
+        "idle_instances": policy.idle_instances(),
+    })
+}
+
+fn attempt_json(attempt: &Attempt) -> Value {
+    json!({
+        "at": seconds(attempt.at),
+        "milliseconds": u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        "generation": attempt.outcome.as_ref().ok(),
+        "errors": attempt.outcome.as_ref().err().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()),
+    })
+}
+
+fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Reads the status when the metrics are asked for, so that counting costs nothing before.
+#[derive(Debug)]
+struct StatusCollector(Arc<Status>);
+
+impl Collector for StatusCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let live = self.0.generations.live();
+        let number = ConstGauge::new(i64::try_from(live.number()).unwrap_or(i64::MAX));
+        number.encode(encoder.encode_descriptor(
+            "generation",
+            "Number of the live generation",
+            None,
+            number.metric_type(),
+        )?)?;
+        if let Some(reloader) = &self.0.reloader {
+            let counts = [("flipped", &reloader.reloads().flipped), ("refused", &reloader.reloads().refused)];
+            let mut family = encoder.encode_descriptor("reloads", "Candidates by outcome", None, COUNTER)?;
+            for (outcome, count) in counts {
+                let counter = ConstCounter::new(count.load(Ordering::Relaxed));
+                counter.encode(family.encode_family(&[("outcome", outcome)])?)?;
+            }
+        }
+        encode_policies(&live, encoder)
+    }
+}
+
+const COUNTER: prometheus_client::metrics::MetricType = prometheus_client::metrics::MetricType::Counter;
+
+fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    let counts: [(&str, &str, fn(&Policy) -> &AtomicU64); 4] = [
+        ("policy_calls", "Hooks called, by policy of the live generation", |p| &p.counts().calls),
+        ("policy_denials", "Refusals and denials, by policy", |p| &p.counts().denials),
+        ("policy_failures", "Hooks that failed and so denied, by policy", |p| &p.counts().failures),
+        ("policy_fallbacks", "Hooks that the built-in decided in place of a failed component", |p| {
+            &p.counts().fallbacks
+        }),
+    ];
+    for (name, help, count) in counts {
+        let mut family = encoder.encode_descriptor(name, help, None, COUNTER)?;
+        for policy in live.policies() {
+            let counter = ConstCounter::new(count(policy).load(Ordering::Relaxed));
+            counter.encode(family.encode_family(&[("policy", &**policy.name())])?)?;
+        }
+    }
+    Ok(())
+}
