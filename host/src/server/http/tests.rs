@@ -23,6 +23,7 @@ mod attacks;
 mod forwarding;
 mod lists;
 mod sessions;
+mod standing;
 mod upstreams;
 
 /// May `get_*`, resources under `file:///docs/`, the prompt `hello`, and `vendor/ping`.
@@ -92,10 +93,13 @@ pub(super) struct House {
     pub(super) host: String,
     pub(super) stub: Stub,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) generations: Arc<Generations>,
+    pub(super) factory: Factory,
+    pub(super) config: config::Config,
     pub(super) stop: CancellationToken,
     pub(super) served: tokio::task::JoinHandle<()>,
     client: Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
 /// What the client got.
@@ -143,7 +147,7 @@ where
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     let flows = flows(&config, &generations, &metrics, &stop);
-    let gateway = Gateway::new(&config, flows, generations);
+    let gateway = Gateway::new(&config, flows, Arc::clone(&generations));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let served = tokio::spawn(gateway.serve(listener, stop.clone(), Duration::from_secs(2)));
@@ -155,7 +159,10 @@ where
         stop,
         served,
         client: Client::builder(TokioExecutor::new()).build_http(),
-        _folder: folder,
+        folder,
+        generations,
+        factory,
+        config,
     }
 }
 
