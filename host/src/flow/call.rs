@@ -66,6 +66,7 @@ pub struct Call {
     /// Tasks that it names.
     pub(super) tasks: Vec<Box<str>>,
     pub(super) may_start_task: bool,
+    pub(super) declares_tasks: bool,
 }
 
 impl Call {
@@ -85,6 +86,7 @@ impl Call {
             meta_capabilities: false,
             tasks: Vec::new(),
             may_start_task: false,
+            declares_tasks: false,
         }
     }
 
@@ -156,6 +158,11 @@ impl Call {
     /// The tasks that it acts on or wants to hear of. Each has to be the caller's.
     pub fn tasks(&self) -> &[Box<str>] {
         &self.tasks
+    }
+
+    /// Whether the client of a message that names tasks may have declared the extension for them.
+    pub fn declares_tasks(&self) -> bool {
+        self.declares_tasks
     }
 
     /// Whether the answer may be a task instead of a result.
