@@ -77,6 +77,8 @@ pub struct Counts {
     pub failures: AtomicU64,
     /// Hooks that the built-in decided because the component failed.
     pub fallbacks: AtomicU64,
+    /// As a shadow: verdicts that were not those of the live policies.
+    pub disagreements: AtomicU64,
 }
 
 /// Why a policy cannot be made.
