@@ -79,7 +79,12 @@ pub(super) fn of_authorization(
     });
 }
 
-async fn may(policy: &Policy, scope: &Scope, call: &Call<'_>, principal: &Principal<'_>) -> Option<&'static str> {
+async fn may(
+    policy: &Policy,
+    scope: &Scope,
+    call: &Call<'_>,
+    principal: &Principal<'_>,
+) -> Option<&'static str> {
     match policy.authorize(scope, call, principal).await {
         Ok(Decision::Allow) => Some("allow"),
         Ok(Decision::Abstain) => None,

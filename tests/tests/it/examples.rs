@@ -86,10 +86,8 @@ fn properties(schema: &serde_json::Value) -> Vec<String> {
 /// Every directory of `examples` with a configuration.
 fn examples() -> Vec<PathBuf> {
     let all = std::fs::read_dir(workspace().join("examples")).unwrap();
-    let mut found: Vec<_> = all
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.join("witgate.toml").is_file())
-        .collect();
+    let mut found: Vec<_> =
+        all.map(|entry| entry.unwrap().path()).filter(|path| path.join("witgate.toml").is_file()).collect();
     found.sort();
     found
 }
@@ -125,7 +123,9 @@ fn fenced(text: &str, mark: &str) -> Vec<String> {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(found)) => open = Some((found == mark, String::new())),
             (None, None) => {}
-            (Some(_), Some(_)) => blocks.extend(open.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text)),
+            (Some(_), Some(_)) => {
+                blocks.extend(open.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text))
+            }
             (Some((_, text)), None) => *text += &format!("{line}\n"),
         }
     }
