@@ -4,4 +4,7 @@
 
 mod examples;
 mod pages;
+mod attacks;
+mod bad_input;
 mod policies;
+mod secrets;
