@@ -3,6 +3,7 @@
 mod builtin;
 mod shipped;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +18,7 @@ use crate::config::{self, Fallback, Mode, PolicyKind};
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
 use crate::plugin::load::{Loaded, Loader};
-use crate::plugin::pool::{Fault, Pool, Prepared};
+use crate::plugin::pool::{Fault, Pool, PrepareError, Prepared};
 use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
 use crate::services::fetch::Fetcher;
@@ -135,7 +136,12 @@ impl Policy {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
         let settings = resolve(config, &description, making)?;
-        let (builtin, wants) = Builtin::configure(config.kind, &config.name, &settings.json)?;
+        let (builtin, wants) =
+            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|message| {
+                let setting = message.split_once(": ").and_then(|(at, _)| at.strip_prefix("config"));
+                let pointer = setting.unwrap_or_default().replace('.', "/");
+                format!("{message}{}", in_file(config, &settings.files, making, &pointer))
+            })?;
         let files = settings.files.clone();
         let services = services(config, making, settings);
         Ok((Self::new(config, services, Check::Builtin(builtin), None, source, wants), files))
@@ -157,7 +163,12 @@ impl Policy {
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
                 .map_err(|error| error.to_string())?;
-        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| error.to_string())?;
+        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| match &error {
+            PrepareError::Config(fault) => {
+                format!("{error}{}", in_file(config, &files, making, &fault.pointer))
+            }
+            _ => error.to_string(),
+        })?;
         let source = Source::Component { digest: loaded.digest, description };
         Ok((Self::new(config, services, Check::Component(pool), stand_in, source, wants), files))
     }
@@ -347,6 +358,15 @@ async fn describe(
     let prepared = Prepared::new(making.loader.engine(), loaded, granted, services, config.limits)
         .map_err(|error| error.to_string())?;
     prepared.describe().await.map_err(|error| error.to_string())
+}
+
+/// Where to look, for a fault in the content of a file that a setting names.
+fn in_file(config: &config::Policy, files: &[PathBuf], making: Making<'_>, pointer: &str) -> String {
+    let written = config.config.pointer(pointer).and_then(Value::as_str);
+    match written.map(|path| making.around.dir.join(path)).filter(|path| files.contains(path)) {
+        Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
+        None => String::new(),
+    }
 }
 
 fn resolve(
