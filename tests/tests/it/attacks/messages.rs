@@ -3,7 +3,7 @@
 use serde_json::json;
 use witgate_tests::wire::{Request, STATELESS};
 
-use super::world::{ENDPOINTS, Findings, MARK, World};
+use super::world::{ENDPOINTS, Findings, MARK, World, over_stdio};
 
 const PARSE: (u16, i64, &str) = (400, -32700, "parse-error");
 const INVALID: (u16, i64, &str) = (400, -32600, "invalid-request");
@@ -265,6 +265,26 @@ fn ambiguous_bodies_go_nowhere() {
     }
     world.nothing_forged_arrived();
     findings.report();
+}
+
+/// Over stdio there are no headers, and a message is a line; otherwise nothing is different.
+#[test]
+fn ambiguous_lines_go_nowhere() {
+    let cases = [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes()].concat();
+    let is_line = |(name, body, _): &&Case| !body.contains(&b'\n') && *name != "no message";
+    let cases: Vec<_> = cases.iter().filter(is_line).collect();
+    assert!(cases.len() > 100);
+    let (answers, arrived) = over_stdio(cases.iter().map(|(_, body, _)| body.as_slice()));
+    let mut said: Vec<_> = answers
+        .iter()
+        .map(|answer| (answer["error"]["code"].as_i64(), answer["error"]["data"]["reason"].as_str()))
+        .collect();
+    let mut expected: Vec<_> =
+        cases.iter().map(|(_, _, (_, code, reason))| (Some(*code), Some(*reason))).collect();
+    said.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(said, expected);
+    assert!(!arrived.contains(MARK), "{arrived}");
 }
 
 /// The counterpart: strictness refuses nothing that has one meaning only, and it arrives as it was.

@@ -1,7 +1,7 @@
 //! What is attacked: one Witgate before a stateful, a stateless, a child and a recording upstream.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -164,6 +164,35 @@ impl Findings {
     pub(super) fn report(self) {
         assert!(self.0.is_empty(), "{} findings:\n{}", self.0.len(), self.0.join("\n"));
     }
+}
+
+/// Sends lines to a Witgate over stdio, by a caller who may do everything; returns what it answers
+/// to each and what has arrived at the child.
+pub(super) fn over_stdio<'a>(lines: impl Iterator<Item = &'a [u8]>) -> (Vec<Value>, String) {
+    let setup = Setup::new();
+    setup.file(
+        "witgate.toml",
+        format!(
+            "[server]\ntransport = 'stdio'\n[upstreams.child]\ncommand = ['{}', 'recorded.txt']\n\
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n",
+            program("recording-upstream").display()
+        ),
+    );
+    let key = setup.key(&["all", "--allow", "*", "--allow", "method:*"]);
+    let setup = setup.env("MCP_API_KEY", &key);
+    let mut command = setup.command(&["serve"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines: Vec<u8> = lines.flat_map(|line| [line, b"\n"].concat()).collect();
+    let writer = std::thread::spawn(move || stdin.write_all(&lines).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let answers = String::from_utf8(output.stdout).unwrap();
+    let answers = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let arrived = std::fs::read(setup.dir().join("recorded.txt")).unwrap_or_default();
+    (answers, String::from_utf8_lossy(&arrived).into_owned())
 }
 
 /// A fixture upstream over HTTP. Ends with its standard input.
