@@ -72,6 +72,7 @@ impl Outcome {
             | Rejection::InvalidParams(_)
             | Rejection::HeaderMismatch(_)
             | Rejection::UnsupportedVersion { .. }
+            | Rejection::MissingExtension(_)
             | Rejection::UnknownMethod(_)
             | Rejection::TooLarge
             | Rejection::BodyTimeout
@@ -207,6 +208,7 @@ impl<'a> Cause<'a> {
             | Rejection::HeaderMismatch(what)
             | Rejection::BadCredential(what) => (None, "malformed", Some(what.as_str())),
             Rejection::UnsupportedVersion { .. } => (None, "unsupported-version", None),
+            Rejection::MissingExtension(_) => (None, "missing-extension", None),
             Rejection::UnknownMethod(_) => (None, "unknown-method", None),
             Rejection::TooLarge => (None, "too-large", None),
             Rejection::BodyTimeout => (None, "body-timeout", None),

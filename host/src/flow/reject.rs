@@ -24,6 +24,9 @@ pub enum Rejection {
         /// What is served.
         supported: Vec<String>,
     },
+    /// An extension that the client has not declared on this request, and that the request is of.
+    /// `-32021`.
+    MissingExtension(&'static str),
     /// A method that the protocol version does not have. `-32601`.
     UnknownMethod(String),
     /// The body passes 4 MiB.

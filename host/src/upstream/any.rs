@@ -18,7 +18,7 @@ use crate::flow::reject::Rejection;
 /// An upstream of any kind.
 pub enum AnyUpstream {
     /// Over HTTP.
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
     /// A child process, or the host's own tools, which are spoken to in the same way.
     Child(ChildUpstream),
 }
@@ -35,7 +35,9 @@ impl AnyUpstream {
             Self::Child(ChildUpstream::new(settings, launcher, eras))
         };
         Ok(match &config.target {
-            Target::Url { url, headers } => Self::Http(HttpUpstream::new(url, headers, config.timeout)?),
+            Target::Url { url, headers } => {
+                Self::Http(Box::new(HttpUpstream::new(url, headers, config.timeout)?))
+            }
             Target::OwnTools => {
                 child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
             }

@@ -21,6 +21,7 @@ const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
 /// MCP 2026-07-28, "Error Codes".
 const HEADER_MISMATCH: i64 = -32020;
+const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// When a policy does not say when trying again makes sense: soon, for most failures are of one
@@ -80,6 +81,7 @@ impl Rejection {
                 bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
             }
             Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+            Self::MissingExtension(name) => missing_extension(name),
             Self::UnknownMethod(_) => Wire {
                 code: METHOD_NOT_FOUND,
                 ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
@@ -263,6 +265,16 @@ fn unsupported(requested: &str, supported: &[String]) -> Wire {
     );
     wire.data.insert("supported".to_owned(), Value::from(supported));
     wire.data.insert("requested".to_owned(), Value::from(requested));
+    wire
+}
+
+fn missing_extension(name: &str) -> Wire {
+    let mut wire = bad_request(
+        MISSING_CAPABILITY,
+        "missing-extension",
+        format!("Missing required client capability: the extension {name}"),
+    );
+    wire.data.insert("requiredCapabilities".to_owned(), json!({ "extensions": { name: {} } }));
     wire
 }
 
