@@ -131,7 +131,8 @@ impl Collector for StatusCollector {
 const COUNTER: prometheus_client::metrics::MetricType = prometheus_client::metrics::MetricType::Counter;
 
 fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-    let counts: [(&str, &str, fn(&Policy) -> &AtomicU64); 5] = [
+    type Count = (&'static str, &'static str, fn(&Policy) -> &AtomicU64);
+    let counts: [Count; 5] = [
         ("policy_disagreements", "Verdicts of a shadow that were not those of the live policies", |p| {
             &p.counts().disagreements
         }),
