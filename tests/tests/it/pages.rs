@@ -56,6 +56,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::InvalidParams(text()),
         Rejection::HeaderMismatch(text()),
         Rejection::UnsupportedVersion { requested: text(), supported: Vec::new() },
+        Rejection::MissingExtension("extension"),
         Rejection::UnknownMethod(text()),
         Rejection::TooLarge,
         Rejection::BodyTimeout,
