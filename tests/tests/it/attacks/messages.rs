@@ -1,6 +1,6 @@
 //! Bodies that a lenient reader behind Witgate could take in another way than Witgate does.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use witgate_tests::wire::{Request, STATELESS};
 
 use super::world::{ENDPOINTS, Findings, MARK, World, over_stdio};
@@ -272,6 +272,12 @@ fn ambiguous_bodies_go_nowhere() {
 fn ambiguous_lines_go_nowhere() {
     let cases = [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes()].concat();
     let is_line = |(name, body, _): &&Case| !body.contains(&b'\n') && *name != "no message";
+    // JSON-RPC answers neither notifications nor answers, however wrong they are.
+    let is_answered = |(_, body, expected): &&Case| {
+        let message: Value = serde_json::from_slice(body).unwrap_or_default();
+        let is_request = message.get("id").is_some() && message.get("method").is_some();
+        *expected != INVALID || is_request || message.is_array()
+    };
     let cases: Vec<_> = cases.iter().filter(is_line).collect();
     assert!(cases.len() > 100);
     let (answers, arrived) = over_stdio(cases.iter().map(|(_, body, _)| body.as_slice()));
@@ -279,8 +285,11 @@ fn ambiguous_lines_go_nowhere() {
         .iter()
         .map(|answer| (answer["error"]["code"].as_i64(), answer["error"]["data"]["reason"].as_str()))
         .collect();
-    let mut expected: Vec<_> =
-        cases.iter().map(|(_, _, (_, code, reason))| (Some(*code), Some(*reason))).collect();
+    let mut expected: Vec<_> = cases
+        .iter()
+        .filter(|case| is_answered(case))
+        .map(|(_, _, (_, code, reason))| (Some(*code), Some(*reason)))
+        .collect();
     said.sort_unstable();
     expected.sort_unstable();
     assert_eq!(said, expected);
