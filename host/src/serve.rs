@@ -110,7 +110,9 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
     };
 
     let ended = CancellationToken::new();
-    let beside = Beside { stop: stop.clone(), ended: ended.clone(), tidy: TaskTracker::new() };
+    let cut = CancellationToken::new();
+    let tidy = TaskTracker::new();
+    let beside = Beside { stop: stop.clone(), ended: ended.clone(), cut: cut.clone(), tidy };
     beside.stop_on_signal();
     beside.watch(reloader);
     beside.admin(listeners.admin, metrics);
@@ -122,6 +124,10 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
             Gateway::new(&config, flows, generations).serve(listener, stop, grace).await;
         }
         None => over_stdio(&config, flows, &environment, stop).await,
+    }
+    if cut.is_cancelled() {
+        // What was cut off has ended, but not well: the exit code is the signal's.
+        std::future::pending::<()>().await;
     }
     ended.cancel();
     tracing::info!("stopped");
@@ -213,6 +219,8 @@ impl Listeners {
 struct Beside {
     stop: CancellationToken,
     ended: CancellationToken,
+    /// The second signal: the process is about to exit.
+    cut: CancellationToken,
     /// What leaves something behind unless it is ended properly.
     tidy: TaskTracker,
 }
@@ -220,12 +228,14 @@ struct Beside {
 impl Beside {
     /// The first signal drains; the second ends at once.
     fn stop_on_signal(&self) {
-        let (stop, ended, tidy) = (self.stop.clone(), self.ended.clone(), self.tidy.clone());
+        let (stop, ended) = (self.stop.clone(), self.ended.clone());
+        let (cut, tidy) = (self.cut.clone(), self.tidy.clone());
         tokio::spawn(async move {
             stdio::told_to_stop().await;
             tracing::info!("stopping: running calls may finish; a second signal ends them");
             stop.cancel();
             stdio::told_to_stop().await;
+            cut.cancel();
             ended.cancel();
             tidy.close();
             // Killing takes milliseconds. What withstands it for a second withstands it for ever.

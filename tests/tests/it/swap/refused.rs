@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::json;
 use witgate_tests::gateway::{Setup, await_some, component};
 
-use super::{ROLES, another, config, policy, rename_over, user};
+use super::{PATIENT, ROLES, another, config, policy, rename_over, user};
 use crate::talk::{Caller, Upstream, metric, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,8 +14,9 @@ async fn a_component_that_is_not_good() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     // `read-only` has no such setting as `default`.
-    let rules =
-        format!("component = \"plugins/rbac.wasm\"\nconfig = {{ roles = {ROLES}, default = \"deny\" }}");
+    let rules = format!(
+        "component = \"plugins/rbac.wasm\"\n{PATIENT}\nconfig = {{ roles = {ROLES}, default = \"deny\" }}"
+    );
     setup.config("", &config(&upstream, "component = \"plugins/api-key.wasm\"", &rules));
     setup.component("api-key");
     let file = setup.component("rbac");

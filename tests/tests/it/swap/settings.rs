@@ -65,13 +65,19 @@ async fn the_key_store_on_a_connection_that_is_kept_alive() {
         let second = running.setup().key(&["second", "--allow", "*", "--role", "user"]);
         await_some("the new key", || match connection.greet(&second) {
             401 => None,
-            status => Some(assert_eq!(status, 200)),
+            status => {
+                assert_eq!(status, 200);
+                Some(())
+            }
         });
         let revoked = running.setup().run(&["key", "revoke", "user"]);
         assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
         await_some("the revocation", || match connection.greet(&first) {
             200 => None,
-            status => Some(assert_eq!(status, 401)),
+            status => {
+                assert_eq!(status, 401);
+                Some(())
+            }
         });
         assert_eq!(connection.greet(&second), 200, "the other key is unharmed");
 

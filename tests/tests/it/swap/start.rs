@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use witgate_tests::gateway::{Setup, component};
 
-use super::{ROLES, config, policy, rename_over, user};
+use super::{PATIENT, ROLES, config, policy, rename_over, user};
 use crate::talk::{Caller, Upstream, metric, until};
 
 fn rules(more: &str) -> String {
-    format!("component = \"plugins/rbac.wasm\"\nconfig = {{ roles = {ROLES} }}\n{more}")
+    format!("component = \"plugins/rbac.wasm\"\nconfig = {{ roles = {ROLES} }}\n{PATIENT}\n{more}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use witgate_tests::gateway::{Setup, component};
 
-use super::{ROLES, another, config, policy, rename_over, user};
+use super::{PATIENT, ROLES, another, config, policy, rename_over, user};
 use crate::talk::{Answer, Caller, Upstream, metric, until};
 
 /// From the file event to the first call that the new component decides.
@@ -105,7 +105,7 @@ impl Places {
 async fn takes_over(way: Way) {
     let upstream = Upstream::start();
     let setup = Setup::new();
-    let key = user(&setup_with(&setup, &upstream, &way));
+    let key = user(setup_with(&setup, &upstream, &way));
     let places = Places::new(setup.dir());
     let running = setup.serve();
     let caller = Caller::new(running.url(), Some(&key));
@@ -136,13 +136,12 @@ async fn takes_over(way: Way) {
         let counts = counts.expect("no call is lost");
         decided = [decided[0] + counts[0], decided[1] + counts[1]];
     }
-    println!("swaps took {took:?}; decided by each: {decided:?}");
     assert!(decided.iter().all(|count| *count > 20), "there was no load: {decided:?}");
     assert!(took.iter().min().unwrap() < &BOUND, "{took:?}");
 }
 
 fn setup_with<'a>(setup: &'a Setup, upstream: &Upstream, way: &Way) -> &'a Setup {
-    let rules = format!("component = \"{}\"\nconfig = {{ roles = {ROLES} }}", Places::file(way));
+    let rules = format!("component = \"{}\"\n{PATIENT}\nconfig = {{ roles = {ROLES} }}", Places::file(way));
     setup.component("api-key");
     setup.config("", &config(upstream, "component = \"plugins/api-key.wasm\"", &rules));
     setup
@@ -173,7 +172,7 @@ async fn flipped_as_releases_are() {
 async fn an_authenticator() {
     let upstream = Upstream::start();
     let setup = Setup::new();
-    let key = user(&setup_with(&setup, &upstream, &Way::Rename));
+    let key = user(setup_with(&setup, &upstream, &Way::Rename));
     Places::new(setup.dir());
     let running = setup.serve();
     let stop = Arc::new(AtomicBool::new(false));
@@ -201,7 +200,7 @@ async fn an_authenticator() {
 async fn half_a_file_is_not_taken() {
     let upstream = Upstream::start();
     let setup = Setup::new();
-    let key = user(&setup_with(&setup, &upstream, &Way::Rename));
+    let key = user(setup_with(&setup, &upstream, &Way::Rename));
     Places::new(setup.dir());
     let running = setup.serve();
     let caller = Caller::new(running.url(), Some(&key));
