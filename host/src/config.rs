@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::fingerprints::Fingerprints;
+
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
 pub struct Config {
@@ -27,8 +29,9 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// The keys that the host holds, by name.
     pub keys: BTreeMap<String, KeySource>,
-    /// Files with secrets that it was made from. When one changes, so does the configuration.
-    pub files: Vec<PathBuf>,
+    /// Files that it was made from: its own, and those with secrets. When one changes, so does the
+    /// configuration.
+    pub files: Fingerprints,
     /// `MCP_AUTH_ENABLED=false`: nobody is asked for a credential, one that is shown is not looked
     /// at, and every audit record says so.
     pub auth_disabled: bool,

@@ -1,7 +1,6 @@
 //! Generations: immutable, fully checked sets of policies. Exactly one is live.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,6 +10,7 @@ use witgate_plugin::Digest;
 
 use crate::config::environment::Environment;
 use crate::config::{self, Config, Mode};
+use crate::fingerprints::Fingerprints;
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
 use crate::policy::{Making, Policy, PolicyError, Source};
@@ -24,7 +24,7 @@ pub struct Generation {
     policies: BTreeMap<String, Arc<Policy>>,
     pipelines: Vec<Pipeline>,
     credential_headers: Vec<HeaderName>,
-    files: BTreeSet<PathBuf>,
+    files: Fingerprints,
 }
 
 /// Who judges the calls of one upstream.
@@ -79,8 +79,9 @@ impl Generation {
         &self.credential_headers
     }
 
-    /// The files that it was made from: a change of one makes a new candidate.
-    pub fn files(&self) -> &BTreeSet<PathBuf> {
+    /// The files that it was made from, as they were just before: a change of one makes a new
+    /// candidate.
+    pub fn files(&self) -> &Fingerprints {
         &self.files
     }
 
@@ -127,7 +128,7 @@ impl Factory {
             clock: &self.clock,
             may_fall_back: number == 1,
         };
-        let (mut policies, mut files, mut errors) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        let (mut policies, mut files, mut errors) = (BTreeMap::new(), config.files.clone(), Vec::new());
         for policy in used(config) {
             match Policy::make(policy, making).await {
                 Ok((made, from)) => {
@@ -148,8 +149,6 @@ impl Factory {
         if !errors.is_empty() {
             return Err(errors);
         }
-        files.extend(config.path.clone());
-        files.extend(config.files.iter().cloned());
         let credential_headers = policies.values().filter_map(|p| p.credential_header().cloned()).collect();
         let since = SystemTime::now();
         Ok(Generation { number, since, policies, pipelines, credential_headers, files })

@@ -11,6 +11,7 @@ pub mod upstream;
 
 pub mod cli;
 pub mod config;
+pub mod fingerprints;
 pub mod generation;
 pub mod key_store;
 pub mod metrics;

@@ -15,6 +15,7 @@ use witgate_plugin::{
 
 use self::builtin::Builtin;
 use crate::config::{self, Fallback, Limits, Mode, PolicyKind};
+use crate::fingerprints::Fingerprints;
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
 use crate::plugin::engine::Engine;
@@ -76,7 +77,7 @@ pub struct Counts {
     pub denials: AtomicU64,
     /// Hooks that failed.
     pub failures: AtomicU64,
-    /// Hooks that the built-in decided because the component failed.
+    /// Hooks that the built-in decided because the component is missing or failed.
     pub fallbacks: AtomicU64,
     /// As a shadow: verdicts that were not those of the live policies.
     pub disagreements: AtomicU64,
@@ -107,7 +108,7 @@ pub struct Making<'a> {
 }
 
 /// A policy, and the files that it came from.
-pub type Made = (Policy, Vec<std::path::PathBuf>);
+pub type Made = (Policy, Fingerprints);
 
 impl Policy {
     /// Makes the policy that `config` describes: the component's digest, compilation, imports and
@@ -120,6 +121,8 @@ impl Policy {
         let Some(path) = &config.component else {
             return Self::make_builtin(config, making, Source::Builtin).map_err(said);
         };
+        let mut files = Fingerprints::default();
+        files.note(path);
         let loaded = match making.loader.load(path, config.digest.as_ref()) {
             Ok(loaded) => loaded,
             Err(error)
@@ -127,12 +130,14 @@ impl Policy {
             {
                 tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
                 let source = Source::Fallback { reason: error.to_string() };
-                return Self::make_builtin(config, making, source).map_err(said);
+                let (policy, read) = Self::make_builtin(config, making, source).map_err(said)?;
+                files.extend(read);
+                return Ok((policy, files));
             }
             Err(error) => return Err(said(error.to_string())),
         };
-        let (policy, mut files) = Self::make_component(config, making, &loaded).await.map_err(said)?;
-        files.push(path.clone());
+        let (policy, read) = Self::make_component(config, making, &loaded).await.map_err(said)?;
+        files.extend(read);
         Ok((policy, files))
     }
 
@@ -276,7 +281,7 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Rejection> {
-        count(&self.counts.calls);
+        self.count_call();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let verdict = match &self.check {
             Check::Builtin(builtin) => builtin.authenticate(&host, call, credential).await,
@@ -301,7 +306,7 @@ impl Policy {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Rejection> {
-        count(&self.counts.calls);
+        self.count_call();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let decision = match &self.check {
             Check::Builtin(builtin) => builtin.authorize(&host, call, principal).await,
@@ -314,6 +319,14 @@ impl Policy {
             count(&self.counts.denials);
         }
         Ok(decision)
+    }
+
+    /// Where the built-in stands in from the start, each call is a fallback.
+    fn count_call(&self) {
+        count(&self.counts.calls);
+        if matches!(self.source, Source::Fallback { .. }) {
+            count(&self.counts.fallbacks);
+        }
     }
 
     /// The built-in, where it may stand in for a component that failed; else the rejection.
@@ -370,9 +383,9 @@ async fn describe(
 }
 
 /// Where to look, for a fault in the content of a file that a setting names.
-fn in_file(config: &config::Policy, files: &[PathBuf], making: Making<'_>, pointer: &str) -> String {
+fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, pointer: &str) -> String {
     let written = config.config.pointer(pointer).and_then(Value::as_str);
-    match written.map(|path| making.around.dir.join(path)).filter(|path| files.contains(path)) {
+    match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {
         Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
         None => String::new(),
     }

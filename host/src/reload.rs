@@ -3,21 +3,18 @@
 
 mod watch;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::environment::Environment;
 use crate::config::{Config, resolve};
+use crate::fingerprints::Fingerprints;
 use crate::generation::{Factory, Generation, Generations};
 use crate::policy::{PolicyError, Source};
 use crate::services::digest_text;
 
-use self::watch::{Change, Fingerprints, Watcher};
-
-/// How long a file that is written in place has to be quiet before it is taken for whole.
-const QUIET: Duration = Duration::from_millis(50);
+use self::watch::Watcher;
 
 /// What became of the last candidate.
 #[derive(Clone, Debug)]
@@ -117,34 +114,23 @@ impl Reloader {
     /// When the machine offers no file notifications.
     pub async fn watch(&self) -> notify::Result<()> {
         let mut watcher = Watcher::new()?;
-        let mut files = self.generations.live().files().clone();
-        let mut seen = Fingerprints::of(&files);
+        let mut seen = self.generations.live().files().clone();
         loop {
-            watcher.watch(&files);
+            watcher.watch(&seen.paths());
             // What changed between reading the files and watching them is not lost.
-            if !seen.differ(&files) {
-                let Some(mut change) = watcher.next().await else { return Ok(()) };
-                while change == Change::Unfinished {
-                    match tokio::time::timeout(QUIET, watcher.next()).await {
-                        Ok(Some(next)) => change = next,
-                        Ok(None) => return Ok(()),
-                        Err(_) => break,
-                    }
-                }
-                watcher.drain();
+            if !seen.differ() && watcher.changed().await.is_none() {
+                return Ok(());
             }
-            if !seen.differ(&files) {
-                continue;
+            if seen.differ() {
+                let begun = Instant::now();
+                seen = self.attempt(begun, seen.renewed()).await;
             }
-            let begun = Instant::now();
-            seen = Fingerprints::of(&files);
-            files = self.attempt(begun, files).await;
-            seen.extend(&files);
         }
     }
 
-    /// Makes a candidate and flips to it. Returns the files to watch from now on.
-    async fn attempt(&self, begun: Instant, mut files: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    /// Makes a candidate and flips to it. Returns the files to watch from now on, as they were when
+    /// they were last looked at; `files` are those until now.
+    async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> Fingerprints {
         let outcome = self.candidate(&mut files).await;
         let outcome = match outcome {
             Ok(candidate) => {
@@ -172,13 +158,20 @@ impl Reloader {
         files
     }
 
-    async fn candidate(&self, files: &mut BTreeSet<PathBuf>) -> Result<Generation, Vec<Refused>> {
-        let loaded = resolve::load(Some(&self.path), &self.environment)
-            .map_err(|faults| faults.iter().map(|fault| of_config(fault.to_string())).collect::<Vec<_>>())?;
+    async fn candidate(&self, files: &mut Fingerprints) -> Result<Generation, Vec<Refused>> {
+        let loaded = resolve::load(Some(&self.path), &self.environment).map_err(|faults| {
+            let errors = faults.iter().filter(|fault| fault.is_error());
+            errors.map(|fault| of_config(fault.to_string())).collect::<Vec<_>>()
+        })?;
         let mut config = loaded.config;
         self.keep_order(&mut config)?;
         // Also of a candidate that fails: mending the file that it names has to be seen.
-        files.extend(config.policies.values().filter_map(|policy| policy.component.clone()));
+        config
+            .policies
+            .values()
+            .filter_map(|policy| policy.component.as_ref())
+            .for_each(|file| files.note(file));
+        files.extend(config.files.clone());
         let number = self.generations.live().number() + 1;
         self.factory
             .candidate(&config, number)
@@ -220,13 +213,4 @@ fn digest(source: &Source) -> Option<String> {
         Source::Component { digest, .. } => Some(digest_text(digest)),
         Source::Builtin | Source::Fallback { .. } => None,
     }
-}
-
-/// The directories that hold `files`.
-fn directories(files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    let parent = |file: &PathBuf| match file.parent() {
-        Some(dir) if dir != Path::new("") => dir.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    files.iter().map(parent).collect()
 }

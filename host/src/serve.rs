@@ -3,9 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::environment::Environment;
 use crate::config::{Config, Target, Transport};
@@ -26,6 +29,9 @@ use crate::upstream::any::AnyUpstream;
 use crate::upstream::child::process;
 use crate::upstream::http::SetUpError;
 use crate::upstream::own_tools::AuthStatus;
+
+/// How long children have to be gone after a second signal.
+const LAST_RESORT: Duration = Duration::from_secs(1);
 
 /// Why Witgate could not serve. Nothing is left half started.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +110,9 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
     };
 
     let ended = CancellationToken::new();
-    let beside = Beside { stop: stop.clone(), ended: ended.clone() };
+    let cut = CancellationToken::new();
+    let tidy = TaskTracker::new();
+    let beside = Beside { stop: stop.clone(), ended: ended.clone(), cut: cut.clone(), tidy };
     beside.stop_on_signal();
     beside.watch(reloader);
     beside.admin(listeners.admin, metrics);
@@ -116,6 +124,10 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
             Gateway::new(&config, flows, generations).serve(listener, stop, grace).await;
         }
         None => over_stdio(&config, flows, &environment, stop).await,
+    }
+    if cut.is_cancelled() {
+        // What was cut off has ended, but not well: the exit code is the signal's.
+        std::future::pending::<()>().await;
     }
     ended.cancel();
     tracing::info!("stopped");
@@ -207,17 +219,27 @@ impl Listeners {
 struct Beside {
     stop: CancellationToken,
     ended: CancellationToken,
+    /// The second signal: the process is about to exit.
+    cut: CancellationToken,
+    /// What leaves something behind unless it is ended properly.
+    tidy: TaskTracker,
 }
 
 impl Beside {
     /// The first signal drains; the second ends at once.
     fn stop_on_signal(&self) {
-        let stop = self.stop.clone();
+        let (stop, ended) = (self.stop.clone(), self.ended.clone());
+        let (cut, tidy) = (self.cut.clone(), self.tidy.clone());
         tokio::spawn(async move {
             stdio::told_to_stop().await;
             tracing::info!("stopping: running calls may finish; a second signal ends them");
             stop.cancel();
             stdio::told_to_stop().await;
+            cut.cancel();
+            ended.cancel();
+            tidy.close();
+            // Killing takes milliseconds. What withstands it for a second withstands it for ever.
+            let _ = timeout(LAST_RESORT, async { tokio::join!(process::kill_all(), tidy.wait()) }).await;
             std::process::exit(130);
         });
     }
@@ -243,7 +265,7 @@ impl Beside {
             let answer = move |command| match command {
                 Command::PluginList => Ok(status.json()),
             };
-            tokio::spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
+            self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
         }
     }
 }

@@ -139,9 +139,11 @@ fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Res
         ("policy_calls", "Hooks called, by policy of the live generation", |p| &p.counts().calls),
         ("policy_denials", "Refusals and denials, by policy", |p| &p.counts().denials),
         ("policy_failures", "Hooks that failed and so denied, by policy", |p| &p.counts().failures),
-        ("policy_fallbacks", "Hooks that the built-in decided in place of a failed component", |p| {
-            &p.counts().fallbacks
-        }),
+        (
+            "policy_fallbacks",
+            "Hooks that the built-in decided in place of a missing or failed component",
+            |p| &p.counts().fallbacks,
+        ),
     ];
     for (name, help, count) in counts {
         let mut family = encoder.encode_descriptor(name, help, None, COUNTER)?;

@@ -51,7 +51,7 @@ fn socket(context: &Context) -> Result<PathBuf, Failure> {
             "there is no configuration file, and a Witgate without one has no control socket; name one with `--config FILE`",
         ));
     };
-    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    let outline = Outline::recover(&path).map_err(Failure::Config)?;
     Ok(outline.control())
 }
 

@@ -17,6 +17,7 @@ use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::environment::Environment;
 use super::{Config, raw, shape};
+use crate::fingerprints::Fingerprints;
 
 pub use keys::key;
 pub use settings::{description, schema as settings_schema};
@@ -44,13 +45,15 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Ve
 
 fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
     let name = path.display().to_string();
+    let mut files = Fingerprints::default();
+    files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let text = read(path).map_err(|fault| vec![fault])?;
     let (document, faults) = Document::parse(&name, &text);
     if !faults.is_empty() {
         return Err(faults);
     }
     let (file, faults) = fit(&document);
-    let mut resolver = Resolver::new(&document, environment, path, faults);
+    let mut resolver = Resolver::new(&document, environment, path, faults, files);
     resolver.environment_beside_file();
     let config = resolver.config(&file);
     finish(config, resolver.faults)
@@ -118,6 +121,18 @@ impl Outline {
         Ok(Self { file, base: base(path), faults })
     }
 
+    /// Reads what can be read of the file at `path`, also where it is not TOML just now.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    pub fn recover(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let text = read(path).map_err(|fault| vec![fault])?;
+        let (document, mut faults) = Document::parse(&path.display().to_string(), &text);
+        let (file, misfits) = fit(&document);
+        faults.extend(misfits);
+        Ok(Self { file, base: base(path), faults })
+    }
+
     /// The path of the control socket.
     pub fn control(&self) -> PathBuf {
         self.base.join(self.file.server.control.as_deref().unwrap_or(server::DEFAULT_CONTROL))
@@ -152,8 +167,8 @@ struct Resolver<'a> {
     path: PathBuf,
     base: PathBuf,
     faults: Vec<Diagnostic>,
-    /// What was read beside the configuration file itself.
-    files: Vec<PathBuf>,
+    /// What was read, the configuration file itself included.
+    files: Fingerprints,
 }
 
 impl<'a> Resolver<'a> {
@@ -162,9 +177,10 @@ impl<'a> Resolver<'a> {
         environment: &'a Environment,
         path: &Path,
         faults: Vec<Diagnostic>,
+        files: Fingerprints,
     ) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { document, environment, path: absolute, base: base(path), faults, files: Vec::new() }
+        Self { document, environment, path: absolute, base: base(path), faults, files }
     }
 
     /// Every section is gone through, also when an earlier one is bad.

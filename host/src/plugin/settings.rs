@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
@@ -13,6 +13,7 @@ use url::Url;
 use super::grants::Granted;
 use crate::config::environment::Environment;
 use crate::config::{Grants, KeySource, Policy, PolicyKind};
+use crate::fingerprints::Fingerprints;
 use crate::services::fetch::{Origin, Reach};
 use crate::services::jwks::RemoteJwks;
 use crate::services::keys::{Key, KeyError};
@@ -46,7 +47,7 @@ pub struct Settings {
     /// The origins that it may reach.
     pub origins: HashMap<Origin, Reach>,
     /// The files that were read: a change of one makes a new candidate.
-    pub files: Vec<PathBuf>,
+    pub files: Fingerprints,
 }
 
 /// The key sets at URLs, one each for the whole process, so that a reload keeps the last good one.
@@ -188,7 +189,7 @@ impl Resolver<'_> {
 
     fn read(&mut self, path: &str) -> Result<String, String> {
         let path = self.around.dir.join(path);
-        self.out.files.push(path.clone());
+        self.out.files.note(&path);
         let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
         let size = fs::metadata(&path).map_err(unreadable)?.len();
         if size > LARGEST_FILE {

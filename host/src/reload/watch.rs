@@ -1,31 +1,42 @@
-//! File notifications, and what files look like from outside.
+//! File notifications: when something has changed, and nobody is in the middle of writing it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
-use super::directories;
+/// How long a file that is written in place has to be quiet before it is taken for whole.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// As the kernel's: more links than this on the way to a file lead in a circle.
+const LINKS: usize = 40;
 
 /// What a notification tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Something is whole: renamed, made, removed, or closed after writing.
-    Whole,
-    /// Somebody is writing in place.
-    Unfinished,
+#[derive(Debug)]
+struct Change {
+    paths: Vec<PathBuf>,
+    /// Renamed, removed, or closed after writing; not, while somebody is writing in place.
+    whole: bool,
 }
 
 /// Watches directories: a file that is replaced by renaming is another file, and the directory is
-/// what stays.
+/// what stays. Of a file behind symbolic links, those of the links are watched, too.
 pub(super) struct Watcher {
     notify: RecommendedWatcher,
     changes: mpsc::UnboundedReceiver<Change>,
-    watched: BTreeSet<PathBuf>,
+    /// Directories, and which they were when their watch began.
+    watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
+    /// Where the files are, links resolved: what happens beside them is not waited for.
+    files: BTreeSet<PathBuf>,
+    /// Files that somebody is writing, and when he was last seen doing so.
+    writing: BTreeMap<PathBuf, Instant>,
 }
 
 impl Watcher {
@@ -33,22 +44,30 @@ impl Watcher {
         let (sender, changes) = mpsc::unbounded_channel();
         let notify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // An error may stand for events that were lost: look at the files.
-            let change = event.map_or(Some(Change::Whole), |event| classify(event.kind));
+            let change = match event {
+                Ok(event) => is_whole(event.kind).map(|whole| Change { paths: event.paths, whole }),
+                Err(_) => Some(Change { paths: Vec::new(), whole: true }),
+            };
             if let Some(change) = change {
                 // The receiver is gone only when nobody watches any more.
                 let _ = sender.send(change);
             }
         })?;
-        Ok(Self { notify, changes, watched: BTreeSet::new() })
+        let (watched, files, writing) = Default::default();
+        Ok(Self { notify, changes, watched, files, writing })
     }
 
     /// Watches the directories of `files`, and no others.
     pub(super) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
-        let wanted = directories(files);
-        for gone in self.watched.difference(&wanted) {
+        let places: Vec<_> = files.iter().map(|file| places(file)).collect();
+        self.files = places.iter().filter_map(|places| places.last().cloned()).collect();
+        let directories = places.iter().flatten().filter_map(|place| existing_parent(place));
+        let wanted: BTreeMap<_, _> = directories.map(|dir| (dir.clone(), identity(&dir))).collect();
+        // One that another has taken the place of is watched anew.
+        for (gone, _) in self.watched.iter().filter(|(dir, which)| wanted.get(*dir) != Some(*which)) {
             let _ = self.notify.unwatch(gone);
         }
-        for new in wanted.difference(&self.watched) {
+        for (new, _) in wanted.iter().filter(|(dir, which)| self.watched.get(*dir) != Some(*which)) {
             if let Err(error) = self.notify.watch(new, RecursiveMode::NonRecursive) {
                 tracing::warn!("changes in {} will not be seen: {error}", new.display());
             }
@@ -56,67 +75,78 @@ impl Watcher {
         self.watched = wanted;
     }
 
-    /// The next change. None: notifications have ended.
-    pub(super) async fn next(&mut self) -> Option<Change> {
-        self.changes.recv().await
+    /// Waits for a change, and until nobody is writing. None: notifications have ended.
+    pub(super) async fn changed(&mut self) -> Option<()> {
+        let first = self.changes.recv().await?;
+        self.note(first);
+        loop {
+            while let Ok(change) = self.changes.try_recv() {
+                self.note(change);
+            }
+            self.writing.retain(|_, last| last.elapsed() < QUIET);
+            // One look at the files covers all that has piled up.
+            let Some(last) = self.writing.values().max() else { return Some(()) };
+            match timeout_at(*last + QUIET, self.changes.recv()).await {
+                Ok(Some(change)) => self.note(change),
+                Ok(None) => return None,
+                Err(_) => {}
+            }
+        }
     }
 
-    /// Passes over what has piled up: one look at the files covers it all.
-    pub(super) fn drain(&mut self) {
-        while self.changes.try_recv().is_ok() {}
-    }
-}
-
-fn classify(kind: EventKind) -> Option<Change> {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Create(_)
-        | EventKind::Remove(_)
-        | EventKind::Modify(ModifyKind::Name(_)) => Some(Change::Whole),
-        EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(Change::Unfinished),
-        EventKind::Access(_) => None,
-    }
-}
-
-/// What files look like from outside: enough to tell that one is another or was written to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fingerprints(BTreeMap<PathBuf, Option<Fingerprint>>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Fingerprint {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Fingerprints {
-    pub(super) fn of(files: &BTreeSet<PathBuf>) -> Self {
-        Self(files.iter().map(|file| (file.clone(), fingerprint(file))).collect())
-    }
-
-    /// Whether a file has changed since.
-    pub(super) fn differ(&self, files: &BTreeSet<PathBuf>) -> bool {
-        files.iter().any(|file| self.0.get(file) != Some(&fingerprint(file)))
-    }
-
-    /// Takes note of files that it does not know yet.
-    pub(super) fn extend(&mut self, files: &BTreeSet<PathBuf>) {
-        for file in files {
-            self.0.entry(file.clone()).or_insert_with(|| fingerprint(file));
+    fn note(&mut self, change: Change) {
+        for path in change.paths {
+            if change.whole {
+                self.writing.remove(&path);
+            } else if self.files.contains(&path) {
+                self.writing.insert(path, Instant::now());
+            }
         }
     }
 }
 
-/// Follows symbolic links, so that a flipped one is seen.
-fn fingerprint(file: &PathBuf) -> Option<Fingerprint> {
-    let metadata = fs::metadata(file).ok()?;
-    Some(Fingerprint {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
+/// Whether what a notification tells of is whole. None: nothing has changed.
+fn is_whole(kind: EventKind) -> Option<bool> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Remove(_)
+        | EventKind::Modify(ModifyKind::Name(_)) => Some(true),
+        // Who makes a file is about to write it; what is linked in has a name already.
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(false),
+        EventKind::Access(_) => None,
+    }
+}
+
+/// Where a change makes `file` another one: the links on the way to it, and, last, where it is.
+fn places(file: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let steps = |path: &Path| path.components().map(|step| step.as_os_str().to_owned()).collect::<Vec<_>>();
+    let mut rest: VecDeque<OsString> = steps(&absolute).into();
+    let (mut places, mut at) = (Vec::new(), PathBuf::new());
+    while let Some(step) = rest.pop_front() {
+        match step.to_str() {
+            Some(".") => continue,
+            Some("..") => drop(at.pop()),
+            // The root takes the place of what was before.
+            _ => at.push(step),
+        }
+        let Ok(target) = fs::read_link(&at) else { continue };
+        places.push(at.clone());
+        if places.len() > LINKS {
+            break;
+        }
+        at.pop();
+        steps(&target).into_iter().rev().for_each(|step| rest.push_front(step));
+    }
+    places.push(at);
+    places
+}
+
+/// The directory that holds `place`, or the nearest one in which it could come to be.
+fn existing_parent(place: &Path) -> Option<PathBuf> {
+    place.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned)
+}
+
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    fs::metadata(dir).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -9,3 +9,7 @@ mod examples;
 mod pages;
 mod policies;
 mod secrets;
+mod shutdown;
+mod swap;
+mod talk;
+mod upstream_faults;

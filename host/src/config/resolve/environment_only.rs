@@ -13,6 +13,7 @@ use super::{Loaded, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::{Config, KeySource, Pipeline, Policy, PolicyKind, Server, Target, Transport, Upstream};
+use crate::fingerprints::Fingerprints;
 
 /// The fewest characters that `MCP_API_KEY` and `JWT_SECRET` may have: what nobody guesses, even
 /// in hexadecimal digits, and what RFC 7518 (section 3.2) asks of an HS256 key.
@@ -123,7 +124,7 @@ fn config(auth: &Auth<'_>) -> Config {
         upstreams: vec![own_tools(resource, pipeline)],
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
-        files: Vec::new(),
+        files: Fingerprints::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }

@@ -22,7 +22,8 @@ impl Resolver<'_> {
     /// The secret that `source`, written at `at`, leads to.
     pub(super) fn secret(&mut self, at: &[&str], source: &SecretSource) -> Option<SecretString> {
         if let Some(file) = &source.file {
-            self.files.push(self.path(file));
+            let path = self.path(file);
+            self.files.note(&path);
         }
         match read_secret(source, self.environment, |file| self.path(file)) {
             Ok(secret) => Some(secret),

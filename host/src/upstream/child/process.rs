@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use tokio::io::AsyncRead;
 use tokio::process::{ChildStderr, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::pipes::{Launch, Pipes};
 use super::wire::{Lines, Read};
@@ -110,6 +113,23 @@ fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
     INHERITED.iter().filter_map(|&name| Some((name, std::env::var_os(name)?)))
 }
 
+/// The process groups that run: those that are let go of are on their way out and still there.
+#[derive(Default)]
+struct All {
+    running: TaskTracker,
+    kill: CancellationToken,
+}
+
+static ALL: LazyLock<All> = LazyLock::new(All::default);
+
+/// Kills every process group at once, and whatever is started from now on. Returns when they have
+/// ended.
+pub(crate) async fn kill_all() {
+    ALL.kill.cancel();
+    ALL.running.close();
+    ALL.running.wait().await;
+}
+
 /// A running process group, in the care of a task of its own.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -128,7 +148,7 @@ impl Process {
     fn watch(name: String, child: Box<dyn ChildWrapper>) -> Self {
         let (order, orders) = watch::channel(Order::Run);
         let (leave, gone) = watch::channel(false);
-        tokio::spawn(async move {
+        ALL.running.spawn(async move {
             tend(&name, child, orders).await;
             let _ = leave.send(true);
         });
@@ -169,6 +189,10 @@ async fn tend(name: &str, mut child: Box<dyn ChildWrapper>, mut orders: watch::R
                 let order = if changed.is_ok() { *orders.borrow_and_update() } else { Order::Kill };
                 obeying = changed.is_ok();
                 obey(child.as_mut(), order);
+            }
+            () = ALL.kill.cancelled(), if obeying => {
+                obeying = false;
+                obey(child.as_mut(), Order::Kill);
             }
         }
     };

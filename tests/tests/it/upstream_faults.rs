@@ -1,0 +1,275 @@
+//! Upstreams that crash, hang, talk nonsense or too much: a clear error within a bound, and nobody
+//! else is harmed.
+
+mod bad_http;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{PATIENCE, Running, Setup, workspace};
+
+use crate::talk::{Answer, Caller, alive, until};
+
+/// The upstreams' `timeout_s`.
+const TIMEOUT: u64 = 2;
+
+/// Within which an error has to come: the timeout, and what a busy machine takes.
+const BOUND: Duration = Duration::from_secs(12);
+
+/// Upstreams, each at its own path: `NAME = SETTINGS`.
+fn serve(upstreams: &[(&str, String)]) -> (Running, impl Fn(&str) -> Caller + use<>) {
+    let setup = Setup::new();
+    let mut text = String::new();
+    for (name, settings) in upstreams {
+        text += &format!("[upstreams.{name}]\n{settings}\ntimeout_s = {TIMEOUT}\n");
+    }
+    setup.config(
+        "shutdown_grace_s = 1",
+        &format!(
+            "{text}[policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
+             [policies.rules]\nkind = \"rbac\"\nconfig = {{ roles = {{ user = {{ allow = [\"*\"] }} }} }}\n\
+             [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"rules\"]\n"
+        ),
+    );
+    let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+    let running = setup.serve();
+    let address = running.address();
+    (running, move |name: &str| Caller::new(format!("http://{address}/{name}/mcp"), Some(&key)))
+}
+
+/// A child that does what its tools are called.
+fn unruly() -> String {
+    let script = workspace().join("tests/tests/it/unruly.py");
+    format!("command = [\"python3\", {script:?}]")
+}
+
+/// A JSON-RPC error of the caller's request, with the reason and a sentence, in time.
+fn assert_fault(what: &str, answer: &Answer, reason: &str) {
+    assert_eq!(answer.reason(), Some(reason), "{what}: {answer:?}");
+    assert_eq!((answer.status, &answer.body["id"]), (200, &json!(7)), "{what}: {answer:?}");
+    let message = answer.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains(' ') && !message.contains("panic"), "{what}: {message}");
+    assert!(answer.took < BOUND, "{what}: {answer:?}");
+}
+
+async fn pid(caller: &Caller) -> u64 {
+    let answer = caller.call("pids", json!({})).await;
+    assert!(answer.is_result(), "{answer:?}");
+    answer.said()[0].as_u64().unwrap()
+}
+
+/// The process that serves once there is one.
+async fn served_again(caller: &Caller) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let answer = caller.call("pids", json!({})).await;
+        if answer.is_result() {
+            return answer.said()[0].as_u64().unwrap();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const FAULTS: [(&str, &str); 7] = [
+    ("crash", "upstream-unreachable"),
+    ("hang", "upstream-timeout"),
+    ("never", "upstream-timeout"),
+    ("garbage", "upstream-bad-answer"),
+    ("bytes", "upstream-bad-answer"),
+    ("huge", "upstream-flood"),
+    ("unasked", "upstream-flood"),
+];
+
+/// Each fault on its own upstream at the same time, so that none has to wait for another's
+/// back-off, and one that does nothing wrong beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn children() {
+    let names: Vec<&str> = FAULTS.iter().map(|(name, _)| *name).chain(["steady"]).collect();
+    let upstreams: Vec<(&str, String)> = names.iter().map(|name| (*name, unruly())).collect();
+    let (running, caller) = serve(&upstreams);
+    let steady = caller("steady");
+    let steady_pid = pid(&steady).await;
+    let tasks = FAULTS.map(|(name, reason)| {
+        let caller = caller(name);
+        tokio::spawn(async move {
+            let before = pid(&caller).await;
+            assert_fault(name, &caller.call(name, json!({})).await, reason);
+            // A session of the older era has a child of its own: the same is told there.
+            let session = caller.open_session().await;
+            assert_fault(name, &caller.call_in(&session, name, json!({})).await, reason);
+            let after = served_again(&caller).await;
+            // The one that leaves a request alone, and answers others, is left alone itself.
+            assert_eq!(before == after, name == "never", "{name}: {before} and {after}");
+            // So does the session, once its own child has been felt for.
+            let begun = Instant::now();
+            while !caller.call_in(&session, "pids", json!({})).await.is_result() {
+                assert!(begun.elapsed() < PATIENCE, "{name}: the session does not go on");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            (name, before)
+        })
+    });
+    let mut slowest = Duration::ZERO;
+    while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+        let answer = steady.call("pids", json!({})).await;
+        assert!(answer.is_result(), "{answer:?}");
+        slowest = slowest.max(answer.took);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for task in tasks {
+        let (name, before) = task.await.unwrap();
+        if name != "never" {
+            until("the old child to end", async || (!alive(before)).then_some(())).await;
+        }
+    }
+    assert_eq!(pid(&steady).await, steady_pid, "its child is still the first");
+    assert!(slowest < BOUND, "{slowest:?}");
+    assert!(rss(&running) < 400 << 10, "what floods is not kept: {} KiB", rss(&running));
+}
+
+/// Later each time, and in between the caller is told when to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_keeps_crashing_is_left_alone_for_longer_and_longer() {
+    let (_running, caller) = serve(&[("broken", unruly()), ("steady", unruly())]);
+    let (broken, steady) = (caller("broken"), caller("steady"));
+    let mut waits = Vec::new();
+    let told = loop {
+        let answer = broken.call("crash", json!({})).await;
+        assert_fault("crash", &answer, "upstream-unreachable");
+        let message = answer.body["error"]["message"].as_str().unwrap().to_owned();
+        if message.contains("started again in") {
+            break message;
+        }
+        waits.push(answer.took);
+        assert!(waits.len() < 12, "there is no back-off: {waits:?}");
+    };
+    assert!(waits.len() >= 3, "the first restarts come soon: {waits:?}");
+    assert!(waits.last().unwrap() > &waits[1], "{waits:?}");
+    let begun = Instant::now();
+    assert!(steady.call("pids", json!({})).await.is_result());
+    assert!(begun.elapsed() < BOUND);
+    assert!(told.ends_with(" s"), "{told}");
+    // And after that it is tried again.
+    until("it to be started again", async || broken.call("pids", json!({})).await.is_result().then_some(()))
+        .await;
+}
+
+/// Programs that never get to speak.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_that_do_not_begin() {
+    let shell = |what: &str| format!("command = [\"sh\", \"-c\", {what:?}]");
+    let cases = [
+        ("exits", shell("exit 3"), "upstream-unreachable"),
+        ("speaks", shell("yes this is no JSON"), "upstream-bad-answer"),
+        ("silent", shell("exec sleep 1000"), "upstream-timeout"),
+        ("deaf", shell("exec <&-; exec sleep 1000"), "upstream-"),
+    ];
+    let upstreams: Vec<_> = cases.iter().map(|(name, settings, _)| (*name, settings.clone())).collect();
+    let (_running, caller) = serve(&[&upstreams[..], &[("steady", unruly())]].concat());
+    for (name, _, reason) in cases {
+        let caller = caller(name);
+        let begun = Instant::now();
+        let answer = caller.call("pids", json!({})).await;
+        let told = answer.reason().unwrap_or_default();
+        assert!(told.starts_with(reason), "{name}: {answer:?}");
+        // Both eras are tried before it is given up.
+        assert!(begun.elapsed() < 2 * BOUND, "{name}: {:?}", begun.elapsed());
+        assert_eq!(answer.body["id"], 7);
+    }
+    assert!(caller("steady").call("pids", json!({})).await.is_result());
+}
+
+/// The memory that the process has, in KiB.
+fn rss(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// HTTP upstreams, each bad in its own way.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http() {
+    use bad_http::{Bad, Server};
+
+    let list = |bad| (bad, "tools/list");
+    let call = |bad| (bad, "tools/call");
+    let cases: Vec<((Bad, &str), &str)> = vec![
+        (call(Bad::HangsUp), "upstream-unreachable"),
+        (call(Bad::BreaksOff), "upstream-unreachable"),
+        (call(Bad::Hangs), "upstream-timeout"),
+        (call(Bad::HangsInTheMiddle), "upstream-timeout"),
+        (list(Bad::HangsInTheMiddle), "upstream-timeout"),
+        (call(Bad::Html), "upstream-bad-answer"),
+        (call(Bad::NoJson), "upstream-bad-answer"),
+        (list(Bad::NoJson), "upstream-bad-answer"),
+        (call(Bad::NoHttp), "upstream-unreachable"),
+        (call(Bad::Fails), "upstream-bad-answer"),
+        (call(Bad::Refuses), "upstream-bad-answer"),
+        (list(Bad::FloodsJson), "upstream-flood"),
+    ];
+    let servers: Vec<Server> = cases.iter().map(|((bad, _), _)| Server::start(*bad)).collect();
+    let names: Vec<String> = (0..cases.len()).map(|number| format!("bad-{number}")).collect();
+    let gone = witgate_tests::gateway::free_port();
+    let mut upstreams: Vec<(&str, String)> = names
+        .iter()
+        .zip(&servers)
+        .map(|(name, server)| (name.as_str(), format!("url = {:?}", server.url)))
+        .collect();
+    upstreams.push(("gone", format!("url = \"http://127.0.0.1:{gone}/mcp\"")));
+    let good = Server::start(Bad::Not);
+    upstreams.push(("good", format!("url = {:?}", good.url)));
+    let (running, caller) = serve(&upstreams);
+    let asked: Vec<_> = names
+        .iter()
+        .zip(&cases)
+        .map(|(name, ((_, method), _))| (name.as_str(), *method))
+        .chain([("gone", "tools/call")])
+        .map(|(name, method)| {
+            let (caller, method) = (caller(name), method.to_owned());
+            tokio::spawn(async move {
+                let named = (method == "tools/call").then_some("any");
+                let params =
+                    if named.is_some() { json!({ "name": "any", "arguments": {} }) } else { json!({}) };
+                caller.stateless(&method, named, params).await.unwrap()
+            })
+        })
+        .collect();
+    let good = caller("good");
+    while !asked.iter().all(tokio::task::JoinHandle::is_finished) {
+        let answer = good.call("any", json!({})).await;
+        assert!(answer.is_result() && answer.took < BOUND, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let expected = cases.iter().map(|((bad, method), reason)| (format!("{bad:?}, {method}"), *reason));
+    for (answer, (what, reason)) in
+        asked.into_iter().zip(expected.chain([("gone".into(), "upstream-unreachable")]))
+    {
+        assert_fault(&what, &answer.await.unwrap(), reason);
+    }
+    assert!(rss(&running) < 400 << 10, "what floods is not kept: {} KiB", rss(&running));
+}
+
+/// An answer that is passed on as it comes: it ends where the upstream ends it, and a flood waits
+/// for its reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_passed_on() {
+    use bad_http::{Bad, Server};
+
+    let flood = Server::start(Bad::FloodsEvents);
+    let cut = Server::start(Bad::CutsEvents);
+    let (running, caller) =
+        serve(&[("flood", format!("url = {:?}", flood.url)), ("cut", format!("url = {:?}", cut.url))]);
+    let params = || -> Value { json!({ "name": "any", "arguments": {} }) };
+    let unread = caller("flood").begin("tools/call", Some("any"), params()).await.unwrap();
+    assert_eq!(unread.status(), 200);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(rss(&running) < 400 << 10, "what nobody reads is not kept: {} KiB", rss(&running));
+    assert!(flood.sent() < 64 << 20, "{} bytes were taken", flood.sent());
+    let begun = Instant::now();
+    let cut = caller("cut").stateless("tools/call", Some("any"), params()).await;
+    assert!(begun.elapsed() < BOUND);
+    assert!(cut.is_err() || cut.is_ok_and(|answer| !answer.is_result()), "an answer out of nothing");
+    drop(unread);
+    until("the upstream to hear that nobody listens", async || flood.is_left().then_some(())).await;
+}

@@ -1,0 +1,147 @@
+//! HTTP servers that are bad in one way each.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How it is bad.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bad {
+    /// Not at all.
+    Not,
+    /// Closes the connection instead of answering.
+    HangsUp,
+    /// Closes the connection in the middle of the answer.
+    BreaksOff,
+    /// Never answers.
+    Hangs,
+    /// Begins an answer and never ends it.
+    HangsInTheMiddle,
+    /// Answers a page.
+    Html,
+    /// Says that it is JSON.
+    NoJson,
+    /// Speaks another protocol.
+    NoHttp,
+    /// 500.
+    Fails,
+    /// 401: it does not know the gateway.
+    Refuses,
+    /// JSON without end.
+    FloodsJson,
+    /// Events without end.
+    FloodsEvents,
+    /// Events, cut off before the response.
+    CutsEvents,
+}
+
+/// A server, as long as the test runs.
+pub(super) struct Server {
+    pub(super) url: String,
+    sent: Arc<AtomicU64>,
+    left: Arc<AtomicBool>,
+}
+
+impl Server {
+    pub(super) fn start(bad: Bad) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let (sent, left) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let server = Self { url, sent: Arc::clone(&sent), left: Arc::clone(&left) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (sent, left) = (Arc::clone(&sent), Arc::clone(&left));
+                std::thread::spawn(move || {
+                    let _ = answer(stream, bad, &sent);
+                    left.store(true, Ordering::Relaxed);
+                });
+            }
+        });
+        server
+    }
+
+    /// How many bytes of a flood were taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether a connection has ended.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+fn answer(stream: TcpStream, bad: Bad, sent: &AtomicU64) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    read_request(&mut reader)?;
+    let head = |status: &str, media: &str, more: &str| {
+        format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\n{more}\r\n\r\n")
+    };
+    let json = "application/json";
+    let close = "Connection: close";
+    let result = r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete","content":[]}}"#;
+    let text = match bad {
+        Bad::Not => head("200 OK", json, close) + result,
+        Bad::HangsUp => String::new(),
+        Bad::BreaksOff => head("200 OK", json, "Content-Length: 1000") + "{\"jsonrpc\":",
+        Bad::Hangs => return pause(),
+        Bad::HangsInTheMiddle => {
+            stream.write_all((head("200 OK", json, "Content-Length: 1000") + "{\"jsonrpc\":").as_bytes())?;
+            return pause();
+        }
+        Bad::Html => head("200 OK", "text/html", close) + "<h1>Welcome</h1>",
+        Bad::NoJson => head("200 OK", json, close) + "no JSON at all",
+        Bad::NoHttp => "SSH-2.0-OpenSSH_9.9\r\n".to_owned(),
+        Bad::Fails => head("500 Internal Server Error", "text/plain", close) + "secret stack trace",
+        Bad::Refuses => {
+            head("401 Unauthorized", "text/plain", "WWW-Authenticate: Bearer\r\nConnection: close")
+        }
+        Bad::CutsEvents => {
+            head("200 OK", "text/event-stream", "Transfer-Encoding: chunked") + "7\r\n: hello\r\n"
+        }
+        Bad::FloodsJson => {
+            stream.write_all(
+                (head("200 OK", json, close) + "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":\"").as_bytes(),
+            )?;
+            return flood(&mut stream, &[b'x'; 1 << 16], sent);
+        }
+        Bad::FloodsEvents => {
+            stream.write_all(head("200 OK", "text/event-stream", close).as_bytes())?;
+            let event = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n";
+            return flood(&mut stream, event.repeat(1000).as_bytes(), sent);
+        }
+    };
+    stream.write_all(text.as_bytes())
+}
+
+fn flood(stream: &mut TcpStream, part: &[u8], sent: &AtomicU64) -> std::io::Result<()> {
+    loop {
+        stream.write_all(part)?;
+        sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn pause() -> std::io::Result<()> {
+    std::thread::sleep(Duration::from_secs(1000));
+    Ok(())
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("content-length:") {
+            length = rest.trim().parse().unwrap_or(0);
+        }
+        if line.is_empty() {
+            return reader.read_exact(&mut vec![0; length]);
+        }
+    }
+}
