@@ -3,7 +3,6 @@
 mod builtin;
 mod shipped;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

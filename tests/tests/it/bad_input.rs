@@ -1,5 +1,7 @@
 //! Bad input: each fault is named with its place and the remedy, and nothing is half done.
 
+#![allow(clippy::indexing_slicing)] // a test fails by panicking
+
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -374,7 +376,7 @@ fn exit_codes_and_usage() {
     ] {
         let output = ends(&setup, arguments);
         assert_eq!(code(&output), expected, "{arguments:?}: {}", stderr(&output));
-        assert!(!(output.stderr.is_empty() && output.stdout.is_empty()), "{arguments:?} says something");
+        assert!(!output.stderr.is_empty() || !output.stdout.is_empty(), "{arguments:?} says something");
         assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
     }
     assert!(files(setup.dir()).is_empty(), "{:?}", files(setup.dir()));
