@@ -154,7 +154,7 @@ impl Look {
                 Some(name) => self.permit.sees(kind, &name).await,
                 None => false,
             },
-            List::Tasks => name("taskId").is_some_and(|id| self.tasks.is_owned(&id, self.permit.caller())),
+            List::Tasks => name("taskId").is_some_and(|id| self.tasks.is_listed(&id, self.permit.caller())),
         }
     }
 

@@ -36,11 +36,16 @@ impl Tasks {
         if named.all(|task| self.is_owned(task, caller)) { Ok(()) } else { Err(Rejection::TaskNotFound) }
     }
 
-    /// Whether a task is the caller's. Who showed no credential shares what is anonymous, so
-    /// nothing of it is anybody's.
+    /// Whether a task is the caller's. Who showed no credential is one principal with all others
+    /// who did not: to them a task's id, which a server makes unguessable, is all there is.
     pub fn is_owned(&self, task: &str, caller: &Caller) -> bool {
         let key = (caller.principal(), Box::from(task));
-        !caller.is_anonymous() && self.owners().all.contains(&key)
+        self.owners().all.contains(&key)
+    }
+
+    /// Whether a task may stand in the caller's list. Nobody is told the ids of the nameless.
+    pub fn is_listed(&self, task: &str, caller: &Caller) -> bool {
+        !caller.is_anonymous() && self.is_owned(task, caller)
     }
 
     /// Notes that a call of the caller's has started a task. Ids of one upstream may repeat where

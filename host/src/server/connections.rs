@@ -1,6 +1,7 @@
 //! TCP connections: accepting them, and letting them end.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(super) async fn serve<F, R, B>(
 ) where
     F: Fn(Request<Incoming>, Ends) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error: std::error::Error + Send + Sync, Data: Send> + Send + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + 'static,
 {
     let cut = CancellationToken::new();
     let running = TaskTracker::new();
@@ -74,7 +75,7 @@ async fn connection<F, R, B>(
 ) where
     F: Fn(Request<Incoming>, Ends) -> R,
     R: Future<Output = Response<B>>,
-    B: Body<Error: std::error::Error + Send + Sync> + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
     let Ok(local) = stream.local_addr() else { return };
     // Answers are small and awaited: without this, each could wait for the last one's ACK.

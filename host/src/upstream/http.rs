@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HOST};
@@ -16,19 +17,23 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::era::Eras;
 use super::raw::{Gathered, gather};
 use super::session::{Held, Limits, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
+use crate::flow::identity::Principal;
 use crate::flow::limit::Admitted;
 use crate::flow::listing::needs_look;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
 
 mod events;
+mod held;
 mod outgoing;
 #[cfg(test)]
 mod tests;
@@ -59,6 +64,11 @@ pub struct HttpUpstream {
     own: HeaderMap,
     timeout: Duration,
     sessions: Sessions<HeaderValue>,
+    eras: Eras,
+    /// Known to speak the stateless era, so that nobody has to ask.
+    is_stateless: AtomicBool,
+    /// For the bridge: sessions that Witgate itself has opened.
+    held: Cache<Principal, Arc<held::Held>>,
 }
 
 /// Why an HTTP upstream cannot be set up.
@@ -87,8 +97,16 @@ impl HttpUpstream {
             .pool_timer(TokioTimer::new())
             .build(connector(url.scheme() == "https"));
         let own = own_headers(headers)?;
-        let sessions = Sessions::new(Limits::default());
-        Ok(Self { client, uri: url.as_str().parse()?, own, timeout, sessions })
+        Ok(Self {
+            client,
+            uri: url.as_str().parse()?,
+            own,
+            timeout,
+            sessions: Sessions::new(Limits::default()),
+            eras: Eras::default(),
+            is_stateless: AtomicBool::new(false),
+            held: Cache::new(held::MAX_HELD),
+        })
     }
 
     /// The caller's session, for a message of the era that has sessions. `initialize` opens one, so
@@ -102,6 +120,10 @@ impl HttpUpstream {
             }
             _ => Ok(None),
         }
+    }
+
+    async fn needs_bridge(&self, request: &Request) -> bool {
+        request.era == Era::Stateless && !self.is_stateless.load(Ordering::Relaxed) && self.is_older().await
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Rejection> {
@@ -128,14 +150,14 @@ impl HttpUpstream {
             fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
         })?;
         for session in gone {
-            self.close_in_background(&session);
+            self.close_in_background(&session.upstream);
         }
         Ok(Some(id))
     }
 
     /// Tells the upstream that a session has ended, without waiting for what it says.
-    fn close_in_background(&self, session: &UpstreamSession) {
-        let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
+    fn close_in_background(&self, session: &HeaderValue) {
+        let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), session);
         let pending = self.client.request(outgoing);
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
@@ -201,6 +223,10 @@ impl Upstream for HttpUpstream {
         let request = admitted.permit().request();
         if is_without_effect(request) {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
+        }
+        if self.needs_bridge(request).await {
+            let body = self.bridged(request, admitted.permit().caller().principal()).await?;
+            return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
         let upstream_id = session.as_ref().map(|session| &session.upstream);

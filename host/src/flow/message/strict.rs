@@ -200,6 +200,7 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
 
 impl<'de> Strict<'de> {
     /// Whether the object whose keys begin at `base` has `key` already.
+    #[allow(clippy::ptr_arg)] // The set holds what the vector holds.
     fn is_twice(&self, base: usize, key: &Cow<'de, str>, many: &mut HashSet<Cow<'de, str>>) -> bool {
         let own = self.keys.get(base..).unwrap_or_default();
         if own.len() < MANY_KEYS {

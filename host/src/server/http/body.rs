@@ -13,6 +13,9 @@ use tokio::time::{Sleep, sleep};
 use crate::upstream::Event;
 use crate::upstream::raw::RawBody;
 
+#[cfg(test)]
+mod tests;
+
 /// Proxies and load balancers close a connection that is quiet for 30 s to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 

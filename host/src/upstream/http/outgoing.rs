@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use super::super::Listener;
+use super::super::bridge::MODERN;
 use super::Outgoing;
 use crate::flow::headers::agree::{encode, routing_name};
 use crate::flow::headers::{LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID};
@@ -31,6 +32,29 @@ pub(super) fn post(uri: &Uri, own: &HeaderMap, request: &Request, session: Optio
         route(&mut headers, request);
     }
     outgoing(Method::POST, uri, headers, request.call.body().clone())
+}
+
+/// A message of Witgate's own, in the stateful era.
+pub(super) fn own_post(
+    uri: &Uri,
+    own: &HeaderMap,
+    body: Bytes,
+    version: Option<HeaderValue>,
+    session: Option<&HeaderValue>,
+) -> Outgoing {
+    let mut headers = common(own, &HeaderMap::new(), BOTH, session);
+    headers.insert(CONTENT_TYPE, JSON);
+    if let Some(version) = version {
+        headers.insert(PROTOCOL_VERSION, version);
+    }
+    outgoing(Method::POST, uri, headers, body)
+}
+
+/// `server/discover` of Witgate's own, in the stateless era.
+pub(super) fn discover(uri: &Uri, own: &HeaderMap, body: Bytes) -> Outgoing {
+    let mut outgoing = own_post(uri, own, body, Some(HeaderValue::from_static(MODERN)), None);
+    outgoing.headers_mut().insert(METHOD, HeaderValue::from_static("server/discover"));
+    outgoing
 }
 
 /// The stream of the server's own messages.

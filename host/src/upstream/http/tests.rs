@@ -1,1 +1,58 @@
+use super::events::{Decoder, Flooded};
+use super::*;
 
+fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {
+    let mut decoder = Decoder::default();
+    let mut events = Vec::new();
+    for chunk in chunks {
+        decoder.push(chunk.as_bytes()).unwrap();
+        while let Some(event) = decoder.next() {
+            events.push((event.id, event.retry, String::from_utf8(event.data.to_vec()).unwrap()));
+        }
+    }
+    events
+}
+
+fn data(text: &str) -> (Option<String>, Option<u64>, String) {
+    (None, None, text.to_owned())
+}
+
+#[test]
+fn events_are_read_however_they_are_cut() {
+    let text = "id: 1\r\nretry: 500\r\ndata:\r\n\r\n: comment\n\ndata: {\"a\":\ndata: 1}\nevent: message\n\ndata:x\r\rdata: y\n\n";
+    let expected =
+        vec![(Some("1".to_owned()), Some(500), String::new()), data("{\"a\":\n1}"), data("x"), data("y")];
+    assert_eq!(decode(&[text]), expected);
+    let single: Vec<String> = text.chars().map(String::from).collect();
+    let single: Vec<&str> = single.iter().map(String::as_str).collect();
+    assert_eq!(decode(&single), expected);
+}
+
+#[test]
+fn what_has_no_end_yet_is_no_event() {
+    assert_eq!(decode(&["data: x", "\n"]), []);
+    assert_eq!(decode(&["data: x", "\n", "\n"]), [data("x")]);
+}
+
+#[test]
+fn an_event_without_end_is_a_flood() {
+    let mut decoder = Decoder::default();
+    let chunk = vec![b'x'; 1 << 20];
+    let pushed = (0..17).try_for_each(|_| {
+        decoder.push(&chunk)?;
+        decoder.next();
+        Ok(())
+    });
+    assert_eq!(pushed, Err(Flooded));
+}
+
+#[test]
+fn own_headers_are_checked_and_never_named() {
+    let header = |name: &str, value: &str| vec![(name.to_owned(), SecretString::from(value))];
+    for (name, value) in [("a b", "x"), ("X-Key", "hidden\n"), ("Host", "x")] {
+        let error = own_headers(&header(name, value)).unwrap_err().to_string();
+        assert!(!error.contains("hidden"), "{error}");
+    }
+    let own = own_headers(&header("Authorization", "hidden")).unwrap();
+    assert!(!format!("{own:?}").contains("hidden"));
+}

@@ -1,0 +1,176 @@
+//! What reaches the upstream, and what comes back.
+
+use super::*;
+
+#[tokio::test]
+async fn the_body_goes_on_byte_for_byte_and_the_credential_does_not() {
+    let house = house(|request| result(request, json!({"content": [], "unknown": {"a": 1.50}}))).await;
+    let body = r#" {"jsonrpc":"2.0","extra":[1.0],"id":"x","method":"tools/call","params":{"name":"get_it","arguments":{"a":  1e2}}} "#;
+    let lines = [
+        ("authorization", &*format!("Bearer {ALICE}")),
+        JSON_BODY,
+        BOTH,
+        ("cookie", "a=b"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("traceparent", "00-1"),
+        ("mcp-param-city", "Bern"),
+        ("mcp-protocol-version", "2025-11-25"),
+    ];
+    let got = house.send(Method::POST, &lines, body).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(got.json()["result"]["unknown"]["a"], json!(1.5));
+    let received = house.received();
+    let [received] = &*received else { panic!("{received:?}") };
+    assert_eq!(received.body, body);
+    let mut names: Vec<_> = received.headers.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    let expected = [
+        "accept",
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "mcp-param-city",
+        "mcp-protocol-version",
+        "traceparent",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(received.headers["authorization"], "upstreams-own");
+    assert!(!format!("{received:?}").contains(ALICE));
+}
+
+#[tokio::test]
+async fn the_routing_headers_are_made_anew() {
+    let house = house(|request| {
+        discovers(request)
+            .unwrap_or_else(|| result(request, json!({"resultType": "complete", "content": []})))
+    })
+    .await;
+    let params = json!({"name": "get_it"});
+    let mut lines = modern_lines(ALICE, "tools/call", &params);
+    lines.retain(|(name, _)| *name != "mcp-name");
+    lines.extend([("mcp-name", "=?base64?Z2V0X2l0?="), ("mcp-session-id", "ignored")]);
+    let got = house.send(Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(!got.headers.contains_key("mcp-session-id"));
+    let received = house.received();
+    let last = received.last().unwrap();
+    assert_eq!(last.headers["mcp-name"], "get_it");
+    assert_eq!(last.headers["mcp-method"], "tools/call");
+    assert_eq!(last.headers["mcp-protocol-version"], "2026-07-28");
+    assert!(!last.headers.contains_key("mcp-session-id"));
+}
+
+#[tokio::test]
+async fn events_pass_as_they_come() {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house = house(move |_| stream.lock().unwrap().take().unwrap()).await;
+    let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
+    let body = call("tools/call", json!({"name": "get_it"})).to_string();
+    feed.send("id: 0/1\nretry: 3000\ndata:\n\n".to_owned()).unwrap();
+    let mut response = house.open("", Method::POST, &lines, body).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "id: 0/1\nretry: 3000\ndata:\n\n");
+    feed.send("data: {\"x\":1}\n\n".to_owned()).unwrap();
+    let second = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(second, "data: {\"x\":1}\n\n");
+    drop(feed);
+    assert!(response.body_mut().frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_lets_go_of_the_upstream() {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house =
+        house(move |request| discovers(request).unwrap_or_else(|| stream.lock().unwrap().take().unwrap()))
+            .await;
+    let params = json!({"name": "get_it"});
+    let lines = modern_lines(ALICE, "tools/call", &params);
+    feed.send(": begun\n\n".to_owned()).unwrap();
+    let response =
+        house.open("", Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
+    drop(response);
+    tokio::time::timeout(Duration::from_secs(5), feed.closed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_answer_streams_through() {
+    let text = "x".repeat(1 << 20);
+    let content = json!({"content": [{"type": "text", "text": text}]});
+    let house = house(move |request| result(request, content.clone())).await;
+    let got = house.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
+    assert_eq!(got.json()["result"]["content"][0]["text"].as_str().unwrap().len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn negotiation_errors_keep_their_status() {
+    let house = house(|request| {
+        discovers(request).unwrap_or_else(|| {
+            let error = json!({"code": -32601, "message": "no", "data": {"kept": true}});
+            json_answer(404, &json!({"jsonrpc": "2.0", "id": request.json()["id"], "error": error}))
+        })
+    })
+    .await;
+    let got = house.modern(ALICE, "tools/call", json!({"name": "get_it"})).await;
+    assert_eq!((got.status, got.json()["error"]["data"]["kept"].as_bool()), (404, Some(true)));
+    let unknown = house.modern(ALICE, "nobody/knows", json!({})).await;
+    assert_eq!((unknown.status, unknown.json()["error"]["code"].as_i64()), (404, Some(-32601)));
+    let removed = house.modern(ALICE, "resources/subscribe", json!({})).await;
+    assert_eq!((removed.status, removed.json()["id"].as_i64()), (404, Some(1)));
+    let vendors = house.modern(ALICE, "vendor/ping", json!({})).await;
+    assert_eq!((vendors.status, vendors.json()["error"]["message"].as_str()), (404, Some("no")));
+    let older = house.post(ALICE, &call("nobody/knows", json!({}))).await;
+    assert_eq!(older.status, 403);
+}
+
+#[tokio::test]
+async fn a_forged_cancellation_goes_nowhere() {
+    let house = house(|request| result(request, json!({}))).await;
+    let lines = [("x-api-key", ALICE), JSON_BODY, BOTH, ("mcp-protocol-version", "2026-07-28")];
+    let body = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    let got = house.send(Method::POST, &lines, body).await;
+    assert_eq!((got.status, got.body.len()), (202, 0));
+    assert!(house.received().is_empty());
+}
+
+#[tokio::test]
+async fn metadata_leads_oauth_clients_to_their_server() {
+    let server =
+        "authorization_servers = ['https://idp.example.com']\nresource = 'https://mcp.example.com/mcp'";
+    let house = house_with(server, |request| result(request, json!({}))).await;
+    for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"] {
+        let got = house.send_to(path, Method::GET, &[], "").await;
+        assert_eq!(got.json()["resource"], "https://mcp.example.com/mcp", "{path}");
+        assert_eq!(got.json()["authorization_servers"], json!(["https://idp.example.com"]));
+    }
+    let got = house.send(Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
+    assert_eq!(
+        got.headers["www-authenticate"],
+        "Bearer resource_metadata=\"https://mcp.example.com/.well-known/oauth-protected-resource/mcp\""
+    );
+    let public = [("host", "mcp.example.com"), ("x-api-key", ALICE), JSON_BODY, BOTH];
+    assert_eq!(house.send(Method::POST, &public, call("ping", json!({})).to_string()).await.status, 200);
+}
+
+#[tokio::test]
+async fn running_calls_finish_when_it_stops_and_standing_streams_end() {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house = house(move |_| stream.lock().unwrap().take().unwrap()).await;
+    feed.send(": begun\n\n".to_owned()).unwrap();
+    let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
+    let body = call("tools/call", json!({"name": "get_it"})).to_string();
+    let response = house.open("", Method::POST, &lines, body).await;
+    house.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(tokio::net::TcpStream::connect(&house.host).await.is_err());
+    feed.send("data: {\"last\":1}\n\n".to_owned()).unwrap();
+    drop(feed);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.ends_with(b"data: {\"last\":1}\n\n"));
+    tokio::time::timeout(Duration::from_secs(1), house.served).await.unwrap().unwrap();
+}

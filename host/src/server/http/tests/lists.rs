@@ -1,0 +1,100 @@
+//! Lists show what may be called, and nothing else of them changes.
+
+use super::*;
+
+const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
+
+#[tokio::test]
+async fn a_list_is_filtered_and_otherwise_untouched() {
+    let house = house(|_| answer_as(200, "application/json", TOOLS)).await;
+    let got = house.post(ALICE, &call("tools/list", json!({}))).await;
+    let kept = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"private","ttlMs":5}}"#;
+    assert_eq!(std::str::from_utf8(&got.body).unwrap(), kept);
+}
+
+#[tokio::test]
+async fn a_list_in_a_stream_is_filtered_too() {
+    let stream = format!("id: 1\nretry: 10\ndata:\n\nid: 2\ndata: {TOOLS}\n\n");
+    let house = house(move |_| answer_as(200, "text/event-stream", stream.clone())).await;
+    let got = house.post(ALICE, &call("tools/list", json!({}))).await;
+    let text = std::str::from_utf8(&got.body).unwrap();
+    assert!(text.starts_with("id: 1\nretry: 10\ndata: \n\nid: 2\ndata: {"), "{text}");
+    assert!(text.contains("get_a") && !text.contains("drop_a"), "{text}");
+}
+
+#[tokio::test]
+async fn all_four_lists_are_filtered() {
+    let house = house(|request| {
+        let list = match request.json()["method"].as_str().unwrap() {
+            "resources/list" => json!({"resources": [{"uri": "file:///docs/a"}, {"uri": "file:///etc/a"}]}),
+            "resources/templates/list" => json!({"resourceTemplates": [{"uriTemplate": "file:///docs/{x}"}, {"uriTemplate": "db://{x}"}]}),
+            _ => json!({"prompts": [{"name": "hello"}, {"name": "other"}]}),
+        };
+        result(request, list)
+    })
+    .await;
+    for (method, list, first) in [
+        ("resources/list", "resources", json!({"uri": "file:///docs/a"})),
+        ("resources/templates/list", "resourceTemplates", json!({"uriTemplate": "file:///docs/{x}"})),
+        ("prompts/list", "prompts", json!({"name": "hello"})),
+    ] {
+        let got = house.post(ALICE, &call(method, json!({}))).await;
+        assert_eq!(got.json()["result"], json!({list: [first]}), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn in_the_stateless_era_a_filtered_list_is_always_private() {
+    let house = house(|request| {
+        discovers(request).unwrap_or_else(|| result(request, json!({"resultType": "complete", "tools": []})))
+    })
+    .await;
+    let got = house.modern(ALICE, "tools/list", json!({})).await;
+    assert_eq!(got.json()["result"]["cacheScope"], "private");
+}
+
+#[tokio::test]
+async fn what_is_listed_under_another_case_or_twice_is_no_list() {
+    for body in [
+        r#"{"jsonrpc":"2.0","id":1,"result":{"Tools":[{"name":"drop_a"}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"tools":[{"name":"drop_a"}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[{"name":"drop_a"}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tools":{"name":"drop_a"}}}"#,
+        "[]",
+        "garbage",
+    ] {
+        let house = house(move |_| answer_as(200, "application/json", body)).await;
+        let got = house.post(ALICE, &call("tools/list", json!({}))).await;
+        assert_eq!((got.status, got.reason().as_str()), (200, "upstream-bad-answer"), "{body}: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_belongs_to_who_has_started_it() {
+    let house = house(|request| {
+        discovers(request).unwrap_or_else(|| match request.json()["method"].as_str().unwrap() {
+            "tools/call" => {
+                result(request, json!({"resultType": "task", "taskId": "t1", "status": "working"}))
+            }
+            "tasks/list" => result(request, json!({"tasks": [{"taskId": "t1"}, {"taskId": "t2"}]})),
+            _ => result(request, json!({"resultType": "complete", "taskId": "t1"})),
+        })
+    })
+    .await;
+    let task = json!({"taskId": "t1"});
+    let early = house.modern(ALICE, "tasks/get", task.clone()).await;
+    assert_eq!(early.reason(), "task-not-found");
+    let mut start = modern("tools/call", json!({"name": "get_it"}));
+    start["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let name = json!({"name": "get_it"});
+    let lines = modern_lines(ALICE, "tools/call", &name);
+    assert_eq!(house.send(Method::POST, &lines, start.to_string()).await.status, 200);
+    assert_eq!(house.modern(ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
+    assert_eq!(house.modern(BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
+    assert_eq!(house.modern(BOB, "tasks/cancel", task).await.reason(), "task-not-found");
+    let listed = house.post(ALICE, &call("tasks/list", json!({}))).await;
+    assert_eq!(listed.json()["result"]["tasks"], json!([{"taskId": "t1"}]));
+    let others = house.post(BOB, &call("tasks/list", json!({}))).await;
+    assert_eq!(others.json()["result"]["tasks"], json!([]));
+}

@@ -1,0 +1,113 @@
+//! Sessions of the stateful era.
+
+use super::*;
+
+fn with_sessions(request: &Received) -> StubAnswer {
+    let method = request.json()["method"].as_str().unwrap_or_default().to_owned();
+    if request.method == Method::GET {
+        let list =
+            json!({"jsonrpc": "2.0", "id": 9, "result": {"tools": [{"name": "get_a"}, {"name": "drop_a"}]}});
+        let note = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+        return answer_as(200, "text/event-stream", format!("id: 7\ndata: {note}\n\ndata: {list}\n\n"));
+    }
+    let mut answer = match method.as_str() {
+        "initialize" => result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {}})),
+        "notifications/initialized" => answer_as(202, "application/json", ""),
+        _ if request.headers.get("mcp-session-id").is_none() => answer_as(400, "text/plain", "session id"),
+        _ => result(request, json!({"content": []})),
+    };
+    if method == "initialize" {
+        answer.headers_mut().insert("mcp-session-id", "upstreams-id".parse().unwrap());
+    }
+    answer
+}
+
+async fn open(house: &House, key: &str) -> String {
+    let got = house.post(key, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    got.headers["mcp-session-id"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_has_an_id_of_witgates_own() {
+    let house = house(with_sessions).await;
+    let session = open(&house, ALICE).await;
+    assert_eq!(session.len(), 32);
+    let got = house
+        .post_with(ALICE, &[("mcp-session-id", &session)], &call("tools/call", json!({"name": "get_a"})))
+        .await;
+    assert_eq!(got.status, 200);
+    assert_eq!(house.received().last().unwrap().headers["mcp-session-id"], "upstreams-id");
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let taken = house.post_with(ALICE, &[("mcp-session-id", &session)], &note).await;
+    assert_eq!((taken.status, taken.body.len()), (202, 0));
+}
+
+#[tokio::test]
+async fn anothers_session_is_not_there_on_post_get_and_delete() {
+    let house = house(with_sessions).await;
+    let session = open(&house, ALICE).await;
+    let before = house.received().len();
+    for id in [session.as_str(), "upstreams-id", "made-up"] {
+        let line = ("mcp-session-id", id);
+        let post = house.post_with(BOB, &[line], &call("tools/call", json!({"name": "get_a"}))).await;
+        assert_eq!((post.status, post.reason().as_str()), (404, "session-not-found"));
+        for method in [Method::GET, Method::DELETE] {
+            let got =
+                house.send(method, &[("x-api-key", BOB), ("accept", "text/event-stream"), line], "").await;
+            assert_eq!((got.status, got.reason().as_str()), (404, "session-not-found"));
+        }
+    }
+    assert_eq!(house.received().len(), before);
+    let still = house.post_with(ALICE, &[("mcp-session-id", &session)], &call("ping", json!({}))).await;
+    assert_eq!(still.status, 200);
+}
+
+#[tokio::test]
+async fn get_and_delete_need_a_session_and_a_key() {
+    let house = house(with_sessions).await;
+    let events = ("accept", "text/event-stream");
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(house.send(method.clone(), &[events], "").await.status, 401);
+        let got = house.send(method.clone(), &[("x-api-key", ALICE), events], "").await;
+        assert_eq!((got.status, got.reason().as_str()), (400, "session-required"));
+        let modern = [("x-api-key", ALICE), events, ("mcp-protocol-version", "2026-07-28")];
+        let got = house.send(method, &modern, "").await;
+        assert_eq!((got.status, got.headers["allow"].to_str().unwrap()), (405, "POST"));
+    }
+    assert_eq!(
+        house.send(Method::GET, &[("x-api-key", ALICE), ("accept", "application/json")], "").await.status,
+        406
+    );
+    let sessionless = house.post(ALICE, &call("tools/call", json!({"name": "get_a"}))).await;
+    assert_eq!((sessionless.status, sessionless.reason().as_str()), (400, "session-required"));
+}
+
+#[tokio::test]
+async fn the_stream_of_a_session_passes_and_is_filtered() {
+    let house = house(with_sessions).await;
+    let session = open(&house, ALICE).await;
+    let lines = [
+        ("x-api-key", ALICE),
+        ("accept", "text/event-stream"),
+        ("mcp-session-id", &*session),
+        ("last-event-id", "6"),
+    ];
+    let got = house.send(Method::GET, &lines, "").await;
+    let text = std::str::from_utf8(&got.body).unwrap();
+    assert!(text.starts_with("id: 7\ndata: {"), "{text}");
+    assert!(text.contains("list_changed") && text.contains("get_a") && !text.contains("drop_a"), "{text}");
+    assert_eq!(house.received().last().unwrap().headers["last-event-id"], "6");
+}
+
+#[tokio::test]
+async fn a_deleted_session_is_gone() {
+    let house = house(with_sessions).await;
+    let session = open(&house, ALICE).await;
+    let lines = [("x-api-key", ALICE), ("mcp-session-id", &*session)];
+    assert_eq!(house.send(Method::DELETE, &lines, "").await.status, 200);
+    assert_eq!(house.received().last().unwrap().method, Method::DELETE);
+    assert_eq!(house.send(Method::DELETE, &lines, "").await.status, 404);
+    let post = house.post_with(ALICE, &[("mcp-session-id", &session)], &call("ping", json!({}))).await;
+    assert_eq!(post.status, 404);
+}

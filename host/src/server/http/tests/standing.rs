@@ -1,0 +1,91 @@
+//! Streams that outlast the right that they were opened by.
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A session with an open stream of its own messages, that the test feeds.
+async fn streaming() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>) {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house = house(move |request| {
+        if request.method == Method::GET {
+            return stream.lock().unwrap().take().unwrap();
+        }
+        let mut answer = result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
+        answer.headers_mut().insert("mcp-session-id", "s".parse().unwrap());
+        answer
+    })
+    .await;
+    let opened = house.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
+    let session = opened.headers["mcp-session-id"].to_str().unwrap();
+    feed.send("data: {\"n\":0}\n\n".to_owned()).unwrap();
+    let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", session)];
+    let mut response = house.open("", Method::GET, &lines, "").await;
+    assert_eq!(next(&mut response).await.unwrap(), "data: {\"n\":0}\n\n");
+    (house, feed, response)
+}
+
+async fn next(response: &mut Response<Incoming>) -> Option<Bytes> {
+    let frame = tokio::time::timeout(SOON, response.body_mut().frame()).await.unwrap()?;
+    frame.unwrap().into_data().ok()
+}
+
+/// Puts a generation with another store in place.
+async fn flip(house: &House, change: impl Fn(&str) -> String) {
+    let path = house.folder.path().join("keys.toml");
+    let store = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, change(&store)).unwrap();
+    let number = house.generations.live().number() + 1;
+    let next = house.factory.candidate(&house.config, number).await.unwrap();
+    house.generations.flip(next);
+}
+
+#[tokio::test]
+async fn a_stream_ends_soon_after_its_key_is_revoked() {
+    let (house, _feed, mut response) = streaming().await;
+    let revoke = "name = 'alice'\nrevoked = 2026-01-02T00:00:00Z";
+    flip(&house, |store| store.replace("name = 'alice'", revoke)).await;
+    assert_eq!(next(&mut response).await, None);
+}
+
+#[tokio::test]
+async fn a_stream_outlives_a_change_that_leaves_its_right() {
+    let (house, feed, mut response) = streaming().await;
+    flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
+    let list =
+        json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "get_a"}, {"name": "read_a"}]}});
+    feed.send(format!("data: {list}\n\n")).unwrap();
+    let event = next(&mut response).await.unwrap();
+    let text = std::str::from_utf8(&event).unwrap();
+    // It is filtered as the new generation decides.
+    assert!(text.contains("read_a") && !text.contains("get_a"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_it_stops() {
+    let (house, _feed, mut response) = streaming().await;
+    house.stop.cancel();
+    assert_eq!(next(&mut response).await, None);
+    tokio::time::timeout(SOON, house.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_before_the_answer_is_recorded() {
+    let (_feed, silent) = fed();
+    let silent = Mutex::new(Some(silent));
+    let house = house(move |_| {
+        let mut silent = silent.lock().unwrap().take().unwrap();
+        silent.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        silent
+    })
+    .await;
+    let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
+    let body = call("tools/call", json!({"name": "get_it"})).to_string();
+    let left =
+        tokio::time::timeout(Duration::from_millis(200), house.open("", Method::POST, &lines, body)).await;
+    assert!(left.is_err());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let text = house.metrics.render();
+    assert!(text.contains("outcome=\"cancelled\"} 1"), "{text}");
+}

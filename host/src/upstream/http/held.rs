@@ -1,0 +1,272 @@
+//! The bridge towards an HTTP upstream of the older era: finding out which era it speaks, and
+//! holding a session with it for each principal that comes with 2026-07-28.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::http::{HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+
+use super::{HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused};
+use crate::flow::headers::SESSION_ID;
+use crate::flow::identity::Principal;
+use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::flow::request::Request;
+use crate::upstream::bridge::{self, HeldSession, Opened, Uplift, carry};
+use crate::upstream::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
+use crate::upstream::json::Members;
+use crate::upstream::raw::{Gathered, gather};
+use crate::upstream::{AnswerBody, Event};
+
+/// How many principals may have a session held for them; the least used one is dropped.
+pub(super) const MAX_HELD: usize = 1_000;
+
+/// A session that Witgate holds towards the upstream.
+pub(super) struct Held {
+    opened: Arc<Opened>,
+    /// None: the upstream keeps no sessions.
+    session: Option<HeaderValue>,
+    /// Numbers for ids: clients that share the session count each from the start.
+    next: AtomicU64,
+}
+
+impl HttpUpstream {
+    /// Whether requests of the stateless era have to be bridged. Not where it cannot be told: then
+    /// the request itself shows what is wrong.
+    pub(super) async fn is_older(&self) -> bool {
+        match self.eras.verdict(self).await {
+            Some(verdict) if verdict.speaks.modern => {
+                self.is_stateless.store(true, Ordering::Relaxed);
+                false
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Carries a request over the held session of its principal. A session that the upstream has
+    /// forgotten is opened anew, once.
+    pub(super) async fn bridged(
+        &self,
+        request: &Request,
+        principal: Principal,
+    ) -> Result<AnswerBody, Rejection> {
+        bridge::bridgeable(&request.call)?;
+        let mut is_first = true;
+        loop {
+            let held = self.held.get_or_insert_async(&principal, self.open_held()).await?;
+            let exchange = Exchange { upstream: self, held: &held, request };
+            let ((response, number), uplift) = carry(&exchange, &request.call).await?;
+            if response.status() == StatusCode::NOT_FOUND && held.session.is_some() && is_first {
+                self.held.remove(&principal);
+                is_first = false;
+                continue;
+            }
+            let back = Back::new(request, number, uplift);
+            return self.lifted(request, response, back).await;
+        }
+    }
+
+    async fn open_held(&self) -> Result<Arc<Held>, Rejection> {
+        let (body, _) = bridge::initialize("{}");
+        let response = self.send(outgoing::own_post(&self.uri, &self.own, body, None, None)).await?;
+        let session = response.headers().get(SESSION_ID).cloned();
+        let message = self.message_of(response).await;
+        let message = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
+        let text = std::str::from_utf8(&message).unwrap_or_default();
+        let result = Members::read(text).and_then(|members| members.came("result").map(Opened::read));
+        let Some(opened) = result else {
+            self.eras.note_legacy(!refuses_legacy(&message));
+            return Err(bad_answer("The MCP server does not open a session"));
+        };
+        let held = Held { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
+        let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        self.send(self.post_within(&held, initialized)).await?;
+        Ok(Arc::new(held))
+    }
+
+    fn post_within(&self, held: &Held, body: Bytes) -> super::Outgoing {
+        let version = HeaderValue::try_from(&*held.opened.version).ok();
+        outgoing::own_post(&self.uri, &self.own, body, version, held.session.as_ref())
+    }
+
+    /// What comes back, as the stateless era wants it. The status has to be known before a stream
+    /// begins, so a stream that begins with the response is none.
+    async fn lifted(
+        &self,
+        request: &Request,
+        response: Response<Incoming>,
+        back: Back,
+    ) -> Result<AnswerBody, Rejection> {
+        match (response.status(), media(response.headers())) {
+            (StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Media::Json) => {
+                let message = self.message_of(response).await.ok_or_else(unreadable)?;
+                let message = back.translate(message).ok_or_else(unreadable)?;
+                Ok(AnswerBody::Message { status: StatusCode::OK, message: message.data })
+            }
+            (StatusCode::OK, Media::Events) => {
+                let events = events::read(response.into_body());
+                let mut events = events
+                    .filter_map(move |event| {
+                        let translated = back.translate(event.data);
+                        async move { translated }
+                    })
+                    .boxed();
+                let first = tokio::time::timeout(self.timeout, events.next()).await;
+                let first = first
+                    .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not answer in time"))?;
+                let first = first.ok_or_else(unreadable)?;
+                if first.is_last {
+                    return Ok(AnswerBody::Message { status: StatusCode::OK, message: first.data });
+                }
+                let rest = futures_util::stream::iter([first]).chain(events);
+                Ok(AnswerBody::Events(rest.map(Translated::into_event).boxed()))
+            }
+            (status, _) => Err(refused(request, true, status)),
+        }
+    }
+
+    /// The one response in an answer of whatever form.
+    async fn message_of(&self, response: Response<Incoming>) -> Option<Bytes> {
+        let reading = async {
+            match media(response.headers()) {
+                Media::Json => match gather(response.into_body(), LOOKED_AT_ANSWER).await.ok()? {
+                    Gathered::Whole(message) => Some(message),
+                    Gathered::Part(_) => None,
+                },
+                Media::Events => {
+                    let events = events::read(response.into_body());
+                    let responses = events.filter(|event| std::future::ready(is_response(&event.data)));
+                    std::pin::pin!(responses).next().await.map(|event| event.data)
+                }
+                Media::Other => None,
+            }
+        };
+        tokio::time::timeout(self.timeout, reading).await.ok()?
+    }
+
+    async fn ask(&self, outgoing: super::Outgoing) -> Probed {
+        let asking = async {
+            let Ok(response) = self.client.request(outgoing).await else { return Probed::Unknown };
+            // A question that has opened a session leaves none behind.
+            if let Some(session) = response.headers().get(SESSION_ID) {
+                self.close_in_background(session);
+            }
+            match response.status().as_u16() {
+                401 | 403 | 500.. => Probed::Unknown,
+                _ => self.message_of(response).await.map_or(Probed::Nothing, Probed::Said),
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Probed::Unknown)
+    }
+}
+
+impl Probe for HttpUpstream {
+    async fn discover(&self) -> Probed {
+        let body = discover_request("\"witgate\"");
+        self.ask(outgoing::discover(&self.uri, &self.own, body)).await
+    }
+
+    async fn initialize(&self) -> Probed {
+        let (body, _) = bridge::initialize("{}");
+        self.ask(outgoing::own_post(&self.uri, &self.own, body, None, None)).await
+    }
+}
+
+/// One request over a held session.
+struct Exchange<'a> {
+    upstream: &'a HttpUpstream,
+    held: &'a Held,
+    request: &'a Request,
+}
+
+impl HeldSession for Exchange<'_> {
+    type Answer = (Response<Incoming>, Box<str>);
+
+    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+        Ok(Arc::clone(&self.held.opened))
+    }
+
+    async fn send(
+        &self,
+        compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
+    ) -> Result<Self::Answer, Rejection> {
+        let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let token = self.request.call.progress_token().map(|_| number.as_str());
+        let outgoing = self.upstream.post_within(self.held, compose(&number, token));
+        Ok((self.upstream.send(outgoing).await?, number.into()))
+    }
+}
+
+/// The way of one request's answers back to its client.
+struct Back {
+    /// What the upstream calls the request.
+    number: Box<str>,
+    id: Box<str>,
+    token: Option<Box<str>>,
+    uplift: Uplift,
+}
+
+struct Translated {
+    data: Bytes,
+    is_last: bool,
+}
+
+impl Translated {
+    fn into_event(self) -> Event {
+        Event { data: self.data, ..Event::default() }
+    }
+}
+
+impl Back {
+    fn new(request: &Request, number: Box<str>, uplift: Uplift) -> Self {
+        let call = &request.call;
+        let id = call.id().unwrap_or("null").into();
+        Self { number, id, token: call.progress_token().map(Box::from), uplift }
+    }
+
+    /// A message for the client; None for what it cannot have: requests of the server's, which the
+    /// stateless era has not, and notifications that it has not asked for.
+    fn translate(&self, message: Bytes) -> Option<Translated> {
+        let text = std::str::from_utf8(&message).ok()?;
+        let members = Members::read(text)?;
+        match (members.get("method").is_some(), members.get("id").is_some()) {
+            (true, true) => None,
+            (true, false) => {
+                let notification = self.uplift.notification(message.clone())?;
+                Some(Translated { data: self.with_token(notification), is_last: false })
+            }
+            (false, _) => {
+                let lifted = self.uplift.response(&message);
+                let text = std::str::from_utf8(&lifted).ok()?;
+                let mut members = Members::read(text)?;
+                members.set("id", self.id.to_string());
+                Some(Translated { data: members.render().into(), is_last: true })
+            }
+        }
+    }
+
+    /// A progress notification under the client's own token.
+    fn with_token(&self, notification: Bytes) -> Bytes {
+        let renamed = || {
+            let mut members = Members::read(std::str::from_utf8(&notification).ok()?)?;
+            let mut params = members.came("params").and_then(Members::read)?;
+            let token = self.token.as_ref().filter(|_| params.get("progressToken") == Some(&*self.number))?;
+            params.set("progressToken", token.to_string());
+            members.set("params", params.render());
+            Some(Bytes::from(members.render()))
+        };
+        renamed().unwrap_or(notification)
+    }
+}
+
+fn is_response(message: &[u8]) -> bool {
+    let members = std::str::from_utf8(message).ok().and_then(Members::read);
+    members.is_some_and(|members| members.get("result").is_some() || members.get("error").is_some())
+}
+
+fn unreadable() -> Rejection {
+    bad_answer("The MCP server's answer cannot be read")
+}
