@@ -125,7 +125,8 @@ impl Setup {
 
     /// Serves, and returns once the endpoint answers.
     pub fn serve(self) -> Running {
-        let mut child = self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let reader = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(&log);
@@ -194,7 +195,8 @@ impl Running {
 
     /// Sends a signal by its name, `TERM` for example.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(status.success());
     }
 

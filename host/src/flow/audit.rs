@@ -73,6 +73,7 @@ impl Outcome {
             | Rejection::HeaderMismatch(_)
             | Rejection::UnsupportedVersion { .. }
             | Rejection::UnknownMethod(_)
+            | Rejection::MissingCapability(_)
             | Rejection::TooLarge
             | Rejection::BodyTimeout
             | Rejection::UnsupportedMediaType
@@ -216,6 +217,7 @@ impl<'a> Cause<'a> {
             Rejection::ForbiddenOrigin => (None, "forbidden-origin", None),
             Rejection::ForbiddenHost => (None, "forbidden-host", None),
             Rejection::NoCredential => (None, "no-credential", None),
+            Rejection::MissingCapability(_) => (None, "missing-capability", None),
             Rejection::TaskNotFound => (None, "task-not-found", None),
             Rejection::SessionRequired => (None, "session-required", None),
             Rejection::SessionNotFound => (None, "session-not-found", None),

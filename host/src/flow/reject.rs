@@ -71,6 +71,8 @@ pub enum Rejection {
         /// When trying again makes sense, in seconds.
         retry_after: Option<u32>,
     },
+    /// The client has not declared what the method needs: these capabilities. `-32021`.
+    MissingCapability(serde_json::Value),
     /// The task that is named is not the caller's, or is not at all.
     TaskNotFound,
     /// A session id is needed.

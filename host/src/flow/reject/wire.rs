@@ -21,6 +21,7 @@ const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
 /// MCP 2026-07-28, "Error Codes".
 const HEADER_MISMATCH: i64 = -32020;
+const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// When a policy does not say when trying again makes sense: soon, for most failures are of one
@@ -144,6 +145,12 @@ impl Rejection {
                     "Access could not be checked: try again later",
                 )
             },
+            Self::MissingCapability(required) => {
+                let what = "This needs a capability that the client does not declare";
+                let mut wire = bad_request(MISSING_CAPABILITY, "missing-capability", what.to_owned());
+                wire.data.insert("requiredCapabilities".to_owned(), required.clone());
+                wire
+            }
             Self::TaskNotFound => Wire {
                 status: StatusCode::OK,
                 code: INVALID_PARAMS,
