@@ -82,17 +82,23 @@ async fn a_task_belongs_to_who_has_started_it() {
     })
     .await;
     let task = json!({"taskId": "t1"});
-    let early = house.modern(ALICE, "tasks/get", task.clone()).await;
-    assert_eq!(early.reason(), "task-not-found");
-    let mut start = modern("tools/call", json!({"name": "get_it"}));
-    start["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-        json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-    let name = json!({"name": "get_it"});
-    let lines = modern_lines(ALICE, "tools/call", &name);
-    assert_eq!(house.send(Method::POST, &lines, start.to_string()).await.status, 200);
-    assert_eq!(house.modern(ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
-    assert_eq!(house.modern(BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
-    assert_eq!(house.modern(BOB, "tasks/cancel", task).await.reason(), "task-not-found");
+    // With the extension, as whoever has been told of a task has declared it.
+    let send = async |who, method, params: serde_json::Value| {
+        let mut message = modern(method, params.clone());
+        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+            json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        house.send(Method::POST, &modern_lines(who, method, &params), message.to_string()).await
+    };
+    assert_eq!(send(ALICE, "tasks/get", task.clone()).await.reason(), "task-not-found");
+    assert_eq!(send(ALICE, "tools/call", json!({"name": "get_it"})).await.status, 200);
+    assert_eq!(send(ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
+    assert_eq!(send(BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
+    assert_eq!(send(BOB, "tasks/cancel", task.clone()).await.reason(), "task-not-found");
+    let undeclared = house.modern(BOB, "tasks/get", task).await;
+    let error = &undeclared.json()["error"];
+    assert_eq!((undeclared.status, error["code"].as_i64()), (400, Some(-32021)));
+    let required = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    assert_eq!(error["data"]["requiredCapabilities"], required);
     let listed = house.post(ALICE, &call("tasks/list", json!({}))).await;
     assert_eq!(listed.json()["result"]["tasks"], json!([{"taskId": "t1"}]));
     let others = house.post(BOB, &call("tasks/list", json!({}))).await;
