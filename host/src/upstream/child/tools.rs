@@ -24,10 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of a list; nobody's is longer.
 const PAGES: usize = 64;
 
+/// By tool, and since when.
+type Known = (Instant, Arc<HashMap<String, Repeated>>);
+
 /// What is known of a child's tools.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
-    known: Mutex<Option<(Instant, Arc<HashMap<String, Repeated>>)>>,
+    known: Mutex<Option<Known>>,
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -57,13 +60,8 @@ pub(super) async fn check(slot: &Slot, sent: &Sent<'_>, modern: bool) -> Result<
 
 impl Tools {
     /// What is known, asked for if it is too old or not newer than `outdated`.
-    async fn known(
-        &self,
-        slot: &Slot,
-        modern: bool,
-        outdated: Option<Instant>,
-    ) -> (Instant, Arc<HashMap<String, Repeated>>) {
-        let good = |known: &(Instant, _)| known.0.elapsed() < FRESH && Some(known.0) > outdated;
+    async fn known(&self, slot: &Slot, modern: bool, outdated: Option<Instant>) -> Known {
+        let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
         let remembered = || lock(&self.known).clone().filter(good);
         if let Some(known) = remembered() {
             return known;
@@ -97,17 +95,17 @@ async fn list(slot: &Slot, modern: bool) -> Option<HashMap<String, Repeated>> {
 }
 
 async fn page(slot: &Slot, modern: bool, cursor: Option<&Value>) -> Option<Value> {
-    let mut params = json!({});
-    if let Some(cursor) = cursor {
-        params["cursor"] = cursor.clone();
-    }
+    let mut params = serde_json::Map::new();
+    params.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor.clone())));
     if modern {
-        params["_meta"] = json!({
+        let meta = json!({
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {},
             "io.modelcontextprotocol/clientInfo": { "name": "witgate", "version": env!("CARGO_PKG_VERSION") },
         });
+        params.insert("_meta".to_owned(), meta);
     }
+    let params = Value::Object(params);
     let compose = |id: &str| {
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{params}}}"#))
     };
