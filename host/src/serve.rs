@@ -1,7 +1,7 @@
 //! From a configuration to a running gateway: log, engine, first generation, upstreams,
 //! listeners, watcher, drain.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,7 +97,9 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
     let (factory, generations) = first_generation(&config, &environment).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
-    let flows = flows(&config, &generations, &metrics, &stop)?;
+    // Over stdio a client may start Witgate only to ask which era it speaks, and then once more.
+    let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
+    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref())?;
     let listeners = Listeners::bind(&config).await?;
     let reloader = config.path.clone().map(|path| {
         Arc::new(Reloader::new(factory, Arc::clone(&generations), path, environment.clone(), &config))
@@ -170,6 +172,7 @@ fn flows(
     generations: &Arc<Generations>,
     metrics: &Metrics,
     stop: &CancellationToken,
+    kept: Option<&Path>,
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
@@ -179,7 +182,7 @@ fn flows(
             resource: upstream.resource.as_str().into(),
             pipeline: place,
         };
-        let target = AnyUpstream::new(upstream, grace, status)
+        let target = AnyUpstream::new(upstream, grace, status, kept)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         Ok(Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone()))
     };
@@ -208,7 +211,15 @@ impl Listeners {
             Transport::Stdio => None,
         };
         let admin = match server.admin_listen {
-            Some(address) => Some(bind(address, "server.admin_listen").await?),
+            Some(address) => match (bind(address, "server.admin_listen").await, server.transport) {
+                (Ok(listener), _) => Some(listener),
+                // Every client of a configuration for stdio starts its own; the first one has it.
+                (Err(error), Transport::Stdio) => {
+                    tracing::warn!("no health checks and metrics from this process: {error}");
+                    None
+                }
+                (Err(error), Transport::Http) => return Err(error),
+            },
             None => None,
         };
         Ok(Self { public, admin })

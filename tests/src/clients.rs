@@ -32,8 +32,9 @@ use tokio::time::timeout;
 /// How long a client may take unless its session says otherwise.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a driver gets on top of its own limit to report and to clean up.
-const GRACE: Duration = Duration::from_secs(10);
+/// What a driver gets on top of its own limit to load its client, to report and to clean up: on a busy
+/// machine the Python ones take seconds to load.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// One of the real clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

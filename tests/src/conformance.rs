@@ -8,18 +8,20 @@
 //! let direct = suite.run(direct, "2026-07-28", &output.join("direct"))?;
 //! let through = suite.run(through, "2026-07-28", &output.join("through"))?;
 //! let baseline = Baseline::installed()?;
-//! assert_eq!(compare(&direct, &through, &baseline.of("2026-07-28")), vec![]);
+//! assert_eq!(compare(&direct, &through, &baseline.of("2026-07-28", "http")), vec![]);
 //! # Ok(())
 //! # }
 //! ```
 
 mod baseline;
 mod compare;
+mod key_proxy;
 mod results;
 mod suite;
 
 pub use baseline::{Baseline, Expected, Outcome};
 pub use compare::{Difference, compare};
+pub use key_proxy::KeyProxy;
 pub use results::{Check, Status};
 pub use suite::Suite;
 

@@ -6,6 +6,7 @@ pub mod agree;
 pub mod credentials;
 pub mod media;
 pub mod origin;
+pub mod params;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The upstreams that a configuration can name, behind one type.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::{Answer, Event, Listener, Upstream};
 use crate::config::{self, Target};
 use crate::flow::limit::Admitted;
 use crate::flow::reject::Rejection;
+use crate::services::{digest_text, sha256};
 
 /// An upstream of any kind.
 pub enum AnyUpstream {
@@ -24,12 +26,18 @@ pub enum AnyUpstream {
 }
 
 impl AnyUpstream {
-    /// The upstream that `config` describes. Nothing is started or connected yet. Must be called
-    /// within a Tokio runtime.
+    /// The upstream that `config` describes. Nothing is started or connected yet. What is found out
+    /// about a command's eras is kept in `cache`, where there is one. Must be called within a Tokio
+    /// runtime.
     ///
     /// # Errors
     /// Where an HTTP upstream's URL or headers cannot be used.
-    pub fn new(config: &config::Upstream, grace: Duration, status: AuthStatus) -> Result<Self, SetUpError> {
+    pub fn new(
+        config: &config::Upstream,
+        grace: Duration,
+        status: AuthStatus,
+        cache: Option<&Path>,
+    ) -> Result<Self, SetUpError> {
         let child = |shared, launcher, eras| {
             let settings = Settings::new(&config.name, shared, config.timeout, grace);
             Self::Child(ChildUpstream::new(settings, launcher, eras))
@@ -43,10 +51,22 @@ impl AnyUpstream {
             }
             Target::Command { argv, env, shared } => {
                 let program = Program { name: config.name.clone(), argv: argv.clone(), env: env.clone() };
-                child(*shared, Arc::new(program), Eras::default())
+                let eras = cache.map_or_else(Eras::default, |cache| Eras::kept_in(kept(cache, &program)));
+                child(*shared, Arc::new(program), eras)
             }
         })
     }
+}
+
+/// The file for the eras of `program`. Which program a relative argument or a package runner means
+/// depends on the directory; what its variables hold is secret, and stays out of it.
+fn kept(cache: &Path, program: &Program) -> PathBuf {
+    let directory = std::env::current_dir().unwrap_or_default();
+    let variables = program.env.iter().map(|(name, _)| name.as_str());
+    let parts = program.argv.iter().map(String::as_str).chain(variables);
+    let text = parts.fold(directory.display().to_string(), |text, part| text + "\0" + part);
+    let digest = digest_text(&sha256(text.as_bytes()));
+    cache.join(format!("era-{}.json", digest.trim_start_matches("sha256:")))
 }
 
 impl Upstream for AnyUpstream {

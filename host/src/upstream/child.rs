@@ -13,8 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio::time::interval;
+use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
@@ -42,6 +44,7 @@ mod rooms;
 mod supervise;
 #[cfg(test)]
 mod tests;
+mod tools;
 pub(crate) mod wire;
 
 pub use process::{Program, check};
@@ -118,6 +121,8 @@ struct Sent<'a> {
     call: &'a Call,
     principal: Principal,
     session: Option<&'a str>,
+    /// Over HTTP.
+    headers: Option<&'a HeaderMap>,
 }
 
 /// What comes back of it.
@@ -164,6 +169,7 @@ impl Upstream for ChildUpstream {
             call: &request.call,
             principal: admitted.permit().caller().principal(),
             session: admitted.session(),
+            headers: (request.transport == Transport::Http).then_some(&request.headers),
         };
         let back = self.inner.send(sent).await?;
         let body = answer(back.outcome, self.inner.settings.timeout).await?;
@@ -227,6 +233,7 @@ impl Inner {
                 result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
             return Ok(Back::plain(Outcome::Response(response)));
         }
+        tools::check(&slot, sent, true).await?;
         let exchange = self.request(&slot, sent, None).await?;
         Ok(Back::plain(Outcome::Running(exchange, None)))
     }
@@ -239,6 +246,7 @@ impl Inner {
         } else {
             self.room(Key::Held(sent.principal.clone()), || handshake("{}"))?
         };
+        tools::check(&slot, sent, false).await?;
         let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
         Ok(Back::plain(Outcome::Running(exchange, Some(uplift))))
     }

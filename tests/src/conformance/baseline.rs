@@ -23,6 +23,8 @@ pub struct Expected {
     pub revision: String,
     /// The scenario of the check.
     pub scenario: String,
+    /// Before which upstream alone, `http` or `child`; none: before both.
+    pub upstream: Option<String>,
     /// The check, numbered as in [`super::Check::id`].
     pub check: String,
     /// How it comes out.
@@ -91,7 +93,7 @@ impl Baseline {
         let baseline: Self = toml::from_str(text)?;
         let mut seen = BTreeSet::new();
         for entry in &baseline.expected {
-            let check = (&entry.revision, &entry.scenario, &entry.check);
+            let check = (&entry.revision, &entry.upstream, &entry.scenario, &entry.check);
             ensure!(!entry.reason.trim().is_empty(), "{check:?} has no reason");
             if !seen.insert(check) {
                 bail!("{check:?} is listed twice");
@@ -100,10 +102,12 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// The entries for one requirement set.
-    pub fn of(&self, revision: &str) -> Vec<Expected> {
-        let entries = self.expected.iter();
-        entries.filter(|entry| entry.revision == revision).cloned().collect()
+    /// The entries for one requirement set, before one upstream.
+    pub fn of(&self, revision: &str, upstream: &str) -> Vec<Expected> {
+        let concerns = |entry: &&Expected| {
+            entry.revision == revision && entry.upstream.as_deref().is_none_or(|only| only == upstream)
+        };
+        self.expected.iter().filter(concerns).cloned().collect()
     }
 }
 
@@ -128,11 +132,16 @@ mod tests {
     #[test]
     fn entries_belong_to_one_revision() {
         let baseline = Baseline::parse(ENTRY).unwrap();
-        let [entry] = baseline.of("2026-07-28").try_into().unwrap();
+        let [entry] = baseline.of("2026-07-28", "http").try_into().unwrap();
         assert_eq!(entry.through, Outcome::Ran(Status::Failure));
-        assert_eq!(baseline.of("2025-11-25"), []);
+        assert_eq!(baseline.of("2025-11-25", "http"), []);
+        let of_child = Baseline::parse(&format!("{ENTRY}\nupstream = \"child\"")).unwrap();
+        assert_eq!(
+            (of_child.of("2026-07-28", "http").len(), of_child.of("2026-07-28", "child").len()),
+            (0, 1)
+        );
         let missing = Baseline::parse(&ENTRY.replace("FAILURE", "missing")).unwrap();
-        assert_eq!(missing.of("2026-07-28")[0].through, Outcome::Missing);
+        assert_eq!(missing.of("2026-07-28", "http")[0].through, Outcome::Missing);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod attacks;
 mod bad_input;
 mod examples;
 mod pages;
+mod clients;
+mod conformance;
 mod policies;
 mod secrets;
 mod shutdown;

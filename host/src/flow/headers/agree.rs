@@ -47,7 +47,7 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Rejection> {
     same(&PROTOCOL_VERSION, version, call.meta_version())?;
     same(&METHOD, method, Some(call.method()).filter(|method| !method.is_empty()))?;
     if let (Some(header), Some(body)) = (name, routing_name(call)) {
-        same(&NAME, Some(&decode(header)?), Some(body))?;
+        same(&NAME, Some(&decode(&NAME, header)?), Some(body))?;
     }
     supported(era, version)?;
     Ok(era)
@@ -105,11 +105,11 @@ pub fn encode(name: &str) -> Cow<'_, str> {
 }
 
 /// What a header value of [`encode`] says. Without both markers it stands for itself.
-fn decode(value: &str) -> Result<Cow<'_, str>, Rejection> {
+pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, Rejection> {
     let Some(wrapped) = wrapped(value) else { return Ok(Cow::Borrowed(value)) };
     let bytes = STANDARD.decode(wrapped).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.map(Cow::Owned).ok_or_else(|| mismatch(&NAME, "is not valid base64 of UTF-8"))
+    text.map(Cow::Owned).ok_or_else(|| mismatch(name, "is not valid base64 of UTF-8"))
 }
 
 fn wrapped(value: &str) -> Option<&str> {
@@ -173,6 +173,6 @@ fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(
     }
 }
 
-fn mismatch(name: &HeaderName, what: &str) -> Rejection {
+pub(super) fn mismatch(name: &HeaderName, what: &str) -> Rejection {
     Rejection::HeaderMismatch(format!("the header {name} {what}"))
 }

@@ -179,7 +179,7 @@ fn flows(
             resource: upstream.resource.as_str().into(),
             pipeline,
         };
-        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), auth).unwrap();
+        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), auth, None).unwrap();
         Flow::new(Arc::new(route), upstream, Arc::clone(generations), metrics, stop.clone())
     };
     config.upstreams.iter().enumerate().map(flow).collect()

@@ -14,6 +14,7 @@ use super::connection::{Connection, Terms, fault};
 use super::lock;
 use super::pending::{Ask, Lost, Reply};
 use super::pipes::Launch;
+use super::tools::Tools;
 use super::wire::{Incoming, What};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::upstream::bridge::Opened;
@@ -58,6 +59,7 @@ pub(super) struct Slot {
     start: Arc<Start>,
     opening: Opening,
     pub(super) audience: Arc<Audience>,
+    pub(super) tools: Tools,
     live: tokio::sync::Mutex<Live>,
     seen: Mutex<Seen>,
 }
@@ -88,7 +90,14 @@ pub(super) enum Greeted {
 impl Slot {
     pub(super) fn new(start: Arc<Start>, opening: Opening, audience: Arc<Audience>) -> Self {
         let seen = Seen { connection: None, opened: None, used: Instant::now(), closed: false };
-        Self { start, opening, audience, live: tokio::sync::Mutex::default(), seen: Mutex::new(seen) }
+        Self {
+            start,
+            opening,
+            audience,
+            tools: Tools::default(),
+            live: tokio::sync::Mutex::default(),
+            seen: Mutex::new(seen),
+        }
     }
 
     /// The child, started if need be.

@@ -73,7 +73,8 @@ impl Client<'_> {
     ) -> Result<(Option<Box<str>>, AnswerBody), Rejection> {
         let call = Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let principal = self.principal.clone();
-        let back = self.small.upstream.inner.send(Sent { call: &call, principal, session }).await?;
+        let back =
+            self.small.upstream.inner.send(Sent { call: &call, principal, session, headers: None }).await?;
         let patience = self.small.upstream.inner.settings.timeout;
         Ok((back.session, answer(back.outcome, patience).await?))
     }

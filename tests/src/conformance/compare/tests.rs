@@ -11,6 +11,7 @@ fn run<const N: usize>(checks: [(&str, Status); N]) -> Vec<Check> {
 fn expected(check: &str, through: Outcome) -> Expected {
     Expected {
         revision: "2026-07-28".into(),
+        upstream: None,
         scenario: "scenario".into(),
         check: check.into(),
         through,

@@ -1,0 +1,55 @@
+//! A proxy that adds one header: the suite has no option for one.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::Context;
+
+use super::directory;
+
+/// A running `key-proxy.mjs`. Ends when dropped.
+#[derive(Debug)]
+pub struct KeyProxy {
+    child: Child,
+    url: String,
+}
+
+impl KeyProxy {
+    /// Starts it before `target`, with `header` as `Name: value`.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start(node: &Path, target: &str, header: &str) -> anyhow::Result<Self> {
+        let mut child = Command::new(node)
+            .arg(directory().join("key-proxy.mjs"))
+            .args(["--target", target])
+            .env("KEY_PROXY_HEADER", header)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", node.display()))?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        // From here on it is ended, whatever happens.
+        let mut proxy = Self { child, url: String::new() };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let url = line.trim().strip_prefix("listening ").context("the proxy does not listen")?;
+        url.clone_into(&mut proxy.url);
+        Ok(proxy)
+    }
+
+    /// Where it serves what is at the target.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for KeyProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,118 @@
+//! The official conformance suite: the fixture passes every check directly, and through Witgate
+//! every check comes out the same.
+//!
+//! Needs what `cargo xtask tools` installs.
+
+use std::path::PathBuf;
+
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use witgate_tests::{
+    clients::Clients,
+    conformance::{Baseline, Check, KeyProxy, Status, Suite, compare},
+    fixture::{
+        Fixture,
+        serve::{Endpoint, Http},
+    },
+    gateway::{Running, Setup, program},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_witgate_as_directly_2025_11_25() {
+    same_as_directly("2025-11-25", 84).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_witgate_as_directly_2026_07_28() {
+    same_as_directly("2026-07-28", 197).await;
+}
+
+/// `passing`: how many checks the fixture passes.
+async fn same_as_directly(revision: &'static str, passing: usize) {
+    let node = Clients::installed().unwrap().node();
+    // One each, for what one run changes another would see.
+    let (direct, behind) = (FixtureServer::start().await, FixtureServer::start().await);
+    let (witgate, key) = gateway(&behind.url);
+    let header = format!("X-API-Key: {key}");
+    let start = |upstream: &str| {
+        KeyProxy::start(&node, &format!("http://{}/{upstream}/mcp", witgate.address()), &header).unwrap()
+    };
+    let (http, child) = (start("http"), start("child"));
+
+    let suite = |url: &str| {
+        spawn_blocking({
+            let (url, node) = (url.to_owned(), node.clone());
+            move || run(&node, &url, revision)
+        })
+    };
+    let (direct, through_http, through_child) =
+        tokio::join!(suite(&direct.url), suite(http.url()), suite(child.url()));
+    let direct = direct.unwrap();
+
+    let failed: Vec<_> = direct.iter().filter(|check| !fine(check)).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let passed = direct.iter().filter(|check| check.status == Status::Success).count();
+    assert_eq!(passed, passing, "directly");
+    let baseline = Baseline::installed().unwrap();
+    let mut differences = Vec::new();
+    for (upstream, through) in [("http", through_http), ("child", through_child)] {
+        let found = compare(&direct, &through.unwrap(), &baseline.of(revision, upstream));
+        differences.extend(found.iter().map(|difference| format!("{upstream}: {difference}")));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Witgate before the fixture: once as a URL, once as a command. The key may do everything.
+fn gateway(url: &str) -> (Running, String) {
+    let setup = Setup::new();
+    let fixture = program("fixture-upstream");
+    let config = format!(
+        r#"
+        [upstreams.http]
+        url = "{url}"
+        [upstreams.child]
+        command = ["{}", "--stdio"]
+        [policies.keys]
+        kind = "api-key"
+        config = {{ store = "keys.toml" }}
+        [pipeline]
+        authenticate = ["keys"]
+        authorize = ["keys"]
+        "#,
+        fixture.display()
+    );
+    setup.config("", &config);
+    let key = setup.key(&["suite", "--allow", "*", "--allow", "method:*"]);
+    (setup.serve(), key)
+}
+
+struct FixtureServer {
+    url: String,
+    stop: CancellationToken,
+}
+
+impl FixtureServer {
+    async fn start() -> Self {
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (url, stop) = (endpoint.url(), CancellationToken::new());
+        tokio::spawn(endpoint.serve(Fixture::new(), Http::default(), stop.clone()));
+        Self { url, stop }
+    }
+}
+
+impl Drop for FixtureServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn run(node: &PathBuf, url: &str, revision: &str) -> Vec<Check> {
+    let output = tempfile::tempdir().unwrap();
+    Suite::installed(node).run(url, revision, output.path()).unwrap()
+}
+
+fn fine(check: &Check) -> bool {
+    // The suite itself skips this one for everybody.
+    let not_written = check.status == Status::Skipped && check.id == "tasks-status-notifications";
+    check.status == Status::Success || not_written
+}
