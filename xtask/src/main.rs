@@ -7,6 +7,7 @@ mod apt;
 mod cargo;
 mod demo;
 mod guests;
+mod load;
 mod process;
 mod test;
 mod tools;
@@ -20,6 +21,7 @@ use anyhow::{Context, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
   demo [--once]             show Witgate in front of a real server; --once ends by itself
   test                      set up, check and test everything
+  load [ROUNDS]             measure the release build against a proxy that checks nothing
   guests                    build the components into target/plugins
   tools                     install the real clients and the conformance suite
   wit [--check]             write the world types that the SDK embeds, or see that they are current
@@ -43,6 +45,8 @@ fn run() -> anyhow::Result<()> {
         ["demo"] => demo::run(root, demo::End::OnSignal),
         ["demo", "--once"] => demo::run(root, demo::End::Once),
         ["test"] => test::all(root),
+        ["load"] => load::run(root, None),
+        ["load", rounds] => load::run(root, Some(rounds)),
         ["guests"] => guests::build_all(root),
         ["tools"] => {
             let tools = tools::install(root)?;

@@ -264,11 +264,15 @@ struct Clean<'a>(&'a str);
 
 impl fmt::Display for Clean<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
-        for c in self.0.chars().take(256) {
-            if is_harmless(c) { f.write_char(c)? } else { write!(f, "{}", c.escape_unicode())? }
+        let end = self.0.char_indices().nth(256).map_or(self.0.len(), |(end, _)| end);
+        let mut rest = self.0.get(..end).unwrap_or_default();
+        // In runs: most texts are harmless from end to end, and every write costs.
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| !is_harmless(*c)) {
+            f.write_str(rest.get(..at).unwrap_or_default())?;
+            write!(f, "{}", c.escape_unicode())?;
+            rest = rest.get(at + c.len_utf8()..).unwrap_or_default();
         }
-        Ok(())
+        f.write_str(rest)
     }
 }
 

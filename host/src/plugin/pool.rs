@@ -67,6 +67,7 @@ pub struct Fault {
 }
 
 /// A component, linked and checked, before it has its settings.
+#[derive(Clone)]
 pub struct Prepared {
     pre: InstancePre<State>,
     exports: Exports,

@@ -49,7 +49,9 @@ pub(super) async fn serve<F, R, B>(
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                running.spawn(connection(stream, peer, stop.clone(), cut.clone(), respond.clone()));
+                // A token of its own: each look at one takes its lock, and every poll looks.
+                let (stop, cut) = (stop.child_token(), cut.child_token());
+                running.spawn(connection(stream, peer, stop, cut, respond.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

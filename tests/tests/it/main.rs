@@ -5,10 +5,10 @@
 
 mod attacks;
 mod bad_input;
-mod examples;
-mod pages;
 mod clients;
 mod conformance;
+mod examples;
+mod pages;
 mod policies;
 mod secrets;
 mod shutdown;

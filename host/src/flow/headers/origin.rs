@@ -2,7 +2,7 @@
 //! rebinding (MCP "Streamable HTTP", "Security Warning").
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Uri};
@@ -85,6 +85,10 @@ fn is_own_loopback(origin: &str, headers: &HeaderMap) -> bool {
 
 /// The name in `host` or `host:port`.
 fn name_of(host: &str) -> Option<Host<String>> {
+    // What most requests of a local gateway say, without the work that names of any script take.
+    if let Ok(address) = host.parse::<SocketAddrV4>() {
+        return Some(Host::Ipv4(*address.ip()));
+    }
     let authority: http::uri::Authority = host.parse().ok()?;
     if host.contains('@') {
         return None;

@@ -10,6 +10,7 @@ use super::convert;
 use crate::plugin::state::State;
 
 /// Where a component's exports are.
+#[derive(Clone)]
 pub(in crate::plugin) struct Exports {
     plugin: plugin::GuestIndices,
     authentication: Option<authentication::GuestIndices>,

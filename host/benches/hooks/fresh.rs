@@ -1,0 +1,65 @@
+//! An instance for each call: made, configured, asked once, thrown away. The pool does that only
+//! where more calls run at once than ever before.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use criterion::BenchmarkId;
+use witgate::config::Limits;
+use witgate::plugin::engine::Engine;
+use witgate::plugin::grants::Granted;
+use witgate::plugin::load::Loader;
+use witgate::plugin::pool::Prepared;
+use witgate::services::keys::Keyring;
+use witgate::services::{Clock, Scope, Services};
+use witgate_plugin::{Call, Principal, TargetKind, Transport};
+
+use crate::scene::{Form, HELD, Scene, Shape, TOOL, component, roles};
+use crate::{Bench, runtime};
+
+pub(crate) fn an_instance_per_call(bench: &mut Bench) {
+    let runtime = runtime();
+    let scene = runtime.block_on(Scene::with_keys(Form::Native));
+    let request = scene.request(Shape::default());
+    let scope = Scope { request, caller: None, listing: false };
+    let mut group = bench.benchmark_group("fresh");
+    let all = roles(|name, patterns| format!(r#""{name}": {{"allow": {patterns}}}"#));
+    let few = r#""role15": {"allow": ["svc15_area4_get_*"]}"#.to_owned();
+    for (name, roles) in [("1 role", few), ("20 roles", all)] {
+        let config = format!(r#"{{"roles": {{{roles}}}}}"#);
+        let prepared = prepared();
+        group.bench_function(BenchmarkId::new("rbac", name), |b| {
+            b.to_async(&runtime).iter(|| one_call(prepared.clone(), config.clone(), &scope));
+        });
+    }
+}
+
+fn prepared() -> Prepared {
+    let engine = Engine::new().unwrap();
+    let loader = Loader::new(engine.clone(), None);
+    let loaded = loader.load(&component("rbac"), None).unwrap();
+    let services = Services {
+        policy: "may".into(),
+        wants: OnceLock::new(),
+        keys: Keyring::new(HashMap::new()),
+        secrets: HashMap::new(),
+        cache: None,
+        fetcher: None,
+        clock: Clock::System,
+    };
+    Prepared::new(&engine, &loaded, Granted::default(), Arc::new(services), Limits::default()).unwrap()
+}
+
+async fn one_call(prepared: Prepared, config: String, scope: &Scope) {
+    let (pool, _) = prepared.configure(config, false).await.unwrap();
+    let roles = HELD.map(str::to_owned);
+    let call = Call {
+        method: "tools/call",
+        kind: TargetKind::Tool,
+        target: TOOL,
+        transport: Transport::Http,
+        listing: false,
+    };
+    let principal = Principal { subject: "key050", proven_by: "who", roles: &roles, scopes: &[] };
+    pool.authorize(scope, &call, &principal).await.unwrap();
+}

@@ -1,0 +1,244 @@
+//! Generations and requests, made through the same doors as `witgate serve` makes them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use serde_json::json;
+use tempfile::TempDir;
+use witgate::config::environment::Environment;
+use witgate::config::resolve;
+use witgate::flow::authenticate::authenticate;
+use witgate::flow::authorize::{Permit, authorize};
+use witgate::flow::call::Call;
+use witgate::flow::credential::Shown;
+use witgate::flow::identity::Caller;
+use witgate::flow::request::{Era, Request, Route};
+use witgate::generation::{Factory, Generation};
+use witgate::key_store::{KeyStore, NewKey};
+use witgate::plugin::engine::Engine;
+use witgate::plugin::load::Loader;
+use witgate::services::Clock;
+use witgate_api_key::store::Time;
+use witgate_plugin::{Scheme, Transport};
+
+/// What runs a check.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    Component,
+    Native,
+}
+
+impl Form {
+    pub(crate) const BOTH: [Self; 2] = [Self::Component, Self::Native];
+
+    fn component(self, name: &str) -> String {
+        match self {
+            Self::Native => String::new(),
+            Self::Component => format!("component = {:?}\n", component(name)),
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Component => "component",
+            Self::Native => "native",
+        })
+    }
+}
+
+/// A shipped component.
+pub(crate) fn component(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let file = root.join(format!("target/plugins/{name}.wasm"));
+    assert!(file.is_file(), "{} is not there: run `cargo xtask guests`", file.display());
+    file
+}
+
+/// How much there is of what nobody reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) headers: usize,
+    pub(crate) arguments: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { headers: 20, arguments: 512 }
+    }
+}
+
+/// A generation, and somebody who may call.
+pub(crate) struct Scene {
+    config: witgate::config::Config,
+    factory: Factory,
+    pub(crate) generation: Arc<Generation>,
+    key: String,
+    pub(crate) route: Arc<Route>,
+    _dir: TempDir,
+}
+
+/// A secret for HMAC.
+pub(crate) const SECRET: &str = "a secret of the benches that is long enough";
+
+impl Scene {
+    /// A store of 100 keys in front of 20 roles.
+    pub(crate) async fn with_keys(form: Form) -> Self {
+        let policy = "kind = 'api-key'\nconfig = { store = 'keys.toml' }\n".to_owned();
+        Self::new(form, &(policy + &form.component("api-key"))).await
+    }
+
+    /// Tokens in front of 20 roles.
+    pub(crate) async fn with_tokens(form: Form, algorithm: &str, key: &str) -> Self {
+        let policy = format!(
+            "kind = 'jwt'\nconfig = {{ keys = ['signing'], algorithms = ['{algorithm}'] }}\n{}[keys.signing]\n{key}\n",
+            form.component("jwt")
+        );
+        Self::new(form, &policy).await
+    }
+
+    async fn new(form: Form, authenticator: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let key = keys(&dir.path().join("keys.toml"));
+        let path = dir.path().join("witgate.toml");
+        let rbac = form.component("rbac");
+        let text = format!(
+            "[upstreams.up]\nurl = 'http://127.0.0.1:9/mcp'\nresource = '{RESOURCE}'\n\
+             [pipeline]\nauthenticate = ['who']\nauthorize = ['may']\n\
+             [policies.may]\nkind = 'rbac'\n{rbac}config = {{ roles = {{ {} }} }}\n\
+             [policies.who]\n{authenticator}",
+            roles(|name, patterns| format!("{name} = {{ allow = {patterns} }}")),
+        );
+        std::fs::write(&path, text).unwrap();
+        let environment: Environment = [("BENCH_SECRET", SECRET)].into_iter().collect();
+        let config = resolve::load(Some(&path), &environment).unwrap().config;
+        let loader = Loader::new(Engine::new().unwrap(), None);
+        let factory = Factory::new(loader, environment, Clock::System);
+        let generation = Arc::new(factory.candidate(&config, 1).await.unwrap());
+        let route = Route { upstream: "up".into(), resource: RESOURCE.into(), pipeline: 0 };
+        Self { config, factory, generation, key, route: Arc::new(route), _dir: dir }
+    }
+
+    /// The same policies with nothing remembered.
+    pub(crate) async fn renewed(&self) -> Generation {
+        self.factory.candidate(&self.config, 2).await.unwrap()
+    }
+
+    /// The key that the caller shows.
+    pub(crate) fn key(&self) -> Shown {
+        let mut shown = Shown::default();
+        let header = HeaderName::from_static("x-api-key");
+        shown.add(Scheme::Header, Some(header), SecretString::from(self.key.clone()));
+        shown
+    }
+
+    /// The key as text.
+    pub(crate) fn key_text(&self) -> &str {
+        &self.key
+    }
+
+    /// A call of the last tool that the last of the caller's roles allows.
+    pub(crate) fn request(&self, shape: Shape) -> Arc<Request> {
+        Arc::new(Request {
+            call: Call::parse(body(shape.arguments)).unwrap(),
+            era: Era::Stateless,
+            headers: headers(shape.headers),
+            peer: Some([127, 0, 0, 1].into()),
+            transport: Transport::Http,
+            route: Arc::clone(&self.route),
+        })
+    }
+
+    pub(crate) async fn caller(&self, request: &Arc<Request>) -> Arc<Caller> {
+        self.authenticate(request, &self.key()).await
+    }
+
+    pub(crate) async fn authenticate(&self, request: &Arc<Request>, shown: &Shown) -> Arc<Caller> {
+        authenticate(&self.generation, request, shown).await.unwrap()
+    }
+
+    pub(crate) async fn authorize(&self, request: &Arc<Request>, caller: &Arc<Caller>) -> Permit {
+        authorize(Arc::clone(&self.generation), Arc::clone(request), Arc::clone(caller)).await.unwrap()
+    }
+
+    /// Both hooks, as the flow calls them.
+    pub(crate) async fn judge(&self, request: &Arc<Request>, shown: &Shown) -> Permit {
+        judge(&self.generation, request, shown).await
+    }
+}
+
+/// Both hooks of any generation.
+pub(crate) async fn judge(generation: &Arc<Generation>, request: &Arc<Request>, shown: &Shown) -> Permit {
+    let caller = authenticate(generation, request, shown).await.unwrap();
+    authorize(Arc::clone(generation), Arc::clone(request), caller).await.unwrap()
+}
+
+/// What tokens are for.
+pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
+
+/// The three roles that every caller holds.
+pub(crate) const HELD: [&str; 3] = ["role03", "role09", "role15"];
+
+/// 20 roles of 5 patterns each, written as the caller wants them.
+pub(crate) fn roles(write: impl Fn(String, serde_json::Value) -> String) -> String {
+    let role = |role: usize| {
+        let patterns: Vec<_> = (0..5).map(|area| format!("svc{role:02}_area{area}_get_*")).collect();
+        write(format!("role{role:02}"), json!(patterns))
+    };
+    (0..20).map(role).collect::<Vec<_>>().join(", ")
+}
+
+/// A store of 100 keys; the text of one in the middle.
+fn keys(path: &Path) -> String {
+    let store = KeyStore::at(path);
+    let make = |n: usize| {
+        let roles = HELD.map(str::to_owned).to_vec();
+        let new =
+            NewKey { name: format!("key{n:03}"), roles, allow: vec!["*".to_owned()], ..NewKey::default() };
+        store.create(new, Time(1_700_000_000)).unwrap().text.reveal().to_owned()
+    };
+    let texts: Vec<_> = (0..100).map(make).collect();
+    texts[50].clone()
+}
+
+/// A `tools/call` of the stateless era with `size` bytes of arguments.
+pub(crate) fn body(size: usize) -> Bytes {
+    let text = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {
+            "name": TOOL,
+            "arguments": { "text": "x".repeat(size.saturating_sub(11)) },
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        },
+    });
+    text.to_string().into()
+}
+
+/// What is called.
+pub(crate) const TOOL: &str = "svc15_area4_get_item";
+
+/// Those that the protocol wants, and as many others as make `count`.
+pub(crate) fn headers(count: usize) -> HeaderMap {
+    let needed = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", TOOL),
+    ];
+    let named = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    let mut headers: HeaderMap = needed.into_iter().map(named).collect();
+    for n in headers.len()..count {
+        let name: HeaderName = format!("x-header-number-{n}").parse().unwrap();
+        headers.insert(name, HeaderValue::from_static("something that nobody reads"));
+    }
+    headers
+}

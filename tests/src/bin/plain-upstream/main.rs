@@ -1,0 +1,46 @@
+//! The least that answers `tools/call`: 500 bytes under the request's id.
+
+#[path = "../plain-proxy/plain.rs"]
+mod plain;
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use plain::{serve, whole};
+
+/// How long an answer is, as a whole.
+const ANSWER: usize = 500;
+
+/// An MCP server that looks at nothing but the id.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Address to serve HTTP on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    serve(Arguments::parse().listen, answer).await
+}
+
+async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+    #[derive(Deserialize)]
+    struct Call<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let Ok(body) = request.into_body().collect().await else { return whole(400, "") };
+    let body = body.to_bytes();
+    let Ok(Call { id }) = serde_json::from_slice(&body) else { return whole(400, "") };
+    let head = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#);
+    let tail = r#""}]}}"#;
+    let fill = "y".repeat(ANSWER.saturating_sub(head.len() + tail.len()));
+    whole(200, head + &fill + tail)
+}

@@ -1,0 +1,85 @@
+//! What the whole gateway costs: the same calls to an upstream directly, through a proxy that
+//! checks nothing, and through Witgate with its checks as components, in turns, so that what else
+//! the machine does falls on all of them alike.
+
+mod call;
+mod measure;
+mod report;
+mod scene;
+mod servers;
+mod start;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::apt;
+use crate::cargo::cargo;
+use crate::process::{run as run_to_end, works};
+use measure::{Figures, measure};
+use report::Report;
+use scene::{Place, Scene};
+
+/// The release profile links everything as one piece.
+const BUILD: Duration = Duration::from_secs(3600);
+
+/// As many as make the median steady on a machine that has other things to do.
+const ROUNDS: usize = 5;
+
+/// Connections at once: the latency of one caller, and what the machine can do.
+pub(crate) const CONNECTIONS: [u32; 2] = [1, 32];
+
+/// Builds, measures, and prints the table. All of it stays on this machine.
+pub(crate) fn run(root: &Path, rounds: Option<&str>) -> Result<()> {
+    let rounds = rounds.map_or(Ok(ROUNDS), str::parse).context("ROUNDS is a number")?;
+    need_wrk()?;
+    build(root)?;
+    let directory = tempfile::tempdir()?;
+    let scene = Scene::set(root, directory.path())?;
+    let start = start::measure(&scene)?;
+    let mut report = Report::new(start);
+    let places = scene.open()?;
+    report.idle(places.gateway_memory()?);
+    for place in places.all() {
+        place.check()?;
+    }
+    for round in 1..=rounds {
+        eprintln!("load: round {round} of {rounds}");
+        for connections in CONNECTIONS {
+            for place in places.all() {
+                report.add(place.name, connections, one(place, connections)?);
+                scene.forget_log()?;
+            }
+        }
+    }
+    report.under_load(places.gateway_memory()?);
+    println!("{report}");
+    Ok(())
+}
+
+fn one(place: &Place, connections: u32) -> Result<Figures> {
+    let figures = measure(place, connections).with_context(|| place.name.to_owned())?;
+    if figures.errors > 0 {
+        bail!("{}: {} of {} calls failed", place.name, figures.errors, figures.requests);
+    }
+    Ok(figures)
+}
+
+fn need_wrk() -> Result<()> {
+    // It says no to every option, but it says it.
+    let there = || works(Command::new("sh").args(["-c", "command -v wrk"]));
+    if !there() {
+        apt::install(&["wrk"]).context("`wrk` is missing: install Debian's package of that name")?;
+    }
+    Ok(())
+}
+
+fn build(root: &Path) -> Result<()> {
+    eprintln!("load: building for release");
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "-p", "witgate", "-p", "witgate-tests", "--bins"]).current_dir(root);
+    run_to_end(&mut cargo, BUILD)?;
+    Ok(())
+}

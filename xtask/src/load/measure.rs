@@ -1,0 +1,76 @@
+//! One run of wrk against one place.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::call;
+use super::scene::Place;
+use super::servers::processor_time;
+use crate::process::run;
+
+/// One run. With seven places, two numbers of connections and five rounds, minutes in all.
+const SECONDS: u32 = 3;
+
+/// What one run says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Figures {
+    pub(super) requests: u64,
+    pub(super) errors: u64,
+    pub(super) per_second: f64,
+    /// Latencies, in microseconds.
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    /// Processor time of the server per request, in microseconds.
+    pub(super) cpu: f64,
+}
+
+/// Lets wrk call one place over and over.
+pub(super) fn measure(place: &Place, connections: u32) -> Result<Figures> {
+    let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
+    script.write_all(lua(place).as_bytes())?;
+    let before = processor_time(place.process)?;
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{SECONDS}s"), "-s"]).arg(script.path());
+    wrk.arg(format!("http://{}{}", place.address, place.path));
+    let said = run(&mut wrk, Duration::from_secs(u64::from(SECONDS) + 30))?;
+    let spent = processor_time(place.process)? - before;
+    read(&said, spent).with_context(|| format!("wrk said:\n{said}"))
+}
+
+fn lua(place: &Place) -> String {
+    let headers = call::HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers = headers.iter().chain(&place.credential);
+    let headers: String =
+        headers.map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect();
+    let body = call::body();
+    format!(
+        r#"wrk.method = "POST"
+wrk.body = [[{body}]]
+{headers}
+done = function(summary, latency)
+  local e = summary.errors
+  local errors = e.connect + e.read + e.write + e.status + e.timeout
+  local p50, p99 = latency:percentile(50), latency:percentile(99)
+  print(string.format("FIGURES %d %d %d %d %d", summary.requests, errors, summary.duration, p50, p99))
+end
+"#
+    )
+}
+
+fn read(said: &str, spent: Duration) -> Option<Figures> {
+    let line = said.lines().find_map(|line| line.strip_prefix("FIGURES "))?;
+    let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [requests, errors, duration, p50, p99] = *numbers.as_slice() else { return None };
+    let micros = spent.as_secs_f64() * 1e6;
+    Some(Figures {
+        requests: requests.into(),
+        errors: errors.into(),
+        per_second: f64::from(requests) / f64::from(duration) * 1e6,
+        p50: p50.into(),
+        p99: p99.into(),
+        cpu: micros / f64::from(requests),
+    })
+}

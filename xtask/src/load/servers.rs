@@ -1,0 +1,76 @@
+//! Servers as processes, and what the kernel knows about them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::process::terminate;
+
+/// A running server; it ends with this value.
+pub(super) struct Server {
+    child: Child,
+    pub(super) address: String,
+}
+
+impl Server {
+    /// Starts one that says on stdout where it listens.
+    pub(super) fn announced(command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let stdout = child.stdout.take().context("it has a stdout")?;
+        let mut server = Self { child, address: String::new() };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let url =
+            line.trim().strip_prefix("listening http://").context("it does not say where it listens")?;
+        url.trim_end_matches("/mcp").clone_into(&mut server.address);
+        Ok(server)
+    }
+
+    /// Starts one that listens where it is told to, some time later.
+    pub(super) fn silent(command: &mut Command, address: &str) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let child = child.with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { child, address: address.to_owned() })
+    }
+
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory, in KiB.
+    pub(super) fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.context("no VmRSS")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        terminate(self.process());
+        for _ in 0..100 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processor time of a process so far: the first field of its threads' `schedstat`, in nanoseconds,
+/// where `stat` counts hundredths of a second.
+pub(super) fn processor_time(process: u32) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0_u64);
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}

@@ -1,0 +1,39 @@
+//! From nothing to the first answered call.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::call;
+use super::report::median;
+use super::scene::Scene;
+
+/// Starts that count; the first of all compiles the components and does not.
+const STARTS: usize = 11;
+
+/// Compiling four components on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to wait before the next attempt: short beside what is measured.
+const GLANCE: Duration = Duration::from_micros(200);
+
+/// The median, in milliseconds.
+pub(super) fn measure(scene: &Scene) -> Result<f64> {
+    once(scene)?;
+    let times = (0..STARTS).map(|_| once(scene)).collect::<Result<Vec<_>>>()?;
+    Ok(median(times.into_iter().map(|time| time.as_secs_f64() * 1e3)))
+}
+
+fn once(scene: &Scene) -> Result<Duration> {
+    let begin = Instant::now();
+    let _gateway = scene.gateway()?;
+    while begin.elapsed() < PATIENCE {
+        let answered = call::once(&scene.address, "/key", Some(scene.key()));
+        if answered.is_ok_and(|response| call::is_answer(&response)) {
+            return Ok(begin.elapsed());
+        }
+        thread::sleep(GLANCE);
+    }
+    bail!("witgate does not answer")
+}
