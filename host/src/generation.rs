@@ -60,6 +60,11 @@ impl Generation {
         self.policies.values()
     }
 
+    /// One of them.
+    pub fn policy(&self, name: &str) -> Option<&Arc<Policy>> {
+        self.policies.get(name)
+    }
+
     /// The pipeline at a place: the upstream's place in the config. A place without a pipeline
     /// has an empty one, which denies.
     pub fn pipeline(&self, place: usize) -> &Pipeline {
@@ -110,12 +115,17 @@ impl Factory {
     }
 
     /// Makes a candidate: every policy of `config` that a pipeline uses is compiled, linked,
-    /// configured and checked. The first generation may fall back to built-ins; for a later one
-    /// a missing component is an error, so that the live one stays.
+    /// configured and checked. `live` is the generation that it is to follow; without one, missing
+    /// components may fall back to built-ins.
     ///
     /// # Errors
     /// With everything that is wrong, one entry per policy.
-    pub async fn candidate(&self, config: &Config, number: u64) -> Result<Generation, Vec<PolicyError>> {
+    pub async fn candidate(
+        &self,
+        config: &Config,
+        live: Option<&Generation>,
+    ) -> Result<Generation, Vec<PolicyError>> {
+        let number = live.map_or(1, |live| live.number + 1);
         let dir = config.dir();
         let making = Making {
             loader: &self.loader,
@@ -126,7 +136,7 @@ impl Factory {
                 environment: &self.environment,
             },
             clock: &self.clock,
-            may_fall_back: number == 1,
+            live,
         };
         let (mut policies, mut files, mut errors) = (BTreeMap::new(), config.files.clone(), Vec::new());
         for policy in used(config) {
@@ -183,6 +193,7 @@ fn pipeline(
             message: format!(
                 "the pipeline lists it under `{hook}`, and it has no such hook; take it out there"
             ),
+            files: Fingerprints::default(),
         }));
         fitting
     };

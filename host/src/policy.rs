@@ -17,9 +17,10 @@ use crate::config::{self, Fallback, Limits, Mode, PolicyKind};
 use crate::fingerprints::Fingerprints;
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
+use crate::generation::Generation;
 use crate::plugin::engine::Engine;
 use crate::plugin::grants::Granted;
-use crate::plugin::load::{Loaded, Loader};
+use crate::plugin::load::{LoadError, Loaded, Loader};
 use crate::plugin::pool::{Fault, Pool, PrepareError, Prepared};
 use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
@@ -90,6 +91,8 @@ pub struct PolicyError {
     pub policy: String,
     /// What is wrong, and what to do.
     pub message: String,
+    /// The files that were looked at: mending one of them is worth another try.
+    pub files: Fingerprints,
 }
 
 /// What policies are made with.
@@ -101,9 +104,9 @@ pub struct Making<'a> {
     pub around: Surroundings<'a>,
     /// The clock that they see.
     pub clock: &'a Clock,
-    /// Whether a missing component may be stood in for. Only at the start: later, the live
-    /// generation stays.
-    pub may_fall_back: bool,
+    /// The generation that is live. None: at the start, when a built-in may stand in for a missing
+    /// component.
+    pub live: Option<&'a Generation>,
 }
 
 /// A policy, and the files that it came from.
@@ -116,71 +119,80 @@ impl Policy {
     /// # Errors
     /// With the first thing that is wrong.
     pub async fn make(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
-        let said = |message: String| PolicyError { policy: config.name.clone(), message };
-        let Some(path) = &config.component else {
-            return Self::make_builtin(config, making, Source::Builtin).map_err(said);
-        };
         let mut files = Fingerprints::default();
+        Self::make_noting(config, making, &mut files)
+            .await
+            .map(|policy| (policy, files.clone()))
+            .map_err(|message| PolicyError { policy: config.name.clone(), message, files })
+    }
+
+    async fn make_noting(
+        config: &config::Policy,
+        making: Making<'_>,
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
+        let Some(path) = &config.component else {
+            return Self::make_builtin(config, making, Source::Builtin, files);
+        };
         files.note(path);
         let loaded = match making.loader.load(path, config.digest.as_ref()) {
             Ok(loaded) => loaded,
-            Err(error)
-                if error.is_missing() && making.may_fall_back && config.fallback == Fallback::Builtin =>
-            {
-                tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
-                let source = Source::Fallback { reason: error.to_string() };
-                let (policy, read) = Self::make_builtin(config, making, source).map_err(said)?;
-                files.extend(read);
-                return Ok((policy, files));
-            }
-            Err(error) => return Err(said(error.to_string())),
+            Err(error) => match instead_of_missing(config, making, error) {
+                Ok(Instead::Compiled(loaded)) => loaded,
+                Ok(Instead::Builtin(reason)) => {
+                    return Self::make_builtin(config, making, Source::Fallback { reason }, files);
+                }
+                Err(error) => return Err(error.to_string()),
+            },
         };
-        let (policy, read) = Self::make_component(config, making, &loaded).await.map_err(said)?;
-        files.extend(read);
-        Ok((policy, files))
+        Self::make_component(config, making, &loaded, files).await
     }
 
-    fn make_builtin(config: &config::Policy, making: Making<'_>, source: Source) -> Result<Made, String> {
+    fn make_builtin(
+        config: &config::Policy,
+        making: Making<'_>,
+        source: Source,
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
-        let settings = resolve(config, &description, making)?;
+        let settings = resolve(config, &description, making, files)?;
         let (builtin, wants) =
             Builtin::configure(config.kind, &config.name, &settings.json).map_err(|message| {
                 let setting = message.split_once(": ").and_then(|(at, _)| at.strip_prefix("config"));
                 let pointer = setting.unwrap_or_default().replace('.', "/");
-                format!("{message}{}", in_file(config, &settings.files, making, &pointer))
+                format!("{message}{}", in_file(config, files, making, &pointer))
             })?;
-        let files = settings.files.clone();
         let services = services(config, making, settings);
-        Ok((Self::new(config, services, Check::Builtin(builtin), None, source, wants), files))
+        Ok(Self::new(config, services, Check::Builtin(builtin), None, source, wants))
     }
 
     async fn make_component(
         config: &config::Policy,
         making: Making<'_>,
         loaded: &Loaded,
-    ) -> Result<Made, String> {
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
         let engine = making.loader.engine();
         let described = describe(engine, loaded, &config.name, config.limits).await;
         let description = described.map_err(|error| error.to_string())?;
-        let settings = resolve(config, &description, making)?;
+        let settings = resolve(config, &description, making, files)?;
         let stand_in = stand_in(config, loaded, &settings)?;
         let granted = settings.granted;
         let waits = granted.http || !settings.keys.is_empty();
         let json = settings.json.to_string();
-        let files = settings.files.clone();
         let services = services(config, making, settings);
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
                 .map_err(|error| error.to_string())?;
         let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| match &error {
             PrepareError::Config(fault) => {
-                format!("{error}{}", in_file(config, &files, making, &fault.pointer))
+                format!("{error}{}", in_file(config, files, making, &fault.pointer))
             }
             _ => error.to_string(),
         })?;
         let source = Source::Component { digest: loaded.digest, description };
-        Ok((Self::new(config, services, Check::Component(pool), stand_in, source, wants), files))
+        Ok(Self::new(config, services, Check::Component(pool), stand_in, source, wants))
     }
 
     fn new(
@@ -360,6 +372,40 @@ impl Policy {
     }
 }
 
+/// What serves where the component's file is missing.
+enum Instead {
+    /// The component as it is live.
+    Compiled(Loaded),
+    /// The built-in, and why.
+    Builtin(String),
+}
+
+/// A file that goes missing later changes nothing about which code decides: the component that is
+/// live goes on, or the built-in that stands in already. Were the candidate refused instead, no
+/// other change would come into force either, the revocation of a key for one.
+fn instead_of_missing(
+    config: &config::Policy,
+    making: Making<'_>,
+    error: LoadError,
+) -> Result<Instead, LoadError> {
+    if !error.is_missing() {
+        return Err(error);
+    }
+    let live = making.live.and_then(|live| live.policy(&config.name));
+    match (live.map(|policy| policy.source()), config.fallback) {
+        (Some(Source::Component { digest, .. }), _) => {
+            let loaded = making.loader.compiled(digest).ok_or(error)?;
+            tracing::warn!(policy = %config.name, "the component's file is gone; what was loaded from it goes on");
+            Ok(Instead::Compiled(loaded))
+        }
+        (None | Some(Source::Fallback { .. }), Fallback::Builtin) => {
+            tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
+            Ok(Instead::Builtin(error.to_string()))
+        }
+        (None | Some(Source::Fallback { .. } | Source::Builtin), _) => Err(error),
+    }
+}
+
 /// What a component says of itself.
 ///
 /// # Errors
@@ -394,10 +440,11 @@ fn resolve(
     config: &config::Policy,
     description: &Description,
     making: Making<'_>,
+    files: &mut Fingerprints,
 ) -> Result<Settings, String> {
     let schema: Value = serde_json::from_str(&description.config_schema)
         .map_err(|error| format!("the plugin's config schema is not JSON: {error}"))?;
-    settings::resolve(config, &schema, making.around).map_err(|SettingsError { pointer, message }| {
+    settings::resolve(config, &schema, making.around, files).map_err(|SettingsError { pointer, message }| {
         match pointer.as_str() {
             "" => format!("config: {message}"),
             pointer => format!("config{}: {message}", pointer.replace('/', ".")),

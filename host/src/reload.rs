@@ -64,6 +64,8 @@ pub struct Reloader {
     environment: Environment,
     /// Names of the upstreams, in the order that the routes count them.
     upstreams: Vec<String>,
+    /// What a restart alone can change.
+    fixed: String,
     last: Mutex<Option<Attempt>>,
     reloads: Reloads,
 }
@@ -93,6 +95,7 @@ impl Reloader {
             path,
             environment,
             upstreams,
+            fixed: fixed(config),
             last: Mutex::default(),
             reloads: Reloads::default(),
         }
@@ -165,6 +168,11 @@ impl Reloader {
         })?;
         let mut config = loaded.config;
         self.keep_order(&mut config)?;
+        if fixed(&config) != self.fixed {
+            tracing::warn!(
+                "[server] and where upstreams are change with a restart only; the rest of the change is judged now"
+            );
+        }
         // Also of a candidate that fails: mending the file that it names has to be seen.
         config
             .policies
@@ -172,11 +180,13 @@ impl Reloader {
             .filter_map(|policy| policy.component.as_ref())
             .for_each(|file| files.note(file));
         files.extend(config.files.clone());
-        let number = self.generations.live().number() + 1;
-        self.factory
-            .candidate(&config, number)
-            .await
-            .map_err(|errors| errors.into_iter().map(Refused::from).collect())
+        let live = self.generations.live();
+        self.factory.candidate(&config, Some(&live)).await.map_err(|errors| {
+            for error in &errors {
+                files.extend(error.files.clone());
+            }
+            errors.into_iter().map(Refused::from).collect()
+        })
     }
 
     /// Upstreams and listeners are made at the start. A change there has to wait for the next.
@@ -190,6 +200,17 @@ impl Reloader {
         let message = "upstreams were added, removed or renamed, which takes a restart; nothing of this change is in force";
         Err(vec![of_config(message.to_owned())])
     }
+}
+
+/// What is made once, at the start: listeners and upstreams. Secrets in it do not print, so a changed
+/// one is not seen here.
+fn fixed(config: &Config) -> String {
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|upstream| (&upstream.path, &upstream.resource, &upstream.target, upstream.timeout))
+        .collect();
+    format!("{:?} {upstreams:?}", config.server)
 }
 
 /// Says what is new: for each component whose content changed, the old and the new digest.

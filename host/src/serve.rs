@@ -153,7 +153,7 @@ async fn first_generation(
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
     let loader = Loader::new(Engine::new()?, cache_directory(environment));
     let factory = Factory::new(loader, environment.clone(), Clock::System);
-    let first = factory.candidate(config, 1).await.map_err(ServeError::Policies)?;
+    let first = factory.candidate(config, None).await.map_err(ServeError::Policies)?;
     Ok((factory, Arc::new(Generations::new(first))))
 }
 

@@ -119,7 +119,7 @@ impl Scene {
         let config = resolve::load(Some(&path), &environment).unwrap().config;
         let loader = Loader::new(Engine::new().unwrap(), None);
         let factory = Factory::new(loader, environment, Clock::System);
-        let generation = Arc::new(factory.candidate(&config, 1).await.unwrap());
+        let generation = Arc::new(factory.candidate(&config, None).await.unwrap());
         let route = Route { upstream: "up".into(), resource: RESOURCE.into(), pipeline: 0 };
         Self { config, factory, generation, key, route: Arc::new(route), _dir: dir }
     }

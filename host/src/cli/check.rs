@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
     let factory = Factory::new(Loader::new(engine, None), context.environment.clone(), Clock::System);
-    match runtime()?.block_on(factory.candidate(config, 1)) {
+    match runtime()?.block_on(factory.candidate(config, None)) {
         Ok(_) => Ok(Vec::new()),
         Err(errors) => {
             let path = config.path.as_deref();

@@ -7,7 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
+use crate::config::resolve::policy_fault;
 use crate::config::{Config, Transport};
+use crate::policy::PolicyError;
+use crate::serve::ServeError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,7 +35,19 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     runtime()?
         .block_on(crate::serve::run(loaded.config, context.environment.clone()))
         .map(|()| Exit::Done)
-        .map_err(|error| Failure::new(error.to_string()))
+        .map_err(|error| failure(context, error))
+}
+
+/// A policy that cannot be used is a bad configuration, and is shown where it stands in the file.
+fn failure(context: &Context, error: ServeError) -> Failure {
+    match error {
+        ServeError::Policies(errors) => {
+            let path = context.config_path();
+            let fault = |error: &PolicyError| policy_fault(path.as_deref(), &error.policy, &error.message);
+            Failure::Config(errors.iter().map(fault).collect())
+        }
+        other => Failure::new(other.to_string()),
+    }
 }
 
 fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {

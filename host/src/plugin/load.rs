@@ -121,6 +121,12 @@ impl Loader {
         Ok(Loaded { component, digest })
     }
 
+    /// A component that is compiled already.
+    pub fn compiled(&self, digest: &Digest) -> Option<Loaded> {
+        let component = self.lock().get(digest).cloned()?;
+        Some(Loaded { component, digest: *digest })
+    }
+
     /// Forgets compiled components that no generation uses any more.
     pub fn keep_only(&self, digests: &[Digest]) {
         self.lock().retain(|digest, _| digests.contains(digest));

@@ -46,8 +46,6 @@ pub struct Settings {
     pub raw_secrets: HashMap<String, SecretString>,
     /// The origins that it may reach.
     pub origins: HashMap<Origin, Reach>,
-    /// The files that were read: a change of one makes a new candidate.
-    pub files: Fingerprints,
 }
 
 /// The key sets at URLs, one each for the whole process, so that a reload keeps the last good one.
@@ -76,12 +74,18 @@ pub struct Surroundings<'a> {
     pub environment: &'a Environment,
 }
 
-/// Makes the settings of `policy` ready, by the JSON Schema `schema`.
+/// Makes the settings of `policy` ready, by the JSON Schema `schema`. The files that it looks at are
+/// noted in `files`, whatever comes of it.
 ///
 /// # Errors
 /// With the first setting that cannot be used.
-pub fn resolve(policy: &Policy, schema: &Value, around: Surroundings<'_>) -> Result<Settings, SettingsError> {
-    let mut resolver = Resolver { policy, schema, around, out: Settings::default() };
+pub fn resolve(
+    policy: &Policy,
+    schema: &Value,
+    around: Surroundings<'_>,
+    files: &mut Fingerprints,
+) -> Result<Settings, SettingsError> {
+    let mut resolver = Resolver { policy, schema, around, files, out: Settings::default() };
     let mut json = policy.config.clone();
     resolver.walk(schema, &mut json, "")?;
     resolver.grants(&policy.grants)?;
@@ -112,6 +116,7 @@ struct Resolver<'a> {
     policy: &'a Policy,
     schema: &'a Value,
     around: Surroundings<'a>,
+    files: &'a mut Fingerprints,
     out: Settings,
 }
 
@@ -189,7 +194,7 @@ impl Resolver<'_> {
 
     fn read(&mut self, path: &str) -> Result<String, String> {
         let path = self.around.dir.join(path);
-        self.out.files.note(&path);
+        self.files.note(&path);
         let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
         let size = fs::metadata(&path).map_err(unreadable)?.len();
         if size > LARGEST_FILE {

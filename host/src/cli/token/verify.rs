@@ -66,7 +66,7 @@ async fn judge(
 ) -> Result<Result<Arc<Caller>, Rejection>, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
     let factory = Factory::new(Loader::new(engine, None), context.environment.clone(), Clock::System);
-    let generation = factory.candidate(config, 1).await.map_err(|errors| {
+    let generation = factory.candidate(config, None).await.map_err(|errors| {
         Failure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
     let route = route(config, upstream)?;

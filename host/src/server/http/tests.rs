@@ -142,7 +142,7 @@ where
         [("TOKEN", "upstreams-own")].into_iter().collect(),
         Clock::System,
     );
-    let generation = factory.candidate(&config, 1).await.unwrap();
+    let generation = factory.candidate(&config, None).await.unwrap();
     let generations = Arc::new(Generations::new(generation));
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();

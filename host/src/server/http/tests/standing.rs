@@ -36,8 +36,7 @@ async fn flip(house: &House, change: impl Fn(&str) -> String) {
     let path = house.folder.path().join("keys.toml");
     let store = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, change(&store)).unwrap();
-    let number = house.generations.live().number() + 1;
-    let next = house.factory.candidate(&house.config, number).await.unwrap();
+    let next = house.factory.candidate(&house.config, Some(&house.generations.live())).await.unwrap();
     house.generations.flip(next);
 }
 
