@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::call;
 use super::servers::Server;
+use super::{call, start};
 use crate::process::run;
 
 /// A command that reads and writes a file.
@@ -76,9 +76,14 @@ impl Scene {
         Server::silent(self.witgate(&["serve"]).stderr(log), &self.address)
     }
 
+    /// What Witgate has logged.
+    pub(super) fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
     /// Starts Witgate and the proxy, and names the places.
     pub(super) fn open(&self) -> Result<Places> {
-        let gateway = self.gateway()?;
+        let gateway = start::answering(self)?;
         let mut proxy = Command::new(self.programs.join("plain-proxy"));
         let proxy =
             Server::announced(proxy.args(["--upstream", &format!("http://{}/mcp", self.upstream.address)]))?;
@@ -228,7 +233,7 @@ config = {{ keys = ["signing"], algorithms = ["RS256"] }}
 [policies.asked]
 kind = "oauth2-introspection"
 component = {:?}
-config = {{ endpoint = "http://127.0.0.1:9/introspect", client_id = "witgate", client_secret = "client" }}
+config = {{ endpoint = "http://127.0.0.1:9/introspect", client_id = "witgate", client_secret = {{ env = "LOAD_SECRET" }} }}
 
 [policies.rules]
 kind = "rbac"
@@ -237,8 +242,6 @@ component = {:?}
 {roles}
 [keys.signing]
 pem = {{ file = "public.pem" }}
-[keys.client]
-secret = {{ env = "LOAD_SECRET" }}
 "#,
         upstreams.concat(),
         component("api-key"),

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::call;
 use super::report::median;
 use super::scene::Scene;
+use super::servers::Server;
 
 /// Starts that count; the first of all compiles the components and does not.
 const STARTS: usize = 11;
@@ -27,13 +28,20 @@ pub(super) fn measure(scene: &Scene) -> Result<f64> {
 
 fn once(scene: &Scene) -> Result<Duration> {
     let begin = Instant::now();
-    let _gateway = scene.gateway()?;
-    while begin.elapsed() < PATIENCE {
+    let _gateway = answering(scene)?;
+    Ok(begin.elapsed())
+}
+
+/// Starts Witgate and returns once it has answered a call.
+pub(super) fn answering(scene: &Scene) -> Result<Server> {
+    let begin = Instant::now();
+    let mut gateway = scene.gateway()?;
+    while begin.elapsed() < PATIENCE && !gateway.has_ended() {
         let answered = call::once(&scene.address, "/key", Some(scene.key()));
         if answered.is_ok_and(|response| call::is_answer(&response)) {
-            return Ok(begin.elapsed());
+            return Ok(gateway);
         }
         thread::sleep(GLANCE);
     }
-    bail!("witgate does not answer")
+    bail!("witgate does not answer:\n{}", scene.log_text())
 }
