@@ -13,6 +13,7 @@ pub mod message;
 pub mod method;
 pub mod reject;
 pub mod request;
+mod shadow;
 pub mod standing;
 pub mod tasks;
 #[cfg(test)]

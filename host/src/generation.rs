@@ -34,8 +34,10 @@ pub struct Pipeline {
     pub authenticate: Vec<Arc<Policy>>,
     /// Authorizers that count; every one must allow.
     pub authorize: Vec<Arc<Policy>>,
+    /// Authenticators whose verdict is recorded and changes nothing.
+    pub shadow_authenticate: Vec<Arc<Policy>>,
     /// Authorizers whose verdict is recorded and changes nothing.
-    pub shadows: Vec<Arc<Policy>>,
+    pub shadow_authorize: Vec<Arc<Policy>>,
     /// Roles of who shows no credential at all. None: such a caller is refused.
     pub anonymous: Option<Vec<String>>,
     /// Nobody is asked for a credential, and one that is shown is not looked at.
@@ -64,7 +66,8 @@ impl Generation {
         static EMPTY: Pipeline = Pipeline {
             authenticate: Vec::new(),
             authorize: Vec::new(),
-            shadows: Vec::new(),
+            shadow_authenticate: Vec::new(),
+            shadow_authorize: Vec::new(),
             anonymous: None,
             unchecked: false,
         };
@@ -186,11 +189,14 @@ fn pipeline(
     };
     let authenticate = members(&config.authenticate, Policy::authenticates, "authenticate");
     let authorize = members(&config.authorize, Policy::authorizes, "authorize");
-    let (shadows, authorize) = authorize.into_iter().partition(|policy| policy.mode() == Mode::Shadow);
+    let is_shadow = |policy: &Arc<Policy>| policy.mode() == Mode::Shadow;
+    let (shadow_authenticate, authenticate) = authenticate.into_iter().partition(is_shadow);
+    let (shadow_authorize, authorize) = authorize.into_iter().partition(is_shadow);
     Pipeline {
-        authenticate: authenticate.into_iter().filter(|policy| policy.mode() == Mode::Enforce).collect(),
+        authenticate,
         authorize,
-        shadows,
+        shadow_authenticate,
+        shadow_authorize,
         anonymous: config.anonymous.clone(),
         unchecked: false,
     }

@@ -3,6 +3,7 @@
 mod builtin;
 mod shipped;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,6 +78,8 @@ pub struct Counts {
     pub failures: AtomicU64,
     /// Hooks that the built-in decided because the component failed.
     pub fallbacks: AtomicU64,
+    /// As a shadow: verdicts that were not those of the live policies.
+    pub disagreements: AtomicU64,
 }
 
 /// Why a policy cannot be made.
@@ -137,7 +140,12 @@ impl Policy {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
         let settings = resolve(config, &description, making)?;
-        let (builtin, wants) = Builtin::configure(config.kind, &config.name, &settings.json)?;
+        let (builtin, wants) =
+            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|message| {
+                let setting = message.split_once(": ").and_then(|(at, _)| at.strip_prefix("config"));
+                let pointer = setting.unwrap_or_default().replace('.', "/");
+                format!("{message}{}", in_file(config, &settings.files, making, &pointer))
+            })?;
         let files = settings.files.clone();
         let services = services(config, making, settings);
         Ok((Self::new(config, services, Check::Builtin(builtin), None, source, wants), files))
@@ -161,7 +169,12 @@ impl Policy {
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
                 .map_err(|error| error.to_string())?;
-        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| error.to_string())?;
+        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| match &error {
+            PrepareError::Config(fault) => {
+                format!("{error}{}", in_file(config, &files, making, &fault.pointer))
+            }
+            _ => error.to_string(),
+        })?;
         let source = Source::Component { digest: loaded.digest, description };
         Ok((Self::new(config, services, Check::Component(pool), stand_in, source, wants), files))
     }
@@ -354,6 +367,15 @@ async fn describe(
 ) -> Result<Description, PrepareError> {
     let services = Arc::new(Services::bare(policy));
     Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await
+}
+
+/// Where to look, for a fault in the content of a file that a setting names.
+fn in_file(config: &config::Policy, files: &[PathBuf], making: Making<'_>, pointer: &str) -> String {
+    let written = config.config.pointer(pointer).and_then(Value::as_str);
+    match written.map(|path| making.around.dir.join(path)).filter(|path| files.contains(path)) {
+        Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
+        None => String::new(),
+    }
 }
 
 fn resolve(

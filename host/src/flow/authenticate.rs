@@ -9,6 +9,7 @@ use super::credential::Shown;
 use super::identity::{ANONYMOUS, Caller, UNCHECKED};
 use super::reject::Rejection;
 use super::request::Request;
+use super::shadow;
 use crate::generation::{Generation, Pipeline};
 use crate::policy::Policy;
 use crate::services::Scope;
@@ -20,6 +21,16 @@ use crate::services::Scope;
 /// `NoCredential`, `Refused` or `Failed`.
 pub async fn authenticate(
     generation: &Arc<Generation>,
+    request: &Arc<Request>,
+    shown: &Shown,
+) -> Result<Arc<Caller>, Rejection> {
+    let live = establish(generation, request, shown).await;
+    shadow::of_authentication(generation, request, shown, &live);
+    live
+}
+
+async fn establish(
+    generation: &Generation,
     request: &Arc<Request>,
     shown: &Shown,
 ) -> Result<Arc<Caller>, Rejection> {
@@ -67,7 +78,7 @@ fn caller(policy: &Policy, identity: Identity) -> Result<Arc<Caller>, Rejection>
 
 impl Request {
     /// The call, as an authenticator sees it.
-    fn as_call(&self) -> Call<'_> {
+    pub(super) fn as_call(&self) -> Call<'_> {
         let method = self.call.method();
         let (kind, target) = match self.call.access() {
             Access::Target(target) => (target.kind, &*target.name),

@@ -28,6 +28,16 @@ impl Caller {
         &self.identity
     }
 
+    /// As an authorizer sees it.
+    pub(super) fn as_principal(&self) -> witgate_plugin::Principal<'_> {
+        witgate_plugin::Principal {
+            subject: &self.identity.subject,
+            proven_by: &self.proven_by,
+            roles: &self.identity.roles,
+            scopes: &self.identity.scopes,
+        }
+    }
+
     /// The policy that has proven it, or [`ANONYMOUS`].
     pub fn proven_by(&self) -> &Arc<str> {
         &self.proven_by

@@ -57,39 +57,11 @@ fn the_readme_s_configuration_is_good() {
     }
 }
 
-/// A setting without a word on it, or a word on a setting that is gone, is a mistake.
-#[test]
-fn the_configuration_page_has_every_key() {
-    let page = std::fs::read_to_string(workspace().join("docs/configuration.md")).unwrap();
-    let schema = witgate::config::raw::schema();
-    let mut keys = properties(&schema);
-    for definition in schema["$defs"].as_object().unwrap().values() {
-        keys.extend(properties(definition));
-    }
-    keys.sort();
-    keys.dedup();
-    let told: Vec<String> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
-        .map(|(key, _)| key.to_owned())
-        .collect();
-    let untold: Vec<_> = keys.iter().filter(|key| !told.contains(key)).collect();
-    let gone: Vec<_> = told.iter().filter(|key| !keys.contains(key)).collect();
-    assert!(untold.is_empty(), "docs/configuration.md says nothing on {untold:?}");
-    assert!(gone.is_empty(), "docs/configuration.md has what the schema has not: {gone:?}");
-}
-
-fn properties(schema: &serde_json::Value) -> Vec<String> {
-    schema["properties"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect()
-}
-
 /// Every directory of `examples` with a configuration.
 fn examples() -> Vec<PathBuf> {
     let all = std::fs::read_dir(workspace().join("examples")).unwrap();
-    let mut found: Vec<_> = all
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.join("witgate.toml").is_file())
-        .collect();
+    let mut found: Vec<_> =
+        all.map(|entry| entry.unwrap().path()).filter(|path| path.join("witgate.toml").is_file()).collect();
     found.sort();
     found
 }
@@ -125,7 +97,9 @@ fn fenced(text: &str, mark: &str) -> Vec<String> {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(found)) => open = Some((found == mark, String::new())),
             (None, None) => {}
-            (Some(_), Some(_)) => blocks.extend(open.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text)),
+            (Some(_), Some(_)) => {
+                blocks.extend(open.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text))
+            }
             (Some((_, text)), None) => *text += &format!("{line}\n"),
         }
     }

@@ -1,6 +1,11 @@
 //! The integration tests, in one binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attacks;
+mod bad_input;
 mod examples;
+mod pages;
 mod policies;
+mod secrets;
