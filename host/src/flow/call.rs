@@ -55,7 +55,6 @@ pub struct Call {
     /// Empty for a response.
     pub(super) method: Box<str>,
     pub(super) access: Access,
-    pub(super) params: Option<Span>,
     pub(super) arguments: Option<Span>,
     pub(super) meta: Option<Span>,
     pub(super) progress_token: Option<Span>,
@@ -78,7 +77,6 @@ impl Call {
             kind: Kind::Notification,
             method: method.into(),
             access: Access::Open,
-            params: None,
             arguments: None,
             meta: None,
             progress_token: None,
@@ -123,11 +121,6 @@ impl Call {
             Kind::Request { id } | Kind::Response { id } => self.text(id),
             Kind::Notification => None,
         }
-    }
-
-    /// `params` as JSON text.
-    pub fn params(&self) -> Option<&str> {
-        self.text(self.params.as_ref()?)
     }
 
     /// `params.arguments` as JSON text.

@@ -10,7 +10,7 @@ use witgate_plugin::TargetKind;
 use super::call::{Access, Call, Kind, Span, Target};
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
 use super::reject::{Rejected, Rejection};
-use strict::{Members, Strict, category};
+use strict::{Members, Message, Strict, category};
 
 pub(crate) mod strict;
 #[cfg(test)]
@@ -27,24 +27,25 @@ impl Call {
     pub fn parse(body: Bytes) -> Result<Self, Rejected> {
         let nameless = |rejection| Rejected { id: None, rejection };
         let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
-        let envelope = Envelope::read(text).map_err(nameless)?;
+        let (envelope, params) = Envelope::read(text).map_err(nameless)?;
         let named = |rejection| Rejected { id: envelope.id.map(|id| id.get().into()), rejection };
-        read(&body, text, &envelope).map_err(named)
+        read(&body, text, &envelope, params).map_err(named)
     }
 }
 
-/// The envelope: its members, of which only those of JSON-RPC are looked at.
+/// The envelope without `params`. Of its members only those of JSON-RPC are looked at.
 struct Envelope<'a> {
     members: Members<'a>,
     id: Option<&'a RawValue>,
 }
 
 impl<'a> Envelope<'a> {
-    fn read(text: &'a str) -> Result<Self, Rejection> {
+    fn read(text: &'a str) -> Result<(Self, Option<strict::Params<'a>>), Rejection> {
         if text.trim_start().starts_with('[') {
             return Err(invalid("batches are not accepted: send one message at a time"));
         }
-        let members = Members::read(text).map_err(|error| parse(category(&error)))?;
+        let Message { envelope: members, params } =
+            serde_json::from_str(text).map_err(|error| parse(category(&error)))?;
         refuse_look_alikes(&members, ENVELOPE).map_err(invalid_owned)?;
         let id = members.get("id");
         if let Some(id) = id
@@ -52,27 +53,33 @@ impl<'a> Envelope<'a> {
         {
             return Err(invalid("id must be a string or an integer"));
         }
-        Ok(Self { members, id })
+        Ok((Self { members, id }, params))
     }
 }
 
 /// Reads what a checked envelope holds.
-fn read(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Rejection> {
+fn read<'a>(
+    body: &Bytes,
+    text: &'a str,
+    envelope: &Envelope<'a>,
+    params: Option<strict::Params<'a>>,
+) -> Result<Call, Rejection> {
     let members = &envelope.members;
     if members.get("jsonrpc").is_none_or(|version| version.get() != "\"2.0\"") {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
     let mut strict = Strict::default();
-    for (_, value) in members.0.iter().filter(|(key, _)| key != "params") {
+    for (_, value) in &members.0 {
         strict.check(value, 1).map_err(parse)?;
     }
     let answers = (members.get("result").is_some(), members.get("error").is_some());
     match (members.get("method"), answers) {
         (Some(method), (false, false)) => {
             let method = string(method).ok_or_else(|| invalid("method must be a string"))?;
-            message(body, text, envelope, &method, &mut strict)
+            let params = Params::check(params, &mut strict)?;
+            message(body, text, envelope, &method, &params, &mut strict)
         }
-        (None, (true, false) | (false, true)) => response(body, text, envelope),
+        (None, (true, false) | (false, true)) if params.is_none() => response(body, text, envelope),
         _ => Err(invalid("a message has exactly one of method, result and error")),
     }
 }
@@ -80,15 +87,11 @@ fn read(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Rejec
 /// An answer to a request of the server's.
 fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Rejection> {
     let id = envelope.id.ok_or_else(|| invalid("an answer needs the id of its request"))?;
-    if envelope.members.get("params").is_some() {
-        return Err(invalid("an answer has no params"));
-    }
     Ok(Call {
         body: body.clone(),
         kind: Kind::Response { id: span(text, id) },
         method: Box::default(),
         access: Access::Open,
-        params: None,
         arguments: None,
         meta: None,
         progress_token: None,
@@ -106,11 +109,10 @@ fn message<'a>(
     text: &'a str,
     envelope: &Envelope<'a>,
     name: &str,
+    params: &Params<'a>,
     strict: &mut Strict<'a>,
 ) -> Result<Call, Rejection> {
-    let raw = envelope.members.get("params");
-    let params = Params::read(raw, strict)?;
-    let meta = Meta::read(params.get("_meta"))?;
+    let meta = Meta::read(params.get("_meta"), strict)?;
     let known = method::find(name);
     if meta.version.is_some() && known.is_some_and(|method| method.eras == Eras::Stateful) {
         return Err(Rejection::UnknownMethod(name.to_owned()));
@@ -120,13 +122,12 @@ fn message<'a>(
         None => Kind::Notification,
     };
     check_form(known, &kind)?;
-    let acts = Acts::read(name, known.map(|method| method.shape), &params)?;
+    let acts = Acts::read(name, known.map(|method| method.shape), params)?;
     Ok(Call {
         body: body.clone(),
         kind,
         method: name.into(),
         access: acts.access,
-        params: raw.map(|raw| span(text, raw)),
         arguments: params.object("arguments", known.is_some())?.map(|raw| span(text, raw)),
         meta: params.get("_meta").map(|raw| span(text, raw)),
         progress_token: meta.progress_token.map(|raw| span(text, raw)),
@@ -147,18 +148,18 @@ fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejectio
     }
 }
 
-/// The members of `params`, checked all the way down.
+/// The members of `params`, checked all the way down but for `_meta`.
 struct Params<'a>(Option<Members<'a>>);
 
 impl<'a> Params<'a> {
-    fn read(raw: Option<&'a RawValue>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
-        let Some(raw) = raw else { return Ok(Self(None)) };
-        if !raw.get().starts_with('{') {
-            return Err(bad("params must be an object"));
-        }
-        let members = Members::read(raw.get()).map_err(|error| parse(category(&error)))?;
+    fn check(params: Option<strict::Params<'a>>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
+        let members = match params {
+            None => return Ok(Self(None)),
+            Some(strict::Params::Other) => return Err(bad("params must be an object")),
+            Some(strict::Params::Object(members)) => members,
+        };
         refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
-        for (_, value) in &members.0 {
+        for (_, value) in members.0.iter().filter(|(key, _)| key != "_meta") {
             strict.check(value, 2).map_err(parse)?;
         }
         Ok(Self(Some(members)))
@@ -194,10 +195,17 @@ struct Meta<'a> {
 }
 
 impl<'a> Meta<'a> {
-    fn read(raw: Option<&'a RawValue>) -> Result<Self, Rejection> {
+    /// Reads `_meta`, and checks it all the way down.
+    fn read(raw: Option<&'a RawValue>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
         let Some(raw) = raw else { return Ok(Self::default()) };
-        let members = Members::read(raw.get()).map_err(|_| bad("params._meta must be an object"))?;
+        if !raw.get().starts_with('{') {
+            return Err(bad("params._meta must be an object"));
+        }
+        let members = Members::read(raw.get()).map_err(|error| parse(category(&error)))?;
         refuse_look_alikes(&members, META).map_err(invalid_owned)?;
+        for (_, value) in &members.0 {
+            strict.check(value, 3).map_err(parse)?;
+        }
         let progress_token = members.get("progressToken");
         if progress_token.is_some_and(|token| !is_id(token)) {
             return Err(bad("the progress token must be a string or an integer"));
@@ -287,7 +295,10 @@ fn strings(members: &Members<'_>, key: &str) -> Result<Vec<Box<str>>, Rejection>
 /// folds two letters of Unicode into ASCII on the way.
 fn refuse_look_alikes(members: &Members<'_>, names: &[&str]) -> Result<(), String> {
     for (key, _) in &members.0 {
-        let alike = |name: &&&str| **name != key && folds_to(key, name);
+        // Folding keeps the length of ASCII, and nearly every key is ASCII.
+        let is_ascii = key.is_ascii();
+        let could_be = |name: &&&str| name.len() == key.len() || !is_ascii;
+        let alike = |name: &&&str| could_be(name) && **name != key && folds_to(key, name);
         if let Some(name) = names.iter().find(alike) {
             return Err(format!("a member differs from {name} only in case"));
         }

@@ -255,4 +255,5 @@ fn names(config: &config::Config) -> Names {
     let hosts = hosts.chain(listen.as_deref());
     let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));
     Names::new(hosts, config.server.allowed_origins.iter().map(String::as_str))
+        .on_port(config.server.listen.port())
 }

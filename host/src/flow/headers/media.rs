@@ -30,6 +30,10 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Rejection> {
 /// # Errors
 /// `NotAcceptable`.
 pub fn accepts_both(headers: &HeaderMap) -> Result<(), Rejection> {
+    // What the SDKs send, word for word.
+    if matches!(single(headers, &ACCEPT), Single::One("application/json, text/event-stream")) {
+        return Ok(());
+    }
     if accepts(headers, "application/json") && accepts(headers, "text/event-stream") {
         Ok(())
     } else {

@@ -16,6 +16,8 @@ use crate::flow::reject::Rejection;
 pub struct Names {
     hosts: HashSet<String>,
     origins: HashSet<String>,
+    /// Whole `Host` values that pass anyway: most requests have one of these.
+    usual: Vec<String>,
 }
 
 impl Names {
@@ -29,7 +31,14 @@ impl Names {
         Self {
             hosts: hosts.into_iter().map(bare).collect(),
             origins: origins.into_iter().map(tidy).collect(),
+            usual: Vec::new(),
         }
+    }
+
+    /// The same for a listener on `port`, so that the usual requests need no parsing.
+    pub fn on_port(mut self, port: u16) -> Self {
+        self.usual = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}")).into();
+        self
     }
 
     /// Checks `Host`. `local` is the address that the connection came in on.
@@ -40,6 +49,9 @@ impl Names {
         let Single::One(host) = single(headers, &HOST) else {
             return Err(Rejection::ForbiddenHost);
         };
+        if uri.authority().is_none() && self.usual.iter().any(|usual| usual == host) {
+            return Ok(());
+        }
         // A request in absolute form names a host twice (RFC 9112 §3.2.2).
         let twice = uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host));
         let name = name_of(host).ok_or(Rejection::ForbiddenHost)?;

@@ -69,23 +69,135 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(8);
-        let mut many = HashSet::new();
+        let mut members = Members(Vec::with_capacity(8));
+        let mut seen = Seen::default();
         while let Some(Key(key)) = map.next_key()? {
-            let twice = if members.len() < MANY_KEYS {
-                members.iter().any(|(other, _)| *other == key)
-            } else {
-                if many.is_empty() {
-                    many.extend(members.iter().map(|(other, _)| other.clone()));
-                }
-                !many.insert(key.clone())
-            };
-            if twice {
+            seen.once(members.0.iter().map(|(key, _)| key), &key).map_err(de::Error::custom)?;
+            members.0.push((key, map.next_value()?));
+        }
+        Ok(members)
+    }
+}
+
+/// A message: its envelope, and `params` taken apart in the same pass. No key twice in either.
+#[derive(Debug)]
+pub(crate) struct Message<'de> {
+    /// The members, without `params`.
+    pub(crate) envelope: Members<'de>,
+    pub(crate) params: Option<Params<'de>>,
+}
+
+/// What stands under `params`.
+#[derive(Debug)]
+pub(crate) enum Params<'de> {
+    /// An object.
+    Object(Members<'de>),
+    /// Anything else.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Message<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MessageVisitor)
+    }
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = Message<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut message = Message { envelope: Members(Vec::with_capacity(4)), params: None };
+        let mut seen = Seen::default();
+        while let Some(Key(key)) = map.next_key()? {
+            if key != "params" {
+                seen.once(message.envelope.0.iter().map(|(key, _)| key), &key).map_err(de::Error::custom)?;
+                message.envelope.0.push((key, map.next_value()?));
+            } else if message.params.replace(map.next_value()?).is_some() {
                 return Err(de::Error::custom(Fault::DuplicateKey));
             }
-            members.push((key, map.next_value()?));
         }
-        Ok(Members(members))
+        Ok(message)
+    }
+}
+
+impl<'de> Deserialize<'de> for Params<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParamsVisitor)
+    }
+}
+
+struct ParamsVisitor;
+
+impl<'de> Visitor<'de> for ParamsVisitor {
+    type Value = Params<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        MembersVisitor.visit_map(map).map(Params::Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<&RawValue>()?.is_some() {}
+        Ok(Params::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Params::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Params::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Params::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Params::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Params::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Params::Other)
+    }
+}
+
+/// The keys of one object, once they are many.
+#[derive(Default)]
+struct Seen<'de>(HashSet<Cow<'de, str>>);
+
+impl<'de> Seen<'de> {
+    /// Takes note of `key`, the next one after `before`.
+    fn once<'a>(
+        &mut self,
+        mut before: impl ExactSizeIterator<Item = &'a Cow<'de, str>>,
+        key: &Cow<'de, str>,
+    ) -> Result<(), Fault>
+    where
+        'de: 'a,
+    {
+        let twice = if before.len() < MANY_KEYS {
+            before.any(|other| other == key)
+        } else {
+            if self.0.is_empty() {
+                self.0.extend(before.cloned());
+            }
+            !self.0.insert(key.clone())
+        };
+        if twice { Err(Fault::DuplicateKey) } else { Ok(()) }
     }
 }
 
@@ -104,6 +216,12 @@ impl<'de> Strict<'de> {
     /// With what is wrong with it: a [`Fault`], or the grammar's (a lone surrogate, a number that
     /// no number type holds).
     pub(crate) fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
+        // Found to be JSON already; what is left to find needs an escape, a number or a nested key.
+        match value.get().as_bytes() {
+            [b'"', text @ ..] if !text.contains(&b'\\') => return Ok(()),
+            [b't' | b'f' | b'n', ..] => return Ok(()),
+            _ => {}
+        }
         let mut deserializer = serde_json::Deserializer::from_str(value.get());
         Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| match self.fault {
             Some(fault) => Cow::Owned(fault.to_string()),
@@ -184,32 +302,18 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
         let base = self.strict.keys.len();
-        let mut many = HashSet::new();
+        let mut seen = Seen::default();
         while let Some(Key(key)) = map.next_key()? {
-            if self.strict.is_twice(base, &key, &mut many) {
-                self.strict.fault = Some(Fault::DuplicateKey);
-                return Err(de::Error::custom(Fault::DuplicateKey));
+            let own = self.strict.keys.get(base..).unwrap_or_default();
+            if let Err(fault) = seen.once(own.iter(), &key) {
+                self.strict.fault = Some(fault);
+                return Err(de::Error::custom(fault));
             }
             self.strict.keys.push(key);
             map.next_value_seed(Value { depth, strict: &mut *self.strict })?;
         }
         self.strict.keys.truncate(base);
         Ok(())
-    }
-}
-
-impl<'de> Strict<'de> {
-    /// Whether the object whose keys begin at `base` has `key` already.
-    #[allow(clippy::ptr_arg)] // The set holds what the vector holds.
-    fn is_twice(&self, base: usize, key: &Cow<'de, str>, many: &mut HashSet<Cow<'de, str>>) -> bool {
-        let own = self.keys.get(base..).unwrap_or_default();
-        if own.len() < MANY_KEYS {
-            return own.contains(key);
-        }
-        if many.is_empty() {
-            many.extend(own.iter().cloned());
-        }
-        !many.insert(key.clone())
     }
 }
 
