@@ -200,7 +200,7 @@ pub enum Mode {
 /// What one call of a component may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Wall-clock time of one hook, waiting included.
+    /// How long a hook's own code may run.
     pub timeout: Duration,
     /// Linear memory of one instance, in bytes.
     pub memory: usize,

@@ -210,7 +210,8 @@ pub enum Mode {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Wall-clock time of one hook in milliseconds, waiting included. Default: 50.
+    /// Milliseconds that a hook's own code may run. By the clock on the wall, waiting included, a hook
+    /// may take 950 ms longer. Default: 50.
     #[schemars(range(min = 1, max = 60_000))]
     pub timeout_ms: Option<u64>,
     /// Linear memory of one instance in MiB. Default: 16.

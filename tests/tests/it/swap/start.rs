@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use witgate_tests::gateway::{Setup, component};
+use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{PATIENT, ROLES, config, policy, rename_over, user};
 use crate::talk::{Caller, Upstream, metric, until};
@@ -39,12 +39,32 @@ async fn a_missing_component_is_stood_in_for_loudly() {
     let fallbacks = metric(&running.admin_url(), "witgate_policy_fallbacks_total", "policy=\"rules\"").await;
     assert_eq!(fallbacks, 2.0, "each decision of the stand-in is counted");
 
+    // That it is missing keeps nothing else from coming into force.
+    revoked_at_once(&running).await;
+
     // Once it is there, it takes over.
     let file = running.setup().dir().join("plugins/rbac.wasm");
     rename_over(&file, &fs::read(component("rbac")).unwrap());
     until("the component", async || (policy(&running, "rules")["source"] == "component").then_some(())).await;
     assert_eq!(policy(&running, "rules")["state"], "live");
     assert!(caller.call("greet", json!({})).await.is_result());
+
+    // Gone again, what was loaded from it goes on, and so does everything else.
+    fs::remove_file(&file).unwrap();
+    revoked_at_once(&running).await;
+    assert_eq!(policy(&running, "rules")["source"], "component");
+    assert!(caller.call("greet", json!({})).await.is_result());
+}
+
+/// A key made and revoked while a component's file is missing.
+async fn revoked_at_once(running: &Running) {
+    let name = format!("brief-{}", policy(running, "rules")["source"].as_str().unwrap());
+    let key = running.setup().key(&[&name, "--role", "user", "--allow", "*"]);
+    let brief = Caller::new(running.url(), Some(&key));
+    until("the new key", async || brief.call("greet", json!({})).await.is_result().then_some(())).await;
+    assert!(running.setup().run(&["key", "revoke", &name]).status.success());
+    let refused = async || (brief.call("greet", json!({})).await.reason() == Some("revoked")).then_some(());
+    until("the revocation", refused).await;
 }
 
 /// Each ends by itself, with one clear line and a code that says so, before anything listens.
