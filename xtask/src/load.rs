@@ -59,10 +59,17 @@ pub(crate) fn run(root: &Path, rounds: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// A call in a hundred may fail where the machine is so busy that a hook overruns its time; it is
+/// said, and more are a fault.
 fn one(place: &Place, connections: u32) -> Result<Figures> {
     let figures = measure(place, connections).with_context(|| place.name.to_owned())?;
-    if figures.errors > 0 {
-        bail!("{}: {} of {} calls failed", place.name, figures.errors, figures.requests);
+    let Figures { errors, requests, .. } = figures;
+    let said = format!("{}: {errors} of {requests} calls failed", place.name.trim());
+    if errors * 100 > requests {
+        bail!(said);
+    }
+    if errors > 0 {
+        eprintln!("load: {said}");
     }
     Ok(figures)
 }
