@@ -126,7 +126,7 @@ impl Scene {
 
     /// The same policies with nothing remembered.
     pub(crate) async fn renewed(&self) -> Generation {
-        self.factory.candidate(&self.config, 2).await.unwrap()
+        self.factory.candidate(&self.config, None).await.unwrap()
     }
 
     /// The key that the caller shows.
