@@ -13,6 +13,7 @@ pub mod message;
 pub mod method;
 pub mod reject;
 pub mod request;
+mod shadow;
 pub mod standing;
 pub mod tasks;
 #[cfg(test)]
@@ -129,7 +130,7 @@ impl<U: Upstream> Flow<U> {
         let caller = authenticate(&generation, &request, &shown).await?;
         record.caller = Some(Arc::clone(&caller));
         let permit = Arc::new(authorize(generation, request, caller).await?);
-        self.tasks.check(&permit.request().call, permit.caller())?;
+        self.tasks.check(permit.request(), permit.caller())?;
         let admitted = admit(Arc::clone(&permit), session);
         let answer = self.upstream.forward(admitted).await?;
         self.look_at(answer, permit, shown).await

@@ -34,10 +34,14 @@ pub struct Pipeline {
     pub authenticate: Vec<Arc<Policy>>,
     /// Authorizers that count; every one must allow.
     pub authorize: Vec<Arc<Policy>>,
+    /// Authenticators whose verdict is recorded and changes nothing.
+    pub shadow_authenticate: Vec<Arc<Policy>>,
     /// Authorizers whose verdict is recorded and changes nothing.
-    pub shadows: Vec<Arc<Policy>>,
+    pub shadow_authorize: Vec<Arc<Policy>>,
     /// Roles of who shows no credential at all. None: such a caller is refused.
     pub anonymous: Option<Vec<String>>,
+    /// Nobody is asked for a credential, and one that is shown is not looked at.
+    pub unchecked: bool,
 }
 
 impl Generation {
@@ -62,8 +66,10 @@ impl Generation {
         static EMPTY: Pipeline = Pipeline {
             authenticate: Vec::new(),
             authorize: Vec::new(),
-            shadows: Vec::new(),
+            shadow_authenticate: Vec::new(),
+            shadow_authorize: Vec::new(),
             anonymous: None,
+            unchecked: false,
         };
         self.pipelines.get(place).unwrap_or(&EMPTY)
     }
@@ -118,7 +124,7 @@ impl Factory {
                 remote: &self.remote,
                 environment: &self.environment,
             },
-            clock: self.clock,
+            clock: &self.clock,
             may_fall_back: number == 1,
         };
         let (mut policies, mut files, mut errors) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
@@ -134,12 +140,16 @@ impl Factory {
         let pipelines = config
             .upstreams
             .iter()
-            .map(|upstream| pipeline(&upstream.pipeline, &policies, &mut errors))
+            .map(|upstream| Pipeline {
+                unchecked: config.auth_disabled,
+                ..pipeline(&upstream.pipeline, &policies, &mut errors)
+            })
             .collect();
         if !errors.is_empty() {
             return Err(errors);
         }
         files.extend(config.path.clone());
+        files.extend(config.files.iter().cloned());
         let credential_headers = policies.values().filter_map(|p| p.credential_header().cloned()).collect();
         let since = SystemTime::now();
         Ok(Generation { number, since, policies, pipelines, credential_headers, files })
@@ -179,12 +189,16 @@ fn pipeline(
     };
     let authenticate = members(&config.authenticate, Policy::authenticates, "authenticate");
     let authorize = members(&config.authorize, Policy::authorizes, "authorize");
-    let (shadows, authorize) = authorize.into_iter().partition(|policy| policy.mode() == Mode::Shadow);
+    let is_shadow = |policy: &Arc<Policy>| policy.mode() == Mode::Shadow;
+    let (shadow_authenticate, authenticate) = authenticate.into_iter().partition(is_shadow);
+    let (shadow_authorize, authorize) = authorize.into_iter().partition(is_shadow);
     Pipeline {
-        authenticate: authenticate.into_iter().filter(|policy| policy.mode() == Mode::Enforce).collect(),
+        authenticate,
         authorize,
-        shadows,
+        shadow_authenticate,
+        shadow_authorize,
         anonymous: config.anonymous.clone(),
+        unchecked: false,
     }
 }
 

@@ -7,4 +7,5 @@ mod output;
 pub mod pool;
 pub mod settings;
 mod state;
+pub mod trial;
 pub mod v0_1;

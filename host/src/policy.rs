@@ -3,6 +3,7 @@
 mod builtin;
 mod shipped;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,11 +14,13 @@ use witgate_plugin::{
 };
 
 use self::builtin::Builtin;
-use crate::config::{self, Fallback, Mode, PolicyKind};
+use crate::config::{self, Fallback, Limits, Mode, PolicyKind};
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
+use crate::plugin::engine::Engine;
+use crate::plugin::grants::Granted;
 use crate::plugin::load::{Loaded, Loader};
-use crate::plugin::pool::{Fault, Pool, Prepared};
+use crate::plugin::pool::{Fault, Pool, PrepareError, Prepared};
 use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
 use crate::services::fetch::Fetcher;
@@ -75,6 +78,8 @@ pub struct Counts {
     pub failures: AtomicU64,
     /// Hooks that the built-in decided because the component failed.
     pub fallbacks: AtomicU64,
+    /// As a shadow: verdicts that were not those of the live policies.
+    pub disagreements: AtomicU64,
 }
 
 /// Why a policy cannot be made.
@@ -95,7 +100,7 @@ pub struct Making<'a> {
     /// What settings are resolved against.
     pub around: Surroundings<'a>,
     /// The clock that they see.
-    pub clock: Clock,
+    pub clock: &'a Clock,
     /// Whether a missing component may be stood in for. Only at the start: later, the live
     /// generation stays.
     pub may_fall_back: bool,
@@ -135,7 +140,12 @@ impl Policy {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
         let settings = resolve(config, &description, making)?;
-        let (builtin, wants) = Builtin::configure(config.kind, &config.name, &settings.json)?;
+        let (builtin, wants) =
+            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|message| {
+                let setting = message.split_once(": ").and_then(|(at, _)| at.strip_prefix("config"));
+                let pointer = setting.unwrap_or_default().replace('.', "/");
+                format!("{message}{}", in_file(config, &settings.files, making, &pointer))
+            })?;
         let files = settings.files.clone();
         let services = services(config, making, settings);
         Ok((Self::new(config, services, Check::Builtin(builtin), None, source, wants), files))
@@ -146,7 +156,9 @@ impl Policy {
         making: Making<'_>,
         loaded: &Loaded,
     ) -> Result<Made, String> {
-        let description = describe(config, making, loaded).await?;
+        let engine = making.loader.engine();
+        let described = describe(engine, loaded, &config.name, config.limits).await;
+        let description = described.map_err(|error| error.to_string())?;
         let settings = resolve(config, &description, making)?;
         let stand_in = stand_in(config, loaded, &settings)?;
         let granted = settings.granted;
@@ -157,7 +169,12 @@ impl Policy {
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
                 .map_err(|error| error.to_string())?;
-        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| error.to_string())?;
+        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| match &error {
+            PrepareError::Config(fault) => {
+                format!("{error}{}", in_file(config, &files, making, &fault.pointer))
+            }
+            _ => error.to_string(),
+        })?;
         let source = Source::Component { digest: loaded.digest, description };
         Ok((Self::new(config, services, Check::Component(pool), stand_in, source, wants), files))
     }
@@ -331,22 +348,34 @@ impl Policy {
     }
 }
 
-/// What a component says of itself, asked without settings, keys or grants beyond the imports
-/// that its kind may have.
+/// What a component says of itself.
+///
+/// # Errors
+/// With why it does not say.
+pub async fn describe_component(engine: &Engine, loaded: &Loaded) -> Result<Description, PrepareError> {
+    describe(engine, loaded, "inspected", Limits::default()).await
+}
+
+/// It is asked without settings, keys or secrets, and with all imports: an endpoint in the settings
+/// grants `http`, but only the schema says which setting is one. The check against the real grants
+/// follows once that is known.
 async fn describe(
-    config: &config::Policy,
-    making: Making<'_>,
+    engine: &Engine,
     loaded: &Loaded,
-) -> Result<Description, String> {
-    let bare = config::Policy { config: Value::Null, ..config.clone() };
-    let settings = settings::resolve(&bare, &Value::Bool(true), making.around).map_err(|e| e.to_string())?;
-    // An endpoint in the settings grants `http`, but only the schema says which setting is one:
-    // the check against the real grants follows once that is known.
-    let granted = crate::plugin::grants::Granted { http: true, crypto: true, cache: true, secrets: true };
-    let services = services(config, making, settings);
-    let prepared = Prepared::new(making.loader.engine(), loaded, granted, services, config.limits)
-        .map_err(|error| error.to_string())?;
-    prepared.describe().await.map_err(|error| error.to_string())
+    policy: &str,
+    limits: Limits,
+) -> Result<Description, PrepareError> {
+    let services = Arc::new(Services::bare(policy));
+    Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await
+}
+
+/// Where to look, for a fault in the content of a file that a setting names.
+fn in_file(config: &config::Policy, files: &[PathBuf], making: Making<'_>, pointer: &str) -> String {
+    let written = config.config.pointer(pointer).and_then(Value::as_str);
+    match written.map(|path| making.around.dir.join(path)).filter(|path| files.contains(path)) {
+        Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
+        None => String::new(),
+    }
 }
 
 fn resolve(
@@ -391,7 +420,7 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         secrets: raw_secrets,
         cache: granted.cache.then(Cache::default),
         fetcher: granted.http.then(|| Fetcher::new(origins, client_secrets)),
-        clock: making.clock,
+        clock: making.clock.clone(),
     })
 }
 

@@ -8,6 +8,7 @@ pub mod keys;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,22 +41,37 @@ pub struct Services {
     pub clock: Clock,
 }
 
+impl Services {
+    /// What a policy has that is only asked what it is: nothing.
+    pub fn bare(policy: &str) -> Self {
+        Self {
+            policy: policy.into(),
+            wants: OnceLock::new(),
+            keys: Keyring::new(HashMap::new()),
+            secrets: HashMap::new(),
+            cache: None,
+            fetcher: None,
+            clock: Clock::System,
+        }
+    }
+}
+
 /// Where the time comes from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system.
     #[default]
     System,
-    /// A fixed time, in seconds since the Unix epoch: for test cases.
-    Fixed(u64),
+    /// A time that somebody sets, in seconds since the Unix epoch: for test cases.
+    Set(Arc<AtomicU64>),
 }
 
 impl Clock {
     /// The time now, in whole seconds since the Unix epoch.
-    pub fn now(self) -> u64 {
+    pub fn now(&self) -> u64 {
         match self {
             Self::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            Self::Fixed(now) => now,
+            Self::Set(now) => now.load(Ordering::Relaxed),
         }
     }
 }

@@ -84,6 +84,7 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
         "denials": read(&counts.denials),
         "failures": read(&counts.failures),
         "fallbacks": read(&counts.fallbacks),
+        "disagreements": read(&counts.disagreements),
         "idle_instances": policy.idle_instances(),
     })
 }
@@ -130,7 +131,11 @@ impl Collector for StatusCollector {
 const COUNTER: prometheus_client::metrics::MetricType = prometheus_client::metrics::MetricType::Counter;
 
 fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-    let counts: [(&str, &str, fn(&Policy) -> &AtomicU64); 4] = [
+    type Count = (&'static str, &'static str, fn(&Policy) -> &AtomicU64);
+    let counts: [Count; 5] = [
+        ("policy_disagreements", "Verdicts of a shadow that were not those of the live policies", |p| {
+            &p.counts().disagreements
+        }),
         ("policy_calls", "Hooks called, by policy of the live generation", |p| &p.counts().calls),
         ("policy_denials", "Refusals and denials, by policy", |p| &p.counts().denials),
         ("policy_failures", "Hooks that failed and so denied, by policy", |p| &p.counts().failures),

@@ -8,3 +8,5 @@ pub mod clients;
 pub mod conformance;
 pub mod fixture;
 pub mod gateway;
+pub mod recorder;
+pub mod wire;

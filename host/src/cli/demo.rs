@@ -1,6 +1,22 @@
-//! `witgate demo`.
+//! `witgate demo`: the very commands, on a configuration of its own, in front of the host's own
+//! tools. It needs nothing but this program.
 
-use super::{Context, Exit, Failure};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use super::terminal::table;
+use super::{Context, Exit, Failure, runtime};
+
+/// How long anything here may take that takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -9,10 +25,194 @@ pub(super) struct Arguments {
     once: bool,
 }
 
-pub(super) fn run(_context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    // Seam: the show itself; `cargo xtask demo` builds the components for it.
-    let once = if arguments.once { " --once" } else { "" };
-    Err(Failure::new(format!(
-        "this build has no demo of its own; from a clone, run `cargo xtask demo{once}`"
-    )))
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    runtime()?.block_on(show(context, arguments.once))
+}
+
+async fn show(context: &Context, once: bool) -> Result<Exit, Failure> {
+    let folder =
+        tempfile::tempdir().map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
+    let stage = Stage::set(folder.path())?;
+    let terminal = &context.terminal;
+    terminal.print("Who may call what: built-in policies in front of Witgate's own tools\n");
+    let mut rows = Vec::new();
+    rows.push(stage.list("alice, developer", Some(&stage.alice)).await?);
+    rows.push(stage.list("bob, guest", Some(&stage.bob)).await?);
+    rows.push(stage.call("nobody, no key", None, "echo").await?);
+    rows.push(stage.call("a made-up key", Some("wgk_made-up"), "echo").await?);
+    rows.push(stage.call("alice, developer", Some(&stage.alice), "add").await?);
+    rows.push(stage.call("bob, guest", Some(&stage.bob), "add").await?);
+    terminal.print(&table(&["WHO", "WHAT", "OUTCOME"], &rows));
+
+    let took = stage.let_guests_add().await?;
+    terminal.print(&format!(
+        "\nThe rules changed while it runs: guests may add. In force after {} ms\n",
+        took.as_millis()
+    ));
+    let rows = [
+        stage.list("bob, guest", Some(&stage.bob)).await?,
+        stage.call("bob, guest", Some(&stage.bob), "add").await?,
+    ];
+    terminal.print(&table(&["WHO", "WHAT", "OUTCOME"], &rows));
+    if once {
+        return Ok(Exit::Done);
+    }
+    terminal.print(&format!(
+        "\nServing on {}\nTry it with any MCP client and the header `X-API-Key: {}`; Ctrl-C ends it.",
+        stage.url, stage.alice
+    ));
+    stage.wait()
+}
+
+/// A configuration, two keys and a running Witgate.
+struct Stage<'a> {
+    folder: &'a Path,
+    url: String,
+    alice: String,
+    bob: String,
+    server: Child,
+    client: Client<HttpConnector, Full<bytes::Bytes>>,
+    port: u16,
+}
+
+impl<'a> Stage<'a> {
+    fn set(folder: &'a Path) -> Result<Self, Failure> {
+        let port = free_port().map_err(|error| Failure::new(format!("no port is free: {error}")))?;
+        write_config(folder, port, r#"["echo"]"#)?;
+        let alice = make_key(folder, "alice", "developer")?;
+        let bob = make_key(folder, "bob", "guest")?;
+        let server = witgate(folder, &["serve"])?
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .env("RUST_LOG", "error")
+            .spawn()
+            .map_err(|error| Failure::new(format!("witgate serve does not start: {error}")))?;
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { folder, url: format!("http://127.0.0.1:{port}/mcp"), alice, bob, server, client, port })
+    }
+
+    async fn list(&self, who: &str, key: Option<&str>) -> Result<Vec<String>, Failure> {
+        let answer = self.ask(key, "tools/list", None).await?;
+        let names: Vec<_> = answer
+            .pointer("/result/tools")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|tool| tool.get("name")?.as_str())
+            .collect();
+        Ok(vec![who.to_owned(), "list of tools".to_owned(), format!("shows {}", names.join(", "))])
+    }
+
+    async fn call(&self, who: &str, key: Option<&str>, tool: &str) -> Result<Vec<String>, Failure> {
+        let answer = self.ask(key, "tools/call", Some(tool)).await?;
+        Ok(vec![who.to_owned(), tool.to_owned(), outcome(&answer)])
+    }
+
+    /// One request of the stateless era, so that there is nothing to open before.
+    async fn ask(&self, key: Option<&str>, method: &str, tool: Option<&str>) -> Result<Value, Failure> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.send(key, method, tool).await {
+                Ok(answer) => return Ok(answer),
+                // It may be still on its way up.
+                Err(error) if Instant::now() > end => {
+                    return Err(Failure::new(format!("no answer: {error}")));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn send(&self, key: Option<&str>, method: &str, tool: Option<&str>) -> Result<Value, String> {
+        let mut params = json!({ "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }});
+        let mut request = http::Request::post(&self.url)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json, text/event-stream")
+            .header("MCP-Protocol-Version", "2026-07-28")
+            .header("Mcp-Method", method);
+        if let (Some(tool), Some(members)) = (tool, params.as_object_mut()) {
+            members.insert("name".to_owned(), tool.into());
+            members.insert("arguments".to_owned(), json!({ "text": "hello", "a": 2, "b": 3 }));
+            request = request.header("Mcp-Name", tool);
+        }
+        if let Some(key) = key {
+            request = request.header("X-API-Key", key);
+        }
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let request =
+            request.body(Full::new(message.to_string().into())).map_err(|error| error.to_string())?;
+        let response = self.client.request(request).await.map_err(|error| error.to_string())?;
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        last_message(&body).ok_or_else(|| format!("not JSON: {}", String::from_utf8_lossy(&body)))
+    }
+
+    /// Edits the configuration, as an operator would, and waits until it is in force.
+    async fn let_guests_add(&self) -> Result<Duration, Failure> {
+        write_config(self.folder, self.port, r#"["echo", "add"]"#)?;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if self.ask(Some(&self.bob), "tools/call", Some("add")).await?.get("result").is_some() {
+                return Ok(begun.elapsed());
+            }
+        }
+        Err(Failure::new("the change did not come into force"))
+    }
+
+    fn wait(mut self) -> Result<Exit, Failure> {
+        self.server.wait().map_err(|error| Failure::new(error.to_string()))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+/// A JSON answer, or the last event of a stream.
+fn last_message(body: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(body).ok()?;
+    let last = text.lines().filter_map(|line| line.strip_prefix("data:")).next_back();
+    serde_json::from_str(last.unwrap_or(text)).ok()
+}
+
+fn outcome(answer: &Value) -> String {
+    if let Some(text) = answer.pointer("/result/content/0/text").and_then(Value::as_str) {
+        return format!("allowed: {text}");
+    }
+    let part = |pointer| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    format!("denied ({}): {}", part("/error/data/reason"), part("/error/message"))
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn write_config(folder: &Path, port: u16, guests: &str) -> Result<(), Failure> {
+    let text =
+        include_str!("demo/witgate.toml").replace("{PORT}", &port.to_string()).replace("{GUESTS}", guests);
+    std::fs::write(folder.join("witgate.toml"), text)
+        .map_err(|error| Failure::new(format!("cannot write to {}: {error}", folder.display())))
+}
+
+fn witgate(folder: &Path, arguments: &[&str]) -> Result<Command, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).env_remove("WITGATE_CONFIG");
+    Ok(command)
+}
+
+fn make_key(folder: &Path, name: &str, role: &str) -> Result<String, Failure> {
+    let output = witgate(folder, &["key", "create", name, "--role", role, "--json"])?
+        .output()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let made: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+    made.and_then(|made| made.get("key")?.as_str().map(str::to_owned))
+        .ok_or_else(|| Failure::new(String::from_utf8_lossy(&output.stderr).into_owned()))
 }

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use witgate_plugin::Description;
 
 use super::terminal::table;
-use super::{Context, Exit, Failure, full};
+use super::{Context, Exit, Failure, full, runtime};
 use crate::config::PolicyKind;
 use crate::config::resolve::{self, Outline, settings_schema};
 use crate::plugin::engine::Engine;
 use crate::plugin::load::{Loaded, Loader};
+use crate::policy::describe_component;
 use crate::server::control;
 use crate::services::digest_text;
 
@@ -62,24 +63,39 @@ fn listing(status: &Value) -> String {
         policies.iter().map(|policy| columns.iter().map(|column| cell(policy, column)).collect()).collect();
     let titles: Vec<_> = columns.iter().map(|column| column.to_uppercase()).collect();
     let titles: Vec<_> = titles.iter().map(String::as_str).collect();
-    let mut text = format!("generation {} since {}\n\n", cell(status, "generation"), cell(status, "since"));
+    let mut text =
+        format!("generation {} since {}\n\n", cell(status, "generation"), time(status.get("since")));
     text.push_str(&table(&titles, &rows));
-    for policy in policies.iter().filter(|policy| policy.get("reason").is_some_and(Value::is_string)) {
+    for policy in
+        policies.iter().filter(|policy| policy.get("state").is_some_and(|state| state == "fallback"))
+    {
         let line = format!(
             "\n\nFALLBACK: the built-in decides for `{}`: {}",
             cell(policy, "name"),
-            cell(policy, "reason")
+            cell(policy, "error")
         );
         text.push_str(&line);
     }
-    let last = status.get("last_reload").filter(|last| !last.is_null());
-    for error in
-        last.and_then(|last| last.get("errors")?.as_array()).into_iter().flatten().filter_map(Value::as_str)
-    {
-        let at = last.map_or_else(String::new, |last| cell(last, "at"));
-        text.push_str(&format!("\n\nThe change of {at} is not live: {error}"));
+    let last = status.get("last_change").filter(|last| !last.is_null());
+    let errors = last.and_then(|last| last.get("errors")?.as_array());
+    for error in errors.into_iter().flatten().filter_map(Value::as_str) {
+        let at = time(last.and_then(|last| last.get("at")));
+        text.push_str(&format!(
+            "\n\nThe change of {at} was refused, and the generation above stays: {error}"
+        ));
     }
     text
+}
+
+/// Seconds since the Unix epoch, as people read them.
+fn time(seconds: Option<&Value>) -> String {
+    seconds.and_then(Value::as_u64).map_or_else(
+        || "-".to_owned(),
+        |seconds| {
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            humantime::format_rfc3339_seconds(at).to_string()
+        },
+    )
 }
 
 fn cell(value: &Value, name: &str) -> String {
@@ -142,7 +158,7 @@ fn component(path: &Path) -> Result<Value, Failure> {
     let loaded = loader.load(path, None).map_err(|error| Failure::new(error.to_string()))?;
     let kind = loaded.component.component_type();
     let inner = loader.engine().inner();
-    let description = describe(&loader, &loaded);
+    let description = describe(&loader, &loaded)?;
     let schema = description.as_ref().and_then(|it| serde_json::from_str::<Value>(&it.config_schema).ok());
     Ok(json!({
         "source": "component",
@@ -157,10 +173,16 @@ fn component(path: &Path) -> Result<Value, Failure> {
     }))
 }
 
-/// What the component says of itself.
-fn describe(_loader: &Loader, _loaded: &Loaded) -> Option<Description> {
-    // Seam: `describe` of an instance with nothing granted.
-    None
+/// What the component says of itself. One that is not for this host has imports and exports all
+/// the same, which is what its author needs to see.
+fn describe(loader: &Loader, loaded: &Loaded) -> Result<Option<Description>, Failure> {
+    match runtime()?.block_on(describe_component(loader.engine(), loaded)) {
+        Ok(description) => Ok(Some(description)),
+        Err(error) => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+    }
 }
 
 fn described(found: &Value) -> String {

@@ -72,8 +72,8 @@ impl Outcome {
             | Rejection::InvalidParams(_)
             | Rejection::HeaderMismatch(_)
             | Rejection::UnsupportedVersion { .. }
+            | Rejection::MissingExtension(_)
             | Rejection::UnknownMethod(_)
-            | Rejection::MissingCapability(_)
             | Rejection::TooLarge
             | Rejection::BodyTimeout
             | Rejection::UnsupportedMediaType
@@ -208,6 +208,7 @@ impl<'a> Cause<'a> {
             | Rejection::HeaderMismatch(what)
             | Rejection::BadCredential(what) => (None, "malformed", Some(what.as_str())),
             Rejection::UnsupportedVersion { .. } => (None, "unsupported-version", None),
+            Rejection::MissingExtension(_) => (None, "missing-extension", None),
             Rejection::UnknownMethod(_) => (None, "unknown-method", None),
             Rejection::TooLarge => (None, "too-large", None),
             Rejection::BodyTimeout => (None, "body-timeout", None),
@@ -217,7 +218,6 @@ impl<'a> Cause<'a> {
             Rejection::ForbiddenOrigin => (None, "forbidden-origin", None),
             Rejection::ForbiddenHost => (None, "forbidden-host", None),
             Rejection::NoCredential => (None, "no-credential", None),
-            Rejection::MissingCapability(_) => (None, "missing-capability", None),
             Rejection::TaskNotFound => (None, "task-not-found", None),
             Rejection::SessionRequired => (None, "session-required", None),
             Rejection::SessionNotFound => (None, "session-not-found", None),

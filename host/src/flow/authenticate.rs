@@ -6,9 +6,10 @@ use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::call::Access;
 use super::credential::Shown;
-use super::identity::{ANONYMOUS, Caller};
+use super::identity::{ANONYMOUS, Caller, UNCHECKED};
 use super::reject::Rejection;
 use super::request::Request;
+use super::shadow;
 use crate::generation::{Generation, Pipeline};
 use crate::policy::Policy;
 use crate::services::Scope;
@@ -23,9 +24,22 @@ pub async fn authenticate(
     request: &Arc<Request>,
     shown: &Shown,
 ) -> Result<Arc<Caller>, Rejection> {
+    let live = establish(generation, request, shown).await;
+    shadow::of_authentication(generation, request, shown, &live);
+    live
+}
+
+async fn establish(
+    generation: &Generation,
+    request: &Arc<Request>,
+    shown: &Shown,
+) -> Result<Arc<Caller>, Rejection> {
     let pipeline = generation.pipeline(request.route.pipeline);
+    if pipeline.unchecked {
+        return somebody(pipeline, UNCHECKED);
+    }
     if shown.is_empty() {
-        return anonymous(pipeline);
+        return somebody(pipeline, ANONYMOUS);
     }
     let scope = Scope { request: Arc::clone(request), caller: None, listing: false };
     let call = request.as_call();
@@ -43,10 +57,11 @@ pub async fn authenticate(
     Err(Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None })
 }
 
-fn anonymous(pipeline: &Pipeline) -> Result<Arc<Caller>, Rejection> {
+/// Who has not been asked, or had nothing to show.
+fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Arc<Caller>, Rejection> {
     let roles = pipeline.anonymous.clone().ok_or(Rejection::NoCredential)?;
     let identity = Identity { subject: ANONYMOUS.to_owned(), roles, ..Identity::default() };
-    Ok(Arc::new(Caller::new(identity, ANONYMOUS.into())))
+    Ok(Arc::new(Caller::new(identity, proven_by.into())))
 }
 
 /// Whatever the policy says: who has ended is nobody any more.
@@ -63,7 +78,7 @@ fn caller(policy: &Policy, identity: Identity) -> Result<Arc<Caller>, Rejection>
 
 impl Request {
     /// The call, as an authenticator sees it.
-    fn as_call(&self) -> Call<'_> {
+    pub(super) fn as_call(&self) -> Call<'_> {
         let method = self.call.method();
         let (kind, target) = match self.call.access() {
             Access::Target(target) => (target.kind, &*target.name),

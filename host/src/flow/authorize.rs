@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use witgate_plugin::{Call, Decision, Denial, Principal, TargetKind};
+use witgate_plugin::{Call, Decision, Denial, TargetKind};
 
 use super::call::{Access, Target};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
+use super::shadow;
 use crate::generation::Generation;
 use crate::services::Scope;
 
@@ -84,7 +85,9 @@ impl Permit {
             transport: self.request.transport,
             listing: false,
         };
-        let decided = decide(&self.generation, &self.scope(false), &call, &self.caller).await;
+        let scope = self.scope(false);
+        let decided = decide(&self.generation, &scope, &call, &self.caller).await;
+        shadow::of_authorization(&self.generation, &scope, target, &self.caller, &decided);
         match decided {
             // Who has shown nothing is asked for a credential before he is told that he may not.
             Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
@@ -100,13 +103,7 @@ async fn decide(
     call: &Call<'_>,
     caller: &Caller,
 ) -> Result<(), Rejection> {
-    let identity = caller.identity();
-    let principal = Principal {
-        subject: &identity.subject,
-        proven_by: caller.proven_by(),
-        roles: &identity.roles,
-        scopes: &identity.scopes,
-    };
+    let principal = caller.as_principal();
     let mut allowed = false;
     for policy in &generation.pipeline(scope.request.route.pipeline).authorize {
         match policy.authorize(scope, call, &principal).await? {

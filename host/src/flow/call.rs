@@ -66,6 +66,7 @@ pub struct Call {
     /// Tasks that it names.
     pub(super) tasks: Vec<Box<str>>,
     pub(super) may_start_task: bool,
+    pub(super) declares_tasks: bool,
 }
 
 impl Call {
@@ -85,7 +86,15 @@ impl Call {
             meta_capabilities: false,
             tasks: Vec::new(),
             may_start_task: false,
+            declares_tasks: false,
         }
+    }
+
+    /// Stands for a message of which nothing is known but its arguments: what a component on trial
+    /// is asked about never came in as a message, and may be what no message could hold.
+    pub(crate) fn of_arguments(arguments: &str) -> Self {
+        let body = Bytes::copy_from_slice(arguments.as_bytes());
+        Self { arguments: Some(0..body.len()), body, ..Self::bodiless("trial") }
     }
 
     /// The message, byte for byte.
@@ -149,6 +158,11 @@ impl Call {
     /// The tasks that it acts on or wants to hear of. Each has to be the caller's.
     pub fn tasks(&self) -> &[Box<str>] {
         &self.tasks
+    }
+
+    /// Whether the client of a message that names tasks may have declared the extension for them.
+    pub fn declares_tasks(&self) -> bool {
+        self.declares_tasks
     }
 
     /// Whether the answer may be a task instead of a result.

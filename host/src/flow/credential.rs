@@ -25,6 +25,16 @@ impl Shown {
         self.items.push(Item { scheme, header, value });
     }
 
+    /// The same once more, for a shadow to look at after the request has gone on.
+    pub(super) fn again(&self) -> Self {
+        let copy = |item: &Item| Item {
+            scheme: item.scheme,
+            header: item.header.clone(),
+            value: SecretString::from(item.value.expose_secret()),
+        };
+        Self { items: self.items.iter().map(copy).collect() }
+    }
+
     /// Whether nothing at all was shown.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -7,7 +7,11 @@ use witgate_plugin::Identity;
 /// Name in `proven_by` of who showed no credential.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// Who a caller is, and which policy has proven it. Made by the authenticate stage alone.
+/// Name in `proven_by` of everybody where nobody is checked (`MCP_AUTH_ENABLED=false`).
+pub const UNCHECKED: &str = "nobody, MCP_AUTH_ENABLED=false";
+
+/// Who a caller is, and which policy has proven it. On a request's way, the authenticate stage alone
+/// makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     identity: Identity,
@@ -15,13 +19,23 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
+    pub(crate) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
         Self { identity, proven_by }
     }
 
     /// What the policy has established.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// As an authorizer sees it.
+    pub(super) fn as_principal(&self) -> witgate_plugin::Principal<'_> {
+        witgate_plugin::Principal {
+            subject: &self.identity.subject,
+            proven_by: &self.proven_by,
+            roles: &self.identity.roles,
+            scopes: &self.identity.scopes,
+        }
     }
 
     /// The policy that has proven it, or [`ANONYMOUS`].

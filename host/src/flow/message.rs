@@ -96,6 +96,7 @@ fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, R
         meta_capabilities: false,
         tasks: Vec::new(),
         may_start_task: false,
+        declares_tasks: false,
     })
 }
 
@@ -131,8 +132,9 @@ fn message<'a>(
         progress_token: meta.progress_token.map(|raw| span(text, raw)),
         meta_capabilities: meta.capabilities.is_some(),
         may_start_task: name == "tools/call" && (params.get("task").is_some() || meta.names_tasks()),
-        meta_version: meta.version,
+        declares_tasks: !acts.tasks.is_empty() && meta.names_tasks(),
         tasks: acts.tasks,
+        meta_version: meta.version,
     })
 }
 

@@ -24,6 +24,9 @@ pub enum Rejection {
         /// What is served.
         supported: Vec<String>,
     },
+    /// An extension that the client has not declared on this request, and that the request is of.
+    /// `-32021`.
+    MissingExtension(&'static str),
     /// A method that the protocol version does not have. `-32601`.
     UnknownMethod(String),
     /// The body passes 4 MiB.
@@ -71,8 +74,6 @@ pub enum Rejection {
         /// When trying again makes sense, in seconds.
         retry_after: Option<u32>,
     },
-    /// The client has not declared what the method needs: these capabilities. `-32021`.
-    MissingCapability(serde_json::Value),
     /// The task that is named is not the caller's, or is not at all.
     TaskNotFound,
     /// A session id is needed.

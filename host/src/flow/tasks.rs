@@ -4,18 +4,16 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Value, json};
-
-use super::call::Call;
 use super::identity::{Caller, Principal};
 use super::reject::Rejection;
+use super::request::{Era, Request};
+
+/// What tasks of the stateless era are an extension of.
+const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// How many tasks are remembered per upstream, the oldest being forgotten first. At some 200 bytes
 /// each that is 2 MB; a forgotten task is out of reach, never open to others.
 const MAX_TASKS: usize = 10_000;
-
-/// What clients of the stateless era declare who understand tasks.
-const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Who started which task of one upstream.
 #[derive(Debug, Default)]
@@ -32,20 +30,18 @@ struct Owners {
 }
 
 impl Tasks {
-    /// Refuses a call that names a task that is not the caller's.
+    /// Refuses a request that names a task that is not the caller's.
     ///
     /// # Errors
-    /// `TaskNotFound`, whether there is such a task or not; `MissingCapability` where the client
-    /// could not even have been told of one (extension `io.modelcontextprotocol/tasks`).
-    pub fn check(&self, call: &Call, caller: &Caller) -> Result<(), Rejection> {
-        let mut named = call.tasks().iter();
-        match named.all(|task| self.is_owned(task, caller)) {
-            true => Ok(()),
-            false if call.meta_version().is_some() && !declares_tasks(call) => {
-                Err(Rejection::MissingCapability(json!({ "extensions": { EXTENSION: {} } })))
-            }
-            false => Err(Rejection::TaskNotFound),
+    /// `TaskNotFound`, whether there is such a task or not; `MissingExtension` where the stateless
+    /// era does not let the client ask.
+    pub fn check(&self, request: &Request, caller: &Caller) -> Result<(), Rejection> {
+        let call = &request.call;
+        if request.era == Era::Stateless && !call.tasks().is_empty() && !call.declares_tasks() {
+            return Err(Rejection::MissingExtension(EXTENSION));
         }
+        let mut named = call.tasks().iter();
+        if named.all(|task| self.is_owned(task, caller)) { Ok(()) } else { Err(Rejection::TaskNotFound) }
     }
 
     /// Whether a task is the caller's. Who showed no credential is one principal with all others
@@ -78,10 +74,4 @@ impl Tasks {
     fn owners(&self) -> std::sync::MutexGuard<'_, Owners> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn declares_tasks(call: &Call) -> bool {
-    let meta = call.meta().and_then(|meta| serde_json::from_str::<Value>(meta).ok());
-    let capabilities = meta.as_ref().and_then(|meta| meta.get("io.modelcontextprotocol/clientCapabilities"));
-    capabilities.and_then(|declared| declared.get("extensions")?.get(EXTENSION)).is_some()
 }

@@ -31,7 +31,12 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, KeyStoreError> {
         // Through a symbolic link, what it leads to is replaced and not the link.
-        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let target = match path.canonicalize() {
+            Ok(target) => target,
+            // A link that leads nowhere would be replaced itself.
+            Err(error) if path.is_symlink() => return Err(failed("follow the link", path, error)),
+            Err(_) => path.to_owned(),
+        };
         // The file that is replaced cannot be the one that is locked: after a rename, two
         // processes would hold locks on two files. This one stays, since removing it would race.
         let beside = beside(&target, ".lock");

@@ -77,6 +77,9 @@ pub struct Granted {
 }
 
 impl Granted {
+    /// All of them.
+    pub const EVERYTHING: Self = Self { crypto: true, secrets: true, cache: true, http: true };
+
     fn covers(self, interface: Interface) -> bool {
         match interface {
             Interface::Types | Interface::Request | Interface::Caller | Interface::Clock | Interface::Log => {

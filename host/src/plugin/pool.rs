@@ -209,8 +209,11 @@ impl Pool {
     ) -> Result<Verdict, Fault> {
         let mut work = self.check_out(scope).await?;
         let outcome = work.instance.guest.authenticate(&mut work.instance.store, call, credential).await;
-        let verdict = work.finish(self, outcome)?;
+        let (verdict, overreached) = work.finish(self, outcome)?;
         output::check_verdict(&verdict).map_err(bad_output)?;
+        if overreached && matches!(verdict, Verdict::Identity(_)) {
+            return Err(overreach());
+        }
         Ok(verdict)
     }
 
@@ -226,8 +229,11 @@ impl Pool {
     ) -> Result<Decision, Fault> {
         let mut work = self.check_out(scope).await?;
         let outcome = work.instance.guest.authorize(&mut work.instance.store, call, principal).await;
-        let decision = work.finish(self, outcome)?;
+        let (decision, overreached) = work.finish(self, outcome)?;
         output::check_decision(&decision).map_err(bad_output)?;
+        if overreached && matches!(decision, Decision::Allow | Decision::Abstain) {
+            return Err(overreach());
+        }
         Ok(decision)
     }
 
@@ -295,12 +301,14 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn finish<T>(mut self, pool: &Pool, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
+    /// The hook's output, and whether it reached for what is not granted.
+    fn finish<T>(mut self, pool: &Pool, outcome: wasmtime::Result<T>) -> Result<(T, bool), Fault> {
         match outcome {
             Ok(output) => {
+                let overreached = self.instance.store.data().has_overreached();
                 self.instance.store.data_mut().end();
                 pool.lock().push(self.instance);
-                Ok(output)
+                Ok((output, overreached))
             }
             Err(error) => Err(self.instance.fault(&error)),
         }
@@ -322,6 +330,11 @@ fn fault(known: Option<Failure>, error: &wasmtime::Error) -> Fault {
         _ => Failure::Trap,
     });
     Fault { failure, detail: clean(&error.root_cause().to_string()) }
+}
+
+fn overreach() -> Fault {
+    let detail = "the component reached for what is not granted, and went on".to_owned();
+    Fault { failure: Failure::HostDenied, detail }
 }
 
 fn bad_output(detail: String) -> Fault {

@@ -28,6 +28,8 @@ pub(crate) struct State {
     log_lines: u32,
     /// Why the host ended the hook; what the trap then says is only a consequence.
     fault: Option<Failure>,
+    /// Whether the hook reached for what is not granted.
+    overreached: bool,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -42,6 +44,7 @@ impl State {
             ticks: 0,
             log_lines: 0,
             fault: None,
+            overreached: false,
             // Empty: no environment, no arguments, no files, no sockets, no standard streams.
             wasi: WasiCtx::builder().build(),
             table: ResourceTable::new(),
@@ -60,6 +63,7 @@ impl State {
         self.ticks = 0;
         self.log_lines = 0;
         self.fault = None;
+        self.overreached = false;
     }
 
     /// Ends it: nothing of the request stays with the instance's host side.
@@ -77,6 +81,17 @@ impl State {
 
     pub(super) fn host(&self) -> PolicyHost<'_> {
         PolicyHost { services: &self.services, scope: self.scope.as_ref() }
+    }
+
+    /// Notes that the hook reached for what is not granted. It is told so and may still refuse;
+    /// it may not allow any more.
+    pub(super) fn overreach(&mut self, what: &str) {
+        tracing::warn!(policy = %self.services.policy, "the component reached for {what}, which is not granted");
+        self.overreached = true;
+    }
+
+    pub(super) fn has_overreached(&self) -> bool {
+        self.overreached
     }
 
     pub(super) fn may_log(&mut self) -> bool {

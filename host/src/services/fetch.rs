@@ -35,12 +35,19 @@ const LARGEST_BODY: usize = 64 << 10;
 
 type Answer = Result<HttpResponse, HttpError>;
 
+/// Answers requests in place of the network: for test cases.
+pub trait Exchange: Send + Sync {
+    /// The answer to `request`.
+    fn answer(&self, request: HttpRequest) -> Answer;
+}
+
 /// Outgoing HTTP for one policy.
 #[derive(Clone)]
 pub struct Fetcher {
     origins: Arc<HashMap<Origin, Reach>>,
     secrets: Arc<HashMap<String, SecretString>>,
     under_way: Arc<Mutex<HashMap<HttpRequest, Shared<BoxFuture<'static, Answer>>>>>,
+    instead: Option<Arc<dyn Exchange>>,
 }
 
 /// Scheme, host and port.
@@ -74,7 +81,17 @@ impl std::fmt::Debug for Fetcher {
 impl Fetcher {
     /// A fetcher for `origins`, that attaches the client secrets in `secrets` by name.
     pub fn new(origins: HashMap<Origin, Reach>, secrets: HashMap<String, SecretString>) -> Self {
-        Self { origins: Arc::new(origins), secrets: Arc::new(secrets), under_way: Arc::default() }
+        Self {
+            origins: Arc::new(origins),
+            secrets: Arc::new(secrets),
+            under_way: Arc::default(),
+            instead: None,
+        }
+    }
+
+    /// A fetcher that asks `instead` and never the network.
+    pub fn answered_by(instead: Arc<dyn Exchange>) -> Self {
+        Self { instead: Some(instead), ..Self::new(HashMap::new(), HashMap::new()) }
     }
 
     /// A fetcher for one URL that the operator has named.
@@ -90,6 +107,9 @@ impl Fetcher {
     /// # Errors
     /// With why there is none.
     pub async fn send(&self, request: HttpRequest) -> Answer {
+        if let Some(instead) = &self.instead {
+            return instead.answer(request);
+        }
         if !request.share {
             return self.clone().fetch(request).await;
         }

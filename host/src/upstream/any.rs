@@ -20,7 +20,7 @@ use crate::services::{digest_text, sha256};
 /// An upstream of any kind.
 pub enum AnyUpstream {
     /// Over HTTP.
-    Http(HttpUpstream),
+    Http(Box<HttpUpstream>),
     /// A child process, or the host's own tools, which are spoken to in the same way.
     Child(ChildUpstream),
 }
@@ -43,7 +43,9 @@ impl AnyUpstream {
             Self::Child(ChildUpstream::new(settings, launcher, eras))
         };
         Ok(match &config.target {
-            Target::Url { url, headers } => Self::Http(HttpUpstream::new(url, headers, config.timeout)?),
+            Target::Url { url, headers } => {
+                Self::Http(Box::new(HttpUpstream::new(url, headers, config.timeout)?))
+            }
             Target::OwnTools => {
                 child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
             }

@@ -42,8 +42,16 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Sessions<T> {
     limits: Limits,
-    by_id: Mutex<HashMap<Box<str>, Arc<Session<T>>>>,
+    by_id: Mutex<ById<T>>,
 }
+
+type ById<T> = HashMap<Box<str>, Arc<Session<T>>>;
+
+/// A session and its id.
+type Entry<T> = (Box<str>, Arc<Session<T>>);
+
+/// A session that another had to make room for is over, too: the upstream is to be told.
+type Gone<T> = Vec<Arc<Session<T>>>;
 
 /// A session.
 #[derive(Debug)]
@@ -65,11 +73,7 @@ impl<T> Sessions<T> {
     ///
     /// # Errors
     /// Where the operating system has no random numbers.
-    pub fn open(
-        &self,
-        principal: Principal,
-        upstream: T,
-    ) -> Result<(Box<str>, Vec<Arc<Session<T>>>), getrandom::Error> {
+    pub fn open(&self, principal: Principal, upstream: T) -> Result<(Box<str>, Gone<T>), getrandom::Error> {
         let id = mint()?;
         let session =
             Session { upstream, principal, used: Mutex::new(Instant::now()), streams: AtomicUsize::new(0) };
@@ -109,16 +113,12 @@ impl<T> Sessions<T> {
     }
 
     /// Takes out all sessions, for shutting down.
-    pub fn drain(&self) -> Vec<Arc<Session<T>>> {
+    pub fn drain(&self) -> Gone<T> {
         self.lock().drain().map(|(_, session)| session).collect()
     }
 
     /// Drops what has idled too long, and the longest idle where there are too many.
-    fn make_room(
-        &self,
-        sessions: &mut HashMap<Box<str>, Arc<Session<T>>>,
-        principal: &Principal,
-    ) -> Vec<Arc<Session<T>>> {
+    fn make_room(&self, sessions: &mut ById<T>, principal: &Principal) -> Gone<T> {
         let own = sessions.values().filter(|session| session.is_for(principal)).count();
         let mut gone: Vec<_> = sessions.extract_if(|_, session| session.idle() > self.limits.idle).collect();
         if own >= self.limits.per_principal {
@@ -130,7 +130,7 @@ impl<T> Sessions<T> {
         gone.into_iter().map(|(_, session)| session).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Session<T>>>> {
+    fn lock(&self) -> MutexGuard<'_, ById<T>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,12 +165,7 @@ impl<T> Drop for Held<T> {
     }
 }
 
-type Entry<T> = (Box<str>, Arc<Session<T>>);
-
-fn take_longest_idle<T>(
-    sessions: &mut HashMap<Box<str>, Arc<Session<T>>>,
-    among: impl Fn(&Session<T>) -> bool,
-) -> Option<Entry<T>> {
+fn take_longest_idle<T>(sessions: &mut ById<T>, among: impl Fn(&Session<T>) -> bool) -> Option<Entry<T>> {
     let candidates = sessions.iter().filter(|(_, session)| among(session));
     let id = candidates.max_by_key(|(_, session)| session.idle()).map(|(id, _)| id.clone())?;
     sessions.remove_entry(&id)

@@ -60,7 +60,11 @@ impl FakeHost {
         self.written.lock().unwrap().clone()
     }
 
-    fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// Answers an HTTP request as the case says, and notes one that it does not expect.
+    ///
+    /// # Errors
+    /// Where the case wants one.
+    pub fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
         let sent = format!("{} {}", verb(request.method), request.url);
         let Some(expected) = self.expected.lock().unwrap().pop_front() else {
             self.problem(format!("not expected: {sent}"));
@@ -209,7 +213,7 @@ impl Host for FakeHost {
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.exchange(&request)
+        self.answer(&request)
     }
 }
 

@@ -1,8 +1,13 @@
 //! The integration tests, in one binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
-#![allow(clippy::indexing_slicing)] // JSON that lacks a member reads as null, which no assertion takes for a success
+// A test fails by panicking; JSON that lacks a member reads as null, which no assertion takes for a success.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attacks;
+mod bad_input;
 mod clients;
 mod conformance;
+mod examples;
+mod pages;
 mod policies;
+mod secrets;

@@ -1,5 +1,6 @@
 //! The shared table of cases, put to the built-ins.
 
+use witgate_tests::cases::component::Components;
 use witgate_tests::cases::native::Native;
 use witgate_tests::cases::{Kind, Table, run};
 
@@ -8,6 +9,16 @@ async fn built_ins_answer_as_the_tables_say() {
     let mut failures = Vec::new();
     for table in Table::all().unwrap() {
         failures.extend(run(&Native, &table).await);
+    }
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[tokio::test]
+async fn components_answer_as_the_tables_say() {
+    let components = Components::load();
+    let mut failures = Vec::new();
+    for table in Table::all().unwrap() {
+        failures.extend(run(&components, &table).await);
     }
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }

@@ -45,6 +45,13 @@ impl Resolver<'_> {
             return;
         }
         let help = match kind {
+            _ if path.exists() => {
+                return self.error(
+                    at,
+                    format!("`{}` is not a file", path.display()),
+                    "write the path of a file; a relative one begins beside this file",
+                );
+            }
             PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
             _ => "correct the path; a relative one begins beside this file",
         };

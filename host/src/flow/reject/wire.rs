@@ -81,6 +81,7 @@ impl Rejection {
                 bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
             }
             Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+            Self::MissingExtension(name) => missing_extension(name),
             Self::UnknownMethod(_) => Wire {
                 code: METHOD_NOT_FOUND,
                 ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
@@ -145,12 +146,6 @@ impl Rejection {
                     "Access could not be checked: try again later",
                 )
             },
-            Self::MissingCapability(required) => {
-                let what = "This needs a capability that the client does not declare";
-                let mut wire = bad_request(MISSING_CAPABILITY, "missing-capability", what.to_owned());
-                wire.data.insert("requiredCapabilities".to_owned(), required.clone());
-                wire
-            }
             Self::TaskNotFound => Wire {
                 status: StatusCode::OK,
                 code: INVALID_PARAMS,
@@ -270,6 +265,16 @@ fn unsupported(requested: &str, supported: &[String]) -> Wire {
     );
     wire.data.insert("supported".to_owned(), Value::from(supported));
     wire.data.insert("requested".to_owned(), Value::from(requested));
+    wire
+}
+
+fn missing_extension(name: &str) -> Wire {
+    let mut wire = bad_request(
+        MISSING_CAPABILITY,
+        "missing-extension",
+        format!("Missing required client capability: the extension {name}"),
+    );
+    wire.data.insert("requiredCapabilities".to_owned(), json!({ "extensions": { name: {} } }));
     wire
 }
 

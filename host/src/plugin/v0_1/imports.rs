@@ -3,7 +3,7 @@
 use tokio::time::timeout_at;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
-use witgate_plugin::{Host as _, HttpError, Signed};
+use witgate_plugin::{Host as _, HttpError, Signed, VerifyError};
 
 use super::bindings::witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets, types};
 use super::convert;
@@ -109,6 +109,10 @@ impl crypto::Host for State {
         };
         let outcome = timeout_at(self.deadline(), self.host().verify(&key, &signed)).await;
         match outcome {
+            Ok(Err(VerifyError::UnknownKey)) => {
+                self.overreach("a key");
+                Ok(Err(crypto::VerifyError::UnknownKey))
+            }
             Ok(outcome) => Ok(outcome.map_err(convert::verify_error)),
             Err(_) => Err(self.fail(Failure::Timeout)),
         }
@@ -117,7 +121,11 @@ impl crypto::Host for State {
 
 impl secrets::Host for State {
     fn reveal(&mut self, name: String) -> Result<Result<String, secrets::SecretError>> {
-        Ok(self.host().secret(&name).ok_or(secrets::SecretError::NotGranted))
+        let secret = self.host().secret(&name);
+        if secret.is_none() {
+            self.overreach("a secret");
+        }
+        Ok(secret.ok_or(secrets::SecretError::NotGranted))
     }
 }
 
@@ -142,7 +150,10 @@ impl http::Host for State {
         let answer = timeout_at(self.deadline(), self.host().send(convert::outgoing(request))).await;
         match answer {
             Err(_) => Err(self.fail(Failure::Timeout)),
-            Ok(Err(HttpError::NotGranted)) => Err(self.fail(Failure::HostDenied)),
+            Ok(Err(HttpError::NotGranted)) => {
+                self.overreach("an HTTP origin");
+                Ok(Err(http::HttpError::NotGranted))
+            }
             Ok(answer) => Ok(answer.map(convert::incoming).map_err(convert::http_error)),
         }
     }

@@ -59,7 +59,8 @@ async fn every_trap_in_the_headers_is_refused() {
     let house = strict_house().await;
     let key = ("x-api-key", ALICE);
     let foreign = ("origin", "http://evil.example.com");
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(&str, Headers<'_>, u16)] = &[
         ("two Authorization headers", &[("authorization", "Bearer a"), ("authorization", "Bearer b")], 400),
         ("a foreign origin", &[key, foreign], 403),
         ("a foreign host", &[key, ("host", "evil.example.com")], 403),

@@ -82,25 +82,25 @@ async fn a_task_belongs_to_who_has_started_it() {
     })
     .await;
     let task = json!({"taskId": "t1"});
-    // With the extension, as whoever has been told of a task has declared it.
-    let send = async |who, method, params: serde_json::Value| {
-        let mut message = modern(method, params.clone());
-        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-            json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-        house.send(Method::POST, &modern_lines(who, method, &params), message.to_string()).await
-    };
-    assert_eq!(send(ALICE, "tasks/get", task.clone()).await.reason(), "task-not-found");
-    assert_eq!(send(ALICE, "tools/call", json!({"name": "get_it"})).await.status, 200);
-    assert_eq!(send(ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
-    assert_eq!(send(BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
-    assert_eq!(send(BOB, "tasks/cancel", task.clone()).await.reason(), "task-not-found");
-    let undeclared = house.modern(BOB, "tasks/get", task).await;
-    let error = &undeclared.json()["error"];
-    assert_eq!((undeclared.status, error["code"].as_i64()), (400, Some(-32021)));
-    let required = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-    assert_eq!(error["data"]["requiredCapabilities"], required);
+    let undeclared = house.modern(ALICE, "tasks/get", task.clone()).await;
+    assert_eq!((undeclared.status, undeclared.json()["error"]["code"].as_i64()), (400, Some(-32021)));
+    let early = with_tasks(&house, ALICE, "tasks/get", task.clone()).await;
+    assert_eq!(early.reason(), "task-not-found");
+    let started = with_tasks(&house, ALICE, "tools/call", json!({"name": "get_it"})).await;
+    assert_eq!(started.status, 200);
+    assert_eq!(with_tasks(&house, ALICE, "tasks/get", task.clone()).await.json()["result"]["taskId"], "t1");
+    assert_eq!(with_tasks(&house, BOB, "tasks/get", task.clone()).await.reason(), "task-not-found");
+    assert_eq!(with_tasks(&house, BOB, "tasks/cancel", task).await.reason(), "task-not-found");
     let listed = house.post(ALICE, &call("tasks/list", json!({}))).await;
     assert_eq!(listed.json()["result"]["tasks"], json!([{"taskId": "t1"}]));
     let others = house.post(BOB, &call("tasks/list", json!({}))).await;
     assert_eq!(others.json()["result"]["tasks"], json!([]));
+}
+
+/// A request of a client that has declared the tasks extension.
+async fn with_tasks(house: &House, key: &str, method: &str, params: Value) -> Got {
+    let mut message = modern(method, params.clone());
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    house.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
 }

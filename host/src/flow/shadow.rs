@@ -1,0 +1,109 @@
+//! Policies that are only watched (`mode = "shadow"`): asked the same as the live ones, off the
+//! caller's path; where they would have said something else, that is recorded. They change nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
+
+use super::call::Target;
+use super::credential::Shown;
+use super::identity::Caller;
+use super::reject::Rejection;
+use super::request::Request;
+use crate::generation::Generation;
+use crate::policy::Policy;
+use crate::services::Scope;
+
+/// Asks the shadows among the authenticators what they make of the same credential.
+pub(super) fn of_authentication(
+    generation: &Arc<Generation>,
+    request: &Arc<Request>,
+    shown: &Shown,
+    live: &Result<Arc<Caller>, Rejection>,
+) {
+    if generation.pipeline(request.route.pipeline).shadow_authenticate.is_empty() {
+        return;
+    }
+    let live = match live {
+        Ok(caller) => format!("identity {}", caller.identity().subject),
+        Err(_) => "refused".to_owned(),
+    };
+    let (generation, request, shown) = (Arc::clone(generation), Arc::clone(request), shown.again());
+    tokio::spawn(async move {
+        let scope = Scope { request: Arc::clone(&request), caller: None, listing: false };
+        for policy in &generation.pipeline(request.route.pipeline).shadow_authenticate {
+            if let Some(credential) = policy.pick(&shown) {
+                let said = who(policy, &scope, &request.as_call(), &credential).await;
+                record(policy, &request, &live, &said);
+            }
+        }
+    });
+}
+
+async fn who(policy: &Policy, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> String {
+    match policy.authenticate(scope, call, credential).await {
+        Ok(Verdict::Identity(identity)) => format!("identity {}", identity.subject),
+        Ok(Verdict::NotMine | Verdict::Refused(_) | Verdict::Unavailable(_)) | Err(_) => "refused".to_owned(),
+    }
+}
+
+/// Asks the shadows among the authorizers about the same target.
+pub(super) fn of_authorization(
+    generation: &Arc<Generation>,
+    scope: &Scope,
+    target: &Target,
+    caller: &Arc<Caller>,
+    live: &Result<(), Rejection>,
+) {
+    if generation.pipeline(scope.request.route.pipeline).shadow_authorize.is_empty() {
+        return;
+    }
+    let live = if live.is_ok() { "allow" } else { "deny" };
+    let (generation, scope) = (Arc::clone(generation), scope.clone());
+    let (target, caller) = (target.clone(), Arc::clone(caller));
+    tokio::spawn(async move {
+        let call = Call {
+            method: scope.request.call.method(),
+            kind: target.kind,
+            target: &target.name,
+            transport: scope.request.transport,
+            listing: false,
+        };
+        for policy in &generation.pipeline(scope.request.route.pipeline).shadow_authorize {
+            // An abstention leaves the verdict to the others, and so agrees with it.
+            if let Some(said) = may(policy, &scope, &call, &caller.as_principal()).await {
+                record(policy, &scope.request, live, said);
+            }
+        }
+    });
+}
+
+async fn may(
+    policy: &Policy,
+    scope: &Scope,
+    call: &Call<'_>,
+    principal: &Principal<'_>,
+) -> Option<&'static str> {
+    match policy.authorize(scope, call, principal).await {
+        Ok(Decision::Allow) => Some("allow"),
+        Ok(Decision::Abstain) => None,
+        Ok(Decision::Deny(_) | Decision::Unavailable(_)) | Err(_) => Some("deny"),
+    }
+}
+
+fn record(policy: &Policy, request: &Request, live: &str, said: &str) {
+    if live == said {
+        return;
+    }
+    policy.counts().disagreements.fetch_add(1, Ordering::Relaxed);
+    tracing::info!(
+        target: "witgate::shadow",
+        policy = &**policy.name(),
+        upstream = &*request.route.upstream,
+        method = %crate::services::clean(request.call.method()),
+        live = %crate::services::clean(live),
+        shadow = %crate::services::clean(said),
+        "a shadow would have decided otherwise"
+    );
+}

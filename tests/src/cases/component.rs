@@ -1,0 +1,135 @@
+//! The policies as components, in the host's real engine under its real limits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use witgate::config::Limits;
+use witgate::plugin::engine::Engine;
+use witgate::plugin::load::{Loaded, Loader};
+use witgate::plugin::pool::PrepareError;
+use witgate::plugin::trial::{Question, Surroundings, Trial};
+use witgate::services::fetch::Exchange;
+use witgate::services::jwks::RemoteJwks;
+use witgate::services::keys::Key as HostKey;
+use witgate_plugin::{
+    Call, ConfigError, Credential, Host as _, HttpError, HttpRequest, HttpResponse, Identity, Wants,
+};
+
+use super::host::FakeHost;
+use super::run::{Outcome, Subject};
+use super::table::{Ask, Case, Key, Kind, Step};
+use crate::gateway::{component, free_port, workspace};
+
+/// Runs the shipped components.
+#[derive(Debug)]
+pub struct Components {
+    engine: Engine,
+    loaded: HashMap<&'static str, Loaded>,
+}
+
+/// A configured component.
+pub struct Configured {
+    trial: Trial,
+    servers: Arc<Servers>,
+}
+
+/// Hands HTTP requests to the host of the step at hand.
+#[derive(Default)]
+struct Servers(Mutex<Option<Arc<FakeHost>>>);
+
+impl Exchange for Servers {
+    fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = self.0.lock().unwrap().clone().expect("a step is at hand");
+        host.answer(&request)
+    }
+}
+
+impl Components {
+    /// Loads them.
+    pub fn load() -> Self {
+        let engine = Engine::new().unwrap();
+        let loader = Loader::new(engine.clone(), Some(workspace().join("target/witgate-cache")));
+        let load = |name| (name, loader.load(&component(name), None).unwrap());
+        let loaded = ["api-key", "jwt", "oauth2-introspection", "rbac"].into_iter().map(load).collect();
+        Self { engine, loaded }
+    }
+}
+
+fn file(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ApiKey => "api-key",
+        Kind::Jwt => "jwt",
+        Kind::Introspection => "oauth2-introspection",
+        Kind::Rbac => "rbac",
+    }
+}
+
+/// The keys of a case as the host holds them. One that cannot be had lives where nobody listens.
+fn host_key(key: &Key) -> Arc<HostKey> {
+    Arc::new(match key {
+        Key::Secret(secret) => HostKey::from_secret(&secret.as_str().into()).unwrap(),
+        Key::Pem(pem) => HostKey::from_pem(&pem.as_str().into()).unwrap(),
+        Key::Jwks(set) => HostKey::from_jwks(&set.to_string()).unwrap(),
+        Key::Unavailable(_) => {
+            let nowhere = format!("http://127.0.0.1:{}/jwks", free_port());
+            HostKey::Remote(RemoteJwks::new(nowhere.parse().unwrap()))
+        }
+    })
+}
+
+impl Subject for Components {
+    type Configured = Configured;
+
+    async fn configure(&self, case: &Case) -> Result<(Configured, Wants), ConfigError> {
+        let servers = Arc::<Servers>::default();
+        let around = Surroundings {
+            policy: case.policy.clone(),
+            keys: case.keys.iter().map(|(name, key)| (name.clone(), host_key(key))).collect(),
+            servers: Arc::<Servers>::clone(&servers),
+            // The table is about what is decided; a slow machine is not part of it.
+            limits: Limits { timeout: Duration::from_secs(5), ..Limits::default() },
+        };
+        let loaded = &self.loaded[file(case.kind)];
+        match Trial::begin(&self.engine, loaded, case.config.to_string(), around).await {
+            Ok((trial, wants)) => Ok((Configured { trial, servers }, wants)),
+            Err(PrepareError::Config(error)) => Err(error),
+            Err(error) => panic!("{}: {error}", case.name),
+        }
+    }
+
+    async fn ask(&self, configured: &Configured, step: &Step, host: Arc<FakeHost>) -> Outcome {
+        let audience = host.audience().into_owned();
+        *configured.servers.0.lock().unwrap() = Some(host);
+        let question = Question {
+            now: step.now,
+            call: Call {
+                method: &step.call.method,
+                kind: step.call.kind,
+                target: &step.call.target,
+                transport: step.call.transport,
+                listing: step.call.listing,
+            },
+            arguments: step.call.arguments.as_deref(),
+            audience: &audience,
+        };
+        match &step.ask {
+            Ask::Who { scheme, value } => {
+                let credential = Credential { scheme: *scheme, value };
+                Outcome::Verdict(configured.trial.authenticate(&question, &credential).await.unwrap())
+            }
+            Ask::May(caller) => {
+                let identity = Identity {
+                    subject: caller.subject.clone(),
+                    issuer: caller.issuer.clone(),
+                    roles: caller.roles.clone(),
+                    scopes: caller.scopes.clone(),
+                    claims: caller.claims.as_ref().map(ToString::to_string),
+                    expires_at: None,
+                };
+                let asked = configured.trial.authorize(&question, identity, &caller.proven_by).await;
+                Outcome::Decision(asked.unwrap())
+            }
+        }
+    }
+}

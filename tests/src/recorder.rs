@@ -1,0 +1,137 @@
+//! An MCP server that writes down everything it is given: over HTTP in this process, over stdio as
+//! a program of its own (`recording-upstream`).
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+/// The HTTP one. Every byte that arrives is kept.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    address: String,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::start()
+    }
+}
+
+impl Recorder {
+    /// Starts it on a free port, for as long as the process lives.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let recorder = Self { address, seen: Arc::default() };
+        let shared = recorder.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let recorder = shared.clone();
+                std::thread::spawn(move || recorder.converse(&stream));
+            }
+        });
+        recorder
+    }
+
+    /// Its endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// Everything so far.
+    pub fn seen(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn converse(&self, stream: &TcpStream) {
+        let mut reader = BufReader::new(stream);
+        while let Some(body) = self.take(&mut reader) {
+            let answer = serde_json::from_slice::<Value>(&body).ok().and_then(|message| answer(&message));
+            let answer = match answer {
+                Some(answer) => {
+                    let body = answer.to_string();
+                    let length = body.len();
+                    format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nMcp-Session-Id: recorded\r\n\
+                         Content-Length: {length}\r\n\r\n{body}"
+                    )
+                }
+                None => "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            };
+            let mut writer = stream;
+            if writer.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One request's body; its bytes are written down before anything is made of them.
+    fn take(&self, reader: &mut impl BufRead) -> Option<Vec<u8>> {
+        let mut length = 0;
+        loop {
+            let mut line = Vec::new();
+            if reader.read_until(b'\n', &mut line).ok()? == 0 {
+                return None;
+            }
+            self.seen.lock().unwrap().extend_from_slice(&line);
+            let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        self.seen.lock().unwrap().extend_from_slice(&body);
+        Some(body)
+    }
+}
+
+/// What the recorders answer: a handshake, one tool, and `{}` to everything else.
+pub fn answer(message: &Value) -> Option<Value> {
+    let id = message.get("id")?;
+    let method = message.get("method")?.as_str()?;
+    let result = match method {
+        "initialize" => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": { "tools": {} },
+            "serverInfo": { "name": "recorder", "version": "1" },
+        }),
+        "server/discover" => {
+            let error = json!({ "code": -32601, "message": "Method not found" });
+            return Some(json!({ "jsonrpc": "2.0", "id": id, "error": error }));
+        }
+        "tools/list" => json!({ "tools": [{ "name": "echo", "inputSchema": { "type": "object" } }] }),
+        "tools/call" => json!({ "content": [{ "type": "text", "text": "recorded" }] }),
+        _ => json!({}),
+    };
+    Some(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+}
+
+/// The program: its environment, arguments and every line of stdin go into the file at `path`.
+///
+/// # Errors
+/// Where the file or a stream fails.
+pub fn record_stdio(path: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    for (name, value) in std::env::vars_os() {
+        writeln!(file, "env {}={}", name.display(), value.display())?;
+    }
+    writeln!(file, "args {:?}", std::env::args_os().collect::<Vec<_>>())?;
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        writeln!(file, "{line}")?;
+        file.flush()?;
+        if let Some(answer) = serde_json::from_str(&line).ok().and_then(|message| answer(&message)) {
+            writeln!(out, "{answer}")?;
+            out.flush()?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! A session is not a credential: whoever has its id has nothing.
+
+use std::time::Duration;
+
+use serde_json::json;
+use witgate_tests::wire::STATEFUL;
+
+use super::world::{Findings, MARK, World};
+
+const NOT_FOUND: (u16, i64, &str) = (404, 404, "session-not-found");
+/// Long enough for a stream to say what it would say at once.
+const A_MOMENT: Duration = Duration::from_millis(400);
+
+#[test]
+fn sessions_belong_to_who_opened_them() {
+    let world = World::new();
+    let mut findings = Findings::default();
+    for path in ["/stateful/mcp", "/child/mcp", "/record/mcp"] {
+        let session = world.session("all", path);
+        let elsewhere =
+            world.session("all", if path == "/child/mcp" { "/stateful/mcp" } else { "/child/mcp" });
+        let list = |key: &str, session: &str| {
+            world.stateful(key, path, "tools/list", json!({})).with("Mcp-Session-Id", session)
+        };
+        let mut refused = |what: &str, request: witgate_tests::wire::Request| {
+            findings.expect(
+                &format!("{path}: {what}"),
+                &request.send_until("}}", Duration::from_secs(10)),
+                NOT_FOUND,
+            );
+        };
+        for thief in ["other", "greeter", "nobody"] {
+            refused(&format!("POST by {thief}"), list(thief, &session));
+            let call = json!({ "name": "greet", "arguments": { "name": MARK } });
+            if thief != "nobody" {
+                let call = world.stateful(thief, path, "tools/call", call).with("Mcp-Session-Id", &session);
+                refused(&format!("call by {thief}"), call);
+            }
+            refused(
+                &format!("ping by {thief}"),
+                world.stateful(thief, path, "ping", json!({})).with("Mcp-Session-Id", &session),
+            );
+            let body = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1, "reason": MARK } });
+            let cancel = list(thief, &session).body(body.to_string());
+            refused(&format!("notification by {thief}"), cancel);
+            let body = json!({ "jsonrpc": "2.0", "id": 0, "result": { "action": "accept", "x": MARK } });
+            refused(&format!("answer by {thief}"), list(thief, &session).body(body.to_string()));
+            refused(&format!("GET by {thief}"), world.bodiless(thief, "GET", path, &session));
+            for id in ["0", "0/0", "1/0", "0/1", ""] {
+                let resumed = world.bodiless(thief, "GET", path, &session).with("Last-Event-ID", id);
+                refused(&format!("resumption of {id} by {thief}"), resumed);
+            }
+            refused(&format!("DELETE by {thief}"), world.bodiless(thief, "DELETE", path, &session));
+        }
+        for id in [
+            elsewhere.as_str(),
+            "00000000-0000-0000-0000-000000000000",
+            "x",
+            "../x",
+            &session.to_uppercase(),
+            &session[1..],
+        ] {
+            if id == session {
+                continue;
+            }
+            refused(&format!("session {id}"), list("all", id));
+            refused(&format!("GET {id}"), world.bodiless("all", "GET", path, id));
+            refused(&format!("DELETE {id}"), world.bodiless("all", "DELETE", path, id));
+        }
+        // Without a credential nothing is said about sessions at all.
+        for request in [
+            list("all", &session),
+            world.bodiless("all", "GET", path, &session),
+            world.bodiless("all", "DELETE", path, &session),
+            world.bodiless("all", "DELETE", path, "x"),
+        ] {
+            let answer = request.without("Authorization").send();
+            let challenge = Some("Bearer realm=\"mcp\"");
+            findings.expect_challenge(path, &answer, (401, 401, "no-credential"), challenge);
+        }
+        // No session at all.
+        let required = (400, 400, "session-required");
+        for method in ["GET", "DELETE"] {
+            let answer = world.bodiless("all", method, path, "").without("Mcp-Session-Id").send();
+            findings.expect(&format!("{path}: {method} without a session"), &answer, required);
+        }
+        // The owner has lost nothing by all this.
+        let answer = list("all", &session).send();
+        findings.check(&format!("{path}: the owner"), answer.status == 200, &answer);
+        if path == "/stateful/mcp" {
+            let stream = world.bodiless("all", "GET", path, &session).send_until("\n\n", A_MOMENT);
+            findings.check(&format!("{path}: the owner's stream"), stream.status == 200, &stream);
+        }
+        let ended = world.bodiless("all", "DELETE", path, &session).send();
+        findings.check(&format!("{path}: the owner's DELETE"), ended.status == 200, &ended);
+        findings.expect(&format!("{path}: an ended session"), &list("all", &session).send(), NOT_FOUND);
+    }
+    world.nothing_forged_arrived();
+    findings.report();
+}
+
+/// What a stream replays is filtered as what it said first, and only its owner may ask for it.
+#[test]
+fn resumption_shows_nothing_more() {
+    let world = World::new();
+    let mut findings = Findings::default();
+    let path = "/stateful/mcp";
+    let session = world.session("greeter", path);
+    let list =
+        world.stateful("greeter", path, "tools/list", json!({})).with("Mcp-Session-Id", &session).send();
+    findings.check("the list", list.names("tools", "name") == ["greet"], &list);
+    let ids: Vec<String> = String::from_utf8_lossy(&list.body)
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("id:")?.trim().to_owned()))
+        .collect();
+    assert!(!ids.is_empty(), "rmcp numbers its events: {list:?}");
+    for id in &ids {
+        let get = world.bodiless("greeter", "GET", path, &session).with("Last-Event-ID", id);
+        let replayed = get.send_until("\"tools\"", Duration::from_secs(2));
+        for message in replayed.messages() {
+            if let Some(tools) = message["result"]["tools"].as_array() {
+                let names: Vec<_> = tools.iter().map(|tool| &tool["name"]).collect();
+                findings.check(&format!("replayed from {id}"), names == [&json!("greet")], &replayed);
+            }
+        }
+        findings.check(&format!("GET from {id}"), !replayed.text().contains("test_simple_text"), &replayed);
+    }
+    // And a list in an older revision, or in none, is the same.
+    for version in ["2025-06-18", "2025-03-26", "2024-11-05", STATEFUL] {
+        let list = world.stateful("greeter", path, "tools/list", json!({})).with("Mcp-Session-Id", &session);
+        let answer = list.set("MCP-Protocol-Version", version).send();
+        findings.check(version, answer.names("tools", "name") == ["greet"], &answer);
+    }
+    findings.report();
+}

@@ -1,0 +1,133 @@
+//! Every example is loaded, and every command in the README files is run, as they stand there.
+//!
+//! A fenced block with the language `console` holds commands behind `$ `. Those of a block marked
+//! `console network` need a server, a network or a compiler, and are left to the reader.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use witgate_tests::gateway::{Setup, program, workspace};
+
+/// Long enough for every secret that an example names.
+const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+#[test]
+fn every_example_is_good_and_its_readme_runs() {
+    let examples = examples();
+    assert!(examples.len() >= 5, "found only {examples:?}");
+    for example in examples {
+        let setup = with_secrets(Setup::new(), &example);
+        copy(&example, setup.dir());
+        let commands = commands(&example.join("README.md"));
+        assert!(commands.iter().any(|command| command == "witgate check"), "{example:?} does not check");
+        for command in &commands {
+            shell(&setup, &example, command);
+        }
+        let warnings = shell(&setup, &example, "witgate check --json");
+        let report: serde_json::Value = serde_json::from_str(&warnings).unwrap();
+        assert_eq!(report["diagnostics"], serde_json::json!([]), "{example:?}");
+    }
+}
+
+#[test]
+fn the_readme_runs() {
+    let setup = Setup::new();
+    let readme = workspace().join("README.md");
+    let commands = commands(&readme);
+    for needed in ["witgate init", "witgate check"] {
+        assert!(commands.iter().any(|command| command == needed), "the README does not show `{needed}`");
+    }
+    for command in &commands {
+        shell(&setup, &readme, command);
+    }
+}
+
+/// What the README shows as a configuration is one.
+#[test]
+fn the_readme_s_configuration_is_good() {
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    let blocks = fenced(&readme, "toml");
+    let whole: Vec<_> = blocks.iter().filter(|block| block.contains("[upstreams.")).collect();
+    assert!(!whole.is_empty(), "the README shows no configuration");
+    for text in whole {
+        let setup = Setup::new().env("JWT_SECRET", SECRET);
+        setup.file("witgate.toml", text);
+        setup.key(&["ada", "--allow", "*"]);
+        shell(&setup, Path::new("README.md"), "witgate check");
+    }
+}
+
+/// Every directory of `examples` with a configuration.
+fn examples() -> Vec<PathBuf> {
+    let all = std::fs::read_dir(workspace().join("examples")).unwrap();
+    let mut found: Vec<_> =
+        all.map(|entry| entry.unwrap().path()).filter(|path| path.join("witgate.toml").is_file()).collect();
+    found.sort();
+    found
+}
+
+/// Sets every variable that the example's configuration takes a secret from.
+fn with_secrets(setup: Setup, example: &Path) -> Setup {
+    let config = std::fs::read_to_string(example.join("witgate.toml")).unwrap();
+    let named = config.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    named.fold(setup, |setup, name| setup.env(name, SECRET))
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+/// The commands of a page that can run anywhere.
+fn commands(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let blocks = fenced(&text, "console");
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    lines.filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
+/// The fenced blocks of a page that are marked with exactly this.
+fn fenced(text: &str, mark: &str) -> Vec<String> {
+    let (mut blocks, mut open) = (Vec::new(), None::<(bool, String)>);
+    for line in text.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(found)) => open = Some((found == mark, String::new())),
+            (None, None) => {}
+            (Some(_), Some(_)) => {
+                blocks.extend(open.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text))
+            }
+            (Some((_, text)), None) => *text += &format!("{line}\n"),
+        }
+    }
+    blocks
+}
+
+/// Runs a command line as a reader would, in the directory of `setup`, and returns what it prints.
+fn shell(setup: &Setup, page: &Path, line: &str) -> String {
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", line]);
+    // The environment of a `witgate` command, and the programs that the pages name.
+    let model = setup.command(&[]);
+    command.env_clear().current_dir(setup.dir());
+    command.envs(model.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let programs = stubs(setup);
+    let witgate = program("witgate").parent().unwrap().display().to_string();
+    let rest = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{witgate}:{programs}:{rest}"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: `{line}` ended with {}:\n{said}", page.display(), output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `npx`, which a configuration may name; it has to be there, and nobody calls it here.
+fn stubs(setup: &Setup) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let npx = setup.file("programs/npx", "#!/bin/sh\nexit 1\n");
+    std::fs::set_permissions(&npx, std::fs::Permissions::from_mode(0o755)).unwrap();
+    npx.parent().unwrap().display().to_string()
+}

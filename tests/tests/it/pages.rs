@@ -1,0 +1,99 @@
+//! Pages that say what the code does, held against the code.
+
+use std::sync::Arc;
+
+use witgate::flow::reject::{Failure, Rejection, UpstreamFault};
+use witgate_tests::gateway::workspace;
+
+/// A setting without a word on it, or a word on a setting that is gone, is a mistake.
+#[test]
+fn the_configuration_page_has_every_key() {
+    let page = page("docs/configuration.md");
+    let schema = witgate::config::raw::schema();
+    let mut keys = properties(&schema);
+    for definition in schema["$defs"].as_object().unwrap().values() {
+        keys.extend(properties(definition));
+    }
+    keys.sort();
+    keys.dedup();
+    let told: Vec<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    let untold: Vec<_> = keys.iter().filter(|key| !told.contains(key)).collect();
+    let gone: Vec<_> = told.iter().filter(|key| !keys.contains(key)).collect();
+    assert!(untold.is_empty(), "docs/configuration.md says nothing on {untold:?}");
+    assert!(gone.is_empty(), "docs/configuration.md has what the schema has not: {gone:?}");
+}
+
+fn properties(schema: &serde_json::Value) -> Vec<String> {
+    schema["properties"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect()
+}
+
+/// `docs/mcp.md` says of every refusal what the caller gets.
+#[test]
+fn the_page_on_the_wire_has_every_refusal() {
+    let page = page("docs/mcp.md");
+    for rejection in rejections() {
+        let wire = rejection.wire();
+        let cells = format!("| {} | {} |", wire.status.as_u16(), wire.code);
+        let reason = format!("`{}`", wire.reason);
+        let told =
+            page.lines().any(|line| line.starts_with('|') && line.contains(&reason) && line.contains(&cells));
+        assert!(told, "docs/mcp.md has no line with {reason} and `{cells}`");
+    }
+}
+
+fn rejections() -> Vec<Rejection> {
+    let text = String::new;
+    let failed =
+        |failure| Rejection::Failed { policy: Arc::from("p"), failure, detail: text(), retry_after: None };
+    let upstream = |fault| Rejection::Upstream { fault, message: text() };
+    let mut all = vec![
+        Rejection::Parse(text()),
+        Rejection::InvalidRequest(text()),
+        Rejection::InvalidParams(text()),
+        Rejection::HeaderMismatch(text()),
+        Rejection::UnsupportedVersion { requested: text(), supported: Vec::new() },
+        Rejection::MissingExtension("extension"),
+        Rejection::UnknownMethod(text()),
+        Rejection::TooLarge,
+        Rejection::BodyTimeout,
+        Rejection::UnsupportedMediaType,
+        Rejection::NotAcceptable,
+        Rejection::MethodNotAllowed,
+        Rejection::ForbiddenOrigin,
+        Rejection::ForbiddenHost,
+        Rejection::BadCredential(text()),
+        Rejection::NoCredential,
+        Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None },
+        Rejection::Denied { policy: None, denial: Default::default() },
+        Rejection::TaskNotFound,
+        Rejection::SessionRequired,
+        Rejection::SessionNotFound,
+        Rejection::RateLimited { retry_after: 1 },
+    ];
+    all.extend(
+        [
+            Failure::Timeout,
+            Failure::Fuel,
+            Failure::Memory,
+            Failure::Trap,
+            Failure::HostDenied,
+            Failure::BadOutput,
+            Failure::Unavailable,
+            Failure::Config,
+        ]
+        .map(failed),
+    );
+    all.extend(
+        [UpstreamFault::Unreachable, UpstreamFault::Timeout, UpstreamFault::BadAnswer, UpstreamFault::Flood]
+            .map(upstream),
+    );
+    all
+}
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(workspace().join(path)).unwrap()
+}

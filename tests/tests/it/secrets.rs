@@ -1,0 +1,319 @@
+//! What the caller shows stays with Witgate: it reaches no upstream, no log, no answer.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup, await_some, program};
+use witgate_tests::recorder::Recorder;
+use witgate_tests::wire::{Request, STATEFUL, contains, exchange};
+
+const JWT_SECRET: &str = "jwt-secret-0123456789-abcdefghijklmnop";
+const UPSTREAM_SECRET: &str = "upstream-secret-0123456789-abcdefghij";
+const ENV_KEY: &str = "env-api-key-0123456789-abcdefghijklmnop";
+const ENV_BEARER: &str = "env-bearer-0123456789-abcdefghijklmnop";
+const STRAY: &str = "stray-secret-0123456789-abcdefghijklmno";
+const COOKIE: &str = "cookie-0123456789-abcdefghijklmnopqrstuv";
+const AUDIENCE: &str = "https://mcp.example.com/record/mcp";
+
+/// Everything that a caller shows, and everything that Witgate itself holds.
+struct Secrets(Vec<(&'static str, String)>);
+
+impl Secrets {
+    /// Which of them are in `bytes`: whole, and for longer ones by any part that gives them away.
+    fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
+        let is_there = |secret: &str| {
+            let parts = secret.split('.').filter(|part| part.len() > 20);
+            parts.chain([secret]).any(|part| contains(bytes, part.as_bytes()))
+        };
+        self.0.iter().filter(|(_, secret)| is_there(secret)).map(|(name, _)| *name).collect()
+    }
+}
+
+fn jwt(secret: &str, subject: &str) -> String {
+    let claims = json!({ "sub": subject, "aud": AUDIENCE, "exp": 4_102_444_800_u64, "iss": "https://idp", "roles": ["staff"] });
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+}
+
+fn setup(recorder: &Recorder) -> Setup {
+    let setup = Setup::new()
+        .env("RUST_LOG", "trace")
+        .env("JWT_SECRET_OF_TEST", JWT_SECRET)
+        .env("UPSTREAM_SECRET", UPSTREAM_SECRET)
+        .env("MCP_BEARER_TOKEN", ENV_BEARER)
+        .env("AWS_SECRET_ACCESS_KEY", STRAY);
+    let recording = program("recording-upstream");
+    setup.config(
+        "resource = 'https://mcp.example.com/mcp'",
+        &format!(
+            "[upstreams.record]\nurl = '{}'\nheaders = {{ X-Upstream = {{ env = 'UPSTREAM_SECRET' }} }}\n\
+             resource = '{AUDIENCE}'\n\
+             [upstreams.child]\ncommand = ['{}', 'recorded.txt']\nenv = {{ OWN = {{ env = 'UPSTREAM_SECRET' }} }}\n\
+             resource = '{AUDIENCE}'\n\
+             [keys.session]\nsecret = {{ env = 'JWT_SECRET_OF_TEST' }}\n\
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             [policies.tokens]\nkind = 'jwt'\n\
+             config = {{ keys = ['session'], algorithms = ['HS256'], issuer = 'https://idp', roles_claim = 'roles' }}\n\
+             [policies.anybody]\nkind = 'rbac'\n\
+             config = {{ roles = {{ staff = {{ allow = ['*'] }} }} }}\n\
+             [pipeline]\nauthenticate = ['keys', 'tokens']\nauthorize = ['anybody']\n",
+            recorder.url(),
+            recording.display(),
+        ),
+    );
+    setup
+}
+
+/// One request after the other with every way of showing something; whatever comes of it.
+fn show_everything(running: &Running, secrets: &Secrets) -> Vec<String> {
+    let address = running.address();
+    let get = |name: &str| secrets.0.iter().find(|(other, _)| *other == name).unwrap().1.as_str();
+    let mut answers = Vec::new();
+    for path in ["/record/mcp", "/child/mcp"] {
+        let call = |method: &str| {
+            let params = match method {
+                "initialize" => {
+                    json!({ "protocolVersion": STATEFUL, "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } })
+                }
+                _ => json!({ "name": "echo", "arguments": {} }),
+            };
+            Request::stateful(&address, path, method, params)
+                .with("Cookie", &format!("session={COOKIE}"))
+                .with("Proxy-Authorization", &format!("Bearer {COOKIE}"))
+                .with("X-Forwarded-Authorization", COOKIE)
+                .with("X-Unknown", COOKIE)
+        };
+        let basic = get("Basic");
+        let shown: Vec<(&str, String)> = vec![
+            ("X-API-Key", get("key").to_owned()),
+            ("Authorization", format!("Bearer {}", get("key"))),
+            ("Authorization", format!("Bearer {}", get("JWT"))),
+            ("X-API-Key", get("wrong key").to_owned()),
+            ("Authorization", format!("Bearer {}", get("wrong key"))),
+            ("Authorization", format!("Bearer {}", get("wrong JWT"))),
+            ("Authorization", format!("Basic {basic}")),
+            ("Authorization", format!("DPoP {}", get("wrong JWT"))),
+            ("Authorization", format!("Digest {}", get("wrong key"))),
+            ("Authorization", get("wrong key").to_owned()),
+            ("Authorization", format!("Bearer {} {}", get("wrong key"), get("JWT"))),
+        ];
+        for (name, value) in &shown {
+            let opened = call("initialize").with(name, value).send();
+            answers.push(opened.text());
+            let session = opened.header("mcp-session-id").unwrap_or("none").to_owned();
+            for method in ["tools/list", "tools/call", "nothing/known"] {
+                let request = call(method).with(name, value).with("Mcp-Session-Id", &session);
+                answers.push(request.send().text());
+                answers.push(request.with(name, value).send().text());
+            }
+            let delete = Request::new("DELETE", &address, path).with("Mcp-Session-Id", &session);
+            answers.push(delete.with(name, value).send().text());
+            let broken = call("tools/call").with(name, value).body(&b"{\"jsonrpc\":"[..]);
+            answers.push(broken.send().text());
+        }
+        for secret in ["key", "JWT", "wrong key"] {
+            let target = format!("{path}?access_token={}", get(secret));
+            answers.push(call("tools/list").target(&target).send().text());
+            let elsewhere = format!("/elsewhere/{}?token={}", get(secret), get(secret));
+            answers.push(call("tools/list").target(&elsewhere).send().text());
+            // And what does not even parse as HTTP.
+            let raw = format!(
+                "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization : Bearer {}\r\n\r\n",
+                get(secret)
+            );
+            answers.push(exchange(&address, raw.as_bytes()).text());
+        }
+    }
+    answers
+}
+
+#[test]
+fn credentials_stay_with_witgate() {
+    let recorder = Recorder::start();
+    let setup = setup(&recorder);
+    let key = setup.key(&["caller", "--role", "staff", "--allow", "*"]);
+    let wrong = format!("{}AAAA", &key[..key.len() - 4]);
+    let file = setup.dir().join("recorded.txt");
+    let running = setup.serve();
+    let token = jwt(JWT_SECRET, "caller");
+    let parts: Vec<&str> = token.split('.').collect();
+    let wrong_token = jwt("another-secret-0123456789-abcdefghijkl", "intruder");
+    let wrong_parts: Vec<&str> = wrong_token.split('.').collect();
+    let secrets = Secrets(vec![
+        ("key", key.clone()),
+        ("wrong key", wrong),
+        ("JWT", token.clone()),
+        ("its signature", parts[2].to_owned()),
+        ("wrong JWT", wrong_token.clone()),
+        ("its signature", wrong_parts[2].to_owned()),
+        ("Basic", STANDARD.encode("caller:basic-password-0123456789")),
+        ("the password", "basic-password-0123456789".to_owned()),
+        ("cookie", COOKIE.to_owned()),
+        ("JWT_SECRET", JWT_SECRET.to_owned()),
+        ("environment", ENV_BEARER.to_owned()),
+        ("stray", STRAY.to_owned()),
+    ]);
+    let answers = show_everything(&running, &secrets);
+    let recorded = || std::fs::read(&file).unwrap_or_default();
+    let child =
+        await_some("the child's record", || Some(recorded()).filter(|seen| contains(seen, b"tools/call")));
+    let http = recorder.seen();
+    // Not vacuous: calls with a key and with a token arrived, with what the upstream itself needs.
+    assert!(contains(&http, b"tools/call") && contains(&http, UPSTREAM_SECRET.as_bytes()));
+    assert!(contains(&child, format!("env OWN={UPSTREAM_SECRET}").as_bytes()));
+    let good = answers.iter().filter(|answer| answer.contains("recorded")).count();
+    assert!(good >= 6, "three good credentials before two upstreams: {good}");
+
+    assert_eq!(secrets.found_in(&http), [""; 0], "HTTP upstream:\n{}", String::from_utf8_lossy(&http));
+    assert_eq!(secrets.found_in(&child), [""; 0], "child:\n{}", String::from_utf8_lossy(&child));
+    assert!(!contains(&http.to_ascii_lowercase(), b"authorization"), "{}", String::from_utf8_lossy(&http));
+    assert!(!contains(&http.to_ascii_lowercase(), b"x-api-key"));
+    for name in
+        ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET", "UPSTREAM_SECRET=", "AWS_", "RUST_LOG", "WITGATE"]
+    {
+        assert!(!contains(&child, format!("env {name}").as_bytes()), "{}", String::from_utf8_lossy(&child));
+    }
+
+    let secrets = Secrets([secrets.0, vec![("the upstream's", UPSTREAM_SECRET.to_owned())]].concat());
+    for answer in &answers {
+        assert_eq!(secrets.found_in(answer.as_bytes()), [""; 0], "answer: {answer}");
+    }
+    let admin = running.admin_url();
+    let admin = admin.strip_prefix("http://").unwrap();
+    let metrics = Request::new("GET", admin, "/metrics").send();
+    assert!(metrics.status == 200 && metrics.text().contains("witgate"), "{metrics:?}");
+    let plugins = running.plugins().to_string();
+    assert!(plugins.contains("tokens"), "{plugins}");
+    let readable = running.setup().run(&["plugin", "list"]);
+    let listed = running.setup().run(&["key", "list", "--json"]);
+    let shown = running.setup().run(&["config", "show"]);
+    let log = running.await_log("unsupported-scheme");
+    assert!(log.contains("TRACE") && log.contains("subject=caller"), "{log}");
+    for (what, text) in [
+        ("metrics", metrics.text().into_bytes()),
+        ("plugin list --json", plugins.into_bytes()),
+        ("plugin list", readable.stdout),
+        ("key list", listed.stdout),
+        ("config show", [shown.stdout, shown.stderr].concat()),
+        ("log", log.clone().into_bytes()),
+    ] {
+        let lines = String::from_utf8_lossy(&text);
+        let guilty: Vec<_> =
+            lines.lines().filter(|line| !secrets.found_in(line.as_bytes()).is_empty()).collect();
+        assert_eq!(secrets.found_in(&text), [""; 0], "{what}: {guilty:#?}");
+    }
+    // Nor in any file that Witgate has written.
+    for entry in std::fs::read_dir(running.setup().dir()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && path != file {
+            let content = std::fs::read(&path).unwrap();
+            assert_eq!(secrets.found_in(&content), [""; 0], "{}", path.display());
+        }
+    }
+}
+
+/// Talks to a Witgate over stdio, and returns what it answered and logged.
+fn over_stdio(setup: &Setup, messages: &[Value]) -> (String, String) {
+    let mut command = setup.command(&["serve"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut answers = String::new();
+    for message in messages {
+        writeln!(stdin, "{message}").unwrap();
+        if message.get("id").is_some() {
+            stdout.read_line(&mut answers).unwrap();
+        }
+    }
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    (answers, String::from_utf8(output.stderr).unwrap())
+}
+
+fn conversation() -> Vec<Value> {
+    let request = |id: u32, method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+    let initialize = json!({ "protocolVersion": STATEFUL, "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } });
+    vec![
+        request(1, "initialize", initialize),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        request(2, "tools/call", json!({ "name": "echo", "arguments": {} })),
+        request(3, "nothing/known", json!({})),
+    ]
+}
+
+fn stdio_config(setup: &Setup) {
+    let recording = program("recording-upstream");
+    let config = format!(
+        "[server]\ntransport = 'stdio'\n[upstreams.child]\ncommand = ['{}', 'recorded.txt']\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n",
+        recording.display()
+    );
+    setup.file("witgate.toml", config);
+}
+
+fn recorded(setup: &Setup) -> Vec<u8> {
+    std::fs::read(setup.dir().join("recorded.txt")).unwrap_or_default()
+}
+
+#[test]
+fn credentials_of_the_environment_stay_with_witgate() {
+    let plain = Setup::new();
+    stdio_config(&plain);
+    let key = plain.key(&["caller", "--allow", "*"]);
+    let store = std::fs::read(plain.dir().join("keys.toml")).unwrap();
+    let with = |name: &str, value: &str| {
+        let setup = Setup::new().env(name, value).env("JWT_SECRET", JWT_SECRET).env("RUST_LOG", "trace");
+        stdio_config(&setup);
+        setup.file("keys.toml", &store);
+        setup
+    };
+    for name in ["MCP_API_KEY", "MCP_BEARER_TOKEN"] {
+        let setup = with(name, &key).env("AWS_SECRET_ACCESS_KEY", STRAY);
+        let (answers, log) = over_stdio(&setup, &conversation());
+        assert!(answers.contains("recorded"), "{answers}\n{log}");
+        let seen = recorded(&setup);
+        assert!(contains(&seen, b"tools/call") && contains(&seen, b"env PATH="));
+        let secrets = Secrets(vec![
+            ("key", key.clone()),
+            ("JWT_SECRET", JWT_SECRET.to_owned()),
+            ("stray", STRAY.to_owned()),
+        ]);
+        for (what, text) in
+            [("child", seen.as_slice()), ("answers", answers.as_bytes()), ("log", log.as_bytes())]
+        {
+            assert_eq!(secrets.found_in(text), [""; 0], "{name}, {what}: {}", String::from_utf8_lossy(text));
+        }
+        for variable in ["MCP_API_KEY", "MCP_BEARER_TOKEN", "JWT_SECRET", "AWS_"] {
+            assert!(!contains(&seen, format!("env {variable}").as_bytes()), "{variable}");
+        }
+    }
+    // One that is not in the store is as good as none, however long, and not shown either.
+    for (name, value) in [("MCP_API_KEY", ENV_KEY), ("MCP_BEARER_TOKEN", ENV_BEARER), ("MCP_API_KEY", "")] {
+        let setup = with(name, value);
+        let (answers, log) = over_stdio(&setup, &conversation());
+        let reasons: Vec<Value> = answers
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["error"]["data"]["reason"].clone())
+            .collect();
+        let is_refused = |reason: &Value| match value {
+            "" => reason == "no-credential",
+            _ => reason.is_string() && reason != "no-credential",
+        };
+        assert!(reasons.len() == 3 && reasons.iter().all(is_refused), "{name}: {reasons:?} {answers}");
+        let seen = recorded(&setup);
+        assert!(!contains(&seen, b"tools/call"), "{}", String::from_utf8_lossy(&seen));
+        let secrets = Secrets(vec![("key", ENV_KEY.to_owned()), ("bearer", ENV_BEARER.to_owned())]);
+        for text in [seen.as_slice(), answers.as_bytes(), log.as_bytes()] {
+            assert_eq!(secrets.found_in(text), [""; 0], "{}", String::from_utf8_lossy(text));
+        }
+    }
+    assert!(Path::new(&program("recording-upstream")).is_file());
+}
