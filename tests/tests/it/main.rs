@@ -1,10 +1,6 @@
 //! The integration tests, in one binary.
 
-<<<<<<< HEAD
-// A test fails by panicking.
-=======
 // A test fails by panicking; JSON that lacks a member reads as null, which no assertion takes for a success.
->>>>>>> realclients
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod attacks;
