@@ -3,7 +3,7 @@
 //!
 //! Needs what `cargo xtask tools` installs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -106,7 +106,7 @@ impl Drop for FixtureServer {
     }
 }
 
-fn run(node: &PathBuf, url: &str, revision: &str) -> Vec<Check> {
+fn run(node: &Path, url: &str, revision: &str) -> Vec<Check> {
     let output = tempfile::tempdir().unwrap();
     Suite::installed(node).run(url, revision, output.path()).unwrap()
 }

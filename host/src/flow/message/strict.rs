@@ -181,6 +181,7 @@ struct Seen<'de>(HashSet<Cow<'de, str>>);
 
 impl<'de> Seen<'de> {
     /// Takes note of `key`, the next one after `before`.
+    #[allow(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
     fn once<'a>(
         &mut self,
         mut before: impl ExactSizeIterator<Item = &'a Cow<'de, str>>,
