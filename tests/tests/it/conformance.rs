@@ -3,7 +3,7 @@
 //!
 //! Needs what `cargo xtask tools` installs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
