@@ -44,6 +44,8 @@ pub(crate) fn all(root: &Path) -> Result<()> {
         COMPILE,
         cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
+    // The integration tests run the programs, which a test build does not make.
+    suite.step("programs", COMPILE, cargo().args(["build", "--locked", "--workspace", "--bins"]));
     suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
     suite.step(
         "doc tests",
