@@ -234,6 +234,12 @@ impl Drop for Running {
     }
 }
 
+/// What a person reads in a diagnostic, without the frame and the line breaks that fit it to a terminal.
+pub fn unframed(text: &str) -> String {
+    let bare = text.replace(['│', '×', '·', '╭', '╰', '─'], " ");
+    bare.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Looks until there is something.
 pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;

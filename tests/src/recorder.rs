@@ -49,7 +49,8 @@ impl Recorder {
     fn converse(&self, stream: &TcpStream) {
         let mut reader = BufReader::new(stream);
         while let Some(body) = self.take(&mut reader) {
-            let answer = serde_json::from_slice::<Value>(&body).ok().and_then(|message| answer(&message));
+            let message = serde_json::from_slice::<Value>(&body).ok();
+            let answer = message.and_then(|message| discovered(&message).or_else(|| answer(&message)));
             let answer = match answer {
                 Some(answer) => {
                     let body = answer.to_string();
@@ -90,6 +91,21 @@ impl Recorder {
         self.seen.lock().unwrap().extend_from_slice(&body);
         Some(body)
     }
+}
+
+/// Over HTTP the recorder speaks both eras, so that messages of either reach it as they came.
+fn discovered(message: &Value) -> Option<Value> {
+    let id = message.get("id")?;
+    let asked = message.get("method")? == "server/discover";
+    asked.then(|| {
+        json!({ "jsonrpc": "2.0", "id": id, "result": {
+        "resultType": "complete",
+        "supportedVersions": ["2026-07-28", "2025-11-25"],
+        "capabilities": { "tools": {} },
+        "ttlMs": 0,
+        "cacheScope": "private",
+    } })
+    })
 }
 
 /// What the recorders answer: a handshake, one tool, and `{}` to everything else.

@@ -292,23 +292,27 @@ fn subscriptions_and_tasks_of_others() {
     let task =
         started.result()["taskId"].as_str().unwrap_or_else(|| panic!("no task: {started:?}")).to_owned();
     for thief in ["other", "greeter", "nobody"] {
-        for (method, params) in [
+        for (method, mut params) in [
             ("tasks/get", json!({ "taskId": task })),
             ("tasks/cancel", json!({ "taskId": task })),
             ("tasks/update", json!({ "taskId": task, "inputResponses": {} })),
             ("tasks/get", json!({ "taskId": "no-such-task" })),
         ] {
+            params["_meta"] = tasks_meta();
             let answer = world.stateless(thief, path, method, params).send();
             findings.expect(&format!("{method} by {thief}"), &answer, NO_TASK);
         }
-        let answer = listen(thief, json!({ "taskIds": [task] }));
+        let params = json!({ "notifications": { "taskIds": [task] }, "_meta": tasks_meta() });
+        let listen = world.stateless(thief, path, "subscriptions/listen", params);
+        let answer = listen.send_until("acknowledged", Duration::from_secs(5));
         findings.expect(&format!("listen to a task by {thief}"), &answer, NO_TASK);
         for method in ["tasks/result", "tasks/list"] {
             let answer = world.stateless(thief, path, method, json!({ "taskId": task })).send();
             findings.expect(&format!("{method} by {thief}"), &answer, (404, -32601, "unknown-method"));
         }
     }
-    let other_path = world.stateless("all", "/stateful/mcp", "tasks/get", json!({ "taskId": task })).send();
+    let named = json!({ "taskId": task, "_meta": tasks_meta() });
+    let other_path = world.stateless("all", "/stateful/mcp", "tasks/get", named).send();
     findings.expect("the task at another upstream", &other_path, NO_TASK);
     let own = json!({ "taskId": task, "_meta": tasks_meta() });
     let cancel = own.clone();
@@ -362,7 +366,7 @@ fn anonymous_callers_have_their_roles_and_no_more() {
         findings.expect_challenge(method, &answer, (401, 401, "no-credential"), Some("Bearer realm=\"mcp\""));
     }
     // What nobody has started is nobody's.
-    let task = anonymous("tasks/get", json!({ "taskId": "1" })).send();
+    let task = anonymous("tasks/get", json!({ "taskId": "1", "_meta": tasks_meta() })).send();
     findings.expect("a task", &task, NO_TASK);
     // A wrong credential does not become none, and a role that has no rule has no more than anybody.
     let wrong = anonymous("tools/list", json!({})).bearer("wg_wrong");

@@ -76,13 +76,17 @@ impl Server {
 fn answer(stream: TcpStream, bad: Bad, sent: &AtomicU64) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
-    read_request(&mut reader)?;
+    let request = read_request(&mut reader)?;
     let head = |status: &str, media: &str, more: &str| {
         format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\n{more}\r\n\r\n")
     };
     let json = "application/json";
     let close = "Connection: close";
     let result = r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete","content":[]}}"#;
+    // Asked which era it speaks, each says so well: it is bad at what it is there for.
+    if let Some(discovered) = discovered(&request) {
+        return stream.write_all((head("200 OK", json, close) + &discovered).as_bytes());
+    }
     let text = match bad {
         Bad::Not => head("200 OK", json, close) + result,
         Bad::HangsUp => String::new(),
@@ -129,7 +133,19 @@ fn pause() -> std::io::Result<()> {
     Ok(())
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+fn discovered(request: &[u8]) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_slice(request).ok()?;
+    (message["method"] == "server/discover").then(|| {
+        serde_json::json!({ "jsonrpc": "2.0", "id": message["id"], "result": {
+            "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} },
+            "ttlMs": 0, "cacheScope": "private",
+        } })
+        .to_string()
+    })
+}
+
+/// The body of a request.
+fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -141,7 +157,9 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
             length = rest.trim().parse().unwrap_or(0);
         }
         if line.is_empty() {
-            return reader.read_exact(&mut vec![0; length]);
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            return Ok(body);
         }
     }
 }
