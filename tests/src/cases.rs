@@ -1,6 +1,6 @@
 //! The shared table of cases: what each of the four policies has to say, whatever runs it.
 //!
-//! A [`Table`] is read from `tests/cases/*.toml` and is free of code. [`run`] puts it to a
+//! A [`Table`] is read from `tests/cases/*.toml` and is free of code. [`run()`] puts it to a
 //! [`Subject`]: the built-in ([`native::Native`]), or a component in the host's engine
 //! ([`component::Components`]). Everything
 //! that a policy may ask of its host while a case runs is answered by [`FakeHost`], so that clock,

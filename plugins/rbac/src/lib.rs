@@ -1,7 +1,7 @@
 //! Roles with allow and deny patterns, required scopes, and conditions. What no rule allows is
 //! denied.
 //!
-//! The settings ([`settings`]) are compiled once into [`rules`]; a decision allocates nothing
+//! The settings ([`settings`]) are compiled once into `rules`; a decision allocates nothing
 //! unless it is a denial or has to read arguments or claims.
 
 mod condition;
