@@ -1,9 +1,12 @@
 //! `witgate serve`.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
@@ -65,17 +68,25 @@ fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Logs go to standard error: over stdio, standard output belongs to the protocol.
+/// Logs go to standard error: over stdio, standard output belongs to the protocol. Each line is one write, before
+/// its call is answered, and passes by the lock of `std::io::stderr`, which the workers would queue for.
 fn log(context: &Context) {
     let filter = EnvFilter::try_new(context.environment.get("RUST_LOG").unwrap_or("info"))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(stderr())
         .with_ansi(std::io::stderr().is_terminal());
     // Whoever has set up a log already keeps it.
     drop(match context.terminal.is_json() {
         true => lines.json().try_init(),
         false => lines.try_init(),
     });
+}
+
+fn stderr() -> BoxMakeWriter {
+    match std::io::stderr().as_fd().try_clone_to_owned() {
+        Ok(descriptor) => BoxMakeWriter::new(File::from(descriptor)),
+        Err(_) => BoxMakeWriter::new(std::io::stderr),
+    }
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
@@ -33,8 +34,11 @@ pub(super) struct Watcher {
     changes: mpsc::UnboundedReceiver<Change>,
     /// Directories, and which they were when their watch began.
     watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
-    /// Where the files are, links resolved: what happens beside them is not waited for.
+    /// Where the files are, links resolved.
     files: BTreeSet<PathBuf>,
+    /// The files, and the links and directories on the way to them: what happens beside them is nothing to
+    /// look at, such as a log that grows in the same directory.
+    places: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Files that somebody is writing, and when he was last seen doing so.
     writing: BTreeMap<PathBuf, Instant>,
 }
@@ -42,10 +46,14 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new() -> notify::Result<Self> {
         let (sender, changes) = mpsc::unbounded_channel();
+        let places = Arc::new(Mutex::new(BTreeSet::new()));
+        let of_interest = Arc::clone(&places);
         let notify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error may stand for events that were lost: look at the files.
+            // An error, or an event of no place, may stand for events that were lost: look at the files.
             let change = match event {
-                Ok(event) => is_whole(event.kind).map(|whole| Change { paths: event.paths, whole }),
+                Ok(event) => is_whole(event.kind)
+                    .filter(|_| event.paths.is_empty() || concerns(&event.paths, &lock(&of_interest)))
+                    .map(|whole| Change { paths: event.paths, whole }),
                 Err(_) => Some(Change { paths: Vec::new(), whole: true }),
             };
             if let Some(change) = change {
@@ -54,12 +62,14 @@ impl Watcher {
             }
         })?;
         let (watched, files, writing) = Default::default();
-        Ok(Self { notify, changes, watched, files, writing })
+        Ok(Self { notify, changes, watched, files, places, writing })
     }
 
     /// Watches the directories of `files`, and no others.
     pub(super) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
         let places: Vec<_> = files.iter().map(|file| places(file)).collect();
+        *lock(&self.places) =
+            places.iter().flatten().flat_map(|at| at.ancestors()).map(PathBuf::from).collect();
         self.files = places.iter().filter_map(|places| places.last().cloned()).collect();
         let directories = places.iter().flatten().filter_map(|place| existing_parent(place));
         let wanted: BTreeMap<_, _> = directories.map(|dir| (dir.clone(), identity(&dir))).collect();
@@ -103,6 +113,15 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Whether something happened to one of `places`.
+fn concerns(paths: &[PathBuf], places: &BTreeSet<PathBuf>) -> bool {
+    paths.iter().any(|path| places.contains(path))
+}
+
+fn lock(places: &Mutex<BTreeSet<PathBuf>>) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether what a notification tells of is whole. None: nothing has changed.

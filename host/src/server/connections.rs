@@ -1,5 +1,7 @@
 //! TCP connections: accepting them, and letting them end.
 
+mod at_once;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -14,6 +16,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use at_once::AtOnce;
 
 /// How long a client may take over the head of a request, and how long a connection may idle, for
 /// hyper's timer covers both. Longer than the 90 s for which the most patient clients keep one, so
@@ -92,11 +96,12 @@ async fn connection<F, R, B>(
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+    let connection = std::pin::pin!(connection);
+    let mut connection = AtOnce::new(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+            connection.get_mut().as_mut().graceful_shutdown();
             match cut.run_until_cancelled(connection).await {
                 Some(ended) => ended,
                 None => return,

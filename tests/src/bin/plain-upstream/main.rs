@@ -1,4 +1,4 @@
-//! The least that answers `tools/call`: 500 bytes under the request's id.
+//! The least that answers `tools/call` in the stateless era: 500 bytes under the request's id.
 
 #[path = "../plain-proxy/plain.rs"]
 mod plain;
@@ -17,7 +17,11 @@ use plain::{serve, whole};
 /// How long an answer is, as a whole.
 const ANSWER: usize = 500;
 
-/// An MCP server that looks at nothing but the id.
+/// What it says of itself, so that nobody takes it for a server of the older era and translates for it.
+const DISCOVERED: &str =
+    r#""supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"resultType":"complete","#;
+
+/// An MCP server that looks at nothing but id and method.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Address to serve HTTP on; port 0 takes a free one.
@@ -35,11 +39,14 @@ async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     struct Call<'a> {
         #[serde(borrow)]
         id: &'a RawValue,
+        method: &'a str,
     }
     let Ok(body) = request.into_body().collect().await else { return whole(400, "") };
     let body = body.to_bytes();
-    let Ok(Call { id }) = serde_json::from_slice(&body) else { return whole(400, "") };
-    let head = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#);
+    let Ok(Call { id, method }) = serde_json::from_slice(&body) else { return whole(400, "") };
+    let about = if method == "server/discover" { DISCOVERED } else { "" };
+    let head =
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{about}"content":[{{"type":"text","text":""#);
     let tail = r#""}]}}"#;
     let fill = "y".repeat(ANSWER.saturating_sub(head.len() + tail.len()));
     whole(200, head + &fill + tail)
