@@ -18,6 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::resolve::{Loaded, load};
+use crate::plugin::compile;
 use terminal::Terminal;
 
 /// Decides who may call which MCP tool, with plugins that are swapped while it runs
@@ -69,6 +70,9 @@ enum Command {
     /// Print the configuration's schema, or what it comes to
     #[command(subcommand)]
     Config(config::Command),
+    /// Compile the component on standard input: what `serve` starts
+    #[command(name = compile::COMMAND, hide = true)]
+    CompileComponent,
 }
 
 /// How a command ended.
@@ -82,6 +86,8 @@ pub enum Exit {
     CouldNotRun,
     /// The configuration is bad.
     BadConfig,
+    /// As the compiler says, to the Witgate that has started it.
+    Compiled(u8),
 }
 
 impl Exit {
@@ -92,6 +98,7 @@ impl Exit {
             Self::No => 1,
             Self::CouldNotRun => 69,
             Self::BadConfig => 78,
+            Self::Compiled(code) => code,
         }
     }
 }
@@ -156,6 +163,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
         Some(Command::Token(command)) => token::run(&context, command),
         Some(Command::Plugin(command)) => plugin::run(&context, command),
         Some(Command::Config(command)) => config::run(&context, command),
+        Some(Command::CompileComponent) => return Exit::Compiled(compile::run()),
     };
     outcome.unwrap_or_else(|failure| context.terminal.failed(&failure))
 }

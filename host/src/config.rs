@@ -145,6 +145,10 @@ pub struct Policy {
     pub digest: Option<[u8; 32]>,
     /// What a call may use up.
     pub limits: Limits,
+    /// What its instances keep.
+    pub isolation: Isolation,
+    /// When it is taken out.
+    pub breaker: Breaker,
     /// What it may reach.
     pub grants: Grants,
 }
@@ -197,20 +201,113 @@ pub enum Mode {
     Shadow,
 }
 
-/// What one call of a component may use up.
+/// What one call of a component may use up, and what its policy may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long a hook's own code may run.
     pub timeout: Duration,
-    /// Linear memory of one instance, in bytes.
+    /// How long a hook may take by the clock on the wall, host calls and waiting for a free instance
+    /// included. None: [`Limits::wait`] says.
+    pub wait: Option<Duration>,
+    /// All linear memories of one instance, in bytes.
     pub memory: usize,
+    /// All tables of one instance, in elements.
+    pub table_elements: usize,
+    /// What a hook's answer, or the arguments of one import, may take, in bytes.
+    pub output: usize,
+    /// Lines that one hook may log.
+    pub log_lines: u32,
+    /// Imports of `witgate:auth` that one hook may call.
+    pub host_calls: u32,
+    /// Requests that one hook may send.
+    pub http_requests: u32,
+    /// Resources of the host, such as streams, that one instance may hold.
+    pub handles: usize,
+    /// Instances at work at once.
+    pub instances: usize,
+    /// Keys and values of the policy's cache, in bytes.
+    pub cache: u64,
+}
+
+impl Limits {
+    /// How much longer than its own code runs a hook may take: a busy machine makes everybody wait for a
+    /// turn, and that is no fault of the plugin's.
+    const SLACK: Duration = Duration::from_millis(950);
+
+    /// How much longer where it may wait for the network: the longest wait of the fetcher.
+    const NETWORK: Duration = Duration::from_secs(5);
+
+    /// The longest that a hook may take by the clock on the wall.
+    pub fn wait(&self, network: bool) -> Duration {
+        let usual = self.timeout + Self::SLACK + if network { Self::NETWORK } else { Duration::ZERO };
+        self.wait.unwrap_or(usual)
+    }
 }
 
 impl Default for Limits {
-    /// 50 ms is twenty thousand times what a shipped check takes, and short enough that a
-    /// looping plugin is noticed before its caller gives up. 16 MiB holds a store of 50,000 keys.
     fn default() -> Self {
-        Self { timeout: Duration::from_millis(50), memory: 16 << 20 }
+        Self {
+            // Twenty thousand times what a shipped check takes, and short enough that a looping
+            // plugin is noticed before its caller gives up.
+            timeout: Duration::from_millis(50),
+            wait: None,
+            // Holds a store of 50,000 keys.
+            memory: 16 << 20,
+            // An interpreter has some ten thousand.
+            table_elements: 100_000,
+            // Sixteen times the largest identity that the bounds of the WIT package leave.
+            output: 1 << 20,
+            // A check that says more is talking to nobody.
+            log_lines: 32,
+            // A check with a few headers, claims and keys makes a dozen.
+            host_calls: 1000,
+            // Discovery, keys and a question, each tried twice.
+            http_requests: 6,
+            // A guest of an interpreted language has a dozen open.
+            handles: 1000,
+            // Checks that wait for nothing take microseconds, so a few would do; those that wait for an
+            // authorization server hold one each.
+            instances: 100,
+            // A tenth of 100,000 introspected tokens: the busy ones.
+            cache: 4 << 20,
+        }
+    }
+}
+
+/// What one hook may find of those before it in the same instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Whatever the plugin keeps: an instance is used again, this many times.
+    Pooled {
+        /// Hooks until another instance takes its place.
+        recycle_after: u64,
+    },
+    /// Nothing: each hook has an instance of its own.
+    PerCall,
+}
+
+impl Default for Isolation {
+    /// Making an instance takes as long as a few dozen hooks; once in ten thousand is nothing, and what a
+    /// plugin leaks stays small.
+    fn default() -> Self {
+        Self::Pooled { recycle_after: 10_000 }
+    }
+}
+
+/// When a component that keeps failing is taken out, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures without a success in between.
+    pub failures: u32,
+    /// The first pause. Each probe that fails doubles it, up to 30 seconds.
+    pub pause: Duration,
+}
+
+impl Default for Breaker {
+    /// Whoever makes a plugin fail on purpose has to do so ten times with nobody else calling in
+    /// between; a second later the next call tries again.
+    fn default() -> Self {
+        Self { failures: 10, pause: Duration::from_secs(1) }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Components: loaded, linked with what is granted, pooled, and called within their limits.
 
+pub mod compile;
 pub mod engine;
+pub mod fault;
 pub mod grants;
+pub mod instance;
 pub mod load;
 mod output;
 pub mod pool;

@@ -1,10 +1,13 @@
 //! What an authenticator and an authorizer are: component and built-in behind one face.
 
+mod breaker;
 mod builtin;
+mod counts;
+mod guarded;
 mod shipped;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use http::HeaderName;
 use serde_json::Value;
@@ -13,20 +16,25 @@ use witgate_plugin::{
 };
 
 use self::builtin::Builtin;
+use self::guarded::Guarded;
 use crate::config::{self, Fallback, Limits, Mode, PolicyKind};
 use crate::fingerprints::Fingerprints;
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
 use crate::generation::Generation;
 use crate::plugin::engine::Engine;
+use crate::plugin::fault::Fault;
 use crate::plugin::grants::Granted;
+use crate::plugin::instance::{PrepareError, Prepared};
 use crate::plugin::load::{LoadError, Loaded, Loader};
-use crate::plugin::pool::{Fault, Pool, PrepareError, Prepared};
+use crate::plugin::pool::Pool;
 use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
 use crate::services::fetch::Fetcher;
 use crate::services::keys::Keyring;
 use crate::services::{Clock, PolicyHost, Scope, Services, digest_text};
+
+pub use counts::Counts;
 
 /// A policy of one generation, ready for its hooks.
 #[derive(Debug)]
@@ -46,7 +54,7 @@ pub struct Policy {
 #[derive(Debug)]
 enum Check {
     Builtin(Builtin),
-    Component(Pool),
+    Component(Guarded),
 }
 
 /// What decides for a policy.
@@ -66,21 +74,6 @@ pub enum Source {
         /// Why not.
         reason: String,
     },
-}
-
-/// What a policy has done since its generation began.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Hooks called.
-    pub calls: AtomicU64,
-    /// Refusals and denials.
-    pub denials: AtomicU64,
-    /// Hooks that failed.
-    pub failures: AtomicU64,
-    /// Hooks that the built-in decided because the component is missing or failed.
-    pub fallbacks: AtomicU64,
-    /// As a shadow: verdicts that were not those of the live policies.
-    pub disagreements: AtomicU64,
 }
 
 /// Why a policy cannot be made.
@@ -135,7 +128,7 @@ impl Policy {
             return Self::make_builtin(config, making, Source::Builtin, files);
         };
         files.note(path);
-        let loaded = match making.loader.load(path, config.digest.as_ref()) {
+        let loaded = match making.loader.load(path, config.digest.as_ref()).await {
             Ok(loaded) => loaded,
             Err(error) => match instead_of_missing(config, making, error) {
                 Ok(Instead::Compiled(loaded)) => loaded,
@@ -185,14 +178,16 @@ impl Policy {
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
                 .map_err(|error| error.to_string())?;
-        let (pool, wants) = prepared.configure(json, waits).await.map_err(|error| match &error {
+        let pool = Pool::configure(prepared, json, waits, config.isolation).await;
+        let (pool, wants) = pool.map_err(|error| match &error {
             PrepareError::Config(fault) => {
                 format!("{error}{}", in_file(config, files, making, &fault.pointer))
             }
             _ => error.to_string(),
         })?;
         let source = Source::Component { digest: loaded.digest, description };
-        Ok(Self::new(config, services, Check::Component(pool), stand_in, source, wants))
+        let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
+        Ok(Self::new(config, services, Check::Component(component), stand_in, source, wants))
     }
 
     fn new(
@@ -248,19 +243,24 @@ impl Policy {
         &self.counts
     }
 
-    /// Instances that wait for work; none for a built-in.
-    pub fn idle_instances(&self) -> Option<usize> {
+    /// The instances of its component. None for a built-in.
+    pub fn pool(&self) -> Option<&Pool> {
         match &self.check {
             Check::Builtin(_) => None,
-            Check::Component(pool) => Some(pool.idle()),
+            Check::Component(component) => Some(component.pool()),
         }
+    }
+
+    /// Whether its component keeps failing and is taken out just now.
+    pub fn is_out(&self) -> bool {
+        matches!(&self.check, Check::Component(component) if component.is_out())
     }
 
     /// Whether it has the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         match &self.check {
             Check::Builtin(builtin) => builtin.authenticates(),
-            Check::Component(pool) => pool.authenticates(),
+            Check::Component(component) => component.pool().authenticates(),
         }
     }
 
@@ -268,7 +268,7 @@ impl Policy {
     pub fn authorizes(&self) -> bool {
         match &self.check {
             Check::Builtin(builtin) => builtin.authorizes(),
-            Check::Component(pool) => pool.authorizes(),
+            Check::Component(component) => component.pool().authorizes(),
         }
     }
 
@@ -292,19 +292,20 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Rejection> {
-        self.count_call();
+        let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let verdict = match &self.check {
-            Check::Builtin(builtin) => builtin.authenticate(&host, call, credential).await,
-            Check::Component(pool) => match pool.authenticate(scope, call, credential).await {
-                Ok(verdict) => verdict,
-                Err(fault) => self.stand_in_for(fault)?.authenticate(&host, call, credential).await,
+            Check::Builtin(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
+            Check::Component(component) => match component.authenticate(scope, call, credential).await {
+                Ok(verdict) => Ok(verdict),
+                Err(fault) => match self.stand_in_for(fault) {
+                    Ok(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
+                    Err(rejection) => Err(rejection),
+                },
             },
         };
-        if matches!(verdict, Verdict::Refused(_)) {
-            count(&self.counts.denials);
-        }
-        Ok(verdict)
+        self.count(began, matches!(verdict, Ok(Verdict::Refused(_))));
+        verdict
     }
 
     /// Decides whether `principal` may make `call`.
@@ -317,58 +318,56 @@ impl Policy {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Rejection> {
-        self.count_call();
+        let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let decision = match &self.check {
-            Check::Builtin(builtin) => builtin.authorize(&host, call, principal).await,
-            Check::Component(pool) => match pool.authorize(scope, call, principal).await {
-                Ok(decision) => decision,
-                Err(fault) => self.stand_in_for(fault)?.authorize(&host, call, principal).await,
+            Check::Builtin(builtin) => Ok(builtin.authorize(&host, call, principal).await),
+            Check::Component(component) => match component.authorize(scope, call, principal).await {
+                Ok(decision) => Ok(decision),
+                Err(fault) => match self.stand_in_for(fault) {
+                    Ok(builtin) => Ok(builtin.authorize(&host, call, principal).await),
+                    Err(rejection) => Err(rejection),
+                },
             },
         };
-        if matches!(decision, Decision::Deny(_)) {
-            count(&self.counts.denials);
-        }
-        Ok(decision)
+        self.count(began, matches!(decision, Ok(Decision::Deny(_))));
+        decision
     }
 
-    /// Where the built-in stands in from the start, each call is a fallback.
-    fn count_call(&self) {
-        count(&self.counts.calls);
+    /// Counts a hook. Where the built-in stands in from the start, each is a fallback.
+    fn count(&self, began: Instant, denied: bool) {
+        self.counts.call(began.elapsed(), denied);
         if matches!(self.source, Source::Fallback { .. }) {
-            count(&self.counts.fallbacks);
+            self.counts.fallback();
         }
     }
 
     /// The built-in, where it may stand in for a component that failed; else the rejection.
     fn stand_in_for(&self, fault: Fault) -> Result<&Builtin, Rejection> {
         let Fault { failure, detail } = fault;
-        let covered = matches!(failure, Failure::Timeout | Failure::Fuel | Failure::Memory | Failure::Trap);
         let reason = failure.reason();
+        self.counts.fail(failure);
         match &self.stand_in {
-            Some(builtin) if covered => {
-                count(&self.counts.fallbacks);
+            Some(builtin) if failure.is_covered() => {
+                self.counts.fallback();
                 tracing::warn!(policy = %self.name, reason, "FALLBACK: the component failed ({detail}); the built-in decides in its place");
                 Ok(builtin)
             }
             _ => {
-                count(&self.counts.failures);
                 tracing::warn!(policy = %self.name, reason, "the component failed, so the call is denied: {detail}");
-                Err(Rejection::Failed { policy: Arc::clone(&self.name), failure, detail, retry_after: None })
+                Err(self.failed(failure, detail, None))
             }
         }
     }
 
+    fn failed(&self, failure: Failure, detail: String, retry_after: Option<u32>) -> Rejection {
+        Rejection::Failed { policy: Arc::clone(&self.name), failure, detail, retry_after }
+    }
+
     /// The rejection for a policy that says itself that it cannot decide.
     pub fn unavailable(&self, said: Unavailability) -> Rejection {
-        count(&self.counts.failures);
-        let Unavailability { detail, retry_after } = said;
-        Rejection::Failed {
-            policy: Arc::clone(&self.name),
-            failure: Failure::Unavailable,
-            detail,
-            retry_after,
-        }
+        self.counts.fail(Failure::Unavailable);
+        self.failed(Failure::Unavailable, said.detail, said.retry_after)
     }
 }
 
@@ -477,12 +476,8 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         wants: std::sync::OnceLock::new(),
         keys: Keyring::new(keys),
         secrets: raw_secrets,
-        cache: granted.cache.then(Cache::default),
+        cache: granted.cache.then(|| Cache::new(config.limits.cache)),
         fetcher: granted.http.then(|| Fetcher::new(origins, client_secrets)),
         clock: making.clock.clone(),
     })
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -16,6 +16,7 @@ use crate::flow::Flow;
 use crate::flow::request::Route;
 use crate::generation::{Factory, Generations};
 use crate::metrics::Metrics;
+use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, EngineError};
 use crate::plugin::load::Loader;
 use crate::policy::{PolicyError, Source};
@@ -151,7 +152,7 @@ async fn first_generation(
     config: &Config,
     environment: &Environment,
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
-    let loader = Loader::new(Engine::new()?, cache_directory(environment));
+    let loader = Loader::new(Engine::new()?, Compiler::own(), cache_directory(environment));
     let factory = Factory::new(loader, environment.clone(), Clock::System);
     let first = factory.candidate(config, None).await.map_err(ServeError::Policies)?;
     Ok((factory, Arc::new(Generations::new(first))))

@@ -1,8 +1,9 @@
 //! What a running Witgate says of itself: for `witgate plugin list` and for the metrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 use crate::config::Mode;
 use crate::generation::{Generation, Generations};
 use crate::metrics::Metrics;
-use crate::policy::{Policy, Source};
+use crate::plugin::pool::Pool;
+use crate::policy::{Counts, Policy, Source};
 use crate::reload::{Attempt, Reloader};
 use crate::services::digest_text;
 
@@ -64,13 +66,17 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
     });
     let state = match (&fallback, refused) {
         (Some(_), _) => "fallback",
+        (None, _) if policy.is_out() => "out",
         // The live one stays; what was to replace it is not good.
         (None, Some(_)) => "candidate-refused",
         (None, None) => "live",
     };
     let error = fallback.or_else(|| refused.map(|refused| refused.message.clone()));
     let counts = policy.counts();
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let failures: BTreeMap<_, _> =
+        counts.failures().map(|(failure, count)| (failure.reason(), count)).collect();
+    let (p50, p99) = counts.times().unzip();
+    let micros = |time: Option<Duration>| time.map(|time| time.as_nanos() as f64 / 1000.0);
     json!({
         "name": &**policy.name(),
         "kind": policy.kind().name(),
@@ -80,12 +86,16 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
         "version": version,
         "state": state,
         "error": error,
-        "calls": read(&counts.calls),
-        "denials": read(&counts.denials),
-        "failures": read(&counts.failures),
-        "fallbacks": read(&counts.fallbacks),
-        "disagreements": read(&counts.disagreements),
-        "idle_instances": policy.idle_instances(),
+        "calls": counts.calls(),
+        "denials": counts.denials(),
+        "failures": failures.values().sum::<u64>(),
+        "failures_by_reason": failures,
+        "fallbacks": counts.fallbacks(),
+        "disagreements": counts.disagreements(),
+        "p50_us": micros(p50),
+        "p99_us": micros(p99),
+        "instances": policy.pool().map(Pool::instances),
+        "memory_bytes": policy.pool().map(Pool::memory),
     })
 }
 
@@ -131,25 +141,34 @@ impl Collector for StatusCollector {
 const COUNTER: prometheus_client::metrics::MetricType = prometheus_client::metrics::MetricType::Counter;
 
 fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-    type Count = (&'static str, &'static str, fn(&Policy) -> &AtomicU64);
-    let counts: [Count; 5] = [
-        ("policy_disagreements", "Verdicts of a shadow that were not those of the live policies", |p| {
-            &p.counts().disagreements
-        }),
-        ("policy_calls", "Hooks called, by policy of the live generation", |p| &p.counts().calls),
-        ("policy_denials", "Refusals and denials, by policy", |p| &p.counts().denials),
-        ("policy_failures", "Hooks that failed and so denied, by policy", |p| &p.counts().failures),
+    type Count = (&'static str, &'static str, fn(&Counts) -> u64);
+    let counts: [Count; 4] = [
+        (
+            "policy_disagreements",
+            "Verdicts of a shadow that were not those of the live policies",
+            Counts::disagreements,
+        ),
+        ("policy_calls", "Hooks called, by policy of the live generation", Counts::calls),
+        ("policy_denials", "Refusals and denials, by policy", Counts::denials),
         (
             "policy_fallbacks",
             "Hooks that the built-in decided in place of a missing or failed component",
-            |p| &p.counts().fallbacks,
+            Counts::fallbacks,
         ),
     ];
     for (name, help, count) in counts {
         let mut family = encoder.encode_descriptor(name, help, None, COUNTER)?;
         for policy in live.policies() {
-            let counter = ConstCounter::new(count(policy).load(Ordering::Relaxed));
+            let counter = ConstCounter::new(count(policy.counts()));
             counter.encode(family.encode_family(&[("policy", &**policy.name())])?)?;
+        }
+    }
+    let help = "Hooks of components that failed, by policy and reason";
+    let mut family = encoder.encode_descriptor("policy_failures", help, None, COUNTER)?;
+    for policy in live.policies() {
+        for (failure, count) in policy.counts().failures() {
+            let labels = [("policy", &**policy.name()), ("reason", failure.reason())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())

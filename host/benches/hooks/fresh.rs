@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use criterion::BenchmarkId;
-use witgate::config::Limits;
+use witgate::config::{Isolation, Limits};
+use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::grants::Granted;
+use witgate::plugin::instance::Prepared;
 use witgate::plugin::load::Loader;
-use witgate::plugin::pool::Prepared;
+use witgate::plugin::pool::Pool;
 use witgate::services::keys::Keyring;
 use witgate::services::{Clock, Scope, Services};
 use witgate_plugin::{Call, Principal, TargetKind, Transport};
@@ -27,17 +29,17 @@ pub(crate) fn an_instance_per_call(bench: &mut Bench) {
     let few = r#""role15": {"allow": ["svc15_area4_get_*"]}"#.to_owned();
     for (name, roles) in [("1 role", few), ("20 roles", all)] {
         let config = format!(r#"{{"roles": {{{roles}}}}}"#);
-        let prepared = prepared();
+        let prepared = runtime.block_on(prepared());
         group.bench_function(BenchmarkId::new("rbac", name), |b| {
             b.to_async(&runtime).iter(|| one_call(prepared.clone(), config.clone(), &scope));
         });
     }
 }
 
-fn prepared() -> Prepared {
+async fn prepared() -> Prepared {
     let engine = Engine::new().unwrap();
-    let loader = Loader::new(engine.clone(), None);
-    let loaded = loader.load(&component("rbac"), None).unwrap();
+    let loader = Loader::new(engine.clone(), Compiler::Within, None);
+    let loaded = loader.load(&component("rbac"), None).await.unwrap();
     let services = Services {
         policy: "may".into(),
         wants: OnceLock::new(),
@@ -51,7 +53,7 @@ fn prepared() -> Prepared {
 }
 
 async fn one_call(prepared: Prepared, config: String, scope: &Scope) {
-    let (pool, _) = prepared.configure(config, false).await.unwrap();
+    let (pool, _) = Pool::configure(prepared, config, false, Isolation::PerCall).await.unwrap();
     let roles = HELD.map(str::to_owned);
     let call = Call {
         method: "tools/call",

@@ -19,6 +19,7 @@ use witgate::flow::identity::Caller;
 use witgate::flow::request::{Era, Request, Route};
 use witgate::generation::{Factory, Generation};
 use witgate::key_store::{KeyStore, NewKey};
+use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::load::Loader;
 use witgate::services::Clock;
@@ -117,7 +118,7 @@ impl Scene {
         std::fs::write(&path, text).unwrap();
         let environment: Environment = [("BENCH_SECRET", SECRET)].into_iter().collect();
         let config = resolve::load(Some(&path), &environment).unwrap().config;
-        let loader = Loader::new(Engine::new().unwrap(), None);
+        let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, None);
         let factory = Factory::new(loader, environment, Clock::System);
         let generation = Arc::new(factory.candidate(&config, None).await.unwrap());
         let route = Route { upstream: "up".into(), resource: RESOURCE.into(), pipeline: 0 };

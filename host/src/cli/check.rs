@@ -7,6 +7,7 @@ use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::{Config, resolve};
 use crate::generation::Factory;
+use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
 use crate::services::Clock;
@@ -30,7 +31,8 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 /// granted, and settings that a plugin refuses.
 fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
-    let factory = Factory::new(Loader::new(engine, None), context.environment.clone(), Clock::System);
+    let factory =
+        Factory::new(Loader::new(engine, Compiler::own(), None), context.environment.clone(), Clock::System);
     match runtime()?.block_on(factory.candidate(config, None)) {
         Ok(_) => Ok(Vec::new()),
         Err(errors) => {

@@ -9,6 +9,7 @@ use super::terminal::table;
 use super::{Context, Exit, Failure, full, runtime};
 use crate::config::PolicyKind;
 use crate::config::resolve::{self, Outline, settings_schema};
+use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::{Loaded, Loader};
 use crate::policy::describe_component;
@@ -57,8 +58,22 @@ fn socket(context: &Context) -> Result<PathBuf, Failure> {
 
 fn listing(status: &Value) -> String {
     let policies = status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let columns =
-        ["name", "kind", "mode", "source", "version", "digest", "calls", "denials", "failures", "fallbacks"];
+    let columns = [
+        "name",
+        "kind",
+        "mode",
+        "source",
+        "version",
+        "digest",
+        "state",
+        "calls",
+        "denials",
+        "failures",
+        "fallbacks",
+        "p50_us",
+        "p99_us",
+        "instances",
+    ];
     let rows: Vec<Vec<String>> =
         policies.iter().map(|policy| columns.iter().map(|column| cell(policy, column)).collect()).collect();
     let titles: Vec<_> = columns.iter().map(|column| column.to_uppercase()).collect();
@@ -154,8 +169,9 @@ fn builtin(kind: PolicyKind) -> Value {
 
 fn component(path: &Path) -> Result<Value, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
-    let loader = Loader::new(engine, None);
-    let loaded = loader.load(path, None).map_err(|error| Failure::new(error.to_string()))?;
+    let loader = Loader::new(engine, Compiler::own(), None);
+    let loaded = runtime()?.block_on(loader.load(path, None));
+    let loaded = loaded.map_err(|error| Failure::new(error.to_string()))?;
     let kind = loaded.component.component_type();
     let inner = loader.engine().inner();
     let description = describe(&loader, &loaded)?;

@@ -167,6 +167,14 @@ pub struct Policy {
     /// What the component may reach, beyond what its settings name.
     #[serde(default)]
     pub grants: Grants,
+    /// `pooled` (the default): instances are used again; or `per-call`: each hook has one of its own.
+    pub isolation: Option<Isolation>,
+    /// Hooks until a pooled instance is replaced. Default: 10,000.
+    #[schemars(range(min = 1))]
+    pub recycle_after: Option<u64>,
+    /// When a component that keeps failing is taken out.
+    #[serde(default)]
+    pub breaker: Breaker,
 }
 
 /// Which check a policy is.
@@ -206,17 +214,68 @@ pub enum Mode {
     Shadow,
 }
 
-/// What one call of a component may use up.
+/// What one call of a component may use up. Whatever passes a limit is denied, with a reason of its own, and
+/// the instance is thrown away.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Milliseconds that a hook's own code may run. By the clock on the wall, waiting included, a hook
-    /// may take 950 ms longer. Default: 50.
+    /// Milliseconds that a hook's own code may run. Default: 50.
     #[schemars(range(min = 1, max = 60_000))]
     pub timeout_ms: Option<u64>,
-    /// Linear memory of one instance in MiB. Default: 16.
+    /// Milliseconds that a hook may take by the clock on the wall, waiting included. Default: 950 more than
+    /// `timeout_ms`, and 5,000 more still where it has keys or `http`.
+    #[schemars(range(min = 1, max = 600_000))]
+    pub wait_ms: Option<u64>,
+    /// Linear memories of one instance together, in MiB. Default: 16.
     #[schemars(range(min = 1, max = 1024))]
     pub memory_mib: Option<u64>,
+    /// Elements of all tables of one instance. Default: 100,000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub table_elements: Option<u64>,
+    /// What a hook answers, and what it hands to one import, in KiB. Default: 1,024.
+    #[schemars(range(min = 1, max = 131_072))]
+    pub output_kib: Option<u64>,
+    /// Lines that one hook may log. Default: 32.
+    #[schemars(range(max = 10_000))]
+    pub log_lines: Option<u32>,
+    /// Imports of `witgate:auth` that one hook may call. Default: 1,000.
+    #[schemars(range(max = 10_000_000))]
+    pub host_calls: Option<u32>,
+    /// HTTP requests that one hook may send. Default: 6.
+    #[schemars(range(max = 1000))]
+    pub http_requests: Option<u32>,
+    /// Resources of the host, such as streams, that one instance may hold. Default: 1,000.
+    #[schemars(range(max = 1_000_000))]
+    pub handles: Option<u64>,
+    /// Instances that work at once; more calls wait. Default: 100.
+    #[schemars(range(min = 1, max = 1000))]
+    pub instances: Option<u64>,
+    /// Keys and values of the policy's cache, in KiB; what is least used goes first. Default: 4,096.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub cache_kib: Option<u64>,
+}
+
+/// What one hook may find of those before it in the same instance.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Whatever the plugin keeps: instances are used again.
+    Pooled,
+    /// Nothing: each hook has an instance of its own.
+    PerCall,
+}
+
+/// When a component that keeps failing is taken out, and for how long.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Failures without a success in between. Default: 10.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures: Option<u32>,
+    /// Milliseconds until a call tries the component again; each failure then doubles it, up to 30 s.
+    /// Default: 1,000.
+    #[schemars(range(min = 1, max = 30_000))]
+    pub pause_ms: Option<u64>,
 }
 
 /// What a component may reach, beyond what its settings name.

@@ -2,7 +2,6 @@
 //! caller's path; where they would have said something else, that is recorded. They change nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
@@ -96,7 +95,7 @@ fn record(policy: &Policy, request: &Request, live: &str, said: &str) {
     if live == said {
         return;
     }
-    policy.counts().disagreements.fetch_add(1, Ordering::Relaxed);
+    policy.counts().disagree();
     tracing::info!(
         target: "witgate::shadow",
         policy = &**policy.name(),

@@ -43,17 +43,30 @@ impl Engine {
         let inner = pooling_engine().or_else(|reason| {
             // Where address space is limited, instances cost more but work the same.
             tracing::debug!("no pooling allocator on this machine ({reason}); instances are made on demand");
-            wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+            on_demand_engine()
         });
         let inner = inner.map_err(|error| EngineError(format!("{error:#}")))?;
         count_epochs(&inner).map_err(|error| EngineError(error.to_string()))?;
         Ok(Self { inner })
     }
 
+    /// An engine that runs nothing, and makes code for those that do.
+    ///
+    /// # Errors
+    /// When the machine cannot run it.
+    pub fn for_compiling() -> Result<Self, EngineError> {
+        let inner = pooling_engine().or_else(|_| on_demand_engine());
+        Ok(Self { inner: inner.map_err(|error| EngineError(format!("{error:#}")))? })
+    }
+
     /// The engine underneath.
     pub fn inner(&self) -> &wasmtime::Engine {
         &self.inner
     }
+}
+
+fn on_demand_engine() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
 }
 
 fn pooling_engine() -> wasmtime::Result<wasmtime::Engine> {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use wasmtime::component::Component;
 use witgate_plugin::Digest;
 
+use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
 use crate::services::{digest_text, sha256};
 
@@ -41,9 +42,9 @@ pub enum LoadError {
         /// What it should have.
         pinned: String,
     },
-    /// The file is no component.
-    #[error("{0} is not a component: {1}")]
-    NotAComponent(PathBuf, String),
+    /// The file cannot be compiled.
+    #[error("{0} {1}")]
+    Compile(PathBuf, CompileError),
 }
 
 impl LoadError {
@@ -72,13 +73,14 @@ impl std::fmt::Debug for Loaded {
 #[derive(Debug)]
 pub struct Loader {
     engine: Engine,
+    compiler: Compiler,
     cache: Option<DiskCache>,
     compiled: Mutex<HashMap<Digest, Component>>,
 }
 
 impl Loader {
     /// A loader that keeps compiled components in `cache`, where that directory can be trusted.
-    pub fn new(engine: Engine, cache: Option<PathBuf>) -> Self {
+    pub fn new(engine: Engine, compiler: Compiler, cache: Option<PathBuf>) -> Self {
         let cache = cache.and_then(|dir| match DiskCache::open(dir, &engine) {
             Ok(cache) => Some(cache),
             Err(reason) => {
@@ -86,7 +88,7 @@ impl Loader {
                 None
             }
         });
-        Self { engine, cache, compiled: Mutex::default() }
+        Self { engine, compiler, cache, compiled: Mutex::default() }
     }
 
     /// The engine that it compiles for.
@@ -94,14 +96,12 @@ impl Loader {
         &self.engine
     }
 
-    /// Loads a component file. Compiling takes a second of processor time per few megabytes: not
-    /// for the request path.
+    /// Loads a component file. Compiling takes a second of processor time per few megabytes, in another process.
     ///
     /// # Errors
     /// With what is wrong with the file.
-    pub fn load(&self, path: &Path, pinned: Option<&Digest>) -> Result<Loaded, LoadError> {
-        let bytes = read(path)?;
-        let digest = sha256(&bytes);
+    pub async fn load(&self, path: &Path, pinned: Option<&Digest>) -> Result<Loaded, LoadError> {
+        let (bytes, digest) = read(path.to_owned()).await?;
         if let Some(pinned) = pinned
             && *pinned != digest
         {
@@ -114,9 +114,8 @@ impl Loader {
         if let Some(component) = self.lock().get(&digest) {
             return Ok(Loaded { component: component.clone(), digest });
         }
-        let component = self
-            .compile(&bytes, &digest)
-            .map_err(|error| LoadError::NotAComponent(path.to_owned(), first_line(&error)))?;
+        let component =
+            self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path.to_owned(), error))?;
         self.lock().insert(digest, component.clone());
         Ok(Loaded { component, digest })
     }
@@ -132,16 +131,17 @@ impl Loader {
         self.lock().retain(|digest, _| digests.contains(digest));
     }
 
-    fn compile(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
+    async fn compile(&self, bytes: Vec<u8>, digest: &Digest) -> Result<Component, CompileError> {
+        let kept = || self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest));
+        if let Some(component) = kept() {
             return Ok(component);
         }
-        // Only the component format: text would be another parser in the way.
-        let component = Component::from_binary(self.engine.inner(), bytes)?;
+        let compiled = self.compiler.compile(&self.engine, bytes).await?;
         if let Some(cache) = &self.cache {
-            cache.put(&component, digest);
+            cache.put(&compiled, digest);
         }
-        Ok(component)
+        // From the disk, where that is possible: then what nobody runs need not be in memory.
+        kept().map_or_else(|| deserialize(&self.engine, &compiled), Ok)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Component>> {
@@ -149,7 +149,18 @@ impl Loader {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// Reads a file, on a thread that may wait for the disk.
+async fn read(path: PathBuf) -> Result<(Vec<u8>, Digest), LoadError> {
+    let place = path.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = read_blocking(&path)?;
+        let digest = sha256(&bytes);
+        Ok((bytes, digest))
+    });
+    reading.await.unwrap_or_else(|error| Err(LoadError::Unreadable(place, std::io::Error::other(error))))
+}
+
+fn read_blocking(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => LoadError::Missing(path.to_owned()),
         _ => LoadError::Unreadable(path.to_owned(), error),
@@ -161,10 +172,13 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(unreadable)
 }
 
-/// The gist of an engine's error: what it says first and what lies at its root.
-fn first_line(error: &wasmtime::Error) -> String {
-    let root = error.root_cause().to_string();
-    root.lines().next().unwrap_or_default().to_owned()
+/// What this program's own compiler has just made.
+fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileError> {
+    // SAFETY: the bytes came over a pipe from a process of this same program, or from this one. The engine itself
+    // checks version and settings.
+    #[allow(unsafe_code, reason = "see SAFETY")]
+    let component = unsafe { Component::deserialize(engine.inner(), compiled) };
+    component.map_err(|error| CompileError::TooMuch(error.to_string()))
 }
 
 /// Compiled components on disk, in a directory that is the user's alone.
@@ -218,13 +232,11 @@ impl DiskCache {
     }
 
     /// Keeps a compiled component. That this fails is no reason to fail anything else.
-    fn put(&self, component: &Component, digest: &Digest) {
-        let written = component.serialize().map_err(|e| e.to_string()).and_then(|bytes| {
-            let temporary = tempfile_in(&self.dir).map_err(|e| e.to_string())?;
-            fs::write(&temporary, bytes)
-                .and_then(|()| fs::File::open(&temporary)?.sync_all())
-                .and_then(|()| fs::rename(&temporary, self.file(digest)))
-                .map_err(|e| e.to_string())
+    fn put(&self, compiled: &[u8], digest: &Digest) {
+        let written = tempfile_in(&self.dir).and_then(|temporary| {
+            fs::write(&temporary, compiled)?;
+            fs::File::open(&temporary)?.sync_all()?;
+            fs::rename(&temporary, self.file(digest))
         });
         if let Err(reason) = written {
             tracing::debug!("a compiled component was not kept on disk: {reason}");

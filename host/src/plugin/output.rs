@@ -8,27 +8,51 @@ const LATEST: u64 = 253_402_300_799;
 
 type Checked = Result<(), String>;
 
-pub(super) fn check_verdict(verdict: &Verdict) -> Checked {
-    match verdict {
-        Verdict::Identity(identity) => check_identity(identity),
-        Verdict::NotMine => Ok(()),
-        Verdict::Refused(Refusal { reason, detail }) => {
-            check_reason(reason)?;
-            check_detail(detail.as_deref())
+/// What a hook answers.
+pub(super) trait Output {
+    /// Whether it is within the bounds.
+    ///
+    /// # Errors
+    /// With what is not.
+    fn check(&self) -> Checked;
+
+    /// Whether it lets the call go on.
+    fn lets_through(&self) -> bool;
+}
+
+impl Output for Verdict {
+    fn check(&self) -> Checked {
+        match self {
+            Self::Identity(identity) => check_identity(identity),
+            Self::NotMine => Ok(()),
+            Self::Refused(Refusal { reason, detail }) => {
+                check_reason(reason)?;
+                check_detail(detail.as_deref())
+            }
+            Self::Unavailable(unavailability) => check_unavailability(unavailability),
         }
-        Verdict::Unavailable(unavailability) => check_unavailability(unavailability),
+    }
+
+    fn lets_through(&self) -> bool {
+        matches!(self, Self::Identity(_))
     }
 }
 
-pub(super) fn check_decision(decision: &Decision) -> Checked {
-    match decision {
-        Decision::Allow | Decision::Abstain => Ok(()),
-        Decision::Deny(Denial { reason, scopes, retry_after: _, detail }) => {
-            check_reason(reason)?;
-            check_names("scopes", scopes, is_scope)?;
-            check_detail(detail.as_deref())
+impl Output for Decision {
+    fn check(&self) -> Checked {
+        match self {
+            Self::Allow | Self::Abstain => Ok(()),
+            Self::Deny(Denial { reason, scopes, retry_after: _, detail }) => {
+                check_reason(reason)?;
+                check_names("scopes", scopes, is_scope)?;
+                check_detail(detail.as_deref())
+            }
+            Self::Unavailable(unavailability) => check_unavailability(unavailability),
         }
-        Decision::Unavailable(unavailability) => check_unavailability(unavailability),
+    }
+
+    fn lets_through(&self) -> bool {
+        matches!(self, Self::Allow | Self::Abstain)
     }
 }
 

@@ -1,6 +1,7 @@
-//! What the host keeps for one instance: what the hook at hand is about, and what it may use up.
+//! What the host keeps for one instance: what the hook at hand is about, and what it has used up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,21 +12,32 @@ use crate::config::Limits;
 use crate::flow::reject::Failure;
 use crate::services::{PolicyHost, Scope, Services};
 
-/// Lines that one hook may log. A check that says more is talking to nobody.
-const LOG_LINES: u32 = 32;
-/// Elements of one table; interpreters need some ten thousand.
-const TABLE_ELEMENTS: usize = 100_000;
+/// Core instances, memories and tables of one component each; one of an interpreted language has a
+/// dozen.
+const PARTS: usize = 100;
+
+/// Random bytes that `wasi:random` gives at once.
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// The instances of one policy, and their linear memories in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    /// How many there are, at work or idle.
+    pub instances: AtomicUsize,
+    /// What they hold.
+    pub memory: AtomicUsize,
+}
 
 /// The data of a store.
 pub(crate) struct State {
     services: Arc<Services>,
     limits: Limits,
+    gauges: Arc<Gauges>,
     scope: Option<Scope>,
     /// When the hook at hand has to be done.
     deadline: Instant,
-    /// Ticks that its own code has run.
-    ticks: u128,
-    log_lines: u32,
+    spent: Spent,
+    held: Held,
     /// Why the host ended the hook; what the trap then says is only a consequence.
     fault: Option<Failure>,
     /// Whether the hook reached for what is not granted.
@@ -34,34 +46,51 @@ pub(crate) struct State {
     table: ResourceTable,
 }
 
+/// What the hook at hand has used up.
+#[derive(Default)]
+struct Spent {
+    /// Of its own code's time.
+    ticks: u128,
+    host_calls: u32,
+    log_lines: u32,
+    http_requests: u32,
+}
+
+/// What the instance holds.
+#[derive(Default)]
+struct Held {
+    memory: usize,
+    table_elements: usize,
+}
+
 impl State {
-    pub(super) fn new(services: Arc<Services>, limits: Limits) -> Self {
+    pub(super) fn new(services: Arc<Services>, limits: Limits, gauges: Arc<Gauges>) -> Self {
+        gauges.instances.fetch_add(1, Ordering::Relaxed);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
         Self {
             services,
             limits,
+            gauges,
             scope: None,
             deadline: Instant::now(),
-            ticks: 0,
-            log_lines: 0,
+            spent: Spent::default(),
+            held: Held::default(),
             fault: None,
             overreached: false,
             // Empty: no environment, no arguments, no files, no sockets, no standard streams.
-            wasi: WasiCtx::builder().build(),
-            table: ResourceTable::new(),
+            wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+            table,
         }
     }
 
-    /// Sets what a hook may use up; setting up has other bounds.
-    pub(super) fn limit(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
-    /// Begins a hook, `describe` or `configure`.
-    pub(super) fn begin(&mut self, scope: Option<Scope>, time: Duration) {
+    /// Begins a hook, `describe` or `configure`, whose own code may run for `timeout`, and which has to
+    /// be done at `deadline`.
+    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, deadline: Instant) {
         self.scope = scope;
-        self.deadline = Instant::now() + time;
-        self.ticks = 0;
-        self.log_lines = 0;
+        self.limits.timeout = timeout;
+        self.deadline = deadline;
+        self.spent = Spent::default();
         self.fault = None;
         self.overreached = false;
     }
@@ -79,24 +108,45 @@ impl State {
         self.deadline
     }
 
-    pub(super) fn host(&self) -> PolicyHost<'_> {
-        PolicyHost { services: &self.services, scope: self.scope.as_ref() }
+    /// The host, for one call of an import. Each counts.
+    pub(super) fn host(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
+        self.spent.host_calls += 1;
+        if self.spent.host_calls > self.limits.host_calls {
+            return Err(self.fail(Failure::HostCalls));
+        }
+        Ok(PolicyHost { services: &self.services, scope: self.scope.as_ref() })
+    }
+
+    /// The host, for one line of the log.
+    pub(super) fn host_for_log(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
+        self.spent.log_lines += 1;
+        if self.spent.log_lines > self.limits.log_lines {
+            return Err(self.fail(Failure::Log));
+        }
+        self.host()
+    }
+
+    /// The host, for one HTTP request.
+    pub(super) fn host_for_http(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
+        self.spent.http_requests += 1;
+        if self.spent.http_requests > self.limits.http_requests {
+            return Err(self.fail(Failure::HttpRequests));
+        }
+        self.host()
     }
 
     /// Notes that the hook reached for what is not granted. It is told so and may still refuse;
     /// it may not allow any more.
     pub(super) fn overreach(&mut self, what: &str) {
-        tracing::warn!(policy = %self.services.policy, "the component reached for {what}, which is not granted");
+        // Once is enough for the operator; the plugin may try in a loop.
+        if !self.overreached {
+            tracing::warn!(policy = %self.services.policy, "the component reached for {what}, which is not granted");
+        }
         self.overreached = true;
     }
 
     pub(super) fn has_overreached(&self) -> bool {
         self.overreached
-    }
-
-    pub(super) fn may_log(&mut self) -> bool {
-        self.log_lines += 1;
-        self.log_lines <= LOG_LINES
     }
 
     pub(super) fn fail(&mut self, failure: Failure) -> wasmtime::Error {
@@ -105,30 +155,55 @@ impl State {
     }
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        self.gauges.instances.fetch_sub(1, Ordering::Relaxed);
+        self.gauges.memory.fetch_sub(self.held.memory, Ordering::Relaxed);
+    }
+}
+
 /// Called whenever an epoch ends while the guest's own code runs. Between two checks the worker
 /// thread is given back, so that a looping guest takes nobody else's turn.
 pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = context.data_mut();
-    state.ticks += 1;
-    if state.ticks > state.limits.timeout.as_millis() || Instant::now() >= state.deadline {
+    state.spent.ticks += 1;
+    if state.spent.ticks > state.limits.timeout.as_millis() || Instant::now() >= state.deadline {
         return Err(state.fail(Failure::Timeout));
     }
     Ok(UpdateDeadline::Yield(1))
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.limits.memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // All memories together: a component may have many.
+        let total = self.held.memory.saturating_sub(current).saturating_add(desired);
+        if total > self.limits.memory {
             return Err(self.fail(Failure::Memory));
         }
+        self.gauges.memory.fetch_add(desired.saturating_sub(current), Ordering::Relaxed);
+        self.held.memory = total;
         Ok(true)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > TABLE_ELEMENTS {
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.held.table_elements.saturating_sub(current).saturating_add(desired);
+        if total > self.limits.table_elements {
             return Err(self.fail(Failure::Memory));
         }
+        self.held.table_elements = total;
         Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS
+    }
+
+    fn tables(&self) -> usize {
+        PARTS
+    }
+
+    fn memories(&self) -> usize {
+        PARTS
     }
 }
 

@@ -9,10 +9,12 @@ use http::HeaderMap;
 use witgate_plugin::{Call, Credential, Decision, Identity, Principal, Verdict, Wants};
 
 use super::engine::Engine;
+use super::fault::Fault;
 use super::grants::Granted;
+use super::instance::{PrepareError, Prepared};
 use super::load::Loaded;
-use super::pool::{Fault, Pool, PrepareError, Prepared};
-use crate::config::Limits;
+use super::pool::Pool;
+use crate::config::{Isolation, Limits};
 use crate::flow::call;
 use crate::flow::identity::Caller;
 use crate::flow::request::{Era, Request, Route};
@@ -67,14 +69,14 @@ impl Trial {
         let clock = Arc::new(AtomicU64::new(0));
         let services = Arc::new(Services {
             keys: Keyring::new(around.keys),
-            cache: Some(Cache::default()),
+            cache: Some(Cache::new(around.limits.cache)),
             fetcher: Some(Fetcher::answered_by(around.servers)),
             clock: Clock::Set(Arc::clone(&clock)),
             ..Services::bare(&around.policy)
         });
         let prepared =
             Prepared::new(engine, loaded, Granted::EVERYTHING, Arc::clone(&services), around.limits)?;
-        let (pool, wants) = prepared.configure(config, true).await?;
+        let (pool, wants) = Pool::configure(prepared, config, true, Isolation::default()).await?;
         let _ = services.wants.set(wants.clone());
         Ok((Self { pool, clock }, wants))
     }

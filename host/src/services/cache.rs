@@ -9,11 +9,8 @@ use quick_cache::sync::Cache as Store;
 const KEY_BYTES: usize = 256;
 /// Longest value, in bytes.
 const VALUE_BYTES: usize = 64 << 10;
-/// All keys and values of one policy: 100,000 introspected tokens of 40 bytes of key and a few
-/// hundred of value would be 40 MB; a tenth of that keeps the busy ones.
-const TOTAL_BYTES: u64 = 4 << 20;
-/// How many entries that is, for sizing the table.
-const ENTRIES: usize = 10_000;
+/// What an entry takes on average, for sizing the table: an introspected token.
+const USUAL_ENTRY: u64 = 400;
 
 /// A bounded cache.
 #[derive(Debug)]
@@ -36,13 +33,13 @@ impl Weighter<Box<[u8]>, Entry> for Weight {
     }
 }
 
-impl Default for Cache {
-    fn default() -> Self {
-        Self { store: Store::with_weighter(ENTRIES, TOTAL_BYTES, Weight) }
-    }
-}
-
 impl Cache {
+    /// A cache for keys and values of `bytes` together. Beyond that, what is least used goes.
+    pub fn new(bytes: u64) -> Self {
+        let entries = usize::try_from(bytes / USUAL_ENTRY).unwrap_or(usize::MAX);
+        Self { store: Store::with_weighter(entries, bytes, Weight) }
+    }
+
     /// The value of `key`, if it has not ended at `now` (seconds since the Unix epoch).
     pub fn get(&self, key: &[u8], now: u64) -> Option<Vec<u8>> {
         let entry = self.store.get(key)?;
@@ -70,11 +67,13 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cache, TOTAL_BYTES, VALUE_BYTES};
+    use super::{Cache, VALUE_BYTES};
+
+    const BYTES: u64 = 4 << 20;
 
     #[test]
     fn an_entry_ends_when_its_time_is_over() {
-        let cache = Cache::default();
+        let cache = Cache::new(BYTES);
         cache.put(b"k", b"v", 100, 10);
         assert_eq!(cache.get(b"k", 109).as_deref(), Some(b"v".as_slice()));
         assert_eq!(cache.get(b"k", 110), None);
@@ -82,11 +81,11 @@ mod tests {
 
     #[test]
     fn a_flood_stays_within_the_bound() {
-        let cache = Cache::default();
+        let cache = Cache::new(BYTES);
         for n in 0..100_000_u32 {
             cache.put(&n.to_be_bytes(), &[0; 1000], 0, 60);
         }
-        assert!(cache.store.weight() <= TOTAL_BYTES);
+        assert!(cache.store.weight() <= BYTES);
         cache.put(b"large", &vec![0; VALUE_BYTES + 1], 0, 60);
         assert_eq!(cache.get(b"large", 0), None);
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use witgate::config::Limits;
+use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
+use witgate::plugin::instance::PrepareError;
 use witgate::plugin::load::{Loaded, Loader};
-use witgate::plugin::pool::PrepareError;
 use witgate::plugin::trial::{Question, Surroundings, Trial};
 use witgate::services::fetch::Exchange;
 use witgate::services::jwks::RemoteJwks;
@@ -47,11 +48,14 @@ impl Exchange for Servers {
 
 impl Components {
     /// Loads them.
-    pub fn load() -> Self {
+    pub async fn load() -> Self {
         let engine = Engine::new().unwrap();
-        let loader = Loader::new(engine.clone(), Some(workspace().join("target/witgate-cache")));
-        let load = |name| (name, loader.load(&component(name), None).unwrap());
-        let loaded = ["api-key", "jwt", "oauth2-introspection", "rbac"].into_iter().map(load).collect();
+        let cache = workspace().join("target/witgate-cache");
+        let loader = Loader::new(engine.clone(), Compiler::Within, Some(cache));
+        let mut loaded = HashMap::new();
+        for name in ["api-key", "jwt", "oauth2-introspection", "rbac"] {
+            loaded.insert(name, loader.load(&component(name), None).await.unwrap());
+        }
         Self { engine, loaded }
     }
 }

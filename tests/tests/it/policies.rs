@@ -15,7 +15,7 @@ async fn built_ins_answer_as_the_tables_say() {
 
 #[tokio::test]
 async fn components_answer_as_the_tables_say() {
-    let components = Components::load();
+    let components = Components::load().await;
     let mut failures = Vec::new();
     for table in Table::all().unwrap() {
         failures.extend(run(&components, &table).await);

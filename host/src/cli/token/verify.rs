@@ -19,6 +19,7 @@ use crate::flow::identity::Caller;
 use crate::flow::reject::Rejection;
 use crate::flow::request::{Era, Request, Route};
 use crate::generation::Factory;
+use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
 use crate::services::Clock;
@@ -65,7 +66,8 @@ async fn judge(
     token: SecretString,
 ) -> Result<Result<Arc<Caller>, Rejection>, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
-    let factory = Factory::new(Loader::new(engine, None), context.environment.clone(), Clock::System);
+    let factory =
+        Factory::new(Loader::new(engine, Compiler::own(), None), context.environment.clone(), Clock::System);
     let generation = factory.candidate(config, None).await.map_err(|errors| {
         Failure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;

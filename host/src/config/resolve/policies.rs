@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Resolver;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
-use crate::config::{Fallback, Grants, Limits, Mode, Policy, PolicyKind};
+use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
 
 impl From<raw::Kind> for PolicyKind {
     fn from(kind: raw::Kind) -> Self {
@@ -33,6 +33,8 @@ impl Policy {
             config,
             digest: None,
             limits: Limits::default(),
+            isolation: Isolation::default(),
+            breaker: Breaker::default(),
             grants: Grants::default(),
         }
     }
@@ -59,6 +61,8 @@ impl Resolver<'_> {
             },
             digest: self.digest(name, written),
             limits: self.limits(name, written),
+            isolation: self.isolation(name, written),
+            breaker: breaker(&written.breaker),
             grants: self.grants(file, name, written),
             ..Policy::builtin(name, kind, config)
         }
@@ -145,18 +149,27 @@ impl Resolver<'_> {
 
     fn limits(&mut self, name: &str, written: &raw::Policy) -> Limits {
         let built_in = !self.document.has(&["policies", name, "component"]);
-        for section in ["limits", "grants"] {
+        for section in ["limits", "grants", "isolation", "recycle_after", "breaker"] {
             let at = ["policies", name, section];
             if built_in && self.document.has(&at) && written.kind_has_builtin() {
                 let message = format!("`{section}` means nothing without `component`: this is the built-in");
                 self.warning(&at, message, "leave it out, or name a `component`");
             }
         }
-        let default = Limits::default();
-        let memory = |mib: u64| usize::try_from(mib << 20).unwrap_or(usize::MAX);
-        Limits {
-            timeout: written.limits.timeout_ms.map_or(default.timeout, Duration::from_millis),
-            memory: written.limits.memory_mib.map_or(default.memory, memory),
+        limits(&written.limits)
+    }
+
+    fn isolation(&mut self, name: &str, written: &raw::Policy) -> Isolation {
+        match (written.isolation, written.recycle_after) {
+            (Some(raw::Isolation::PerCall), after) => {
+                if after.is_some() {
+                    let message = "`recycle_after` means nothing with `isolation = \"per-call\"`";
+                    self.warning(&["policies", name, "recycle_after"], message, "leave one of them out");
+                }
+                Isolation::PerCall
+            }
+            (Some(raw::Isolation::Pooled) | None, Some(recycle_after)) => Isolation::Pooled { recycle_after },
+            (Some(raw::Isolation::Pooled) | None, None) => Isolation::default(),
         }
     }
 
@@ -197,6 +210,34 @@ impl Resolver<'_> {
             None => format!("define it (`[keys.{name}]`), or name one of {}", listed(&known)),
         };
         self.error(at, format!("there is no key `{name}` under `[keys]`"), help);
+    }
+}
+
+fn limits(written: &raw::Limits) -> Limits {
+    let default = Limits::default();
+    let count =
+        |written: Option<u64>, default| written.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let kibi = |written: Option<u64>| written.map(|kib| kib << 10);
+    Limits {
+        timeout: written.timeout_ms.map_or(default.timeout, Duration::from_millis),
+        wait: written.wait_ms.map(Duration::from_millis),
+        memory: count(written.memory_mib.map(|mib| mib << 20), default.memory),
+        table_elements: count(written.table_elements, default.table_elements),
+        output: count(kibi(written.output_kib), default.output),
+        log_lines: written.log_lines.unwrap_or(default.log_lines),
+        host_calls: written.host_calls.unwrap_or(default.host_calls),
+        http_requests: written.http_requests.unwrap_or(default.http_requests),
+        handles: count(written.handles, default.handles),
+        instances: count(written.instances, default.instances),
+        cache: kibi(written.cache_kib).unwrap_or(default.cache),
+    }
+}
+
+fn breaker(written: &raw::Breaker) -> Breaker {
+    let default = Breaker::default();
+    Breaker {
+        failures: written.failures.unwrap_or(default.failures),
+        pause: written.pause_ms.map_or(default.pause, Duration::from_millis),
     }
 }
 

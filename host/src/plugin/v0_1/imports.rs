@@ -31,65 +31,64 @@ impl types::Host for State {}
 
 impl request::Host for State {
     fn upstream(&mut self) -> Result<String> {
-        Ok(self.host().upstream().into_owned())
+        Ok(self.host()?.upstream().into_owned())
     }
 
     fn audience(&mut self) -> Result<String> {
-        Ok(self.host().audience().into_owned())
+        Ok(self.host()?.audience().into_owned())
     }
 
     fn peer(&mut self) -> Result<Option<String>> {
-        Ok(self.host().peer().map(Into::into))
+        Ok(self.host()?.peer().map(Into::into))
     }
 
     fn header(&mut self, name: String) -> Result<Option<String>> {
-        Ok(self.host().header(&name).map(Into::into))
+        Ok(self.host()?.header(&name).map(Into::into))
     }
 
     fn arguments(&mut self) -> Result<Option<String>> {
-        Ok(self.host().arguments().map(Into::into))
+        Ok(self.host()?.arguments().map(Into::into))
     }
 
     fn meta(&mut self) -> Result<Option<String>> {
-        Ok(self.host().meta().map(Into::into))
+        Ok(self.host()?.meta().map(Into::into))
     }
 }
 
 impl caller::Host for State {
     fn issuer(&mut self) -> Result<Option<String>> {
-        Ok(self.host().issuer().map(Into::into))
+        Ok(self.host()?.issuer().map(Into::into))
     }
 
     fn claims(&mut self) -> Result<Option<String>> {
-        Ok(self.host().claims().map(Into::into))
+        Ok(self.host()?.claims().map(Into::into))
     }
 
     fn expires_at(&mut self) -> Result<Option<u64>> {
-        Ok(self.host().expires_at())
+        Ok(self.host()?.expires_at())
     }
 }
 
 impl clock::Host for State {
     fn now(&mut self) -> Result<u64> {
-        Ok(self.host().now())
+        Ok(self.host()?.now())
     }
 }
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
-        if self.may_log() {
-            self.host().log(convert::level(level), &message);
-        }
+        self.host_for_log()?.log(convert::level(level), &message);
         Ok(())
     }
 }
 
 impl crypto::Host for State {
     fn sha256(&mut self, data: Vec<u8>) -> Result<crypto::Digest> {
-        Ok(convert::digest(&self.host().sha256(&data)))
+        Ok(convert::digest(&self.host()?.sha256(&data)))
     }
 
     fn equal(&mut self, a: Vec<u8>, b: Vec<u8>) -> Result<bool> {
+        self.host()?;
         Ok(subtle::ConstantTimeEq::ct_eq(a.as_slice(), b.as_slice()).into())
     }
 
@@ -107,7 +106,8 @@ impl crypto::Host for State {
             message: &message,
             signature: &signature,
         };
-        let outcome = timeout_at(self.deadline(), self.host().verify(&key, &signed)).await;
+        let deadline = self.deadline();
+        let outcome = timeout_at(deadline, self.host()?.verify(&key, &signed)).await;
         match outcome {
             Ok(Err(VerifyError::UnknownKey)) => {
                 self.overreach("a key");
@@ -121,7 +121,7 @@ impl crypto::Host for State {
 
 impl secrets::Host for State {
     fn reveal(&mut self, name: String) -> Result<Result<String, secrets::SecretError>> {
-        let secret = self.host().secret(&name);
+        let secret = self.host()?.secret(&name);
         if secret.is_none() {
             self.overreach("a secret");
         }
@@ -131,23 +131,24 @@ impl secrets::Host for State {
 
 impl cache::Host for State {
     fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
-        Ok(self.host().cached(&key))
+        Ok(self.host()?.cached(&key))
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>, ttl: u32) -> Result<()> {
-        self.host().cache(&key, &value, ttl);
+        self.host()?.cache(&key, &value, ttl);
         Ok(())
     }
 
     fn remove(&mut self, key: Vec<u8>) -> Result<()> {
-        self.host().uncache(&key);
+        self.host()?.uncache(&key);
         Ok(())
     }
 }
 
 impl http::Host for State {
     async fn send(&mut self, request: http::Outgoing) -> Result<Result<http::Incoming, http::HttpError>> {
-        let answer = timeout_at(self.deadline(), self.host().send(convert::outgoing(request))).await;
+        let deadline = self.deadline();
+        let answer = timeout_at(deadline, self.host_for_http()?.send(convert::outgoing(request))).await;
         match answer {
             Err(_) => Err(self.fail(Failure::Timeout)),
             Ok(Err(HttpError::NotGranted)) => {

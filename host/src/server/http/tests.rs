@@ -13,6 +13,7 @@ use crate::config::resolve;
 use crate::flow::request::Route;
 use crate::generation::Factory;
 use crate::metrics::Metrics;
+use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
 use crate::services::{Clock, sha256};
@@ -138,7 +139,7 @@ where
     let config = config(folder.path(), &upstream, server);
     let engine = Engine::new().unwrap();
     let factory = Factory::new(
-        Loader::new(engine, None),
+        Loader::new(engine, Compiler::Within, None),
         [("TOKEN", "upstreams-own")].into_iter().collect(),
         Clock::System,
     );

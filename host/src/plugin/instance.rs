@@ -1,0 +1,208 @@
+//! One instance of a component: made, configured, and called for one hook at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
+use witgate_plugin::{ConfigError, Description, Wants};
+
+use super::engine::Engine;
+use super::fault::Fault;
+use super::grants::{self, Granted, ImportError};
+use super::load::Loaded;
+use super::output;
+use super::state::{Gauges, State, on_tick};
+use super::v0_1::{Exports, Guest};
+use crate::config::Limits;
+use crate::flow::reject::Failure;
+use crate::services::{Scope, Services, clean};
+
+/// How long `describe` and `configure` may take: they parse stores of any size, off the request
+/// path.
+const SETUP_TIME: Duration = Duration::from_secs(5);
+
+/// Why a component cannot serve as a policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Its imports are not met.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// It is not of a world of `witgate:auth`.
+    #[error("the component is not of a world of `witgate:auth@0.1.0`: {0}")]
+    World(String),
+    /// `describe` or `configure` did not come back.
+    #[error("`{function}` ended with `{}`: {detail}", failure.reason())]
+    Setup {
+        /// Which of the two.
+        function: &'static str,
+        /// How.
+        failure: Failure,
+        /// What the engine says.
+        detail: String,
+    },
+    /// It does not take its settings.
+    #[error("the component refuses its settings: {0}")]
+    Config(ConfigError),
+    /// What it says of itself is not within the bounds.
+    #[error("the component describes itself out of bounds: {0}")]
+    Description(String),
+}
+
+impl PrepareError {
+    fn setup(function: &'static str, fault: Fault) -> Self {
+        Self::Setup { function, failure: fault.failure, detail: fault.detail }
+    }
+}
+
+impl From<PrepareError> for Fault {
+    /// A component that was configured once and is not, a second time.
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Setup { failure, detail, .. } => Self { failure, detail },
+            error => Self::new(Failure::Config, error.to_string()),
+        }
+    }
+}
+
+/// A component, linked and checked, before it has its settings.
+#[derive(Clone)]
+pub struct Prepared {
+    pre: InstancePre<State>,
+    exports: Exports,
+    services: Arc<Services>,
+    limits: Limits,
+    gauges: Arc<Gauges>,
+}
+
+/// An instance.
+pub(super) struct Instance {
+    pub(super) store: Store<State>,
+    pub(super) guest: Guest,
+    /// Hooks that it has decided.
+    pub(super) served: u64,
+}
+
+impl Prepared {
+    /// Links a component with what is granted and finds its exports.
+    ///
+    /// # Errors
+    /// When an import is not granted, or the exports are not those of a world.
+    pub fn new(
+        engine: &Engine,
+        loaded: &Loaded,
+        granted: Granted,
+        services: Arc<Services>,
+        limits: Limits,
+    ) -> Result<Self, PrepareError> {
+        grants::check(engine, &loaded.component, granted)?;
+        let world = |error: wasmtime::Error| PrepareError::World(clean(&format!("{error:#}")));
+        let linker = grants::linker(engine, granted).map_err(world)?;
+        let pre = linker.instantiate_pre(&loaded.component).map_err(world)?;
+        let exports = Exports::find(&pre).map_err(world)?;
+        if !exports.authenticates() && !exports.authorizes() {
+            return Err(PrepareError::World(
+                "it exports neither `authentication` nor `authorization`".to_owned(),
+            ));
+        }
+        Ok(Self { pre, exports, services, limits, gauges: Arc::default() })
+    }
+
+    /// Whether it has the hook of an authenticator.
+    pub fn authenticates(&self) -> bool {
+        self.exports.authenticates()
+    }
+
+    /// Whether it has the hook of an authorizer.
+    pub fn authorizes(&self) -> bool {
+        self.exports.authorizes()
+    }
+
+    /// What a hook may use up.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Its instances.
+    pub(super) fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Asks the component what it is.
+    ///
+    /// # Errors
+    /// When it fails to say.
+    pub async fn describe(&self) -> Result<Description, PrepareError> {
+        let failed = |fault| PrepareError::setup("describe", fault);
+        let mut instance = self.instantiate().await.map_err(failed)?;
+        let Instance { store, guest, .. } = &mut instance;
+        let described = within(store.data().deadline(), guest.describe(store)).await.map_err(failed)?;
+        let description = described.map_err(|error| failed(instance.fault(&error)))?;
+        output::check_description(&description).map_err(PrepareError::Description)?;
+        Ok(description)
+    }
+
+    /// An instance that has taken the settings, and what it wants to see.
+    ///
+    /// # Errors
+    /// When the component does not take them.
+    pub(super) async fn configured(&self, config: &str) -> Result<(Instance, Wants), PrepareError> {
+        let failed = |fault| PrepareError::setup("configure", fault);
+        let mut instance = self.instantiate().await.map_err(failed)?;
+        let Instance { store, guest, .. } = &mut instance;
+        let configure =
+            within(store.data().deadline(), guest.configure(store, &self.services.policy, config));
+        match configure.await.map_err(failed)? {
+            Ok(Ok(wants)) => {
+                output::check_wants(&wants).map_err(PrepareError::Description)?;
+                instance.store.data_mut().end();
+                Ok((instance, wants))
+            }
+            Ok(Err(error)) => Err(PrepareError::Config(ConfigError {
+                pointer: clean(&error.pointer),
+                message: clean(&error.message),
+            })),
+            Err(error) => Err(failed(instance.fault(&error))),
+        }
+    }
+
+    async fn instantiate(&self) -> Result<Instance, Fault> {
+        let state = State::new(Arc::clone(&self.services), self.limits, Arc::clone(&self.gauges));
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(self.limits.output);
+        store.set_max_component_handles(self.limits.handles);
+        store.epoch_deadline_callback(on_tick);
+        store.set_epoch_deadline(1);
+        let deadline = Instant::now() + SETUP_TIME;
+        store.data_mut().begin(None, SETUP_TIME, deadline);
+        let made = within(deadline, async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            self.exports.load(&mut store, &instance)
+        });
+        match made.await? {
+            Ok(guest) => Ok(Instance { store, guest, served: 0 }),
+            Err(error) => Err(Fault::of(store.data().fault(), &error)),
+        }
+    }
+}
+
+impl Instance {
+    /// Readies it for a hook about `scope`.
+    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, deadline: Instant) {
+        self.store.data_mut().begin(Some(scope), timeout, deadline);
+        self.store.set_epoch_deadline(1);
+    }
+
+    pub(super) fn fault(&self, error: &wasmtime::Error) -> Fault {
+        Fault::of(self.store.data().fault(), error)
+    }
+}
+
+/// Ends what waits for longer than it may: a component that sleeps in an import runs no code of its own
+/// that the epochs could end.
+pub(super) async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Fault> {
+    let overrun = |_| Fault::new(Failure::Timeout, "it waited too long");
+    tokio::time::timeout_at(deadline, work).await.map_err(overrun)
+}
