@@ -21,6 +21,8 @@ use crate::fingerprints::Fingerprints;
 pub struct Config {
     /// The file it came from. None: made from the environment alone.
     pub path: Option<PathBuf>,
+    /// That file's content. Empty: there is none.
+    pub text: String,
     /// How Witgate meets its clients.
     pub server: Server,
     /// What it protects, in the order of their names. Never empty.
@@ -64,6 +66,10 @@ pub struct Server {
     pub control: Option<PathBuf>,
     /// How long running calls may go on after a signal to stop.
     pub shutdown_grace: Duration,
+    /// Where a rollback is kept. None: nowhere (without a config file).
+    pub state: Option<PathBuf>,
+    /// How many generations can be gone back to, the live one included.
+    pub keep_generations: usize,
 }
 
 /// Towards the clients.

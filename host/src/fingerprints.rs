@@ -48,6 +48,12 @@ impl Fingerprints {
         self.0.iter().any(|(file, seen)| *seen != fingerprint(file))
     }
 
+    /// Whether a file other than `besides` has changed since.
+    pub(crate) fn differ_besides(&self, besides: &BTreeSet<PathBuf>) -> bool {
+        let others = self.0.iter().filter(|(file, _)| !besides.contains(*file));
+        others.into_iter().any(|(file, seen)| *seen != fingerprint(file))
+    }
+
     /// The same files as they are now.
     pub(crate) fn renewed(&self) -> Self {
         Self(self.0.keys().map(|file| (file.clone(), fingerprint(file))).collect())

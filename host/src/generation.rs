@@ -1,31 +1,48 @@
 //! Generations: immutable, fully checked sets of policies. Exactly one is live.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod history;
+mod recipe;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
-use witgate_plugin::Digest;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::environment::Environment;
 use crate::config::{self, Config, Mode};
 use crate::fingerprints::Fingerprints;
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
-use crate::policy::{Making, Policy, PolicyError, Source};
+use crate::policy::{Making, Policy, PolicyError};
 use crate::services::Clock;
+
+use history::History;
+pub use history::Kept;
+pub use recipe::Recipe;
 
 /// One immutable set of compiled policies with their config.
 #[derive(Debug)]
 pub struct Generation {
     number: u64,
+    origin: u64,
     since: SystemTime,
+    recipe: Recipe,
     policies: BTreeMap<String, Arc<Policy>>,
     pipelines: Vec<Pipeline>,
     credential_headers: Vec<HeaderName>,
     files: Fingerprints,
+    /// Those of them that its recipe holds.
+    written: BTreeSet<PathBuf>,
+    /// Turns for the policies that are only watched.
+    shadows: Arc<Semaphore>,
 }
+
+/// Calls that shadows judge at once. Under load they are the first to go without.
+const SHADOWS: usize = 32;
 
 /// Who judges the calls of one upstream.
 #[derive(Debug, Default)]
@@ -48,6 +65,16 @@ impl Generation {
     /// Its number; the first is 1.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The generation that it repeats; its own number where it repeats none.
+    pub fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    /// What it was made from.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// When it was made.
@@ -84,18 +111,21 @@ impl Generation {
         &self.credential_headers
     }
 
+    /// A turn for its shadows. None: they have enough to do.
+    pub fn shadow_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shadows).try_acquire_owned().ok()
+    }
+
     /// The files that it was made from, as they were just before: a change of one makes a new
     /// candidate.
     pub fn files(&self) -> &Fingerprints {
         &self.files
     }
 
-    fn digests(&self) -> Vec<Digest> {
-        let digest = |policy: &Arc<Policy>| match policy.source() {
-            Source::Component { digest, .. } => Some(*digest),
-            Source::Builtin | Source::Fallback { .. } => None,
-        };
-        self.policies.values().filter_map(digest).collect()
+    /// Whether a key store, key set or secret has changed since: whatever it was made from and its recipe does not
+    /// hold.
+    pub fn has_new_data(&self) -> bool {
+        self.files.differ_besides(&self.written)
     }
 }
 
@@ -125,6 +155,31 @@ impl Factory {
         config: &Config,
         live: Option<&Generation>,
     ) -> Result<Generation, Vec<PolicyError>> {
+        self.make(config, live, None).await
+    }
+
+    /// Makes a candidate again from `recipe`, whose configuration is `config`: its components are taken whatever
+    /// their files are by now, everything else as it is now. `origin` is the generation that was made from it first.
+    ///
+    /// # Errors
+    /// As [`Factory::candidate`].
+    pub async fn repeat(
+        &self,
+        config: &Config,
+        live: Option<&Generation>,
+        recipe: &Recipe,
+        origin: u64,
+    ) -> Result<Generation, Vec<PolicyError>> {
+        let repeated = self.make(config, live, Some(recipe)).await?;
+        Ok(Generation { origin, ..repeated })
+    }
+
+    async fn make(
+        &self,
+        config: &Config,
+        live: Option<&Generation>,
+        again: Option<&Recipe>,
+    ) -> Result<Generation, Vec<PolicyError>> {
         let number = live.map_or(1, |live| live.number + 1);
         let dir = config.dir();
         let making = Making {
@@ -137,12 +192,19 @@ impl Factory {
             },
             clock: &self.clock,
             live,
+            again,
         };
         let (mut policies, mut files, mut errors) = (BTreeMap::new(), config.files.clone(), Vec::new());
+        let mut recipe = Recipe::new(&config.text);
+        let mut written: BTreeSet<_> = config.path.iter().cloned().collect();
         for policy in used(config) {
             match Policy::make(policy, making).await {
                 Ok((made, from)) => {
                     files.extend(from);
+                    written.extend(policy.component.clone());
+                    if let (Some(file), Some(digest)) = (&policy.component, made.digest()) {
+                        recipe.add(file, &digest);
+                    }
                     policies.insert(policy.name.clone(), Arc::new(made));
                 }
                 Err(error) => errors.push(error),
@@ -160,13 +222,26 @@ impl Factory {
             return Err(errors);
         }
         let credential_headers = policies.values().filter_map(|p| p.credential_header().cloned()).collect();
-        let since = SystemTime::now();
-        Ok(Generation { number, since, policies, pipelines, credential_headers, files })
+        let (origin, since) = (number, SystemTime::now());
+        let shadows = Arc::new(Semaphore::new(SHADOWS));
+        Ok(Generation {
+            number,
+            origin,
+            since,
+            recipe,
+            policies,
+            pipelines,
+            credential_headers,
+            files,
+            written,
+            shadows,
+        })
     }
 
-    /// Forgets compiled components that the live generation does not use.
-    pub fn tidy(&self, live: &Generation) {
-        self.loader.keep_only(&live.digests());
+    /// Forgets components that none of `kept` was made from.
+    pub fn tidy(&self, kept: &[Kept]) {
+        let digests: HashSet<_> = kept.iter().flat_map(|kept| kept.recipe.digests()).collect();
+        self.loader.keep_only(&digests);
     }
 }
 
@@ -212,16 +287,18 @@ fn pipeline(
     }
 }
 
-/// The live generation, behind one atomic pointer.
+/// The live generation, behind one atomic pointer, and the last ones.
 #[derive(Debug)]
 pub struct Generations {
     live: ArcSwap<Generation>,
+    history: History,
 }
 
 impl Generations {
-    /// Begins with a first generation.
-    pub fn new(first: Generation) -> Self {
-        Self { live: ArcSwap::from_pointee(first) }
+    /// Begins with a first generation. `keep` of them can be gone back to.
+    pub fn new(first: Generation, keep: usize) -> Self {
+        let history = History::new(&first, keep);
+        Self { live: ArcSwap::from_pointee(first), history }
     }
 
     /// The live generation. A request takes it once and stays on it.
@@ -233,6 +310,17 @@ impl Generations {
     pub fn flip(&self, candidate: Generation) -> Arc<Generation> {
         let next = Arc::new(candidate);
         self.live.store(Arc::clone(&next));
+        self.history.add(&next);
         next
+    }
+
+    /// The last generations, oldest first; the live one is the last.
+    pub fn kept(&self) -> Vec<Kept> {
+        self.history.all()
+    }
+
+    /// The generation to go back to: `to`, else the last one that was made from something else.
+    pub fn earlier(&self, to: Option<u64>) -> Option<Kept> {
+        self.history.find(to, &self.live())
     }
 }

@@ -10,5 +10,6 @@ mod output;
 pub mod pool;
 pub mod settings;
 mod state;
+pub mod store;
 pub mod trial;
 pub mod v0_1;

@@ -3,9 +3,11 @@
 mod breaker;
 mod builtin;
 mod counts;
+mod disagreements;
 mod guarded;
 mod shipped;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +23,7 @@ use crate::config::{self, Fallback, Limits, Mode, PolicyKind};
 use crate::fingerprints::Fingerprints;
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
-use crate::generation::Generation;
+use crate::generation::{Generation, Recipe};
 use crate::plugin::engine::Engine;
 use crate::plugin::fault::Fault;
 use crate::plugin::grants::Granted;
@@ -35,6 +37,7 @@ use crate::services::keys::Keyring;
 use crate::services::{Clock, PolicyHost, Scope, Services, digest_text};
 
 pub use counts::Counts;
+pub use disagreements::{Disagreement, Disagreements, Tally};
 
 /// A policy of one generation, ready for its hooks.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ pub struct Policy {
     source: Source,
     credential_header: Option<HeaderName>,
     counts: Counts,
+    disagreements: Disagreements,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,8 @@ pub struct Making<'a> {
     /// The generation that is live. None: at the start, when a built-in may stand in for a missing
     /// component.
     pub live: Option<&'a Generation>,
+    /// The recipe that says which components are taken. None: their files say.
+    pub again: Option<&'a Recipe>,
 }
 
 /// A policy, and the files that it came from.
@@ -128,14 +134,13 @@ impl Policy {
             return Self::make_builtin(config, making, Source::Builtin, files);
         };
         files.note(path);
-        let loaded = match making.loader.load(path, config.digest.as_ref()).await {
-            Ok(loaded) => loaded,
-            Err(error) => match instead_of_missing(config, making, error) {
-                Ok(Instead::Compiled(loaded)) => loaded,
-                Ok(Instead::Builtin(reason)) => {
+        let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
+            Some(digest) => making.loader.kept(&digest).await.ok_or_else(|| gone(&digest))?,
+            None => match load(config, path, making).await.map_err(|error| error.to_string())? {
+                Found::Component(loaded) => loaded,
+                Found::Missing(reason) => {
                     return Self::make_builtin(config, making, Source::Fallback { reason }, files);
                 }
-                Err(error) => return Err(error.to_string()),
             },
         };
         Self::make_component(config, making, &loaded, files).await
@@ -210,6 +215,7 @@ impl Policy {
             source,
             credential_header,
             counts: Counts::default(),
+            disagreements: Disagreements::default(),
         }
     }
 
@@ -233,6 +239,14 @@ impl Policy {
         &self.source
     }
 
+    /// The component that decides. None: a built-in does.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.source {
+            Source::Component { digest, .. } => Some(*digest),
+            Source::Builtin | Source::Fallback { .. } => None,
+        }
+    }
+
     /// The header that carries its credential, beside `Authorization`.
     pub fn credential_header(&self) -> Option<&HeaderName> {
         self.credential_header.as_ref()
@@ -241,6 +255,17 @@ impl Policy {
     /// What it has done.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// As a shadow: where it would have decided otherwise.
+    pub fn disagreements(&self) -> &Disagreements {
+        &self.disagreements
+    }
+
+    /// Notes where it would have decided otherwise. True: it is the first time.
+    pub(crate) fn disagrees(&self, disagreement: &Disagreement) -> bool {
+        self.counts.disagree();
+        self.disagreements.note(disagreement)
     }
 
     /// The instances of its component. None for a built-in.
@@ -371,38 +396,41 @@ impl Policy {
     }
 }
 
-/// What serves where the component's file is missing.
-enum Instead {
-    /// The component as it is live.
-    Compiled(Loaded),
-    /// The built-in, and why.
-    Builtin(String),
+/// What there is at a component's path.
+enum Found {
+    /// A component.
+    Component(Loaded),
+    /// Nothing, and the built-in may serve instead; why.
+    Missing(String),
 }
 
 /// A file that goes missing later changes nothing about which code decides: the component that is
 /// live goes on, or the built-in that stands in already. Were the candidate refused instead, no
 /// other change would come into force either, the revocation of a key for one.
-fn instead_of_missing(
-    config: &config::Policy,
-    making: Making<'_>,
-    error: LoadError,
-) -> Result<Instead, LoadError> {
-    if !error.is_missing() {
-        return Err(error);
-    }
+async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Result<Found, LoadError> {
+    let error = match making.loader.load(path, config.digest.as_ref()).await {
+        Ok(loaded) => return Ok(Found::Component(loaded)),
+        Err(error) if !error.is_missing() => return Err(error),
+        Err(error) => error,
+    };
     let live = making.live.and_then(|live| live.policy(&config.name));
     match (live.map(|policy| policy.source()), config.fallback) {
         (Some(Source::Component { digest, .. }), _) => {
-            let loaded = making.loader.compiled(digest).ok_or(error)?;
+            let loaded = making.loader.kept(digest).await.ok_or(error)?;
             tracing::warn!(policy = %config.name, "the component's file is gone; what was loaded from it goes on");
-            Ok(Instead::Compiled(loaded))
+            Ok(Found::Component(loaded))
         }
         (None | Some(Source::Fallback { .. }), Fallback::Builtin) => {
             tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
-            Ok(Instead::Builtin(error.to_string()))
+            Ok(Found::Missing(error.to_string()))
         }
         (None | Some(Source::Fallback { .. } | Source::Builtin), _) => Err(error),
     }
+}
+
+fn gone(digest: &Digest) -> String {
+    let digest = digest_text(digest);
+    format!("the component {digest} is kept nowhere any more; put it back in its place")
 }
 
 /// What a component says of itself.

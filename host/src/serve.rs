@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
-use crate::config::{Config, Target, Transport};
+use crate::config::{Config, Target, Transport, resolve};
 use crate::flow::Flow;
 use crate::flow::request::Route;
 use crate::generation::{Factory, Generations};
@@ -19,8 +20,10 @@ use crate::metrics::Metrics;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, EngineError};
 use crate::plugin::load::Loader;
+use crate::plugin::store::Store;
 use crate::policy::{PolicyError, Source};
-use crate::reload::Reloader;
+use crate::reload::rollback::Rollback;
+use crate::reload::{Reloader, RolledBack};
 use crate::server::control::{Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::{admin, stdio};
@@ -89,13 +92,47 @@ fn hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Serves until a signal to stop, or over stdio until the client is done.
+/// What is served: the configuration file at `path` (none: what the environment says), or what a rollback has made of
+/// it that was in force when the last process ended, also where the file is broken by now.
+///
+/// # Errors
+/// With everything that is wrong with the configuration.
+pub fn load(
+    path: Option<&Path>,
+    environment: &Environment,
+) -> Result<(resolve::Loaded, Option<Rollback>), Vec<Diagnostic>> {
+    if let Some(path) = path
+        && let Some(rollback) = Rollback::in_force(path)
+    {
+        let to = rollback.to;
+        match resolve::load_text(path, rollback.recipe.config(), environment) {
+            Ok(loaded) => {
+                tracing::warn!(
+                    "ROLLBACK: what generation {to} was made from is in force, not what the files say"
+                );
+                return Ok((loaded, Some(rollback)));
+            }
+            Err(faults) => {
+                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                tracing::error!("the rollback to generation {to} cannot be repeated: {}", faults.join("; "));
+            }
+        }
+    }
+    Ok((resolve::load(path, environment)?, None))
+}
+
+/// Serves until a signal to stop, or over stdio until the client is done. `rollback` is what the configuration comes
+/// from, where it is not the file.
 ///
 /// # Errors
 /// With what keeps it from starting, before anything has started.
-pub async fn run(config: Config, environment: Environment) -> Result<(), ServeError> {
+pub async fn run(
+    config: Config,
+    rollback: Option<Rollback>,
+    environment: Environment,
+) -> Result<(), ServeError> {
     check_commands(&config)?;
-    let (factory, generations) = first_generation(&config, &environment).await?;
+    let (factory, generations) = first_generation(&config, &environment, rollback.as_ref()).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     // Over stdio a client may start Witgate only to ask which era it speaks, and then once more.
@@ -103,7 +140,8 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref())?;
     let listeners = Listeners::bind(&config).await?;
     let reloader = config.path.clone().map(|path| {
-        Arc::new(Reloader::new(factory, Arc::clone(&generations), path, environment.clone(), &config))
+        let generations = Arc::clone(&generations);
+        Arc::new(Reloader::new(factory, generations, path, environment.clone(), &config, rollback))
     });
     let status = Arc::new(Status::new(Arc::clone(&generations), reloader.clone()));
     status.register(&metrics);
@@ -117,9 +155,9 @@ pub async fn run(config: Config, environment: Environment) -> Result<(), ServeEr
     let tidy = TaskTracker::new();
     let beside = Beside { stop: stop.clone(), ended: ended.clone(), cut: cut.clone(), tidy };
     beside.stop_on_signal();
-    beside.watch(reloader);
+    beside.watch(reloader.clone());
     beside.admin(listeners.admin, metrics);
-    beside.control(control, status);
+    beside.control(control, Operator { status, reloader });
     announce(&config, &generations, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
@@ -151,11 +189,17 @@ fn check_commands(config: &Config) -> Result<(), ServeError> {
 async fn first_generation(
     config: &Config,
     environment: &Environment,
+    rollback: Option<&Rollback>,
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
-    let loader = Loader::new(Engine::new()?, Compiler::own(), cache_directory(environment));
+    let store = config.server.state.as_deref().map(|state| Store::new(Rollback::components(state)));
+    let loader = Loader::new(Engine::new()?, Compiler::own(), cache_directory(environment)).keeping(store);
     let factory = Factory::new(loader, environment.clone(), Clock::System);
-    let first = factory.candidate(config, None).await.map_err(ServeError::Policies)?;
-    Ok((factory, Arc::new(Generations::new(first))))
+    let first = match rollback {
+        Some(rollback) => factory.repeat(config, None, &rollback.recipe, 1).await,
+        None => factory.candidate(config, None).await,
+    };
+    let first = first.map_err(ServeError::Policies)?;
+    Ok((factory, Arc::new(Generations::new(first, config.server.keep_generations))))
 }
 
 /// Where compiled components are kept: `WITGATE_CACHE`, else the user's cache directory.
@@ -272,12 +316,37 @@ impl Beside {
         }
     }
 
-    fn control(&self, control: Option<Control>, status: Arc<Status>) {
+    fn control(&self, control: Option<Control>, operator: Operator) {
         if let Some(control) = control {
-            let answer = move |command| match command {
-                Command::PluginList => Ok(status.json()),
+            let operator = Arc::new(operator);
+            let answer = move |command| {
+                let operator = Arc::clone(&operator);
+                async move { operator.answer(command).await }
             };
             self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
+        }
+    }
+}
+
+/// What is done for who asks over the control socket.
+struct Operator {
+    status: Arc<Status>,
+    reloader: Option<Arc<Reloader>>,
+}
+
+impl Operator {
+    async fn answer(&self, command: Command) -> Result<serde_json::Value, String> {
+        match command {
+            Command::PluginList => Ok(self.status.json()),
+            Command::PluginDiff => Ok(self.status.disagreements()),
+            Command::PluginRollback { to } => {
+                let reloader = self
+                    .reloader
+                    .as_ref()
+                    .ok_or("without a configuration file there is no earlier generation")?;
+                let RolledBack { to, live, unkept } = reloader.roll_back(to).await?;
+                Ok(serde_json::json!({ "rolled_back_to": to, "generation": live, "unkept": unkept }))
+            }
         }
     }
 }

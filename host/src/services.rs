@@ -224,6 +224,17 @@ pub fn digest_text(digest: &Digest) -> String {
     })
 }
 
+/// The digest that [`digest_text`] writes. None: it is none.
+pub fn digest_of(text: &str) -> Option<Digest> {
+    let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64)?;
+    let mut digest = Digest::default();
+    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
+        let pair = digits.get(at..at + 2).filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(digest)
+}
+
 /// Text from a plugin or an upstream, fit for the operator's terminal: no control characters, and
 /// not longer than 1,024 bytes.
 pub fn clean(text: &str) -> String {

@@ -10,12 +10,13 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde_json::{Value, json};
+use witgate_plugin::Digest;
 
 use crate::config::Mode;
-use crate::generation::{Generation, Generations};
+use crate::generation::{Generation, Generations, Kept};
 use crate::metrics::Metrics;
 use crate::plugin::pool::Pool;
-use crate::policy::{Counts, Policy, Source};
+use crate::policy::{Counts, Disagreement, Policy, Source, Tally};
 use crate::reload::{Attempt, Reloader};
 use crate::services::digest_text;
 
@@ -43,7 +44,29 @@ impl Status {
             "since": seconds(live.since()),
             "policies": policies.collect::<Vec<_>>(),
             "last_change": last.as_ref().map(attempt_json),
+            "rolled_back_to": self.reloader.as_ref().and_then(|reloader| reloader.rolled_back_to()),
+            "generations": self.generations.kept().iter().map(kept_json).collect::<Vec<_>>(),
         })
+    }
+
+    /// Where the shadows of the live generation would have decided otherwise, most often first.
+    pub fn disagreements(&self) -> Value {
+        let live = self.generations.live();
+        let shadows = live.policies().filter(|policy| policy.mode() == Mode::Shadow);
+        let shadows = shadows.map(|policy| {
+            let mut all = policy.disagreements().all();
+            all.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.count));
+            let counts = policy.counts();
+            json!({
+                "policy": &**policy.name(),
+                "calls": counts.calls(),
+                "shed": counts.sheds(),
+                "failures": counts.failures().map(|(_, count)| count).sum::<u64>(),
+                "disagreements": counts.disagreements(),
+                "kinds": all.iter().map(disagreement_json).collect::<Vec<_>>(),
+            })
+        });
+        json!({ "generation": live.number(), "shadows": shadows.collect::<Vec<_>>() })
     }
 
     /// Adds what it knows to the metrics.
@@ -96,6 +119,30 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
         "p99_us": micros(p99),
         "instances": policy.pool().map(Pool::instances),
         "memory_bytes": policy.pool().map(Pool::memory),
+    })
+}
+
+fn kept_json(kept: &Kept) -> Value {
+    let policy =
+        |(name, digest): &(String, Option<Digest>)| (name.clone(), json!(digest.as_ref().map(digest_text)));
+    json!({
+        "generation": kept.number,
+        "repeats": (kept.origin != kept.number).then_some(kept.origin),
+        "since": seconds(kept.since),
+        "policies": kept.policies.iter().map(policy).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn disagreement_json((disagreement, tally): &(Disagreement, Tally)) -> Value {
+    let Disagreement { upstream, method, target, live, shadow } = disagreement;
+    json!({
+        "count": tally.count,
+        "last": seconds(tally.last),
+        "upstream": upstream,
+        "method": method,
+        "target": target,
+        "live": live,
+        "shadow": shadow,
     })
 }
 

@@ -132,11 +132,18 @@ impl Setup {
 
     /// Serves, and returns once the endpoint answers.
     pub fn serve(self) -> Running {
+        let log = Arc::default();
+        let child = self.start(&log);
+        let mut running = Running { setup: self, child, log };
+        running.await_port();
+        running
+    }
+
+    fn start(&self, log: &Arc<Mutex<String>>) -> Child {
         let mut child =
             self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
         let reader = BufReader::new(child.stderr.take().unwrap());
-        let lines = Arc::clone(&log);
+        let lines = Arc::clone(log);
         std::thread::spawn(move || {
             for line in reader.lines().map_while(Result::ok) {
                 let mut log = lines.lock().unwrap();
@@ -144,9 +151,7 @@ impl Setup {
                 log.push('\n');
             }
         });
-        let mut running = Running { setup: self, child, log };
-        running.await_port();
-        running
+        child
     }
 }
 
@@ -198,6 +203,15 @@ impl Running {
         let output = self.setup.run(&["plugin", "list", "--json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Kills it, without a chance to clean up, and starts it anew with an empty log.
+    pub fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log = Arc::default();
+        self.child = self.setup.start(&self.log);
+        self.await_port();
     }
 
     /// Sends a signal by its name, `TERM` for example.

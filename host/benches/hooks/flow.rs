@@ -35,7 +35,7 @@ pub(crate) fn whole(bench: &mut Bench) {
     let mut group = bench.benchmark_group("flow");
     for form in Form::BOTH {
         let scene = runtime.block_on(Scene::with_keys(form));
-        let generations = Generations::new(runtime.block_on(scene.renewed()));
+        let generations = Generations::new(runtime.block_on(scene.renewed()), 1);
         let stop = CancellationToken::new();
         let flow =
             Flow::new(Arc::clone(&scene.route), AtOnce, Arc::new(generations), &Metrics::default(), stop);

@@ -20,6 +20,14 @@ use crate::services::digest_text;
 pub(super) enum Command {
     /// Show the policies of the running Witgate: which component, which fallback, why no newer one
     List,
+    /// Go back to an earlier generation of policies, at once; keys and secrets stay as they are now
+    Rollback {
+        /// Its number, as `plugin list` shows it [default: the last one that was made from something else]
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
+    },
+    /// Show where policies with `mode = "shadow"` would have decided otherwise
+    Diff,
     /// Show what a plugin is, what it imports, and the schema of its settings
     Inspect {
         /// A component file, a policy of the configuration, or a kind such as `rbac`
@@ -30,6 +38,8 @@ pub(super) enum Command {
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::List => list(context),
+        Command::Rollback { to } => rollback(context, to),
+        Command::Diff => diff(context),
         Command::Inspect { plugin } => inspect(context, &plugin),
     }?;
     Ok(Exit::Done)
@@ -42,6 +52,55 @@ fn list(context: &Context) -> Result<(), Failure> {
         false => context.terminal.print(&listing(&status)),
     }
     Ok(())
+}
+
+fn rollback(context: &Context, to: Option<u64>) -> Result<(), Failure> {
+    let done =
+        control::ask(&socket(context)?, &control::Command::PluginRollback { to }).map_err(Failure::new)?;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&done);
+        return Ok(());
+    }
+    let (to, live) = (cell(&done, "rolled_back_to"), cell(&done, "generation"));
+    context.terminal.print(&format!("Generation {live} is live: it is generation {to} again."));
+    context.terminal.say(match done.get("unkept").and_then(Value::as_str) {
+        Some(unkept) => unkept,
+        None => "It stays, also over a restart, until the configuration or a component changes again.",
+    });
+    Ok(())
+}
+
+fn diff(context: &Context) -> Result<(), Failure> {
+    let found = control::ask(&socket(context)?, &control::Command::PluginDiff).map_err(Failure::new)?;
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&found),
+        false => context.terminal.print(&differences(&found)),
+    }
+    Ok(())
+}
+
+fn differences(found: &Value) -> String {
+    let items = |of: &Value, name: &str| of.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let shadows = items(found, "shadows");
+    if shadows.is_empty() {
+        return "no policy of the live generation has `mode = \"shadow\"`".to_owned();
+    }
+    let texts = shadows.iter().map(|shadow| {
+        let [name, calls, disagreements, shed] =
+            ["policy", "calls", "disagreements", "shed"].map(|column| cell(shadow, column));
+        let head = format!("{name}: {disagreements} of {calls} otherwise, {shed} not asked");
+        let columns = ["count", "upstream", "method", "target", "live", "shadow"];
+        let row = |kind: &Value| columns.iter().map(|column| cell(kind, column)).collect();
+        let rows: Vec<Vec<String>> = items(shadow, "kinds").iter().map(row).collect();
+        match rows.is_empty() {
+            true => head,
+            false => format!(
+                "{head}\n\n{}",
+                table(&columns.map(str::to_uppercase).each_ref().map(String::as_str), &rows)
+            ),
+        }
+    });
+    texts.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Where the Witgate with this configuration listens. Nothing else of the configuration has to be
@@ -91,6 +150,12 @@ fn listing(status: &Value) -> String {
         );
         text.push_str(&line);
     }
+    if let Some(to) = status.get("rolled_back_to").and_then(Value::as_u64) {
+        text.push_str(&format!(
+            "\n\nROLLBACK: this is generation {to} again, until the configuration or a component changes"
+        ));
+    }
+    text.push_str(&earlier(status));
     let last = status.get("last_change").filter(|last| !last.is_null());
     let errors = last.and_then(|last| last.get("errors")?.as_array());
     for error in errors.into_iter().flatten().filter_map(Value::as_str) {
@@ -100,6 +165,25 @@ fn listing(status: &Value) -> String {
         ));
     }
     text
+}
+
+/// What `plugin rollback --to N` can go back to.
+fn earlier(status: &Value) -> String {
+    let kept = status.get("generations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let earlier: Vec<_> = kept
+        .iter()
+        .rev()
+        .skip(1)
+        .map(|kept| {
+            let repeats = kept.get("repeats").and_then(Value::as_u64);
+            let repeats = repeats.map(|origin| format!(" ({origin} again)")).unwrap_or_default();
+            format!("{}{repeats} since {}", cell(kept, "generation"), time(kept.get("since")))
+        })
+        .collect();
+    match earlier.is_empty() {
+        true => String::new(),
+        false => format!("\n\nEarlier generations: {}", earlier.join(", ")),
+    }
 }
 
 /// Seconds since the Unix epoch, as people read them.

@@ -29,14 +29,16 @@ enum Chosen {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let mut loaded = context.load()?;
-    apply(&mut loaded.config, arguments)?;
     log(context);
+    let path = context.config_path();
+    let (mut loaded, rollback) =
+        crate::serve::load(path.as_deref(), &context.environment).map_err(Failure::Config)?;
+    apply(&mut loaded.config, arguments)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     runtime()?
-        .block_on(crate::serve::run(loaded.config, context.environment.clone()))
+        .block_on(crate::serve::run(loaded.config, rollback, context.environment.clone()))
         .map(|()| Exit::Done)
         .map_err(|error| failure(context, error))
 }

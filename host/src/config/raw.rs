@@ -47,6 +47,12 @@ pub struct Server {
     /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`
     /// beside this file.
     pub control: Option<String>,
+    /// A directory for what has to survive a restart: which rollback is in force, and components to go back to.
+    /// Default: `witgate.state` beside this file.
+    pub state: Option<String>,
+    /// How many generations `witgate plugin rollback` can go back to, the live one included. Default: 5.
+    #[schemars(range(min = 1, max = 100))]
+    pub keep_generations: Option<u64>,
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,

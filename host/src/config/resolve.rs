@@ -44,18 +44,40 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Ve
 }
 
 fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
-    let name = path.display().to_string();
     let mut files = Fingerprints::default();
     files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let text = read(path).map_err(|fault| vec![fault])?;
-    let (document, faults) = Document::parse(&name, &text);
+    load_noting(path, &text, environment, files, false)
+}
+
+/// Loads what once was in the configuration file at `path`. What it names is read as it is now, besides components,
+/// which need not be there any more.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(path: &Path, text: &str, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut files = Fingerprints::default();
+    files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    load_noting(path, text, environment, files, true)
+}
+
+fn load_noting(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    files: Fingerprints,
+    again: bool,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let (document, faults) = Document::parse(&name, text);
     if !faults.is_empty() {
         return Err(faults);
     }
     let (file, faults) = fit(&document);
     let mut resolver = Resolver::new(&document, environment, path, faults, files);
+    resolver.again = again;
     resolver.environment_beside_file();
-    let config = resolver.config(&file);
+    let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
     finish(config, resolver.faults)
 }
 
@@ -133,6 +155,17 @@ impl Outline {
         Ok(Self { file, base: base(path), faults })
     }
 
+    /// The component files of its policies.
+    pub fn components(&self) -> Vec<PathBuf> {
+        let named = self.file.policies.values().filter_map(|policy| policy.component.as_ref());
+        named.map(|component| self.base.join(component)).collect()
+    }
+
+    /// The directory for what survives a restart.
+    pub fn state(&self) -> PathBuf {
+        self.base.join(self.file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE))
+    }
+
     /// The path of the control socket.
     pub fn control(&self) -> PathBuf {
         self.base.join(self.file.server.control.as_deref().unwrap_or(server::DEFAULT_CONTROL))
@@ -169,6 +202,8 @@ struct Resolver<'a> {
     faults: Vec<Diagnostic>,
     /// What was read, the configuration file itself included.
     files: Fingerprints,
+    /// Whether the components are known, whatever their files are by now.
+    again: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -180,7 +215,7 @@ impl<'a> Resolver<'a> {
         files: Fingerprints,
     ) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { document, environment, path: absolute, base: base(path), faults, files }
+        Self { document, environment, path: absolute, base: base(path), faults, files, again: false }
     }
 
     /// Every section is gone through, also when an earlier one is bad.
@@ -193,6 +228,7 @@ impl<'a> Resolver<'a> {
         let server = self.with_resource_hosts(server?, &upstreams);
         Some(Config {
             path: Some(self.path.clone()),
+            text: String::new(),
             server,
             upstreams,
             policies,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
-use witgate_plugin::TargetKind;
 
 use super::call::{Access, Target};
 use super::identity::Caller;
@@ -245,14 +244,8 @@ struct Targets<'a>(&'a [Target]);
 impl fmt::Display for Targets<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, target) in self.0.iter().take(8).enumerate() {
-            let prefix = match target.kind {
-                TargetKind::Tool => "",
-                TargetKind::Resource => "resource:",
-                TargetKind::Prompt => "prompt:",
-                TargetKind::Method => "method:",
-            };
             let comma = if index > 0 { "," } else { "" };
-            write!(f, "{comma}{prefix}{}", Clean(&target.name))?;
+            write!(f, "{comma}{}{}", target.prefix(), Clean(&target.name))?;
         }
         Ok(())
     }

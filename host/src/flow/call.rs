@@ -18,6 +18,18 @@ pub struct Target {
     pub name: Box<str>,
 }
 
+impl Target {
+    /// What stands before its name in a pattern.
+    pub fn prefix(&self) -> &'static str {
+        match self.kind {
+            TargetKind::Tool => "",
+            TargetKind::Resource => "resource:",
+            TargetKind::Prompt => "prompt:",
+            TargetKind::Method => "method:",
+        }
+    }
+}
+
 /// Whose right a call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {

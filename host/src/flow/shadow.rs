@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
 use super::call::Target;
@@ -11,8 +12,8 @@ use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use crate::generation::Generation;
-use crate::policy::Policy;
-use crate::services::Scope;
+use crate::policy::{Disagreement, Policy};
+use crate::services::{Scope, clean};
 
 /// Asks the shadows among the authenticators what they make of the same credential.
 pub(super) fn of_authentication(
@@ -21,9 +22,8 @@ pub(super) fn of_authentication(
     shown: &Shown,
     live: &Result<Arc<Caller>, Rejection>,
 ) {
-    if generation.pipeline(request.route.pipeline).shadow_authenticate.is_empty() {
-        return;
-    }
+    let shadows = &generation.pipeline(request.route.pipeline).shadow_authenticate;
+    let Some(turn) = turn(generation, shadows) else { return };
     let live = match live {
         Ok(caller) => format!("identity {}", caller.identity().subject),
         Err(_) => "refused".to_owned(),
@@ -34,9 +34,10 @@ pub(super) fn of_authentication(
         for policy in &generation.pipeline(request.route.pipeline).shadow_authenticate {
             if let Some(credential) = policy.pick(&shown) {
                 let said = who(policy, &scope, &request.as_call(), &credential).await;
-                record(policy, &request, &live, &said);
+                record(policy, &request, None, &live, &said);
             }
         }
+        drop(turn);
     });
 }
 
@@ -55,9 +56,8 @@ pub(super) fn of_authorization(
     caller: &Arc<Caller>,
     live: &Result<(), Rejection>,
 ) {
-    if generation.pipeline(scope.request.route.pipeline).shadow_authorize.is_empty() {
-        return;
-    }
+    let shadows = &generation.pipeline(scope.request.route.pipeline).shadow_authorize;
+    let Some(turn) = turn(generation, shadows) else { return };
     let live = if live.is_ok() { "allow" } else { "deny" };
     let (generation, scope) = (Arc::clone(generation), scope.clone());
     let (target, caller) = (target.clone(), Arc::clone(caller));
@@ -72,9 +72,10 @@ pub(super) fn of_authorization(
         for policy in &generation.pipeline(scope.request.route.pipeline).shadow_authorize {
             // An abstention leaves the verdict to the others, and so agrees with it.
             if let Some(said) = may(policy, &scope, &call, &caller.as_principal()).await {
-                record(policy, &scope.request, live, said);
+                record(policy, &scope.request, Some(&target), live, said);
             }
         }
+        drop(turn);
     });
 }
 
@@ -91,18 +92,41 @@ async fn may(
     }
 }
 
-fn record(policy: &Policy, request: &Request, live: &str, said: &str) {
+/// A turn for `shadows`. None: there are none, or they have enough to do, which is counted.
+fn turn(generation: &Generation, shadows: &[Arc<Policy>]) -> Option<OwnedSemaphorePermit> {
+    if shadows.is_empty() {
+        return None;
+    }
+    let turn = generation.shadow_turn();
+    if turn.is_none() {
+        shadows.iter().for_each(|policy| policy.counts().shed());
+    }
+    turn
+}
+
+/// Each way of disagreeing is on the log once: `plugin diff` says how often it happened.
+fn record(policy: &Policy, request: &Request, target: Option<&Target>, live: &str, said: &str) {
     if live == said {
         return;
     }
-    policy.counts().disagree();
-    tracing::info!(
-        target: "witgate::shadow",
-        policy = &**policy.name(),
-        upstream = &*request.route.upstream,
-        method = %crate::services::clean(request.call.method()),
-        live = %crate::services::clean(live),
-        shadow = %crate::services::clean(said),
-        "a shadow would have decided otherwise"
-    );
+    let disagreement = Disagreement {
+        upstream: Box::from(&*request.route.upstream),
+        method: clean(request.call.method()).into(),
+        target: target.map(|target| clean(&format!("{}{}", target.prefix(), target.name)).into()),
+        live: clean(live).into(),
+        shadow: clean(said).into(),
+    };
+    if policy.disagrees(&disagreement) {
+        let Disagreement { upstream, method, target, live, shadow } = &disagreement;
+        tracing::info!(
+            target: "witgate::shadow",
+            policy = &**policy.name(),
+            upstream = &**upstream,
+            method = &**method,
+            called = target.as_deref(),
+            live = &**live,
+            shadow = &**shadow,
+            "a shadow would have decided otherwise"
+        );
+    }
 }

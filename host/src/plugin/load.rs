@@ -1,7 +1,7 @@
 //! From a file to a compiled component: digest, then the compiled form from memory, from disk,
 //! or made anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -13,6 +13,7 @@ use witgate_plugin::Digest;
 
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
+use super::store::Store;
 use crate::services::{digest_text, sha256};
 
 /// Largest component file. A guest of an interpreted language has 12 to 18 MB.
@@ -75,6 +76,7 @@ pub struct Loader {
     engine: Engine,
     compiler: Compiler,
     cache: Option<DiskCache>,
+    store: Option<Store>,
     compiled: Mutex<HashMap<Digest, Component>>,
 }
 
@@ -88,7 +90,13 @@ impl Loader {
                 None
             }
         });
-        Self { engine, compiler, cache, compiled: Mutex::default() }
+        Self { engine, compiler, cache, store: None, compiled: Mutex::default() }
+    }
+
+    /// The same, and keeps the files of the components in `store`.
+    #[must_use]
+    pub fn keeping(self, store: Option<Store>) -> Self {
+        Self { store, ..self }
     }
 
     /// The engine that it compiles for.
@@ -111,13 +119,25 @@ impl Loader {
                 pinned: digest_text(pinned),
             });
         }
-        if let Some(component) = self.lock().get(&digest) {
-            return Ok(Loaded { component: component.clone(), digest });
+        if let Some(loaded) = self.compiled(&digest) {
+            return Ok(loaded);
+        }
+        if let Some(store) = &self.store {
+            store.put(&bytes, &digest);
         }
         let component =
             self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path.to_owned(), error))?;
-        self.lock().insert(digest, component.clone());
-        Ok(Loaded { component, digest })
+        Ok(self.remember(component, digest))
+    }
+
+    /// A component that was loaded once, whatever its file is by now. None: it is kept nowhere.
+    pub async fn kept(&self, digest: &Digest) -> Option<Loaded> {
+        if let Some(loaded) = self.compiled(digest) {
+            return Some(loaded);
+        }
+        let bytes = self.store.as_ref()?.get(digest)?;
+        let component = self.compile(bytes, digest).await.ok()?;
+        Some(self.remember(component, *digest))
     }
 
     /// A component that is compiled already.
@@ -126,9 +146,17 @@ impl Loader {
         Some(Loaded { component, digest: *digest })
     }
 
-    /// Forgets compiled components that no generation uses any more.
-    pub fn keep_only(&self, digests: &[Digest]) {
+    /// Forgets all components but these.
+    pub fn keep_only(&self, digests: &HashSet<Digest>) {
         self.lock().retain(|digest, _| digests.contains(digest));
+        if let Some(store) = &self.store {
+            store.keep_only(digests);
+        }
+    }
+
+    fn remember(&self, component: Component, digest: Digest) -> Loaded {
+        self.lock().insert(digest, component.clone());
+        Loaded { component, digest }
     }
 
     async fn compile(&self, bytes: Vec<u8>, digest: &Digest) -> Result<Component, CompileError> {

@@ -18,6 +18,7 @@ pub struct Counts {
     denials: AtomicU64,
     fallbacks: AtomicU64,
     disagreements: AtomicU64,
+    shed: AtomicU64,
     failures: [AtomicU64; Failure::ALL.len()],
     times: Option<AtomicHistogram>,
 }
@@ -29,6 +30,7 @@ impl Default for Counts {
             denials: AtomicU64::default(),
             fallbacks: AtomicU64::default(),
             disagreements: AtomicU64::default(),
+            shed: AtomicU64::default(),
             failures: Default::default(),
             // It is refused for settings that make no sense; these do.
             times: AtomicHistogram::new(GRAIN, LONGEST).ok(),
@@ -60,8 +62,18 @@ impl Counts {
     }
 
     /// Counts a verdict of a shadow that was not that of the live policies.
-    pub(crate) fn disagree(&self) {
+    pub(super) fn disagree(&self) {
         add(&self.disagreements);
+    }
+
+    /// Counts a call that a shadow was not asked about, because it had enough to do.
+    pub(crate) fn shed(&self) {
+        add(&self.shed);
+    }
+
+    /// As a shadow: calls that it was not asked about, because it had enough to do.
+    pub fn sheds(&self) -> u64 {
+        read(&self.shed)
     }
 
     /// Hooks called.

@@ -27,6 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Command {
     /// The policies of the live generation, and what became of the last candidate.
     PluginList,
+    /// Where shadows would have decided otherwise.
+    PluginDiff,
+    /// Go back to an earlier generation.
+    PluginRollback {
+        /// Its number. None: the last one that was made from something else.
+        #[serde(default)]
+        to: Option<u64>,
+    },
 }
 
 /// Why there is no control socket.
@@ -67,9 +75,10 @@ impl Control {
     }
 
     /// Answers requests for as long as the returned future is polled.
-    pub async fn serve<A>(self, answer: A)
+    pub async fn serve<A, R>(self, answer: A)
     where
-        A: Fn(Command) -> Result<Value, String> + Send + Sync + 'static,
+        A: Fn(Command) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Value, String>> + Send,
     {
         let answer = Arc::new(answer);
         loop {
@@ -126,9 +135,9 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn converse(
+async fn converse<R: Future<Output = Result<Value, String>>>(
     stream: tokio::net::UnixStream,
-    answer: &(impl Fn(Command) -> Result<Value, String> + Sync),
+    answer: &(impl Fn(Command) -> R + Sync),
 ) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = tokio::io::BufReader::new(read);
@@ -138,7 +147,7 @@ async fn converse(
             return Ok(());
         }
         let outcome = match serde_json::from_str(&line) {
-            Ok(command) => answer(command),
+            Ok(command) => answer(command).await,
             Err(_) => {
                 Err("this is not a command that this Witgate knows; it may be another version".to_owned())
             }
@@ -198,8 +207,9 @@ mod tests {
         let path = folder.path().join("witgate.sock");
         let control = Control::bind(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let serving = tokio::spawn(control.serve(|command| match command {
+        let serving = tokio::spawn(control.serve(async |command| match command {
             Command::PluginList => Ok(json!([1, 2])),
+            _ => Err("not asked".to_owned()),
         }));
         let asked = path.clone();
         let answer = tokio::task::spawn_blocking(move || ask(&asked, &Command::PluginList)).await.unwrap();

@@ -127,14 +127,19 @@ impl HttpUpstream {
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Rejection> {
-        match tokio::time::timeout(self.timeout, self.client.request(outgoing)).await {
-            Err(_) => Err(fault(UpstreamFault::Timeout, "The MCP server did not answer in time")),
-            Ok(Err(error)) => {
-                tracing::warn!(upstream = %self.uri, error = &error as &dyn std::error::Error, "no answer");
-                Err(fault(UpstreamFault::Unreachable, "The MCP server cannot be reached"))
-            }
-            Ok(Ok(response)) => Ok(response),
-        }
+        self.in_time(self.response(outgoing)).await
+    }
+
+    async fn response(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Rejection> {
+        self.client.request(outgoing).await.map_err(|error| {
+            tracing::warn!(upstream = %self.uri, error = &error as &dyn std::error::Error, "no answer");
+            fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
+        })
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
+        let late = |_| Err(fault(UpstreamFault::Timeout, "The MCP server did not answer in time"));
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(late)
     }
 
     /// Opens a session for the caller where `initialize` has opened one upstream.
@@ -199,10 +204,9 @@ impl HttpUpstream {
     ) -> Result<AnswerBody, Rejection> {
         let look = needs_look(&request.call);
         let limit = if look { LOOKED_AT_ANSWER } else { CHECKED_ANSWER };
-        let gathered = tokio::time::timeout(self.timeout, gather(body, limit)).await;
-        let gathered = gathered
-            .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not finish its answer in time"))?
-            .map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
+        let gathered = gather(body, limit).await;
+        let gathered =
+            gathered.map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
         match gathered {
             Gathered::Whole(message) => Ok(AnswerBody::Message { status, message }),
             Gathered::Part(_) if look || status != StatusCode::OK => {
@@ -230,12 +234,17 @@ impl Upstream for HttpUpstream {
         }
         let session = self.session_of(&admitted)?;
         let upstream_id = session.as_ref().map(|session| &session.upstream);
-        let response = self.send(outgoing::post(&self.uri, &self.own, request, upstream_id)).await?;
-        let opened = match response.status() {
-            StatusCode::OK => self.opened(&admitted, response.headers())?,
-            _ => None,
+        let outgoing = outgoing::post(&self.uri, &self.own, request, upstream_id);
+        // One bound for the answer's head and for what is read of its body here: each timer costs.
+        let answer = async {
+            let response = self.response(outgoing).await?;
+            let opened = match response.status() {
+                StatusCode::OK => self.opened(&admitted, response.headers())?,
+                _ => None,
+            };
+            Ok((opened, self.answer(request, session.is_some(), response).await?))
         };
-        let body = self.answer(request, session.is_some(), response).await?;
+        let (opened, body) = self.in_time(answer).await?;
         Ok(Answer { session: opened, body: held(body, session) })
     }
 

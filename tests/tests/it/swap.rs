@@ -3,7 +3,9 @@
 
 mod faults;
 mod refused;
+mod rollback;
 mod settings;
+mod shadow;
 mod start;
 mod takeover;
 

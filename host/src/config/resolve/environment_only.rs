@@ -120,6 +120,7 @@ fn config(auth: &Auth<'_>) -> Config {
     };
     Config {
         path: None,
+        text: String::new(),
         server,
         upstreams: vec![own_tools(resource, pipeline)],
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),

@@ -8,6 +8,7 @@ use super::Resolver;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
+use crate::services::digest_of;
 
 impl From<raw::Kind> for PolicyKind {
     fn from(kind: raw::Kind) -> Self {
@@ -88,7 +89,7 @@ impl Resolver<'_> {
             return None;
         };
         let path = self.path(component);
-        if !path.is_file() {
+        if !self.again && !path.is_file() {
             let message = format!("there is no component `{}`", path.display());
             match (kind, written.fallback) {
                 (PolicyKind::Custom, _) => {
@@ -135,7 +136,7 @@ impl Resolver<'_> {
     fn digest(&mut self, name: &str, written: &raw::Policy) -> Option<[u8; 32]> {
         let text = written.digest.as_ref()?;
         let at = ["policies", name, "digest"];
-        let digest = text.strip_prefix("sha256:").and_then(from_hex);
+        let digest = digest_of(text);
         if digest.is_none() {
             let help = "write `sha256:` and the 64 digits that `sha256sum PATH.wasm` prints";
             self.error(&at, format!("`{text}` is not a SHA-256 digest"), help);
@@ -245,15 +246,4 @@ impl raw::Policy {
     fn kind_has_builtin(&self) -> bool {
         !matches!(self.kind, raw::Kind::Custom)
     }
-}
-
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(digest)
 }

@@ -15,6 +15,12 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net
 /// Beside the configuration.
 pub(super) const DEFAULT_CONTROL: &str = "witgate.sock";
 
+/// Beside the configuration, too.
+pub(super) const DEFAULT_STATE: &str = "witgate.state";
+
+/// The live one, and as many as somebody remembers.
+const DEFAULT_KEEP: usize = 5;
+
 /// Shorter than the 10 seconds after which Docker kills.
 const DEFAULT_GRACE_S: u64 = 8;
 
@@ -34,6 +40,8 @@ impl Server {
             admin_listen: None,
             control: None,
             shutdown_grace: Duration::from_secs(DEFAULT_GRACE_S),
+            state: None,
+            keep_generations: DEFAULT_KEEP,
         }
     }
 }
@@ -52,6 +60,10 @@ impl Resolver<'_> {
             admin_listen: server.admin_listen.map(|address| address.0),
             control: self.control(server),
             shutdown_grace: Duration::from_secs(server.shutdown_grace_s.unwrap_or(DEFAULT_GRACE_S)),
+            state: Some(self.path(server.state.as_deref().unwrap_or(DEFAULT_STATE))),
+            keep_generations: server
+                .keep_generations
+                .map_or(DEFAULT_KEEP, |keep| usize::try_from(keep).unwrap_or(usize::MAX)),
             ..Server::new(transport)
         };
         self.admin_apart(&resolved);

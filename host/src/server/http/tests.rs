@@ -144,7 +144,7 @@ where
         Clock::System,
     );
     let generation = factory.candidate(&config, None).await.unwrap();
-    let generations = Arc::new(Generations::new(generation));
+    let generations = Arc::new(Generations::new(generation, 1));
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     let flows = flows(&config, &generations, &metrics, &stop);

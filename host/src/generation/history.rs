@@ -1,0 +1,77 @@
+//! The last generations, for those who want to go back.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use witgate_plugin::Digest;
+
+use super::Generation;
+use super::recipe::Recipe;
+
+/// A generation that could be repeated.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its number.
+    pub number: u64,
+    /// The generation that it repeats; its own number where it repeats none.
+    pub origin: u64,
+    /// When it went live.
+    pub since: SystemTime,
+    /// What it was made from.
+    pub recipe: Recipe,
+    /// Its policies, and which component decides for each; none: a built-in.
+    pub policies: Vec<(String, Option<Digest>)>,
+}
+
+/// The last generations, oldest first; the live one is the last.
+#[derive(Debug)]
+pub(super) struct History {
+    kept: Mutex<VecDeque<Kept>>,
+    most: usize,
+}
+
+impl Kept {
+    fn of(generation: &Generation) -> Self {
+        let policies = generation.policies().map(|policy| (policy.name().to_string(), policy.digest()));
+        Self {
+            number: generation.number(),
+            origin: generation.origin(),
+            since: generation.since(),
+            recipe: generation.recipe().clone(),
+            policies: policies.collect(),
+        }
+    }
+}
+
+impl History {
+    pub(super) fn new(first: &Generation, most: usize) -> Self {
+        Self { kept: Mutex::new([Kept::of(first)].into()), most: most.max(1) }
+    }
+
+    pub(super) fn add(&self, generation: &Generation) {
+        let mut kept = self.lock();
+        kept.push_back(Kept::of(generation));
+        while kept.len() > self.most {
+            kept.pop_front();
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Kept> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The generation `to`; none named: the last one before the live one that was made from something else.
+    pub(super) fn find(&self, to: Option<u64>, live: &Generation) -> Option<Kept> {
+        let kept = self.lock();
+        let is_it = |each: &&Kept| match to {
+            Some(number) => each.number == number,
+            None => each.number < live.origin() && each.recipe != *live.recipe(),
+        };
+        kept.iter().rev().find(is_it).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

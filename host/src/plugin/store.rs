@@ -1,0 +1,62 @@
+//! Component files by digest, for those who go back to one whose file is another by now.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+
+use witgate_plugin::Digest;
+
+use crate::services::{digest_text, sha256};
+
+/// A directory of component files.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// A store in `dir`, which is made with the first file.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Keeps a component. That this fails is no reason to fail anything else: going back then works for as long as
+    /// the process lives.
+    pub(super) fn put(&self, bytes: &[u8], digest: &Digest) {
+        let file = self.file(digest);
+        if file.exists() {
+            return;
+        }
+        let written = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+            let mut new = tempfile::NamedTempFile::new_in(&self.dir)?;
+            new.write_all(bytes)?;
+            new.persist(&file).map_err(|error| error.error)
+        };
+        if let Err(error) = written() {
+            tracing::debug!(%error, "a component was not kept in {}", self.dir.display());
+        }
+    }
+
+    /// The component with `digest`, if it is here and nobody has changed it.
+    pub(super) fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        fs::read(self.file(digest)).ok().filter(|bytes| sha256(bytes) == *digest)
+    }
+
+    /// Removes all but `digests`.
+    pub(super) fn keep_only(&self, digests: &HashSet<Digest>) {
+        let wanted: HashSet<_> = digests.iter().map(|digest| self.file(digest)).collect();
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let components = files.filter(|file| file.extension().is_some_and(|suffix| suffix == "wasm"));
+        for file in components.filter(|file| !wanted.contains(file)) {
+            let _ = fs::remove_file(file);
+        }
+    }
+
+    fn file(&self, digest: &Digest) -> PathBuf {
+        let text = digest_text(digest);
+        self.dir.join(format!("{}.wasm", text.trim_start_matches("sha256:")))
+    }
+}
