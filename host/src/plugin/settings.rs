@@ -1,6 +1,8 @@
 //! A policy's settings, made ready for it: what its schema marks as a file, key, secret or
 //! endpoint is read or held by the host, and the policy gets the content or a name.
 
+mod schema;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -14,6 +16,7 @@ use super::grants::Granted;
 use crate::config::environment::Environment;
 use crate::config::{Grants, KeySource, Policy, PolicyKind};
 use crate::fingerprints::Fingerprints;
+use crate::services::clean;
 use crate::services::fetch::{Origin, Reach};
 use crate::services::jwks::RemoteJwks;
 use crate::services::keys::{Key, KeyError};
@@ -85,6 +88,8 @@ pub fn resolve(
     around: Surroundings<'_>,
     files: &mut Fingerprints,
 ) -> Result<Settings, SettingsError> {
+    let whole = |message: String| SettingsError { pointer: String::new(), message };
+    schema::check(schema).map_err(|message| whole(message.to_owned()))?;
     let mut resolver = Resolver { policy, schema, around, files, out: Settings::default() };
     let mut json = policy.config.clone();
     resolver.walk(schema, &mut json, "")?;
@@ -340,16 +345,14 @@ impl Resolver<'_> {
 }
 
 fn validate(schema: &Value, settings: &Value) -> Result<(), SettingsError> {
-    let validator = jsonschema::validator_for(schema).map_err(|error| SettingsError {
-        pointer: String::new(),
-        message: format!("the plugin's config schema is not a JSON Schema: {error}"),
-    })?;
+    let validator =
+        schema::compile(schema).map_err(|message| SettingsError { pointer: String::new(), message })?;
     match validator.validate(settings) {
         Ok(()) => Ok(()),
         Err(error) => Err(SettingsError {
             pointer: error.instance_path().to_string(),
-            // The instance itself may be a file's content.
-            message: error.masked_with("the value").to_string(),
+            // The instance itself may be a file's content, and what it is held against is the plugin's text.
+            message: clean(&error.masked_with("the value").to_string()),
         }),
     }
 }
