@@ -1,7 +1,7 @@
 //! How a hook fails, and which reason code that gets.
 
-use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
 
 use crate::flow::reject::Failure;
 use crate::services::clean;
@@ -39,6 +39,8 @@ fn failure_of(error: &wasmtime::Error, root: &str) -> Failure {
         // Two errors of the engine that have no type of their own.
         None if root.starts_with("too much data is being copied") => Failure::Output,
         None if root.contains("component handles") => Failure::Handles,
+        // No code of the component's was running: it has answered, and what it answered cannot be read.
+        None if !error.is::<WasmBacktrace>() => Failure::BadOutput,
         None => Failure::Trap,
     }
 }

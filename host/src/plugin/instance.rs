@@ -51,6 +51,10 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
+    fn world(error: wasmtime::Error) -> Self {
+        Self::World(clean(&format!("{error:#}")))
+    }
+
     fn setup(function: &'static str, fault: Fault) -> Self {
         Self::Setup { function, failure: fault.failure, detail: fault.detail }
     }
@@ -97,7 +101,7 @@ impl Prepared {
         limits: Limits,
     ) -> Result<Self, PrepareError> {
         grants::check(engine, &loaded.component, granted)?;
-        let world = |error: wasmtime::Error| PrepareError::World(clean(&format!("{error:#}")));
+        let world = PrepareError::world;
         let linker = grants::linker(engine, granted).map_err(world)?;
         let pre = linker.instantiate_pre(&loaded.component).map_err(world)?;
         let exports = Exports::find(&pre).map_err(world)?;
@@ -124,6 +128,14 @@ impl Prepared {
         &self.limits
     }
 
+    /// How many instances may be at work at once. All policies have their memories and tables from one supply, one
+    /// memory and two tables for each instance; a component that takes more of them gets fewer instances.
+    pub(super) fn at_once(&self) -> usize {
+        let parts = self.pre.component().resources_required();
+        let each = parts.map_or(1, |parts| parts.num_memories.max(parts.num_tables.div_ceil(2)).max(1));
+        (self.limits.instances / usize::try_from(each).unwrap_or(usize::MAX)).max(1)
+    }
+
     /// Its instances.
     pub(super) fn gauges(&self) -> &Gauges {
         &self.gauges
@@ -135,7 +147,7 @@ impl Prepared {
     /// When it fails to say.
     pub async fn describe(&self) -> Result<Description, PrepareError> {
         let failed = |fault| PrepareError::setup("describe", fault);
-        let mut instance = self.instantiate().await.map_err(failed)?;
+        let mut instance = self.instantiate("describe").await?;
         let Instance { store, guest, .. } = &mut instance;
         let described = within(store.data().deadline(), guest.describe(store)).await.map_err(failed)?;
         let description = described.map_err(|error| failed(instance.fault(&error)))?;
@@ -149,7 +161,7 @@ impl Prepared {
     /// When the component does not take them.
     pub(super) async fn configured(&self, config: &str) -> Result<(Instance, Wants), PrepareError> {
         let failed = |fault| PrepareError::setup("configure", fault);
-        let mut instance = self.instantiate().await.map_err(failed)?;
+        let mut instance = self.instantiate("configure").await?;
         let Instance { store, guest, .. } = &mut instance;
         let configure =
             within(store.data().deadline(), guest.configure(store, &self.services.policy, config));
@@ -167,7 +179,8 @@ impl Prepared {
         }
     }
 
-    async fn instantiate(&self) -> Result<Instance, Fault> {
+    /// An instance for `function`, which it is a failure of if there is none.
+    async fn instantiate(&self, function: &'static str) -> Result<Instance, PrepareError> {
         let state = State::new(Arc::clone(&self.services), self.limits, Arc::clone(&self.gauges));
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| state);
@@ -177,14 +190,11 @@ impl Prepared {
         store.set_epoch_deadline(1);
         let deadline = Instant::now() + SETUP_TIME;
         store.data_mut().begin(None, SETUP_TIME, deadline);
-        let made = within(deadline, async {
-            let instance = self.pre.instantiate_async(&mut store).await?;
-            self.exports.load(&mut store, &instance)
-        });
-        match made.await? {
-            Ok(guest) => Ok(Instance { store, guest, served: 0 }),
-            Err(error) => Err(Fault::of(store.data().fault(), &error)),
-        }
+        let failed = |fault| PrepareError::setup(function, fault);
+        let made = within(deadline, self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
+        let made = made.map_err(|error| failed(Fault::of(store.data().fault(), &error)))?;
+        let guest = self.exports.load(&mut store, &made).map_err(PrepareError::world)?;
+        Ok(Instance { store, guest, served: 0 })
     }
 }
 

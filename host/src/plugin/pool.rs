@@ -44,7 +44,7 @@ impl Pool {
         isolation: Isolation,
     ) -> Result<(Self, Wants), PrepareError> {
         let (instance, wants) = prepared.configured(&config).await?;
-        let at_work = Semaphore::new(prepared.limits().instances);
+        let at_work = Semaphore::new(prepared.at_once());
         let idle = Mutex::new(vec![instance]);
         Ok((Self { prepared, config, network, isolation, idle, at_work }, wants))
     }

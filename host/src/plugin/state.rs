@@ -79,7 +79,12 @@ impl State {
             fault: None,
             overreached: false,
             // Empty: no environment, no arguments, no files, no sockets, no standard streams.
-            wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+            wasi: WasiCtx::builder()
+                .max_random_size(RANDOM_BYTES)
+                // A socket that leads nowhere is an open file of this process all the same.
+                .allow_tcp(false)
+                .allow_udp(false)
+                .build(),
             table,
         }
     }

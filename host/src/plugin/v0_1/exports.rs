@@ -39,16 +39,19 @@ impl Exports {
     }
 
     pub(in crate::plugin) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Guest> {
+        let plugin = self.plugin.load(&mut *store, instance).map_err(other_type("plugin"))?;
+        let authentication = self.authentication.as_ref().map(|found| found.load(&mut *store, instance));
+        let authorization = self.authorization.as_ref().map(|found| found.load(&mut *store, instance));
         Ok(Guest {
-            plugin: self.plugin.load(&mut *store, instance)?,
-            authentication: self
-                .authentication
-                .as_ref()
-                .map(|i| i.load(&mut *store, instance))
-                .transpose()?,
-            authorization: self.authorization.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            plugin,
+            authentication: authentication.transpose().map_err(other_type("authentication"))?,
+            authorization: authorization.transpose().map_err(other_type("authorization"))?,
         })
     }
+}
+
+fn other_type(interface: &'static str) -> impl Fn(wasmtime::Error) -> wasmtime::Error {
+    move |error| error.context(format!("its `{interface}` has functions of other types"))
 }
 
 /// The exports of one instance.
