@@ -8,5 +8,6 @@ pub mod clients;
 pub mod conformance;
 pub mod fixture;
 pub mod gateway;
+pub mod hostile;
 pub mod recorder;
 pub mod wire;

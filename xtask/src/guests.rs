@@ -1,6 +1,7 @@
 //! Guests: from Rust crates to components in `target/plugins`.
 
 mod debian;
+mod hostile;
 mod toolchain;
 
 use std::fs::{self, File};
@@ -62,7 +63,8 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().join("Cargo.toml").is_file() {
+        // The hostile ones are many in one package.
+        if entry.path().join("Cargo.toml").is_file() && name != hostile::NAME {
             guests.push(Guest::new(format!("witgate-guest-{name}"), format!("tests/{name}")));
         }
     }
@@ -73,17 +75,17 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
 /// Builds every guest of the workspace.
 pub(crate) fn build_all(root: &Path) -> Result<()> {
     let guests: Vec<Guest> = shipped().chain(examples()).chain(fixtures(root)?).collect();
-    build(root, &guests)
+    build(root, &guests, hostile::build)
 }
 
 /// Builds what the demo shows.
 pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
     let guests: Vec<Guest> = shipped().chain(examples()).collect();
-    build(root, &guests)
+    build(root, &guests, |_, _| Ok(()))
 }
 
-/// Builds guests and says what came of it.
-fn build(root: &Path, guests: &[Guest]) -> Result<()> {
+/// Builds guests, and `more` with the same toolchain, and says what came of it.
+fn build(root: &Path, guests: &[Guest], more: impl FnOnce(&Path, &Toolchain) -> Result<()>) -> Result<()> {
     let directory = root.join("target/guests");
     fs::create_dir_all(&directory)?;
     // Two runs at once would install the same toolchain twice.
@@ -93,6 +95,7 @@ fn build(root: &Path, guests: &[Guest]) -> Result<()> {
     let toolchain = Toolchain::find(root)?;
     println!("guests: with {toolchain}");
     guests.iter().try_for_each(|guest| build_one(root, &toolchain, guest))?;
+    more(root, &toolchain)?;
     write_sums(root)
 }
 
@@ -114,7 +117,7 @@ fn write_sums(root: &Path) -> Result<()> {
 }
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
-    let mut cargo = toolchain.cargo_rustc(root);
+    let mut cargo = toolchain.cargo(root, "rustc", "component");
     cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
     run(&mut cargo, BUILD)?;
 
@@ -130,16 +133,18 @@ fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
 /// Encodes a core module as a component; a file that already is that component is not touched.
 pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
     let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
-    let encoded = ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .with_context(|| format!("{} does not fit its world", module.display()))?;
+    let encoded = encode_bytes(&bytes).with_context(|| module.display().to_string())?;
     let changed = !fs::read(component).is_ok_and(|old| old == encoded);
     if changed {
         replace(component, &encoded)?;
     }
     Ok(Built { digest: digest(&encoded), size: encoded.len(), changed })
+}
+
+fn encode_bytes(module: &[u8]) -> Result<Vec<u8>> {
+    let encoded =
+        ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
+    encoded.context("the module does not fit its world")
 }
 
 /// Writes a file so that whoever looks at it sees the old or the new one, whole.

@@ -8,6 +8,7 @@ mod bad_input;
 mod clients;
 mod conformance;
 mod examples;
+mod hostile;
 mod pages;
 mod policies;
 mod secrets;

@@ -55,7 +55,7 @@ fn policy(running: &Running, name: &str) -> Value {
 }
 
 /// Writes a file beside another and renames it over.
-fn rename_over(path: &Path, content: &[u8]) {
+pub(crate) fn rename_over(path: &Path, content: &[u8]) {
     let new = path.with_extension("new");
     fs::write(&new, content).unwrap();
     fs::rename(&new, path).unwrap();

@@ -198,13 +198,22 @@ pub(crate) fn alive(pid: u64) -> bool {
 }
 
 /// Looks until there is something.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_late(what, PATIENCE, look).await
+}
+
+/// The same, with a patience of its own.
+pub(crate) async fn until_late<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + patience;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < end, "waited {patience:?} for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -65,8 +65,8 @@ impl Toolchain {
         }
     }
 
-    /// `cargo rustc` in the profile of what ships, for this target and in a directory of its own.
-    pub(super) fn cargo_rustc(&self, root: &Path) -> Command {
+    /// A command of cargo in this profile, for this target and in a directory of its own.
+    pub(super) fn cargo(&self, root: &Path, subcommand: &str, profile: &str) -> Command {
         let mut flags = vec![];
         let mut command = match self {
             Self::Rustup { .. } => cargo(),
@@ -75,7 +75,7 @@ impl Toolchain {
                 debian.cargo()
             }
         };
-        command.arg("rustc");
+        command.arg(subcommand);
         if let Self::Debian(_) = self {
             command.arg("-Zbuild-std=std,panic_abort");
         }
@@ -84,7 +84,7 @@ impl Toolchain {
             flags.push(format!("--remap-path-prefix={}={to}", from.display()));
         }
         command
-            .args(["--locked", "--profile", "component", "--target", TARGET])
+            .args(["--locked", "--profile", profile, "--target", TARGET])
             .arg("--target-dir")
             .arg(root.join("target/guests"))
             .current_dir(root)

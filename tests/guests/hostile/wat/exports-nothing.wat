@@ -1,0 +1,2 @@
+;; Is a component, and has nothing of ours.
+(component)

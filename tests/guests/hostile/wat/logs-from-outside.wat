@@ -1,0 +1,9 @@
+;; Logs a line that lies beyond the end of its memory, and allows.
+(module
+  (import "witgate:auth/log@0.1.0" "write" (func $write (param i32 i32 i32)))
+  (memory (export "memory") 16)
+  ;;include allocator
+  ;;include plugin
+  (func (export "witgate:auth/authorization@0.1.0#authorize") (type $authorize)
+    (call $write (i32.const 1) (i32.const 0xffffff00) (i32.const 64))
+    (i32.const 128)))

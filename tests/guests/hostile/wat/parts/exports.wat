@@ -1,0 +1,13 @@
+;; The exports of an authorizer, from the core instance `$main`.
+(alias core export $main "memory" (core memory $memory))
+(alias core export $main "cabi_realloc" (core func $realloc))
+(func $describe (result $description)
+  (canon lift (core func $main "witgate:auth/plugin@0.1.0#describe") (memory $memory)))
+(func $configure (param "policy" string) (param "config" string) (result (result $wants (error $config-error)))
+  (canon lift (core func $main "witgate:auth/plugin@0.1.0#configure") (memory $memory) (realloc $realloc)))
+(func $authorize (param "call" $call) (param "principal" $principal) (result $decision)
+  (canon lift (core func $main "witgate:auth/authorization@0.1.0#authorize") (memory $memory) (realloc $realloc)))
+(instance $plugin (export "describe" (func $describe)) (export "configure" (func $configure)))
+(export "witgate:auth/plugin@0.1.0" (instance $plugin))
+(instance $authorization (export "authorize" (func $authorize)))
+(export "witgate:auth/authorization@0.1.0" (instance $authorization))

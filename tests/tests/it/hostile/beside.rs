@@ -1,0 +1,137 @@
+//! All guests at once for seconds, each as fast as it can, and a good policy in the middle of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use witgate_tests::gateway::{Setup, component};
+use witgate_tests::hostile::Guest;
+
+use super::PATIENT;
+use super::called::callable;
+use super::ward::Ward;
+use crate::talk::Caller;
+
+/// How long the good policy is called alone, and how long beside the others.
+const ALONE: Duration = Duration::from_secs(1);
+const BESIDE: Duration = Duration::from_secs(5);
+
+/// How many call the good policy.
+const GOOD: usize = 4;
+
+/// The longest that a good call may take. What it does take is for a load run to measure, on a machine of its own.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// Calls of the good policy for a time, all of which have to be good: how long each took, in order.
+async fn good_calls(caller: Caller, time: Duration) -> Vec<Duration> {
+    let end = Instant::now() + time;
+    let mut callers = JoinSet::new();
+    for _ in 0..GOOD {
+        let caller = caller.clone();
+        callers.spawn(async move {
+            let mut took = Vec::new();
+            while Instant::now() < end {
+                let answer = caller.call("echo", json!({ "text": "mine" })).await;
+                assert!(answer.is_result(), "{answer:?}");
+                took.push(answer.took);
+            }
+            took
+        });
+    }
+    let mut took = callers.join_all().await.concat();
+    took.sort_unstable();
+    took
+}
+
+fn percentile(took: &[Duration], percent: usize) -> Duration {
+    took[(took.len() * percent / 100).min(took.len() - 1)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_policy_beside_all_of_them_sees_no_error() {
+    let callable = callable();
+    let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
+    let stop = Arc::new(AtomicBool::new(false));
+    let alone = good_calls(ward.good(), ALONE).await;
+
+    let mut hostile = JoinSet::new();
+    for (guest, calls) in callable {
+        let calls: Vec<_> = calls.iter().map(|(what, _)| ward.hostile(guest, what)).collect();
+        let stop = Arc::clone(&stop);
+        hostile.spawn(async move {
+            let mut made = 0_usize;
+            while !stop.load(Ordering::Relaxed) {
+                let (caller, tool) = &calls[made % calls.len()];
+                let answer = caller.call(tool, json!({ "text": "mine" })).await;
+                assert!([200, 401, 403, 503].contains(&answer.status), "{}: {answer:?}", guest.name());
+                made += 1;
+            }
+            (guest, made)
+        });
+    }
+    let beside = good_calls(ward.good(), BESIDE).await;
+    stop.store(true, Ordering::Relaxed);
+    let made = hostile.join_all().await;
+
+    let total: usize = made.iter().map(|(_, made)| made).sum();
+    for (name, took) in [("alone", &alone), ("beside", &beside)] {
+        eprintln!(
+            "{name}: {} calls, p50 {:?}, p99 {:?}",
+            took.len(),
+            percentile(took, 50),
+            percentile(took, 99)
+        );
+    }
+    eprintln!(
+        "{} guests: {total} calls, {} MiB, {} files",
+        made.len(),
+        ward.peak_memory(),
+        ward.open_files()
+    );
+    assert!(made.iter().all(|(_, made)| *made > 0), "somebody was not called: {made:?}");
+    assert!(beside.len() > GOOD && beside.last().unwrap() < &BOUND, "{:?}", beside.last());
+    assert!(ward.elsewhere.asked().is_empty(), "{:?}", ward.elsewhere.asked());
+    let after = ward.good().call("echo", json!({ "text": "mine" })).await;
+    assert!(after.is_result(), "{after:?}");
+}
+
+/// All policies have their instances from one supply.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_policy_holds_is_not_missing_to_another() {
+    let setup = Setup::new();
+    setup.config(
+        "",
+        &format!(
+            "[upstreams.good]\nown_tools = true\n[upstreams.hostile]\nown_tools = true\n\
+             [upstreams.hostile.pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"hoards\"]\n\
+             [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
+             [policies.hoards]\nkind = \"custom\"\ncomponent = \"{}\"\n{PATIENT}\n\
+             [policies.good]\nkind = \"custom\"\ncomponent = \"{}\"\nisolation = \"per-call\"\n{PATIENT}\n\
+             [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"good\"]\n",
+            Guest::HoardsMemories.file().display(),
+            component("tests/faulty").display(),
+        ),
+    );
+    let key = setup.key(&["user", "--allow", "*"]);
+    let running = setup.serve();
+    let caller = |name: &str| Caller::new(format!("http://{}/{name}/mcp", running.address()), Some(&key));
+    let (good, hostile) = (caller("good"), caller("hostile"));
+    let mut calls = JoinSet::new();
+    for _ in 0..80 {
+        let hostile = hostile.clone();
+        calls.spawn(async move { hostile.call("echo", json!({ "text": "mine" })).await });
+    }
+    let (mut made, mut passed) = (0, 0);
+    while made < 5 || !calls.is_empty() {
+        // Each needs an instance of its own.
+        let answer = good.call("echo", json!({ "text": "mine" })).await;
+        assert!(answer.is_result(), "after {made} good calls and {passed} others: {answer:?}");
+        made += 1;
+        while let Some(answer) = calls.try_join_next() {
+            passed += usize::from(answer.unwrap().is_result());
+        }
+    }
+    assert!(passed > 5, "{passed}");
+}

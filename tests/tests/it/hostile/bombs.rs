@@ -1,0 +1,85 @@
+//! Components that are small, and take a compiler for ever.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use witgate_tests::hostile::Guest;
+
+use super::expected::{Expected, case};
+use super::refused::{Gateway, PATIENCE};
+use crate::swap::rename_over;
+use crate::talk::{Caller, until_late};
+
+/// The longest that a call may take meanwhile.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// Calls until told to stop; all have to be good.
+async fn calls(caller: Caller, stop: Arc<AtomicBool>) -> (usize, Duration) {
+    let (mut made, mut slowest) = (0, Duration::ZERO);
+    while !stop.load(Ordering::Relaxed) {
+        let answer = caller.call("echo", json!({ "text": "mine" })).await;
+        assert!(answer.is_result(), "{answer:?}");
+        (made, slowest) = (made + 1, slowest.max(answer.took));
+    }
+    (made, slowest)
+}
+
+/// Does something about a guest while calls are made, none of which may notice.
+async fn meanwhile<T>(gateway: &mut Gateway, guest: Guest, what: impl AsyncFnOnce(&mut Gateway) -> T) -> T {
+    let stop = Arc::new(AtomicBool::new(false));
+    let caller = tokio::spawn(calls(gateway.caller(), Arc::clone(&stop)));
+    let begun = Instant::now();
+    let outcome = what(gateway).await;
+    let took = begun.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    let (made, slowest) = caller.await.unwrap();
+    eprintln!("{}: {took:?}; {made} calls meanwhile, the slowest {slowest:?}", guest.name());
+    assert!(made > 5 && slowest < BOUND, "{}: {made} calls, the slowest {slowest:?}", guest.name());
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_compiler_for_ever_is_refused_while_the_live_generation_serves() {
+    let mut gateway = Gateway::new();
+    for guest in Guest::ALL {
+        let Expected::NotCompiled = case(guest).expected else { continue };
+        let content = fs::read(guest.file()).unwrap();
+        let why = meanwhile(&mut gateway, guest, async |gateway| {
+            gateway.refuses(guest.name(), |file| rename_over(file, &content)).await
+        });
+        let why = why.await;
+        assert!(why.contains("compil"), "{}: {why}", guest.name());
+        gateway.goes_on(guest.name()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_compiler_long_takes_over_when_it_is_done() {
+    for guest in Guest::ALL {
+        let Expected::TakesOver = case(guest).expected else { continue };
+        let mut gateway = Gateway::new();
+        // With another digest than in the run before, whose compiled code is kept.
+        let mut content = fs::read(guest.file()).unwrap();
+        content.extend([&[0, 17], random().as_slice()].concat());
+        meanwhile(&mut gateway, guest, async |gateway| {
+            rename_over(&gateway.running.setup().dir().join("plugins/rules.wasm"), &content);
+            let live = async || (gateway.running.plugins()["generation"] == 2).then_some(());
+            until_late("the slow one", PATIENCE, live).await;
+        })
+        .await;
+        let answer = gateway.caller().call("echo", json!({ "text": "mine" })).await;
+        assert!(answer.is_result(), "{answer:?}");
+    }
+}
+
+/// A custom section's content: a name of no bytes, and something that was not there before.
+fn random() -> [u8; 17] {
+    let mut content = [0; 17];
+    content[1..].copy_from_slice(
+        &std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos().to_be_bytes(),
+    );
+    content
+}

@@ -1,0 +1,96 @@
+//! Every guest that becomes a policy, called once or a few times: each fails in its own way, the next call has
+//! another instance, and the good policy beside it notices nothing.
+
+use std::time::Duration;
+
+use serde_json::json;
+use witgate_tests::hostile::Guest;
+
+use super::expected::{End, Expected, case};
+use super::is_clean;
+use super::ward::{SECRET, Ward};
+use crate::talk::Answer;
+
+/// The longest that any call may take: the slowest limit on this page is a second, and machines are slow.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// More than the gateway and the instances of all guests take together; each of those that multiply what they say
+/// wants seven times as much.
+const MEMORY_MIB: u64 = 1024;
+
+/// The guests that become policies.
+pub(super) fn callable() -> Vec<(Guest, &'static [(&'static str, End)])> {
+    let calls = |guest: Guest| match case(guest).expected {
+        Expected::Called(calls) => Some((guest, calls)),
+        Expected::Refused(_) | Expected::RefusedLate(_) | Expected::NotCompiled | Expected::TakesOver => None,
+    };
+    Guest::ALL.into_iter().filter_map(calls).collect()
+}
+
+impl End {
+    /// Whether this is it.
+    pub(super) fn is(&self, answer: &Answer) -> bool {
+        let seen = (answer.status, answer.reason());
+        match self {
+            Self::Passes => seen == (200, None),
+            Self::Fails(reason) => seen == (503, Some(reason)),
+            Self::FailsAnyhow(reasons) => reasons.iter().any(|reason| seen == (503, Some(reason))),
+            Self::Denies(reason) => seen == (403, Some(reason)),
+            Self::Refuses(reason) => seen == (401, Some(reason)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fails_in_its_own_way_and_harms_nobody_else() {
+    let callable = callable();
+    let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
+    let good = ward.good();
+    let mut findings = Vec::new();
+    for (guest, calls) in callable {
+        for (what, end) in calls {
+            let (caller, tool) = ward.hostile(guest, what);
+            let answer = caller.call(&tool, json!({ "text": "mine" })).await;
+            if !end.is(&answer) || answer.took > BOUND {
+                findings.push(format!("{}, {what}: {answer:?}", guest.name()));
+            }
+            assert!(!answer.body.to_string().contains(SECRET), "{}, {what}: {answer:?}", guest.name());
+        }
+        let answer = good.call("echo", json!({ "text": "mine" })).await;
+        assert!(answer.is_result() && answer.took < BOUND, "after {}: {answer:?}", guest.name());
+    }
+    findings.extend(traces(&ward));
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+/// What they have left behind outside the answers.
+fn traces(ward: &Ward) -> Vec<String> {
+    let mut findings = Vec::new();
+    let log = ward.running.log();
+    for line in log.lines().filter(|line| !is_clean(line)) {
+        findings.push(format!("the log is not clean: {line:?}"));
+    }
+    for line in log.lines().filter(|line| line.starts_with("FORGED") || line.starts_with("INFO")) {
+        findings.push(format!("the log has a line that is not the gateway's: {line:?}"));
+    }
+    let flood = log.lines().filter(|line| line.contains("FLOOD")).count();
+    if flood > 33 {
+        findings.push(format!("{flood} lines of one call are in the log"));
+    }
+    if log.contains(SECRET) {
+        findings.push("a secret is in the log".to_owned());
+    }
+    let asked = ward.server.asked();
+    let floods = asked.iter().filter(|path| *path == "/flood").count();
+    if floods > 4 || asked.iter().any(|path| path == "/large") {
+        findings.push(format!("the server was asked {floods} times, or for too much: {asked:?}"));
+    }
+    if !ward.elsewhere.asked().is_empty() {
+        findings.push(format!("somebody went where nobody may: {:?}", ward.elsewhere.asked()));
+    }
+    let (memory, files) = (ward.peak_memory(), ward.open_files());
+    if memory > MEMORY_MIB || files > 500 {
+        findings.push(format!("the gateway has taken {memory} MiB and {files} files"));
+    }
+    findings
+}

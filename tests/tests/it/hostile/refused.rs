@@ -1,0 +1,183 @@
+//! Guests that do not become policies: each is refused with its reason, and the live generation goes on.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup, component, unframed};
+use witgate_tests::hostile::Guest;
+
+use super::expected::{Expected, case};
+use super::{PATIENT, is_clean};
+use crate::swap::rename_over;
+use crate::talk::{Caller, metric, until_late};
+
+/// The longest reason: what a plugin says of itself is cut at 1,024 bytes, and what the host says stands around it.
+const LONGEST: usize = 2000;
+
+/// A compiler may take a minute, and one that is refused for its memory comes after everybody else.
+pub(super) const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A gateway whose one policy is a component of no kind, `plugins/rules.wasm`.
+pub(super) struct Gateway {
+    pub(super) running: Running,
+    key: String,
+    refused: f64,
+}
+
+impl Gateway {
+    pub(super) fn new() -> Self {
+        let setup = Setup::new();
+        setup.config("", &config());
+        fs::create_dir(setup.dir().join("plugins")).unwrap();
+        fs::copy(component("tests/faulty"), setup.dir().join("plugins/rules.wasm")).unwrap();
+        let key = setup.key(&["user", "--allow", "*"]);
+        Self { running: setup.serve(), key, refused: 0.0 }
+    }
+
+    /// Puts something in the place of the component, and says why it was refused.
+    pub(super) async fn refuses(&mut self, name: &str, put: impl FnOnce(&std::path::Path)) -> String {
+        put(&self.running.setup().dir().join("plugins/rules.wasm"));
+        self.refused += 1.0;
+        until_late(name, PATIENCE, async || {
+            let refused =
+                metric(&self.running.admin_url(), "witgate_reloads_total", "outcome=\"refused\"").await;
+            (refused >= self.refused).then_some(())
+        })
+        .await;
+        let list = self.running.plugins();
+        assert_eq!(list["generation"], 1, "{name}: {list}");
+        list["last_change"]["errors"].to_string()
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        Caller::new(self.running.url(), Some(&self.key))
+    }
+
+    /// What is live goes on.
+    pub(super) async fn goes_on(&self, name: &str) {
+        let answer = self.caller().call("echo", json!({ "text": "mine" })).await;
+        assert!(answer.is_result(), "after {name}: {answer:?}");
+    }
+}
+
+fn config() -> String {
+    format!(
+        "[upstreams.own]\nown_tools = true\n\
+         [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
+         [policies.rules]\nkind = \"custom\"\ncomponent = \"plugins/rules.wasm\"\n{PATIENT}\n\
+         [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"rules\"]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_that_is_no_policy_leaves_the_live_one() {
+    let mut gateway = Gateway::new();
+    let mut findings = Vec::new();
+    for guest in Guest::ALL {
+        let Expected::Refused(reasons) = case(guest).expected else { continue };
+        let content = fs::read(guest.file()).unwrap();
+        let why = gateway.refuses(guest.name(), |file| rename_over(file, &content)).await;
+        let text: Value = serde_json::from_str(&why).unwrap();
+        let text = text[0].as_str().unwrap_or_default();
+        if !reasons.iter().any(|reason| text.contains(reason)) || !is_clean(text) || text.len() > LONGEST {
+            findings.push(format!("{}: {text:?}", guest.name()));
+        }
+        gateway.goes_on(guest.name()).await;
+    }
+    let log = gateway.running.log();
+    findings.extend(log.lines().filter(|line| !is_clean(line)).map(|line| format!("in the log: {line:?}")));
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+/// What they need is not granted here.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
+    let mut gateway = Gateway::new();
+    let cases = [
+        (Guest::FloodsHttp, "`witgate:auth/http@0.1.0`", "grants = { http = ["),
+        (Guest::FloodsCache, "`witgate:auth/cache@0.1.0`", "grants = { cache = true }"),
+        (Guest::HashesWithoutEnd, "`witgate:auth/crypto@0.1.0`", "grants = { crypto = true }"),
+        (Guest::TriesKeys, "`witgate:auth/crypto@0.1.0`", "keys = ["),
+        (Guest::PeeksAtSecrets, "`witgate:auth/secrets@0.1.0`", "grants = { secrets = ["),
+    ];
+    for (guest, import, line) in cases {
+        let content = fs::read(guest.file()).unwrap();
+        let why = gateway.refuses(guest.name(), |file| rename_over(file, &content)).await;
+        let why = why.replace("\\\"", "\"");
+        assert!(why.contains(import) && why.contains(line), "{}: {why}", guest.name());
+        gateway.goes_on(guest.name()).await;
+    }
+}
+
+/// One that starts with it, with its output.
+struct Starting {
+    guest: Guest,
+    reasons: &'static [&'static str],
+    setup: Setup,
+    child: Child,
+}
+
+impl Starting {
+    fn new(guest: Guest) -> Option<Self> {
+        let Expected::RefusedLate(reasons) = case(guest).expected else { return None };
+        let setup = Setup::new();
+        setup.config("", &config());
+        setup.key(&["user", "--allow", "*"]);
+        fs::create_dir(setup.dir().join("plugins")).unwrap();
+        fs::copy(guest.file(), setup.dir().join("plugins/rules.wasm")).unwrap();
+        let mut command = setup.command(&["serve"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Some(Self { guest, reasons, setup, child })
+    }
+
+    fn end(mut self) {
+        let name = self.guest.name();
+        let end = Instant::now() + Duration::from_secs(40);
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > end {
+                self.child.kill().unwrap();
+                panic!("{name}: it serves, or never gives up");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let output = self.child.wait_with_output().unwrap();
+        let text = unframed(&String::from_utf8(output.stderr).unwrap());
+        assert!(output.status.code().unwrap() >= 64, "{name}: {:?}\n{text}", output.status);
+        assert!(self.reasons.iter().any(|reason| text.contains(reason)), "{name}: {text}");
+        assert!(!self.setup.dir().join("witgate.sock").exists(), "{name}: a socket was left");
+    }
+}
+
+/// Side by side: each takes all the time that there is for it.
+#[test]
+fn one_that_never_comes_back_keeps_witgate_from_starting_for_a_while_only() {
+    let starting: Vec<Starting> = Guest::ALL.into_iter().filter_map(Starting::new).collect();
+    assert!(!starting.is_empty());
+    starting.into_iter().for_each(Starting::end);
+}
+
+/// Whoever looks at a component before he trusts it is no worse off.
+#[test]
+fn looking_at_one_harms_nobody() {
+    let setup = Setup::new();
+    for guest in [
+        Guest::DescribesWithEscapes,
+        Guest::DescribesTooMuch,
+        Guest::SchemaIsNoJson,
+        Guest::SchemaRefersToItself,
+        Guest::SchemaMultiplies,
+        Guest::TrapsInDescribe,
+        Guest::ReachesOutInDescribe,
+        Guest::ExportsNothing,
+        Guest::ImportsNewer,
+        Guest::HookOfAnotherType,
+    ] {
+        let output = setup.run(&["plugin", "inspect", guest.file().to_str().unwrap()]);
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert!(output.status.code().is_some(), "{}: {:?}", guest.name(), output.status);
+        assert!(is_clean(&text) && !text.contains("panicked"), "{}: {text:?}", guest.name());
+        assert!(text.len() < 20_000, "{}: {} bytes", guest.name(), text.len());
+    }
+}

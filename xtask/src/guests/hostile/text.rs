@@ -1,0 +1,62 @@
+//! From WebAssembly text to a component. Two kinds of comment save the text from saying everything again:
+//! `;;include NAME` stands for a file of `parts`, and `;;repeat COUNT TEXT` for so many lines of that text, with
+//! their number in place of each `#`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use wit_component::{StringEncoding, embed_component_metadata};
+use wit_parser::{Resolve, WorldId};
+
+use crate::guests::encode_bytes;
+
+/// What a core module begins with; a component has another version there.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// What texts are made components with.
+pub(super) struct Texts {
+    parts: PathBuf,
+    resolve: Resolve,
+    world: WorldId,
+}
+
+impl Texts {
+    pub(super) fn new(root: &Path, parts: PathBuf) -> Result<Self> {
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_dir(root.join("wit"))?;
+        let world = resolve.select_world(&[package], Some("authorizer"))?;
+        Ok(Self { parts, resolve, world })
+    }
+
+    /// The component of a file: a core module becomes an authorizer, a component stays what it is.
+    pub(super) fn component(&self, file: &Path) -> Result<Vec<u8>> {
+        let text = fs::read_to_string(file)?;
+        let mut bytes = wat::parse_str(self.expand(&text)?)?;
+        if !bytes.starts_with(CORE_MODULE) {
+            return Ok(bytes);
+        }
+        embed_component_metadata(&mut bytes, &self.resolve, self.world, StringEncoding::UTF8)?;
+        encode_bytes(&bytes)
+    }
+
+    fn expand(&self, text: &str) -> Result<String> {
+        let mut expanded = String::new();
+        for line in text.lines() {
+            if let Some(name) = line.trim().strip_prefix(";;include ") {
+                let part = self.parts.join(format!("{name}.wat"));
+                let part =
+                    fs::read_to_string(&part).with_context(|| format!("including {}", part.display()))?;
+                expanded += &self.expand(&part)?;
+            } else if let Some(what) = line.trim().strip_prefix(";;repeat ") {
+                let (count, text) = what.split_once(' ').context("repeat what?")?;
+                let count: usize = count.parse().with_context(|| format!("repeat {count} times?"))?;
+                (0..count).for_each(|number| expanded += &(text.replace('#', &number.to_string()) + "\n"));
+            } else {
+                expanded += line;
+                expanded.push('\n');
+            }
+        }
+        Ok(expanded)
+    }
+}
