@@ -15,6 +15,8 @@ use crate::swap::rename_over;
 /// A byte more than 64 MiB would do.
 const LARGE: u64 = 70 << 20;
 
+type Put = fn(&Path);
+
 fn large(file: &Path) {
     let new = file.with_extension("new");
     fs::copy(component("tests/faulty"), &new).unwrap();
@@ -58,7 +60,7 @@ async fn a_file_that_is_no_component_is_refused() {
     assert!(why.contains("73400320 bytes; a component may have 67108864"), "{why}");
     gateway.goes_on("a large file").await;
     // Reading them would never end.
-    let others: [(&str, fn(&Path)); 2] = [("a pipe", pipe), ("an endless file", endless)];
+    let others: [(&str, Put); 2] = [("a pipe", pipe), ("an endless file", endless)];
     for (name, put) in others {
         let why = gateway.refuses(name, put).await;
         assert!(why.contains("there is no component"), "{name}: {why}");
