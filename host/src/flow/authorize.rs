@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use witgate_plugin::{Call, Decision, Denial, TargetKind};
 
-use super::call::{Access, Target};
+use super::call::{Access, LONGEST_NAME, Target};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
@@ -38,6 +38,10 @@ impl Permit {
 
     /// Whether the caller may see `name` in a list: the same decision as for calling it.
     pub async fn sees(&self, kind: TargetKind, name: &str) -> bool {
+        // Nobody can call it: the parse refuses such a name.
+        if name.len() > LONGEST_NAME {
+            return false;
+        }
         let method = match kind {
             TargetKind::Tool => "tools/call",
             TargetKind::Resource => "resources/read",

@@ -6,6 +6,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use witgate_plugin::TargetKind;
 
+/// The longest method, in bytes, that a policy is asked about (WIT `call.method`).
+pub(super) const LONGEST_METHOD: usize = 256;
+
+/// The longest name of a thing, in bytes, that a policy is asked about (WIT `call.target`).
+pub(super) const LONGEST_NAME: usize = 8192;
+
 /// A place in the body.
 pub type Span = Range<usize>;
 

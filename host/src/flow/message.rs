@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
-use super::call::{Access, Call, Kind, Span, Target};
+use super::call::{Access, Call, Kind, LONGEST_METHOD, LONGEST_NAME, Span, Target};
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
 use super::reject::{Rejected, Rejection};
 use strict::{Members, Message, Strict, category};
@@ -76,6 +76,9 @@ fn read<'a>(
     match (members.get("method"), answers) {
         (Some(method), (false, false)) => {
             let method = string(method).ok_or_else(|| invalid("method must be a string"))?;
+            if method.len() > LONGEST_METHOD {
+                return Err(invalid("method is longer than 256 bytes"));
+            }
             let params = Params::check(params, &mut strict)?;
             message(body, text, envelope, &method, &params, &mut strict)
         }
@@ -123,6 +126,7 @@ fn message<'a>(
     };
     check_form(known, &kind)?;
     let acts = Acts::read(name, known.map(|method| method.shape), params)?;
+    check_lengths(&acts.access)?;
     Ok(Call {
         body: body.clone(),
         kind,
@@ -145,6 +149,19 @@ fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejectio
         (Some(Form::Request), Kind::Notification) => Err(invalid("this method needs an id")),
         (Some(Form::Notification), Kind::Request { .. }) => Err(invalid("a notification has no id")),
         _ => Ok(()),
+    }
+}
+
+/// Policies are promised that no name is longer.
+fn check_lengths(access: &Access) -> Result<(), Rejection> {
+    let targets = match access {
+        Access::Open => &[],
+        Access::Target(target) => std::slice::from_ref(target),
+        Access::Targets(targets) => targets.as_slice(),
+    };
+    match targets.iter().any(|target| target.name.len() > LONGEST_NAME) {
+        true => Err(bad("a name is longer than 8,192 bytes")),
+        false => Ok(()),
     }
 }
 
