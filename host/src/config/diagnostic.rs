@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 
+use crate::services::clean;
+
 /// One fault or one warning.
 #[derive(Clone)]
 #[must_use]
@@ -47,7 +49,7 @@ impl Source {
 impl Diagnostic {
     /// Something that keeps the configuration from being used.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), place: None, help: None }
+        Self { severity: Severity::Error, message: clean(&message.into()), place: None, help: None }
     }
 
     /// Something that may not be meant so.
@@ -64,14 +66,14 @@ impl Diagnostic {
     /// What stands at the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some(place) = &mut self.place {
-            place.label = Some(label.into());
+            place.label = Some(clean(&label.into()));
         }
         self
     }
 
-    /// What to do about it.
+    /// What to do about it. May have several lines.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(help.into().lines().map(clean).collect::<Vec<_>>().join("\n"));
         self
     }
 
@@ -88,6 +90,11 @@ impl Diagnostic {
     /// Where it stands in the file, as line and column from 1.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.place.as_ref().map(|place| place.source.position(place.span.start))
+    }
+
+    /// Where it stands in the file, in bytes.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.place.as_ref().map(|place| place.span.clone())
     }
 
     /// For a program to read.
@@ -110,7 +117,7 @@ impl fmt::Display for Diagnostic {
             write!(f, "{}:{line}:{column}: ", place.source.name)?;
         }
         f.write_str(&self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({})", help.replace('\n', " ")))
     }
 }
 
