@@ -6,7 +6,7 @@ pub mod fault;
 pub mod grants;
 pub mod instance;
 pub mod load;
-mod output;
+pub mod output;
 pub mod pool;
 pub mod settings;
 mod state;

@@ -6,6 +6,7 @@ use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailab
 /// Seconds since the Unix epoch that no expiry passes: the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
+/// What breaks a bound, in words.
 type Checked = Result<(), String>;
 
 /// What a hook answers.
@@ -22,15 +23,7 @@ pub(super) trait Output {
 
 impl Output for Verdict {
     fn check(&self) -> Checked {
-        match self {
-            Self::Identity(identity) => check_identity(identity),
-            Self::NotMine => Ok(()),
-            Self::Refused(Refusal { reason, detail }) => {
-                check_reason(reason)?;
-                check_detail(detail.as_deref())
-            }
-            Self::Unavailable(unavailability) => check_unavailability(unavailability),
-        }
+        check_verdict(self)
     }
 
     fn lets_through(&self) -> bool {
@@ -40,19 +33,43 @@ impl Output for Verdict {
 
 impl Output for Decision {
     fn check(&self) -> Checked {
-        match self {
-            Self::Allow | Self::Abstain => Ok(()),
-            Self::Deny(Denial { reason, scopes, retry_after: _, detail }) => {
-                check_reason(reason)?;
-                check_names("scopes", scopes, is_scope)?;
-                check_detail(detail.as_deref())
-            }
-            Self::Unavailable(unavailability) => check_unavailability(unavailability),
-        }
+        check_decision(self)
     }
 
     fn lets_through(&self) -> bool {
         matches!(self, Self::Allow | Self::Abstain)
+    }
+}
+
+/// Holds what an authenticator says against the bounds.
+///
+/// # Errors
+/// With the bound that it breaks.
+pub fn check_verdict(verdict: &Verdict) -> Checked {
+    match verdict {
+        Verdict::Identity(identity) => check_identity(identity),
+        Verdict::NotMine => Ok(()),
+        Verdict::Refused(Refusal { reason, detail }) => {
+            check_reason(reason)?;
+            check_detail(detail.as_deref())
+        }
+        Verdict::Unavailable(unavailability) => check_unavailability(unavailability),
+    }
+}
+
+/// Holds what an authorizer says against the bounds.
+///
+/// # Errors
+/// With the bound that it breaks.
+pub fn check_decision(decision: &Decision) -> Checked {
+    match decision {
+        Decision::Allow | Decision::Abstain => Ok(()),
+        Decision::Deny(Denial { reason, scopes, retry_after: _, detail }) => {
+            check_reason(reason)?;
+            check_names("scopes", scopes, is_scope)?;
+            check_detail(detail.as_deref())
+        }
+        Decision::Unavailable(unavailability) => check_unavailability(unavailability),
     }
 }
 
@@ -90,10 +107,12 @@ fn is_scope(scope: &str) -> bool {
 }
 
 fn check_reason(reason: &str) -> Checked {
-    let kebab = !reason.is_empty()
-        && reason.len() <= 64
-        && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    ensure(kebab, || "the reason code is not kebab case of at most 64 bytes")
+    ensure(is_kebab(reason), || "the reason code is not kebab case of at most 64 bytes")
+}
+
+fn is_kebab(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn check_unavailability(unavailability: &Unavailability) -> Checked {
@@ -104,9 +123,13 @@ fn check_detail(detail: Option<&str>) -> Checked {
     ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail passes 1,024 bytes")
 }
 
-pub(super) fn check_description(description: &Description) -> Checked {
+/// Holds what a plugin says of itself against the bounds.
+///
+/// # Errors
+/// With the bound that it breaks.
+pub fn check_description(description: &Description) -> Checked {
     let Description { name, version, summary, config_schema } = description;
-    ensure(is_text(name, 1, 64), || "the name is empty, longer than 64 bytes, or holds control characters")?;
+    ensure(is_kebab(name), || "the name is not kebab case of at most 64 bytes")?;
     ensure(
         is_text(version, 1, 64),
         || "the version is empty, longer than 64 bytes, or holds control characters",
@@ -118,7 +141,11 @@ pub(super) fn check_description(description: &Description) -> Checked {
     ensure(config_schema.len() <= 1 << 20, || "the config schema passes 1 MiB")
 }
 
-pub(super) fn check_wants(wants: &Wants) -> Checked {
+/// Holds what a plugin wants to see against the bounds.
+///
+/// # Errors
+/// With the bound that it breaks.
+pub fn check_wants(wants: &Wants) -> Checked {
     let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
     ensure(wants.credential_header.iter().all(is_header), || "the credential header is not a header name")?;
     ensure(

@@ -85,9 +85,10 @@ impl<'a> Claims<'a> {
     /// A claim that is a point in time, in seconds since the Unix epoch, maybe with a fraction.
     ///
     /// # Errors
-    /// Where it is something else, negative, or beyond 2^53.
+    /// Where it is something else, negative, or in the last hour of the year 9999 or later.
     pub fn time(&self, path: &str) -> Result<Option<f64>, ClaimError> {
-        const END: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it, not every second has a number
+        /// So far from the end of 9999, the last that a host takes, that a leeway does not pass it.
+        const END: f64 = 253_402_297_199.0;
         let within = |seconds: &f64| (0.0..=END).contains(seconds);
         let seconds = match self.get(path) {
             None => return Ok(None),
@@ -105,15 +106,17 @@ impl<'a> Claims<'a> {
         self.list(path, std::iter::once)
     }
 
-    /// A claim that is a text of words with spaces between, or a list of words, such as `scope`.
+    /// A claim that is a text of scope tokens with spaces between, or a list of them, such as `scope`
+    /// (RFC 6749, section 3.3).
     ///
     /// # Errors
     /// As [`Claims::words`].
     pub fn spaced_words(&self, path: &str) -> Result<Vec<String>, ClaimError> {
         let words = self.list(path, |text| text.split(' ').filter(|word| !word.is_empty()))?;
-        match words.iter().any(|word| word.contains(' ')) {
-            true => Err(malformed(path, "a list of single words")),
-            false => Ok(words),
+        let is_token = |word: &String| word.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        match words.iter().all(is_token) {
+            true => Ok(words),
+            false => Err(malformed(path, "a list of scopes")),
         }
     }
 
@@ -151,7 +154,7 @@ impl<'a> Claims<'a> {
                 return Err(Refusal::new("not-yet-valid", format!("`{start}` is in the future")));
             }
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^53")]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to END")]
         Ok(end.map(|end| end as u64))
     }
 
