@@ -1,0 +1,135 @@
+//! The credentials in headers and queries.
+//!
+//! The input is lines: the headers that policies have declared, the query, then one header each.
+//! What is taken is out of the headers, is what was shown, and prints nowhere.
+
+use std::fmt::Debug;
+
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use witgate::flow::credential::Shown;
+use witgate::flow::headers::credentials::{none_in_query, take};
+use witgate_plugin::Scheme;
+
+/// Ends every credential. No header name, and nothing that Witgate says itself, holds it.
+const MARK: &str = "{secret}";
+
+/// Takes the credentials of an input, and looks at what is left.
+///
+/// # Panics
+/// Where something of a credential is left, or what was taken is not what was shown.
+pub fn check(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let declared = declared(lines.next().unwrap_or_default());
+    let query = lines.next().and_then(|line| std::str::from_utf8(line).ok());
+    query_is_judged_without_a_word_of_it(query, &declared);
+
+    let before = headers(lines, &declared);
+    let mut after = before.clone();
+    match take(&mut after, &declared) {
+        Err(rejection) => {
+            silent(&rejection);
+            silent(&String::from_utf8_lossy(&rejection.wire().body(None)));
+        }
+        Ok(shown) => {
+            silent(&shown);
+            silent(&after);
+            gone(&after, &declared);
+            the_others_stay(&before, &after, &declared);
+            what_was_shown(&before, &shown, &declared);
+        }
+    }
+}
+
+fn declared(line: &[u8]) -> Vec<HeaderName> {
+    line.split(|byte| *byte == b' ').filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+fn query_is_judged_without_a_word_of_it(query: Option<&str>, declared: &[HeaderName]) {
+    let marked = query.map(|query| format!("{query}&x={MARK}"));
+    match none_in_query(marked.as_deref(), declared) {
+        Err(rejection) => silent(&rejection),
+        Ok(()) => {
+            let bears = |part: &str| {
+                let name = part.split('=').next().unwrap_or_default();
+                name.eq_ignore_ascii_case("access_token")
+                    || declared.iter().any(|declared| name.eq_ignore_ascii_case(declared.as_str()))
+            };
+            assert!(!query.is_some_and(|query| query.split('&').any(bears)), "{query:?} was let through");
+        }
+    }
+}
+
+fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>, declared: &[HeaderName]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let Ok(name) = HeaderName::from_bytes(&line[..colon]) else { continue };
+        let mut value = line[colon + 1..].to_vec();
+        if bears_a_credential(&name, declared) && !value.trim_ascii().is_empty() {
+            let whole = name != AUTHORIZATION || declared.contains(&name);
+            // A scheme's name is no secret.
+            if whole || value.trim_ascii().contains(&b' ') {
+                value.extend(MARK.bytes());
+            }
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+fn bears_a_credential(name: &HeaderName, declared: &[HeaderName]) -> bool {
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) || declared.contains(name)
+}
+
+fn silent(what: &impl Debug) {
+    let said = format!("{what:?} {what:#?}");
+    assert!(!said.contains(MARK), "a credential prints: {said}");
+}
+
+fn gone(after: &HeaderMap, declared: &[HeaderName]) {
+    for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].iter().chain(declared) {
+        assert!(!after.contains_key(name), "{name} is still there");
+    }
+}
+
+fn the_others_stay(before: &HeaderMap, after: &HeaderMap, declared: &[HeaderName]) {
+    for name in before.keys().filter(|name| !bears_a_credential(name, declared)) {
+        let (was, is) = (before.get_all(name), after.get_all(name));
+        assert!(was.iter().eq(is.iter()), "{name} is another now");
+    }
+    assert!(after.keys().all(|name| before.contains_key(name)), "a header has come in");
+}
+
+/// One header, one credential, and none of another value.
+fn what_was_shown(before: &HeaderMap, shown: &Shown, declared: &[HeaderName]) {
+    // Cookies and what is for proxies are dropped, even if somebody declares them.
+    let elsewhere = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+    for name in declared.iter().filter(|name| !elsewhere.contains(name)) {
+        let values: Vec<_> = before.get_all(name).iter().collect();
+        assert!(values.len() <= 1, "{name} stood there more than once");
+        let was = values.first().map(|value| value.to_str().expect("a credential is text").trim());
+        assert_eq!(value(shown, Scheme::Header, Some(name)), was, "{name}");
+    }
+    let Some(line) = before.get(AUTHORIZATION) else {
+        let none = [Scheme::Bearer, Scheme::Basic, Scheme::Dpop];
+        assert!(none.iter().all(|scheme| value(shown, *scheme, None).is_none()), "out of nothing");
+        return;
+    };
+    assert_eq!(before.get_all(AUTHORIZATION).iter().count(), 1);
+    let line = line.to_str().expect("a credential is text").trim();
+    for (name, scheme) in [("bearer", Scheme::Bearer), ("basic", Scheme::Basic), ("dpop", Scheme::Dpop)] {
+        let Some(token) = value(shown, scheme, None) else { continue };
+        let written = line.split(' ').next().unwrap_or_default();
+        assert!(written.eq_ignore_ascii_case(name), "{written} was taken for {name}");
+        assert!(line.ends_with(token) && !token.contains([' ', ',']) && !token.is_empty());
+        let between = &line[written.len()..line.len() - token.len()];
+        assert!(!between.is_empty() && between.trim_matches(' ').is_empty(), "a part of it is lost");
+    }
+}
+
+fn value<'a>(shown: &'a Shown, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
+    shown.first_of(&[scheme], header).map(|credential| credential.value)
+}

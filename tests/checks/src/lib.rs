@@ -1,0 +1,28 @@
+//! What has to hold for whatever bytes.
+//!
+//! Each module has one `check`, which takes any input and panics where something does not hold. The
+//! targets of `fuzz/` make up inputs for it; the tests put the seeds to it, on any toolchain.
+
+// A check reports what does not hold by a panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod config;
+pub mod credentials;
+pub mod jwks;
+pub mod jwt;
+mod scan;
+pub mod strict_json;
+pub mod wit_output;
+
+/// Takes any input, and panics where something does not hold.
+pub type Check = fn(&[u8]);
+
+/// The checks, by the names of their fuzz targets.
+pub const CHECKS: &[(&str, Check)] = &[
+    ("config", config::check),
+    ("credentials", credentials::check),
+    ("jwks", jwks::check),
+    ("jwt", jwt::check),
+    ("strict_json", strict_json::check),
+    ("wit_output", wit_output::check),
+];

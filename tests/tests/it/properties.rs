@@ -1,0 +1,22 @@
+//! What holds for whatever rules, names, answers and moments.
+
+use std::sync::LazyLock;
+
+use proptest::test_runner::Config;
+use tokio::runtime::Runtime;
+
+mod generations;
+mod lists;
+mod outcomes;
+mod patterns;
+mod stage;
+
+/// Few enough to wait for; `PROPTEST_CASES` asks for more.
+fn cases(usual: u32) -> Config {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    Config { cases: asked.unwrap_or(usual), failure_persistence: None, ..Config::default() }
+}
+
+/// Properties are not async; what they look at is.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());

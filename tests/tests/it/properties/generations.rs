@@ -1,0 +1,82 @@
+//! Generations never mix: whatever flips while a request is on its way, all that decides on it is
+//! of one generation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use witgate::flow::limit::Admitted;
+use witgate::generation::{Generation, Generations};
+
+use super::RUNTIME;
+use super::stage::{Says, Stage, flow, send, store};
+
+/// How often the generation flips.
+const FLIPS: usize = 400;
+
+/// Generations of two colours. In each, the key has the role of that colour alone, and that role
+/// alone may call `both` and the tool of its colour: who gets his role from one and his right from
+/// the other may do nothing.
+async fn generation(stage: &Stage, colour: &str) -> Generation {
+    stage.file("keys.toml", &store(&[colour.to_owned()], &[], &[]));
+    let config = format!(
+        "[upstreams.up]\nown_tools = true\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['roles']\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+         [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ {colour} = {{ allow = ['both', '{colour}'] }} }} }}\n"
+    );
+    stage.generation(&config).await
+}
+
+/// What the upstream says: the caller's role and all the tools that there are.
+fn everything(admitted: &Admitted) -> Value {
+    let roles = &admitted.permit().caller().identity().roles;
+    json!({ "roles": roles, "tools": [{ "name": "red" }, { "name": "blue" }, { "name": "both" }] })
+}
+
+#[test]
+fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
+    let stage = Stage::new();
+    let first = RUNTIME.block_on(generation(&stage, "red"));
+    let generations = Arc::new(Generations::new(first));
+    let flow = Arc::new(flow(Arc::clone(&generations), Says(everything)));
+    let done = AtomicBool::new(false);
+    let seen = std::thread::scope(|threads| {
+        let callers: Vec<_> =
+            (0..3).map(|_| threads.spawn(|| RUNTIME.block_on(call_until(&flow, &done)))).collect();
+        for flip in 0..FLIPS {
+            let colour = if flip % 2 == 0 { "blue" } else { "red" };
+            generations.flip(RUNTIME.block_on(generation(&stage, colour)));
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        done.store(true, Ordering::Relaxed);
+        callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .fold([0; 2], |[red, blue], seen| [red + seen[0], blue + seen[1]])
+    });
+    assert!(seen.iter().all(|requests| *requests > 100), "one colour was hardly ever live: {seen:?}");
+}
+
+/// Asks for the list and calls until it is done; how many answers of each colour there were.
+async fn call_until(
+    flow: &witgate::flow::Flow<impl witgate::upstream::Upstream>,
+    done: &AtomicBool,
+) -> [u32; 2] {
+    let mut seen = [0; 2];
+    while !done.load(Ordering::Relaxed) {
+        let called = send(flow, "tools/call", &json!({ "name": "both" })).await;
+        let called = called.unwrap_or_else(|rejection| panic!("decided by two generations: {rejection:?}"));
+        let red = called["result"]["roles"] == json!(["red"]);
+        seen[usize::from(!red)] += 1;
+
+        let listed = send(flow, "tools/list", &json!({})).await.unwrap();
+        let role = &listed["result"]["roles"][0];
+        let tools = &listed["result"]["tools"];
+        let wanted = if role == "red" { ["red", "both"] } else { ["blue", "both"] };
+        let wanted = wanted.map(|name| json!({ "name": name }));
+        assert_eq!(tools, &json!(wanted), "listed by another generation than the caller's");
+    }
+    seen
+}

@@ -1,0 +1,174 @@
+//! What is listed is what may be called: whatever the rules of roles and keys, and whatever the
+//! names.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use witgate::flow::Flow;
+use witgate::flow::limit::Admitted;
+use witgate::flow::reject::Rejection;
+use witgate::generation::Generations;
+use witgate::upstream::Upstream;
+
+use super::stage::{Says, Stage, flow, send, store};
+use super::{RUNTIME, cases};
+
+/// Rules, and the names that they are put to.
+#[derive(Clone, Debug)]
+struct World {
+    roles: Vec<Role>,
+    /// Which of the roles the key has.
+    held: Vec<usize>,
+    /// Patterns on what a scope is needed, which the key has none of.
+    scoped: Vec<String>,
+    key: (Vec<String>, Vec<String>),
+    authorizers: Vec<&'static str>,
+    names: Vec<String>,
+    uris: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Role {
+    allow: Vec<String>,
+    deny: Vec<String>,
+    /// Roles before it.
+    inherits: Vec<usize>,
+}
+
+/// Over few letters, so that patterns and names meet; now and then one that is too long to call.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![30 => "[ab_é]{1,4}", 1 => Just("a".repeat(8193))]
+}
+
+fn uri() -> impl Strategy<Value = String> {
+    prop_oneof![30 => "x:/[ab]{0,2}(/[ab{}*]{1,2})?", 1 => Just(format!("x:/{}", "a".repeat(8190)))]
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => Just("*".to_owned()),
+        4 => "[ab_é*]{1,4}",
+        1 => "[ab_é]{1,4}",
+        2 => "prompt:[ab_*]{1,3}",
+        3 => "resource:x:[ab/*]{1,4}",
+        1 => "resource:\\*",
+        1 => "method:[a*]{1,2}",
+    ]
+}
+
+fn patterns(most: usize) -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(pattern(), 0..=most)
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let role = (patterns(3), patterns(1), prop::collection::vec(any::<prop::sample::Index>(), 0..2));
+    let roles = prop::collection::vec(role, 1..4).prop_map(|roles| {
+        let make = |(place, (allow, deny, inherits)): (usize, (_, _, Vec<prop::sample::Index>))| {
+            let inherits = inherits.iter().filter(|_| place > 0).map(|index| index.index(place)).collect();
+            Role { allow, deny, inherits }
+        };
+        roles.into_iter().enumerate().map(make).collect::<Vec<_>>()
+    });
+    let held = prop::collection::vec(any::<prop::sample::Index>(), 1..3);
+    let scoped = prop::collection::vec(pattern(), 0..2);
+    let authorizers =
+        prop::sample::select(vec![vec!["keys"], vec!["roles"], vec!["keys", "roles"], vec!["roles", "keys"]]);
+    let key = (prop::collection::vec(pattern(), 1..4), patterns(1));
+    let names = (prop::collection::vec(name(), 8), prop::collection::vec(uri(), 8));
+    (roles, held, scoped, key, authorizers, names).prop_map(
+        |(roles, held, scoped, key, authorizers, names)| {
+            let held = held.iter().map(|index| index.index(roles.len())).collect();
+            World { roles, held, scoped, key, authorizers, names: names.0, uris: names.1 }
+        },
+    )
+}
+
+impl World {
+    fn config(&self) -> String {
+        let role = |(place, role): (usize, &Role)| {
+            let inherits: Vec<String> = role.inherits.iter().map(|role| format!("r{role}")).collect();
+            let Role { allow, deny, .. } = role;
+            format!("r{place} = {{ allow = {allow:?}, deny = {deny:?}, inherits = {inherits:?} }}")
+        };
+        let roles: Vec<String> = self.roles.iter().enumerate().map(role).collect();
+        let mut scoped = self.scoped.clone();
+        scoped.dedup();
+        let scopes: Vec<String> = scoped.iter().map(|pattern| format!("{pattern:?} = ['admin']")).collect();
+        format!(
+            "[upstreams.up]\nown_tools = true\n\
+             [pipeline]\nauthenticate = ['keys']\nauthorize = {:?}\n\
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ {} }}, scopes = {{ {} }} }}\n",
+            self.authorizers,
+            roles.join(", "),
+            scopes.join(", "),
+        )
+    }
+
+    fn store(&self) -> String {
+        let held: Vec<String> = self.held.iter().map(|role| format!("r{role}")).collect();
+        store(&held, &self.key.0, &self.key.1)
+    }
+
+    /// What the upstream has, all of it.
+    fn lists(&self) -> Value {
+        let items = |names: &[String], key: &str| -> Vec<Value> {
+            names.iter().map(|name| json!({ key: name })).collect()
+        };
+        json!({
+            "tools": items(&self.names, "name"),
+            "prompts": items(&self.names, "name"),
+            "resources": items(&self.uris, "uri"),
+            "resourceTemplates": items(&self.uris, "uriTemplate"),
+        })
+    }
+}
+
+/// A list: its method, its member, an entry's member, and the call of an entry.
+const LISTS: [(&str, &str, &str, &str, &str); 4] = [
+    ("tools/list", "tools", "name", "tools/call", "name"),
+    ("prompts/list", "prompts", "name", "prompts/get", "name"),
+    ("resources/list", "resources", "uri", "resources/read", "uri"),
+    ("resources/templates/list", "resourceTemplates", "uriTemplate", "resources/read", "uri"),
+];
+
+#[test]
+fn an_entry_is_listed_exactly_if_it_may_be_called() {
+    let stage = Stage::new();
+    let (allowed, denied) = (Cell::new(0), Cell::new(0));
+    let outcome = TestRunner::new(cases(64)).run(&world(), |world| {
+        stage.file("keys.toml", &world.store());
+        let generation = RUNTIME.block_on(stage.generation(&world.config()));
+        let lists = world.lists();
+        let flow = flow(Arc::new(Generations::new(generation)), Says(move |_: &Admitted| lists.clone()));
+        for (list, member, key, call, named) in LISTS {
+            let listed = RUNTIME.block_on(send(&flow, list, &json!({}))).unwrap();
+            let listed = names(&listed["result"][member], key);
+            for name in names(&world.lists()[member], key) {
+                let may = RUNTIME.block_on(may_call(&flow, call, &json!({ named: &name })));
+                prop_assert_eq!(may, listed.contains(&name), "{} {:?}", call, name);
+                let count = if may { &allowed } else { &denied };
+                count.set(count.get() + 1);
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(allowed.get() > 100 && denied.get() > 100, "the rules say little: {allowed:?}, {denied:?}");
+}
+
+fn names(items: &Value, key: &str) -> Vec<String> {
+    items.as_array().unwrap().iter().map(|item| item[key].as_str().unwrap().to_owned()).collect()
+}
+
+async fn may_call<U: Upstream>(flow: &Flow<U>, method: &str, params: &Value) -> bool {
+    match send(flow, method, params).await {
+        Ok(_) => true,
+        // The second: too long to be called at all.
+        Err(Rejection::Denied { .. } | Rejection::InvalidParams(_)) => false,
+        Err(other) => panic!("{method} {params}: {other:?}"),
+    }
+}

@@ -1,0 +1,193 @@
+//! No error allows: pipelines of real components that answer, refuse or fail in every way that
+//! there is, in any order.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::json;
+use witgate::flow::authenticate::authenticate;
+use witgate::flow::authorize::authorize;
+use witgate::flow::reject::{Failure, Rejection};
+use witgate::generation::Generation;
+use witgate_plugin::Scheme;
+use witgate_tests::gateway::component;
+
+use super::stage::{Stage, request, shown};
+use super::{RUNTIME, cases};
+
+/// What a policy does, as the settings of the guest `scripted` name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Yes,
+    Passes,
+    No,
+    CannotSay,
+    Loops,
+    Traps,
+    EatsMemory,
+    TalksNonsense,
+}
+
+impl Act {
+    const ALL: [(Self, &str); 8] = [
+        (Self::Yes, "yes"),
+        (Self::Passes, "passes"),
+        (Self::No, "no"),
+        (Self::CannotSay, "cannot-say"),
+        (Self::Loops, "loops"),
+        (Self::Traps, "traps"),
+        (Self::EatsMemory, "eats-memory"),
+        (Self::TalksNonsense, "talks-nonsense"),
+    ];
+
+    fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Yes | Self::Passes | Self::No => None,
+            Self::CannotSay => Some(Failure::Unavailable),
+            Self::Loops => Some(Failure::Timeout),
+            Self::Traps => Some(Failure::Trap),
+            Self::EatsMemory => Some(Failure::Memory),
+            Self::TalksNonsense => Some(Failure::BadOutput),
+        }
+    }
+}
+
+/// A policy, by its name: there are two of each kind, since none stands in a pipeline twice.
+type Member = (Act, String);
+
+/// How a stage ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Yes,
+    No,
+    /// The policy, and how it failed.
+    Failed(String, Failure),
+}
+
+impl End {
+    fn of<T>(outcome: Result<T, Rejection>) -> Self {
+        match outcome {
+            Ok(_) => Self::Yes,
+            Err(Rejection::Denied { .. } | Rejection::Refused { .. }) => Self::No,
+            Err(Rejection::Failed { policy, failure, .. }) => Self::Failed(policy.to_string(), failure),
+            Err(other) => panic!("neither yes nor no: {other:?}"),
+        }
+    }
+
+    /// The first policy that fails ends everything.
+    fn fault((act, name): &Member) -> Option<Self> {
+        act.failure().map(|failure| Self::Failed(name.clone(), failure))
+    }
+
+    /// One yes at least, and nothing but yes and silence.
+    fn of_authorizers(pipeline: &[Member]) -> Self {
+        for member in pipeline {
+            match member.0 {
+                Act::Yes | Act::Passes => {}
+                Act::No => return Self::No,
+                _ => return Self::fault(member).unwrap(),
+            }
+        }
+        if pipeline.iter().any(|(act, _)| *act == Act::Yes) { Self::Yes } else { Self::No }
+    }
+
+    /// The first that knows the credential says.
+    fn of_authenticators(pipeline: &[Member]) -> Self {
+        match pipeline.iter().find(|(act, _)| *act != Act::Passes) {
+            Some((Act::Yes, _)) => Self::Yes,
+            Some((Act::No, _)) | None => Self::No,
+            Some(member) => Self::fault(member).unwrap(),
+        }
+    }
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    let acts = Act::ALL.map(|(act, name)| {
+        let weight = match act {
+            Act::Yes | Act::Passes => 5,
+            _ => 1,
+        };
+        (weight, Just((act, name)))
+    });
+    (prop::strategy::Union::new_weighted(acts.map(|(weight, act)| (weight, act)).to_vec()), any::<bool>())
+        .prop_map(|((act, name), second)| (act, format!("{name}-{}", if second { 'b' } else { 'a' })))
+}
+
+fn pipeline() -> impl Strategy<Value = Vec<Member>> {
+    prop::collection::vec(member(), 1..5).prop_map(|members| {
+        let mut once: Vec<Member> = Vec::new();
+        for member in members {
+            if !once.contains(&member) {
+                once.push(member);
+            }
+        }
+        once
+    })
+}
+
+/// One upstream for each pipeline, which stands on both sides of it.
+fn config(pipelines: &[Vec<Member>]) -> String {
+    let file = component("tests/scripted");
+    let policies = Act::ALL.iter().flat_map(|(act, does)| ["a", "b"].map(|copy| (*act, *does, copy)));
+    let policies: String = policies
+        .map(|(act, does, copy)| {
+            // Nobody but who loops is to be too slow on a busy machine.
+            let timeout = if act == Act::Loops { 1 } else { 20_000 };
+            format!(
+                "[policies.{does}-{copy}]\nkind = 'custom'\ncomponent = {file:?}\nconfig = {{ does = '{does}' }}\n\
+                 limits = {{ timeout_ms = {timeout}, memory_mib = 4 }}\n"
+            )
+        })
+        .collect();
+    let upstreams: String = pipelines
+        .iter()
+        .enumerate()
+        .map(|(place, members)| {
+            let names: Vec<&str> = members.iter().map(|(_, name)| name.as_str()).collect();
+            format!(
+                "[upstreams.u{place:02}]\nown_tools = true\n\
+                 [upstreams.u{place:02}.pipeline]\nauthenticate = {names:?}\nauthorize = {names:?}\n"
+            )
+        })
+        .collect();
+    policies + &upstreams
+}
+
+/// What the stages make of the pipeline at `place`: the one that asks who it is, and the one that
+/// asks what somebody of the first pipeline may do.
+async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
+    let params = json!({ "name": "anything" });
+    let shown = shown(Scheme::Bearer);
+    let known = authenticate(generation, &request(0, "tools/call", &params), &shown).await.unwrap();
+    let request = request(place, "tools/call", &params);
+    let who = authenticate(generation, &request, &shown).await;
+    let may = authorize(Arc::clone(generation), request, known).await;
+    (End::of(who), End::of(may))
+}
+
+#[test]
+fn only_a_yes_without_a_no_or_a_fault_allows() {
+    let stage = Stage::new();
+    let (yes, other) = (Cell::new(0), Cell::new(0));
+    let count = |end: &End| {
+        let counter = if *end == End::Yes { &yes } else { &other };
+        counter.set(counter.get() + 1);
+    };
+    let pipelines = prop::collection::vec(pipeline(), 24);
+    let outcome = TestRunner::new(cases(6)).run(&pipelines, |mut pipelines| {
+        pipelines.insert(0, vec![(Act::Yes, "yes-a".to_owned())]);
+        let generation = Arc::new(RUNTIME.block_on(stage.generation(&config(&pipelines))));
+        for (place, pipeline) in pipelines.iter().enumerate() {
+            let (who, may) = RUNTIME.block_on(ends(&generation, place));
+            prop_assert_eq!(&who, &End::of_authenticators(pipeline), "who? {:?}", pipeline);
+            prop_assert_eq!(&may, &End::of_authorizers(pipeline), "may? {:?}", pipeline);
+            count(&who);
+            count(&may);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(yes.get() > 20 && other.get() > 20, "of one kind: {yes:?}, {other:?}");
+}

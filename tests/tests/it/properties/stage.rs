@@ -1,0 +1,145 @@
+//! Generations and the flow in front of them, made through the doors of `witgate serve`, without
+//! sockets.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, empty};
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use witgate::config::environment::Environment;
+use witgate::config::resolve;
+use witgate::flow::call::Call;
+use witgate::flow::credential::Shown;
+use witgate::flow::limit::Admitted;
+use witgate::flow::reject::Rejection;
+use witgate::flow::request::{Era, Request, Route};
+use witgate::flow::{Arrival, Flow};
+use witgate::generation::{Factory, Generation, Generations};
+use witgate::metrics::Metrics;
+use witgate::plugin::engine::Engine;
+use witgate::plugin::load::Loader;
+use witgate::services::{Clock, sha256};
+use witgate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
+use witgate_plugin::{Scheme, Transport};
+use witgate_tests::gateway::workspace;
+
+/// What the caller shows.
+pub(super) const KEY: &str = "a key of the properties, long enough to be one";
+
+/// A directory with a configuration, and what makes generations of it.
+pub(super) struct Stage {
+    dir: TempDir,
+    factory: Factory,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        let loader = Loader::new(Engine::new().unwrap(), Some(workspace().join("target/witgate-cache")));
+        let factory = Factory::new(loader, Environment::default(), Clock::System);
+        Self { dir: TempDir::new().unwrap(), factory }
+    }
+
+    /// Writes a file beside the configuration.
+    pub(super) fn file(&self, name: &str, content: &str) {
+        std::fs::write(self.dir.path().join(name), content).unwrap();
+    }
+
+    /// The generation that `config` describes.
+    pub(super) async fn generation(&self, config: &str) -> Generation {
+        let path = self.dir.path().join("witgate.toml");
+        std::fs::write(&path, config).unwrap();
+        let loaded = resolve::load(Some(Path::new(&path)), &Environment::default());
+        let config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}\n{config}")).config;
+        self.factory.candidate(&config, None).await.unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+}
+
+/// A store with one key, whose text is [`KEY`].
+pub(super) fn store(roles: &[String], allow: &[String], deny: &[String]) -> String {
+    let digest: String = sha256(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "version = 1\n[[keys]]\nname = 'alice'\nid = 'alice'\nsha256 = '{digest}'\n\
+         created = 2026-01-01T00:00:00Z\nroles = {roles:?}\nallow = {allow:?}\ndeny = {deny:?}\n"
+    )
+}
+
+/// The way to the upstream at `pipeline`.
+pub(super) fn route(pipeline: usize) -> Arc<Route> {
+    Arc::new(Route { upstream: "up".into(), resource: "https://mcp.example.com/up".into(), pipeline })
+}
+
+/// A message of the stateful era, over stdio: nothing but the body says what it is.
+pub(super) fn message(method: &str, params: &Value) -> Bytes {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string().into()
+}
+
+/// The same as the stages know it.
+pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Request> {
+    Arc::new(Request {
+        call: Call::parse(message(method, params)).unwrap(),
+        era: Era::Stateful,
+        headers: HeaderMap::new(),
+        peer: None,
+        transport: Transport::Stdio,
+        route: route(pipeline),
+    })
+}
+
+/// [`KEY`], as it is shown.
+pub(super) fn shown(scheme: Scheme) -> Shown {
+    let mut shown = Shown::default();
+    shown.add(scheme, None, SecretString::from(KEY));
+    shown
+}
+
+/// The flow in front of an upstream.
+pub(super) fn flow<U: Upstream>(generations: Arc<Generations>, upstream: U) -> Flow<U> {
+    Flow::new(route(0), upstream, generations, &Metrics::default(), CancellationToken::new())
+}
+
+/// Sends a message with [`KEY`]; the answer's JSON.
+pub(super) async fn send<U: Upstream>(
+    flow: &Flow<U>,
+    method: &str,
+    params: &Value,
+) -> Result<Value, Rejection> {
+    let arrival = Arrival {
+        transport: Transport::Stdio,
+        peer: None,
+        headers: HeaderMap::new(),
+        body: message(method, params),
+        shown: Some(shown(Scheme::Bearer)),
+        session: None,
+    };
+    let reply = flow.handle(arrival).await?;
+    match reply.body {
+        AnswerBody::Message { message, .. } => Ok(serde_json::from_slice(&message).unwrap()),
+        _ => panic!("{method} is answered by something else than a message"),
+    }
+}
+
+/// An upstream whose answers are made of what was admitted.
+pub(super) struct Says<F>(pub(super) F);
+
+impl<F: Fn(&Admitted) -> Value + Send + Sync> Upstream for Says<F> {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "result": (self.0)(&admitted) });
+        Ok(Answer { session: None, body: AnswerBody::message(message.to_string().into()) })
+    }
+
+    async fn listen(&self, _: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        Ok(empty().boxed())
+    }
+
+    async fn close(&self, _: Listener) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    async fn shut_down(&self) {}
+}
