@@ -6,6 +6,7 @@
 mod apt;
 mod cargo;
 mod demo;
+mod fuzz;
 mod guests;
 mod load;
 mod process;
@@ -21,6 +22,7 @@ use anyhow::{Context, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
   demo [--once]             show Witgate in front of a real server; --once ends by itself
   test                      set up, check and test everything
+  fuzz [SECONDS]            build the fuzz targets and run each for SECONDS (10)
   load [ROUNDS]             measure the release build against a proxy that checks nothing
   guests                    build the components into target/plugins
   tools                     install the real clients and the conformance suite
@@ -45,6 +47,8 @@ fn run() -> anyhow::Result<()> {
         ["demo"] => demo::run(root, demo::End::OnSignal),
         ["demo", "--once"] => demo::run(root, demo::End::Once),
         ["test"] => test::all(root),
+        ["fuzz"] => fuzz::all(root, None),
+        ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
         ["load"] => load::run(root, None),
         ["load", rounds] => load::run(root, Some(rounds)),
         ["guests"] => guests::build_all(root),
