@@ -16,8 +16,9 @@ const USUAL: u64 = 10;
 /// Everything that Witgate stands on, compiled once more and watched by the fuzzer.
 const BUILD: Duration = Duration::from_secs(60 * 60);
 
-/// Safe Rust needs none, and without one the stable compiler will do.
-const WITHOUT_SANITIZER: [&str; 2] = ["--sanitizer", "none"];
+/// Safe Rust needs no sanitizer, and without one the stable compiler will do. What no target calls,
+/// Wasmtime above all, is not linked.
+const BUILT: [&str; 3] = ["--sanitizer", "none", "--strip-dead-code"];
 
 /// Runs each target for that many seconds. What it finds stays in `fuzz/artifacts`, what is new to
 /// it in `fuzz/corpus`.
@@ -29,8 +30,8 @@ pub(crate) fn all(root: &Path, seconds: Option<&str>) -> Result<()> {
     need_cargo_fuzz()?;
     let targets = targets(root)?;
     let clock = Instant::now();
-    println!("fuzz: cargo fuzz build {} (minutes, the first time)", WITHOUT_SANITIZER.join(" "));
-    run(cargo().args(["fuzz", "build"]).args(WITHOUT_SANITIZER).current_dir(root), BUILD)?;
+    println!("fuzz: cargo fuzz build {} (minutes, the first time)", BUILT.join(" "));
+    run(cargo().args(["fuzz", "build"]).args(BUILT).current_dir(root), BUILD)?;
     println!("fuzz: built in {} s", clock.elapsed().as_secs());
 
     let mut broken = Vec::new();
@@ -77,7 +78,7 @@ fn one(root: &Path, target: &str, seconds: u64) -> Result<()> {
     let corpus = root.join("fuzz/corpus").join(target);
     fs::create_dir_all(&corpus)?;
     let mut fuzz: Command = cargo();
-    fuzz.args(["fuzz", "run"]).args(WITHOUT_SANITIZER).arg(target);
+    fuzz.args(["fuzz", "run"]).args(BUILT).arg(target);
     // What is found goes into the first directory; the seeds stay as they are.
     fuzz.arg(&corpus).arg(root.join("fuzz/seeds").join(target));
     fuzz.arg("--").args([format!("-max_total_time={seconds}"), "-timeout=10".to_owned()]);

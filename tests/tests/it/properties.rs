@@ -12,7 +12,7 @@ mod patterns;
 mod stage;
 
 /// Few enough to wait for; `PROPTEST_CASES` asks for more.
-fn cases(usual: u32) -> Config {
+pub(crate) fn cases(usual: u32) -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     Config { cases: asked.unwrap_or(usual), failure_persistence: None, ..Config::default() }
 }

@@ -13,7 +13,7 @@ use super::RUNTIME;
 use super::stage::{Says, Stage, flow, send, store};
 
 /// How often the generation flips.
-const FLIPS: usize = 400;
+const FLIPS: usize = 150;
 
 /// Generations of two colours. In each, the key has the role of that colour alone, and that role
 /// alone may call `both` and the tool of its colour: who gets his role from one and his right from
