@@ -94,7 +94,7 @@ fn one(root: &Path, target: &str, seconds: u64) -> Result<()> {
 /// How much was tried, and how much of the code that reached.
 fn figures(output: &str) -> String {
     let stat = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let reached = output.lines().filter(|line| line.contains(" cov: ")).next_back();
+    let reached = output.lines().rfind(|line| line.contains(" cov: "));
     let reached = reached.and_then(|line| line.split(" cov: ").nth(1)?.split(' ').next());
     let inputs = stat("stat::number_of_executed_units:").unwrap_or("?");
     format!("{inputs} inputs, {} edges", reached.unwrap_or("?"))
