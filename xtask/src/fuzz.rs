@@ -18,7 +18,7 @@ const BUILD: Duration = Duration::from_secs(60 * 60);
 
 /// Safe Rust needs no sanitizer, and without one the stable compiler will do. What no target calls,
 /// Wasmtime above all, is not linked.
-const BUILT: [&str; 3] = ["--sanitizer", "none", "--strip-dead-code"];
+const BUILT: [&str; 3] = ["--sanitizer", "none", "--strip-dead-code=true"];
 
 /// Runs each target for that many seconds. What it finds stays in `fuzz/artifacts`, what is new to
 /// it in `fuzz/corpus`.
