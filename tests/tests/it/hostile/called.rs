@@ -51,6 +51,13 @@ async fn each_fails_in_its_own_way_and_harms_nobody_else() {
         for (what, end) in calls {
             let (caller, tool) = ward.hostile(guest, what);
             let answer = caller.call(&tool, json!({ "text": "mine" })).await;
+            eprintln!(
+                "{}, {what}: {} {:?} in {:?}",
+                guest.name(),
+                answer.status,
+                answer.reason(),
+                answer.took
+            );
             if !end.is(&answer) || answer.took > BOUND {
                 findings.push(format!("{}, {what}: {answer:?}", guest.name()));
             }
@@ -89,6 +96,7 @@ fn traces(ward: &Ward) -> Vec<String> {
         findings.push(format!("somebody went where nobody may: {:?}", ward.elsewhere.asked()));
     }
     let (memory, files) = (ward.peak_memory(), ward.open_files());
+    eprintln!("the gateway has taken {memory} MiB at most, and has {files} files open");
     if memory > MEMORY_MIB || files > 500 {
         findings.push(format!("the gateway has taken {memory} MiB and {files} files"));
     }
