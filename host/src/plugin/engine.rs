@@ -1,8 +1,10 @@
 //! The WebAssembly engine. Knows nothing of MCP.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// The grain of deadlines. One millisecond is the smallest that a limit can name.
@@ -26,6 +28,7 @@ pub struct EngineError(String);
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    long_hooks: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -47,7 +50,7 @@ impl Engine {
         });
         let inner = inner.map_err(|error| EngineError(format!("{error:#}")))?;
         count_epochs(&inner).map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self { inner })
+        Ok(Self::of(inner))
     }
 
     /// An engine that runs nothing, and makes code for those that do.
@@ -56,7 +59,18 @@ impl Engine {
     /// When the machine cannot run it.
     pub fn for_compiling() -> Result<Self, EngineError> {
         let inner = pooling_engine().or_else(|_| on_demand_engine());
-        Ok(Self { inner: inner.map_err(|error| EngineError(format!("{error:#}")))? })
+        Ok(Self::of(inner.map_err(|error| EngineError(format!("{error:#}")))?))
+    }
+
+    fn of(inner: wasmtime::Engine) -> Self {
+        // One processor, where there are several, stays with those who are done at once.
+        let turns = thread::available_parallelism().map_or(1, |processors| (processors.get() - 1).max(1));
+        Self { inner, long_hooks: Arc::new(Semaphore::new(turns)) }
+    }
+
+    /// Turns for hooks that run for long: however many loop, the others have a processor.
+    pub(super) fn long_hooks(&self) -> &Arc<Semaphore> {
+        &self.long_hooks
     }
 
     /// The engine underneath.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -78,6 +79,7 @@ pub struct Prepared {
     services: Arc<Services>,
     limits: Limits,
     gauges: Arc<Gauges>,
+    long_hooks: Arc<Semaphore>,
 }
 
 /// An instance.
@@ -110,7 +112,8 @@ impl Prepared {
                 "it exports neither `authentication` nor `authorization`".to_owned(),
             ));
         }
-        Ok(Self { pre, exports, services, limits, gauges: Arc::default() })
+        let long_hooks = Arc::clone(engine.long_hooks());
+        Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks })
     }
 
     /// Whether it has the hook of an authenticator.
@@ -181,7 +184,12 @@ impl Prepared {
 
     /// An instance for `function`, which it is a failure of if there is none.
     async fn instantiate(&self, function: &'static str) -> Result<Instance, PrepareError> {
-        let state = State::new(Arc::clone(&self.services), self.limits, Arc::clone(&self.gauges));
+        let state = State::new(
+            Arc::clone(&self.services),
+            self.limits,
+            Arc::clone(&self.gauges),
+            Arc::clone(&self.long_hooks),
+        );
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(self.limits.output);

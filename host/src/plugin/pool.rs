@@ -15,6 +15,10 @@ use crate::config::Isolation;
 use crate::flow::reject::Failure;
 use crate::services::Scope;
 
+/// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made
+/// besides is given back, because all policies have theirs from one supply.
+const IDLE: usize = 32;
+
 /// A component at work.
 pub struct Pool {
     prepared: Prepared,
@@ -141,7 +145,10 @@ impl Pool {
         instance.served += 1;
         match self.isolation {
             Isolation::Pooled { recycle_after } if instance.served < recycle_after => {
-                self.lock().push(instance);
+                let mut idle = self.lock();
+                if idle.len() < IDLE {
+                    idle.push(instance);
+                }
             }
             Isolation::Pooled { .. } | Isolation::PerCall => {}
         }

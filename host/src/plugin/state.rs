@@ -1,9 +1,10 @@
 //! What the host keeps for one instance: what the hook at hand is about, and what it has used up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
@@ -33,6 +34,9 @@ pub(crate) struct State {
     services: Arc<Services>,
     limits: Limits,
     gauges: Arc<Gauges>,
+    long_hooks: Arc<Semaphore>,
+    /// The turn of a hook that runs for long.
+    turn: Turn,
     scope: Option<Scope>,
     /// When the hook at hand has to be done.
     deadline: Instant,
@@ -64,7 +68,12 @@ struct Held {
 }
 
 impl State {
-    pub(super) fn new(services: Arc<Services>, limits: Limits, gauges: Arc<Gauges>) -> Self {
+    pub(super) fn new(
+        services: Arc<Services>,
+        limits: Limits,
+        gauges: Arc<Gauges>,
+        long_hooks: Arc<Semaphore>,
+    ) -> Self {
         gauges.instances.fetch_add(1, Ordering::Relaxed);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -72,6 +81,8 @@ impl State {
             services,
             limits,
             gauges,
+            long_hooks,
+            turn: Turn::default(),
             scope: None,
             deadline: Instant::now(),
             spent: Spent::default(),
@@ -103,6 +114,7 @@ impl State {
     /// Ends it: nothing of the request stays with the instance's host side.
     pub(super) fn end(&mut self) {
         self.scope = None;
+        self.turn.release();
     }
 
     pub(super) fn fault(&self) -> Option<Failure> {
@@ -167,15 +179,40 @@ impl Drop for State {
     }
 }
 
-/// Called whenever an epoch ends while the guest's own code runs. Between two checks the worker
-/// thread is given back, so that a looping guest takes nobody else's turn.
+/// The turn of a hook that runs for long, shared with the future that waits for it.
+#[derive(Clone, Default)]
+struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// Waits for the next one, after everybody else has had his.
+    async fn take(self, turns: Arc<Semaphore>) {
+        tokio::task::yield_now().await;
+        // Nobody closes it. If it were, the hook would run on within its time.
+        let turn = turns.acquire_owned().await.ok();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+    }
+
+    fn release(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Called whenever an epoch ends while the guest's own code runs. Whoever runs for a whole one gives the worker
+/// thread back, and goes on when it is his turn among those who run for long: so a guest that loops takes nobody
+/// else's turn, and all that loop together take no more than some of the processors.
 pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = context.data_mut();
     state.spent.ticks += 1;
     if state.spent.ticks > state.limits.timeout.as_millis() || Instant::now() >= state.deadline {
         return Err(state.fail(Failure::Timeout));
     }
-    Ok(UpdateDeadline::Yield(1))
+    // The first may end just after the hook began.
+    if state.spent.ticks == 1 {
+        return Ok(UpdateDeadline::Continue(1));
+    }
+    state.turn.release();
+    let next = state.turn.clone().take(Arc::clone(&state.long_hooks));
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(next)))
 }
 
 impl ResourceLimiter for State {

@@ -39,7 +39,7 @@ fn everything(admitted: &Admitted) -> Value {
 fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
     let stage = Stage::new();
     let first = RUNTIME.block_on(generation(&stage, "red"));
-    let generations = Arc::new(Generations::new(first));
+    let generations = Arc::new(Generations::new(first, 1));
     let flow = Arc::new(flow(Arc::clone(&generations), Says(everything)));
     let done = AtomicBool::new(false);
     let seen = std::thread::scope(|threads| {

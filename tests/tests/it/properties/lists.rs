@@ -143,7 +143,7 @@ fn an_entry_is_listed_exactly_if_it_may_be_called() {
         stage.file("keys.toml", &world.store());
         let generation = RUNTIME.block_on(stage.generation(&world.config()));
         let lists = world.lists();
-        let flow = flow(Arc::new(Generations::new(generation)), Says(move |_: &Admitted| lists.clone()));
+        let flow = flow(Arc::new(Generations::new(generation, 1)), Says(move |_: &Admitted| lists.clone()));
         for (list, member, key, call, named) in LISTS {
             let listed = RUNTIME.block_on(send(&flow, list, &json!({}))).unwrap();
             let listed = names(&listed["result"][member], key);

@@ -22,6 +22,7 @@ use witgate::flow::request::{Era, Request, Route};
 use witgate::flow::{Arrival, Flow};
 use witgate::generation::{Factory, Generation, Generations};
 use witgate::metrics::Metrics;
+use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::load::Loader;
 use witgate::services::{Clock, sha256};
@@ -40,7 +41,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new() -> Self {
-        let loader = Loader::new(Engine::new().unwrap(), Some(workspace().join("target/witgate-cache")));
+        let loader = Loader::new(
+            Engine::new().unwrap(),
+            Compiler::Within,
+            Some(workspace().join("target/witgate-cache")),
+        );
         let factory = Factory::new(loader, Environment::default(), Clock::System);
         Self { dir: TempDir::new().unwrap(), factory }
     }
