@@ -194,7 +194,7 @@ fn unavailability(u: &mut Unstructured<'_>) -> Result<Unavailability> {
 }
 
 fn description(u: &mut Unstructured<'_>) -> Result<Description> {
-    Ok(Description { name: text(u)?, version: text(u)?, summary: text(u)?, config_schema: text(u)? })
+    Ok(Description { name: text(u)?, version: text(u)?, summary: text(u)?, config_schema: schema(u)? })
 }
 
 fn wants(u: &mut Unstructured<'_>) -> Result<Wants> {
@@ -209,7 +209,7 @@ fn wants(u: &mut Unstructured<'_>) -> Result<Wants> {
 }
 
 /// Lengths on either side of the bounds.
-const LENGTHS: [usize; 14] = [0, 1, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1024, 1025, 1 << 20];
+const LENGTHS: [usize; 14] = [0, 1, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1024, 1025, 4096];
 
 /// Characters of one to four bytes, and those that some text may not hold.
 const CHARACTERS: [char; 14] =
@@ -225,6 +225,14 @@ fn text(u: &mut Unstructured<'_>) -> Result<String> {
     let character = u.choose(&CHARACTERS)?;
     let length = *u.choose(&LENGTHS)?;
     Ok(character.to_string().repeat(length / character.len_utf8() + length % character.len_utf8()))
+}
+
+/// Nobody reads it here: what matters is how long it is.
+fn schema(u: &mut Unstructured<'_>) -> Result<String> {
+    Ok(match u.int_in_range(0..=1)? {
+        0 => text(u)?,
+        _ => "x".repeat(*u.choose(&[1 << 20, (1 << 20) + 1])?),
+    })
 }
 
 /// JSON or not, up to about its bound.
