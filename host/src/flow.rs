@@ -20,7 +20,7 @@ pub mod tasks;
 pub(crate) mod testing;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -247,7 +247,8 @@ fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Res
     let (era, shown, session) =
         examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
     let route = Arc::clone(route);
-    Ok((Arc::new(Request { call, era, headers, peer, transport, route }), shown, session))
+    let stood_in = OnceLock::new();
+    Ok((Arc::new(Request { call, era, headers, peer, transport, route, stood_in }), shown, session))
 }
 
 /// Headers against the body, then the credentials among them.
@@ -291,7 +292,8 @@ fn receive_bodiless(
         }
     };
     let (call, route) = (Call::bodiless(method), Arc::clone(route));
-    let request = Request { call, era: Era::Stateful, headers, peer, transport, route };
+    let stood_in = OnceLock::new();
+    let request = Request { call, era: Era::Stateful, headers, peer, transport, route, stood_in };
     Ok((Arc::new(request), shown, session))
 }
 

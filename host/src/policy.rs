@@ -323,13 +323,13 @@ impl Policy {
             Check::Builtin(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
             Check::Component(component) => match component.authenticate(scope, call, credential).await {
                 Ok(verdict) => Ok(verdict),
-                Err(fault) => match self.stand_in_for(fault) {
+                Err(fault) => match self.stand_in_for(fault, scope) {
                     Ok(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
                     Err(rejection) => Err(rejection),
                 },
             },
         };
-        self.count(began, matches!(verdict, Ok(Verdict::Refused(_))));
+        self.count(scope, began, matches!(verdict, Ok(Verdict::Refused(_))));
         verdict
     }
 
@@ -349,32 +349,38 @@ impl Policy {
             Check::Builtin(builtin) => Ok(builtin.authorize(&host, call, principal).await),
             Check::Component(component) => match component.authorize(scope, call, principal).await {
                 Ok(decision) => Ok(decision),
-                Err(fault) => match self.stand_in_for(fault) {
+                Err(fault) => match self.stand_in_for(fault, scope) {
                     Ok(builtin) => Ok(builtin.authorize(&host, call, principal).await),
                     Err(rejection) => Err(rejection),
                 },
             },
         };
-        self.count(began, matches!(decision, Ok(Decision::Deny(_))));
+        self.count(scope, began, matches!(decision, Ok(Decision::Deny(_))));
         decision
     }
 
     /// Counts a hook. Where the built-in stands in from the start, each is a fallback.
-    fn count(&self, began: Instant, denied: bool) {
+    fn count(&self, scope: &Scope, began: Instant, denied: bool) {
         self.counts.call(began.elapsed(), denied);
         if matches!(self.source, Source::Fallback { .. }) {
-            self.counts.fallback();
+            self.stood_in(scope);
         }
     }
 
+    fn stood_in(&self, scope: &Scope) {
+        self.counts.fallback();
+        // The record has room for one; the others are on the log.
+        let _ = scope.request.stood_in.set(Arc::clone(&self.name));
+    }
+
     /// The built-in, where it may stand in for a component that failed; else the rejection.
-    fn stand_in_for(&self, fault: Fault) -> Result<&Builtin, Rejection> {
+    fn stand_in_for(&self, fault: Fault, scope: &Scope) -> Result<&Builtin, Rejection> {
         let Fault { failure, detail } = fault;
         let reason = failure.reason();
         self.counts.fail(failure);
         match &self.stand_in {
             Some(builtin) if failure.is_covered() => {
-                self.counts.fallback();
+                self.stood_in(scope);
                 tracing::warn!(policy = %self.name, reason, "FALLBACK: the component failed ({detail}); the built-in decides in its place");
                 Ok(builtin)
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -150,6 +150,7 @@ impl Scene {
             era: Era::Stateless,
             headers: headers(shape.headers),
             peer: Some([127, 0, 0, 1].into()),
+            stood_in: OnceLock::new(),
             transport: Transport::Http,
             route: Arc::clone(&self.route),
         })

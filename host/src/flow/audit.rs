@@ -164,6 +164,7 @@ impl<'a> Record<'a> {
             issuer = caller.and_then(|caller| caller.identity().issuer.as_deref()).map(shown),
             proven_by = caller.map(|caller| &**caller.proven_by()),
             policy = cause.policy,
+            fallback = request.and_then(|request| request.stood_in.get()).map(|policy| &**policy),
             reason = cause.reason.map(shown),
             detail = cause.detail.map(shown),
             peer = request.and_then(|request| request.peer).map(tracing::field::display),

@@ -1,7 +1,7 @@
 //! A call with everything around it that a policy may ask for: one value, shared by the stages.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use witgate_plugin::Transport;
@@ -43,4 +43,6 @@ pub struct Request {
     pub transport: Transport,
     /// Where it goes.
     pub route: Arc<Route>,
+    /// The first policy for which the built-in has decided in place of its component.
+    pub stood_in: OnceLock<Arc<str>>,
 }

@@ -2,8 +2,8 @@
 //! what a test case says, with the case's own clock, keys and servers.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use witgate_plugin::{Call, Credential, Decision, Identity, Principal, Verdict, Wants};
@@ -123,6 +123,7 @@ impl Trial {
             era: Era::Stateful,
             headers: HeaderMap::new(),
             peer: None,
+            stood_in: OnceLock::new(),
             transport: question.call.transport,
             route: Arc::new(Route {
                 upstream: "upstream".into(),

@@ -1,7 +1,7 @@
 //! `witgate token verify`.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -81,6 +81,7 @@ async fn judge(
         peer: None,
         transport,
         route: Arc::new(route),
+        stood_in: OnceLock::new(),
     };
     let mut shown = Shown::default();
     shown.add(Scheme::Bearer, None, token);

@@ -2,7 +2,7 @@
 //! sockets.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -93,6 +93,7 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         peer: None,
         transport: Transport::Stdio,
         route: route(pipeline),
+        stood_in: OnceLock::new(),
     })
 }
 

@@ -38,6 +38,10 @@ async fn a_missing_component_is_stood_in_for_loudly() {
     assert_eq!(caller.call("test_error_handling", json!({})).await.reason(), Some("denied"));
     let fallbacks = metric(&running.admin_url(), "witgate_policy_fallbacks_total", "policy=\"rules\"").await;
     assert_eq!(fallbacks, 2.0, "each decision of the stand-in is counted");
+    let log = running.log();
+    let audited =
+        log.lines().filter(|line| line.contains("witgate::audit") && line.contains("fallback=\"rules\""));
+    assert_eq!(audited.count(), 2, "and stands in the record of its call: {log}");
 
     // That it is missing keeps nothing else from coming into force.
     revoked_at_once(&running).await;
