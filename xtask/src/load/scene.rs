@@ -65,6 +65,7 @@ impl Scene {
             key: Default::default(),
             token: Default::default(),
         };
+        fs::create_dir_all(directory.join("log"))?;
         scene.key = ("X-API-Key".to_owned(), scene.make_keys()?);
         scene.token = ("Authorization".to_owned(), format!("Bearer {}", scene.issue_token()?));
         Ok(scene)
@@ -123,8 +124,9 @@ impl Scene {
         Ok(File::options().write(true).open(self.log())?.set_len(0)?)
     }
 
+    /// Not beside the configuration, whose directory is watched: each line would wake the watcher.
     fn log(&self) -> PathBuf {
-        self.directory.join("witgate.log")
+        self.directory.join("log/witgate.log")
     }
 
     fn witgate(&self, arguments: &[&str]) -> Command {
