@@ -6,7 +6,6 @@ mod call;
 mod measure;
 mod report;
 mod scene;
-mod servers;
 mod start;
 
 use std::path::Path;

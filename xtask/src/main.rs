@@ -10,6 +10,9 @@ mod fuzz;
 mod guests;
 mod load;
 mod process;
+mod servers;
+mod stress;
+mod swaps;
 mod test;
 mod tools;
 mod wit;
@@ -24,6 +27,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test                      set up, check and test everything
   fuzz [SECONDS]            build the fuzz targets and run each for SECONDS (10)
   load [ROUNDS]             measure the release build against a proxy that checks nothing
+  swaps [N] [--profile P]   replace policies N times under load; P is release or dev
   guests                    build the components into target/plugins
   tools                     install the real clients and the conformance suite
   wit [--check]             write the world types that the SDK embeds, or see that they are current
@@ -51,6 +55,7 @@ fn run() -> anyhow::Result<()> {
         ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
         ["load"] => load::run(root, None),
         ["load", rounds] => load::run(root, Some(rounds)),
+        ["swaps", ref rest @ ..] => swaps::run(root, rest),
         ["guests"] => guests::build_all(root),
         ["tools"] => {
             let tools = tools::install(root)?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::call;
 use super::scene::Place;
-use super::servers::processor_time;
 use crate::process::run;
+use crate::servers::processor_time;
 
 /// One run. With seven places, two numbers of connections and five rounds, minutes in all.
 const SECONDS: u32 = 3;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::servers::Server;
 use super::{call, start};
 use crate::process::run;
+use crate::servers::Server;
 
 /// A command that reads and writes a file.
 const QUICK: Duration = Duration::from_secs(20);

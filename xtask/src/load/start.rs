@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use super::call;
 use super::report::median;
 use super::scene::Scene;
-use super::servers::Server;
+use crate::servers::Server;
 
 /// Starts that count; the first of all compiles the components and does not.
 const STARTS: usize = 11;

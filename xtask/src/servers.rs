@@ -10,14 +10,14 @@ use anyhow::{Context, Result};
 use crate::process::terminate;
 
 /// A running server; it ends with this value.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Server {
     /// Starts one that says on stdout where it listens.
-    pub(super) fn announced(command: &mut Command) -> Result<Self> {
+    pub(crate) fn announced(command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stdout = child.stdout.take().context("it has a stdout")?;
@@ -31,23 +31,23 @@ impl Server {
     }
 
     /// Starts one that listens where it is told to, some time later.
-    pub(super) fn silent(command: &mut Command, address: &str) -> Result<Self> {
+    pub(crate) fn silent(command: &mut Command, address: &str) -> Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = child.with_context(|| format!("cannot start {command:?}"))?;
         Ok(Self { child, address: address.to_owned() })
     }
 
-    pub(super) fn process(&self) -> u32 {
+    pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
     /// Whether it has ended by itself.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Resident memory, in KiB.
-    pub(super) fn memory(&self) -> Result<u64> {
+    pub(crate) fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
@@ -71,7 +71,7 @@ impl Drop for Server {
 
 /// Processor time of a process so far: the first field of its threads' `schedstat`, in nanoseconds,
 /// where `stat` counts hundredths of a second.
-pub(super) fn processor_time(process: u32) -> Result<Duration> {
+pub(crate) fn processor_time(process: u32) -> Result<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();

@@ -1,0 +1,62 @@
+//! What `swaps` and `soak` stand on: callers on connections that stay, a gateway whose every change is known, and a
+//! judge who holds each answer, and each line of the audit log, against what was in force.
+
+pub(crate) mod audit;
+pub(crate) mod caller;
+pub(crate) mod figures;
+pub(crate) mod gateway;
+pub(crate) mod load;
+pub(crate) mod state;
+pub(crate) mod timeline;
+pub(crate) mod vitals;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::cargo::cargo;
+use crate::process::run;
+
+/// The release profile links everything as one piece.
+const BUILD: Duration = Duration::from_secs(3600);
+
+/// Which build is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// What is shipped, and the one whose figures count.
+    Release,
+    /// What is there after every test run.
+    Dev,
+}
+
+impl Profile {
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        match name {
+            "release" => Ok(Self::Release),
+            "dev" => Ok(Self::Dev),
+            other => bail!("`--profile {other}`: there are `release` and `dev`"),
+        }
+    }
+
+    /// Builds the gateway and what stands behind it, and says where they are.
+    pub(crate) fn build(self, root: &Path) -> Result<PathBuf> {
+        let mut cargo = cargo();
+        cargo.arg("build").current_dir(root);
+        let directory = match self {
+            Self::Release => {
+                cargo.args(["--release", "-p", "witgate", "-p", "witgate-tests"]);
+                cargo.args(["--bin", "witgate", "--bin", "plain-upstream"]);
+                "release"
+            }
+            // The features of the whole workspace, so that the tests' build is this one.
+            Self::Dev => {
+                cargo.args(["--workspace", "--bins", "--tests"]);
+                "debug"
+            }
+        };
+        eprintln!("building ({directory})");
+        run(&mut cargo, BUILD)?;
+        Ok(root.join("target").join(directory))
+    }
+}

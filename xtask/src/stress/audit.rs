@@ -1,0 +1,174 @@
+//! The gateway's log, read while it is written: under which generation each call was decided, and whether that was
+//! right.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use serde_json::Value;
+
+use super::state::{State, TOOLS, Verdict};
+
+/// Lines that are kept for who has to find out what went wrong.
+const KEPT: usize = 40;
+
+/// What the log has said so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Audit(Arc<Mutex<Books>>);
+
+#[derive(Debug, Default)]
+struct Books {
+    /// The last generation that went live.
+    live: u64,
+    flips: usize,
+    refused: usize,
+    /// What each generation can be: several where more than one came of a change.
+    states: BTreeMap<u64, Vec<State>>,
+    /// Decisions of generations that nobody has named yet.
+    waiting: Vec<Decision>,
+    /// Calls that got an answer.
+    answered: u64,
+    /// Outcomes and reason codes, and how often each was seen.
+    reasons: BTreeMap<String, u64>,
+    wrong: Vec<String>,
+    tail: VecDeque<String>,
+}
+
+#[derive(Debug)]
+struct Decision {
+    generation: u64,
+    tool: String,
+    verdict: Verdict,
+    line: String,
+}
+
+impl Audit {
+    /// Reads a log to its end, in a thread of its own. `judged` is the upstream whose calls are held against the
+    /// states.
+    pub(crate) fn read(&self, log: impl Read + Send + 'static, judged: &'static str) {
+        let audit = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                audit.note(&line, judged);
+            }
+        });
+    }
+
+    /// The generation that went live last.
+    pub(crate) fn live(&self) -> u64 {
+        self.lock().live
+    }
+
+    /// Generations that went live, and candidates that did not.
+    pub(crate) fn candidates(&self) -> (usize, usize) {
+        let books = self.lock();
+        (books.flips, books.refused)
+    }
+
+    /// Says what the first generation is, of which the log says nothing.
+    pub(crate) fn name_first(&self, state: State) {
+        let mut books = self.lock();
+        books.live = books.live.max(1);
+        books.states.insert(1, vec![state]);
+    }
+
+    /// Says what the generations after `before` are: the last of them is `now`.
+    pub(crate) fn name(&self, before: u64, was: State, now: State) {
+        let mut books = self.lock();
+        let live = books.live;
+        for generation in before + 1..=live {
+            let states = if generation == live { vec![now] } else { vec![was, now] };
+            books.states.insert(generation, states);
+        }
+        let waiting = std::mem::take(&mut books.waiting);
+        for decision in waiting {
+            books.judge(decision);
+        }
+    }
+
+    /// What a generation is, where that is certain.
+    pub(crate) fn state_of(&self, generation: u64) -> Option<State> {
+        match self.lock().states.get(&generation).map(Vec::as_slice) {
+            Some([state]) => Some(*state),
+            _ => None,
+        }
+    }
+
+    /// Calls that were answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.lock().answered
+    }
+
+    /// How often each outcome and reason was seen.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
+        self.lock().reasons.clone()
+    }
+
+    /// Lines that are wrong, and those of generations that nobody knows.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        let books = self.lock();
+        let unknown =
+            books.waiting.iter().map(|decision| format!("of no known generation: {}", decision.line));
+        books.wrong.iter().cloned().chain(unknown).collect()
+    }
+
+    /// The last lines that are no audit lines.
+    pub(crate) fn tail(&self) -> String {
+        self.lock().tail.iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+
+    fn note(&self, line: &str, judged: &str) {
+        let mut books = self.lock();
+        let Ok(entry) = serde_json::from_str::<Value>(line) else { return books.keep(line) };
+        let text = |name: &str| entry.pointer(&format!("/fields/{name}")).and_then(Value::as_str);
+        let generation = entry.pointer("/fields/generation").and_then(Value::as_u64);
+        if entry.get("target").and_then(Value::as_str) != Some("witgate::audit") {
+            match (text("message").unwrap_or_default(), generation) {
+                ("a new generation is live", Some(generation)) => {
+                    books.live = generation;
+                    books.flips += 1;
+                }
+                (message, _) if message.contains("the change was not taken") => books.refused += 1,
+                _ => {}
+            }
+            return books.keep(line);
+        }
+        let (outcome, reason) = (text("outcome").unwrap_or_default(), text("reason"));
+        let seen = reason.map_or(outcome.to_owned(), |reason| format!("{outcome}: {reason}"));
+        *books.reasons.entry(seen).or_default() += 1;
+        let tool =
+            text("target").and_then(|target| target.rsplit([':', ' ']).next()).unwrap_or_default().to_owned();
+        if text("upstream") != Some(judged) || !TOOLS.contains(&tool.as_str()) {
+            return;
+        }
+        books.answered += 1;
+        let Some(generation) = generation else { return books.wrong.push(line.to_owned()) };
+        let verdict = match (outcome, reason) {
+            ("allowed", None) => Verdict::Allowed,
+            (_, reason) => Verdict::refused(reason.unwrap_or(outcome)),
+        };
+        books.judge(Decision { generation, tool, verdict, line: line.to_owned() });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn judge(&mut self, decision: Decision) {
+        match self.states.get(&decision.generation) {
+            None => self.waiting.push(decision),
+            Some(states) if states.iter().any(|state| state.verdict(&decision.tool) == decision.verdict) => {}
+            Some(_) => self.wrong.push(decision.line),
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.tail.len() == KEPT {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.to_owned());
+    }
+}

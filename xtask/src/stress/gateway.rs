@@ -1,0 +1,354 @@
+//! The gateway whose component and configuration are changed in every way that files are changed.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::audit::Audit;
+use super::caller::{Caller, Door};
+use super::state::{CONFIGS, State, VERSIONS, role, rules};
+use super::timeline::Timeline;
+use super::vitals::Vitals;
+use crate::process::{ask, run, terminate};
+use crate::servers::Server;
+
+/// A command that reads and writes a file, or asks over a socket.
+const QUICK: Duration = Duration::from_secs(30);
+
+/// From a change to the answer that shows it, on the slowest machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks: short beside what is measured.
+const GLANCE: Duration = Duration::from_micros(500);
+
+/// The upstream whose calls are judged.
+pub(crate) const JUDGED: &str = "judged";
+
+/// How a change comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Another component, written elsewhere and renamed over the file.
+    Rename,
+    /// Another component, written into the file.
+    InPlace,
+    /// Another component, in another directory that one link is flipped to.
+    Flip,
+    /// Another configuration, renamed over the file.
+    Config,
+}
+
+impl Way {
+    /// In turn.
+    pub(crate) const ALL: [Self; 4] = [Self::Rename, Self::InPlace, Self::Flip, Self::Config];
+
+    /// What the next state is when a change comes this way.
+    pub(crate) fn next(self, state: State) -> State {
+        match self {
+            Self::Config => state.next_config(),
+            Self::Rename | Self::InPlace | Self::Flip => state.next_version(),
+        }
+    }
+}
+
+/// A directory with everything that the gateway is made from, before it runs.
+pub(crate) struct Place {
+    directory: PathBuf,
+    programs: PathBuf,
+    versions: Vec<Vec<u8>>,
+    /// What the configuration holds beside what every run has.
+    more: String,
+    upstream: String,
+    pub(crate) door: Door,
+}
+
+impl Place {
+    /// Sets it up, with `more` in the configuration.
+    pub(crate) fn set(
+        root: &Path,
+        directory: &Path,
+        programs: &Path,
+        upstream: &str,
+        more: &str,
+    ) -> Result<Self> {
+        let plugins = root.join("target/plugins");
+        let read =
+            |name: &str| fs::read(plugins.join(name)).with_context(|| format!("{name}: cargo xtask guests"));
+        let kinds = [read("rbac.wasm")?, read("examples/read-only.wasm")?];
+        let versions = (b'a'..).zip(kinds.iter().cycle()).take(VERSIONS);
+        let versions = versions.map(|(stamp, kind)| stamped(kind, &[stamp])).collect();
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let mut place = Self {
+            directory: directory.to_owned(),
+            programs: programs.to_owned(),
+            versions,
+            more: more.to_owned(),
+            upstream: upstream.to_owned(),
+            door: Door { address, path: "/mcp".to_owned(), credential: Default::default() },
+        };
+        for name in ["api-key.wasm"] {
+            fs::write(directory.join(name), read(name)?)?;
+        }
+        for release in ["a", "b"] {
+            fs::create_dir_all(directory.join("releases").join(release))?;
+        }
+        fs::write(directory.join("releases/a/rules.wasm"), place.version(0)?)?;
+        symlink("releases/a", directory.join("current"))?;
+        fs::write(directory.join("witgate.toml"), place.configuration(0))?;
+        let key = place.make_key("somebody", "keys-0.toml", &role(0))?;
+        let store = fs::read_to_string(directory.join("keys-0.toml"))?;
+        for config in 1..CONFIGS {
+            fs::write(directory.join(format!("keys-{config}.toml")), store.replace(&role(0), &role(config)))?;
+        }
+        place.door.credential = ("X-API-Key".to_owned(), key);
+        Ok(place)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A component that was never seen before, which does what `state` says.
+    pub(crate) fn unseen(&self, state: State, number: usize) -> Result<Vec<u8>> {
+        Ok(stamped(self.version(state.version)?, format!("unseen {number}").as_bytes()))
+    }
+
+    pub(crate) fn version(&self, number: usize) -> Result<&[u8]> {
+        self.versions.get(number).map(Vec::as_slice).context("there are four versions")
+    }
+
+    /// Makes a key, and returns it.
+    pub(crate) fn make_key(&self, name: &str, store: &str, role: &str) -> Result<String> {
+        let mut create = self.witgate(&["key", "create", name, "--allow", "*", "--role", role, "--json"]);
+        let said = ask(create.args(["--store", store])).context("no key was made")?;
+        let made: Value = serde_json::from_str(&said)?;
+        Ok(made.get("key").and_then(Value::as_str).context("no key")?.to_owned())
+    }
+
+    /// One of the commands of the program that is tried.
+    pub(crate) fn witgate(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("witgate"));
+        command.args(arguments).current_dir(&self.directory).env_remove("RUST_LOG");
+        command.env("WITGATE_CACHE", self.directory.join("cache"));
+        command
+    }
+
+    /// Brings a state about, and says when the last thing happened to a file.
+    pub(crate) fn change(&self, way: Way, to: State) -> Result<Instant> {
+        match way {
+            Way::Config => self.rename("witgate.toml", self.configuration(to.config).as_bytes()),
+            Way::Rename => self.rename("current/rules.wasm", self.version(to.version)?),
+            Way::InPlace => {
+                fs::write(self.path("current/rules.wasm"), self.version(to.version)?)?;
+                Ok(Instant::now())
+            }
+            Way::Flip => {
+                let link = self.path("current");
+                let other = if fs::read_link(&link)?.ends_with("a") { "releases/b" } else { "releases/a" };
+                fs::write(self.path(other).join("rules.wasm"), self.version(to.version)?)?;
+                let new = self.path("current.new");
+                symlink(other, &new)?;
+                let begun = Instant::now();
+                fs::rename(new, link)?;
+                Ok(begun)
+            }
+        }
+    }
+
+    /// Puts a file in the place of another, whole, and says when.
+    pub(crate) fn rename(&self, name: &str, content: &[u8]) -> Result<Instant> {
+        let (file, new) = (self.path(name), self.path("written-beside"));
+        fs::write(&new, content)?;
+        let begun = Instant::now();
+        fs::rename(new, file)?;
+        Ok(begun)
+    }
+
+    /// The configuration with one of the two sets of rules.
+    pub(crate) fn configuration(&self, config: usize) -> String {
+        let (address, upstream, more) = (&self.door.address, &self.upstream, &self.more);
+        let rules = rules(config);
+        format!(
+            r#"[server]
+listen = "{address}"
+
+[upstreams.{JUDGED}]
+url = "http://{upstream}/mcp"
+path = "/mcp"
+pipeline = {{ authenticate = ["keys"], authorize = ["rules"] }}
+
+# The bounds are for what a busy machine does meanwhile, not for what a check takes.
+[policies.keys]
+kind = "api-key"
+component = "api-key.wasm"
+limits = {{ timeout_ms = 20000 }}
+config = {{ store = "keys-{config}.toml" }}
+
+[policies.rules]
+kind = "rbac"
+component = "current/rules.wasm"
+limits = {{ timeout_ms = 20000 }}
+config = {rules}
+
+{more}"#
+        )
+    }
+
+    /// Starts the gateway, and returns once it has answered.
+    pub(crate) fn start(&self) -> Result<Gateway> {
+        let mut serve = self.witgate(&["serve", "--json"]);
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = serve.spawn().with_context(|| format!("cannot start {serve:?}"))?;
+        let (audit, log) = (Audit::default(), child.stderr.take().context("it has a stderr")?);
+        audit.read(log, JUDGED);
+        let mut gateway = Gateway { child, audit };
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE && !gateway.has_ended() {
+            if Caller::connect(&self.door).is_ok() {
+                return Ok(gateway);
+            }
+            thread::sleep(GLANCE);
+        }
+        bail!("witgate does not answer:\n{}", gateway.audit.tail())
+    }
+
+    /// What the policies of the live generation hold.
+    pub(crate) fn instances(&self) -> Result<u64> {
+        let said = run(&mut self.witgate(&["plugin", "list", "--json"]), QUICK)?;
+        let list: Value = serde_json::from_str(&said)?;
+        let policies = list.get("policies").and_then(Value::as_array).context("no policies")?;
+        Ok(policies.iter().filter_map(|policy| policy.get("instances")?.as_u64()).sum())
+    }
+}
+
+/// The upstream that answers everything.
+pub(crate) fn upstream(programs: &Path) -> Result<Server> {
+    Server::announced(&mut Command::new(programs.join("plain-upstream")))
+}
+
+/// A component with another digest: a custom section more.
+fn stamped(component: &[u8], stamp: &[u8]) -> Vec<u8> {
+    let mut bytes = component.to_vec();
+    let length = |of: usize| u8::try_from(of).unwrap_or(u8::MAX);
+    // A section of a kilobyte would need more than one byte for its length.
+    let stamp = stamp.get(..100).unwrap_or(stamp);
+    bytes.extend([0, length(stamp.len() + 2), 1, b'x']);
+    bytes.extend(stamp);
+    bytes
+}
+
+/// A running gateway; it ends with this value.
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) audit: Audit,
+}
+
+impl Gateway {
+    pub(crate) fn vitals(&self) -> Result<Vitals> {
+        Vitals::of(self.child.id())
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        terminate(self.child.id());
+        for _ in 0..300 {
+            if self.has_ended() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Who makes the changes, and sees each of them come into force on a connection of his own.
+pub(crate) struct Driver<'a> {
+    place: &'a Place,
+    audit: Audit,
+    timeline: Arc<Timeline>,
+    caller: Caller,
+    pub(crate) state: State,
+    /// Calls that he has made himself.
+    pub(crate) calls: u64,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(place: &'a Place, gateway: &Gateway, state: State) -> Result<Self> {
+        let caller = Caller::connect(&place.door)?;
+        let timeline = Arc::new(Timeline::new(state));
+        let audit = gateway.audit.clone();
+        audit.name_first(state);
+        Ok(Self { place, audit, timeline, caller, state, calls: 0 })
+    }
+
+    pub(crate) fn timeline(&self) -> &Arc<Timeline> {
+        &self.timeline
+    }
+
+    /// Makes the next change in a way, and waits until an answer shows it. Returns how long that took from the last
+    /// thing that happened to a file.
+    pub(crate) fn swap(&mut self, way: Way) -> Result<Duration> {
+        let to = way.next(self.state);
+        self.bring_about(to, |place| place.change(way, to))
+    }
+
+    /// The same for any change.
+    pub(crate) fn bring_about(
+        &mut self,
+        to: State,
+        change: impl FnOnce(&Place) -> Result<Instant>,
+    ) -> Result<Duration> {
+        let (before, was) = (self.audit.live(), self.state);
+        self.timeline.begin(to);
+        let begun = change(self.place)?;
+        self.await_shown(was, to, begun).with_context(|| format!("from {was:?} to {to:?}"))?;
+        let took = begun.elapsed();
+        self.timeline.show();
+        self.state = to;
+        // The line comes after the flip.
+        self.await_live(before)?;
+        self.audit.name(before, was, to);
+        Ok(took)
+    }
+
+    fn await_shown(&mut self, was: State, to: State, begun: Instant) -> Result<()> {
+        let Some(tool) = to.tool_that_tells(was) else { return Ok(()) };
+        while begun.elapsed() < PATIENCE {
+            self.calls += 1;
+            let verdict = self.caller.call(tool)?.verdict()?;
+            if verdict == to.verdict(tool) {
+                return Ok(());
+            }
+            if verdict != was.verdict(tool) {
+                bail!("{tool}: {verdict:?}, which is neither what was nor what is to come");
+            }
+            thread::sleep(GLANCE);
+        }
+        bail!("not in force after {} s:\n{}", PATIENCE.as_secs(), self.audit.tail())
+    }
+
+    fn await_live(&self, before: u64) -> Result<()> {
+        let begun = Instant::now();
+        while self.audit.live() == before {
+            if begun.elapsed() > PATIENCE {
+                bail!("no new generation is in the log:\n{}", self.audit.tail());
+            }
+            thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+}

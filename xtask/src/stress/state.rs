@@ -1,0 +1,78 @@
+//! What can be in force, and what each of it says about each call.
+
+/// A whole of component and configuration. Two that follow each other always differ in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The authorizer: even ones are `rbac`, odd ones `read-only`; they differ in a custom section.
+    pub(crate) version: usize,
+    /// The configuration: which key store counts, which role its keys have, and what that may do.
+    pub(crate) config: usize,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The upstream's result.
+    Allowed,
+    /// A refusal, with its reason code.
+    Refused(String),
+}
+
+/// Digests of the component that are in turns live.
+pub(crate) const VERSIONS: usize = 4;
+
+/// Configurations that are in turns live.
+pub(crate) const CONFIGS: usize = 2;
+
+/// What is called: nobody may do all of it under any state.
+pub(crate) const TOOLS: [&str; 3] = ["greet", "get-even", "get-odd"];
+
+impl State {
+    pub(crate) const FIRST: Self = Self { version: 0, config: 0 };
+
+    /// What the answer to a call of `tool` has to be.
+    ///
+    /// An authenticator of one configuration with an authorizer of the other would give a role that has no rules,
+    /// and so a reason that is none of these.
+    pub(crate) fn verdict(self, tool: &str) -> Verdict {
+        let reads_only = self.version % 2 == 1;
+        match (tool, self.config) {
+            ("greet", _) if reads_only => Verdict::refused("not-read-only"),
+            ("get-even", 0) | ("get-odd", 1) if reads_only => Verdict::refused("role-denies"),
+            ("get-even", 0) | ("get-odd", 1) => Verdict::refused("denied"),
+            _ => Verdict::Allowed,
+        }
+    }
+
+    /// The next component.
+    pub(crate) fn next_version(self) -> Self {
+        Self { version: (self.version + 1) % VERSIONS, ..self }
+    }
+
+    /// The next configuration.
+    pub(crate) fn next_config(self) -> Self {
+        Self { config: (self.config + 1) % CONFIGS, ..self }
+    }
+
+    /// A tool by which this state is told from `other`.
+    pub(crate) fn tool_that_tells(self, other: Self) -> Option<&'static str> {
+        TOOLS.into_iter().find(|tool| self.verdict(tool) != other.verdict(tool))
+    }
+}
+
+impl Verdict {
+    pub(crate) fn refused(reason: &str) -> Self {
+        Self::Refused(reason.to_owned())
+    }
+}
+
+/// The settings of the authorizer under a configuration: its own role, which may do everything but one thing.
+pub(crate) fn rules(config: usize) -> String {
+    let denied = if config == 0 { "get-even" } else { "get-odd" };
+    format!("{{ roles = {{ {} = {{ allow = [\"*\"], deny = [\"{denied}\"] }} }} }}", role(config))
+}
+
+/// The role that the key has in the store of a configuration.
+pub(crate) fn role(config: usize) -> String {
+    format!("role-{config}")
+}

@@ -1,0 +1,190 @@
+//! Policies replaced over and over under load, and what of that anybody notices: which should be nothing.
+
+mod report;
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process::run as run_program;
+use crate::stress::Profile;
+use crate::stress::caller::{Caller, Door};
+use crate::stress::figures::Times;
+use crate::stress::gateway::{Driver, Gateway, PATIENCE, Place, Way, upstream};
+use crate::stress::load::{Load, Phase};
+use crate::stress::state::{State, Verdict};
+use report::Report;
+
+const SWAPS: usize = 10_000;
+
+/// Connections under load.
+const CONNECTIONS: usize = 4;
+
+/// Swaps before anything is counted: each version is compiled, and the allocator has what it needs.
+const WARM_UP: usize = 40;
+
+/// How long the load is measured without swaps, before and after.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How often memory is looked at.
+const SAMPLES: usize = 500;
+
+/// Swaps of each kind whose time is measured when nothing else is replaced.
+const TIMED: usize = 15;
+
+/// A command that writes a file.
+const QUICK: Duration = Duration::from_secs(30);
+
+/// What a name that no version has is called with: every role may.
+const HARMLESS: &str = "get-brief";
+
+/// Builds, swaps, and prints the table. All of it stays on this machine.
+pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    let (swaps, profile) = parse(arguments)?;
+    let programs = profile.build(root)?;
+    let directory = tempfile::tempdir()?;
+    let upstream = upstream(&programs)?;
+    let place = Place::set(root, directory.path(), &programs, &upstream.address, "")?;
+    let gateway = place.start()?;
+    let report = measure(&place, &gateway, swaps);
+    let report = report.with_context(|| format!("witgate's log:\n{}", gateway.audit.tail()))?;
+    println!("{report}");
+    report.conclude()
+}
+
+fn parse(arguments: &[&str]) -> Result<(usize, Profile)> {
+    let (mut swaps, mut profile) = (SWAPS, Profile::Release);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match *argument {
+            "--profile" => profile = Profile::named(rest.next().context("`--profile` of what?")?)?,
+            number => swaps = number.parse().with_context(|| format!("N is a number, and not `{number}`"))?,
+        }
+    }
+    ensure!(swaps >= WARM_UP, "N is at least {WARM_UP}, for the warm-up");
+    Ok((swaps, profile))
+}
+
+fn measure(place: &Place, gateway: &Gateway, swaps: usize) -> Result<Report> {
+    let mut driver = Driver::new(place, gateway, State::FIRST)?;
+    let mut load = Load::start(&place.door, CONNECTIONS, driver.timeline());
+    let mut report = Report::new(swaps);
+    for way in Way::ALL.into_iter().cycle().take(WARM_UP) {
+        driver.swap(way)?;
+    }
+    quiet(&load);
+    report.begin(gateway.vitals()?, place.instances()?);
+    under_load(&mut driver, &load, gateway, swaps, &mut report)?;
+    quiet(&load);
+    report.end(gateway.vitals()?, place.instances()?);
+    eprintln!("swaps: how long single ones take");
+    report.time("cached component, ms", 20.0, cached(&mut driver)?);
+    report.time("uncached component of 200 KB, ms", 200.0, uncached(&mut driver, place)?);
+    report.time("edited rule, ms", 50.0, edited(&mut driver)?);
+    report.time("revoked key, ms", 50.0, revoked(&mut driver, place)?);
+    load.stop();
+    report.judge(&load.seen(), gateway, driver.calls)?;
+    Ok(report)
+}
+
+fn quiet(load: &Load) {
+    load.phase(Phase::Quiet);
+    thread::sleep(QUIET);
+    load.phase(Phase::Between);
+}
+
+fn under_load(
+    driver: &mut Driver<'_>,
+    load: &Load,
+    gateway: &Gateway,
+    swaps: usize,
+    report: &mut Report,
+) -> Result<()> {
+    load.phase(Phase::Changing);
+    let (begun, between) = (Instant::now(), (swaps / SAMPLES).max(1));
+    for (number, way) in (1..=swaps).zip(Way::ALL.into_iter().cycle()) {
+        report.swapped(way, driver.swap(way)?);
+        if number % between == 0 {
+            report.sample(number, gateway.vitals()?);
+        }
+        if number % 1000 == 0 {
+            eprintln!("swaps: {number} of {swaps}, {:.0} s", begun.elapsed().as_secs_f64());
+        }
+    }
+    load.phase(Phase::Between);
+    report.took(begun.elapsed());
+    Ok(())
+}
+
+fn cached(driver: &mut Driver<'_>) -> Result<Times> {
+    repeat(|_| driver.swap(Way::Rename))
+}
+
+/// `read-only` has 200 KB; in between comes `rbac`, as it was.
+fn uncached(driver: &mut Driver<'_>, place: &Place) -> Result<Times> {
+    if driver.state.version % 2 == 1 {
+        driver.swap(Way::Rename)?;
+    }
+    repeat(|number| {
+        let to = driver.state.next_version();
+        let content = place.unseen(to, number)?;
+        let took = driver.bring_about(to, |place| place.rename("current/rules.wasm", &content))?;
+        driver.swap(Way::Rename)?;
+        Ok(took)
+    })
+}
+
+fn edited(driver: &mut Driver<'_>) -> Result<Times> {
+    repeat(|_| driver.swap(Way::Config))
+}
+
+/// A key that has just been good, on the connection that it was good on.
+fn revoked(driver: &mut Driver<'_>, place: &Place) -> Result<Times> {
+    let state = driver.state;
+    let store = format!("keys-{}.toml", state.config);
+    repeat(|number| {
+        let name = format!("brief-{number}");
+        let mut key = String::new();
+        driver.bring_about(state, |place| {
+            key = place.make_key(&name, &store, &crate::stress::state::role(state.config))?;
+            Ok(Instant::now())
+        })?;
+        let credential = ("X-API-Key".to_owned(), key);
+        let mut caller = Caller::connect(&Door { credential, ..place.door.clone() })?;
+        ensure!(caller.call(HARMLESS)?.verdict()? == Verdict::Allowed, "the new key is not good");
+        std::fs::copy(place.path(&store), place.path("revoked.toml"))?;
+        run_program(&mut place.witgate(&["key", "revoke", &name, "--store", "revoked.toml"]), QUICK)?;
+        let without = std::fs::read(place.path("revoked.toml"))?;
+        let mut took = Duration::ZERO;
+        driver.bring_about(state, |place| {
+            let begun = place.rename(&store, &without)?;
+            took = refused(&mut caller, begun)?;
+            Ok(begun)
+        })?;
+        Ok(took)
+    })
+}
+
+fn refused(caller: &mut Caller, begun: Instant) -> Result<Duration> {
+    while begun.elapsed() < PATIENCE {
+        match caller.call(HARMLESS)?.verdict()? {
+            Verdict::Allowed => thread::sleep(Duration::from_micros(500)),
+            Verdict::Refused(_) => return Ok(begun.elapsed()),
+        }
+    }
+    bail!("a revoked key is good after {} s", PATIENCE.as_secs())
+}
+
+/// The first of each kind is for warming up.
+fn repeat(mut once: impl FnMut(usize) -> Result<Duration>) -> Result<Times> {
+    let mut times = Times::default();
+    for number in 0..=TIMED {
+        let took = once(number)?;
+        if number > 0 {
+            times.add(took);
+        }
+    }
+    Ok(times)
+}
