@@ -5,6 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use witgate_plugin::Digest;
+
+use crate::services::sha256;
+
+/// Two writes within one tick of the kernel's clock leave the same times, and a tick has up to ten milliseconds: what
+/// was looked at so soon after a change is told by its content as well.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Nothing larger is read for that; it takes longer than a tick to write.
+const LARGEST: u64 = 64 << 20;
 
 /// Files, and what they looked like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +29,8 @@ struct Fingerprint {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    /// Where the times do not tell enough.
+    content: Option<Digest>,
 }
 
 impl Fingerprints {
@@ -45,13 +59,13 @@ impl Fingerprints {
 
     /// Whether a file has changed since.
     pub(crate) fn differ(&self) -> bool {
-        self.0.iter().any(|(file, seen)| *seen != fingerprint(file))
+        self.0.iter().any(|(file, seen)| differs(file, seen.as_ref()))
     }
 
     /// Whether a file other than `besides` has changed since.
     pub(crate) fn differ_besides(&self, besides: &BTreeSet<PathBuf>) -> bool {
         let others = self.0.iter().filter(|(file, _)| !besides.contains(*file));
-        others.into_iter().any(|(file, seen)| *seen != fingerprint(file))
+        others.into_iter().any(|(file, seen)| differs(file, seen.as_ref()))
     }
 
     /// The same files as they are now.
@@ -60,8 +74,25 @@ impl Fingerprints {
     }
 }
 
-/// Follows symbolic links, so that a flipped one is seen.
+/// Whether a file is not what was seen.
+fn differs(file: &Path, seen: Option<&Fingerprint>) -> bool {
+    let now = outside(file);
+    let Some(seen) = seen else { return now.is_some() };
+    let outside_of_seen = Fingerprint { content: None, ..seen.clone() };
+    now != Some(outside_of_seen) || (seen.content.is_some() && seen.content != content(file))
+}
+
 fn fingerprint(file: &Path) -> Option<Fingerprint> {
+    let outside = outside(file)?;
+    let (seconds, nanoseconds) = outside.changed;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let changed = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
+    let settled = since.saturating_sub(changed) > TICK || outside.size > LARGEST;
+    Some(Fingerprint { content: if settled { None } else { content(file) }, ..outside })
+}
+
+/// Follows symbolic links, so that a flipped one is seen.
+fn outside(file: &Path) -> Option<Fingerprint> {
     let metadata = fs::metadata(file).ok()?;
     Some(Fingerprint {
         device: metadata.dev(),
@@ -69,5 +100,56 @@ fn fingerprint(file: &Path) -> Option<Fingerprint> {
         size: metadata.size(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
         changed: (metadata.ctime(), metadata.ctime_nsec()),
+        content: None,
     })
+}
+
+/// None, also where there is nothing to read.
+fn content(file: &Path) -> Option<Digest> {
+    // A pipe that is named as a file would never end.
+    fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    fs::read(file).ok().map(|bytes| sha256(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if both had been written within one tick.
+    fn with_the_times_of(seen: &Fingerprints, file: &Path) -> Fingerprints {
+        let mut same = seen.clone();
+        if let (Some(Some(seen)), Some(now)) = (same.0.get_mut(file), outside(file)) {
+            *seen = Fingerprint { content: seen.content, ..now };
+        }
+        same
+    }
+
+    #[test]
+    fn two_writes_within_one_tick_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "one").unwrap();
+        let mut seen = Fingerprints::default();
+        seen.note(&file);
+        assert!(!seen.differ());
+        fs::write(&file, "two").unwrap();
+        assert!(with_the_times_of(&seen, &file).differ(), "the content is another");
+        fs::write(&file, "one").unwrap();
+        assert!(!with_the_times_of(&seen, &file).differ());
+    }
+
+    #[test]
+    fn what_is_old_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "one").unwrap();
+        std::thread::sleep(2 * TICK);
+        assert_eq!(fingerprint(&file).unwrap().content, None);
+        let mut seen = Fingerprints::default();
+        seen.note(&file);
+        assert!(!seen.differ());
+        fs::remove_file(&file).unwrap();
+        assert!(seen.differ());
+        assert!(!seen.renewed().differ(), "gone, and known to be");
+    }
 }

@@ -14,6 +14,7 @@ pub mod config;
 pub mod fingerprints;
 pub mod generation;
 pub mod key_store;
+mod leftovers;
 pub mod metrics;
 pub mod reload;
 pub mod serve;

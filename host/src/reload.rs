@@ -158,13 +158,18 @@ impl Reloader {
         loop {
             watcher.watch(&seen.paths());
             // What changed between reading the files and watching them is not lost.
-            if !seen.differ() {
-                tokio::select! {
-                    changed = watcher.changed() => if changed.is_none() { return Ok(()) },
+            let changed = match seen.differ() {
+                true => watcher.changed_meanwhile().await,
+                false => tokio::select! {
+                    changed = watcher.changed() => changed,
                     () = self.files_changed.notified() => {
                         seen.extend(self.generations.live().files().clone());
+                        Some(())
                     }
-                }
+                },
+            };
+            if changed.is_none() {
+                return Ok(());
             }
             if seen.differ() {
                 let begun = Instant::now();
@@ -271,6 +276,8 @@ impl Reloader {
     }
 
     fn refuse(&self, reasons: &[Refused]) {
+        // What was compiled for it is of no use to anybody.
+        self.factory.tidy(&self.generations.kept());
         self.reloads.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         for reason in reasons {
             tracing::error!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,7 @@ use crate::config::{Config, Target, Transport, resolve};
 use crate::flow::Flow;
 use crate::flow::request::Route;
 use crate::generation::{Factory, Generations};
+use crate::leftovers;
 use crate::metrics::Metrics;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, EngineError};
@@ -34,7 +36,7 @@ use crate::upstream::child::process;
 use crate::upstream::http::SetUpError;
 use crate::upstream::own_tools::AuthStatus;
 
-/// How long children have to be gone after a second signal.
+/// How long what is ended at the end may take: children after a second signal, the watcher, the control socket.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
 /// Why Witgate could not serve. Nothing is left half started.
@@ -171,6 +173,9 @@ pub async fn run(
         std::future::pending::<()>().await;
     }
     ended.cancel();
+    // A candidate that is being made needs the runtime until it is dropped.
+    beside.tidy.close();
+    let _ = timeout(LAST_RESORT, beside.tidy.wait()).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -191,7 +196,9 @@ async fn first_generation(
     environment: &Environment,
     rollback: Option<&Rollback>,
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
-    let store = config.server.state.as_deref().map(|state| Store::new(Rollback::components(state)));
+    let state = config.server.state.as_deref();
+    state.into_iter().for_each(leftovers::remove);
+    let store = state.map(|state| Store::new(Rollback::components(state)));
     let loader = Loader::new(Engine::new()?, Compiler::own(), cache_directory(environment)).keeping(store);
     let factory = Factory::new(loader, environment.clone(), Clock::System);
     let first = match rollback {
@@ -302,12 +309,15 @@ impl Beside {
 
     fn watch(&self, reloader: Option<Arc<Reloader>>) {
         let Some(reloader) = reloader else { return };
-        let ended = self.ended.clone();
-        tokio::spawn(ended.run_until_cancelled_owned(async move {
+        let watching = self.ended.clone().run_until_cancelled_owned(async move {
             if let Err(error) = reloader.watch().await {
                 tracing::warn!("changes of files will not be seen: {error}");
             }
-        }));
+        });
+        // On a thread of its own: a candidate takes milliseconds of a processor, and calls that wait for the same
+        // worker would wait for all of them.
+        let runtime = Handle::current();
+        self.tidy.spawn_blocking(move || runtime.block_on(watching));
     }
 
     fn admin(&self, listener: Option<TcpListener>, metrics: Arc<Metrics>) {

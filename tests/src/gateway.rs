@@ -205,10 +205,21 @@ impl Running {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Kills it, without a chance to clean up, and starts it anew with an empty log.
-    pub fn restart(&mut self) {
+    /// Kills it, without a chance to clean up.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// How many threads it has, and how many files it holds open.
+    pub fn threads_and_files(&self) -> (usize, usize) {
+        let count = |what| std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).unwrap().count();
+        (count("task"), count("fd"))
+    }
+
+    /// Kills it, without a chance to clean up, and starts it anew with an empty log.
+    pub fn restart(&mut self) {
+        self.kill();
         self.log = Arc::default();
         self.child = self.setup.start(&self.log);
         self.await_port();

@@ -8,12 +8,14 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tempfile::NamedTempFile;
 use wasmtime::component::Component;
 use witgate_plugin::Digest;
 
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
 use super::store::Store;
+use crate::leftovers;
 use crate::services::{digest_text, sha256};
 
 /// Largest component file. A guest of an interpreted language has 12 to 18 MB.
@@ -230,13 +232,13 @@ impl DiskCache {
             .map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
         let metadata = fs::metadata(&dir).map_err(|error| error.to_string())?;
         // What this process has just written is its own: that is who may have written the rest.
-        let probe =
-            tempfile_in(&dir).map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
-        let owner = fs::metadata(&probe).map_err(|error| error.to_string())?.uid();
-        let _ = fs::remove_file(&probe);
+        let probe = NamedTempFile::new_in(&dir)
+            .map_err(|error| format!("cannot write to {}: {error}", dir.display()))?;
+        let owner = probe.as_file().metadata().map_err(|error| error.to_string())?.uid();
         if metadata.uid() != owner || metadata.permissions().mode() & 0o022 != 0 {
             return Err(format!("{} can be written by others", dir.display()));
         }
+        leftovers::remove(&dir);
         Ok(Self { dir, owner })
     }
 
@@ -261,12 +263,14 @@ impl DiskCache {
 
     /// Keeps a compiled component. That this fails is no reason to fail anything else.
     fn put(&self, compiled: &[u8], digest: &Digest) {
-        let written = tempfile_in(&self.dir).and_then(|temporary| {
-            fs::write(&temporary, compiled)?;
-            fs::File::open(&temporary)?.sync_all()?;
-            fs::rename(&temporary, self.file(digest))
-        });
-        if let Err(reason) = written {
+        let written = || {
+            // A name that no other process has, also where two of them have the same number in their containers.
+            let mut new = NamedTempFile::new_in(&self.dir)?;
+            new.write_all(compiled)?;
+            new.as_file().sync_all()?;
+            new.persist(self.file(digest)).map_err(|error| error.error)
+        };
+        if let Err(reason) = written() {
             tracing::debug!("a compiled component was not kept on disk: {reason}");
         }
     }
@@ -280,10 +284,39 @@ fn engine_id(engine: &Engine) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-fn tempfile_in(dir: &Path) -> std::io::Result<PathBuf> {
-    let name = format!(".{}-{:?}", std::process::id(), std::thread::current().id());
-    let path = dir.join(name.replace(['(', ')'], "-"));
-    fs::File::create(&path)?.flush()?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    Ok(path)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_another_is_writing_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new().unwrap();
+        let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
+        let left = NamedTempFile::new_in(&cache.dir).unwrap().keep().unwrap();
+        left.0.set_modified(std::time::SystemTime::now() - 2 * leftovers::AGE).unwrap();
+        let fresh = NamedTempFile::new_in(&cache.dir).unwrap();
+        let digest = sha256(b"a component");
+        cache.put(b"compiled", &digest);
+        let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
+        assert!(!left.1.exists(), "nobody will ever rename it");
+        assert!(fresh.path().exists());
+        assert!(cache.file(&digest).exists());
+    }
+
+    #[test]
+    fn what_is_not_compiled_code_is_passed_over_and_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new().unwrap();
+        let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
+        let component = b"\0asm\x0d\0\x01\0";
+        let digest = sha256(component);
+        for broken in [&b""[..], b"half"] {
+            fs::write(cache.file(&digest), broken).unwrap();
+            fs::set_permissions(cache.file(&digest), fs::Permissions::from_mode(0o600)).unwrap();
+            assert!(cache.get(&engine, &digest).is_none());
+        }
+        cache.put(&engine.inner().precompile_component(component).unwrap(), &digest);
+        assert!(cache.get(&engine, &digest).is_some());
+    }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use witgate_plugin::Digest;
 
+use crate::leftovers;
 use crate::services::{digest_text, sha256};
 
 /// A directory of component files.
@@ -19,6 +20,7 @@ pub struct Store {
 impl Store {
     /// A store in `dir`, which is made with the first file.
     pub fn new(dir: PathBuf) -> Self {
+        leftovers::remove(&dir);
         Self { dir }
     }
 
@@ -26,13 +28,15 @@ impl Store {
     /// the process lives.
     pub(super) fn put(&self, bytes: &[u8], digest: &Digest) {
         let file = self.file(digest);
-        if file.exists() {
+        // One that a crash of the machine has cut short is written again.
+        if self.get(digest).is_some() {
             return;
         }
         let written = || {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
             let mut new = tempfile::NamedTempFile::new_in(&self.dir)?;
             new.write_all(bytes)?;
+            new.as_file().sync_all()?;
             new.persist(&file).map_err(|error| error.error)
         };
         if let Err(error) = written() {
@@ -58,5 +62,30 @@ impl Store {
     fn file(&self, digest: &Digest) -> PathBuf {
         let text = digest_text(digest);
         self.dir.join(format!("{}.wasm", text.trim_start_matches("sha256:")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_was_cut_short_is_no_component_and_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned());
+        let digest = sha256(b"a component");
+        fs::write(store.file(&digest), b"a comp").unwrap();
+        assert_eq!(store.get(&digest), None);
+        store.put(b"a component", &digest);
+        assert_eq!(store.get(&digest).as_deref(), Some(&b"a component"[..]));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (left, path) = tempfile::NamedTempFile::new_in(&dir).unwrap().keep().unwrap();
+        left.set_modified(std::time::SystemTime::now() - 2 * leftovers::AGE).unwrap();
+        Store::new(dir.path().to_owned());
+        assert!(!path.exists());
     }
 }

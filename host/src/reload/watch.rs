@@ -85,6 +85,12 @@ impl Watcher {
         self.watched = wanted;
     }
 
+    /// Files differ from what they were before a candidate was made. Mostly somebody is changing them just now, and is
+    /// waited for as for every other change; what has changed before it was watched brings no notification.
+    pub(super) async fn changed_meanwhile(&mut self) -> Option<()> {
+        timeout_at(Instant::now() + QUIET, self.changed()).await.unwrap_or(Some(()))
+    }
+
     /// Waits for a change, and until nobody is writing. None: notifications have ended.
     pub(super) async fn changed(&mut self) -> Option<()> {
         let first = self.changes.recv().await?;

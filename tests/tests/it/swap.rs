@@ -2,6 +2,7 @@
 //! what stands in for a component that is missing or fails.
 
 mod faults;
+mod many;
 mod refused;
 mod rollback;
 mod settings;

@@ -1,0 +1,21 @@
+//! What processes leave behind that were killed while they wrote a file beside another.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Nobody writes for so long. Younger ones may be those of another process.
+pub(crate) const AGE: Duration = Duration::from_secs(600);
+
+/// Removes old temporary files from a directory of Witgate's own.
+pub(crate) fn remove(dir: &Path) {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    // As `tempfile` names them.
+    let temporary = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".tmp"));
+    for entry in temporary {
+        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age > AGE) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
