@@ -1,7 +1,7 @@
 //! The gateway's log, read while it is written: under which generation each call was decided, and whether that was
 //! right.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -23,6 +23,7 @@ struct Books {
     live: u64,
     flips: usize,
     refused: usize,
+    refusals: BTreeSet<String>,
     /// What each generation can be: several where more than one came of a change.
     states: BTreeMap<u64, Vec<State>>,
     /// Decisions of generations that nobody has named yet.
@@ -64,6 +65,11 @@ impl Audit {
     pub(crate) fn candidates(&self) -> (usize, usize) {
         let books = self.lock();
         (books.flips, books.refused)
+    }
+
+    /// Why candidates did not go live.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.lock().refusals.iter().cloned().collect()
     }
 
     /// Says what the first generation is, of which the log says nothing.
@@ -129,7 +135,10 @@ impl Audit {
                     books.live = generation;
                     books.flips += 1;
                 }
-                (message, _) if message.contains("the change was not taken") => books.refused += 1,
+                (message, _) if message.contains("the change was not taken") => {
+                    books.refused += 1;
+                    books.refusals.insert(message.chars().take(300).collect());
+                }
                 _ => {}
             }
             return books.keep(line);

@@ -101,6 +101,7 @@ impl Report {
         let (recorded, wrong) = (gateway.audit.answered(), gateway.audit.wrong());
         let (flipped, refused) = gateway.audit.candidates();
         self.notes.push(format!("{made} requests, {recorded} lines of audit; {flipped} generations went live, {refused} candidates did not"));
+        self.notes.extend(gateway.audit.refusals().into_iter().take(5));
         let unrecorded = bytes(made) - bytes(recorded);
         let quiet = seen.times(Phase::Quiet).percentile(99);
         let changing = seen.times(Phase::Changing).percentile(99);
