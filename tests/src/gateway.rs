@@ -69,6 +69,16 @@ impl Setup {
         self.dir.path()
     }
 
+    /// `127.0.0.1:PORT`, where it is going to serve.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The endpoint at `/mcp`.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address())
+    }
+
     /// Sets an environment variable for every command.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -170,12 +180,12 @@ impl Running {
 
     /// `127.0.0.1:PORT`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.setup.port)
+        self.setup.address()
     }
 
     /// The endpoint at `/mcp`.
     pub fn url(&self) -> String {
-        format!("http://{}/mcp", self.address())
+        self.setup.url()
     }
 
     /// The admin listener.
@@ -220,6 +230,11 @@ impl Running {
     /// Kills it, without a chance to clean up, and starts it anew with an empty log.
     pub fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Starts it anew, with an empty log, after [`Running::kill`].
+    pub fn start_again(&mut self) {
         self.log = Arc::default();
         self.child = self.setup.start(&self.log);
         self.await_port();

@@ -11,6 +11,7 @@ mod guests;
 mod load;
 mod process;
 mod servers;
+mod soak;
 mod stress;
 mod swaps;
 mod test;
@@ -28,6 +29,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   fuzz [SECONDS]            build the fuzz targets and run each for SECONDS (10)
   load [ROUNDS]             measure the release build against a proxy that checks nothing
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
+  soak [--minutes N] [--profile P]
+                            everything that can go wrong, all at once
   guests                    build the components into target/plugins
   tools                     install the real clients and the conformance suite
   wit [--check]             write the world types that the SDK embeds, or see that they are current
@@ -56,6 +59,7 @@ fn run() -> anyhow::Result<()> {
         ["load"] => load::run(root, None),
         ["load", rounds] => load::run(root, Some(rounds)),
         ["swaps", ref rest @ ..] => swaps::run(root, rest),
+        ["soak", ref rest @ ..] => soak::run(root, rest),
         ["guests"] => guests::build_all(root),
         ["tools"] => {
             let tools = tools::install(root)?;

@@ -9,6 +9,7 @@ mod clients;
 mod conformance;
 mod examples;
 mod hostile;
+mod kill;
 mod pages;
 mod policies;
 mod properties;

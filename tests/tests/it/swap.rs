@@ -26,7 +26,7 @@ const ROLES: &str = r#"{ user = { allow = ["*"], deny = ["test_error_handling"] 
 const PATIENT: &str = "limits = { timeout_ms = 20000 }";
 
 /// An api-key authenticator with its store, and `rules` as the authorizer.
-fn config(upstream: &Upstream, keys: &str, rules: &str) -> String {
+pub(crate) fn config(upstream: &Upstream, keys: &str, rules: &str) -> String {
     let limits = if keys.is_empty() { String::new() } else { format!("{PATIENT}\n") };
     format!(
         "[upstreams.fixture]\nurl = \"{}\"\n\
@@ -39,7 +39,12 @@ fn config(upstream: &Upstream, keys: &str, rules: &str) -> String {
 
 /// With components for both.
 fn with_components(upstream: &Upstream) -> String {
-    let rules = format!("component = \"plugins/rbac.wasm\"\n{PATIENT}\nconfig = {{ roles = {ROLES} }}");
+    with_rules_at(upstream, "plugins/rbac.wasm")
+}
+
+/// With components for both, the authorizer somewhere else.
+pub(crate) fn with_rules_at(upstream: &Upstream, file: &str) -> String {
+    let rules = format!("component = \"{file}\"\n{PATIENT}\nconfig = {{ roles = {ROLES} }}");
     config(upstream, "component = \"plugins/api-key.wasm\"", &rules)
 }
 
@@ -49,7 +54,7 @@ fn user(setup: &Setup) -> String {
 }
 
 /// What `plugin list` says of one policy.
-fn policy(running: &Running, name: &str) -> Value {
+pub(crate) fn policy(running: &Running, name: &str) -> Value {
     let list = running.plugins();
     let policies = list["policies"].as_array().unwrap();
     policies.iter().find(|policy| policy["name"] == name).unwrap_or_else(|| panic!("{list}")).clone()

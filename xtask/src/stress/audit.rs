@@ -93,14 +93,6 @@ impl Audit {
         }
     }
 
-    /// What a generation is, where that is certain.
-    pub(crate) fn state_of(&self, generation: u64) -> Option<State> {
-        match self.lock().states.get(&generation).map(Vec::as_slice) {
-            Some([state]) => Some(*state),
-            _ => None,
-        }
-    }
-
     /// Calls that were answered.
     pub(crate) fn answered(&self) -> u64 {
         self.lock().answered

@@ -67,6 +67,7 @@ pub(crate) struct Place {
     more: String,
     upstream: String,
     pub(crate) door: Door,
+    person: String,
 }
 
 impl Place {
@@ -92,6 +93,7 @@ impl Place {
             more: more.to_owned(),
             upstream: upstream.to_owned(),
             door: Door { address, path: "/mcp".to_owned(), credential: Default::default() },
+            person: String::new(),
         };
         for name in ["api-key.wasm"] {
             fs::write(directory.join(name), read(name)?)?;
@@ -108,7 +110,21 @@ impl Place {
             fs::write(directory.join(format!("keys-{config}.toml")), store.replace(&role(0), &role(config)))?;
         }
         place.door.credential = ("X-API-Key".to_owned(), key);
+        place.person = place.make_key("person", "people.toml", "user")?;
         Ok(place)
+    }
+
+    /// A key in a store that no configuration changes, `people.toml`, with the role `user`.
+    pub(crate) fn person(&self) -> &str {
+        &self.person
+    }
+
+    /// Puts shipped components beside the others.
+    pub(crate) fn add_components(&self, root: &Path, names: &[&str]) -> Result<()> {
+        for name in names {
+            fs::copy(root.join("target/plugins").join(name), self.path(name))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -323,6 +339,28 @@ impl<'a> Driver<'a> {
         self.await_live(before)?;
         self.audit.name(before, was, to);
         Ok(took)
+    }
+
+    /// The generation that is live.
+    pub(crate) fn live(&self) -> u64 {
+        self.audit.live()
+    }
+
+    /// Puts something in the place of a file that changes nothing about the answers. Whether it was taken.
+    pub(crate) fn offer(&mut self, name: &str, content: &[u8], longest: Duration) -> Result<bool> {
+        let (before, (_, refused)) = (self.audit.live(), self.audit.candidates());
+        let begun = self.place.rename(name, content)?;
+        while begun.elapsed() < longest {
+            if self.audit.live() > before {
+                self.audit.name(before, self.state, self.state);
+                return Ok(true);
+            }
+            if self.audit.candidates().1 > refused {
+                return Ok(false);
+            }
+            thread::sleep(GLANCE);
+        }
+        bail!("{name} was neither taken nor refused:\n{}", self.audit.tail())
     }
 
     fn await_shown(&mut self, was: State, to: State, begun: Instant) -> Result<()> {

@@ -1,0 +1,90 @@
+//! What the log holds of a `witgate serve` that was killed: whole lines, and one for each call that was answered.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use witgate_tests::gateway::{PATIENCE, Setup};
+
+use super::{Chance, kills};
+use crate::talk::{Caller, Upstream};
+
+const CALLERS: usize = 4;
+
+/// Long enough for hundreds of calls.
+const LONGEST: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answered_call_has_its_whole_line_in_the_log() {
+    let upstream = Upstream::start();
+    let setup = Setup::new();
+    let config = crate::swap::config(&upstream, "", "config = { roles = { user = { allow = [\"*\"] } } }");
+    setup.config("", &config);
+    let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+    let (mut chance, answered) = (Chance(0xa0d17), Arc::new(Mutex::new(HashSet::new())));
+    let log = setup.dir().join("witgate.log");
+    let number = Arc::new(AtomicU64::new(0));
+    for _ in 0..kills(30) {
+        let mut child = serve(&setup, &log);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            let (stop, number, answered) = (Arc::clone(&stop), Arc::clone(&number), Arc::clone(&answered));
+            callers.spawn(call(Caller::new(setup.url(), Some(&key)), stop, number, answered));
+        }
+        tokio::time::sleep(chance.within(LONGEST)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        while callers.join_next().await.is_some() {}
+    }
+    let (answered, recorded) = (answered.lock().unwrap(), recorded(&fs::read_to_string(&log).unwrap()));
+    assert!(!answered.is_empty(), "no call was answered");
+    let missing: Vec<_> = answered.difference(&recorded).collect();
+    assert!(missing.is_empty(), "{} of {} have no line: {missing:?}", missing.len(), answered.len());
+}
+
+fn serve(setup: &Setup, log: &std::path::Path) -> Child {
+    let file = File::options().create(true).append(true).open(log).unwrap();
+    let mut serve = setup.command(&["serve", "--json"]);
+    let mut child = serve.env("RUST_LOG", "info").stdout(Stdio::null()).stderr(file).spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(setup.address()).is_err() {
+        assert!(Instant::now() < end && child.try_wait().unwrap().is_none(), "it does not serve");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child
+}
+
+/// Calls tools whose names nobody else calls.
+async fn call(
+    caller: Caller,
+    stop: Arc<AtomicBool>,
+    number: Arc<AtomicU64>,
+    answered: Arc<Mutex<HashSet<String>>>,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let tool = format!("call-{}", number.fetch_add(1, Ordering::Relaxed));
+        match caller.try_call(&tool, json!({})).await {
+            Ok(answer) if answer.body.is_object() => drop(answered.lock().unwrap().insert(tool)),
+            // Cut off in the middle of an answer, or not connected.
+            _ => return,
+        }
+    }
+}
+
+/// The tools that have a line. Every line but the last one is whole.
+fn recorded(log: &str) -> HashSet<String> {
+    let (whole, _) = log.rsplit_once('\n').unwrap();
+    let lines = whole.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("half a line ({error}): {line}"))
+    });
+    let targets =
+        lines.filter_map(|line| Some(line["fields"]["target"].as_str()?.rsplit(':').next()?.to_owned()));
+    targets.collect()
+}

@@ -1,0 +1,106 @@
+//! `witgate key`, killed.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use witgate::services::{digest_text, sha256};
+use witgate_tests::gateway::Setup;
+
+use super::{Chance, kills};
+
+/// What is known of a key by what a command has said.
+#[derive(Clone, Debug)]
+struct Known {
+    text: String,
+    revoked: bool,
+}
+
+#[test]
+fn what_a_killed_command_has_said_is_true_and_the_store_is_whole() {
+    let setup = Setup::new();
+    setup.key(&["first", "--allow", "*", "--store", "keys.toml"]);
+    let longest = how_long(&setup);
+    let (mut chance, mut known) = (Chance(0x5eed), BTreeMap::<String, Known>::new());
+    let mut acknowledged = 0;
+    for number in 0..kills(50) {
+        let names: Vec<_> =
+            known.iter().filter(|(_, key)| !key.revoked).map(|(name, _)| name.clone()).collect();
+        let name = match names.len() {
+            0 => format!("key-{number}"),
+            count => names[usize::try_from(chance.below(count as u64)).unwrap()].clone(),
+        };
+        let (command, name) = match chance.below(4) {
+            2 if !names.is_empty() => ("rotate", name),
+            3 if !names.is_empty() => ("revoke", name),
+            _ => ("create", format!("key-{number}")),
+        };
+        let said = killed(&setup, &[command, &name], chance.within(longest));
+        if let Ok(said) = serde_json::from_str::<Value>(&said) {
+            acknowledged += 1;
+            let text = said["key"].as_str().map(str::to_owned);
+            let before = known.get(&name).map(|key| key.text.clone()).unwrap_or_default();
+            known.insert(name.clone(), Known { text: text.unwrap_or(before), revoked: command == "revoke" });
+            holds(&setup, &known, None);
+        } else {
+            // It may have come that far or not; whichever it is, it is whole.
+            holds(&setup, &known, Some(&name));
+            adopt(&setup, &mut known, &name);
+        }
+    }
+    assert!(acknowledged > 0, "no command was quick enough");
+}
+
+/// Somewhat more than a command takes on this machine, so that some are done.
+fn how_long(setup: &Setup) -> Duration {
+    let begun = Instant::now();
+    for number in 0..3 {
+        setup.key(&[&format!("timed-{number}"), "--allow", "*", "--store", "keys.toml"]);
+    }
+    begun.elapsed() / 2
+}
+
+fn killed(setup: &Setup, arguments: &[&str], after: Duration) -> String {
+    let more: &[&str] = if arguments[0] == "create" { &["--allow", "*"] } else { &[] };
+    let all = [&["key"], arguments, more, &["--json", "--store", "keys.toml"]].concat();
+    let mut command = setup.command(&all);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut said = String::new();
+    child.stdout.unwrap().read_to_string(&mut said).unwrap();
+    said
+}
+
+/// The store is whole, and has everything that is known, but for `unsure`, of which one state is as good as another.
+fn holds(setup: &Setup, known: &BTreeMap<String, Known>, unsure: Option<&String>) {
+    let (list, text) = (list(setup), std::fs::read_to_string(setup.dir().join("keys.toml")).unwrap());
+    for (name, key) in known.iter().filter(|(name, _)| Some(*name) != unsure) {
+        let state = list.get(name).unwrap_or_else(|| panic!("{name} is gone from {list:?}"));
+        assert_eq!(state == "revoked", key.revoked, "{name}: {state}");
+        let hash = digest_text(&sha256(key.text.as_bytes()));
+        let hash = hash.trim_start_matches("sha256:");
+        assert!(key.text.is_empty() || text.contains(hash), "{name}: its text is not the one that was shown");
+    }
+}
+
+/// What an unfinished command has done, or not.
+fn adopt(setup: &Setup, known: &mut BTreeMap<String, Known>, name: &String) {
+    let list = list(setup);
+    match list.get(name) {
+        // Its text may be one that nobody was shown.
+        Some(state) => known.insert(name.clone(), Known { text: String::new(), revoked: state == "revoked" }),
+        None => known.remove(name),
+    };
+}
+
+fn list(setup: &Setup) -> BTreeMap<String, String> {
+    let output = setup.run(&["key", "list", "--json", "--store", "keys.toml"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |key: &Value, member: &str| key[member].as_str().unwrap().to_owned();
+    list.as_array().unwrap().iter().map(|key| (text(key, "name"), text(key, "state"))).collect()
+}

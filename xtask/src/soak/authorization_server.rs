@@ -1,0 +1,133 @@
+//! An authorization server that answers questions about tokens (RFC 7662), and that comes and goes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// The one token that is good.
+pub(super) const GOOD: &str = "a-good-token-of-somebody";
+
+/// How long it is there, and how long it is not.
+const THERE: Duration = Duration::from_millis(1500);
+const AWAY: Duration = Duration::from_millis(700);
+
+/// How often it looks whether to go.
+const GLANCE: Duration = Duration::from_millis(5);
+
+pub(super) struct AuthorizationServer {
+    listener: TcpListener,
+    address: String,
+}
+
+/// It comes and goes until this is dropped.
+pub(super) struct Flapping {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AuthorizationServer {
+    pub(super) fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
+        Ok(Self { listener, address })
+    }
+
+    pub(super) fn endpoint(&self) -> String {
+        format!("http://{}/introspect", self.address)
+    }
+
+    pub(super) fn flap(self) -> Flapping {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut listener = Some(self.listener);
+            while !stopped.load(Ordering::Relaxed) {
+                // Somebody else may have the address for a moment: then it stays away for longer.
+                listener = listener.or_else(|| TcpListener::bind(&self.address).ok());
+                if let Some(listener) = listener.take() {
+                    serve_for_a_while(&listener, &stopped);
+                }
+                thread::sleep(AWAY);
+            }
+        });
+        Flapping { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Flapping {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Connections are cut in the middle of what they do when it goes.
+fn serve_for_a_while(listener: &TcpListener, stopped: &AtomicBool) {
+    let gone = Arc::new(AtomicBool::new(false));
+    if listener.set_nonblocking(true).is_err() {
+        return;
+    }
+    let mut left = THERE;
+    while !left.is_zero() && !stopped.load(Ordering::Relaxed) {
+        while let Ok((stream, _)) = listener.accept() {
+            let gone = Arc::clone(&gone);
+            thread::spawn(move || answer_all(&stream, &gone));
+        }
+        thread::sleep(GLANCE);
+        left = left.saturating_sub(GLANCE);
+    }
+    gone.store(true, Ordering::Relaxed);
+}
+
+fn answer_all(stream: &TcpStream, gone: &AtomicBool) {
+    let _ = stream.set_nonblocking(false);
+    let _ = stream.set_read_timeout(Some(THERE));
+    let mut reader = BufReader::new(stream);
+    while let Some(form) = take(&mut reader) {
+        if gone.load(Ordering::Relaxed) {
+            return;
+        }
+        let good = form.split('&').any(|field| field == format!("token={GOOD}"));
+        let body = match good {
+            true => {
+                r#"{"active":true,"sub":"somebody","roles":["user"],"aud":"https://mcp.example.com/mcp"}"#
+            }
+            false => r#"{"active":false}"#,
+        };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut writer = stream;
+        if writer.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The form of the next question.
+fn take(reader: &mut impl BufRead) -> Option<String> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut form = vec![0; length];
+    reader.read_exact(&mut form).ok()?;
+    String::from_utf8(form).ok()
+}

@@ -1,0 +1,161 @@
+//! Who changes things: one after the other, so that it is known what is in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::hostile::{FAULTY, Hostile};
+use super::side::Live;
+use crate::process::run;
+use crate::stress::caller::{Caller, Door};
+use crate::stress::gateway::{Driver, Place, Way};
+use crate::stress::state::{State, Verdict};
+
+/// A component that is too much for the compiler is given up after a minute.
+const LONGEST: Duration = Duration::from_secs(100);
+
+/// A command that reads and writes a file.
+const QUICK: Duration = Duration::from_secs(30);
+
+/// How long a component that means harm gets its calls.
+const HARM: Duration = Duration::from_millis(400);
+
+/// A revocation is in force long before that.
+const REVOKED: Duration = Duration::from_secs(5);
+
+pub(super) struct Plan<'a> {
+    place: &'a Place,
+    hostile: &'a Hostile,
+    live: Arc<Live>,
+    /// What the files say; a rollback holds against it.
+    files: State,
+    /// What is live after each step.
+    earlier: Vec<(u64, State)>,
+    number: usize,
+    revoked: Vec<Door>,
+    done: BTreeMap<&'static str, u64>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(place: &'a Place, hostile: &'a Hostile, live: &Arc<Live>) -> Self {
+        Self {
+            place,
+            hostile,
+            live: Arc::clone(live),
+            files: State::FIRST,
+            earlier: Vec::new(),
+            number: 0,
+            revoked: Vec::new(),
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// How often each kind of thing was done.
+    pub(super) fn done(&self) -> &BTreeMap<&'static str, u64> {
+        &self.done
+    }
+
+    pub(super) fn step(&mut self, driver: &mut Driver<'_>) -> Result<()> {
+        self.number += 1;
+        match self.number % 12 {
+            4 => self.roll_back(driver),
+            // Of a rollback, the next change is the end.
+            8 => self.replace_hostile(driver),
+            10 => self.revoke(driver),
+            _ => self.swap(driver),
+        }?;
+        self.check_revoked()
+    }
+
+    fn swap(&mut self, driver: &mut Driver<'_>) -> Result<()> {
+        let way = Way::ALL.get(self.number % Way::ALL.len()).copied().unwrap_or(Way::Rename);
+        self.files = way.next(self.files);
+        let to = self.files;
+        driver.bring_about(to, |place| place.change(way, to)).with_context(|| format!("{way:?}"))?;
+        self.did("swaps", driver);
+        Ok(())
+    }
+
+    fn roll_back(&mut self, driver: &mut Driver<'_>) -> Result<()> {
+        let Some((generation, state)) = self.earlier.iter().rev().nth(1).copied() else { return Ok(()) };
+        let number = generation.to_string();
+        driver.bring_about(state, |place| {
+            run(&mut place.witgate(&["plugin", "rollback", "--to", &number]), QUICK)?;
+            Ok(Instant::now())
+        })?;
+        self.did("rollbacks", driver);
+        // The next change is of the files, whatever was gone back to.
+        self.number += 1;
+        self.swap(driver)
+    }
+
+    fn replace_hostile(&mut self, driver: &mut Driver<'_>) -> Result<()> {
+        let number = self.done.get("hostile components").copied().unwrap_or_default();
+        let (name, bytes) = self.hostile.nth(usize::try_from(number)?).context("there is one at least")?;
+        self.live.set_hostile(None);
+        let taken = driver.offer("hostile.wasm", bytes, LONGEST).with_context(|| name.to_owned())?;
+        if taken {
+            self.live.set_hostile(Some(name));
+            thread::sleep(HARM);
+        } else {
+            *self.done.entry("hostile components that were refused").or_default() += 1;
+            self.live.set_hostile(None);
+            // Else nothing else would be taken.
+            ensure!(driver.offer("hostile.wasm", self.hostile.faulty(), LONGEST)?, "`faulty` was refused");
+            self.live.set_hostile(Some(FAULTY));
+        }
+        self.did("hostile components", driver);
+        Ok(())
+    }
+
+    fn revoke(&mut self, driver: &mut Driver<'_>) -> Result<()> {
+        let (state, name) = (driver.state, format!("brief-{}", self.number));
+        let mut key = String::new();
+        driver.bring_about(state, |place| {
+            key = place.make_key(&name, "people.toml", "user")?;
+            Ok(Instant::now())
+        })?;
+        let credential = ("X-API-Key".to_owned(), key);
+        let door = Door { credential, path: "/crashing".to_owned(), ..self.place.door.clone() };
+        let mut caller = Caller::connect(&door)?;
+        if is_revoked(&mut caller)? {
+            self.live.note_wrong(format!("{name} is refused before it is revoked"));
+        }
+        driver.bring_about(state, |place| {
+            run(&mut place.witgate(&["key", "revoke", &name, "--store", "people.toml"]), QUICK)?;
+            let begun = Instant::now();
+            while !is_revoked(&mut caller)? {
+                if begun.elapsed() > REVOKED {
+                    bail!("{name} is good {} s after it was revoked", REVOKED.as_secs());
+                }
+            }
+            Ok(begun)
+        })?;
+        self.revoked.push(door);
+        self.did("revocations", driver);
+        Ok(())
+    }
+
+    /// One of those that were ever revoked: neither a rollback nor anything else brings it back.
+    fn check_revoked(&self) -> Result<()> {
+        let Some(door) = self.revoked.iter().cycle().nth(self.number % self.revoked.len().max(1)) else {
+            return Ok(());
+        };
+        if !is_revoked(&mut Caller::connect(door)?)? {
+            self.live.note_wrong(format!("a revoked key is good again, after step {}", self.number));
+        }
+        Ok(())
+    }
+
+    fn did(&mut self, what: &'static str, driver: &Driver<'_>) {
+        *self.done.entry(what).or_default() += 1;
+        self.earlier.push((driver.live(), driver.state));
+    }
+}
+
+fn is_revoked(caller: &mut Caller) -> Result<bool> {
+    Ok(caller.call("anything")?.verdict()? == Verdict::refused("revoked"))
+}
