@@ -36,7 +36,6 @@ impl Store {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
             let mut new = tempfile::NamedTempFile::new_in(&self.dir)?;
             new.write_all(bytes)?;
-            new.as_file().sync_all()?;
             new.persist(&file).map_err(|error| error.error)
         };
         if let Err(error) = written() {

@@ -95,9 +95,7 @@ impl Place {
             door: Door { address, path: "/mcp".to_owned(), credential: Default::default() },
             person: String::new(),
         };
-        for name in ["api-key.wasm"] {
-            fs::write(directory.join(name), read(name)?)?;
-        }
+        fs::write(directory.join("api-key.wasm"), read("api-key.wasm")?)?;
         for release in ["a", "b"] {
             fs::create_dir_all(directory.join("releases").join(release))?;
         }

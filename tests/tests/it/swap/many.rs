@@ -102,24 +102,28 @@ fn start(upstream: &Upstream, versions: &[Vec<u8>]) -> (Running, String) {
     (setup.serve(), key)
 }
 
-/// The next state, in the way whose turn it is.
-fn change(number: usize, was: State, setup: &Setup, upstream: &Upstream, versions: &[Vec<u8>]) -> State {
-    let (dir, next) = (setup.dir(), State { version: (was.version + 1) % versions.len(), ..was });
-    let content = &versions[next.version];
+/// What the next change makes of a state: every fourth is of the configuration.
+fn next(number: usize, was: State) -> State {
+    match number % 4 {
+        3 => State { config: 1 - was.config, ..was },
+        _ => State { version: (was.version + 1) % 4, ..was },
+    }
+}
+
+/// Makes the change, in the way whose turn it is.
+fn change(number: usize, to: State, setup: &Setup, upstream: &Upstream, versions: &[Vec<u8>]) {
+    let (dir, content) = (setup.dir(), &versions[to.version]);
     match number % 4 {
         0 => rename_over(&dir.join("current/rules.wasm"), content),
         1 => fs::write(dir.join("current/rules.wasm"), content).unwrap(),
         2 => flip(dir, content),
         _ => {
-            let next = State { config: 1 - was.config, ..was };
             let path = dir.join("witgate.toml");
             let written = fs::read_to_string(&path).unwrap();
             let server = written.split("[upstreams").next().unwrap();
-            rename_over(&path, format!("{server}{}", next.toml(upstream)).as_bytes());
-            return next;
+            rename_over(&path, format!("{server}{}", to.toml(upstream)).as_bytes());
         }
     }
-    next
 }
 
 fn flip(dir: &Path, content: &[u8]) {
@@ -144,14 +148,10 @@ async fn hundreds_of_swaps_lose_no_call_and_leave_nothing_behind() {
     let mut before = None;
     for number in 0..SWAPS {
         let was = state;
-        // Before the change: an answer may show it before the change has returned.
-        let next = if number % 4 == 3 {
-            State { config: 1 - was.config, ..was }
-        } else {
-            State { version: (was.version + 1) % versions.len(), ..was }
-        };
-        timeline.begun.lock().unwrap().push(next);
-        state = change(number, was, running.setup(), &upstream, &versions);
+        state = next(number, was);
+        // Said first: an answer may show it before the change is through.
+        timeline.begun.lock().unwrap().push(state);
+        change(number, state, running.setup(), &upstream, &versions);
         let tool = TOOLS.into_iter().find(|tool| was.answer(tool) != state.answer(tool)).unwrap();
         until(&format!("{was:?} to become {state:?}"), async || {
             let answer = caller.call(tool, json!({ "name": "you" })).await;
