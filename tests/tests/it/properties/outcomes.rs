@@ -133,11 +133,11 @@ fn config(pipelines: &[Vec<Member>]) -> String {
     let policies = Act::ALL.iter().flat_map(|(act, does)| ["a", "b"].map(|copy| (*act, *does, copy)));
     let policies: String = policies
         .map(|(act, does, copy)| {
-            // Nobody but who loops is to be too slow on a busy machine.
+            // Nobody but who loops is to be too slow on a busy machine, and nobody is taken out for failing.
             let timeout = if act == Act::Loops { 1 } else { 20_000 };
             format!(
                 "[policies.{does}-{copy}]\nkind = 'custom'\ncomponent = {file:?}\nconfig = {{ does = '{does}' }}\n\
-                 limits = {{ timeout_ms = {timeout}, memory_mib = 4 }}\n"
+                 limits = {{ timeout_ms = {timeout}, memory_mib = 4 }}\nbreaker = {{ failures = 1000000 }}\n"
             )
         })
         .collect();
