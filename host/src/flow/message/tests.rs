@@ -295,21 +295,3 @@ fn a_call_that_may_start_a_task_is_marked() {
     assert!(starts(&declaring(r#"{"io.modelcontextprotocol\/tasks":{}}"#)));
     assert!(!starts(&declaring("{}")));
 }
-
-#[test]
-#[ignore = "a measurement, for `--release`"]
-fn parsing_is_cheap() {
-    let filler = "x".repeat(200);
-    let body = Bytes::from(request(
-        "tools/call",
-        &format!(
-            r#"{{"name":"get_weather","arguments":{{"city":"Bern","days":5,"note":"{filler}"}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"c","version":"1"}}}}}}"#
-        ),
-    ));
-    let rounds = 200_000u32;
-    let began = std::time::Instant::now();
-    for _ in 0..rounds {
-        std::hint::black_box(Call::parse(std::hint::black_box(body.clone())).unwrap());
-    }
-    eprintln!("{} bytes: {:?}", body.len(), began.elapsed() / rounds);
-}
