@@ -1,0 +1,255 @@
+//! Policies from their configuration: component or built-in, settings, grants, and what takes over where a component
+//! cannot be had.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use witgate_plugin::{Description, Digest};
+
+use super::builtin::Builtin;
+use super::guarded::Guarded;
+use super::{Check, Policy, Source, shipped};
+use crate::config::{self, Fallback, Limits};
+use crate::fingerprints::Fingerprints;
+use crate::generation::{Generation, Recipe};
+use crate::plugin::engine::Engine;
+use crate::plugin::grants::Granted;
+use crate::plugin::instance::{PrepareError, Prepared};
+use crate::plugin::load::{LoadError, Loaded, Loader};
+use crate::plugin::pool::Pool;
+use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
+use crate::services::cache::Cache;
+use crate::services::fetch::Fetcher;
+use crate::services::keys::Keyring;
+use crate::services::{Clock, Services, digest_text};
+
+/// Why a policy cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("policy `{policy}`: {message}")]
+pub struct PolicyError {
+    /// Its name.
+    pub policy: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// The files that were looked at: mending one of them is worth another try.
+    pub files: Fingerprints,
+}
+
+/// What policies are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    /// Compiles components.
+    pub loader: &'a Loader,
+    /// What settings are resolved against.
+    pub around: Surroundings<'a>,
+    /// The clock that they see.
+    pub clock: &'a Clock,
+    /// The generation that is live. None: at the start, when a built-in may stand in for a missing
+    /// component.
+    pub live: Option<&'a Generation>,
+    /// The recipe that says which components are taken. None: their files say.
+    pub again: Option<&'a Recipe>,
+}
+
+/// A policy, and the files that it came from.
+pub(super) type Made = (Policy, Fingerprints);
+
+impl Policy {
+    /// Makes the policy that `config` describes: the component's digest, compilation, imports and
+    /// settings are all checked here.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong.
+    pub async fn make(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+        let mut files = Fingerprints::default();
+        Self::make_noting(config, making, &mut files)
+            .await
+            .map(|policy| (policy, files.clone()))
+            .map_err(|message| PolicyError { policy: config.name.clone(), message, files })
+    }
+
+    async fn make_noting(
+        config: &config::Policy,
+        making: Making<'_>,
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
+        let Some(path) = &config.component else {
+            return Self::make_builtin(config, making, Source::Builtin, files);
+        };
+        files.note(path);
+        let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
+            Some(digest) => making.loader.kept(&digest).await.ok_or_else(|| gone(&digest))?,
+            None => match load(config, path, making).await.map_err(|error| error.to_string())? {
+                Found::Component(loaded) => loaded,
+                Found::Missing(reason) => {
+                    return Self::make_builtin(config, making, Source::Fallback { reason }, files);
+                }
+            },
+        };
+        Self::make_component(config, making, &loaded, files).await
+    }
+
+    fn make_builtin(
+        config: &config::Policy,
+        making: Making<'_>,
+        source: Source,
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
+        let description = Builtin::describe(config.kind)
+            .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
+        let settings = resolve(config, &description, making, files)?;
+        let (builtin, wants) =
+            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|message| {
+                let setting = message.split_once(": ").and_then(|(at, _)| at.strip_prefix("config"));
+                let pointer = setting.unwrap_or_default().replace('.', "/");
+                format!("{message}{}", in_file(config, files, making, &pointer))
+            })?;
+        let services = services(config, making, settings);
+        Ok(Self::new(config, services, Check::Builtin(builtin), None, source, wants))
+    }
+
+    async fn make_component(
+        config: &config::Policy,
+        making: Making<'_>,
+        loaded: &Loaded,
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
+        let engine = making.loader.engine();
+        let described = describe(engine, loaded, &config.name, config.limits).await;
+        let description = described.map_err(|error| error.to_string())?;
+        let settings = resolve(config, &description, making, files)?;
+        let stand_in = stand_in(config, loaded, &settings)?;
+        let granted = settings.granted;
+        let waits = granted.http || !settings.keys.is_empty();
+        let json = settings.json.to_string();
+        let services = services(config, making, settings);
+        let prepared =
+            Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
+                .map_err(|error| error.to_string())?;
+        let pool = Pool::configure(prepared, json, waits, config.isolation).await;
+        let (pool, wants) = pool.map_err(|error| match &error {
+            PrepareError::Config(fault) => {
+                format!("{error}{}", in_file(config, files, making, &fault.pointer))
+            }
+            _ => error.to_string(),
+        })?;
+        let source = Source::Component { digest: loaded.digest, description };
+        let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
+        Ok(Self::new(config, services, Check::Component(component), stand_in, source, wants))
+    }
+}
+
+/// What there is at a component's path.
+enum Found {
+    /// A component.
+    Component(Loaded),
+    /// Nothing, and the built-in may serve instead; why.
+    Missing(String),
+}
+
+/// A file that goes missing later changes nothing about which code decides: the component that is
+/// live goes on, or the built-in that stands in already. Were the candidate refused instead, no
+/// other change would come into force either, the revocation of a key for one.
+async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Result<Found, LoadError> {
+    let error = match making.loader.load(path, config.digest.as_ref()).await {
+        Ok(loaded) => return Ok(Found::Component(loaded)),
+        Err(error) if !error.is_missing() => return Err(error),
+        Err(error) => error,
+    };
+    let live = making.live.and_then(|live| live.policy(&config.name));
+    match (live.map(|policy| policy.source()), config.fallback) {
+        (Some(Source::Component { digest, .. }), _) => {
+            let loaded = making.loader.kept(digest).await.ok_or(error)?;
+            tracing::warn!(policy = %config.name, "the component's file is gone; what was loaded from it goes on");
+            Ok(Found::Component(loaded))
+        }
+        (None | Some(Source::Fallback { .. }), Fallback::Builtin) => {
+            tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
+            Ok(Found::Missing(error.to_string()))
+        }
+        (None | Some(Source::Fallback { .. } | Source::Builtin), _) => Err(error),
+    }
+}
+
+fn gone(digest: &Digest) -> String {
+    let digest = digest_text(digest);
+    format!("the component {digest} is kept nowhere any more; put it back in its place")
+}
+
+/// What a component says of itself.
+///
+/// # Errors
+/// With why it does not say.
+pub async fn describe_component(engine: &Engine, loaded: &Loaded) -> Result<Description, PrepareError> {
+    describe(engine, loaded, "inspected", Limits::default()).await
+}
+
+/// It is asked without settings, keys or secrets, and with all imports: an endpoint in the settings
+/// grants `http`, but only the schema says which setting is one. The check against the real grants
+/// follows once that is known.
+async fn describe(
+    engine: &Engine,
+    loaded: &Loaded,
+    policy: &str,
+    limits: Limits,
+) -> Result<Description, PrepareError> {
+    let services = Arc::new(Services::bare(policy));
+    Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await
+}
+
+/// Where to look, for a fault in the content of a file that a setting names.
+fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, pointer: &str) -> String {
+    let written = config.config.pointer(pointer).and_then(Value::as_str);
+    match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {
+        Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
+        None => String::new(),
+    }
+}
+
+fn resolve(
+    config: &config::Policy,
+    description: &Description,
+    making: Making<'_>,
+    files: &mut Fingerprints,
+) -> Result<Settings, String> {
+    let schema: Value = serde_json::from_str(&description.config_schema)
+        .map_err(|error| format!("the plugin's config schema is not JSON: {error}"))?;
+    settings::resolve(config, &schema, making.around, files).map_err(|SettingsError { pointer, message }| {
+        match pointer.as_str() {
+            "" => format!("config: {message}"),
+            pointer => format!("config{}: {message}", pointer.replace('/', ".")),
+        }
+    })
+}
+
+/// The built-in that may stand in at run time: only for a component that is the same check.
+fn stand_in(
+    config: &config::Policy,
+    loaded: &Loaded,
+    settings: &Settings,
+) -> Result<Option<Builtin>, String> {
+    if config.fallback != Fallback::Builtin {
+        return Ok(None);
+    }
+    if !shipped::is_shipped(&loaded.digest) {
+        return Err(format!(
+            "`fallback = \"builtin\"` is for the shipped components, and {} is not one of them; take `fallback` out",
+            digest_text(&loaded.digest)
+        ));
+    }
+    Ok(Some(Builtin::configure(config.kind, &config.name, &settings.json)?.0))
+}
+
+fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> Arc<Services> {
+    let Settings { granted, keys, client_secrets, raw_secrets, origins, .. } = settings;
+    Arc::new(Services {
+        policy: config.name.as_str().into(),
+        wants: std::sync::OnceLock::new(),
+        keys: Keyring::new(keys),
+        secrets: raw_secrets,
+        cache: granted.cache.then(|| Cache::new(config.limits.cache)),
+        fetcher: granted.http.then(|| Fetcher::new(origins, client_secrets)),
+        clock: making.clock.clone(),
+    })
+}
