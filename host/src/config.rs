@@ -15,6 +15,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::fingerprints::Fingerprints;
+use crate::plugin::provenance::Provenance;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -147,8 +148,10 @@ pub struct Policy {
     pub mode: Mode,
     /// Its own settings, as JSON; paths in it are as written.
     pub config: serde_json::Value,
-    /// Pinned SHA-256 of the component file.
-    pub digest: Option<[u8; 32]>,
+    /// Where the component has to come from.
+    pub provenance: Provenance,
+    /// Cases that a candidate has to pass.
+    pub cases: Option<PathBuf>,
     /// What a call may use up.
     pub limits: Limits,
     /// What its instances keep.
@@ -157,6 +160,14 @@ pub struct Policy {
     pub breaker: Breaker,
     /// What it may reach.
     pub grants: Grants,
+}
+
+impl Policy {
+    /// The files that say which code decides, and whether it may: its component, the component's signature, its cases.
+    pub fn written(&self) -> Vec<PathBuf> {
+        let signature = self.component.as_ref().and_then(|component| self.provenance.signature_of(component));
+        self.component.iter().chain(&signature).chain(&self.cases).cloned().collect()
+    }
 }
 
 /// Which check a policy is.

@@ -193,6 +193,7 @@ impl Factory {
             clock: &self.clock,
             live,
             again,
+            stage: None,
         };
         let (mut policies, mut files, mut errors) = (BTreeMap::new(), config.files.clone(), Vec::new());
         let mut recipe = Recipe::new(&config.text);
@@ -201,7 +202,7 @@ impl Factory {
             match Policy::make(policy, making).await {
                 Ok((made, from)) => {
                     files.extend(from);
-                    written.extend(policy.component.clone());
+                    written.extend(policy.written());
                     if let (Some(file), Some(digest)) = (&policy.component, made.digest()) {
                         recipe.add(file, &digest);
                     }

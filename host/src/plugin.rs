@@ -8,6 +8,7 @@ pub mod instance;
 pub mod load;
 pub mod output;
 pub mod pool;
+pub mod provenance;
 pub mod settings;
 mod state;
 pub mod store;

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod builtin;
+pub mod cases;
 mod counts;
 mod disagreements;
 mod guarded;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use http::HeaderName;
 use witgate_plugin::{
-    Call, Credential, Decision, Description, Digest, Principal, Unavailability, Verdict, Wants,
+    Call, Credential, Decision, Description, Digest, Principal, Scheme, Unavailability, Verdict, Wants,
 };
 
 use self::builtin::Builtin;
@@ -176,6 +177,11 @@ impl Policy {
     /// The time now, by the policies' clock.
     pub fn now(&self) -> u64 {
         self.services.clock.now()
+    }
+
+    /// Whether it judges credentials of this scheme.
+    fn judges(&self, scheme: Scheme) -> bool {
+        self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
     }
 
     /// The credential that it judges, if one was shown.

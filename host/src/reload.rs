@@ -306,11 +306,7 @@ impl Reloader {
             );
         }
         // Also of a candidate that fails: mending the file that it names has to be seen.
-        config
-            .policies
-            .values()
-            .filter_map(|policy| policy.component.as_ref())
-            .for_each(|file| files.note(file));
+        config.policies.values().flat_map(|policy| policy.written()).for_each(|file| files.note(&file));
         files.extend(config.files.clone());
         let live = self.generations.live();
         self.factory.candidate(&config, Some(&live)).await.map_err(|errors| {

@@ -15,5 +15,5 @@ pub mod table;
 pub mod token;
 
 pub use host::FakeHost;
-pub use run::{Outcome, Subject, run};
-pub use table::{Ask, Call, Case, Exchange, Expect, Key, Kind, Principal, Step, Table};
+pub use run::{Subject, run};
+pub use table::{Case, Exchange, Key, Kind, Step, Table};

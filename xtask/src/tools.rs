@@ -41,6 +41,7 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
     install_node_clients(&tools, &clients)?;
     install_python_clients(&tools, &clients)?;
     install_conformance_suite(&tools, &root.join("tests/conformance"))?;
+    need("minisign", &["minisign"], &["-v"])?;
     Ok(tools)
 }
 

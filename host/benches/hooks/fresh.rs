@@ -12,6 +12,7 @@ use witgate::plugin::grants::Granted;
 use witgate::plugin::instance::Prepared;
 use witgate::plugin::load::Loader;
 use witgate::plugin::pool::Pool;
+use witgate::plugin::provenance::Provenance;
 use witgate::services::keys::Keyring;
 use witgate::services::{Clock, Scope, Services};
 use witgate_plugin::{Call, Principal, TargetKind, Transport};
@@ -39,7 +40,7 @@ pub(crate) fn an_instance_per_call(bench: &mut Bench) {
 async fn prepared() -> Prepared {
     let engine = Engine::new().unwrap();
     let loader = Loader::new(engine.clone(), Compiler::Within, None);
-    let loaded = loader.load(&component("rbac"), None).await.unwrap();
+    let loaded = loader.load(&component("rbac"), &Provenance::default()).await.unwrap();
     let services = Services {
         policy: "may".into(),
         wants: OnceLock::new(),
@@ -63,5 +64,5 @@ async fn one_call(prepared: Prepared, config: String, scope: &Scope) {
         listing: false,
     };
     let principal = Principal { subject: "key050", proven_by: "who", roles: &roles, scopes: &[] };
-    pool.authorize(scope, &call, &principal).await.unwrap();
+    Arc::new(pool).authorize(scope, &call, &principal).await.unwrap();
 }

@@ -12,6 +12,7 @@ use crate::config::resolve::{self, Outline, settings_schema};
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::{Loaded, Loader};
+use crate::plugin::provenance::Provenance;
 use crate::policy::describe_component;
 use crate::server::control;
 use crate::services::digest_text;
@@ -254,7 +255,7 @@ fn builtin(kind: PolicyKind) -> Value {
 fn component(path: &Path) -> Result<Value, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
     let loader = Loader::new(engine, Compiler::own(), None);
-    let loaded = runtime()?.block_on(loader.load(path, None));
+    let loaded = runtime()?.block_on(loader.load(path, &Provenance::default()));
     let loaded = loaded.map_err(|error| Failure::new(error.to_string()))?;
     let kind = loaded.component.component_type();
     let inner = loader.engine().inner();

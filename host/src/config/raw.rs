@@ -167,6 +167,12 @@ pub struct Policy {
     /// Pins the component file: `sha256:` and 64 hexadecimal digits.
     #[schemars(regex(pattern = "^sha256:[0-9a-fA-F]{64}$"))]
     pub digest: Option<String>,
+    /// Minisign public keys, one of which has to have signed the component: the line of `minisign.pub` that begins
+    /// with `RW`. The signature stands beside the component, as `minisign -S` writes it (`PATH.minisig`).
+    #[serde(default)]
+    pub signed_by: Vec<String>,
+    /// A file of cases, relative to this one, that the policy has to pass before it goes live.
+    pub cases: Option<String>,
     /// What a call of the component may use up.
     #[serde(default)]
     pub limits: Limits,

@@ -29,7 +29,7 @@ impl Caller {
     }
 
     /// As an authorizer sees it.
-    pub(super) fn as_principal(&self) -> witgate_plugin::Principal<'_> {
+    pub(crate) fn as_principal(&self) -> witgate_plugin::Principal<'_> {
         witgate_plugin::Principal {
             subject: &self.identity.subject,
             proven_by: &self.proven_by,

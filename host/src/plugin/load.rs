@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 use wasmtime::component::Component;
@@ -14,12 +15,16 @@ use witgate_plugin::Digest;
 
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
+use super::provenance::{Provenance, ProvenanceError};
 use super::store::Store;
 use crate::leftovers;
 use crate::services::{digest_text, sha256};
 
 /// Largest component file. A guest of an interpreted language has 12 to 18 MB.
 const LARGEST_FILE: u64 = 64 << 20;
+
+/// As much compiled code as is kept on disk: a hundred components of interpreted languages, or thousands of others.
+const LARGEST_CACHE: u64 = 4 << 30;
 
 /// Why a component could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -33,18 +38,9 @@ pub enum LoadError {
     /// The file is too large.
     #[error("{0} has {1} bytes; a component may have {LARGEST_FILE}")]
     TooLarge(PathBuf, u64),
-    /// The file is not the pinned one.
-    #[error(
-        "{path} has the digest {found}, and the config pins {pinned}; replace the file, or pin the new digest"
-    )]
-    Digest {
-        /// The file.
-        path: PathBuf,
-        /// What it has.
-        found: String,
-        /// What it should have.
-        pinned: String,
-    },
+    /// The file is not the one that is wanted.
+    #[error(transparent)]
+    Provenance(#[from] ProvenanceError),
     /// The file cannot be compiled.
     #[error("{0} {1}")]
     Compile(PathBuf, CompileError),
@@ -110,17 +106,8 @@ impl Loader {
     ///
     /// # Errors
     /// With what is wrong with the file.
-    pub async fn load(&self, path: &Path, pinned: Option<&Digest>) -> Result<Loaded, LoadError> {
-        let (bytes, digest) = read(path.to_owned()).await?;
-        if let Some(pinned) = pinned
-            && *pinned != digest
-        {
-            return Err(LoadError::Digest {
-                path: path.to_owned(),
-                found: digest_text(&digest),
-                pinned: digest_text(pinned),
-            });
-        }
+    pub async fn load(&self, path: &Path, from: &Provenance) -> Result<Loaded, LoadError> {
+        let (bytes, digest) = read(path.to_owned(), from.clone()).await?;
         if let Some(loaded) = self.compiled(&digest) {
             return Ok(loaded);
         }
@@ -179,12 +166,13 @@ impl Loader {
     }
 }
 
-/// Reads a file, on a thread that may wait for the disk.
-async fn read(path: PathBuf) -> Result<(Vec<u8>, Digest), LoadError> {
+/// Reads a file and checks where it comes from, on a thread that may wait for the disk.
+async fn read(path: PathBuf, from: Provenance) -> Result<(Vec<u8>, Digest), LoadError> {
     let place = path.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let bytes = read_blocking(&path)?;
         let digest = sha256(&bytes);
+        from.check(&path, &bytes, &digest)?;
         Ok((bytes, digest))
     });
     reading.await.unwrap_or_else(|error| Err(LoadError::Unreadable(place, std::io::Error::other(error))))
@@ -258,6 +246,8 @@ impl DiskCache {
         // settings. A file cut short by a crash cannot be there, since `put` renames whole files.
         #[allow(unsafe_code, reason = "see SAFETY")]
         let component = unsafe { Component::deserialize_file(engine.inner(), &file) };
+        // The time of its last use, for who makes room.
+        let _ = fs::File::open(&file).and_then(|file| file.set_modified(SystemTime::now()));
         component.ok()
     }
 
@@ -270,8 +260,31 @@ impl DiskCache {
             new.as_file().sync_all()?;
             new.persist(self.file(digest)).map_err(|error| error.error)
         };
-        if let Err(reason) = written() {
-            tracing::debug!("a compiled component was not kept on disk: {reason}");
+        match written() {
+            Ok(_) => self.trim(LARGEST_CACHE),
+            Err(reason) => tracing::debug!("a compiled component was not kept on disk: {reason}"),
+        }
+    }
+
+    /// Removes what was used longest ago, until no more than `most` bytes are left. What runs is mapped already,
+    /// and stays.
+    fn trim(&self, most: u64) {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let kept = entries.filter(|entry| entry.path().extension().is_some_and(|suffix| suffix == "cwasm"));
+        let mut kept: Vec<_> = kept
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+            })
+            .collect();
+        kept.sort_unstable();
+        let mut total: u64 = kept.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in kept {
+            if total <= most {
+                return;
+            }
+            total -= size;
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -302,6 +315,25 @@ mod tests {
         assert!(!left.1.exists(), "nobody will ever rename it");
         assert!(fresh.path().exists());
         assert!(cache.file(&digest).exists());
+    }
+
+    #[test]
+    fn a_full_cache_loses_what_was_used_longest_ago() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new().unwrap();
+        let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
+        let component = b"\0asm\x0d\0\x01\0";
+        let compiled = engine.inner().precompile_component(component).unwrap();
+        let digests = [b"a", b"b", b"c"].map(|name| sha256(name));
+        for (digest, age) in digests.iter().zip([30, 20, 10]) {
+            cache.put(&compiled, digest);
+            let file = fs::File::open(cache.file(digest)).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        }
+        assert!(cache.get(&engine, &digests[0]).is_some());
+        cache.trim(2 * compiled.len() as u64);
+        let kept = digests.map(|digest| cache.file(&digest).exists());
+        assert_eq!(kept, [true, false, true]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use witgate_plugin::{Description, Digest};
 
 use super::builtin::Builtin;
+use super::cases::{self, Stage};
 use super::guarded::Guarded;
 use super::{Check, Policy, Source, shipped};
 use crate::config::{self, Fallback, Limits};
@@ -50,6 +51,8 @@ pub struct Making<'a> {
     pub live: Option<&'a Generation>,
     /// The recipe that says which components are taken. None: their files say.
     pub again: Option<&'a Recipe>,
+    /// What stands in for the network. None: nothing does.
+    pub stage: Option<&'a Stage>,
 }
 
 /// A policy, and the files that it came from.
@@ -63,13 +66,27 @@ impl Policy {
     /// With the first thing that is wrong.
     pub async fn make(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
         let mut files = Fingerprints::default();
-        Self::make_noting(config, making, &mut files)
+        Self::make_rehearsed(config, making, &mut files)
             .await
             .map(|policy| (policy, files.clone()))
             .map_err(|message| PolicyError { policy: config.name.clone(), message, files })
     }
 
-    async fn make_noting(
+    async fn make_rehearsed(
+        config: &config::Policy,
+        making: Making<'_>,
+        files: &mut Fingerprints,
+    ) -> Result<Self, String> {
+        let policy = Self::make_noting(config, making, files).await?;
+        // What is gone back to was rehearsed in its own time; cases written since must not stand in the way.
+        if let (Some(path), None) = (&config.cases, making.again) {
+            cases::rehearse(config, path, making, files).await?;
+        }
+        Ok(policy)
+    }
+
+    /// The same without its cases.
+    pub(super) async fn make_noting(
         config: &config::Policy,
         making: Making<'_>,
         files: &mut Fingerprints,
@@ -78,6 +95,9 @@ impl Policy {
             return Self::make_builtin(config, making, Source::Builtin, files);
         };
         files.note(path);
+        if let Some(signature) = config.provenance.signature_of(path) {
+            files.note(&signature);
+        }
         let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
             Some(digest) => making.loader.kept(&digest).await.ok_or_else(|| gone(&digest))?,
             None => match load(config, path, making).await.map_err(|error| error.to_string())? {
@@ -152,7 +172,7 @@ enum Found {
 /// live goes on, or the built-in that stands in already. Were the candidate refused instead, no
 /// other change would come into force either, the revocation of a key for one.
 async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Result<Found, LoadError> {
-    let error = match making.loader.load(path, config.digest.as_ref()).await {
+    let error = match making.loader.load(path, &config.provenance).await {
         Ok(loaded) => return Ok(Found::Component(loaded)),
         Err(error) if !error.is_missing() => return Err(error),
         Err(error) => error,
@@ -249,7 +269,10 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         keys: Keyring::new(keys),
         secrets: raw_secrets,
         cache: granted.cache.then(|| Cache::new(config.limits.cache)),
-        fetcher: granted.http.then(|| Fetcher::new(origins, client_secrets)),
+        fetcher: granted.http.then(|| match making.stage {
+            Some(stage) => Fetcher::answered_by(Arc::new(stage.clone())),
+            None => Fetcher::new(origins, client_secrets),
+        }),
         clock: making.clock.clone(),
     })
 }

@@ -9,17 +9,17 @@ use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::instance::PrepareError;
 use witgate::plugin::load::{Loaded, Loader};
+use witgate::plugin::provenance::Provenance;
 use witgate::plugin::trial::{Question, Surroundings, Trial};
+use witgate::policy::cases::{Ask, Outcome};
 use witgate::services::fetch::Exchange;
 use witgate::services::jwks::RemoteJwks;
 use witgate::services::keys::Key as HostKey;
-use witgate_plugin::{
-    Call, ConfigError, Credential, Host as _, HttpError, HttpRequest, HttpResponse, Identity, Wants,
-};
+use witgate_plugin::{Call, ConfigError, Credential, Host as _, HttpError, HttpRequest, HttpResponse, Wants};
 
 use super::host::FakeHost;
-use super::run::{Outcome, Subject};
-use super::table::{Ask, Case, Key, Kind, Step};
+use super::run::Subject;
+use super::table::{Case, Key, Kind, Step};
 use crate::gateway::{component, free_port, workspace};
 
 /// Runs the shipped components.
@@ -54,7 +54,7 @@ impl Components {
         let loader = Loader::new(engine.clone(), Compiler::Within, Some(cache));
         let mut loaded = HashMap::new();
         for name in ["api-key", "jwt", "oauth2-introspection", "rbac"] {
-            loaded.insert(name, loader.load(&component(name), None).await.unwrap());
+            loaded.insert(name, loader.load(&component(name), &Provenance::default()).await.unwrap());
         }
         Self { engine, loaded }
     }
@@ -123,15 +123,7 @@ impl Subject for Components {
                 Outcome::Verdict(configured.trial.authenticate(&question, &credential).await.unwrap())
             }
             Ask::May(caller) => {
-                let identity = Identity {
-                    subject: caller.subject.clone(),
-                    issuer: caller.issuer.clone(),
-                    roles: caller.roles.clone(),
-                    scopes: caller.scopes.clone(),
-                    claims: caller.claims.as_ref().map(ToString::to_string),
-                    expires_at: None,
-                };
-                let asked = configured.trial.authorize(&question, identity, &caller.proven_by).await;
+                let asked = configured.trial.authorize(&question, caller.identity(), &caller.proven_by).await;
                 Outcome::Decision(asked.unwrap())
             }
         }

@@ -9,12 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm as Alg, DecodingKey};
+use witgate::policy::cases::{Ask, Principal};
 use witgate_plugin::{
     Algorithm, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
     VerifyError, Wants,
 };
 
-use super::table::{Ask, Case, Exchange, Key, Step};
+use super::table::{Case, Exchange, Key, Step};
 
 /// The cache of one configured policy: values with the time at which they end.
 pub type Cache = Arc<Mutex<HashMap<Vec<u8>, (Vec<u8>, u64)>>>;
@@ -91,7 +92,7 @@ impl FakeHost {
         self.problems.lock().unwrap().push(problem);
     }
 
-    fn principal<T>(&self, read: impl FnOnce(&super::Principal) -> Option<T>) -> Option<T> {
+    fn principal<T>(&self, read: impl FnOnce(&Principal) -> Option<T>) -> Option<T> {
         match &self.step.ask {
             Ask::May(principal) => read(principal),
             Ask::Who { .. } => None,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use witgate::policy::cases::{Ask, Outcome};
 use witgate_api_key::ApiKey;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
@@ -9,8 +10,8 @@ use witgate_plugin::{Authenticate, Authorize, Call, ConfigError, Credential, Plu
 use witgate_rbac::Rbac;
 
 use super::host::FakeHost;
-use super::run::{Outcome, Subject};
-use super::table::{Ask, Case, Kind, Step};
+use super::run::Subject;
+use super::table::{Case, Kind, Step};
 
 /// Runs the policies natively.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,11 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use witgate_plugin::{HttpError, HttpResponse, Scheme, TargetKind, Transport};
+use witgate::policy::cases::{Ask, CallOf, Expect, Principal};
+use witgate_plugin::{HttpError, HttpResponse, Scheme, Transport};
 
 use super::host::sha256_hex;
-use super::table::{
-    Ask, Call, Case, ConfigFault, Exchange, Expect, Key, Kind, Principal, Step, Table, Wanted,
-};
+use super::table::{Case, ConfigFault, Exchange, Key, Kind, Step, Table, Wanted};
 use super::token::{Signer, Spec};
 
 #[derive(Deserialize)]
@@ -250,26 +249,13 @@ fn question(token: &str) -> BTreeMap<String, String> {
         .into()
 }
 
-/// A call, from its target as patterns write it.
-fn call(step: &RawStep) -> Call {
-    let text = step.call.as_deref().unwrap_or("echo");
-    let kinds = [
-        ("resource:", "resources/read", TargetKind::Resource),
-        ("prompt:", "prompts/get", TargetKind::Prompt),
-        ("method:", "", TargetKind::Method),
-    ];
-    let (target, method, kind) = kinds
-        .into_iter()
-        .find_map(|(prefix, method, kind)| Some((text.strip_prefix(prefix)?, method, kind)))
-        .unwrap_or((text, "tools/call", TargetKind::Tool));
+fn call(step: &RawStep) -> CallOf {
     let arguments = step.arguments_text.clone().or_else(|| step.arguments.as_ref().map(Value::to_string));
-    Call {
-        method: if method.is_empty() { target } else { method }.to_owned(),
-        kind,
-        target: target.to_owned(),
+    CallOf {
         transport: if step.stdio { Transport::Stdio } else { Transport::Http },
         listing: step.listing,
         arguments: arguments.filter(|_| !step.listing),
+        ..CallOf::named(step.call.as_deref().unwrap_or("echo"))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use serde_json::Value;
-use witgate_plugin::{ConfigError, Decision, Identity, Verdict, Wants};
+use witgate::policy::cases::{Ask, Expect, Outcome};
+use witgate_plugin::{ConfigError, Decision, Verdict, Wants};
 
 use super::host::{Cache, FakeHost};
-use super::table::{Ask, Case, ConfigFault, Expect, ExpectIdentity, Step, Table, Wanted};
+use super::table::{Case, ConfigFault, Step, Table, Wanted};
 
 /// Something that runs policies: natively, or as components.
 pub trait Subject: Sync {
@@ -28,15 +28,6 @@ pub trait Subject: Sync {
         step: &Step,
         host: Arc<FakeHost>,
     ) -> impl Future<Output = Outcome> + Send;
-}
-
-/// What a hook answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// `authenticate`.
-    Verdict(Verdict),
-    /// `authorize`.
-    Decision(Decision),
 }
 
 /// Runs all cases and says which went wrong, and how.
@@ -84,44 +75,7 @@ fn wanted_rightly(wants: &Wants, wanted: &Wanted) -> Vec<String> {
 }
 
 fn answered_rightly(outcome: &Outcome, expect: &Expect) -> Vec<String> {
-    let right = match (outcome, expect) {
-        (Outcome::Verdict(Verdict::Identity(identity)), Expect::Identity(expected)) => {
-            is_identity(identity, expected)
-        }
-        (Outcome::Verdict(Verdict::NotMine), Expect::NotMine)
-        | (Outcome::Decision(Decision::Allow), Expect::Allow)
-        | (Outcome::Decision(Decision::Abstain), Expect::Abstain) => true,
-        (Outcome::Verdict(Verdict::Refused(refusal)), Expect::Refused(reason)) => refusal.reason == *reason,
-        (
-            Outcome::Verdict(Verdict::Unavailable(found)) | Outcome::Decision(Decision::Unavailable(found)),
-            Expect::Unavailable(expected),
-        ) => found.detail.contains(&expected.detail) && found.retry_after == expected.retry_after,
-        (Outcome::Decision(Decision::Deny(denial)), Expect::Denied(reason)) => {
-            denial.reason == *reason && denial.scopes.is_empty()
-        }
-        (Outcome::Decision(Decision::Deny(denial)), Expect::InsufficientScope(scopes)) => {
-            denial.reason == "insufficient-scope" && denial.scopes == *scopes
-        }
-        _ => false,
-    };
-    unless(right, || format!("{outcome:?} instead of {expect:?}"))
-}
-
-fn is_identity(identity: &Identity, expected: &ExpectIdentity) -> bool {
-    let end = identity.expires_at.map_or_else(|| "never".into(), Value::from);
-    let claims = identity.claims.as_deref().map(|text| serde_json::from_str::<Value>(text).unwrap());
-    expected.subject.as_ref().is_none_or(|own| *own == identity.subject)
-        && expected.issuer.as_ref().is_none_or(|own| Some(own) == identity.issuer.as_ref())
-        && expected.roles.as_ref().is_none_or(|own| *own == identity.roles)
-        && expected.scopes.as_ref().is_none_or(|own| *own == identity.scopes)
-        && expected.expires_at.as_ref().is_none_or(|own| *own == end)
-        && match (&expected.claims, claims) {
-            (None, _) | (Some(Value::Bool(false)), None) => true,
-            (Some(Value::Object(own)), Some(claims)) => {
-                own.iter().all(|(name, value)| claims.get(name) == Some(value))
-            }
-            _ => false,
-        }
+    expect.judge(outcome).err().into_iter().collect()
 }
 
 /// No answer and no log line holds the credential, and every text keeps its bounds.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use witgate_plugin::{HttpError, HttpResponse, Scheme, TargetKind, Transport};
+use witgate::policy::cases::{Ask, CallOf, Expect};
+use witgate_plugin::{HttpError, HttpResponse};
 
 /// The policy that a table is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -96,69 +97,13 @@ pub struct Step {
     /// The time, in seconds since the Unix epoch.
     pub now: u64,
     /// The call that it is about.
-    pub call: Call,
+    pub call: CallOf,
     /// The question.
     pub ask: Ask,
     /// The HTTP requests that the policy has to make, in order, and the answers.
     pub http: Vec<Exchange>,
     /// The answer that it has to give.
     pub expect: Expect,
-}
-
-/// A call.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The JSON-RPC method.
-    pub method: String,
-    /// What kind of thing it is on.
-    pub kind: TargetKind,
-    /// Its name.
-    pub target: String,
-    /// Where it came in.
-    pub transport: Transport,
-    /// Whether a list is being filtered.
-    pub listing: bool,
-    /// The arguments, as JSON text.
-    pub arguments: Option<String>,
-}
-
-/// A question to one of the hooks.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    /// To `authenticate`.
-    Who {
-        /// The way the credential is shown.
-        scheme: Scheme,
-        /// The credential.
-        value: String,
-    },
-    /// To `authorize`.
-    May(Principal),
-}
-
-/// The caller, in a question to `authorize`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "as in the WIT record `principal` and the interface `caller`")]
-pub struct Principal {
-    #[serde(default = "somebody")]
-    pub subject: String,
-    #[serde(default = "somewhere")]
-    pub proven_by: String,
-    #[serde(default)]
-    pub roles: Vec<String>,
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    pub issuer: Option<String>,
-    pub claims: Option<Value>,
-}
-
-fn somebody() -> String {
-    "alice".to_owned()
-}
-
-fn somewhere() -> String {
-    "idp".to_owned()
 }
 
 /// One HTTP request that is expected, and its answer.
@@ -173,56 +118,6 @@ pub struct Exchange {
     pub auth: String,
     /// The answer.
     pub answer: Result<HttpResponse, HttpError>,
-}
-
-/// The answer that a policy has to give.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Expect {
-    /// An identity.
-    Identity(Box<ExpectIdentity>),
-    /// Another policy's credential.
-    NotMine,
-    /// A refusal with this reason.
-    Refused(String),
-    /// No answer, with this in the detail.
-    Unavailable(ExpectUnavailable),
-    /// Allowed.
-    Allow,
-    /// Nothing to say.
-    Abstain,
-    /// Denied with this reason, without scopes.
-    Denied(String),
-    /// Denied for want of scopes, of which these are needed in all.
-    InsufficientScope(Vec<String>),
-}
-
-/// No answer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpectUnavailable {
-    /// What the detail has to hold.
-    pub detail: String,
-    /// When to try again.
-    pub retry_after: Option<u32>,
-}
-
-/// An identity. What is absent can be anything.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpectIdentity {
-    /// The subject.
-    pub subject: Option<String>,
-    /// The issuer.
-    pub issuer: Option<String>,
-    /// The roles, all of them.
-    pub roles: Option<Vec<String>>,
-    /// The scopes, all of them.
-    pub scopes: Option<Vec<String>>,
-    /// When it ends; `"never"`: with the credential.
-    pub expires_at: Option<Value>,
-    /// Members that the claims have to have; false: there are no claims at all.
-    pub claims: Option<Value>,
 }
 
 impl Table {

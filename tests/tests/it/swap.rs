@@ -1,12 +1,14 @@
 //! Policies replaced while calls run: what takes over and how fast, what does not and why, and
 //! what stands in for a component that is missing or fails.
 
+mod cases;
 mod faults;
 mod many;
 mod refused;
 mod rollback;
 mod settings;
 mod shadow;
+mod signed;
 mod start;
 mod takeover;
 

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use minisign_verify::PublicKey;
+
 use super::Resolver;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
+use crate::plugin::provenance::Provenance;
 use crate::services::digest_of;
 
 impl From<raw::Kind> for PolicyKind {
@@ -32,7 +35,8 @@ impl Policy {
             fallback: Fallback::default(),
             mode: Mode::default(),
             config,
-            digest: None,
+            provenance: Provenance::default(),
+            cases: None,
             limits: Limits::default(),
             isolation: Isolation::default(),
             breaker: Breaker::default(),
@@ -60,7 +64,11 @@ impl Resolver<'_> {
                 Some(raw::Mode::Shadow) => Mode::Shadow,
                 Some(raw::Mode::Enforce) | None => Mode::Enforce,
             },
-            digest: self.digest(name, written),
+            provenance: Provenance {
+                digest: self.digest(name, written),
+                signed_by: self.signed_by(name, written),
+            },
+            cases: written.cases.as_deref().map(|path| self.path(path)),
             limits: self.limits(name, written),
             isolation: self.isolation(name, written),
             breaker: breaker(&written.breaker),
@@ -146,6 +154,29 @@ impl Resolver<'_> {
             self.error(&at, message, "name the `component`, or leave `digest` out");
         }
         digest
+    }
+
+    fn signed_by(&mut self, name: &str, written: &raw::Policy) -> Vec<PublicKey> {
+        let mut keys = Vec::new();
+        for (index, text) in written.signed_by.iter().enumerate() {
+            let at = ["policies", name, "signed_by", &index.to_string()];
+            match PublicKey::from_base64(text.trim()) {
+                Ok(key) => keys.push(key),
+                Err(_) => {
+                    let help = "write the line of `minisign.pub` that begins with `RW`";
+                    self.error(&at, format!("`{text}` is not a minisign public key"), help);
+                }
+            }
+        }
+        let at = ["policies", name, "signed_by"];
+        if self.document.has(&at) && written.signed_by.is_empty() {
+            self.error(&at, "`signed_by` names nobody", "name a key, or leave it out");
+        }
+        if self.document.has(&at) && !self.document.has(&["policies", name, "component"]) {
+            let message = "`signed_by` is about a component, and there is none";
+            self.error(&at, message, "name the `component`, or leave `signed_by` out");
+        }
+        keys
     }
 
     fn limits(&mut self, name: &str, written: &raw::Policy) -> Limits {

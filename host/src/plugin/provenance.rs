@@ -1,0 +1,109 @@
+//! Where a component has to come from: the digest that its file has to have, and who has to have signed it.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use minisign_verify::{PublicKey, Signature};
+use witgate_plugin::Digest;
+
+use crate::services::digest_text;
+
+/// The largest signature file: four lines, and comments in two of them.
+const LARGEST: u64 = 64 << 10;
+
+/// What an operator wants to know about a component before it is even compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// SHA-256 of its file.
+    pub digest: Option<Digest>,
+    /// Minisign keys, of which one has to have signed it. None: nobody has to.
+    pub signed_by: Vec<PublicKey>,
+}
+
+/// Why a component is not the one that is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvenanceError {
+    /// It is another one.
+    #[error(
+        "{path} has the digest {found}, and the config pins {pinned}; replace the file, or pin the new digest"
+    )]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        found: String,
+        /// What it should have.
+        pinned: String,
+    },
+    /// There is no signature.
+    #[error(
+        "{0} cannot be read ({1}), and `signed_by` wants a signature there: make one with `minisign -S -m`, and put it there before the component"
+    )]
+    NoSignature(PathBuf, io::Error),
+    /// What is there is none.
+    #[error("{0} is not a minisign signature: {1}")]
+    NotASignature(PathBuf, String),
+    /// It is not of this component, or of nobody in `signed_by`.
+    #[error(
+        "{signature} is not a signature of {component} by a key in `signed_by`; sign the component anew, or add the key"
+    )]
+    WrongSignature {
+        /// The signature's file.
+        signature: PathBuf,
+        /// The component's.
+        component: PathBuf,
+    },
+}
+
+impl Provenance {
+    /// The file that a component's signature is in, where one is wanted: as `minisign -S` names it.
+    pub fn signature_of(&self, component: &Path) -> Option<PathBuf> {
+        let mut name = component.as_os_str().to_owned();
+        name.push(".minisig");
+        (!self.signed_by.is_empty()).then(|| PathBuf::from(name))
+    }
+
+    /// Checks the content of the component file at `path`.
+    ///
+    /// # Errors
+    /// When it is not what is wanted.
+    pub fn check(&self, path: &Path, content: &[u8], digest: &Digest) -> Result<(), ProvenanceError> {
+        if let Some(pinned) = self.digest
+            && pinned != *digest
+        {
+            return Err(ProvenanceError::Digest {
+                path: path.to_owned(),
+                found: digest_text(digest),
+                pinned: digest_text(&pinned),
+            });
+        }
+        match self.signature_of(path) {
+            Some(signature) => self.check_signature(path, content, signature),
+            None => Ok(()),
+        }
+    }
+
+    fn check_signature(&self, path: &Path, content: &[u8], file: PathBuf) -> Result<(), ProvenanceError> {
+        let text = match read(&file) {
+            Ok(text) => text,
+            Err(error) => return Err(ProvenanceError::NoSignature(file, error)),
+        };
+        let signature = match Signature::decode(&text) {
+            Ok(signature) => signature,
+            Err(error) => return Err(ProvenanceError::NotASignature(file, error.to_string())),
+        };
+        // Only what is signed by its hash: the older form has no use here.
+        let good = self.signed_by.iter().any(|key| key.verify(content, &signature, false).is_ok());
+        match good {
+            true => Ok(()),
+            false => Err(ProvenanceError::WrongSignature { signature: file, component: path.to_owned() }),
+        }
+    }
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    match fs::metadata(file)?.len() {
+        ..=LARGEST => fs::read_to_string(file),
+        size => Err(io::Error::other(format!("{size} bytes are too many"))),
+    }
+}
