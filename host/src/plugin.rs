@@ -10,6 +10,7 @@ pub mod output;
 pub mod pool;
 pub mod provenance;
 pub mod settings;
+mod slow_lane;
 mod state;
 pub mod store;
 pub mod trial;

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod apt;
+mod beside;
 mod cargo;
 mod demo;
 mod fuzz;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test                      set up, check and test everything
   fuzz [SECONDS]            build the fuzz targets and run each for SECONDS (10)
   load [ROUNDS]             measure the release build against a proxy that checks nothing
+  beside                    measure a good policy beside all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
   soak [--minutes N] [--profile P]
                             everything that can go wrong, all at once
@@ -58,6 +60,7 @@ fn run() -> anyhow::Result<()> {
         ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
         ["load"] => load::run(root, None),
         ["load", rounds] => load::run(root, Some(rounds)),
+        ["beside"] => beside::run(root),
         ["swaps", ref rest @ ..] => swaps::run(root, rest),
         ["soak", ref rest @ ..] => soak::run(root, rest),
         ["guests"] => guests::build_all(root),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::slow_lane::SlowLane;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -29,6 +30,8 @@ pub struct EngineError(String);
 pub struct Engine {
     inner: wasmtime::Engine,
     long_hooks: Arc<Semaphore>,
+    /// None: it runs nothing.
+    slow_lane: Option<Arc<SlowLane>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -49,8 +52,10 @@ impl Engine {
             on_demand_engine()
         });
         let inner = inner.map_err(|error| EngineError(format!("{error:#}")))?;
-        count_epochs(&inner).map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self::of(inner))
+        let no_thread = |error: std::io::Error| EngineError(error.to_string());
+        count_epochs(&inner).map_err(no_thread)?;
+        let slow_lane = SlowLane::new().map_err(no_thread)?;
+        Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner) })
     }
 
     /// An engine that runs nothing, and makes code for those that do.
@@ -65,12 +70,17 @@ impl Engine {
     fn of(inner: wasmtime::Engine) -> Self {
         // One processor, where there are several, stays with those who are done at once.
         let turns = thread::available_parallelism().map_or(1, |processors| (processors.get() - 1).max(1));
-        Self { inner, long_hooks: Arc::new(Semaphore::new(turns)) }
+        Self { inner, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
     }
 
     /// Turns for hooks that run for long: however many loop, the others have a processor.
     pub(super) fn long_hooks(&self) -> &Arc<Semaphore> {
         &self.long_hooks
+    }
+
+    /// Threads for components whose hooks run for long again and again.
+    pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
+        self.slow_lane.as_ref()
     }
 
     /// The engine underneath.

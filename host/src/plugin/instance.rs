@@ -14,6 +14,8 @@ use super::fault::Fault;
 use super::grants::{self, Granted, ImportError};
 use super::load::Loaded;
 use super::output;
+use super::pool::Lane;
+use super::slow_lane::SlowLane;
 use super::state::{Gauges, State, on_tick};
 use super::v0_1::{Exports, Guest};
 use crate::config::Limits;
@@ -80,6 +82,7 @@ pub struct Prepared {
     limits: Limits,
     gauges: Arc<Gauges>,
     long_hooks: Arc<Semaphore>,
+    slow_lane: Option<Arc<SlowLane>>,
 }
 
 /// An instance.
@@ -112,8 +115,8 @@ impl Prepared {
                 "it exports neither `authentication` nor `authorization`".to_owned(),
             ));
         }
-        let long_hooks = Arc::clone(engine.long_hooks());
-        Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks })
+        let (long_hooks, slow_lane) = (Arc::clone(engine.long_hooks()), engine.slow_lane().cloned());
+        Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks, slow_lane })
     }
 
     /// Whether it has the hook of an authenticator.
@@ -124,6 +127,11 @@ impl Prepared {
     /// Whether it has the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         self.exports.authorizes()
+    }
+
+    /// Where its hooks run when they run for long.
+    pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
+        self.slow_lane.as_ref()
     }
 
     /// What a hook may use up.
@@ -197,7 +205,7 @@ impl Prepared {
         store.epoch_deadline_callback(on_tick);
         store.set_epoch_deadline(1);
         let deadline = Instant::now() + SETUP_TIME;
-        store.data_mut().begin(None, SETUP_TIME, deadline);
+        store.data_mut().begin(None, SETUP_TIME, deadline, Lane::Fast);
         let failed = |fault| PrepareError::setup(function, fault);
         let made = within(deadline, self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
         let made = made.map_err(|error| failed(Fault::of(store.data().fault(), &error)))?;
@@ -208,8 +216,8 @@ impl Prepared {
 
 impl Instance {
     /// Readies it for a hook about `scope`.
-    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, deadline: Instant) {
-        self.store.data_mut().begin(Some(scope), timeout, deadline);
+    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, deadline: Instant, lane: Lane) {
+        self.store.data_mut().begin(Some(scope), timeout, deadline, lane);
         self.store.set_epoch_deadline(1);
     }
 

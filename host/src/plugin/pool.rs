@@ -2,15 +2,17 @@
 //! away after any fault.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
-use witgate_plugin::{Call, Credential, Decision, Principal, Verdict, Wants};
+use witgate_plugin::{Call, Credential, Decision, Principal, TargetKind, Transport, Verdict, Wants};
+use zeroize::Zeroizing;
 
 use super::fault::Fault;
 use super::instance::{Instance, PrepareError, Prepared, within};
 use super::output::Output;
+use super::slow_lane::SlowLane;
 use crate::config::Isolation;
 use crate::flow::reject::Failure;
 use crate::services::Scope;
@@ -18,6 +20,42 @@ use crate::services::Scope;
 /// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made
 /// besides is given back, because all policies have theirs from one supply.
 const IDLE: usize = 32;
+
+/// Which threads a hook runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Those that have the request.
+    #[default]
+    Fast,
+    /// Those of the slow lane.
+    Slow,
+}
+
+/// A call that outlives the request, for a hook on other threads.
+struct OwnedCall {
+    method: Box<str>,
+    kind: TargetKind,
+    target: Box<str>,
+    transport: Transport,
+    listing: bool,
+}
+
+impl OwnedCall {
+    fn of(call: &Call<'_>) -> Self {
+        let Call { method, kind, target, transport, listing } = *call;
+        Self { method: method.into(), kind, target: target.into(), transport, listing }
+    }
+
+    fn as_call(&self) -> Call<'_> {
+        let Self { method, kind, target, transport, listing } = self;
+        Call { method, kind: *kind, target, transport: *transport, listing: *listing }
+    }
+}
+
+/// The slow lane has nothing that panics; if it did, that is the hook's failure alone.
+fn ended() -> Fault {
+    Fault::new(Failure::Trap, "the hook ended in a panic of the host")
+}
 
 /// A component at work.
 pub struct Pool {
@@ -58,19 +96,21 @@ impl Pool {
     /// # Errors
     /// With how it failed to say; the instance is gone then.
     pub async fn authenticate(
-        &self,
+        self: &Arc<Self>,
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Fault> {
-        let deadline = self.deadline();
-        let hook = async {
-            let mut work = self.check_out(scope, deadline).await?;
-            let Instance { store, guest, .. } = &mut work.instance;
-            let outcome = guest.authenticate(store, call, credential).await;
-            work.finish(outcome)
+        let Some(lane) = self.slow_lane() else {
+            return self.ask_who(scope, call, credential, Lane::Fast).await;
         };
-        within(deadline, hook).await?
+        let (pool, scope, call) = (Arc::clone(self), scope.clone(), OwnedCall::of(call));
+        let (scheme, value) = (credential.scheme, Zeroizing::new(credential.value.to_owned()));
+        let hook = async move {
+            let credential = Credential { scheme, value: &value };
+            pool.ask_who(&scope, &call.as_call(), &credential, Lane::Slow).await
+        };
+        lane.run(hook).await.unwrap_or_else(|| Err(ended()))
     }
 
     /// Asks the component whether `principal` may make `call`.
@@ -78,19 +118,58 @@ impl Pool {
     /// # Errors
     /// With how it failed to say; the instance is gone then.
     pub async fn authorize(
-        &self,
+        self: &Arc<Self>,
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Fault> {
+        let (Some(lane), Some(caller)) = (self.slow_lane(), &scope.caller) else {
+            return self.ask_may(scope, call, principal, Lane::Fast).await;
+        };
+        let (pool, caller) = (Arc::clone(self), Arc::clone(caller));
+        let (scope, call) = (scope.clone(), OwnedCall::of(call));
+        let hook =
+            async move { pool.ask_may(&scope, &call.as_call(), &caller.as_principal(), Lane::Slow).await };
+        lane.run(hook).await.unwrap_or_else(|| Err(ended()))
+    }
+
+    async fn ask_who(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+        lane: Lane,
+    ) -> Result<Verdict, Fault> {
         let deadline = self.deadline();
         let hook = async {
-            let mut work = self.check_out(scope, deadline).await?;
+            let mut work = self.check_out(scope, deadline, lane).await?;
+            let Instance { store, guest, .. } = &mut work.instance;
+            let outcome = guest.authenticate(store, call, credential).await;
+            work.finish(outcome)
+        };
+        within(deadline, hook).await?
+    }
+
+    async fn ask_may(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+        lane: Lane,
+    ) -> Result<Decision, Fault> {
+        let deadline = self.deadline();
+        let hook = async {
+            let mut work = self.check_out(scope, deadline, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             let outcome = guest.authorize(store, call, principal).await;
             work.finish(outcome)
         };
         within(deadline, hook).await?
+    }
+
+    /// Where its next hook has to run, if it is no longer with everybody else's.
+    fn slow_lane(&self) -> Option<&SlowLane> {
+        self.prepared.slow_lane().filter(|_| self.prepared.gauges().pace.is_slow()).map(|lane| &**lane)
     }
 
     /// Whether it has the hook of an authenticator.
@@ -117,7 +196,7 @@ impl Pool {
         Instant::now() + self.prepared.limits().wait(self.network)
     }
 
-    async fn check_out(&self, scope: &Scope, deadline: Instant) -> Result<Work<'_>, Fault> {
+    async fn check_out(&self, scope: &Scope, deadline: Instant, lane: Lane) -> Result<Work<'_>, Fault> {
         let permit = self.permit(deadline).await?;
         // Taken in a statement of its own, so that the lock is not held over the making.
         let idle = self.lock().pop();
@@ -125,7 +204,7 @@ impl Pool {
             Some(instance) => instance,
             None => self.prepared.configured(&self.config).await?.0,
         };
-        instance.begin(scope.clone(), self.prepared.limits().timeout, deadline);
+        instance.begin(scope.clone(), self.prepared.limits().timeout, deadline, lane);
         Ok(Work { pool: self, instance, _permit: permit })
     }
 

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
+use super::pool::Lane;
+use super::slow_lane::Pace;
 use crate::config::Limits;
 use crate::flow::reject::Failure;
 use crate::services::{PolicyHost, Scope, Services};
@@ -17,16 +19,22 @@ use crate::services::{PolicyHost, Scope, Services};
 /// dozen.
 const PARTS: usize = 100;
 
+/// A hook of so many ticks is a long one. The first may come just after it began, and another when the machine stood
+/// still.
+const LONG: u128 = 3;
+
 /// Random bytes that `wasi:random` gives at once.
 const RANDOM_BYTES: u64 = 64 << 10;
 
-/// The instances of one policy, and their linear memories in bytes.
+/// The instances of one policy: how many, how much, how fast.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     /// How many there are, at work or idle.
     pub instances: AtomicUsize,
     /// What they hold.
     pub memory: AtomicUsize,
+    /// Whether their hooks take their time.
+    pub pace: Pace,
 }
 
 /// The data of a store.
@@ -37,6 +45,7 @@ pub(crate) struct State {
     long_hooks: Arc<Semaphore>,
     /// The turn of a hook that runs for long.
     turn: Turn,
+    lane: Lane,
     scope: Option<Scope>,
     /// When the hook at hand has to be done.
     deadline: Instant,
@@ -83,6 +92,7 @@ impl State {
             gauges,
             long_hooks,
             turn: Turn::default(),
+            lane: Lane::default(),
             scope: None,
             deadline: Instant::now(),
             spent: Spent::default(),
@@ -102,8 +112,9 @@ impl State {
 
     /// Begins a hook, `describe` or `configure`, whose own code may run for `timeout`, and which has to
     /// be done at `deadline`.
-    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, deadline: Instant) {
+    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, deadline: Instant, lane: Lane) {
         self.scope = scope;
+        self.lane = lane;
         self.limits.timeout = timeout;
         self.deadline = deadline;
         self.spent = Spent::default();
@@ -115,6 +126,9 @@ impl State {
     pub(super) fn end(&mut self) {
         self.scope = None;
         self.turn.release();
+        if self.spent.ticks < LONG {
+            self.gauges.pace.note(false);
+        }
     }
 
     pub(super) fn fault(&self) -> Option<Failure> {
@@ -209,6 +223,13 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
     // The first may end just after the hook began.
     if state.spent.ticks == 1 {
         return Ok(UpdateDeadline::Continue(1));
+    }
+    if state.spent.ticks == LONG {
+        state.gauges.pace.note(true);
+    }
+    // There, nobody has to be spared.
+    if state.lane == Lane::Slow {
+        return Ok(UpdateDeadline::Yield(1));
     }
     state.turn.release();
     let next = state.turn.clone().take(Arc::clone(&state.long_hooks));

@@ -38,7 +38,7 @@ pub struct Surroundings {
 /// A configured component on trial.
 #[derive(Debug)]
 pub struct Trial {
-    pool: Pool,
+    pool: Arc<Pool>,
     clock: Arc<AtomicU64>,
 }
 
@@ -78,7 +78,7 @@ impl Trial {
             Prepared::new(engine, loaded, Granted::EVERYTHING, Arc::clone(&services), around.limits)?;
         let (pool, wants) = Pool::configure(prepared, config, true, Isolation::default()).await?;
         let _ = services.wants.set(wants.clone());
-        Ok((Self { pool, clock }, wants))
+        Ok((Self { pool: Arc::new(pool), clock }, wants))
     }
 
     /// Asks who shows `credential`.

@@ -16,13 +16,13 @@ use crate::services::Scope;
 #[derive(Debug)]
 pub(super) struct Guarded {
     policy: Arc<str>,
-    pool: Pool,
+    pool: Arc<Pool>,
     breaker: Breaker,
 }
 
 impl Guarded {
     pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: config::Breaker) -> Self {
-        Self { policy, pool, breaker: Breaker::new(bounds, Instant::now()) }
+        Self { policy, pool: Arc::new(pool), breaker: Breaker::new(bounds, Instant::now()) }
     }
 
     pub(super) fn pool(&self) -> &Pool {

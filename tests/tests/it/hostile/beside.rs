@@ -11,7 +11,8 @@ use witgate_tests::hostile::Guest;
 
 use super::PATIENT;
 use super::called::callable;
-use super::ward::Ward;
+use super::expected::End;
+use super::ward::{UNBROKEN, Ward};
 use crate::talk::Caller;
 
 /// How long the good policy is called alone, and how long beside the others.
@@ -24,8 +25,16 @@ const GOOD: usize = 4;
 /// The longest that a good call may take. What it does take is for a load run to measure, on a machine of its own.
 const BOUND: Duration = Duration::from_secs(10);
 
+/// From one call of somebody to his next, where it is measured how long calls take: so that it is the guests that
+/// make the difference, and not how many requests there are.
+const PACE: Duration = Duration::from_millis(5);
+const HOSTILE_PACE: Duration = Duration::from_millis(100);
+
+/// How long each half of a measurement takes.
+const MEASURED: Duration = Duration::from_secs(20);
+
 /// Calls of the good policy for a time, all of which have to be good: how long each took, in order.
-async fn good_calls(caller: Caller, time: Duration) -> Vec<Duration> {
+async fn good_calls(caller: Caller, time: Duration, pace: Duration) -> Vec<Duration> {
     let end = Instant::now() + time;
     let mut callers = JoinSet::new();
     for _ in 0..GOOD {
@@ -35,6 +44,7 @@ async fn good_calls(caller: Caller, time: Duration) -> Vec<Duration> {
             while Instant::now() < end {
                 let answer = caller.call("echo", json!({ "text": "mine" })).await;
                 assert!(answer.is_result(), "{answer:?}");
+                tokio::time::sleep(pace.saturating_sub(answer.took)).await;
                 took.push(answer.took);
             }
             took
@@ -54,29 +64,47 @@ async fn a_good_policy_beside_all_of_them_sees_no_error() {
     let callable = callable();
     let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
     let stop = Arc::new(AtomicBool::new(false));
-    let alone = good_calls(ward.good(), ALONE).await;
+    let alone = good_calls(ward.good(), ALONE, Duration::ZERO).await;
+    let hostile = hostile_calls(&ward, callable, &stop, Duration::ZERO);
+    let beside = good_calls(ward.good(), BESIDE, Duration::ZERO).await;
+    stop.store(true, Ordering::Relaxed);
+    let made = hostile.join_all().await;
+    report(&ward, &alone, &beside, &made);
+    assert!(made.iter().all(|(_, made)| *made > 0), "somebody was not called: {made:?}");
+    assert!(beside.len() > GOOD && beside.last().unwrap() < &BOUND, "{:?}", beside.last());
+    assert!(ward.elsewhere.asked().is_empty(), "{:?}", ward.elsewhere.asked());
+    let after = ward.good().call("echo", json!({ "text": "mine" })).await;
+    assert!(after.is_result(), "{after:?}");
+}
 
+/// Everybody calls as fast as it can, or so often.
+fn hostile_calls(
+    ward: &Ward,
+    callable: Vec<(Guest, &'static [(&'static str, End)])>,
+    stop: &Arc<AtomicBool>,
+    pace: Duration,
+) -> JoinSet<(Guest, usize)> {
     let mut hostile = JoinSet::new();
     for (guest, calls) in callable {
         let calls: Vec<_> = calls.iter().map(|(what, _)| ward.hostile(guest, what)).collect();
-        let stop = Arc::clone(&stop);
+        let stop = Arc::clone(stop);
         hostile.spawn(async move {
             let mut made = 0_usize;
             while !stop.load(Ordering::Relaxed) {
                 let (caller, tool) = &calls[made % calls.len()];
                 let answer = caller.call(tool, json!({ "text": "mine" })).await;
                 assert!([200, 401, 403, 503].contains(&answer.status), "{}: {answer:?}", guest.name());
+                tokio::time::sleep(pace.saturating_sub(answer.took)).await;
                 made += 1;
             }
             (guest, made)
         });
     }
-    let beside = good_calls(ward.good(), BESIDE).await;
-    stop.store(true, Ordering::Relaxed);
-    let made = hostile.join_all().await;
+    hostile
+}
 
-    let total: usize = made.iter().map(|(_, made)| made).sum();
-    for (name, took) in [("alone", &alone), ("beside", &beside)] {
+fn report(ward: &Ward, alone: &[Duration], beside: &[Duration], made: &[(Guest, usize)]) {
+    for (name, took) in [("alone", alone), ("beside", beside)] {
         eprintln!(
             "{name}: {} calls, p50 {:?}, p99 {:?}",
             took.len(),
@@ -84,17 +112,58 @@ async fn a_good_policy_beside_all_of_them_sees_no_error() {
             percentile(took, 99)
         );
     }
+    let total: usize = made.iter().map(|(_, made)| made).sum();
     eprintln!(
         "{} guests: {total} calls, {} MiB, {} files",
         made.len(),
         ward.peak_memory(),
         ward.open_files()
     );
-    assert!(made.iter().all(|(_, made)| *made > 0), "somebody was not called: {made:?}");
-    assert!(beside.len() > GOOD && beside.last().unwrap() < &BOUND, "{:?}", beside.last());
-    assert!(ward.elsewhere.asked().is_empty(), "{:?}", ward.elsewhere.asked());
-    let after = ward.good().call("echo", json!({ "text": "mine" })).await;
-    assert!(after.is_result(), "{after:?}");
+}
+
+/// What `cargo xtask beside` runs, in a release build: figures for docs/performance.md. The guests have the limits
+/// and the breaker that a policy has by default; then each of their calls is let through to them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, of a minute and a half"]
+async fn how_long_good_calls_take_beside_all_of_them() {
+    for (breaker, what) in [("", "with the usual breaker"), (UNBROKEN, "without a breaker")] {
+        let callable = callable();
+        let ward = Ward::breaking(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>(), breaker);
+        let stop = Arc::new(AtomicBool::new(false));
+        let alone = good_calls(ward.good(), MEASURED, PACE).await;
+        let hostile = hostile_calls(&ward, callable, &stop, HOSTILE_PACE);
+        let beside = good_calls(ward.good(), MEASURED, PACE).await;
+        stop.store(true, Ordering::Relaxed);
+        let made = hostile.join_all().await;
+        eprintln!("{what}:");
+        report(&ward, &alone, &beside, &made);
+        let crowd = Arc::new(AtomicBool::new(false));
+        let others = harmless_calls(&ward, made.len(), &crowd);
+        let crowded = good_calls(ward.good(), MEASURED, PACE).await;
+        crowd.store(true, Ordering::Relaxed);
+        others.join_all().await;
+        for (name, before) in [("alone", &alone), ("beside as many that hurt nobody", &crowded)] {
+            let ratio = |percent| {
+                percentile(&beside, percent).as_secs_f64() / percentile(before, percent).as_secs_f64()
+            };
+            eprintln!("against {name}: p50 {:.2}, p99 {:.2}", ratio(50), ratio(99));
+        }
+    }
+}
+
+/// As many calls of somebody else that hurt nobody.
+fn harmless_calls(ward: &Ward, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<()> {
+    let mut harmless = JoinSet::new();
+    for _ in 0..callers {
+        let (caller, stop) = (ward.good(), Arc::clone(stop));
+        harmless.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let answer = caller.call("echo", json!({ "text": "mine" })).await;
+                tokio::time::sleep(HOSTILE_PACE.saturating_sub(answer.took)).await;
+            }
+        });
+    }
+    harmless
 }
 
 /// All policies have their instances from one supply.

@@ -13,6 +13,9 @@ use crate::talk::Caller;
 /// What a secret's value is: nothing that is said anywhere may hold it.
 pub(super) const SECRET: &str = "unspeakable-0123456789abcdef0123456789abcdef";
 
+/// A breaker that nothing trips.
+pub(super) const UNBROKEN: &str = "breaker = { failures = 1000000 }";
+
 pub(super) struct Ward {
     pub(super) running: Running,
     /// Where guests may go that may go anywhere.
@@ -23,15 +26,20 @@ pub(super) struct Ward {
 }
 
 impl Ward {
-    /// Every one of `guests` as the policy of an upstream that has its name.
+    /// Every one of `guests` as the policy of an upstream that has its name. Each call is seen by its guest.
     pub(super) fn with(guests: &[Guest]) -> Self {
+        Self::breaking(guests, UNBROKEN)
+    }
+
+    /// The same, with this `breaker`.
+    pub(super) fn breaking(guests: &[Guest], breaker: &str) -> Self {
         let elsewhere = Server::start(String::new());
         let server = Server::start(elsewhere.url());
         let setup = Setup::new().env("VAULT", SECRET).env("OTHER", SECRET);
         setup.component("rbac");
         let mut config = good();
         for guest in guests {
-            config += &own(*guest, &case(*guest));
+            config += &own(*guest, &case(*guest), breaker);
         }
         setup.config("", &filled(&config, &server, &elsewhere));
         let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
@@ -85,7 +93,7 @@ fn good() -> String {
 }
 
 /// An upstream behind one guest.
-fn own(guest: Guest, case: &Case) -> String {
+fn own(guest: Guest, case: &Case, breaker: &str) -> String {
     let name = guest.name();
     let [authenticate, authorize] = match case.hook {
         Hook::Authorize => ["keys", name],
@@ -99,8 +107,7 @@ fn own(guest: Guest, case: &Case) -> String {
         case.settings
     );
     if !case.settings.contains("breaker") {
-        // Each call is to be seen by the guest.
-        writeln!(text, "breaker = {{ failures = 1000000 }}").unwrap();
+        writeln!(text, "{breaker}").unwrap();
     }
     text
 }

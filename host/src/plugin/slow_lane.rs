@@ -1,0 +1,110 @@
+//! Threads for the hooks of components that run for long: everybody else goes before them. A guest that loops then
+//! holds up no worker of the gateway, and takes no processor that anybody else has use for.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{io, thread};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The lowest priority that a thread can have (`nice(2)`), relative to the others of the system.
+const LOWEST: i32 = 19;
+
+/// The threads.
+#[derive(Debug)]
+pub(super) struct SlowLane {
+    /// None: it is going.
+    runtime: Option<Runtime>,
+}
+
+impl SlowLane {
+    pub(super) fn new() -> io::Result<Self> {
+        let threads = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("witgate-slow")
+            // Where the system does not allow it, they are slow among equals.
+            .on_thread_start(|| {
+                let _ = rustix::process::nice(LOWEST);
+            })
+            .enable_all()
+            .build()?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Runs `work` here, until it is done or nobody waits for it any more. None: it panicked.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let runtime = self.runtime.as_ref()?;
+        AbortOnDropHandle::new(runtime.spawn(work)).await.ok()
+    }
+}
+
+impl Drop for SlowLane {
+    /// What runs here is ended by its own limits; nobody waits for that.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// How a component's hooks have lately been: those of one that takes its time again and again go into the slow lane,
+/// until it is quick for a while.
+#[derive(Debug, Default)]
+pub(super) struct Pace(AtomicU32);
+
+impl Pace {
+    /// What one long hook weighs against short ones: a component of which one hook in eight is long is a slow one.
+    const LONG: u32 = 8;
+    /// From here on it is slow: two hooks in a row, so that a machine that stood still makes nobody slow.
+    const SLOW: u32 = 2 * Self::LONG;
+    /// So many short hooks, and it is quick again.
+    const MOST: u32 = 3 * Self::SLOW;
+
+    pub(super) fn is_slow(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::SLOW
+    }
+
+    /// Notes whether a hook was long.
+    pub(super) fn note(&self, long: bool) {
+        let now = self.0.load(Ordering::Relaxed);
+        let next = if long { (now + Self::LONG).min(Self::MOST) } else { now.saturating_sub(1) };
+        // Hooks that end at the same moment may overwrite each other: it is a tendency. Quick ones write nothing.
+        if next != now {
+            self.0.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+
+    #[test]
+    fn who_is_long_again_and_again_is_slow_and_who_is_quick_for_a_while_is_not() {
+        let pace = Pace::default();
+        pace.note(true);
+        assert!(!pace.is_slow(), "once is an accident");
+        pace.note(true);
+        assert!(pace.is_slow());
+        for _ in 0..100 {
+            pace.note(true);
+        }
+        for _ in 0..Pace::MOST {
+            pace.note(false);
+        }
+        assert!(!pace.is_slow());
+    }
+
+    #[test]
+    fn who_is_long_once_in_ten_times_stays_quick() {
+        let pace = Pace::default();
+        for hook in 0..1000 {
+            pace.note(hook % 10 == 0);
+            assert!(!pace.is_slow());
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! How long calls of a good policy take beside every hostile component at once: the measurement that lies with the
+//! hostile guests among the integration tests, in a release build of both sides.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cargo::cargo;
+use crate::guests;
+use crate::process::run as run_program;
+
+/// Everything in release, and two minutes and a half of calls.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// Builds, measures, and prints.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    guests::build_all(root)?;
+    let build = ["build", "--locked", "--release", "-p", "witgate", "--bin", "witgate"];
+    run_program(cargo().args(build).current_dir(root), LONGEST)?;
+    let measure = ["test", "--locked", "--release", "-p", "witgate-tests", "--test", "it", "--"];
+    let only = ["--ignored", "--nocapture", "how_long_good_calls_take_beside_all_of_them"];
+    let said = run_program(cargo().args(measure).args(only).current_dir(root), LONGEST)?;
+    let figures = ["with", "alone", "beside", "against"];
+    said.lines()
+        .filter(|line| figures.iter().any(|word| line.starts_with(word)))
+        .for_each(|line| println!("{line}"));
+    Ok(())
+}
