@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
     Authenticate, Call, Claims, ConfigError, Credential, Host, Identity, Leeway, OneOrMany, Plugin, Refusal,
-    Scheme, Signed, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
@@ -70,7 +70,7 @@ fn default_roles_claim() -> String {
 #[derive(Debug)]
 pub struct Jwt {
     config: Config,
-    leeway: Leeway,
+    terms: Terms,
 }
 
 impl Plugin for Jwt {
@@ -82,8 +82,9 @@ impl Plugin for Jwt {
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check(&config)?;
         let leeway = Leeway { end: config.leeway_s, start: config.leeway_s };
+        let terms = Terms::new(config.audience.clone(), leeway)?;
         let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
-        Ok((Self { config, leeway }, wants))
+        Ok((Self { config, terms }, wants))
     }
 }
 
@@ -104,12 +105,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.leeway_s > 3600 {
         return Err(ConfigError::at("/leeway_s", "more than an hour; 60 is usual"));
     }
-    let lists = [
-        ("/issuer", config.issuer.as_ref()),
-        ("/audience", config.audience.as_ref()),
-        ("/typ", config.typ.as_ref()),
-    ];
-    for (pointer, list) in lists {
+    for (pointer, list) in [("/issuer", config.issuer.as_ref()), ("/typ", config.typ.as_ref())] {
         if list.is_some_and(|list| list.0.is_empty() || list.has("")) {
             return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
         }
@@ -196,17 +192,10 @@ impl Jwt {
     }
 
     fn accept<H: Host>(&self, host: &H, token: &Token<'_>, claims: &Claims<'_>) -> Result<Identity, Refusal> {
-        let end = claims
-            .judge_time(host.now(), self.leeway)?
+        let end = self
+            .terms
+            .judge(host, claims)?
             .ok_or_else(|| Refusal::new("missing-claim", "the claim `exp` is missing"))?;
-        match &self.config.audience {
-            Some(ours) => claims.judge_audience(|audience| ours.has(audience))?,
-            None => {
-                let ours = host.audience();
-                claims.judge_audience(|audience| audience == ours)?;
-            }
-        }
-        claims.judge_binding()?;
         if let Some(name) = self.config.required_claims.iter().find(|name| claims.get(name).is_none()) {
             return Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing")));
         }
@@ -216,7 +205,7 @@ impl Jwt {
             roles: claims.words(&self.config.roles_claim)?,
             scopes: claims.spaced_words(self.scopes_claim(claims))?,
             claims: Some(token.payload.clone()),
-            expires_at: Some(end.saturating_add(self.leeway.end.into())),
+            expires_at: Some(end.saturating_add(self.terms.leeway().end.into())),
         })
     }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
     Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Host, Identity, Leeway,
-    OneOrMany, Plugin, Refusal, Scheme, Unproven, Verdict, Wants,
+    OneOrMany, Plugin, Refusal, Scheme, Terms, Unproven, Verdict, Wants,
 };
 
 use server::Server;
@@ -82,6 +82,7 @@ const LEEWAY: Leeway = Leeway { end: 0, start: 60 };
 #[derive(Debug)]
 pub struct Introspection {
     config: Config,
+    terms: Terms,
     server: Server,
 }
 
@@ -100,8 +101,9 @@ impl Plugin for Introspection {
             AuthMethod::Post => ClientAuth::Post(client),
         };
         let server = Server::new(config.endpoint.as_deref(), config.issuer.as_deref(), auth)?;
+        let terms = Terms::new(config.audience.clone(), LEEWAY)?;
         let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
-        Ok((Self { config, server }, wants))
+        Ok((Self { config, terms, server }, wants))
     }
 }
 
@@ -110,9 +112,6 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::at(pointer, "empty; the server wants to know who asks"));
         }
-    }
-    if config.audience.as_ref().is_some_and(|list| list.0.is_empty() || list.has("")) {
-        return Err(ConfigError::at("/audience", "empty; leave it out for the upstream's `resource`"));
     }
     match config.roles_claim.is_empty() {
         true => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
@@ -166,15 +165,7 @@ impl Introspection {
 
     fn identity<H: Host>(&self, host: &H, claims: &Claims<'_>, text: &str) -> Result<Identity, Refusal> {
         answer::judge_type(claims)?;
-        claims.judge_binding()?;
-        let expires_at = claims.judge_time(host.now(), LEEWAY)?;
-        match &self.config.audience {
-            Some(ours) => claims.judge_audience(|audience| ours.has(audience))?,
-            None => {
-                let ours = host.audience();
-                claims.judge_audience(|audience| audience == ours)?;
-            }
-        }
+        let expires_at = self.terms.judge(host, claims)?;
         Ok(Identity {
             subject: claims.subject(&["client_id"])?.to_owned(),
             issuer: self.issuer(claims)?,

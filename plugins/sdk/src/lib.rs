@@ -15,6 +15,7 @@ mod host;
 pub mod json;
 mod pattern;
 mod settings;
+mod terms;
 mod types;
 
 #[cfg(target_family = "wasm")]
@@ -29,6 +30,7 @@ pub use host::{
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
 pub use settings::OneOrMany;
+pub use terms::Terms;
 pub use types::{
     Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,
     Unavailability, Unproven, Verdict,
