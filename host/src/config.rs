@@ -352,6 +352,20 @@ pub enum KeySource {
     Pem(SecretString),
     /// A JWK Set in a file; read again when it changes.
     JwksFile(PathBuf),
-    /// A JWK Set at a URL; fetched, cached and refreshed.
-    JwksUrl(url::Url),
+    /// A JWK Set that is fetched, cached and refreshed.
+    Remote {
+        /// Where it lives.
+        place: KeyPlace,
+        /// How long the last good one is used beyond its lifetime while it cannot be had.
+        max_stale: Duration,
+    },
+}
+
+/// Where a JWK Set lives that is fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyPlace {
+    /// At this URL.
+    Url(url::Url),
+    /// Where the metadata of this issuer says. Its text is compared as it stands.
+    Issuer(String),
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure};
-use crate::config::{Config, KeySource, Pipeline, Policy, Target, Transport, raw};
+use crate::config::{Config, KeyPlace, KeySource, Pipeline, Policy, Target, Transport, raw};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -104,6 +104,11 @@ fn source(key: &KeySource) -> Value {
         KeySource::Secret(_) => json!({ "secret": "****" }),
         KeySource::Pem(_) => json!({ "pem": "****" }),
         KeySource::JwksFile(path) => json!({ "jwks_file": path }),
-        KeySource::JwksUrl(url) => json!({ "jwks_url": url.as_str() }),
+        KeySource::Remote { place: KeyPlace::Url(url), max_stale } => {
+            json!({ "jwks_url": url.as_str(), "max_stale_s": max_stale.as_secs() })
+        }
+        KeySource::Remote { place: KeyPlace::Issuer(issuer), max_stale } => {
+            json!({ "issuer": issuer, "max_stale_s": max_stale.as_secs() })
+        }
     }
 }

@@ -319,6 +319,12 @@ pub struct Key {
     pub jwks_file: Option<String>,
     /// URL of a JWK Set; fetched, cached and refreshed.
     pub jwks_url: Option<String>,
+    /// An issuer, whose metadata says where its JWK Set is (RFC 8414, OpenID Connect Discovery).
+    pub issuer: Option<String>,
+    /// Of a set that is fetched: how many seconds the last good one is used beyond its lifetime while
+    /// it cannot be had. Default: 86400. At most 2592000.
+    #[schemars(range(max = 2_592_000))]
+    pub max_stale_s: Option<u32>,
 }
 
 /// Which policies decide.

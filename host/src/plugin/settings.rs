@@ -7,18 +7,20 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
+use witgate_plugin::issuer::is_issuer;
 
 use super::grants::Granted;
 use crate::config::environment::Environment;
-use crate::config::{Grants, KeySource, Policy, PolicyKind};
+use crate::config::{Grants, KeyPlace, KeySource, Policy, PolicyKind};
 use crate::fingerprints::Fingerprints;
 use crate::services::clean;
 use crate::services::fetch::{Origin, Reach};
-use crate::services::jwks::RemoteJwks;
+use crate::services::jwks::{MAX_STALE, RemoteJwks};
 use crate::services::keys::{Key, KeyError};
 
 /// Largest file that a setting names. A store of 50,000 keys has about ten megabytes.
@@ -51,16 +53,17 @@ pub struct Settings {
     pub origins: HashMap<Origin, Reach>,
 }
 
-/// The key sets at URLs, one each for the whole process, so that a reload keeps the last good one.
+/// The key sets that are fetched, one each for the whole process, so that a reload keeps the last good
+/// one.
 #[derive(Debug, Default)]
 pub struct RemoteKeys {
-    by_url: Mutex<HashMap<Url, Arc<RemoteJwks>>>,
+    by_place: Mutex<HashMap<KeyPlace, Arc<RemoteJwks>>>,
 }
 
 impl RemoteKeys {
-    fn at(&self, url: &Url) -> Arc<RemoteJwks> {
-        let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(by_url.entry(url.clone()).or_insert_with(|| RemoteJwks::new(url.clone())))
+    fn at(&self, place: &KeyPlace) -> Arc<RemoteJwks> {
+        let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(by_place.entry(place.clone()).or_insert_with(|| RemoteJwks::new(place)))
     }
 }
 
@@ -184,6 +187,10 @@ impl Resolver<'_> {
             "witgate-key" => Value::String(self.key(value, pointer).map_err(at)?),
             "witgate-secret" => Value::String(self.secret(value, pointer).map_err(at)?),
             "witgate-endpoint" => Value::String(self.endpoint(value).map_err(at)?),
+            "witgate-issuer" => {
+                self.issuer(value);
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         Ok(())
@@ -231,26 +238,29 @@ impl Resolver<'_> {
     }
 
     fn inline_key(&mut self, inline: &Map<String, Value>) -> Result<KeySource, String> {
-        let mut members = inline.iter();
-        match (members.next(), members.next()) {
-            (Some((member, value)), None) => match member.as_str() {
-                "secret" => Ok(KeySource::Secret(self.read_secret(value)?)),
-                "pem" => Ok(KeySource::Pem(self.read_secret(value)?)),
-                "jwks_file" => {
-                    let path = value.as_str().ok_or("jwks_file is the path of a file")?;
-                    Ok(KeySource::JwksFile(self.around.dir.join(path)))
-                }
-                "jwks_url" => value
-                    .as_str()
-                    .and_then(|url| Url::parse(url).ok())
-                    .filter(|url| Origin::of(url).is_some())
-                    .map(KeySource::JwksUrl)
-                    .ok_or_else(|| "jwks_url is an absolute http or https URL".to_owned()),
-                other => {
-                    Err(format!("`{other}` is not a key source; use secret, pem, jwks_file or jwks_url"))
-                }
-            },
-            _ => Err("an inline key has exactly one of secret, pem, jwks_file and jwks_url".to_owned()),
+        let max_stale = max_stale(inline)?;
+        let mut members = inline.iter().filter(|(name, _)| *name != "max_stale_s");
+        let (Some((source, value)), None) = (members.next(), members.next()) else {
+            return Err(format!("an inline key has exactly one of {SOURCES}"));
+        };
+        let text = |what: &str| value.as_str().ok_or_else(|| format!("{source} is {what}"));
+        match source.as_str() {
+            "secret" => Ok(KeySource::Secret(self.read_secret(value)?)),
+            "pem" => Ok(KeySource::Pem(self.read_secret(value)?)),
+            "jwks_file" => Ok(KeySource::JwksFile(self.around.dir.join(text("the path of a file")?))),
+            "jwks_url" => {
+                let what = "an absolute http or https URL";
+                let url = Url::parse(text(what)?).ok().filter(|url| Origin::of(url).is_some());
+                let place = KeyPlace::Url(url.ok_or_else(|| format!("{source} is {what}"))?);
+                Ok(KeySource::Remote { place, max_stale })
+            }
+            "issuer" => {
+                let what = "an http or https URL without user, query and fragment";
+                let issuer = Some(text(what)?).filter(|text| is_issuer(text));
+                let place = KeyPlace::Issuer(issuer.ok_or_else(|| format!("{source} is {what}"))?.to_owned());
+                Ok(KeySource::Remote { place, max_stale })
+            }
+            other => Err(format!("`{other}` is not a key source; use one of {SOURCES}")),
         }
     }
 
@@ -263,7 +273,9 @@ impl Resolver<'_> {
                 let text = self.read(&path.to_string_lossy())?;
                 Key::from_jwks(&text).map_err(|error| format!("{}: {error}", path.display()))?
             }
-            KeySource::JwksUrl(url) => Key::Remote(self.around.remote.at(url)),
+            KeySource::Remote { place, max_stale } => {
+                Key::Remote { set: self.around.remote.at(place), max_stale: *max_stale }
+            }
         }))
     }
 
@@ -305,6 +317,16 @@ impl Resolver<'_> {
         Ok(text.to_owned())
     }
 
+    /// The keys of an issuer have its own name, so that a policy checks a token with those of the issuer
+    /// that it names and with no others. Nothing is fetched before one is used.
+    fn issuer(&mut self, value: &Value) {
+        if let Some(issuer) = value.as_str().filter(|text| is_issuer(text)) {
+            let place = KeyPlace::Issuer(issuer.to_owned());
+            let key = Key::Remote { set: self.around.remote.at(&place), max_stale: MAX_STALE };
+            self.out.keys.entry(issuer.to_owned()).or_insert_with(|| Arc::new(key));
+        }
+    }
+
     fn grants(&mut self, grants: &Grants) -> Result<(), SettingsError> {
         let at = |message: String| SettingsError {
             pointer: format!("policies.{}.grants", self.policy.name),
@@ -327,7 +349,7 @@ impl Resolver<'_> {
         for name in &grants.secrets {
             let secret = match self.named_key(name).map_err(at)? {
                 KeySource::Secret(secret) | KeySource::Pem(secret) => secret,
-                KeySource::JwksFile(_) | KeySource::JwksUrl(_) => {
+                KeySource::JwksFile(_) | KeySource::Remote { .. } => {
                     return Err(at(format!("`{name}` is a key set, not a secret")));
                 }
             };
@@ -341,6 +363,18 @@ impl Resolver<'_> {
             self.out.keys.insert(name, key);
         }
         Ok(())
+    }
+}
+
+const SOURCES: &str = "secret, pem, jwks_file, jwks_url and issuer";
+
+fn max_stale(inline: &Map<String, Value>) -> Result<Duration, String> {
+    match inline.get("max_stale_s") {
+        None => Ok(MAX_STALE),
+        Some(value) => value
+            .as_u64()
+            .map(Duration::from_secs)
+            .ok_or_else(|| "max_stale_s is a number of seconds".to_owned()),
     }
 }
 

@@ -35,6 +35,9 @@ const LARGEST_BODY: usize = 64 << 10;
 
 type Answer = Result<HttpResponse, HttpError>;
 
+/// A whole answer with its headers.
+pub type Document = http::Response<Bytes>;
+
 /// Answers requests in place of the network: for test cases.
 pub trait Exchange: Send + Sync {
     /// The answer to `request`.
@@ -119,6 +122,22 @@ impl Fetcher {
         result
     }
 
+    /// Gets what is at `url`, with its headers, whatever the status.
+    ///
+    /// # Errors
+    /// With why there is no answer.
+    pub async fn document(&self, url: &Url, accept: &str) -> Result<Document, HttpError> {
+        let request = HttpRequest {
+            method: Method::Get,
+            url: url.to_string(),
+            headers: vec![("accept".to_owned(), accept.to_owned())],
+            body: Vec::new(),
+            client_auth: ClientAuth::None,
+            share: false,
+        };
+        self.whole(request).await
+    }
+
     /// The answer to an identical request under way, or to this one. A task of its own fetches
     /// it, so that a caller who goes away does not take the others' answer along.
     fn join(&self, request: &HttpRequest) -> Shared<BoxFuture<'static, Answer>> {
@@ -137,6 +156,10 @@ impl Fetcher {
     }
 
     async fn fetch(self, request: HttpRequest) -> Answer {
+        self.whole(request).await.map(told)
+    }
+
+    async fn whole(&self, request: HttpRequest) -> Result<Document, HttpError> {
         let url = Url::parse(&request.url).map_err(|_| HttpError::InvalidRequest)?;
         let origin = Origin::of(&url).ok_or(HttpError::InvalidRequest)?;
         let reach = *self.origins.get(&origin).ok_or(HttpError::NotGranted)?;
@@ -214,7 +237,18 @@ fn is_the_hosts_own(name: &HeaderName) -> bool {
     .contains(&name.as_str())
 }
 
-async fn exchange(reach: Reach, outgoing: http::Request<Full<Bytes>>) -> Answer {
+/// What a policy gets to know of an answer.
+fn told(answer: Document) -> HttpResponse {
+    let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    HttpResponse {
+        status: answer.status().as_u16(),
+        content_type: header(CONTENT_TYPE).map(str::to_owned),
+        retry_after: header(RETRY_AFTER).and_then(|value| value.parse().ok()),
+        body: answer.into_body().to_vec(),
+    }
+}
+
+async fn exchange(reach: Reach, outgoing: http::Request<Full<Bytes>>) -> Result<Document, HttpError> {
     let client = match reach {
         Reach::Public => &PUBLIC,
         Reach::Private => &PRIVATE,
@@ -222,11 +256,8 @@ async fn exchange(reach: Reach, outgoing: http::Request<Full<Bytes>>) -> Answer 
     let response = client.request(outgoing).await.map_err(|error| {
         if refused_address(&error) { HttpError::NotGranted } else { HttpError::Unreachable }
     })?;
-    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let status = response.status().as_u16();
-    let content_type = header(CONTENT_TYPE).map(str::to_owned);
-    let retry_after = header(RETRY_AFTER).and_then(|value| value.parse().ok());
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, LARGEST_ANSWER)
         .collect()
         .await
         .map_err(|error| {
@@ -236,9 +267,8 @@ async fn exchange(reach: Reach, outgoing: http::Request<Full<Bytes>>) -> Answer 
                 HttpError::Unreachable
             }
         })?
-        .to_bytes()
-        .to_vec();
-    Ok(HttpResponse { status, content_type, retry_after, body })
+        .to_bytes();
+    Ok(Document::from_parts(head, body))
 }
 
 type HttpClient = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;

@@ -1,102 +1,213 @@
-//! A JWK Set that lives at a URL: fetched, cached, refreshed, and the last good one kept.
+//! A JWK Set that is fetched: kept as long as its server says, fetched again before that ends and when a
+//! token names a key that is not in it, and kept through outages.
+
+mod discovery;
+mod lifetime;
+mod pace;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 use url::Url;
-use witgate_plugin::{ClientAuth, HttpRequest, Method};
 
+use self::discovery::Discovery;
+use self::pace::{Pace, Reason};
 use super::fetch::Fetcher;
 use super::keys::KeySet;
+use crate::config::KeyPlace;
 
-/// How often a set is asked for at the most, whatever key ids callers make up. Short enough that
-/// a rotation is seen within seconds.
-const MIN_INTERVAL: Duration = Duration::from_secs(10);
-/// After this a set in use is fetched again beside the request that uses it.
-const FRESH: Duration = Duration::from_secs(300);
+/// How long a set is used beyond its lifetime while its server does not answer, where nobody says
+/// otherwise: long enough for somebody to repair it on the next day.
+pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// A JWK Set at a URL. One for all generations, so that a reload does not lose the last good set.
+/// Longest wait for the metadata and the set together. A hook that may wait for the network has a
+/// second more than this.
+const FETCH: Duration = Duration::from_secs(5);
+
+/// How long a caller waits for a new set where an old one is at hand, in case the server hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A JWK Set at a URL or of an issuer. One for all generations, so that a reload does not lose the
+/// last good set.
 #[derive(Debug)]
 pub struct RemoteJwks {
-    url: Url,
-    fetcher: Fetcher,
+    place: Place,
     loaded: ArcSwapOption<Loaded>,
-    /// When it was last asked for. Held while asking: one request at a time.
-    asked: Mutex<Option<Instant>>,
+    /// Held while asking: one request at a time.
+    pace: Mutex<Pace>,
+    /// A refresh beside the requests is under way.
+    beside: AtomicBool,
+    /// The last attempt has failed.
+    failing: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Url(Url, Fetcher),
+    Issuer(Discovery),
 }
 
 #[derive(Debug)]
 struct Loaded {
     set: Arc<KeySet>,
-    at: Instant,
+    /// When it was asked for: what the set says was so at this time or later.
+    asked: Instant,
+    /// How long it is good from then on.
+    lifetime: Duration,
+}
+
+/// What is to be done about a set of some age.
+#[derive(Debug, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    /// Still good, and not for long.
+    Ageing,
+    /// No longer good, unless there is no other to be had.
+    Old,
+}
+
+impl Loaded {
+    fn age(&self) -> Age {
+        let age = self.asked.elapsed();
+        if age >= self.lifetime {
+            Age::Old
+        } else if age >= self.lifetime.mul_f32(0.8) {
+            Age::Ageing
+        } else {
+            Age::Fresh
+        }
+    }
+
+    fn is_usable(&self, max_stale: Duration) -> bool {
+        self.asked.elapsed() < self.lifetime.saturating_add(max_stale)
+    }
 }
 
 impl RemoteJwks {
-    /// The set at `url`; nothing is fetched yet.
-    pub fn new(url: Url) -> Arc<Self> {
+    /// The set at `place`; nothing is fetched yet.
+    pub fn new(place: &KeyPlace) -> Arc<Self> {
+        let place = match place {
+            KeyPlace::Url(url) => Place::Url(url.clone(), Fetcher::for_url(url)),
+            KeyPlace::Issuer(issuer) => Place::Issuer(Discovery::of(issuer)),
+        };
         Arc::new(Self {
-            fetcher: Fetcher::for_url(&url),
-            url,
+            place,
             loaded: ArcSwapOption::empty(),
-            asked: Mutex::new(None),
+            pace: Mutex::new(Pace::new(Instant::now())),
+            beside: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
         })
     }
 
-    /// The set to check a signature with that names `key_id`. Fetches when there is none yet or
-    /// the id is unknown; None when there is none to be had.
-    pub async fn current(self: &Arc<Self>, key_id: Option<&str>) -> Option<Arc<KeySet>> {
-        if let Some(loaded) = self.loaded.load_full() {
-            let known = key_id.is_none_or(|id| loaded.set.has(id));
-            if known {
-                if loaded.at.elapsed() > FRESH {
-                    let remote = Arc::clone(self);
-                    tokio::spawn(async move { remote.refresh().await });
-                }
-                return Some(Arc::clone(&loaded.set));
-            }
+    /// The set to check a signature with that names `key_id`. None: there is none to be had that is
+    /// younger than its lifetime and `max_stale`, or the one at hand does not have that key and whether
+    /// a newer one has cannot be found out.
+    pub async fn current(self: &Arc<Self>, key_id: Option<&str>, max_stale: Duration) -> Option<Arc<KeySet>> {
+        match self.loaded.load_full() {
+            None => self.refresh(Reason::Nothing).await,
+            Some(loaded) if loaded.set.settles(key_id) => self.keep_young(&loaded).await,
+            Some(_) => self.refresh(Reason::Unknown(key_id.unwrap_or_default().to_owned())).await,
         }
-        self.refresh().await;
-        Some(Arc::clone(&self.loaded.load_full()?.set))
+        let loaded = self.loaded.load_full().filter(|loaded| loaded.is_usable(max_stale))?;
+        let is_known = loaded.set.settles(key_id) || !self.failing.load(Ordering::Relaxed);
+        is_known.then(|| Arc::clone(&loaded.set))
     }
 
-    /// Fetches the set, unless that was tried a moment ago. Callers that come while it is under
-    /// way wait for the same answer.
-    async fn refresh(&self) {
-        let mut asked = self.asked.lock().await;
-        if asked.is_some_and(|at| at.elapsed() < MIN_INTERVAL) {
+    async fn keep_young(self: &Arc<Self>, loaded: &Loaded) {
+        match loaded.age() {
+            Age::Fresh => {}
+            // Who waited now would wait at every attempt until the server is back.
+            Age::Old if !self.failing.load(Ordering::Relaxed) => {
+                drop(tokio::time::timeout(PATIENCE, self.refresh(Reason::Old)).await);
+            }
+            Age::Ageing | Age::Old => self.refresh_beside(),
+        }
+    }
+
+    fn refresh_beside(self: &Arc<Self>) {
+        if !self.beside.swap(true, Ordering::AcqRel) {
+            let remote = Arc::clone(self);
+            tokio::spawn(async move {
+                remote.ask(Instant::now(), Reason::Old).await;
+                remote.beside.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Fetches the set, if it may be asked for now. A task of its own does it, so that a caller who goes
+    /// away does not take the others' answer along.
+    async fn refresh(self: &Arc<Self>, reason: Reason) {
+        let (remote, wanted) = (Arc::clone(self), Instant::now());
+        drop(tokio::spawn(async move { remote.ask(wanted, reason).await }).await);
+    }
+
+    /// Callers that come while it is under way wait, and take the answer if it was asked for after they came.
+    async fn ask(&self, wanted: Instant, reason: Reason) {
+        let mut pace = self.pace.lock().await;
+        let settled = self.is_settled(&reason) || pace.has_asked_since(wanted);
+        if settled || !pace.may_ask(Instant::now(), &reason) {
             return;
         }
-        let outcome = self.fetch().await;
-        *asked = Some(Instant::now());
+        let asked = Instant::now();
+        let outcome = match tokio::time::timeout(FETCH, self.fetch(asked)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("no complete answer in time".to_owned()),
+        };
+        let kept = self.loaded.load().is_some();
         match outcome {
-            Ok(set) => {
-                self.loaded.store(Some(Arc::new(Loaded { set: Arc::new(set), at: Instant::now() })));
+            Ok(loaded) => {
+                pace.answered(asked, reason.is_met_by(&loaded.set));
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the JWK Set {} can be had again", self.place);
+                }
+                self.loaded.store(Some(Arc::new(loaded)));
             }
             Err(reason) => {
-                let kept = if self.loaded.load().is_some() { "; the last good set stays" } else { "" };
-                tracing::warn!(url = %self.url, "cannot fetch the JWK Set: {reason}{kept}");
+                pace.failed(asked, Instant::now());
+                self.failing.store(true, Ordering::Relaxed);
+                let kept = if kept { "; the last good one stays" } else { "" };
+                tracing::warn!("cannot fetch the JWK Set {}: {reason}{kept}", self.place);
             }
         }
     }
 
-    async fn fetch(&self) -> Result<KeySet, String> {
-        let request = HttpRequest {
-            method: Method::Get,
-            url: self.url.to_string(),
-            headers: vec![("accept".to_owned(), "application/jwk-set+json, application/json".to_owned())],
-            body: Vec::new(),
-            client_auth: ClientAuth::None,
-            share: false,
+    /// Whether what somebody else has fetched meanwhile will do.
+    fn is_settled(&self, reason: &Reason) -> bool {
+        self.loaded.load().as_ref().is_some_and(|loaded| match reason {
+            Reason::Nothing => true,
+            Reason::Old => loaded.age() == Age::Fresh,
+            Reason::Unknown(key_id) => loaded.set.has(key_id),
+        })
+    }
+
+    async fn fetch(&self, asked: Instant) -> Result<Loaded, String> {
+        let answer = match &self.place {
+            Place::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| format!("{e:?}"))?,
+            Place::Issuer(issuer) => issuer.jwks().await?,
         };
-        let response = self.fetcher.send(request).await.map_err(|e| format!("{e:?}"))?;
-        if response.status != 200 {
-            return Err(format!("the server answered {}", response.status));
+        if answer.status() != 200 {
+            return Err(format!("the server answered {}", answer.status().as_u16()));
         }
+        let lifetime = lifetime::of(answer.headers());
+        let text = answer.into_body();
         // The version tells two sets apart in what is remembered of good signatures.
-        let version =
-            u64::from_be_bytes(super::sha256(&response.body).first_chunk().copied().unwrap_or_default());
-        KeySet::parse(&response.body, version).map_err(|e| e.to_string())
+        let version = u64::from_be_bytes(super::sha256(&text).first_chunk().copied().unwrap_or_default());
+        let set = KeySet::parse(&text, version).map_err(|error| error.to_string())?;
+        Ok(Loaded { set: Arc::new(set), asked, lifetime })
+    }
+}
+
+/// RFC 7517, section 8.5.2, and what most servers say.
+const ACCEPT: &str = "application/jwk-set+json, application/json";
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url, _) => write!(f, "at {url}"),
+            Self::Issuer(discovery) => write!(f, "of the issuer {}", discovery.issuer()),
+        }
     }
 }

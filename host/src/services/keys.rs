@@ -1,22 +1,32 @@
 //! The keys that the host holds. A policy knows them by name only.
 
+mod jwk;
+
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_lc_rs::signature::RsaParameters;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{AlgorithmFamily, DecodingKey};
+use jsonwebtoken::{Algorithm as Jose, DecodingKey};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use witgate_plugin::{Algorithm, Digest, Signed, VerifyError};
 
 use super::jwks::RemoteJwks;
+pub use jwk::PassedOver;
 
 /// How many signatures one policy remembers as good: 32 bytes each, so half a megabyte.
 const REMEMBERED: usize = 10_000;
 
 /// Shortest HMAC secret, in bytes (RFC 7518, section 3.2: as long as the hash of HS256).
 pub const SHORTEST_SECRET: usize = 32;
+
+/// How many keys a set may have: issuers publish two or three. A token without a `kid` is tried with
+/// every one, so this bounds what a token can cost.
+pub const MOST_KEYS: usize = 100;
 
 /// The keys that one policy may name.
 #[derive(Debug)]
@@ -73,8 +83,13 @@ fn fingerprint(name: &str, version: u64, signed: &Signed<'_>) -> Digest {
 pub enum Key {
     /// One key, or a set that does not change within a generation.
     Fixed(Arc<KeySet>),
-    /// A set that lives at a URL.
-    Remote(Arc<RemoteJwks>),
+    /// A set that is fetched.
+    Remote {
+        /// The set.
+        set: Arc<RemoteJwks>,
+        /// How long it is used beyond its lifetime while nobody answers where it lives.
+        max_stale: Duration,
+    },
 }
 
 /// Why a key cannot be used.
@@ -86,12 +101,22 @@ pub enum KeyError {
     /// Not a public key in PEM.
     #[error("this is not a public key in PEM (`BEGIN PUBLIC KEY`) for RSA, P-256, P-384 or Ed25519")]
     Pem,
+    /// An RSA key that is too small or too large.
+    #[error("this is an RSA key of {0} bits; it has to have 2048 to 8192")]
+    RsaSize(u32),
     /// Not a JWK Set.
     #[error("this is not a JWK Set (RFC 7517, section 5): {0}")]
     Jwks(String),
+    /// A JWK Set that is too large.
+    #[error("the JWK Set has {0} keys; at most {MOST_KEYS} are taken")]
+    TooManyKeys(usize),
     /// A JWK Set without a usable key.
-    #[error("the JWK Set has no key that signs with a supported algorithm")]
-    NoUsableKey,
+    #[error("the JWK Set has no key that signs with a supported algorithm{}", passed_over(.0))]
+    NoUsableKey(Option<PassedOver>),
+}
+
+fn passed_over(why: &Option<PassedOver>) -> String {
+    why.map_or_else(String::new, |why| format!("; of the first one, {why}"))
 }
 
 impl Key {
@@ -104,12 +129,7 @@ impl Key {
         if bytes.len() < SHORTEST_SECRET {
             return Err(KeyError::ShortSecret(bytes.len()));
         }
-        Ok(Self::fixed(vec![VerifyingKey {
-            id: None,
-            algorithm: None,
-            family: AlgorithmFamily::Hmac,
-            key: DecodingKey::from_secret(bytes),
-        }]))
+        Ok(Self::one(vec![Jose::HS256, Jose::HS384, Jose::HS512], DecodingKey::from_secret(bytes)))
     }
 
     /// A public key in PEM.
@@ -118,11 +138,28 @@ impl Key {
     /// When it is none.
     pub fn from_pem(pem: &SecretString) -> Result<Self, KeyError> {
         let bytes = pem.expose_secret().as_bytes();
-        let key = DecodingKey::from_rsa_pem(bytes)
-            .or_else(|_| DecodingKey::from_ec_pem(bytes))
-            .or_else(|_| DecodingKey::from_ed_pem(bytes))
-            .map_err(|_| KeyError::Pem)?;
-        Ok(Self::fixed(vec![VerifyingKey { id: None, algorithm: None, family: key.family(), key }]))
+        if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
+            return Self::from_rsa(key);
+        }
+        if let Ok(key) = DecodingKey::from_ec_pem(bytes) {
+            // An uncompressed point: its length tells the curve.
+            return match key.try_get_as_bytes().map_err(|_| KeyError::Pem)?.len() {
+                65 => Ok(Self::one(vec![Jose::ES256], key)),
+                97 => Ok(Self::one(vec![Jose::ES384], key)),
+                _ => Err(KeyError::Pem),
+            };
+        }
+        let key = DecodingKey::from_ed_pem(bytes).map_err(|_| KeyError::Pem)?;
+        Ok(Self::one(vec![Jose::EdDSA], key))
+    }
+
+    fn from_rsa(key: DecodingKey) -> Result<Self, KeyError> {
+        let der = key.try_get_as_bytes().map_err(|_| KeyError::Pem)?;
+        let bits = RsaParameters::public_modulus_len(der).map_err(|_| KeyError::Pem)?;
+        match jwk::RSA_BITS.contains(&(bits as usize)) {
+            true => Ok(Self::one(jwk::RSA.to_vec(), key)),
+            false => Err(KeyError::RsaSize(bits)),
+        }
     }
 
     /// A JWK Set.
@@ -133,14 +170,17 @@ impl Key {
         Ok(Self::Fixed(Arc::new(KeySet::parse(text.as_bytes(), 0)?)))
     }
 
-    fn fixed(keys: Vec<VerifyingKey>) -> Self {
-        Self::Fixed(Arc::new(KeySet { version: 0, keys }))
+    fn one(algorithms: Vec<Jose>, key: DecodingKey) -> Self {
+        let key = VerifyingKey { id: None, algorithms, key };
+        Self::Fixed(Arc::new(KeySet { version: 0, keys: vec![key] }))
     }
 
     async fn candidates(&self, signed: &Signed<'_>) -> Result<Arc<KeySet>, VerifyError> {
         match self {
             Self::Fixed(set) => Ok(Arc::clone(set)),
-            Self::Remote(remote) => remote.current(signed.key_id).await.ok_or(VerifyError::Unavailable),
+            Self::Remote { set, max_stale } => {
+                set.current(signed.key_id, *max_stale).await.ok_or(VerifyError::Unavailable)
+            }
         }
     }
 }
@@ -156,30 +196,56 @@ pub struct KeySet {
 #[derive(Debug)]
 struct VerifyingKey {
     id: Option<String>,
-    /// The only algorithm that the key is for, where its set says so.
-    algorithm: Option<jsonwebtoken::Algorithm>,
-    family: AlgorithmFamily,
+    /// What the key is for, by its type, its curve and what its set says. It keeps an HMAC from
+    /// being checked with a public key.
+    algorithms: Vec<Jose>,
     key: DecodingKey,
 }
 
+/// A JWK Set as it is written. What else stands in it has no meaning here (RFC 7517, section 5).
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
+}
+
 impl KeySet {
-    /// Reads a JWK Set (RFC 7517). Keys for encryption, of an unknown type or of an unsupported
-    /// algorithm are passed over, as section 5 asks.
+    /// Reads a JWK Set (RFC 7517). A key that is not for signatures, of an unknown type, or that
+    /// cannot be read is passed over, as section 5 asks, and never breaks the set.
     ///
     /// # Errors
-    /// When the text is no JWK Set, or has no usable key.
+    /// When the text is no JWK Set, has too many keys, or no usable one.
     pub fn parse(text: &[u8], version: u64) -> Result<Self, KeyError> {
-        let set: JwkSet = serde_json::from_slice(text).map_err(|e| KeyError::Jwks(e.to_string()))?;
-        let keys: Vec<_> = set.keys.iter().filter_map(VerifyingKey::from_jwk).collect();
-        if keys.is_empty() {
-            return Err(KeyError::NoUsableKey);
+        let written: Written<'_> =
+            serde_json::from_slice(text).map_err(|error| KeyError::Jwks(error.to_string()))?;
+        if written.keys.len() > MOST_KEYS {
+            return Err(KeyError::TooManyKeys(written.keys.len()));
         }
-        Ok(Self { version, keys })
+        let (mut keys, mut first) = (Vec::new(), None);
+        for (number, jwk) in (1..).zip(&written.keys) {
+            match jwk::read(jwk.get()) {
+                Ok(key) => keys.push(key),
+                Err(why) => {
+                    first = first.or(Some(why));
+                    tell(number, why);
+                }
+            }
+        }
+        match keys.is_empty() {
+            true => Err(KeyError::NoUsableKey(first)),
+            false => Ok(Self { version, keys }),
+        }
     }
 
     /// Whether a key of that id is in the set.
     pub fn has(&self, key_id: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(key_id))
+    }
+
+    /// Whether another look at where the set lives could bring nothing about that id: the id is
+    /// there, or nothing in the set has one.
+    pub(super) fn settles(&self, key_id: Option<&str>) -> bool {
+        key_id.is_none_or(|id| self.has(id)) || self.keys.iter().all(|key| key.id.is_none())
     }
 
     fn verify(&self, signed: &Signed<'_>) -> Result<(), VerifyError> {
@@ -188,7 +254,7 @@ impl KeySet {
         if named.is_empty() {
             return Err(VerifyError::UnknownKeyId);
         }
-        let mut fitting = named.into_iter().filter(|key| key.is_for(algorithm)).peekable();
+        let mut fitting = named.into_iter().filter(|key| key.algorithms.contains(&algorithm)).peekable();
         if fitting.peek().is_none() {
             return Err(VerifyError::AlgorithmMismatch);
         }
@@ -201,27 +267,15 @@ impl KeySet {
     }
 }
 
-impl VerifyingKey {
-    fn from_jwk(jwk: &Jwk) -> Option<Self> {
-        let common = &jwk.common;
-        if matches!(&common.public_key_use, Some(other) if *other != PublicKeyUse::Signature) {
-            return None;
-        }
-        if matches!(&common.key_operations, Some(ops) if !ops.contains(&KeyOperations::Verify)) {
-            return None;
-        }
-        // A public place cannot hold a shared secret.
-        if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return None;
-        }
-        let algorithm = match common.key_algorithm {
-            None => None,
-            Some(named) => Some(signing_algorithm(named)?),
-        };
-        let key = DecodingKey::from_jwk(jwk).ok()?;
-        Some(Self { id: common.key_id.clone(), algorithm, family: key.family(), key })
+/// A key that everybody could sign with is an accident that somebody has to hear of.
+fn tell(number: usize, why: PassedOver) {
+    match why {
+        PassedOver::Private => tracing::warn!("key {number} of a JWK Set is not used: {why}"),
+        _ => tracing::debug!("key {number} of a JWK Set is not used: {why}"),
     }
+}
 
+impl VerifyingKey {
     /// A key without an id answers to any.
     fn answers_to(&self, key_id: Option<&str>) -> bool {
         match (key_id, self.id.as_deref()) {
@@ -229,19 +283,9 @@ impl VerifyingKey {
             (None, _) | (Some(_), None) => true,
         }
     }
-
-    /// The family keeps an HMAC from being checked with a public key.
-    fn is_for(&self, algorithm: jsonwebtoken::Algorithm) -> bool {
-        self.family == algorithm.family() && self.algorithm.is_none_or(|own| own == algorithm)
-    }
 }
 
-fn signing_algorithm(named: KeyAlgorithm) -> Option<jsonwebtoken::Algorithm> {
-    named.to_string().parse().ok()
-}
-
-fn jose(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
-    use jsonwebtoken::Algorithm as Jose;
+fn jose(algorithm: Algorithm) -> Jose {
     match algorithm {
         Algorithm::Hs256 => Jose::HS256,
         Algorithm::Hs384 => Jose::HS384,
@@ -257,3 +301,6 @@ fn jose(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::EdDsa => Jose::EdDSA,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,20 @@
 //! that nobody without a key learns anything from the answer.
 
 mod algorithm;
+mod kind;
+pub mod revoked;
 mod token;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use witgate_plugin::issuer::is_issuer;
 use witgate_plugin::{
     Authenticate, Call, Claims, ConfigError, Credential, Host, Identity, Leeway, OneOrMany, Plugin, Refusal,
     Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
+use revoked::Revoked;
 use token::{Header, Shape, Token};
 
 /// The settings of a `jwt` policy.
@@ -22,8 +26,9 @@ use token::{Header, Shape, Token};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The keys that tokens may be signed with, tried in this order: names under `[keys]`, or
-    /// inline keys.
-    #[schemars(length(min = 1))]
+    /// inline keys. Absent: those of the token's own issuer, which has to be one of `issuer`, found by
+    /// its metadata (RFC 8414, OpenID Connect Discovery).
+    #[serde(default)]
     pub keys: Vec<KeyName>,
     /// The algorithms that tokens may be signed with: either of the HS family or of the others,
     /// never both.
@@ -31,6 +36,8 @@ pub struct Config {
     pub algorithms: Vec<Algorithm>,
     /// Who may have issued a token (`iss`). A token of another issuer is left to the next policy.
     /// Absent: whoever has a key.
+    #[serde(default)]
+    #[schemars(schema_with = "issuers")]
     pub issuer: Option<OneOrMany>,
     /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
@@ -47,8 +54,19 @@ pub struct Config {
     /// The claim with the scopes, a list or a string with spaces between. Default: `scope`, else
     /// `scp`.
     pub scopes_claim: Option<String>,
-    /// What the token's `typ` has to be, for example `at+jwt`. Absent: anything.
+    /// What the token's `typ` has to be. With `at+jwt`, a token of that type has to have every claim
+    /// that RFC 9068 asks for. Absent: anything but a type for other purposes, such as `logout+jwt`.
     pub typ: Option<OneOrMany>,
+    /// The file of revoked tokens that `witgate token revoke` writes. With it, tokens need a `jti`.
+    #[serde(default)]
+    #[schemars(extend("format" = "witgate-file"))]
+    pub revoked: Option<String>,
+}
+
+/// As [`OneOrMany`], of texts whose keys the host holds under the very same names.
+fn issuers(_: &mut SchemaGenerator) -> Schema {
+    let text = json_schema!({ "type": "string", "minLength": 1, "format": "witgate-issuer" });
+    json_schema!({ "anyOf": [text, { "type": "array", "items": text, "minItems": 1 }] })
 }
 
 /// The name of a key that the host holds.
@@ -71,6 +89,7 @@ fn default_roles_claim() -> String {
 pub struct Jwt {
     config: Config,
     terms: Terms,
+    revoked: Option<Revoked>,
 }
 
 impl Plugin for Jwt {
@@ -83,14 +102,16 @@ impl Plugin for Jwt {
         check(&config)?;
         let leeway = Leeway { end: config.leeway_s, start: config.leeway_s };
         let terms = Terms::new(config.audience.clone(), leeway)?;
+        let revoked = config.revoked.as_deref().map(Revoked::parse).transpose();
+        let revoked = revoked.map_err(|error| ConfigError::at("/revoked", error.to_string()))?;
         let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
-        Ok((Self { config, terms }, wants))
+        Ok((Self { config, terms, revoked }, wants))
     }
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
     if config.keys.is_empty() {
-        return Err(ConfigError::at("/keys", "no key; name at least one of `[keys]`"));
+        check_discovery(config.issuer.as_ref())?;
     }
     if config.algorithms.is_empty() {
         let message = "no algorithm; write the ones that the issuer signs with, for example [\"RS256\"]";
@@ -117,6 +138,21 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
+/// Without keys, every issuer has to be one whose keys can be found.
+fn check_discovery(issuers: Option<&OneOrMany>) -> Result<(), ConfigError> {
+    let Some(issuers) = issuers else {
+        let message = "no key; name at least one of `[keys]`, or an `issuer` that publishes its own";
+        return Err(ConfigError::at("/keys", message));
+    };
+    match issuers.0.iter().find(|text| !text.is_empty() && !is_issuer(text)) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("`{other}` is no URL that leads to its keys; name them by `keys`");
+            Err(ConfigError::at("/issuer", message))
+        }
+    }
+}
+
 impl Authenticate for Jwt {
     async fn authenticate<H: Host>(
         &self,
@@ -139,8 +175,8 @@ impl Jwt {
         self.own_issuer(&claims)?;
         let header = token.header()?;
         self.own_type(&header)?;
-        self.verify(host, &token, &header).await?;
-        Ok(self.accept(host, &token, &claims)?)
+        self.verify(host, &self.keys(&claims)?, &token, &header).await?;
+        Ok(self.accept(host, &token, &header, &claims)?)
     }
 
     /// Leaves tokens of other issuers, and of none, to the next policy.
@@ -154,13 +190,23 @@ impl Jwt {
     }
 
     fn own_type(&self, header: &Header<'_>) -> Result<(), Refusal> {
-        let Some(wanted) = &self.config.typ else {
-            return Ok(());
+        let typ = header.typ.as_deref();
+        let fits = match &self.config.typ {
+            Some(wanted) => typ.is_some_and(|typ| wanted.0.iter().any(|own| kind::is_type(typ, own))),
+            None => !typ.is_some_and(kind::is_for_other_purposes),
         };
-        let typ = header.typ.as_deref().map(bare_type);
-        match typ.is_some_and(|typ| wanted.0.iter().any(|own| bare_type(own).eq_ignore_ascii_case(typ))) {
+        match fits {
             true => Ok(()),
             false => Err(Refusal::new("wrong-type", "the token's `typ` is not the configured one")),
+        }
+    }
+
+    /// The keys to try: the configured ones, or those that the host holds for the token's issuer. Another
+    /// issuer's keys are no keys to this token, whatever id they have.
+    fn keys<'k>(&'k self, claims: &'k Claims<'_>) -> Result<Vec<&'k str>, Refusal> {
+        match self.config.keys.is_empty() {
+            true => Ok(claims.name("iss")?.into_iter().collect()),
+            false => Ok(self.config.keys.iter().map(|KeyName(name)| name.as_str()).collect()),
         }
     }
 
@@ -168,6 +214,7 @@ impl Jwt {
     async fn verify<H: Host>(
         &self,
         host: &H,
+        keys: &[&str],
         token: &Token<'_>,
         header: &Header<'_>,
     ) -> Result<(), Unproven> {
@@ -182,7 +229,7 @@ impl Jwt {
             signature: &token.signature,
         };
         let mut worst = VerifyError::AlgorithmMismatch;
-        for KeyName(key) in &self.config.keys {
+        for key in keys {
             match host.verify(key, &signed).await {
                 Ok(()) => return Ok(()),
                 Err(error) => worst = weightier(worst, error),
@@ -191,13 +238,21 @@ impl Jwt {
         Err(unverified(worst))
     }
 
-    fn accept<H: Host>(&self, host: &H, token: &Token<'_>, claims: &Claims<'_>) -> Result<Identity, Refusal> {
+    fn accept<H: Host>(
+        &self,
+        host: &H,
+        token: &Token<'_>,
+        header: &Header<'_>,
+        claims: &Claims<'_>,
+    ) -> Result<Identity, Refusal> {
+        kind::judge(claims)?;
         let end = self
             .terms
             .judge(host, claims)?
             .ok_or_else(|| Refusal::new("missing-claim", "the claim `exp` is missing"))?;
-        if let Some(name) = self.config.required_claims.iter().find(|name| claims.get(name).is_none()) {
-            return Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing")));
+        self.complete(header, claims)?;
+        if let Some(revoked) = &self.revoked {
+            revoked.judge(claims)?;
         }
         Ok(Identity {
             subject: claims.subject(&["client_id", "azp"])?.to_owned(),
@@ -209,21 +264,27 @@ impl Jwt {
         })
     }
 
+    /// What has to be there, whatever it says.
+    fn complete(&self, header: &Header<'_>, claims: &Claims<'_>) -> Result<(), Refusal> {
+        let is_strict = |typ: &str| self.config.typ.is_some() && kind::is_type(typ, kind::ACCESS_TOKEN);
+        let of_type = match header.typ.as_deref().is_some_and(is_strict) {
+            true => kind::ACCESS_TOKEN_CLAIMS.as_slice(),
+            false => &[],
+        };
+        let mut wanted =
+            self.config.required_claims.iter().map(String::as_str).chain(of_type.iter().copied());
+        match wanted.find(|name| claims.get(name).is_none()) {
+            None => Ok(()),
+            Some(name) => Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing"))),
+        }
+    }
+
     fn scopes_claim(&self, claims: &Claims<'_>) -> &str {
         match &self.config.scopes_claim {
             Some(own) => own,
             None if claims.get("scope").is_some() => "scope",
             None => "scp",
         }
-    }
-}
-
-/// A media type as `typ` writes it: without `application/` (RFC 7515, section 4.1.9).
-fn bare_type(typ: &str) -> &str {
-    const PREFIX: &str = "application/";
-    match typ.split_at_checked(PREFIX.len()) {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) && !rest.contains('/') => rest,
-        _ => typ,
     }
 }
 

@@ -8,7 +8,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD; // refuses padding and str
 use witgate_plugin::json::{self, Json, Object};
 use witgate_plugin::{Claims, Refusal};
 
-use crate::Algorithm;
+use crate::{Algorithm, kind};
+
+/// Longest token, in bytes of its text. Some issuers write every group of a user into one; past this,
+/// servers refuse the header field that would carry it.
+const LONGEST: usize = 64 * 1024;
+
+/// Longest `kid`, in bytes: it is a name, and the longest in use are digests.
+const LONGEST_KEY_ID: usize = 1024;
+
+/// Members of a header that change what the rest means: extensions that have to be understood (RFC 7515,
+/// section 4.1.11), a payload that is not encoded (RFC 7797), and those of encrypted tokens (RFC 7516).
+/// None of them is understood.
+const EXTENSIONS: [&str; 4] = ["crit", "b64", "zip", "enc"];
 
 /// A text that looks like a token: three parts, of which the first is an object in base64url.
 pub(crate) struct Shape<'a> {
@@ -19,6 +31,8 @@ pub(crate) struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
+    /// None: something else. An encrypted token, of five parts, is something else as well: the next
+    /// policy may have a server that reads it.
     pub(crate) fn of(text: &'a str) -> Option<Self> {
         let (message, signature) = text.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
@@ -28,6 +42,9 @@ impl<'a> Shape<'a> {
     }
 
     pub(crate) fn decode(&self) -> Result<Token<'a>, Refusal> {
+        if self.message.len() + self.signature.len() > LONGEST {
+            return Err(malformed("the token passes 64 KiB"));
+        }
         if self.payload.is_empty() || self.signature.is_empty() {
             return Err(malformed("a part of the token is empty"));
         }
@@ -60,14 +77,21 @@ impl Token<'_> {
     pub(crate) fn header(&self) -> Result<Header<'_>, Refusal> {
         let header = json::parse_object(&self.header)
             .map_err(|_| malformed("the token's header is not a strict JSON object"))?;
-        if header.get("crit").is_some() {
-            return Err(malformed("the token's header has `crit`, and no extension is understood"));
+        if let Some(name) = EXTENSIONS.iter().find(|name| header.get(name).is_some()) {
+            return Err(malformed(format!("the token's header has `{name}`, which is not understood")));
+        }
+        if field(&header, "cty")?.is_some_and(|cty| kind::is_token(&cty)) {
+            return Err(malformed("the token has another token in it"));
+        }
+        let key_id = field(&header, "kid")?;
+        if key_id.as_ref().is_some_and(|id| id.len() > LONGEST_KEY_ID) {
+            return Err(malformed("`kid` in the token's header passes 1,024 bytes"));
         }
         Ok(Header {
             algorithm: field(&header, "alg")?
                 .ok_or_else(|| malformed("the token's header has no `alg`"))
                 .map(|name| Algorithm::named(&name))?,
-            key_id: field(&header, "kid")?,
+            key_id,
             typ: field(&header, "typ")?,
         })
     }

@@ -12,6 +12,7 @@ mod claims;
 mod export;
 mod hooks;
 mod host;
+pub mod issuer;
 pub mod json;
 mod pattern;
 mod settings;

@@ -13,14 +13,12 @@ use witgate::plugin::provenance::Provenance;
 use witgate::plugin::trial::{Question, Surroundings, Trial};
 use witgate::policy::cases::{Ask, Outcome};
 use witgate::services::fetch::Exchange;
-use witgate::services::jwks::RemoteJwks;
-use witgate::services::keys::Key as HostKey;
 use witgate_plugin::{Call, ConfigError, Credential, Host as _, HttpError, HttpRequest, HttpResponse, Wants};
 
-use super::host::FakeHost;
+use super::host::{FakeHost, keys};
 use super::run::Subject;
-use super::table::{Case, Key, Kind, Step};
-use crate::gateway::{component, free_port, workspace};
+use super::table::{Case, Kind, Step};
+use crate::gateway::{component, workspace};
 
 /// Runs the shipped components.
 #[derive(Debug)]
@@ -69,19 +67,6 @@ fn file(kind: Kind) -> &'static str {
     }
 }
 
-/// The keys of a case as the host holds them. One that cannot be had lives where nobody listens.
-fn host_key(key: &Key) -> Arc<HostKey> {
-    Arc::new(match key {
-        Key::Secret(secret) => HostKey::from_secret(&secret.as_str().into()).unwrap(),
-        Key::Pem(pem) => HostKey::from_pem(&pem.as_str().into()).unwrap(),
-        Key::Jwks(set) => HostKey::from_jwks(&set.to_string()).unwrap(),
-        Key::Unavailable(_) => {
-            let nowhere = format!("http://127.0.0.1:{}/jwks", free_port());
-            HostKey::Remote(RemoteJwks::new(nowhere.parse().unwrap()))
-        }
-    })
-}
-
 impl Subject for Components {
     type Configured = Configured;
 
@@ -89,7 +74,7 @@ impl Subject for Components {
         let servers = Arc::<Servers>::default();
         let around = Surroundings {
             policy: case.policy.clone(),
-            keys: case.keys.iter().map(|(name, key)| (name.clone(), host_key(key))).collect(),
+            keys: keys(case),
             servers: Arc::<Servers>::clone(&servers),
             // The table is about what is decided; a slow machine is not part of it.
             limits: Limits { timeout: Duration::from_secs(5), ..Limits::default() },

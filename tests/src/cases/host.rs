@@ -1,21 +1,20 @@
-//! A host whose clock, keys, cache and servers are a case's own.
+//! A host whose clock, keys, cache and servers are a case's own. Signatures are checked by the real host's code.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm as Alg, DecodingKey};
+use witgate::config::KeyPlace;
 use witgate::policy::cases::{Ask, Principal};
+use witgate::services::jwks::{MAX_STALE, RemoteJwks};
+use witgate::services::keys::{Key as HostKey, Keyring};
 use witgate_plugin::{
-    Algorithm, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
-    VerifyError, Wants,
+    ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed, VerifyError, Wants,
 };
 
 use super::table::{Case, Exchange, Key, Step};
+use crate::gateway::free_port;
 
 /// The cache of one configured policy: values with the time at which they end.
 pub type Cache = Arc<Mutex<HashMap<Vec<u8>, (Vec<u8>, u64)>>>;
@@ -25,7 +24,7 @@ pub type Cache = Arc<Mutex<HashMap<Vec<u8>, (Vec<u8>, u64)>>>;
 pub struct FakeHost {
     step: Step,
     audience: String,
-    keys: BTreeMap<String, Key>,
+    keys: Keyring,
     wants: Wants,
     cache: Cache,
     expected: Mutex<VecDeque<Exchange>>,
@@ -39,7 +38,7 @@ impl FakeHost {
         Self {
             step: step.clone(),
             audience: case.audience.clone(),
-            keys: case.keys.clone(),
+            keys: Keyring::new(keys(case)),
             wants: wants.clone(),
             cache: Arc::clone(cache),
             expected: Mutex::new(step.http.iter().cloned().collect()),
@@ -192,7 +191,7 @@ impl Host for FakeHost {
     }
 
     async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
-        verify(self.keys.get(key).ok_or(VerifyError::UnknownKey)?, signed)
+        self.keys.verify(key, signed).await
     }
 
     fn secret(&self, _name: &str) -> Option<String> {
@@ -218,64 +217,20 @@ impl Host for FakeHost {
     }
 }
 
-fn verify(key: &Key, signed: &Signed<'_>) -> Result<(), VerifyError> {
-    let alg = algorithm(signed.algorithm);
-    let candidates = match key {
-        Key::Secret(secret) if is_mac(alg) => vec![DecodingKey::from_secret(secret.as_bytes())],
-        Key::Pem(pem) => vec![public(pem, alg).ok_or(VerifyError::AlgorithmMismatch)?],
-        Key::Jwks(set) => of_set(&serde_json::from_value(set.clone()).unwrap(), signed.key_id, alg)?,
-        Key::Unavailable(_) => return Err(VerifyError::Unavailable),
-        Key::Secret(_) => return Err(VerifyError::AlgorithmMismatch),
-    };
-    let signature = URL_SAFE_NO_PAD.encode(signed.signature);
-    let fits = |key| jsonwebtoken::crypto::verify(&signature, signed.message, key, alg).unwrap_or(false);
-    match candidates.iter().any(fits) {
-        true => Ok(()),
-        false => Err(VerifyError::BadSignature),
-    }
+/// The keys of a case as the host holds them. One that cannot be had lives where nobody listens.
+pub(super) fn keys(case: &Case) -> HashMap<String, Arc<HostKey>> {
+    case.keys.iter().map(|(name, key)| (name.clone(), Arc::new(held(key)))).collect()
 }
 
-fn public(pem: &str, alg: Alg) -> Option<DecodingKey> {
-    match alg {
-        Alg::ES256 | Alg::ES384 => DecodingKey::from_ec_pem(pem.as_bytes()).ok(),
-        Alg::EdDSA => DecodingKey::from_ed_pem(pem.as_bytes()).ok(),
-        _ if is_mac(alg) => None,
-        _ => DecodingKey::from_rsa_pem(pem.as_bytes()).ok(),
-    }
-}
-
-fn of_set(set: &JwkSet, kid: Option<&str>, alg: Alg) -> Result<Vec<DecodingKey>, VerifyError> {
-    let named: Vec<&Jwk> =
-        set.keys.iter().filter(|key| kid.is_none() || key.common.key_id.as_deref() == kid).collect();
-    if named.is_empty() {
-        return Err(VerifyError::UnknownKeyId);
-    }
-    let usable = |key: &DecodingKey| key.family().algorithms().contains(&alg);
-    let keys: Vec<_> =
-        named.into_iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).filter(usable).collect();
-    match keys.is_empty() {
-        true => Err(VerifyError::AlgorithmMismatch),
-        false => Ok(keys),
-    }
-}
-
-fn is_mac(alg: Alg) -> bool {
-    matches!(alg, Alg::HS256 | Alg::HS384 | Alg::HS512)
-}
-
-fn algorithm(algorithm: Algorithm) -> Alg {
-    match algorithm {
-        Algorithm::Hs256 => Alg::HS256,
-        Algorithm::Hs384 => Alg::HS384,
-        Algorithm::Hs512 => Alg::HS512,
-        Algorithm::Rs256 => Alg::RS256,
-        Algorithm::Rs384 => Alg::RS384,
-        Algorithm::Rs512 => Alg::RS512,
-        Algorithm::Ps256 => Alg::PS256,
-        Algorithm::Ps384 => Alg::PS384,
-        Algorithm::Ps512 => Alg::PS512,
-        Algorithm::Es256 => Alg::ES256,
-        Algorithm::Es384 => Alg::ES384,
-        Algorithm::EdDsa => Alg::EdDSA,
+fn held(key: &Key) -> HostKey {
+    match key {
+        Key::Secret(secret) => HostKey::from_secret(&secret.as_str().into()).unwrap(),
+        Key::Pem(pem) => HostKey::from_pem(&pem.as_str().into()).unwrap(),
+        Key::Jwks(set) => HostKey::from_jwks(&set.to_string()).unwrap(),
+        Key::Unavailable(_) => {
+            let nowhere = format!("http://127.0.0.1:{}/jwks", free_port());
+            let place = KeyPlace::Url(nowhere.parse().unwrap());
+            HostKey::Remote { set: RemoteJwks::new(&place), max_stale: MAX_STALE }
+        }
     }
 }

@@ -197,7 +197,7 @@ fn signer(
                 Some(signer) => return Ok(signer),
                 None => reasons.push(format!("{candidate} is no private key for {}", named(&wanted))),
             },
-            Ok(KeySource::JwksFile(_) | KeySource::JwksUrl(_)) => {
+            Ok(KeySource::JwksFile(_) | KeySource::Remote { .. }) => {
                 reasons.push(format!(
                     "{candidate} is a set of public keys, and the issuer has the private ones"
                 ));

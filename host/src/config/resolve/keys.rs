@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use witgate_plugin::issuer::is_issuer;
 
 use super::Resolver;
 use super::secret::read_secret;
 use crate::config::environment::Environment;
 use crate::config::raw::{Key, Text};
-use crate::config::{KeySource, raw};
+use crate::config::{KeyPlace, KeySource, raw};
+use crate::services::jwks::MAX_STALE;
 
 impl Resolver<'_> {
     pub(super) fn keys(&mut self, keys: &BTreeMap<String, Key>) -> BTreeMap<String, KeySource> {
@@ -18,23 +21,36 @@ impl Resolver<'_> {
     }
 
     pub(super) fn key(&mut self, at: &[&str], key: &Key) -> Option<KeySource> {
-        let written = ["secret", "pem", "jwks_file", "jwks_url"];
         let there: Vec<_> =
-            written.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
+            SOURCES.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
         if there.len() != 1 {
             let message = match there.as_slice() {
                 [] => "this key comes from nowhere".to_owned(),
                 _ => format!("a key has one source, and this names {}", crate::config::shape::listed(&there)),
             };
-            self.error(at, message, "write exactly one of `secret`, `pem`, `jwks_file` and `jwks_url`");
+            self.error(
+                at,
+                message,
+                "write exactly one of `secret`, `pem`, `jwks_file`, `jwks_url` and `issuer`",
+            );
             return None;
+        }
+        let is_fetched = key.jwks_url.is_some() || key.issuer.is_some();
+        if key.max_stale_s.is_some() && !is_fetched {
+            let help = "leave it out; it is for `jwks_url` and `issuer`";
+            self.error(&[at, &["max_stale_s"]].concat(), "this key is not fetched", help);
         }
         let inner = |name| [at, &[name]].concat();
         match key {
             Key { secret: Some(source), .. } => self.secret(&inner("secret"), source).map(KeySource::Secret),
             Key { pem: Some(pem), .. } => self.pem(&inner("pem"), pem),
             Key { jwks_file: Some(file), .. } => self.jwks_file(&inner("jwks_file"), file),
-            Key { jwks_url: Some(url), .. } => self.jwks_url(&inner("jwks_url"), url),
+            Key { jwks_url: Some(url), .. } => {
+                self.url(&inner("jwks_url"), url).map(|url| remote(KeyPlace::Url(url), key))
+            }
+            Key { issuer: Some(issuer), .. } => {
+                self.issuer(&inner("issuer"), issuer).map(|place| remote(place, key))
+            }
             // It has the wrong type, which is reported already.
             _ => None,
         }
@@ -68,9 +84,24 @@ impl Resolver<'_> {
         Some(KeySource::JwksFile(path))
     }
 
-    fn jwks_url(&mut self, at: &[&str], url: &str) -> Option<KeySource> {
-        self.url(at, url).map(KeySource::JwksUrl)
+    fn issuer(&mut self, at: &[&str], issuer: &str) -> Option<KeyPlace> {
+        if !is_issuer(issuer) {
+            let help =
+                "write it exactly as its tokens have it in `iss`, for example `https://idp.example.com`";
+            self.error(at, NO_ISSUER, help);
+            return None;
+        }
+        Some(KeyPlace::Issuer(issuer.to_owned()))
     }
+}
+
+const SOURCES: [&str; 5] = ["secret", "pem", "jwks_file", "jwks_url", "issuer"];
+
+const NO_ISSUER: &str = "an issuer is an http or https URL without user, query and fragment";
+
+fn remote(place: KeyPlace, key: &Key) -> KeySource {
+    let max_stale = key.max_stale_s.map_or(MAX_STALE, |seconds| Duration::from_secs(seconds.into()));
+    KeySource::Remote { place, max_stale }
 }
 
 /// One key, for commands that need no other: its secret is read, those of others are not.
@@ -88,8 +119,12 @@ pub fn key(key: &raw::Key, base: &Path, environment: &Environment) -> Result<Key
         Key { pem: Some(Text::Plain(text)), .. } => Ok(KeySource::Pem(text.as_str().into())),
         Key { jwks_file: Some(file), .. } => Ok(KeySource::JwksFile(base.join(file))),
         Key { jwks_url: Some(url), .. } => url::Url::parse(url)
-            .map(KeySource::JwksUrl)
+            .map(|url| remote(KeyPlace::Url(url), key))
             .map_err(|error| format!("its `jwks_url` is not a URL: {error}")),
-        _ => Err("it has none of `secret`, `pem`, `jwks_file` and `jwks_url`".to_owned()),
+        Key { issuer: Some(issuer), .. } if is_issuer(issuer) => {
+            Ok(remote(KeyPlace::Issuer(issuer.clone()), key))
+        }
+        Key { issuer: Some(_), .. } => Err(NO_ISSUER.to_owned()),
+        _ => Err("it has none of `secret`, `pem`, `jwks_file`, `jwks_url` and `issuer`".to_owned()),
     }
 }

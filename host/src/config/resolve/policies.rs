@@ -237,7 +237,9 @@ impl Resolver<'_> {
         let help = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => {
-                format!("define it: `[keys.{name}]` with `secret`, `pem`, `jwks_file` or `jwks_url`")
+                format!(
+                    "define it: `[keys.{name}]` with `secret`, `pem`, `jwks_file`, `jwks_url` or `issuer`"
+                )
             }
             None => format!("define it (`[keys.{name}]`), or name one of {}", listed(&known)),
         };

@@ -105,7 +105,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
     with_rest(
         "[keys.a]\nzzz = 1\nsecret = { env = 'UPSTREAM_TOKEN' }",
         &[
-            "witgate.toml:2:1: unknown key `zzz` in `[keys.a]` (known here: `jwks_file`, `jwks_url`, `pem` and `secret`)",
+            "witgate.toml:2:1: unknown key `zzz` in `[keys.a]` (known here: `issuer`, `jwks_file`, `jwks_url`, `max_stale_s`, `pem` and `secret`)",
         ],
     );
 }
@@ -287,21 +287,25 @@ fn keys_have_one_source() {
     with_rest(
         "[keys.a]\nsecret = 'hunter2'\n[keys.b]\nsecret = { env = 'NOPE' }\npem = { env = 'X' }\n[keys.c]\n[keys.d]\n\
          jwks_url = 'ftp://x'\n[keys.e]\npem = 'abc'\n[keys.f]\npem = '-----BEGIN PRIVATE KEY-----'\n[keys.g]\n\
-         jwks_file = 'no'",
+         jwks_file = 'no'\n[keys.h]\nissuer = 'idp.example.com'\n[keys.i]\nsecret = { env = 'UPSTREAM_TOKEN' }\n\
+         max_stale_s = 60",
         &[
             "witgate.toml:2:10: a secret stands in the file as plain text: `keys.a.secret` (put it into an \
              environment variable and write `secret = { env = \"NAME\" }`, or into a file and write `secret = { file = \
              \"PATH\" }`)",
             "witgate.toml:3:7: a key has one source, and this names `secret` and `pem` (write exactly one of `secret`, \
-             `pem`, `jwks_file` and `jwks_url`)",
-            "witgate.toml:6:7: this key comes from nowhere (write exactly one of `secret`, `pem`, `jwks_file` and \
-             `jwks_url`)",
+             `pem`, `jwks_file`, `jwks_url` and `issuer`)",
+            "witgate.toml:6:7: this key comes from nowhere (write exactly one of `secret`, `pem`, `jwks_file`, \
+             `jwks_url` and `issuer`)",
             "witgate.toml:8:12: `ftp://x` is not an http or https URL (write a URL such as `https://mcp.example.com/mcp`)",
             "witgate.toml:10:7: this is not PEM (it begins with `-----BEGIN …-----`; a file is named by `pem = { file = \
              \"PATH\" }`)",
             "witgate.toml:12:7: a private key stands in the file as plain text (move it into a file and write `pem = { \
              file = \"PATH\" }`; public keys may stay)",
             "witgate.toml:14:13: there is no file `no` (put the JWK Set there, or name it by `jwks_url`)",
+            "witgate.toml:16:10: an issuer is an http or https URL without user, query and fragment (write it exactly as \
+             its tokens have it in `iss`, for example `https://idp.example.com`)",
+            "witgate.toml:19:15: this key is not fetched (leave it out; it is for `jwks_url` and `issuer`)",
         ],
     );
 }
@@ -336,7 +340,7 @@ fn policies_that_cannot_be() {
              number without quotes)",
             "witgate.toml:6:20: `https://a/b` is not an origin (write `https://a`)",
             "witgate.toml:6:44: there is no key `k` under `[keys]` (define it: `[keys.k]` with `secret`, `pem`, \
-             `jwks_file` or `jwks_url`)",
+             `jwks_file`, `jwks_url` or `issuer`)",
         ],
     );
 }

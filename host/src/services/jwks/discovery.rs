@@ -1,0 +1,102 @@
+//! Where an issuer has its keys: by its metadata (RFC 8414; OpenID Connect Discovery 1.0).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use url::Url;
+use witgate_plugin::issuer::metadata_urls;
+use witgate_plugin::json;
+
+use super::ACCEPT;
+use crate::services::fetch::{Document, Fetcher, Origin, Reach};
+
+/// How long the place is remembered: servers move their keys rarely, and an hour is what they tend to
+/// allow for their metadata.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// One issuer's metadata.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    /// Exactly as it writes itself.
+    issuer: String,
+    found: ArcSwapOption<Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    jwks: Url,
+    at: Instant,
+}
+
+impl Discovery {
+    pub(super) fn of(issuer: &str) -> Self {
+        Self { issuer: issuer.to_owned(), found: ArcSwapOption::empty() }
+    }
+
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Fetches the issuer's JWK Set. Where that fails, the metadata is looked at again the next time.
+    pub(super) async fn jwks(&self) -> Result<Document, String> {
+        let url = match self.found.load_full() {
+            Some(found) if found.at.elapsed() < REMEMBERED => found.jwks.clone(),
+            _ => self.discover().await?,
+        };
+        let answer = self.fetcher(&url).document(&url, ACCEPT).await;
+        let answer = answer.map_err(|error| format!("{url}: {error:?}"));
+        match &answer {
+            Ok(document) if document.status() == 200 => {
+                self.found.store(Some(std::sync::Arc::new(Found { jwks: url, at: Instant::now() })));
+            }
+            _ => self.found.store(None),
+        }
+        answer
+    }
+
+    /// Tries the places in their order. A server that does not answer is not asked for the next one.
+    async fn discover(&self) -> Result<Url, String> {
+        let mut reasons = Vec::new();
+        for url in metadata_urls(&self.issuer) {
+            let url = Url::parse(&url).map_err(|error| format!("{url}: {error}"))?;
+            let answer = self.fetcher(&url).document(&url, "application/json").await;
+            let answer = answer.map_err(|error| format!("{url}: {error:?}"))?;
+            match answer.status().as_u16() {
+                200 => match self.jwks_uri(answer.body()) {
+                    Ok(jwks) => return Ok(jwks),
+                    Err(reason) => reasons.push(format!("{url}: {reason}")),
+                },
+                status @ 400..=499 => reasons.push(format!("{url}: {status}")),
+                status => return Err(format!("{url}: the server answered {status}")),
+            }
+        }
+        Err(format!("no metadata leads to it: {}", reasons.join("; ")))
+    }
+
+    fn jwks_uri(&self, metadata: &[u8]) -> Result<Url, &'static str> {
+        let text = std::str::from_utf8(metadata).map_err(|_| "not UTF-8")?;
+        let metadata = json::parse_object(text).map_err(|_| "not a strict JSON object")?;
+        let member = |name| metadata.get(name).and_then(|value| value.as_str());
+        // RFC 8414, section 3.3: otherwise one issuer could speak for another.
+        if member("issuer") != Some(self.issuer.as_str()) {
+            return Err("it is of another issuer");
+        }
+        let url = member("jwks_uri").ok_or("it has no `jwks_uri`")?;
+        let url = Url::parse(url).ok().filter(|url| Origin::of(url).is_some());
+        let url = url.ok_or("its `jwks_uri` is not an absolute http or https URL")?;
+        match self.issuer.starts_with("https://") && url.scheme() != "https" {
+            true => Err("its `jwks_uri` would bring keys in the clear"),
+            false => Ok(url),
+        }
+    }
+
+    /// What is at the issuer's own origin the operator has named. Where the metadata leads elsewhere, only
+    /// public addresses are connected to, so that it cannot point into the private network.
+    fn fetcher(&self, url: &Url) -> Fetcher {
+        let own = Url::parse(&self.issuer).ok().and_then(|issuer| Origin::of(&issuer));
+        let Some(origin) = Origin::of(url) else { return Fetcher::new(HashMap::new(), HashMap::new()) };
+        let reach = if own.as_ref() == Some(&origin) { Reach::Private } else { Reach::Public };
+        Fetcher::new(HashMap::from([(origin, reach)]), HashMap::new())
+    }
+}

@@ -1,0 +1,171 @@
+//! One JSON Web Key (RFC 7517, section 4), read strictly: what it may be used for, and the key itself.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, VerificationAlgorithm,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm as Jose, DecodingKey};
+use witgate_plugin::json::{self, Json, Object};
+
+use super::VerifyingKey;
+
+/// The modulus of an RSA key, in bits: shorter ones are broken or soon will be (RFC 7518, section 3.3),
+/// longer ones only cost time.
+pub(super) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+pub(super) const RSA: [Jose; 6] =
+    [Jose::RS256, Jose::RS384, Jose::RS512, Jose::PS256, Jose::PS384, Jose::PS512];
+
+/// Members that only private and symmetric keys have (RFC 7518, section 6; RFC 8037, section 2).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Why a key of a set is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PassedOver {
+    /// It is not one JSON object without duplicate members.
+    #[error("it is not a JSON object without duplicate members")]
+    NotStrict,
+    /// It holds what nobody may know who verifies. Whoever has read it can sign.
+    #[error("it holds private or symmetric key material, which everybody could have read")]
+    Private,
+    /// By `use` or `key_ops` it is for something else, or they contradict each other.
+    #[error("its `use` and `key_ops` are not for verifying signatures")]
+    OtherUse,
+    /// The type or curve is none of RSA, P-256, P-384 and Ed25519.
+    #[error("its type or curve is not supported")]
+    Unsupported,
+    /// Its `alg` is not one that a key of its type verifies.
+    #[error("its `alg` is not a supported one of its type")]
+    Algorithm,
+    /// A member is not what it has to be.
+    #[error("its `{0}` is not what it has to be")]
+    Malformed(&'static str),
+    /// An RSA key of another size.
+    #[error("it is an RSA key of {0} bits; it has to have 2048 to 8192")]
+    RsaSize(usize),
+    /// The numbers are no key: not a point of the curve, an exponent that signs everything.
+    #[error("its numbers are no public key")]
+    NoKey,
+}
+
+/// Reads a key.
+///
+/// # Errors
+/// With why it is passed over.
+pub(super) fn read(text: &str) -> Result<VerifyingKey, PassedOver> {
+    let jwk = json::parse_object(text).map_err(|_| PassedOver::NotStrict)?;
+    if PRIVATE.iter().any(|name| member(&jwk, name).is_some()) {
+        return Err(PassedOver::Private);
+    }
+    verifies_signatures(&jwk)?;
+    let (algorithms, key) = match string(&jwk, "kty")? {
+        Some("RSA") => (RSA.to_vec(), rsa(&jwk)?),
+        Some("EC") => ec(&jwk)?,
+        Some("OKP") => (vec![Jose::EdDSA], ed25519(&jwk)?),
+        _ => return Err(PassedOver::Unsupported),
+    };
+    let id = string(&jwk, "kid")?.map(str::to_owned);
+    Ok(VerifyingKey { id, algorithms: narrowed(&jwk, algorithms)?, key })
+}
+
+/// Sections 4.2 and 4.3: where both `use` and `key_ops` are there, they have to agree.
+fn verifies_signatures(jwk: &Object<'_>) -> Result<(), PassedOver> {
+    let usage = string(jwk, "use")?;
+    if usage.is_some_and(|usage| usage != "sig") {
+        return Err(PassedOver::OtherUse);
+    }
+    let Some(operations) = operations(jwk)? else { return Ok(()) };
+    let encrypts = ["encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"];
+    let contradicts = usage.is_some() && operations.iter().any(|one| encrypts.contains(one));
+    match operations.contains(&"verify") && !contradicts {
+        true => Ok(()),
+        false => Err(PassedOver::OtherUse),
+    }
+}
+
+/// A list of texts that are all different. Those that nobody knows are allowed.
+fn operations<'j>(jwk: &'j Object<'_>) -> Result<Option<Vec<&'j str>>, PassedOver> {
+    const MALFORMED: PassedOver = PassedOver::Malformed("key_ops");
+    let items = match member(jwk, "key_ops") {
+        None => return Ok(None),
+        Some(Json::Array(items)) => items,
+        Some(_) => return Err(MALFORMED),
+    };
+    let all: Vec<&str> = items.iter().map(Json::as_str).collect::<Option<_>>().ok_or(MALFORMED)?;
+    let mut different = all.clone();
+    different.sort_unstable();
+    different.dedup();
+    if different.len() == all.len() { Ok(Some(all)) } else { Err(MALFORMED) }
+}
+
+/// By `alg` a key says that it is for one algorithm only.
+fn narrowed(jwk: &Object<'_>, algorithms: Vec<Jose>) -> Result<Vec<Jose>, PassedOver> {
+    let only: Jose = match string(jwk, "alg")? {
+        None => return Ok(algorithms),
+        // The name of RFC 9864.
+        Some("Ed25519") => Jose::EdDSA,
+        Some(name) => name.parse().map_err(|_| PassedOver::Algorithm)?,
+    };
+    if algorithms.contains(&only) { Ok(vec![only]) } else { Err(PassedOver::Algorithm) }
+}
+
+fn rsa(jwk: &Object<'_>) -> Result<DecodingKey, PassedOver> {
+    let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
+    let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+    if !RSA_BITS.contains(&bits) {
+        return Err(PassedOver::RsaSize(bits));
+    }
+    // With an exponent of one, every text signs itself.
+    let sound = e.last().is_some_and(|last| last % 2 == 1) && e != [1];
+    let components = RsaPublicKeyComponents { n: &n, e: &e };
+    if !sound || components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).is_err() {
+        return Err(PassedOver::NoKey);
+    }
+    Ok(DecodingKey::from_rsa_raw_components(&n, &e))
+}
+
+fn ec(jwk: &Object<'_>) -> Result<(Vec<Jose>, DecodingKey), PassedOver> {
+    let (algorithm, length, curve): (_, _, &'static dyn VerificationAlgorithm) = match string(jwk, "crv")? {
+        Some("P-256") => (Jose::ES256, 32, &ECDSA_P256_SHA256_FIXED),
+        Some("P-384") => (Jose::ES384, 48, &ECDSA_P384_SHA384_FIXED),
+        _ => return Err(PassedOver::Unsupported),
+    };
+    // An uncompressed point of SEC 1, section 2.3.3.
+    let point = [vec![4], octets(jwk, "x", length)?, octets(jwk, "y", length)?].concat();
+    ParsedPublicKey::new(curve, &point).map_err(|_| PassedOver::NoKey)?;
+    Ok((vec![algorithm], DecodingKey::from_ec_der(&point)))
+}
+
+fn ed25519(jwk: &Object<'_>) -> Result<DecodingKey, PassedOver> {
+    if string(jwk, "crv")? != Some("Ed25519") {
+        return Err(PassedOver::Unsupported);
+    }
+    Ok(DecodingKey::from_ed_der(&octets(jwk, "x", 32)?))
+}
+
+/// A member, as far as it says anything: `null` is none.
+fn member<'j, 'a>(jwk: &'j Object<'a>, name: &str) -> Option<&'j Json<'a>> {
+    jwk.get(name).filter(|value| **value != Json::Null)
+}
+
+fn string<'j>(jwk: &'j Object<'_>, name: &'static str) -> Result<Option<&'j str>, PassedOver> {
+    member(jwk, name).map(|value| value.as_str().ok_or(PassedOver::Malformed(name))).transpose()
+}
+
+/// Base64url of exactly `length` bytes (RFC 7518, section 6.2.1.2).
+fn octets(jwk: &Object<'_>, name: &'static str, length: usize) -> Result<Vec<u8>, PassedOver> {
+    let bytes = decoded(jwk, name)?;
+    if bytes.len() == length { Ok(bytes) } else { Err(PassedOver::Malformed(name)) }
+}
+
+/// A number of RSA, without the zeros that some issuers put before it.
+fn number(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, PassedOver> {
+    Ok(decoded(jwk, name)?.into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+fn decoded(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, PassedOver> {
+    let text = string(jwk, name)?.ok_or(PassedOver::Malformed(name))?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| PassedOver::Malformed(name))
+}

@@ -1,0 +1,60 @@
+//! What kind of token it is: an access token, or one that was made for something else and only looks
+//! like it (RFC 8725, sections 2.8 and 3.11).
+
+use witgate_plugin::json::Json;
+use witgate_plugin::{Claims, Refusal};
+
+/// The type of access tokens (RFC 9068, section 2.1).
+pub(crate) const ACCESS_TOKEN: &str = "at+jwt";
+
+/// What such a token has to have (RFC 9068, section 2.2).
+pub(crate) const ACCESS_TOKEN_CLAIMS: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
+
+/// Whether `typ` says `wanted`: case does not matter, nor does `application/` before it (RFC 7515,
+/// section 4.1.9).
+pub(crate) fn is_type(typ: &str, wanted: &str) -> bool {
+    bare(typ).eq_ignore_ascii_case(bare(wanted))
+}
+
+/// Whether something of this media type is a token itself.
+pub(crate) fn is_token(typ: &str) -> bool {
+    let typ = bare(typ).to_ascii_lowercase();
+    typ == "jwt" || typ.ends_with("+jwt")
+}
+
+/// Whether `typ` names a kind of token that is not for access, such as `logout+jwt` and `dpop+jwt`. A
+/// mere `JWT` says nothing.
+pub(crate) fn is_for_other_purposes(typ: &str) -> bool {
+    is_token(typ) && !is_type(typ, "JWT") && !is_type(typ, ACCESS_TOKEN)
+}
+
+/// Refuses a genuine token that by its claims is an ID token or one for still other purposes.
+///
+/// OpenID Connect gives ID tokens no type of their own; they show by claims that only they have. A
+/// `nonce` alone does not tell: some servers write it into access tokens, but those have scopes.
+pub(crate) fn judge(claims: &Claims<'_>) -> Result<(), Refusal> {
+    let there = |name: &str| claims.get(name).is_some();
+    let says = |name: &str, kinds: &[&str]| {
+        let value = claims.get(name).and_then(Json::as_str);
+        value.is_some_and(|value| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(value)))
+    };
+    let is_id_token = ["at_hash", "c_hash", "s_hash"].into_iter().any(there)
+        || (there("nonce") && !there("scope") && !there("scp"));
+    // A logout token or another security event (RFC 8417, section 2.2).
+    let is_event = there("events");
+    // How Keycloak and Cognito write it.
+    let says_so =
+        says("typ", &["ID", "Refresh", "Offline", "Logout"]) || says("token_use", &["id", "refresh"]);
+    match is_id_token || is_event || says_so {
+        true => Err(Refusal::new("wrong-type", "the token is not an access token, by its claims")),
+        false => Ok(()),
+    }
+}
+
+fn bare(typ: &str) -> &str {
+    const PREFIX: &str = "application/";
+    match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) && !rest.contains('/') => rest,
+        _ => typ,
+    }
+}

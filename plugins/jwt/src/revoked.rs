@@ -1,0 +1,134 @@
+//! Revoked tokens: a file of lines that `witgate token revoke` writes and that people may read.
+//!
+//! ```
+//! # use witgate_jwt::revoked::{Entry, Revoked};
+//! let text = r#"
+//! # a comment
+//! {"jti":"a4f1","iss":"https://idp.example.com","exp":2000000300}
+//! {"jti":"whoever has issued it"}
+//! "#;
+//! Revoked::parse(text)?;
+//! let entry = Entry { jti: "a4f1".to_owned(), iss: None, exp: None };
+//! assert_eq!(Entry::parse(&entry.to_string())?, entry);
+//! # Ok::<(), witgate_jwt::revoked::RevokedError>(())
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+
+use witgate_plugin::json::{self, Json, Number};
+use witgate_plugin::{Claims, Refusal};
+
+/// One revoked token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub jti: String,
+    /// Who has issued it. None: whoever has.
+    pub iss: Option<String>,
+    /// When it ends, in seconds since the Unix epoch. Long after that the line may go.
+    pub exp: Option<u64>,
+}
+
+/// A line that is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedError {
+    line: usize,
+}
+
+impl fmt::Display for RevokedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line } = self;
+        write!(f, "line {line} is not {{\"jti\":\"…\"}}, with \"iss\" and \"exp\" or without")
+    }
+}
+
+impl std::error::Error for RevokedError {}
+
+impl Entry {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// Where it is no strict JSON object with a `jti`, or has a member that nobody knows.
+    pub fn parse(line: &str) -> Result<Self, RevokedError> {
+        Self::read(line).ok_or(RevokedError { line: 1 })
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        let object = json::parse_object(line).ok()?;
+        let text = |value: &Json<'_>| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let (mut jti, mut iss, mut exp) = (None, None, None);
+        for (name, value) in object.iter() {
+            match (name, value) {
+                ("jti", value) => jti = Some(text(value)?),
+                ("iss", value) => iss = Some(text(value)?),
+                ("exp", Json::Number(Number::Unsigned(end))) => exp = Some(*end),
+                _ => return None,
+            }
+        }
+        Some(Self { jti: jti?, iss, exp })
+    }
+}
+
+/// The line, without its end.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        write!(f, "{{\"jti\":{}", quoted(&self.jti))?;
+        if let Some(iss) = &self.iss {
+            write!(f, ",\"iss\":{}", quoted(iss))?;
+        }
+        if let Some(exp) = self.exp {
+            write!(f, ",\"exp\":{exp}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// The entries of a text, with blank lines and those that begin with `#` left out.
+///
+/// # Errors
+/// With the first line that is none.
+pub fn entries(text: &str) -> Result<Vec<Entry>, RevokedError> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| Entry::read(line).ok_or(RevokedError { line: number }))
+        .collect()
+}
+
+/// The revoked tokens, to be looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Revoked {
+    /// By id: those who have issued it. None among them: whoever has.
+    issuers: HashMap<String, Vec<Option<String>>>,
+}
+
+impl Revoked {
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    /// As [`entries`].
+    pub fn parse(text: &str) -> Result<Self, RevokedError> {
+        let mut revoked = Self::default();
+        for Entry { jti, iss, .. } in entries(text)? {
+            revoked.issuers.entry(jti).or_default().push(iss);
+        }
+        Ok(revoked)
+    }
+
+    /// Refuses a token that is among them, and one without a `jti`, which could never be.
+    pub(crate) fn judge(&self, claims: &Claims<'_>) -> Result<(), Refusal> {
+        let id = match claims.get("jti") {
+            Some(Json::String(id)) => id,
+            Some(_) => return Err(Refusal::new("malformed", "the claim `jti` is not a string")),
+            None => return Err(Refusal::new("missing-claim", "the claim `jti` is missing")),
+        };
+        let issuer = claims.name("iss")?;
+        let is_of = |entry: &Option<String>| entry.is_none() || entry.as_deref() == issuer;
+        match self.issuers.get(id.as_ref()).is_some_and(|entries| entries.iter().any(is_of)) {
+            true => Err(Refusal::new("revoked", "the token is revoked")),
+            false => Ok(()),
+        }
+    }
+}
