@@ -4,10 +4,7 @@
 //! beside it and synced, and a rename puts it in place. Whoever reads sees the old store or the new
 //! one; a store that cannot be read is never written over.
 
-mod file;
-
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,6 +14,8 @@ use serde::Deserialize;
 use witgate_api_key::store::{KEY_BYTES, KEY_PREFIX, Key, Previous, Sha256, Store, StoreError, Time};
 use witgate_plugin::PatternError;
 use zeroize::Zeroizing;
+
+use crate::whole_file::{self, FileError};
 
 /// What stands above the keys.
 const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys themselves.\n\
@@ -120,15 +119,8 @@ pub enum KeyStoreError {
     #[error("there is no key store at {}; make it with the first key: `witgate key create NAME --allow 'get_*'`", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
-    #[error("cannot {action} {}: {error}; the store is unchanged", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// What came of it.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is not a store, or a damaged one.
     #[error("{}: {error}; nothing was written. Correct that place, or put a copy of the store in its place", path.display())]
     Damaged {
@@ -137,9 +129,6 @@ pub enum KeyStoreError {
         /// What is wrong with it.
         error: StoreError,
     },
-    /// Another process holds the lock for longer than a change takes.
-    #[error("another process is changing {}; try again when it has finished", .0.display())]
-    Locked(PathBuf),
     /// The system has no random numbers.
     #[error("the system gives no random numbers; a key cannot be made")]
     Randomness,
@@ -287,7 +276,7 @@ impl KeyStore {
 
     fn parse(&self) -> Result<Option<Store>, KeyStoreError> {
         let damaged = |error| KeyStoreError::Damaged { path: self.path.clone(), error };
-        file::read(&self.path)?.map(|text| Store::parse(&text).map_err(damaged)).transpose()
+        whole_file::read(&self.path)?.map(|text| Store::parse(&text).map_err(damaged)).transpose()
     }
 
     fn change_existing<T>(
@@ -305,7 +294,7 @@ impl KeyStore {
         &self,
         change: impl FnOnce(&mut Store) -> Result<T, KeyStoreError>,
     ) -> Result<T, KeyStoreError> {
-        let lock = file::Lock::take(&self.path)?;
+        let lock = whole_file::Lock::take(&self.path)?;
         let mut store = self.parse()?.unwrap_or_default();
         let changed = change(&mut store)?;
         store.check().map_err(KeyStoreError::Invalid)?;

@@ -19,3 +19,4 @@ pub mod metrics;
 pub mod reload;
 pub mod serve;
 pub mod status;
+pub mod whole_file;

@@ -64,6 +64,7 @@ fn every_command_of_the_contract_is_there() {
         "witgate key rotate a --overlap 7d",
         "witgate key import f.json",
         "witgate token issue --sub a --role b --scope c --audience d --expires 1h --claim k=1",
+        "witgate token revoke --jti a --issuer https://idp.example.com --policy b",
         "witgate token verify -",
         "witgate plugin list",
         "witgate plugin inspect a.wasm",

@@ -1,7 +1,12 @@
 //! `witgate token`.
 
 mod issue;
+mod revoke;
 mod verify;
+
+use std::io::Read;
+
+use secrecy::SecretString;
 
 use super::{Context, Exit, Failure};
 
@@ -11,13 +16,32 @@ pub(super) enum Command {
     Issue(Box<issue::Arguments>),
     /// Say whether the configured policies take a token, and why not
     Verify(verify::Arguments),
+    /// End a token before its time
+    Revoke(revoke::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Issue(arguments) => issue::run(context, &arguments),
         Command::Verify(arguments) => verify::run(context, &arguments),
+        Command::Revoke(arguments) => revoke::run(context, &arguments),
     }
+}
+
+/// A token that stands on the command line; absent or `-`: read from standard input.
+fn token(argument: Option<&str>) -> Result<SecretString, Failure> {
+    let text = match argument {
+        Some(token) if token != "-" => token.to_owned(),
+        _ => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(|error| {
+                Failure::new(format!("no token could be read from standard input: {error}"))
+            })?;
+            text
+        }
+    };
+    Ok(text.trim().into())
 }
 
 #[cfg(test)]

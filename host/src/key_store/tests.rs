@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use witgate_api_key::store::{Store, Time};
 
-use super::file::Lock;
 use super::{Foreign, KeyStore, KeyStoreError, NewKey, sha256};
+use crate::whole_file::{FileError, Lock};
 
 const NOW: Time = Time(1_767_225_600);
 
@@ -140,7 +140,10 @@ fn bytes_that_are_no_text_are_left_too() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     std::fs::write(store.path(), [0xff, 0xfe]).unwrap();
-    assert!(matches!(store.create(new("b"), NOW), Err(KeyStoreError::Io { action: "read", .. })));
+    assert!(matches!(
+        store.create(new("b"), NOW),
+        Err(KeyStoreError::File(FileError::Io { action: "read", .. }))
+    ));
     assert_eq!(std::fs::read(store.path()).unwrap(), [0xff, 0xfe]);
 }
 
@@ -152,7 +155,7 @@ fn a_failing_rename_changes_nothing() {
     let before = std::fs::read(store.path()).unwrap();
     let lock = Lock::take(store.path()).unwrap();
     let error = lock.replace_by("version = 1\n", |_, _| Err(std::io::Error::other("pulled"))).unwrap_err();
-    assert!(error.to_string().ends_with("pulled; the store is unchanged"), "{error}");
+    assert!(error.to_string().ends_with("pulled; nothing is changed"), "{error}");
     drop(lock);
     assert_eq!(std::fs::read(store.path()).unwrap(), before);
     assert!(!folder.path().join(".keys.toml.new").exists());

@@ -19,6 +19,8 @@ use std::fmt;
 use witgate_plugin::json::{self, Json, Number};
 use witgate_plugin::{Claims, Refusal};
 
+use crate::token::Shape;
+
 /// One revoked token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -52,6 +54,20 @@ impl Entry {
     /// Where it is no strict JSON object with a `jti`, or has a member that nobody knows.
     pub fn parse(line: &str) -> Result<Self, RevokedError> {
         Self::read(line).ok_or(RevokedError { line: 1 })
+    }
+
+    /// What has to be written down to revoke a token. Whether anybody has signed it does not matter.
+    ///
+    /// # Errors
+    /// Where it is no token, or has no `jti`.
+    pub fn of_token(token: &str) -> Result<Self, Refusal> {
+        let shape =
+            Shape::of(token).ok_or_else(|| Refusal::new("malformed", "this is not a signed token"))?;
+        let token = shape.decode()?;
+        let claims = token.claims()?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the year 9999")]
+        let exp = claims.time("exp")?.map(|end| end.ceil() as u64);
+        Ok(Self { jti: id(&claims)?.to_owned(), iss: claims.name("iss")?.map(str::to_owned), exp })
     }
 
     fn read(line: &str) -> Option<Self> {
@@ -119,16 +135,20 @@ impl Revoked {
 
     /// Refuses a token that is among them, and one without a `jti`, which could never be.
     pub(crate) fn judge(&self, claims: &Claims<'_>) -> Result<(), Refusal> {
-        let id = match claims.get("jti") {
-            Some(Json::String(id)) => id,
-            Some(_) => return Err(Refusal::new("malformed", "the claim `jti` is not a string")),
-            None => return Err(Refusal::new("missing-claim", "the claim `jti` is missing")),
-        };
+        let id = id(claims)?;
         let issuer = claims.name("iss")?;
         let is_of = |entry: &Option<String>| entry.is_none() || entry.as_deref() == issuer;
-        match self.issuers.get(id.as_ref()).is_some_and(|entries| entries.iter().any(is_of)) {
+        match self.issuers.get(id).is_some_and(|entries| entries.iter().any(is_of)) {
             true => Err(Refusal::new("revoked", "the token is revoked")),
             false => Ok(()),
         }
+    }
+}
+
+fn id<'c>(claims: &'c Claims<'_>) -> Result<&'c str, Refusal> {
+    match claims.get("jti") {
+        Some(Json::String(id)) => Ok(id),
+        Some(_) => Err(Refusal::new("malformed", "the claim `jti` is not a string")),
+        None => Err(Refusal::new("missing-claim", "the claim `jti` is missing")),
     }
 }

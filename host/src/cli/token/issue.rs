@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -121,6 +123,8 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
     set("sub", arguments.sub.as_str().into());
     set("iat", now.into());
     set("exp", now.saturating_add(arguments.expires.as_secs()).into());
+    // So that it can be revoked.
+    set("jti", random_id()?.into());
     set("aud", audience(arguments, expected, source)?);
     if let Some(issuer) = arguments.issuer.as_ref().or(expected.issuer.as_ref()) {
         set("iss", issuer.as_str().into());
@@ -139,6 +143,13 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
         }
     }
     Ok(claims)
+}
+
+/// 128 random bits.
+fn random_id() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| Failure::new("the system gives no random numbers"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Puts a value where dots lead: `realm_access.roles`.

@@ -1,6 +1,5 @@
 //! `witgate token verify`.
 
-use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -34,28 +33,13 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let token = token(arguments)?;
+    let token = super::token(arguments.token.as_deref())?;
     let config = context.load()?.config;
     let verdict = runtime()?.block_on(judge(context, &config, arguments.upstream.as_deref(), token))?;
     Ok(match verdict {
         Ok(caller) => accepted(context, &caller),
         Err(rejection) => refused(context, &rejection),
     })
-}
-
-fn token(arguments: &Arguments) -> Result<SecretString, Failure> {
-    let text = match arguments.token.as_deref() {
-        Some(token) if token != "-" => token.to_owned(),
-        _ => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| {
-                Failure::new(format!("no token could be read from standard input: {error}"))
-            })?;
-            text
-        }
-    };
-    Ok(text.trim().into())
 }
 
 /// Asks the very policies that `serve` would.

@@ -52,6 +52,7 @@ impl Resolver<'_> {
                     "write the path of a file; a relative one begins beside this file",
                 );
             }
+            PolicyKind::Jwt => "make it empty: `witgate token revoke` writes it",
             PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
             _ => "correct the path; a relative one begins beside this file",
         };

@@ -1,17 +1,33 @@
-//! Reading a file whole and replacing it whole.
+//! Files that commands change and others read meanwhile: read whole and replaced whole.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::KeyStoreError;
-
 /// A change takes milliseconds; who waits longer waits for a process that hangs.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// Why a file cannot be read or replaced. Whatever it was, the file is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read or written.
+    #[error("cannot {action} {}: {error}; nothing is changed", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What came of it.
+        error: io::Error,
+    },
+    /// Another process holds the lock for longer than a change takes.
+    #[error("another process is changing {}; try again when it has finished", .0.display())]
+    Locked(PathBuf),
+}
+
 /// The text of the file at `path`, if there is one.
-pub(super) fn read(path: &Path) -> Result<Option<String>, KeyStoreError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, FileError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -22,14 +38,14 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, KeyStoreError> {
 /// The right to replace a file, held against other threads and processes until it is dropped, or
 /// until its process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     /// The file itself, behind symbolic links.
     target: PathBuf,
     _held: File,
 }
 
 impl Lock {
-    pub(super) fn take(path: &Path) -> Result<Self, KeyStoreError> {
+    pub(crate) fn take(path: &Path) -> Result<Self, FileError> {
         // Through a symbolic link, what it leads to is replaced and not the link.
         let target = match path.canonicalize() {
             Ok(target) => target,
@@ -49,23 +65,23 @@ impl Lock {
                 Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err(TryLockError::WouldBlock) => return Err(KeyStoreError::Locked(target)),
+                Err(TryLockError::WouldBlock) => return Err(FileError::Locked(target)),
                 Err(TryLockError::Error(error)) => return Err(failed("lock", &beside, error)),
             }
         }
     }
 
     /// Puts a file with `text` in the place of the one that is locked.
-    pub(super) fn replace(&self, text: &str) -> Result<(), KeyStoreError> {
+    pub(crate) fn replace(&self, text: &str) -> Result<(), FileError> {
         self.replace_by(text, |from, to| std::fs::rename(from, to))
     }
 
     /// `rename` is the step before which nothing and after which everything has happened.
-    pub(super) fn replace_by(
+    pub(crate) fn replace_by(
         &self,
         text: &str,
         rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
-    ) -> Result<(), KeyStoreError> {
+    ) -> Result<(), FileError> {
         let new = beside(&self.target, ".new");
         let write = || {
             // What a process left that was killed here, or what somebody else put here.
@@ -102,8 +118,8 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn failed(action: &'static str, path: &Path, error: io::Error) -> KeyStoreError {
-    KeyStoreError::Io { action, path: path.to_owned(), error }
+fn failed(action: &'static str, path: &Path, error: io::Error) -> FileError {
+    FileError::Io { action, path: path.to_owned(), error }
 }
 
 /// After a crash of the machine, the rename is either in the folder or not; syncing it makes it

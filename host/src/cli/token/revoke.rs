@@ -1,0 +1,161 @@
+//! `witgate token revoke`: a line in the file of revoked tokens that jwt policies watch.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use witgate_jwt::revoked::{Entry, RevokedError, entries};
+
+use crate::cli::key::now;
+use crate::cli::{Context, Exit, Failure};
+use crate::config::raw::{Kind, Policy};
+use crate::config::resolve::Outline;
+use crate::whole_file::{self, Lock};
+
+/// How long a line stays after its token's end: no policy takes it for good later than this.
+const LONGEST_LEEWAY_S: u64 = 3600;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
+    #[arg(conflicts_with = "jti")]
+    token: Option<String>,
+    /// The token's id (`jti`), where the token itself is not at hand
+    #[arg(long, value_name = "ID")]
+    jti: Option<String>,
+    /// Who has issued the one with that id. Absent: whoever has
+    #[arg(long, value_name = "URL", requires = "jti")]
+    issuer: Option<String>,
+    /// The jwt policy whose file is written, in place of all that take the token's issuer
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let entry = entry(arguments)?;
+    let files = files(context, arguments.policy.as_deref(), entry.iss.as_deref())?;
+    for file in &files {
+        write(file, &entry, now().0)?;
+    }
+    let shown: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    match context.terminal.is_json() {
+        true => {
+            context.terminal.print_json(&json!({ "jti": entry.jti, "issuer": entry.iss, "files": shown }))
+        }
+        false => context.terminal.print(&format!("revoked `{}` in {}", entry.jti, shown.join(", "))),
+    }
+    Ok(Exit::Done)
+}
+
+fn entry(arguments: &Arguments) -> Result<Entry, Failure> {
+    if let Some(jti) = &arguments.jti {
+        return Ok(Entry { jti: jti.clone(), iss: arguments.issuer.clone(), exp: None });
+    }
+    let token = super::token(arguments.token.as_deref())?;
+    Entry::of_token(token.expose_secret()).map_err(|refusal| {
+        Failure::new(format!("{}; name its id by `--jti`", refusal.detail.unwrap_or(refusal.reason)))
+    })
+}
+
+/// The files of the policies that a token of `issuer` comes before, each once.
+fn files(
+    context: &Context,
+    policy: Option<&str>,
+    issuer: Option<&str>,
+) -> Result<BTreeSet<PathBuf>, Failure> {
+    let path = context.config_path().ok_or_else(|| {
+        Failure::new(
+            "there is no configuration file that says where revoked tokens are; name it with `--config FILE`",
+        )
+    })?;
+    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    let is_meant = |name: &str, own: &Policy| match policy {
+        Some(wanted) => wanted == name,
+        None => takes(own, issuer),
+    };
+    let jwt = outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::Jwt));
+    let files: BTreeSet<_> = jwt
+        .filter(|(name, policy)| is_meant(name, policy))
+        .filter_map(|(_, policy)| policy.config.get("revoked")?.as_str())
+        .map(|file| outline.base.join(file))
+        .collect();
+    if files.is_empty() {
+        return Err(Failure::new(format!(
+            "{} has no jwt policy for this token with a file of revoked ones; add `revoked = \"revoked.jsonl\"` to its \
+             `config`, and make that file",
+            path.display()
+        )));
+    }
+    Ok(files)
+}
+
+fn takes(policy: &Policy, issuer: Option<&str>) -> bool {
+    match (policy.config.get("issuer"), issuer) {
+        (Some(Value::String(own)), Some(issuer)) => own == issuer,
+        (Some(Value::Array(all)), Some(issuer)) => all.iter().any(|own| own == issuer),
+        (Some(_), None) | (None, _) => true,
+        // Of the wrong type, which `check` reports.
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// One atomic step: whoever reads the file sees it without the line or with it.
+fn write(path: &Path, entry: &Entry, now: u64) -> Result<(), Failure> {
+    let failed = |error: whole_file::FileError| Failure::new(error.to_string());
+    let lock = Lock::take(path).map_err(failed)?;
+    let text = whole_file::read(path).map_err(failed)?.unwrap_or_default();
+    let with = added(&text, entry, now).map_err(|error| {
+        Failure::new(format!("{}: {error}; nothing was written. Correct that line", path.display()))
+    })?;
+    lock.replace(&with).map_err(failed)
+}
+
+/// The text with `entry`, and without the tokens that have ended long ago. What people wrote stays.
+fn added(text: &str, entry: &Entry, now: u64) -> Result<String, RevokedError> {
+    let known = entries(text)?.contains(entry);
+    let is_over = |line: &str| {
+        let end = Entry::parse(line).ok().and_then(|entry| entry.exp);
+        end.is_some_and(|end| end.saturating_add(LONGEST_LEEWAY_S) < now)
+    };
+    let kept = text.lines().filter(|line| !is_over(line)).map(str::to_owned);
+    let new = (!known).then(|| entry.to_string());
+    Ok(kept.chain(new).map(|line| line + "\n").collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use witgate_jwt::revoked::Entry;
+
+    use super::added;
+
+    #[test]
+    fn a_line_is_added_and_those_of_ended_tokens_go() {
+        let entry =
+            Entry { jti: "new \"one\"".to_owned(), iss: Some("https://a".to_owned()), exp: Some(9000) };
+        let text = "# kept\n{\"jti\":\"over\",\"exp\":1000}\n\n{\"jti\":\"just over\",\"exp\":2000}\n{\"jti\":\"ever\"}";
+        let with = added(text, &entry, 5000).unwrap();
+        let line = "{\"jti\":\"new \\\"one\\\"\",\"iss\":\"https://a\",\"exp\":9000}\n";
+        let kept = "# kept\n\n{\"jti\":\"just over\",\"exp\":2000}\n{\"jti\":\"ever\"}\n";
+        assert_eq!(with, format!("{kept}{line}"));
+        // Once is enough.
+        assert_eq!(added(&with, &entry, 5000).unwrap(), with);
+        assert_eq!(added("", &entry, 5000).unwrap(), line);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_written_over() {
+        let entry = Entry { jti: "a".to_owned(), iss: None, exp: None };
+        for text in [
+            "{\"jti\":5}",
+            "a",
+            "{\"jti\":\"a\",\"jti\":\"b\"}",
+            "{\"jti\":\"\"}",
+            "{\"jti\":\"a\",\"exp\":-1}",
+        ] {
+            assert!(added(text, &entry, 0).is_err(), "{text}");
+        }
+    }
+}
