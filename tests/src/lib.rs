@@ -9,5 +9,6 @@ pub mod conformance;
 pub mod fixture;
 pub mod gateway;
 pub mod hostile;
+pub mod issuer;
 pub mod recorder;
 pub mod wire;

@@ -142,7 +142,42 @@ fn ed25519(jwk: &Object<'_>) -> Result<DecodingKey, PassedOver> {
     if string(jwk, "crv")? != Some("Ed25519") {
         return Err(PassedOver::Unsupported);
     }
-    Ok(DecodingKey::from_ed_der(&octets(jwk, "x", 32)?))
+    let mut point = octets(jwk, "x", 32)?;
+    let key = DecodingKey::from_ed_der(&point);
+    // The sign of the other coordinate.
+    point.last_mut().into_iter().for_each(|last| *last &= 0x7f);
+    if SMALL_ORDER.iter().any(|small| small.as_slice() == point) {
+        return Err(PassedOver::NoKey);
+    }
+    Ok(key)
+}
+
+/// The points of edwards25519 whose order divides eight, as their coordinate is written, also where it is written
+/// beyond the field. Under such a key there are signatures that fit every message, or every eighth, and
+/// RFC 8032 does not forbid it; an array of zeros is one.
+pub(super) const SMALL_ORDER: [[u8; 32]; 7] = [
+    small_order(0x00, 0x00, 0x00),
+    small_order(0x01, 0x00, 0x00),
+    small_order(0xec, 0xff, 0x7f),
+    small_order(0xed, 0xff, 0x7f),
+    small_order(0xee, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
+        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
+/// 32 bytes: the first, what is between, and the last.
+const fn small_order(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut point = [between; 32];
+    let [start, .., end] = &mut point;
+    *start = first;
+    *end = last;
+    point
 }
 
 /// A member, as far as it says anything: `null` is none.

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -160,4 +160,25 @@ fn another_look_is_worth_it_for_an_id_that_could_be_new() {
     assert!(named.settles(Some("ec")) && named.settles(None) && !named.settles(Some("new")));
     let nameless = set(&[with(ec(), json!({ "kid": null }))]).unwrap();
     assert!(nameless.settles(Some("new")));
+}
+
+/// For each of them there is a message that the neutral element and zero sign: that is what makes them no keys.
+#[test]
+fn keys_that_everybody_can_sign_with_are_passed_over() {
+    use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+    let mut signature = [0; 64];
+    signature[0] = 1;
+    for small in jwk::SMALL_ORDER {
+        for sign in [0, 0x80] {
+            let mut point = small;
+            point[31] |= sign;
+            let key = with(ed(), json!({ "x": URL_SAFE_NO_PAD.encode(point) }));
+            assert_eq!(jwk::read(&key.to_string()).map(|_| ()), Err(PassedOver::NoKey), "{point:?}");
+        }
+        let forges =
+            |n: u32| UnparsedPublicKey::new(&ED25519, small).verify(&n.to_be_bytes(), &signature).is_ok();
+        // Beyond the field, the library takes none itself.
+        let is_canonical = small[0] < 0xed || small[31] != 0x7f;
+        assert_eq!((0..200).any(forges), is_canonical, "{small:?}");
+    }
 }

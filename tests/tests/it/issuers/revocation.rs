@@ -1,0 +1,53 @@
+//! `witgate token revoke`, before a gateway that runs.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use witgate_tests::gateway::{PATIENCE, Setup};
+use witgate_tests::issuer::{Issuer, Signer};
+
+use super::{call, configure, for_gateway, outcome, taken};
+
+#[test]
+fn a_revoked_token_is_refused_as_soon_as_the_file_says_so() {
+    for component in [false, true] {
+        let (issuer, signer) = (Issuer::start(), Signer::new("a"));
+        issuer.publish(&[&signer], "max-age=300");
+        let setup = Setup::new();
+        let component = match component {
+            true => format!("component = '{}'\n", setup.component("jwt").display()),
+            false => String::new(),
+        };
+        configure(&setup, &component, &format!("issuer = '{}', revoked = 'revoked.jsonl'", issuer.url()));
+        setup.file("revoked.jsonl", "# nobody yet\n");
+        let gateway = setup.serve();
+        let token = |id: &str| {
+            let mut claims = for_gateway(&gateway, &issuer);
+            claims["jti"] = json!(id);
+            signer.token(&claims)
+        };
+        let (first, second, third) = (token("first"), token("second"), token("third"));
+        for token in [&first, &second, &third] {
+            assert_eq!(outcome(&call(&gateway, token)), taken(), "{}", gateway.log());
+        }
+        for arguments in [vec![first.as_str()], vec!["--jti", "second", "--policy", "tokens"]] {
+            let output = gateway.setup().run(&[&["token", "revoke"], arguments.as_slice()].concat());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let revoked = (401, "revoked".to_owned());
+        for token in [&first, &second] {
+            let begin = Instant::now();
+            while outcome(&call(&gateway, token)) != revoked {
+                assert!(begin.elapsed() < PATIENCE, "{}", gateway.log());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert_eq!(outcome(&call(&gateway, &third)), taken());
+        // A line that is none changes nothing, and nobody comes back in.
+        gateway.setup().file("revoked.jsonl", "what is this?\n");
+        gateway.await_log("is not {");
+        assert_eq!(outcome(&call(&gateway, &first)), revoked);
+        let output = gateway.setup().run(&["token", "revoke", "--jti", "third"]);
+        assert_eq!(output.status.code(), Some(69), "{output:?}");
+    }
+}

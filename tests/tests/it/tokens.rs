@@ -1,0 +1,170 @@
+//! Attacks with tokens. Each one is put to the built-in and to the component, with keys that the real host
+//! holds, and has to be refused for the right reason by both; what is good has to be taken beside it.
+
+mod algorithms;
+mod claims;
+mod encoding;
+mod forge;
+mod headers;
+mod issuers;
+mod kinds;
+mod sets;
+mod signatures;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use witgate_plugin::{Scheme, TargetKind, Transport};
+use witgate_tests::cases::component::Components;
+use witgate_tests::cases::native::Native;
+use witgate_tests::cases::table::ExpectIdentity;
+use witgate_tests::cases::{Ask, Call, Case, Expect, Key, Kind, Step, Subject, Table, run};
+
+use forge::{AUDIENCE, ISSUER, NOW, SECRET};
+
+/// What the tokens are put to.
+#[derive(Clone, Debug)]
+struct Policy {
+    config: Value,
+    keys: BTreeMap<String, Key>,
+}
+
+impl Policy {
+    /// Takes every public-key algorithm, with a set that has a key for each.
+    fn public() -> Self {
+        let algorithms = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
+        Self::of(json!({ "keys": ["set"], "algorithms": algorithms, "issuer": ISSUER }))
+            .key("set", Key::Jwks(forge::set()))
+    }
+
+    /// Takes HS256 with a secret.
+    fn secret() -> Self {
+        Self::of(json!({ "keys": ["session"], "algorithms": ["HS256"], "issuer": ISSUER }))
+            .key("session", Key::Secret(SECRET.to_owned()))
+    }
+
+    fn of(config: Value) -> Self {
+        Self { config, keys: BTreeMap::new() }
+    }
+
+    fn key(mut self, name: &str, key: Key) -> Self {
+        self.keys.insert(name.to_owned(), key);
+        self
+    }
+
+    fn with(mut self, setting: &str, value: Value) -> Self {
+        self.config[setting] = value;
+        self
+    }
+}
+
+/// One token, and what has to become of it.
+struct Attack {
+    name: String,
+    policy: Policy,
+    token: String,
+    expect: Expect,
+}
+
+impl Attack {
+    fn refused(policy: &Policy, name: impl Into<String>, token: String, reason: &str) -> Self {
+        let expect = Expect::Refused(reason.to_owned());
+        Self { name: name.into(), policy: policy.clone(), token, expect }
+    }
+
+    /// Nobody's token: the next policy is asked, and there is none.
+    fn unrecognised(policy: &Policy, name: impl Into<String>, token: String) -> Self {
+        Self { name: name.into(), policy: policy.clone(), token, expect: Expect::NotMine }
+    }
+
+    /// No attack: without it, everything could be refused for something else.
+    fn good(policy: &Policy, name: impl Into<String>, token: String) -> Self {
+        let anybody = ExpectIdentity {
+            subject: Some("alice".to_owned()),
+            issuer: None,
+            roles: None,
+            scopes: None,
+            expires_at: None,
+            claims: None,
+        };
+        let expect = Expect::Identity(Box::new(anybody));
+        Self { name: name.into(), policy: policy.clone(), token, expect }
+    }
+
+    fn is_good(&self) -> bool {
+        matches!(self.expect, Expect::Identity(_))
+    }
+
+    fn case(self) -> Case {
+        let call = Call {
+            method: "tools/call".to_owned(),
+            kind: TargetKind::Tool,
+            target: "echo".to_owned(),
+            transport: Transport::Http,
+            listing: false,
+            arguments: None,
+        };
+        let ask = Ask::Who { scheme: Scheme::Bearer, value: self.token };
+        Case {
+            name: self.name,
+            kind: Kind::Jwt,
+            policy: "own".to_owned(),
+            config: self.policy.config,
+            keys: self.policy.keys,
+            audience: AUDIENCE.to_owned(),
+            wants: None,
+            config_error: None,
+            steps: vec![Step { now: NOW, call, ask, http: Vec::new(), expect: self.expect }],
+        }
+    }
+}
+
+fn all() -> Vec<Attack> {
+    [
+        algorithms::attacks(),
+        signatures::attacks(),
+        encoding::attacks(),
+        headers::attacks(),
+        claims::attacks(),
+        issuers::attacks(),
+        kinds::attacks(),
+        sets::attacks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+async fn withstood_by<S: Subject>(subject: &S) {
+    let cases = all().into_iter().map(Attack::case).collect();
+    let findings = run(subject, &Table { kind: Kind::Jwt, cases }).await;
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+#[tokio::test]
+async fn the_built_in_withstands_them() {
+    withstood_by(&Native).await;
+}
+
+#[tokio::test]
+async fn the_component_withstands_them() {
+    withstood_by(&Components::load().await).await;
+}
+
+/// Fewer would leave out something that people have tried.
+#[test]
+fn there_are_two_hundred_and_each_is_another() {
+    let attacks = all();
+    let count = attacks.iter().filter(|attack| !attack.is_good()).count();
+    assert!(count >= 200, "{count} attacks");
+    for part in ["name", "token"] {
+        let text = |attack: &Attack| match part {
+            "name" => attack.name.clone(),
+            _ => format!("{:?} {}", attack.policy, attack.token),
+        };
+        let mut texts: Vec<String> = attacks.iter().map(text).collect();
+        texts.sort_unstable();
+        let twice: Vec<_> = texts.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+        assert!(twice.is_empty(), "one {part} twice: {twice:?}");
+    }
+}
