@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -30,6 +31,16 @@ const FETCH: Duration = Duration::from_secs(5);
 /// How long a caller waits for a new set where an old one is at hand, in case the server hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a key that was looked for in vain is not looked for again: some servers sign with a key a
+/// moment before they publish it.
+const MISSED: Duration = Duration::from_secs(10);
+
+/// How long one is not that has gone from the set. Should it come back, the next fetch brings it.
+const WITHDRAWN: Duration = Duration::from_secs(900);
+
+/// How many such ids are remembered: with a kilobyte each, a megabyte.
+const REMEMBERED: usize = 1000;
+
 /// A JWK Set at a URL or of an issuer. One for all generations, so that a reload does not lose the
 /// last good set.
 #[derive(Debug)]
@@ -42,6 +53,9 @@ pub struct RemoteJwks {
     beside: AtomicBool,
     /// The last attempt has failed.
     failing: AtomicBool,
+    /// Ids of keys that are not looked for again until then: whoever goes on with an old token does not
+    /// take the requests away that somebody with a new one needs.
+    absent: Cache<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -99,6 +113,7 @@ impl RemoteJwks {
             pace: Mutex::new(Pace::new(Instant::now())),
             beside: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            absent: Cache::new(REMEMBERED),
         })
     }
 
@@ -108,12 +123,19 @@ impl RemoteJwks {
     pub async fn current(self: &Arc<Self>, key_id: Option<&str>, max_stale: Duration) -> Option<Arc<KeySet>> {
         match self.loaded.load_full() {
             None => self.refresh(Reason::Nothing).await,
-            Some(loaded) if loaded.set.settles(key_id) => self.keep_young(&loaded).await,
+            Some(loaded) if loaded.set.settles(key_id) || self.is_absent(key_id) => {
+                self.keep_young(&loaded).await;
+            }
             Some(_) => self.refresh(Reason::Unknown(key_id.unwrap_or_default().to_owned())).await,
         }
         let loaded = self.loaded.load_full().filter(|loaded| loaded.is_usable(max_stale))?;
-        let is_known = loaded.set.settles(key_id) || !self.failing.load(Ordering::Relaxed);
+        let is_settled = loaded.set.settles(key_id) || self.is_absent(key_id);
+        let is_known = is_settled || !self.failing.load(Ordering::Relaxed);
         is_known.then(|| Arc::clone(&loaded.set))
+    }
+
+    fn is_absent(&self, key_id: Option<&str>) -> bool {
+        key_id.and_then(|id| self.absent.get(id)).is_some_and(|until| Instant::now() < until)
     }
 
     async fn keep_young(self: &Arc<Self>, loaded: &Loaded) {
@@ -156,22 +178,35 @@ impl RemoteJwks {
             Ok(outcome) => outcome,
             Err(_) => Err("no complete answer in time".to_owned()),
         };
-        let kept = self.loaded.load().is_some();
         match outcome {
             Ok(loaded) => {
                 pace.answered(asked, reason.is_met_by(&loaded.set));
-                if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the JWK Set {} can be had again", self.place);
-                }
-                self.loaded.store(Some(Arc::new(loaded)));
+                self.take(loaded, &reason);
             }
-            Err(reason) => {
+            Err(why) => {
                 pace.failed(asked, Instant::now());
                 self.failing.store(true, Ordering::Relaxed);
-                let kept = if kept { "; the last good one stays" } else { "" };
-                tracing::warn!("cannot fetch the JWK Set {}: {reason}{kept}", self.place);
+                let kept = if self.loaded.load().is_some() { "; the last good one stays" } else { "" };
+                tracing::warn!("cannot fetch the JWK Set {}: {why}{kept}", self.place);
             }
         }
+    }
+
+    fn take(&self, loaded: Loaded, reason: &Reason) {
+        let now = Instant::now();
+        if let Reason::Unknown(id) = reason
+            && !loaded.set.has(id)
+        {
+            self.absent.insert(id.clone(), now + MISSED);
+        }
+        if let Some(before) = self.loaded.load_full() {
+            let gone = before.set.ids().filter(|id| !loaded.set.has(id));
+            gone.for_each(|id| self.absent.insert(id.to_owned(), now + WITHDRAWN));
+        }
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the JWK Set {} can be had again", self.place);
+        }
+        self.loaded.store(Some(Arc::new(loaded)));
     }
 
     /// Whether what somebody else has fetched meanwhile will do.

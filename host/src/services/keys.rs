@@ -242,6 +242,11 @@ impl KeySet {
         self.keys.iter().any(|key| key.id.as_deref() == Some(key_id))
     }
 
+    /// The ids of the keys that have one.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.id.as_deref())
+    }
+
     /// Whether another look at where the set lives could bring nothing about that id: the id is
     /// there, or nothing in the set has one.
     pub(super) fn settles(&self, key_id: Option<&str>) -> bool {
