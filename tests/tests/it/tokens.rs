@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod claims;
+mod differential;
 mod encoding;
 mod forge;
 mod headers;

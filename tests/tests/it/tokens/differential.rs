@@ -1,0 +1,115 @@
+//! Generated tokens, good ones and bent ones, judged by the built-in, the component, PyJWT and jose. The first two have
+//! to agree in everything; with the libraries, where they do not agree there has to be a reason, in
+//! [`reasons`].
+
+mod drafts;
+mod judges;
+mod random;
+mod reasons;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use witgate_plugin::{Verdict, Wants};
+use witgate_tests::cases::component::Components;
+use witgate_tests::cases::native::Native;
+use witgate_tests::cases::{FakeHost, Outcome, Subject};
+
+use super::forge::{self, AUDIENCE, ISSUER, NOW};
+use super::{Attack, Policy};
+use drafts::Made;
+use judges::Judge;
+use random::Random;
+use reasons::REASONS;
+
+const ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
+
+/// Where to begin unless `WITGATE_DIFFERENTIAL_SEED` says it: what was found by one seed is found by it again.
+const SEED: u64 = 0x5eed;
+
+#[tokio::test]
+async fn two_thousand_tokens_are_judged_alike() {
+    compare(2_000).await;
+}
+
+/// `cargo nextest run --workspace --run-ignored only -E 'test(twenty_thousand)'`
+#[tokio::test]
+#[ignore = "takes a minute or more"]
+async fn twenty_thousand_tokens_are_judged_alike() {
+    compare(20_000).await;
+}
+
+async fn compare(count: usize) {
+    let seed =
+        std::env::var("WITGATE_DIFFERENTIAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED);
+    let mut random = Random::new(seed);
+    let all: Vec<Made> = (0..count).map(|_| drafts::make(&mut random)).collect();
+    let terms = json!({
+        "jwks": forge::set(), "algorithms": ALGORITHMS, "issuer": ISSUER, "audience": AUDIENCE, "leeway": 60, "now": NOW,
+    });
+    let tokens: Vec<&str> = all.iter().map(|made| made.token.as_str()).collect();
+    let verdicts = Judge::ALL.map(|judge| (judge, judge.judge(&terms, &tokens)));
+    let built_in = judged_by(&Native, &tokens).await;
+    let component = judged_by(&Components::load().await, &tokens).await;
+
+    let mut findings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut find = |what: String, made: &Made| findings.entry(what).or_default().push(made.token.clone());
+    let mut used = BTreeSet::new();
+    for (at, made) in all.iter().enumerate() {
+        let ours = &built_in[at];
+        if *ours != component[at] {
+            find(format!("{:?}: built-in {ours:?}, component {:?}", made.changes, component[at]), made);
+        }
+        let is_taken = matches!(ours, Verdict::Identity(_));
+        for (judge, verdicts) in &verdicts {
+            let theirs = &verdicts[at];
+            if (theirs == "yes") == is_taken {
+                continue;
+            }
+            match reasons::why(*judge, made, is_taken) {
+                Some(reason) => drop(used.insert(reason)),
+                None => {
+                    find(format!("{:?}: {judge:?} says {theirs}, Witgate {}", made.changes, said(ours)), made)
+                }
+            }
+        }
+    }
+    let shown: Vec<_> = findings
+        .iter()
+        .map(|(what, tokens)| format!("{what}, {} times, as {}", tokens.len(), tokens[0]))
+        .collect();
+    assert!(findings.is_empty(), "seed {seed}: disagreements:\n{}", shown.join("\n"));
+    let taken = built_in.iter().filter(|verdict| matches!(verdict, Verdict::Identity(_))).count();
+    assert!(taken > count / 5 && taken < count * 4 / 5, "{taken} of {count} are taken");
+    let stale: Vec<_> =
+        REASONS.iter().enumerate().filter(|(at, _)| !used.contains(at)).map(|(_, why)| why).collect();
+    // Among fewer tokens the rarest may be missing.
+    assert!(stale.is_empty() || count < 20_000, "seed {seed}: nobody disagrees like this: {stale:?}");
+}
+
+fn said(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Identity(_) => "yes".to_owned(),
+        Verdict::Refused(refusal) => {
+            format!("{}: {}", refusal.reason, refusal.detail.as_deref().unwrap_or_default())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// What Witgate says to each of the tokens, in their order.
+async fn judged_by<S: Subject>(subject: &S, tokens: &[&str]) -> Vec<Verdict> {
+    let of = |token: &str| Attack::good(&Policy::public(), "generated", token.to_owned()).case();
+    let (configured, _) = subject.configure(&of("")).await.unwrap();
+    let mut verdicts = Vec::new();
+    for token in tokens {
+        let case = of(token);
+        let host = FakeHost::new(&case, &case.steps[0], &Wants::default(), &Arc::default());
+        match subject.ask(&configured, &case.steps[0], Arc::new(host)).await {
+            Outcome::Verdict(verdict) => verdicts.push(verdict),
+            other => panic!("{other:?}"),
+        }
+    }
+    verdicts
+}
