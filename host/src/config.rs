@@ -55,6 +55,10 @@ pub struct Server {
     pub transport: Transport,
     /// Where the MCP endpoint listens, for HTTP.
     pub listen: SocketAddr,
+    /// TLS there. None: HTTP in plain.
+    pub tls: Option<TlsSettings>,
+    /// Whether proofs of possession have to hold a nonce of this server's.
+    pub dpop_nonces: bool,
     /// Issuers named in the RFC 9728 metadata. Empty: there is no metadata.
     pub authorization_servers: Vec<String>,
     /// Browser origins that may call.
@@ -71,6 +75,40 @@ pub struct Server {
     pub state: Option<PathBuf>,
     /// How many generations can be gone back to, the live one included.
     pub keep_generations: usize,
+}
+
+/// `[server.tls]`: where its parts are. They are read, and read again, by whoever speaks TLS.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// The certificate and those that lead to its CA, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: TlsKey,
+    /// The CAs of the clients, in PEM.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client has to show a certificate.
+    pub clients: ClientCertificates,
+}
+
+/// Where a private key is.
+#[derive(Clone, Debug)]
+pub enum TlsKey {
+    /// In a file, which may change.
+    File(PathBuf),
+    /// In an environment variable.
+    Text(SecretString),
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// None is asked for.
+    #[default]
+    Off,
+    /// It may; one that it shows has to be good.
+    Optional,
+    /// It has to.
+    Required,
 }
 
 /// Towards the clients.

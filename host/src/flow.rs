@@ -1,10 +1,12 @@
-//! The life of a request: parse → credential → authenticate → authorize → limit → upstream → audit.
+//! The life of a request: parse → credential → proof → authenticate → authorize → limit → upstream → audit.
 
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod call;
+pub mod certificate;
 pub mod credential;
+pub mod dpop;
 pub mod headers;
 pub mod identity;
 pub mod limit;
@@ -20,7 +22,7 @@ pub mod tasks;
 pub(crate) mod testing;
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -29,7 +31,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
-use witgate_plugin::{TargetKind, Transport};
+use witgate_plugin::{Scheme, TargetKind, Transport};
 
 use crate::generation::{Generation, Generations};
 use crate::metrics::Metrics;
@@ -38,8 +40,11 @@ use audit::{Outcomes, Record};
 use authenticate::authenticate;
 use authorize::{Permit, authorize};
 use call::{Access, Call, Kind};
+use certificate::ClientCertificate;
 use credential::Shown;
+use dpop::Proofs;
 use headers::{LAST_EVENT_ID, agree, credentials};
+use identity::Caller;
 use limit::admit;
 use listing::{Look, needs_look};
 use reject::{Rejected, Rejection, UpstreamFault};
@@ -54,6 +59,7 @@ pub struct Flow<U> {
     generations: Arc<Generations>,
     tasks: Arc<Tasks>,
     outcomes: Outcomes,
+    proofs: Arc<Proofs>,
     stop: CancellationToken,
 }
 
@@ -63,6 +69,8 @@ pub struct Arrival {
     pub transport: Transport,
     /// Who is at the other end. None over stdio.
     pub peer: Option<IpAddr>,
+    /// The client certificate of its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// The headers. Empty over stdio.
     pub headers: HeaderMap,
     /// The message. Empty for a GET or DELETE.
@@ -79,6 +87,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// The session that the message has opened.
     pub session: Option<Box<str>>,
+    /// The nonce for the client's next proof of possession.
+    pub nonce: Option<Box<str>>,
     /// What the upstream says.
     pub body: AnswerBody,
 }
@@ -93,7 +103,18 @@ impl<U: Upstream> Flow<U> {
         stop: CancellationToken,
     ) -> Self {
         let outcomes = Outcomes::new(metrics, &route.upstream);
-        Self { route, upstream, generations, tasks: Arc::default(), outcomes, stop }
+        let (tasks, proofs) = Default::default();
+        Self { route, upstream, generations, tasks, outcomes, proofs, stop }
+    }
+
+    /// The same with `proofs`, which remembers for all flows which proofs of possession were used.
+    pub fn with_proofs(self, proofs: Arc<Proofs>) -> Self {
+        Self { proofs, ..self }
+    }
+
+    /// Whether a policy takes tokens with a proof of possession, so that challenges say so.
+    pub fn takes_proofs(&self) -> bool {
+        self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
     }
 
     /// What the way leads to.
@@ -127,13 +148,26 @@ impl<U: Upstream> Flow<U> {
         session: Option<Box<str>>,
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
-        let caller = authenticate(&generation, &request, &shown).await?;
+        let caller = self.establish(&generation, &request, &shown).await?;
         record.caller = Some(Arc::clone(&caller));
         let permit = Arc::new(authorize(generation, request, caller).await?);
         self.tasks.check(permit.request(), permit.caller())?;
         let admitted = admit(Arc::clone(&permit), session);
         let answer = self.upstream.forward(admitted).await?;
         self.look_at(answer, permit, shown).await
+    }
+
+    /// Proof of possession → authenticate. A proof is used up only by who is known, and only once.
+    async fn establish(
+        &self,
+        generation: &Arc<Generation>,
+        request: &Arc<Request>,
+        shown: &Shown,
+    ) -> Result<Arc<Caller>, Rejection> {
+        self.proofs.prove(generation, request, shown)?;
+        let caller = authenticate(generation, request, shown).await?;
+        self.proofs.spend(request)?;
+        Ok(caller)
     }
 
     /// Opens the stream of the server's own messages (GET, in the stateful era).
@@ -177,7 +211,7 @@ impl<U: Upstream> Flow<U> {
         };
         record.request = Some(Arc::clone(&request));
         let stages = async {
-            let caller = authenticate(&generation, &request, &shown).await?;
+            let caller = self.establish(&generation, &request, &shown).await?;
             record.caller = Some(Arc::clone(&caller));
             let session = session.ok_or(Rejection::SessionRequired)?;
             let permit = Arc::new(authorize(generation, Arc::clone(&request), caller).await?);
@@ -212,7 +246,8 @@ impl<U: Upstream> Flow<U> {
             }
             body @ (AnswerBody::Events(_) | AnswerBody::Raw { .. }) => (StatusCode::OK, body),
         };
-        Ok(Reply { status, session, body })
+        let nonce = self.proofs.next_nonce(&request);
+        Ok(Reply { status, session, nonce, body })
     }
 
     fn look(&self, permit: Arc<Permit>) -> Look {
@@ -238,17 +273,33 @@ type Received = (Arc<Request>, Shown, Option<Box<str>>);
 
 /// Parse → credential: everything that is known of a message without asking who it is from.
 fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Result<Received, Rejected> {
-    let Arrival { transport, peer, mut headers, body, shown, session } = arrival;
+    let Arrival { transport, peer, certificate, mut headers, body, shown, session } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
-    let (era, shown, session) =
+    let (era, mut shown, session) =
         examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
+    show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
-    let stood_in = OnceLock::new();
-    Ok((Arc::new(Request { call, era, headers, peer, transport, route, stood_in }), shown, session))
+    let (proven_key, stood_in) = Default::default();
+    let request = Request { call, era, headers, peer, certificate, transport, route, proven_key, stood_in };
+    Ok((Arc::new(request), shown, session))
+}
+
+/// A certificate that no policy judges is no credential: it was for the transport.
+fn show_certificate(
+    shown: &mut Shown,
+    certificate: Option<&ClientCertificate>,
+    generation: &Generation,
+    route: &Route,
+) {
+    if let Some(certificate) = certificate
+        && generation.pipeline(route.pipeline).judges(Scheme::Certificate)
+    {
+        shown.add(Scheme::Certificate, None, certificate.as_credential());
+    }
 }
 
 /// Headers against the body, then the credentials among them.
@@ -282,8 +333,8 @@ fn receive_bodiless(
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejection> {
-    let Arrival { transport, peer, mut headers, shown, session, .. } = arrival;
-    let (shown, session) = match transport {
+    let Arrival { transport, peer, certificate, mut headers, shown, session, .. } = arrival;
+    let (mut shown, session) = match transport {
         Transport::Stdio => (shown.unwrap_or_default(), session),
         Transport::Http => {
             agree::check_bodiless(&headers)?;
@@ -291,9 +342,10 @@ fn receive_bodiless(
             (shown, agree::session(&headers)?.map(Box::from))
         }
     };
-    let (call, route) = (Call::bodiless(method), Arc::clone(route));
-    let stood_in = OnceLock::new();
-    let request = Request { call, era: Era::Stateful, headers, peer, transport, route, stood_in };
+    show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
+    let (proven_key, stood_in) = Default::default();
+    let request = Request { call, era, headers, peer, certificate, transport, route, proven_key, stood_in };
     Ok((Arc::new(request), shown, session))
 }
 

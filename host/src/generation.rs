@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use witgate_plugin::Scheme;
 
 use crate::config::environment::Environment;
 use crate::config::{self, Config, Mode};
@@ -59,6 +60,13 @@ pub struct Pipeline {
     pub anonymous: Option<Vec<String>>,
     /// Nobody is asked for a credential, and one that is shown is not looked at.
     pub unchecked: bool,
+}
+
+impl Pipeline {
+    /// Whether an authenticator, or one that is only watched, judges credentials of this scheme.
+    pub fn judges(&self, scheme: Scheme) -> bool {
+        self.authenticate.iter().chain(&self.shadow_authenticate).any(|policy| policy.judges(scheme))
+    }
 }
 
 impl Generation {

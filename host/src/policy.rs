@@ -180,7 +180,7 @@ impl Policy {
     }
 
     /// Whether it judges credentials of this scheme.
-    fn judges(&self, scheme: Scheme) -> bool {
+    pub fn judges(&self, scheme: Scheme) -> bool {
         self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
     }
 

@@ -1,6 +1,7 @@
 //! From a changed file to a new live generation, or to a reason why not. Runs off the request
 //! path; a candidate that fails anywhere leaves the live generation as it is.
 
+pub mod certificates;
 pub mod rollback;
 mod watch;
 

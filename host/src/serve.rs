@@ -15,6 +15,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::{Config, Target, Transport, resolve};
 use crate::flow::Flow;
+use crate::flow::dpop::Proofs;
 use crate::flow::request::Route;
 use crate::generation::{Factory, Generations};
 use crate::leftovers;
@@ -25,9 +26,10 @@ use crate::plugin::load::Loader;
 use crate::plugin::store::Store;
 use crate::policy::{PolicyError, Source};
 use crate::reload::rollback::Rollback;
-use crate::reload::{Reloader, RolledBack};
+use crate::reload::{Reloader, RolledBack, certificates};
 use crate::server::control::{Command, Control, ControlError};
 use crate::server::http::Gateway;
+use crate::server::tls::{Tls, TlsError};
 use crate::server::{admin, stdio};
 use crate::services::Clock;
 use crate::status::Status;
@@ -74,6 +76,12 @@ pub enum ServeError {
         /// Why not.
         error: std::io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system has no random numbers.
+    #[error("no random numbers for nonces: {0}")]
+    Random(#[from] getrandom::Error),
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -134,6 +142,7 @@ pub async fn run(
     environment: Environment,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
+    let tls = tls(&config)?;
     let (factory, generations) = first_generation(&config, &environment, rollback.as_ref()).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
@@ -158,13 +167,14 @@ pub async fn run(
     let beside = Beside { stop: stop.clone(), ended: ended.clone(), cut: cut.clone(), tidy };
     beside.stop_on_signal();
     beside.watch(reloader.clone());
+    beside.watch_tls(tls.clone());
     beside.admin(listeners.admin, metrics);
     beside.control(control, Operator { status, reloader });
     announce(&config, &generations, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
             let grace = config.server.shutdown_grace;
-            Gateway::new(&config, flows, generations).serve(listener, stop, grace).await;
+            Gateway::new(&config, flows, generations).serve(listener, tls, stop, grace).await;
         }
         None => over_stdio(&config, flows, &environment, stop).await,
     }
@@ -189,6 +199,11 @@ fn check_commands(config: &Config) -> Result<(), ServeError> {
         }
     }
     Ok(())
+}
+
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+    let settings = config.server.tls.clone().filter(|_| config.server.transport == Transport::Http);
+    settings.map(|settings| Tls::load(settings).map(Arc::new)).transpose()
 }
 
 async fn first_generation(
@@ -228,6 +243,7 @@ fn flows(
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
+    let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let flow = |(place, upstream): (usize, &crate::config::Upstream)| {
         let route = Route {
             upstream: upstream.name.as_str().into(),
@@ -236,7 +252,8 @@ fn flows(
         };
         let target = AnyUpstream::new(upstream, grace, status, kept)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
-        Ok(Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone()))
+        let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
+        Ok(flow.with_proofs(Arc::clone(&proofs)))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }
@@ -320,6 +337,16 @@ impl Beside {
         self.tidy.spawn_blocking(move || runtime.block_on(watching));
     }
 
+    fn watch_tls(&self, tls: Option<Arc<Tls>>) {
+        let Some(tls) = tls else { return };
+        let watching = self.ended.clone().run_until_cancelled_owned(async move {
+            if let Err(error) = certificates::watch(&tls).await {
+                tracing::warn!("changes of certificate and key will not be seen: {error}");
+            }
+        });
+        tokio::spawn(watching);
+    }
+
     fn admin(&self, listener: Option<TcpListener>, metrics: Arc<Metrics>) {
         if let Some(listener) = listener {
             tokio::spawn(admin::serve(listener, metrics, self.stop.clone(), self.ended.clone()));
@@ -372,11 +399,12 @@ fn announce(config: &Config, generations: &Generations, public: Option<&TcpListe
         };
         tracing::info!(policy = %policy.name(), kind = policy.kind().name(), "{source}");
     }
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());
     for upstream in &config.upstreams {
         match address {
             Some(address) => {
-                tracing::info!(upstream = %upstream.name, "serving http://{address}{}", upstream.path)
+                tracing::info!(upstream = %upstream.name, "serving {scheme}://{address}{}", upstream.path)
             }
             None => tracing::info!(upstream = %upstream.name, "serving over standard input and output"),
         }

@@ -5,3 +5,4 @@ mod connections;
 pub mod control;
 pub mod http;
 pub mod stdio;
+pub mod tls;

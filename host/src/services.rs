@@ -157,6 +157,15 @@ impl Host for PolicyHost<'_> {
         self.request()?.call.meta().map(Cow::Borrowed)
     }
 
+    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
+        let certificate = self.request()?.certificate.as_ref()?;
+        certificate.is_valid_at(self.now()).then(|| certificate.thumbprint().into())
+    }
+
+    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
+        Some(self.request()?.proven_key.get()?.thumbprint().into())
+    }
+
     fn issuer(&self) -> Option<Cow<'_, str>> {
         self.identity()?.issuer.as_deref().map(Cow::Borrowed)
     }

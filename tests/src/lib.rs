@@ -10,5 +10,6 @@ pub mod fixture;
 pub mod gateway;
 pub mod hostile;
 pub mod issuer;
+pub mod possession;
 pub mod recorder;
 pub mod wire;

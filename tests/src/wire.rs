@@ -224,6 +224,12 @@ impl Answer {
         answer
     }
 
+    /// All values of a header.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// A header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));

@@ -57,6 +57,7 @@ fn arrival(scene: &Scene) -> impl Fn() -> Arrival {
     move || Arrival {
         transport: Transport::Http,
         peer: Some([127, 0, 0, 1].into()),
+        certificate: None,
         headers: headers.clone(),
         body: body.clone(),
         shown: None,

@@ -150,6 +150,8 @@ impl Scene {
             era: Era::Stateless,
             headers: headers(shape.headers),
             peer: Some([127, 0, 0, 1].into()),
+            certificate: None,
+            proven_key: OnceLock::new(),
             stood_in: OnceLock::new(),
             transport: Transport::Http,
             route: Arc::clone(&self.route),

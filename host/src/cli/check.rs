@@ -10,6 +10,7 @@ use crate::generation::Factory;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
+use crate::server::tls::Tls;
 use crate::services::Clock;
 
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
@@ -17,6 +18,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let (config, diagnostics) = match resolve::load(path.as_deref(), &context.environment) {
         Ok(loaded) => {
             let mut diagnostics = loaded.warnings;
+            diagnostics.extend(tls(&loaded.config));
             diagnostics.extend(policies(context, &loaded.config)?);
             (Some(loaded.config), diagnostics)
         }
@@ -25,6 +27,12 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
     report(context, config.as_ref(), &diagnostics, errors);
     Ok(if errors == 0 { Exit::Done } else { Exit::No })
+}
+
+/// What stands in the files of `[server.tls]`.
+fn tls(config: &Config) -> Option<Diagnostic> {
+    let error = Tls::load(config.server.tls.clone()?).err()?;
+    Some(resolve::tls_fault(config.path.as_deref(), &error))
 }
 
 /// What only shows when every policy is made: components that do not compile or want more than is

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure};
-use crate::config::{Config, KeyPlace, KeySource, Pipeline, Policy, Target, Transport, raw};
+use crate::config::{
+    ClientCertificates, Config, KeyPlace, KeySource, Pipeline, Policy, Target, TlsKey, Transport, raw,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -48,6 +50,17 @@ fn server(config: &Config) -> Value {
     json!({
         "transport": match server.transport { Transport::Http => "http", Transport::Stdio => "stdio" },
         "listen": server.listen.to_string(),
+        "tls": server.tls.as_ref().map(|tls| json!({
+            "certificate": tls.certificate,
+            "key": match &tls.key { TlsKey::File(path) => json!(path), TlsKey::Text(_) => json!("****") },
+            "client_ca": tls.client_ca,
+            "client_certificates": match tls.clients {
+                ClientCertificates::Off => "off",
+                ClientCertificates::Optional => "optional",
+                ClientCertificates::Required => "required",
+            },
+        })),
+        "dpop": { "nonces": server.dpop_nonces },
         "authorization_servers": server.authorization_servers,
         "allowed_origins": server.allowed_origins,
         "allowed_hosts": server.allowed_hosts,

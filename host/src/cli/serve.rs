@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::resolve::policy_fault;
+use crate::config::resolve::{policy_fault, tls_fault};
 use crate::config::{Config, Transport};
 use crate::policy::PolicyError;
 use crate::serve::ServeError;
@@ -51,6 +51,7 @@ fn failure(context: &Context, error: ServeError) -> Failure {
             let fault = |error: &PolicyError| policy_fault(path.as_deref(), &error.policy, &error.message);
             Failure::Config(errors.iter().map(fault).collect())
         }
+        ServeError::Tls(error) => Failure::Config(vec![tls_fault(context.config_path().as_deref(), &error)]),
         other => Failure::new(other.to_string()),
     }
 }

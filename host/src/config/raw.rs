@@ -32,6 +32,10 @@ pub struct Server {
     pub transport: Option<Transport>,
     /// Where the MCP endpoint listens. Default: `127.0.0.1:8787`.
     pub listen: Option<Address>,
+    /// TLS at `listen`. Default: HTTP in plain, for a proxy in front that speaks TLS.
+    pub tls: Option<Tls>,
+    /// Proofs of possession (DPoP, RFC 9449), where a policy asks for them.
+    pub dpop: Dpop,
     /// The public URL of the endpoint: the audience of tokens, and the `resource` of the RFC 9728
     /// metadata. Default: made from `listen`.
     pub resource: Option<String>,
@@ -56,6 +60,40 @@ pub struct Server {
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,
+}
+
+/// TLS towards the clients. The files are read again when they change; new connections get what is new.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Path of the certificate in PEM, followed by those that lead to the CA.
+    pub certificate: Option<String>,
+    /// Its private key in PEM.
+    pub key: Option<SecretSource>,
+    /// Path of the CAs, in PEM, that certificates of clients come from.
+    pub client_ca: Option<String>,
+    /// `off`, `optional` or `required`. Default: `required` where there is a `client_ca`, else `off`.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificates {
+    /// None is asked for.
+    Off,
+    /// It may; one that it shows has to be good.
+    Optional,
+    /// It has to.
+    Required,
+}
+
+/// Proofs of possession.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpop {
+    /// Whether a proof has to hold a nonce that Witgate has given out in the last minutes.
+    pub nonces: bool,
 }
 
 /// Towards the clients.

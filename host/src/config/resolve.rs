@@ -8,6 +8,7 @@ mod policies;
 mod secret;
 mod server;
 mod settings;
+mod tls;
 mod upstreams;
 
 use std::io;
@@ -18,6 +19,7 @@ use super::document::Document;
 use super::environment::Environment;
 use super::{Config, raw, shape};
 use crate::fingerprints::Fingerprints;
+use crate::server::tls::TlsError;
 
 pub use keys::key;
 pub use settings::{description, schema as settings_schema};
@@ -185,6 +187,16 @@ pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnos
         faults.is_empty().then(|| document.error(&at, whole.clone()))
     };
     file.and_then(place).unwrap_or_else(|| Diagnostic::error(whole.clone()))
+}
+
+/// What is wrong with a setting of `[server.tls]`, at its place in the configuration `file`.
+pub fn tls_fault(file: Option<&Path>, error: &TlsError) -> Diagnostic {
+    let place = |path: &Path| {
+        let text = read(path).ok()?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        faults.is_empty().then(|| document.error(&["server", "tls", error.setting], error.message.clone()))
+    };
+    file.and_then(place).unwrap_or_else(|| Diagnostic::error(error.message.clone()))
 }
 
 /// The folder that relative paths of the configuration file `path` begin in.

@@ -83,7 +83,7 @@ impl Outcome {
             | Rejection::BadCredential(_)
             | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
-            Rejection::Refused { .. } => Self::Refused,
+            Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
             Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => Self::Denied,
             Rejection::Failed { .. } => Self::Failed,
             Rejection::RateLimited { .. } => Self::RateLimited,
@@ -195,6 +195,7 @@ impl<'a> Cause<'a> {
             Rejection::Refused { policy, reason, detail } => {
                 (policy.as_deref(), reason.as_str(), detail.as_deref())
             }
+            Rejection::Proof { fault, .. } => (None, fault.reason(), Some(fault.detail())),
             Rejection::Denied { policy, denial } => {
                 (policy.as_deref(), denial.reason.as_str(), denial.detail.as_deref())
             }

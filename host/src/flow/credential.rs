@@ -5,10 +5,23 @@ use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Credential, Scheme};
 
-/// The credentials of one request, at most one of each scheme.
+/// The credentials of one request, at most one of each scheme, and the proof that belongs to one.
 #[derive(Debug, Default)]
 pub struct Shown {
     items: Vec<Item>,
+    proof: Option<SecretString>,
+    several_proofs: bool,
+}
+
+/// The proof of possession (`DPoP`) that a caller shows.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// None.
+    None,
+    /// This one.
+    One(&'a str),
+    /// More than there may be.
+    Several,
 }
 
 #[derive(Debug)]
@@ -25,6 +38,25 @@ impl Shown {
         self.items.push(Item { scheme, header, value });
     }
 
+    /// Adds a proof of possession.
+    pub fn add_proof(&mut self, proof: SecretString) {
+        self.several_proofs |= self.proof.replace(proof).is_some();
+    }
+
+    /// The proof of possession.
+    pub(super) fn proof(&self) -> Proof<'_> {
+        match &self.proof {
+            None => Proof::None,
+            Some(_) if self.several_proofs => Proof::Several,
+            Some(proof) => Proof::One(proof.expose_secret()),
+        }
+    }
+
+    /// The credential of a scheme that is shown once.
+    pub(super) fn of(&self, scheme: Scheme) -> Option<&str> {
+        self.items.iter().find(|item| item.scheme == scheme).map(|item| item.value.expose_secret())
+    }
+
     /// The same once more, for a shadow to look at after the request has gone on.
     pub(super) fn again(&self) -> Self {
         let copy = |item: &Item| Item {
@@ -32,7 +64,11 @@ impl Shown {
             header: item.header.clone(),
             value: SecretString::from(item.value.expose_secret()),
         };
-        Self { items: self.items.iter().map(copy).collect() }
+        Self {
+            items: self.items.iter().map(copy).collect(),
+            proof: self.proof.as_ref().map(|proof| SecretString::from(proof.expose_secret())),
+            several_proofs: self.several_proofs,
+        }
     }
 
     /// Whether nothing at all was shown.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use witgate_plugin::Denial;
 
+use super::dpop::ProofFault;
+
 pub mod wire;
 
 /// Why a message goes no further. Each stage has its own variants; none ever allows.
@@ -55,6 +57,13 @@ pub enum Rejection {
         reason: String,
         /// For the operator.
         detail: Option<String>,
+    },
+    /// The proof of possession that belongs to the credential is not good.
+    Proof {
+        /// Why.
+        fault: ProofFault,
+        /// The nonce for the next one, where that is what is missing.
+        nonce: Option<Box<str>>,
     },
     /// The caller may not do this.
     Denied {

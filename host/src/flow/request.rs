@@ -7,6 +7,8 @@ use http::HeaderMap;
 use witgate_plugin::Transport;
 
 use super::call::Call;
+use super::certificate::ClientCertificate;
+use super::dpop::ProvenKey;
 
 /// Where a call goes, as the policies know it.
 #[derive(Debug)]
@@ -43,6 +45,10 @@ pub struct Request {
     pub transport: Transport,
     /// Where it goes.
     pub route: Arc<Route>,
+    /// The client certificate of its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// The key that the caller has proven to hold, once the DPoP stage has found its proof good.
+    pub proven_key: OnceLock<ProvenKey>,
     /// The first policy for which the built-in has decided in place of its component.
     pub stood_in: OnceLock<Arc<str>>,
 }

@@ -16,6 +16,8 @@ use super::load::Loaded;
 use super::pool::Pool;
 use crate::config::{Isolation, Limits};
 use crate::flow::call;
+use crate::flow::certificate::ClientCertificate;
+use crate::flow::dpop::ProvenKey;
 use crate::flow::identity::Caller;
 use crate::flow::request::{Era, Request, Route};
 use crate::services::cache::Cache;
@@ -53,6 +55,10 @@ pub struct Question<'a> {
     pub arguments: Option<&'a str>,
     /// The upstream's resource identifier.
     pub audience: &'a str,
+    /// The thumbprint of the connection's client certificate.
+    pub certificate: Option<&'a str>,
+    /// The thumbprint of the key that the caller has proven to hold.
+    pub proven_key: Option<&'a str>,
 }
 
 impl Trial {
@@ -123,6 +129,11 @@ impl Trial {
             era: Era::Stateful,
             headers: HeaderMap::new(),
             peer: None,
+            certificate: question.certificate.map(ClientCertificate::of_thumbprint).map(Arc::new),
+            proven_key: question
+                .proven_key
+                .map(ProvenKey::on_trial)
+                .map_or_else(OnceLock::new, OnceLock::from),
             stood_in: OnceLock::new(),
             transport: question.call.transport,
             route: Arc::new(Route {

@@ -113,6 +113,8 @@ fn scope(case: &Case, caller: Option<Arc<Caller>>) -> Scope {
         era: Era::Stateless,
         headers: HeaderMap::new(),
         peer: None,
+        certificate: None,
+        proven_key: OnceLock::new(),
         stood_in: OnceLock::new(),
         transport: case.call.transport,
         route: Arc::new(Route {

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections;
+use super::connections::{self, Listener};
 use crate::metrics::Metrics;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -30,6 +30,7 @@ pub async fn serve(
         let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
         async move { respond(&request, &metrics, &stop) }
     };
+    let listener = Listener { socket: listener, tls: None };
     connections::serve(listener, ended, Duration::ZERO, respond).await;
 }
 

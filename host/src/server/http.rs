@@ -1,7 +1,6 @@
 //! Streamable HTTP towards the clients (MCP 2025-03-26 to 2026-07-28, "Streamable HTTP").
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
-use super::connections::{self, Ends};
+use super::connections::{self, Ends, Listener};
+use super::tls::Tls;
 use crate::config;
 use crate::flow::headers::origin::Names;
-use crate::flow::headers::{SESSION_ID, credentials, media};
+use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::{Arrival, Flow, Reply};
 use crate::generation::Generations;
@@ -77,7 +77,13 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// Serves until `stop`, lets running calls finish within `grace`, and ends the upstreams.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken, grace: Duration) {
+    pub async fn serve(
+        self,
+        socket: TcpListener,
+        tls: Option<Arc<Tls>>,
+        stop: CancellationToken,
+        grace: Duration,
+    ) {
         let gateway = Arc::new(self);
         let respond = {
             let gateway = Arc::clone(&gateway);
@@ -86,7 +92,7 @@ impl<U: Upstream + 'static> Gateway<U> {
                 async move { gateway.respond(request, ends).await }
             }
         };
-        connections::serve(listener, stop, grace, respond).await;
+        connections::serve(Listener { socket, tls }, stop, grace, respond).await;
         for endpoint in gateway.endpoints.values() {
             endpoint.flow.upstream().shut_down().await;
         }
@@ -95,17 +101,17 @@ impl<U: Upstream + 'static> Gateway<U> {
     async fn respond(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let Some(endpoint) = self.endpoints.get(parts.uri.path()) else {
-            return self.elsewhere(&parts, ends);
+            return self.elsewhere(&parts, &ends);
         };
-        let result = match self.check_sender(&parts, ends) {
+        let result = match self.check_sender(&parts, &ends) {
             Ok(()) => endpoint.dispatch(parts, body, ends).await,
             Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
         };
-        result.unwrap_or_else(|rejected| render(&rejected, endpoint.metadata.as_deref()))
+        result.unwrap_or_else(|rejected| endpoint.render(&rejected))
     }
 
     /// Who may send at all, and nothing secret in the URL.
-    fn check_sender(&self, parts: &Parts, ends: Ends) -> Result<(), Rejection> {
+    fn check_sender(&self, parts: &Parts, ends: &Ends) -> Result<(), Rejection> {
         self.names.check_host(&parts.uri, &parts.headers, ends.local.ip())?;
         self.names.check_origin(&parts.headers)?;
         match parts.uri.query() {
@@ -115,7 +121,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// Where there is no endpoint: metadata, or nothing.
-    fn elsewhere(&self, parts: &Parts, ends: Ends) -> Response<Body> {
+    fn elsewhere(&self, parts: &Parts, ends: &Ends) -> Response<Body> {
         if self.names.check_host(&parts.uri, &parts.headers, ends.local.ip()).is_err() {
             return render(&Rejected { id: None, rejection: Rejection::ForbiddenHost }, None);
         }
@@ -145,25 +151,33 @@ impl<U: Upstream> Endpoint<U> {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
         };
-        self.flow.handle(arrival(headers, body, ends.peer)).await.map(answer)
+        self.flow.handle(arrival(headers, body, ends)).await.map(answer)
     }
 
     async fn get(&self, headers: HeaderMap, ends: Ends) -> Result<Response<Body>, Rejected> {
         if let Err(rejection) = media::accepts_events(&headers) {
             return Err(self.flow.refuse_unread(rejection));
         }
-        let events = self.flow.listen(arrival(headers, Bytes::new(), ends.peer)).await?;
+        let events = self.flow.listen(arrival(headers, Bytes::new(), ends)).await?;
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
 
     async fn delete(&self, headers: HeaderMap, ends: Ends) -> Result<Response<Body>, Rejected> {
-        self.flow.close(arrival(headers, Bytes::new(), ends.peer)).await?;
+        self.flow.close(arrival(headers, Bytes::new(), ends)).await?;
         Ok(Response::new(Body::empty()))
     }
 }
 
-fn arrival(headers: HeaderMap, body: Bytes, peer: SocketAddr) -> Arrival {
-    Arrival { transport: Transport::Http, peer: Some(peer.ip()), headers, body, shown: None, session: None }
+fn arrival(headers: HeaderMap, body: Bytes, ends: Ends) -> Arrival {
+    Arrival {
+        transport: Transport::Http,
+        peer: Some(ends.peer.ip()),
+        certificate: ends.certificate,
+        headers,
+        body,
+        shown: None,
+        session: None,
+    }
 }
 
 /// Reads the body of a POST, after what its headers say about it.
@@ -183,7 +197,7 @@ async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Rejection> {
 }
 
 fn answer(reply: Reply) -> Response<Body> {
-    let Reply { status, session, body } = reply;
+    let Reply { status, session, nonce, body } = reply;
     let mut response = match body {
         AnswerBody::Accepted => with_status(status, Body::empty()),
         AnswerBody::Message { message, .. } => json(status, message),
@@ -200,7 +214,23 @@ fn answer(reply: Reply) -> Response<Body> {
     if let Some(session) = session.and_then(|session| HeaderValue::try_from(&*session).ok()) {
         response.headers_mut().insert(SESSION_ID, session);
     }
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::try_from(&*nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
     response
+}
+
+impl<U: Upstream> Endpoint<U> {
+    /// A challenge names every scheme that would do, bearer tokens first.
+    fn render(&self, rejected: &Rejected) -> Response<Body> {
+        let mut response = render(rejected, self.metadata.as_deref());
+        if self.flow.takes_proofs() {
+            for (name, value) in rejected.rejection.wire().dpop_headers() {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
 }
 
 fn render(rejected: &Rejected, metadata: Option<&str>) -> Response<Body> {

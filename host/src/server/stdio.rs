@@ -178,6 +178,7 @@ fn arrival(sent: Sent) -> Arrival {
     Arrival {
         transport: Transport::Stdio,
         peer: None,
+        certificate: None,
         headers,
         body: sent.body,
         shown: Some(sent.shown),

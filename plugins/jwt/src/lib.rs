@@ -13,8 +13,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use witgate_plugin::issuer::is_issuer;
 use witgate_plugin::{
-    Authenticate, Call, Claims, ConfigError, Credential, Host, Identity, Leeway, OneOrMany, Plugin, Refusal,
-    Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
+    Refusal, Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
@@ -61,6 +61,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(extend("format" = "witgate-file"))]
     pub revoked: Option<String>,
+    /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
+    /// `off`, `optional` or `required`.
+    #[serde(default)]
+    pub dpop: Dpop,
 }
 
 /// As [`OneOrMany`], of texts whose keys the host holds under the very same names.
@@ -101,10 +105,10 @@ impl Plugin for Jwt {
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check(&config)?;
         let leeway = Leeway { end: config.leeway_s, start: config.leeway_s };
-        let terms = Terms::new(config.audience.clone(), leeway)?;
+        let terms = Terms::new(config.audience.clone(), leeway, config.dpop)?;
         let revoked = config.revoked.as_deref().map(Revoked::parse).transpose();
         let revoked = revoked.map_err(|error| ConfigError::at("/revoked", error.to_string()))?;
-        let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
+        let wants = Wants { schemes: config.dpop.schemes(), ..Wants::default() };
         Ok((Self { config, terms, revoked }, wants))
     }
 }
@@ -160,23 +164,23 @@ impl Authenticate for Jwt {
         _call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Verdict {
-        if credential.scheme != Scheme::Bearer {
+        if !self.config.dpop.takes(credential.scheme) {
             return Verdict::NotMine;
         }
-        self.judge(host, credential.value).await.into()
+        self.judge(host, credential).await.into()
     }
 }
 
 impl Jwt {
-    async fn judge<H: Host>(&self, host: &H, text: &str) -> Result<Identity, Unproven> {
-        let shape = Shape::of(text).ok_or(Unproven::NotMine)?;
+    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, Unproven> {
+        let shape = Shape::of(shown.value).ok_or(Unproven::NotMine)?;
         let token = shape.decode()?;
         let claims = token.claims()?;
         self.own_issuer(&claims)?;
         let header = token.header()?;
         self.own_type(&header)?;
         self.verify(host, &self.keys(&claims)?, &token, &header).await?;
-        Ok(self.accept(host, &token, &header, &claims)?)
+        Ok(self.accept(host, shown.scheme, &token, &header, &claims)?)
     }
 
     /// Leaves tokens of other issuers, and of none, to the next policy.
@@ -241,6 +245,7 @@ impl Jwt {
     fn accept<H: Host>(
         &self,
         host: &H,
+        scheme: Scheme,
         token: &Token<'_>,
         header: &Header<'_>,
         claims: &Claims<'_>,
@@ -248,7 +253,7 @@ impl Jwt {
         kind::judge(claims)?;
         let end = self
             .terms
-            .judge(host, claims)?
+            .judge(host, scheme, claims)?
             .ok_or_else(|| Refusal::new("missing-claim", "the claim `exp` is missing"))?;
         self.complete(header, claims)?;
         if let Some(revoked) = &self.revoked {

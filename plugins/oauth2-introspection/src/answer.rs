@@ -1,6 +1,6 @@
 //! What an introspection answer says (RFC 7662, section 2.2).
 
-use witgate_plugin::{Claims, Refusal, Unavailability};
+use witgate_plugin::{Claims, Refusal, Scheme, Unavailability};
 
 /// Reads an answer. None: the server calls the token inactive.
 ///
@@ -15,12 +15,17 @@ pub(crate) fn read(text: &str) -> Result<Option<Claims<'_>>, Unavailability> {
     }
 }
 
-/// Refuses what is no access token for a bearer: `token_type` may be missing, and some servers
-/// write `access_token`.
-pub(crate) fn judge_type(claims: &Claims<'_>) -> Result<(), Refusal> {
-    let bearer = |typ: &str| typ.eq_ignore_ascii_case("bearer") || typ.eq_ignore_ascii_case("access_token");
+/// Refuses what is no access token of the kind that was shown: `token_type` may be missing, and some
+/// servers write `access_token`. Whether a token is bound to a key, `cnf` says.
+pub(crate) fn judge_type(claims: &Claims<'_>, scheme: Scheme) -> Result<(), Refusal> {
+    let is = |typ: &str, name: &str| typ.eq_ignore_ascii_case(name);
+    let fits = |typ: &str| {
+        is(typ, "bearer") || is(typ, "access_token") || (is(typ, "dpop") && scheme == Scheme::Dpop)
+    };
     match claims.name("token_type")? {
-        Some(typ) if !bearer(typ) => Err(Refusal::new("wrong-type", "the token is not a bearer token")),
+        Some(typ) if !fits(typ) => {
+            Err(Refusal::new("wrong-type", "the token is not of the type that it is shown as"))
+        }
         _ => Ok(()),
     }
 }

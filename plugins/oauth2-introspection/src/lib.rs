@@ -9,7 +9,7 @@ mod server;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Host, Identity, Leeway,
+    Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Dpop, Host, Identity, Leeway,
     OneOrMany, Plugin, Refusal, Scheme, Terms, Unproven, Verdict, Wants,
 };
 
@@ -46,6 +46,10 @@ pub struct Config {
     /// The member with the roles, a string or a list of strings; dots lead into objects.
     #[serde(default = "default_roles_claim")]
     pub roles_claim: String,
+    /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
+    /// `off`, `optional` or `required`.
+    #[serde(default)]
+    pub dpop: Dpop,
 }
 
 /// How the client proves itself to the authorization server.
@@ -101,8 +105,8 @@ impl Plugin for Introspection {
             AuthMethod::Post => ClientAuth::Post(client),
         };
         let server = Server::new(config.endpoint.as_deref(), config.issuer.as_deref(), auth)?;
-        let terms = Terms::new(config.audience.clone(), LEEWAY)?;
-        let wants = Wants { schemes: vec![Scheme::Bearer], ..Wants::default() };
+        let terms = Terms::new(config.audience.clone(), LEEWAY, config.dpop)?;
+        let wants = Wants { schemes: config.dpop.schemes(), ..Wants::default() };
         Ok((Self { config, terms, server }, wants))
     }
 }
@@ -126,13 +130,13 @@ impl Authenticate for Introspection {
         _call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Verdict {
-        if credential.scheme != Scheme::Bearer {
+        if !self.config.dpop.takes(credential.scheme) {
             return Verdict::NotMine;
         }
         if !is_token(credential.value) {
             return Verdict::refused("malformed", "not of the shape of a bearer token");
         }
-        self.judge(host, credential.value).await.into()
+        self.judge(host, credential).await.into()
     }
 }
 
@@ -144,28 +148,35 @@ fn is_token(text: &str) -> bool {
 }
 
 impl Introspection {
-    async fn judge<H: Host>(&self, host: &H, token: &str) -> Result<Identity, Unproven> {
+    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, Unproven> {
+        let token = shown.value;
         let place = host.sha256(token.as_bytes());
         if let Some(known) = host.cached(&place).and_then(|bytes| String::from_utf8(bytes).ok()) {
-            return self.accept(host, &known);
+            return self.accept(host, &known, shown.scheme);
         }
         let text = self.server.introspect(host, token).await?;
-        let verdict = self.accept(host, &text);
+        let verdict = self.accept(host, &text, shown.scheme);
         if let Some(ttl @ 1..) = self.ttl(host.now(), &text) {
             host.cache(&place, text.as_bytes(), ttl);
         }
         verdict
     }
 
-    fn accept<H: Host>(&self, host: &H, text: &str) -> Result<Identity, Unproven> {
+    fn accept<H: Host>(&self, host: &H, text: &str, scheme: Scheme) -> Result<Identity, Unproven> {
         let claims = answer::read(text)?
             .ok_or_else(|| Refusal::new("inactive", "the server calls the token inactive"))?;
-        Ok(self.identity(host, &claims, text)?)
+        answer::judge_type(&claims, scheme)?;
+        Ok(self.identity(host, &claims, text, scheme)?)
     }
 
-    fn identity<H: Host>(&self, host: &H, claims: &Claims<'_>, text: &str) -> Result<Identity, Refusal> {
-        answer::judge_type(claims)?;
-        let expires_at = self.terms.judge(host, claims)?;
+    fn identity<H: Host>(
+        &self,
+        host: &H,
+        claims: &Claims<'_>,
+        text: &str,
+        scheme: Scheme,
+    ) -> Result<Identity, Refusal> {
+        let expires_at = self.terms.judge(host, scheme, claims)?;
         Ok(Identity {
             subject: claims.subject(&["client_id"])?.to_owned(),
             issuer: self.issuer(claims)?,

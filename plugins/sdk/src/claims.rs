@@ -1,7 +1,9 @@
 //! What a token says, read and judged the same way by everything that understands tokens.
 
+use std::borrow::Cow;
+
 use crate::json::{Json, Object};
-use crate::{Refusal, Unproven, json};
+use crate::{Dpop, Host, Refusal, Scheme, Unproven, json};
 
 /// The claims of a token (RFC 7519, section 4) or of an introspection answer (RFC 7662).
 ///
@@ -178,18 +180,33 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Refuses a token that is bound to a key of its holder (`cnf`, RFC 7800): whoever shows it
-    /// as a mere bearer has not shown that key.
+    /// Holds what the token is bound to (`cnf`, RFC 7800) against what the caller has proven to
+    /// the host: `x5t#S256` against the connection's certificate (RFC 8705, section 3.1), `jkt`
+    /// against the key of the DPoP proof (RFC 9449, section 6.1). All that is there has to fit, and
+    /// `scheme`, the way in which the token was shown, has to be one that `dpop` asks for.
     ///
     /// # Errors
-    /// With that refusal.
-    pub fn judge_binding(&self) -> Result<(), Refusal> {
-        match self.get("cnf") {
-            None => Ok(()),
-            Some(_) => Err(Refusal::new(
-                "wrong-type",
-                "the token is bound to a key (`cnf`), and no proof of it was shown",
+    /// With the refusal that follows.
+    pub fn judge_binding<H: Host>(&self, host: &H, scheme: Scheme, dpop: Dpop) -> Result<(), Refusal> {
+        let binding = Binding::of(self)?;
+        if let Some(thumbprint) = binding.certificate {
+            same(thumbprint, host.certificate_thumbprint(), "the certificate that the token is bound to")?;
+        }
+        match (binding.key, scheme) {
+            (Some(thumbprint), Scheme::Dpop) => {
+                same(thumbprint, host.dpop_thumbprint(), "the key that the token is bound to")
+            }
+            (Some(_), _) => Err(Refusal::new(
+                "not-proven",
+                "the token is bound to a key (`cnf.jkt`), and is shown without a DPoP proof of it",
             )),
+            (None, Scheme::Dpop) => {
+                Err(Refusal::new("not-bound", "the token is shown as DPoP, and has no `cnf.jkt`"))
+            }
+            (None, _) if dpop == Dpop::Required => {
+                Err(Refusal::new("dpop-required", "the token is not bound to a key, and has to be (`dpop`)"))
+            }
+            (None, _) => Ok(()),
         }
     }
 
@@ -204,6 +221,49 @@ impl<'a> Claims<'a> {
             }
         }
         Err(ClaimError::Missing("sub".to_owned()))
+    }
+}
+
+/// What a token is bound to.
+#[derive(Default)]
+struct Binding<'a> {
+    /// `x5t#S256`.
+    certificate: Option<&'a str>,
+    /// `jkt`.
+    key: Option<&'a str>,
+}
+
+impl<'a> Binding<'a> {
+    /// A binding that nobody here can check is not passed over: it was meant to bind.
+    fn of(claims: &'a Claims<'_>) -> Result<Self, Refusal> {
+        let Some(cnf) = claims.get("cnf") else { return Ok(Self::default()) };
+        let members = cnf.as_object().ok_or_else(|| malformed("cnf", "an object"))?;
+        let mut binding = Self::default();
+        for (name, value) in members.iter() {
+            let place = match name {
+                "x5t#S256" => &mut binding.certificate,
+                "jkt" => &mut binding.key,
+                _ => {
+                    let detail = "the token is bound (`cnf`) in a way that is not known here";
+                    return Err(Refusal::new("unknown-binding", detail));
+                }
+            };
+            let thumbprint = value.as_str().filter(|text| !text.is_empty());
+            *place = Some(thumbprint.ok_or_else(|| malformed("cnf", "an object of thumbprints"))?);
+        }
+        match binding {
+            Self { certificate: None, key: None } => Err(malformed("cnf", "an object of thumbprints").into()),
+            binding => Ok(binding),
+        }
+    }
+}
+
+/// Thumbprints are public, so that comparing them may take different times.
+fn same(bound: &str, proven: Option<Cow<'_, str>>, what: &str) -> Result<(), Refusal> {
+    match proven {
+        Some(proven) if proven == bound => Ok(()),
+        Some(_) => Err(Refusal::new("wrong-key", format!("another one was proven than {what}"))),
+        None => Err(Refusal::new("not-proven", format!("nothing has proven {what}"))),
     }
 }
 

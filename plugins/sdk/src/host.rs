@@ -158,6 +158,11 @@ pub trait Host: Sync {
     fn arguments(&self) -> Option<Cow<'_, str>>;
     /// The call's `_meta`, as JSON text.
     fn meta(&self) -> Option<Cow<'_, str>>;
+    /// The thumbprint of the connection's client certificate (`x5t#S256` of RFC 8705, section 3.1).
+    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>>;
+    /// The thumbprint of the key whose DPoP proof the host found good for this call (`jkt` of
+    /// RFC 9449, section 6.1).
+    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>>;
 
     /// Who vouches for the identity that is decided about.
     fn issuer(&self) -> Option<Cow<'_, str>>;

@@ -30,7 +30,7 @@ pub use host::{
     VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
-pub use settings::OneOrMany;
+pub use settings::{Dpop, OneOrMany};
 pub use terms::Terms;
 pub use types::{
     Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,

@@ -5,6 +5,39 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
+use crate::Scheme;
+
+/// Whether tokens are shown with a proof that their holder has the key that they are bound to
+/// (RFC 9449). The host checks the proof.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Dpop {
+    /// Proofs are not looked at, and tokens that need one are refused.
+    #[default]
+    Off,
+    /// A token that is bound to a key is shown with a proof, another one as a bearer token.
+    Optional,
+    /// Every token is bound to a key and shown with a proof.
+    Required,
+}
+
+impl Dpop {
+    /// The ways in which a token may be shown, for [`crate::Wants::schemes`]. Bearer tokens are
+    /// wanted also where they are refused, so that the caller hears why.
+    pub fn schemes(self) -> Vec<Scheme> {
+        match self {
+            Self::Off => vec![Scheme::Bearer],
+            Self::Optional | Self::Required => vec![Scheme::Dpop, Scheme::Bearer],
+        }
+    }
+
+    /// Whether a token that is shown in this way is looked at.
+    pub fn takes(self, scheme: Scheme) -> bool {
+        scheme == Scheme::Bearer || (scheme == Scheme::Dpop && self != Self::Off)
+    }
+}
+
 /// One text or a list of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOrMany(pub Vec<String>);

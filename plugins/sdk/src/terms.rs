@@ -1,12 +1,13 @@
 //! What the claims of every token are held against, whoever says that the token is genuine.
 
-use crate::{Claims, ConfigError, Host, Leeway, OneOrMany, Refusal};
+use crate::{Claims, ConfigError, Dpop, Host, Leeway, OneOrMany, Refusal, Scheme};
 
 /// Time, audience and binding: on which terms a genuine token counts.
 #[derive(Clone, Debug)]
 pub struct Terms {
     audience: Option<OneOrMany>,
     leeway: Leeway,
+    dpop: Dpop,
 }
 
 impl Terms {
@@ -14,10 +15,10 @@ impl Terms {
     ///
     /// # Errors
     /// Where the setting `/audience` is there and empty.
-    pub fn new(audience: Option<OneOrMany>, leeway: Leeway) -> Result<Self, ConfigError> {
+    pub fn new(audience: Option<OneOrMany>, leeway: Leeway, dpop: Dpop) -> Result<Self, ConfigError> {
         match audience.as_ref().is_some_and(|list| list.0.is_empty() || list.has("")) {
             true => Err(ConfigError::at("/audience", "empty; leave it out for the upstream's `resource`")),
-            false => Ok(Self { audience, leeway }),
+            false => Ok(Self { audience, leeway, dpop }),
         }
     }
 
@@ -26,11 +27,16 @@ impl Terms {
         self.leeway
     }
 
-    /// Judges the claims, and gives `exp` if it is there, in whole seconds since the Unix epoch.
+    /// Judges the claims of a token that is shown in the way of `scheme`, and gives `exp` if it is there, in whole seconds since the Unix epoch.
     ///
     /// # Errors
     /// With the refusal that follows.
-    pub fn judge<H: Host>(&self, host: &H, claims: &Claims<'_>) -> Result<Option<u64>, Refusal> {
+    pub fn judge<H: Host>(
+        &self,
+        host: &H,
+        scheme: Scheme,
+        claims: &Claims<'_>,
+    ) -> Result<Option<u64>, Refusal> {
         let end = claims.judge_time(host.now(), self.leeway)?;
         match &self.audience {
             Some(ours) => claims.judge_audience(|audience| ours.has(audience))?,
@@ -39,7 +45,7 @@ impl Terms {
                 claims.judge_audience(|audience| audience == ours)?;
             }
         }
-        claims.judge_binding()?;
+        claims.judge_binding(host, scheme, self.dpop)?;
         Ok(end)
     }
 }

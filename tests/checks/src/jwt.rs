@@ -177,6 +177,14 @@ impl Host for KeyHolder {
         None
     }
 
+    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
     fn issuer(&self) -> Option<Cow<'_, str>> {
         None
     }

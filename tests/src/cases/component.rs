@@ -101,6 +101,8 @@ impl Subject for Components {
             },
             arguments: step.call.arguments.as_deref(),
             audience: &audience,
+            certificate: step.proven.certificate.as_deref(),
+            proven_key: step.proven.dpop.as_deref(),
         };
         match &step.ask {
             Ask::Who { scheme, value } => {

@@ -173,6 +173,14 @@ impl Host for FakeHost {
         None
     }
 
+    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
+        self.step.proven.certificate.as_deref().map(Cow::Borrowed)
+    }
+
+    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
+        self.step.proven.dpop.as_deref().map(Cow::Borrowed)
+    }
+
     fn issuer(&self) -> Option<Cow<'_, str>> {
         self.principal(|principal| principal.issuer.clone()).map(Cow::Owned)
     }

@@ -10,7 +10,7 @@ use witgate::policy::cases::{Ask, CallOf, Expect, Principal};
 use witgate_plugin::{HttpError, HttpResponse, Scheme, Transport};
 
 use super::host::sha256_hex;
-use super::table::{Case, ConfigFault, Exchange, Key, Kind, Step, Table, Wanted};
+use super::table::{Case, ConfigFault, Exchange, Key, Kind, Proven, Step, Table, Wanted};
 use super::token::{Signer, Spec};
 
 #[derive(Deserialize)]
@@ -65,6 +65,11 @@ struct RawStep {
     arguments_text: Option<String>,
     credential: Option<RawCredential>,
     principal: Option<Principal>,
+    #[serde(default)]
+    proven: Proven,
+    /// The way in which a `token` is shown.
+    #[serde(default)]
+    as_dpop: bool,
     #[serde(default)]
     http: Vec<Map<String, Value>>,
     expect: Expect,
@@ -183,15 +188,22 @@ impl RawTable {
     fn step(&self, step: Map<String, Value>) -> anyhow::Result<Step> {
         let step: RawStep = shaped(step)?;
         let ask = match (&step.credential, &step.principal) {
-            (Some(credential), None) => self.credential(credential)?,
+            (Some(credential), None) => self.credential(credential, step.as_dpop)?,
             (None, Some(principal)) => Ask::May(principal.clone()),
             _ => bail!("either `credential` or `principal` is needed"),
         };
         let http = step.http.iter().map(|raw| self.exchange(raw, &ask)).collect::<anyhow::Result<_>>()?;
-        Ok(Step { now: step.now.unwrap_or(self.now), call: call(&step), ask, http, expect: step.expect })
+        Ok(Step {
+            now: step.now.unwrap_or(self.now),
+            call: call(&step),
+            proven: step.proven,
+            ask,
+            http,
+            expect: step.expect,
+        })
     }
 
-    fn credential(&self, credential: &RawCredential) -> anyhow::Result<Ask> {
+    fn credential(&self, credential: &RawCredential, as_dpop: bool) -> anyhow::Result<Ask> {
         let (scheme, value) = match credential {
             RawCredential::Bearer(value) => (Scheme::Bearer, value.clone()),
             RawCredential::Basic(value) => (Scheme::Basic, value.clone()),
@@ -199,7 +211,10 @@ impl RawTable {
             RawCredential::Header(value) => (Scheme::Header, digest_in(value)),
             RawCredential::Argument(value) => (Scheme::Argument, value.clone()),
             RawCredential::Certificate(value) => (Scheme::Certificate, value.clone()),
-            RawCredential::Token(spec) => (Scheme::Bearer, spec.make(&self.signers, &self.claims)?),
+            RawCredential::Token(spec) => {
+                let scheme = if as_dpop { Scheme::Dpop } else { Scheme::Bearer };
+                (scheme, spec.make(&self.signers, &self.claims)?)
+            }
         };
         Ok(Ask::Who { scheme, value })
     }

@@ -98,12 +98,24 @@ pub struct Step {
     pub now: u64,
     /// The call that it is about.
     pub call: CallOf,
+    /// What the caller has proven to the host beside the credential.
+    pub proven: Proven,
     /// The question.
     pub ask: Ask,
     /// The HTTP requests that the policy has to make, in order, and the answers.
     pub http: Vec<Exchange>,
     /// The answer that it has to give.
     pub expect: Expect,
+}
+
+/// What a caller has proven to the host: thumbprints, in base64url.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proven {
+    /// Of the connection's certificate.
+    pub certificate: Option<String>,
+    /// Of the key of the DPoP proof.
+    pub dpop: Option<String>,
 }
 
 /// One HTTP request that is expected, and its answer.

@@ -7,6 +7,7 @@ mod attacks;
 mod bad_input;
 mod clients;
 mod conformance;
+mod dpop;
 mod examples;
 mod hostile;
 mod issuers;

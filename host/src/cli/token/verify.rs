@@ -65,6 +65,8 @@ async fn judge(
         peer: None,
         transport,
         route: Arc::new(route),
+        certificate: None,
+        proven_key: OnceLock::new(),
         stood_in: OnceLock::new(),
     };
     let mut shown = Shown::default();

@@ -34,6 +34,8 @@ impl Server {
         Self {
             transport,
             listen: DEFAULT_LISTEN,
+            tls: None,
+            dpop_nonces: false,
             authorization_servers: Vec::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
@@ -54,6 +56,8 @@ impl Resolver<'_> {
         };
         let resolved = Server {
             listen: listen(server),
+            tls: self.tls(server),
+            dpop_nonces: server.dpop.nonces,
             authorization_servers: self.authorization_servers(server),
             allowed_origins: self.allowed_origins(server),
             allowed_hosts: self.allowed_hosts(server),

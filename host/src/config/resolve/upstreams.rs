@@ -285,7 +285,8 @@ fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) 
             if listen.ip().is_unspecified() {
                 listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }
-            format!("http://{listen}{path}")
+            let scheme = if file.server.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{listen}{path}")
         }
     }
 }

@@ -9,6 +9,9 @@ use witgate_plugin::Scheme;
 use crate::flow::credential::Shown;
 use crate::flow::reject::Rejection;
 
+/// The proof that belongs to a token (RFC 9449, section 4.1).
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+
 /// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
 /// server takes a header line above 16 KiB.
 const MAX_LENGTH: usize = 16 << 10;
@@ -23,6 +26,7 @@ pub fn take(headers: &mut HeaderMap, declared: &[HeaderName]) -> Result<Shown, R
     headers.remove(COOKIE);
     headers.remove(PROXY_AUTHORIZATION);
     let mut shown = Shown::default();
+    take_proofs(headers, &mut shown);
     if let Some(value) = take_one(headers, &AUTHORIZATION)? {
         add_authorization(&mut shown, text(&AUTHORIZATION, &value)?, declared)?;
     }
@@ -113,6 +117,16 @@ fn add_authorization(shown: &mut Shown, value: &str, declared: &[HeaderName]) ->
     }
     shown.add(scheme, None, SecretString::from(token));
     Ok(())
+}
+
+/// Whether there may be a proof, and how many, is judged where somebody asks for one.
+fn take_proofs(headers: &mut HeaderMap, shown: &mut Shown) {
+    if let http::header::Entry::Occupied(entry) = headers.entry(DPOP) {
+        for value in entry.remove_entry_mult().1 {
+            // What is no text is no proof either.
+            shown.add_proof(value.to_str().unwrap_or_default().trim().into());
+        }
+    }
 }
 
 fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Rejection> {

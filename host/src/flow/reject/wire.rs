@@ -5,11 +5,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use witgate_plugin::Denial;
 
 use super::{Rejection, UpstreamFault};
+use crate::flow::dpop::ALGORITHMS;
+use crate::flow::headers::DPOP_NONCE;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,10 @@ pub enum Challenge {
     InvalidToken,
     /// A token with these scopes would do (RFC 6750 §3.1).
     InsufficientScope(Vec<String>),
+    /// The proof that belongs to the token is not good (RFC 9449 §7.1).
+    InvalidProof,
+    /// A proof with this nonce would do (RFC 9449 §9).
+    UseNonce(Box<str>),
 }
 
 impl Rejection {
@@ -137,6 +143,17 @@ impl Rejection {
                     "The credential is not accepted: get a new one, or check that it is complete",
                 )
             },
+            Self::Proof { fault, nonce } => Wire {
+                challenge: match nonce {
+                    Some(nonce) => Challenge::UseNonce(nonce.clone()),
+                    None => Challenge::InvalidProof,
+                },
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    fault.reason(),
+                    "The proof of possession (DPoP) is not accepted: make a new one for this request",
+                )
+            },
             Self::Denied { denial, .. } => denied(denial),
             Self::Failed { failure, retry_after, .. } => Wire {
                 retry_after: Some(retry_after.unwrap_or(RETRY_SOON_S)),
@@ -206,13 +223,41 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Further headers where a policy takes tokens with a proof of possession, to stand behind the
+    /// others.
+    pub fn dpop_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let nonce = match &self.challenge {
+            Challenge::UseNonce(nonce) => HeaderValue::try_from(&**nonce).ok(),
+            _ => None,
+        };
+        let challenge = self.challenge.dpop_header().map(|value| (WWW_AUTHENTICATE, value));
+        challenge.into_iter().chain(nonce.map(|nonce| (DPOP_NONCE, nonce)))
+    }
+}
+
 impl Challenge {
+    /// RFC 9449 §7.1: beside that for bearer tokens, which clients that know no DPoP look at.
+    fn dpop_header(&self) -> Option<HeaderValue> {
+        let error = match self {
+            Self::None => return None,
+            Self::Needed => String::new(),
+            Self::InvalidToken => "error=\"invalid_token\", ".to_owned(),
+            Self::InsufficientScope(scopes) => {
+                format!("error=\"insufficient_scope\", scope=\"{}\", ", scope_list(scopes))
+            }
+            Self::InvalidProof => "error=\"invalid_dpop_proof\", ".to_owned(),
+            Self::UseNonce(_) => "error=\"use_dpop_nonce\", ".to_owned(),
+        };
+        HeaderValue::try_from(format!("DPoP {error}algs=\"{ALGORITHMS}\"")).ok()
+    }
+
     /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, hence the realm
     /// where nothing else is said; without metadata nothing tells a client to start a login.
     fn header(&self, metadata: Option<&str>) -> Option<HeaderValue> {
         let error = match self {
             Self::None => return None,
-            Self::Needed => None,
+            Self::Needed | Self::InvalidProof | Self::UseNonce(_) => None,
             Self::InvalidToken => Some("error=\"invalid_token\"".to_owned()),
             Self::InsufficientScope(scopes) => {
                 Some(format!("error=\"insufficient_scope\", scope=\"{}\"", scope_list(scopes)))

@@ -53,6 +53,14 @@ impl request::Host for State {
     fn meta(&mut self) -> Result<Option<String>> {
         Ok(self.host()?.meta().map(Into::into))
     }
+
+    fn certificate_thumbprint(&mut self) -> Result<Option<String>> {
+        Ok(self.host()?.certificate_thumbprint().map(Into::into))
+    }
+
+    fn dpop_thumbprint(&mut self) -> Result<Option<String>> {
+        Ok(self.host()?.dpop_thumbprint().map(Into::into))
+    }
 }
 
 impl caller::Host for State {

@@ -151,7 +151,7 @@ where
     let gateway = Gateway::new(&config, flows, Arc::clone(&generations));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
-    let served = tokio::spawn(gateway.serve(listener, stop.clone(), Duration::from_secs(2)));
+    let served = tokio::spawn(gateway.serve(listener, None, stop.clone(), Duration::from_secs(2)));
     House {
         url: format!("http://{host}/mcp"),
         host,
@@ -227,6 +227,7 @@ where
             respond(&request)
         }
     };
+    let listener = Listener { socket: listener, tls: None };
     tokio::spawn(connections::serve(listener, CancellationToken::new(), Duration::ZERO, answer));
     url
 }

@@ -65,6 +65,14 @@ impl sdk::Host for GuestHost {
         request::meta().map(Cow::Owned)
     }
 
+    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
+        request::certificate_thumbprint().map(Cow::Owned)
+    }
+
+    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
+        request::dpop_thumbprint().map(Cow::Owned)
+    }
+
     fn issuer(&self) -> Option<Cow<'_, str>> {
         caller::issuer().map(Cow::Owned)
     }

@@ -93,6 +93,8 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         peer: None,
         transport: Transport::Stdio,
         route: route(pipeline),
+        certificate: None,
+        proven_key: OnceLock::new(),
         stood_in: OnceLock::new(),
     })
 }
@@ -118,6 +120,7 @@ pub(super) async fn send<U: Upstream>(
     let arrival = Arrival {
         transport: Transport::Stdio,
         peer: None,
+        certificate: None,
         headers: HeaderMap::new(),
         body: message(method, params),
         shown: Some(shown(Scheme::Bearer)),

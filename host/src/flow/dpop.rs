@@ -1,0 +1,196 @@
+//! Proof of possession (DPoP, RFC 9449) → [`ProvenKey`]: whoever shows a token as `DPoP` proves with
+//! each request that he holds a key. Whether it is the one that the token is bound to is judged by
+//! the authenticators, through the interface `request`.
+
+mod nonce;
+mod proof;
+mod replay;
+mod target;
+
+use witgate_plugin::{Scheme, Transport};
+
+use self::nonce::Nonces;
+use self::proof::{Expected, Good};
+use self::replay::{Spent, Used};
+use self::target::Target;
+use super::credential::{Proof, Shown};
+use super::reject::Rejection;
+use super::request::Request;
+use crate::generation::Generation;
+use crate::services::Clock;
+
+pub use proof::{ALGORITHMS, ProofFault};
+
+/// How far the time of a proof may be from ours, in seconds: 5 minutes (SEP-1932; RFC 9449, section
+/// 11.1 leaves it open).
+const WINDOW_S: u32 = 300;
+
+/// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one; for
+/// test cases of policies, `plugin/trial` does.
+#[derive(Debug)]
+pub struct ProvenKey {
+    good: Good,
+}
+
+impl ProvenKey {
+    /// Its thumbprint (RFC 7638), in base64url.
+    pub fn thumbprint(&self) -> &str {
+        &self.good.thumbprint
+    }
+
+    pub(crate) fn on_trial(thumbprint: &str) -> Self {
+        Self { good: Good { thumbprint: thumbprint.to_owned(), ..Good::default() } }
+    }
+}
+
+/// Judges proofs, and remembers which were used.
+#[derive(Debug, Default)]
+pub struct Proofs {
+    nonces: Option<Nonces>,
+    used: Used,
+    clock: Clock,
+}
+
+impl Proofs {
+    /// With nonces of this server's (RFC 9449, section 9), or without.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new(nonces: bool, clock: Clock) -> Result<Self, getrandom::Error> {
+        let nonces = if nonces { Some(Nonces::new()?) } else { None };
+        Ok(Self { nonces, used: Used::default(), clock })
+    }
+
+    /// Checks the proof that came with a request, where a policy asks for one, and keeps the key in
+    /// the request (RFC 9449, section 4.3).
+    ///
+    /// # Errors
+    /// `Proof`, where there is none and has to be one, or it is not good.
+    pub fn prove(&self, generation: &Generation, request: &Request, shown: &Shown) -> Result<(), Rejection> {
+        let judged = generation.pipeline(request.route.pipeline).judges(Scheme::Dpop);
+        if !judged || request.transport != Transport::Http {
+            return Ok(());
+        }
+        let (token, proof) = match (shown.of(Scheme::Dpop), shown.proof()) {
+            (None, Proof::None) => return Ok(()),
+            (None, _) if shown.of(Scheme::Bearer).is_none() => return Ok(()),
+            (None, _) => return Err(refused(ProofFault::BesideBearer)),
+            (Some(_), Proof::None) => return Err(refused(ProofFault::Missing)),
+            (Some(_), Proof::Several) => return Err(refused(ProofFault::Several)),
+            (Some(token), Proof::One(proof)) => (token, proof),
+        };
+        let good = self.check(request, token, proof)?;
+        // A request is proven once, before anybody asks.
+        let _ = request.proven_key.set(ProvenKey { good });
+        Ok(())
+    }
+
+    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<Good, Rejection> {
+        let now = self.clock.now();
+        let target = Target::of(&request.route.resource).ok_or(refused(ProofFault::Url))?;
+        let expected = Expected { method: http_method(request), target, token, now };
+        let good = proof::check(proof, &expected).map_err(refused)?;
+        match &self.nonces {
+            Some(nonces) if !good.nonce.as_deref().is_some_and(|nonce| nonces.is_good(nonce, now)) => {
+                let nonce = Some(nonces.current(now).into());
+                Err(Rejection::Proof { fault: ProofFault::Nonce, nonce })
+            }
+            _ => Ok(good),
+        }
+    }
+
+    /// Marks the request's proof as used. Once the caller is known, so that nobody else fills the
+    /// memory of what was used.
+    ///
+    /// # Errors
+    /// `Proof`, where it was used before; `RateLimited`, where no more can be remembered: a proof
+    /// that might be used twice is not taken.
+    pub fn spend(&self, request: &Request) -> Result<(), Rejection> {
+        let Some(key) = request.proven_key.get() else { return Ok(()) };
+        let until = key.good.issued_at + u64::from(WINDOW_S);
+        match self.used.spend(key.thumbprint(), key.good.id, until, self.clock.now()) {
+            Spent::First => Ok(()),
+            Spent::Again => Err(refused(ProofFault::Replayed)),
+            Spent::Full { retry_after } => Err(Rejection::RateLimited { retry_after }),
+        }
+    }
+
+    /// The nonce for the client's next proof, where the one that it used is about to end.
+    pub fn next_nonce(&self, request: &Request) -> Option<Box<str>> {
+        let (nonces, key) = (self.nonces.as_ref()?, request.proven_key.get()?);
+        let current = nonces.current(self.clock.now());
+        (key.good.nonce.as_deref() != Some(&*current)).then(|| current.into())
+    }
+}
+
+/// Checks one proof for a POST to `url` with `token` at `now`, as [`Proofs::prove`] does: the
+/// thumbprint of its key.
+///
+/// # Errors
+/// With why it is not good.
+pub fn examine(proof: &str, url: &str, token: &str, now: u64) -> Result<String, ProofFault> {
+    let target = Target::of(url).ok_or(ProofFault::Url)?;
+    let good = proof::check(proof, &Expected { method: "POST", target, token, now })?;
+    Ok(good.thumbprint)
+}
+
+/// GET and DELETE have no message, and stand for themselves.
+fn http_method(request: &Request) -> &str {
+    if request.call.body().is_empty() { request.call.method() } else { "POST" }
+}
+
+fn refused(fault: ProofFault) -> Rejection {
+    Rejection::Proof { fault, nonce: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::{Good, Proofs, ProvenKey};
+    use crate::flow::call::Call;
+    use crate::flow::reject::Rejection;
+    use crate::flow::request::{Era, Request, Route};
+    use crate::services::Clock;
+
+    /// A request whose proof was made at `issued_at`, with this nonce.
+    fn proven(issued_at: u64, nonce: Option<String>) -> Request {
+        let good = Good { thumbprint: "key".to_owned(), issued_at, nonce, ..Good::default() };
+        Request {
+            call: Call::bodiless("GET"),
+            era: Era::Stateful,
+            headers: http::HeaderMap::new(),
+            peer: None,
+            certificate: None,
+            transport: witgate_plugin::Transport::Http,
+            route: Arc::new(Route { upstream: "up".into(), resource: "https://a/mcp".into(), pipeline: 0 }),
+            proven_key: ProvenKey { good }.into(),
+            stood_in: std::sync::OnceLock::new(),
+        }
+    }
+
+    #[test]
+    fn a_proof_is_remembered_for_as_long_as_it_is_taken() {
+        let now = Arc::new(AtomicU64::new(1000));
+        let proofs = Proofs::new(false, Clock::Set(Arc::clone(&now))).unwrap();
+        // Of the future, as far as that is taken: good until 600 seconds from now.
+        assert_eq!(proofs.spend(&proven(1300, None)), Ok(()));
+        now.store(1600, Ordering::Relaxed);
+        assert!(matches!(proofs.spend(&proven(1300, None)), Err(Rejection::Proof { .. })));
+    }
+
+    #[test]
+    fn the_next_nonce_comes_before_the_last_one_ends() {
+        let now = Arc::new(AtomicU64::new(1500));
+        let proofs = Proofs::new(true, Clock::Set(Arc::clone(&now))).unwrap();
+        let first = proofs.nonces.as_ref().unwrap().current(1500);
+        assert_eq!(proofs.next_nonce(&proven(1500, Some(first.clone()))), None, "it is the current one");
+        now.store(1650, Ordering::Relaxed);
+        let next = proofs.next_nonce(&proven(1650, Some(first.clone()))).unwrap();
+        let nonces = proofs.nonces.as_ref().unwrap();
+        assert!(nonces.is_good(&first, 1650) && nonces.is_good(&next, 1650 + 150));
+        let none = Proofs::new(false, Clock::Set(now)).unwrap();
+        assert_eq!(none.next_nonce(&proven(1650, Some(first))), None, "there are none");
+    }
+}

@@ -1,0 +1,111 @@
+//! URLs as proofs name them (`htu`), made alike where RFC 3986 calls them the same.
+
+use url::Url;
+
+/// Where a request goes, without query and fragment, normalised: the case of scheme and host, the
+/// default port, dot segments, and percent-encoding (RFC 3986, sections 6.2.2 and 6.2.3).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target(String);
+
+impl Target {
+    /// None: it is not an absolute http or https URL.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        // What browsers put up with, such as `https:\\host` and `https:///host`, is no URI.
+        let (scheme, rest) = text.split_once("://")?;
+        let is_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        if !is_http || !is_plain || rest.starts_with('/') {
+            return None;
+        }
+        let url = Url::parse(text).ok()?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return None;
+        }
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        Some(Self(format!("{}://{}{port}{}", url.scheme(), url.host_str()?, same_encoding(url.path()))))
+    }
+}
+
+/// Hexadecimal digits in upper case, and nothing encoded that need not be (RFC 3986, section 2.3).
+fn same_encoding(path: &str) -> String {
+    let mut same = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('%') {
+        same.push_str(before);
+        let digits = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match digits {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                same.push(char::from(byte));
+            }
+            Some(byte) => same.push_str(&format!("%{byte:02X}")),
+            None => {
+                same.push('%');
+                rest = after;
+                continue;
+            }
+        }
+        rest = after.get(2..).unwrap_or_default();
+    }
+    same + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    const OWN: &str = "https://mcp.example.com/mcp";
+
+    #[test]
+    fn what_rfc_3986_calls_the_same_is_the_same() {
+        for same in [
+            OWN,
+            "HTTPS://mcp.example.com/mcp",
+            "https://MCP.Example.COM/mcp",
+            "https://mcp.example.com:443/mcp",
+            "https://mcp.example.com:/mcp",
+            "https://mcp.example.com/mcp?session=1",
+            "https://mcp.example.com/mcp#part",
+            "https://mcp.example.com/%6dcp",
+            "https://mcp.example.com/%6Dcp",
+            "https://mcp.example.com/other/../mcp",
+            "https://mcp.example.com/./mcp",
+        ] {
+            assert_eq!(Target::of(same), Target::of(OWN), "{same}");
+        }
+        assert_eq!(Target::of("https://mcp.example.com"), Target::of("https://mcp.example.com/"));
+        assert_eq!(Target::of("http://[::1]:80/a%2fb"), Target::of("http://[0:0::1]/a%2Fb"));
+    }
+
+    #[test]
+    fn what_differs_differs() {
+        for other in [
+            "http://mcp.example.com/mcp",
+            "https://mcp.example.com/mcp/",
+            "https://mcp.example.com/MCP",
+            "https://mcp.example.com:8443/mcp",
+            "https://mcp.example.com./mcp",
+            "https://mcp.example.com/",
+            "https://mcp.example.com//mcp",
+            "https://mcp.example.com/mcp%2F",
+            "https://mcp.example.com/mcp;a=b",
+            "https://evil.example.com/mcp",
+            "https://mcp.example.com@evil.example.com/mcp",
+            "https://user@mcp.example.com/mcp",
+            "https://user:word@mcp.example.com/mcp",
+            "https:mcp.example.com/mcp",
+            "https:\\\\mcp.example.com\\mcp",
+            "https:///mcp.example.com/mcp",
+            "//mcp.example.com/mcp",
+            "/mcp",
+            "mcp",
+            "",
+            " https://mcp.example.com/mcp",
+            "https://mcp.exa\tmple.com/mcp",
+            "https://mcp.example.com/mcp ",
+            "https://mcp.example.com/mcp\u{ff0f}",
+            "wss://mcp.example.com/mcp",
+        ] {
+            assert_ne!(Target::of(other), Target::of(OWN), "{other}");
+        }
+    }
+}
