@@ -217,6 +217,8 @@ pub enum PolicyKind {
     Jwt,
     /// OAuth 2.0 token introspection.
     Introspection,
+    /// Client certificates.
+    ClientCertificate,
     /// Roles with patterns.
     Rbac,
     /// Somebody else's; a component is required.
@@ -230,6 +232,7 @@ impl PolicyKind {
             Self::ApiKey => "api-key",
             Self::Jwt => "jwt",
             Self::Introspection => "oauth2-introspection",
+            Self::ClientCertificate => "client-certificate",
             Self::Rbac => "rbac",
             Self::Custom => "custom",
         }

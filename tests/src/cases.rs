@@ -1,4 +1,4 @@
-//! The shared table of cases: what each of the four policies has to say, whatever runs it.
+//! The shared table of cases: what each of the shipped policies has to say, whatever runs it.
 //!
 //! A [`Table`] is read from `tests/cases/*.toml` and is free of code. [`run()`] puts it to a
 //! [`Subject`]: the built-in ([`native::Native`]), or a component in the host's engine

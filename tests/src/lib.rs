@@ -10,6 +10,8 @@ pub mod fixture;
 pub mod gateway;
 pub mod hostile;
 pub mod issuer;
+pub mod pki;
 pub mod possession;
 pub mod recorder;
+pub mod tls;
 pub mod wire;

@@ -113,8 +113,13 @@ impl Request {
         self
     }
 
+    /// Where it goes: `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The bytes.
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
@@ -222,6 +227,23 @@ impl Answer {
             answer.body = unchunk(&answer.body);
         }
         answer
+    }
+
+    /// The answer whose end the other end has told by closing.
+    pub(crate) fn ended(bytes: &[u8]) -> Self {
+        Self::parse(bytes, true)
+    }
+
+    /// The answer, once all of it has come: its length says so, or its last chunk.
+    pub(crate) fn whole(bytes: &[u8]) -> Option<Self> {
+        let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let answer = Self::parse(bytes, false);
+        let came = &bytes[head_end + 4..];
+        let is_whole = match answer.header("content-length") {
+            Some(length) => came.len() >= length.parse().ok()?,
+            None => came.ends_with(b"0\r\n\r\n"),
+        };
+        is_whole.then_some(answer)
     }
 
     /// All values of a header.

@@ -39,9 +39,9 @@ pub(crate) struct Built {
     changed: bool,
 }
 
-/// The four policies that Witgate ships with.
+/// The policies that Witgate ships with.
 fn shipped() -> impl Iterator<Item = Guest> {
-    ["api-key", "jwt", "oauth2-introspection", "rbac"]
+    ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"]
         .into_iter()
         .map(|name| Guest::new(format!("witgate-{name}"), name))
 }

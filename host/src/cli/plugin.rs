@@ -209,8 +209,13 @@ fn cell(value: &Value, name: &str) -> String {
 }
 
 fn inspect(context: &Context, plugin: &str) -> Result<(), Failure> {
-    const SHIPPED: [PolicyKind; 4] =
-        [PolicyKind::ApiKey, PolicyKind::Jwt, PolicyKind::Introspection, PolicyKind::Rbac];
+    const SHIPPED: [PolicyKind; 5] = [
+        PolicyKind::ApiKey,
+        PolicyKind::Jwt,
+        PolicyKind::Introspection,
+        PolicyKind::ClientCertificate,
+        PolicyKind::Rbac,
+    ];
     let found = match SHIPPED.into_iter().find(|kind| kind.name() == plugin) {
         Some(kind) => builtin(kind),
         None => match of_policy(context, plugin)? {

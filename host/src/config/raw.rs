@@ -238,6 +238,8 @@ pub enum Kind {
     /// OAuth 2.0 token introspection (RFC 7662).
     #[serde(rename = "oauth2-introspection")]
     Introspection,
+    /// Client certificates of mutual TLS.
+    ClientCertificate,
     /// Roles with patterns.
     Rbac,
     /// A component of your own.

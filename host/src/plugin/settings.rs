@@ -110,7 +110,7 @@ fn granted(policy: &Policy, settings: &Settings) -> Granted {
     let by_kind = match policy.kind {
         PolicyKind::ApiKey | PolicyKind::Jwt => Granted { crypto: true, ..Granted::default() },
         PolicyKind::Introspection => Granted { crypto: true, cache: true, http: true, secrets: false },
-        PolicyKind::Rbac | PolicyKind::Custom => Granted::default(),
+        PolicyKind::ClientCertificate | PolicyKind::Rbac | PolicyKind::Custom => Granted::default(),
     };
     Granted {
         crypto: by_kind.crypto || crypto || !settings.keys.is_empty(),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use witgate_api_key::ApiKey;
+use witgate_client_certificate::ClientCertificate;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
 use witgate_plugin::{
@@ -18,6 +19,7 @@ pub(super) enum Builtin {
     ApiKey(ApiKey),
     Jwt(Jwt),
     Introspection(Introspection),
+    ClientCertificate(ClientCertificate),
     Rbac(Rbac),
 }
 
@@ -27,6 +29,7 @@ impl std::fmt::Debug for Builtin {
             Self::ApiKey(_) => "ApiKey",
             Self::Jwt(_) => "Jwt",
             Self::Introspection(_) => "Introspection",
+            Self::ClientCertificate(_) => "ClientCertificate",
             Self::Rbac(_) => "Rbac",
         })
     }
@@ -39,6 +42,7 @@ impl Builtin {
             PolicyKind::ApiKey => Some(ApiKey::describe()),
             PolicyKind::Jwt => Some(Jwt::describe()),
             PolicyKind::Introspection => Some(Introspection::describe()),
+            PolicyKind::ClientCertificate => Some(ClientCertificate::describe()),
             PolicyKind::Rbac => Some(Rbac::describe()),
             PolicyKind::Custom => None,
         }
@@ -58,6 +62,7 @@ impl Builtin {
             PolicyKind::ApiKey => configured(policy, config, Self::ApiKey),
             PolicyKind::Jwt => configured(policy, config, Self::Jwt),
             PolicyKind::Introspection => configured(policy, config, Self::Introspection),
+            PolicyKind::ClientCertificate => configured(policy, config, Self::ClientCertificate),
             PolicyKind::Rbac => configured(policy, config, Self::Rbac),
             PolicyKind::Custom => Err("a custom policy has no built-in".to_owned()),
         }
@@ -82,6 +87,7 @@ impl Builtin {
             Self::ApiKey(check) => check.authenticate(host, call, credential).await,
             Self::Jwt(check) => check.authenticate(host, call, credential).await,
             Self::Introspection(check) => check.authenticate(host, call, credential).await,
+            Self::ClientCertificate(check) => check.authenticate(host, call, credential).await,
             Self::Rbac(_) => Verdict::NotMine,
         }
     }
@@ -96,7 +102,7 @@ impl Builtin {
         match self {
             Self::ApiKey(check) => check.authorize(host, call, principal).await,
             Self::Rbac(check) => check.authorize(host, call, principal).await,
-            Self::Jwt(_) | Self::Introspection(_) => Decision::Abstain,
+            Self::Jwt(_) | Self::Introspection(_) | Self::ClientCertificate(_) => Decision::Abstain,
         }
     }
 }

@@ -51,7 +51,7 @@ impl Components {
         let cache = workspace().join("target/witgate-cache");
         let loader = Loader::new(engine.clone(), Compiler::Within, Some(cache));
         let mut loaded = HashMap::new();
-        for name in ["api-key", "jwt", "oauth2-introspection", "rbac"] {
+        for name in ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"] {
             loaded.insert(name, loader.load(&component(name), &Provenance::default()).await.unwrap());
         }
         Self { engine, loaded }
@@ -63,6 +63,7 @@ fn file(kind: Kind) -> &'static str {
         Kind::ApiKey => "api-key",
         Kind::Jwt => "jwt",
         Kind::Introspection => "oauth2-introspection",
+        Kind::ClientCertificate => "client-certificate",
         Kind::Rbac => "rbac",
     }
 }

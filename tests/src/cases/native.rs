@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use witgate::policy::cases::{Ask, Outcome};
 use witgate_api_key::ApiKey;
+use witgate_client_certificate::ClientCertificate;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
 use witgate_plugin::{Authenticate, Authorize, Call, ConfigError, Credential, Plugin, Principal, Wants};
@@ -19,11 +20,12 @@ pub struct Native;
 
 /// A configured built-in.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "the four policies")]
+#[allow(missing_docs, reason = "the shipped policies")]
 pub enum BuiltIn {
     ApiKey(ApiKey),
     Jwt(Box<Jwt>),
     Introspection(Box<Introspection>),
+    ClientCertificate(ClientCertificate),
     Rbac(Rbac),
 }
 
@@ -39,6 +41,7 @@ impl Subject for Native {
             Kind::ApiKey => of(case, BuiltIn::ApiKey),
             Kind::Jwt => of(case, |policy| BuiltIn::Jwt(Box::new(policy))),
             Kind::Introspection => of(case, |policy| BuiltIn::Introspection(Box::new(policy))),
+            Kind::ClientCertificate => of(case, BuiltIn::ClientCertificate),
             Kind::Rbac => of(case, BuiltIn::Rbac),
         }
     }
@@ -52,6 +55,9 @@ impl Subject for Native {
                     BuiltIn::ApiKey(policy) => policy.authenticate(&*host, &call, &credential).await,
                     BuiltIn::Jwt(policy) => policy.authenticate(&*host, &call, &credential).await,
                     BuiltIn::Introspection(policy) => policy.authenticate(&*host, &call, &credential).await,
+                    BuiltIn::ClientCertificate(policy) => {
+                        policy.authenticate(&*host, &call, &credential).await
+                    }
                     BuiltIn::Rbac(_) => panic!("rbac authenticates nobody"),
                 })
             }
@@ -65,7 +71,9 @@ impl Subject for Native {
                 Outcome::Decision(match policy {
                     BuiltIn::ApiKey(policy) => policy.authorize(&*host, &call, &principal).await,
                     BuiltIn::Rbac(policy) => policy.authorize(&*host, &call, &principal).await,
-                    BuiltIn::Jwt(_) | BuiltIn::Introspection(_) => panic!("authorizes nothing"),
+                    BuiltIn::Jwt(_) | BuiltIn::Introspection(_) | BuiltIn::ClientCertificate(_) => {
+                        panic!("authorizes nothing")
+                    }
                 })
             }
         }

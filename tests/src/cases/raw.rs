@@ -12,6 +12,7 @@ use witgate_plugin::{HttpError, HttpResponse, Scheme, Transport};
 use super::host::sha256_hex;
 use super::table::{Case, ConfigFault, Exchange, Key, Kind, Proven, Step, Table, Wanted};
 use super::token::{Signer, Spec};
+use crate::pki::Order;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +85,7 @@ enum RawCredential {
     Header(String),
     Argument(String),
     Certificate(String),
+    Issued(Box<Order>),
     Token(Box<Spec>),
 }
 
@@ -211,6 +213,7 @@ impl RawTable {
             RawCredential::Header(value) => (Scheme::Header, digest_in(value)),
             RawCredential::Argument(value) => (Scheme::Argument, value.clone()),
             RawCredential::Certificate(value) => (Scheme::Certificate, value.clone()),
+            RawCredential::Issued(order) => (Scheme::Certificate, order.issue().pem),
             RawCredential::Token(spec) => {
                 let scheme = if as_dpop { Scheme::Dpop } else { Scheme::Bearer };
                 (scheme, spec.make(&self.signers, &self.claims)?)

@@ -17,6 +17,7 @@ pub enum Kind {
     Jwt,
     #[serde(rename = "oauth2-introspection")]
     Introspection,
+    ClientCertificate,
     Rbac,
 }
 
@@ -148,7 +149,7 @@ impl Table {
     pub fn all() -> anyhow::Result<Vec<Self>> {
         use anyhow::Context as _;
         let mut tables = Vec::new();
-        for name in ["api-key", "jwt", "oauth2-introspection", "rbac"] {
+        for name in ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"] {
             let path = directory().join(name).with_extension("toml");
             let text =
                 std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;

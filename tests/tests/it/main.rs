@@ -20,5 +20,6 @@ mod seeds;
 mod shutdown;
 mod swap;
 mod talk;
+mod tls;
 mod tokens;
 mod upstream_faults;

@@ -35,5 +35,5 @@ fn every_policy_has_its_forty_cases() {
         assert_eq!(names.len(), count, "{:?}: two cases of one name", table.kind);
     }
     let kinds: Vec<Kind> = Table::all().unwrap().iter().map(|table| table.kind).collect();
-    assert_eq!(kinds, [Kind::ApiKey, Kind::Jwt, Kind::Introspection, Kind::Rbac]);
+    assert_eq!(kinds, [Kind::ApiKey, Kind::Jwt, Kind::Introspection, Kind::ClientCertificate, Kind::Rbac]);
 }

@@ -19,6 +19,7 @@ impl From<raw::Kind> for PolicyKind {
             raw::Kind::ApiKey => Self::ApiKey,
             raw::Kind::Jwt => Self::Jwt,
             raw::Kind::Introspection => Self::Introspection,
+            raw::Kind::ClientCertificate => Self::ClientCertificate,
             raw::Kind::Rbac => Self::Rbac,
             raw::Kind::Custom => Self::Custom,
         }

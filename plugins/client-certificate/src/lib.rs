@@ -1,0 +1,163 @@
+//! Client certificates of mutual TLS, turned into identities. That a certificate comes from one of
+//! the configured CAs, and that the caller has its key, the host has found in the handshake; here it
+//! is read and judged whose it is.
+
+mod certificate;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use witgate_plugin::{
+    Authenticate, Call, ConfigError, Credential, Glob, Host, Identity, OneOrMany, Plugin, Refusal, Scheme,
+    Verdict, Wants,
+};
+
+use certificate::Certificate;
+
+/// The settings of a `client-certificate` policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Which name of the certificate is the caller's: `san-uri`, `san-dns`, `san-email` or
+    /// `common-name`.
+    pub subject: Field,
+    /// Patterns of the names that may call; `*` is any run of characters. Absent: whoever has a
+    /// certificate of a configured CA.
+    pub allow: Option<OneOrMany>,
+    /// Patterns of who has to have issued the certificate, as RFC 4514 writes a name, such as
+    /// `CN=Agents CA,O=Example`. Absent: any of the configured CAs.
+    pub issuers: Option<OneOrMany>,
+    /// Roles, and patterns of the names that have them.
+    #[serde(default)]
+    pub roles: BTreeMap<String, OneOrMany>,
+}
+
+/// A place in a certificate where a name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Field {
+    /// A URI among the alternative names, such as a SPIFFE ID.
+    SanUri,
+    /// A DNS name among the alternative names.
+    SanDns,
+    /// An email address among the alternative names.
+    SanEmail,
+    /// The common name of the subject.
+    CommonName,
+}
+
+/// One configured `client-certificate` policy.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    subject: Field,
+    allow: Option<Vec<Glob>>,
+    issuers: Option<Vec<Glob>>,
+    roles: Vec<(String, Vec<Glob>)>,
+}
+
+impl Plugin for ClientCertificate {
+    const NAME: &'static str = "client-certificate";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Knows callers by the client certificates of mutual TLS.";
+    type Config = Config;
+
+    fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
+        let roles = config.roles.iter().map(|(role, names)| {
+            if !(1..=256).contains(&role.len()) || role.chars().any(char::is_control) {
+                return Err(ConfigError::at("/roles", "a role's name has 1 to 256 bytes"));
+            }
+            Ok((role.clone(), patterns("/roles", names)?))
+        });
+        let policy = Self {
+            subject: config.subject,
+            allow: config.allow.as_ref().map(|names| patterns("/allow", names)).transpose()?,
+            issuers: config.issuers.as_ref().map(|names| patterns("/issuers", names)).transpose()?,
+            roles: roles.collect::<Result<_, _>>()?,
+        };
+        if policy.roles.len() > 256 {
+            return Err(ConfigError::at("/roles", "more than 256 roles"));
+        }
+        Ok((policy, Wants { schemes: vec![Scheme::Certificate], ..Wants::default() }))
+    }
+}
+
+fn patterns(pointer: &str, written: &OneOrMany) -> Result<Vec<Glob>, ConfigError> {
+    if written.0.is_empty() || written.has("") {
+        return Err(ConfigError::at(pointer, "an empty pattern matches nothing; write `*` or a name"));
+    }
+    Ok(written.0.iter().map(|text| Glob::new(text)).collect())
+}
+
+impl Authenticate for ClientCertificate {
+    async fn authenticate<H: Host>(
+        &self,
+        host: &H,
+        _call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Verdict {
+        if credential.scheme != Scheme::Certificate {
+            return Verdict::NotMine;
+        }
+        match self.judge(host.now(), credential.value) {
+            Ok(identity) => Verdict::Identity(identity),
+            Err(refusal) => Verdict::Refused(refusal),
+        }
+    }
+}
+
+impl ClientCertificate {
+    fn judge(&self, now: u64, pem: &str) -> Result<Identity, Refusal> {
+        let certificate = Certificate::parse(pem)?;
+        // The handshake has looked at this once; a connection may stay open for longer.
+        if now < certificate.not_before {
+            return Err(Refusal::new("not-yet-valid", "the certificate is not valid yet"));
+        }
+        if now > certificate.not_after {
+            return Err(Refusal::new("expired", "the certificate has expired"));
+        }
+        if !self.issuers.as_ref().is_none_or(|issuers| matches(issuers, &certificate.issuer)) {
+            return Err(Refusal::new(
+                "wrong-issuer",
+                "the certificate is of another issuer than those allowed",
+            ));
+        }
+        let subject = self.subject(&certificate)?.to_owned();
+        let holds = |(_, names): &&(String, Vec<Glob>)| matches(names, &subject);
+        Ok(Identity {
+            roles: self.roles.iter().filter(holds).map(|(role, _)| role.clone()).collect(),
+            claims: Some(certificate.claims()),
+            // Valid up to and with that second (RFC 5280, section 4.1.2.5).
+            expires_at: Some(certificate.not_after.saturating_add(1)),
+            issuer: Some(certificate.issuer),
+            scopes: Vec::new(),
+            subject,
+        })
+    }
+
+    /// The one name that counts. Of several that would do, none is: which one a certificate was
+    /// issued for cannot be told.
+    fn subject<'c>(&self, certificate: &'c Certificate) -> Result<&'c str, Refusal> {
+        let names = certificate.names(self.subject);
+        if names.is_empty() {
+            return Err(Refusal::new("no-subject", "the certificate has no name of the configured kind"));
+        }
+        let allowed = |name: &&String| self.allow.as_ref().is_none_or(|allow| matches(allow, name));
+        let mut allowed = names.iter().filter(allowed);
+        match (allowed.next(), allowed.next()) {
+            (None, _) => Err(Refusal::new("not-allowed", "no name of the certificate is allowed")),
+            (Some(one), None) => Ok(one),
+            (Some(_), Some(_)) => {
+                let detail = "several names of the certificate are allowed; say by `allow` which one counts";
+                Err(Refusal::new("ambiguous-subject", detail))
+            }
+        }
+    }
+}
+
+fn matches(patterns: &[Glob], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+witgate_plugin::export_authenticator!(ClientCertificate);
