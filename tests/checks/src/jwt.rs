@@ -121,7 +121,7 @@ fn is_good(token: &str, identity: &Identity, issuer: Option<&str>) {
 }
 
 /// The token with one character another, one less or one more, and unsigned.
-fn altered(token: &str) -> Vec<String> {
+pub(crate) fn altered(token: &str) -> Vec<String> {
     let place = digest::digest(&digest::SHA256, token.as_bytes()).as_ref()[0];
     let places = [0, token.len() / 3, token.len() / 2, usize::from(place) % token.len(), token.len() - 1];
     let mut altered: Vec<String> = places

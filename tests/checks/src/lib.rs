@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod credentials;
+pub mod dpop;
 pub mod jwks;
 pub mod jwt;
 mod scan;
@@ -21,6 +22,7 @@ pub type Check = fn(&[u8]);
 pub const CHECKS: &[(&str, Check)] = &[
     ("config", config::check),
     ("credentials", credentials::check),
+    ("dpop", dpop::check),
     ("jwks", jwks::check),
     ("jwt", jwt::check),
     ("strict_json", strict_json::check),
