@@ -295,10 +295,12 @@ fn show_certificate(
     generation: &Generation,
     route: &Route,
 ) {
-    if let Some(certificate) = certificate
-        && generation.pipeline(route.pipeline).judges(Scheme::Certificate)
-    {
+    let Some(certificate) = certificate else { return };
+    let pipeline = generation.pipeline(route.pipeline);
+    if pipeline.judges(Scheme::Certificate) {
         shown.add(Scheme::Certificate, None, certificate.as_credential());
+    } else if pipeline.watches(Scheme::Certificate) {
+        shown.add_watched(Scheme::Certificate, certificate.as_credential());
     }
 }
 

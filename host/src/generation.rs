@@ -63,9 +63,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Whether an authenticator, or one that is only watched, judges credentials of this scheme.
+    /// Whether an authenticator that counts judges credentials of this scheme.
     pub fn judges(&self, scheme: Scheme) -> bool {
-        self.authenticate.iter().chain(&self.shadow_authenticate).any(|policy| policy.judges(scheme))
+        self.authenticate.iter().any(|policy| policy.judges(scheme))
+    }
+
+    /// Whether one that is only watched does.
+    pub fn watches(&self, scheme: Scheme) -> bool {
+        self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
     }
 }
 

@@ -30,12 +30,19 @@ struct Item {
     /// For [`Scheme::Header`]: which header. None over stdio, where `MCP_API_KEY` stands for any.
     header: Option<HeaderName>,
     value: SecretString,
+    /// For policies that are only watched: to the others it is as if it were not there.
+    watched: bool,
 }
 
 impl Shown {
     /// Adds what was found. The caller makes sure that there is one of each scheme and header.
     pub fn add(&mut self, scheme: Scheme, header: Option<HeaderName>, value: SecretString) {
-        self.items.push(Item { scheme, header, value });
+        self.items.push(Item { scheme, header, value, watched: false });
+    }
+
+    /// Adds one that only policies look at that are only watched.
+    pub(super) fn add_watched(&mut self, scheme: Scheme, value: SecretString) {
+        self.items.push(Item { scheme, header: None, value, watched: true });
     }
 
     /// Adds a proof of possession.
@@ -63,6 +70,7 @@ impl Shown {
             scheme: item.scheme,
             header: item.header.clone(),
             value: SecretString::from(item.value.expose_secret()),
+            watched: item.watched,
         };
         Self {
             items: self.items.iter().map(copy).collect(),
@@ -73,7 +81,7 @@ impl Shown {
 
     /// Whether nothing at all was shown.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.iter().all(|item| item.watched)
     }
 
     /// The first credential that a policy judges, in the policy's order of preference.

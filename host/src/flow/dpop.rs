@@ -30,6 +30,8 @@ const WINDOW_S: u32 = 300;
 #[derive(Debug)]
 pub struct ProvenKey {
     good: Good,
+    /// Whether a policy that counts has asked; else the proof is not used up.
+    counts: bool,
 }
 
 impl ProvenKey {
@@ -39,7 +41,8 @@ impl ProvenKey {
     }
 
     pub(crate) fn on_trial(thumbprint: &str) -> Self {
-        Self { good: Good { thumbprint: thumbprint.to_owned(), ..Good::default() } }
+        let good = Good { thumbprint: thumbprint.to_owned(), ..Good::default() };
+        Self { good, counts: true }
     }
 }
 
@@ -65,24 +68,32 @@ impl Proofs {
     /// the request (RFC 9449, section 4.3).
     ///
     /// # Errors
-    /// `Proof`, where there is none and has to be one, or it is not good.
+    /// `Proof`, where there is none and has to be one, or it is not good. Not where the only policies
+    /// that ask are watched: they change nothing, and find that nothing was proven.
     pub fn prove(&self, generation: &Generation, request: &Request, shown: &Shown) -> Result<(), Rejection> {
-        let judged = generation.pipeline(request.route.pipeline).judges(Scheme::Dpop);
-        if !judged || request.transport != Transport::Http {
+        let pipeline = generation.pipeline(request.route.pipeline);
+        let counts = pipeline.judges(Scheme::Dpop);
+        if request.transport != Transport::Http || !(counts || pipeline.watches(Scheme::Dpop)) {
             return Ok(());
         }
-        let (token, proof) = match (shown.of(Scheme::Dpop), shown.proof()) {
-            (None, Proof::None) => return Ok(()),
-            (None, _) if shown.of(Scheme::Bearer).is_none() => return Ok(()),
-            (None, _) => return Err(refused(ProofFault::BesideBearer)),
-            (Some(_), Proof::None) => return Err(refused(ProofFault::Missing)),
-            (Some(_), Proof::Several) => return Err(refused(ProofFault::Several)),
-            (Some(token), Proof::One(proof)) => (token, proof),
-        };
-        let good = self.check(request, token, proof)?;
-        // A request is proven once, before anybody asks.
-        let _ = request.proven_key.set(ProvenKey { good });
+        match self.shown(request, shown) {
+            Err(rejection) if counts => return Err(rejection),
+            Err(_) | Ok(None) => {}
+            // A request is proven once, before anybody asks.
+            Ok(Some(good)) => drop(request.proven_key.set(ProvenKey { good, counts })),
+        }
         Ok(())
+    }
+
+    fn shown(&self, request: &Request, shown: &Shown) -> Result<Option<Good>, Rejection> {
+        match (shown.of(Scheme::Dpop), shown.proof()) {
+            (None, Proof::None) => Ok(None),
+            (None, _) if shown.of(Scheme::Bearer).is_none() => Ok(None),
+            (None, _) => Err(refused(ProofFault::BesideBearer)),
+            (Some(_), Proof::None) => Err(refused(ProofFault::Missing)),
+            (Some(_), Proof::Several) => Err(refused(ProofFault::Several)),
+            (Some(token), Proof::One(proof)) => self.check(request, token, proof).map(Some),
+        }
     }
 
     fn check(&self, request: &Request, token: &str, proof: &str) -> Result<Good, Rejection> {
@@ -106,7 +117,7 @@ impl Proofs {
     /// `Proof`, where it was used before; `RateLimited`, where no more can be remembered: a proof
     /// that might be used twice is not taken.
     pub fn spend(&self, request: &Request) -> Result<(), Rejection> {
-        let Some(key) = request.proven_key.get() else { return Ok(()) };
+        let Some(key) = request.proven_key.get().filter(|key| key.counts) else { return Ok(()) };
         let until = key.good.issued_at + u64::from(WINDOW_S);
         match self.used.spend(key.thumbprint(), key.good.id, until, self.clock.now()) {
             Spent::First => Ok(()),
@@ -117,7 +128,7 @@ impl Proofs {
 
     /// The nonce for the client's next proof, where the one that it used is about to end.
     pub fn next_nonce(&self, request: &Request) -> Option<Box<str>> {
-        let (nonces, key) = (self.nonces.as_ref()?, request.proven_key.get()?);
+        let (nonces, key) = (self.nonces.as_ref()?, request.proven_key.get().filter(|key| key.counts)?);
         let current = nonces.current(self.clock.now());
         (key.good.nonce.as_deref() != Some(&*current)).then(|| current.into())
     }
@@ -165,7 +176,7 @@ mod tests {
             certificate: None,
             transport: witgate_plugin::Transport::Http,
             route: Arc::new(Route { upstream: "up".into(), resource: "https://a/mcp".into(), pipeline: 0 }),
-            proven_key: ProvenKey { good }.into(),
+            proven_key: ProvenKey { good, counts: true }.into(),
             stood_in: std::sync::OnceLock::new(),
         }
     }

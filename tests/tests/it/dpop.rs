@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use witgate_tests::gateway::{Running, Setup};
+use witgate_tests::gateway::{Running, Setup, await_some};
 use witgate_tests::possession::{Holder, encoded, now, sha256};
 use witgate_tests::wire::{Answer, Request, STATEFUL};
 
@@ -42,6 +42,8 @@ impl World {
             policy("built-in-required", "", "required"),
             policy("component-required", component, "required"),
             policy("off", "", "off"),
+            policy("watched", "mode = 'shadow'", "required")
+                .replace("authenticate = ['watched']", "authenticate = ['off', 'watched']"),
         ];
         setup.config(
             &format!("resource = '{PUBLIC}/mcp'\n{server}"),
@@ -345,6 +347,32 @@ fn where_nobody_asks_for_proofs_a_bound_token_opens_nothing() {
     // A header of somebody else's is passed over, and goes nowhere.
     let answer = world.request(OFF).bearer(&token(OFF, Value::Null)).with("DPoP", "anything").send();
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_policy_that_is_only_watched_asks_for_nothing() {
+    let world = World::new("");
+    let path = "/watched/mcp";
+    let (bound, plain, url) = (world.bound(path), token(path, Value::Null), public(path));
+    let proof = || world.holder.proof(&url, &bound).signed();
+    for _ in 0..2 {
+        let answer = world.request(path).bearer(&plain).with("DPoP", "anything").send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let answer = world.request(path).send();
+    assert_eq!(answer.all("www-authenticate"), [r#"Bearer realm="mcp""#]);
+    let once = proof();
+    for proof in [&once, &once, "no proof"] {
+        let answer = world.show(path, &bound, proof);
+        assert_eq!(answer.refusal(), (401, 401, "unrecognised".to_owned()), "as without it");
+    }
+    // It judges nevertheless: a bearer token it would have refused, a good proof it would have taken.
+    let disagreements = await_some("the shadow's verdicts", || {
+        let output = world.gateway.setup().run(&["plugin", "diff", "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        (text.contains("identity ada") && text.contains("refused")).then_some(text)
+    });
+    assert!(disagreements.contains("watched"), "{disagreements}");
 }
 
 #[test]

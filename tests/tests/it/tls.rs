@@ -51,6 +51,8 @@ fn set_up(pki: &Pki, more: &str) -> Setup {
     let upstreams = [
         upstream("built-in", "'certificates', 'tokens'"),
         upstream("component", "'certificates-component', 'tokens-component'"),
+        upstream("watched", "'tokens', 'watched'")
+            .replace("authorize", "anonymous = { roles = ['agent'] }\nauthorize"),
         upstream("tokens", "'tokens'"),
         upstream("tokens-component", "'tokens-component'"),
     ];
@@ -68,6 +70,7 @@ fn set_up(pki: &Pki, more: &str) -> Setup {
         "",
         &format!(
             "[server.tls]\ncertificate = 'server.pem'\nkey = {{ file = 'server.key' }}\n{more}\n\
+             [policies.watched]\nkind = 'client-certificate'\nmode = 'shadow'\nconfig.subject = 'san-uri'\n\
              [keys.idp]\nsecret = {{ env = 'JWT_SECRET' }}\n\
              [policies.roles]\nkind = 'rbac'\n[policies.roles.config.roles]\nagent = {{ allow = ['*'] }}\n\
              {}{}{}",
@@ -240,6 +243,10 @@ fn an_optional_certificate_may_be_left_away_and_not_be_wrong() {
         let bearer = request.bearer(&token(&gateway, path, Value::Null));
         assert_eq!(send(None, &bearer).unwrap().status, 200, "{path}");
     }
+    // Where one is only watched, a certificate changes nothing for who may call without.
+    let request = list(&gateway, "/watched/mcp");
+    let answer = TlsClient::new(&pki.servers, Some(&client)).send(&request).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
     // Where no policy judges certificates, one is no credential, and no wrong one either.
     let request = list(&gateway, "/tokens/mcp");
     let answer = TlsClient::new(&pki.servers, Some(&client)).send(&request);
