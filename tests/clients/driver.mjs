@@ -40,6 +40,7 @@ export function commandLine(extra = {}) {
       call: { type: 'string' },
       args: { type: 'string', default: '{}' },
       timeout: { type: 'string', default: '20' },
+      client: { type: 'string' },
       ...extra
     }
   });
@@ -50,6 +51,7 @@ export function commandLine(extra = {}) {
     header: pairs(values.header, ':'),
     env: pairs(values.env, '='),
     args: JSON.parse(values.args),
+    client: values.client && JSON.parse(values.client),
     timeout: Number(values.timeout) * 1000,
     command: positionals[0],
     commandArgs: positionals.slice(1)
@@ -57,9 +59,9 @@ export function commandLine(extra = {}) {
 }
 
 /** A client transport for what the command line names, made of one SDK's classes. */
-export function transportFor(options, { StreamableHTTPClientTransport, StdioClientTransport }) {
+export function transportFor(options, { StreamableHTTPClientTransport, StdioClientTransport }, authProvider) {
   return options.url
-    ? new StreamableHTTPClientTransport(new URL(options.url), { requestInit: { headers: options.header } })
+    ? new StreamableHTTPClientTransport(new URL(options.url), { authProvider, requestInit: { headers: options.header } })
     : new StdioClientTransport({
         command: options.command,
         args: options.commandArgs,

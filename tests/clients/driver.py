@@ -19,6 +19,7 @@ def command_line():
     parser.add_argument("--call")
     parser.add_argument("--args", type=json.loads, default={})
     parser.add_argument("--timeout", type=float, default=20)
+    parser.add_argument("--client", type=json.loads)
     parser.add_argument("command", nargs="*")
     options = parser.parse_args()
     if options.stdio and not options.command:

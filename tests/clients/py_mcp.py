@@ -4,9 +4,35 @@ from contextlib import asynccontextmanager
 
 import httpx2
 from mcp import Client, StdioServerParameters
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 
 from driver import command_line, drive
+
+
+class Memory:
+    """Keeps the token for as long as the client runs."""
+
+    tokens = None
+
+    async def get_tokens(self):
+        return self.tokens
+
+    async def set_tokens(self, tokens):
+        self.tokens = tokens
+
+
+def credentials(options):
+    if options.client is None:
+        return None
+    return ClientCredentialsOAuthProvider(
+        server_url=options.url,
+        storage=Memory(),
+        client_id=options.client["id"],
+        client_secret=options.client["secret"],
+        scope=options.client["scope"],
+        issuer=options.client["issuer"],
+    )
 
 
 @asynccontextmanager
@@ -18,7 +44,7 @@ async def open_client(options):
             yield client
     else:
         async with (
-            httpx2.AsyncClient(headers=options.header, timeout=options.timeout) as http,
+            httpx2.AsyncClient(headers=options.header, timeout=options.timeout, auth=credentials(options)) as http,
             Client(streamable_http_client(options.url, http_client=http), mode=options.mode) as client,
         ):
             yield client

@@ -93,6 +93,19 @@ pub struct Session {
     limit: Duration,
 }
 
+/// Who a client is towards an authorization server.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Registered {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// The only server that may see the secret.
+    pub issuer: String,
+    /// The scopes it asks for, with spaces between them.
+    pub scope: String,
+}
+
 impl Session {
     /// Connects to `url` over streamable HTTP.
     pub fn http(url: impl Into<String>) -> Self {
@@ -112,6 +125,14 @@ impl Session {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.place.push(format!("--header={name}: {value}"));
+        self
+    }
+
+    /// Has the client get a token for itself, by the client-credentials flow of its own SDK (HTTP;
+    /// [`Client::TsClient`] and [`Client::PyMcp`] can).
+    #[must_use]
+    pub fn client_credentials(mut self, client: &Registered) -> Self {
+        self.place.push(format!("--client={}", serde_json::json!(client)));
         self
     }
 
@@ -274,6 +295,11 @@ impl Clients {
         self.tools.join("python/bin/python")
     }
 
+    /// The Python of another environment that stands beside it.
+    pub fn python_of(&self, environment: &str) -> PathBuf {
+        self.tools.join(environment).join("bin/python")
+    }
+
     /// Runs one client.
     pub async fn run(&self, client: Client, session: &Session) -> anyhow::Result<Report> {
         self.drive(client.driver(), session, &[]).await
@@ -324,6 +350,16 @@ impl Clients {
     fn everything(&self, transport: &str) -> [PathBuf; 3] {
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
         [self.node(), self.tools.join(script), transport.into()]
+    }
+
+    /// Runs a driver that stands elsewhere, with arguments of its own.
+    pub async fn drive_other<T: DeserializeOwned>(
+        &self,
+        driver: &Path,
+        session: &Session,
+        more: &[String],
+    ) -> anyhow::Result<T> {
+        self.drive(&driver.display().to_string(), session, more).await
     }
 
     async fn drive<T: DeserializeOwned>(

@@ -10,6 +10,7 @@ pub mod fixture;
 pub mod gateway;
 pub mod hostile;
 pub mod issuer;
+pub mod oauth;
 pub mod pki;
 pub mod possession;
 pub mod recorder;

@@ -34,7 +34,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak [--minutes N] [--profile P]
                             everything that can go wrong, all at once
   guests                    build the components into target/plugins
-  tools                     install the real clients and the conformance suite
+  tools                     install the real clients, the conformance suite, the authorization servers
   wit [--check]             write the world types that the SDK embeds, or see that they are current
   encode MODULE COMPONENT   turn a core module into a component";
 

@@ -1,5 +1,5 @@
 //! Installs what the tests need from other languages: the real MCP clients and their runtimes into `target/tools`, the
-//! conformance suite into its own directory.
+//! conformance suite and the authorization servers into directories of their own.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,6 @@ pub(crate) struct Tools {
     pub(crate) dir: PathBuf,
     /// A Node that is new enough for every client.
     pub(crate) node: PathBuf,
-    /// The Python of the environment with the Python clients.
-    pub(crate) python: PathBuf,
     /// Where the Node packages are.
     pub(crate) node_modules: PathBuf,
 }
@@ -42,6 +40,8 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
     install_python_clients(&tools, &clients)?;
     install_conformance_suite(&tools, &root.join("tests/conformance"))?;
     need("minisign", &["minisign"], &["-v"])?;
+    install_authorization_servers(&tools, &root.join("tests/authorization-servers"))?;
+    install_browser()?;
     Ok(tools)
 }
 
@@ -56,12 +56,7 @@ pub(crate) fn install_node(root: &Path) -> Result<Tools> {
 impl Tools {
     fn below(root: &Path) -> Self {
         let dir = root.join("target/tools");
-        Self {
-            node: dir.join("node"),
-            python: dir.join("python/bin/python"),
-            node_modules: dir.join("node_modules"),
-            dir,
-        }
+        Self { node: dir.join("node"), node_modules: dir.join("node_modules"), dir }
     }
 
     /// Two runs at once would pull the directory from under each other.
@@ -107,6 +102,34 @@ fn install_conformance_suite(tools: &Tools, suite: &Path) -> Result<()> {
     stamp.write()
 }
 
+/// One of them runs on the clients' Node, the other in a Python environment of its own.
+fn install_authorization_servers(tools: &Tools, servers: &Path) -> Result<()> {
+    let node = Stamp::of(tools, servers, "servers-node.stamp", &["package.json", "package-lock.json"])?;
+    if !node.is_current() || !servers.join("node_modules").is_dir() {
+        node.clear()?;
+        println!("tools: npm ci for the authorization server on Node (once)");
+        npm_ci(servers)?;
+        node.write()?;
+    }
+    let environment = tools.dir.join("authorization-servers");
+    install_python(tools, servers, &environment, "servers-python.stamp")
+}
+
+/// The login pages of the authorization servers are gone through with a real browser. Where it cannot be had, the
+/// tests of the login fail and say so; the rest goes on.
+fn install_browser() -> Result<()> {
+    let there = || works(Command::new("chromium").arg("--version"));
+    let named = std::env::var_os("WITGATE_BROWSER").is_some_and(|program| Path::new(&program).is_file());
+    if named || there() {
+        return Ok(());
+    }
+    if let Some(obstacle) = apt::obstacle() {
+        println!("tools: no chromium ({obstacle}); install a browser and name it by WITGATE_BROWSER");
+        return Ok(());
+    }
+    apt::install(&["chromium"])
+}
+
 /// Without install scripts: nothing here needs one, and what they would fetch is not in the lock file.
 fn npm_ci(directory: &Path) -> Result<()> {
     let mut npm = Command::new("npm");
@@ -135,8 +158,14 @@ fn choose_node(node_modules: &Path) -> Result<PathBuf> {
 }
 
 fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
-    let stamp = Stamp::of(tools, clients, "python.stamp", &["requirements.txt", "constraints.txt"])?;
-    if stamp.is_current() && works(Command::new(&tools.python).arg("--version")) {
+    install_python(tools, clients, &tools.dir.join("python"), "python.stamp")
+}
+
+/// An environment with what a directory's `requirements.txt` names.
+fn install_python(tools: &Tools, wanted: &Path, environment: &Path, stamp: &str) -> Result<()> {
+    let stamp = Stamp::of(tools, wanted, stamp, &["requirements.txt", "constraints.txt"])?;
+    let python = environment.join("bin/python");
+    if stamp.is_current() && works(Command::new(&python).arg("--version")) {
         return Ok(());
     }
     // Debian's python3 comes without ensurepip, which only python3-venv brings.
@@ -146,12 +175,12 @@ fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
         &["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"],
     )?;
     stamp.clear()?;
-    println!("tools: Python environment with the Python clients (once)");
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(tools.dir.join("python")), INSTALL)?;
+    println!("tools: Python environment for {} (once)", wanted.display());
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment), INSTALL)?;
     run(
-        Command::new(&tools.python)
+        Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(clients.join("requirements.txt")),
+            .arg(wanted.join("requirements.txt")),
         INSTALL,
     )?;
     stamp.write()

@@ -12,6 +12,7 @@ mod examples;
 mod hostile;
 mod issuers;
 mod kill;
+mod oauth;
 mod pages;
 mod policies;
 mod properties;

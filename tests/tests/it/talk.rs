@@ -13,6 +13,7 @@ pub(crate) struct Caller {
     http: reqwest::Client,
     url: String,
     key: Option<String>,
+    token: Option<String>,
 }
 
 /// What came back.
@@ -46,7 +47,12 @@ impl Answer {
 impl Caller {
     pub(crate) fn new(url: impl Into<String>, key: Option<&str>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { http, url: url.into(), key: key.map(str::to_owned) }
+        Self { http, url: url.into(), key: key.map(str::to_owned), token: None }
+    }
+
+    /// One that shows a bearer token.
+    pub(crate) fn with_token(url: impl Into<String>, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..Self::new(url, None) }
     }
 
     /// Calls a tool in the manner of 2026-07-28.
@@ -92,11 +98,18 @@ impl Caller {
     }
 
     fn post(&self, body: &Value) -> reqwest::RequestBuilder {
-        let mut request = self.http.post(&self.url).header("Accept", "application/json, text/event-stream");
+        let request = self.http.post(&self.url).header("Accept", "application/json, text/event-stream");
+        self.showing(request).json(body)
+    }
+
+    fn showing(&self, mut request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         if let Some(key) = &self.key {
             request = request.header("X-API-Key", key);
         }
-        request.json(body)
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        request
     }
 
     /// Opens a session of 2025-11-25 and returns its id.
@@ -123,11 +136,8 @@ impl Caller {
 
     /// Opens the stream of a session.
     pub(crate) async fn listen(&self, session: &str) -> reqwest::Response {
-        let mut request = self.http.get(&self.url).header("Accept", "text/event-stream");
-        if let Some(key) = &self.key {
-            request = request.header("X-API-Key", key);
-        }
-        request = request.header("MCP-Protocol-Version", "2025-11-25").header("Mcp-Session-Id", session);
+        let request = self.showing(self.http.get(&self.url).header("Accept", "text/event-stream"));
+        let request = request.header("MCP-Protocol-Version", "2025-11-25").header("Mcp-Session-Id", session);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         response

@@ -1,0 +1,317 @@
+//! Runs the real authorization servers of `tests/authorization-servers`.
+//!
+//! They are processes: killed and started again, they know the tokens that they issued before.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::clients::{Clients, Registered};
+use crate::gateway::free_port;
+
+/// What an access token looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A random string: only the server knows what it is worth.
+    Opaque,
+    /// A JSON Web Token (RFC 9068).
+    Jwt,
+}
+
+/// Which authorization server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// `oidc-provider`, on Node.
+    OidcProvider,
+    /// `authlib` under Flask, in Python.
+    Authlib,
+}
+
+impl Make {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::OidcProvider, Self::Authlib];
+}
+
+/// The scopes that the servers know.
+pub const SCOPES: [&str; 2] = ["tools:read", "tools:write"];
+/// The role that every token carries, as member `roles`.
+pub const ROLE: &str = "caller";
+/// The client that may introspect and revoke, and its secret.
+pub const INTROSPECTOR: (&str, &str) = ("witgate", "the-secret-of-the-introspecting-client");
+/// The client that has tokens for itself, and its secret.
+pub const ROBOT: (&str, &str) = ("robot", "the-secret-of-the-robot");
+/// The one account, and its password.
+pub const PERSON: (&str, &str) = ("ada", "lovelace");
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    resources: serde_json::Map<String, Value>,
+    introspector: Value,
+    ttl_s: u32,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let introspector = json!({ "client_secret": INTROSPECTOR.1 });
+        Self { resources: serde_json::Map::new(), introspector, ttl_s: 600 }
+    }
+}
+
+impl Plan {
+    /// Issues tokens of this format for a resource (RFC 8707).
+    #[must_use]
+    pub fn resource(mut self, url: &str, format: Format) -> Self {
+        let format = if format == Format::Opaque { "opaque" } else { "jwt" };
+        self.resources.insert(url.to_owned(), format.into());
+        self
+    }
+
+    /// How long tokens live, in seconds.
+    #[must_use]
+    pub fn ttl_s(mut self, ttl_s: u32) -> Self {
+        self.ttl_s = ttl_s;
+        self
+    }
+
+    /// Further metadata of the introspecting client (RFC 7591), `{"token_endpoint_auth_method": …}`
+    /// for example; null takes one away.
+    #[must_use]
+    pub fn introspector(mut self, metadata: &Value) -> Self {
+        for (name, value) in metadata.as_object().into_iter().flatten() {
+            self.introspector[name] = value.clone();
+        }
+        self
+    }
+
+    fn settings(&self, port: u16, store: &Path) -> Value {
+        let machine = |id: &str, more: &Value, grants: Value| {
+            let mut client = json!({
+                "client_id": id, "grant_types": grants, "response_types": [], "redirect_uris": [],
+            });
+            for (name, value) in more.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null())
+            {
+                client[name] = value.clone();
+            }
+            client
+        };
+        json!({
+            "port": port, "store": store, "resources": self.resources, "scopes": SCOPES, "roles": [ROLE],
+            "ttl": self.ttl_s, "introspector": INTROSPECTOR.0, "accounts": { (PERSON.0): PERSON.1 },
+            "clients": [
+                machine(INTROSPECTOR.0, &self.introspector, json!([])),
+                machine(ROBOT.0, &json!({ "client_secret": ROBOT.1 }), json!(["client_credentials"])),
+            ],
+        })
+    }
+
+    /// Starts a server, and returns once it listens.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not come up.
+    pub fn start(&self, make: Make) -> anyhow::Result<AuthorizationServer> {
+        let dir = TempDir::new()?;
+        let port = free_port();
+        let settings = self.settings(port, &dir.path().join("store"));
+        let process = Process::start(make, &settings)?;
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(AuthorizationServer { make, settings, port, process: Some(process), http, _dir: dir })
+    }
+}
+
+/// A running authorization server. Killed when dropped.
+pub struct AuthorizationServer {
+    make: Make,
+    settings: Value,
+    port: u16,
+    process: Option<Process>,
+    http: reqwest::Client,
+    _dir: TempDir,
+}
+
+impl AuthorizationServer {
+    /// Its issuer identifier.
+    pub fn issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The robot, as a client registers it.
+    pub fn robot(&self, scope: &str) -> Registered {
+        let (id, secret) = ROBOT;
+        Registered { id: id.into(), secret: secret.into(), issuer: self.issuer(), scope: scope.into() }
+    }
+
+    /// A token for a resource, by the client-credentials grant (RFC 6749, section 4.4).
+    ///
+    /// # Errors
+    /// When the server gives none.
+    pub async fn token(&self, resource: &str, scope: &str) -> anyhow::Result<String> {
+        let form = [("grant_type", "client_credentials"), ("resource", resource), ("scope", scope)];
+        let answer = self.post("token_endpoint", ROBOT, &form).await?;
+        let token = answer.get("access_token").and_then(Value::as_str);
+        Ok(token.with_context(|| format!("no token in {answer}"))?.to_owned())
+    }
+
+    /// Revokes a token (RFC 7009).
+    ///
+    /// # Errors
+    /// When the server does not.
+    pub async fn revoke(&self, token: &str) -> anyhow::Result<()> {
+        self.post("revocation_endpoint", INTROSPECTOR, &[("token", token)]).await.map(drop)
+    }
+
+    /// Whether the server calls a token active, asked by somebody who may ask.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn is_active(&self, token: &str) -> anyhow::Result<bool> {
+        let answer = self.post("introspection_endpoint", INTROSPECTOR, &[("token", token)]).await?;
+        answer.get("active").and_then(Value::as_bool).with_context(|| format!("{answer}"))
+    }
+
+    /// Where an endpoint is, by the server's own metadata (RFC 8414).
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn endpoint(&self, name: &str) -> anyhow::Result<String> {
+        let url = format!("{}/.well-known/oauth-authorization-server", self.issuer());
+        let metadata: Value = self.http.get(url).send().await?.error_for_status()?.json().await?;
+        Ok(metadata.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"))?.to_owned())
+    }
+
+    async fn post(
+        &self,
+        endpoint: &str,
+        client: (&str, &str),
+        form: &[(&str, &str)],
+    ) -> anyhow::Result<Value> {
+        let (id, secret) = client;
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.http.post(self.endpoint(endpoint).await?).basic_auth(id, Some(secret));
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(body);
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() {
+            bail!("{endpoint} answers {status}: {text}");
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Signs with a new key from now on; the ones before stay published.
+    ///
+    /// # Errors
+    /// When the server does not say so.
+    pub fn rotate(&mut self) -> anyhow::Result<String> {
+        self.order("rotate")
+    }
+
+    /// Publishes the newest key alone.
+    ///
+    /// # Errors
+    /// When the server does not say so.
+    pub fn withdraw(&mut self) -> anyhow::Result<String> {
+        self.order("withdraw")
+    }
+
+    fn order(&mut self, order: &str) -> anyhow::Result<String> {
+        let process = self.process.as_mut().context("the server is not running")?;
+        let said = process.order(order)?;
+        Ok(said.strip_prefix("signing ").with_context(|| format!("it says {said:?}"))?.to_owned())
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it anew at its old place, with what it knew.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        self.process = Some(Process::start(self.make, &self.settings)?);
+        Ok(())
+    }
+}
+
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(make: Make, settings: &Value) -> anyhow::Result<Self> {
+        let (program, script) = program(make)?;
+        let mut child = Command::new(program)
+            .arg(script)
+            .arg(settings.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take().context("stdin is piped")?;
+        let output = BufReader::new(child.stdout.take().context("stdout is piped")?);
+        let mut process = Self { child, input, output };
+        let said = process.line()?;
+        if !said.starts_with("listening ") {
+            bail!("the authorization server says {said:?}");
+        }
+        Ok(process)
+    }
+
+    fn order(&mut self, order: &str) -> anyhow::Result<String> {
+        writeln!(self.input, "{order}")?;
+        self.line()
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn program(make: Make) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let clients = Clients::installed()?;
+    let (program, script) = match make {
+        Make::OidcProvider => (clients.node(), "provider.mjs"),
+        Make::Authlib => (clients.python_of("authorization-servers"), "authlib_server.py"),
+    };
+    let missing = !program.exists() || !directory().join("node_modules").is_dir();
+    if missing {
+        bail!("the authorization servers are not installed: `cargo xtask tools` does it");
+    }
+    Ok((program, directory().join(script)))
+}
+
+/// Where the servers and the driver of the browser are.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("authorization-servers")
+}
+
+/// The browser that logs in: `WITGATE_BROWSER`, or Chromium where Debian puts it.
+///
+/// # Errors
+/// When there is none; a login that cannot be tried is not one that works.
+pub fn browser() -> anyhow::Result<PathBuf> {
+    let named = std::env::var_os("WITGATE_BROWSER").map(PathBuf::from);
+    let usual =
+        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let found = named.into_iter().chain(usual).find(|program| program.is_file());
+    found.context(
+        "there is no browser to log in with: `cargo xtask tools` installs Debian's package chromium as root; \
+         elsewhere install one and name it by WITGATE_BROWSER",
+    )
+}

@@ -1,0 +1,133 @@
+//! Witgate before real authorization servers: each test is run against each of them where both can do it.
+//!
+//! Needs what `cargo xtask tools` installs.
+
+mod flows;
+mod login;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup};
+use witgate_tests::oauth::{AuthorizationServer, Format, INTROSPECTOR, Make, Plan, ROLE};
+
+use crate::talk::Caller;
+
+/// The policies that judge tokens, each as a built-in and as a component: `(NAME, FORMAT, COMPONENT)`. The name is
+/// also the upstream's.
+const GUARDED: [(&str, Format, bool); 4] = [
+    ("opaque", Format::Opaque, false),
+    ("opaque-guest", Format::Opaque, true),
+    ("signed", Format::Jwt, false),
+    ("signed-guest", Format::Jwt, true),
+];
+
+/// The scope that every tool needs, and the one that `add` needs beside it.
+const READ: &str = "tools:read";
+const WRITE: &str = "tools:write";
+
+/// How long a real client may take: several start at the same time on a busy machine.
+const PATIENT: Duration = Duration::from_secs(120);
+
+/// An authorization server, and a Witgate whose upstreams trust it.
+struct World {
+    server: AuthorizationServer,
+    witgate: Running,
+}
+
+/// How a world is made.
+struct Making {
+    make: Make,
+    plan: Plan,
+    /// Further settings of the introspecting policies, in TOML.
+    introspection: String,
+    /// Tables at the end of the configuration.
+    more: String,
+}
+
+impl Making {
+    fn of(make: Make) -> Self {
+        let introspection =
+            format!("client_secret = {{ env = \"INTROSPECTION_SECRET\" }}\ncache_ttl_s = {CACHED_S}");
+        Self { make, plan: Plan::default(), introspection, more: String::new() }
+    }
+
+    /// All of [`GUARDED`], each an upstream of its own.
+    fn start(self) -> World {
+        let setup = Setup::new().env("INTROSPECTION_SECRET", INTROSPECTOR.1);
+        let address = setup.address();
+        let resource = |name: &str| format!("http://{address}/{name}/mcp");
+        let plan =
+            GUARDED.iter().fold(self.plan, |plan, (name, format, _)| plan.resource(&resource(name), *format));
+        let server = plan.start(self.make).unwrap();
+        let issuer = server.issuer();
+        let mut text = String::new();
+        for (name, format, guest) in GUARDED {
+            let kind = kind(format);
+            let component = match guest {
+                true => {
+                    setup.component(kind);
+                    format!("component = \"plugins/{kind}.wasm\"\n")
+                }
+                false => String::new(),
+            };
+            let settings = match format {
+                Format::Opaque => {
+                    format!(
+                        "issuer = \"{issuer}\"\nclient_id = \"{}\"\n{}",
+                        INTROSPECTOR.0, self.introspection
+                    )
+                }
+                Format::Jwt => format!(
+                    "keys = [{{ jwks_url = \"{issuer}/jwks\" }}]\nalgorithms = [\"RS256\"]\nissuer = \"{issuer}\""
+                ),
+            };
+            text += &format!(
+                "[upstreams.{name}]\nown_tools = true\n\
+                 [upstreams.{name}.pipeline]\nauthenticate = [\"{name}\"]\nauthorize = [\"rules\"]\n\
+                 [policies.{name}]\nkind = \"{kind}\"\n{component}[policies.{name}.config]\n{settings}\n"
+            );
+        }
+        text += &format!(
+            "[policies.rules]\nkind = \"rbac\"\n\
+             [policies.rules.config.roles]\n{ROLE} = {{ allow = [\"*\"] }}\n\
+             [policies.rules.config.scopes]\n\"*\" = [\"{READ}\"]\nadd = [\"{WRITE}\"]\n{}",
+            self.more
+        );
+        setup.config(&format!("authorization_servers = [\"{issuer}\"]"), &text);
+        World { server, witgate: setup.serve() }
+    }
+}
+
+/// How long a good answer of the authorization server is remembered: so long that no test waits for its end.
+const CACHED_S: u32 = 300;
+
+fn kind(format: Format) -> &'static str {
+    match format {
+        Format::Opaque => "oauth2-introspection",
+        Format::Jwt => "jwt",
+    }
+}
+
+impl World {
+    fn of(make: Make) -> Self {
+        Making::of(make).start()
+    }
+
+    /// An upstream's endpoint, which is also the resource that tokens for it are for.
+    fn resource(&self, upstream: &str) -> String {
+        format!("http://{}/{upstream}/mcp", self.witgate.address())
+    }
+
+    /// A caller with a token for an upstream.
+    async fn caller(&self, upstream: &str, scope: &str) -> Caller {
+        let resource = self.resource(upstream);
+        let token = self.server.token(&resource, scope).await.unwrap();
+        Caller::with_token(resource, &token)
+    }
+}
+
+/// What the tool `echo` is called with.
+fn hello() -> Value {
+    json!({ "text": "hello" })
+}

@@ -1,0 +1,84 @@
+//! Clients that are programs: the client-credentials grant, by the SDKs' own providers.
+
+use serde_json::json;
+use witgate_tests::clients::{Client, Clients, Session};
+use witgate_tests::oauth::Make;
+
+use super::{GUARDED, PATIENT, READ, WRITE, World, hello};
+use crate::talk::Caller;
+
+/// From the bare URL: refused, sent to the metadata, to the authorization server, and back with a token.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_get_their_tokens_by_themselves() {
+    let clients = Clients::installed().unwrap();
+    for make in Make::ALL {
+        let world = World::of(make);
+        let both = world.server.robot(&format!("{READ} {WRITE}"));
+        for (upstream, ..) in GUARDED {
+            for client in [Client::TsClient, Client::PyMcp] {
+                let session = Session::http(world.resource(upstream))
+                    .client_credentials(&both)
+                    .call("add", json!({ "a": 20, "b": 22 }))
+                    .limit(PATIENT);
+                let report = clients.run(client, &session).await.unwrap();
+                assert_eq!(report.error, None, "{make:?}, {upstream}, {client:?}");
+                assert!(
+                    report.text().unwrap().contains("42"),
+                    "{make:?}, {upstream}, {client:?}: {report:?}"
+                );
+            }
+        }
+    }
+}
+
+/// A token that is good and does not reach is not refused as bad: the client is told what it lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_which_scopes_it_lacks() {
+    let clients = Clients::installed().unwrap();
+    let world = World::of(Make::OidcProvider);
+    for (upstream, ..) in GUARDED {
+        let caller = world.caller(upstream, READ).await;
+        let answer = caller.call("echo", hello()).await;
+        assert!(answer.is_result(), "{upstream}: {answer:?}");
+        let answer = caller.call("add", json!({ "a": 20, "b": 22 })).await;
+        assert_eq!(
+            (answer.status, answer.reason()),
+            (403, Some("insufficient-scope")),
+            "{upstream}: {answer:?}"
+        );
+    }
+    // This client asks for what it is told to, without being told by anybody else.
+    let session = Session::http(world.resource("opaque"))
+        .client_credentials(&world.server.robot(READ))
+        .call("add", json!({ "a": 20, "b": 22 }))
+        .limit(PATIENT);
+    let report = clients.run(Client::TsClient, &session).await.unwrap();
+    assert!(report.text().is_some_and(|text| text.contains("42")), "{report:?}");
+}
+
+/// Whose tokens are for somebody else, or are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_sibling_resource_are_refused() {
+    for make in Make::ALL {
+        let world = World::of(make);
+        for (upstream, format, _) in GUARDED {
+            for (sibling, other, _) in GUARDED {
+                let token = world.server.token(&world.resource(sibling), READ).await.unwrap();
+                let caller = Caller::with_token(world.resource(upstream), &token);
+                let answer = caller.call("echo", hello()).await;
+                if upstream == sibling {
+                    assert!(answer.is_result(), "{make:?}, {upstream}: {answer:?}");
+                } else if format == other {
+                    let found = (answer.status, answer.reason());
+                    assert_eq!(found, (401, Some("wrong-audience")), "{make:?}, {sibling} at {upstream}");
+                } else {
+                    // One server calls a signed token no opaque one, with a status of 400.
+                    assert!(
+                        matches!(answer.status, 401 | 503),
+                        "{make:?}, {sibling} at {upstream}: {answer:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Clients that are people: the authorization-code flow with PKCE, through the server's own login page, with a real
+//! browser, from nothing but the URL.
+
+use serde_json::{Value, json};
+use witgate_tests::clients::{Clients, Scenario, Session};
+use witgate_tests::oauth::{Make, PERSON, browser, directory};
+
+use super::{PATIENT, READ, WRITE, World};
+
+/// Logs in and calls two tools; the second needs a scope that the person does not grant at first.
+async fn log_in(world: &World, upstream: &str, mode: &str, password: &str) -> Scenario {
+    let clients = Clients::installed().unwrap();
+    let session = Session::http(world.resource(upstream)).mode(mode).limit(PATIENT);
+    let tools = json!([["echo", { "text": "hello" }], ["add", { "a": 20, "b": 22 }]]);
+    let more = [
+        format!("--browser={}", browser().unwrap().display()),
+        format!("--name={}", PERSON.0),
+        format!("--password={password}"),
+        format!("--scope={READ} {WRITE}"),
+        format!("--decline={WRITE}"),
+        format!("--tools={tools}"),
+    ];
+    clients.drive_other(&directory().join("login.mjs"), &session, &more).await.unwrap()
+}
+
+fn scopes(login: &Value) -> Vec<&str> {
+    login["scope"].as_str().unwrap_or_default().split(' ').collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_logs_in_and_steps_up() {
+    for make in Make::ALL {
+        let world = World::of(make);
+        for (upstream, mode) in
+            [("opaque", "auto"), ("signed-guest", "2026-07-28"), ("opaque-guest", "legacy")]
+        {
+            let what = format!("{make:?}, {upstream}, {mode}");
+            let seen = log_in(&world, upstream, mode, PERSON.1).await;
+            assert_eq!(seen.error, None, "{what}: {seen:?}");
+            assert!(seen.steps["echo"].to_string().contains("hello"), "{what}: {seen:?}");
+            assert!(seen.steps["add"].to_string().contains("42"), "{what}: {seen:?}");
+            let logins = seen.steps["logins"].as_array().unwrap();
+            for login in logins {
+                assert_eq!(login["resource"], world.resource(upstream), "{what}");
+                assert_eq!(login["pkce"], "S256", "{what}");
+            }
+            assert_eq!(logins[0]["pages"][0], "Log in", "{what}: {seen:?}");
+            assert_eq!(logins.len(), 2, "{what}: {seen:?}");
+            // What is asked for in the end is all that the second tool needs, and what was there before.
+            let last = scopes(&logins[1]);
+            assert!(last.contains(&READ) && last.contains(&WRITE), "{what}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_know_the_password_gets_nothing() {
+    let world = World::of(Make::OidcProvider);
+    let seen = log_in(&world, "opaque", "auto", "a guess").await;
+    assert!(seen.error.is_some() && !seen.steps.contains_key("echo"), "{seen:?}");
+    assert_eq!(seen.steps["logins"][0]["error"], "access_denied", "{seen:?}");
+}
