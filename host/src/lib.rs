@@ -9,6 +9,7 @@ pub mod server;
 pub mod services;
 pub mod upstream;
 
+mod breaker;
 pub mod cli;
 pub mod config;
 pub mod fingerprints;

@@ -1,6 +1,5 @@
 //! What an authenticator and an authorizer are: component and built-in behind one face.
 
-mod breaker;
 mod builtin;
 pub mod cases;
 mod counts;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
-use super::breaker::{Breaker, Change, Turn};
+use crate::breaker::{Breaker, Change, Turn};
 use crate::config;
 use crate::flow::reject::Failure;
 use crate::plugin::fault::Fault;

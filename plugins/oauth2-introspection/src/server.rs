@@ -202,6 +202,11 @@ fn unanswered(error: HttpError) -> Unavailability {
         HttpError::Unreachable => "the server cannot be reached",
         HttpError::TimedOut => "the server did not answer in time",
         HttpError::TooLarge => "the server's answer passes the bound",
+        HttpError::Resting(_) => "the server keeps failing, or too many wait for it, and it is left alone",
     };
-    Unavailability::new(detail, None)
+    let retry_after = match error {
+        HttpError::Resting(seconds) => Some(seconds),
+        _ => None,
+    };
+    Unavailability::new(detail, retry_after)
 }

@@ -137,6 +137,9 @@ pub enum HttpError {
     TimedOut,
     /// The answer's body passes the bound.
     TooLarge,
+    /// The server keeps failing, or too many wait for it, and it was not asked: when trying again
+    /// makes sense, in seconds from now.
+    Resting(u32),
 }
 
 /// What a policy may ask of its host, during a hook.

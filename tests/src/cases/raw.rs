@@ -123,6 +123,8 @@ enum RawHttpError {
     Unreachable,
     TimedOut,
     TooLarge,
+    /// For seven seconds.
+    Resting,
 }
 
 fn no_auth() -> String {
@@ -240,6 +242,7 @@ impl RawTable {
                 RawHttpError::Unreachable => HttpError::Unreachable,
                 RawHttpError::TimedOut => HttpError::TimedOut,
                 RawHttpError::TooLarge => HttpError::TooLarge,
+                RawHttpError::Resting => HttpError::Resting(7),
             });
         }
         let body = match (&raw.claims, &raw.json, &raw.body) {

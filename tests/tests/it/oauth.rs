@@ -2,6 +2,8 @@
 //!
 //! Needs what `cargo xtask tools` installs.
 
+mod bad_server;
+mod faults;
 mod flows;
 mod login;
 

@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) session: Option<String>,
+    /// Seconds.
+    pub(crate) retry_after: Option<u64>,
     pub(crate) took: Duration,
 }
 
@@ -153,13 +155,14 @@ async fn read(response: reqwest::Response, begun: Instant) -> reqwest::Result<An
     let status = response.status().as_u16();
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (session, media) = (header("mcp-session-id"), header("content-type").unwrap_or_default());
+    let retry_after = header("retry-after").map(|value| value.parse().expect("seconds"));
     let text = response.text().await?;
     let json = match media.starts_with("text/event-stream") {
         true => text.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or_default(),
         false => &text,
     };
     let body = serde_json::from_str(json).unwrap_or(Value::Null);
-    Ok(Answer { status, body, session, took: begun.elapsed() })
+    Ok(Answer { status, body, session, retry_after, took: begun.elapsed() })
 }
 
 /// The fixture upstream over HTTP, ended with the test.

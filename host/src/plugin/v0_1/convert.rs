@@ -175,5 +175,6 @@ pub(super) fn http_error(error: sdk::HttpError) -> http::HttpError {
         sdk::HttpError::Unreachable => http::HttpError::Unreachable,
         sdk::HttpError::TimedOut => http::HttpError::TimedOut,
         sdk::HttpError::TooLarge => http::HttpError::TooLarge,
+        sdk::HttpError::Resting(seconds) => http::HttpError::Resting(seconds),
     }
 }

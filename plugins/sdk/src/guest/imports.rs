@@ -148,6 +148,7 @@ impl sdk::Host for GuestHost {
                 http::HttpError::Unreachable => sdk::HttpError::Unreachable,
                 http::HttpError::TimedOut => sdk::HttpError::TimedOut,
                 http::HttpError::TooLarge => sdk::HttpError::TooLarge,
+                http::HttpError::Resting(seconds) => sdk::HttpError::Resting(seconds),
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! Takes a component out that keeps failing, and lets it back in once it works again.
+//! Takes out what keeps failing, a component or a server, and lets it back in once it works again.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,13 @@ use crate::config;
 /// However often it fails, it is tried this often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The breaker of one policy.
+/// The breaker of one thing that may fail.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     bounds: config::Breaker,
     /// Failures since the last success.
     failures: AtomicU32,
-    /// Whether the component is out. What is asked on every call is this alone.
+    /// Whether it is out. What is asked on every call is this alone.
     open: AtomicBool,
     pause: Mutex<Pause>,
 }
@@ -26,26 +26,26 @@ struct Pause {
     length: Duration,
 }
 
-/// A call that may reach the component.
+/// A call that may reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// As any other.
     Regular,
-    /// The one that tries whether the component works again.
+    /// The one that tries whether it works again.
     Probe,
 }
 
 /// What a failure changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Nothing.
     None,
-    /// The component is out, for so long.
+    /// It is out, for so long.
     Out(Duration),
 }
 
 impl Breaker {
-    pub(super) fn new(bounds: config::Breaker, now: Instant) -> Self {
+    pub(crate) fn new(bounds: config::Breaker, now: Instant) -> Self {
         Self {
             bounds,
             failures: AtomicU32::new(0),
@@ -54,13 +54,13 @@ impl Breaker {
         }
     }
 
-    /// Whether the component is out.
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether it is out.
+    pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 
     /// Asks for a turn. Without one, the time until somebody may try again.
-    pub(super) fn turn(&self, now: impl FnOnce() -> Instant) -> Result<Turn, Duration> {
+    pub(crate) fn turn(&self, now: impl FnOnce() -> Instant) -> Result<Turn, Duration> {
         if !self.is_open() {
             return Ok(Turn::Regular);
         }
@@ -74,8 +74,8 @@ impl Breaker {
         Ok(Turn::Probe)
     }
 
-    /// Notes that a turn went well. True: the component is back.
-    pub(super) fn went_well(&self) -> bool {
+    /// Notes that a turn went well. True: it is back.
+    pub(crate) fn went_well(&self) -> bool {
         // A store on every call would make the processors fight over the line.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -84,12 +84,12 @@ impl Breaker {
     }
 
     /// Notes that a turn failed.
-    pub(super) fn failed(&self, turn: Turn, now: Instant) -> Change {
+    pub(crate) fn failed(&self, turn: Turn, now: Instant) -> Change {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let mut pause = self.lock();
         match turn {
             Turn::Probe => pause.length = (pause.length * 2).min(LONGEST_PAUSE),
-            // What was under way when the component was taken out says nothing new.
+            // What was under way when it was taken out says nothing new.
             Turn::Regular if self.is_open() || failures < self.bounds.failures => return Change::None,
             Turn::Regular => pause.length = self.bounds.pause,
         }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_in_between_keeps_a_component_in() {
+    fn a_success_in_between_keeps_it_in() {
         let now = Instant::now();
         let breaker = breaker(now);
         for _ in 0..10 {

@@ -1,0 +1,91 @@
+//! A server that policies ask: how long it may take, how many may wait for it, and what becomes of it
+//! when it fails.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use witgate_plugin::HttpError;
+
+use super::{Document, Origin, Reach};
+use crate::breaker::{Breaker, Change, Turn};
+use crate::config;
+
+/// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
+/// who waits longer than this has given up.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Longest wait for a place among those who are being answered. Both waits together stay below what
+/// a hook may take, so that it can say itself that the server is not there.
+const PLACE: Duration = Duration::from_secs(1);
+/// Questions that one server is asked at the same time: a thousand callers with tokens of their own
+/// are answered in a second by a server that takes 50 ms.
+const AT_ONCE: usize = 64;
+/// So many failures without a success in between are no accident. A second later one question tries
+/// again, and after each one that fails it takes twice as long, up to half a minute.
+const FAILURES: config::Breaker = config::Breaker { failures: 5, pause: Duration::from_secs(1) };
+
+/// One server, for one policy of one generation.
+#[derive(Debug)]
+pub(super) struct Server {
+    origin: Origin,
+    reach: Reach,
+    at_once: Semaphore,
+    breaker: Breaker,
+}
+
+impl Server {
+    pub(super) fn new(origin: Origin, reach: Reach) -> Self {
+        Self::with(origin, reach, FAILURES)
+    }
+
+    /// One that is asked however often it fails.
+    pub(super) fn tireless(origin: Origin, reach: Reach) -> Self {
+        Self::with(origin, reach, config::Breaker { failures: u32::MAX, ..FAILURES })
+    }
+
+    fn with(origin: Origin, reach: Reach, failures: config::Breaker) -> Self {
+        let breaker = Breaker::new(failures, Instant::now());
+        Self { origin, reach, at_once: Semaphore::new(AT_ONCE), breaker }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// The answer to a question, unless the server is left alone at the moment.
+    pub(super) async fn ask(
+        &self,
+        question: impl Future<Output = Result<Document, HttpError>>,
+    ) -> Result<Document, HttpError> {
+        let place = timeout(PLACE, self.at_once.acquire()).await;
+        let _place = place.map_err(|_| resting(Duration::ZERO))?;
+        // Asked only now: whoever waited behind questions that failed does not fail in their way.
+        let turn = self.breaker.turn(Instant::now).map_err(resting)?;
+        let answer = timeout(ANSWER, question).await.unwrap_or(Err(HttpError::TimedOut));
+        self.note(turn, &answer);
+        answer
+    }
+
+    fn note(&self, turn: Turn, answer: &Result<Document, HttpError>) {
+        match answer {
+            // Nothing was asked: this says nothing about the server.
+            Err(HttpError::NotGranted | HttpError::InvalidRequest | HttpError::Resting(_)) => {}
+            Ok(response) if !response.status().is_server_error() => {
+                if self.breaker.went_well() {
+                    tracing::info!(server = %self.origin.0, "the server answers again");
+                }
+            }
+            Ok(_) | Err(HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge) => {
+                if let Change::Out(pause) = self.breaker.failed(turn, Instant::now()) {
+                    tracing::warn!(server = %self.origin.0, "the server keeps failing and is left alone for {pause:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Rounded up: whoever comes back too early waits for nothing.
+fn resting(left: Duration) -> HttpError {
+    HttpError::Resting(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
+}

@@ -1,0 +1,160 @@
+//! An introspection endpoint that is bad in one way at a time, and that counts what it is asked.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How it is bad.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Bad {
+    /// Not at all: this is what it says.
+    Not(String),
+    /// The same, later.
+    Slow(Duration, String),
+    /// Closes the connection instead of answering.
+    HangsUp,
+    /// Closes the connection in the middle of the answer.
+    BreaksOff,
+    /// Never answers.
+    Hangs,
+    /// Begins an answer and never ends it.
+    HangsInTheMiddle,
+    /// Answers a page.
+    Html,
+    /// Says that it is JSON.
+    NoJson,
+    /// 500.
+    Fails,
+    /// 503, and when to come back.
+    Busy,
+    /// 401: it does not know the gateway.
+    Refuses,
+    /// Sends whoever asks to another server, which would say yes.
+    Redirects(String),
+    /// Says both no and yes.
+    SaysBoth,
+    /// Says yes as a text.
+    SaysYesInWords,
+    /// JSON without end.
+    Floods,
+    /// Speaks another protocol.
+    NoHttp,
+}
+
+/// A server, as long as the test runs.
+pub(super) struct BadServer {
+    pub(super) endpoint: String,
+    bad: Arc<Mutex<Bad>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    asked: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+impl BadServer {
+    pub(super) fn start(bad: Bad) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/introspect", listener.local_addr().unwrap());
+        let (bad, counts) = (Arc::new(Mutex::new(bad)), Arc::new(Counts::default()));
+        let server = Self { endpoint, bad: Arc::clone(&bad), counts: Arc::clone(&counts) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (bad, counts) = (Arc::clone(&bad), Arc::clone(&counts));
+                std::thread::spawn(move || {
+                    let open = counts.open.fetch_add(1, Ordering::Relaxed) + 1;
+                    counts.most_open.fetch_max(open, Ordering::Relaxed);
+                    let _ = answer(stream, &bad, &counts.asked);
+                    counts.open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        });
+        server
+    }
+
+    /// What it is from now on.
+    pub(super) fn turn(&self, bad: Bad) {
+        *self.bad.lock().unwrap() = bad;
+    }
+
+    /// How many questions have arrived.
+    pub(super) fn asked(&self) -> usize {
+        self.counts.asked.load(Ordering::Relaxed)
+    }
+
+    /// How many connections were open at the same time.
+    pub(super) fn most_open(&self) -> usize {
+        self.counts.most_open.load(Ordering::Relaxed)
+    }
+}
+
+fn answer(stream: TcpStream, bad: &Mutex<Bad>, asked: &AtomicUsize) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut stream = stream;
+    read_request(&mut reader)?;
+    asked.fetch_add(1, Ordering::Relaxed);
+    let bad = bad.lock().unwrap().clone();
+    let head = |status: &str, media: &str, more: &str| {
+        format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nConnection: close\r\n{more}\r\n")
+    };
+    let json = "application/json";
+    let text = match bad {
+        Bad::Not(body) => head("200 OK", json, "") + &body,
+        Bad::Slow(delay, body) => {
+            std::thread::sleep(delay);
+            head("200 OK", json, "") + &body
+        }
+        Bad::HangsUp => String::new(),
+        Bad::BreaksOff => head("200 OK", json, "Content-Length: 1000\r\n") + "{\"active\":true,",
+        Bad::Hangs => return wait_for_the_end(&mut reader),
+        Bad::HangsInTheMiddle => {
+            stream.write_all(
+                (head("200 OK", json, "Content-Length: 1000\r\n") + "{\"active\":true").as_bytes(),
+            )?;
+            return wait_for_the_end(&mut reader);
+        }
+        Bad::Html => head("200 OK", "text/html", "") + "<h1>Welcome</h1>",
+        Bad::NoJson => head("200 OK", json, "") + "active: true",
+        Bad::Fails => head("500 Internal Server Error", json, "") + r#"{"active":true}"#,
+        Bad::Busy => head("503 Service Unavailable", "text/plain", "Retry-After: 17\r\n") + "later",
+        Bad::Refuses => head("401 Unauthorized", json, "WWW-Authenticate: Basic\r\n") + r#"{"active":true}"#,
+        Bad::Redirects(to) => head("307 Temporary Redirect", json, &format!("Location: {to}\r\n")),
+        Bad::SaysBoth => head("200 OK", json, "") + r#"{"active":false,"active":true}"#,
+        Bad::SaysYesInWords => head("200 OK", json, "") + r#"{"active":"true"}"#,
+        Bad::Floods => {
+            stream.write_all((head("200 OK", json, "") + "{\"active\":true,\"x\":\"").as_bytes())?;
+            loop {
+                stream.write_all(&[b'x'; 1 << 16])?;
+            }
+        }
+        Bad::NoHttp => "SSH-2.0-OpenSSH_9.9\r\n".to_owned(),
+    };
+    stream.write_all(text.as_bytes())
+}
+
+/// Until the other side goes.
+fn wait_for_the_end(reader: &mut impl Read) -> std::io::Result<()> {
+    reader.read(&mut [0]).map(drop)
+}
+
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<()> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("content-length:") {
+            length = rest.trim().parse().unwrap_or(0);
+        }
+        if line.is_empty() {
+            return reader.read_exact(&mut vec![0; length]);
+        }
+    }
+}

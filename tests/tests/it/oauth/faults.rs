@@ -1,0 +1,201 @@
+//! Authorization servers that are slow, down, wrong or hostile: nobody gets in, everybody is told in time when to come
+//! back, nobody else waits, and it heals by itself.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use witgate_tests::gateway::{Running, Setup};
+
+use super::bad_server::{Bad, BadServer};
+use super::hello;
+use crate::talk::{Answer, Caller, until};
+
+/// Within which a denial has to come: the bound of the host, and what a busy machine takes.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// The audience of all upstreams here.
+const AUDIENCE: &str = "https://mcp.example.com/mcp";
+
+fn active() -> String {
+    json!({ "active": true, "sub": "somebody", "aud": AUDIENCE, "roles": ["caller"] }).to_string()
+}
+
+const INACTIVE: &str = r#"{"active":false}"#;
+
+/// A Witgate with one upstream for each server, guarded by the built-in and, as `NAME-guest`, by the component, and
+/// one that asks nobody.
+fn serve(servers: &[(String, &BadServer)], settings: &str) -> (Running, String) {
+    let setup = Setup::new().env("SECRET", "a-secret");
+    setup.component("oauth2-introspection");
+    let mut text = String::from(
+        "[upstreams.aside]\nown_tools = true\n[upstreams.aside.pipeline]\nauthenticate = [\"keys\"]\n\
+         authorize = [\"keys\"]\n[policies.keys]\nkind = \"api-key\"\nconfig = { store = \"keys.toml\" }\n\
+         [policies.rules]\nkind = \"rbac\"\nconfig = { roles = { caller = { allow = [\"*\"] } } }\n",
+    );
+    for (name, server) in servers {
+        let endpoint = &server.endpoint;
+        for (name, component) in [
+            (name.clone(), ""),
+            (format!("{name}-guest"), "component = \"plugins/oauth2-introspection.wasm\"\n"),
+        ] {
+            text += &format!(
+                "[upstreams.{name}]\nown_tools = true\n[upstreams.{name}.pipeline]\nauthenticate = [\"{name}\"]\n\
+                 authorize = [\"rules\"]\n[policies.{name}]\nkind = \"oauth2-introspection\"\n{component}\
+                 [policies.{name}.config]\nendpoint = \"{endpoint}\"\nclient_id = \"witgate\"\n\
+                 client_secret = {{ env = \"SECRET\" }}\naudience = \"{AUDIENCE}\"\n{settings}\n"
+            );
+        }
+    }
+    setup.config("", &text);
+    let key = setup.key(&["aside", "--allow", "*"]);
+    (setup.serve(), key)
+}
+
+fn caller(witgate: &Running, upstream: &str, token: &str) -> Caller {
+    Caller::with_token(format!("http://{}/{upstream}/mcp", witgate.address()), token)
+}
+
+#[track_caller]
+fn assert_unavailable(what: &str, answer: &Answer) {
+    assert_eq!((answer.status, answer.reason()), (503, Some("unavailable")), "{what}: {answer:?}");
+    assert!(answer.retry_after.is_some_and(|seconds| (1..=60).contains(&seconds)), "{what}: {answer:?}");
+    assert!(answer.took < BOUND, "{what}: {answer:?}");
+}
+
+/// Each denies, and lets in whom it should once it is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_denies_and_heals() {
+    let elsewhere = BadServer::start(Bad::Not(active()));
+    let faults = [
+        Bad::HangsUp,
+        Bad::BreaksOff,
+        Bad::Hangs,
+        Bad::HangsInTheMiddle,
+        Bad::Html,
+        Bad::NoJson,
+        Bad::Fails,
+        Bad::Busy,
+        Bad::Refuses,
+        Bad::Redirects(elsewhere.endpoint.clone()),
+        Bad::SaysBoth,
+        Bad::SaysYesInWords,
+        Bad::Floods,
+        Bad::NoHttp,
+    ];
+    let servers: Vec<_> = faults.iter().map(|bad| BadServer::start(bad.clone())).collect();
+    let named: Vec<_> =
+        servers.iter().enumerate().map(|(number, server)| (format!("bad-{number}"), server)).collect();
+    let (witgate, _) = serve(&named, "");
+    let tried = named.iter().zip(&faults).flat_map(|((name, _), bad)| {
+        [name.clone(), format!("{name}-guest")].map(|name| (caller(&witgate, &name, "token"), name, bad))
+    });
+    let tried: Vec<_> = tried.collect();
+    let answers = join_all(tried.iter().map(|(caller, ..)| caller.call("echo", hello()))).await;
+    for ((_, name, bad), answer) in tried.iter().zip(&answers) {
+        assert_unavailable(&format!("{bad:?}, {name}"), answer);
+        if **bad == Bad::Busy {
+            assert_eq!(answer.retry_after, Some(17), "{name}");
+        }
+    }
+    assert_eq!(elsewhere.asked(), 0, "redirects are not followed");
+    for server in &servers {
+        server.turn(Bad::Not(active()));
+    }
+    for (caller, ..) in &tried {
+        until("it to heal", async || caller.call("echo", hello()).await.is_result().then_some(())).await;
+    }
+}
+
+/// After a few failures nobody asks any more, until one question finds that the server is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_keeps_failing_is_left_alone() {
+    let server = BadServer::start(Bad::Fails);
+    let (witgate, _) = serve(&[("bad".to_owned(), &server)], "");
+    for upstream in ["bad", "bad-guest"] {
+        let before = server.asked();
+        let begun = Instant::now();
+        for number in 0..60 {
+            let answer = caller(&witgate, upstream, &format!("token-{number}")).call("echo", hello()).await;
+            assert_unavailable(upstream, &answer);
+        }
+        // Five, and then one after one second, after two more, after four more …
+        let probes = begun.elapsed().as_secs() as usize + 1;
+        let asked = server.asked() - before;
+        assert!((5..=5 + probes).contains(&asked), "{upstream}: {asked} questions in {:?}", begun.elapsed());
+    }
+    assert!(witgate.log().contains("is left alone"), "{}", witgate.log());
+    server.turn(Bad::Not(active()));
+    for upstream in ["bad", "bad-guest"] {
+        let caller = caller(&witgate, upstream, "token");
+        until("it to be asked again", async || caller.call("echo", hello()).await.is_result().then_some(()))
+            .await;
+    }
+}
+
+/// Hundreds of callers with tokens of their own before a server that says nothing: they all get their answer in
+/// time, the server is not overrun, and nobody else notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_do_not_pile_up() {
+    let server = BadServer::start(Bad::Hangs);
+    let (witgate, key) = serve(&[("bad".to_owned(), &server)], "");
+    let aside = Caller::new(format!("http://{}/aside/mcp", witgate.address()), Some(&key));
+    let callers: Vec<_> =
+        (0..300).map(|number| caller(&witgate, "bad", &format!("token-{number}"))).collect();
+    let crowd = tokio::spawn(async move { join_all(callers.iter().map(|c| c.call("echo", hello()))).await });
+    let mut slowest = Duration::ZERO;
+    while !crowd.is_finished() {
+        let answer = aside.call("echo", hello()).await;
+        assert!(answer.is_result(), "{answer:?}");
+        slowest = slowest.max(answer.took);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for answer in crowd.await.unwrap() {
+        assert_unavailable("in the crowd", &answer);
+    }
+    assert!(server.most_open() <= 64, "{} at once", server.most_open());
+    assert!(slowest < BOUND / 3, "somebody else waited {slowest:?}");
+}
+
+/// One token, many calls at once: one question. A bad one is not asked about on every call either.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_token_is_one_question() {
+    let server = BadServer::start(Bad::Slow(Duration::from_millis(500), active()));
+    let (witgate, _) = serve(&[("slow".to_owned(), &server)], "negative_ttl_s = 60");
+    for upstream in ["slow", "slow-guest"] {
+        let before = server.asked();
+        let caller = caller(&witgate, upstream, "token");
+        let answers = join_all((0..40).map(|_| caller.call("echo", hello()))).await;
+        assert!(answers.iter().all(Answer::is_result), "{answers:?}");
+        assert_eq!(server.asked() - before, 1, "{upstream}");
+    }
+    server.turn(Bad::Not(INACTIVE.to_owned()));
+    for upstream in ["slow", "slow-guest"] {
+        let before = server.asked();
+        for _ in 0..10 {
+            let answer = caller(&witgate, upstream, "another").call("echo", hello()).await;
+            assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{answer:?}");
+        }
+        assert_eq!(server.asked() - before, 1, "{upstream}");
+    }
+}
+
+/// An answer that nobody waited for is not kept for whoever asks next.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_only_for_those_who_asked() {
+    let server = BadServer::start(Bad::Slow(Duration::from_millis(700), active()));
+    let (witgate, _) = serve(&[("slow".to_owned(), &server)], "cache_ttl_s = 0\nnegative_ttl_s = 0");
+    for (number, upstream) in ["slow", "slow-guest"].into_iter().enumerate() {
+        server.turn(Bad::Slow(Duration::from_millis(700), active()));
+        let left = caller(&witgate, upstream, "token");
+        let call = tokio::spawn(async move { left.call("echo", hello()).await });
+        until("the question", async || (server.asked() > 2 * number).then_some(())).await;
+        call.abort();
+        drop(call.await);
+        // It has been answered by then, and the caller is gone.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        server.turn(Bad::Not(INACTIVE.to_owned()));
+        let answer = caller(&witgate, upstream, "token").call("echo", hello()).await;
+        assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{upstream}: {answer:?}");
+    }
+}
