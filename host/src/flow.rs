@@ -15,6 +15,7 @@ pub mod message;
 pub mod method;
 pub mod reject;
 pub mod request;
+mod right;
 mod shadow;
 pub mod standing;
 pub mod tasks;
@@ -49,6 +50,7 @@ use limit::admit;
 use listing::{Look, needs_look};
 use reject::{Rejected, Rejection, UpstreamFault};
 use request::{Era, Request, Route};
+use right::Right;
 use standing::Standing;
 use tasks::Tasks;
 
@@ -58,7 +60,7 @@ pub struct Flow<U> {
     upstream: U,
     generations: Arc<Generations>,
     tasks: Arc<Tasks>,
-    outcomes: Outcomes,
+    outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
     stop: CancellationToken,
 }
@@ -102,7 +104,7 @@ impl<U: Upstream> Flow<U> {
         metrics: &Metrics,
         stop: CancellationToken,
     ) -> Self {
-        let outcomes = Outcomes::new(metrics, &route.upstream);
+        let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs) = Default::default();
         Self { route, upstream, generations, tasks, outcomes, proofs, stop }
     }
@@ -153,8 +155,9 @@ impl<U: Upstream> Flow<U> {
         let permit = Arc::new(authorize(generation, request, caller).await?);
         self.tasks.check(permit.request(), permit.caller())?;
         let admitted = admit(Arc::clone(&permit), session);
-        let answer = self.upstream.forward(admitted).await?;
-        self.look_at(answer, permit, shown).await
+        let mut right = self.right(&permit, shown);
+        let answer = right.for_as_long(self.upstream.forward(admitted)).await?;
+        self.look_at(answer, permit, right).await
     }
 
     /// Proof of possession → authenticate. A proof is used up only by who is known, and only once.
@@ -177,7 +180,8 @@ impl<U: Upstream> Flow<U> {
     pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, Rejected> {
         self.on_session("GET", arrival, async |listener, permit, shown| {
             let events = self.upstream.listen(listener).await?;
-            Ok(self.standing(permit, shown).guard(events))
+            let right = self.right(&permit, shown);
+            Ok(self.standing(permit, right).guard(events))
         })
         .await
     }
@@ -225,7 +229,7 @@ impl<U: Upstream> Flow<U> {
     }
 
     /// Looks at an answer where that is needed, and sets its status.
-    async fn look_at(&self, answer: Answer, permit: Arc<Permit>, shown: Shown) -> Result<Reply, Rejection> {
+    async fn look_at(&self, answer: Answer, permit: Arc<Permit>, right: Right) -> Result<Reply, Rejection> {
         let Answer { session, body } = answer;
         let request = Arc::clone(permit.request());
         let call = &request.call;
@@ -239,12 +243,19 @@ impl<U: Upstream> Flow<U> {
                 (status, AnswerBody::Message { status, message })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
-                (StatusCode::OK, AnswerBody::Events(self.standing(permit, shown).guard(events)))
+                (StatusCode::OK, AnswerBody::Events(self.standing(permit, right).guard(events)))
             }
             AnswerBody::Events(events) if needs_look(call) => {
-                (StatusCode::OK, AnswerBody::Events(looked_at(events, self.look(permit))))
+                let events = looked_at(events, self.look(permit));
+                (StatusCode::OK, AnswerBody::Events(under_way(right).guard(events)))
             }
-            body @ (AnswerBody::Events(_) | AnswerBody::Raw { .. }) => (StatusCode::OK, body),
+            AnswerBody::Events(events) => {
+                (StatusCode::OK, AnswerBody::Events(under_way(right).guard(events)))
+            }
+            AnswerBody::Raw { content_type, body } if content_type.as_bytes().starts_with(b"text/") => {
+                (StatusCode::OK, AnswerBody::Raw { content_type, body: body.until(ended(right)) })
+            }
+            body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
         let nonce = self.proofs.next_nonce(&request);
         Ok(Reply { status, session, nonce, body })
@@ -254,14 +265,13 @@ impl<U: Upstream> Flow<U> {
         Look::new(permit, Arc::clone(&self.tasks))
     }
 
-    fn standing(&self, permit: Arc<Permit>, shown: Shown) -> Standing {
-        Standing {
-            generations: Arc::clone(&self.generations),
-            look: self.look(Arc::clone(&permit)),
-            permit,
-            shown,
-            stop: self.stop.clone(),
-        }
+    fn right(&self, permit: &Arc<Permit>, shown: Shown) -> Right {
+        Right::of_call(&self.generations, &self.outcomes, Arc::clone(permit), shown)
+    }
+
+    fn standing(&self, permit: Arc<Permit>, right: Right) -> Standing {
+        let (look, stop) = (Some(self.look(permit)), Some(self.stop.clone()));
+        Standing { right: right.standing(), look, stop }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -376,6 +386,17 @@ fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
 fn is_unknown_method(request: &Request) -> bool {
     request.era == Era::Stateless
         && matches!(request.call.access(), Access::Target(target) if target.kind == TargetKind::Method)
+}
+
+/// A call's own stream: shutting down waits for its end.
+fn under_way(right: Right) -> Standing {
+    Standing { right, look: None, stop: None }
+}
+
+/// Waits for the end of a right, and says what the caller is told.
+async fn ended(mut right: Right) -> Option<Bytes> {
+    let rejection = right.ended().await;
+    right.record_end(&rejection)
 }
 
 fn looked_at(events: BoxStream<'static, Event>, look: Look) -> BoxStream<'static, Event> {

@@ -6,12 +6,13 @@ mod recipe;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use witgate_plugin::Scheme;
+use witgate_plugin::{Digest, Scheme};
 
 use crate::config::environment::Environment;
 use crate::config::{self, Config, Mode};
@@ -306,13 +307,14 @@ fn pipeline(
 pub struct Generations {
     live: ArcSwap<Generation>,
     history: History,
+    forgotten: AtomicU64,
 }
 
 impl Generations {
     /// Begins with a first generation. `keep` of them can be gone back to.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(&first, keep);
-        Self { live: ArcSwap::from_pointee(first), history }
+        Self { live: ArcSwap::from_pointee(first), history, forgotten: AtomicU64::new(0) }
     }
 
     /// The live generation. A request takes it once and stays on it.
@@ -326,6 +328,22 @@ impl Generations {
         self.live.store(Arc::clone(&next));
         self.history.add(&next);
         next
+    }
+
+    /// Forgets what the policies of the live generation remember about the token of this digest, and has everything
+    /// that lasts judged again. Returns the names of those that remembered something.
+    pub fn forget(&self, token: &Digest) -> Vec<Arc<str>> {
+        let live = self.live();
+        let names =
+            live.policies().filter(|policy| policy.forget(token)).map(|policy| Arc::clone(policy.name()));
+        let names = names.collect();
+        self.forgotten.fetch_add(1, Ordering::Release);
+        names
+    }
+
+    /// How often a token was forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
     }
 
     /// The last generations, oldest first; the live one is the last.

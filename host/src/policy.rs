@@ -183,6 +183,11 @@ impl Policy {
         self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
     }
 
+    /// Forgets what it remembers about the token of this digest. True: there was something.
+    pub fn forget(&self, token: &Digest) -> bool {
+        self.services.forget(token)
+    }
+
     /// The credential that it judges, if one was shown.
     pub fn pick<'a>(&self, shown: &'a Shown) -> Option<Credential<'a>> {
         shown.first_of(&self.services.wants.get()?.schemes, self.credential_header.as_ref())

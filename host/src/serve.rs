@@ -31,7 +31,7 @@ use crate::server::control::{Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::tls::{Tls, TlsError};
 use crate::server::{admin, stdio};
-use crate::services::Clock;
+use crate::services::{Clock, digest_of};
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
 use crate::upstream::child::process;
@@ -168,8 +168,8 @@ pub async fn run(
     beside.stop_on_signal();
     beside.watch(reloader.clone());
     beside.watch_tls(tls.clone());
-    beside.admin(listeners.admin, metrics);
-    beside.control(control, Operator { status, reloader });
+    beside.admin(listeners.admin, metrics, Arc::clone(&generations));
+    beside.control(control, Operator { status, generations: Arc::clone(&generations), reloader });
     announce(&config, &generations, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
@@ -347,9 +347,10 @@ impl Beside {
         tokio::spawn(watching);
     }
 
-    fn admin(&self, listener: Option<TcpListener>, metrics: Arc<Metrics>) {
+    fn admin(&self, listener: Option<TcpListener>, metrics: Arc<Metrics>, generations: Arc<Generations>) {
         if let Some(listener) = listener {
-            tokio::spawn(admin::serve(listener, metrics, self.stop.clone(), self.ended.clone()));
+            let (stop, ended) = (self.stop.clone(), self.ended.clone());
+            tokio::spawn(admin::serve(listener, metrics, generations, stop, ended));
         }
     }
 
@@ -368,6 +369,7 @@ impl Beside {
 /// What is done for who asks over the control socket.
 struct Operator {
     status: Arc<Status>,
+    generations: Arc<Generations>,
     reloader: Option<Arc<Reloader>>,
 }
 
@@ -383,6 +385,13 @@ impl Operator {
                     .ok_or("without a configuration file there is no earlier generation")?;
                 let RolledBack { to, live, unkept } = reloader.roll_back(to).await?;
                 Ok(serde_json::json!({ "rolled_back_to": to, "generation": live, "unkept": unkept }))
+            }
+            Command::TokenForget { digest } => {
+                let digest = digest_of(&digest).ok_or("this is no SHA-256 digest")?;
+                let policies: Vec<_> =
+                    self.generations.forget(&digest).iter().map(ToString::to_string).collect();
+                tracing::info!(policies = policies.join(","), "a token was forgotten");
+                Ok(serde_json::json!({ "forgotten_by": policies }))
             }
         }
     }

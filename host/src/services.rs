@@ -42,6 +42,15 @@ pub struct Services {
 }
 
 impl Services {
+    /// Forgets what the policy's cache has under a token's digest, which is where policies keep what they know of it,
+    /// and lets nobody wait for an answer that was asked for before. True: there was something.
+    pub fn forget(&self, token: &Digest) -> bool {
+        if let Some(fetcher) = &self.fetcher {
+            fetcher.share_no_more();
+        }
+        self.cache.as_ref().is_some_and(|cache| cache.bury(token, self.clock.now()))
+    }
+
     /// What a policy has that is only asked what it is: nothing.
     pub fn bare(policy: &str) -> Self {
         Self {

@@ -106,7 +106,7 @@ fn differences(found: &Value) -> String {
 
 /// Where the Witgate with this configuration listens. Nothing else of the configuration has to be
 /// good: it may be broken just now, which is when one looks.
-fn socket(context: &Context) -> Result<PathBuf, Failure> {
+pub(super) fn socket(context: &Context) -> Result<PathBuf, Failure> {
     let Some(path) = context.config_path() else {
         return Err(Failure::new(
             "there is no configuration file, and a Witgate without one has no control socket; name one with `--config FILE`",

@@ -1,5 +1,6 @@
 //! `witgate token`.
 
+mod forget;
 mod issue;
 mod revoke;
 mod verify;
@@ -14,6 +15,8 @@ use super::{Context, Exit, Failure};
 pub(super) enum Command {
     /// Sign a token with a key of the configuration, and print it
     Issue(Box<issue::Arguments>),
+    /// Have the running Witgate forget what it knows of a token: the next call asks the authorization server
+    Forget(forget::Arguments),
     /// Say whether the configured policies take a token, and why not
     Verify(verify::Arguments),
     /// End a token before its time
@@ -23,6 +26,7 @@ pub(super) enum Command {
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Issue(arguments) => issue::run(context, &arguments),
+        Command::Forget(arguments) => forget::run(context, &arguments),
         Command::Verify(arguments) => verify::run(context, &arguments),
         Command::Revoke(arguments) => revoke::run(context, &arguments),
     }

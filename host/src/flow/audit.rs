@@ -34,10 +34,12 @@ pub enum Outcome {
     UpstreamFailed,
     /// Its caller went away.
     Cancelled,
+    /// Its caller's right ended while it was under way, after it was allowed.
+    Ended,
 }
 
 impl Outcome {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Allowed,
         Self::Malformed,
         Self::NoCredential,
@@ -47,6 +49,7 @@ impl Outcome {
         Self::RateLimited,
         Self::UpstreamFailed,
         Self::Cancelled,
+        Self::Ended,
     ];
 
     /// Its name in records and metrics.
@@ -61,6 +64,7 @@ impl Outcome {
             Self::RateLimited => "rate-limited",
             Self::UpstreamFailed => "upstream-failed",
             Self::Cancelled => "cancelled",
+            Self::Ended => "ended",
         }
     }
 
@@ -147,6 +151,12 @@ impl<'a> Record<'a> {
     pub fn refuse(mut self, rejection: &Rejection) {
         self.closed = true;
         self.write(Outcome::of(rejection), &Cause::of(rejection));
+    }
+
+    /// Writes that what was allowed before has ended.
+    pub fn end(mut self, rejection: &Rejection) {
+        self.closed = true;
+        self.write(Outcome::Ended, &Cause::of(rejection));
     }
 
     fn write(&self, outcome: Outcome, cause: &Cause<'_>) {

@@ -1,89 +1,73 @@
-//! Streams that stay open after their request is answered: GET, and `subscriptions/listen`. The
-//! right to one is judged again when the identity or the generation that it stands on has ended;
-//! the protocol leaves open what happens then, and here the stream ends.
-
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! Streams that go on after their request is answered (GET, `subscriptions/listen`), and those of calls that take
+//! their time. The protocol leaves open what becomes of one whose right ends; here it ends, and where the client
+//! waits for an answer, that answer says why.
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::authenticate::authenticate;
-use super::authorize::{Permit, authorize};
-use super::credential::Shown;
 use super::listing::Look;
-use crate::generation::Generations;
+use super::right::Right;
 use crate::upstream::Event;
 
-/// How soon a stream that nothing comes through ends after its right has: a comparison of two
-/// numbers per stream and second.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// What a standing stream's right rests on.
+/// A stream that is guarded.
 pub struct Standing {
-    /// Where the live generation is.
-    pub generations: Arc<Generations>,
-    /// The right, as it was judged last.
-    pub permit: Arc<Permit>,
-    /// What the caller showed, to judge it again.
-    pub shown: Shown,
-    /// Looks at what the stream replays.
-    pub look: Look,
-    /// Set when Witgate shuts down.
-    pub stop: CancellationToken,
+    /// What it rests on.
+    pub right: Right,
+    /// Looks at what the stream replays. None: there is nothing in it to look at.
+    pub look: Option<Look>,
+    /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
+    pub stop: Option<CancellationToken>,
+}
+
+/// What a stream does next.
+enum Next {
+    Event(Event),
+    Ended(Option<bytes::Bytes>),
+    Over,
 }
 
 impl Standing {
     /// The events for as long as the right stands.
     pub fn guard(self, events: BoxStream<'static, Event>) -> BoxStream<'static, Event> {
-        let mut clock = interval(CHECK_EVERY);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        unfold((self, events, clock), Self::step).boxed()
+        unfold(Some((self, events)), |state| async move {
+            let (mut standing, mut events) = state?;
+            match standing.next(&mut events).await {
+                Next::Event(event) => Some((event, Some((standing, events)))),
+                Next::Ended(Some(data)) => Some((Event { data, ..Event::default() }, None)),
+                Next::Ended(None) | Next::Over => None,
+            }
+        })
+        .boxed()
     }
 
-    async fn step(
-        (mut standing, mut events, mut clock): (Self, BoxStream<'static, Event>, Interval),
-    ) -> Option<(Event, (Self, BoxStream<'static, Event>, Interval))> {
+    async fn next(&mut self, events: &mut BoxStream<'static, Event>) -> Next {
         loop {
-            let event = tokio::select! {
-                () = standing.stop.cancelled() => return None,
-                _ = clock.tick() => None,
-                event = events.next() => Some(event?),
+            let stopped = async {
+                match &self.stop {
+                    Some(stop) => stop.cancelled().await,
+                    None => std::future::pending().await,
+                }
             };
-            if !standing.still_stands().await {
-                return None;
+            let event = tokio::select! {
+                () = stopped => return Next::Over,
+                rejection = self.right.ended() => return self.end(&rejection),
+                event = events.next() => event,
+            };
+            let Some(event) = event else { return Next::Over };
+            // An event is the last thing that somebody should get whose right has just ended.
+            if let Err(rejection) = self.right.check().await {
+                return self.end(&rejection);
             }
-            if let Some(event) = event
-                && let Some(event) = standing.look.event(event, None).await
-            {
-                return Some((event, (standing, events, clock)));
+            let Some(look) = &mut self.look else { return Next::Event(event) };
+            look.renew(std::sync::Arc::clone(self.right.permit()));
+            if let Some(event) = look.event(event, None).await {
+                return Next::Event(event);
             }
         }
     }
 
-    async fn still_stands(&mut self) -> bool {
-        let caller = self.permit.caller();
-        if caller.identity().expires_at.is_some_and(|end| end <= now()) {
-            return false;
-        }
-        let live = self.generations.live();
-        if live.number() == self.permit.generation().number() {
-            return true;
-        }
-        let request = self.permit.request();
-        let Ok(again) = authenticate(&live, request, &self.shown).await else { return false };
-        if again.principal() != caller.principal() {
-            return false;
-        }
-        let Ok(permit) = authorize(live, Arc::clone(request), again).await else { return false };
-        self.permit = Arc::new(permit);
-        self.look.renew(Arc::clone(&self.permit));
-        true
+    fn end(&self, rejection: &super::reject::Rejection) -> Next {
+        Next::Ended(self.right.record_end(rejection))
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
 }

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, on a listener of their own that no client reaches.
+//! `/healthz`, `/readyz`, `/metrics` and `/revoke`, on a listener of their own that no client reaches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,18 @@ use std::time::Duration;
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{self, Listener};
+use crate::generation::Generations;
 use crate::metrics::Metrics;
+use crate::services::sha256;
+
+/// A form with one token, which has 16 KiB at the most, escaped.
+const LARGEST_FORM: usize = 64 << 10;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
@@ -23,12 +28,18 @@ const OPEN_METRICS: HeaderValue =
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
+    generations: Arc<Generations>,
     stop: CancellationToken,
     ended: CancellationToken,
 ) {
     let respond = move |request: Request<Incoming>, _| {
-        let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
-        async move { respond(&request, &metrics, &stop) }
+        let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
+        async move {
+            match request.uri().path() {
+                "/revoke" => revoke(request, &generations).await,
+                _ => respond(&request, &metrics, &stop),
+            }
+        }
     };
     let listener = Listener { socket: listener, tls: None };
     connections::serve(listener, ended, Duration::ZERO, respond).await;
@@ -47,8 +58,27 @@ fn respond(
         "/readyz" if stop.is_cancelled() => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n"),
         "/readyz" => plain(StatusCode::OK, TEXT, "ready\n"),
         "/metrics" => plain(StatusCode::OK, OPEN_METRICS, metrics.render()),
-        _ => plain(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n"),
+        _ => plain(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz, /metrics and /revoke\n"),
     }
+}
+
+/// Takes a revocation as an authorization server does (RFC 7009, section 2.1): the form field `token`. What is
+/// remembered about it is forgotten, so that the next call asks anew; nobody learns whether it was a good one.
+async fn revoke(request: Request<Incoming>, generations: &Generations) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n");
+    }
+    let Ok(body) = Limited::new(request.into_body(), LARGEST_FORM).collect().await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, TEXT, "the form is too large\n");
+    };
+    let body = body.to_bytes();
+    let token = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token");
+    let Some((_, token)) = token.filter(|(_, token)| !token.is_empty()) else {
+        return plain(StatusCode::BAD_REQUEST, TEXT, "write the token as the form field `token`\n");
+    };
+    let policies = generations.forget(&sha256(token.as_bytes()));
+    tracing::info!(policies = policies.join(","), "a token was revoked");
+    plain(StatusCode::OK, TEXT, "")
 }
 
 fn plain(status: StatusCode, media: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -35,6 +35,11 @@ pub enum Command {
         #[serde(default)]
         to: Option<u64>,
     },
+    /// Forget what is remembered about a token, and judge everything again that lasts.
+    TokenForget {
+        /// SHA-256 of the token, as [`crate::services::digest_text`] writes it: the token itself is nobody's business here.
+        digest: String,
+    },
 }
 
 /// Why there is no control socket.

@@ -9,6 +9,9 @@ use quick_cache::sync::Cache as Store;
 const KEY_BYTES: usize = 256;
 /// Longest value, in bytes.
 const VALUE_BYTES: usize = 64 << 10;
+/// How long nothing is kept under a key that was buried, in seconds: longer than a policy may wait for an answer,
+/// which might be from before.
+const BURIED_S: u64 = 15;
 /// What an entry takes on average, for sizing the table: an introspected token.
 const USUAL_ENTRY: u64 = 400;
 
@@ -20,7 +23,8 @@ pub struct Cache {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    value: Arc<[u8]>,
+    /// None: it was buried.
+    value: Option<Arc<[u8]>>,
     ends_at: u64,
 }
 
@@ -29,7 +33,7 @@ struct Weight;
 
 impl Weighter<Box<[u8]>, Entry> for Weight {
     fn weight(&self, key: &Box<[u8]>, entry: &Entry) -> u64 {
-        (key.len() + entry.value.len() + size_of::<Entry>()) as u64
+        (key.len() + entry.value.as_ref().map_or(0, |value| value.len()) + size_of::<Entry>()) as u64
     }
 }
 
@@ -47,7 +51,7 @@ impl Cache {
             self.store.remove(key);
             return None;
         }
-        Some(entry.value.to_vec())
+        Some(entry.value?.to_vec())
     }
 
     /// Keeps `value` for `ttl_s` seconds at most. What is too large is not kept.
@@ -55,13 +59,26 @@ impl Cache {
         if key.len() > KEY_BYTES || value.len() > VALUE_BYTES || ttl_s == 0 {
             return;
         }
+        if self.store.get(key).is_some_and(|entry| entry.value.is_none() && entry.ends_at > now) {
+            return;
+        }
         let ends_at = now.saturating_add(u64::from(ttl_s));
-        self.store.insert(key.into(), Entry { value: value.into(), ends_at });
+        self.store.insert(key.into(), Entry { value: Some(value.into()), ends_at });
+    }
+
+    /// Forgets `key`, and keeps nothing under it for a while. True: there was something.
+    pub fn bury(&self, key: &[u8], now: u64) -> bool {
+        let was_there = self.get(key, now).is_some();
+        self.store.insert(key.into(), Entry { value: None, ends_at: now.saturating_add(BURIED_S) });
+        was_there
     }
 
     /// Forgets `key`.
     pub fn remove(&self, key: &[u8]) {
-        self.store.remove(key);
+        // A policy may not dig up what was buried.
+        if self.store.get(key).is_some_and(|entry| entry.value.is_some()) {
+            self.store.remove(key);
+        }
     }
 }
 
@@ -77,6 +94,21 @@ mod tests {
         cache.put(b"k", b"v", 100, 10);
         assert_eq!(cache.get(b"k", 109).as_deref(), Some(b"v".as_slice()));
         assert_eq!(cache.get(b"k", 110), None);
+    }
+
+    #[test]
+    fn what_was_buried_is_not_kept_again_for_a_while() {
+        let cache = Cache::new(BYTES);
+        cache.put(b"k", b"v", 100, 60);
+        assert!(cache.bury(b"k", 100));
+        assert!(!cache.bury(b"k", 100), "there is nothing left");
+        // An answer that was asked for before.
+        cache.put(b"k", b"v", 101, 60);
+        cache.remove(b"k");
+        cache.put(b"k", b"v", 102, 60);
+        assert_eq!(cache.get(b"k", 103), None);
+        cache.put(b"k", b"new", 116, 60);
+        assert_eq!(cache.get(b"k", 117).as_deref(), Some(b"new".as_slice()));
     }
 
     #[test]

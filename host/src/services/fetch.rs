@@ -137,6 +137,11 @@ impl Fetcher {
         answer
     }
 
+    /// Lets nobody join in a question that is under way: its answer may be older than what he asks for.
+    pub fn share_no_more(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<HttpRequest, Shared<BoxFuture<'static, Answer>>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,22 +1,59 @@
 //! An upstream's body on its way through: what was read of it already, and the rest.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 /// A body, the beginning of which may have been read.
-#[derive(Debug)]
 pub struct RawBody {
     head: Bytes,
     rest: Incoming,
+    /// What ends it early.
+    end: Option<BoxFuture<'static, Option<Bytes>>>,
+    is_ended: bool,
+    /// Whether an event has begun and not ended. Of a body that is no stream of events it says nothing.
+    in_event: bool,
 }
 
 impl From<Incoming> for RawBody {
     fn from(rest: Incoming) -> Self {
-        Self { head: Bytes::new(), rest }
+        Self::new(Bytes::new(), rest)
+    }
+}
+
+impl RawBody {
+    fn new(head: Bytes, rest: Incoming) -> Self {
+        Self { head, rest, end: None, is_ended: false, in_event: false }
+    }
+
+    /// The same, ended early once `end` is there, with a last message where there is one and nothing is cut in two by it.
+    #[must_use]
+    pub fn until(self, end: impl Future<Output = Option<Bytes>> + Send + 'static) -> Self {
+        Self { end: Some(Box::pin(end)), ..self }
+    }
+
+    fn pass(&mut self, data: &[u8]) {
+        if !data.is_empty() {
+            self.in_event = !(data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n"));
+        }
+    }
+
+    /// The last frame of a body that is ended early.
+    fn last(&self, message: Option<Bytes>) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+        let message = message.filter(|_| !self.in_event)?;
+        let event = [b"data: ".as_slice(), &message, b"\n\n"].concat();
+        Some(Ok(Frame::data(event.into())))
+    }
+}
+
+impl fmt::Debug for RawBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawBody").field("head", &self.head).field("rest", &self.rest).finish_non_exhaustive()
     }
 }
 
@@ -38,7 +75,7 @@ pub async fn gather(mut body: Incoming, limit: usize) -> Result<Gathered, hyper:
     while let Some(data) = next(&mut body).await? {
         head = if head.is_empty() { data } else { join(head, &data) };
         if head.len() > limit {
-            return Ok(Gathered::Part(RawBody { head, rest: body }));
+            return Ok(Gathered::Part(RawBody::new(head, body)));
         }
     }
     Ok(Gathered::Whole(head))
@@ -74,14 +111,28 @@ impl Body for RawBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if !self.head.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
+        let this = &mut *self;
+        if !this.head.is_empty() {
+            let head = std::mem::take(&mut this.head);
+            this.pass(&head);
+            return Poll::Ready(Some(Ok(Frame::data(head))));
         }
-        Pin::new(&mut self.rest).poll_frame(context)
+        if this.is_ended {
+            return Poll::Ready(None);
+        }
+        if let Some(Poll::Ready(message)) = this.end.as_mut().map(|end| end.as_mut().poll(context)) {
+            (this.end, this.is_ended) = (None, true);
+            return Poll::Ready(this.last(message));
+        }
+        let frame = std::task::ready!(Pin::new(&mut this.rest).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            this.pass(frame.data_ref().map_or(&[], |data| &**data));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.head.is_empty() && self.rest.is_end_stream()
+        self.head.is_empty() && (self.is_ended || self.rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -6,6 +6,7 @@ mod bad_server;
 mod faults;
 mod flows;
 mod login;
+mod revocation;
 
 use std::time::Duration;
 
@@ -41,17 +42,29 @@ struct World {
 struct Making {
     make: Make,
     plan: Plan,
+    /// What is behind Witgate, in TOML.
+    upstream: String,
     /// Further settings of the introspecting policies, in TOML.
     introspection: String,
-    /// Tables at the end of the configuration.
-    more: String,
 }
 
 impl Making {
     fn of(make: Make) -> Self {
-        let introspection =
-            format!("client_secret = {{ env = \"INTROSPECTION_SECRET\" }}\ncache_ttl_s = {CACHED_S}");
-        Self { make, plan: Plan::default(), introspection, more: String::new() }
+        let made = Self {
+            make,
+            plan: Plan::default(),
+            upstream: "own_tools = true".to_owned(),
+            introspection: String::new(),
+        };
+        made.introspecting(&format!("cache_ttl_s = {CACHED_S}"))
+    }
+
+    /// Other settings of the introspecting policies, whose client has a secret.
+    fn introspecting(self, settings: &str) -> Self {
+        Self {
+            introspection: format!("client_secret = {{ env = \"INTROSPECTION_SECRET\" }}\n{settings}"),
+            ..self
+        }
     }
 
     /// All of [`GUARDED`], each an upstream of its own.
@@ -63,6 +76,7 @@ impl Making {
             GUARDED.iter().fold(self.plan, |plan, (name, format, _)| plan.resource(&resource(name), *format));
         let server = plan.start(self.make).unwrap();
         let issuer = server.issuer();
+        let upstream = &self.upstream;
         let mut text = String::new();
         for (name, format, guest) in GUARDED {
             let kind = kind(format);
@@ -81,11 +95,12 @@ impl Making {
                     )
                 }
                 Format::Jwt => format!(
-                    "keys = [{{ jwks_url = \"{issuer}/jwks\" }}]\nalgorithms = [\"RS256\"]\nissuer = \"{issuer}\""
+                    "keys = [{{ jwks_url = \"{issuer}/jwks\" }}]\nalgorithms = [\"RS256\"]\nissuer = \"{issuer}\"\n\
+                     leeway_s = 0"
                 ),
             };
             text += &format!(
-                "[upstreams.{name}]\nown_tools = true\n\
+                "[upstreams.{name}]\n{upstream}\n\
                  [upstreams.{name}.pipeline]\nauthenticate = [\"{name}\"]\nauthorize = [\"rules\"]\n\
                  [policies.{name}]\nkind = \"{kind}\"\n{component}[policies.{name}.config]\n{settings}\n"
             );
@@ -93,8 +108,7 @@ impl Making {
         text += &format!(
             "[policies.rules]\nkind = \"rbac\"\n\
              [policies.rules.config.roles]\n{ROLE} = {{ allow = [\"*\"] }}\n\
-             [policies.rules.config.scopes]\n\"*\" = [\"{READ}\"]\nadd = [\"{WRITE}\"]\n{}",
-            self.more
+             [policies.rules.config.scopes]\n\"*\" = [\"{READ}\"]\nadd = [\"{WRITE}\"]\n"
         );
         setup.config(&format!("authorization_servers = [\"{issuer}\"]"), &text);
         World { server, witgate: setup.serve() }

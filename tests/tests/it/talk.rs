@@ -174,8 +174,17 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Without sessions, in plain JSON.
     pub(crate) fn start() -> Self {
+        Self::with(&["--stateless", "--json"])
+    }
+
+    /// With sessions, in event streams.
+    pub(crate) fn with_sessions() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
         let mut child = Command::new(program("fixture-upstream"))
-            .args(["--stateless", "--json"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

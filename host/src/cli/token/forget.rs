@@ -1,0 +1,37 @@
+//! `witgate token forget`.
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+
+use crate::cli::plugin::socket;
+use crate::cli::{Context, Exit, Failure};
+use crate::server::control;
+use crate::services::{digest_text, sha256};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
+    token: Option<String>,
+}
+
+/// Only the token's digest leaves this process.
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let token = super::token(arguments.token.as_deref())?;
+    let digest = digest_text(&sha256(token.expose_secret().as_bytes()));
+    let command = control::Command::TokenForget { digest };
+    let done = control::ask(&socket(context)?, &command).map_err(Failure::new)?;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&done);
+        return Ok(Exit::Done);
+    }
+    let names = done.get("forgotten_by").and_then(Value::as_array).cloned().unwrap_or_default();
+    let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+    context.terminal.print(&match names.as_slice() {
+        [] => {
+            "No policy remembered anything about it; the next call asks the authorization server.".to_owned()
+        }
+        names => format!("Forgotten by {}; the next call asks the authorization server.", names.join(", ")),
+    });
+    Ok(Exit::Done)
+}
