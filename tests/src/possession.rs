@@ -1,18 +1,22 @@
 //! Holders of keys, and the proofs that they make (DPoP, RFC 9449), good and bad.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Map, Value, json};
 
-/// Somebody who holds a P-256 key.
+/// Somebody who holds a key.
 pub struct Holder {
+    /// `alg` of what he signs.
+    name: &'static str,
+    algorithm: Algorithm,
     key: EncodingKey,
-    /// The private part, `d` of a JWK.
-    private: String,
-    jwk: Value,
+    jwk: BTreeMap<&'static str, String>,
 }
 
 impl Default for Holder {
@@ -22,39 +26,50 @@ impl Default for Holder {
 }
 
 impl Holder {
-    /// One with a new key.
+    /// One with a new P-256 key.
     pub fn new() -> Self {
-        let pair = KeyPair::generate().unwrap();
-        let pkcs8 = pair.serialize_der();
-        let (x, y) = pair.public_key_raw()[1..].split_at(32);
-        let jwk = json!({ "kty": "EC", "crv": "P-256", "x": encoded(x), "y": encoded(y) });
-        Self { key: EncodingKey::from_ec_der(&pkcs8), private: encoded(&pkcs8[36..68]), jwk }
+        Self::of("ES256")
+    }
+
+    /// One with a new key for the algorithm of this JOSE name.
+    pub fn of(name: &'static str) -> Self {
+        let algorithm = match name {
+            "Ed25519" => Algorithm::EdDSA,
+            other => other.parse().unwrap(),
+        };
+        let pair = match name {
+            "ES256" => KeyPair::generate(),
+            "ES384" => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            "EdDSA" | "Ed25519" => KeyPair::generate_for(&PKCS_ED25519),
+            _ => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        };
+        let (key, jwk) = parts(&pair.unwrap());
+        Self { name, algorithm, key, jwk }
     }
 
     /// The public key (RFC 7517).
     pub fn jwk(&self) -> Value {
-        self.jwk.clone()
+        json!(self.jwk)
     }
 
-    /// The same with the private part in it.
+    /// The same with a private part in it.
     pub fn private_jwk(&self) -> Value {
         let mut jwk = self.jwk();
-        jwk["d"] = self.private.as_str().into();
+        jwk["d"] = encoded(&[7; 32]).into();
         jwk
     }
 
     /// Its thumbprint (RFC 7638).
     pub fn thumbprint(&self) -> String {
-        let text = |name: &str| self.jwk[name].as_str().unwrap().to_owned();
-        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text("x"), text("y"));
-        sha256(canonical.as_bytes())
+        // Required members alone, in the order of their names.
+        sha256(json!(self.jwk).to_string().as_bytes())
     }
 
     /// A good proof for a POST to `url` with `token`, made now.
     pub fn proof(&self, url: &str, token: &str) -> Proof<'_> {
         let mut header = Map::new();
         header.insert("typ".to_owned(), "dpop+jwt".into());
-        header.insert("alg".to_owned(), "ES256".into());
+        header.insert("alg".to_owned(), self.name.into());
         header.insert("jwk".to_owned(), self.jwk());
         let claims = json!({
             "jti": unique(),
@@ -68,7 +83,32 @@ impl Holder {
     }
 
     fn sign(&self, message: &str) -> String {
-        jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, Algorithm::ES256).unwrap()
+        jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, self.algorithm).unwrap()
+    }
+}
+
+/// The key, and the required members of its public JWK.
+fn parts(pair: &KeyPair) -> (EncodingKey, BTreeMap<&'static str, String>) {
+    let (pem, raw) = (pair.serialize_pem(), pair.public_key_raw());
+    let point = |curve: &str| {
+        let (x, y) = raw[1..].split_at(raw.len() / 2);
+        let point =
+            [("kty", "EC".to_owned()), ("crv", curve.to_owned()), ("x", encoded(x)), ("y", encoded(y))];
+        (EncodingKey::from_ec_pem(pem.as_bytes()).unwrap(), point.into())
+    };
+    match raw.len() {
+        32 => {
+            let point = [("kty", "OKP".to_owned()), ("crv", "Ed25519".to_owned()), ("x", encoded(raw))];
+            (EncodingKey::from_ed_pem(pem.as_bytes()).unwrap(), point.into())
+        }
+        65 => point("P-256"),
+        97 => point("P-384"),
+        _ => {
+            let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+            let jwk = json!(Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap());
+            let text = |name: &str| jwk[name].as_str().unwrap().to_owned();
+            (key, [("kty", text("kty")), ("n", text("n")), ("e", text("e"))].into())
+        }
     }
 }
 

@@ -98,11 +98,14 @@ impl Tls {
         };
         match stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
             None => Some((stream, None)),
-            // One that was found good and cannot be read stands for nobody; the connection does neither.
-            Some(leaf) => {
-                let certificate = Arc::new(ClientCertificate::from_der(leaf)?);
-                Some((stream, Some(certificate)))
-            }
+            Some(leaf) => match ClientCertificate::from_der(leaf) {
+                Some(certificate) => Some((stream, Some(Arc::new(certificate)))),
+                // It would stand for nobody, and so does the connection.
+                None => {
+                    tracing::debug!("a client's certificate was found good and cannot be read");
+                    None
+                }
+            },
         }
     }
 }

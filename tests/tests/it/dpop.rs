@@ -254,6 +254,31 @@ fn what_says_the_same_is_the_same() {
 }
 
 #[test]
+fn every_algorithm_that_is_named_is_taken_with_its_own_key_alone() {
+    let mut world = World::new("");
+    let names = ["ES256", "ES384", "EdDSA", "Ed25519", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+    assert_eq!(ALGORITHMS, format!("algs=\"{}\"", names.join(" ")));
+    for name in names {
+        world.holder = Holder::of(name);
+        for path in OPTIONAL {
+            let answer = world.prove(path, |making| making.good().signed());
+            assert_eq!(answer.status, 200, "{path}: {name}: {}", answer.text());
+        }
+        for other in names {
+            let same = |name: &'static str| if name == "Ed25519" { "EdDSA" } else { name };
+            if same(other) != same(name) {
+                let answer = world.prove(OPTIONAL[0], |making| making.good().header("alg", other).signed());
+                let reason = answer.refusal().2;
+                assert!(
+                    ["dpop-key", "dpop-signature"].contains(&reason.as_str()),
+                    "{name} as {other}: {reason}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_proof_is_used_once_whoever_is_asked() {
     let world = World::new("");
     for path in OPTIONAL {
