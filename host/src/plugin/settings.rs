@@ -19,7 +19,7 @@ use crate::config::environment::Environment;
 use crate::config::{Grants, KeyPlace, KeySource, Policy, PolicyKind};
 use crate::fingerprints::Fingerprints;
 use crate::services::clean;
-use crate::services::fetch::{Origin, Reach};
+use crate::services::fetch::{Origin, Reach, SigningKey};
 use crate::services::jwks::{MAX_STALE, RemoteJwks};
 use crate::services::keys::{Key, KeyError};
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub keys: HashMap<String, Arc<Key>>,
     /// The client secrets that it may name towards `http`.
     pub client_secrets: HashMap<String, SecretString>,
+    /// The private keys that it may have clients proven with, towards `http`.
+    pub signing_keys: HashMap<String, SigningKey>,
     /// The secrets whose value it may read.
     pub raw_secrets: HashMap<String, SecretString>,
     /// The origins that it may reach.
@@ -186,6 +188,7 @@ impl Resolver<'_> {
             "witgate-file" => Value::String(self.file(value).map_err(at)?),
             "witgate-key" => Value::String(self.key(value, pointer).map_err(at)?),
             "witgate-secret" => Value::String(self.secret(value, pointer).map_err(at)?),
+            "witgate-signing-key" => Value::String(self.signing_key(value, pointer).map_err(at)?),
             "witgate-endpoint" => Value::String(self.endpoint(value).map_err(at)?),
             "witgate-issuer" => {
                 self.issuer(value);
@@ -306,6 +309,14 @@ impl Resolver<'_> {
         let secret = self.read_secret(value)?;
         let name = pointer.trim_start_matches('/').to_owned();
         self.out.client_secrets.insert(name.clone(), secret);
+        Ok(name)
+    }
+
+    fn signing_key(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
+        let pem = self.read_secret(value)?;
+        let key = SigningKey::from_pem(&pem).map_err(|error| error.to_string())?;
+        let name = pointer.trim_start_matches('/').to_owned();
+        self.out.signing_keys.insert(name.clone(), key);
         Ok(name)
     }
 

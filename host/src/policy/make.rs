@@ -262,7 +262,7 @@ fn stand_in(
 }
 
 fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> Arc<Services> {
-    let Settings { granted, keys, client_secrets, raw_secrets, origins, .. } = settings;
+    let Settings { granted, keys, client_secrets, signing_keys, raw_secrets, origins, .. } = settings;
     Arc::new(Services {
         policy: config.name.as_str().into(),
         wants: std::sync::OnceLock::new(),
@@ -271,7 +271,7 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         cache: granted.cache.then(|| Cache::new(config.limits.cache)),
         fetcher: granted.http.then(|| match making.stage {
             Some(stage) => Fetcher::answered_by(Arc::new(stage.clone())),
-            None => Fetcher::new(origins, client_secrets),
+            None => Fetcher::new(origins, client_secrets).signing_with(signing_keys),
         }),
         clock: making.clock.clone(),
     })

@@ -1,6 +1,7 @@
 //! Outgoing HTTP for policies: to granted origins only, identical questions asked once, and servers
 //! that fail left alone for a while.
 
+mod assertion;
 mod client;
 mod server;
 
@@ -18,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use witgate_plugin::{ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
 
+pub use assertion::{NoSigningKey, SigningKey};
 pub use client::Reach;
 use client::{exchange, literal_address};
 use server::Server;
@@ -41,6 +43,7 @@ pub trait Exchange: Send + Sync {
 pub struct Fetcher {
     servers: Arc<HashMap<Origin, Server>>,
     secrets: Arc<HashMap<String, SecretString>>,
+    signing_keys: Arc<HashMap<String, SigningKey>>,
     under_way: Arc<Mutex<HashMap<HttpRequest, Shared<BoxFuture<'static, Answer>>>>>,
     instead: Option<Arc<dyn Exchange>>,
 }
@@ -70,9 +73,16 @@ impl Fetcher {
         Self {
             servers: Arc::new(origins.into_iter().map(server).collect()),
             secrets: Arc::new(secrets),
+            signing_keys: Arc::default(),
             under_way: Arc::default(),
             instead: None,
         }
+    }
+
+    /// The same, with private keys that clients are proven with, by name.
+    #[must_use]
+    pub fn signing_with(self, keys: HashMap<String, SigningKey>) -> Self {
+        Self { signing_keys: Arc::new(keys), ..self }
     }
 
     /// A fetcher that asks `instead` and never the network.
@@ -183,14 +193,16 @@ impl Fetcher {
             }
             ClientAuth::Post(client) => {
                 let secret = self.secret(&client.secret)?.expose_secret();
-                let fields = url::form_urlencoded::Serializer::new(String::new())
-                    .append_pair("client_id", &client.id)
-                    .append_pair("client_secret", secret)
-                    .finish();
-                if !body.is_empty() {
-                    body.push(b'&');
-                }
-                body.extend_from_slice(fields.as_bytes());
+                add_fields(&mut body, &[("client_id", &client.id), ("client_secret", secret)]);
+            }
+            ClientAuth::PrivateKeyJwt(assertion) => {
+                let key = self.signing_keys.get(&assertion.key).ok_or(HttpError::NotGranted)?;
+                let signed = key.sign(&assertion)?;
+                let (id, typ) = (&*assertion.id, assertion::TYPE);
+                add_fields(
+                    &mut body,
+                    &[("client_id", id), ("client_assertion_type", typ), ("client_assertion", &signed)],
+                );
             }
         }
         if body.len() > LARGEST_BODY {
@@ -202,6 +214,15 @@ impl Fetcher {
     fn secret(&self, name: &str) -> Result<&SecretString, HttpError> {
         self.secrets.get(name).ok_or(HttpError::NotGranted)
     }
+}
+
+/// Adds fields to a form.
+fn add_fields(body: &mut Vec<u8>, fields: &[(&str, &str)]) {
+    let fields = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    if !body.is_empty() {
+        body.push(b'&');
+    }
+    body.extend_from_slice(fields.as_bytes());
 }
 
 /// `client_secret_basic` (RFC 6749, section 2.3.1): both parts form-encoded first.

@@ -4,16 +4,20 @@
 //! judged on every call.
 
 mod answer;
+mod client;
 mod server;
+mod signed;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Call, Claims, Client, ClientAuth, ConfigError, Credential, Dpop, Host, Identity, Leeway,
-    OneOrMany, Plugin, Refusal, Scheme, Terms, Unproven, Verdict, Wants,
+    Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
+    Refusal, Scheme, Terms, Unproven, Verdict, Wants,
 };
 
+use client::AuthMethod;
 use server::Server;
+use signed::Signatures;
 
 /// The settings of an `oauth2-introspection` policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -28,12 +32,24 @@ pub struct Config {
     pub issuer: Option<String>,
     /// The id of the client that may introspect.
     pub client_id: String,
-    /// Its secret, which the host attaches.
+    /// Its secret, which the host attaches. Either this or `client_key` is needed.
     #[schemars(extend("format" = "witgate-secret"))]
-    pub client_secret: String,
-    /// How the client proves itself.
+    pub client_secret: Option<String>,
+    /// Its private key in PEM, with which the host signs assertions (RFC 7523) for `issuer`, else for
+    /// `endpoint`.
+    #[schemars(extend("format" = "witgate-signing-key"))]
+    pub client_key: Option<String>,
+    /// The id under which the server knows `client_key` (`kid`).
+    pub client_key_id: Option<String>,
+    /// What `client_key` signs with. Default: RS256, ES256, ES384 or EdDSA, as the key is.
+    pub client_key_algorithm: Option<String>,
+    /// How the client proves itself. Default: `private_key_jwt` with a key, `basic` with a secret.
+    pub auth_method: Option<AuthMethod>,
+    /// Keys of the server, with which it has to sign its answers (RFC 9701); `issuer` is needed then,
+    /// too. Without, answers are plain JSON.
     #[serde(default)]
-    pub auth_method: AuthMethod,
+    #[schemars(schema_with = "keys")]
+    pub answer_keys: Vec<String>,
     /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
     /// How many seconds an answer on a good token is remembered at most, and never beyond the
@@ -52,16 +68,8 @@ pub struct Config {
     pub dpop: Dpop,
 }
 
-/// How the client proves itself to the authorization server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum AuthMethod {
-    /// `client_secret_basic`: in the `Authorization` header.
-    #[default]
-    Basic,
-    /// `client_secret_post`: in the form.
-    Post,
+fn keys(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "array", "items": { "type": "string", "format": "witgate-key" } })
 }
 
 /// Long enough to spare the server, short enough for a revocation.
@@ -87,7 +95,8 @@ const LEEWAY: Leeway = Leeway { end: 0, start: 60 };
 pub struct Introspection {
     config: Config,
     terms: Terms,
-    server: Server,
+    /// In a box: it is large, and every policy of every kind would have its size.
+    server: Box<Server>,
 }
 
 impl Plugin for Introspection {
@@ -99,12 +108,9 @@ impl Plugin for Introspection {
 
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check(&config)?;
-        let client = Client { id: config.client_id.clone(), secret: config.client_secret.clone() };
-        let auth = match config.auth_method {
-            AuthMethod::Basic => ClientAuth::Basic(client),
-            AuthMethod::Post => ClientAuth::Post(client),
-        };
-        let server = Server::new(config.endpoint.as_deref(), config.issuer.as_deref(), auth)?;
+        let signatures = Signatures::of(&config)?;
+        let (endpoint, issuer) = (config.endpoint.as_deref(), config.issuer.as_deref());
+        let server = Box::new(Server::new(endpoint, issuer, client::auth(&config)?, signatures)?);
         let terms = Terms::new(config.audience.clone(), LEEWAY, config.dpop)?;
         let wants = Wants { schemes: config.dpop.schemes(), ..Wants::default() };
         Ok((Self { config, terms, server }, wants))
@@ -112,10 +118,8 @@ impl Plugin for Introspection {
 }
 
 fn check(config: &Config) -> Result<(), ConfigError> {
-    for (pointer, text) in [("/client_id", &config.client_id), ("/client_secret", &config.client_secret)] {
-        if text.is_empty() {
-            return Err(ConfigError::at(pointer, "empty; the server wants to know who asks"));
-        }
+    if config.client_id.is_empty() {
+        return Err(ConfigError::at("/client_id", "empty; the server wants to know who asks"));
     }
     match config.roles_claim.is_empty() {
         true => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),

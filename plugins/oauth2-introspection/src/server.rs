@@ -5,8 +5,12 @@ use witgate_plugin::{
     ClientAuth, ConfigError, Host, HttpError, HttpRequest, HttpResponse, Method, Unavailability, json,
 };
 
+use crate::signed::{self, Signatures};
+
 /// As much as an identity's claims may hold, and the cache keeps.
 const MOST: usize = 64 * 1024;
+
+const JSON: &str = "application/json";
 
 /// Metadata changes rarely; an hour is what servers themselves tend to allow.
 const METADATA_TTL_S: u32 = 3_600;
@@ -19,6 +23,8 @@ const METADATA: &[u8] = b"endpoint";
 pub(crate) struct Server {
     place: Place,
     auth: ClientAuth,
+    /// None: answers are plain.
+    signatures: Option<Signatures>,
 }
 
 #[derive(Debug)]
@@ -32,6 +38,7 @@ impl Server {
         endpoint: Option<&str>,
         issuer: Option<&str>,
         auth: ClientAuth,
+        signatures: Option<Signatures>,
     ) -> Result<Self, ConfigError> {
         let checked =
             |pointer, url: &str| check_url(url).map_err(|message| ConfigError::at(pointer, message));
@@ -50,7 +57,7 @@ impl Server {
                 return Err(ConfigError::at("", "either `endpoint` or `issuer` is needed"));
             }
         };
-        Ok(Self { place, auth })
+        Ok(Self { place, auth, signatures })
     }
 
     /// Asks about a token and gives the text of the answer.
@@ -61,7 +68,7 @@ impl Server {
                 url: self.endpoint(host).await?,
                 headers: vec![
                     ("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
-                    ("Accept".to_owned(), "application/json".to_owned()),
+                    ("Accept".to_owned(), self.media_type().to_owned()),
                 ],
                 body: form(token).into_bytes(),
                 client_auth: self.auth.clone(),
@@ -70,9 +77,25 @@ impl Server {
             .await
             .map_err(unanswered)?;
         match response.status {
-            200 => body(response),
+            200 => self.open(host, response).await,
             401 | 403 => Err(refused_client(&response)),
             _ => Err(unexpected("introspection endpoint", &response)),
+        }
+    }
+
+    fn media_type(&self) -> &'static str {
+        match self.signatures {
+            Some(_) => signed::MEDIA_TYPE,
+            None => JSON,
+        }
+    }
+
+    /// The plain answer. Where answers have to be signed, a plain one is none.
+    async fn open<H: Host>(&self, host: &H, response: HttpResponse) -> Result<String, Unavailability> {
+        let text = body(response, self.media_type())?;
+        match &self.signatures {
+            Some(signatures) => signatures.open(host, &text).await,
+            None => Ok(text),
         }
     }
 
@@ -105,7 +128,7 @@ async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<St
             .await
             .map_err(unanswered)?;
         match response.status {
-            200 => return endpoint_in(&body(response)?, issuer),
+            200 => return endpoint_in(&body(response, JSON)?, issuer),
             400..=499 => {}
             _ => return Err(unexpected("metadata", &response)),
         }
@@ -167,11 +190,11 @@ fn form(token: &str) -> String {
     form
 }
 
-fn body(response: HttpResponse) -> Result<String, Unavailability> {
+fn body(response: HttpResponse, wanted: &str) -> Result<String, Unavailability> {
     let odd = |detail: &str| Unavailability::new(detail, None);
     let media = response.content_type.as_deref().and_then(|typ| typ.split(';').next()).unwrap_or_default();
-    if !media.trim().eq_ignore_ascii_case("application/json") {
-        return Err(odd("the server's answer is not application/json"));
+    if !media.trim().eq_ignore_ascii_case(wanted) {
+        return Err(odd(&format!("the server's answer is not {wanted}")));
     }
     if response.body.len() > MOST {
         return Err(odd("the server's answer passes 64 KiB"));
@@ -181,8 +204,8 @@ fn body(response: HttpResponse) -> Result<String, Unavailability> {
 
 fn refused_client(response: &HttpResponse) -> Unavailability {
     let detail = format!(
-        "the server refuses Witgate itself with status {}: check `client_id`, `client_secret` and \
-         `auth_method`, and whether that client may introspect",
+        "the server refuses Witgate itself with status {}: check `client_id`, `client_secret` or \
+         `client_key`, and `auth_method`, and whether that client may introspect",
         response.status
     );
     Unavailability::new(detail, response.retry_after)

@@ -83,7 +83,22 @@ pub struct Client {
     pub secret: String,
 }
 
-/// How the host proves the client towards the server (RFC 6749, section 2.3.1).
+/// What the host says of a client and signs, anew for each request (RFC 7523, section 2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Assertion {
+    /// The client's id: `iss` and `sub`.
+    pub id: String,
+    /// Name of the private key, as the settings gave it.
+    pub key: String,
+    /// The key's id at the server.
+    pub key_id: Option<String>,
+    /// JOSE name of the signature algorithm; none: the usual one of the key.
+    pub algorithm: Option<String>,
+    /// Whom it is for: the server's issuer identifier, or the endpoint's URL.
+    pub audience: String,
+}
+
+/// How the host proves the client towards the server (RFC 6749, section 2.3; RFC 7523, section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
     /// Not at all.
@@ -92,6 +107,8 @@ pub enum ClientAuth {
     Basic(Client),
     /// `client_secret_post`.
     Post(Client),
+    /// `private_key_jwt`.
+    PrivateKeyJwt(Assertion),
 }
 
 /// An outgoing request.

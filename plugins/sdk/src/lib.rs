@@ -26,8 +26,8 @@ pub mod guest;
 pub use claims::{ClaimError, Claims, Leeway};
 pub use hooks::{Authenticate, Authorize, ConfigError, Data, Description, Plugin, Wants};
 pub use host::{
-    Algorithm, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
-    VerifyError,
+    Algorithm, Assertion, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level,
+    Method, Signed, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
 pub use settings::{Dpop, OneOrMany};

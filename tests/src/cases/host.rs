@@ -10,7 +10,8 @@ use witgate::policy::cases::{Ask, Principal};
 use witgate::services::jwks::{MAX_STALE, RemoteJwks};
 use witgate::services::keys::{Key as HostKey, Keyring};
 use witgate_plugin::{
-    ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed, VerifyError, Wants,
+    Assertion, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Method, Signed,
+    VerifyError, Wants,
 };
 
 use super::table::{Case, Exchange, Key, Step};
@@ -111,6 +112,11 @@ fn auth(auth: &ClientAuth) -> String {
         ClientAuth::None => "none".to_owned(),
         ClientAuth::Basic(client) => format!("basic {} {}", client.id, client.secret),
         ClientAuth::Post(client) => format!("post {} {}", client.id, client.secret),
+        ClientAuth::PrivateKeyJwt(assertion) => {
+            let Assertion { id, key, key_id, algorithm, audience } = assertion;
+            let [key_id, algorithm] = [key_id, algorithm].map(|text| text.as_deref().unwrap_or("-"));
+            format!("private_key_jwt {id} {key} {key_id} {algorithm} {audience}")
+        }
     }
 }
 

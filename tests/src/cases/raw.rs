@@ -31,6 +31,9 @@ struct RawTable {
     claims: Map<String, Value>,
     #[serde(default)]
     exchange: Map<String, Value>,
+    /// What a signed answer claims beside `token_introspection`.
+    #[serde(default)]
+    answer: Map<String, Value>,
     #[serde(rename = "case")]
     cases: Vec<Map<String, Value>>,
 }
@@ -105,6 +108,8 @@ struct RawExchange {
     claims: Option<Map<String, Value>>,
     #[serde(default)]
     without: Vec<String>,
+    /// The body: a token that holds those claims as `token_introspection` (RFC 9701).
+    signed: Option<Spec>,
     /// The body: this value.
     json: Option<Value>,
     /// The body: this text.
@@ -231,21 +236,21 @@ impl RawTable {
             Ask::Who { value, .. } if posted => Some(question(value)),
             _ => None,
         });
-        Ok(Exchange { form, auth: raw.auth.clone(), answer: self.answer(&raw), request: raw.request })
+        Ok(Exchange { form, auth: raw.auth.clone(), answer: self.answer(&raw)?, request: raw.request })
     }
 
-    fn answer(&self, raw: &RawExchange) -> Result<HttpResponse, HttpError> {
+    fn answer(&self, raw: &RawExchange) -> anyhow::Result<Result<HttpResponse, HttpError>> {
         if let Some(error) = raw.error {
-            return Err(match error {
+            return Ok(Err(match error {
                 RawHttpError::NotGranted => HttpError::NotGranted,
                 RawHttpError::InvalidRequest => HttpError::InvalidRequest,
                 RawHttpError::Unreachable => HttpError::Unreachable,
                 RawHttpError::TimedOut => HttpError::TimedOut,
                 RawHttpError::TooLarge => HttpError::TooLarge,
                 RawHttpError::Resting => HttpError::Resting(7),
-            });
+            }));
         }
-        let body = match (&raw.claims, &raw.json, &raw.body) {
+        let plain = match (&raw.claims, &raw.json, &raw.body) {
             (Some(claims), _, _) => {
                 let mut all = merged(self.claims.clone(), claims);
                 all.retain(|name, _| !raw.without.contains(name));
@@ -254,12 +259,20 @@ impl RawTable {
             (None, Some(json), _) => json.to_string(),
             (None, None, body) => body.clone().unwrap_or_default(),
         };
-        Ok(HttpResponse {
+        let body = match &raw.signed {
+            None => plain,
+            Some(spec) => {
+                let mut claims = self.answer.clone();
+                claims.insert("token_introspection".to_owned(), serde_json::from_str(&plain)?);
+                spec.make(&self.signers, &claims)?
+            }
+        };
+        Ok(Ok(HttpResponse {
             status: raw.status,
             content_type: Some(raw.content_type.clone()).filter(|typ| !typ.is_empty()),
             retry_after: raw.retry_after,
             body: format!("{}{body}", " ".repeat(raw.padding)).into_bytes(),
-        })
+        }))
     }
 }
 

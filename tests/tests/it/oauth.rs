@@ -5,7 +5,9 @@
 mod bad_server;
 mod faults;
 mod flows;
+mod introspection;
 mod login;
+mod outage;
 mod revocation;
 
 use std::time::Duration;
@@ -44,8 +46,10 @@ struct Making {
     plan: Plan,
     /// What is behind Witgate, in TOML.
     upstream: String,
-    /// Further settings of the introspecting policies, in TOML.
+    /// Further settings of the introspecting policies, in TOML; `{issuer}` is the server's.
     introspection: String,
+    /// Files beside the configuration, with their content.
+    files: Vec<(String, String)>,
 }
 
 impl Making {
@@ -55,6 +59,7 @@ impl Making {
             plan: Plan::default(),
             upstream: "own_tools = true".to_owned(),
             introspection: String::new(),
+            files: Vec::new(),
         };
         made.introspecting(&format!("cache_ttl_s = {CACHED_S}"))
     }
@@ -76,6 +81,10 @@ impl Making {
             GUARDED.iter().fold(self.plan, |plan, (name, format, _)| plan.resource(&resource(name), *format));
         let server = plan.start(self.make).unwrap();
         let issuer = server.issuer();
+        let introspection = self.introspection.replace("{issuer}", &issuer);
+        for (name, content) in &self.files {
+            setup.file(name, content);
+        }
         let upstream = &self.upstream;
         let mut text = String::new();
         for (name, format, guest) in GUARDED {
@@ -89,10 +98,7 @@ impl Making {
             };
             let settings = match format {
                 Format::Opaque => {
-                    format!(
-                        "issuer = \"{issuer}\"\nclient_id = \"{}\"\n{}",
-                        INTROSPECTOR.0, self.introspection
-                    )
+                    format!("issuer = \"{issuer}\"\nclient_id = \"{}\"\n{}", INTROSPECTOR.0, introspection)
                 }
                 Format::Jwt => format!(
                     "keys = [{{ jwks_url = \"{issuer}/jwks\" }}]\nalgorithms = [\"RS256\"]\nissuer = \"{issuer}\"\n\

@@ -102,7 +102,7 @@ fn as_written(schema: &mut Value) {
                     "additionalProperties": false,
                 }]),
                 Some("witgate-key") => json!([plain("witgate-key"), { "$ref": "#/$defs/Key" }]),
-                Some("witgate-secret") => {
+                Some("witgate-secret" | "witgate-signing-key") => {
                     *schema = json!({ "$ref": "#/$defs/SecretSource" });
                     return;
                 }

@@ -158,6 +158,10 @@ pub(super) fn outgoing(request: http::Outgoing) -> sdk::HttpRequest {
             http::ClientAuth::None => sdk::ClientAuth::None,
             http::ClientAuth::Basic(c) => sdk::ClientAuth::Basic(client(c)),
             http::ClientAuth::Post(c) => sdk::ClientAuth::Post(client(c)),
+            http::ClientAuth::PrivateKeyJwt(a) => {
+                let http::Assertion { id, key, key_id, algorithm, audience } = a;
+                sdk::ClientAuth::PrivateKeyJwt(sdk::Assertion { id, key, key_id, algorithm, audience })
+            }
         },
         share: request.share,
     }

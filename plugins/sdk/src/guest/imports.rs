@@ -135,6 +135,13 @@ impl sdk::Host for GuestHost {
                 sdk::ClientAuth::None => http::ClientAuth::None,
                 sdk::ClientAuth::Basic(c) => http::ClientAuth::Basic(client(c)),
                 sdk::ClientAuth::Post(c) => http::ClientAuth::Post(client(c)),
+                sdk::ClientAuth::PrivateKeyJwt(a) => http::ClientAuth::PrivateKeyJwt(http::Assertion {
+                    id: a.id,
+                    key: a.key,
+                    key_id: a.key_id,
+                    algorithm: a.algorithm,
+                    audience: a.audience,
+                }),
             },
             share: request.share,
         };

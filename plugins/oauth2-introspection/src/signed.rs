@@ -1,0 +1,145 @@
+//! Answers that the server has signed (RFC 9701). One that is not as it has to be says nothing about the token.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD; // refuses padding and stray trailing bits
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use witgate_plugin::json::{self, Object};
+use witgate_plugin::{Algorithm, Claims, ConfigError, Host, Signed, Unavailability, VerifyError};
+
+use crate::Config;
+
+/// The media type of a signed answer (section 5).
+pub(crate) const MEDIA_TYPE: &str = "application/token-introspection+jwt";
+
+/// How old an answer may be, and how far ahead its clock, in seconds: it was asked for just now.
+const LEEWAY_S: f64 = 60.0;
+
+/// What signed answers are held against.
+#[derive(Debug)]
+pub(crate) struct Signatures {
+    keys: Vec<String>,
+    issuer: String,
+    client_id: String,
+}
+
+impl Signatures {
+    /// None: answers are plain.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
+        match (&config.issuer, config.answer_keys.as_slice()) {
+            (_, []) => Ok(None),
+            (None, _) => {
+                Err(ConfigError::at("/answer_keys", "needs `issuer`: a signed answer says whose it is"))
+            }
+            (Some(issuer), keys) => Ok(Some(Self {
+                keys: keys.to_vec(),
+                issuer: issuer.clone(),
+                client_id: config.client_id.clone(),
+            })),
+        }
+    }
+
+    /// The plain answer in a signed one.
+    pub(crate) async fn open<H: Host>(&self, host: &H, text: &str) -> Result<String, Unavailability> {
+        let odd = || odd("is not a JSON Web Token");
+        let (message, signature) = text.trim_ascii().rsplit_once('.').ok_or_else(odd)?;
+        let (header, payload) = message.split_once('.').ok_or_else(odd)?;
+        let header = String::from_utf8(decode(header)?).map_err(|_| odd())?;
+        let payload = String::from_utf8(decode(payload)?).map_err(|_| odd())?;
+        let header = Header::read(&json::parse_object(&header).map_err(|_| odd())?)?;
+        let signature = decode(signature)?;
+        let signed = Signed {
+            algorithm: header.algorithm,
+            key_id: header.key_id.as_deref(),
+            message: message.as_bytes(),
+            signature: &signature,
+        };
+        self.verify(host, &signed).await?;
+        self.judge(host.now(), &payload)?;
+        /// The strict parse has made sure that there is one of it.
+        #[derive(Deserialize)]
+        struct Payload<'a> {
+            #[serde(borrow)]
+            token_introspection: &'a RawValue,
+        }
+        let payload: Payload<'_> = serde_json::from_str(&payload).map_err(|_| odd())?;
+        Ok(payload.token_introspection.get().to_owned())
+    }
+
+    async fn verify<H: Host>(&self, host: &H, signed: &Signed<'_>) -> Result<(), Unavailability> {
+        for key in &self.keys {
+            match host.verify(key, signed).await {
+                Ok(()) => return Ok(()),
+                Err(VerifyError::Unavailable) => {
+                    return Err(odd("cannot be checked: its keys cannot be had"));
+                }
+                Err(_) => {}
+            }
+        }
+        Err(odd("is signed by nobody who is known"))
+    }
+
+    /// Section 5: `iss`, `aud` and `iat`.
+    fn judge(&self, now: u64, payload: &str) -> Result<(), Unavailability> {
+        let claims = Claims::parse(payload).map_err(|_| odd("is not strict JSON"))?;
+        if claims.name("iss").ok().flatten() != Some(&self.issuer) {
+            return Err(odd("is of another issuer"));
+        }
+        if claims.judge_audience(|audience| audience == self.client_id).is_err() {
+            return Err(odd("is for another client"));
+        }
+        let issued = claims.time("iat").ok().flatten().ok_or_else(|| odd("does not say when it was made"))?;
+        #[allow(clippy::cast_precision_loss, reason = "times of this millennium are exact")]
+        let age = now as f64 - issued;
+        match age.abs() <= LEEWAY_S {
+            true => Ok(()),
+            false => Err(odd("is not of now")),
+        }
+    }
+}
+
+struct Header {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+}
+
+impl Header {
+    fn read(header: &Object<'_>) -> Result<Self, Unavailability> {
+        let text = |name| header.get(name).and_then(|value| value.as_str());
+        let typ = text("typ").unwrap_or_default();
+        let is_ours = |typ: &str| typ.eq_ignore_ascii_case("token-introspection+jwt");
+        if !is_ours(typ) && !typ.eq_ignore_ascii_case(MEDIA_TYPE) {
+            return Err(odd("is a token of another kind"));
+        }
+        if header.get("crit").is_some() {
+            return Err(odd("has `crit`, and no extension is understood"));
+        }
+        let algorithm =
+            text("alg").and_then(algorithm).ok_or_else(|| odd("is not signed in a way that is taken"))?;
+        Ok(Self { algorithm, key_id: text("kid").map(str::to_owned) })
+    }
+}
+
+/// Signatures alone: what is checked with a shared secret, whoever checks it could have made.
+fn algorithm(name: &str) -> Option<Algorithm> {
+    Some(match name {
+        "RS256" => Algorithm::Rs256,
+        "RS384" => Algorithm::Rs384,
+        "RS512" => Algorithm::Rs512,
+        "PS256" => Algorithm::Ps256,
+        "PS384" => Algorithm::Ps384,
+        "PS512" => Algorithm::Ps512,
+        "ES256" => Algorithm::Es256,
+        "ES384" => Algorithm::Es384,
+        "EdDSA" | "Ed25519" => Algorithm::EdDsa,
+        _ => return None,
+    })
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, Unavailability> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| odd("is not base64url"))
+}
+
+fn odd(what: &str) -> Unavailability {
+    Unavailability::new(format!("the server's signed answer {what}"), None)
+}

@@ -1,0 +1,128 @@
+//! How Witgate proves itself to an authorization server, and how that proves what it says.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use witgate_tests::oauth::{Make, Plan};
+
+use super::{Making, READ, hello};
+
+const GUARDED: [&str; 2] = ["opaque", "opaque-guest"];
+
+/// A private key in PEM, and its public half.
+fn key_pair(id: &str) -> (String, Value) {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+    // An uncompressed point: 4, x, y.
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode(part));
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": id, "alg": "ES256", "use": "sig" });
+    let body = STANDARD.encode(pkcs8.as_ref());
+    (format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"), jwk)
+}
+
+/// The introspecting client proves itself with `pem`; the server knows `jwk`.
+fn signing(make: Make, pem: &str, jwk: &Value) -> Making {
+    let metadata = json!({
+        "client_secret": null, "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_signing_alg": "ES256", "jwks": { "keys": [jwk] },
+    });
+    let plan = Plan::default().introspector(&metadata);
+    let introspection = "client_key = { file = \"client.pem\" }\nclient_key_id = \"first\"\ncache_ttl_s = 0";
+    let files = vec![("client.pem".to_owned(), pem.to_owned())];
+    Making { plan, files, introspection: introspection.to_owned(), ..Making::of(make) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_proves_itself_with_a_key_that_it_keeps() {
+    for make in Make::ALL {
+        let (pem, jwk) = key_pair("first");
+        let world = signing(make, &pem, &jwk).start();
+        for guarded in GUARDED {
+            let caller = world.caller(guarded, READ).await;
+            // Each time anew: nothing is remembered, and no assertion is good twice.
+            for _ in 0..3 {
+                let answer = caller.call("echo", hello()).await;
+                assert!(answer.is_result(), "{make:?}, {guarded}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_another_key_learns_nothing() {
+    for make in Make::ALL {
+        let ((pem, _), (_, jwk)) = (key_pair("first"), key_pair("first"));
+        let world = signing(make, &pem, &jwk).start();
+        for guarded in GUARDED {
+            let answer = world.caller(guarded, READ).await.call("echo", hello()).await;
+            let found = (answer.status, answer.reason());
+            assert_eq!(found, (503, Some("unavailable")), "{make:?}, {guarded}: {answer:?}");
+        }
+        let log = world.witgate.log();
+        assert!(!log.contains("BEGIN") && !log.contains(&pem[30..60]), "{make:?}: the key is on the log");
+    }
+}
+
+/// What is no key is noticed at the start, and not shown.
+#[test]
+fn a_key_that_cannot_sign_is_refused_at_the_start() {
+    let setup = witgate_tests::gateway::Setup::new();
+    let settings = "endpoint = \"http://127.0.0.1:9/introspect\"\nclient_id = \"witgate\"\n\
+                    client_key = { file = \"client.pem\" }";
+    setup.config(
+        "",
+        &format!(
+            "[upstreams.own]\nown_tools = true\n[policies.idp]\nkind = \"oauth2-introspection\"\n\
+             [policies.idp.config]\n{settings}\n[policies.rules]\nkind = \"rbac\"\n\
+             config = {{ roles = {{ any = {{ allow = [\"*\"] }} }} }}\n\
+             [pipeline]\nauthenticate = [\"idp\"]\nauthorize = [\"rules\"]\n"
+        ),
+    );
+    let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAsomething-else\n-----END PUBLIC KEY-----\n";
+    for text in
+        [public, "a secret by mistake", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+    {
+        setup.file("client.pem", text);
+        let output = setup.run(&["check"]);
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let said = witgate_tests::gateway::unframed(&said);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("private key in PEM") && said.contains("client_key"), "{said}");
+        assert!(!said.contains("by mistake") && !said.contains("something-else"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_taken_that_the_server_has_signed() {
+    let plan = Plan::default().introspector(&json!({ "introspection_signed_response_alg": "RS256" }));
+    let world = Making { plan, ..Making::of(Make::OidcProvider) }
+        .introspecting(
+            "answer_keys = [{ jwks_url = \"{issuer}/jwks\" }]\ncache_ttl_s = 0\nnegative_ttl_s = 0",
+        )
+        .start();
+    for guarded in GUARDED {
+        let resource = world.resource(guarded);
+        let token = world.server.token(&resource, READ).await.unwrap();
+        let caller = crate::talk::Caller::with_token(&resource, &token);
+        let answer = caller.call("echo", hello()).await;
+        assert!(answer.is_result(), "{guarded}: {answer:?}");
+        world.server.revoke(&token).await.unwrap();
+        let answer = caller.call("echo", hello()).await;
+        assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{guarded}: {answer:?}");
+    }
+}
+
+/// A server that does not sign is not believed where it should. (The other one signs for whoever asks for it.)
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_answers_are_not_taken_where_signed_ones_are_wanted() {
+    let keys = "answer_keys = [{ jwks_url = \"{issuer}/jwks\" }]";
+    let world = Making::of(Make::Authlib).introspecting(keys).start();
+    for guarded in GUARDED {
+        let answer = world.caller(guarded, READ).await.call("echo", hello()).await;
+        assert_eq!((answer.status, answer.reason()), (503, Some("unavailable")), "{guarded}: {answer:?}");
+    }
+}

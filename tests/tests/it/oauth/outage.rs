@@ -1,0 +1,89 @@
+//! An authorization server that is killed under load and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use witgate_tests::oauth::Make;
+
+use super::{GUARDED, Making, READ, World, hello};
+use crate::talk::{Answer, Caller, until};
+
+/// How long it is away.
+const AWAY: Duration = Duration::from_secs(6);
+
+/// How long an answer is remembered here, and what a busy machine takes to notice its end.
+const REMEMBERED: Duration = Duration::from_secs(2);
+
+/// Within which each call is answered, whatever happens.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// Calls without pause until told to stop, and returns when each call began and what it got.
+fn load(caller: Caller, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<(Instant, Answer)>> {
+    tokio::spawn(async move {
+        let mut answers = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            answers.push((begun, caller.call("echo", hello()).await));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        answers
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_killed_and_comes_back_while_calls_go_on() {
+    for make in Make::ALL {
+        let mut world = Making::of(make).introspecting("cache_ttl_s = 1\nnegative_ttl_s = 1").start();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut loads = Vec::new();
+        for (upstream, ..) in GUARDED {
+            let caller = world.caller(upstream, READ).await;
+            assert!(caller.call("echo", hello()).await.is_result(), "{make:?}, {upstream}");
+            loads.push((upstream, caller.clone(), load(caller, Arc::clone(&stop))));
+        }
+        let (killed, back) = interrupt(&mut world).await;
+        for (upstream, caller, _) in &loads {
+            until(upstream, async || caller.call("echo", hello()).await.is_result().then_some(())).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.store(true, Ordering::Relaxed);
+        for (upstream, _, load) in loads {
+            let answers = load.await.unwrap();
+            let what = format!("{make:?}, {upstream}");
+            match upstream.starts_with("signed") {
+                true => assert!(answers.iter().all(|(_, answer)| answer.is_result()), "{what}: {answers:?}"),
+                false => assert_denied_meanwhile(&what, &answers, killed, back),
+            }
+        }
+    }
+}
+
+async fn interrupt(world: &mut World) -> (Instant, Instant) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.server.kill();
+    let killed = Instant::now();
+    tokio::time::sleep(AWAY).await;
+    let back = Instant::now();
+    world.server.start_again().unwrap();
+    (killed, back)
+}
+
+/// Each call was allowed, or denied as unavailable; while nobody could know, none was allowed; in the end all were.
+fn assert_denied_meanwhile(what: &str, answers: &[(Instant, Answer)], killed: Instant, back: Instant) {
+    let mut denied = 0;
+    for (begun, answer) in answers {
+        assert!(answer.took < BOUND, "{what}: {answer:?}");
+        if answer.is_result() {
+            let unknown = *begun > killed + REMEMBERED && *begun + answer.took < back;
+            assert!(!unknown, "{what}: allowed {:?} after the end", begun.duration_since(killed));
+            continue;
+        }
+        let found = (answer.status, answer.reason(), answer.retry_after.is_some());
+        assert_eq!(found, (503, Some("unavailable"), true), "{what}: {answer:?}");
+        assert!(*begun + answer.took > killed, "{what}: denied before anything happened");
+        denied += 1;
+    }
+    assert!(denied > 10, "{what}: {denied} of {} denied: is there no outage?", answers.len());
+    assert!(answers.last().is_some_and(|(_, answer)| answer.is_result()), "{what}: it does not heal");
+}
