@@ -3,6 +3,7 @@
 //! Needs what `cargo xtask tools` installs.
 
 mod bad_server;
+mod expected;
 mod faults;
 mod flows;
 mod introspection;
