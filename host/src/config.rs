@@ -135,6 +135,8 @@ pub struct Upstream {
     pub pipeline: Pipeline,
     /// How long a request may wait for the first sign of an answer.
     pub timeout: Duration,
+    /// OAuth scopes that a first login should ask for.
+    pub scopes: Vec<String>,
 }
 
 /// Where an upstream is.

@@ -8,6 +8,7 @@ mod guarded;
 mod make;
 mod shipped;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -176,6 +177,11 @@ impl Policy {
     /// The time now, by the policies' clock.
     pub fn now(&self) -> u64 {
         self.services.clock.now()
+    }
+
+    /// The OAuth scopes that it may ask callers for.
+    pub fn scopes(&self) -> &BTreeSet<String> {
+        &self.services.scopes
     }
 
     /// Whether it judges credentials of this scheme.

@@ -7,7 +7,7 @@ pub mod jwks;
 pub mod keys;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +39,8 @@ pub struct Services {
     pub fetcher: Option<Fetcher>,
     /// The clock.
     pub clock: Clock,
+    /// The OAuth scopes that it may ask callers for.
+    pub scopes: BTreeSet<String>,
 }
 
 impl Services {
@@ -61,6 +63,7 @@ impl Services {
             cache: None,
             fetcher: None,
             clock: Clock::System,
+            scopes: BTreeSet::new(),
         }
     }
 }

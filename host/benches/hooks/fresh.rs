@@ -49,6 +49,7 @@ async fn prepared() -> Prepared {
         cache: None,
         fetcher: None,
         clock: Clock::System,
+        scopes: std::collections::BTreeSet::new(),
     };
     Prepared::new(&engine, &loaded, Granted::default(), Arc::new(services), Limits::default()).unwrap()
 }

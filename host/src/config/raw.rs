@@ -41,6 +41,9 @@ pub struct Server {
     pub resource: Option<String>,
     /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
     pub authorization_servers: Vec<String>,
+    /// OAuth scopes that a first login should ask for: challenges to who shows no good token name them. Default:
+    /// none, and clients ask for what the metadata lists.
+    pub scopes: Vec<String>,
     /// Browser origins that may call, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
     /// Host names, without port, that a request may name beside loopback names, the listen address
@@ -141,6 +144,8 @@ pub struct Upstream {
     /// Its resource identifier, in place of the one made from `server.resource`: what the audience
     /// of a token has to be.
     pub resource: Option<String>,
+    /// OAuth scopes that a first login should ask for, in place of `server.scopes`.
+    pub scopes: Option<Vec<String>>,
     /// One child process for all callers. Default: one per session or principal.
     pub shared: Option<bool>,
     /// Environment variables of the child process. Credentials come from `{ env = "NAME" }` or

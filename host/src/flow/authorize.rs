@@ -71,16 +71,21 @@ pub async fn authorize(
     match permit.request.call.access() {
         Access::Open => {}
         Access::Target(target) => permit.check(target).await?,
-        Access::Targets(targets) => {
-            for target in targets {
-                permit.check(target).await?;
-            }
-        }
+        Access::Targets(targets) => permit.check_all(targets).await?,
     }
     Ok(permit)
 }
 
 impl Permit {
+    /// All of them. Scopes that are missing for several are told at once.
+    async fn check_all(&self, targets: &[Target]) -> Result<(), Rejection> {
+        let mut lacking = Lacking::default();
+        for target in targets {
+            lacking.note(self.check(target).await)?;
+        }
+        lacking.conclude()
+    }
+
     async fn check(&self, target: &Target) -> Result<(), Rejection> {
         let call = Call {
             method: self.request.call.method(),
@@ -108,20 +113,54 @@ async fn decide(
     caller: &Caller,
 ) -> Result<(), Rejection> {
     let principal = caller.as_principal();
-    let mut allowed = false;
+    let (mut allowed, mut lacking) = (false, Lacking::default());
     for policy in &generation.pipeline(scope.request.route.pipeline).authorize {
         match policy.authorize(scope, call, &principal).await? {
             Decision::Allow => allowed = true,
             Decision::Abstain => {}
             Decision::Deny(denial) => {
-                return Err(Rejection::Denied { policy: Some(Arc::clone(policy.name())), denial });
+                lacking.note(Err(Rejection::Denied { policy: Some(Arc::clone(policy.name())), denial }))?;
             }
             Decision::Unavailable(u) => return Err(policy.unavailable(u)),
         }
     }
+    lacking.conclude()?;
     if allowed {
         return Ok(());
     }
     let denial = Denial { reason: "not-allowed".to_owned(), ..Denial::default() };
     Err(Rejection::Denied { policy: None, denial })
+}
+
+/// What is denied for want of scopes alone. Whether more of them would help is known only when everybody has been
+/// asked, and then all that are needed are told at once, so that one more authorization is enough.
+#[derive(Default)]
+struct Lacking(Option<(Option<Arc<str>>, Denial)>);
+
+impl Lacking {
+    /// # Errors
+    /// With whatever more scopes would not change.
+    fn note(&mut self, outcome: Result<(), Rejection>) -> Result<(), Rejection> {
+        match outcome {
+            Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
+                match &mut self.0 {
+                    None => self.0 = Some((policy, denial)),
+                    Some((_, first)) => {
+                        first.scopes.extend(denial.scopes);
+                        first.scopes.sort_unstable();
+                        first.scopes.dedup();
+                    }
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn conclude(self) -> Result<(), Rejection> {
+        match self.0 {
+            None => Ok(()),
+            Some((policy, denial)) => Err(Rejection::Denied { policy, denial }),
+        }
+    }
 }

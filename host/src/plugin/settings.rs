@@ -3,7 +3,7 @@
 
 mod schema;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +51,8 @@ pub struct Settings {
     pub signing_keys: HashMap<String, SigningKey>,
     /// The secrets whose value it may read.
     pub raw_secrets: HashMap<String, SecretString>,
+    /// The scopes that it may ask callers for.
+    pub scopes: BTreeSet<String>,
     /// The origins that it may reach.
     pub origins: HashMap<Origin, Reach>,
 }
@@ -190,6 +192,10 @@ impl Resolver<'_> {
             "witgate-secret" => Value::String(self.secret(value, pointer).map_err(at)?),
             "witgate-signing-key" => Value::String(self.signing_key(value, pointer).map_err(at)?),
             "witgate-endpoint" => Value::String(self.endpoint(value).map_err(at)?),
+            "witgate-scope" => {
+                self.out.scopes.extend(value.as_str().map(str::to_owned));
+                return Ok(());
+            }
             "witgate-issuer" => {
                 self.issuer(value);
                 return Ok(());

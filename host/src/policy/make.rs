@@ -262,7 +262,7 @@ fn stand_in(
 }
 
 fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> Arc<Services> {
-    let Settings { granted, keys, client_secrets, signing_keys, raw_secrets, origins, .. } = settings;
+    let Settings { granted, keys, client_secrets, signing_keys, raw_secrets, origins, scopes, .. } = settings;
     Arc::new(Services {
         policy: config.name.as_str().into(),
         wants: std::sync::OnceLock::new(),
@@ -274,5 +274,6 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
             None => Fetcher::new(origins, client_secrets).signing_with(signing_keys),
         }),
         clock: making.clock.clone(),
+        scopes,
     })
 }

@@ -57,6 +57,8 @@ struct Endpoint<U> {
     flow: Flow<U>,
     /// Where its RFC 9728 metadata is, if there is any.
     metadata: Option<String>,
+    /// Scopes that a first login should ask for.
+    scopes: Vec<String>,
 }
 
 impl<U: Upstream + 'static> Gateway<U> {
@@ -70,7 +72,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         let metadata = Metadata::new(&config.upstreams, &server.authorization_servers);
         let endpoint = |(upstream, flow): (&config::Upstream, Flow<U>)| {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
-            (upstream.path.clone(), Endpoint { flow, metadata })
+            let scopes = upstream.scopes.clone();
+            (upstream.path.clone(), Endpoint { flow, metadata, scopes })
         };
         let endpoints = config.upstreams.iter().zip(flows).map(endpoint).collect();
         Self { endpoints, names: names(config), metadata, generations }
@@ -123,9 +126,9 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// Where there is no endpoint: metadata, or nothing.
     fn elsewhere(&self, parts: &Parts, ends: &Ends) -> Response<Body> {
         if self.names.check_host(&parts.uri, &parts.headers, ends.local.ip()).is_err() {
-            return render(&Rejected { id: None, rejection: Rejection::ForbiddenHost }, None);
+            return render(&Rejected { id: None, rejection: Rejection::ForbiddenHost }, None, &[]);
         }
-        match (self.metadata.document(parts.uri.path()), &parts.method) {
+        match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
             (Some(document), &Method::GET) => self::metadata::response(document),
             (Some(_), _) => not_allowed("GET"),
             (None, _) => not_found(),
@@ -223,7 +226,7 @@ fn answer(reply: Reply) -> Response<Body> {
 impl<U: Upstream> Endpoint<U> {
     /// A challenge names every scheme that would do, bearer tokens first.
     fn render(&self, rejected: &Rejected) -> Response<Body> {
-        let mut response = render(rejected, self.metadata.as_deref());
+        let mut response = render(rejected, self.metadata.as_deref(), &self.scopes);
         if self.flow.takes_proofs() {
             for (name, value) in rejected.rejection.wire().dpop_headers() {
                 response.headers_mut().append(name, value);
@@ -233,11 +236,11 @@ impl<U: Upstream> Endpoint<U> {
     }
 }
 
-fn render(rejected: &Rejected, metadata: Option<&str>) -> Response<Body> {
+fn render(rejected: &Rejected, metadata: Option<&str>, scopes: &[String]) -> Response<Body> {
     let wire = rejected.rejection.wire();
     let id = rejected.id.as_deref();
     let mut response = json(wire.status(id.is_some()), wire.body(id));
-    response.headers_mut().extend(wire.headers(metadata));
+    response.headers_mut().extend(wire.headers(metadata, scopes));
     response
 }
 
@@ -259,7 +262,7 @@ fn event_stream(status: StatusCode, content_type: HeaderValue, body: Body) -> Re
 
 fn not_allowed(methods: &'static str) -> Response<Body> {
     let rejected = Rejected { id: None, rejection: Rejection::MethodNotAllowed };
-    let mut response = render(&rejected, None);
+    let mut response = render(&rejected, None, &[]);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }

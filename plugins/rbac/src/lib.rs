@@ -81,7 +81,7 @@ impl Rbac {
     /// authorization is enough.
     fn scopes_held(&self, facts: &Facts<'_>) -> Result<(), Denial> {
         let needed = || self.rules.scopes_for(facts.call);
-        if needed().all(|scope| facts.principal.scopes.contains(scope)) {
+        if needed().all(|scope| self.rules.has_scope(facts.principal.scopes, scope)) {
             return Ok(());
         }
         let mut scopes: Vec<String> = needed().cloned().collect();

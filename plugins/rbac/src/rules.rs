@@ -18,6 +18,8 @@ pub(crate) struct Rules {
     /// For each role, it and all that it inherits from.
     closures: Vec<RoleSet>,
     scopes: Vec<(Pattern, Vec<String>)>,
+    /// For each scope that calls need, those that stand for it.
+    standing_for: BTreeMap<String, Vec<String>>,
     /// What holds for everybody.
     pub(crate) conditions: Vec<Condition>,
     subjects: Vec<(settings::Subject, RoleSet)>,
@@ -62,6 +64,7 @@ impl Rules {
                 .iter()
                 .map(|(on, scopes)| required(on, scopes))
                 .collect::<Result<_, _>>()?,
+            standing_for: standing_for(&config.scope_implies),
             conditions: conditions(&config.conditions, &[])?,
             subjects: assigned(&config.subjects, &names)?,
         })
@@ -108,10 +111,36 @@ impl Rules {
         same.map(|(_, place)| *place).find(is_named)
     }
 
+    /// Whether somebody with the scopes `held` has `scope`, or one that stands for it.
+    pub(crate) fn has_scope(&self, held: &[String], scope: &String) -> bool {
+        held.contains(scope)
+            || self.standing_for.get(scope).is_some_and(|others| others.iter().any(|other| held.contains(other)))
+    }
+
     /// The scopes that a call needs, some perhaps more than once.
     pub(crate) fn scopes_for(&self, call: &Call<'_>) -> impl Iterator<Item = &String> {
         self.scopes.iter().filter(|(on, _)| on.matches(call.kind, call.target)).flat_map(|(_, scopes)| scopes)
     }
+}
+
+/// The other way round, and over as many steps as it takes.
+fn standing_for(implies: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    let mut standing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for scope in implies.keys() {
+        let (mut open, mut found) = (vec![scope], Vec::new());
+        while let Some(next) = open.pop() {
+            for implied in implies.get(next).into_iter().flatten() {
+                if implied != scope && !found.contains(&implied) {
+                    found.push(implied);
+                    open.push(implied);
+                }
+            }
+        }
+        for implied in found {
+            standing.entry(implied.clone()).or_default().push(scope.clone());
+        }
+    }
+    standing
 }
 
 /// The roles that a caller holds.

@@ -15,7 +15,11 @@ pub struct Config {
     /// Scopes that a call needs, by pattern. Where several patterns cover a call, it needs the
     /// scopes of all of them.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<Scope>>")]
     pub scopes: BTreeMap<String, Vec<String>>,
+    /// Scopes that stand for others: who has the first has those on its list, and what they stand for.
+    #[serde(default)]
+    pub scope_implies: BTreeMap<String, Vec<String>>,
     /// Conditions that hold for everybody, whatever the role.
     #[serde(default)]
     pub conditions: Vec<Condition>,
@@ -26,6 +30,12 @@ pub struct Config {
     #[serde(default)]
     pub default: Fallback,
 }
+
+/// A scope that calls may need: the host offers it to OAuth clients.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent, extend("format" = "witgate-scope"))]
+#[allow(dead_code, reason = "for the schema")]
+struct Scope(String);
 
 /// One role.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]

@@ -16,6 +16,7 @@ mod oauth;
 mod pages;
 mod policies;
 mod properties;
+mod scopes;
 mod secrets;
 mod seeds;
 mod shutdown;

@@ -138,6 +138,7 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         target: Target::OwnTools,
         pipeline,
         timeout: std::time::Duration::from_secs(60),
+        scopes: Vec::new(),
     }
 }
 

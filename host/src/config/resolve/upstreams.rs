@@ -11,6 +11,7 @@ use super::Resolver;
 use super::server::listen;
 use crate::config::raw::{self, Text};
 use crate::config::shape::listed;
+use crate::flow::reject::wire::{OFFLINE, is_scope};
 use crate::config::{Pipeline, Policy, Target, Upstream};
 
 /// What the MCP SDKs wait for an answer themselves.
@@ -91,7 +92,26 @@ impl Resolver<'_> {
             target,
             pipeline,
             timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),
+            scopes: self.scopes(file, name, written),
         })
+    }
+
+    /// Scopes (RFC 6749, section 3.3) for a first login.
+    fn scopes(&mut self, file: &raw::File, name: &str, written: &raw::Upstream) -> Vec<String> {
+        let (at, scopes): (&[&str], _) = match &written.scopes {
+            Some(own) => (&["upstreams", name, "scopes"], own),
+            None => (&["server", "scopes"], &file.server.scopes),
+        };
+        for (index, scope) in scopes.iter().enumerate() {
+            let at = [at, &[index.to_string().as_str()]].concat();
+            if !is_scope(scope) {
+                self.error(&at, format!("`{scope}` is not a scope"), "write one scope, without spaces and quotes");
+            } else if scope == OFFLINE {
+                let message = format!("`{OFFLINE}` is between a client and its authorization server");
+                self.error(&at, message, "take it out: a client asks for it where it wants to");
+            }
+        }
+        scopes.clone()
     }
 
     /// The name becomes a part of a path.

@@ -207,10 +207,11 @@ impl Wire {
         }
     }
 
-    /// The HTTP headers. `metadata` is the URL of the RFC 9728 document, where there is one.
-    pub fn headers(&self, metadata: Option<&str>) -> HeaderMap {
+    /// The HTTP headers. `metadata` is the URL of the RFC 9728 document, where there is one; `scopes` are those that
+    /// a first login should ask for.
+    pub fn headers(&self, metadata: Option<&str>, scopes: &[String]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        if let Some(challenge) = self.challenge.header(metadata) {
+        if let Some(challenge) = self.challenge.header(metadata, scopes) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after {
@@ -254,7 +255,7 @@ impl Challenge {
 
     /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, hence the realm
     /// where nothing else is said; without metadata nothing tells a client to start a login.
-    fn header(&self, metadata: Option<&str>) -> Option<HeaderValue> {
+    fn header(&self, metadata: Option<&str>, scopes: &[String]) -> Option<HeaderValue> {
         let error = match self {
             Self::None => return None,
             Self::Needed | Self::InvalidProof | Self::UseNonce(_) => None,
@@ -263,13 +264,21 @@ impl Challenge {
                 Some(format!("error=\"insufficient_scope\", scope=\"{}\"", scope_list(scopes)))
             }
         };
+        let metadata_is_there = metadata.is_some();
         let metadata = match metadata {
             Some(url) => format!("resource_metadata=\"{url}\""),
             None => "realm=\"mcp\"".to_owned(),
         };
+        // Scopes are for logins, of which the metadata tells.
+        let scopes = match self {
+            Self::Needed | Self::InvalidToken if !scopes.is_empty() && metadata_is_there => {
+                format!(", scope=\"{}\"", scope_list(scopes))
+            }
+            _ => String::new(),
+        };
         let value = match error {
-            Some(error) => format!("Bearer {error}, {metadata}"),
-            None => format!("Bearer {metadata}"),
+            Some(error) => format!("Bearer {error}, {metadata}{scopes}"),
+            None => format!("Bearer {metadata}{scopes}"),
         };
         HeaderValue::try_from(value).ok()
     }
@@ -277,13 +286,21 @@ impl Challenge {
 
 /// Scope tokens (RFC 6749 §3.3), without the one that concerns only the authorization server.
 fn scope_list(scopes: &[String]) -> String {
-    let is_token = |scope: &&str| {
-        !scope.is_empty()
-            && *scope != "offline_access"
-            && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-    };
-    let scopes: Vec<_> = scopes.iter().map(String::as_str).filter(is_token).collect();
+    let scopes: Vec<_> = scopes.iter().map(String::as_str).filter(|scope| is_offered(scope)).collect();
     scopes.join(" ")
+}
+
+/// The scope that is between a client and its authorization server: it never appears in a challenge or in metadata.
+pub const OFFLINE: &str = "offline_access";
+
+/// Whether a text is one scope token (RFC 6749 §3.3).
+pub fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// Whether clients are told of a scope.
+pub fn is_offered(scope: &str) -> bool {
+    is_scope(scope) && scope != OFFLINE
 }
 
 fn denied(denial: &Denial) -> Wire {

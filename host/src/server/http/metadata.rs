@@ -1,35 +1,49 @@
 //! RFC 9728 protected resource metadata. There is none without authorization servers, so that no
 //! client starts a login that cannot succeed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use ::http::{HeaderValue, Response};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
+use witgate_plugin::Scheme;
 
 use super::body::Body;
 use crate::config::Upstream;
+use crate::flow::dpop::ALGORITHMS;
+use crate::flow::reject::wire::is_offered;
+use crate::generation::Generation;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// The documents by their paths, and their URLs by resource.
+/// The resources by the paths of their documents, and the documents' URLs by resource.
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
-    documents: HashMap<String, Bytes>,
+    authorization_servers: Vec<String>,
+    resources: Vec<Resource>,
+    documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
+}
+
+/// One upstream, as its document tells of it.
+#[derive(Debug)]
+struct Resource {
+    resource: String,
+    /// Scopes that a first login should ask for.
+    scopes: Vec<String>,
 }
 
 impl Metadata {
     /// The documents of all upstreams.
     pub(super) fn new(upstreams: &[Upstream], authorization_servers: &[String]) -> Self {
-        let mut metadata = Self::default();
+        let mut metadata = Self { authorization_servers: authorization_servers.to_vec(), ..Self::default() };
         if authorization_servers.is_empty() {
             return metadata;
         }
-        for upstream in upstreams {
-            metadata.add(upstream, authorization_servers, upstreams.len() == 1);
+        for (place, upstream) in upstreams.iter().enumerate() {
+            metadata.add(place, upstream, upstreams.len() == 1);
         }
         metadata
     }
@@ -37,28 +51,43 @@ impl Metadata {
     /// The document of a resource: at the well-known path before the resource's own (RFC 9728
     /// §3.1), before the path served here, which a proxy may have changed, and at the root form,
     /// which can only speak for one.
-    fn add(&mut self, upstream: &Upstream, authorization_servers: &[String], alone: bool) {
-        let document = json!({
-            "resource": upstream.resource,
-            "authorization_servers": authorization_servers,
-            "bearer_methods_supported": ["header"],
-        });
-        let document = Bytes::from(document.to_string());
-        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path), document.clone());
+    fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
+        let Upstream { resource, scopes, .. } = upstream;
+        self.resources.push(Resource { resource: resource.clone(), scopes: scopes.clone() });
+        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path), place);
         if alone {
-            self.documents.insert(WELL_KNOWN.to_owned(), document.clone());
+            self.documents.insert(WELL_KNOWN.to_owned(), place);
         }
-        if let Ok(mut url) = Url::parse(&upstream.resource) {
+        if let Ok(mut url) = Url::parse(resource) {
             let path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
             url.set_path(&path);
-            self.documents.insert(path, document);
-            self.urls.insert(upstream.resource.clone(), url.into());
+            self.documents.insert(path, place);
+            self.urls.insert(resource.clone(), url.into());
         }
     }
 
-    /// The document at a path.
-    pub(super) fn document(&self, path: &str) -> Option<Bytes> {
-        self.documents.get(path).cloned()
+    /// The document at a path, as the policies of `generation` have it.
+    pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
+        let place = *self.documents.get(path)?;
+        let Resource { resource, scopes } = self.resources.get(place)?;
+        let pipeline = generation.pipeline(place);
+        let mut document = json!({
+            "resource": resource,
+            "authorization_servers": self.authorization_servers,
+            "bearer_methods_supported": ["header"],
+        });
+        let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
+        let scopes: BTreeSet<_> = asked.chain(scopes).filter(|scope| is_offered(scope)).collect();
+        if let Value::Object(members) = &mut document {
+            if !scopes.is_empty() {
+                members.insert("scopes_supported".to_owned(), json!(scopes));
+            }
+            if pipeline.judges(Scheme::Dpop) {
+                let algorithms: Vec<_> = ALGORITHMS.split(' ').collect();
+                members.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
+            }
+        }
+        Some(Bytes::from(document.to_string()))
     }
 
     /// Where the document of a resource is.

@@ -6,7 +6,7 @@ use super::*;
 const METADATA: Option<&str> = Some("https://a.example/.well-known/oauth-protected-resource/mcp");
 
 fn challenge(rejection: &Rejection, metadata: Option<&str>) -> Option<String> {
-    let headers = rejection.wire().headers(metadata);
+    let headers = rejection.wire().headers(metadata, &[]);
     headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned())
 }
 
@@ -65,7 +65,7 @@ fn a_failure_is_told_as_one_that_may_pass() {
     };
     let wire = rejection.wire();
     assert_eq!((wire.status, wire.code), (StatusCode::SERVICE_UNAVAILABLE, 503));
-    assert_eq!(wire.headers(None)[RETRY_AFTER], "1");
+    assert_eq!(wire.headers(None, &[])[RETRY_AFTER], "1");
     assert!(wire.body(None).starts_with(br#"{"jsonrpc":"2.0","id":null,"error":{"#));
 }
 
@@ -98,4 +98,19 @@ fn the_protocols_codes_stand_where_it_has_them() {
         let wire = rejection.wire();
         assert_eq!((wire.status.as_u16(), wire.code), (status, code), "{rejection:?}");
     }
+}
+
+#[test]
+fn a_login_is_told_its_scopes_where_there_is_one() {
+    let scopes = ["base".to_owned(), "offline_access".to_owned(), "with space".to_owned(), "more".to_owned()];
+    let told = |rejection: &Rejection, metadata| {
+        let headers = rejection.wire().headers(metadata, &scopes);
+        headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned()).unwrap()
+    };
+    for rejection in [Rejection::NoCredential, refused()] {
+        assert!(told(&rejection, METADATA).ends_with(r#", scope="base more""#), "{}", told(&rejection, METADATA));
+        assert!(!told(&rejection, None).contains("scope"), "nobody is sent to a login that there is not");
+    }
+    let step_up = told(&denied(&["write"]), METADATA);
+    assert!(step_up.contains(r#"scope="write""#) && !step_up.contains("base"), "{step_up}");
 }

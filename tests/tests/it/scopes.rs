@@ -1,0 +1,118 @@
+//! Which scopes a caller is told of: at a login, when some are missing, and in the metadata.
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup};
+
+use crate::talk::{Caller, until};
+
+fn configure(setup: &Setup, more: &str) {
+    setup.config(
+        "authorization_servers = [\"https://idp.example.com\"]\nscopes = [\"first\"]",
+        &format!(
+            r#"[upstreams.own]
+own_tools = true
+[keys.session]
+secret = {{ env = "KEY" }}
+[policies.tokens]
+kind = "jwt"
+config = {{ keys = ["session"], algorithms = ["HS256"] }}
+[policies.rules]
+kind = "rbac"
+[policies.rules.config]
+roles = {{ user = {{ allow = ["*", "resource:*", "prompt:*"] }} }}
+scope_implies = {{ everything = ["base", "math"] }}
+scopes = {{ "*" = ["base"], "add" = ["math"], "resource:file:///*" = ["files"], "prompt:brief" = ["brief"] }}
+[policies.more]
+kind = "rbac"
+[policies.more.config]
+roles = {{ user = {{ allow = ["*", "resource:*", "prompt:*"], deny = ["auth_status"] }} }}
+scopes = {{ "add" = ["more"{more}], "get_time" = ["offline_access"] }}
+[pipeline]
+authenticate = ["tokens"]
+authorize = ["rules", "more"]
+"#
+        ),
+    );
+}
+
+fn serve() -> Running {
+    let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
+    configure(&setup, "");
+    setup.serve()
+}
+
+fn token(running: &Running, scopes: &[&str]) -> Caller {
+    let mut arguments = vec!["token", "issue", "--sub", "ada", "--role", "user", "--json"];
+    scopes.iter().for_each(|scope| arguments.extend(["--scope", scope]));
+    let issued = running.setup().run(&arguments);
+    let issued: Value = serde_json::from_slice(&issued.stdout).unwrap();
+    Caller::with_token(running.url(), issued["token"].as_str().unwrap())
+}
+
+/// The status, and the `scope` of the challenge if there is one.
+async fn told(caller: &Caller, method: &str, name: &str) -> (u16, Option<String>) {
+    let member = if method == "resources/read" { "uri" } else { "name" };
+    let response = caller.begin(method, Some(name), json!({ member: name })).await.unwrap();
+    let challenge = response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+    let scope = challenge.and_then(|text| {
+        let (_, rest) = text.split_once("scope=\"")?;
+        Some(rest.split_once('"')?.0.to_owned())
+    });
+    (response.status().as_u16(), scope)
+}
+
+async fn supported(running: &Running) -> Value {
+    let url = format!("http://{}/.well-known/oauth-protected-resource/mcp", running.address());
+    reqwest::get(url).await.unwrap().json::<Value>().await.unwrap()["scopes_supported"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_challenge_names_all_that_an_operation_needs() {
+    let running = serve();
+    let nobody = Caller::new(running.url(), None);
+    assert_eq!(told(&nobody, "tools/call", "add").await, (401, Some("first".to_owned())));
+    let stranger = Caller::with_token(running.url(), "eyJhbGciOiJIUzI1NiJ9.e30.AAAA");
+    assert_eq!(told(&stranger, "tools/call", "add").await, (401, Some("first".to_owned())));
+
+    let bare = token(&running, &[]);
+    let needed = [
+        ("tools/call", "add", "base math more"),
+        ("tools/call", "echo", "base"),
+        ("resources/read", "file:///a", "files"),
+        ("prompts/get", "brief", "brief"),
+    ];
+    for (method, name, scopes) in needed {
+        assert_eq!(told(&bare, method, name).await, (403, Some(scopes.to_owned())), "{name}");
+    }
+    // Of two that lack, the one that is there already is named as well: a step up must not lose it.
+    let math = token(&running, &["math"]);
+    assert_eq!(told(&math, "tools/call", "add").await, (403, Some("base math more".to_owned())));
+    // More scopes would not help.
+    assert_eq!(told(&bare, "tools/call", "auth_status").await, (403, None));
+    let stepped_up = token(&running, &["everything", "more"]);
+    let answer = stepped_up.call("add", json!({ "a": 1, "b": 2 })).await;
+    assert!(answer.is_result(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_lists_what_the_live_policies_ask_for() {
+    let running = serve();
+    assert_eq!(supported(&running).await, json!(["base", "brief", "files", "first", "math", "more"]));
+    configure(running.setup(), ", \"even-more\"");
+    let wanted = json!(["base", "brief", "even-more", "files", "first", "math", "more"]);
+    until("the new scope", async || (supported(&running).await == wanted).then_some(())).await;
+}
+
+#[test]
+fn a_scope_that_is_none_is_refused_with_its_place() {
+    let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
+    configure(&setup, "");
+    let text = std::fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
+    for (scopes, said) in [("[\"a b\"]", "`a b` is not a scope"), ("[\"offline_access\"]", "between a client and")] {
+        setup.file("witgate.toml", text.replace("scopes = [\"first\"]", &format!("scopes = {scopes}")));
+        let output = setup.run(&["check"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(said), "{told}");
+    }
+}
