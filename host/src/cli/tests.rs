@@ -137,7 +137,7 @@ fn a_token_fits_the_policy_that_it_is_for() {
     let secret = "0123456789abcdef0123456789abcdef";
     let config = "[server]\nresource = 'https://mcp.example.com/mcp'\n[upstreams.own]\nown_tools = true\n[keys.session]\nsecret = { env = \
                   'SECRET' }\n[policies.tokens]\nkind = 'jwt'\nconfig = { keys = ['session'], algorithms = ['HS384'], issuer = \
-                  'https://idp', roles_claim = 'realm.roles' }\n";
+                  'https://idp', roles_claim = 'realm.roles', typ = 'at+jwt' }\n";
     std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
     let context = Context {
         config: Some(folder.path().join("witgate.toml")),
@@ -157,6 +157,9 @@ fn a_token_fits_the_policy_that_it_is_for() {
             .unwrap()
             .claims;
     assert_eq!(claims["realm"]["roles"], serde_json::json!(["admin"]));
+    // What RFC 9068 asks for besides.
+    assert_eq!(claims["client_id"], "me");
+    assert_eq!(claims["jti"].as_str().map(str::len), Some(22));
     assert_eq!((&claims["scope"], &claims["n"], &claims["t"]), (&"a b".into(), &1.into(), &"x".into()));
 
     let missing =

@@ -129,6 +129,10 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
     if let Some(issuer) = arguments.issuer.as_ref().or(expected.issuer.as_ref()) {
         set("iss", issuer.as_str().into());
     }
+    // RFC 9068 asks for it in tokens of that type; here nobody but the subject is the client.
+    if expected.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt")) {
+        set("client_id", arguments.sub.as_str().into());
+    }
     if !arguments.scope.is_empty() {
         set("scope", arguments.scope.join(" ").into());
     }

@@ -280,8 +280,9 @@ const HARMFUL: &[(&str, Change)] = &[
 
 const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// Any but the last one, of which some bits may be stray ones.
 fn another_letter(text: String, random: &mut Random) -> String {
-    let at = random.below(text.len());
+    let at = random.below(text.len() - 1);
     let own = text.as_bytes()[at];
     let others: Vec<u8> = DIGITS.bytes().filter(|digit| *digit != own).collect();
     let mut bytes = text.into_bytes();
