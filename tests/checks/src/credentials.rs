@@ -11,6 +11,9 @@ use witgate::flow::credential::Shown;
 use witgate::flow::headers::credentials::{none_in_query, take};
 use witgate_plugin::Scheme;
 
+/// The proof that belongs to a token. There may be several; whether they are good is judged later.
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+
 /// Ends every credential. No header name, and nothing that Witgate says itself, holds it.
 const MARK: &str = "{secret}";
 
@@ -81,7 +84,7 @@ fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>, declared: &[HeaderName]) -
 }
 
 fn bears_a_credential(name: &HeaderName, declared: &[HeaderName]) -> bool {
-    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) || declared.contains(name)
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, DPOP].contains(name) || declared.contains(name)
 }
 
 fn silent(what: &impl Debug) {
@@ -90,7 +93,7 @@ fn silent(what: &impl Debug) {
 }
 
 fn gone(after: &HeaderMap, declared: &[HeaderName]) {
-    for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].iter().chain(declared) {
+    for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, DPOP].iter().chain(declared) {
         assert!(!after.contains_key(name), "{name} is still there");
     }
 }

@@ -346,6 +346,31 @@ fn policies_that_cannot_be() {
 }
 
 #[test]
+fn tls_that_cannot_be() {
+    with_rest(
+        "[server.tls]\nclient_certificates = 'required'",
+        &[
+            "witgate.toml:1:9: TLS needs a `certificate` (write `certificate = \"PATH\"`, a file in PEM)",
+            "witgate.toml:1:9: TLS needs the `key` of its certificate (write `key = { file = \"PATH\" }`, a file in PEM that \
+             only Witgate's user may read)",
+            "witgate.toml:2:23: nothing says which CA the certificates of clients come from (write `client_ca = \"PATH\"`, a \
+             file in PEM)",
+        ],
+    );
+    with_rest(
+        "[server]\nresource = 'http://mcp.example.com/mcp'\n\
+         [server.tls]\ncertificate = 'c'\nkey = { env = 'NO_KEY' }\nclient_certificate = 'off'",
+        &[
+            "witgate.toml:2:12: `resource` says http, and `listen` speaks TLS (write the URL with https: tokens have to name it \
+             as their audience)",
+            "witgate.toml:5:1: the environment variable `NO_KEY` is not set (set `NO_KEY` before Witgate starts, or read the \
+             secret from a `file`)",
+            "witgate.toml:6:1: unknown key `client_certificate` in `[server.tls]` (did you mean `client_certificates`?)",
+        ],
+    );
+}
+
+#[test]
 fn settings_of_shipped_kinds_are_checked_like_any_other() {
     with_rest(
         "[policies.a]\nkind = 'api-key'\nconfig = { stor = 'keys.toml' }\n[policies.b]\nkind = 'api-key'\nconfig = { store = \

@@ -16,6 +16,11 @@ impl Resolver<'_> {
             let message = "over stdio nobody connects, so that there is nothing to encrypt";
             self.warning(&["server", "tls"], message, "leave `[server.tls]` out, or serve over `http`");
         }
+        if server.resource.as_ref().is_some_and(|resource| resource.starts_with("http://")) {
+            let message = "`resource` says http, and `listen` speaks TLS";
+            let help = "write the URL with https: tokens have to name it as their audience";
+            self.warning(&["server", "resource"], message, help);
+        }
         let certificate = self.tls_path("certificate", written.certificate.as_deref());
         let key = self.tls_key(written.key.as_ref());
         let client_ca = written.client_ca.as_deref().map(|path| self.path(path));

@@ -16,7 +16,8 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// server takes a header line above 16 KiB.
 const MAX_LENGTH: usize = 16 << 10;
 
-/// Takes the credentials out of `headers`: `Authorization` and those that policies have declared.
+/// Takes the credentials out of `headers`: `Authorization`, those that policies have declared, and the
+/// proof that belongs to a token.
 ///
 /// # Errors
 /// `BadCredential` where a header stands there twice, is too long or is not text (RFC 6750 §3.1:
@@ -26,7 +27,9 @@ pub fn take(headers: &mut HeaderMap, declared: &[HeaderName]) -> Result<Shown, R
     headers.remove(COOKIE);
     headers.remove(PROXY_AUTHORIZATION);
     let mut shown = Shown::default();
-    take_proofs(headers, &mut shown);
+    if !declared.contains(&DPOP) {
+        take_proofs(headers, &mut shown);
+    }
     if let Some(value) = take_one(headers, &AUTHORIZATION)? {
         add_authorization(&mut shown, text(&AUTHORIZATION, &value)?, declared)?;
     }
