@@ -1,7 +1,6 @@
 ;; Hands its host eight thousand headers of a request, which are all the same 900 KB.
 (module
-  (import "witgate:auth/http@0.1.0" "send" (func $send
-    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "witgate:auth/http@0.1.0" "send" (func $send (param i32 i32)))
   (memory (export "memory") 32)
   ;;include allocator
   ;;include plugin
@@ -19,13 +18,11 @@
         (i32.lt_u
           (local.tee $at (i32.add (local.get $at) (i32.const 16)))
           (i32.const 1176576))))
-    ;; GET, the URL, the headers, no body, no client, not shared, and where the answer goes.
-    (call $send
-      (i32.const 0)
-      (i32.const 256) (i32.const 19)
-      (i32.const 1048576) (i32.const 8000)
-      (i32.const 0) (i32.const 0)
-      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
-      (i32.const 0)
-      (i32.const 1024))
+    ;; The request, of which all is zero that is not set: GET, no body, no client, not shared.
+    (i32.store offset=4 (i32.const 512) (i32.const 256))
+    (i32.store offset=8 (i32.const 512) (i32.const 19))
+    (i32.store offset=12 (i32.const 512) (i32.const 1048576))
+    (i32.store offset=16 (i32.const 512) (i32.const 8000))
+    ;; The request, and where the answer goes.
+    (call $send (i32.const 512) (i32.const 1024))
     (i32.const 128)))
