@@ -15,6 +15,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::fingerprints::Fingerprints;
+use crate::flow::request::Extension;
 use crate::plugin::provenance::Provenance;
 
 /// Everything that `serve` needs to know.
@@ -67,6 +68,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Where health and metrics listen, if anywhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Extensions of MCP authorization that clients are told of.
+    pub extensions: Vec<Extension>,
     /// The control socket. None: no such socket (without a config file).
     pub control: Option<PathBuf>,
     /// How long running calls may go on after a signal to stop.

@@ -249,6 +249,7 @@ fn flows(
             upstream: upstream.name.as_str().into(),
             resource: upstream.resource.as_str().into(),
             pipeline: place,
+            extensions: config.server.extensions.clone(),
         };
         let target = AnyUpstream::new(upstream, grace, status, kept)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;

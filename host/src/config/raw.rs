@@ -41,6 +41,8 @@ pub struct Server {
     pub resource: Option<String>,
     /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
     pub authorization_servers: Vec<String>,
+    /// Extensions of MCP authorization that the authorization servers offer, which clients are then told of.
+    pub extensions: Vec<Extension>,
     /// OAuth scopes that a first login should ask for: challenges to who shows no good token name them. Default:
     /// none, and clients ask for what the metadata lists.
     pub scopes: Vec<String>,
@@ -97,6 +99,16 @@ pub enum ClientCertificates {
 pub struct Dpop {
     /// Whether a proof has to hold a nonce that Witgate has given out in the last minutes.
     pub nonces: bool,
+}
+
+/// An extension of MCP authorization.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extension {
+    /// `io.modelcontextprotocol/oauth-client-credentials`.
+    OauthClientCredentials,
+    /// `io.modelcontextprotocol/enterprise-managed-authorization`.
+    EnterpriseManagedAuthorization,
 }
 
 /// Towards the clients.

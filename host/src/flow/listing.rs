@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::json;
 use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
@@ -23,6 +24,7 @@ mod tests;
 /// Whether an upstream has to hand over the answer to `call` message by message.
 pub fn needs_look(call: &Call) -> bool {
     call.may_start_task()
+        || tells_capabilities(call)
         || matches!(
             call.method(),
             "tools/list"
@@ -32,6 +34,11 @@ pub fn needs_look(call: &Call) -> bool {
                 | "tasks/list"
                 | "subscriptions/listen"
         )
+}
+
+/// Whether the answer tells a client what the server can do.
+fn tells_capabilities(call: &Call) -> bool {
+    matches!(call.method(), "initialize" | "server/discover")
 }
 
 /// A list in a result.
@@ -101,11 +108,29 @@ impl Look {
         };
         let members = Members::read(result.get()).map_err(|_| garbage())?;
         self.record_task(&members);
+        if let Some(result) = self.with_extensions(&members) {
+            return Ok(replace(&envelope, "result", &result));
+        }
         if !members.0.iter().any(|(key, _)| list_of(key).is_some()) {
             return Ok(message);
         }
         let result = self.list_result(&members).await?;
         Ok(replace(&envelope, "result", &result))
+    }
+
+    /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says
+    /// of others stays.
+    fn with_extensions(&self, result: &Members<'_>) -> Option<String> {
+        let request = self.permit.request();
+        if request.route.extensions.is_empty() || !tells_capabilities(&request.call) {
+            return None;
+        }
+        let mut capabilities: serde_json::Value = serde_json::from_str(result.get("capabilities")?.get()).ok()?;
+        let extensions = capabilities.as_object_mut()?.entry("extensions").or_insert_with(|| json!({}));
+        for extension in &request.route.extensions {
+            extensions.as_object_mut()?.insert(extension.name().to_owned(), json!({}));
+        }
+        Some(replaced(result, "capabilities", &capabilities.to_string()))
     }
 
     /// A result with lists, filtered. A list that depends on the caller is nobody else's to cache.
@@ -183,11 +208,15 @@ fn list_of(key: &str) -> Option<(&'static str, List)> {
 }
 
 fn replace(object: &Members<'_>, key: &str, value: &str) -> Bytes {
+    Bytes::from(replaced(object, key, value))
+}
+
+fn replaced(object: &Members<'_>, key: &str, value: &str) -> String {
     let mut replaced = Object::default();
     for (name, old) in &object.0 {
         replaced.member(name, if name == key { value } else { old.get() });
     }
-    Bytes::from(replaced.finish())
+    replaced.finish()
 }
 
 /// An object being written.

@@ -140,6 +140,7 @@ impl Trial {
                 upstream: "upstream".into(),
                 resource: question.audience.into(),
                 pipeline: 0,
+                extensions: Vec::new(),
             }),
         };
         Scope { request: Arc::new(request), caller, listing: question.call.listing }

@@ -121,6 +121,7 @@ fn scope(case: &Case, caller: Option<Arc<Caller>>) -> Scope {
             upstream: case.upstream.as_str().into(),
             resource: case.audience.as_str().into(),
             pipeline: 0,
+            extensions: Vec::new(),
         }),
     };
     Scope { request: Arc::new(request), caller, listing: case.call.listing }

@@ -27,6 +27,32 @@ fn the_configuration_page_has_every_key() {
     assert!(gone.is_empty(), "docs/configuration.md has what the schema has not: {gone:?}");
 }
 
+/// The table of duties names tests that there are.
+#[test]
+fn the_page_on_authorization_names_tests_that_there_are() {
+    let page = page("docs/mcp-authorization.md");
+    let mut sources = String::new();
+    let mut directories = vec![workspace().join("tests/tests/it"), workspace().join("host/src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension().and_then(|suffix| suffix.to_str()) {
+                _ if path.is_dir() => directories.push(path),
+                Some("rs") => sources += &std::fs::read_to_string(path).unwrap(),
+                _ => {}
+            }
+        }
+    }
+    let cells = page.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit('|').nth(1));
+    let named: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !name.contains('/') && !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    assert!(missing.is_empty(), "docs/mcp-authorization.md names tests that there are not: {missing:?}");
+}
+
 fn properties(schema: &serde_json::Value) -> Vec<String> {
     schema["properties"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect()
 }

@@ -116,3 +116,22 @@ fn a_scope_that_is_none_is_refused_with_its_place() {
         assert!(told.contains(said), "{told}");
     }
 }
+
+/// Both eras: `initialize` and `server/discover`.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_of_the_extensions_that_are_configured() {
+    let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
+    configure(&setup, "");
+    let text = std::fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
+    let extensions = "extensions = [\"oauth-client-credentials\"]\nscopes = [";
+    setup.file("witgate.toml", text.replacen("scopes = [", extensions, 1));
+    let running = setup.serve();
+    let caller = token(&running, &[]);
+    let discovered = caller.stateless("server/discover", None, json!({})).await.unwrap();
+    for answer in [discovered.body, caller.initialize().await.body] {
+        let told = &answer["result"]["capabilities"]["extensions"];
+        assert_eq!(told["io.modelcontextprotocol/oauth-client-credentials"], json!({}), "{answer}");
+        assert_eq!(told["io.modelcontextprotocol/enterprise-managed-authorization"], Value::Null, "{answer}");
+        assert!(answer["result"]["capabilities"]["tools"].is_object(), "{answer}");
+    }
+}

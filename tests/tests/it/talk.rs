@@ -114,13 +114,19 @@ impl Caller {
         request
     }
 
-    /// Opens a session of 2025-11-25 and returns its id.
-    pub(crate) async fn open_session(&self) -> String {
+    /// The handshake of 2025-11-25.
+    pub(crate) async fn initialize(&self) -> Answer {
         let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
             "clientInfo": { "name": "it", "version": "1" } });
         let initialize = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params });
         let answer = read(self.post(&initialize).send().await.unwrap(), Instant::now()).await.unwrap();
         assert!(answer.is_result(), "{answer:?}");
+        answer
+    }
+
+    /// Opens a session of 2025-11-25 and returns its id.
+    pub(crate) async fn open_session(&self) -> String {
+        let answer = self.initialize().await;
         let session = answer.session.expect("a session");
         let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         let accepted = self.of_session(&session, &initialized).send().await.unwrap();

@@ -100,6 +100,7 @@ fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {
         upstream: upstream.name.as_str().into(),
         resource: upstream.resource.as_str().into(),
         pipeline,
+        extensions: Vec::new(),
     })
 }
 

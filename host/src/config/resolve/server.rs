@@ -8,6 +8,7 @@ use url::Url;
 
 use super::Resolver;
 use crate::config::{Server, Transport, Upstream, raw};
+use crate::flow::request::Extension;
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
@@ -37,6 +38,7 @@ impl Server {
             tls: None,
             dpop_nonces: false,
             authorization_servers: Vec::new(),
+            extensions: Vec::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             admin_listen: None,
@@ -44,6 +46,15 @@ impl Server {
             shutdown_grace: Duration::from_secs(DEFAULT_GRACE_S),
             state: None,
             keep_generations: DEFAULT_KEEP,
+        }
+    }
+}
+
+impl From<raw::Extension> for Extension {
+    fn from(written: raw::Extension) -> Self {
+        match written {
+            raw::Extension::OauthClientCredentials => Self::OauthClientCredentials,
+            raw::Extension::EnterpriseManagedAuthorization => Self::EnterpriseManagedAuthorization,
         }
     }
 }
@@ -59,6 +70,7 @@ impl Resolver<'_> {
             tls: self.tls(server),
             dpop_nonces: server.dpop.nonces,
             authorization_servers: self.authorization_servers(server),
+            extensions: server.extensions.iter().map(|&extension| extension.into()).collect(),
             allowed_origins: self.allowed_origins(server),
             allowed_hosts: self.allowed_hosts(server),
             admin_listen: server.admin_listen.map(|address| address.0),

@@ -103,7 +103,8 @@ impl Resolver<'_> {
             None => (&["server", "scopes"], &file.server.scopes),
         };
         for (index, scope) in scopes.iter().enumerate() {
-            let at = [at, &[index.to_string().as_str()]].concat();
+            let index = index.to_string();
+            let at = [at, &[index.as_str()]].concat();
             if !is_scope(scope) {
                 self.error(&at, format!("`{scope}` is not a scope"), "write one scope, without spaces and quotes");
             } else if scope == OFFLINE {

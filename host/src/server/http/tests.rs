@@ -179,6 +179,7 @@ fn flows(
             upstream: upstream.name.as_str().into(),
             resource: upstream.resource.as_str().into(),
             pipeline,
+            extensions: Vec::new(),
         };
         let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), auth, None).unwrap();
         Flow::new(Arc::new(route), upstream, Arc::clone(generations), metrics, stop.clone())
