@@ -12,7 +12,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read or written.
-    #[error("cannot {action} {}: {error}; nothing is changed", path.display())]
+    #[error("cannot {action} {}: {error}; the file is unchanged", path.display())]
     Io {
         /// What was tried.
         action: &'static str,

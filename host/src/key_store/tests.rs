@@ -155,7 +155,7 @@ fn a_failing_rename_changes_nothing() {
     let before = std::fs::read(store.path()).unwrap();
     let lock = Lock::take(store.path()).unwrap();
     let error = lock.replace_by("version = 1\n", |_, _| Err(std::io::Error::other("pulled"))).unwrap_err();
-    assert!(error.to_string().ends_with("pulled; nothing is changed"), "{error}");
+    assert!(error.to_string().ends_with("pulled; the file is unchanged"), "{error}");
     drop(lock);
     assert_eq!(std::fs::read(store.path()).unwrap(), before);
     assert!(!folder.path().join(".keys.toml.new").exists());
