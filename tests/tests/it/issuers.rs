@@ -2,6 +2,7 @@
 
 mod discovery;
 mod outage;
+mod refusals;
 mod revocation;
 mod rotation;
 mod sets;
