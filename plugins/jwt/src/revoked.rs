@@ -3,7 +3,7 @@
 //! ```
 //! # use witgate_jwt::revoked::{Entry, Revoked};
 //! let text = r#"
-//! # a comment
+//! ## a comment
 //! {"jti":"a4f1","iss":"https://idp.example.com","exp":2000000300}
 //! {"jti":"whoever has issued it"}
 //! "#;
