@@ -57,7 +57,8 @@ impl Right {
             permit,
             shown,
             judged_at: Instant::now(),
-            forgotten: generations.forgotten(),
+            // The last one may have been forgotten while this was judged, so it is judged once more.
+            forgotten: generations.forgotten().saturating_sub(1),
         }
     }
 

@@ -199,3 +199,28 @@ async fn an_answer_is_only_for_those_who_asked() {
         assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{upstream}: {answer:?}");
     }
 }
+
+/// An answer that was asked for before the token was forgotten is not kept for those who come afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_before_is_not_remembered() {
+    let server = BadServer::start(Bad::Not(active()));
+    let (witgate, _) = serve(&[("slow".to_owned(), &server)], "cache_ttl_s = 300");
+    for upstream in ["slow", "slow-guest"] {
+        server.turn(Bad::Slow(Duration::from_millis(3000), active()));
+        let token = format!("token-at-{upstream}");
+        let before = server.asked();
+        let early = caller(&witgate, upstream, &token);
+        let early = tokio::spawn(async move { early.call("echo", hello()).await });
+        until("the question", async || (server.asked() > before).then_some(())).await;
+        server.turn(Bad::Not(INACTIVE.to_owned()));
+        let forgotten = witgate.setup().run(&["token", "forget", &token]);
+        assert!(forgotten.status.success(), "{forgotten:?}");
+        // Neither of these waits for the old answer, which comes in between.
+        for _ in 0..2 {
+            let answer = caller(&witgate, upstream, &token).call("echo", hello()).await;
+            assert_eq!((answer.status, answer.reason()), (401, Some("inactive")), "{upstream}: {answer:?}");
+            until("the early call", async || early.is_finished().then_some(())).await;
+        }
+        assert!(early.await.unwrap().is_result(), "{upstream}: it was asked about before");
+    }
+}
