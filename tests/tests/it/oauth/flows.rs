@@ -5,7 +5,7 @@ use witgate_tests::clients::{Client, Clients, Session};
 use witgate_tests::oauth::Make;
 
 use super::{GUARDED, PATIENT, READ, WRITE, World, hello};
-use crate::talk::Caller;
+use crate::talk::{Caller, until};
 
 /// From the bare URL: refused, sent to the metadata, to the authorization server, and back with a token.
 #[tokio::test(flavor = "multi_thread")]
@@ -80,5 +80,40 @@ async fn tokens_of_a_sibling_resource_are_refused() {
                 }
             }
         }
+    }
+}
+
+/// The server signs with a new key, and publishes it alone some time later: what it issues is taken soon, and what it
+/// issued before, until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rotated() {
+    let mut world = World::of(Make::OidcProvider);
+    let signed = ["signed", "signed-guest"];
+    let mut old = Vec::new();
+    for upstream in signed {
+        old.push(world.caller(upstream, READ).await);
+    }
+    for caller in &old {
+        assert!(caller.call("echo", hello()).await.is_result());
+    }
+    let first = world.server.rotate().unwrap();
+    for upstream in signed {
+        let new = world.caller(upstream, READ).await;
+        until(upstream, async || new.call("echo", hello()).await.is_result().then_some(())).await;
+    }
+    for caller in &old {
+        assert!(caller.call("echo", hello()).await.is_result(), "its key is still published");
+    }
+    let second = world.server.rotate().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(world.server.withdraw().unwrap(), second);
+    for upstream in signed {
+        let new = world.caller(upstream, READ).await;
+        until(upstream, async || new.call("echo", hello()).await.is_result().then_some(())).await;
+    }
+    // Once the set was fetched that has the new one alone.
+    for caller in &old {
+        until("the old key to go", async || (caller.call("echo", hello()).await.status == 401).then_some(()))
+            .await;
     }
 }
