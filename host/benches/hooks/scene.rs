@@ -121,7 +121,8 @@ impl Scene {
         let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, None);
         let factory = Factory::new(loader, environment, Clock::System);
         let generation = Arc::new(factory.candidate(&config, None).await.unwrap());
-        let route = Route { upstream: "up".into(), resource: RESOURCE.into(), pipeline: 0, extensions: Vec::new() };
+        let route =
+            Route { upstream: "up".into(), resource: RESOURCE.into(), pipeline: 0, extensions: Vec::new() };
         Self { config, factory, generation, key, route: Arc::new(route), _dir: dir }
     }
 

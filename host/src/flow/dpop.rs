@@ -175,7 +175,12 @@ mod tests {
             peer: None,
             certificate: None,
             transport: witgate_plugin::Transport::Http,
-            route: Arc::new(Route { upstream: "up".into(), resource: "https://a/mcp".into(), pipeline: 0, extensions: Vec::new() }),
+            route: Arc::new(Route {
+                upstream: "up".into(),
+                resource: "https://a/mcp".into(),
+                pipeline: 0,
+                extensions: Vec::new(),
+            }),
             proven_key: ProvenKey { good, counts: true }.into(),
             stood_in: std::sync::OnceLock::new(),
         }

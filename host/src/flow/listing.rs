@@ -125,7 +125,8 @@ impl Look {
         if request.route.extensions.is_empty() || !tells_capabilities(&request.call) {
             return None;
         }
-        let mut capabilities: serde_json::Value = serde_json::from_str(result.get("capabilities")?.get()).ok()?;
+        let mut capabilities: serde_json::Value =
+            serde_json::from_str(result.get("capabilities")?.get()).ok()?;
         let extensions = capabilities.as_object_mut()?.entry("extensions").or_insert_with(|| json!({}));
         for extension in &request.route.extensions {
             extensions.as_object_mut()?.insert(extension.name().to_owned(), json!({}));

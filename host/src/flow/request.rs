@@ -38,7 +38,9 @@ impl Extension {
     pub fn name(self) -> &'static str {
         match self {
             Self::OauthClientCredentials => "io.modelcontextprotocol/oauth-client-credentials",
-            Self::EnterpriseManagedAuthorization => "io.modelcontextprotocol/enterprise-managed-authorization",
+            Self::EnterpriseManagedAuthorization => {
+                "io.modelcontextprotocol/enterprise-managed-authorization"
+            }
         }
     }
 }

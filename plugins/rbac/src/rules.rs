@@ -114,7 +114,10 @@ impl Rules {
     /// Whether somebody with the scopes `held` has `scope`, or one that stands for it.
     pub(crate) fn has_scope(&self, held: &[String], scope: &String) -> bool {
         held.contains(scope)
-            || self.standing_for.get(scope).is_some_and(|others| others.iter().any(|other| held.contains(other)))
+            || self
+                .standing_for
+                .get(scope)
+                .is_some_and(|others| others.iter().any(|other| held.contains(other)))
     }
 
     /// The scopes that a call needs, some perhaps more than once.

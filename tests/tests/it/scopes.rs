@@ -53,7 +53,8 @@ fn token(running: &Running, scopes: &[&str]) -> Caller {
 async fn told(caller: &Caller, method: &str, name: &str) -> (u16, Option<String>) {
     let member = if method == "resources/read" { "uri" } else { "name" };
     let response = caller.begin(method, Some(name), json!({ member: name })).await.unwrap();
-    let challenge = response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+    let challenge =
+        response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
     let scope = challenge.and_then(|text| {
         let (_, rest) = text.split_once("scope=\"")?;
         Some(rest.split_once('"')?.0.to_owned())
@@ -108,7 +109,9 @@ fn a_scope_that_is_none_is_refused_with_its_place() {
     let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
     configure(&setup, "");
     let text = std::fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
-    for (scopes, said) in [("[\"a b\"]", "`a b` is not a scope"), ("[\"offline_access\"]", "between a client and")] {
+    for (scopes, said) in
+        [("[\"a b\"]", "`a b` is not a scope"), ("[\"offline_access\"]", "between a client and")]
+    {
         setup.file("witgate.toml", text.replace("scopes = [\"first\"]", &format!("scopes = {scopes}")));
         let output = setup.run(&["check"]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

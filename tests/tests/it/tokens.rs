@@ -15,11 +15,12 @@ mod signatures;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use witgate_plugin::{Scheme, TargetKind, Transport};
+use witgate::policy::cases::{Ask, CallOf, Expect, ExpectIdentity};
+use witgate_plugin::Scheme;
 use witgate_tests::cases::component::Components;
 use witgate_tests::cases::native::Native;
-use witgate_tests::cases::table::ExpectIdentity;
-use witgate_tests::cases::{Ask, Call, Case, Expect, Key, Kind, Step, Subject, Table, run};
+use witgate_tests::cases::table::Proven;
+use witgate_tests::cases::{Case, Key, Kind, Step, Subject, Table, run};
 
 use forge::{AUDIENCE, ISSUER, NOW, SECRET};
 
@@ -97,14 +98,7 @@ impl Attack {
     }
 
     fn case(self) -> Case {
-        let call = Call {
-            method: "tools/call".to_owned(),
-            kind: TargetKind::Tool,
-            target: "echo".to_owned(),
-            transport: Transport::Http,
-            listing: false,
-            arguments: None,
-        };
+        let call = CallOf::named("echo");
         let ask = Ask::Who { scheme: Scheme::Bearer, value: self.token };
         Case {
             name: self.name,
@@ -115,7 +109,14 @@ impl Attack {
             audience: AUDIENCE.to_owned(),
             wants: None,
             config_error: None,
-            steps: vec![Step { now: NOW, call, ask, http: Vec::new(), expect: self.expect }],
+            steps: vec![Step {
+                now: NOW,
+                call,
+                proven: Proven::default(),
+                ask,
+                http: Vec::new(),
+                expect: self.expect,
+            }],
         }
     }
 }

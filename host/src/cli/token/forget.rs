@@ -3,7 +3,6 @@
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-
 use crate::cli::plugin::socket;
 use crate::cli::{Context, Exit, Failure};
 use crate::server::control;

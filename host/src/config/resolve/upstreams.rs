@@ -11,8 +11,8 @@ use super::Resolver;
 use super::server::listen;
 use crate::config::raw::{self, Text};
 use crate::config::shape::listed;
-use crate::flow::reject::wire::{OFFLINE, is_scope};
 use crate::config::{Pipeline, Policy, Target, Upstream};
+use crate::flow::reject::wire::{OFFLINE, is_scope};
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
@@ -106,7 +106,11 @@ impl Resolver<'_> {
             let index = index.to_string();
             let at = [at, &[index.as_str()]].concat();
             if !is_scope(scope) {
-                self.error(&at, format!("`{scope}` is not a scope"), "write one scope, without spaces and quotes");
+                self.error(
+                    &at,
+                    format!("`{scope}` is not a scope"),
+                    "write one scope, without spaces and quotes",
+                );
             } else if scope == OFFLINE {
                 let message = format!("`{OFFLINE}` is between a client and its authorization server");
                 self.error(&at, message, "take it out: a client asks for it where it wants to");

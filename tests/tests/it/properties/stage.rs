@@ -76,7 +76,12 @@ pub(super) fn store(roles: &[String], allow: &[String], deny: &[String]) -> Stri
 
 /// The way to the upstream at `pipeline`.
 pub(super) fn route(pipeline: usize) -> Arc<Route> {
-    Arc::new(Route { upstream: "up".into(), resource: "https://mcp.example.com/up".into(), pipeline, extensions: Vec::new() })
+    Arc::new(Route {
+        upstream: "up".into(),
+        resource: "https://mcp.example.com/up".into(),
+        pipeline,
+        extensions: Vec::new(),
+    })
 }
 
 /// A message of the stateful era, over stdio: nothing but the body says what it is.

@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
+use witgate::policy::cases::Outcome;
 use witgate_plugin::{Verdict, Wants};
 use witgate_tests::cases::component::Components;
 use witgate_tests::cases::native::Native;
-use witgate_tests::cases::{FakeHost, Outcome, Subject};
+use witgate_tests::cases::{FakeHost, Subject};
 
 use super::forge::{self, AUDIENCE, ISSUER, NOW};
 use super::{Attack, Policy};

@@ -108,7 +108,11 @@ fn a_login_is_told_its_scopes_where_there_is_one() {
         headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned()).unwrap()
     };
     for rejection in [Rejection::NoCredential, refused()] {
-        assert!(told(&rejection, METADATA).ends_with(r#", scope="base more""#), "{}", told(&rejection, METADATA));
+        assert!(
+            told(&rejection, METADATA).ends_with(r#", scope="base more""#),
+            "{}",
+            told(&rejection, METADATA)
+        );
         assert!(!told(&rejection, None).contains("scope"), "nobody is sent to a login that there is not");
     }
     let step_up = told(&denied(&["write"]), METADATA);
