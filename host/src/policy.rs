@@ -48,7 +48,7 @@ pub struct Policy {
 
 #[derive(Debug)]
 enum Check {
-    Builtin(Builtin),
+    Builtin(Box<Builtin>),
     Component(Guarded),
 }
 

@@ -126,7 +126,7 @@ impl Policy {
                 format!("{message}{}", in_file(config, files, making, &pointer))
             })?;
         let services = services(config, making, settings);
-        Ok(Self::new(config, services, Check::Builtin(builtin), None, source, wants))
+        Ok(Self::new(config, services, Check::Builtin(Box::new(builtin)), None, source, wants))
     }
 
     async fn make_component(
