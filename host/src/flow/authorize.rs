@@ -100,8 +100,25 @@ impl Permit {
         match decided {
             // Who has shown nothing is asked for a credential before he is told that he may not.
             Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
+            Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
+                Err(Rejection::Denied { policy, denial: self.with_held_scopes(denial) })
+            }
             decided => decided,
         }
+    }
+}
+
+impl Permit {
+    /// The scopes that are missing, and those that the caller has and the policies ask for: a client that asks for the
+    /// missing ones alone would lose the others.
+    fn with_held_scopes(&self, mut denial: Denial) -> Denial {
+        let held = &self.caller.identity().scopes;
+        let pipeline = self.generation.pipeline(self.request.route.pipeline);
+        let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
+        denial.scopes.extend(asked.filter(|scope| held.contains(scope)).cloned());
+        denial.scopes.sort_unstable();
+        denial.scopes.dedup();
+        denial
     }
 }
 

@@ -17,6 +17,9 @@ const INSTANCES: u32 = 1000;
 pub const LARGEST_MEMORY: usize = 1 << 30;
 /// Pages of a linear memory that stay mapped between uses; the shipped checks touch less.
 const RESIDENT: usize = 2 << 20;
+/// Memories that wait for an instance of the same component. With those that stay mapped in them, this is what
+/// components that came and went leave behind.
+const WARM: u32 = 32;
 /// Stack of WebAssembly code. Interpreters in guests need more than the checks do.
 const WASM_STACK: usize = 512 << 10;
 
@@ -102,6 +105,7 @@ fn pooling_engine() -> wasmtime::Result<wasmtime::Engine> {
         .total_tables(2 * INSTANCES)
         .total_stacks(INSTANCES)
         .max_memory_size(LARGEST_MEMORY)
+        .max_unused_warm_slots(WARM)
         .linear_memory_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT)
         .pagemap_scan(Enabled::Auto);

@@ -79,8 +79,8 @@ async fn one_challenge_names_all_that_an_operation_needs() {
     let needed = [
         ("tools/call", "add", "base math more"),
         ("tools/call", "echo", "base"),
-        ("resources/read", "file:///a", "files"),
-        ("prompts/get", "brief", "brief"),
+        ("resources/read", "file:///a", "base files"),
+        ("prompts/get", "brief", "base brief"),
     ];
     for (method, name, scopes) in needed {
         assert_eq!(told(&bare, method, name).await, (403, Some(scopes.to_owned())), "{name}");
@@ -88,6 +88,9 @@ async fn one_challenge_names_all_that_an_operation_needs() {
     // Of two that lack, the one that is there already is named as well: a step up must not lose it.
     let math = token(&running, &["math"]);
     assert_eq!(told(&math, "tools/call", "add").await, (403, Some("base math more".to_owned())));
+    // Nor those that another policy is content with.
+    let both = token(&running, &["base", "math", "of-another-server"]);
+    assert_eq!(told(&both, "tools/call", "add").await, (403, Some("base math more".to_owned())));
     // More scopes would not help.
     assert_eq!(told(&bare, "tools/call", "auth_status").await, (403, None));
     let stepped_up = token(&running, &["everything", "more"]);

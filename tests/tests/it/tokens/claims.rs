@@ -191,13 +191,13 @@ fn lists() -> Vec<Attack> {
 fn bindings() -> Vec<Attack> {
     let thumbprint = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     [
-        json!({ "jkt": thumbprint }),
-        json!({ "x5t#S256": thumbprint }),
-        json!({ "kid": "x" }),
-        json!({}),
-        json!("x"),
+        (json!({ "jkt": thumbprint }), "not-proven"),
+        (json!({ "x5t#S256": thumbprint }), "not-proven"),
+        (json!({ "kid": "x" }), "unknown-binding"),
+        (json!({}), "malformed"),
+        (json!("x"), "malformed"),
     ]
     .into_iter()
-    .map(|binding| claiming("cnf", &binding, "wrong-type"))
+    .map(|(binding, reason)| claiming("cnf", &binding, reason))
     .collect()
 }
