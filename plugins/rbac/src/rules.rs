@@ -278,7 +278,7 @@ fn assigned(
 }
 
 fn is(subject: &settings::Subject, facts: &Facts<'_>) -> bool {
-    subject.subject == facts.principal.subject
+    subject.subject.as_deref().is_none_or(|own| own == facts.principal.subject)
         && subject.policy == facts.principal.proven_by
         && subject.issuer.as_deref().is_none_or(|issuer| facts.issuer == Some(issuer))
 }

@@ -82,12 +82,12 @@ pub struct Condition {
     pub contains: Option<Value>,
 }
 
-/// A caller with roles.
+/// A caller, or all of one policy, with roles.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// The caller's name.
-    pub subject: String,
+    /// The caller's name. Absent: everybody whom the policy has proved.
+    pub subject: Option<String>,
     /// The policy that has to have proved it: another policy's caller of the same name is
     /// somebody else.
     pub policy: String,
