@@ -1,6 +1,6 @@
 //! `witgate token forget`.
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::cli::plugin::socket;
@@ -14,12 +14,20 @@ pub(in crate::cli) struct Arguments {
     token: Option<String>,
 }
 
-/// Only the token's digest leaves this process.
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let token = super::token(arguments.token.as_deref())?;
+    forget_and_tell(context, &super::token(arguments.token.as_deref())?)
+}
+
+/// Has the running Witgate forget a token. Only the token's digest leaves this process.
+pub(super) fn forget(context: &Context, token: &SecretString) -> Result<Value, Failure> {
     let digest = digest_text(&sha256(token.expose_secret().as_bytes()));
     let command = control::Command::TokenForget { digest };
-    let done = control::ask(&socket(context)?, &command).map_err(Failure::new)?;
+    control::ask(&socket(context)?, &command).map_err(Failure::new)
+}
+
+/// The same, and says who did.
+pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result<Exit, Failure> {
+    let done = forget(context, token)?;
     if context.terminal.is_json() {
         context.terminal.print_json(&done);
         return Ok(Exit::Done);

@@ -1,12 +1,14 @@
-//! `witgate token revoke`: a line in the file of revoked tokens that jwt policies watch.
+//! `witgate token revoke`: a line in the file of revoked tokens that jwt policies watch, and the running Witgate forgets
+//! what an authorization server has said of it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use witgate_jwt::revoked::{Entry, RevokedError, entries};
 
+use super::forget::{forget, forget_and_tell};
 use crate::cli::key::now;
 use crate::cli::{Context, Exit, Failure};
 use crate::config::raw::{Kind, Policy};
@@ -33,11 +35,21 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let entry = entry(arguments)?;
+    let token = match &arguments.jti {
+        Some(_) => None,
+        None => Some(super::token(arguments.token.as_deref())?),
+    };
+    // Only its server can read it, and end it there: what is left is to have it asked anew.
+    if let Some(token) = token.as_ref().filter(|token| is_opaque(token)) {
+        return forget_and_tell(context, token);
+    }
+    let entry = entry(arguments, token.as_ref())?;
     let files = files(context, arguments.policy.as_deref(), entry.iss.as_deref())?;
     for file in &files {
         write(file, &entry, now().0)?;
     }
+    // Where nobody runs, nobody remembers anything about it.
+    let _ = token.map(|token| forget(context, &token));
     let shown: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     match context.terminal.is_json() {
         true => {
@@ -48,11 +60,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-fn entry(arguments: &Arguments) -> Result<Entry, Failure> {
-    if let Some(jti) = &arguments.jti {
-        return Ok(Entry { jti: jti.clone(), iss: arguments.issuer.clone(), exp: None });
-    }
-    let token = super::token(arguments.token.as_deref())?;
+/// Whether a token is none that says of itself what it is.
+fn is_opaque(token: &SecretString) -> bool {
+    token.expose_secret().split('.').count() != 3
+}
+
+fn entry(arguments: &Arguments, token: Option<&SecretString>) -> Result<Entry, Failure> {
+    let (jti, iss) = (arguments.jti.clone().unwrap_or_default(), arguments.issuer.clone());
+    let Some(token) = token else { return Ok(Entry { jti, iss, exp: None }) };
     Entry::of_token(token.expose_secret()).map_err(|refusal| {
         Failure::new(format!("{}; name its id by `--jti`", refusal.detail.unwrap_or(refusal.reason)))
     })

@@ -14,10 +14,11 @@ use crate::talk::{Answer, Caller, Upstream, metric};
 /// Within which a stream has to end: a second or ten, and what a busy machine takes.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Has the running Witgate forget a token, with the real command.
-fn forget(world: &World, token: &str) -> Value {
+/// Has the running Witgate forget a token, with the real command: `forget`, or `revoke`, which can do no more about an
+/// opaque one.
+fn forget(world: &World, verb: &str, token: &str) -> Value {
     use std::io::Write;
-    let mut command = world.witgate.setup().command(&["token", "forget", "--json"]);
+    let mut command = world.witgate.setup().command(&["token", verb, "--json"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -51,7 +52,7 @@ async fn a_forgotten_token_is_asked_about_anew() {
             }
             // Remembered for minutes, as the settings say.
             assert!(callers[0].call("echo", hello()).await.is_result(), "{what}");
-            assert_eq!(forget(&world, &tokens[0])["forgotten_by"], json!([upstream]), "{what}");
+            assert_eq!(forget(&world, "revoke", &tokens[0])["forgotten_by"], json!([upstream]), "{what}");
             assert_inactive(&what, &callers[0].call("echo", hello()).await);
             // As an authorization server would send it.
             let form = format!("token_type_hint=access_token&token={}", tokens[1]);
@@ -60,7 +61,7 @@ async fn a_forgotten_token_is_asked_about_anew() {
             assert_eq!(form.send().await.unwrap().status(), 200, "{what}");
             assert_inactive(&what, &callers[1].call("echo", hello()).await);
             // One that is still good is asked about, and goes on.
-            forget(&world, &tokens[2]);
+            forget(&world, "forget", &tokens[2]);
             assert!(callers[2].call("echo", hello()).await.is_result(), "{what}");
             let log = world.witgate.log();
             assert!(tokens.iter().all(|token| !log.contains(token.as_str())), "{what}: a token on the log");
@@ -153,7 +154,7 @@ async fn what_is_under_way_ends_with_a_token_that_is_revoked() {
             let open_by_others = open(&Caller::with_token(&resource, &others)).await;
             let open = open(&Caller::with_token(&resource, &token)).await;
             world.server.revoke(&token).await.unwrap();
-            forget(&world, &token);
+            forget(&world, "forget", &token);
             assert_ended(&format!("{how}, {guarded}"), &world, open, "inactive").await;
             // Somebody else's goes on, though it was judged again.
             assert!(!open_by_others.running.is_finished(), "{how}, {guarded}");
