@@ -15,8 +15,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::fingerprints::Fingerprints;
-use crate::flow::request::Extension;
-use crate::plugin::provenance::Provenance;
+use crate::provenance::Provenance;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -78,6 +77,28 @@ pub struct Server {
     pub state: Option<PathBuf>,
     /// How many generations can be gone back to, the live one included.
     pub keep_generations: usize,
+}
+
+/// An extension of MCP authorization. A resource server does nothing for it that it does not do anyhow; it is the
+/// authorization servers that offer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// Clients that are programs get tokens by themselves.
+    OauthClientCredentials,
+    /// An enterprise's identity provider says who may have tokens.
+    EnterpriseManagedAuthorization,
+}
+
+impl Extension {
+    /// Its name in `capabilities.extensions`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OauthClientCredentials => "io.modelcontextprotocol/oauth-client-credentials",
+            Self::EnterpriseManagedAuthorization => {
+                "io.modelcontextprotocol/enterprise-managed-authorization"
+            }
+        }
+    }
 }
 
 /// `[server.tls]`: where its parts are. They are read, and read again, by whoever speaks TLS.

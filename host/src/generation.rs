@@ -213,7 +213,7 @@ impl Factory {
         let mut recipe = Recipe::new(&config.text);
         let mut written: BTreeSet<_> = config.path.iter().cloned().collect();
         for policy in used(config) {
-            match Policy::make(policy, making).await {
+            match Policy::make_rehearsed(policy, making).await {
                 Ok((made, from)) => {
                     files.extend(from);
                     written.extend(policy.written());

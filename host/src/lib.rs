@@ -17,6 +17,7 @@ pub mod generation;
 pub mod key_store;
 mod leftovers;
 pub mod metrics;
+pub mod provenance;
 pub mod reload;
 pub mod serve;
 pub mod status;

@@ -8,7 +8,6 @@ pub mod instance;
 pub mod load;
 pub mod output;
 pub mod pool;
-pub mod provenance;
 pub mod settings;
 mod slow_lane;
 mod state;

@@ -12,7 +12,7 @@ use witgate::plugin::grants::Granted;
 use witgate::plugin::instance::Prepared;
 use witgate::plugin::load::Loader;
 use witgate::plugin::pool::Pool;
-use witgate::plugin::provenance::Provenance;
+use witgate::provenance::Provenance;
 use witgate::services::keys::Keyring;
 use witgate::services::{Clock, Scope, Services};
 use witgate_plugin::{Call, Principal, TargetKind, Transport};

@@ -12,8 +12,8 @@ use crate::config::resolve::{self, Outline, settings_schema};
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::{Loaded, Loader};
-use crate::plugin::provenance::Provenance;
 use crate::policy::describe_component;
+use crate::provenance::Provenance;
 use crate::server::control;
 use crate::services::digest_text;
 

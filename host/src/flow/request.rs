@@ -9,6 +9,7 @@ use witgate_plugin::Transport;
 use super::call::Call;
 use super::certificate::ClientCertificate;
 use super::dpop::ProvenKey;
+use crate::config::Extension;
 
 /// Where a call goes, as the policies know it.
 #[derive(Debug)]
@@ -21,28 +22,6 @@ pub struct Route {
     pub pipeline: usize,
     /// Extensions of MCP authorization that its clients are told of.
     pub extensions: Vec<Extension>,
-}
-
-/// An extension of MCP authorization. A resource server does nothing for it that it does not do anyhow; it is the
-/// authorization servers that offer it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extension {
-    /// Clients that are programs get tokens by themselves.
-    OauthClientCredentials,
-    /// An enterprise's identity provider says who may have tokens.
-    EnterpriseManagedAuthorization,
-}
-
-impl Extension {
-    /// Its name in `capabilities.extensions`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OauthClientCredentials => "io.modelcontextprotocol/oauth-client-credentials",
-            Self::EnterpriseManagedAuthorization => {
-                "io.modelcontextprotocol/enterprise-managed-authorization"
-            }
-        }
-    }
 }
 
 /// Which of the protocol's two eras a message is of.

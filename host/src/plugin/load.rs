@@ -15,9 +15,9 @@ use witgate_plugin::Digest;
 
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
-use super::provenance::{Provenance, ProvenanceError};
 use super::store::Store;
 use crate::leftovers;
+use crate::provenance::{Provenance, ProvenanceError};
 use crate::services::{digest_text, sha256};
 
 /// Largest component file. A guest of an interpreted language has 12 to 18 MB.

@@ -5,37 +5,40 @@ mod expect;
 mod written;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use serde_json::Value;
-use witgate_plugin::{Call, Credential, HttpError, HttpRequest, HttpResponse};
+use witgate_plugin::{Call, Credential};
 
 use super::Policy;
-use super::make::Making;
+use super::make::{Made, Making, PolicyError, Stage};
 use crate::config;
 use crate::fingerprints::Fingerprints;
 use crate::flow::call;
 use crate::flow::identity::Caller;
 use crate::flow::reject::Rejection;
 use crate::flow::request::{Era, Request, Route};
-use crate::services::fetch::Exchange;
 use crate::services::{Clock, Scope};
 
 pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, Outcome};
 pub use written::{Ask, CallOf, Case, CasesError, Principal};
 
-/// A clock that a case sets, and nobody at the other end of any line.
-#[derive(Clone, Debug, Default)]
-pub struct Stage {
-    /// The time, in seconds since the Unix epoch.
-    pub clock: Arc<AtomicU64>,
-}
-
-impl Exchange for Stage {
-    fn answer(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
-        Err(HttpError::Unreachable)
+impl Policy {
+    /// Makes the policy that `config` describes, and puts its cases to it.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong.
+    pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+        let (policy, mut files) = Self::make(config, making).await?;
+        // What is gone back to was rehearsed in its own time; cases written since must not stand in the way.
+        if let (Some(path), None) = (&config.cases, making.again)
+            && let Err(message) = rehearse(config, path, making, &mut files).await
+        {
+            return Err(PolicyError { policy: config.name.clone(), message, files });
+        }
+        Ok((policy, files))
     }
 }
 
@@ -43,7 +46,7 @@ impl Exchange for Stage {
 ///
 /// # Errors
 /// With the first case that goes otherwise, or what is wrong with the file.
-pub(super) async fn rehearse(
+async fn rehearse(
     config: &config::Policy,
     path: &Path,
     making: Making<'_>,

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use serde_json::Value;
-use witgate_plugin::{Description, Digest};
+use witgate_plugin::{Description, Digest, HttpError, HttpRequest, HttpResponse};
 
 use super::builtin::Builtin;
-use super::cases::{self, Stage};
 use super::guarded::Guarded;
 use super::{Check, Policy, Source, shipped};
 use crate::config::{self, Fallback, Limits};
@@ -21,7 +21,7 @@ use crate::plugin::load::{LoadError, Loaded, Loader};
 use crate::plugin::pool::Pool;
 use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
-use crate::services::fetch::Fetcher;
+use crate::services::fetch::{Exchange, Fetcher};
 use crate::services::keys::Keyring;
 use crate::services::{Clock, Services, digest_text};
 
@@ -55,6 +55,19 @@ pub struct Making<'a> {
     pub stage: Option<&'a Stage>,
 }
 
+/// A clock that somebody sets, and nobody at the other end of any line: for cases.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// The time, in seconds since the Unix epoch.
+    pub clock: Arc<AtomicU64>,
+}
+
+impl Exchange for Stage {
+    fn answer(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+        Err(HttpError::Unreachable)
+    }
+}
+
 /// A policy, and the files that it came from.
 pub(super) type Made = (Policy, Fingerprints);
 
@@ -66,26 +79,12 @@ impl Policy {
     /// With the first thing that is wrong.
     pub async fn make(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
         let mut files = Fingerprints::default();
-        Self::make_rehearsed(config, making, &mut files)
+        Self::make_noting(config, making, &mut files)
             .await
             .map(|policy| (policy, files.clone()))
             .map_err(|message| PolicyError { policy: config.name.clone(), message, files })
     }
 
-    async fn make_rehearsed(
-        config: &config::Policy,
-        making: Making<'_>,
-        files: &mut Fingerprints,
-    ) -> Result<Self, String> {
-        let policy = Self::make_noting(config, making, files).await?;
-        // What is gone back to was rehearsed in its own time; cases written since must not stand in the way.
-        if let (Some(path), None) = (&config.cases, making.again) {
-            cases::rehearse(config, path, making, files).await?;
-        }
-        Ok(policy)
-    }
-
-    /// The same without its cases.
     pub(super) async fn make_noting(
         config: &config::Policy,
         making: Making<'_>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use witgate_plugin::{Call, ConfigError, Data, Pattern};
+use witgate_plugin::{Call, ConfigError, Data, Pattern, is_scope};
 
 use crate::condition::Condition;
 use crate::facts::Facts;
@@ -284,11 +284,6 @@ fn is(subject: &settings::Subject, facts: &Facts<'_>) -> bool {
 }
 
 fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), ConfigError> {
-    /// As RFC 6749, section 3.3, and the bounds of an identity have it.
-    fn is_scope(scope: &str) -> bool {
-        let fits = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
-        (1..=256).contains(&scope.len()) && scope.chars().all(fits)
-    }
     let pattern = pattern(on, &["scopes", on])?;
     match scopes.iter().position(|scope| !is_scope(scope)) {
         None => Ok((pattern, scopes.to_vec())),

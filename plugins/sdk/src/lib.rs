@@ -15,6 +15,7 @@ mod host;
 pub mod issuer;
 pub mod json;
 mod pattern;
+mod scope;
 mod settings;
 mod terms;
 mod types;
@@ -30,6 +31,7 @@ pub use host::{
     Method, Signed, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
+pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};
 pub use terms::Terms;
 pub use types::{

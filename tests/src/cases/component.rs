@@ -9,9 +9,9 @@ use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::instance::PrepareError;
 use witgate::plugin::load::{Loaded, Loader};
-use witgate::plugin::provenance::Provenance;
 use witgate::plugin::trial::{Question, Surroundings, Trial};
 use witgate::policy::cases::{Ask, Outcome};
+use witgate::provenance::Provenance;
 use witgate::services::fetch::Exchange;
 use witgate_plugin::{Call, ConfigError, Credential, Host as _, HttpError, HttpRequest, HttpResponse, Wants};
 

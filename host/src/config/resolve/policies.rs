@@ -10,7 +10,7 @@ use super::Resolver;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
-use crate::plugin::provenance::Provenance;
+use crate::provenance::Provenance;
 use crate::services::digest_of;
 
 impl From<raw::Kind> for PolicyKind {

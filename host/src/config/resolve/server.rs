@@ -7,8 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Resolver;
-use crate::config::{Server, Transport, Upstream, raw};
-use crate::flow::request::Extension;
+use crate::config::{Extension, Server, Transport, Upstream, raw};
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 
 use super::Resolver;
 use super::server::listen;
 use crate::config::raw::{self, Text};
 use crate::config::shape::listed;
 use crate::config::{Pipeline, Policy, Target, Upstream};
-use crate::flow::reject::wire::{OFFLINE, is_scope};
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
@@ -111,8 +111,8 @@ impl Resolver<'_> {
                     format!("`{scope}` is not a scope"),
                     "write one scope, without spaces and quotes",
                 );
-            } else if scope == OFFLINE {
-                let message = format!("`{OFFLINE}` is between a client and its authorization server");
+            } else if scope == OFFLINE_ACCESS {
+                let message = format!("`{OFFLINE_ACCESS}` is between a client and its authorization server");
                 self.error(&at, message, "take it out: a client asks for it where it wants to");
             }
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
-use witgate_plugin::Denial;
+use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 
 use super::{Rejection, UpstreamFault};
 use crate::flow::dpop::ALGORITHMS;
@@ -290,17 +290,9 @@ fn scope_list(scopes: &[String]) -> String {
     scopes.join(" ")
 }
 
-/// The scope that is between a client and its authorization server: it never appears in a challenge or in metadata.
-pub const OFFLINE: &str = "offline_access";
-
-/// Whether a text is one scope token (RFC 6749 §3.3).
-pub fn is_scope(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-}
-
 /// Whether clients are told of a scope.
 pub fn is_offered(scope: &str) -> bool {
-    is_scope(scope) && scope != OFFLINE
+    is_scope(scope) && scope != OFFLINE_ACCESS
 }
 
 fn denied(denial: &Denial) -> Wire {
