@@ -169,7 +169,7 @@ impl<U: Upstream> Flow<U> {
     ) -> Result<Arc<Caller>, Rejection> {
         self.proofs.prove(generation, request, shown)?;
         let caller = authenticate(generation, request, shown).await?;
-        self.proofs.spend(request)?;
+        self.proofs.spend(request, &caller)?;
         Ok(caller)
     }
 

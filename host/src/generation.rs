@@ -5,8 +5,8 @@ mod recipe;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -307,6 +307,8 @@ fn pipeline(
 pub struct Generations {
     live: ArcSwap<Generation>,
     history: History,
+    /// Those before it that some request still stands on.
+    past: Mutex<Vec<Weak<Generation>>>,
     forgotten: AtomicU64,
 }
 
@@ -314,7 +316,8 @@ impl Generations {
     /// Begins with a first generation. `keep` of them can be gone back to.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(&first, keep);
-        Self { live: ArcSwap::from_pointee(first), history, forgotten: AtomicU64::new(0) }
+        let (past, forgotten) = Default::default();
+        Self { live: ArcSwap::from_pointee(first), history, past, forgotten }
     }
 
     /// The live generation. A request takes it once and stays on it.
@@ -325,20 +328,33 @@ impl Generations {
     /// Makes a candidate the live generation, in one step.
     pub fn flip(&self, candidate: Generation) -> Arc<Generation> {
         let next = Arc::new(candidate);
-        self.live.store(Arc::clone(&next));
+        let mut past = self.past();
+        past.retain(|generation| generation.strong_count() > 0);
+        past.push(Arc::downgrade(&self.live.swap(Arc::clone(&next))));
+        drop(past);
         self.history.add(&next);
         next
     }
 
-    /// Forgets what the policies of the live generation remember about the token of this digest, and has everything
-    /// that lasts judged again. Returns the names of those that remembered something.
+    /// Forgets what the policies remember about the token of this digest, those of earlier generations too that some
+    /// call still stands on, and has everything that lasts judged again. Returns the names of those of the live one that
+    /// remembered something.
     pub fn forget(&self, token: &Digest) -> Vec<Arc<str>> {
         let live = self.live();
         let names =
             live.policies().filter(|policy| policy.forget(token)).map(|policy| Arc::clone(policy.name()));
         let names = names.collect();
+        for generation in self.past().iter().filter_map(Weak::upgrade) {
+            for policy in generation.policies() {
+                policy.forget(token);
+            }
+        }
         self.forgotten.fetch_add(1, Ordering::Release);
         names
+    }
+
+    fn past(&self) -> MutexGuard<'_, Vec<Weak<Generation>>> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often a token was forgotten.

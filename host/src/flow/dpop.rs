@@ -7,17 +7,18 @@ mod proof;
 mod replay;
 mod target;
 
-use witgate_plugin::{Scheme, Transport};
+use witgate_plugin::{Digest, Scheme, Transport};
 
 use self::nonce::Nonces;
 use self::proof::{Expected, Good};
 use self::replay::{Spent, Used};
 use self::target::Target;
 use super::credential::{Proof, Shown};
+use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use crate::generation::Generation;
-use crate::services::Clock;
+use crate::services::{Clock, sha256};
 
 pub use proof::{ALGORITHMS, ProofFault};
 
@@ -116,10 +117,10 @@ impl Proofs {
     /// # Errors
     /// `Proof`, where it was used before; `RateLimited`, where no more can be remembered: a proof
     /// that might be used twice is not taken.
-    pub fn spend(&self, request: &Request) -> Result<(), Rejection> {
+    pub fn spend(&self, request: &Request, caller: &Caller) -> Result<(), Rejection> {
         let Some(key) = request.proven_key.get().filter(|key| key.counts) else { return Ok(()) };
         let until = key.good.issued_at + u64::from(WINDOW_S);
-        match self.used.spend(key.thumbprint(), key.good.id, until, self.clock.now()) {
+        match self.used.spend(key.thumbprint(), owner(caller), key.good.id, until, self.clock.now()) {
             Spent::First => Ok(()),
             Spent::Again => Err(refused(ProofFault::Replayed)),
             Spent::Full { retry_after } => Err(Rejection::RateLimited { retry_after }),
@@ -132,6 +133,15 @@ impl Proofs {
         let current = nonces.current(self.clock.now());
         (key.good.nonce.as_deref() != Some(&*current)).then(|| current.into())
     }
+}
+
+/// Whose proof it is, as far as room goes: keys cost nothing, so that somebody may have any number of them.
+fn owner(caller: &Caller) -> Digest {
+    let identity = caller.identity();
+    let issuer = identity.issuer.as_deref().unwrap_or_default();
+    let parts = [caller.proven_by().as_ref(), issuer, identity.subject.as_str()];
+    let bytes = parts.iter().flat_map(|part| [&part.len().to_be_bytes(), part.as_bytes()].concat());
+    sha256(&bytes.collect::<Vec<_>>())
 }
 
 /// Checks one proof for a POST to `url` with `token` at `now`, as [`Proofs::prove`] does: the
@@ -163,6 +173,7 @@ mod tests {
     use crate::flow::call::Call;
     use crate::flow::reject::Rejection;
     use crate::flow::request::{Era, Request, Route};
+    use crate::flow::testing::caller;
     use crate::services::Clock;
 
     /// A request whose proof was made at `issued_at`, with this nonce.
@@ -191,9 +202,9 @@ mod tests {
         let now = Arc::new(AtomicU64::new(1000));
         let proofs = Proofs::new(false, Clock::Set(Arc::clone(&now))).unwrap();
         // Of the future, as far as that is taken: good until 600 seconds from now.
-        assert_eq!(proofs.spend(&proven(1300, None)), Ok(()));
+        assert_eq!(proofs.spend(&proven(1300, None), &caller("ada")), Ok(()));
         now.store(1600, Ordering::Relaxed);
-        assert!(matches!(proofs.spend(&proven(1300, None)), Err(Rejection::Proof { .. })));
+        assert!(matches!(proofs.spend(&proven(1300, None), &caller("ada")), Err(Rejection::Proof { .. })));
     }
 
     #[test]

@@ -101,16 +101,18 @@ impl Pool {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Fault> {
+        let deadline = self.deadline();
         let Some(lane) = self.slow_lane() else {
-            return self.ask_who(scope, call, credential, Lane::Fast).await;
+            return self.ask_who(scope, call, credential, deadline, Lane::Fast).await;
         };
         let (pool, scope, call) = (Arc::clone(self), scope.clone(), OwnedCall::of(call));
         let (scheme, value) = (credential.scheme, Zeroizing::new(credential.value.to_owned()));
         let hook = async move {
             let credential = Credential { scheme, value: &value };
-            pool.ask_who(&scope, &call.as_call(), &credential, Lane::Slow).await
+            pool.ask_who(&scope, &call.as_call(), &credential, deadline, Lane::Slow).await
         };
-        lane.run(hook).await.unwrap_or_else(|| Err(ended()))
+        // By the clock of who waits: the lane may not get to it at all.
+        within(deadline, lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
     /// Asks the component whether `principal` may make `call`.
@@ -123,14 +125,17 @@ impl Pool {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Fault> {
+        let deadline = self.deadline();
         let (Some(lane), Some(caller)) = (self.slow_lane(), &scope.caller) else {
-            return self.ask_may(scope, call, principal, Lane::Fast).await;
+            return self.ask_may(scope, call, principal, deadline, Lane::Fast).await;
         };
         let (pool, caller) = (Arc::clone(self), Arc::clone(caller));
         let (scope, call) = (scope.clone(), OwnedCall::of(call));
-        let hook =
-            async move { pool.ask_may(&scope, &call.as_call(), &caller.as_principal(), Lane::Slow).await };
-        lane.run(hook).await.unwrap_or_else(|| Err(ended()))
+        let hook = async move {
+            pool.ask_may(&scope, &call.as_call(), &caller.as_principal(), deadline, Lane::Slow).await
+        };
+        // By the clock of who waits: the lane may not get to it at all.
+        within(deadline, lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
     async fn ask_who(
@@ -138,9 +143,9 @@ impl Pool {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
+        deadline: Instant,
         lane: Lane,
     ) -> Result<Verdict, Fault> {
-        let deadline = self.deadline();
         let hook = async {
             let mut work = self.check_out(scope, deadline, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
@@ -155,9 +160,9 @@ impl Pool {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
+        deadline: Instant,
         lane: Lane,
     ) -> Result<Decision, Fault> {
-        let deadline = self.deadline();
         let hook = async {
             let mut work = self.check_out(scope, deadline, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;

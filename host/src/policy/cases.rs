@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use serde_json::Value;
-use witgate_plugin::{Call, Credential};
+use witgate_plugin::{Call, Credential, Digest};
 
 use super::Policy;
 use super::make::{Made, Making, PolicyError, Stage};
@@ -34,7 +34,7 @@ impl Policy {
         let (policy, mut files) = Self::make(config, making).await?;
         // What is gone back to was rehearsed in its own time; cases written since must not stand in the way.
         if let (Some(path), None) = (&config.cases, making.again)
-            && let Err(message) = rehearse(config, path, making, &mut files).await
+            && let Err(message) = rehearse(config, path, making, policy.digest(), &mut files).await
         {
             return Err(PolicyError { policy: config.name.clone(), message, files });
         }
@@ -50,6 +50,7 @@ async fn rehearse(
     config: &config::Policy,
     path: &Path,
     making: Making<'_>,
+    digest: Option<Digest>,
     files: &mut Fingerprints,
 ) -> Result<(), String> {
     files.note(path);
@@ -67,7 +68,12 @@ async fn rehearse(
                     config: case.config.clone().unwrap_or_else(|| config.config.clone()),
                     ..config.clone()
                 };
-                Policy::make_noting(&own, making, files).await.map_err(failed)?
+                let policy = Policy::make_noting(&own, making, files).await.map_err(failed)?;
+                // What is put to the test has to be what goes live.
+                if policy.digest() != digest {
+                    return Err("the component was replaced while it was checked".to_owned());
+                }
+                policy
             }
         };
         stage.clock.store(case.now, Ordering::Relaxed);

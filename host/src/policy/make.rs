@@ -178,7 +178,7 @@ async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Resul
     };
     let live = making.live.and_then(|live| live.policy(&config.name));
     match (live.map(|policy| policy.source()), config.fallback) {
-        (Some(Source::Component { digest, .. }), _) => {
+        (Some(Source::Component { digest, .. }), _) if may_go_on(config, path, digest, making) => {
             let loaded = making.loader.kept(digest).await.ok_or(error)?;
             tracing::warn!(policy = %config.name, "the component's file is gone; what was loaded from it goes on");
             Ok(Found::Component(loaded))
@@ -187,8 +187,16 @@ async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Resul
             tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
             Ok(Found::Missing(error.to_string()))
         }
-        (None | Some(Source::Fallback { .. } | Source::Builtin), _) => Err(error),
+        (None | Some(_), _) => Err(error),
     }
+}
+
+/// Whether the component that is live may go on without its file: what the configuration says of it is still true. Its
+/// signature cannot be looked at any more.
+fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Making<'_>) -> bool {
+    let provenance = &config.provenance;
+    let is_same = making.live.is_some_and(|live| live.recipe().digest_at(path) == Some(*digest));
+    is_same && provenance.signed_by.is_empty() && provenance.digest.is_none_or(|pin| pin == *digest)
 }
 
 fn gone(digest: &Digest) -> String {

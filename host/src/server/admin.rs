@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
+use ::http::header::{CONTENT_TYPE, ORIGIN};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -18,6 +18,9 @@ use crate::services::sha256;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;
+
+/// How long it may take to arrive.
+const FORM_TIME: Duration = Duration::from_secs(10);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
@@ -68,7 +71,15 @@ async fn revoke(request: Request<Incoming>, generations: &Generations) -> Respon
     if request.method() != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n");
     }
-    let Ok(body) = Limited::new(request.into_body(), LARGEST_FORM).collect().await else {
+    // A form needs no leave of a browser's to be sent from any page.
+    if request.headers().contains_key(ORIGIN) {
+        return plain(StatusCode::FORBIDDEN, TEXT, "not for browsers\n");
+    }
+    let body = Limited::new(request.into_body(), LARGEST_FORM).collect();
+    let Ok(body) = tokio::time::timeout(FORM_TIME, body).await else {
+        return plain(StatusCode::REQUEST_TIMEOUT, TEXT, "the form did not arrive in time\n");
+    };
+    let Ok(body) = body else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, TEXT, "the form is too large\n");
     };
     let body = body.to_bytes();

@@ -1,6 +1,7 @@
 //! A policy's own cache: bounded in entries and bytes, with an end for each entry.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Store;
@@ -19,12 +20,13 @@ const USUAL_ENTRY: u64 = 400;
 #[derive(Debug)]
 pub struct Cache {
     store: Store<Box<[u8]>, Entry, Weight>,
+    /// Until when nothing is kept under a key. Not in the store, which may forget.
+    buried: Mutex<HashMap<Box<[u8]>, u64>>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// None: it was buried.
-    value: Option<Arc<[u8]>>,
+    value: Arc<[u8]>,
     ends_at: u64,
 }
 
@@ -33,7 +35,7 @@ struct Weight;
 
 impl Weighter<Box<[u8]>, Entry> for Weight {
     fn weight(&self, key: &Box<[u8]>, entry: &Entry) -> u64 {
-        (key.len() + entry.value.as_ref().map_or(0, |value| value.len()) + size_of::<Entry>()) as u64
+        (key.len() + entry.value.len() + size_of::<Entry>()) as u64
     }
 }
 
@@ -41,7 +43,7 @@ impl Cache {
     /// A cache for keys and values of `bytes` together. Beyond that, what is least used goes.
     pub fn new(bytes: u64) -> Self {
         let entries = usize::try_from(bytes / USUAL_ENTRY).unwrap_or(usize::MAX);
-        Self { store: Store::with_weighter(entries, bytes, Weight) }
+        Self { store: Store::with_weighter(entries, bytes, Weight), buried: Mutex::default() }
     }
 
     /// The value of `key`, if it has not ended at `now` (seconds since the Unix epoch).
@@ -51,7 +53,7 @@ impl Cache {
             self.store.remove(key);
             return None;
         }
-        Some(entry.value?.to_vec())
+        Some(entry.value.to_vec())
     }
 
     /// Keeps `value` for `ttl_s` seconds at most. What is too large is not kept.
@@ -59,26 +61,32 @@ impl Cache {
         if key.len() > KEY_BYTES || value.len() > VALUE_BYTES || ttl_s == 0 {
             return;
         }
-        if self.store.get(key).is_some_and(|entry| entry.value.is_none() && entry.ends_at > now) {
+        // Held to the end, so that nobody buries it in between.
+        let buried = self.buried();
+        if buried.get(key).is_some_and(|until| *until > now) {
             return;
         }
         let ends_at = now.saturating_add(u64::from(ttl_s));
-        self.store.insert(key.into(), Entry { value: Some(value.into()), ends_at });
+        self.store.insert(key.into(), Entry { value: value.into(), ends_at });
     }
 
     /// Forgets `key`, and keeps nothing under it for a while. True: there was something.
     pub fn bury(&self, key: &[u8], now: u64) -> bool {
+        let mut buried = self.buried();
+        buried.retain(|_, until| *until > now);
+        buried.insert(key.into(), now.saturating_add(BURIED_S));
         let was_there = self.get(key, now).is_some();
-        self.store.insert(key.into(), Entry { value: None, ends_at: now.saturating_add(BURIED_S) });
+        self.store.remove(key);
         was_there
     }
 
     /// Forgets `key`.
     pub fn remove(&self, key: &[u8]) {
-        // A policy may not dig up what was buried.
-        if self.store.get(key).is_some_and(|entry| entry.value.is_some()) {
-            self.store.remove(key);
-        }
+        self.store.remove(key);
+    }
+
+    fn buried(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, u64>> {
+        self.buried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,6 +102,20 @@ mod tests {
         cache.put(b"k", b"v", 100, 10);
         assert_eq!(cache.get(b"k", 109).as_deref(), Some(b"v".as_slice()));
         assert_eq!(cache.get(b"k", 110), None);
+    }
+
+    #[test]
+    fn a_flood_digs_nothing_up() {
+        let cache = Cache::new(BYTES);
+        cache.put(b"k", b"v", 100, 60);
+        assert!(cache.bury(b"k", 100));
+        for n in 0..20_000_u32 {
+            cache.put(&n.to_be_bytes(), &[0; 1000], 100, 60);
+        }
+        cache.put(b"k", b"v", 101, 60);
+        assert_eq!(cache.get(b"k", 101), None);
+        cache.put(b"k", b"v", 100 + super::BURIED_S, 60);
+        assert!(cache.get(b"k", 100 + super::BURIED_S).is_some(), "for a while only");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::services::sha256;
 /// How many proofs are remembered: some 15 MiB, and 400 calls a second for five minutes.
 const MOST: usize = 1 << 17;
 
-/// How many of one key, so that nobody takes the room of all the others.
+/// How many of one caller, whatever keys he has, so that nobody takes the room of all the others.
 const MOST_OF_ONE: usize = MOST / 4;
 
 /// What became of a proof.
@@ -37,45 +37,45 @@ struct Memory {
     seen: HashSet<Digest>,
     /// By the last second in which they are not too old: what was seen, and whose.
     ends: BTreeMap<u64, Vec<(Digest, Digest)>>,
-    /// How many of each key.
-    of_key: HashMap<Digest, usize>,
+    /// How many of each caller.
+    of_owner: HashMap<Digest, usize>,
 }
 
 impl Used {
-    /// Uses the proof `id` of the key `thumbprint`, which is not too old up to `until`.
-    pub(super) fn spend(&self, thumbprint: &str, id: Digest, until: u64, now: u64) -> Spent {
+    /// Uses the proof `id` of the key `thumbprint`, which its `owner` shows and which is not too old up to `until`.
+    pub(super) fn spend(&self, thumbprint: &str, owner: Digest, id: Digest, until: u64, now: u64) -> Spent {
         let key = sha256(thumbprint.as_bytes());
         // `jti` is unique for its key.
         let proof = sha256(&[key, id].concat());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spend(proof, key, until, now)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spend(proof, owner, until, now)
     }
 }
 
 impl Memory {
-    fn spend(&mut self, proof: Digest, key: Digest, until: u64, now: u64) -> Spent {
+    fn spend(&mut self, proof: Digest, owner: Digest, until: u64, now: u64) -> Spent {
         self.forget_before(now);
         if self.seen.contains(&proof) {
             return Spent::Again;
         }
-        if self.seen.len() >= MOST || self.of_key.get(&key).is_some_and(|count| *count >= MOST_OF_ONE) {
+        if self.seen.len() >= MOST || self.of_owner.get(&owner).is_some_and(|count| *count >= MOST_OF_ONE) {
             let first_end = self.ends.keys().next().copied().unwrap_or(now);
             let seconds = first_end.saturating_sub(now).saturating_add(1);
             return Spent::Full { retry_after: seconds.try_into().unwrap_or(u32::MAX) };
         }
         self.seen.insert(proof);
-        self.ends.entry(until).or_default().push((proof, key));
-        *self.of_key.entry(key).or_default() += 1;
+        self.ends.entry(until).or_default().push((proof, owner));
+        *self.of_owner.entry(owner).or_default() += 1;
         Spent::First
     }
 
     fn forget_before(&mut self, now: u64) {
         while let Some(end) = self.ends.first_entry().filter(|end| *end.key() < now) {
-            for (proof, key) in end.remove() {
+            for (proof, owner) in end.remove() {
                 self.seen.remove(&proof);
-                if let Some(count) = self.of_key.get_mut(&key) {
+                if let Some(count) = self.of_owner.get_mut(&owner) {
                     *count -= 1;
                     if *count == 0 {
-                        self.of_key.remove(&key);
+                        self.of_owner.remove(&owner);
                     }
                 }
             }
@@ -91,13 +91,25 @@ mod tests {
     #[test]
     fn a_proof_is_used_once_for_as_long_as_it_is_good() {
         let used = Used::default();
-        let id = sha256(b"one");
-        assert_eq!(used.spend("key", id, 100, 50), Spent::First);
-        assert_eq!(used.spend("other key", id, 100, 50), Spent::First, "another's is another");
+        let (id, owner) = (sha256(b"one"), sha256(b"ada"));
+        assert_eq!(used.spend("key", owner, id, 100, 50), Spent::First);
+        assert_eq!(used.spend("other key", owner, id, 100, 50), Spent::First, "another's is another");
         for now in [50, 99, 100] {
-            assert_eq!(used.spend("key", id, 100, now), Spent::Again);
+            assert_eq!(used.spend("key", owner, id, 100, now), Spent::Again);
         }
-        assert_eq!(used.spend("key", id, 401, 101), Spent::First, "it was too old, and is forgotten");
+        assert_eq!(used.spend("key", owner, id, 401, 101), Spent::First, "it was too old, and is forgotten");
+    }
+
+    #[test]
+    fn more_keys_are_no_more_room() {
+        let (used, ada, bob) = (Used::default(), sha256(b"ada"), sha256(b"bob"));
+        let id = |n: usize| sha256(&n.to_be_bytes());
+        for n in 0..MOST_OF_ONE {
+            let key = ["one", "two", "three", "four", "five"][n % 5];
+            assert_eq!(used.spend(key, ada, id(n), 100, 50), Spent::First);
+        }
+        assert_eq!(used.spend("six", ada, id(MOST_OF_ONE), 100, 50), Spent::Full { retry_after: 51 });
+        assert_eq!(used.spend("seven", bob, id(0), 100, 50), Spent::First, "others have room");
     }
 
     #[test]
@@ -112,6 +124,6 @@ mod tests {
         assert_eq!(memory.spend(proof(0), key, 100, 50), Spent::Again, "the first is remembered");
         assert_eq!(memory.spend(proof(MOST_OF_ONE), other, 100, 50), Spent::First, "others have room");
         assert_eq!(memory.spend(proof(MOST_OF_ONE + 1), key, 400, 101), Spent::First, "room again");
-        assert_eq!((memory.seen.len(), memory.ends.len(), memory.of_key.len()), (1, 1, 1));
+        assert_eq!((memory.seen.len(), memory.ends.len(), memory.of_owner.len()), (1, 1, 1));
     }
 }

@@ -21,6 +21,8 @@ const PLACE: Duration = Duration::from_secs(1);
 /// Questions that one server is asked at the same time: a thousand callers with tokens of their own
 /// are answered in a second by a server that takes 50 ms.
 const AT_ONCE: usize = 64;
+/// Questions that are asked or wait for that: more would wait in vain.
+const SEATS: usize = 8 * AT_ONCE;
 /// So many failures without a success in between are no accident. A second later one question tries
 /// again, and after each one that fails it takes twice as long, up to half a minute.
 const FAILURES: config::Breaker = config::Breaker { failures: 5, pause: Duration::from_secs(1) };
@@ -30,6 +32,8 @@ const FAILURES: config::Breaker = config::Breaker { failures: 5, pause: Duration
 pub(super) struct Server {
     origin: Origin,
     reach: Reach,
+    /// For those who are answered, and those who wait for that.
+    seats: Semaphore,
     at_once: Semaphore,
     breaker: Breaker,
 }
@@ -46,7 +50,8 @@ impl Server {
 
     fn with(origin: Origin, reach: Reach, failures: config::Breaker) -> Self {
         let breaker = Breaker::new(failures, Instant::now());
-        Self { origin, reach, at_once: Semaphore::new(AT_ONCE), breaker }
+        let (seats, at_once) = (Semaphore::new(SEATS), Semaphore::new(AT_ONCE));
+        Self { origin, reach, seats, at_once, breaker }
     }
 
     pub(super) fn reach(&self) -> Reach {
@@ -58,6 +63,8 @@ impl Server {
         &self,
         question: impl Future<Output = Result<Document, HttpError>>,
     ) -> Result<Document, HttpError> {
+        // Whoever asks has shown nothing yet, and each question takes memory.
+        let _seat = self.seats.try_acquire().map_err(|_| resting(Duration::ZERO))?;
         let place = timeout(PLACE, self.at_once.acquire()).await;
         let _place = place.map_err(|_| resting(Duration::ZERO))?;
         // Asked only now: whoever waited behind questions that failed does not fail in their way.

@@ -40,15 +40,16 @@ impl Discovery {
 
     /// Fetches the issuer's JWK Set. Where that fails, the metadata is looked at again the next time.
     pub(super) async fn jwks(&self) -> Result<Document, String> {
-        let url = match self.found.load_full() {
-            Some(found) if found.at.elapsed() < REMEMBERED => found.jwks.clone(),
-            _ => self.discover().await?,
+        let (url, at) = match self.found.load_full() {
+            Some(found) if found.at.elapsed() < REMEMBERED => (found.jwks.clone(), found.at),
+            _ => (self.discover().await?, Instant::now()),
         };
         let answer = self.fetcher(&url).document(&url, ACCEPT).await;
         let answer = answer.map_err(|error| format!("{url}: {error:?}"));
         match &answer {
             Ok(document) if document.status() == 200 => {
-                self.found.store(Some(std::sync::Arc::new(Found { jwks: url, at: Instant::now() })));
+                // Since the metadata said so: however often the place answers, it is looked up again after a while.
+                self.found.store(Some(std::sync::Arc::new(Found { jwks: url, at })));
             }
             _ => self.found.store(None),
         }

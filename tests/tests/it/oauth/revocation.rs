@@ -81,6 +81,9 @@ async fn the_admin_call_takes_one_token_and_nothing_else() {
     assert_eq!(post(format!("token={}", "x".repeat(100_000))).await, 413);
     assert_eq!(post("token=nobody-has-ever-seen-this".to_owned()).await, 200);
     assert_eq!(http.get(&url).send().await.unwrap().status(), 405);
+    // A page that somebody looks at on this machine.
+    let form = http.post(&url).header("Origin", "https://evil.example").body("token=x");
+    assert_eq!(form.send().await.unwrap().status(), 403);
 }
 
 /// What is open when a token ends.
