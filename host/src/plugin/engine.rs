@@ -15,8 +15,9 @@ pub const TICK: Duration = Duration::from_millis(1);
 const INSTANCES: u32 = 1000;
 /// The largest memory that a policy's limit can name.
 pub const LARGEST_MEMORY: usize = 1 << 30;
-/// Pages of a linear memory that stay mapped between uses; the shipped checks touch less.
-const RESIDENT: usize = 2 << 20;
+/// Bytes of a memory or table that stay mapped between uses: the shipped checks write to less. Times a thousand, it is
+/// what components that wrote all over theirs can leave behind.
+const RESIDENT: usize = 256 << 10;
 /// Memories that wait for an instance of the same component. With those that stay mapped in them, this is what
 /// components that came and went leave behind.
 const WARM: u32 = 32;
