@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::clients::{Clients, Registered};
 use crate::gateway::free_port;
+use crate::possession::Holder;
 
 /// What an access token looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +157,22 @@ impl AuthorizationServer {
         Ok(token.with_context(|| format!("no token in {answer}"))?.to_owned())
     }
 
+    /// A token as [`AuthorizationServer::token`] gets it, bound to a key (RFC 9449, section 5).
+    ///
+    /// # Errors
+    /// When the server gives none, or one that is not bound.
+    pub async fn bound_token(&self, resource: &str, scope: &str, holder: &Holder) -> anyhow::Result<String> {
+        let form = [("grant_type", "client_credentials"), ("resource", resource), ("scope", scope)];
+        let url = self.endpoint("token_endpoint").await?;
+        let proof = holder.proof(&url, "").claim("ath", Value::Null).signed();
+        let answer = self.post_with("token_endpoint", ROBOT, &form, &[("DPoP", &proof)]).await?;
+        if answer.get("token_type").and_then(Value::as_str) != Some("DPoP") {
+            bail!("not bound: {answer}");
+        }
+        let token = answer.get("access_token").and_then(Value::as_str);
+        Ok(token.with_context(|| format!("no token in {answer}"))?.to_owned())
+    }
+
     /// Revokes a token (RFC 7009).
     ///
     /// # Errors
@@ -189,10 +206,21 @@ impl AuthorizationServer {
         client: (&str, &str),
         form: &[(&str, &str)],
     ) -> anyhow::Result<Value> {
+        self.post_with(endpoint, client, form, &[]).await
+    }
+
+    async fn post_with(
+        &self,
+        endpoint: &str,
+        client: (&str, &str),
+        form: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<Value> {
         let (id, secret) = client;
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = self.http.post(self.endpoint(endpoint).await?).basic_auth(id, Some(secret));
         let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let response = request.send().await?;
         let status = response.status();
         let text = response.text().await?;

@@ -9,6 +9,7 @@ mod flows;
 mod introspection;
 mod login;
 mod outage;
+mod possession;
 mod revocation;
 
 use std::time::Duration;
@@ -49,6 +50,8 @@ struct Making {
     upstream: String,
     /// Further settings of the introspecting policies, in TOML; `{issuer}` is the server's.
     introspection: String,
+    /// Further settings of all policies that judge tokens, in TOML.
+    judging: String,
     /// Files beside the configuration, with their content.
     files: Vec<(String, String)>,
 }
@@ -60,6 +63,7 @@ impl Making {
             plan: Plan::default(),
             upstream: "own_tools = true".to_owned(),
             introspection: String::new(),
+            judging: String::new(),
             files: Vec::new(),
         };
         made.introspecting(&format!("cache_ttl_s = {CACHED_S}"))
@@ -86,7 +90,7 @@ impl Making {
         for (name, content) in &self.files {
             setup.file(name, content);
         }
-        let upstream = &self.upstream;
+        let (upstream, judging) = (&self.upstream, &self.judging);
         let mut text = String::new();
         for (name, format, guest) in GUARDED {
             let kind = kind(format);
@@ -109,7 +113,7 @@ impl Making {
             text += &format!(
                 "[upstreams.{name}]\n{upstream}\n\
                  [upstreams.{name}.pipeline]\nauthenticate = [\"{name}\"]\nauthorize = [\"rules\"]\n\
-                 [policies.{name}]\nkind = \"{kind}\"\n{component}[policies.{name}.config]\n{settings}\n"
+                 [policies.{name}]\nkind = \"{kind}\"\n{component}[policies.{name}.config]\n{settings}\n{judging}\n"
             );
         }
         text += &format!(
