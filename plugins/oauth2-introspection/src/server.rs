@@ -1,6 +1,7 @@
 //! The conversation with the authorization server. Whatever goes wrong in it is unavailability,
 //! never a statement about the token.
 
+use witgate_plugin::issuer::metadata_urls;
 use witgate_plugin::{
     ClientAuth, ConfigError, Host, HttpError, HttpRequest, HttpResponse, Method, Unavailability, json,
 };
@@ -30,7 +31,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 enum Place {
     Endpoint(String),
-    Issuer { issuer: String, metadata: [String; 2] },
+    Issuer { issuer: String, metadata: Vec<String> },
 }
 
 impl Server {
@@ -151,19 +152,6 @@ fn endpoint_in(metadata: &str, issuer: &str) -> Result<String, Unavailability> {
         return Err(odd("the issuer's introspection endpoint would take tokens in the clear"));
     }
     Ok(endpoint.to_owned())
-}
-
-/// RFC 8414 puts the well-known part before the issuer's path, OpenID Connect after it.
-fn metadata_urls(issuer: &str) -> [String; 2] {
-    let bare = issuer.trim_end_matches('/');
-    let authority = bare.find("://").map_or(0, |scheme| scheme + 3);
-    let end =
-        bare.get(authority..).and_then(|rest| rest.find('/')).map_or(bare.len(), |slash| authority + slash);
-    let (origin, path) = bare.split_at_checked(end).unwrap_or((bare, ""));
-    [
-        format!("{origin}/.well-known/oauth-authorization-server{path}"),
-        format!("{bare}/.well-known/openid-configuration"),
-    ]
 }
 
 fn check_url(url: &str) -> Result<(), &'static str> {

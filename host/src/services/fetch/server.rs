@@ -96,3 +96,25 @@ impl Server {
 fn resting(left: Duration) -> HttpError {
     HttpError::Resting(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
+    use witgate_plugin::HttpError;
+
+    use super::{Origin, Reach, SEATS, Server};
+
+    #[tokio::test]
+    async fn whoever_would_wait_in_vain_is_told_at_once() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let mut waiting = Box::pin(join_all((0..SEATS).map(|_| server.ask(pending()))));
+        assert!((&mut waiting).now_or_never().is_none(), "nobody answers them");
+        let answer = server.ask(pending()).now_or_never();
+        assert!(matches!(answer, Some(Err(HttpError::Resting(_)))), "{answer:?}");
+        drop(waiting);
+        assert!(server.ask(pending()).now_or_never().is_none(), "there is a seat again");
+    }
+}

@@ -101,3 +101,31 @@ impl Discovery {
         Fetcher::new(HashMap::from([(origin, reach)]), HashMap::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::{Discovery, Found};
+
+    /// A place that goes on answering is not asked for ever: the metadata may lead elsewhere by now.
+    #[tokio::test]
+    async fn an_answer_does_not_prolong_what_the_metadata_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
+        });
+        let discovery = Discovery::of(&issuer);
+        let at = Instant::now().checked_sub(Duration::from_secs(1800)).unwrap();
+        let jwks = format!("{issuer}/jwks").parse().unwrap();
+        discovery.found.store(Some(Arc::new(Found { jwks, at })));
+        assert_eq!(discovery.jwks().await.unwrap().status(), 200);
+        assert_eq!(discovery.found.load_full().unwrap().at, at);
+    }
+}

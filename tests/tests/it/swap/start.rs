@@ -58,6 +58,14 @@ async fn a_missing_component_is_stood_in_for_loudly() {
     revoked_at_once(&running).await;
     assert_eq!(policy(&running, "rules")["source"], "component");
     assert!(caller.call("greet", json!({})).await.is_result());
+
+    // But not as what the configuration says it must not be.
+    let other = format!("fallback = \"builtin\"\ndigest = \"sha256:{}\"", "0".repeat(64));
+    running.setup().config("", &config(&upstream, "", &rules(&other)));
+    let refused = "there is no file";
+    until(refused, async || policy(&running, "rules")["error"].as_str()?.contains(refused).then_some(()))
+        .await;
+    assert_eq!(policy(&running, "rules")["state"], "candidate-refused");
 }
 
 /// A key made and revoked while a component's file is missing.
