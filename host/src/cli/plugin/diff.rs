@@ -1,0 +1,41 @@
+//! `witgate plugin diff`: where shadows would have decided otherwise.
+
+use serde_json::Value;
+
+use super::{cell, socket};
+use crate::cli::terminal::table;
+use crate::cli::{Context, Exit, Failure};
+use crate::server::control;
+
+pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+    let found = control::ask(&socket(context)?, &control::Command::PluginDiff).map_err(Failure::new)?;
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&found),
+        false => context.terminal.print(&differences(&found)),
+    }
+    Ok(Exit::Done)
+}
+
+fn differences(found: &Value) -> String {
+    let items = |of: &Value, name: &str| of.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let shadows = items(found, "shadows");
+    if shadows.is_empty() {
+        return "no policy of the live generation has `mode = \"shadow\"`".to_owned();
+    }
+    let texts = shadows.iter().map(|shadow| {
+        let [name, calls, disagreements, shed] =
+            ["policy", "calls", "disagreements", "shed"].map(|column| cell(shadow, column));
+        let head = format!("{name}: {disagreements} of {calls} otherwise, {shed} not asked");
+        let columns = ["count", "upstream", "method", "target", "live", "shadow"];
+        let row = |kind: &Value| columns.iter().map(|column| cell(kind, column)).collect();
+        let rows: Vec<Vec<String>> = items(shadow, "kinds").iter().map(row).collect();
+        match rows.is_empty() {
+            true => head,
+            false => format!(
+                "{head}\n\n{}",
+                table(&columns.map(str::to_uppercase).each_ref().map(String::as_str), &rows)
+            ),
+        }
+    });
+    texts.collect::<Vec<_>>().join("\n\n")
+}

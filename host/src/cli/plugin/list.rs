@@ -1,0 +1,88 @@
+//! `witgate plugin list`: the policies of a running Witgate.
+
+use serde_json::Value;
+
+use super::{cell, socket, time};
+use crate::cli::terminal::table;
+use crate::cli::{Context, Exit, Failure};
+use crate::server::control;
+
+pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+    let status = control::ask(&socket(context)?, &control::Command::PluginList).map_err(Failure::new)?;
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&status),
+        false => context.terminal.print(&listing(&status)),
+    }
+    Ok(Exit::Done)
+}
+
+fn listing(status: &Value) -> String {
+    let policies = status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let columns = [
+        "name",
+        "kind",
+        "mode",
+        "source",
+        "version",
+        "digest",
+        "state",
+        "calls",
+        "denials",
+        "failures",
+        "fallbacks",
+        "p50_us",
+        "p99_us",
+        "instances",
+    ];
+    let rows: Vec<Vec<String>> =
+        policies.iter().map(|policy| columns.iter().map(|column| cell(policy, column)).collect()).collect();
+    let titles: Vec<_> = columns.iter().map(|column| column.to_uppercase()).collect();
+    let titles: Vec<_> = titles.iter().map(String::as_str).collect();
+    let mut text =
+        format!("generation {} since {}\n\n", cell(status, "generation"), time(status.get("since")));
+    text.push_str(&table(&titles, &rows));
+    for policy in
+        policies.iter().filter(|policy| policy.get("state").is_some_and(|state| state == "fallback"))
+    {
+        let line = format!(
+            "\n\nFALLBACK: the built-in decides for `{}`: {}",
+            cell(policy, "name"),
+            cell(policy, "error")
+        );
+        text.push_str(&line);
+    }
+    if let Some(to) = status.get("rolled_back_to").and_then(Value::as_u64) {
+        text.push_str(&format!(
+            "\n\nROLLBACK: this is generation {to} again, until the configuration or a component changes"
+        ));
+    }
+    text.push_str(&earlier(status));
+    let last = status.get("last_change").filter(|last| !last.is_null());
+    let errors = last.and_then(|last| last.get("errors")?.as_array());
+    for error in errors.into_iter().flatten().filter_map(Value::as_str) {
+        let at = time(last.and_then(|last| last.get("at")));
+        text.push_str(&format!(
+            "\n\nThe change of {at} was refused, and the generation above stays: {error}"
+        ));
+    }
+    text
+}
+
+/// What `plugin rollback --to N` can go back to.
+fn earlier(status: &Value) -> String {
+    let kept = status.get("generations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let earlier: Vec<_> = kept
+        .iter()
+        .rev()
+        .skip(1)
+        .map(|kept| {
+            let repeats = kept.get("repeats").and_then(Value::as_u64);
+            let repeats = repeats.map(|origin| format!(" ({origin} again)")).unwrap_or_default();
+            format!("{}{repeats} since {}", cell(kept, "generation"), time(kept.get("since")))
+        })
+        .collect();
+    match earlier.is_empty() {
+        true => String::new(),
+        false => format!("\n\nEarlier generations: {}", earlier.join(", ")),
+    }
+}

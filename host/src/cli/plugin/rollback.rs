@@ -1,0 +1,23 @@
+//! `witgate plugin rollback`: back to an earlier generation.
+
+use serde_json::Value;
+
+use super::{cell, socket};
+use crate::cli::{Context, Exit, Failure};
+use crate::server::control;
+
+pub(super) fn run(context: &Context, to: Option<u64>) -> Result<Exit, Failure> {
+    let done =
+        control::ask(&socket(context)?, &control::Command::PluginRollback { to }).map_err(Failure::new)?;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&done);
+        return Ok(Exit::Done);
+    }
+    let (to, live) = (cell(&done, "rolled_back_to"), cell(&done, "generation"));
+    context.terminal.print(&format!("Generation {live} is live: it is generation {to} again."));
+    context.terminal.say(match done.get("unkept").and_then(Value::as_str) {
+        Some(unkept) => unkept,
+        None => "It stays, also over a restart, until the configuration or a component changes again.",
+    });
+    Ok(Exit::Done)
+}
