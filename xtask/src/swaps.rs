@@ -22,8 +22,11 @@ const SWAPS: usize = 10_000;
 /// Connections under load.
 const CONNECTIONS: usize = 4;
 
-/// Swaps before anything is counted: each version is compiled, and the allocator has what it needs.
-const WARM_UP: usize = 40;
+/// Swaps before anything is counted: each version is compiled, and the allocator has found its size.
+const WARM_UP: usize = 5000;
+
+/// Fewer show nothing.
+const FEWEST: usize = 40;
 
 /// How long the load is measured without swaps, before and after.
 const QUIET: Duration = Duration::from_secs(5);
@@ -63,7 +66,7 @@ fn parse(arguments: &[&str]) -> Result<(usize, Profile)> {
             number => swaps = number.parse().with_context(|| format!("N is a number, and not `{number}`"))?,
         }
     }
-    ensure!(swaps >= WARM_UP, "N is at least {WARM_UP}, for the warm-up");
+    ensure!(swaps >= FEWEST, "N is at least {FEWEST}, for each kind of swap to be seen");
     Ok((swaps, profile))
 }
 
@@ -71,13 +74,13 @@ fn measure(place: &Place, gateway: &Gateway, swaps: usize) -> Result<Report> {
     let mut driver = Driver::new(place, gateway, State::FIRST)?;
     let mut load = Load::start(&place.door, CONNECTIONS, driver.timeline());
     let mut report = Report::new(swaps);
-    for way in Way::ALL.into_iter().cycle().take(WARM_UP) {
+    for way in Way::ALL.into_iter().cycle().take(WARM_UP.min(swaps)) {
         driver.swap(way)?;
     }
-    quiet(&load);
+    quiet(&mut driver, &load)?;
     report.begin(gateway.vitals()?, place.instances()?);
     under_load(&mut driver, &load, gateway, swaps, &mut report)?;
-    quiet(&load);
+    quiet(&mut driver, &load)?;
     report.end(gateway.vitals()?, place.instances()?);
     eprintln!("swaps: how long single ones take");
     report.time("cached component, ms", 20.0, cached(&mut driver)?);
@@ -89,10 +92,12 @@ fn measure(place: &Place, gateway: &Gateway, swaps: usize) -> Result<Report> {
     Ok(report)
 }
 
-fn quiet(load: &Load) {
+/// The same calls as during swaps, those of the driver included: so that it is the swaps that make the difference.
+fn quiet(driver: &mut Driver<'_>, load: &Load) -> Result<()> {
     load.phase(Phase::Quiet);
-    thread::sleep(QUIET);
+    driver.look_on(QUIET)?;
     load.phase(Phase::Between);
+    Ok(())
 }
 
 fn under_load(

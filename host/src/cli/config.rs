@@ -17,7 +17,7 @@ pub(super) enum Command {
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Schema => context.terminal.print_json(&raw::schema()),
+        Command::Schema => context.terminal.print_json(raw::schema()),
         Command::Show => {
             let loaded = context.load()?;
             context.terminal.print_json(&shown(&loaded.config));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -405,10 +406,13 @@ pub struct Anonymous {
 }
 
 /// The JSON Schema of `witgate.toml`.
-pub fn schema() -> serde_json::Value {
-    let mut schema = schemars::schema_for!(File).to_value();
-    without_null(&mut schema);
-    schema
+pub fn schema() -> &'static serde_json::Value {
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
+        let mut schema = schemars::schema_for!(File).to_value();
+        without_null(&mut schema);
+        schema
+    });
+    &SCHEMA
 }
 
 /// TOML has no null: a setting that may be absent is simply not required.

@@ -108,7 +108,7 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
 
 /// Whatever of the document has the right shape.
 fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
-    let (fitted, mut faults) = shape::fit(document, &raw::schema());
+    let (fitted, mut faults) = shape::fit(document, raw::schema());
     let file = serde_json::from_value(fitted.into()).unwrap_or_else(|error| {
         // The schema is made from the types, so that this does not happen; if it did, silence
         // would be a configuration that nobody wrote.

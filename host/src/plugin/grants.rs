@@ -64,7 +64,7 @@ impl Interface {
 }
 
 /// The interfaces that one policy may import.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Granted {
     /// `crypto`.
     pub crypto: bool,

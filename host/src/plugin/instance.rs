@@ -105,10 +105,12 @@ impl Prepared {
         services: Arc<Services>,
         limits: Limits,
     ) -> Result<Self, PrepareError> {
-        grants::check(engine, &loaded.component, granted)?;
         let world = PrepareError::world;
-        let linker = grants::linker(engine, granted).map_err(world)?;
-        let pre = linker.instantiate_pre(&loaded.component).map_err(world)?;
+        let pre = loaded.linked(granted, || {
+            grants::check(engine, &loaded.component, granted)?;
+            let linker = grants::linker(engine, granted).map_err(world)?;
+            linker.instantiate_pre(&loaded.component).map_err(world)
+        })?;
         let exports = Exports::find(&pre).map_err(world)?;
         if !exports.authenticates() && !exports.authorizes() {
             return Err(PrepareError::World(

@@ -6,15 +6,17 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
-use wasmtime::component::Component;
-use witgate_plugin::Digest;
+use wasmtime::component::{Component, InstancePre};
+use witgate_plugin::{Description, Digest};
 
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
+use super::grants::Granted;
+use super::state::State;
 use super::store::Store;
 use crate::leftovers;
 use crate::provenance::{Provenance, ProvenanceError};
@@ -60,6 +62,46 @@ pub struct Loaded {
     pub component: Component,
     /// SHA-256 of its file.
     pub digest: Digest,
+    /// What was found out about it.
+    found: Arc<Found>,
+}
+
+/// What a component's content alone decides: found out once, however many generations are made from it.
+#[derive(Default)]
+struct Found {
+    linked: Mutex<HashMap<Granted, InstancePre<State>>>,
+    description: OnceLock<Description>,
+}
+
+impl Loaded {
+    fn new(component: Component, digest: Digest) -> Self {
+        Self { component, digest, found: Arc::default() }
+    }
+
+    /// The component with the imports that are granted, as `link` makes it the first time.
+    pub(super) fn linked<E>(
+        &self,
+        granted: Granted,
+        link: impl FnOnce() -> Result<InstancePre<State>, E>,
+    ) -> Result<InstancePre<State>, E> {
+        let linked = || self.found.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = linked().get(&granted).cloned() {
+            return Ok(known);
+        }
+        let made = link()?;
+        linked().insert(granted, made.clone());
+        Ok(made)
+    }
+
+    /// What the component has said of itself, if it was asked.
+    pub fn description(&self) -> Option<&Description> {
+        self.found.description.get()
+    }
+
+    /// Keeps what the component says of itself.
+    pub fn describe(&self, description: Description) -> &Description {
+        self.found.description.get_or_init(|| description)
+    }
 }
 
 impl std::fmt::Debug for Loaded {
@@ -75,7 +117,7 @@ pub struct Loader {
     compiler: Compiler,
     cache: Option<DiskCache>,
     store: Option<Store>,
-    compiled: Mutex<HashMap<Digest, Component>>,
+    compiled: Mutex<HashMap<Digest, Loaded>>,
 }
 
 impl Loader {
@@ -131,8 +173,7 @@ impl Loader {
 
     /// A component that is compiled already.
     pub fn compiled(&self, digest: &Digest) -> Option<Loaded> {
-        let component = self.lock().get(digest).cloned()?;
-        Some(Loaded { component, digest: *digest })
+        self.lock().get(digest).cloned()
     }
 
     /// Forgets all components but these.
@@ -144,8 +185,9 @@ impl Loader {
     }
 
     fn remember(&self, component: Component, digest: Digest) -> Loaded {
-        self.lock().insert(digest, component.clone());
-        Loaded { component, digest }
+        let loaded = Loaded::new(component, digest);
+        self.lock().insert(digest, loaded.clone());
+        loaded
     }
 
     async fn compile(&self, bytes: Vec<u8>, digest: &Digest) -> Result<Component, CompileError> {
@@ -161,7 +203,7 @@ impl Loader {
         kept().map_or_else(|| deserialize(&self.engine, &compiled), Ok)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Component>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Loaded>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -221,8 +221,12 @@ async fn describe(
     policy: &str,
     limits: Limits,
 ) -> Result<Description, PrepareError> {
+    if let Some(known) = loaded.description() {
+        return Ok(known.clone());
+    }
     let services = Arc::new(Services::bare(policy));
-    Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await
+    let described = Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await?;
+    Ok(loaded.describe(described).clone())
 }
 
 /// Where to look, for a fault in the content of a file that a setting names.

@@ -10,7 +10,7 @@ use witgate_tests::gateway::workspace;
 fn the_configuration_page_has_every_key() {
     let page = page("docs/configuration.md");
     let schema = witgate::config::raw::schema();
-    let mut keys = properties(&schema);
+    let mut keys = properties(schema);
     for definition in schema["$defs"].as_object().unwrap().values() {
         keys.extend(properties(definition));
     }

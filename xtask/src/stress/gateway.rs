@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::audit::Audit;
 use super::caller::{Caller, Door};
-use super::state::{CONFIGS, State, VERSIONS, role, rules};
+use super::state::{CONFIGS, State, TOOLS, VERSIONS, role, rules};
 use super::timeline::Timeline;
 use super::vitals::Vitals;
 use crate::process::{ask, run, terminate};
@@ -337,6 +337,18 @@ impl<'a> Driver<'a> {
         self.await_live(before)?;
         self.audit.name(before, was, to);
         Ok(took)
+    }
+
+    /// Calls as during a change, without one.
+    pub(crate) fn look_on(&mut self, time: Duration) -> Result<()> {
+        let begun = Instant::now();
+        for tool in TOOLS.into_iter().cycle().take_while(|_| begun.elapsed() < time) {
+            self.calls += 1;
+            let verdict = self.caller.call(tool)?.verdict()?;
+            ensure!(verdict == self.state.verdict(tool), "{tool}: {verdict:?}, and nothing was changed");
+            thread::sleep(GLANCE);
+        }
+        Ok(())
     }
 
     /// The generation that is live.
