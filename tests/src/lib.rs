@@ -6,6 +6,7 @@
 pub mod cases;
 pub mod clients;
 pub mod conformance;
+pub mod console;
 pub mod fixture;
 pub mod gateway;
 pub mod hostile;
