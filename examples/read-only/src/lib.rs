@@ -80,3 +80,50 @@ impl Authorize for ReadOnly {
 }
 
 witgate_plugin::export_authorizer!(ReadOnly);
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::testing::{FakeHost, Person, resource, tool};
+
+    use super::{Call, ConfigError, Decision, Plugin, ReadOnly};
+
+    const ROLES: &str = r#"{ "roles": { "dev": { "allow": ["*"], "deny": ["get-env"] }, "guest": {} } }"#;
+
+    fn decide(role: &str, call: &Call<'_>) -> Result<Decision, ConfigError> {
+        let (plugin, _) = ReadOnly::configure_json("rules", ROLES)?;
+        let caller = Person::named("ada").role(role);
+        Ok(FakeHost::new().authorize(&plugin, call, &caller.principal()))
+    }
+
+    fn denied(role: &str, call: &Call<'_>) -> Result<Option<String>, ConfigError> {
+        Ok(match decide(role, call)? {
+            Decision::Deny(denial) => Some(denial.reason),
+            Decision::Allow | Decision::Abstain | Decision::Unavailable(_) => None,
+        })
+    }
+
+    #[test]
+    fn what_reads_is_allowed_where_a_role_allows_it() -> Result<(), ConfigError> {
+        assert_eq!(decide("dev", &tool("get-sum"))?, Decision::Allow);
+        assert_eq!(decide("dev", &resource("file:///delete"))?, Decision::Allow);
+        assert_eq!(denied("guest", &tool("get-sum"))?.as_deref(), Some("no-role-allows"));
+        assert_eq!(denied("dev", &tool("get-env"))?.as_deref(), Some("role-denies"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_writes_is_denied_whatever_the_roles_say() -> Result<(), ConfigError> {
+        assert_eq!(denied("dev", &tool("delete"))?.as_deref(), Some("not-read-only"));
+        // Listed is what may be called.
+        let entry = Call { listing: true, ..tool("delete") };
+        assert_eq!(denied("dev", &entry)?.as_deref(), Some("not-read-only"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_named() {
+        let wrong = r#"{ "roles": { "dev": { "allow": ["get-*", ""] } } }"#;
+        let error = ReadOnly::configure_json("rules", wrong).err();
+        assert_eq!(error.map(|error| error.pointer).as_deref(), Some("/roles/dev/allow/1"));
+    }
+}

@@ -200,3 +200,54 @@ impl Authorize for ApiKey {
 }
 
 witgate_plugin::export_policy!(ApiKey);
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::testing::{FakeHost, Person, tool};
+
+    use super::{ApiKey, Credential, Decision, Plugin, Scheme, Verdict};
+
+    /// `foo` is ada's key, and has been revoked; `bar` is ben's.
+    const STORE: &str = r#"
+        version = 1
+        [[keys]]
+        name = "ada"
+        id = "4f9a01c2"
+        sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+        created = 2026-01-01T00:00:00Z
+        revoked = 2026-01-02T00:00:00Z
+        allow = ["*"]
+        [[keys]]
+        name = "ben"
+        id = "a01c24f9"
+        sha256 = "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"
+        created = 2026-01-01T00:00:00Z
+        allow = ["*"]
+    "#;
+
+    fn policy() -> ApiKey {
+        let config = serde_json::json!({ "store": STORE }).to_string();
+        ApiKey::configure_json("keys", &config).map(|(policy, _)| policy).expect("the settings are good")
+    }
+
+    #[test]
+    fn a_key_is_compared_by_its_digest_alone() {
+        let host = FakeHost::new();
+        let ask = |value| {
+            host.authenticate(&policy(), &tool("echo"), &Credential { scheme: Scheme::Header, value })
+        };
+        assert!(matches!(ask("bar"), Verdict::Identity(identity) if identity.subject == "ben"));
+        assert!(matches!(ask("foo"), Verdict::Refused(_)));
+        assert!(matches!(ask("baz"), Verdict::Refused(refusal) if refusal.reason == "unknown-key"));
+        assert_eq!((host.calls("sha256"), host.log_lines().len(), host.requests().len()), (3, 0, 0));
+    }
+
+    #[test]
+    fn another_policy_s_caller_of_the_same_name_is_somebody_else() {
+        let host = FakeHost::new();
+        let ben = Person::named("ben");
+        assert_eq!(host.authorize(&policy(), &tool("echo"), &ben.principal()), Decision::Allow);
+        let other = ben.proven_by("tokens");
+        assert_eq!(host.authorize(&policy(), &tool("echo"), &other.principal()), Decision::Abstain);
+    }
+}

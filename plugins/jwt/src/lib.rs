@@ -317,3 +317,35 @@ fn unverified(error: VerifyError) -> Unproven {
 }
 
 witgate_plugin::export_authenticator!(Jwt);
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::testing::{FakeHost, tool};
+
+    use super::{Credential, Jwt, Plugin, Scheme, Verdict};
+
+    /// `{"alg":"HS384"}` and `{"alg":"HS256"}`, each with `{"sub":"ada","exp":1}` and some signature.
+    const OTHER_ALGORITHM: &str = "eyJhbGciOiJIUzM4NCJ9.eyJzdWIiOiJhZGEiLCJleHAiOjF9.eA";
+    const EXPIRED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjF9.eA";
+
+    #[test]
+    fn a_key_is_used_for_the_configured_algorithms_alone() {
+        let config = r#"{ "keys": ["session"], "algorithms": ["HS256"] }"#;
+        let (policy, _) = Jwt::configure_json("tokens", config).expect("the settings are good");
+        let host = FakeHost::new().key("session", Ok(()));
+        let ask =
+            |value| host.authenticate(&policy, &tool("echo"), &Credential { scheme: Scheme::Bearer, value });
+        assert!(matches!(ask(OTHER_ALGORITHM), Verdict::Refused(_)));
+        assert_eq!(host.calls("verify"), 0);
+        assert!(matches!(ask(EXPIRED), Verdict::Refused(refusal) if refusal.reason == "expired"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_had_says_nothing_about_the_token() {
+        let config = r#"{ "keys": ["session"], "algorithms": ["HS256"] }"#;
+        let (policy, _) = Jwt::configure_json("tokens", config).expect("the settings are good");
+        let host = FakeHost::new().at(0).key("session", Err(witgate_plugin::VerifyError::Unavailable));
+        let shown = Credential { scheme: Scheme::Bearer, value: EXPIRED };
+        assert!(matches!(host.authenticate(&policy, &tool("echo"), &shown), Verdict::Unavailable(_)));
+    }
+}

@@ -219,3 +219,55 @@ impl Introspection {
 }
 
 witgate_plugin::export_authenticator!(Introspection);
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::testing::{FakeHost, json, status, tool};
+    use witgate_plugin::{ClientAuth, Method};
+
+    use super::{Credential, Introspection, Plugin, Scheme, Verdict};
+
+    const ENDPOINT: &str = "https://idp.example.com/introspect";
+    const GOOD: &str = r#"{"active":true,"sub":"ada","aud":"https://mcp.example.com/mcp","exp":1767229200}"#;
+
+    fn policy() -> Introspection {
+        let config = format!(r#"{{ "endpoint": "{ENDPOINT}", "client_id": "mcp", "client_secret": "idp" }}"#);
+        let configured = Introspection::configure_json("idp", &config);
+        configured.map(|(policy, _)| policy).expect("the settings are good")
+    }
+
+    fn ask(host: &FakeHost, value: &str) -> Verdict {
+        host.authenticate(&policy(), &tool("echo"), &Credential { scheme: Scheme::Bearer, value })
+    }
+
+    #[test]
+    fn a_token_is_asked_about_once_while_the_answer_is_remembered() {
+        let host = FakeHost::new().answer(Method::Post, ENDPOINT, json(GOOD));
+        for _ in 0..3 {
+            assert!(matches!(ask(&host, "token"), Verdict::Identity(identity) if identity.subject == "ada"));
+        }
+        let requests = host.requests();
+        assert_eq!(requests.len(), 1);
+        let sent = requests.first().expect("one was sent");
+        assert_eq!(sent.body, b"token=token&token_type_hint=access_token");
+        // The secret's name; the secret is the host's.
+        assert!(matches!(&sent.client_auth, ClientAuth::Basic(client) if client.secret == "idp"));
+        let later = host.at(1_767_225_600 + 61);
+        assert!(matches!(ask(&later, "token"), Verdict::Identity(_)));
+        assert_eq!(later.requests().len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_asked_about() {
+        let host = FakeHost::new();
+        assert!(matches!(ask(&host, "not a token"), Verdict::Refused(_)));
+        assert_eq!(host.calls("send"), 0);
+    }
+
+    #[test]
+    fn a_server_that_fails_says_nothing_about_the_token() {
+        let host = FakeHost::new().answer(Method::Post, ENDPOINT, status(500));
+        assert!(matches!(ask(&host, "token"), Verdict::Unavailable(_)));
+        assert_eq!(host.calls("cache"), 0);
+    }
+}

@@ -103,3 +103,27 @@ fn denial(reason: &str, detail: impl Into<String>) -> Denial {
 }
 
 witgate_plugin::export_authorizer!(Rbac);
+
+#[cfg(test)]
+mod tests {
+    use witgate_plugin::testing::{FakeHost, Person, tool};
+
+    use super::{Decision, Plugin, Rbac};
+
+    #[test]
+    fn arguments_are_asked_for_only_where_a_condition_looks_at_them() {
+        let config = r#"{
+            "roles": { "clerk": { "allow": ["*"] } },
+            "conditions": [{ "on": "pay", "argument": "/amount", "max": 10 }]
+        }"#;
+        let (policy, wants) = Rbac::configure_json("roles", config).expect("the settings are good");
+        assert!(wants.data.arguments && !wants.data.claims);
+        let ada = Person::named("ada").role("clerk");
+        let host = FakeHost::new().wanting(&wants).arguments(r#"{ "amount": 11 }"#);
+        assert_eq!(host.authorize(&policy, &tool("echo"), &ada.principal()), Decision::Allow);
+        assert_eq!(host.calls("arguments"), 0);
+        let decision = host.authorize(&policy, &tool("pay"), &ada.principal());
+        assert!(matches!(decision, Decision::Deny(denial) if denial.reason == "condition"));
+        assert_eq!((host.calls("arguments"), host.calls("claims")), (1, 0));
+    }
+}

@@ -1,12 +1,101 @@
-//! What every Witgate plugin stands on.
+//! Plugins for [Witgate](https://github.com/witgate/witgate), which stands before MCP servers and decides who may call
+//! which tool.
 //!
 //! A policy is written once, as ordinary Rust over the traits of this crate: [`Plugin`] for what
 //! it is and how it is configured, [`Authenticate`] and [`Authorize`] for its hooks, and [`Host`]
-//! for everything it may ask of the host. The host links that library natively as a built-in;
-//! [`export_authenticator!`], [`export_authorizer!`] and [`export_policy!`] turn the same library
-//! into a component of the WIT package `witgate:auth`.
+//! for everything it may ask of the host. [`export_authenticator!`], [`export_authorizer!`] and
+//! [`export_policy!`] turn the library into a component of the WIT package `witgate:auth`; natively
+//! they do nothing, so that the same library is tested, or linked by a host, as it is.
 //!
-//! The value types mirror that package one to one; their bounds are documented there.
+//! # A whole plugin
+//!
+//! Everybody may call what only reads, and the owner of a tenant everything within it:
+//!
+//! ```
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//! use witgate_plugin::{
+//!     Authorize, Call, ConfigError, Data, Decision, Host, Level, Plugin, Principal, Wants, json,
+//! };
+//!
+//! /// What the operator writes under `config`. The doc comments become its JSON Schema.
+//! #[derive(Debug, Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! pub struct Settings {
+//!     /// How the names of tools begin that only read.
+//!     reading: Vec<String>,
+//! }
+//!
+//! #[derive(Debug)]
+//! pub struct OwnTenant {
+//!     reading: Vec<String>,
+//! }
+//!
+//! impl Plugin for OwnTenant {
+//!     const NAME: &'static str = "own-tenant";
+//!     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+//!     const SUMMARY: &'static str = "Lets everybody read, and callers write in their own tenant.";
+//!     type Config = Settings;
+//!
+//!     fn configure(_policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
+//!         if settings.reading.iter().any(String::is_empty) {
+//!             return Err(ConfigError::at("/reading", "an empty prefix covers every tool; leave it out"));
+//!         }
+//!         // What is not wanted is not shown.
+//!         let data = Data { arguments: true, claims: true, ..Data::default() };
+//!         Ok((Self { reading: settings.reading }, Wants { data, ..Wants::default() }))
+//!     }
+//! }
+//!
+//! impl Authorize for OwnTenant {
+//!     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, _: &Principal<'_>) -> Decision {
+//!         // An entry of a list has no arguments: what could be called with some is listed.
+//!         if call.listing || self.reading.iter().any(|prefix| call.target.starts_with(prefix)) {
+//!             return Decision::Allow;
+//!         }
+//!         let (claims, arguments) = (host.claims(), host.arguments());
+//!         match (member(claims.as_deref(), "tenant"), member(arguments.as_deref(), "tenant")) {
+//!             (Some(own), Some(named)) if own == named => Decision::Allow,
+//!             (_, named) => {
+//!                 host.log(Level::Info, &format!("the tenant {named:?} is not the caller's"));
+//!                 Decision::deny("other-tenant", "the call is about a tenant that is not the caller's")
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! fn member(object: Option<&str>, name: &str) -> Option<String> {
+//!     json::parse_object(object?).ok()?.get(name)?.as_str().map(str::to_owned)
+//! }
+//!
+//! witgate_plugin::export_authorizer!(OwnTenant);
+//!
+//! // In `#[cfg(test)] mod tests`, with a host whose time, claims, keys and servers are the test's own:
+//! use witgate_plugin::testing::{FakeHost, Person, tool};
+//!
+//! let (plugin, wants) = OwnTenant::configure_json("tenants", r#"{ "reading": ["get_"] }"#)?;
+//! let ada = Person::named("ada");
+//! let host = || FakeHost::new().wanting(&wants).claims(r#"{ "tenant": "acme" }"#);
+//!
+//! let own = host().arguments(r#"{ "tenant": "acme" }"#);
+//! assert_eq!(own.authorize(&plugin, &tool("delete"), &ada.principal()), Decision::Allow);
+//!
+//! let other = host().arguments(r#"{ "tenant": "initech" }"#);
+//! let decision = other.authorize(&plugin, &tool("delete"), &ada.principal());
+//! assert!(matches!(decision, Decision::Deny(denial) if denial.reason == "other-tenant"));
+//! assert_eq!(other.log_lines().len(), 1);
+//! # Ok::<(), ConfigError>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! - The values that hooks take and give: [`Call`], [`Credential`], [`Principal`]; [`Verdict`], [`Decision`].
+//!   They mirror the WIT package one to one, and their bounds are documented there.
+//! - What the shipped policies share: [`Rules`] and [`Pattern`] for names, [`Claims`] and [`Terms`] for
+//!   tokens, [`mod@json`] for JSON whose keys stand there once.
+//! - Settings that the host reads or keeps, a file, a key or a secret, are marked with a format of their
+//!   schema: `#[schemars(extend("format" = "witgate-file"))]`. The README of the WIT package lists them.
+//! - [`mod@testing`] has the host for unit tests.
 
 mod claims;
 mod export;
@@ -18,6 +107,8 @@ mod pattern;
 mod scope;
 mod settings;
 mod terms;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 mod types;
 
 #[cfg(target_family = "wasm")]
@@ -38,3 +129,8 @@ pub use types::{
     Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,
     Unavailability, Unproven, Verdict,
 };
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

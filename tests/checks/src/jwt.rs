@@ -10,14 +10,11 @@ use std::borrow::Cow;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::FutureExt;
 use serde_json::Value;
 use witgate::plugin::output::check_verdict;
 use witgate_jwt::Jwt;
-use witgate_plugin::{
-    Algorithm, Authenticate, Call, Credential, Digest, Host, HttpError, HttpRequest, HttpResponse, Identity,
-    Level, Plugin, Scheme, Signed, TargetKind, Transport, Verdict, VerifyError,
-};
+use witgate_plugin::testing::{FakeHost, tool};
+use witgate_plugin::{Algorithm, Credential, Identity, Plugin, Scheme, Verdict, VerifyError};
 
 use crate::scan::scan;
 
@@ -62,15 +59,8 @@ fn policy(issuer: Option<&str>) -> Jwt {
 }
 
 fn judge(policy: &Jwt, token: &str) -> Verdict {
-    let call = Call {
-        method: "tools/call",
-        kind: TargetKind::Tool,
-        target: "greet",
-        transport: Transport::Http,
-        listing: false,
-    };
     let credential = Credential { scheme: Scheme::Bearer, value: token };
-    policy.authenticate(&KeyHolder, &call, &credential).now_or_never().expect("this host makes nobody wait")
+    key_holder().authenticate(policy, &tool("greet"), &credential)
 }
 
 fn sign(header: &str, claims: &str) -> String {
@@ -144,87 +134,10 @@ pub(crate) fn altered(token: &str) -> Vec<String> {
 }
 
 /// A host that holds the one key `session`.
-struct KeyHolder;
-
-impl Host for KeyHolder {
-    fn now(&self) -> u64 {
-        NOW
-    }
-
-    fn log(&self, _: Level, _: &str) {}
-
-    fn upstream(&self) -> Cow<'_, str> {
-        Cow::Borrowed("upstream")
-    }
-
-    fn audience(&self) -> Cow<'_, str> {
-        Cow::Borrowed(AUDIENCE)
-    }
-
-    fn peer(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn header(&self, _: &str) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn arguments(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn meta(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn issuer(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn claims(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    fn expires_at(&self) -> Option<u64> {
-        None
-    }
-
-    fn sha256(&self, data: &[u8]) -> Digest {
-        let mut sum = Digest::default();
-        sum.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
-        sum
-    }
-
-    async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
-        match (key, signed.algorithm) {
-            ("session", Algorithm::Hs256) if mac(signed.message).as_ref() == signed.signature => Ok(()),
-            ("session", Algorithm::Hs256) => Err(VerifyError::BadSignature),
-            ("session", _) => Err(VerifyError::AlgorithmMismatch),
-            _ => Err(VerifyError::UnknownKey),
-        }
-    }
-
-    fn secret(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn cached(&self, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn cache(&self, _: &[u8], _: &[u8], _: u32) {}
-
-    fn uncache(&self, _: &[u8]) {}
-
-    async fn send(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
-        Err(HttpError::NotGranted)
-    }
+fn key_holder() -> FakeHost {
+    FakeHost::new().at(NOW).audience(AUDIENCE).key_that("session", |signed| match signed.algorithm {
+        Algorithm::Hs256 if mac(signed.message).as_ref() == signed.signature => Ok(()),
+        Algorithm::Hs256 => Err(VerifyError::BadSignature),
+        _ => Err(VerifyError::AlgorithmMismatch),
+    })
 }

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use crate as sdk;
 
 wit_bindgen::generate!({
-    path: "../../wit",
+    path: "wit",
     world: "imports",
     generate_all,
 });

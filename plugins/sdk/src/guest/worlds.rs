@@ -15,7 +15,7 @@
 )]
 
 wit_bindgen::generate!({
-    path: "../../wit",
+    path: "wit",
     world: "policy",
     pub_export_macro: true,
     default_bindings_module: "witgate_plugin::guest::worlds",

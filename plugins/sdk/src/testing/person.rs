@@ -1,0 +1,86 @@
+//! Who calls, and what.
+
+use crate::{Call, Principal, TargetKind, Transport};
+
+/// Somebody whom an authorizer decides about. Owns what [`Principal`] borrows.
+///
+/// ```
+/// use witgate_plugin::testing::Person;
+///
+/// let ada = Person::named("ada").role("reader").scope("tools:read").proven_by("tokens");
+/// assert_eq!(ada.principal().roles, ["reader"]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Person {
+    subject: String,
+    proven_by: String,
+    roles: Vec<String>,
+    scopes: Vec<String>,
+}
+
+impl Person {
+    /// Somebody without roles and scopes, known by a policy that is called `keys`.
+    pub fn named(subject: &str) -> Self {
+        let (roles, scopes) = Default::default();
+        Self { subject: subject.to_owned(), proven_by: "keys".to_owned(), roles, scopes }
+    }
+
+    /// With one role more.
+    #[must_use]
+    pub fn role(mut self, role: &str) -> Self {
+        self.roles.push(role.to_owned());
+        self
+    }
+
+    /// With one scope more.
+    #[must_use]
+    pub fn scope(mut self, scope: &str) -> Self {
+        self.scopes.push(scope.to_owned());
+        self
+    }
+
+    /// Known by the policy of this name.
+    #[must_use]
+    pub fn proven_by(self, policy: &str) -> Self {
+        Self { proven_by: policy.to_owned(), ..self }
+    }
+
+    /// As a hook sees them.
+    pub fn principal(&self) -> Principal<'_> {
+        let Self { subject, proven_by, roles, scopes } = self;
+        Principal { subject, proven_by, roles, scopes }
+    }
+}
+
+/// A call of the tool `name`, over HTTP.
+///
+/// ```
+/// use witgate_plugin::Call;
+/// use witgate_plugin::testing::tool;
+///
+/// let call = tool("get_sum");
+/// let entry_of_a_list = Call { listing: true, ..tool("get_sum") };
+/// # assert_eq!((call.method, entry_of_a_list.target), ("tools/call", "get_sum"));
+/// ```
+pub fn tool(name: &str) -> Call<'_> {
+    call("tools/call", TargetKind::Tool, name)
+}
+
+/// A call that reads the resource `uri`, over HTTP.
+pub fn resource(uri: &str) -> Call<'_> {
+    call("resources/read", TargetKind::Resource, uri)
+}
+
+/// A call that gets the prompt `name`, over HTTP.
+pub fn prompt(name: &str) -> Call<'_> {
+    call("prompts/get", TargetKind::Prompt, name)
+}
+
+/// A call of the protocol's method `name`, over HTTP.
+pub fn method(name: &str) -> Call<'_> {
+    call(name, TargetKind::Method, name)
+}
+
+fn call<'a>(method: &'a str, kind: TargetKind, target: &'a str) -> Call<'a> {
+    Call { method, kind, target, transport: Transport::Http, listing: false }
+}
