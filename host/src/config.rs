@@ -184,6 +184,8 @@ pub enum Target {
     },
     /// The host's own small tools.
     OwnTools,
+    /// A service of the program that has Witgate in it as a library.
+    Embedded,
 }
 
 /// `[pipeline]`, or an upstream's own.

@@ -1,6 +1,53 @@
 //! Witgate: an MCP host whose security is made of WebAssembly plugins.
 //!
-//! The modules stand in the order of a request; what runs beside requests follows.
+//! Most people want the program `witgate`. This library is what it is made of, for programs that have an MCP server in
+//! them, and for tools around policies. Where to begin:
+//!
+//! - [`embed`]: the whole pipeline as a tower layer before a service of your own, made from a `witgate.toml` and changed
+//!   with it while it runs.
+//! - [`config`]: that file, read, checked and resolved; everything that is wrong with it at once, each with its place.
+//! - [`policy`]: one check, component or built-in, behind one face; [`policy::cases`] puts questions to it.
+//! - The crate `witgate-plugin`: for writing a policy.
+//!
+//! A configuration is looked at without serving anything:
+//!
+//! ```no_run
+//! use witgate::config::environment::Environment;
+//! use witgate::config::resolve;
+//!
+//! match resolve::load(Some("witgate.toml".as_ref()), &Environment::of_process()) {
+//!     Ok(loaded) => {
+//!         for upstream in &loaded.config.upstreams {
+//!             println!("{} is served at {}", upstream.name, upstream.path);
+//!         }
+//!     }
+//!     Err(faults) => faults.iter().for_each(|fault| eprintln!("{fault}")),
+//! }
+//! ```
+//!
+//! Its policies are made by a [`generation::Factory`], which is also how one finds out whether they can be used:
+//!
+//! ```no_run
+//! # async fn example(config: witgate::config::Config) -> Result<(), Box<dyn std::error::Error>> {
+//! use witgate::config::environment::Environment;
+//! use witgate::generation::Factory;
+//! use witgate::plugin::compile::Compiler;
+//! use witgate::plugin::engine::Engine;
+//! use witgate::plugin::load::Loader;
+//! use witgate::services::Clock;
+//!
+//! let loader = Loader::new(Engine::new()?, Compiler::Within, None);
+//! let factory = Factory::new(loader, Environment::of_process(), Clock::System);
+//! match factory.candidate(&config, None).await {
+//!     Ok(generation) => generation.policies().for_each(|policy| println!("{} is good", policy.name())),
+//!     Err(errors) => errors.iter().for_each(|error| eprintln!("{error}")),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The other modules stand in the order of a request; what runs beside requests follows. They are public for the
+//! program, its tests and its benchmarks, and change with them. `ARCHITECTURE.md` in the repository is the map.
 
 pub mod flow;
 pub mod plugin;
@@ -12,6 +59,7 @@ pub mod upstream;
 mod breaker;
 pub mod cli;
 pub mod config;
+pub mod embed;
 pub mod fingerprints;
 pub mod generation;
 pub mod key_store;
@@ -22,3 +70,8 @@ pub mod reload;
 pub mod serve;
 pub mod status;
 pub mod whole_file;
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

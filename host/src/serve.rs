@@ -143,7 +143,8 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
     let tls = tls(&config)?;
-    let (factory, generations) = first_generation(&config, &environment, rollback.as_ref()).await?;
+    let (factory, generations) =
+        first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
     // Over stdio a client may start Witgate only to ask which era it speaks, and then once more.
@@ -161,10 +162,7 @@ pub async fn run(
         _ => None,
     };
 
-    let ended = CancellationToken::new();
-    let cut = CancellationToken::new();
-    let tidy = TaskTracker::new();
-    let beside = Beside { stop: stop.clone(), ended: ended.clone(), cut: cut.clone(), tidy };
+    let beside = Beside { stop: stop.clone(), ..Beside::default() };
     beside.stop_on_signal();
     beside.watch(reloader.clone());
     beside.watch_tls(tls.clone());
@@ -178,14 +176,11 @@ pub async fn run(
         }
         None => over_stdio(&config, flows, &environment, stop).await,
     }
-    if cut.is_cancelled() {
+    if beside.cut.is_cancelled() {
         // What was cut off has ended, but not well: the exit code is the signal's.
         std::future::pending::<()>().await;
     }
-    ended.cancel();
-    // A candidate that is being made needs the runtime until it is dropped.
-    beside.tidy.close();
-    let _ = timeout(LAST_RESORT, beside.tidy.wait()).await;
+    beside.end().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -206,15 +201,16 @@ fn tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
     settings.map(|settings| Tls::load(settings).map(Arc::new)).transpose()
 }
 
-async fn first_generation(
+pub(crate) async fn first_generation(
     config: &Config,
     environment: &Environment,
     rollback: Option<&Rollback>,
+    compiler: Compiler,
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
     let state = config.server.state.as_deref();
     state.into_iter().for_each(leftovers::remove);
     let store = state.map(|state| Store::new(Rollback::components(state)));
-    let loader = Loader::new(Engine::new()?, Compiler::own(), cache_directory(environment)).keeping(store);
+    let loader = Loader::new(Engine::new()?, compiler, cache_directory(environment)).keeping(store);
     let factory = Factory::new(loader, environment.clone(), Clock::System);
     let first = match rollback {
         Some(rollback) => factory.repeat(config, None, &rollback.recipe, 1).await,
@@ -245,18 +241,23 @@ fn flows(
     let status = auth_status(generations);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let flow = |(place, upstream): (usize, &crate::config::Upstream)| {
-        let route = Route {
-            upstream: upstream.name.as_str().into(),
-            resource: upstream.resource.as_str().into(),
-            pipeline: place,
-            extensions: config.server.extensions.clone(),
-        };
+        let route = route(config, place, upstream);
         let target = AnyUpstream::new(upstream, grace, status, kept)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         Ok(flow.with_proofs(Arc::clone(&proofs)))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
+}
+
+/// The way to the upstream at `place` of `config`.
+pub(crate) fn route(config: &Config, place: usize, upstream: &crate::config::Upstream) -> Route {
+    Route {
+        upstream: upstream.name.as_str().into(),
+        resource: upstream.resource.as_str().into(),
+        pipeline: place,
+        extensions: config.server.extensions.clone(),
+    }
 }
 
 fn auth_status(generations: &Generations) -> AuthStatus {
@@ -297,9 +298,10 @@ impl Listeners {
 }
 
 /// What runs beside the gateway.
-struct Beside {
-    stop: CancellationToken,
-    ended: CancellationToken,
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) stop: CancellationToken,
+    pub(crate) ended: CancellationToken,
     /// The second signal: the process is about to exit.
     cut: CancellationToken,
     /// What leaves something behind unless it is ended properly.
@@ -307,6 +309,14 @@ struct Beside {
 }
 
 impl Beside {
+    /// Ends it.
+    pub(crate) async fn end(&self) {
+        self.ended.cancel();
+        // A candidate that is being made needs the runtime until it is dropped.
+        self.tidy.close();
+        let _ = timeout(LAST_RESORT, self.tidy.wait()).await;
+    }
+
     /// The first signal drains; the second ends at once.
     fn stop_on_signal(&self) {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
@@ -325,7 +335,7 @@ impl Beside {
         });
     }
 
-    fn watch(&self, reloader: Option<Arc<Reloader>>) {
+    pub(crate) fn watch(&self, reloader: Option<Arc<Reloader>>) {
         let Some(reloader) = reloader else { return };
         let watching = self.ended.clone().run_until_cancelled_owned(async move {
             if let Err(error) = reloader.watch().await {
@@ -348,14 +358,19 @@ impl Beside {
         tokio::spawn(watching);
     }
 
-    fn admin(&self, listener: Option<TcpListener>, metrics: Arc<Metrics>, generations: Arc<Generations>) {
+    pub(crate) fn admin(
+        &self,
+        listener: Option<TcpListener>,
+        metrics: Arc<Metrics>,
+        generations: Arc<Generations>,
+    ) {
         if let Some(listener) = listener {
             let (stop, ended) = (self.stop.clone(), self.ended.clone());
             tokio::spawn(admin::serve(listener, metrics, generations, stop, ended));
         }
     }
 
-    fn control(&self, control: Option<Control>, operator: Operator) {
+    pub(crate) fn control(&self, control: Option<Control>, operator: Operator) {
         if let Some(control) = control {
             let operator = Arc::new(operator);
             let answer = move |command| {
@@ -368,10 +383,10 @@ impl Beside {
 }
 
 /// What is done for who asks over the control socket.
-struct Operator {
-    status: Arc<Status>,
-    generations: Arc<Generations>,
-    reloader: Option<Arc<Reloader>>,
+pub(crate) struct Operator {
+    pub(crate) status: Arc<Status>,
+    pub(crate) generations: Arc<Generations>,
+    pub(crate) reloader: Option<Arc<Reloader>>,
 }
 
 impl Operator {
@@ -398,10 +413,9 @@ impl Operator {
     }
 }
 
-/// One line per upstream, so that whoever starts it knows what to connect to.
-fn announce(config: &Config, generations: &Generations, public: Option<&TcpListener>) {
-    let live = generations.live();
-    for policy in live.policies() {
+/// One line per policy: which code decides.
+pub(crate) fn announce_policies(generations: &Generations) {
+    for policy in generations.live().policies() {
         let source = match policy.source() {
             Source::Builtin => "built-in".to_owned(),
             Source::Component { digest, .. } => crate::services::digest_text(digest),
@@ -409,6 +423,11 @@ fn announce(config: &Config, generations: &Generations, public: Option<&TcpListe
         };
         tracing::info!(policy = %policy.name(), kind = policy.kind().name(), "{source}");
     }
+}
+
+/// One line per upstream, so that whoever starts it knows what to connect to.
+fn announce(config: &Config, generations: &Generations, public: Option<&TcpListener>) {
+    announce_policies(generations);
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());
     for upstream in &config.upstreams {

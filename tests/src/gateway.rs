@@ -50,6 +50,8 @@ pub struct Setup {
     port: u16,
     admin: u16,
     env: Vec<(String, String)>,
+    /// What serves in the place of `witgate serve`.
+    embedding: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -61,7 +63,8 @@ impl Default for Setup {
 impl Setup {
     /// An empty one.
     pub fn new() -> Self {
-        Self { dir: TempDir::new().unwrap(), port: free_port(), admin: free_port(), env: Vec::new() }
+        let (port, admin) = (free_port(), free_port());
+        Self { dir: TempDir::new().unwrap(), port, admin, env: Vec::new(), embedding: None }
     }
 
     /// Its directory.
@@ -82,6 +85,12 @@ impl Setup {
     /// Sets an environment variable for every command.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Served by a program that has Witgate in it, in the place of `witgate serve`.
+    pub fn embedded_in(mut self, program: &'static str) -> Self {
+        self.embedding = Some(program);
         self
     }
 
@@ -114,7 +123,12 @@ impl Setup {
     /// A `witgate` command in the directory: no environment beside what programs need and what
     /// was set here.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("witgate"));
+        self.command_of("witgate", arguments)
+    }
+
+    /// The same with another program of the workspace.
+    pub fn command_of(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program(name));
         command.args(arguments).current_dir(self.dir()).env_clear().stdin(Stdio::null());
         for name in ["PATH", "HOME", "LANG", "TMPDIR"] {
             if let Some(value) = std::env::var_os(name) {
@@ -150,8 +164,11 @@ impl Setup {
     }
 
     fn start(&self, log: &Arc<Mutex<String>>) -> Child {
-        let mut child =
-            self.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = match self.embedding {
+            Some(program) => self.command_of(program, &[]),
+            None => self.command(&["serve"]),
+        };
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let reader = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(log);
         std::thread::spawn(move || {
@@ -256,7 +273,7 @@ impl Running {
         let address = self.address();
         await_some("the endpoint to listen", || {
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("witgate ended with {status}:\n{}", self.log());
+                panic!("it ended with {status}:\n{}", self.log());
             }
             std::net::TcpStream::connect(&address).ok()
         });

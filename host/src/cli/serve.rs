@@ -10,10 +10,11 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::resolve::{policy_fault, tls_fault};
+use crate::config::resolve::{fault_at, policy_fault, tls_fault};
 use crate::config::{Config, Transport};
 use crate::policy::PolicyError;
 use crate::serve::ServeError;
+use crate::upstream::http::SetUpError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -50,6 +51,10 @@ fn failure(context: &Context, error: ServeError) -> Failure {
             let path = context.config_path();
             let fault = |error: &PolicyError| policy_fault(path.as_deref(), &error.policy, &error.message);
             Failure::Config(errors.iter().map(fault).collect())
+        }
+        ServeError::Upstream { upstream, error: error @ SetUpError::Embedded } => {
+            let at = ["upstreams", &upstream, "embedded"];
+            Failure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.to_string())])
         }
         ServeError::Tls(error) => Failure::Config(vec![tls_fault(context.config_path().as_deref(), &error)]),
         other => Failure::new(other.to_string()),

@@ -141,7 +141,7 @@ impl JsonSchema for Address {
     }
 }
 
-/// An MCP server that Witgate protects: exactly one of `command`, `url` and `own_tools`.
+/// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools` and `embedded`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
@@ -152,6 +152,8 @@ pub struct Upstream {
     pub url: Option<String>,
     /// `true`: the host's own small tools.
     pub own_tools: Option<bool>,
+    /// `true`: a service of the program that has Witgate in it as a library.
+    pub embedded: Option<bool>,
     /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
     pub path: Option<String>,
     /// Its resource identifier, in place of the one made from `server.resource`: what the audience

@@ -191,12 +191,17 @@ pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnos
 
 /// What is wrong with a setting of `[server.tls]`, at its place in the configuration `file`.
 pub fn tls_fault(file: Option<&Path>, error: &TlsError) -> Diagnostic {
+    fault_at(file, &["server", "tls", error.setting], &error.message)
+}
+
+/// A fault of the setting `at`, at its place in the configuration `file`.
+pub(crate) fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
     let place = |path: &Path| {
         let text = read(path).ok()?;
         let (document, faults) = Document::parse(&path.display().to_string(), &text);
-        faults.is_empty().then(|| document.error(&["server", "tls", error.setting], error.message.clone()))
+        faults.is_empty().then(|| document.error(at, message))
     };
-    file.and_then(place).unwrap_or_else(|| Diagnostic::error(error.message.clone()))
+    file.and_then(place).unwrap_or_else(|| Diagnostic::error(message))
 }
 
 /// The folder that relative paths of the configuration file `path` begin in.

@@ -36,6 +36,8 @@ pub const COMMAND: &str = "compile-component";
 pub enum Compiler {
     /// In this process, without bounds: for commands and tests that serve nobody.
     Within,
+    /// Nowhere: this process says why not. Components that were compiled before are taken all the same.
+    Nowhere(&'static str),
     /// In a process of this program, which has to call [`run`] when it is started with [`COMMAND`].
     Apart(PathBuf),
 }
@@ -74,6 +76,7 @@ impl Compiler {
     pub(super) async fn compile(&self, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
         match self {
             Self::Apart(program) => apart(program, bytes).await,
+            Self::Nowhere(why) => Err(CompileError::NoCompiler(io::Error::other(*why))),
             Self::Within => {
                 let engine = engine.clone();
                 let compiling = tokio::task::spawn_blocking(move || within(&engine, &bytes));

@@ -1,6 +1,7 @@
 //! Streamable HTTP towards the clients (MCP 2025-03-26 to 2026-07-28, "Streamable HTTP").
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
@@ -16,14 +16,15 @@ use witgate_plugin::Transport;
 use super::connections::{self, Ends, Listener};
 use super::tls::Tls;
 use crate::config;
+use crate::flow::certificate::ClientCertificate;
 use crate::flow::headers::origin::Names;
 use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::{Arrival, Flow, Reply};
 use crate::generation::Generations;
-use crate::upstream::raw::{Gathered, gather};
+use crate::upstream::raw::{Gathered, Inflow, gather};
 use crate::upstream::{AnswerBody, Upstream};
-use body::Body;
+pub use body::Body;
 use metadata::Metadata;
 
 mod body;
@@ -50,6 +51,23 @@ pub struct Gateway<U> {
     metadata: Metadata,
     names: Names,
     generations: Arc<Generations>,
+}
+
+/// What is known of who has sent a request, beside what the request says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sender {
+    /// The address at the other end of the connection.
+    pub(crate) peer: Option<IpAddr>,
+    /// The address at this end.
+    pub(crate) local: Option<IpAddr>,
+    /// What was shown in the handshake of TLS.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl From<Ends> for Sender {
+    fn from(Ends { peer, local, certificate }: Ends) -> Self {
+        Self { peer: Some(peer.ip()), local: Some(local.ip()), certificate }
+    }
 }
 
 /// One upstream's place.
@@ -90,32 +108,67 @@ impl<U: Upstream + 'static> Gateway<U> {
         let gateway = Arc::new(self);
         let respond = {
             let gateway = Arc::clone(&gateway);
-            move |request, ends| {
+            move |request: Request<hyper::body::Incoming>, ends: Ends| {
                 let gateway = Arc::clone(&gateway);
-                async move { gateway.respond(request, ends).await }
+                async move { gateway.respond(request.map(Inflow::Wire), ends.into()).await }
             }
         };
         connections::serve(Listener { socket, tls }, stop, grace, respond).await;
-        for endpoint in gateway.endpoints.values() {
+        gateway.shut_down().await;
+    }
+
+    /// Ends the upstreams.
+    pub(crate) async fn shut_down(&self) {
+        for endpoint in self.endpoints.values() {
             endpoint.flow.upstream().shut_down().await;
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+    async fn respond(&self, request: Request<Inflow>, sender: Sender) -> Response<Body> {
+        match self.endpoints.get(request.uri().path()) {
+            Some(endpoint) => self.respond_at(endpoint, request, sender).await,
+            None => self.elsewhere(&request.into_parts().0, &sender),
+        }
+    }
+
+    /// As the listener does, where a program has put this at a path of its own: whatever is not for the
+    /// documents is for the endpoint `path`.
+    pub(crate) async fn respond_within(
+        &self,
+        path: &str,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> Response<Body> {
+        match self.endpoints.get(path) {
+            Some(endpoint) if !request.uri().path().starts_with("/.well-known/") => {
+                self.respond_at(endpoint, request, sender).await
+            }
+            _ => self.elsewhere(&request.into_parts().0, &sender),
+        }
+    }
+
+    /// The paths of the documents.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &str> {
+        self.metadata.paths()
+    }
+
+    async fn respond_at(
+        &self,
+        endpoint: &Endpoint<U>,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let Some(endpoint) = self.endpoints.get(parts.uri.path()) else {
-            return self.elsewhere(&parts, &ends);
-        };
-        let result = match self.check_sender(&parts, &ends) {
-            Ok(()) => endpoint.dispatch(parts, body, ends).await,
+        let result = match self.check_sender(&parts, &sender) {
+            Ok(()) => endpoint.dispatch(parts, body, sender).await,
             Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
         };
         result.unwrap_or_else(|rejected| endpoint.render(&rejected))
     }
 
     /// Who may send at all, and nothing secret in the URL.
-    fn check_sender(&self, parts: &Parts, ends: &Ends) -> Result<(), Rejection> {
-        self.names.check_host(&parts.uri, &parts.headers, ends.local.ip())?;
+    fn check_sender(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
+        self.names.check_host(&parts.uri, &parts.headers, sender.local)?;
         self.names.check_origin(&parts.headers)?;
         match parts.uri.query() {
             None => Ok(()),
@@ -124,8 +177,8 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// Where there is no endpoint: metadata, or nothing.
-    fn elsewhere(&self, parts: &Parts, ends: &Ends) -> Response<Body> {
-        if self.names.check_host(&parts.uri, &parts.headers, ends.local.ip()).is_err() {
+    fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
+        if self.names.check_host(&parts.uri, &parts.headers, sender.local).is_err() {
             return render(&Rejected { id: None, rejection: Rejection::ForbiddenHost }, None, &[]);
         }
         match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
@@ -137,11 +190,11 @@ impl<U: Upstream + 'static> Gateway<U> {
 }
 
 impl<U: Upstream> Endpoint<U> {
-    async fn dispatch(&self, parts: Parts, body: Incoming, ends: Ends) -> Result<Response<Body>, Rejected> {
+    async fn dispatch(&self, parts: Parts, body: Inflow, sender: Sender) -> Result<Response<Body>, Rejected> {
         match parts.method {
-            Method::POST => self.post(parts.headers, body, ends).await,
-            Method::GET => self.get(parts.headers, ends).await,
-            Method::DELETE => self.delete(parts.headers, ends).await,
+            Method::POST => self.post(parts.headers, body, sender).await,
+            Method::GET => self.get(parts.headers, sender).await,
+            Method::DELETE => self.delete(parts.headers, sender).await,
             _ => {
                 self.flow.refuse_unread(Rejection::MethodNotAllowed);
                 Ok(not_allowed("POST, GET, DELETE"))
@@ -149,33 +202,38 @@ impl<U: Upstream> Endpoint<U> {
         }
     }
 
-    async fn post(&self, headers: HeaderMap, body: Incoming, ends: Ends) -> Result<Response<Body>, Rejected> {
+    async fn post(
+        &self,
+        headers: HeaderMap,
+        body: Inflow,
+        sender: Sender,
+    ) -> Result<Response<Body>, Rejected> {
         let body = match read(&headers, body).await {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
         };
-        self.flow.handle(arrival(headers, body, ends)).await.map(answer)
+        self.flow.handle(arrival(headers, body, sender)).await.map(answer)
     }
 
-    async fn get(&self, headers: HeaderMap, ends: Ends) -> Result<Response<Body>, Rejected> {
+    async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
         if let Err(rejection) = media::accepts_events(&headers) {
             return Err(self.flow.refuse_unread(rejection));
         }
-        let events = self.flow.listen(arrival(headers, Bytes::new(), ends)).await?;
+        let events = self.flow.listen(arrival(headers, Bytes::new(), sender)).await?;
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
 
-    async fn delete(&self, headers: HeaderMap, ends: Ends) -> Result<Response<Body>, Rejected> {
-        self.flow.close(arrival(headers, Bytes::new(), ends)).await?;
+    async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
+        self.flow.close(arrival(headers, Bytes::new(), sender)).await?;
         Ok(Response::new(Body::empty()))
     }
 }
 
-fn arrival(headers: HeaderMap, body: Bytes, ends: Ends) -> Arrival {
+fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
     Arrival {
         transport: Transport::Http,
-        peer: Some(ends.peer.ip()),
-        certificate: ends.certificate,
+        peer: sender.peer,
+        certificate: sender.certificate,
         headers,
         body,
         shown: None,
@@ -184,7 +242,7 @@ fn arrival(headers: HeaderMap, body: Bytes, ends: Ends) -> Arrival {
 }
 
 /// Reads the body of a POST, after what its headers say about it.
-async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Rejection> {
+async fn read(headers: &HeaderMap, body: Inflow) -> Result<Bytes, Rejection> {
     use http_body::Body as _;
     media::is_json(headers)?;
     media::accepts_both(headers)?;

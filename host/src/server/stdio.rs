@@ -373,7 +373,7 @@ impl<P: Pipeline> Client<P> {
     }
 
     async fn say_events(&self, body: RawBody) -> Result<(), Rejection> {
-        let mut events = SseStream::new(body);
+        let mut events = SseStream::new(body.map_err(std::io::Error::other));
         while let Some(event) = events.next().await {
             if let Some(data) = event.map_err(|_| broken_off())?.data {
                 self.say(data.into()).await;

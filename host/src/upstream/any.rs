@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::Uri;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::child::process::Program;
 use super::child::{ChildUpstream, Settings};
 use super::era::{Eras, Verdict};
-use super::http::{HttpUpstream, SetUpError};
+use super::http::{HttpUpstream, SetUpError, Within};
 use super::own_tools::{AuthStatus, OwnTools};
+use super::raw::BodyError;
 use super::{Answer, Event, Listener, Upstream};
 use crate::config::{self, Target};
 use crate::flow::limit::Admitted;
@@ -46,6 +49,7 @@ impl AnyUpstream {
             Target::Url { url, headers } => {
                 Self::Http(Box::new(HttpUpstream::new(url, headers, config.timeout)?))
             }
+            Target::Embedded => return Err(SetUpError::Embedded),
             Target::OwnTools => {
                 child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
             }
@@ -55,6 +59,16 @@ impl AnyUpstream {
                 child(*shared, Arc::new(program), eras)
             }
         })
+    }
+
+    /// The upstream that `config` describes, which is this service, and sees requests to `uri`.
+    pub fn of_service<S, B>(config: &config::Upstream, service: S, uri: Uri) -> Self
+    where
+        S: Within<B>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        Self::Http(Box::new(HttpUpstream::of_service(service, uri, config.timeout)))
     }
 }
 

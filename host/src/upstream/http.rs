@@ -1,7 +1,6 @@
 //! An upstream that speaks Streamable HTTP. The checked body goes on as it came; the headers are
 //! made anew from the decided call, so nothing of the caller's gets through that was not looked at.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,16 +11,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::era::Eras;
-use super::raw::{Gathered, gather};
+use super::raw::{BodyError, Gathered, Inflow, gather};
 use super::session::{Held, Limits, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::Kind;
@@ -34,9 +28,13 @@ use crate::flow::request::{Era, Request};
 
 mod events;
 mod held;
+mod line;
 mod outgoing;
 #[cfg(test)]
 mod tests;
+
+use line::Line;
+pub use line::Within;
 
 /// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
 /// known to be JSON before the caller sees a status.
@@ -46,20 +44,17 @@ const CHECKED_ANSWER: usize = 64 << 10;
 /// some hundred kilobytes.
 const LOOKED_AT_ANSWER: usize = 16 << 20;
 
-/// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
-/// would fail a call that was already sent.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-
 /// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
 /// and 3 s.
 const CONNECT: Duration = Duration::from_secs(5);
 
-type Outgoing = ::http::Request<Full<Bytes>>;
+/// A request to an upstream.
+pub type Outgoing = ::http::Request<Full<Bytes>>;
 type UpstreamSession = Session<HeaderValue>;
 
 /// An upstream that speaks Streamable HTTP.
 pub struct HttpUpstream {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    line: Line,
     uri: Uri,
     own: HeaderMap,
     timeout: Duration,
@@ -77,6 +72,12 @@ pub enum SetUpError {
     /// The URL is none that HTTP has.
     #[error("the URL of the upstream cannot be used: {0}")]
     Url(#[from] ::http::uri::InvalidUri),
+    /// There is no program that would have it.
+    #[error(
+        "`embedded = true` is a service of a program that has Witgate in it as a library, and this is none; \
+         start that program, or write `command`, `url` or `own_tools = true`"
+    )]
+    Embedded,
     /// A header of its own is none that HTTP has. The value stays unnamed.
     #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
     Header(String),
@@ -92,21 +93,33 @@ impl HttpUpstream {
         headers: &[(String, SecretString)],
         timeout: Duration,
     ) -> Result<Self, SetUpError> {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_timer(TokioTimer::new())
-            .build(connector(url.scheme() == "https"));
-        let own = own_headers(headers)?;
-        Ok(Self {
-            client,
-            uri: url.as_str().parse()?,
+        let line = Line::over_the_network(url.scheme() == "https");
+        Ok(Self::new_on(line, url.as_str().parse()?, own_headers(headers)?, timeout))
+    }
+
+    /// An upstream that is a service of this program, which sees requests to `uri`.
+    pub fn of_service<S, B>(service: S, uri: Uri, timeout: Duration) -> Self
+    where
+        S: Within<B>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        let own = host.into_iter().map(|host| (HOST, host)).collect();
+        Self::new_on(Line::to_service(service), uri, own, timeout)
+    }
+
+    fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
+        Self {
+            line,
+            uri,
             own,
             timeout,
             sessions: Sessions::new(Limits::default()),
             eras: Eras::default(),
             is_stateless: AtomicBool::new(false),
             held: Cache::new(held::MAX_HELD),
-        })
+        }
     }
 
     /// The caller's session, for a message of the era that has sessions. `initialize` opens one, so
@@ -126,13 +139,13 @@ impl HttpUpstream {
         request.era == Era::Stateless && !self.is_stateless.load(Ordering::Relaxed) && self.is_older().await
     }
 
-    async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Rejection> {
+    async fn send(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
         self.in_time(self.response(outgoing)).await
     }
 
-    async fn response(&self, outgoing: Outgoing) -> Result<Response<Incoming>, Rejection> {
-        self.client.request(outgoing).await.map_err(|error| {
-            tracing::warn!(upstream = %self.uri, error = &error as &dyn std::error::Error, "no answer");
+    async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
+        self.line.request(outgoing).await.map_err(|error| {
+            tracing::warn!(upstream = %self.uri, error = &*error as &dyn std::error::Error, "no answer");
             fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
         })
     }
@@ -163,7 +176,7 @@ impl HttpUpstream {
     /// Tells the upstream that a session has ended, without waiting for what it says.
     fn close_in_background(&self, session: &HeaderValue) {
         let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), session);
-        let pending = self.client.request(outgoing);
+        let pending = self.line.request(outgoing);
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
 
@@ -172,7 +185,7 @@ impl HttpUpstream {
         &self,
         request: &Request,
         has_session: bool,
-        response: Response<Incoming>,
+        response: Response<Inflow>,
     ) -> Result<AnswerBody, Rejection> {
         let (head, body) = response.into_parts();
         match (head.status, request.call.kind()) {
@@ -200,7 +213,7 @@ impl HttpUpstream {
         request: &Request,
         status: StatusCode,
         headers: HeaderMap,
-        body: Incoming,
+        body: Inflow,
     ) -> Result<AnswerBody, Rejection> {
         let look = needs_look(&request.call);
         let limit = if look { LOOKED_AT_ANSWER } else { CHECKED_ANSWER };
@@ -229,12 +242,13 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         if self.needs_bridge(request).await {
-            let body = self.bridged(request, admitted.permit().caller().principal()).await?;
+            let body = self.bridged(request, admitted.permit().caller()).await?;
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
         let upstream_id = session.as_ref().map(|session| &session.upstream);
-        let outgoing = outgoing::post(&self.uri, &self.own, request, upstream_id);
+        let mut outgoing = outgoing::post(&self.uri, &self.own, request, upstream_id);
+        self.line.introduce(&mut outgoing, admitted.permit().caller());
         // One bound for the answer's head and for what is read of its body here: each timer costs.
         let answer = async {
             let response = self.response(outgoing).await?;
@@ -250,7 +264,8 @@ impl Upstream for HttpUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream);
+        let mut outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream);
+        self.line.introduce(&mut outgoing, &listener.caller);
         let response = self.send(outgoing).await?;
         match (response.status(), media(response.headers())) {
             (StatusCode::OK, Media::Events) => {
@@ -279,7 +294,7 @@ impl Upstream for HttpUpstream {
         for session in self.sessions.drain() {
             let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
             // The upstream would find out by itself; not waiting for a dead one matters more.
-            let _ = tokio::time::timeout(Duration::from_millis(100), self.client.request(outgoing)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }
     }
 }
@@ -303,7 +318,7 @@ fn is_without_effect(request: &Request) -> bool {
         && crate::flow::method::find(request.call.method()).is_some()
 }
 
-fn event_stream(request: &Request, headers: HeaderMap, body: Incoming) -> AnswerBody {
+fn event_stream(request: &Request, headers: HeaderMap, body: Inflow) -> AnswerBody {
     if needs_look(&request.call) {
         return AnswerBody::Events(events::read(body).boxed());
     }
@@ -369,26 +384,4 @@ fn own_headers(headers: &[(String, SecretString)]) -> Result<HeaderMap, SetUpErr
         own.insert(header, value);
     }
     Ok(own)
-}
-
-fn connector(secure: bool) -> HttpsConnector<HttpConnector> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(CONNECT));
-    // Reading the system's roots takes milliseconds that a start without TLS need not spend.
-    let roots = if secure {
-        HttpsConnectorBuilder::new().with_native_roots()
-    } else {
-        Err(io::ErrorKind::Unsupported.into())
-    };
-    let tls = roots.unwrap_or_else(|_| HttpsConnectorBuilder::new().with_tls_config(without_roots()));
-    tls.https_or_http().enable_http1().wrap_connector(http)
-}
-
-/// Trusts nobody, so that no TLS connection is made.
-fn without_roots() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
 }

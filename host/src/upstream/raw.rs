@@ -1,5 +1,6 @@
-//! An upstream's body on its way through: what was read of it already, and the rest.
+//! Bodies on their way through: what was read of one already, and the rest.
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,12 +8,71 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+
+/// Why a body broke off.
+pub type BodyError = Box<dyn Error + Send + Sync>;
+
+/// A body as it comes in.
+#[derive(Debug)]
+pub enum Inflow {
+    /// Over a connection of Witgate's own.
+    Wire(Incoming),
+    /// From the program that this is a part of.
+    Here(UnsyncBoxBody<Bytes, BodyError>),
+}
+
+impl Inflow {
+    /// A body from within this program.
+    pub fn here<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        Self::Here(body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl From<Incoming> for Inflow {
+    fn from(body: Incoming) -> Self {
+        Self::Wire(body)
+    }
+}
+
+impl Body for Inflow {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Wire(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Here(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Wire(body) => body.is_end_stream(),
+            Self::Here(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Wire(body) => body.size_hint(),
+            Self::Here(body) => body.size_hint(),
+        }
+    }
+}
 
 /// A body, the beginning of which may have been read.
 pub struct RawBody {
     head: Bytes,
-    rest: Incoming,
+    rest: Inflow,
     /// What ends it early.
     end: Option<BoxFuture<'static, Option<Bytes>>>,
     is_ended: bool,
@@ -20,14 +80,14 @@ pub struct RawBody {
     in_event: bool,
 }
 
-impl From<Incoming> for RawBody {
-    fn from(rest: Incoming) -> Self {
+impl From<Inflow> for RawBody {
+    fn from(rest: Inflow) -> Self {
         Self::new(Bytes::new(), rest)
     }
 }
 
 impl RawBody {
-    fn new(head: Bytes, rest: Incoming) -> Self {
+    fn new(head: Bytes, rest: Inflow) -> Self {
         Self { head, rest, end: None, is_ended: false, in_event: false }
     }
 
@@ -44,7 +104,7 @@ impl RawBody {
     }
 
     /// The last frame of a body that is ended early.
-    fn last(&self, message: Option<Bytes>) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+    fn last(&self, message: Option<Bytes>) -> Option<Result<Frame<Bytes>, BodyError>> {
         let message = message.filter(|_| !self.in_event)?;
         let event = [b"data: ".as_slice(), &message, b"\n\n"].concat();
         Some(Ok(Frame::data(event.into())))
@@ -70,7 +130,7 @@ pub enum Gathered {
 ///
 /// # Errors
 /// Where the connection breaks.
-pub async fn gather(mut body: Incoming, limit: usize) -> Result<Gathered, hyper::Error> {
+pub async fn gather(mut body: Inflow, limit: usize) -> Result<Gathered, BodyError> {
     let mut head = Bytes::new();
     while let Some(data) = next(&mut body).await? {
         head = if head.is_empty() { data } else { join(head, &data) };
@@ -81,8 +141,7 @@ pub async fn gather(mut body: Incoming, limit: usize) -> Result<Gathered, hyper:
     Ok(Gathered::Whole(head))
 }
 
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
-    use http_body_util::BodyExt;
+async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
     while !body.is_end_stream() {
         match body.frame().await {
             None => return Ok(None),
@@ -105,12 +164,12 @@ fn join(first: Bytes, second: &[u8]) -> Bytes {
 
 impl Body for RawBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if !this.head.is_empty() {
             let head = std::mem::take(&mut this.head);

@@ -9,6 +9,19 @@ use crate::{Dpop, Host, Refusal, Scheme, Unproven, json};
 ///
 /// A claim is named by its own name, or by a path with dots into nested objects; a claim whose
 /// name holds dots itself is found first. `null` counts as absent.
+///
+/// ```
+/// use witgate_plugin::{Claims, Leeway};
+///
+/// let claims = Claims::parse(r#"{ "sub": "ada", "exp": 1767225600, "realm": { "roles": ["ops"] }, "scope": "a b" }"#)?;
+/// assert_eq!(claims.subject(&[]).ok(), Some("ada"));
+/// assert_eq!(claims.words("realm.roles").ok(), Some(vec!["ops".to_owned()]));
+/// assert_eq!(claims.spaced_words("scope").ok(), Some(vec!["a".to_owned(), "b".to_owned()]));
+///
+/// let refusal = claims.judge_time(1_767_225_601, Leeway { end: 0, start: 0 }).unwrap_err();
+/// assert_eq!(refusal.reason, "expired");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Claims<'a>(Object<'a>);
 

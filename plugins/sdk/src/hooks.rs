@@ -47,6 +47,13 @@ pub struct Wants {
 }
 
 /// Why the settings cannot be used.
+///
+/// ```
+/// use witgate_plugin::ConfigError;
+///
+/// let error = ConfigError::at_path(&["roles", "dev"], "names no pattern; write at least one");
+/// assert_eq!(error.to_string(), "/roles/dev: names no pattern; write at least one");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// JSON Pointer (RFC 6901) to the setting; empty for the settings as a whole.

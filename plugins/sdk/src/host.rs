@@ -160,6 +160,38 @@ pub enum HttpError {
 }
 
 /// What a policy may ask of its host, during a hook.
+///
+/// ```
+/// use witgate_plugin::{ClientAuth, Host, HttpRequest, Level, Method, Unavailability};
+///
+/// /// Whether the operator's own service knows a caller. The answer is good for a minute.
+/// async fn is_known<H: Host>(host: &H, name: &str) -> Result<bool, Unavailability> {
+///     if let Some(known) = host.cached(name.as_bytes()) {
+///         return Ok(known == b"yes");
+///     }
+///     let request = HttpRequest {
+///         method: Method::Post,
+///         url: "https://people.example.com/known".to_owned(),
+///         headers: vec![("Content-Type".to_owned(), "text/plain".to_owned())],
+///         body: name.as_bytes().to_owned(),
+///         client_auth: ClientAuth::None,
+///         share: true,
+///     };
+///     let answer = host.send(request).await.map_err(|error| {
+///         host.log(Level::Warn, &format!("nobody to ask: {error:?}"));
+///         Unavailability::new("the service does not answer", Some(5))
+///     })?;
+///     let known: &[u8] = if answer.status == 200 { b"yes" } else { b"no" };
+///     host.cache(name.as_bytes(), known, 60);
+///     Ok(answer.status == 200)
+/// }
+///
+/// use witgate_plugin::testing::{FakeHost, block_on, status};
+/// let host = FakeHost::new().answer(Method::Post, "https://people.example.com/known", status(200));
+/// assert_eq!(block_on(is_known(&host, "ada")), Ok(true));
+/// assert_eq!(block_on(is_known(&host, "ada")), Ok(true));
+/// assert_eq!(host.requests().len(), 1);
+/// ```
 pub trait Host: Sync {
     /// The time now, in whole seconds since the Unix epoch.
     fn now(&self) -> u64;

@@ -1,5 +1,15 @@
 //! JSON, read strictly: a duplicate member is an error at any depth, so that no two readers of
 //! one text can disagree on it. Strings without escapes are borrowed from the text.
+//!
+//! ```
+//! use witgate_plugin::json;
+//!
+//! let value = json::parse(r#"{ "to": { "path": "/srv/a" }, "amounts": [1, 2.5] }"#)?;
+//! assert_eq!(value.pointer("/to/path").and_then(json::Json::as_str), Some("/srv/a"));
+//! assert_eq!(value.pointer("/amounts/0"), Some(&json::Json::Number(json::Number::Unsigned(1))));
+//! assert!(json::parse(r#"{ "path": "/srv/a", "path": "/etc" }"#).is_err());
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

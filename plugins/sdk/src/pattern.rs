@@ -9,6 +9,15 @@ use std::str::FromStr;
 use crate::TargetKind;
 
 /// One pattern, ready to match.
+///
+/// ```
+/// use witgate_plugin::{Pattern, TargetKind};
+///
+/// let docs: Pattern = "resource:file:///docs/*".parse()?;
+/// assert!(docs.matches(TargetKind::Resource, "file:///docs/a.md"));
+/// assert!(!docs.matches(TargetKind::Tool, "file:///docs/a.md"));
+/// # Ok::<(), witgate_plugin::PatternError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// None: the lone `*`.
@@ -81,6 +90,12 @@ impl Pattern {
 
 /// A text in which `*` is any run of characters, ready to match. What a [`Pattern`] is without
 /// its kind.
+///
+/// ```
+/// use witgate_plugin::Glob;
+///
+/// assert!(Glob::new("spiffe://example.com/agents/*").matches("spiffe://example.com/agents/a"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     /// The last byte before the first `*`, and its place. Names tend to begin alike: this one
@@ -143,6 +158,16 @@ impl Parts {
 }
 
 /// Allow and deny patterns; deny wins.
+///
+/// ```
+/// use witgate_plugin::{RuleVerdict, Rules, TargetKind};
+///
+/// let rules = Rules::parse(&["get_*"], &["get_secret"]).map_err(|(_, _, error)| error)?;
+/// assert_eq!(rules.judge(TargetKind::Tool, "get_sum"), RuleVerdict::Allowed);
+/// assert_eq!(rules.judge(TargetKind::Tool, "get_secret"), RuleVerdict::Denied);
+/// assert_eq!(rules.judge(TargetKind::Tool, "delete"), RuleVerdict::Unmatched);
+/// # Ok::<(), witgate_plugin::PatternError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// What is allowed. Empty: nothing.

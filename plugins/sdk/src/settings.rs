@@ -39,6 +39,14 @@ impl Dpop {
 }
 
 /// One text or a list of texts.
+///
+/// ```
+/// use witgate_plugin::OneOrMany;
+///
+/// let [one, many] = [r#""a""#, r#"["a", "b"]"#].map(serde_json::from_str::<OneOrMany>);
+/// assert!(one?.has("a") && many?.has("b"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOrMany(pub Vec<String>);
 

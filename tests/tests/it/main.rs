@@ -8,6 +8,7 @@ mod bad_input;
 mod clients;
 mod conformance;
 mod dpop;
+mod embed;
 mod examples;
 mod hostile;
 mod issuers;

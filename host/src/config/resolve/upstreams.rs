@@ -163,7 +163,7 @@ impl Resolver<'_> {
     }
 
     fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<Target> {
-        let targets = ["command", "url", "own_tools"];
+        let targets = ["command", "url", "own_tools", "embedded"];
         let there: Vec<_> =
             targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
         match (there.as_slice(), written) {
@@ -173,8 +173,12 @@ impl Resolver<'_> {
                 self.useless(name, written, &["env", "headers", "shared"], "the host's own tools");
                 Some(Target::OwnTools)
             }
+            (["embedded"], raw::Upstream { embedded: Some(true), .. }) => {
+                self.useless(name, written, &["env", "headers", "shared"], "a service of the program itself");
+                Some(Target::Embedded)
+            }
             // Of the wrong type, which is reported already.
-            ([_], raw::Upstream { own_tools: None, .. }) => None,
+            ([_], raw::Upstream { own_tools: None, embedded: None, .. }) => None,
             ([] | [_], _) => {
                 let message = format!("nothing says where the upstream `{name}` is");
                 let help =

@@ -41,11 +41,11 @@ impl Names {
         self
     }
 
-    /// Checks `Host`. `local` is the address that the connection came in on.
+    /// Checks `Host`. `local` is the address that the connection came in on, where that is known.
     ///
     /// # Errors
     /// `ForbiddenHost`.
-    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: IpAddr) -> Result<(), Rejection> {
+    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Rejection> {
         let Single::One(host) = single(headers, &HOST) else {
             return Err(Rejection::ForbiddenHost);
         };
@@ -76,14 +76,14 @@ impl Names {
         }
     }
 
-    fn is_own(&self, name: &Host<String>, local: IpAddr) -> bool {
+    fn is_own(&self, name: &Host<String>, local: Option<IpAddr>) -> bool {
         if is_loopback(name) {
             return true;
         }
         match name {
             Host::Domain(name) => self.hosts.contains(name.trim_end_matches('.')),
-            Host::Ipv4(ip) => IpAddr::V4(*ip) == local || self.hosts.contains(&ip.to_string()),
-            Host::Ipv6(ip) => IpAddr::V6(*ip) == local || self.hosts.contains(&ip.to_string()),
+            Host::Ipv4(ip) => Some(IpAddr::V4(*ip)) == local || self.hosts.contains(&ip.to_string()),
+            Host::Ipv6(ip) => Some(IpAddr::V6(*ip)) == local || self.hosts.contains(&ip.to_string()),
         }
     }
 }

@@ -179,7 +179,8 @@ fn both_kinds_of_answer_must_be_welcome() {
 #[test]
 fn only_own_hosts_are_answered() {
     let names = Names::new(["mcp.example.com", "[2001:db8::1]"], []);
-    let check = |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), LOCAL);
+    let check =
+        |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), Some(LOCAL));
     for good in [
         "localhost:8787",
         "127.0.0.1",
@@ -202,10 +203,10 @@ fn only_own_hosts_are_answered() {
         assert_eq!(check(bad), Err(Rejection::ForbiddenHost), "{bad}");
     }
     let two = headers(&[("host", "localhost"), ("host", "evil.example.com")]);
-    assert!(names.check_host(&Uri::from_static("/mcp"), &two, LOCAL).is_err());
+    assert!(names.check_host(&Uri::from_static("/mcp"), &two, Some(LOCAL)).is_err());
     let absolute = Uri::from_static("http://evil.example.com/mcp");
-    assert!(names.check_host(&absolute, &headers(&[("host", "localhost")]), LOCAL).is_err());
-    assert!(names.check_host(&Uri::from_static("/mcp"), &HeaderMap::new(), LOCAL).is_err());
+    assert!(names.check_host(&absolute, &headers(&[("host", "localhost")]), Some(LOCAL)).is_err());
+    assert!(names.check_host(&Uri::from_static("/mcp"), &HeaderMap::new(), Some(LOCAL)).is_err());
 }
 
 #[test]

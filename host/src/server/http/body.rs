@@ -1,6 +1,7 @@
 //! Bodies of answers: whole, as they come from the upstream, or events; streams of events are kept
 //! alive by comments.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::upstream::Event;
-use crate::upstream::raw::RawBody;
+use crate::upstream::raw::{BodyError, RawBody};
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// The body of an answer.
-pub(super) struct Body(Kind);
+pub struct Body(Kind);
 
 enum Kind {
     Whole(Bytes),
@@ -53,14 +54,20 @@ impl Body {
     }
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Kind::Whole(body) if body.is_empty() => Poll::Ready(None),
             Kind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
@@ -115,7 +122,7 @@ impl Pulse {
         &mut self,
         context: &mut Context<'_>,
         may_speak: bool,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let clock = self.0.get_or_insert_with(|| Box::pin(sleep(KEEP_ALIVE)));
             ready!(clock.as_mut().poll(context));

@@ -66,6 +66,11 @@ impl Metadata {
         }
     }
 
+    /// The paths of the documents.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.documents.keys().map(String::as_str)
+    }
+
     /// The document at a path, as the policies of `generation` have it.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
         let place = *self.documents.get(path)?;

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};

@@ -4,13 +4,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::LOOKED_AT_ANSWER;
 use crate::upstream::Event;
+use crate::upstream::raw::Inflow;
 
 /// The events of a body, until it ends, breaks or passes the bound.
-pub(super) fn read(body: Incoming) -> impl Stream<Item = Event> + Send {
+pub(super) fn read(body: Inflow) -> impl Stream<Item = Event> + Send {
     unfold((body, Decoder::default()), |(mut body, mut decoder)| async move {
         loop {
             if let Some(event) = decoder.next() {

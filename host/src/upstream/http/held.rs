@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hyper::body::Incoming;
 
 use super::{HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused};
 use crate::flow::headers::SESSION_ID;
-use crate::flow::identity::Principal;
+use crate::flow::identity::Caller;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
 use crate::upstream::bridge::{self, HeldSession, Opened, Uplift, carry};
 use crate::upstream::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
 use crate::upstream::json::Members;
-use crate::upstream::raw::{Gathered, gather};
+use crate::upstream::raw::{Gathered, Inflow, gather};
 use crate::upstream::{AnswerBody, Event};
 
 /// How many principals may have a session held for them; the least used one is dropped.
@@ -51,13 +50,14 @@ impl HttpUpstream {
     pub(super) async fn bridged(
         &self,
         request: &Request,
-        principal: Principal,
+        caller: &Arc<Caller>,
     ) -> Result<AnswerBody, Rejection> {
         bridge::bridgeable(&request.call)?;
+        let principal = caller.principal();
         let mut is_first = true;
         loop {
             let held = self.held.get_or_insert_async(&principal, self.open_held()).await?;
-            let exchange = Exchange { upstream: self, held: &held, request };
+            let exchange = Exchange { upstream: self, held: &held, request, caller };
             let ((response, number), uplift) = carry(&exchange, &request.call).await?;
             if response.status() == StatusCode::NOT_FOUND && held.session.is_some() && is_first {
                 self.held.remove(&principal);
@@ -97,7 +97,7 @@ impl HttpUpstream {
     async fn lifted(
         &self,
         request: &Request,
-        response: Response<Incoming>,
+        response: Response<Inflow>,
         back: Back,
     ) -> Result<AnswerBody, Rejection> {
         match (response.status(), media(response.headers())) {
@@ -129,7 +129,7 @@ impl HttpUpstream {
     }
 
     /// The one response in an answer of whatever form.
-    async fn message_of(&self, response: Response<Incoming>) -> Option<Bytes> {
+    async fn message_of(&self, response: Response<Inflow>) -> Option<Bytes> {
         let reading = async {
             match media(response.headers()) {
                 Media::Json => match gather(response.into_body(), LOOKED_AT_ANSWER).await.ok()? {
@@ -149,7 +149,7 @@ impl HttpUpstream {
 
     async fn ask(&self, outgoing: super::Outgoing) -> Probed {
         let asking = async {
-            let Ok(response) = self.client.request(outgoing).await else { return Probed::Unknown };
+            let Ok(response) = self.line.request(outgoing).await else { return Probed::Unknown };
             // A question that has opened a session leaves none behind.
             if let Some(session) = response.headers().get(SESSION_ID) {
                 self.close_in_background(session);
@@ -180,10 +180,11 @@ struct Exchange<'a> {
     upstream: &'a HttpUpstream,
     held: &'a Held,
     request: &'a Request,
+    caller: &'a Arc<Caller>,
 }
 
 impl HeldSession for Exchange<'_> {
-    type Answer = (Response<Incoming>, Box<str>);
+    type Answer = (Response<Inflow>, Box<str>);
 
     async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
         Ok(Arc::clone(&self.held.opened))
@@ -195,7 +196,8 @@ impl HeldSession for Exchange<'_> {
     ) -> Result<Self::Answer, Rejection> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
-        let outgoing = self.upstream.post_within(self.held, compose(&number, token));
+        let mut outgoing = self.upstream.post_within(self.held, compose(&number, token));
+        self.upstream.line.introduce(&mut outgoing, self.caller);
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

@@ -1,0 +1,437 @@
+//! Witgate inside another program: the same pipeline as a layer before a service of that program's own.
+//!
+//! A [`Guard`] is made from a `witgate.toml` whose one upstream is `embedded = true`. What it protects is any
+//! [`tower::Service`] that speaks MCP over Streamable HTTP, such as the one of the crate `rmcp`. The service sees what
+//! was admitted, and nothing else:
+//!
+//! ```no_run
+//! use axum::Router;
+//! # use axum::routing::any;
+//! use witgate::embed::{self, Guard};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     embed::compile_if_asked();
+//!     let guard = Guard::from_config("witgate.toml").await?;
+//! #   let mcp = any(async || "an MCP server");
+//!     let guarded = guard.protect(mcp);
+//!     let app = guarded.paths().fold(Router::new(), |app, path| app.route_service(path, guarded.clone()));
+//!     let listener = tokio::net::TcpListener::bind(guard.listen()).await?;
+//!     axum::serve(listener, app).with_graceful_shutdown(guard.stop_on(embed::told_to_stop())).await?;
+//!     guard.shut_down().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Everything that the configuration says besides listeners, TLS and the upstream's place is in force, and changes with
+//! its files as it does under `witgate serve`: policies, components, keys, pipeline. `witgate plugin list` and its like
+//! reach the program over the control socket, and health and metrics are on `server.admin_listen`. The examples
+//! `embed-rmcp` and `embed-axum` are whole programs.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use ::http::header::HOST;
+use ::http::{Extensions, HeaderValue, Request, Response, Uri};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tower::{Layer, Service};
+
+use crate::config::diagnostic::{Diagnostic, Style, render};
+use crate::config::environment::Environment;
+use crate::config::resolve::{fault_at, policy_fault};
+use crate::config::{Config, Target, Transport, Upstream};
+use crate::flow::Flow;
+use crate::flow::dpop::Proofs;
+use crate::generation::Generations;
+use crate::metrics::Metrics;
+use crate::plugin::compile::{self, Compiler};
+use crate::reload::Reloader;
+use crate::serve::{Beside, Operator, ServeError, announce_policies, first_generation, load, route};
+use crate::server::control::Control;
+use crate::server::http::{Gateway, Sender};
+use crate::services::Clock;
+use crate::status::Status;
+use crate::upstream::any::AnyUpstream;
+use crate::upstream::raw::{BodyError, Inflow};
+
+pub use crate::flow::certificate::ClientCertificate;
+pub use crate::flow::identity::Caller;
+pub use crate::server::http::Body;
+pub use crate::server::stdio::told_to_stop;
+pub use crate::upstream::http::{Outgoing, Within};
+
+/// The pipeline of one configuration, for a service of this program.
+///
+/// Dropping the last guard and the last service that it protects ends what runs beside them; better is
+/// [`Guard::shut_down`], which waits.
+#[derive(Clone, Debug)]
+pub struct Guard(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    /// What the service sees of the URL.
+    uri: Uri,
+    generations: Arc<Generations>,
+    metrics: Arc<Metrics>,
+    proofs: Arc<Proofs>,
+    beside: Beside,
+    /// One for each service that is protected.
+    gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("config", &self.config.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.beside.stop.cancel();
+        self.beside.ended.cancel();
+    }
+}
+
+/// Why there is no guard. Prints, with `{}` and with `{:?}`, what a person needs: `main` may return it.
+pub enum GuardError {
+    /// The configuration cannot be used.
+    Config(Vec<Diagnostic>),
+    /// Something else that it needs is not there.
+    Start(ServeError),
+}
+
+impl fmt::Display for GuardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(faults) => {
+                write!(f, "the configuration cannot be used\n\n{}", render(faults, Style::default()))
+            }
+            Self::Start(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl fmt::Debug for GuardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for GuardError {}
+
+impl From<ServeError> for GuardError {
+    fn from(error: ServeError) -> Self {
+        Self::Start(error)
+    }
+}
+
+impl Guard {
+    /// A guard as the configuration file at `path` says, with secrets from the environment of this process. From now on
+    /// its files are watched. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// With everything that is wrong with the configuration, or with what else is missing.
+    pub async fn from_config(path: impl AsRef<Path>) -> Result<Self, GuardError> {
+        Self::in_environment(path, &Environment::of_process()).await
+    }
+
+    /// As [`Guard::from_config`], with secrets from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Guard::from_config`].
+    pub async fn in_environment(
+        path: impl AsRef<Path>,
+        environment: &Environment,
+    ) -> Result<Self, GuardError> {
+        let path = path.as_ref();
+        let (loaded, rollback) = load(Some(path), environment).map_err(GuardError::Config)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let config = loaded.config;
+        let uri = service_of(&config).map_err(GuardError::Config)?;
+        let made = first_generation(&config, environment, rollback.as_ref(), compiler()).await;
+        let (factory, generations) = made.map_err(|error| in_the_file(path, error))?;
+        let (metrics, beside) = (Arc::new(Metrics::default()), Beside::default());
+        let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
+        let (environment, path) = (environment.clone(), path.to_owned());
+        let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
+        start_beside(&beside, &config, &metrics, &generations, Arc::new(reloader)).await?;
+        announce_policies(&generations);
+        let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
+        Ok(Self(Arc::new(Inner { config, uri, generations, metrics, proofs, beside, gateways })))
+    }
+
+    /// The service behind the pipeline.
+    pub fn protect<S, B>(&self, service: S) -> Guarded
+    where
+        S: Within<B>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        let Inner { config, uri, generations, metrics, proofs, beside, gateways } = &*self.0;
+        // There is one: `service_of` has looked.
+        let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
+            let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
+            let route = Arc::new(route(config, place, upstream));
+            Flow::new(route, target, Arc::clone(generations), metrics, beside.stop.clone())
+                .with_proofs(Arc::clone(proofs))
+        });
+        let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
+        gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));
+        Guarded { gateway, guard: self.clone(), peer: |_| None }
+    }
+
+    /// Where the configuration says that this listens (`server.listen`). The program may listen elsewhere.
+    pub fn listen(&self) -> SocketAddr {
+        self.0.config.server.listen
+    }
+
+    /// What is counted, in the text format of Prometheus.
+    pub fn metrics(&self) -> String {
+        self.0.metrics.render()
+    }
+
+    /// Waits for `signal`, and has the streams end then that would not end by themselves. For the graceful shutdown of
+    /// whatever serves.
+    pub fn stop_on<F: Future>(&self, signal: F) -> impl Future<Output = ()> + use<F> {
+        let stop = self.0.beside.stop.clone();
+        async move {
+            signal.await;
+            tracing::info!("stopping: running calls may finish");
+            stop.cancel();
+        }
+    }
+
+    /// Ends the sessions with the service, and what runs beside it. For when nothing is served any more.
+    pub async fn shut_down(&self) {
+        self.0.beside.stop.cancel();
+        let gateways = self.0.gateways.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for gateway in gateways {
+            gateway.shut_down().await;
+        }
+        self.0.beside.end().await;
+    }
+}
+
+/// As [`Guard::protect`].
+impl<S, B> Layer<S> for Guard
+where
+    S: Within<B, Future: Send> + Service<Outgoing, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+{
+    type Service = Guarded;
+
+    fn layer(&self, service: S) -> Guarded {
+        self.protect(service)
+    }
+}
+
+/// A service behind the pipeline of a [`Guard`].
+///
+/// Whatever it is given is a message for the protected service, whatever the path, besides the documents of RFC 9728
+/// under `/.well-known/`. It answers with the gateway's own answers, also where it refuses, and never fails.
+///
+/// The protected service sees the method, the body as it came, and the headers that the protocol needs; no credential. In
+/// the extensions of each request is the [`Caller`], as an `Arc`:
+///
+/// ```
+/// # use std::sync::Arc;
+/// use witgate::embed::Caller;
+///
+/// fn who(request: &http::request::Parts) -> Option<&str> {
+///     let caller = request.extensions.get::<Arc<Caller>>()?;
+///     Some(&caller.identity().subject)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Guarded {
+    gateway: Arc<Gateway<AnyUpstream>>,
+    guard: Guard,
+    peer: fn(&Extensions) -> Option<IpAddr>,
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+impl Guarded {
+    /// The paths to mount it at: that of the upstream, and those of the documents that tell OAuth clients where to log in.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.guard
+            .0
+            .config
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.path.as_str())
+            .chain(self.gateway.documents())
+    }
+
+    /// The same, where `peer` finds the caller's address among the extensions of a request, for policies that look at
+    /// it and for the audit. With axum that is
+    /// `|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.ip())`.
+    #[must_use]
+    pub fn with_peer(self, peer: fn(&Extensions) -> Option<IpAddr>) -> Self {
+        Self { peer, ..self }
+    }
+
+    fn path(&self) -> &str {
+        self.guard.0.config.upstreams.first().map_or("", |upstream| &upstream.path)
+    }
+}
+
+impl<B> Service<Request<B>> for Guarded
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let guarded = self.clone();
+        let sender = Sender {
+            peer: (self.peer)(request.extensions()),
+            local: None,
+            certificate: request.extensions().get::<Arc<ClientCertificate>>().cloned(),
+        };
+        let mut request = request.map(Inflow::here);
+        name_host(&mut request);
+        Box::pin(async move { Ok(guarded.gateway.respond_within(guarded.path(), request, sender).await) })
+    }
+}
+
+/// From HTTP/2 on the host stands in the URI alone.
+fn name_host<B>(request: &mut Request<B>) {
+    let is_newer = request.version() >= ::http::Version::HTTP_2;
+    if !is_newer || request.headers().contains_key(HOST) {
+        return;
+    }
+    let authority = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = authority {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Whether `main` has called [`compile_if_asked`].
+static COMPILES: AtomicBool = AtomicBool::new(false);
+
+/// Compiles a component and ends the process, where this program was started for that. To be called first in `main`.
+///
+/// Components are never compiled in a process that serves: a guard starts its own program once more, with one argument,
+/// and this function is what that program has to come to. Without it, components are refused, and the built-in policies
+/// work all the same.
+pub fn compile_if_asked() {
+    COMPILES.store(true, Ordering::Release);
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|argument| argument == compile::COMMAND) && arguments.next().is_none() {
+        std::process::exit(compile::run().into());
+    }
+}
+
+fn compiler() -> Compiler {
+    match COMPILES.load(Ordering::Acquire) {
+        true => Compiler::own(),
+        false => {
+            Compiler::Nowhere("the program has to call `witgate::embed::compile_if_asked()` first in `main`")
+        }
+    }
+}
+
+/// What the service of this program is to see as its URL, where the configuration is one for it.
+fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
+    let fault = |at: &[&str], message: &str| fault_at(config.path.as_deref(), at, message);
+    let mut faults = Vec::new();
+    if config.server.transport == Transport::Stdio {
+        faults.push(
+            fault(&["server", "transport"], "a service within a program is spoken to over HTTP")
+                .help("leave `transport` out"),
+        );
+    }
+    if config.server.tls.is_some() {
+        let what = "TLS is spoken by the program that has the listener, and this one has its own";
+        faults.push(
+            fault(&["server", "tls"], what).help("take `[server.tls]` out, and set it up in the program"),
+        );
+    }
+    let uri = match config.upstreams.as_slice() {
+        [Upstream { target: Target::Embedded, path, name, .. }] => {
+            // Under which names this server answers is looked at before; the service hears the one that every
+            // service takes.
+            let uri = format!("http://localhost{path}").parse::<Uri>();
+            uri.map_err(|error| fault(&["upstreams", name, "path"], &format!("`{path}` is no path: {error}")))
+        }
+        [Upstream { name, .. }] => {
+            let what = format!("the upstream `{name}` is not this program's own service");
+            Err(fault(&["upstreams", name], &what)
+                .help("write `embedded = true` in place of its target; `witgate serve` guards the others"))
+        }
+        several => {
+            let what = format!(
+                "a program guards one service with one configuration, and there are {}",
+                several.len()
+            );
+            Err(fault(&["upstreams"], &what).help("make a configuration, and a guard, of each"))
+        }
+    };
+    match (uri, faults.is_empty()) {
+        (Ok(uri), true) => Ok(uri),
+        (uri, _) => Err(faults.into_iter().chain(uri.err()).collect()),
+    }
+}
+
+/// A policy that cannot be used is a bad configuration, and is shown where it stands in the file.
+fn in_the_file(path: &Path, error: ServeError) -> GuardError {
+    match error {
+        ServeError::Policies(errors) => {
+            let fault =
+                |error: &crate::policy::PolicyError| policy_fault(Some(path), &error.policy, &error.message);
+            GuardError::Config(errors.iter().map(fault).collect())
+        }
+        other => GuardError::Start(other),
+    }
+}
+
+/// What `witgate serve` runs beside its gateway, but for signals and certificates.
+async fn start_beside(
+    beside: &Beside,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    generations: &Arc<Generations>,
+    reloader: Arc<Reloader>,
+) -> Result<(), ServeError> {
+    let admin = match config.server.admin_listen {
+        None => None,
+        Some(address) => {
+            let setting = "server.admin_listen";
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|error| ServeError::Listen { address, setting, error })?)
+        }
+    };
+    let control = config.server.control.as_deref().map(Control::bind).transpose()?;
+    let status = Arc::new(Status::new(Arc::clone(generations), Some(Arc::clone(&reloader))));
+    status.register(metrics);
+    beside.watch(Some(Arc::clone(&reloader)));
+    beside.admin(admin, Arc::clone(metrics), Arc::clone(generations));
+    beside.control(
+        control,
+        Operator { status, generations: Arc::clone(generations), reloader: Some(reloader) },
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A guard before a service that records what it gets.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::to_bytes;
+use axum::extract::Request as Whole;
+use axum::routing::any;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+use super::*;
+
+const KEY: &str = "ada-0123456789abcdef0123456789abcdef";
+
+#[derive(Clone, Debug)]
+struct Seen {
+    method: http::Method,
+    uri: String,
+    headers: http::HeaderMap,
+    subject: Option<String>,
+    body: Bytes,
+}
+
+struct House {
+    guard: Guard,
+    guarded: Guarded,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    folder: tempfile::TempDir,
+}
+
+async fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let sha256: String =
+        crate::services::sha256(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let store = format!(
+        "version = 1\n[[keys]]\nname = 'ada'\nid = 'ada'\nsha256 = '{sha256}'\ncreated = 2026-01-01T00:00:00Z\n\
+         allow = ['get_*']\n"
+    );
+    std::fs::write(folder.path().join("keys.toml"), store).unwrap();
+    write(&folder, "embedded = true");
+    let environment = Environment::default();
+    let guard = Guard::in_environment(folder.path().join("witgate.toml"), &environment).await.unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let recorded = Arc::clone(&seen);
+    let service = any(move |request: Whole| record(request, Arc::clone(&recorded)));
+    let guarded = guard.protect(service);
+    House { guard, guarded, seen, folder }
+}
+
+fn write(folder: &tempfile::TempDir, target: &str) {
+    let text = format!(
+        "[server]\nresource = 'https://mcp.example.com/mcp'\nauthorization_servers = ['https://idp.example.com']\n\
+         [upstreams.own]\n{target}\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n"
+    );
+    std::fs::write(folder.path().join("witgate.toml"), text).unwrap();
+}
+
+async fn record(request: Whole, seen: Arc<Mutex<Vec<Seen>>>) -> axum::Json<Value> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    let id = serde_json::from_slice::<Value>(&body).unwrap_or_default()["id"].clone();
+    let subject = parts.extensions.get::<Arc<Caller>>().map(|caller| caller.identity().subject.clone());
+    let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
+    seen.lock().unwrap().push(Seen { method, uri, headers, subject, body });
+    axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } }))
+}
+
+/// A call as a client of the stateful era writes it, with more space than anybody needs.
+const CALL: &str = r#"{"jsonrpc":"2.0",  "id":1,"method":"tools/call","params":{"name":"get_sum","arguments":{"b":2.50,"a":1}}}"#;
+
+fn post(body: &str) -> Request<Full<Bytes>> {
+    Request::post("/mcp")
+        .header("host", "mcp.example.com")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("x-api-key", KEY)
+        .header("cookie", "secret=1")
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap()
+}
+
+impl House {
+    async fn send(&self, request: Request<Full<Bytes>>) -> (u16, Value) {
+        let response = self.guarded.clone().call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn what_is_admitted_goes_on_byte_for_byte_and_without_a_credential() {
+    let house = house().await;
+    let (status, body) = house.send(post(CALL)).await;
+    assert_eq!((status, &body["result"]), (200, &json!({ "content": [] })), "{body}");
+    let seen = house.seen();
+    let [seen] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!(seen.body, CALL);
+    assert_eq!((&seen.method, seen.uri.as_str()), (&http::Method::POST, "http://localhost/mcp"));
+    assert_eq!(seen.headers["host"], "localhost");
+    assert_eq!(seen.subject.as_deref(), Some("ada"));
+    for secret in ["x-api-key", "cookie", "authorization"] {
+        assert!(!seen.headers.contains_key(secret), "{secret} went on");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_does_not_reach_the_service() {
+    let house = house().await;
+    let mut unknown = post(CALL);
+    unknown.headers_mut().insert("x-api-key", HeaderValue::from_static("wrong"));
+    let mut foreign = post(CALL);
+    foreign.headers_mut().insert("host", HeaderValue::from_static("evil.example"));
+    let mut without_host = post(CALL);
+    without_host.headers_mut().remove("host");
+    let twice = CALL.replace("\"id\":1", "\"id\":1,\"id\":1");
+    for (request, expected) in [
+        (unknown, 401),
+        (foreign, 403),
+        (without_host, 403),
+        (post(&CALL.replace("get_sum", "delete")), 403),
+        (post(&twice), 400),
+    ] {
+        let (status, body) = house.send(request).await;
+        assert_eq!(status, expected, "{body}");
+    }
+    assert!(house.seen().is_empty(), "{:?}", house.seen());
+}
+
+#[tokio::test]
+async fn from_http_2_on_the_host_is_that_of_the_uri() {
+    let house = house().await;
+    let newer = |host: &str| {
+        let mut request = post(CALL);
+        request.headers_mut().remove("host");
+        *request.uri_mut() = format!("https://{host}/mcp").parse().unwrap();
+        *request.version_mut() = http::Version::HTTP_2;
+        request
+    };
+    assert_eq!(house.send(newer("mcp.example.com")).await.0, 200);
+    assert_eq!(house.send(newer("evil.example")).await.0, 403);
+}
+
+#[tokio::test]
+async fn documents_are_served_whatever_the_path_it_is_mounted_at() {
+    let house = house().await;
+    let mut paths: Vec<_> = house.guarded.paths().collect();
+    paths.sort_unstable();
+    let documents = ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"];
+    assert_eq!(paths, [documents[0], documents[1], "/mcp"]);
+    let get = |path: &str| {
+        let mut request = post("");
+        *request.method_mut() = http::Method::GET;
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    };
+    let (status, document) = house.send(get(documents[1])).await;
+    assert_eq!((status, &document["resource"]), (200, &json!("https://mcp.example.com/mcp")));
+    assert_eq!(house.send(get("/.well-known/other")).await.0, 404);
+    // A router that takes a prefix away leaves this.
+    let mut nested = post(CALL);
+    *nested.uri_mut() = "/".parse().unwrap();
+    assert_eq!(house.send(nested).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_layer_is_the_same_and_counts_together() {
+    let house = house().await;
+    let layered = Layer::layer(&house.guard, any(async || "{}"));
+    let mut wrong = post(CALL);
+    wrong.headers_mut().remove("x-api-key");
+    let response = layered.clone().call(wrong).await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert!(response.headers().contains_key("www-authenticate"));
+    assert_eq!(house.send(post(CALL)).await.0, 200);
+    let metrics = house.guard.metrics();
+    assert!(metrics.contains("outcome=\"allowed\"} 1"), "{metrics}");
+    assert!(metrics.contains("outcome=\"no-credential\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_is_no_service_of_the_program_s_is_refused_with_its_place() {
+    let house = house().await;
+    house.guard.shut_down().await;
+    let path = house.folder.path().join("witgate.toml");
+    write(&house.folder, "url = 'http://127.0.0.1:9/mcp'");
+    let error = Guard::in_environment(&path, &Environment::default()).await.unwrap_err();
+    let GuardError::Config(faults) = &error else { panic!("{error}") };
+    assert!(matches!(faults.as_slice(), [fault] if fault.position().is_some()), "{error}");
+    assert!(error.to_string().contains("embedded = true"), "{error}");
+}
