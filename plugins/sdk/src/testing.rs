@@ -100,7 +100,9 @@ struct Notes {
 }
 
 /// How a key checks signatures.
-struct Key(Box<dyn Fn(&Signed<'_>) -> Result<(), VerifyError> + Send + Sync>);
+struct Key(Box<Judge>);
+
+type Judge = dyn Fn(&Signed<'_>) -> Result<(), VerifyError> + Send + Sync;
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

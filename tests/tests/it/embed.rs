@@ -1,10 +1,12 @@
 //! Witgate within other programs: the two examples, as they run, before real clients.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use witgate_tests::clients::{Client, Clients, Report, Session};
-use witgate_tests::gateway::{Running, Setup, unframed, workspace};
+use witgate_tests::gateway::{PATIENCE, Running, Setup, await_some, unframed, workspace};
 
 use crate::swap::rename_over;
 use crate::talk::{Caller, until};
@@ -99,7 +101,7 @@ async fn refusals_are_those_of_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_learns_who_calls_and_never_the_credential() {
+async fn a_tool_learns_who_calls() {
     let (running, key) = rmcp("");
     let caller = Caller::new(running.url(), Some(&key));
     assert_eq!(caller.call("get_caller", json!({})).await.said(), "ada, proven by keys");
@@ -107,21 +109,54 @@ async fn a_tool_learns_who_calls_and_never_the_credential() {
     assert_eq!(caller.call_in(&session, "get_caller", json!({})).await.said(), "ada, proven by keys");
 }
 
+/// Asks on a connection that stays open, and returns the status.
+fn ask(connection: &mut TcpStream, address: &str, key: &str) -> u16 {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write_all((head + &body).as_bytes()).unwrap();
+    let mut reader = BufReader::new(connection);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line.trim().to_ascii_lowercase()
+    };
+    let status = line().split(' ').nth(1).expect("a status").parse().unwrap();
+    let headers: Vec<_> = std::iter::from_fn(|| Some(line()).filter(|line| !line.is_empty())).collect();
+    let length = headers.iter().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    reader.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+    status
+}
+
+#[test]
+fn a_revoked_key_is_refused_on_a_connection_that_is_kept() {
+    let refused_once_revoked = |running: &Running, key: &str, name: &str| {
+        let address = running.address();
+        let mut connection = TcpStream::connect(&address).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let before = ask(&mut connection, &address, key);
+        assert!(before != 401 && before != 403, "{before}");
+        assert!(running.setup().run(&["key", "revoke", name]).status.success());
+        await_some("the key to end", || (ask(&mut connection, &address, key) == 401).then_some(()));
+    };
+    let (running, key) = rmcp("");
+    refused_once_revoked(&running, &key, "ada");
+    let (running, reader, _) = axum();
+    refused_once_revoked(&running, &reader, "reader");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_key_is_refused_on_a_connection_that_is_kept() {
+async fn a_stream_ends_with_the_key_that_opened_it() {
     let (running, key) = rmcp("");
     let caller = Caller::new(running.url(), Some(&key));
     let session = caller.open_session().await;
     let mut stream = caller.listen(&session).await;
-    assert!(caller.call("get_caller", json!({})).await.is_result());
-
+    assert!(caller.call_in(&session, "get_caller", json!({})).await.is_result());
     assert!(running.setup().run(&["key", "revoke", "ada"]).status.success());
-    until("the key to end", async || {
-        let answer = caller.call("get_caller", json!({})).await;
-        (answer.status == 401).then_some(())
-    })
-    .await;
-    // So does what it had opened.
     until("the stream to end", async || stream.chunk().await.ok()?.is_none().then_some(())).await;
 }
 
