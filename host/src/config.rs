@@ -1,11 +1,11 @@
 //! The configuration, resolved: typed, checked, secrets read, paths made absolute. No serde here.
 
 pub mod diagnostic;
-mod document;
+pub(crate) mod document;
 pub mod environment;
 pub mod raw;
 pub mod resolve;
-mod shape;
+pub(crate) mod shape;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -421,6 +421,10 @@ pub enum KeySource {
     Pem(SecretString),
     /// A JWK Set in a file; read again when it changes.
     JwksFile(PathBuf),
+    /// A JWK Set, written out: in a file of cases.
+    Jwks(String),
+    /// A JWK Set that cannot be had: in a file of cases.
+    Unavailable,
     /// A JWK Set that is fetched, cached and refreshed.
     Remote {
         /// Where it lives.

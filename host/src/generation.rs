@@ -203,6 +203,7 @@ impl Factory {
                 keys: &config.keys,
                 remote: &self.remote,
                 environment: &self.environment,
+                on_stage: false,
             },
             clock: &self.clock,
             live,

@@ -12,5 +12,4 @@ pub mod settings;
 mod slow_lane;
 mod state;
 pub mod store;
-pub mod trial;
 pub mod v0_1;

@@ -28,7 +28,7 @@ use crate::services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, Tally};
-pub use make::{Making, PolicyError, describe_component};
+pub use make::{Making, PolicyError, Stage, describe_component};
 
 /// A policy of one generation, ready for its hooks.
 #[derive(Debug)]
@@ -189,6 +189,18 @@ impl Policy {
         self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
     }
 
+    /// What it wants to see.
+    pub fn wants(&self) -> Option<&Wants> {
+        self.services.wants.get()
+    }
+
+    /// Puts something into its cache, as if it had done so itself. Nothing, where it has none.
+    fn remember(&self, key: &[u8], value: &[u8]) {
+        if let Some(cache) = &self.services.cache {
+            cache.put(key, value, self.now(), u32::MAX);
+        }
+    }
+
     /// Forgets what it remembers about the token of this digest. True: there was something.
     pub fn forget(&self, token: &Digest) -> bool {
         self.services.forget(token)
@@ -277,7 +289,10 @@ impl Policy {
                 Ok(builtin)
             }
             _ => {
-                tracing::warn!(policy = %self.name, reason, "the component failed, so the call is denied: {detail}");
+                // On stage it may be meant to.
+                if self.services.witness.is_none() {
+                    tracing::warn!(policy = %self.name, reason, "the component failed, so the call is denied: {detail}");
+                }
                 Err(self.failed(failure, detail, None))
             }
         }

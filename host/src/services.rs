@@ -5,6 +5,7 @@ pub mod cache;
 pub mod fetch;
 pub mod jwks;
 pub mod keys;
+pub mod witness;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +20,7 @@ use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, 
 use self::cache::Cache;
 use self::fetch::Fetcher;
 use self::keys::Keyring;
+use self::witness::{Told, Witness};
 use crate::flow::identity::Caller;
 use crate::flow::request::Request;
 
@@ -41,6 +43,8 @@ pub struct Services {
     pub clock: Clock,
     /// The OAuth scopes that it may ask callers for.
     pub scopes: BTreeSet<String>,
+    /// Who watches it, on stage.
+    pub witness: Option<Arc<Witness>>,
 }
 
 impl Services {
@@ -64,6 +68,7 @@ impl Services {
             fetcher: None,
             clock: Clock::System,
             scopes: BTreeSet::new(),
+            witness: None,
         }
     }
 }
@@ -122,12 +127,72 @@ impl<'a> PolicyHost<'a> {
     }
 }
 
+impl<'a> PolicyHost<'a> {
+    /// Hands on what the policy is told about what it `asked`, before a witness where there is one.
+    fn told<T: Told>(&self, name: &'static str, asked: impl FnOnce() -> String, told: T) -> T {
+        if let Some(witness) = &self.services.witness {
+            witness.called(name, asked(), told.told());
+        }
+        told
+    }
+
+    /// A component has compared two values; a built-in does so by itself.
+    pub(crate) fn compared(&self, a: &[u8], b: &[u8]) {
+        self.told("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
+    }
+
+    fn find_peer(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.peer)?;
+        Some(self.request()?.peer?.to_string().into())
+    }
+
+    fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
+        let mut values = self.request()?.headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+        let first = values.next()?;
+        Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
+    }
+
+    fn find_arguments(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.arguments)?;
+        self.scope.filter(|scope| !scope.listing)?;
+        self.request()?.call.arguments().map(Cow::Borrowed)
+    }
+
+    fn find_meta(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.meta)?;
+        self.request()?.call.meta().map(Cow::Borrowed)
+    }
+
+    fn find_certificate_thumbprint(&self) -> Option<Cow<'a, str>> {
+        let certificate = self.request()?.certificate.as_ref()?;
+        certificate.is_valid_at(self.services.clock.now()).then(|| certificate.thumbprint().into())
+    }
+
+    fn find_claims(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.claims)?;
+        self.identity()?.claims.as_deref().map(Cow::Borrowed)
+    }
+}
+
+/// Nothing is asked for by name.
+fn nothing() -> String {
+    String::new()
+}
+
+fn bytes(data: &[u8]) -> String {
+    format!("{} bytes", data.len())
+}
+
 impl Host for PolicyHost<'_> {
     fn now(&self) -> u64 {
-        self.services.clock.now()
+        self.told("clock.now", nothing, self.services.clock.now())
     }
 
     fn log(&self, level: Level, message: &str) {
+        if let Some(witness) = &self.services.witness {
+            return witness.logged(level, message);
+        }
         let policy = &*self.services.policy;
         let message = clean(message);
         match level {
@@ -139,91 +204,99 @@ impl Host for PolicyHost<'_> {
     }
 
     fn upstream(&self) -> Cow<'_, str> {
-        self.request().map_or("", |request| &request.route.upstream).into()
+        let upstream = self.request().map_or("", |request| &request.route.upstream);
+        self.told("request.upstream", nothing, upstream.into())
     }
 
     fn audience(&self) -> Cow<'_, str> {
-        self.request().map_or("", |request| &request.route.resource).into()
+        let audience = self.request().map_or("", |request| &request.route.resource);
+        self.told("request.audience", nothing, audience.into())
     }
 
     fn peer(&self) -> Option<Cow<'_, str>> {
-        self.wants().filter(|wants| wants.data.peer)?;
-        Some(self.request()?.peer?.to_string().into())
+        self.told("request.peer", nothing, self.find_peer())
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
-        let mut values = self.request()?.headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-        let first = values.next()?;
-        Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
+        self.told("request.header", || name.to_owned(), self.find_header(name))
     }
 
     fn arguments(&self) -> Option<Cow<'_, str>> {
-        self.wants().filter(|wants| wants.data.arguments)?;
-        self.scope.filter(|scope| !scope.listing)?;
-        self.request()?.call.arguments().map(Cow::Borrowed)
+        self.told("request.arguments", nothing, self.find_arguments())
     }
 
     fn meta(&self) -> Option<Cow<'_, str>> {
-        self.wants().filter(|wants| wants.data.meta)?;
-        self.request()?.call.meta().map(Cow::Borrowed)
+        self.told("request.meta", nothing, self.find_meta())
     }
 
     fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
-        let certificate = self.request()?.certificate.as_ref()?;
-        certificate.is_valid_at(self.now()).then(|| certificate.thumbprint().into())
+        self.told("request.certificate-thumbprint", nothing, self.find_certificate_thumbprint())
     }
 
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
-        Some(self.request()?.proven_key.get()?.thumbprint().into())
+        let key = self.request().and_then(|request| request.proven_key.get());
+        self.told("request.dpop-thumbprint", nothing, key.map(|key| key.thumbprint().into()))
     }
 
     fn issuer(&self) -> Option<Cow<'_, str>> {
-        self.identity()?.issuer.as_deref().map(Cow::Borrowed)
+        let issuer = self.identity().and_then(|identity| identity.issuer.as_deref());
+        self.told("caller.issuer", nothing, issuer.map(Cow::Borrowed))
     }
 
     fn claims(&self) -> Option<Cow<'_, str>> {
-        self.wants().filter(|wants| wants.data.claims)?;
-        self.identity()?.claims.as_deref().map(Cow::Borrowed)
+        self.told("caller.claims", nothing, self.find_claims())
     }
 
     fn expires_at(&self) -> Option<u64> {
-        self.identity()?.expires_at
+        self.told("caller.expires-at", nothing, self.identity().and_then(|identity| identity.expires_at))
     }
 
     fn sha256(&self, data: &[u8]) -> Digest {
-        sha256(data)
+        self.told("crypto.sha256", || bytes(data), sha256(data))
     }
 
     async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
-        self.services.keys.verify(key, signed).await
+        let outcome = self.services.keys.verify(key, signed).await;
+        let asked = || {
+            let id = signed.key_id.map(|id| format!(", key id {id:?}")).unwrap_or_default();
+            format!("{key:?}, {:?}{id}", signed.algorithm)
+        };
+        self.told("crypto.verify", asked, outcome)
     }
 
     fn secret(&self, name: &str) -> Option<String> {
-        Some(self.services.secrets.get(name)?.expose_secret().to_owned())
+        let secret = self.services.secrets.get(name);
+        self.told("secrets.reveal", || format!("{name:?}"), secret.map(|_| Cow::Borrowed("****")));
+        Some(secret?.expose_secret().to_owned())
     }
 
     fn cached(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.services.cache.as_ref()?.get(key, self.now())
+        let now = self.services.clock.now();
+        let value = self.services.cache.as_ref().and_then(|cache| cache.get(key, now));
+        self.told("cache.get", || key.to_vec().told(), value)
     }
 
     fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32) {
         if let Some(cache) = &self.services.cache {
-            cache.put(key, value, self.now(), ttl_s);
+            cache.put(key, value, self.services.clock.now(), ttl_s);
         }
+        self.told("cache.put", || format!("{}, {} for {ttl_s} s", key.to_vec().told(), bytes(value)), ());
     }
 
     fn uncache(&self, key: &[u8]) {
         if let Some(cache) = &self.services.cache {
             cache.remove(key);
         }
+        self.told("cache.remove", || key.to_vec().told(), ());
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        match &self.services.fetcher {
+        let asked = self.services.witness.as_ref().map(|_| format!("{:?} {}", request.method, request.url));
+        let answer = match &self.services.fetcher {
             Some(fetcher) => fetcher.send(request).await,
             None => Err(HttpError::NotGranted),
-        }
+        };
+        self.told("http.send", || asked.unwrap_or_default(), answer)
     }
 }
 

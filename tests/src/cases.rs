@@ -1,19 +1,59 @@
-//! The shared table of cases: what each of the shipped policies has to say, whatever runs it.
-//!
-//! A [`Table`] is read from `tests/cases/*.toml` and is free of code. [`run()`] puts it to a
-//! [`Subject`]: the built-in ([`native::Native`]), or a component in the host's engine
-//! ([`component::Components`]). Everything
-//! that a policy may ask of its host while a case runs is answered by [`FakeHost`], so that clock,
-//! keys and servers are the case's own.
+//! The tables of the shipped policies, and what they are put to. The host reads them and puts them, as it does for
+//! `witgate plugin test`.
 
-pub mod component;
-pub mod host;
-pub mod native;
-mod raw;
-pub mod run;
-pub mod table;
-pub mod token;
+use std::path::{Path, PathBuf};
 
-pub use host::FakeHost;
-pub use run::{Subject, run};
-pub use table::{Case, Exchange, Key, Kind, Step, Table};
+use witgate::config::PolicyKind;
+use witgate::plugin::compile::Compiler;
+use witgate::plugin::engine::Engine;
+use witgate::plugin::load::Loader;
+use witgate::policy::cases::{Case, Subject, Suite};
+
+use crate::gateway::{component, workspace};
+
+/// The kinds that have a table.
+pub const KINDS: [PolicyKind; 5] = [
+    PolicyKind::ApiKey,
+    PolicyKind::Jwt,
+    PolicyKind::Introspection,
+    PolicyKind::ClientCertificate,
+    PolicyKind::Rbac,
+];
+
+/// Where the tables are.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+/// The table of a kind.
+pub fn table(kind: PolicyKind) -> Suite {
+    Suite::read(&directory().join(kind.name()).with_extension("toml")).unwrap()
+}
+
+/// The built-in of a kind, and the component.
+pub fn both(kind: PolicyKind) -> [Subject; 2] {
+    [Subject::builtin(kind), Subject::component(kind, &component(kind.name()))]
+}
+
+/// What compiles components: each once for all tests.
+pub fn loader() -> Loader {
+    let cache = workspace().join("target/witgate-cache");
+    Loader::new(Engine::new().unwrap(), Compiler::Within, Some(cache))
+}
+
+/// Puts all cases to it and says which went wrong, and how.
+pub async fn put(subject: &Subject, cases: &[Case]) -> Vec<String> {
+    let loader = loader();
+    let mut failures = Vec::new();
+    for case in cases {
+        let report = subject.put(&loader, &directory(), case).await;
+        let who = if subject.component.is_some() { "component" } else { "built-in" };
+        failures.extend(
+            report
+                .problems()
+                .iter()
+                .map(|problem| format!("{who} {:?}: {}: {problem}", subject.kind, case.name)),
+        );
+    }
+    failures
+}

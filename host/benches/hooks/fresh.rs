@@ -50,6 +50,7 @@ async fn prepared() -> Prepared {
         fetcher: None,
         clock: Clock::System,
         scopes: std::collections::BTreeSet::new(),
+        witness: None,
     };
     Prepared::new(&engine, &loaded, Granted::default(), Arc::new(services), Limits::default()).unwrap()
 }

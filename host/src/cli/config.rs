@@ -118,6 +118,8 @@ fn source(key: &KeySource) -> Value {
         KeySource::Secret(_) => json!({ "secret": "****" }),
         KeySource::Pem(_) => json!({ "pem": "****" }),
         KeySource::JwksFile(path) => json!({ "jwks_file": path }),
+        KeySource::Jwks(_) => json!({ "jwks": "****" }),
+        KeySource::Unavailable => json!({ "unavailable": true }),
         KeySource::Remote { place: KeyPlace::Url(url), max_stale } => {
             json!({ "jwks_url": url.as_str(), "max_stale_s": max_stale.as_secs() })
         }

@@ -9,14 +9,14 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Source};
 
 /// A parsed TOML text.
-pub(super) struct Document<'t> {
+pub(crate) struct Document<'t> {
     root: Spanned<DeTable<'t>>,
     source: Arc<Source>,
 }
 
 impl<'t> Document<'t> {
     /// Reads `text`, which diagnostics call `name`. What does not parse is left out and reported.
-    pub(super) fn parse(name: &str, text: &'t str) -> (Self, Vec<Diagnostic>) {
+    pub(crate) fn parse(name: &str, text: &'t str) -> (Self, Vec<Diagnostic>) {
         let source = Arc::new(Source::new(name, text));
         let (root, errors) = DeTable::parse_recoverable(text);
         let report = |error: toml::de::Error| {
@@ -29,22 +29,22 @@ impl<'t> Document<'t> {
     }
 
     /// All of it.
-    pub(super) fn root(&self) -> &Spanned<DeTable<'t>> {
+    pub(crate) fn root(&self) -> &Spanned<DeTable<'t>> {
         &self.root
     }
 
     /// Whether something stands at `path`, good or bad.
-    pub(super) fn has(&self, path: &[&str]) -> bool {
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
         self.find(path).is_some()
     }
 
     /// What stands at `path`.
-    pub(super) fn value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'t>>> {
+    pub(crate) fn value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'t>>> {
         self.find(path)?.value
     }
 
     /// The keys of the table at `path`.
-    pub(super) fn keys(&self, path: &[&str]) -> Vec<String> {
+    pub(crate) fn keys(&self, path: &[&str]) -> Vec<String> {
         let table = match self.find(path) {
             Some(Found { value: Some(value), .. }) => value.get_ref().as_table(),
             Some(Found { value: None, .. }) => Some(self.root.get_ref()),
@@ -54,23 +54,23 @@ impl<'t> Document<'t> {
     }
 
     /// Whether a list without anything in it stands at `path`.
-    pub(super) fn is_empty_list(&self, path: &[&str]) -> bool {
+    pub(crate) fn is_empty_list(&self, path: &[&str]) -> bool {
         let value = self.find(path).and_then(|found| found.value);
         value.and_then(|value| value.get_ref().as_array()).is_some_and(|items| items.is_empty())
     }
 
     /// An error at the value of `path`.
-    pub(super) fn error(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
+    pub(crate) fn error(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(message).at(&self.source, self.place(path))
     }
 
     /// A warning at the value of `path`.
-    pub(super) fn warning(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
+    pub(crate) fn warning(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(message).at(&self.source, self.place(path))
     }
 
     /// An error at a part of the text.
-    pub(super) fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
+    pub(crate) fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(message).at(&self.source, span)
     }
 
@@ -95,7 +95,8 @@ impl<'t> Document<'t> {
                 Some(DeValue::Table(table)) => member(table, step)?,
                 Some(DeValue::Array(items)) => {
                     let value = items.get(step.parse::<usize>().ok()?)?;
-                    Found { key: found.key, value: Some(value) }
+                    // The key is that of them all.
+                    Found { key: None, value: Some(value) }
                 }
                 Some(_) => return None,
             };

@@ -418,7 +418,7 @@ pub fn schema() -> &'static serde_json::Value {
 }
 
 /// TOML has no null: a setting that may be absent is simply not required.
-fn without_null(schema: &mut serde_json::Value) {
+pub(crate) fn without_null(schema: &mut serde_json::Value) {
     use serde_json::Value;
     match schema {
         Value::Object(members) => {

@@ -12,7 +12,7 @@ use super::diagnostic::Diagnostic;
 use super::document::Document;
 
 /// What of `document` fits `schema`, and what is wrong with the rest.
-pub(super) fn fit(document: &Document<'_>, schema: &Value) -> (Map<String, Value>, Vec<Diagnostic>) {
+pub(crate) fn fit(document: &Document<'_>, schema: &Value) -> (Map<String, Value>, Vec<Diagnostic>) {
     let mut walk = Walk::new(document, schema, &[]);
     let fitted = walk.table(schema, document.root().get_ref());
     (fitted, walk.faults)
@@ -370,7 +370,7 @@ fn wrapping_help(name: &str, expected: &str, value: &DeValue<'_>) -> Option<Stri
 }
 
 /// The known name that `name` was meant to be, if one is near enough to be worth suggesting.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_ascii_lowercase();
     let distance = |other: &str| strsim::damerau_levenshtein(&lower, &other.to_ascii_lowercase());
     let bound = (name.chars().count() / 3).max(1);
@@ -403,7 +403,7 @@ fn nearest_key<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// "`a`, `b` and `c`".
-pub(super) fn listed<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),

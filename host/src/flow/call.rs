@@ -106,11 +106,17 @@ impl Call {
         }
     }
 
-    /// Stands for a message of which nothing is known but its arguments: what a component on trial
-    /// is asked about never came in as a message, and may be what no message could hold.
-    pub(crate) fn of_arguments(arguments: &str) -> Self {
-        let body = Bytes::copy_from_slice(arguments.as_bytes());
-        Self { arguments: Some(0..body.len()), body, ..Self::bodiless("trial") }
+    /// Stands for a message of which nothing is known but arguments and `_meta`, as JSON text: what a case is about
+    /// never came in as a message, and may be what no message could hold.
+    pub(crate) fn of_parts(arguments: Option<&str>, meta: Option<&str>) -> Self {
+        let [ahead, behind] = [arguments, meta].map(Option::unwrap_or_default);
+        let body = Bytes::from([ahead, behind].concat());
+        Self {
+            arguments: arguments.map(|_| 0..ahead.len()),
+            meta: meta.map(|_| ahead.len()..body.len()),
+            body,
+            ..Self::bodiless("case")
+        }
     }
 
     /// The message, byte for byte.

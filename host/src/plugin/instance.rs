@@ -224,6 +224,9 @@ impl Instance {
     }
 
     pub(super) fn fault(&self, error: &wasmtime::Error) -> Fault {
+        if let Some(witness) = self.store.data().witness() {
+            witness.trapped(format!("{error:?}"));
+        }
         Fault::of(self.store.data().fault(), error)
     }
 }

@@ -62,9 +62,22 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct RemoteKeys {
     by_place: Mutex<HashMap<KeyPlace, Arc<RemoteJwks>>>,
+    is_cut_off: bool,
 }
 
 impl RemoteKeys {
+    /// Where there is no network, and no set can be had.
+    pub fn unreachable() -> Self {
+        Self { is_cut_off: true, ..Self::default() }
+    }
+
+    fn key(&self, place: &KeyPlace, max_stale: Duration) -> Key {
+        match self.is_cut_off {
+            true => Key::Unavailable,
+            false => Key::Remote { set: self.at(place), max_stale },
+        }
+    }
+
     fn at(&self, place: &KeyPlace) -> Arc<RemoteJwks> {
         let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(by_place.entry(place.clone()).or_insert_with(|| RemoteJwks::new(place)))
@@ -82,6 +95,8 @@ pub struct Surroundings<'a> {
     pub remote: &'a RemoteKeys,
     /// The environment that secrets may come from.
     pub environment: &'a Environment,
+    /// Whether a key that is named like an issuer stands for those that it publishes: on stage.
+    pub on_stage: bool,
 }
 
 /// Makes the settings of `policy` ready, by the JSON Schema `schema`. The files that it looks at are
@@ -197,7 +212,7 @@ impl Resolver<'_> {
                 return Ok(());
             }
             "witgate-issuer" => {
-                self.issuer(value);
+                self.issuer(value).map_err(at)?;
                 return Ok(());
             }
             _ => return Ok(()),
@@ -282,9 +297,9 @@ impl Resolver<'_> {
                 let text = self.read(&path.to_string_lossy())?;
                 Key::from_jwks(&text).map_err(|error| format!("{}: {error}", path.display()))?
             }
-            KeySource::Remote { place, max_stale } => {
-                Key::Remote { set: self.around.remote.at(place), max_stale: *max_stale }
-            }
+            KeySource::Jwks(text) => Key::from_jwks(text).map_err(said)?,
+            KeySource::Unavailable => Key::Unavailable,
+            KeySource::Remote { place, max_stale } => self.around.remote.key(place, *max_stale),
         }))
     }
 
@@ -336,12 +351,15 @@ impl Resolver<'_> {
 
     /// The keys of an issuer have its own name, so that a policy checks a token with those of the issuer
     /// that it names and with no others. Nothing is fetched before one is used.
-    fn issuer(&mut self, value: &Value) {
-        if let Some(issuer) = value.as_str().filter(|text| is_issuer(text)) {
-            let place = KeyPlace::Issuer(issuer.to_owned());
-            let key = Key::Remote { set: self.around.remote.at(&place), max_stale: MAX_STALE };
-            self.out.keys.entry(issuer.to_owned()).or_insert_with(|| Arc::new(key));
-        }
+    fn issuer(&mut self, value: &Value) -> Result<(), String> {
+        let Some(issuer) = value.as_str().filter(|text| is_issuer(text)) else { return Ok(()) };
+        let staged = self.around.keys.get(issuer).filter(|_| self.around.on_stage).cloned();
+        let key = match staged {
+            Some(source) => self.make_key(&source)?,
+            None => Arc::new(self.around.remote.key(&KeyPlace::Issuer(issuer.to_owned()), MAX_STALE)),
+        };
+        self.out.keys.entry(issuer.to_owned()).or_insert(key);
+        Ok(())
     }
 
     fn grants(&mut self, grants: &Grants) -> Result<(), SettingsError> {
@@ -366,7 +384,10 @@ impl Resolver<'_> {
         for name in &grants.secrets {
             let secret = match self.named_key(name).map_err(at)? {
                 KeySource::Secret(secret) | KeySource::Pem(secret) => secret,
-                KeySource::JwksFile(_) | KeySource::Remote { .. } => {
+                KeySource::JwksFile(_)
+                | KeySource::Jwks(_)
+                | KeySource::Unavailable
+                | KeySource::Remote { .. } => {
                     return Err(at(format!("`{name}` is a key set, not a secret")));
                 }
             };

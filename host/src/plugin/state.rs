@@ -13,6 +13,7 @@ use super::pool::Lane;
 use super::slow_lane::Pace;
 use crate::config::Limits;
 use crate::flow::reject::Failure;
+use crate::services::witness::Witness;
 use crate::services::{PolicyHost, Scope, Services};
 
 /// Core instances, memories and tables of one component each; one of an interpreted language has a
@@ -135,6 +136,11 @@ impl State {
         self.fault
     }
 
+    /// Who watches the policy, on stage.
+    pub(super) fn witness(&self) -> Option<&Witness> {
+        self.services.witness.as_deref()
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -217,6 +223,9 @@ impl Turn {
 pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = context.data_mut();
     state.spent.ticks += 1;
+    if let Some(witness) = &state.services.witness {
+        witness.ticked();
+    }
     if state.spent.ticks > state.limits.timeout.as_millis() || Instant::now() >= state.deadline {
         return Err(state.fail(Failure::Timeout));
     }
@@ -245,6 +254,9 @@ impl ResourceLimiter for State {
         }
         self.gauges.memory.fetch_add(desired.saturating_sub(current), Ordering::Relaxed);
         self.held.memory = total;
+        if let Some(witness) = &self.services.witness {
+            witness.holds(total);
+        }
         Ok(true)
     }
 

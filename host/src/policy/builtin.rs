@@ -6,8 +6,8 @@ use witgate_client_certificate::ClientCertificate;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
 use witgate_plugin::{
-    Authenticate as _, Authorize as _, Call, Credential, Decision, Description, Plugin, Principal, Verdict,
-    Wants,
+    Authenticate as _, Authorize as _, Call, ConfigError, Credential, Decision, Description, Plugin,
+    Principal, Verdict, Wants,
 };
 use witgate_rbac::Rbac;
 
@@ -48,14 +48,17 @@ impl Builtin {
         }
     }
 
-    pub(super) fn configure(kind: PolicyKind, policy: &str, config: &Value) -> Result<(Self, Wants), String> {
+    pub(super) fn configure(
+        kind: PolicyKind,
+        policy: &str,
+        config: &Value,
+    ) -> Result<(Self, Wants), ConfigError> {
         fn configured<P: Plugin>(
             policy: &str,
             config: &Value,
             of: fn(P) -> Builtin,
-        ) -> Result<(Builtin, Wants), String> {
-            let (plugin, wants) = P::configure_json(policy, &config.to_string())
-                .map_err(|e| format!("config{}: {}", e.pointer.replace('/', "."), e.message))?;
+        ) -> Result<(Builtin, Wants), ConfigError> {
+            let (plugin, wants) = P::configure_json(policy, &config.to_string())?;
             Ok((of(plugin), wants))
         }
         match kind {
@@ -64,7 +67,7 @@ impl Builtin {
             PolicyKind::Introspection => configured(policy, config, Self::Introspection),
             PolicyKind::ClientCertificate => configured(policy, config, Self::ClientCertificate),
             PolicyKind::Rbac => configured(policy, config, Self::Rbac),
-            PolicyKind::Custom => Err("a custom policy has no built-in".to_owned()),
+            PolicyKind::Custom => Err(ConfigError::at("", "a custom policy has no built-in")),
         }
     }
 

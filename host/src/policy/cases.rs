@@ -1,29 +1,35 @@
-//! A policy's own cases: what has to come of certain calls before a candidate may go live. They are put to the real
-//! check under its real limits, by a clock of their own and without a network.
+//! Cases: what has to come of certain calls. A plugin's author puts them to his component with `witgate plugin test`, an
+//! operator to each candidate before it goes live. One format and one way to put them: to the real check under its real
+//! limits, in a world that is the case's own.
 
+mod case;
+mod checks;
+mod exchange;
 mod expect;
+mod read;
+mod report;
+mod stage;
+mod token;
 mod written;
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
-use serde_json::Value;
-use witgate_plugin::{Call, Credential, Digest};
+use witgate_plugin::Digest;
 
 use super::Policy;
-use super::make::{Made, Making, PolicyError, Stage};
+use super::make::{Made, Making, PolicyError, Unmade};
 use crate::config;
 use crate::fingerprints::Fingerprints;
-use crate::flow::call;
-use crate::flow::identity::Caller;
-use crate::flow::reject::Rejection;
-use crate::flow::request::{Era, Request, Route};
-use crate::services::{Clock, Scope};
+use crate::plugin::settings::Surroundings;
 
+pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};
+pub use checks::scheme_name;
+pub use exchange::Exchange;
 pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, Outcome};
-pub use written::{Ask, CallOf, Case, CasesError, Principal};
+pub use read::CasesError;
+pub use report::{Asked, Finding, Hooks, Report, StepReport};
+pub use stage::{NotMade, OnStage, Subject};
+pub use written::{ConfigFault, Principal, Proven, Wanted, schema};
 
 impl Policy {
     /// Makes the policy that `config` describes, and puts its cases to it.
@@ -54,84 +60,50 @@ async fn rehearse(
     files: &mut Fingerprints,
 ) -> Result<(), String> {
     files.note(path);
-    let cases = written::read(path).map_err(|error| error.to_string())?;
-    let stage = Stage::default();
-    let making = Making { clock: &Clock::Set(Arc::clone(&stage.clock)), stage: Some(&stage), ..making };
-    let mut made: Option<(Option<&Value>, Policy)> = None;
-    for case in &cases {
-        let failed = |why: String| format!("case \"{}\" in {}: {why}", case.name, path.display());
-        // Cases with the same settings follow each other, mostly.
-        let policy = match made.take() {
-            Some((settings, policy)) if settings == case.config.as_ref() => policy,
-            _ => {
-                let own = config::Policy {
-                    config: case.config.clone().unwrap_or_else(|| config.config.clone()),
-                    ..config.clone()
-                };
-                let policy = Policy::make_noting(&own, making, files).await.map_err(failed)?;
-                // What is put to the test has to be what goes live.
-                if policy.digest() != digest {
-                    return Err("the component was replaced while it was checked".to_owned());
-                }
-                policy
+    let suite = Suite::read(path).map_err(|error| error.to_string())?;
+    for case in &suite.cases {
+        let report = match candidate(config, &suite, case, making, files).await {
+            // What is put to the test has to be what goes live.
+            Ok(on_stage) if on_stage.policy().digest() != digest => {
+                return Err("the component was replaced while it was checked".to_owned());
             }
+            Ok(on_stage) => on_stage.play(case).await,
+            Err(unmade) => case.refused(&unmade),
         };
-        stage.clock.store(case.now, Ordering::Relaxed);
-        let outcome = policy.put(case).await;
-        case.expect.judge(&outcome).map_err(failed)?;
-        made = Some((case.config.as_ref(), policy));
+        if !report.passed() {
+            let why = report.problems().join("; ");
+            return Err(format!("case \"{}\" in {}: {why}", case.name, path.display()));
+        }
     }
-    tracing::debug!(policy = %config.name, "{} cases went as they should", cases.len());
+    tracing::debug!(policy = %config.name, "{} cases went as they should", suite.cases.len());
     Ok(())
 }
 
-impl Policy {
-    /// Asks what a case asks.
-    async fn put(&self, case: &Case) -> Outcome {
-        let call = Call {
-            method: &case.call.method,
-            kind: case.call.kind,
-            target: &case.call.target,
-            transport: case.call.transport,
-            listing: case.call.listing,
-        };
-        let asked = match &case.ask {
-            Ask::Who { scheme, value } if self.judges(*scheme) => {
-                let credential = Credential { scheme: *scheme, value };
-                self.authenticate(&scope(case, None), &call, &credential).await.map(Outcome::Verdict)
-            }
-            Ask::Who { .. } => return Outcome::Verdict(witgate_plugin::Verdict::NotMine),
-            Ask::May(principal) => {
-                let caller = Arc::new(Caller::new(principal.identity(), principal.proven_by.as_str().into()));
-                let scope = scope(case, Some(Arc::clone(&caller)));
-                self.authorize(&scope, &call, &caller.as_principal()).await.map(Outcome::Decision)
-            }
-        };
-        asked.unwrap_or_else(|rejection| match rejection {
-            Rejection::Failed { failure, detail, .. } => Outcome::Failed(failure, detail),
-            // A hook is rejected for no other reason.
-            other => Outcome::Failed(crate::flow::reject::Failure::Trap, format!("{other:?}")),
-        })
-    }
-}
-
-fn scope(case: &Case, caller: Option<Arc<Caller>>) -> Scope {
-    let arguments = case.call.arguments.as_deref();
-    let request = Request {
-        call: arguments.map_or_else(|| call::Call::bodiless("case"), call::Call::of_arguments),
-        era: Era::Stateless,
-        headers: HeaderMap::new(),
-        peer: None,
-        certificate: None,
-        proven_key: OnceLock::new(),
-        stood_in: OnceLock::new(),
-        transport: case.call.transport,
-        route: Arc::new(Route {
-            upstream: case.upstream.as_str().into(),
-            resource: case.audience.as_str().into(),
-            pipeline: 0,
-            extensions: Vec::new(),
-        }),
+/// The policy that `config` describes, on stage with the settings of a case. Its keys, limits and grants are its own,
+/// where the case has no others.
+async fn candidate(
+    config: &config::Policy,
+    suite: &Suite,
+    case: &Case,
+    making: Making<'_>,
+    files: &mut Fingerprints,
+) -> Result<OnStage, Unmade> {
+    let own = config::Policy {
+        config: case.settings.over(&config.config),
+        limits: case.limits.unwrap_or(config.limits),
+        ..config.clone()
     };
-    Scope { request: Arc::new(request), caller, listing: case.call.listing }
+    let Held { keys, secrets } = &*case.held;
+    let mut all = making.around.keys.clone();
+    all.extend(keys.clone());
+    let environment = stage::environment(making.around.environment, secrets);
+    let around = Surroundings {
+        // Files are named relative to where they are named.
+        dir: if case.settings.base.is_some() { suite.dir() } else { making.around.dir },
+        keys: &all,
+        environment: &environment,
+        on_stage: true,
+        ..making.around
+    };
+    OnStage::make(&own, Making { around, ..making }, case.begins_at(), false, files).await
 }

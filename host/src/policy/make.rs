@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use serde_json::Value;
-use witgate_plugin::{Description, Digest, HttpError, HttpRequest, HttpResponse};
+use witgate_plugin::{ConfigError, Description, Digest};
 
 use super::builtin::Builtin;
 use super::guarded::Guarded;
@@ -23,6 +23,7 @@ use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
 use crate::services::fetch::{Exchange, Fetcher};
 use crate::services::keys::Keyring;
+use crate::services::witness::Witness;
 use crate::services::{Clock, Services, digest_text};
 
 /// Why a policy cannot be made.
@@ -55,16 +56,50 @@ pub struct Making<'a> {
     pub stage: Option<&'a Stage>,
 }
 
-/// A clock that somebody sets, and nobody at the other end of any line: for cases.
-#[derive(Clone, Debug, Default)]
+/// What a policy that cases are put to finds in place of the world.
+#[derive(Clone)]
 pub struct Stage {
     /// The time, in seconds since the Unix epoch.
     pub clock: Arc<AtomicU64>,
+    /// Who is at the other end of its lines.
+    pub servers: Arc<dyn Exchange>,
+    /// Who watches it.
+    pub witness: Arc<Witness>,
+    /// Whether everything is granted: an operator has not been asked yet.
+    pub grants_everything: bool,
 }
 
-impl Exchange for Stage {
-    fn answer(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
-        Err(HttpError::Unreachable)
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no policy.
+#[derive(Debug)]
+pub(super) struct Unmade {
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// The setting that is at fault, and what is wrong with it.
+    pub setting: Option<ConfigError>,
+}
+
+impl From<String> for Unmade {
+    fn from(message: String) -> Self {
+        Self { message, setting: None }
+    }
+}
+
+impl From<&str> for Unmade {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+impl Unmade {
+    /// A setting that is refused. `place` says in which file it stands, if that is another one.
+    fn setting(error: ConfigError, message: String, place: &str) -> Self {
+        Self { message: format!("{message}{place}"), setting: Some(error) }
     }
 }
 
@@ -82,14 +117,14 @@ impl Policy {
         Self::make_noting(config, making, &mut files)
             .await
             .map(|policy| (policy, files.clone()))
-            .map_err(|message| PolicyError { policy: config.name.clone(), message, files })
+            .map_err(|Unmade { message, .. }| PolicyError { policy: config.name.clone(), message, files })
     }
 
     pub(super) async fn make_noting(
         config: &config::Policy,
         making: Making<'_>,
         files: &mut Fingerprints,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unmade> {
         let Some(path) = &config.component else {
             return Self::make_builtin(config, making, Source::Builtin, files);
         };
@@ -114,15 +149,15 @@ impl Policy {
         making: Making<'_>,
         source: Source,
         files: &mut Fingerprints,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unmade> {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
         let settings = resolve(config, &description, making, files)?;
         let (builtin, wants) =
-            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|message| {
-                let setting = message.split_once(": ").and_then(|(at, _)| at.strip_prefix("config"));
-                let pointer = setting.unwrap_or_default().replace('.', "/");
-                format!("{message}{}", in_file(config, files, making, &pointer))
+            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|error| {
+                let place = in_file(config, files, making, &error.pointer);
+                let message = at_setting(&error);
+                Unmade::setting(error, message, &place)
             })?;
         let services = services(config, making, settings);
         Ok(Self::new(config, services, Check::Builtin(Box::new(builtin)), None, source, wants))
@@ -133,7 +168,7 @@ impl Policy {
         making: Making<'_>,
         loaded: &Loaded,
         files: &mut Fingerprints,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unmade> {
         let engine = making.loader.engine();
         let described = describe(engine, loaded, &config.name, config.limits).await;
         let description = described.map_err(|error| error.to_string())?;
@@ -149,9 +184,10 @@ impl Policy {
         let pool = Pool::configure(prepared, json, waits, config.isolation).await;
         let (pool, wants) = pool.map_err(|error| match &error {
             PrepareError::Config(fault) => {
-                format!("{error}{}", in_file(config, files, making, &fault.pointer))
+                let place = in_file(config, files, making, &fault.pointer);
+                Unmade::setting(fault.clone(), error.to_string(), &place)
             }
-            _ => error.to_string(),
+            _ => error.to_string().into(),
         })?;
         let source = Source::Component { digest: loaded.digest, description };
         let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
@@ -243,15 +279,23 @@ fn resolve(
     description: &Description,
     making: Making<'_>,
     files: &mut Fingerprints,
-) -> Result<Settings, String> {
+) -> Result<Settings, Unmade> {
     let schema: Value = serde_json::from_str(&description.config_schema)
         .map_err(|error| format!("the plugin's config schema is not JSON: {error}"))?;
-    settings::resolve(config, &schema, making.around, files).map_err(|SettingsError { pointer, message }| {
-        match pointer.as_str() {
-            "" => format!("config: {message}"),
-            pointer => format!("config{}: {message}", pointer.replace('/', ".")),
-        }
-    })
+    let resolved = settings::resolve(config, &schema, making.around, files);
+    let mut settings = resolved.map_err(|SettingsError { pointer, message }| {
+        let error = ConfigError { pointer, message };
+        let message = at_setting(&error);
+        Unmade::setting(error, message, "")
+    })?;
+    if making.stage.is_some_and(|stage| stage.grants_everything) {
+        settings.granted = Granted::EVERYTHING;
+    }
+    Ok(settings)
+}
+
+fn at_setting(ConfigError { pointer, message }: &ConfigError) -> String {
+    format!("config{}: {message}", pointer.replace('/', "."))
 }
 
 /// The built-in that may stand in at run time: only for a component that is the same check.
@@ -269,7 +313,8 @@ fn stand_in(
             digest_text(&loaded.digest)
         ));
     }
-    Ok(Some(Builtin::configure(config.kind, &config.name, &settings.json)?.0))
+    let configured = Builtin::configure(config.kind, &config.name, &settings.json);
+    Ok(Some(configured.map_err(|error| at_setting(&error))?.0))
 }
 
 fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> Arc<Services> {
@@ -281,10 +326,11 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         secrets: raw_secrets,
         cache: granted.cache.then(|| Cache::new(config.limits.cache)),
         fetcher: granted.http.then(|| match making.stage {
-            Some(stage) => Fetcher::answered_by(Arc::new(stage.clone())),
+            Some(stage) => Fetcher::answered_by(Arc::clone(&stage.servers)),
             None => Fetcher::new(origins, client_secrets).signing_with(signing_keys),
         }),
         clock: making.clock.clone(),
         scopes,
+        witness: making.stage.map(|stage| Arc::clone(&stage.witness)),
     })
 }

@@ -90,6 +90,8 @@ pub enum Key {
         /// How long it is used beyond its lifetime while nobody answers where it lives.
         max_stale: Duration,
     },
+    /// A set that cannot be had: on stage, where there is no network.
+    Unavailable,
 }
 
 /// Why a key cannot be used.
@@ -178,6 +180,7 @@ impl Key {
     async fn candidates(&self, signed: &Signed<'_>) -> Result<Arc<KeySet>, VerifyError> {
         match self {
             Self::Fixed(set) => Ok(Arc::clone(set)),
+            Self::Unavailable => Err(VerifyError::Unavailable),
             Self::Remote { set, max_stale } => {
                 set.current(signed.key_id, *max_stale).await.ok_or(VerifyError::Unavailable)
             }

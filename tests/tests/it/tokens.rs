@@ -13,14 +13,16 @@ mod sets;
 mod signatures;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use witgate::policy::cases::{Ask, CallOf, Expect, ExpectIdentity};
+use witgate::config::{KeySource, Limits, PolicyKind};
+use witgate::policy::cases::{
+    Ask, CallOf, Case, Expect, ExpectIdentity, Held, Question, SettingsOf, Step, Subject,
+};
 use witgate_plugin::Scheme;
-use witgate_tests::cases::component::Components;
-use witgate_tests::cases::native::Native;
-use witgate_tests::cases::table::Proven;
-use witgate_tests::cases::{Case, Key, Kind, Step, Subject, Table, run};
+use witgate_tests::cases::{both, put};
 
 use forge::{AUDIENCE, ISSUER, NOW, SECRET};
 
@@ -28,7 +30,7 @@ use forge::{AUDIENCE, ISSUER, NOW, SECRET};
 #[derive(Clone, Debug)]
 struct Policy {
     config: Value,
-    keys: BTreeMap<String, Key>,
+    keys: BTreeMap<String, KeySource>,
 }
 
 impl Policy {
@@ -36,20 +38,20 @@ impl Policy {
     fn public() -> Self {
         let algorithms = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
         Self::of(json!({ "keys": ["set"], "algorithms": algorithms, "issuer": ISSUER }))
-            .key("set", Key::Jwks(forge::set()))
+            .key("set", jwks(&forge::set()))
     }
 
     /// Takes HS256 with a secret.
     fn secret() -> Self {
         Self::of(json!({ "keys": ["session"], "algorithms": ["HS256"], "issuer": ISSUER }))
-            .key("session", Key::Secret(SECRET.to_owned()))
+            .key("session", KeySource::Secret(SECRET.into()))
     }
 
     fn of(config: Value) -> Self {
         Self { config, keys: BTreeMap::new() }
     }
 
-    fn key(mut self, name: &str, key: Key) -> Self {
+    fn key(mut self, name: &str, key: KeySource) -> Self {
         self.keys.insert(name.to_owned(), key);
         self
     }
@@ -81,14 +83,7 @@ impl Attack {
 
     /// No attack: without it, everything could be refused for something else.
     fn good(policy: &Policy, name: impl Into<String>, token: String) -> Self {
-        let anybody = ExpectIdentity {
-            subject: Some("alice".to_owned()),
-            issuer: None,
-            roles: None,
-            scopes: None,
-            expires_at: None,
-            claims: None,
-        };
+        let anybody = ExpectIdentity { subject: Some("alice".to_owned()), ..ExpectIdentity::default() };
         let expect = Expect::Identity(Box::new(anybody));
         Self { name: name.into(), policy: policy.clone(), token, expect }
     }
@@ -98,27 +93,31 @@ impl Attack {
     }
 
     fn case(self) -> Case {
-        let call = CallOf::named("echo");
-        let ask = Ask::Who { scheme: Scheme::Bearer, value: self.token };
+        let question = asked(self.token);
+        let (log, host_calls) = Default::default();
         Case {
             name: self.name,
-            kind: Kind::Jwt,
+            line: 0,
             policy: "own".to_owned(),
-            config: self.policy.config,
-            keys: self.policy.keys,
-            audience: AUDIENCE.to_owned(),
+            settings: SettingsOf::just(self.policy.config),
+            held: Arc::new(Held { keys: self.policy.keys, ..Held::default() }),
+            // It is about what is decided; a slow machine is not part of that.
+            limits: Some(Limits { timeout: Duration::from_secs(5), ..Limits::default() }),
             wants: None,
             config_error: None,
-            steps: vec![Step {
-                now: NOW,
-                call,
-                proven: Proven::default(),
-                ask,
-                http: Vec::new(),
-                expect: self.expect,
-            }],
+            steps: vec![Step { place: Vec::new(), question, log, host_calls, expect: self.expect }],
         }
     }
+}
+
+/// Who shows this token?
+fn asked(token: String) -> Question {
+    let ask = Ask::Who { scheme: Scheme::Bearer, value: token };
+    Question { now: NOW, audience: AUDIENCE.to_owned(), ..Question::new(CallOf::named("echo"), ask) }
+}
+
+fn jwks(set: &Value) -> KeySource {
+    KeySource::Jwks(set.to_string())
 }
 
 fn all() -> Vec<Attack> {
@@ -137,20 +136,20 @@ fn all() -> Vec<Attack> {
     .collect()
 }
 
-async fn withstood_by<S: Subject>(subject: &S) {
-    let cases = all().into_iter().map(Attack::case).collect();
-    let findings = run(subject, &Table { kind: Kind::Jwt, cases }).await;
+async fn withstood_by(subject: &Subject) {
+    let cases: Vec<_> = all().into_iter().map(Attack::case).collect();
+    let findings = put(subject, &cases).await;
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
 #[tokio::test]
 async fn the_built_in_withstands_them() {
-    withstood_by(&Native).await;
+    withstood_by(&both(PolicyKind::Jwt)[0]).await;
 }
 
 #[tokio::test]
 async fn the_component_withstands_them() {
-    withstood_by(&Components::load().await).await;
+    withstood_by(&both(PolicyKind::Jwt)[1]).await;
 }
 
 /// Fewer would leave out something that people have tried.

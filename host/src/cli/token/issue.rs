@@ -212,7 +212,12 @@ fn signer(
                 Some(signer) => return Ok(signer),
                 None => reasons.push(format!("{candidate} is no private key for {}", named(&wanted))),
             },
-            Ok(KeySource::JwksFile(_) | KeySource::Remote { .. }) => {
+            Ok(
+                KeySource::JwksFile(_)
+                | KeySource::Jwks(_)
+                | KeySource::Unavailable
+                | KeySource::Remote { .. },
+            ) => {
                 reasons.push(format!(
                     "{candidate} is a set of public keys, and the issuer has the private ones"
                 ));

@@ -28,7 +28,7 @@ impl From<raw::Kind> for PolicyKind {
 
 impl Policy {
     /// A built-in with nothing but its settings.
-    pub(super) fn builtin(name: &str, kind: PolicyKind, config: serde_json::Value) -> Self {
+    pub(crate) fn builtin(name: &str, kind: PolicyKind, config: serde_json::Value) -> Self {
         Self {
             name: name.to_owned(),
             kind,
@@ -189,7 +189,7 @@ impl Resolver<'_> {
                 self.warning(&at, message, "leave it out, or name a `component`");
             }
         }
-        limits(&written.limits)
+        Limits::from(&written.limits)
     }
 
     fn isolation(&mut self, name: &str, written: &raw::Policy) -> Isolation {
@@ -248,23 +248,26 @@ impl Resolver<'_> {
     }
 }
 
-fn limits(written: &raw::Limits) -> Limits {
-    let default = Limits::default();
-    let count =
-        |written: Option<u64>, default| written.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
-    let kibi = |written: Option<u64>| written.map(|kib| kib << 10);
-    Limits {
-        timeout: written.timeout_ms.map_or(default.timeout, Duration::from_millis),
-        wait: written.wait_ms.map(Duration::from_millis),
-        memory: count(written.memory_mib.map(|mib| mib << 20), default.memory),
-        table_elements: count(written.table_elements, default.table_elements),
-        output: count(kibi(written.output_kib), default.output),
-        log_lines: written.log_lines.unwrap_or(default.log_lines),
-        host_calls: written.host_calls.unwrap_or(default.host_calls),
-        http_requests: written.http_requests.unwrap_or(default.http_requests),
-        handles: count(written.handles, default.handles),
-        instances: count(written.instances, default.instances),
-        cache: kibi(written.cache_kib).unwrap_or(default.cache),
+impl From<&raw::Limits> for Limits {
+    fn from(written: &raw::Limits) -> Self {
+        let default = Self::default();
+        let count = |written: Option<u64>, default| {
+            written.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
+        };
+        let kibi = |written: Option<u64>| written.map(|kib| kib << 10);
+        Self {
+            timeout: written.timeout_ms.map_or(default.timeout, Duration::from_millis),
+            wait: written.wait_ms.map(Duration::from_millis),
+            memory: count(written.memory_mib.map(|mib| mib << 20), default.memory),
+            table_elements: count(written.table_elements, default.table_elements),
+            output: count(kibi(written.output_kib), default.output),
+            log_lines: written.log_lines.unwrap_or(default.log_lines),
+            host_calls: written.host_calls.unwrap_or(default.host_calls),
+            http_requests: written.http_requests.unwrap_or(default.http_requests),
+            handles: count(written.handles, default.handles),
+            instances: count(written.instances, default.instances),
+            cache: kibi(written.cache_kib).unwrap_or(default.cache),
+        }
     }
 }
 

@@ -96,7 +96,8 @@ impl crypto::Host for State {
     }
 
     fn equal(&mut self, a: Vec<u8>, b: Vec<u8>) -> Result<bool> {
-        self.host()?;
+        let host = self.host()?;
+        host.compared(&a, &b);
         Ok(subtle::ConstantTimeEq::ct_eq(a.as_slice(), b.as_slice()).into())
     }
 

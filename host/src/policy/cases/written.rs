@@ -1,285 +1,307 @@
-//! A file of cases, as it is written: TOML, one `[[case]]` each.
+//! A file of cases, as it is written: the shapes that serde reads, and the JSON Schema that `witgate plugin test
+//! --schema` prints. docs/cases.md tells it to people.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
-use witgate_plugin::{Identity, Scheme, TargetKind, Transport};
+use serde_json::{Map, Value};
 
-use super::Expect;
+use super::token::{Signer, Spec};
+use crate::config::raw;
 
-/// The largest file.
-const LARGEST: u64 = 4 << 20;
-
-/// The most cases: each candidate waits for all of them.
-const MOST: usize = 1000;
-
-/// The time of a case that does not say: 2033-05-18T03:33:20Z.
-const NOW: u64 = 2_000_000_000;
-
-/// Why there are no cases.
-#[derive(Debug, thiserror::Error)]
-pub enum CasesError {
-    /// The file cannot be read.
-    #[error("the cases in {0} cannot be read: {1}")]
-    Unreadable(PathBuf, std::io::Error),
-    /// It is too large.
-    #[error("{0} has {1} bytes; a file of cases may have {LARGEST}")]
-    TooLarge(PathBuf, u64),
-    /// It is not of the format.
-    #[error("{path}:{line}: {message}; docs/configuration.md has the format")]
-    Malformed {
-        /// The file.
-        path: String,
-        /// Where.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
-    /// A case asks nothing, or two things.
-    #[error("case \"{1}\" in {0}: write either `credential` (who is it?) or `principal` (may he?)")]
-    Ask(PathBuf, String),
-    /// It has no case, or too many.
-    #[error("{0} has {1} cases; write 1 to {MOST}, or take `cases` out")]
-    Count(PathBuf, usize),
+/// A file of test cases for a policy of Witgate.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "cases.toml")]
+pub(super) struct File {
+    /// The component that the cases are about: the path of a `.wasm`, relative to this file. Default: the project's own.
+    pub component: Option<String>,
+    /// The shipped kind that the cases are about, such as `rbac`.
+    pub builtin: Option<raw::Kind>,
+    /// The clock of all cases, in seconds since the Unix epoch. Default: 2000000000.
+    pub now: Option<u64>,
+    /// The name of the upstream that calls go to. Default: `upstream`.
+    pub upstream: Option<String>,
+    /// The upstream's resource identifier, which is the audience of tokens.
+    pub audience: Option<String>,
+    /// Settings of cases that have none of their own, as an operator writes them.
+    pub config: Option<Map<String, Value>>,
+    /// Settings that cases take by name.
+    pub configs: BTreeMap<String, Map<String, Value>>,
+    /// Keys that the host holds, by name: as under `[keys]` of the configuration, or in the place of an issuer's.
+    pub keys: BTreeMap<String, HeldKey>,
+    /// Secrets that the host holds: what the `secrets` import yields by name, and what `{ env = "NAME" }` in settings finds.
+    pub secrets: BTreeMap<String, String>,
+    /// Who signs the tokens of cases, by name.
+    pub signers: BTreeMap<String, Signer>,
+    /// What tokens and the `claims` of HTTP answers hold, unless a case says otherwise.
+    pub claims: Map<String, Value>,
+    /// What an HTTP request and its answer are, unless a case says otherwise.
+    #[schemars(with = "Option<Exchange>")]
+    pub exchange: Option<Map<String, Value>>,
+    /// What a signed HTTP answer claims beside `token_introspection`.
+    pub answer: Map<String, Value>,
+    /// What a hook may use up, as `limits` of a policy. Default: the defaults of a policy.
+    pub limits: Option<raw::Limits>,
+    /// The cases.
+    #[serde(rename = "case")]
+    #[schemars(with = "Vec<Case>")]
+    pub cases: Vec<Map<String, Value>>,
 }
 
-/// One question, and the answer that it has to get.
-#[derive(Clone, Debug)]
-pub struct Case {
+/// A key that the host holds: exactly one of these.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HeldKey {
+    /// A shared secret, of 32 bytes at least.
+    pub secret: Option<String>,
+    /// A public key in PEM.
+    pub pem: Option<String>,
+    /// A JWK Set (RFC 7517).
+    pub jwks: Option<Map<String, Value>>,
+    /// `true`: a set that cannot be had.
+    pub unavailable: Option<bool>,
+}
+
+/// A case: settings, and what is asked of a policy that has them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
+pub(super) struct Case {
     /// What it shows.
     pub name: String,
-    /// Settings in place of the policy's own.
-    pub config: Option<Value>,
-    /// The time, in seconds since the Unix epoch.
-    pub now: u64,
-    /// The upstream's name.
-    pub upstream: String,
-    /// The upstream's resource identifier.
-    pub audience: String,
-    /// The call that it is about.
-    pub call: CallOf,
-    /// The question.
-    pub ask: Ask,
-    /// The answer.
-    pub expect: Expect,
+    /// Settings as an operator writes them, or the name of some under `[configs]`. Default: those of the file.
+    pub config: Option<Config>,
+    /// What is merged into the settings.
+    #[serde(default)]
+    pub change: Map<String, Value>,
+    /// Settings that are left out.
+    #[serde(default)]
+    pub drop: Vec<String>,
+    /// The name that the operator gave the policy. Default: `own`.
+    pub policy: Option<String>,
+    /// What `configure` has to ask for.
+    pub wants: Option<Wanted>,
+    /// The settings are refused, and how. Nothing is asked then.
+    pub config_error: Option<ConfigFault>,
+    /// What a hook may use up, in place of the file's limits.
+    pub limits: Option<raw::Limits>,
+    /// Several questions to one policy with one cache. Each takes from the case what it does not say itself.
+    #[schemars(with = "Option<Vec<Question>>")]
+    pub steps: Option<Vec<Map<String, Value>>>,
+    #[serde(flatten)]
+    _question: Question,
 }
 
-/// A call.
-#[derive(Clone, Debug)]
-pub struct CallOf {
-    /// The JSON-RPC method.
-    pub method: String,
-    /// What kind of thing it is on.
-    pub kind: TargetKind,
-    /// Its name.
-    pub target: String,
-    /// Where it came in.
-    pub transport: Transport,
-    /// Whether a list is being filtered.
+impl Case {
+    /// What a case says of itself; whatever else stands in it is of its question.
+    pub(super) const OWN: [&str; 9] =
+        ["name", "config", "change", "drop", "policy", "wants", "config_error", "limits", "steps"];
+}
+
+/// Settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Config {
+    /// By their name under `[configs]`.
+    Named(String),
+    /// As an operator writes them.
+    Written(Map<String, Value>),
+}
+
+/// What `configure` has to ask for. What is left out can be anything.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wanted {
+    /// The ways of showing a credential that it judges, all of them.
+    pub schemes: Option<Vec<String>>,
+    /// The header that carries the credential.
+    pub credential_header: Option<String>,
+    /// Request headers, all of them.
+    pub headers: Option<Vec<String>>,
+    /// Whether the call's arguments are wanted.
+    pub arguments: Option<bool>,
+    /// Whether the call's `_meta` is wanted.
+    pub meta: Option<bool>,
+    /// Whether the peer's address is wanted.
+    pub peer: Option<bool>,
+    /// Whether the caller's claims are wanted.
+    pub claims: Option<bool>,
+}
+
+/// How settings are refused.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFault {
+    /// JSON Pointer to the setting; empty: the settings as a whole.
+    pub pointer: String,
+    /// What the message has to hold.
+    pub message: String,
+    /// What it must not hold.
+    pub never: Option<String>,
+}
+
+/// One question to one of the hooks, and what has to come of it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Question {
+    /// The clock, in seconds since the Unix epoch. Default: that of the file.
+    pub now: Option<u64>,
+    /// What is called, as patterns write it and without `*`: `get_sum`, `resource:file:///a`, `prompt:brief`,
+    /// `method:tasks/list`. Default: `echo`.
+    pub call: Option<String>,
+    /// The call's arguments.
+    pub arguments: Option<Value>,
+    /// The call's arguments, as JSON text: for what no value says, such as a number of many digits.
+    pub arguments_text: Option<String>,
+    /// The call's `_meta`.
+    pub meta: Option<Map<String, Value>>,
+    /// The request's headers, by name.
+    pub headers: BTreeMap<String, String>,
+    /// The address of who calls.
+    pub peer: Option<String>,
+    /// Whether a list is being filtered. Default: `false`.
     pub listing: bool,
-    /// The arguments, as JSON text.
-    pub arguments: Option<String>,
+    /// Whether the call came over stdio. Default: `false`.
+    pub stdio: bool,
+    /// The name of the upstream that it goes to. Default: that of the file.
+    pub upstream: Option<String>,
+    /// The upstream's resource identifier. Default: that of the file.
+    pub audience: Option<String>,
+    /// Asks who shows this: a question to an authenticator.
+    pub credential: Option<Credential>,
+    /// Asks whether this caller may make the call: a question to an authorizer.
+    pub principal: Option<Principal>,
+    /// What the host has found proven.
+    pub proven: Proven,
+    /// The HTTP requests that the policy has to send, in order, and the answers. Default: none.
+    #[schemars(with = "Vec<Exchange>")]
+    pub http: Vec<Map<String, Value>>,
+    /// What the policy's cache holds beforehand.
+    pub cache: BTreeMap<String, String>,
+    /// Parts of lines that it has to log, in this order; there may be others between them.
+    pub log: Vec<String>,
+    /// How often imports have to be called, by interface and function: `"http.send" = 1`. Others may be called as well.
+    pub host_calls: BTreeMap<String, u64>,
+    /// The answer that has to come.
+    pub expect: Option<super::Expect>,
 }
 
-impl CallOf {
-    /// A call over HTTP, without arguments, of what is named as patterns write it: `echo`, `resource:file:///a`.
-    pub fn named(text: &str) -> Self {
-        let kinds = [
-            ("resource:", "resources/read", TargetKind::Resource),
-            ("prompt:", "prompts/get", TargetKind::Prompt),
-            ("method:", "", TargetKind::Method),
-        ];
-        let (target, method, kind) = kinds
-            .into_iter()
-            .find_map(|(prefix, method, kind)| Some((text.strip_prefix(prefix)?, method, kind)))
-            .unwrap_or((text, "tools/call", TargetKind::Tool));
-        Self {
-            method: if method.is_empty() { target } else { method }.to_owned(),
-            kind,
-            target: target.to_owned(),
-            transport: Transport::Http,
-            listing: false,
-            arguments: None,
-        }
+/// A credential: exactly one of these.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Credential {
+    /// `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// `Authorization: Basic`, in base64.
+    pub basic: Option<String>,
+    /// `Authorization: DPoP`.
+    pub dpop: Option<String>,
+    /// The header that the policy asks for.
+    pub header: Option<String>,
+    /// An argument of the call.
+    pub argument: Option<String>,
+    /// A client certificate, in PEM.
+    pub certificate: Option<String>,
+    /// A JSON Web Token, made to order.
+    pub token: Option<Spec>,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credential(****)")
     }
 }
 
-/// A question to one of the hooks.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    /// To `authenticate`.
-    Who {
-        /// The way the credential is shown.
-        scheme: Scheme,
-        /// The credential.
-        value: String,
-    },
-    /// To `authorize`.
-    May(Principal),
-}
-
-/// The caller, in a question to `authorize`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "as in the WIT record `principal` and the interface `caller`")]
+/// The caller, in a question to an authorizer.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Principal {
-    #[serde(default = "somebody")]
+    /// Who it is. Default: `alice`.
     pub subject: String,
-    #[serde(default = "somewhere")]
+    /// The policy that has found it out. Default: `idp`.
     pub proven_by: String,
-    #[serde(default)]
+    /// Its roles.
     pub roles: Vec<String>,
-    #[serde(default)]
+    /// Its scopes.
     pub scopes: Vec<String>,
+    /// Who vouches for it.
     pub issuer: Option<String>,
-    pub claims: Option<Value>,
+    /// What else is said of it.
+    pub claims: Option<Map<String, Value>>,
+    /// When it ends, in seconds since the Unix epoch.
+    pub expires_at: Option<u64>,
 }
 
-fn somebody() -> String {
-    "alice".to_owned()
+/// What a caller has proven to the host: thumbprints, in base64url.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proven {
+    /// Of the connection's certificate.
+    pub certificate: Option<String>,
+    /// Of the key of a DPoP proof.
+    pub dpop: Option<String>,
 }
 
-fn somewhere() -> String {
-    "idp".to_owned()
+/// An HTTP request that has to be sent, and its answer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Exchange {
+    /// `GET` or `POST`, a space and the URL.
+    pub request: Option<String>,
+    /// The form that is posted. Default of a POST about a credential: that of RFC 7662; else any body will do.
+    pub form: Option<BTreeMap<String, String>>,
+    /// How the client is proven: `none` (the default); `basic` or `post` with the client's id and the setting that has
+    /// its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and audience.
+    pub auth: Option<String>,
+    /// The status. Default: 200.
+    #[schemars(range(min = 100, max = 599))]
+    pub status: Option<u16>,
+    /// The media type; empty: none. Default: `application/json`.
+    pub content_type: Option<String>,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u32>,
+    /// The body: the file's `[claims]` with these over them.
+    pub claims: Option<Map<String, Value>>,
+    /// Claims that are left out of it.
+    pub without: Vec<String>,
+    /// The body: a token that holds those claims as `token_introspection` (RFC 9701).
+    pub signed: Option<Spec>,
+    /// The body: this value.
+    pub json: Option<Value>,
+    /// The body: this text.
+    pub body: Option<String>,
+    /// So many spaces before the body.
+    pub padding: u32,
+    /// No answer, and why.
+    pub error: Option<HttpFault>,
 }
 
-impl Principal {
-    /// The identity that it stands for.
-    pub fn identity(&self) -> Identity {
-        Identity {
-            subject: self.subject.clone(),
-            issuer: self.issuer.clone(),
-            roles: self.roles.clone(),
-            scopes: self.scopes.clone(),
-            claims: self.claims.as_ref().map(ToString::to_string),
-            expires_at: None,
-        }
-    }
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum HttpFault {
+    /// The origin is not granted.
+    NotGranted,
+    /// The request is none that is sent.
+    InvalidRequest,
+    /// Nobody is there.
+    Unreachable,
+    /// It took too long.
+    TimedOut,
+    /// It is too large.
+    TooLarge,
+    /// The server is left alone, for seven seconds.
+    Resting,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default, rename = "case")]
-    cases: Vec<Written>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: String,
-    config: Option<Value>,
-    #[serde(default = "some_time")]
-    now: u64,
-    #[serde(default = "some_upstream")]
-    upstream: String,
-    #[serde(default)]
-    audience: String,
-    #[serde(default = "some_tool")]
-    call: String,
-    #[serde(default)]
-    listing: bool,
-    #[serde(default)]
-    stdio: bool,
-    arguments: Option<Value>,
-    credential: Option<WrittenCredential>,
-    principal: Option<Principal>,
-    expect: Expect,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WrittenCredential {
-    Bearer(String),
-    Basic(String),
-    Dpop(String),
-    Header(String),
-    Argument(String),
-    Certificate(String),
-}
-
-fn some_time() -> u64 {
-    NOW
-}
-
-fn some_upstream() -> String {
-    "upstream".to_owned()
-}
-
-fn some_tool() -> String {
-    "echo".to_owned()
-}
-
-/// Reads a file of cases.
-///
-/// # Errors
-/// When it is none.
-pub(super) fn read(path: &Path) -> Result<Vec<Case>, CasesError> {
-    let unreadable = |error| CasesError::Unreadable(path.to_owned(), error);
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > LARGEST {
-        return Err(CasesError::TooLarge(path.to_owned(), size));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    let file: File = toml::from_str(&text).map_err(|error| malformed(path, &text, &error))?;
-    match file.cases.len() {
-        1..=MOST => file.cases.into_iter().map(|written| written.case(path)).collect(),
-        count => Err(CasesError::Count(path.to_owned(), count)),
-    }
-}
-
-fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> CasesError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    CasesError::Malformed {
-        path: path.display().to_string(),
-        line: before.matches('\n').count() + 1,
-        message: error.message().trim().to_owned(),
-    }
-}
-
-impl Written {
-    fn case(self, path: &Path) -> Result<Case, CasesError> {
-        let call = called(&self);
-        let ask = match (self.credential, self.principal) {
-            (Some(credential), None) => credential.ask(),
-            (None, Some(principal)) => Ask::May(principal),
-            (Some(_), Some(_)) | (None, None) => return Err(CasesError::Ask(path.to_owned(), self.name)),
-        };
-        Ok(Case {
-            call,
-            ask,
-            name: self.name,
-            config: self.config,
-            now: self.now,
-            upstream: self.upstream,
-            audience: self.audience,
-            expect: self.expect,
-        })
-    }
-}
-
-fn called(written: &Written) -> CallOf {
-    let arguments = written.arguments.as_ref().filter(|_| !written.listing);
-    CallOf {
-        transport: if written.stdio { Transport::Stdio } else { Transport::Http },
-        listing: written.listing,
-        arguments: arguments.map(Value::to_string),
-        ..CallOf::named(&written.call)
-    }
-}
-
-impl WrittenCredential {
-    fn ask(self) -> Ask {
-        let (scheme, value) = match self {
-            Self::Bearer(value) => (Scheme::Bearer, value),
-            Self::Basic(value) => (Scheme::Basic, value),
-            Self::Dpop(value) => (Scheme::Dpop, value),
-            Self::Header(value) => (Scheme::Header, value),
-            Self::Argument(value) => (Scheme::Argument, value),
-            Self::Certificate(value) => (Scheme::Certificate, value),
-        };
-        Ask::Who { scheme, value }
-    }
+/// The JSON Schema of a file of cases.
+pub fn schema() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let mut schema = schemars::schema_for!(File).to_value();
+        raw::without_null(&mut schema);
+        schema
+    });
+    &SCHEMA
 }

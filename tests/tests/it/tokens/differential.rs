@@ -8,17 +8,15 @@ mod random;
 mod reasons;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::json;
-use witgate::policy::cases::Outcome;
-use witgate_plugin::{Verdict, Wants};
-use witgate_tests::cases::component::Components;
-use witgate_tests::cases::native::Native;
-use witgate_tests::cases::{FakeHost, Subject};
+use witgate::config::PolicyKind;
+use witgate::policy::cases::{Outcome, Subject};
+use witgate_plugin::Verdict;
+use witgate_tests::cases::{both, directory, loader};
 
 use super::forge::{self, AUDIENCE, ISSUER, NOW};
-use super::{Attack, Policy};
+use super::{Attack, Policy, asked};
 use drafts::Made;
 use judges::Judge;
 use random::Random;
@@ -51,8 +49,9 @@ async fn compare(count: usize) {
     });
     let tokens: Vec<&str> = all.iter().map(|made| made.token.as_str()).collect();
     let verdicts = Judge::ALL.map(|judge| (judge, judge.judge(&terms, &tokens)));
-    let built_in = judged_by(&Native, &tokens).await;
-    let component = judged_by(&Components::load().await, &tokens).await;
+    let [built_in, component] = both(PolicyKind::Jwt);
+    let built_in = judged_by(&built_in, &tokens).await;
+    let component = judged_by(&component, &tokens).await;
 
     let mut findings: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut find = |what: String, made: &Made| findings.entry(what).or_default().push(made.token.clone());
@@ -100,14 +99,12 @@ fn said(verdict: &Verdict) -> String {
 }
 
 /// What Witgate says to each of the tokens, in their order.
-async fn judged_by<S: Subject>(subject: &S, tokens: &[&str]) -> Vec<Verdict> {
-    let of = |token: &str| Attack::good(&Policy::public(), "generated", token.to_owned()).case();
-    let (configured, _) = subject.configure(&of("")).await.unwrap();
+async fn judged_by(subject: &Subject, tokens: &[&str]) -> Vec<Verdict> {
+    let case = Attack::good(&Policy::public(), "generated", String::new()).case();
+    let policy = subject.on_stage(&loader(), &directory(), &case).await.unwrap();
     let mut verdicts = Vec::new();
     for token in tokens {
-        let case = of(token);
-        let host = FakeHost::new(&case, &case.steps[0], &Wants::default(), &Arc::default());
-        match subject.ask(&configured, &case.steps[0], Arc::new(host)).await {
+        match policy.ask(&asked((*token).to_owned())).await.outcome {
             Outcome::Verdict(verdict) => verdicts.push(verdict),
             other => panic!("{other:?}"),
         }

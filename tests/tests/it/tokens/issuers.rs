@@ -1,10 +1,9 @@
 //! Tokens of somebody else: lookalikes of the issuer, and a sibling whose keys have the same ids.
 
 use serde_json::{Value, json};
-use witgate_tests::cases::Key;
 
 use super::forge::{self, ISSUER, KEYS, OTHERS, claims, header, token, with_claims, with_payload};
-use super::{Attack, Policy};
+use super::{Attack, Policy, jwks};
 
 const SIBLING: &str = "https://sibling.example.com";
 
@@ -71,7 +70,7 @@ fn siblings() -> Vec<Attack> {
     let both = Policy::of(json!({ "algorithms": ["ES256", "RS256"], "issuer": [ISSUER, SIBLING] }));
     let both = sets.into_iter().fold(both, |policy, (issuer, keys)| {
         let keys = ["ES256", "RS256"].map(|algorithm| keys.jwk(algorithm));
-        policy.key(issuer, Key::Jwks(json!({ "keys": keys })))
+        policy.key(issuer, jwks(&json!({ "keys": keys })))
     });
     let of = |keys: &forge::Keys, algorithm: &str, issuer: &str, changes: &Value| {
         let claims = forge::changed(claims(), &json!({ "iss": issuer }));

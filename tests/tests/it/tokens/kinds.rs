@@ -83,7 +83,7 @@ fn incomplete() -> Vec<Attack> {
 
 fn revoked() -> Vec<Attack> {
     let lines = "{\"jti\":\"gone\",\"iss\":\"https://idp.example.com\"}\n{\"jti\":\"other\",\"iss\":\"https://other\"}\n";
-    let policy = Policy::public().with("revoked", json!(lines));
+    let policy = Policy::public().with("revoked", json!({ "content": lines }));
     vec![
         Attack::good(&policy, "good: another's id", with_claims(&json!({ "jti": "other" }))),
         Attack::refused(&policy, "a revoked token", with_claims(&json!({ "jti": "gone" })), "revoked"),

@@ -1,10 +1,9 @@
 //! Key sets that go wrong: keys in them that must not be used, each with a signature that would fit.
 
 use serde_json::{Value, json};
-use witgate_tests::cases::Key;
 
 use super::forge::{KEYS, OTHERS, SECRET, b64, changed, claims, header, mac, sha256, token, with_signature};
-use super::{Attack, Policy, forge};
+use super::{Attack, Policy, forge, jwks};
 
 /// The kid of the key that must not be used.
 const BAD: &str = "bad";
@@ -17,7 +16,7 @@ pub(super) fn attacks() -> Vec<Attack> {
 fn beside(key: &Value) -> Policy {
     let mut set = forge::set();
     set["keys"].as_array_mut().unwrap().insert(0, changed(key.clone(), &json!({ "kid": BAD })));
-    Policy::public().key("set", Key::Jwks(set))
+    Policy::public().key("set", jwks(&set))
 }
 
 /// Keys that sign well, and are for something else or for nobody.
@@ -131,7 +130,7 @@ fn doubles() -> Vec<Attack> {
     let policy = beside(&changed(OTHERS.jwk("ES256"), &json!({})));
     let mut set = forge::set();
     set["keys"].as_array_mut().unwrap().push(changed(OTHERS.jwk("RS256"), &json!({ "kid": "ES256" })));
-    let double = Policy::public().key("set", Key::Jwks(set));
+    let double = Policy::public().key("set", jwks(&set));
     let both = [("ES256", &*KEYS), ("RS256", &*OTHERS)].map(|(alg, keys)| {
         let token = token(keys, alg, &json!({ "alg": alg, "kid": "ES256" }), &claims());
         Attack::good(&double, format!("good: {alg} by one of two keys of one id"), token)

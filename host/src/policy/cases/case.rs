@@ -1,0 +1,261 @@
+//! Cases, resolved: every value stands where it is used.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::{Map, Value};
+use witgate_plugin::{Identity, Scheme, TargetKind, Transport};
+
+use super::Expect;
+use super::exchange::Exchange;
+use super::written::{ConfigFault, Principal, Proven, Wanted};
+use crate::config::{KeySource, Limits, PolicyKind};
+
+/// The time of a case that does not say: 2033-05-18T03:33:20Z.
+pub(super) const NOW: u64 = 2_000_000_000;
+
+/// A file of cases.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// The file.
+    pub path: PathBuf,
+    /// The component that it names.
+    pub component: Option<PathBuf>,
+    /// The shipped kind that it names.
+    pub kind: Option<PolicyKind>,
+    /// Its cases, in their order.
+    pub cases: Vec<Case>,
+}
+
+/// One configured policy and what it is asked, step by step.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it shows.
+    pub name: String,
+    /// The line of the file on which it begins, from 1.
+    pub line: usize,
+    /// The name that the operator gave the policy.
+    pub policy: String,
+    /// Its settings, as an operator writes them.
+    pub settings: SettingsOf,
+    /// What the host holds.
+    pub held: Arc<Held>,
+    /// What a hook may use up. None: the policy's own limits, or the default ones.
+    pub limits: Option<Limits>,
+    /// What `configure` has to ask for.
+    pub wants: Option<Wanted>,
+    /// How `configure` has to refuse the settings. There are no steps then.
+    pub config_error: Option<ConfigFault>,
+    /// What is asked, in order, of one policy with one cache.
+    pub steps: Vec<Step>,
+}
+
+impl Case {
+    /// The time at which its settings are taken.
+    pub(super) fn begins_at(&self) -> u64 {
+        self.steps.first().map_or(NOW, |step| step.question.now)
+    }
+}
+
+/// The settings of a case.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsOf {
+    /// What they begin with. None: the policy's own.
+    pub base: Option<Value>,
+    /// What is merged into that.
+    pub change: Map<String, Value>,
+    /// What is left out.
+    pub drop: Vec<String>,
+}
+
+impl SettingsOf {
+    /// These and no others.
+    pub fn just(config: Value) -> Self {
+        Self { base: Some(config), ..Self::default() }
+    }
+
+    /// The whole, over a policy's `own`.
+    pub fn over(&self, own: &Value) -> Value {
+        let mut config = self.base.as_ref().unwrap_or(own).clone();
+        if let Value::Object(members) = &mut config {
+            *members = super::read::merged(std::mem::take(members), &self.change);
+            members.retain(|name, _| !self.drop.contains(name));
+        }
+        config
+    }
+}
+
+/// What the host holds while a case runs.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Keys by name. Secrets are among them.
+    pub keys: BTreeMap<String, KeySource>,
+    /// The secrets, by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// One question, and what has to come of it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Where it stands in the file: the case, and the step where there are several.
+    pub place: Vec<String>,
+    /// The question.
+    pub question: Question,
+    /// Parts of lines that have to be logged, in this order.
+    pub log: Vec<String>,
+    /// How often imports have to be called.
+    pub host_calls: BTreeMap<String, u64>,
+    /// The answer that has to come.
+    pub expect: Expect,
+}
+
+/// One question to one of the hooks, and the world in which it is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The time, in seconds since the Unix epoch.
+    pub now: u64,
+    /// The upstream's name.
+    pub upstream: String,
+    /// The upstream's resource identifier.
+    pub audience: String,
+    /// The call that it is about.
+    pub call: CallOf,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// Who calls.
+    pub peer: Option<IpAddr>,
+    /// What the caller has proven to the host beside the credential.
+    pub proven: Proven,
+    /// The question.
+    pub ask: Ask,
+    /// The HTTP requests that the policy has to send, in order, and the answers.
+    pub http: Vec<Exchange>,
+    /// What the policy's cache is given beforehand.
+    pub cache: BTreeMap<String, String>,
+}
+
+impl Question {
+    /// A question in an empty world.
+    pub fn new(call: CallOf, ask: Ask) -> Self {
+        Self {
+            now: NOW,
+            upstream: "upstream".to_owned(),
+            audience: String::new(),
+            call,
+            headers: HeaderMap::new(),
+            peer: None,
+            proven: Proven::default(),
+            ask,
+            http: Vec::new(),
+            cache: BTreeMap::new(),
+        }
+    }
+}
+
+/// A call.
+#[derive(Clone, Debug)]
+pub struct CallOf {
+    /// The JSON-RPC method.
+    pub method: String,
+    /// What kind of thing it is on.
+    pub kind: TargetKind,
+    /// Its name.
+    pub target: String,
+    /// Where it came in.
+    pub transport: Transport,
+    /// Whether a list is being filtered.
+    pub listing: bool,
+    /// The arguments, as JSON text.
+    pub arguments: Option<String>,
+    /// `_meta`, as JSON text.
+    pub meta: Option<String>,
+}
+
+impl CallOf {
+    /// A call over HTTP, without arguments, of what is named as patterns write it: `echo`, `resource:file:///a`.
+    pub fn named(text: &str) -> Self {
+        let kinds = [
+            ("resource:", "resources/read", TargetKind::Resource),
+            ("prompt:", "prompts/get", TargetKind::Prompt),
+            ("method:", "", TargetKind::Method),
+        ];
+        let (target, method, kind) = kinds
+            .into_iter()
+            .find_map(|(prefix, method, kind)| Some((text.strip_prefix(prefix)?, method, kind)))
+            .unwrap_or((text, "tools/call", TargetKind::Tool));
+        Self {
+            method: if method.is_empty() { target } else { method }.to_owned(),
+            kind,
+            target: target.to_owned(),
+            transport: Transport::Http,
+            listing: false,
+            arguments: None,
+            meta: None,
+        }
+    }
+
+    /// As a policy sees it.
+    pub fn as_call(&self) -> witgate_plugin::Call<'_> {
+        witgate_plugin::Call {
+            method: &self.method,
+            kind: self.kind,
+            target: &self.target,
+            transport: self.transport,
+            listing: self.listing,
+        }
+    }
+}
+
+/// A question to one of the hooks.
+#[derive(Clone)]
+pub enum Ask {
+    /// To `authenticate`.
+    Who {
+        /// The way the credential is shown.
+        scheme: Scheme,
+        /// The credential.
+        value: String,
+    },
+    /// To `authorize`.
+    May(Principal),
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Who { scheme, .. } => f.debug_struct("Who").field("scheme", scheme).finish_non_exhaustive(),
+            Self::May(principal) => f.debug_tuple("May").field(principal).finish(),
+        }
+    }
+}
+
+impl Default for Principal {
+    fn default() -> Self {
+        Self {
+            subject: "alice".to_owned(),
+            proven_by: "idp".to_owned(),
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            issuer: None,
+            claims: None,
+            expires_at: None,
+        }
+    }
+}
+
+impl Principal {
+    /// The identity that it stands for.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            subject: self.subject.clone(),
+            issuer: self.issuer.clone(),
+            roles: self.roles.clone(),
+            scopes: self.scopes.clone(),
+            claims: self.claims.as_ref().map(|claims| Value::Object(claims.clone()).to_string()),
+            expires_at: self.expires_at,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What came of cases.
+
+use std::time::Duration;
+
+use super::Outcome;
+use crate::services::clean;
+use crate::services::witness::Observed;
+
+/// Something that went otherwise than a case says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about: `answer`, `http`, `log`, `host calls`, `settings`, `wants`, `secret` or `bounds`.
+    pub what: &'static str,
+    /// What the case says.
+    pub expected: String,
+    /// What there was. Fit for a terminal.
+    pub found: String,
+}
+
+impl Finding {
+    /// Something that went otherwise.
+    pub fn new(what: &'static str, expected: &str, found: &str) -> Self {
+        Self { what, expected: clean(expected), found: clean(found) }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} instead of {}", self.what, self.found, self.expected)
+    }
+}
+
+/// What came of one question.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The answer.
+    pub outcome: Outcome,
+    /// What the policy did.
+    pub observed: Observed,
+    /// How long it took by the clock on the wall.
+    pub wall: Duration,
+    /// What went otherwise about HTTP.
+    pub http: Vec<Finding>,
+}
+
+/// What came of one step of a case.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// Where it stands in the file.
+    pub place: Vec<String>,
+    /// What came of the question.
+    pub asked: Asked,
+    /// What is wrong with that. Empty: nothing.
+    pub findings: Vec<Finding>,
+}
+
+/// The hooks that a policy has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// That of an authenticator.
+    pub authenticates: bool,
+    /// That of an authorizer.
+    pub authorizes: bool,
+}
+
+/// What came of a case.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The case.
+    pub name: String,
+    /// The line on which it begins.
+    pub line: usize,
+    /// What is wrong with the settings, and with what `configure` made of them.
+    pub findings: Vec<Finding>,
+    /// The hooks of whom it was put to. None of them: there was no policy with its settings.
+    pub hooks: Hooks,
+    /// Its steps.
+    pub steps: Vec<StepReport>,
+}
+
+impl Report {
+    /// Whether everything went as the case says.
+    pub fn passed(&self) -> bool {
+        self.findings.is_empty() && self.steps.iter().all(|step| step.findings.is_empty())
+    }
+
+    /// Everything that went otherwise, with the number of the step where there are several.
+    pub fn problems(&self) -> Vec<String> {
+        let several = self.steps.len() > 1;
+        let of_step = |(number, step): (usize, &StepReport)| {
+            let at = if several { format!("step {number}: ") } else { String::new() };
+            step.findings.iter().map(|finding| format!("{at}{finding}")).collect::<Vec<_>>()
+        };
+        let steps = (1..).zip(&self.steps).flat_map(of_step);
+        self.findings.iter().map(ToString::to_string).chain(steps).collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! Where cases are played: the real policy under its real limits, in a world that is the case's own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use serde_json::Value;
+use witgate_plugin::{Credential, Verdict};
+
+use super::case::{Ask, Case, Held, Question};
+use super::checks;
+use super::exchange::Servers;
+use super::report::{Asked, Finding, Hooks, Report, StepReport};
+use super::{Outcome, Policy};
+use crate::config::environment::Environment;
+use crate::config::{self, Grants, PolicyKind};
+use crate::fingerprints::Fingerprints;
+use crate::flow::call::Call;
+use crate::flow::certificate::ClientCertificate;
+use crate::flow::dpop::ProvenKey;
+use crate::flow::identity::Caller;
+use crate::flow::reject::{Failure, Rejection};
+use crate::flow::request::{Era, Request, Route};
+use crate::plugin::load::Loader;
+use crate::plugin::settings::{RemoteKeys, Surroundings};
+use crate::policy::make::{Making, Stage, Unmade};
+use crate::services::witness::Witness;
+use crate::services::{Clock, Scope};
+
+/// Who is put to cases: a component, or a built-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Which check it is.
+    pub kind: PolicyKind,
+    /// The component file. None: the built-in.
+    pub component: Option<PathBuf>,
+}
+
+impl Subject {
+    /// The built-in of a kind.
+    pub fn builtin(kind: PolicyKind) -> Self {
+        Self { kind, component: None }
+    }
+
+    /// A component, under the kind that it stands for.
+    pub fn component(kind: PolicyKind, path: &Path) -> Self {
+        Self { kind, component: Some(path.to_owned()) }
+    }
+
+    /// Puts a case to it. Files that its settings name are relative to `dir`.
+    pub async fn put(&self, loader: &Loader, dir: &Path, case: &Case) -> Report {
+        match self.on_stage(loader, dir, case).await {
+            Ok(policy) => policy.play(case).await,
+            Err(unmade) => case.refused(&unmade.0),
+        }
+    }
+
+    /// The policy with the settings of a case, ready for questions.
+    ///
+    /// # Errors
+    /// With why there is none.
+    pub async fn on_stage(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+        let Held { keys, secrets } = &*case.held;
+        let config = config::Policy {
+            component: self.component.clone(),
+            limits: case.limits.unwrap_or_default(),
+            grants: Grants {
+                keys: keys.keys().filter(|name| !secrets.contains_key(*name)).cloned().collect(),
+                secrets: secrets.keys().cloned().collect(),
+                ..Grants::default()
+            },
+            ..config::Policy::builtin(
+                &case.policy,
+                self.kind,
+                case.settings.over(&Value::Object(Default::default())),
+            )
+        };
+        let environment = environment(&Environment::default(), secrets);
+        let remote = RemoteKeys::unreachable();
+        let around = Surroundings { dir, keys, remote: &remote, environment: &environment, on_stage: true };
+        let making = Making { loader, around, clock: &Clock::System, live: None, again: None, stage: None };
+        OnStage::make(&config, making, case.begins_at(), true, &mut Fingerprints::default())
+            .await
+            .map_err(NotMade)
+    }
+}
+
+/// Why there is no policy to put questions to.
+#[derive(Debug)]
+pub struct NotMade(Unmade);
+
+impl std::fmt::Display for NotMade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for NotMade {}
+
+/// An environment that has secrets, too.
+pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>) -> Environment {
+    let own = own.names().filter_map(|name| Some((name.to_owned(), own.get(name)?.to_owned())));
+    own.chain(secrets.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
+}
+
+/// A policy on stage.
+#[derive(Debug)]
+pub struct OnStage {
+    policy: Policy,
+    stage: Stage,
+    servers: Arc<Servers>,
+}
+
+impl OnStage {
+    /// Makes the policy that `config` describes with a clock of its own, and nobody at the other end of any line but
+    /// the servers of a question.
+    pub(super) async fn make(
+        config: &config::Policy,
+        making: Making<'_>,
+        now: u64,
+        grants_everything: bool,
+        files: &mut Fingerprints,
+    ) -> Result<Self, Unmade> {
+        let servers = Arc::<Servers>::default();
+        let stage = Stage {
+            clock: Arc::new(AtomicU64::new(now)),
+            servers: Arc::<Servers>::clone(&servers),
+            witness: Arc::<Witness>::default(),
+            grants_everything,
+        };
+        let clock = Clock::Set(Arc::clone(&stage.clock));
+        let making = Making { clock: &clock, stage: Some(&stage), ..making };
+        let policy = Policy::make_noting(config, making, files).await?;
+        Ok(Self { policy, stage, servers })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Puts a case to it, whose settings it has.
+    pub(super) async fn play(&self, case: &Case) -> Report {
+        let mut findings = Vec::new();
+        if case.config_error.is_some() {
+            findings.push(Finding::new("settings", "an error", "they were taken"));
+        }
+        if let (Some(wanted), Some(wants)) = (&case.wants, self.policy.wants()) {
+            findings.extend(checks::wants(wanted, wants));
+        }
+        let mut steps = Vec::new();
+        for step in &case.steps {
+            let asked = self.ask(&step.question).await;
+            let findings = checks::step(step, &asked);
+            steps.push(StepReport { place: step.place.clone(), asked, findings });
+        }
+        let hooks =
+            Hooks { authenticates: self.policy.authenticates(), authorizes: self.policy.authorizes() };
+        Report { name: case.name.clone(), line: case.line, findings, hooks, steps }
+    }
+
+    /// Puts one question to it.
+    pub async fn ask(&self, question: &Question) -> Asked {
+        self.stage.clock.store(question.now, Ordering::Relaxed);
+        for (key, value) in &question.cache {
+            self.policy.remember(key.as_bytes(), value.as_bytes());
+        }
+        self.servers.expect(&question.http);
+        // What `configure` did is not the hook's.
+        drop(self.stage.witness.take());
+        let began = Instant::now();
+        let outcome = self.answer(question).await;
+        let wall = began.elapsed();
+        Asked { outcome, observed: self.stage.witness.take(), wall, http: self.servers.findings() }
+    }
+
+    async fn answer(&self, question: &Question) -> Outcome {
+        let call = question.call.as_call();
+        let policy = &self.policy;
+        let asked = match &question.ask {
+            Ask::Who { .. } if !policy.authenticates() => {
+                return missing("authenticates nobody", "principal");
+            }
+            Ask::May(_) if !policy.authorizes() => return missing("authorizes nothing", "credential"),
+            // As in the pipeline: what it does not judge is not shown to it.
+            Ask::Who { scheme, .. } if !policy.judges(*scheme) => return Outcome::Verdict(Verdict::NotMine),
+            Ask::Who { scheme, value } => {
+                let credential = Credential { scheme: *scheme, value };
+                policy.authenticate(&scope(question, None), &call, &credential).await.map(Outcome::Verdict)
+            }
+            Ask::May(principal) => {
+                let caller = Arc::new(Caller::new(principal.identity(), principal.proven_by.as_str().into()));
+                let scope = scope(question, Some(Arc::clone(&caller)));
+                policy.authorize(&scope, &call, &caller.as_principal()).await.map(Outcome::Decision)
+            }
+        };
+        asked.unwrap_or_else(|rejection| match rejection {
+            Rejection::Failed { failure, detail, .. } => Outcome::Failed(failure, detail),
+            // A hook is rejected for no other reason.
+            other => Outcome::Failed(Failure::Trap, format!("{other:?}")),
+        })
+    }
+}
+
+/// The hook that the question is for is not there.
+fn missing(what: &str, instead: &str) -> Outcome {
+    Outcome::Failed(Failure::Config, format!("the policy {what}; ask it with `{instead}`"))
+}
+
+fn scope(question: &Question, caller: Option<Arc<Caller>>) -> Scope {
+    let Question { call, proven, .. } = question;
+    // There are no arguments to a list.
+    let arguments = call.arguments.as_deref().filter(|_| !call.listing);
+    let proven_key = proven.dpop.as_deref().map(ProvenKey::on_trial);
+    let request = Request {
+        call: Call::of_parts(arguments, call.meta.as_deref()),
+        era: Era::Stateless,
+        headers: question.headers.clone(),
+        peer: question.peer,
+        certificate: proven.certificate.as_deref().map(ClientCertificate::of_thumbprint).map(Arc::new),
+        proven_key: proven_key.map_or_else(OnceLock::new, OnceLock::from),
+        stood_in: OnceLock::new(),
+        transport: call.transport,
+        route: Arc::new(Route {
+            upstream: question.upstream.as_str().into(),
+            resource: question.audience.as_str().into(),
+            pipeline: 0,
+            extensions: Vec::new(),
+        }),
+    };
+    Scope { request: Arc::new(request), caller, listing: call.listing }
+}
+
+impl Case {
+    /// What comes of it where there is no policy with its settings.
+    pub(super) fn refused(&self, unmade: &Unmade) -> Report {
+        let findings = match (&self.config_error, &unmade.setting) {
+            (Some(expected), Some(error)) => checks::refusal(expected, error),
+            _ => vec![Finding::new("settings", "settings that are taken", &unmade.message)],
+        };
+        let hooks = Hooks::default();
+        Report { name: self.name.clone(), line: self.line, findings, hooks, steps: Vec::new() }
+    }
+}

@@ -1,0 +1,215 @@
+//! Tokens made to order, good and bad.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use witgate_plugin::Scheme;
+
+/// Somebody who signs: `secret` or `pem`.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signer {
+    /// The algorithm that is used, whatever a header says.
+    alg: Alg,
+    /// The secret, for the HS family.
+    secret: Option<String>,
+    /// Else the private key, in PEM.
+    pem: Option<String>,
+    /// The `kid` of the header, unless a token says otherwise.
+    kid: Option<String>,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("alg", &self.alg).finish_non_exhaustive()
+    }
+}
+
+/// The name of an algorithm (RFC 7518, RFC 8037).
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "as they are registered")]
+enum Alg {
+    HS256,
+    HS384,
+    HS512,
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+impl From<Alg> for Algorithm {
+    fn from(alg: Alg) -> Self {
+        match alg {
+            Alg::HS256 => Self::HS256,
+            Alg::HS384 => Self::HS384,
+            Alg::HS512 => Self::HS512,
+            Alg::RS256 => Self::RS256,
+            Alg::RS384 => Self::RS384,
+            Alg::RS512 => Self::RS512,
+            Alg::PS256 => Self::PS256,
+            Alg::PS384 => Self::PS384,
+            Alg::PS512 => Self::PS512,
+            Alg::ES256 => Self::ES256,
+            Alg::ES384 => Self::ES384,
+            Alg::EdDSA => Self::EdDSA,
+        }
+    }
+}
+
+/// A token as a case asks for it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spec {
+    /// Who signs, by the name under `[signers]`. Needed, here or where a step takes the rest from.
+    signer: Option<String>,
+    /// The way in which it is shown. Default: `bearer`.
+    #[serde(default)]
+    shown: Shown,
+    /// Members of the header, over `alg`, `typ` and the signer's `kid`.
+    #[serde(default)]
+    header: Map<String, Value>,
+    /// Members of the header that are left out.
+    #[serde(default)]
+    header_without: Vec<String>,
+    /// The header's text instead.
+    header_text: Option<String>,
+    /// Claims, over the file's own.
+    #[serde(default)]
+    claims: Map<String, Value>,
+    /// Claims that are left out.
+    #[serde(default)]
+    without: Vec<String>,
+    /// The payload's text instead.
+    payload_text: Option<String>,
+    /// How the parts are put together. Default: `{header}.{payload}.{signature}`.
+    shape: Option<String>,
+    /// The part that gets stray trailing bits in its base64.
+    stray_bits: Option<Part>,
+}
+
+/// The way in which a token is shown.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Shown {
+    #[default]
+    Bearer,
+    Dpop,
+    Header,
+    Argument,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Header,
+    Payload,
+    Signature,
+}
+
+impl Spec {
+    /// The way in which it is shown.
+    pub(super) fn scheme(&self) -> Scheme {
+        match self.shown {
+            Shown::Bearer => Scheme::Bearer,
+            Shown::Dpop => Scheme::Dpop,
+            Shown::Header => Scheme::Header,
+            Shown::Argument => Scheme::Argument,
+        }
+    }
+
+    /// Makes the token.
+    ///
+    /// # Errors
+    /// Where there is no such signer, or its key is none.
+    pub(super) fn make(
+        &self,
+        signers: &BTreeMap<String, Signer>,
+        claims: &Map<String, Value>,
+    ) -> Result<String, String> {
+        let name = self.signer.as_ref().ok_or("nobody signs; write `signer = \"NAME\"`")?;
+        let signer = signers.get(name).ok_or_else(|| format!("there is no `[signers.{name}]`"))?;
+        let header = self.header_text.clone().unwrap_or_else(|| self.header(signer));
+        let payload = self.payload_text.clone().unwrap_or_else(|| self.payload(claims));
+        let header = self.encode(Part::Header, header.as_bytes())?;
+        let payload = self.encode(Part::Payload, payload.as_bytes())?;
+        let signature = signer.sign(format!("{header}.{payload}").as_bytes());
+        let signature = signature.map_err(|error| format!("`[signers.{name}]` does not sign: {error}"))?;
+        let signature = self.encode(Part::Signature, &signature)?;
+        let shape = self.shape.as_deref().unwrap_or("{header}.{payload}.{signature}");
+        Ok(shape
+            .replace("{header}", &header)
+            .replace("{payload}", &payload)
+            .replace("{signature}", &signature))
+    }
+
+    fn header(&self, signer: &Signer) -> String {
+        let mut header = Map::new();
+        header.insert("alg".to_owned(), format!("{:?}", signer.alg).into());
+        header.insert("typ".to_owned(), "JWT".into());
+        if let Some(kid) = &signer.kid {
+            header.insert("kid".to_owned(), kid.clone().into());
+        }
+        text(header, &self.header, &self.header_without)
+    }
+
+    fn payload(&self, claims: &Map<String, Value>) -> String {
+        text(claims.clone(), &self.claims, &self.without)
+    }
+
+    fn encode(&self, part: Part, bytes: &[u8]) -> Result<String, String> {
+        let mut text = URL_SAFE_NO_PAD.encode(bytes);
+        if self.stray_bits != Some(part) {
+            return Ok(text);
+        }
+        let last = text.pop().filter(|_| !bytes.len().is_multiple_of(3));
+        let Some(last) = last else {
+            return Err(format!("`stray_bits`: a part of {} bytes has no trailing bits", bytes.len()));
+        };
+        text.push(after(last));
+        Ok(text)
+    }
+}
+
+/// The next digit of base64url. Of canonical digits the last one is even, so that this one differs in a stray bit.
+fn after(digit: char) -> char {
+    match digit {
+        'Z' => 'a',
+        'z' => '0',
+        '9' => '-',
+        other => char::from_u32(u32::from(other) + 1).unwrap_or(other),
+    }
+}
+
+fn text(mut base: Map<String, Value>, over: &Map<String, Value>, without: &[String]) -> String {
+    base.extend(over.clone());
+    base.retain(|name, _| !without.contains(name));
+    Value::Object(base).to_string()
+}
+
+impl Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        let said = |error: jsonwebtoken::errors::Error| error.to_string();
+        let key = match (&self.secret, &self.pem) {
+            (Some(secret), None) => EncodingKey::from_secret(secret.as_bytes()),
+            (None, Some(pem)) => match self.alg {
+                Alg::ES256 | Alg::ES384 => EncodingKey::from_ec_pem(pem.as_bytes()).map_err(said)?,
+                Alg::EdDSA => EncodingKey::from_ed_pem(pem.as_bytes()).map_err(said)?,
+                _ => EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(said)?,
+            },
+            _ => return Err("write either `secret` or `pem`".to_owned()),
+        };
+        let signature = jsonwebtoken::crypto::sign(message, &key, self.alg.into()).map_err(said)?;
+        URL_SAFE_NO_PAD.decode(signature).map_err(|error| error.to_string())
+    }
+}

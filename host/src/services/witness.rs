@@ -1,0 +1,166 @@
+//! Who watches a policy on stage: what it asks of its host and what it is told, what it logs, and what it uses up.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use witgate_plugin::{Digest, HttpError, HttpResponse, Level, VerifyError};
+
+use super::{clean, digest_text};
+
+/// As much as is kept of one question: ten times what a hook may call by default.
+const MOST: usize = 10_000;
+
+/// Watches one policy.
+#[derive(Debug, Default)]
+pub struct Witness(Mutex<Observed>);
+
+/// What came of one question, beside the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// What the policy asked of its host, and what it logged, in order.
+    pub events: Vec<Event>,
+    /// How often each import was called.
+    pub host_calls: BTreeMap<&'static str, u64>,
+    /// How long the component's own code ran, in epochs of a millisecond.
+    pub ticks: u64,
+    /// The most that the instance's linear memories ever held, in bytes. 0: there is no instance.
+    pub memory: usize,
+    /// What the engine said when it ended the hook, as it says it: with the guest's functions where these have names.
+    pub trap: Option<String>,
+}
+
+/// Something that a policy did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It called an import.
+    Call {
+        /// The interface and the function, as in the WIT package: `request.header`.
+        name: &'static str,
+        /// What it asked for. Nothing of a credential.
+        asked: String,
+        /// What it was told. Never a secret.
+        told: String,
+    },
+    /// It logged a line.
+    Log {
+        /// How much it matters.
+        level: Level,
+        /// The line, fit for a terminal.
+        line: String,
+    },
+}
+
+impl Observed {
+    /// The lines that were logged.
+    pub fn log(&self) -> impl Iterator<Item = (Level, &str)> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Log { level, line } => Some((*level, line.as_str())),
+            Event::Call { .. } => None,
+        })
+    }
+}
+
+impl Witness {
+    /// What was seen since the last time; what the instance holds, it goes on holding.
+    pub fn take(&self) -> Observed {
+        let mut seen = self.lock();
+        let memory = seen.memory;
+        std::mem::replace(&mut *seen, Observed { memory, ..Observed::default() })
+    }
+
+    pub(crate) fn called(&self, name: &'static str, asked: String, told: String) {
+        let mut seen = self.lock();
+        *seen.host_calls.entry(name).or_default() += 1;
+        if seen.events.len() < MOST {
+            seen.events.push(Event::Call { name, asked: clean(&asked), told: clean(&told) });
+        }
+    }
+
+    pub(crate) fn logged(&self, level: Level, line: &str) {
+        let mut seen = self.lock();
+        *seen.host_calls.entry("log.write").or_default() += 1;
+        if seen.events.len() < MOST {
+            seen.events.push(Event::Log { level, line: clean(line) });
+        }
+    }
+
+    pub(crate) fn ticked(&self) {
+        self.lock().ticks += 1;
+    }
+
+    pub(crate) fn holds(&self, memory: usize) {
+        let mut seen = self.lock();
+        seen.memory = seen.memory.max(memory);
+    }
+
+    pub(crate) fn trapped(&self, said: String) {
+        self.lock().trap = Some(said);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer of the host's, in a few words.
+pub(super) trait Told {
+    fn told(&self) -> String;
+}
+
+impl Told for () {
+    fn told(&self) -> String {
+        String::new()
+    }
+}
+
+impl Told for u64 {
+    fn told(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Told for Cow<'_, str> {
+    fn told(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Told for Digest {
+    fn told(&self) -> String {
+        digest_text(self)
+    }
+}
+
+impl Told for Vec<u8> {
+    fn told(&self) -> String {
+        match std::str::from_utf8(self) {
+            Ok(text) => format!("{text:?}"),
+            Err(_) => format!("{} bytes", self.len()),
+        }
+    }
+}
+
+impl<T: Told> Told for Option<T> {
+    fn told(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), Told::told)
+    }
+}
+
+impl Told for Result<(), VerifyError> {
+    fn told(&self) -> String {
+        match self {
+            Ok(()) => "good".to_owned(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+}
+
+impl Told for Result<HttpResponse, HttpError> {
+    fn told(&self) -> String {
+        match self {
+            Ok(answer) => format!("{}, {} bytes", answer.status, answer.body.len()),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+}
