@@ -46,7 +46,7 @@ To begin:
   witgate key create NAME --role user --allow 'get-*'
                                   let somebody in
 
-Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (78: bad configuration).";
+Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a bad file, 78: bad configuration).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -84,6 +84,8 @@ pub enum Exit {
     No,
     /// It could not run.
     CouldNotRun,
+    /// A file that the command is about is bad.
+    BadData,
     /// The configuration is bad.
     BadConfig,
     /// As the compiler says, to the Witgate that has started it.
@@ -96,6 +98,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::No => 1,
+            Self::BadData => 65,
             Self::CouldNotRun => 69,
             Self::BadConfig => 78,
             Self::Compiled(code) => code,
@@ -109,6 +112,9 @@ pub enum Failure {
     /// What is wrong, and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
+    /// A file that the command is about is bad: what that comes to, and where.
+    #[error("{0}")]
+    Data(String, Vec<Diagnostic>),
     /// The configuration is bad.
     #[error("the configuration cannot be used")]
     Config(Vec<Diagnostic>),

@@ -3,7 +3,7 @@
 
 pub mod certificates;
 pub mod rollback;
-mod watch;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -221,7 +221,7 @@ pub(crate) async fn first_generation(
 }
 
 /// Where compiled components are kept: `WITGATE_CACHE`, else the user's cache directory.
-fn cache_directory(environment: &Environment) -> Option<PathBuf> {
+pub(crate) fn cache_directory(environment: &Environment) -> Option<PathBuf> {
     let own = environment.get("WITGATE_CACHE").map(PathBuf::from);
     let users = || environment.get("XDG_CACHE_HOME").map(|dir| PathBuf::from(dir).join("witgate"));
     let home = || environment.get("HOME").map(|dir| PathBuf::from(dir).join(".cache/witgate"));

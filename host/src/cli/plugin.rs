@@ -4,6 +4,7 @@ mod diff;
 mod inspect;
 mod list;
 mod rollback;
+mod test;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub(super) enum Command {
     },
     /// Show where policies with `mode = "shadow"` would have decided otherwise
     Diff,
+    /// Put cases to a component, under its real limits
+    Test(test::Arguments),
     /// Show what a plugin is, what it imports, and the schema of its settings
     Inspect {
         /// A component file, a policy of the configuration, or a kind such as `rbac`
@@ -36,6 +39,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::List => list::run(context),
         Command::Rollback { to } => rollback::run(context, to),
         Command::Diff => diff::run(context),
+        Command::Test(arguments) => test::run(context, &arguments),
         Command::Inspect { plugin } => inspect::run(context, &plugin),
     }
 }

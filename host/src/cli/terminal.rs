@@ -64,20 +64,28 @@ impl Terminal {
                 drop(writeln!(io::stderr(), "witgate: {message}"));
                 Exit::CouldNotRun
             }
-            Failure::Config(diagnostics) if self.json => {
-                drop(writeln!(
-                    io::stderr(),
-                    "{}",
-                    serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) })
-                ));
-                Exit::BadConfig
+            Failure::Data(_, diagnostics) => {
+                self.faulty(failure, diagnostics);
+                Exit::BadData
             }
             Failure::Config(diagnostics) => {
-                self.diagnose(diagnostics);
-                let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
-                drop(writeln!(io::stderr(), "\nwitgate: {failure}: {}", counted(errors, "error")));
+                self.faulty(failure, diagnostics);
                 Exit::BadConfig
             }
+        }
+    }
+
+    fn faulty(&self, failure: &Failure, diagnostics: &[Diagnostic]) {
+        let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
+        if self.json {
+            let told =
+                serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) });
+            drop(writeln!(io::stderr(), "{told}"));
+        } else if errors == 0 {
+            drop(writeln!(io::stderr(), "witgate: {failure}"));
+        } else {
+            self.diagnose(diagnostics);
+            drop(writeln!(io::stderr(), "\nwitgate: {failure}: {}", counted(errors, "error")));
         }
     }
 }

@@ -29,7 +29,7 @@ struct Change {
 
 /// Watches directories: a file that is replaced by renaming is another file, and the directory is
 /// what stays. Of a file behind symbolic links, those of the links are watched, too.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     notify: RecommendedWatcher,
     changes: mpsc::UnboundedReceiver<Change>,
     /// Directories, and which they were when their watch began.
@@ -44,7 +44,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new() -> notify::Result<Self> {
+    pub(crate) fn new() -> notify::Result<Self> {
         let (sender, changes) = mpsc::unbounded_channel();
         let places = Arc::new(Mutex::new(BTreeSet::new()));
         let of_interest = Arc::clone(&places);
@@ -66,7 +66,7 @@ impl Watcher {
     }
 
     /// Watches the directories of `files`, and no others.
-    pub(super) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
+    pub(crate) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
         let places: Vec<_> = files.iter().map(|file| places(file)).collect();
         *lock(&self.places) =
             places.iter().flatten().flat_map(|at| at.ancestors()).map(PathBuf::from).collect();
@@ -92,7 +92,7 @@ impl Watcher {
     }
 
     /// Waits for a change, and until nobody is writing. None: notifications have ended.
-    pub(super) async fn changed(&mut self) -> Option<()> {
+    pub(crate) async fn changed(&mut self) -> Option<()> {
         let first = self.changes.recv().await?;
         self.note(first);
         loop {

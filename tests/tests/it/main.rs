@@ -15,6 +15,7 @@ mod issuers;
 mod kill;
 mod oauth;
 mod pages;
+mod plugin_test;
 mod policies;
 mod properties;
 mod scopes;

@@ -1,0 +1,178 @@
+//! `witgate plugin test`: cases, put to the real component under its real limits.
+
+mod against;
+mod coverage;
+mod find;
+mod json;
+mod junit;
+mod play;
+mod told;
+mod update;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::find::{Found, Suites};
+use self::play::Played;
+use crate::cli::{Context, Exit, Failure, runtime};
+use crate::plugin::compile::Compiler;
+use crate::plugin::engine::Engine;
+use crate::plugin::load::Loader;
+use crate::policy::cases::schema;
+use crate::reload::watch::Watcher;
+use crate::serve::cache_directory;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Plugin projects, or files of cases [default: the project here]
+    #[arg(value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+
+    /// The component that the cases are put to, in place of the project's own
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+
+    /// Put the cases to this one as well, and show what it answers otherwise: `builtin`, or a component file
+    #[arg(long, value_name = "builtin|FILE")]
+    against: Option<String>,
+
+    /// Only cases whose name holds this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+
+    /// Go on, and run again whenever the component or the cases change
+    #[arg(long, conflicts_with_all = ["update", "junit"])]
+    watch: bool,
+
+    /// Write a report for CI systems
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Rewrite what failing cases expect to what was answered, after asking
+    #[arg(long)]
+    update: bool,
+
+    /// Do not ask
+    #[arg(long, requires = "update")]
+    yes: bool,
+
+    /// How many cases run at once [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    parallel: Option<NonZeroUsize>,
+
+    /// Print the JSON Schema of files of cases, and do nothing else
+    #[arg(long)]
+    schema: bool,
+}
+
+impl Arguments {
+    /// What is looked at: what was named, or where we are.
+    fn places(&self) -> Vec<PathBuf> {
+        match self.paths.is_empty() {
+            true => vec![PathBuf::from(".")],
+            false => self.paths.clone(),
+        }
+    }
+
+    fn at_once(&self) -> usize {
+        self.parallel.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.schema {
+        context.terminal.print_json(schema());
+        return Ok(Exit::Done);
+    }
+    let loader = loader(context)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        match arguments.watch {
+            true => watch(context, arguments, &loader).await,
+            false => once(context, arguments, &loader).await,
+        }
+    })
+}
+
+fn loader(context: &Context) -> Result<Arc<Loader>, Failure> {
+    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Arc::new(Loader::new(engine, Compiler::own(), cache_directory(&context.environment))))
+}
+
+async fn once(context: &Context, arguments: &Arguments, loader: &Arc<Loader>) -> Result<Exit, Failure> {
+    let suites = match Suites::find(arguments)? {
+        Found::Suites(suites) => suites,
+        Found::Nothing(why) => return Ok(nothing(context, &why)),
+    };
+    let played = play(context, arguments, loader, &suites).await?;
+    if arguments.update && update::rewrite(context, &played, arguments.yes)? {
+        let again = Arguments { update: false, ..arguments.clone() };
+        return Box::pin(once(context, &again, loader)).await;
+    }
+    if let Some(file) = &arguments.junit {
+        junit::write(file, &played)?;
+    }
+    Ok(if played.passed() { Exit::Done } else { Exit::No })
+}
+
+/// Runs everything once, and shows what came of it.
+async fn play(
+    context: &Context,
+    arguments: &Arguments,
+    loader: &Arc<Loader>,
+    suites: &Suites,
+) -> Result<Played, Failure> {
+    let terminal = &context.terminal;
+    let began = Instant::now();
+    let told = |case: &play::PlayedCase| {
+        if !terminal.is_json() {
+            terminal.print(&told::case(case));
+        }
+    };
+    let played = play::play(suites, loader, arguments.at_once(), told).await?;
+    match terminal.is_json() {
+        true => terminal.print_json(&json::report(&played)),
+        false => terminal.print(&told::summary(&played, began.elapsed())),
+    }
+    Ok(played)
+}
+
+/// An empty suite proves nothing, which is not what somebody who runs it wants to hear as success.
+fn nothing(context: &Context, why: &str) -> Exit {
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&serde_json::json!({ "ok": false, "error": why, "cases": [] })),
+        false => context.terminal.print(why),
+    }
+    Exit::No
+}
+
+/// Runs again and again. What could not run once may do so after the next change.
+async fn watch(context: &Context, arguments: &Arguments, loader: &Arc<Loader>) -> Result<Exit, Failure> {
+    let failed = |error| Failure::new(format!("the system tells nothing of changes: {error}"));
+    let mut watcher = Watcher::new().map_err(failed)?;
+    loop {
+        watcher.watch(&watched(arguments));
+        if let Err(failure) = once(context, arguments, loader).await {
+            context.terminal.failed(&failure);
+        }
+        context.terminal.say("\nwaiting for a change of the component or the cases; Ctrl-C ends it");
+        if watcher.changed().await.is_none() {
+            return Err(Failure::new("the system tells nothing of changes any more"));
+        }
+    }
+}
+
+/// Files whose change is worth another run; also of what could not be read.
+fn watched(arguments: &Arguments) -> BTreeSet<PathBuf> {
+    let named = arguments.component.iter().cloned();
+    let against = arguments.against.iter().filter(|text| *text != find::BUILTIN).map(PathBuf::from);
+    let found = arguments.places().into_iter().flat_map(|place| find::files(&place));
+    named.chain(against).chain(found).map(|path| absolute(&path)).collect()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

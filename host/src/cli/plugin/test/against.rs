@@ -1,0 +1,51 @@
+//! What another one answers otherwise: `--against`.
+
+use crate::policy::cases::{Outcome, Report};
+use crate::services::clean;
+
+/// Something that the other one does otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// The step, from 1; None: the settings.
+    pub(super) step: Option<usize>,
+    /// What the one does whom the cases are for.
+    pub(super) own: String,
+    /// What the other one does.
+    pub(super) other: String,
+}
+
+/// Everything in which two reports of one case differ.
+pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let told = |report: &Report| match report.findings.as_slice() {
+        [] => "the settings are as the case says".to_owned(),
+        findings => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    };
+    if own.findings != other.findings {
+        found.push(Difference { step: None, own: told(own), other: told(other) });
+    }
+    for (index, (own, other)) in own.steps.iter().zip(&other.steps).enumerate() {
+        let mut add = |own: String, other: String| {
+            found.push(Difference { step: Some(index + 1), own: clean(&own), other: clean(&other) });
+        };
+        if !is_same(&own.asked.outcome, &other.asked.outcome) {
+            add(own.asked.outcome.told(), other.asked.outcome.told());
+        }
+        if own.asked.http != other.asked.http {
+            let sent = |findings: &[crate::policy::cases::Finding]| match findings {
+                [] => "HTTP as the case says".to_owned(),
+                findings => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            };
+            add(sent(&own.asked.http), sent(&other.asked.http));
+        }
+    }
+    found
+}
+
+/// What an engine says of a failure is its own; everything else has to be the same.
+fn is_same(own: &Outcome, other: &Outcome) -> bool {
+    match (own, other) {
+        (Outcome::Failed(own, _), Outcome::Failed(other, _)) => own == other,
+        _ => own == other,
+    }
+}

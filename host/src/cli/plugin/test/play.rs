@@ -1,0 +1,100 @@
+//! Puts cases to whom they are for, several at once, and hands them on in their order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use super::against::Difference;
+use super::find::Suites;
+use crate::cli::Failure;
+use crate::plugin::load::Loader;
+use crate::policy::cases::{Case, Report, Subject};
+use crate::policy::describe_component;
+use crate::provenance::Provenance;
+
+/// What came of a run.
+pub(super) struct Played {
+    pub(super) cases: Vec<PlayedCase>,
+}
+
+/// What came of a case.
+pub(super) struct PlayedCase {
+    /// Its file.
+    pub(super) file: PathBuf,
+    /// Which one of that.
+    pub(super) case: Case,
+    pub(super) report: Report,
+    /// What the other one answered otherwise.
+    pub(super) differences: Vec<Difference>,
+}
+
+impl Played {
+    /// Whether every case went as it says, and nobody differs.
+    pub(super) fn passed(&self) -> bool {
+        self.cases.iter().all(|case| case.report.passed() && case.differences.is_empty())
+    }
+}
+
+/// Plays all cases; each is told as soon as those before it are.
+pub(super) async fn play(
+    suites: &Suites,
+    loader: &Arc<Loader>,
+    at_once: usize,
+    told: impl Fn(&PlayedCase),
+) -> Result<Played, Failure> {
+    for cast in &suites.suites {
+        for subject in [Some(&cast.subject), cast.against.as_ref()].into_iter().flatten() {
+            look_at(subject, loader).await?;
+        }
+    }
+    let jobs = suites.suites.iter().flat_map(|cast| {
+        cast.suite.cases.iter().map(|case| Job {
+            loader: Arc::clone(loader),
+            file: cast.suite.path.clone(),
+            dir: cast.suite.dir().into(),
+            case: case.clone(),
+            subject: cast.subject.clone(),
+            against: cast.against.clone(),
+        })
+    });
+    let mut done = stream::iter(jobs.map(|job| tokio::spawn(job.play()))).buffered(at_once);
+    let mut cases = Vec::new();
+    while let Some(case) = done.next().await {
+        let case =
+            case.map_err(|error| Failure::new(format!("a case ended in a panic of the host: {error}")))?;
+        told(&case);
+        cases.push(case);
+    }
+    Ok(Played { cases })
+}
+
+/// What cannot be loaded at all is said once, and not for each case.
+async fn look_at(subject: &Subject, loader: &Loader) -> Result<(), Failure> {
+    let Some(path) = &subject.component else { return Ok(()) };
+    let loaded =
+        loader.load(path, &Provenance::default()).await.map_err(|error| Failure::new(error.to_string()))?;
+    let described = describe_component(loader.engine(), &loaded).await;
+    described.map(drop).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+struct Job {
+    loader: Arc<Loader>,
+    file: PathBuf,
+    dir: Arc<Path>,
+    case: Case,
+    subject: Subject,
+    against: Option<Subject>,
+}
+
+impl Job {
+    async fn play(self) -> PlayedCase {
+        let Self { loader, file, dir, case, subject, against } = self;
+        let report = subject.put(&loader, &dir, &case).await;
+        let differences = match against {
+            Some(other) => super::against::differences(&report, &other.put(&loader, &dir, &case).await),
+            None => Vec::new(),
+        };
+        PlayedCase { file, case, report, differences }
+    }
+}

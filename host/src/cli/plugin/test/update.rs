@@ -1,0 +1,210 @@
+//! `--update`: what failing cases expect becomes what was answered. Everything else in the file stays as it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, TableLike, Value};
+
+use super::play::{Played, PlayedCase};
+use crate::cli::terminal::counted;
+use crate::cli::{Context, Failure};
+use crate::policy::cases::{Expect, StepReport};
+
+/// An expectation that becomes another.
+struct Change<'a> {
+    case: &'a PlayedCase,
+    step: &'a StepReport,
+    becomes: Json,
+}
+
+/// Rewrites the files, where whoever is asked agrees. False: there is nothing to rewrite, or he does not.
+pub(super) fn rewrite(context: &Context, played: &Played, yes: bool) -> Result<bool, Failure> {
+    let mut by_file: BTreeMap<&PathBuf, Vec<Change<'_>>> = BTreeMap::new();
+    for case in &played.cases {
+        let changes = changes(case);
+        if !changes.is_empty() {
+            by_file.entry(&case.file).or_default().extend(changes);
+        }
+    }
+    let mut rewritten = false;
+    for (file, changes) in by_file {
+        if yes || agreed(context, file, &changes)? {
+            write(file, &changes)?;
+            context.terminal.say(&format!(
+                "{}: {} rewritten",
+                file.display(),
+                counted(changes.len(), "expectation")
+            ));
+            rewritten = true;
+        }
+    }
+    Ok(rewritten)
+}
+
+/// Of a case, the answers that are not what it expects. What else goes wrong with it, nobody can expect.
+fn changes(case: &PlayedCase) -> Vec<Change<'_>> {
+    let steps = case.report.steps.iter().zip(&case.case.steps);
+    let other = steps
+        .filter(|(_, step)| !step.place.is_empty())
+        .filter(|(report, step)| !step.expect.is(&report.asked.outcome));
+    other
+        .map(|(report, step)| Change { case, step: report, becomes: becomes(&step.expect, report) })
+        .collect()
+}
+
+/// What was answered; of an identity, no more than was expected of it before.
+fn becomes(expected: &Expect, report: &StepReport) -> Json {
+    let mut found = report.asked.outcome.written();
+    let before = expected.written();
+    if let (Some(found), Some(before)) = (
+        found.get_mut("identity").and_then(Json::as_object_mut),
+        before.get("identity").and_then(Json::as_object),
+    ) && !before.is_empty()
+    {
+        found.retain(|name, _| before.contains_key(name));
+        if let (Some(Json::Object(found)), Some(Json::Object(before))) =
+            (found.get_mut("claims"), before.get("claims"))
+        {
+            found.retain(|name, _| before.contains_key(name));
+        }
+    }
+    found
+}
+
+fn agreed(context: &Context, file: &Path, changes: &[Change<'_>]) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || context.terminal.is_json() {
+        return Err(Failure::new(
+            "`--update` asks before it writes, and nobody is there to answer; add `--yes` to write without asking",
+        ));
+    }
+    for Change { case, step, .. } in changes {
+        let line = format!("{}:{}  {}", file.display(), case.report.line, case.report.name);
+        context.terminal.say(&format!("{line}\n  becomes  {}", step.asked.outcome.told()));
+    }
+    let mut err = io::stderr().lock();
+    let question = format!("Rewrite {} in {}? [y/N] ", counted(changes.len(), "expectation"), file.display());
+    let asked = write!(err, "{question}").and_then(|()| err.flush());
+    let mut answer = String::new();
+    asked
+        .and_then(|()| io::stdin().lock().read_line(&mut answer))
+        .map_err(|error| Failure::new(error.to_string()))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn write(file: &Path, changes: &[Change<'_>]) -> Result<(), Failure> {
+    let failed = |why: String| Failure::new(format!("{} cannot be rewritten: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| failed(error.to_string()))?;
+    for change in changes {
+        set(document.as_table_mut(), &change.step.place, &change.becomes).ok_or_else(|| {
+            failed(format!("the case `{}` is not where it was; run again", change.case.report.name))
+        })?;
+    }
+    replace(file, &document.to_string()).map_err(|error| failed(error.to_string()))
+}
+
+/// Another file takes its place at once: whoever watches it never sees half of it.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let file = file.canonicalize()?;
+    let mut new = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new("/")))?;
+    new.write_all(text.as_bytes())?;
+    fs::set_permissions(new.path(), fs::metadata(&file)?.permissions())?;
+    new.persist(&file)?;
+    Ok(())
+}
+
+/// Puts `expect` where a question stands: in a case, or in a step of one.
+fn set(root: &mut Table, place: &[String], becomes: &Json) -> Option<()> {
+    let index = |at: usize| place.get(at)?.parse::<usize>().ok();
+    let case = root.get_mut("case")?;
+    let case: &mut dyn TableLike = match case {
+        Item::ArrayOfTables(cases) => cases.get_mut(index(1)?)?,
+        other => other.as_array_mut()?.get_mut(index(1)?)?.as_inline_table_mut()?,
+    };
+    if place.len() == 2 {
+        return expect(case, becomes);
+    }
+    match case.get_mut("steps")? {
+        Item::ArrayOfTables(steps) => expect(steps.get_mut(index(3)?)?, becomes),
+        other => {
+            let step = other.as_array_mut()?.get_mut(index(3)?)?.as_inline_table_mut()?;
+            let end = (!step.contains_key("expect")).then(|| closing(step)).flatten();
+            expect(step, becomes)?;
+            if let (Some(end), Some(value)) = (end, step.get_mut("expect")) {
+                at_leaf(value, |decor| decor.set_suffix(end));
+            }
+            Some(())
+        }
+    }
+}
+
+/// What stands before the brace that ends a table, which is taken from the member that is the last one until now.
+fn closing(table: &mut InlineTable) -> Option<RawString> {
+    let (_, last) = table.iter_mut().last()?;
+    at_leaf(last, |decor| {
+        let end = decor.suffix().cloned();
+        decor.set_suffix("");
+        end
+    })
+}
+
+/// Does something to the value that a dotted key leads to: that one has the blanks and the comment around it.
+fn at_leaf<T>(value: &mut Value, act: impl FnOnce(&mut Decor) -> T) -> T {
+    let dotted = value.as_inline_table_mut().filter(|table| table.is_dotted());
+    match dotted.and_then(|table| table.iter_mut().last()) {
+        Some((_, inner)) => act(inner.decor_mut()),
+        None => act(value.decor_mut()),
+    }
+}
+
+/// A word as such, everything else as people write it: `expect.denied = "late"`. The comment behind it stays.
+fn expect(question: &mut dyn TableLike, becomes: &Json) -> Option<()> {
+    let mut value = value(becomes)?;
+    if let Value::InlineTable(table) = &mut value {
+        table.set_dotted(true);
+    }
+    let Some(item) = question.get_mut("expect") else {
+        question.insert("expect", Item::Value(value));
+        return Some(());
+    };
+    let suffix = suffix(item);
+    at_leaf(&mut value, |decor| {
+        decor.set_prefix(" ");
+        if let Some(suffix) = suffix {
+            decor.set_suffix(suffix);
+        }
+    });
+    *item = Item::Value(value);
+    Some(())
+}
+
+/// What stands behind a value.
+fn suffix(item: &mut Item) -> Option<RawString> {
+    match item {
+        Item::Value(value) => at_leaf(value, |decor| decor.suffix().cloned()),
+        Item::Table(table) if table.is_dotted() => table.iter_mut().last().and_then(|(_, last)| suffix(last)),
+        _ => None,
+    }
+}
+
+/// As TOML has it. It has no null: such a member is left out.
+fn value(json: &Json) -> Option<Value> {
+    Some(match json {
+        Json::Null => return None,
+        Json::Bool(flag) => Value::from(*flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::from(number),
+            None => Value::from(number.as_f64()?),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => Value::Array(items.iter().filter_map(value).collect()),
+        Json::Object(members) => {
+            let members = members.iter().filter_map(|(name, member)| Some((name.as_str(), value(member)?)));
+            Value::InlineTable(members.collect::<InlineTable>())
+        }
+    })
+}

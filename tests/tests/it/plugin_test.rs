@@ -1,0 +1,56 @@
+//! `witgate plugin test`, as authors run it: what it says of good cases, bad ones, broken files and components that
+//! fail, and how it ends.
+
+mod broken;
+mod failing;
+mod reports;
+mod tables;
+mod update;
+mod watch;
+
+use std::process::Output;
+
+use serde_json::Value;
+use witgate_tests::gateway::Setup;
+
+/// One case that goes as it says, for rbac.
+const GOOD: &str = r#"builtin = "rbac"
+
+[config.roles.user]
+allow = ["get_*"]
+
+[[case]]
+name = "users get"
+call = "get_sum"
+principal.roles = ["user"]
+expect = "allow"
+"#;
+
+/// One more, which does not.
+const BAD: &str = r#"
+[[case]]
+name = "users put" # wrong
+call = "put_sum"
+principal.roles = ["user"]
+expect = "allow" # they may not
+"#;
+
+/// Runs `witgate plugin test` with these arguments.
+fn test(setup: &Setup, arguments: &[&str]) -> Output {
+    setup.run(&[&["plugin", "test"], arguments].concat())
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What `--json` says.
+fn json(setup: &Setup, arguments: &[&str]) -> Value {
+    let output = test(setup, &[&["--json"], arguments].concat());
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", out(&output), err(&output)))
+}
