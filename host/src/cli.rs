@@ -64,7 +64,7 @@ enum Command {
     /// Issue and verify JSON Web Tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// Look at plugins and at the policies of a running Witgate
+    /// Make and build plugins, look at them, and at the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Print the configuration's schema, or what it comes to

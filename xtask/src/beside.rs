@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cargo::cargo;
 use crate::guests;
-use crate::process::run as run_program;
+use witgate_build::cargo::cargo;
+use witgate_build::process::run as run_program;
 
 /// Everything in release, and two minutes and a half of calls.
 const LONGEST: Duration = Duration::from_secs(60 * 60);

@@ -15,14 +15,14 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::cargo::cargo;
 use crate::guests::{self, digest, replace};
-use crate::process::run as run_program;
 use crate::tools;
 use client::{Answer, Steady};
 use gateway::Gateway;
 use report::Report;
 use scene::Scene;
+use witgate_build::cargo::cargo;
+use witgate_build::process::run as run_program;
 
 /// Everything that the host stands on, compiled on two slow cores, takes a quarter of an hour.
 const BUILD: Duration = Duration::from_secs(45 * 60);

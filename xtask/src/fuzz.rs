@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::cargo;
-use crate::process::{attempt, run, works};
+use witgate_build::cargo::cargo;
+use witgate_build::process::{attempt, run, works};
 
 /// How long each target runs unless somebody says otherwise, in seconds.
 const USUAL: u64 = 10;

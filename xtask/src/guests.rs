@@ -1,19 +1,17 @@
 //! Guests: from Rust crates to components in `target/plugins`.
 
-mod debian;
 mod hostile;
-mod toolchain;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use wit_component::ComponentEncoder;
 
-use crate::process::run;
-use toolchain::Toolchain;
+use witgate_build::process::run;
+use witgate_build::toolchain::{Recipe, TARGET, Toolchain};
 
 /// One guest on one slow core, with the standard library built from source, takes about two minutes.
 const BUILD: Duration = Duration::from_secs(1200);
@@ -92,7 +90,7 @@ fn build(root: &Path, guests: &[Guest], more: impl FnOnce(&Path, &Toolchain) -> 
     let lock = File::create(directory.join("lock"))?;
     lock.lock()?;
 
-    let toolchain = Toolchain::find(root)?;
+    let toolchain = Toolchain::find(root, &directory.join("toolchain"))?;
     println!("guests: with {toolchain}");
     guests.iter().try_for_each(|guest| build_one(root, &toolchain, guest))?;
     more(root, &toolchain)?;
@@ -117,12 +115,12 @@ fn write_sums(root: &Path) -> Result<()> {
 }
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
-    let mut cargo = toolchain.cargo(root, "rustc", "component");
+    let mut cargo = cargo(root, toolchain, "rustc", "component");
     cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
     run(&mut cargo, BUILD)?;
 
     let name = guest.package.replace('-', "_");
-    let module = root.join(format!("target/guests/{}/component/{name}.wasm", toolchain::TARGET));
+    let module = root.join(format!("target/guests/{TARGET}/component/{name}.wasm"));
     let file = root.join(format!("target/plugins/{}.wasm", guest.output));
     let built = encode(&module, &file)?;
     let change = if built.changed { "" } else { "  (unchanged)" };
@@ -142,9 +140,21 @@ pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
 }
 
 fn encode_bytes(module: &[u8]) -> Result<Vec<u8>> {
-    let encoded =
-        ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
-    encoded.context("the module does not fit its world")
+    witgate_build::encode(module).context("the module does not fit its world")
+}
+
+/// A command of cargo for guests in this profile, in a target directory of their own.
+fn cargo(root: &Path, toolchain: &Toolchain, subcommand: &str, profile: &str) -> Command {
+    let target_dir = root.join("target/guests");
+    let mut cargo = toolchain.cargo(&Recipe {
+        subcommand,
+        directory: root,
+        seen_as: "/witgate",
+        target_dir: &target_dir,
+        profile,
+    });
+    cargo.arg("--locked");
+    cargo
 }
 
 /// Writes a file so that whoever looks at it sees the old or the new one, whole.

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::apt;
-use crate::cargo::cargo;
-use crate::process::{run as run_to_end, works};
 use measure::{Figures, measure};
 use report::Report;
 use scene::{Place, Scene};
+use witgate_build::apt;
+use witgate_build::cargo::cargo;
+use witgate_build::process::{run as run_to_end, works};
 
 /// The release profile links everything as one piece.
 const BUILD: Duration = Duration::from_secs(3600);

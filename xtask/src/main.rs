@@ -3,14 +3,11 @@
 // Saying what it does is half of its job.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod apt;
 mod beside;
-mod cargo;
 mod demo;
 mod fuzz;
 mod guests;
 mod load;
-mod process;
 mod servers;
 mod soak;
 mod stress;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::process::terminate;
+use witgate_build::process::terminate;
 
 /// A running server; it ends with this value.
 pub(crate) struct Server {

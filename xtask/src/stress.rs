@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::cargo::cargo;
-use crate::process::run;
+use witgate_build::cargo::cargo;
+use witgate_build::process::run;
 
 /// The release profile links everything as one piece.
 const BUILD: Duration = Duration::from_secs(3600);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::run as run_program;
 use crate::stress::Profile;
 use crate::stress::caller::{Caller, Door};
 use crate::stress::figures::Times;
@@ -16,6 +15,7 @@ use crate::stress::gateway::{Driver, Gateway, PATIENCE, Place, Way, upstream};
 use crate::stress::load::{Load, Phase};
 use crate::stress::state::{State, Verdict};
 use report::Report;
+use witgate_build::process::run as run_program;
 
 const SWAPS: usize = 10_000;
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cargo::cargo;
-use crate::process::{Ended, attempt, run, works};
 use crate::tools::{self, Tools};
 use crate::{guests, wit};
 use count::Count;
+use witgate_build::cargo::cargo;
+use witgate_build::process::{Ended, attempt, run, works};
 
 /// Nothing is compiled for it.
 const QUICK: Duration = Duration::from_secs(60);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::apt;
-use crate::process::{run, works};
+use witgate_build::apt;
+use witgate_build::process::{run, works};
 
 /// Some 300 MB from npm or 50 MB from PyPI, unpacked on a slow disk.
 const INSTALL: Duration = Duration::from_secs(900);

@@ -1,8 +1,10 @@
 //! `witgate plugin`.
 
+mod build;
 mod diff;
 mod inspect;
 mod list;
+mod new;
 mod rollback;
 mod test;
 
@@ -15,6 +17,10 @@ use crate::config::resolve::Outline;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// Make a project for a plugin of one's own: source, cases, the interface, a README
+    New(new::Arguments),
+    /// Compile a project to a component, and hold that against its world
+    Build(build::Arguments),
     /// Show the policies of the running Witgate: which component, which fallback, why no newer one
     List,
     /// Go back to an earlier generation of policies, at once; keys and secrets stay as they are now
@@ -36,6 +42,8 @@ pub(super) enum Command {
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::New(arguments) => new::run(context, arguments),
+        Command::Build(arguments) => build::run(context, &arguments),
         Command::List => list::run(context),
         Command::Rollback { to } => rollback::run(context, to),
         Command::Diff => diff::run(context),

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::scene::Scene;
 use super::{PATIENCE, parse};
-use crate::process::ask;
 use crate::tools::Tools;
+use witgate_build::process::ask;
 
 /// Denied by the policy that is swapped in, and with a duration of one's choice.
 const LONG_TOOL: &str = "trigger-long-running-operation";

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::await_some;
 use super::scene::Scene;
-use crate::process::{ask, terminate};
+use witgate_build::process::{ask, terminate};
 
 /// Running calls may end first.
 const SHUTDOWN: Duration = Duration::from_secs(30);

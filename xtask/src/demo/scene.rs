@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::client::Client;
-use crate::process::{ask, run};
 use crate::tools::Tools;
+use witgate_build::process::{ask, run};
 
 /// A command that only reads and writes a file.
 const QUICK: Duration = Duration::from_secs(20);

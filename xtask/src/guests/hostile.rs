@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{BUILD, encode_bytes, replace, toolchain};
-use crate::process::run;
+use super::{BUILD, cargo, encode_bytes, replace};
 use text::Texts;
-use toolchain::Toolchain;
+use witgate_build::process::run;
+use witgate_build::toolchain::{TARGET, Toolchain};
 
 /// The package, the directory below `tests/guests` and the profile.
 pub(super) const NAME: &str = "hostile";
@@ -23,11 +23,11 @@ pub(super) fn build(root: &Path, toolchain: &Toolchain) -> Result<()> {
     if !source.is_dir() {
         return Ok(());
     }
-    let mut cargo = toolchain.cargo(root, "build", NAME);
+    let mut cargo = cargo(root, toolchain, "build", NAME);
     cargo.args(["--package", "witgate-guest-hostile", "--examples", "--features", "guests"]);
     run(&mut cargo, BUILD)?;
 
-    let modules = root.join(format!("target/guests/{}/{NAME}/examples", toolchain::TARGET));
+    let modules = root.join(format!("target/guests/{TARGET}/{NAME}/examples"));
     let target = root.join("target/plugins/tests").join(NAME);
     let examples = files(&source.join("examples"), "rs")?;
     for example in &examples {

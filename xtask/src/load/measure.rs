@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::call;
 use super::scene::Place;
-use crate::process::run;
 use crate::servers::processor_time;
+use witgate_build::process::run;
 
 /// One run. With seven places, two numbers of connections and five rounds, minutes in all.
 const SECONDS: u32 = 3;

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{call, start};
-use crate::process::run;
 use crate::servers::Server;
+use witgate_build::process::run;
 
 /// A command that reads and writes a file.
 const QUICK: Duration = Duration::from_secs(20);

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::hostile::{FAULTY, Hostile};
 use super::side::Live;
-use crate::process::run;
 use crate::stress::caller::{Caller, Door};
 use crate::stress::gateway::{Driver, Place, Way};
 use crate::stress::state::{State, Verdict};
+use witgate_build::process::run;
 
 /// A component that is too much for the compiler is given up after a minute of processor time, which nobody else wants.
 const LONGEST: Duration = Duration::from_secs(330);

@@ -17,8 +17,8 @@ use super::caller::{Caller, Door};
 use super::state::{CONFIGS, State, TOOLS, VERSIONS, role, rules};
 use super::timeline::Timeline;
 use super::vitals::Vitals;
-use crate::process::{ask, run, terminate};
 use crate::servers::Server;
+use witgate_build::process::{ask, run, terminate};
 
 /// A command that reads and writes a file, or asks over a socket.
 const QUICK: Duration = Duration::from_secs(30);

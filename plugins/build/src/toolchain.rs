@@ -1,5 +1,7 @@
 //! A toolchain that compiles to WebAssembly: rustup's where it can be had, else Debian's.
 
+mod debian;
+
 use std::env;
 use std::fmt::{self, Display};
 use std::fs;
@@ -9,12 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::debian::Debian;
 use crate::cargo::cargo;
-use crate::process::{ask, attempt};
+use crate::process::{announce, ask, attempt};
+use debian::Debian;
 
 /// It brings no system interface, so a guest imports what its world names and nothing else.
-pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// `rustup target add` loads some 20 MB; where it cannot, it must not hold up what comes next.
 const TARGET_ADD: Duration = Duration::from_secs(60);
@@ -23,7 +25,9 @@ const TARGET_ADD: Duration = Duration::from_secs(60);
 const DEBIAN: &str = "debian";
 
 /// What guests are built with.
-pub(super) enum Toolchain {
+#[derive(Debug)]
+#[allow(private_interfaces, reason = "Debian's is nobody else's matter")]
+pub enum Toolchain {
     /// The one that built this program, with its wasm target.
     Rustup {
         /// Whether the target was added by this run.
@@ -33,12 +37,30 @@ pub(super) enum Toolchain {
     Debian(Debian),
 }
 
+/// What to have cargo build, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe<'a> {
+    /// `build` or `rustc`.
+    pub subcommand: &'a str,
+    /// Where cargo runs.
+    pub directory: &'a Path,
+    /// What the component has in place of that directory.
+    pub seen_as: &'a str,
+    /// Where what is built goes.
+    pub target_dir: &'a Path,
+    /// The profile.
+    pub profile: &'a str,
+}
+
 impl Toolchain {
     /// The first of these that there is: rustup's target, the same once added, Debian's packages, the same once
-    /// installed. The choice of Debian's is remembered, because to find rustup wanting may take a minute.
-    pub(super) fn find(root: &Path) -> Result<Self> {
-        let memory = root.join("target/guests/toolchain");
-        if has_target() {
+    /// installed. The choice of Debian's is remembered in the file `memory`, because to find rustup wanting may take a
+    /// minute. `directory`: where cargo is going to run.
+    ///
+    /// # Errors
+    /// Where there is none, with the commands that help.
+    pub fn find(directory: &Path, memory: &Path) -> Result<Self> {
+        if has_target(directory) {
             return Ok(Self::Rustup { added: false });
         }
         if fs::read_to_string(&memory).is_ok_and(|choice| choice.trim() == DEBIAN)
@@ -46,27 +68,27 @@ impl Toolchain {
         {
             return Ok(Self::Debian(debian));
         }
-        let no_rustup = match add_target() {
+        let no_rustup = match add_target(directory) {
             Ok(()) => return Ok(Self::Rustup { added: true }),
             Err(obstacle) => obstacle,
         };
-        println!("guests: {no_rustup:#}; trying Debian's packages");
+        announce(&format!("set-up: {no_rustup:#}; trying Debian's packages"));
         match Debian::installed().or_else(|_| Debian::install()) {
             Ok(debian) => {
                 fs::write(memory, DEBIAN)?;
                 Ok(Self::Debian(debian))
             }
             Err(no_debian) => bail!(
-                "nothing here compiles to WebAssembly. Either of these helps:\n\
-                 - rustup: `rustup target add {TARGET}` ({no_rustup:#})\n\
+                "nothing here compiles Rust to WebAssembly. Either of these helps:\n\
+                 - rustup (https://rustup.rs): `rustup target add {TARGET}` ({no_rustup:#})\n\
                  - Debian, as root: `apt-get update && apt-get install {}` ({no_debian:#})",
                 Debian::PACKAGES.join(" ") + " lld-NN"
             ),
         }
     }
 
-    /// A command of cargo in this profile, for this target and in a directory of its own.
-    pub(super) fn cargo(&self, root: &Path, subcommand: &str, profile: &str) -> Command {
+    /// Cargo, set up for this target.
+    pub fn cargo(&self, recipe: &Recipe<'_>) -> Command {
         let mut flags = vec![];
         let mut command = match self {
             Self::Rustup { .. } => cargo(),
@@ -75,19 +97,19 @@ impl Toolchain {
                 debian.cargo()
             }
         };
-        command.arg(subcommand);
+        command.arg(recipe.subcommand);
         if let Self::Debian(_) = self {
             command.arg("-Zbuild-std=std,panic_abort");
         }
         // A component tells nobody where it was built, and is the same wherever that was.
-        for (from, to) in [(root.to_owned(), "/witgate"), (cargo_home(), "/cargo")] {
+        for (from, to) in [(recipe.directory.to_owned(), recipe.seen_as), (cargo_home(), "/cargo")] {
             flags.push(format!("--remap-path-prefix={}={to}", from.display()));
         }
         command
-            .args(["--locked", "--profile", profile, "--target", TARGET])
+            .args(["--profile", recipe.profile, "--target", TARGET])
             .arg("--target-dir")
-            .arg(root.join("target/guests"))
-            .current_dir(root)
+            .arg(recipe.target_dir)
+            .current_dir(recipe.directory)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         command
     }
@@ -111,8 +133,9 @@ fn cargo_home() -> PathBuf {
 }
 
 /// Whether the compiler has the target's standard library: it knows the target's name in any case.
-fn has_target() -> bool {
+fn has_target(directory: &Path) -> bool {
     let mut rustc = Command::new("rustc");
+    rustc.current_dir(directory);
     let Some(directory) = ask(rustc.args(["--print", "target-libdir", "--target", TARGET])) else {
         return false;
     };
@@ -120,17 +143,18 @@ fn has_target() -> bool {
     names.into_iter().any(|name| name.to_string_lossy().starts_with("libstd-"))
 }
 
-fn add_target() -> Result<()> {
+fn add_target(directory: &Path) -> Result<()> {
     if ask(Command::new("rustup").arg("--version")).is_none() {
         bail!("there is no rustup here");
     }
-    println!("guests: rustup target add {TARGET}");
-    let ended = attempt(Command::new("rustup").args(["target", "add", TARGET]), TARGET_ADD)?;
+    announce(&format!("set-up: rustup target add {TARGET}"));
+    let ended =
+        attempt(Command::new("rustup").args(["target", "add", TARGET]).current_dir(directory), TARGET_ADD)?;
     if !ended.succeeded() {
         let last = ended.output.trim_end().lines().last().unwrap_or_default();
         bail!("rustup cannot add it: {} ({last})", ended.reason());
     }
-    if !has_target() {
+    if !has_target(directory) {
         bail!("rustup added it, but not to the compiler that is used here");
     }
     Ok(())

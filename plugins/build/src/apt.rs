@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::process::{ask, run, works};
+use crate::process::{announce, ask, run, works};
 
 /// Lists are some ten megabytes.
 const UPDATE: Duration = Duration::from_secs(180);
@@ -15,7 +15,7 @@ const UPDATE: Duration = Duration::from_secs(180);
 const INSTALL: Duration = Duration::from_secs(900);
 
 /// Says what stands in the way of [`install`].
-pub(crate) fn obstacle() -> Option<&'static str> {
+pub fn obstacle() -> Option<&'static str> {
     if !works(Command::new("apt-get").arg("--version")) {
         return Some("there is no apt-get here");
     }
@@ -24,12 +24,12 @@ pub(crate) fn obstacle() -> Option<&'static str> {
 }
 
 /// Installs packages, but removes none for it.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
+pub fn install(packages: &[&str]) -> Result<()> {
     if let Some(obstacle) = obstacle() {
         bail!("cannot install {}: {obstacle}", packages.join(" "));
     }
     update()?;
-    println!("set-up: apt-get install {}", packages.join(" "));
+    announce(&format!("set-up: apt-get install {}", packages.join(" ")));
     let mut install = Command::new("apt-get");
     install
         .args(["install", "-y", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=120"])
@@ -40,16 +40,16 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// Versions of a package that carries its version in its name: `lld-` finds 19 and 22 where there are `lld-19` and `lld-22`.
-pub(crate) fn numbered(prefix: &str) -> Vec<u32> {
+pub fn numbered(prefix: &str) -> Vec<u32> {
     let names = ask(Command::new("apt-cache").args(["pkgnames", prefix])).unwrap_or_default();
     names.lines().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
 }
 
 /// Once in a run: a bare machine has no lists at all, or old ones.
-pub(crate) fn update() -> Result<()> {
+pub fn update() -> Result<()> {
     static DONE: OnceLock<()> = OnceLock::new();
     if DONE.get().is_none() {
-        println!("set-up: apt-get update");
+        announce("set-up: apt-get update");
         run(Command::new("apt-get").args(["update", "-o", "DPkg::Lock::Timeout=120"]), UPDATE)?;
         let _ = DONE.set(());
     }

@@ -26,7 +26,8 @@ const FOREIGN: [&str; 7] = [
 ];
 
 /// Debian's toolchain, complete.
-pub(super) struct Debian {
+#[derive(Debug)]
+pub(crate) struct Debian {
     bin: PathBuf,
     linker: PathBuf,
     version: Version,
@@ -34,15 +35,15 @@ pub(super) struct Debian {
 
 impl Debian {
     /// Needed beside a linker, whose package carries its version in its name.
-    pub(super) const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+    pub(crate) const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
     /// What is installed already.
-    pub(super) fn installed() -> Result<Self> {
+    pub(crate) fn installed() -> Result<Self> {
         Self::below(Path::new("/usr"))
     }
 
     /// Installs what is missing.
-    pub(super) fn install() -> Result<Self> {
+    pub(crate) fn install() -> Result<Self> {
         apt::install(&Self::PACKAGES)?;
         let compiler = Version::of(Path::new("/usr/bin/rustc"))?;
         let candidates = apt::numbered("lld-");
@@ -74,7 +75,7 @@ impl Debian {
     }
 
     /// Its cargo, set up to build the target.
-    pub(super) fn cargo(&self) -> Command {
+    pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(self.bin.join("cargo"));
         tidy(&mut cargo);
         for name in FOREIGN {

@@ -10,14 +10,14 @@ use crate::process::in_ci;
 const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// The cargo that runs this program.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     tidy(&mut cargo);
     cargo
 }
 
 /// Takes out of a cargo's environment what is about this program.
-pub(crate) fn tidy(cargo: &mut Command) {
+pub fn tidy(cargo: &mut Command) {
     for (name, _) in env::vars_os() {
         if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             cargo.env_remove(name);

@@ -19,21 +19,23 @@ const GLANCE: Duration = Duration::from_millis(20);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How a program ended.
-pub(crate) struct Ended {
+#[derive(Debug)]
+pub struct Ended {
     /// None: it was ended because its time was up.
     status: Option<ExitStatus>,
     limit: Duration,
     /// What it wrote to stdout and stderr, in that order of time.
-    pub(crate) output: String,
+    pub output: String,
 }
 
 impl Ended {
-    pub(crate) fn succeeded(&self) -> bool {
+    /// Whether it said that all is well.
+    pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 
     /// How it failed, in words.
-    pub(crate) fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         match self.status {
             Some(status) => status.to_string(),
             None => format!("not done after {} s", self.limit.as_secs()),
@@ -42,7 +44,7 @@ impl Ended {
 }
 
 /// Runs a program that has to succeed within `limit`, and returns what it said.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
+pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let ended = attempt(command, limit)?;
     if !ended.succeeded() {
         bail!("{command:?} failed ({}):\n{}", ended.reason(), ended.output.trim_end());
@@ -51,7 +53,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<String> {
 }
 
 /// Runs a program that may fail.
-pub(crate) fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
+pub fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
     let (mut reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let started = Instant::now();
@@ -108,7 +110,7 @@ struct Ticker {
 
 impl Ticker {
     fn new() -> Self {
-        Self { shown: None, wanted: io::stdout().is_terminal() && !in_ci() }
+        Self { shown: None, wanted: io::stderr().is_terminal() && !in_ci() }
     }
 
     fn show(&mut self, started: Instant, said: &Mutex<Vec<u8>>) {
@@ -121,39 +123,45 @@ impl Ticker {
         let text = String::from_utf8_lossy(said.trim_ascii_end());
         let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
         let last: String = last.chars().filter(|c| !c.is_control()).take(70).collect();
-        print!("\r\x1b[K{:4} s  {last}", started.elapsed().as_secs());
-        let _ = io::stdout().flush();
+        let mut terminal = io::stderr().lock();
+        let line = write!(terminal, "\r\x1b[K{:4} s  {last}", started.elapsed().as_secs());
+        drop(line.and_then(|()| terminal.flush()));
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
         if self.shown.is_some() {
-            print!("\r\x1b[K");
-            let _ = io::stdout().flush();
+            let mut terminal = io::stderr().lock();
+            drop(write!(terminal, "\r\x1b[K").and_then(|()| terminal.flush()));
         }
     }
 }
 
+/// Says what is going to happen where a person looks, before it does: standard output is for what programs read.
+pub fn announce(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
 /// Whether a program runs and says yes.
-pub(crate) fn works(command: &mut Command) -> bool {
+pub fn works(command: &mut Command) -> bool {
     attempt(command, PROBE).is_ok_and(|ended| ended.succeeded())
 }
 
 /// What a program says on stdout in answer to a short question, without the last line's end.
-pub(crate) fn ask(command: &mut Command) -> Option<String> {
+pub fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let said = output.status.success().then_some(output.stdout)?;
     Some(String::from_utf8(said).ok()?.trim().to_owned())
 }
 
 /// Whether this run is a machine's: no colours, no moving lines.
-pub(crate) fn in_ci() -> bool {
+pub fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
 /// Asks a process of ours to end.
-pub(crate) fn terminate(process: u32) {
+pub fn terminate(process: u32) {
     signal("TERM", &[process]);
 }
 

@@ -1,0 +1,112 @@
+//! `witgate plugin build`: from a plugin's source to a component.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use witgate_build::{Built, Error, Options, Project, Tools};
+
+use crate::cli::{Context, Exit, Failure};
+use crate::config::environment::Environment;
+use crate::serve::cache_directory;
+use crate::services::{digest_text, sha256};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The project's directory
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Keep the names of functions, the lines of the source, and what a guest writes to standard error
+    #[arg(long)]
+    debug: bool,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let project = Project::open(&arguments.dir).map_err(|error| failure(&error))?;
+    let tools = tools(&context.environment)?;
+    let options = Options { debug: arguments.debug };
+    let built = match witgate_build::build(&project, options, &tools) {
+        Ok(built) => built,
+        // What was asked is whether this becomes a plugin, and it does not.
+        Err(Error::Source(what)) => return Ok(refused(context, &what)),
+        Err(error) => return Err(failure(&error)),
+    };
+    report(context, &arguments.dir, &project, &built);
+    Ok(Exit::Done)
+}
+
+/// Where tools are kept: `WITGATE_TOOLS`, else with what else is cached.
+fn tools(environment: &Environment) -> Result<Tools, Failure> {
+    let own = environment.get("WITGATE_TOOLS").map(PathBuf::from);
+    let cached = || cache_directory(environment).map(|cache| cache.join("tools"));
+    own.or_else(cached).map(Tools::below).ok_or_else(|| {
+        Failure::new("there is no place to keep tools in: set HOME, or name a directory by WITGATE_TOOLS")
+    })
+}
+
+/// Of a project or of the machine.
+pub(super) fn failure(error: &Error) -> Failure {
+    Failure::new(error.to_string())
+}
+
+fn refused(context: &Context, what: &str) -> Exit {
+    let terminal = &context.terminal;
+    match terminal.is_json() {
+        true => terminal.print_json(&json!({ "ok": false, "error": what })),
+        false => terminal.say(&format!("witgate: {what}")),
+    }
+    Exit::No
+}
+
+fn report(context: &Context, dir: &Path, project: &Project, built: &Built) {
+    let terminal = &context.terminal;
+    if !built.warnings.is_empty() {
+        terminal.say(&built.warnings);
+    }
+    let file = dir.join(format!("{}.wasm", project.name));
+    let digest = digest_text(&sha256(&built.bytes));
+    if terminal.is_json() {
+        return terminal.print_json(&json!({
+            "ok": true,
+            "path": crate::cli::full(&file),
+            "size": built.bytes.len(),
+            "digest": digest,
+            "world": project.world.name(),
+            "imports": built.surface.imports,
+            "exports": built.surface.exports,
+            "built_with": built.with,
+            "seconds": built.took.as_secs_f64(),
+            "warnings": Some(&built.warnings).filter(|said| !said.is_empty()),
+        }));
+    }
+    let file = file.strip_prefix(".").unwrap_or(&file);
+    terminal.print(&format!("{} fits the world {}", file.display(), project.world.name()));
+    let rows = [
+        ("size", size(built.bytes.len())),
+        ("digest", digest),
+        ("imports", imports(&built.surface.imports)),
+        ("built", format!("in {:.1} s with {}", built.took.as_secs_f64(), built.with)),
+    ];
+    for (name, value) in rows {
+        terminal.print(&format!("  {name:<9}{value}"));
+    }
+}
+
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} KB", bytes.div_ceil(1000)),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// Those of Witgate by their short names, and the system's together: there are many of them, and all are stubs.
+fn imports(names: &[String]) -> String {
+    let own = names.iter().filter_map(|name| name.strip_prefix("witgate:auth/")?.split('@').next());
+    let mut shown: Vec<&str> = own.collect();
+    if names.iter().any(|name| name.starts_with("wasi:")) {
+        shown.push("wasi (stubs)");
+    }
+    match shown.is_empty() {
+        true => "nothing".to_owned(),
+        false => shown.join(", "),
+    }
+}

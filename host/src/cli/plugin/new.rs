@@ -1,0 +1,102 @@
+//! `witgate plugin new`: a project to begin with.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use witgate_build::scaffold::{New, scaffold};
+use witgate_build::{Lang, World};
+
+use super::build::failure;
+use crate::cli::{Context, Exit, Failure, full};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The plugin's name: lower-case words with `-` between them; its directory is called so
+    name: String,
+    /// What it says: who a caller is (authenticator), or what he may do (authorizer)
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// What it is written in
+    #[arg(long, value_enum)]
+    lang: Language,
+    /// Where its directory goes
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    path: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    Authenticator,
+    Authorizer,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Language {
+    Rust,
+    Python,
+    Javascript,
+    C,
+}
+
+impl From<Kind> for World {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Authenticator => Self::Authenticator,
+            Kind::Authorizer => Self::Authorizer,
+        }
+    }
+}
+
+impl From<Language> for Lang {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::Rust => Self::Rust,
+            Language::Python => Self::Python,
+            Language::Javascript => Self::Javascript,
+            Language::C => Self::C,
+        }
+    }
+}
+
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, Failure> {
+    let Arguments { name, kind, lang, path } = arguments;
+    let project = scaffold(&New { name, world: kind.into(), lang: lang.into(), parent: path.clone() });
+    let project = project.map_err(|error| failure(&error))?;
+    let dir = path.join(&project.name);
+    let terminal = &context.terminal;
+    if terminal.is_json() {
+        terminal.print_json(&json!({
+            "path": full(&dir),
+            "name": project.name,
+            "lang": project.lang.name(),
+            "world": project.world.name(),
+        }));
+        return Ok(Exit::Done);
+    }
+    let dir = dir.strip_prefix(".").unwrap_or(&dir).display();
+    terminal.print(&format!("Made {dir}: {} in {}.", article(project.world), spoken(project.lang)));
+    terminal.say(&format!(
+        "\nNext:\n  cd {dir}\n  witgate plugin build   compile {source} to {name}.wasm\n  witgate plugin test    put \
+         cases.toml to it: one case fails, and README.md says what to change",
+        source = project.source.display(),
+        name = project.name,
+    ));
+    Ok(Exit::Done)
+}
+
+fn spoken(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Rust => "Rust",
+        Lang::Python => "Python",
+        Lang::Javascript => "JavaScript",
+        Lang::C => "C",
+    }
+}
+
+fn article(world: World) -> &'static str {
+    match world {
+        World::Authenticator => "an authenticator",
+        World::Authorizer => "an authorizer",
+        World::Policy => "a policy of both hooks",
+    }
+}

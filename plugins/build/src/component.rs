@@ -1,0 +1,112 @@
+//! Components: from a core module, and what one imports and exports.
+
+use wit_component::{ComponentEncoder, DecodedWasm};
+
+use crate::{Error, Lang, Project, package_version};
+
+/// The package that plugins are made for.
+const PACKAGE: &str = "witgate:auth/";
+
+/// What a component imports and exports, by the names of interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surface {
+    /// What it needs of its host.
+    pub imports: Vec<String>,
+    /// What it offers.
+    pub exports: Vec<String>,
+}
+
+/// Encodes a core module that carries the type of its world as a component.
+///
+/// # Errors
+/// Where the module does not fit its world.
+pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    ComponentEncoder::default().validate(true).module(module)?.encode()
+}
+
+/// What a component imports and exports.
+///
+/// # Errors
+/// Where it is no component.
+pub fn surface(component: &[u8]) -> Result<Surface, Error> {
+    let decoded = wit_component::decode(component);
+    let Ok(DecodedWasm::Component(resolve, world)) = decoded else {
+        return Err(Error::Source("what was compiled is no component".to_owned()));
+    };
+    let Some(world) = resolve.worlds.get(world) else { return Ok(Surface::default()) };
+    let names = |items: &mut dyn Iterator<Item = &wit_parser::WorldKey>| {
+        items.map(|key| resolve.name_world_key(key)).collect()
+    };
+    Ok(Surface { imports: names(&mut world.imports.keys()), exports: names(&mut world.exports.keys()) })
+}
+
+impl Surface {
+    /// Holds it against the world of a project.
+    pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
+        let wrong: Vec<String> =
+            self.missing(project).into_iter().chain(self.other_version()).chain(self.foreign()).collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Source(format!(
+            "{} does not fit the world `{}`, which plugin.toml asks for:\n- {}",
+            project.name,
+            project.world.name(),
+            wrong.join("\n- ")
+        )))
+    }
+
+    fn missing(&self, project: &Project) -> Vec<String> {
+        let named = |name: &&&str| {
+            let (any, own) = (format!("{PACKAGE}{name}@"), format!("{PACKAGE}{name}"));
+            self.exports.iter().any(|export| export.starts_with(&any) || *export == own)
+        };
+        let missing = project.world.exports().iter().filter(|name| !named(name));
+        let help = match project.lang {
+            Lang::Rust => match project.world {
+                crate::World::Authenticator => {
+                    "end src/lib.rs with `witgate_plugin::export_authenticator!(Plugin);`"
+                }
+                crate::World::Authorizer => {
+                    "end src/lib.rs with `witgate_plugin::export_authorizer!(Plugin);`"
+                }
+                crate::World::Policy => "end src/lib.rs with `witgate_plugin::export_policy!(Plugin);`",
+            },
+            _ => "give the source its functions, or change `world`",
+        };
+        missing
+            .map(|name| format!("it does not export `{PACKAGE}{name}@{}`: {help}", package_version()))
+            .collect()
+    }
+
+    fn other_version(&self) -> Option<String> {
+        let versions = self.imports.iter().chain(&self.exports).filter_map(|name| {
+            let (_, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
+            Some(version)
+        });
+        let other = versions.into_iter().find(|version| *version != package_version())?;
+        Some(format!(
+            "it is built for witgate:auth@{other}, and this Witgate has {}: take `wit/` (and `sdk/`) of a project that \
+             `witgate plugin new` makes now",
+            package_version()
+        ))
+    }
+
+    fn foreign(&self) -> Vec<String> {
+        let known = |name: &&String| !name.starts_with(PACKAGE) && !is_wasi(name);
+        let foreign = self.imports.iter().filter(known);
+        foreign
+            .map(|name| {
+                format!("it imports `{name}`, which no plugin gets: Witgate has witgate:auth and stubs of wasi 0.2 without HTTP")
+            })
+            .collect()
+    }
+}
+
+/// What the host links for every component.
+fn is_wasi(name: &str) -> bool {
+    let Some((interface, version)) = name.split_once('@') else { return false };
+    let offered =
+        ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+    offered.iter().any(|package| interface.starts_with(package)) && version.starts_with("0.2.")
+}

@@ -1,0 +1,11 @@
+//! What a new project is made of, as `build.rs` has embedded it.
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The version of the WIT package `witgate:auth` that projects are made for.
+pub fn package_version() -> &'static str {
+    let package = "package witgate:auth@";
+    let texts = WIT.iter().filter_map(|(_, content)| std::str::from_utf8(content).ok());
+    let mut lines = texts.filter_map(|text| text.lines().next()?.strip_prefix(package));
+    lines.next().map_or("", |version| version.trim_end_matches(';'))
+}

@@ -1,0 +1,33 @@
+//! Why there is no component, in the ways that make a difference to whoever asked for one.
+
+use std::io;
+use std::path::Path;
+
+/// Why a project was not made, or not built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name, a place or `plugin.toml` is not as it has to be: what is wrong and what to do.
+    #[error("{0}")]
+    Project(String),
+    /// What would compile it is missing: what, and the commands that help.
+    #[error("{0}")]
+    Tools(String),
+    /// The source does not compile, or does not become what its world asks for.
+    #[error("{0}")]
+    Source(String),
+    /// A file cannot be read or written.
+    #[error("{0}")]
+    File(String),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
+        Self::File(format!("{}: {error}", path.display()))
+    }
+
+    /// Of what sets tools up.
+    pub(crate) fn tools(error: anyhow::Error) -> Self {
+        Self::Tools(format!("{error:#}"))
+    }
+}

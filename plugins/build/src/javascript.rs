@@ -1,0 +1,103 @@
+//! JavaScript: componentize-js puts an engine and the source into one component.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{attempt, works};
+use crate::tools::set_up;
+use crate::{Compiled, Error, Options, Project, Tools, wit};
+
+/// The one that the lock file beside is for.
+const VERSION: &str = "0.23.0";
+
+const PACKAGE: &str = "node_modules/@bytecodealliance/componentize-js";
+
+/// The engine starts up within the build: a few seconds.
+const BUILD: Duration = Duration::from_secs(600);
+
+/// With a lock file, so that what it stands on is what was tested.
+const FILES: [(&str, &str); 3] = [
+    ("package.json", include_str!("javascript/package.json")),
+    ("package-lock.json", include_str!("javascript/package-lock.json")),
+    (".npmrc", include_str!("javascript/.npmrc")),
+];
+
+pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<Compiled, Error> {
+    let wit = wit::narrowed(project)?;
+    let library = of_project(&project.dir).map_or_else(|| find(tools), Ok).map_err(Error::tools)?;
+    let out = tempfile::tempdir().map_err(|error| Error::tools(error.into()))?;
+    let (script, file) = (out.path().join("componentize.mjs"), out.path().join("component.wasm"));
+    fs::write(&script, include_str!("javascript/componentize.mjs"))
+        .map_err(|error| Error::io(&script, &error))?;
+    let mut node = Command::new("node");
+    node.arg(&script).arg(&library).arg(project.dir.join(&project.source)).arg(wit.path());
+    node.arg(project.world.name()).arg(&file).args(left_out(options)).current_dir(&project.dir);
+    let ended = attempt(&mut node, BUILD).map_err(Error::tools)?;
+    if !ended.succeeded() {
+        let said = ended.output.trim();
+        return Err(Error::Source(format!(
+            "{} does not become a component ({}):\n{said}{}",
+            project.source.display(),
+            ended.reason(),
+            wit::hint(project, said)
+        )));
+    }
+    let bytes = fs::read(&file).map_err(|error| Error::io(&file, &error))?;
+    Ok(Compiled { bytes, with: format!("componentize-js {VERSION}"), warnings: String::new() })
+}
+
+/// What a plugin's engine does without: Witgate grants none of it. Where something is being looked for, what the source
+/// writes to its console and the traces of errors go to standard error.
+fn left_out(options: Options) -> &'static [&'static str] {
+    match options.debug {
+        true => &["random", "clocks", "http", "fetch-event"],
+        false => &["random", "clocks", "http", "fetch-event", "stdio"],
+    }
+}
+
+/// What `npm install` has put into the project or a directory above it.
+fn of_project(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().map(|dir| dir.join(PACKAGE)).find(|library| is_right(library))
+}
+
+/// The one in the cache, which is set up where it is missing.
+pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
+    if !works(Command::new("node").args(["-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"]))
+    {
+        bail!("a plugin in JavaScript is built by Node.js 20 or newer, which is not here. {}", advice());
+    }
+    let _lock = tools.lock()?;
+    let name = format!("componentize-js-{VERSION}");
+    let kept = tools.directory("")?.join(&name).join(PACKAGE);
+    if is_right(&kept) {
+        return Ok(kept);
+    }
+    let what = format!("npm ci for @bytecodealliance/componentize-js@{VERSION}");
+    let dir = tools.install(&name, &what, |dir| {
+        FILES.iter().try_for_each(|(file, text)| fs::write(dir.join(file), text))?;
+        let mut npm = Command::new("npm");
+        // Nothing here needs an install script, and what one would fetch is not in the lock file.
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        set_up(npm.current_dir(dir)).with_context(advice)
+    })?;
+    Ok(dir.join(PACKAGE))
+}
+
+fn is_right(library: &Path) -> bool {
+    let manifest = fs::read_to_string(library.join("package.json")).unwrap_or_default();
+    manifest.contains(&format!("\"version\": \"{VERSION}\""))
+}
+
+fn advice() -> String {
+    format!(
+        "It stands on @bytecodealliance/componentize-js {VERSION} from npm. Any of these helps:\n\
+         - Debian, Ubuntu: `sudo apt-get install nodejs npm` where that is Node.js 20 or newer, else https://nodejs.org\n\
+         - Fedora: `sudo dnf install nodejs`\n\
+         - macOS: `brew install node`\n\
+         - where npm cannot reach its registry from here: `npm install @bytecodealliance/componentize-js@{VERSION}` in the project"
+    )
+}

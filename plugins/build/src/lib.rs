@@ -1,0 +1,97 @@
+//! From a plugin's source to a component, in four languages.
+//!
+//! [`scaffold`] makes a project, [`build`] turns one into a component and holds that against its world. What compiles
+//! is looked for first and set up where it is missing and can be; where it cannot, the error names the command that
+//! helps. `xtask` builds the guests of the repository with the same toolchains.
+
+pub mod apt;
+pub mod cargo;
+pub mod process;
+pub mod scaffold;
+pub mod toolchain;
+
+mod c;
+mod component;
+mod embedded;
+mod error;
+mod javascript;
+mod project;
+mod python;
+mod rust;
+mod strip;
+mod tools;
+mod wit;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+pub use component::{Surface, encode, surface};
+pub use embedded::package_version;
+pub use error::Error;
+pub use project::{Lang, Project, World};
+pub use tools::Tools;
+
+/// How to build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Keep the names of functions and the lines of the source, and what the guest writes to its standard error.
+    pub debug: bool,
+}
+
+/// What a project has become.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// What it imports and exports.
+    pub surface: Surface,
+    /// With what it was compiled.
+    pub with: String,
+    /// What the compiler said although it has compiled.
+    pub warnings: String,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+/// What a language's compiler makes.
+struct Compiled {
+    bytes: Vec<u8>,
+    with: String,
+    warnings: String,
+}
+
+/// Builds a project's component, and writes it to [`Project::component`].
+///
+/// # Errors
+/// Where the tools are missing, the source does not compile, or what comes out does not fit the world.
+pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<Built, Error> {
+    let started = Instant::now();
+    let compiled = match project.lang {
+        Lang::Rust => rust::compile(project, options, tools),
+        Lang::Python => python::compile(project, tools),
+        Lang::Javascript => javascript::compile(project, options, tools),
+        Lang::C => c::compile(project, options, tools),
+    }?;
+    let surface = surface(&compiled.bytes)?;
+    surface.check(project)?;
+    let bytes = match options.debug {
+        true => compiled.bytes,
+        false => strip::strip(&compiled.bytes).unwrap_or(compiled.bytes),
+    };
+    let file = project.component();
+    write(&file, &bytes).map_err(|error| Error::io(&file, &error))?;
+    let Compiled { with, warnings, .. } = compiled;
+    Ok(Built { bytes, surface, with, warnings, took: started.elapsed() })
+}
+
+/// Whoever looks at the file sees the old or the new one, whole.
+fn write(file: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
+    let directory = file.parent().unwrap_or_else(|| std::path::Path::new("."));
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    std::io::Write::write_all(&mut new, content)?;
+    // Others may read a component, as they may what a compiler writes.
+    #[cfg(unix)]
+    fs::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    new.persist(file)?;
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! A plugin's project: `plugin.toml` and where its files are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Error;
+use crate::wit::GRANTED;
+
+/// The file that makes a directory a project.
+pub(crate) const MANIFEST: &str = "plugin.toml";
+
+/// A language that plugins are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lang {
+    /// Rust, with the crate `witgate-plugin`.
+    Rust,
+    /// Python, by componentize-py.
+    Python,
+    /// JavaScript, by componentize-js.
+    Javascript,
+    /// C, by clang.
+    C,
+}
+
+impl Lang {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rust, Self::Python, Self::Javascript, Self::C];
+
+    /// As `plugin.toml` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Javascript => "javascript",
+            Self::C => "c",
+        }
+    }
+
+    /// The main file where `plugin.toml` names none. Cargo finds that of Rust.
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::Python => "app.py",
+            Self::Javascript => "plugin.js",
+            Self::C => "plugin.c",
+        }
+    }
+}
+
+/// A world of the package that components are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum World {
+    /// Says who a caller is.
+    Authenticator,
+    /// Says what a caller may do.
+    Authorizer,
+    /// Both.
+    Policy,
+}
+
+impl World {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Authenticator, Self::Authorizer, Self::Policy];
+
+    /// As the package has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Authenticator => "authenticator",
+            Self::Authorizer => "authorizer",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// The interfaces that a component of it exports.
+    pub fn exports(self) -> &'static [&'static str] {
+        match self {
+            Self::Authenticator => &["plugin", "authentication"],
+            Self::Authorizer => &["plugin", "authorization"],
+            Self::Policy => &["plugin", "authentication", "authorization"],
+        }
+    }
+}
+
+/// A project on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its directory, in full.
+    pub dir: PathBuf,
+    /// Its name, which the component's file has as well.
+    pub name: String,
+    /// What it is written in.
+    pub lang: Lang,
+    /// What it is to become.
+    pub world: World,
+    /// Its main file, below the directory.
+    pub source: PathBuf,
+    /// Of a language that is interpreted: which of the interfaces that have to be granted it imports.
+    pub imports: Vec<String>,
+}
+
+/// `plugin.toml` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    name: String,
+    lang: Lang,
+    world: World,
+    source: Option<PathBuf>,
+    #[serde(default)]
+    imports: Vec<String>,
+}
+
+impl Project {
+    /// Reads a project.
+    ///
+    /// # Errors
+    /// Where there is none, or its `plugin.toml` cannot be used.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let dir = std::path::absolute(dir).map_err(|error| Error::io(dir, &error))?;
+        let file = dir.join(MANIFEST);
+        let text = fs::read_to_string(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::Project(format!(
+                "{} is no plugin's project: it has no {MANIFEST}; `witgate plugin new NAME` makes a project",
+                dir.display()
+            )),
+            _ => Error::io(&file, &error),
+        })?;
+        let bad = |what: &str| Error::Project(format!("{}: {}", file.display(), what.trim_end()));
+        let manifest: Manifest = toml::from_str(&text).map_err(|error| bad(&error.to_string()))?;
+        check_name(&manifest.name).map_err(|what| bad(&what))?;
+        let source = manifest.source.unwrap_or_else(|| PathBuf::from(manifest.lang.source()));
+        if !dir.join(&source).is_file() {
+            return Err(bad(&format!(
+                "there is no {}; `source` names the file with the hooks",
+                source.display()
+            )));
+        }
+        if let Some(other) = manifest.imports.iter().find(|name| !GRANTED.contains(&name.as_str())) {
+            let known = GRANTED.join("`, `");
+            return Err(bad(&format!("`imports` has `{other}`; it names what has to be granted: `{known}`")));
+        }
+        let Manifest { name, lang, world, imports, .. } = manifest;
+        Ok(Self { dir, name, lang, world, source, imports })
+    }
+
+    /// Where its component is.
+    pub fn component(&self) -> PathBuf {
+        self.dir.join(format!("{}.wasm", self.name))
+    }
+
+    /// Its copy of the WIT package.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub(crate) fn wit(&self) -> Result<PathBuf, Error> {
+        let wit = self.dir.join("wit");
+        match wit.is_dir() {
+            true => Ok(wit),
+            false => Err(Error::Project(format!(
+                "{} is missing: the project's copy of the WIT package; `witgate plugin new` writes one, copy it from there",
+                wit.display()
+            ))),
+        }
+    }
+}
+
+/// The rule for a plugin's name, which becomes the name of files, of a crate, and of what the host logs.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    if name.len() > 64 || !name.split('-').all(word) {
+        return Err(format!(
+            "`{}` is no name for a plugin: take lower-case words of letters and digits with `-` between them, at most 64 \
+             characters, such as `office-hours`",
+            name.escape_debug()
+        ));
+    }
+    Ok(())
+}

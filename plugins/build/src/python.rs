@@ -1,0 +1,110 @@
+//! Python: componentize-py puts an interpreter and the source into one component.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{ask, attempt, works};
+use crate::tools::set_up;
+use crate::{Compiled, Error, Project, Tools, wit};
+
+/// The bindings that a source is written for differ from version to version.
+const VERSION: &str = "0.25.0";
+
+/// The interpreter starts up within the build: twelve seconds on one core.
+const BUILD: Duration = Duration::from_secs(600);
+
+pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<Compiled, Error> {
+    let wit = wit::narrowed(project)?;
+    let program = find(tools).map_err(Error::tools)?;
+    let out = tempfile::tempdir().map_err(|error| Error::tools(error.into()))?;
+    let file = out.path().join("component.wasm");
+    let mut command = Command::new(&program);
+    command.arg("--quiet").arg("--wit-path").arg(wit.path()).args([
+        "--world",
+        project.world.name(),
+        "componentize",
+    ]);
+    command.arg(module(project)?).arg("--python-path").arg(&project.dir).arg("--output").arg(&file);
+    // What it starts to find packages would leave its bytecode in the project.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(&project.dir);
+    let ended = attempt(&mut command, BUILD).map_err(Error::tools)?;
+    if !ended.succeeded() {
+        let said = ended.output.trim();
+        return Err(Error::Source(format!(
+            "{} does not become a component ({}):\n{said}{}",
+            project.source.display(),
+            ended.reason(),
+            wit::hint(project, said)
+        )));
+    }
+    let bytes = std::fs::read(&file).map_err(|error| Error::io(&file, &error))?;
+    Ok(Compiled { bytes, with: format!("componentize-py {VERSION}"), warnings: String::new() })
+}
+
+/// The source's name as Python imports it.
+fn module(project: &Project) -> Result<String, Error> {
+    let bare = project.source.with_extension("");
+    let parts: Option<Vec<&str>> = bare.iter().map(|part| part.to_str()).collect();
+    let is_name = |part: &&str| part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match parts.filter(|parts| parts.iter().all(|part| is_name(&part))) {
+        Some(parts) => Ok(parts.join(".")),
+        None => Err(Error::Project(format!(
+            "plugin.toml: Python cannot import {}; name the file in letters, digits and `_`",
+            project.source.display()
+        ))),
+    }
+}
+
+/// An installed one of the right version, else the one in the cache, which is set up where it is missing.
+pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
+    let named = PathBuf::from("componentize-py");
+    if is_right(&named) {
+        return Ok(named);
+    }
+    let _lock = tools.lock()?;
+    let name = format!("componentize-py-{VERSION}");
+    let below = |dir: &Path| dir.join("bin/componentize-py");
+    let kept = below(&tools.directory("")?.join(&name));
+    if is_right(&kept) {
+        return Ok(kept);
+    }
+    let python = python()?;
+    let dir = tools.install(&name, &format!("pip install componentize-py=={VERSION}"), |dir| {
+        set_up(Command::new(&python).args(["-m", "venv"]).arg(dir))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        let package = format!("componentize-py=={VERSION}");
+        set_up(Command::new(dir.join("bin/python")).args(pip).arg(package)).with_context(advice)
+    })?;
+    let program = below(&dir);
+    match is_right(&program) {
+        true => Ok(program),
+        false => bail!("{} does not run; {}", program.display(), advice()),
+    }
+}
+
+fn is_right(program: &Path) -> bool {
+    let said = ask(Command::new(program).arg("--version"));
+    said.is_some_and(|said| said.split_whitespace().any(|word| word == VERSION))
+}
+
+/// A Python that can make an environment for itself: Debian's comes without.
+fn python() -> Result<PathBuf> {
+    let can = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+    let names = ["python3", "python"];
+    let found = names.iter().find(|name| works(Command::new(name).args(["-c", can])));
+    found.map(PathBuf::from).with_context(advice)
+}
+
+fn advice() -> String {
+    format!(
+        "a plugin in Python is built by componentize-py {VERSION}, which is not here, and neither is a Python 3.10 with `venv` \
+         to install it. Any of these helps:\n\
+         - pip, anywhere: `pip install componentize-py=={VERSION}`, so that `componentize-py` is on PATH\n\
+         - Debian, Ubuntu: `sudo apt-get install python3-venv`\n\
+         - Fedora: `sudo dnf install python3`\n\
+         - macOS: `brew install python`"
+    )
+}

@@ -1,0 +1,72 @@
+//! Rust: the project's crate as a `cdylib`, and that as a component.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::attempt;
+use crate::toolchain::{Recipe, Toolchain};
+use crate::{Compiled, Error, Options, Project, Tools, component};
+
+/// One guest on one slow core, with the standard library built from source, takes about two minutes.
+const BUILD: Duration = Duration::from_secs(1200);
+
+/// What ships: small, and it cannot unwind anyway. A project may tune it under this name.
+const PROFILE: &str = "component";
+
+/// What cargo says of its own progress.
+const PROGRESS: [&str; 9] = [
+    "Compiling",
+    "Downloading",
+    "Downloaded",
+    "Updating",
+    "Locking",
+    "Adding",
+    "Finished",
+    "Blocking",
+    "Removing",
+];
+
+pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<Compiled, Error> {
+    let shared = tools.directory("rust").map_err(Error::tools)?;
+    let toolchain = {
+        let _lock = tools.lock().map_err(Error::tools)?;
+        Toolchain::find(&project.dir, &shared.join("toolchain")).map_err(Error::tools)?
+    };
+    let out = tempfile::tempdir().map_err(|error| Error::tools(error.into()))?;
+    let module = out.path().join("module.wasm");
+    let mut cargo = toolchain.cargo(&Recipe {
+        subcommand: "rustc",
+        directory: &project.dir,
+        seen_as: ".",
+        target_dir: &shared.join("target"),
+        profile: PROFILE,
+    });
+    cargo.args(["--lib", "--crate-type", "cdylib"]);
+    keep_names(&mut cargo, options);
+    // All projects share a directory of built dependencies, and two may have one name. So this goes elsewhere.
+    cargo.arg("--").arg(format!("--emit=link={}", module.display()));
+    let ended = attempt(&mut cargo, BUILD).map_err(Error::tools)?;
+    let said = without_progress(&ended.output);
+    if !ended.succeeded() {
+        return Err(Error::Source(format!("the crate does not compile ({}):\n{said}", ended.reason())));
+    }
+    let module = std::fs::read(&module).map_err(|error| Error::io(&module, &error))?;
+    let bytes = component::encode(&module)
+        .map_err(|error| Error::Source(format!("the module does not fit its world: {error:#}")))?;
+    Ok(Compiled { bytes, with: toolchain.to_string(), warnings: said })
+}
+
+/// Over what the project's profile says, for this build alone.
+fn keep_names(cargo: &mut Command, options: Options) {
+    if options.debug {
+        for setting in ["strip=false", "debug='line-tables-only'"] {
+            cargo.args(["--config", &format!("profile.{PROFILE}.{setting}")]);
+        }
+    }
+}
+
+fn without_progress(output: &str) -> String {
+    let is_progress = |line: &&str| PROGRESS.iter().any(|word| line.trim_start().starts_with(word));
+    let lines: Vec<&str> = output.lines().filter(|line| !is_progress(line)).collect();
+    lines.join("\n").trim().to_owned()
+}

@@ -1,0 +1,60 @@
+//! The interface that a source is compiled against.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::{Error, Project, package_version};
+
+/// What every plugin is granted.
+const ALWAYS: [&str; 5] = ["types", "request", "caller", "clock", "log"];
+
+/// What an operator grants, by its name in `plugin.toml` and in the package.
+pub(crate) const GRANTED: [&str; 4] = ["crypto", "secrets", "cache", "http"];
+
+/// The project's package with its world cut down to what `imports` in `plugin.toml` names. An interpreter imports all
+/// of its world, used or not, and the host refuses what is not granted.
+pub(crate) fn narrowed(project: &Project) -> Result<TempDir, Error> {
+    let wit = project.wit()?;
+    let dir = tempfile::tempdir().map_err(|error| Error::io(&std::env::temp_dir(), &error))?;
+    let package = dir.path().join("deps/auth");
+    copy(&wit, &package).map_err(|error| Error::io(&wit, &error))?;
+    let file = dir.path().join("plugin.wit");
+    fs::write(&file, world(project)).map_err(|error| Error::io(&file, &error))?;
+    Ok(dir)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.extension() == Some("wit".as_ref())) {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn world(project: &Project) -> String {
+    let version = package_version();
+    let named = |name: &&str| project.imports.iter().any(|import| import == *name);
+    let imports = ALWAYS.into_iter().chain(GRANTED.into_iter().filter(named));
+    let imports = imports.map(|name| format!("    import witgate:auth/{name}@{version};\n"));
+    let exports = project.world.exports().iter();
+    let exports = exports.map(|name| format!("    export witgate:auth/{name}@{version};\n"));
+    let items: String = imports.chain(exports).collect();
+    format!("package witgate:plugin;\n\nworld {} {{\n{items}}}\n", project.world.name())
+}
+
+/// What helps where a compiler did not find an interface that `plugin.toml` does not name.
+pub(crate) fn hint(project: &Project, said: &str) -> String {
+    let missing =
+        |name: &&&str| said.contains(**name) && !project.imports.iter().any(|import| import == **name);
+    match GRANTED.iter().find(missing) {
+        Some(name) => format!(
+            "\nWhere the source uses `{name}` of witgate:auth, plugin.toml has to say so: `imports = [\"{name}\"]`"
+        ),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,64 @@
+"""Allows the tools whose names begin with one of the prefixes in the settings."""
+
+import json
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.exports.plugin import ConfigError, Data, Description, Wants
+from wit_world.imports.types import (
+    Call,
+    Decision,
+    Decision_Abstain,
+    Decision_Allow,
+    Decision_Deny,
+    Denial,
+    Principal,
+    TargetKind,
+)
+
+# Witgate holds the settings against this JSON Schema before `configure` sees them.
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "prefixes": {
+            "description": "How the names of tools begin that may be called, such as `get-`.",
+            "type": "array",
+            "items": {"type": "string"},
+        },
+    },
+    "required": ["prefixes"],
+    "additionalProperties": False,
+}
+
+# Set by `configure`, once for each instance.
+prefixes: tuple[str, ...] = ()
+
+
+class Plugin(exports.Plugin):
+    def describe(self) -> Description:
+        return Description(
+            name="{{name}}",
+            version="0.1.0",
+            summary="Allows the tools whose names begin with a prefix of the settings.",
+            config_schema=json.dumps(SCHEMA),
+        )
+
+    def configure(self, policy: str, config: str) -> Wants:
+        global prefixes
+        settings = json.loads(config)
+        for index, prefix in enumerate(settings["prefixes"]):
+            if not prefix:
+                message = "every name begins with nothing, so this would allow every tool; write how names begin"
+                raise Err(ConfigError(pointer=f"/prefixes/{index}", message=message))
+        prefixes = tuple(settings["prefixes"])
+        return Wants(schemes=[], credential_header=None, headers=[], data=Data(0))
+
+
+class Authorization(exports.Authorization):
+    def authorize(self, call: Call, principal: Principal) -> Decision:
+        if call.kind != TargetKind.TOOL:
+            return Decision_Abstain()
+        if call.target.startswith(prefixes):
+            return Decision_Allow()
+        detail = f"{principal.subject} called {call.target}, which begins with no prefix of the settings"
+        return Decision_Deny(Denial(reason="prefix-not-allowed", scopes=[], retry_after=None, detail=detail))
