@@ -42,6 +42,8 @@ pub(crate) fn install(root: &Path) -> Result<Tools> {
     need("minisign", &["minisign"], &["-v"])?;
     install_authorization_servers(&tools, &root.join("tests/authorization-servers"))?;
     install_browser()?;
+    // What `witgate plugin build` would set up for itself, once and not in the middle of a test.
+    witgate_build::Tools::below(tools.dir.join("plugins")).prepare()?;
     Ok(tools)
 }
 

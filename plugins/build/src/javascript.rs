@@ -76,12 +76,13 @@ pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     if is_right(&kept) {
         return Ok(kept);
     }
-    let what = format!("npm ci for @bytecodealliance/componentize-js@{VERSION}");
+    let what = format!("npm install @bytecodealliance/componentize-js@{VERSION}");
     let dir = tools.install(&name, &what, |dir| {
         FILES.iter().try_for_each(|(file, text)| fs::write(dir.join(file), text))?;
         let mut npm = Command::new("npm");
-        // Nothing here needs an install script, and what one would fetch is not in the lock file.
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        // Nothing here needs an install script, and what one would fetch is not in the lock file. Not `ci`: that wants
+        // the optional packages of every other platform in it, too.
+        npm.args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]);
         set_up(npm.current_dir(dir)).with_context(advice)
     })?;
     Ok(dir.join(PACKAGE))
