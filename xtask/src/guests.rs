@@ -1,9 +1,10 @@
 //! Guests: from Rust crates to components in `target/plugins`.
 
+mod examples;
 mod hostile;
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ pub(crate) struct Guest {
     package: String,
     /// Below `target/plugins`, without `.wasm`.
     output: String,
+    /// The manifest of a workspace of its own, if it has one.
+    manifest: Option<PathBuf>,
+    /// The component that it is composed with, if it is.
+    behind: Option<String>,
 }
 
 impl Guest {
     fn new(package: impl Into<String>, output: impl Into<String>) -> Self {
-        Self { package: package.into(), output: output.into() }
+        Self { package: package.into(), output: output.into(), manifest: None, behind: None }
     }
 }
 
@@ -44,11 +49,9 @@ fn shipped() -> impl Iterator<Item = Guest> {
         .map(|name| Guest::new(format!("witgate-{name}"), name))
 }
 
-/// The examples that are plugins.
-fn examples() -> impl Iterator<Item = Guest> {
-    ["read-only"]
-        .into_iter()
-        .map(|name| Guest::new(format!("witgate-example-{name}"), format!("examples/{name}")))
+/// What the demo puts in place of a shipped one.
+fn demonstrated() -> Guest {
+    Guest::new("witgate-example-read-only", "examples/read-only")
 }
 
 /// The fixtures of the tests: the directory `tests/guests/NAME` holds the package `witgate-guest-NAME`.
@@ -72,13 +75,13 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
 
 /// Builds every guest of the workspace.
 pub(crate) fn build_all(root: &Path) -> Result<()> {
-    let guests: Vec<Guest> = shipped().chain(examples()).chain(fixtures(root)?).collect();
+    let guests: Vec<Guest> = shipped().chain(examples::all(root)?).chain(fixtures(root)?).collect();
     build(root, &guests, hostile::build)
 }
 
 /// Builds what the demo shows.
 pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
-    let guests: Vec<Guest> = shipped().chain(examples()).collect();
+    let guests: Vec<Guest> = shipped().chain([demonstrated()]).collect();
     build(root, &guests, |_, _| Ok(()))
 }
 
@@ -117,26 +120,41 @@ fn write_sums(root: &Path) -> Result<()> {
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
     let mut cargo = cargo(root, toolchain, "rustc", "component");
     cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
+    if let Some(manifest) = &guest.manifest {
+        cargo.arg("--manifest-path").arg(manifest);
+    }
     run(&mut cargo, BUILD)?;
 
     let name = guest.package.replace('-', "_");
     let module = root.join(format!("target/guests/{TARGET}/component/{name}.wasm"));
     let file = root.join(format!("target/plugins/{}.wasm", guest.output));
-    let built = encode(&module, &file)?;
+    let built = match &guest.behind {
+        None => encode(&module, &file)?,
+        Some(inner) => {
+            let outer = root.join(format!("target/guests/composed/{name}.wasm"));
+            encode(&module, &outer)?;
+            examples::compose(root, &outer, inner, &file)?
+        }
+    };
     let change = if built.changed { "" } else { "  (unchanged)" };
     println!("guests: {:22} {:5} KB  {}{change}", guest.output, built.size.div_ceil(1024), built.digest);
     Ok(())
 }
 
-/// Encodes a core module as a component; a file that already is that component is not touched.
+/// Encodes a core module as a component.
 pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
     let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
     let encoded = encode_bytes(&bytes).with_context(|| module.display().to_string())?;
+    place(component, &encoded)
+}
+
+/// Writes a component; a file that already is that component is not touched.
+fn place(component: &Path, encoded: &[u8]) -> Result<Built> {
     let changed = !fs::read(component).is_ok_and(|old| old == encoded);
     if changed {
-        replace(component, &encoded)?;
+        replace(component, encoded)?;
     }
-    Ok(Built { digest: digest(&encoded), size: encoded.len(), changed })
+    Ok(Built { digest: digest(encoded), size: encoded.len(), changed })
 }
 
 fn encode_bytes(module: &[u8]) -> Result<Vec<u8>> {

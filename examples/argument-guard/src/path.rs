@@ -1,0 +1,57 @@
+//! Paths that nobody can read in two ways.
+//!
+//! Nothing is resolved or decoded here: who does that has to do it as the upstream does, in the same order and as often. A path is
+//! taken as it stands, or not at all.
+
+/// A directory that paths may not leave.
+#[derive(Debug)]
+pub(crate) struct Root(String);
+
+/// What other programs take for a dot, a slash or a backslash, once they have normalised it.
+const LOOKALIKES: [char; 9] = [
+    '\u{2024}', '\u{2025}', '\u{2026}', '\u{2044}', '\u{2215}', '\u{29f8}', '\u{ff0e}', '\u{ff0f}',
+    '\u{ff3c}',
+];
+
+impl Root {
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        plain(text).map_err(|why| format!("the root {why}"))?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether `path` is the root or lies below it.
+    pub(crate) fn holds(&self, path: &str) -> Result<(), &'static str> {
+        plain(path)?;
+        match path.strip_prefix(&self.0) {
+            Some("") => Ok(()),
+            Some(rest) if rest.starts_with('/') => Ok(()),
+            _ => Err("leads out of its root"),
+        }
+    }
+}
+
+/// A path from `/` in which every segment is a name, and every reader sees the same ones.
+fn plain(path: &str) -> Result<(), &'static str> {
+    let segments = path.strip_prefix('/').ok_or("does not begin with `/`")?;
+    if path.contains('%') {
+        return Err("holds `%`: somebody may decode it");
+    }
+    if path.contains(['\\', ':']) {
+        return Err("holds a backslash or a colon: Windows reads it in another way");
+    }
+    if path.chars().any(|c| c.is_control() || LOOKALIKES.contains(&c)) {
+        return Err("holds a control character, or what may turn into a dot or a slash");
+    }
+    segments.split('/').try_for_each(name)
+}
+
+/// Windows drops dots and spaces at the end of a name, so that `.. ` would be `..`.
+fn name(segment: &str) -> Result<(), &'static str> {
+    match segment {
+        "" => Err("has an empty segment"),
+        "." | ".." => Err("has a segment `.` or `..`"),
+        _ if segment.ends_with(['.', ' ']) => Err("has a name that ends in a dot or a space"),
+        _ if segment.starts_with('~') => Err("has a name that begins with `~`"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,122 @@
+//! A rule before any other authorizer: while a freeze lasts, nothing but what it excepts may be called; else the other one decides.
+//!
+//! The other one is a component of its own, whose exports this one imports. Composed, the two are one plugin. Natively there is
+//! nothing to import, and so nothing here.
+#![cfg(target_family = "wasm")]
+
+mod inner;
+mod schema;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use witgate_plugin::{
+    Authorize, Call, ConfigError, Decision, Denial, Description, Host, Pattern, Plugin, Principal, Wants,
+};
+
+/// The settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// When nothing changes. Absent: the other authorizer decides alone.
+    freeze: Option<Freeze>,
+    /// The settings of the other authorizer.
+    inner: Value,
+}
+
+/// A time in which nothing changes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Freeze {
+    /// The first second of it: `2026-12-24T00:00:00Z`.
+    from: String,
+    /// The first second after it.
+    until: String,
+    /// Patterns of what may be called all the same.
+    #[serde(default)]
+    except: Vec<String>,
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Composed {
+    freeze: Option<Frozen>,
+}
+
+#[derive(Debug)]
+struct Frozen {
+    from: u64,
+    until: u64,
+    except: Vec<Pattern>,
+}
+
+impl Plugin for Composed {
+    const NAME: &'static str = "composed";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Denies changes during a freeze, and else asks another authorizer.";
+    type Config = Settings;
+
+    /// The schema of the other one's settings stands within this one's, so that the host marks files, keys and secrets in them, too.
+    fn describe() -> Description {
+        let own = schemars::schema_for!(Settings).to_value();
+        Description {
+            name: Self::NAME.to_owned(),
+            version: Self::VERSION.to_owned(),
+            summary: Self::SUMMARY.to_owned(),
+            config_schema: schema::with_inner(own, &inner::config_schema()).to_string(),
+        }
+    }
+
+    fn configure(policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
+        let freeze = settings.freeze.as_ref().map(Frozen::of).transpose()?;
+        let wants = inner::configure(policy, &settings.inner.to_string())?;
+        Ok((Self { freeze }, wants))
+    }
+}
+
+impl Frozen {
+    fn of(freeze: &Freeze) -> Result<Self, ConfigError> {
+        let time = |name: &str, text: &str| {
+            let moment: Option<Timestamp> = text.parse().ok();
+            let seconds = moment.and_then(|moment| u64::try_from(moment.as_second()).ok());
+            let message = "write a time with its offset: 2026-12-24T00:00:00Z";
+            seconds.ok_or_else(|| ConfigError::at(format!("/freeze/{name}"), message))
+        };
+        let (from, until) = (time("from", &freeze.from)?, time("until", &freeze.until)?);
+        if until <= from {
+            return Err(ConfigError::at("/freeze/until", "it ends before it begins"));
+        }
+        let pattern = |(index, text): (usize, &String)| {
+            let place = format!("/freeze/except/{index}");
+            text.parse::<Pattern>().map_err(|error| ConfigError::at(place, error.to_string()))
+        };
+        let except = freeze.except.iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
+        Ok(Self { from, until, except })
+    }
+
+    fn judge(&self, now: u64, call: &Call<'_>) -> Result<(), Denial> {
+        let excepted = || self.except.iter().any(|pattern| pattern.matches(call.kind, call.target));
+        if !(self.from..self.until).contains(&now) || excepted() {
+            return Ok(());
+        }
+        Err(Denial {
+            reason: "frozen".to_owned(),
+            retry_after: u32::try_from(self.until.saturating_sub(now)).ok(),
+            detail: Some("a freeze lasts, and does not except this".to_owned()),
+            ..Denial::default()
+        })
+    }
+}
+
+impl Authorize for Composed {
+    async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
+        let frozen = self.freeze.as_ref().map_or(Ok(()), |freeze| freeze.judge(host.now(), call));
+        match frozen {
+            Ok(()) => inner::authorize(call, principal),
+            Err(denial) => Decision::Deny(denial),
+        }
+    }
+}
+
+witgate_plugin::export_authorizer!(Composed);

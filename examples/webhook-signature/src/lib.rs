@@ -1,0 +1,145 @@
+//! Signed webhooks: each request carries a MAC over what it asks for, is good for some minutes, and good once.
+//!
+//! The form is that of Standard Webhooks (<https://www.standardwebhooks.com>), whose libraries make such signatures in any
+//! language. The key stays with the host, which verifies by its name.
+
+mod shown;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use witgate_plugin::{
+    Algorithm, Authenticate, Call, ConfigError, Credential, Data, Host, Identity, Plugin, Refusal, Scheme,
+    Signed, Unavailability, Unproven, Verdict, VerifyError, Wants,
+};
+
+use shown::{ID, SENDER, SIGNATURE, Shown, TIMESTAMP, is_word};
+
+/// The settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Who may send, by the name in `webhook-sender`, which becomes the subject.
+    senders: BTreeMap<String, Sender>,
+    /// How many seconds a timestamp may lie in the past or the future.
+    #[serde(default = "five_minutes")]
+    #[schemars(range(min = 1, max = 3600))]
+    window_s: u32,
+}
+
+/// Somebody who sends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Sender {
+    /// The key that is shared with him.
+    #[schemars(extend("format" = "witgate-key"))]
+    key: String,
+    /// His roles.
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+/// What Standard Webhooks recommends.
+fn five_minutes() -> u32 {
+    300
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct WebhookSignature {
+    senders: BTreeMap<String, Sender>,
+    window_s: u32,
+}
+
+impl Plugin for WebhookSignature {
+    const NAME: &'static str = "webhook-signature";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Checks the signatures of webhooks, each good once and for some minutes.";
+    type Config = Settings;
+
+    fn configure(
+        _policy: &str,
+        Settings { senders, window_s }: Settings,
+    ) -> Result<(Self, Wants), ConfigError> {
+        if senders.is_empty() {
+            return Err(ConfigError::at("/senders", "nobody may send; name a sender and his key"));
+        }
+        if let Some(name) = senders.keys().find(|name| !is_word(name)) {
+            let message = "no header can name this sender; write 1 to 128 letters, digits, `-` and `_`";
+            return Err(ConfigError::at_path(&["senders", name], message));
+        }
+        let wants = Wants {
+            schemes: vec![Scheme::Header],
+            credential_header: Some(SIGNATURE.to_owned()),
+            headers: [ID, TIMESTAMP, SENDER].map(str::to_owned).to_vec(),
+            data: Data { arguments: true, ..Data::default() },
+        };
+        Ok((Self { senders, window_s }, wants))
+    }
+}
+
+impl Authenticate for WebhookSignature {
+    async fn authenticate<H: Host>(&self, host: &H, call: &Call<'_>, credential: &Credential<'_>) -> Verdict {
+        self.prove(host, call, credential).await.into()
+    }
+}
+
+impl WebhookSignature {
+    /// The signature comes before the memory of what was seen, so that forgeries take no room in it.
+    async fn prove<H: Host>(
+        &self,
+        host: &H,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Result<Identity, Unproven> {
+        let shown = Shown::read(host, credential)?;
+        let unknown = || Refusal::new("unknown-key", "no such sender is configured");
+        let sender = self.senders.get(&shown.sender).ok_or_else(unknown)?;
+        self.judge_time(host.now(), shown.timestamp)?;
+        verify(host, &sender.key, &shown, &shown.signed_text(host, call)?).await?;
+        self.use_up(host, &shown)?;
+        Ok(Identity { subject: shown.sender, roles: sender.roles.clone(), ..Identity::default() })
+    }
+
+    fn judge_time(&self, now: u64, timestamp: u64) -> Result<(), Refusal> {
+        if timestamp.saturating_add(self.window_s.into()) < now {
+            return Err(Refusal::new("expired", "the timestamp lies too far in the past"));
+        }
+        if timestamp > now.saturating_add(self.window_s.into()) {
+            return Err(Refusal::new("not-yet-valid", "the timestamp lies in the future"));
+        }
+        Ok(())
+    }
+
+    /// Remembers the message for as long as its timestamp is good; whoever comes with it again is refused.
+    fn use_up<H: Host>(&self, host: &H, shown: &Shown) -> Result<(), Refusal> {
+        let mark = host.sha256(format!("{}\n{}", shown.sender, shown.id).as_bytes());
+        if host.cached(&mark).is_some() {
+            return Err(Refusal::new("replayed", "a message with this id was here before"));
+        }
+        host.cache(&mark, &[], self.window_s.saturating_mul(2).saturating_add(1));
+        Ok(())
+    }
+}
+
+/// One good signature of those that are shown is enough: a sender who changes his key signs with both.
+async fn verify<H: Host>(host: &H, key: &str, shown: &Shown, text: &str) -> Result<(), Unproven> {
+    for signature in &shown.signatures {
+        let signed =
+            Signed { algorithm: Algorithm::Hs256, key_id: None, message: text.as_bytes(), signature };
+        match host.verify(key, &signed).await {
+            Ok(()) => return Ok(()),
+            Err(VerifyError::BadSignature) => {}
+            Err(VerifyError::AlgorithmMismatch) => {
+                return Err(Unavailability::new("the sender's key is no shared secret", None).into());
+            }
+            Err(VerifyError::UnknownKey | VerifyError::UnknownKeyId | VerifyError::Unavailable) => {
+                return Err(Unavailability::new("the sender's key cannot be had", None).into());
+            }
+        }
+    }
+    Err(Refusal::new("bad-signature", "no signature fits what the request asks for").into())
+}
+
+witgate_plugin::export_authenticator!(WebhookSignature);
