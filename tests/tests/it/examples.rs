@@ -2,18 +2,22 @@
 //!
 //! A fenced block with the language `console` holds commands behind `$ `. Those of a block marked
 //! `console network` need a server, a network or a compiler, and are left to the reader.
+//!
+//! Examples that are plugins answer as their cases say.
+
+mod gateway;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use witgate_tests::gateway::{Setup, program, workspace};
+use witgate_tests::gateway::{Setup, component, program, workspace};
 
 /// Long enough for every secret that an example names.
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 #[test]
 fn every_example_is_good_and_its_readme_runs() {
-    let examples = examples();
+    let examples = examples("witgate.toml");
     assert!(examples.len() >= 5, "found only {examples:?}");
     for example in examples {
         let setup = with_secrets(Setup::new(), &example);
@@ -26,6 +30,30 @@ fn every_example_is_good_and_its_readme_runs() {
         let warnings = shell(&setup, &example, "witgate check --json");
         let report: serde_json::Value = serde_json::from_str(&warnings).unwrap();
         assert_eq!(report["diagnostics"], serde_json::json!([]), "{example:?}");
+    }
+}
+
+/// As its author would test it: the component beside the cases.
+#[test]
+fn every_plugin_answers_as_its_cases_say() {
+    let plugins = examples("plugin.toml");
+    assert!(plugins.len() >= 11, "found only {plugins:?}");
+    for plugin in plugins {
+        let name = plugin.file_name().unwrap().to_str().unwrap();
+        let setup = Setup::new();
+        copy(&plugin, setup.dir());
+        std::fs::copy(component(&format!("examples/{name}")), setup.dir().join(format!("{name}.wasm")))
+            .unwrap();
+        let cases = std::fs::read_to_string(plugin.join("cases.toml")).unwrap_or_default();
+        let says_no = ["expect.denied", "expect.refused"].iter().any(|no| cases.contains(no));
+        assert!(
+            says_no && cases.contains("config_error"),
+            "{name}/cases.toml shows no denial, or no bad settings"
+        );
+        assert!(plugin.join("README.md").is_file(), "{name} does not say what it is for");
+        let output = setup.run(&["plugin", "test", "."]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {}\n{said}", String::from_utf8_lossy(&output.stdout));
     }
 }
 
@@ -57,11 +85,11 @@ fn the_readme_s_configuration_is_good() {
     }
 }
 
-/// Every directory of `examples` with a configuration.
-fn examples() -> Vec<PathBuf> {
+/// Every directory of `examples` with such a file.
+fn examples(file: &str) -> Vec<PathBuf> {
     let all = std::fs::read_dir(workspace().join("examples")).unwrap();
     let mut found: Vec<_> =
-        all.map(|entry| entry.unwrap().path()).filter(|path| path.join("witgate.toml").is_file()).collect();
+        all.map(|entry| entry.unwrap().path()).filter(|path| path.join(file).is_file()).collect();
     found.sort();
     found
 }
