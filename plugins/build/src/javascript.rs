@@ -11,7 +11,7 @@ use crate::process::{attempt, works};
 use crate::tools::set_up;
 use crate::{Compiled, Error, Options, Project, Tools, wit};
 
-/// The one that the lock file beside is for.
+/// The one that `package.json` beside names.
 const VERSION: &str = "0.23.0";
 
 const PACKAGE: &str = "node_modules/@bytecodealliance/componentize-js";
@@ -19,10 +19,9 @@ const PACKAGE: &str = "node_modules/@bytecodealliance/componentize-js";
 /// The engine starts up within the build: a few seconds.
 const BUILD: Duration = Duration::from_secs(600);
 
-/// With a lock file, so that what it stands on is what was tested.
-const FILES: [(&str, &str); 3] = [
+/// What npm installs, of exactly this version.
+const FILES: [(&str, &str); 2] = [
     ("package.json", include_str!("javascript/package.json")),
-    ("package-lock.json", include_str!("javascript/package-lock.json")),
     (".npmrc", include_str!("javascript/.npmrc")),
 ];
 
@@ -80,8 +79,7 @@ pub(crate) fn find(tools: &Tools) -> Result<PathBuf> {
     let dir = tools.install(&name, &what, |dir| {
         FILES.iter().try_for_each(|(file, text)| fs::write(dir.join(file), text))?;
         let mut npm = Command::new("npm");
-        // Nothing here needs an install script, and what one would fetch is not in the lock file. Not `ci`: that wants
-        // the optional packages of every other platform in it, too.
+        // Nothing here needs an install script.
         npm.args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]);
         set_up(npm.current_dir(dir)).with_context(advice)
     })?;

@@ -44,12 +44,9 @@ fn change(project: &Path) {
     fs::write(project.join(file), source.replace(line, &format!("{code}{line}"))).unwrap();
 }
 
-fn call(address: &str, tool: &str, token: Option<&str>) -> (u16, Value) {
+fn call(address: &str, tool: &str, header: &str, value: &str) -> u16 {
     let params = json!({ "name": tool, "arguments": { "text": "hello", "a": 2, "b": 3 } });
-    let request = Request::stateless(address, "/mcp", "tools/call", params);
-    let request = token.into_iter().fold(request, |request, token| request.with("X-Door-Token", token));
-    let answer = request.send();
-    (answer.status, answer.message())
+    Request::stateless(address, "/mcp", "tools/call", params).with(header, value).send().status
 }
 
 /// An authorizer is made, decides, is changed as its README says, and its successor decides while the gateway runs.
@@ -65,20 +62,21 @@ fn an_authorizer_in(lang: &str) {
         &format!(
             "[upstreams.own]\nown_tools = true\n[policies.reading]\nkind = \"custom\"\ncomponent = \"reading/reading.wasm\"\n\
              config = {{ prefixes = [\"echo\", \"get_\"] }}\n{PATIENT}\n\
-             [pipeline]\nauthorize = [\"reading\"]\nanonymous = {{ roles = [\"admin\"] }}\n"
+             [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
+             [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"reading\"]\n"
         ),
     );
+    let key = setup.key(&["grace", "--allow", "*", "--role", "admin"]);
     let running = setup.serve();
-    assert_eq!(call(&running.address(), "echo", None).0, 200);
-    // Who shows nothing is asked to.
-    assert_eq!(call(&running.address(), "add", None).0, 401);
+    let called = |tool: &str| call(&running.address(), tool, "X-API-Key", &key);
+    assert_eq!(called("echo"), 200);
+    assert_eq!(called("add"), 403);
     running.await_log("prefix-not-allowed");
 
     change(&running.setup().dir().join("reading"));
     let debug = run(running.setup(), &["plugin", "build", "reading", "--debug"]);
     assert_ne!(debug["digest"], built["digest"]);
-    let allowed = || Some(call(&running.address(), "add", None)).filter(|(status, _)| *status == 200);
-    await_some("the changed plugin to decide", allowed);
+    await_some("the changed plugin to decide", || Some(called("add")).filter(|status| *status == 200));
 }
 
 /// An authenticator is made and judges tokens.
@@ -99,11 +97,12 @@ fn an_authenticator_in(lang: &str) {
         ),
     );
     let running = setup.serve();
-    assert_eq!(call(&running.address(), "echo", Some("tok_0123456789abcdef0123456789abcdef")).0, 200);
-    assert_eq!(call(&running.address(), "add", Some("tok_0123456789abcdef0123456789abcdef")).0, 403);
-    assert_eq!(call(&running.address(), "echo", Some("tok_made-up")).0, 401);
+    let called = |tool: &str, token: &str| call(&running.address(), tool, "X-Door-Token", token);
+    assert_eq!(called("echo", "tok_0123456789abcdef0123456789abcdef"), 200);
+    assert_eq!(called("add", "tok_0123456789abcdef0123456789abcdef"), 403);
+    assert_eq!(called("echo", "tok_made-up"), 401);
     running.await_log("unknown-token");
-    assert_eq!(call(&running.address(), "echo", Some("wgk_of_another_form")).0, 401);
+    assert_eq!(called("echo", "wgk_of_another_form"), 401);
 }
 
 #[test]
