@@ -1,6 +1,9 @@
 //! Cases: what has to come of certain calls. A plugin's author puts them to his component with `witgate plugin test`, an
 //! operator to each candidate before it goes live. One format and one way to put them: to the real check under its real
 //! limits, in a world that is the case's own.
+//!
+//! [`Suite::read`] makes [`Case`]s of a file, and [`Subject::put`] a [`Report`] of each. For one question,
+//! [`Subject::on_stage`] makes the policy and [`OnStage::ask`] says what it answered and everything that it did.
 
 mod case;
 mod checks;

@@ -11,6 +11,31 @@ use super::{clean, digest_text};
 /// As much as is kept of one question: ten times what a hook may call by default.
 const MOST: usize = 10_000;
 
+/// The imports of the WIT package, as they are counted.
+pub const IMPORTS: [&str; 21] = [
+    "request.upstream",
+    "request.audience",
+    "request.peer",
+    "request.header",
+    "request.arguments",
+    "request.meta",
+    "request.certificate-thumbprint",
+    "request.dpop-thumbprint",
+    "caller.issuer",
+    "caller.claims",
+    "caller.expires-at",
+    "clock.now",
+    "log.write",
+    "crypto.sha256",
+    "crypto.equal",
+    "crypto.verify",
+    "secrets.reveal",
+    "cache.get",
+    "cache.put",
+    "cache.remove",
+    "http.send",
+];
+
 /// Watches one policy.
 #[derive(Debug, Default)]
 pub struct Witness(Mutex<Observed>);

@@ -54,6 +54,21 @@ pub struct Case {
 }
 
 impl Case {
+    /// One without a file: a policy with these settings, of which whatever is wanted may be asked.
+    pub fn of(config: Value) -> Self {
+        Self {
+            name: "a question".to_owned(),
+            line: 1,
+            policy: "own".to_owned(),
+            settings: SettingsOf::just(config),
+            held: Arc::default(),
+            limits: None,
+            wants: None,
+            config_error: None,
+            steps: Vec::new(),
+        }
+    }
+
     /// The time at which its settings are taken.
     pub(super) fn begins_at(&self) -> u64 {
         self.steps.first().map_or(NOW, |step| step.question.now)

@@ -18,6 +18,7 @@ use crate::config::document::Document;
 use crate::config::shape::{fit, listed, nearest};
 use crate::config::{KeySource, Limits, PolicyKind};
 use crate::services::sha256;
+use crate::services::witness::IMPORTS;
 
 /// The largest file.
 const LARGEST: u64 = 4 << 20;
@@ -230,6 +231,10 @@ impl Reader<'_> {
     fn step(&mut self, at: Place, case: &[String], question: Map<String, Value>) -> Option<Step> {
         let raw: written::Question = self.shape(&at, question)?;
         let ask = self.ask(&at, case, raw.credential.as_ref(), raw.principal.as_ref())?;
+        if let Some(name) = raw.host_calls.keys().find(|name| !IMPORTS.contains(&name.as_str())) {
+            let help = meant(name, &IMPORTS, "write interface and function");
+            self.fault(&at, "host_calls", format!("there is no import `{name}`"), help);
+        }
         let Some(expect) = raw.expect.clone() else {
             let help = "add the answer, such as `expect = \"allow\"` or `expect.denied = \"REASON\"`";
             self.fault(&at, "", "nothing is expected", help);

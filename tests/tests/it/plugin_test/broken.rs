@@ -52,6 +52,11 @@ fn a_broken_file_is_told_with_its_place() {
             "cases.toml:15:",
             "not a request",
         ),
+        (
+            after(&format!("{may}\nhost_calls = {{ \"http.sent\" = 0 }}\nexpect = \"allow\"")),
+            "cases.toml:15:",
+            "did you mean `http.send`?",
+        ),
         (format!("{GOOD}{BAD}{BAD}"), "cases.toml:19:", "on line 12 has the same name"),
         (format!("{GOOD}[keys.a]\nsecret = \"x\"\npem = \"y\"\n"), "cases.toml:11:", "not one key"),
     ];

@@ -1,6 +1,6 @@
 //! `--update`.
 
-use witgate_tests::gateway::Setup;
+use witgate_tests::gateway::{Setup, program};
 
 use super::{BAD, GOOD, err, out, test};
 
@@ -45,4 +45,31 @@ denied = "else"
     let names: Vec<_> =
         std::fs::read_dir(setup.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["cases.toml"], "nothing is left beside it");
+}
+
+/// On a terminal it asks, and does nothing without a yes.
+#[test]
+fn who_is_asked_may_say_no() {
+    let setup = Setup::new();
+    let before = format!("{GOOD}{BAD}");
+    let file = setup.file("cases.toml", &before);
+    let script = "import os, pty, sys\n\
+                  pid, fd = pty.fork()\n\
+                  if pid == 0: os.execv(sys.argv[2], sys.argv[2:])\n\
+                  os.write(fd, sys.argv[1].encode() + b'\\n')\n\
+                  try:\n    while os.write(1, os.read(fd, 4096)): pass\n\
+                  except OSError: pass\n\
+                  sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+    let witgate = program("witgate").display().to_string();
+    let answered = |answer: &str| {
+        let arguments = ["-c", script, answer, &witgate, "plugin", "test", "--update"];
+        std::process::Command::new("python3").args(arguments).current_dir(setup.dir()).output().unwrap()
+    };
+    let no = answered("n");
+    assert_eq!(no.status.code(), Some(1), "{}{}", out(&no), err(&no));
+    assert!(out(&no).contains("Rewrite 1 expectation"), "{}", out(&no));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    let yes = answered("y");
+    assert_eq!(yes.status.code(), Some(0), "{}{}", out(&yes), err(&yes));
+    assert!(std::fs::read_to_string(&file).unwrap().contains("not-allowed"));
 }

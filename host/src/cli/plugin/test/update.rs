@@ -12,6 +12,7 @@ use super::play::{Played, PlayedCase};
 use crate::cli::terminal::counted;
 use crate::cli::{Context, Failure};
 use crate::policy::cases::{Expect, StepReport};
+use crate::services::clean;
 
 /// An expectation that becomes another.
 struct Change<'a> {
@@ -82,7 +83,7 @@ fn agreed(context: &Context, file: &Path, changes: &[Change<'_>]) -> Result<bool
     }
     for Change { case, step, .. } in changes {
         let line = format!("{}:{}  {}", file.display(), case.report.line, case.report.name);
-        context.terminal.say(&format!("{line}\n  becomes  {}", step.asked.outcome.told()));
+        context.terminal.say(&format!("{line}\n  becomes  {}", clean(&step.asked.outcome.told())));
     }
     let mut err = io::stderr().lock();
     let question = format!("Rewrite {} in {}? [y/N] ", counted(changes.len(), "expectation"), file.display());
