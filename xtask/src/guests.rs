@@ -75,8 +75,11 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
 
 /// Builds every guest of the workspace.
 pub(crate) fn build_all(root: &Path) -> Result<()> {
-    let guests: Vec<Guest> = shipped().chain(examples::all(root)?).chain(fixtures(root)?).collect();
-    build(root, &guests, hostile::build)
+    let guests: Vec<Guest> = shipped().chain(examples::in_rust(root)?).chain(fixtures(root)?).collect();
+    build(root, &guests, |root, toolchain| {
+        hostile::build(root, toolchain)?;
+        examples::build_others(root)
+    })
 }
 
 /// Builds what the demo shows.
@@ -136,9 +139,15 @@ fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
             examples::compose(root, &outer, inner, &file)?
         }
     };
-    let change = if built.changed { "" } else { "  (unchanged)" };
-    println!("guests: {:22} {:5} KB  {}{change}", guest.output, built.size.div_ceil(1024), built.digest);
+    built.tell(&guest.output);
     Ok(())
+}
+
+impl Built {
+    fn tell(&self, name: &str) {
+        let change = if self.changed { "" } else { "  (unchanged)" };
+        println!("guests: {name:36} {:5} KB  {}{change}", self.size.div_ceil(1024), self.digest);
+    }
 }
 
 /// Encodes a core module as a component.

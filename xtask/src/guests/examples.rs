@@ -1,51 +1,105 @@
-//! The examples that are plugins in Rust: the directory `examples/NAME` holds the package `witgate-example-NAME`.
+//! The examples that are plugins: a directory `examples/NAME` with a `plugin.toml`. Those in Rust are packages
+//! `witgate-example-NAME`, the others are built as their authors would.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 use wasm_compose::composer::ComponentComposer;
 use wasm_compose::config::Config;
+use witgate_build::{Lang, Options, Project, Tools};
 
-use super::{Built, Guest, place};
+use super::{Built, Guest, place, replace};
 
 /// The one that is composed of two components: its own, and what that stands before.
 const COMPOSED: (&str, &str) = ("composed", "rbac");
 
+/// Those in Rust, by name.
+pub(super) fn in_rust(root: &Path) -> Result<Vec<Guest>> {
+    let projects = projects(root)?.into_iter().filter(|project| project.lang == Lang::Rust);
+    Ok(projects.map(|project| guest(&project)).collect())
+}
+
+fn guest(project: &Project) -> Guest {
+    let name = &project.name;
+    let mut guest = Guest::new(format!("witgate-example-{name}"), format!("examples/{name}"));
+    // Heavy ones are workspaces of their own, so that nobody compiles them who does not need them.
+    let is_workspace = project.dir.join("Cargo.lock").is_file();
+    guest.manifest = is_workspace.then(|| project.dir.join("Cargo.toml"));
+    guest.behind = (name == COMPOSED.0).then(|| COMPOSED.1.to_owned());
+    guest
+}
+
 /// All of them, by name.
-pub(super) fn all(root: &Path) -> Result<Vec<Guest>> {
+fn projects(root: &Path) -> Result<Vec<Project>> {
     let directory = root.join("examples");
     let mut found = Vec::new();
     for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_rust(&entry.path())? {
-            continue;
+        let path = entry?.path();
+        if path.join("plugin.toml").is_file() {
+            found.push(Project::open(&path)?);
         }
-        let mut guest = Guest::new(format!("witgate-example-{name}"), format!("examples/{name}"));
-        if entry.path().join("Cargo.lock").is_file() {
-            // Heavy ones are workspaces of their own, so that nobody compiles them who does not need them.
-            guest.manifest = Some(entry.path().join("Cargo.toml"));
-        }
-        if name == COMPOSED.0 {
-            guest.behind = Some(COMPOSED.1.to_owned());
-        }
-        found.push(guest);
     }
-    found.sort_by(|a, b| a.output.cmp(&b.output));
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
-fn is_rust(example: &Path) -> Result<bool> {
-    let project = example.join("plugin.toml");
-    if !project.is_file() {
-        return Ok(false);
+/// Builds those in other languages. One whose sources are what they were is not built again: an interpreter takes long
+/// to pack.
+pub(super) fn build_others(root: &Path) -> Result<()> {
+    let tools = Tools::below(root.join("target/tools/plugins"));
+    for project in projects(root)?.into_iter().filter(|project| project.lang != Lang::Rust) {
+        let output = root.join(format!("target/plugins/examples/{}.wasm", project.name));
+        let stamp = root.join(format!("target/guests/examples/{}.sources", project.name));
+        let sources = sources(root, &project)?;
+        let is_current = output.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == sources);
+        let bytes = match is_current {
+            true => fs::read(&output)?,
+            false => {
+                let built = witgate_build::build(&project, Options::default(), &tools);
+                built.with_context(|| format!("building examples/{}", project.name))?.bytes
+            }
+        };
+        place(&output, &bytes)?.tell(&format!("examples/{}", project.name));
+        replace(&stamp, sources.as_bytes())?;
     }
-    let text = fs::read_to_string(&project).with_context(|| format!("reading {}", project.display()))?;
-    Ok(text.lines().any(|line| line.trim() == "lang = \"rust\""))
+    Ok(())
 }
 
-/// Puts the exports of the component `inner` behind the imports of `outer`, which are of the same names. What comes out is one component.
+/// A digest of everything that a component is made of: the project, the interface, and the code that builds it.
+fn sources(root: &Path, project: &Project) -> Result<String> {
+    let mut files = Vec::new();
+    for below in [&project.dir, &root.join("wit"), &root.join("plugins/build")] {
+        collect(below, &mut files)?;
+    }
+    files.sort();
+    let mut digest = Sha256::new();
+    for file in files {
+        digest.update(file.to_string_lossy().as_bytes());
+        digest.update(Sha256::digest(fs::read(&file)?));
+    }
+    Ok(format!("{:x}", digest.finalize()))
+}
+
+/// The files below a directory, without what a build leaves there. Links lead to what is looked at anyway.
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        let is_built =
+            path.extension().is_some_and(|ending| ending == "wasm") || entry.file_name() == "bindings";
+        match (is_built, kind.is_dir(), kind.is_file()) {
+            (false, true, _) => collect(&path, files)?,
+            (false, _, true) => files.push(path),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts the exports of the component `inner` behind the imports of `outer`, which are of the same names. What comes out is
+/// one component.
 pub(super) fn compose(root: &Path, outer: &Path, inner: &str, output: &Path) -> Result<Built> {
     let inner = root.join(format!("target/plugins/{inner}.wasm"));
     if !inner.is_file() {

@@ -41,7 +41,7 @@ pub(super) fn build(root: &Path, toolchain: &Toolchain) -> Result<()> {
     for source in &sources {
         put(&target, source, texts.component(source))?;
     }
-    println!("guests: {:22} {} of Rust, {} of text", format!("tests/{NAME}"), examples.len(), sources.len());
+    println!("guests: {:36} {} of Rust, {} of text", format!("tests/{NAME}"), examples.len(), sources.len());
     Ok(())
 }
 
