@@ -196,5 +196,6 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
 
 /// As the configuration writes it.
 pub(crate) fn digest(content: &[u8]) -> String {
-    format!("sha256:{:x}", Sha256::digest(content))
+    let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }

@@ -5,12 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 use wasm_compose::composer::ComponentComposer;
 use wasm_compose::config::Config;
 use witgate_build::{Lang, Options, Project, Tools};
 
-use super::{Built, Guest, place, replace};
+use super::{Built, Guest, digest, place, replace};
 
 /// The one that is composed of two components: its own, and what that stands before.
 const COMPOSED: (&str, &str) = ("composed", "rbac");
@@ -74,12 +73,11 @@ fn sources(root: &Path, project: &Project) -> Result<String> {
         collect(below, &mut files)?;
     }
     files.sort();
-    let mut digest = Sha256::new();
+    let mut lines = String::new();
     for file in files {
-        digest.update(file.to_string_lossy().as_bytes());
-        digest.update(Sha256::digest(fs::read(&file)?));
+        lines += &format!("{} {}\n", file.display(), digest(&fs::read(&file)?));
     }
-    Ok(format!("{:x}", digest.finalize()))
+    Ok(digest(lines.as_bytes()))
 }
 
 /// The files below a directory, without what a build leaves there. Links lead to what is looked at anyway.
