@@ -282,7 +282,11 @@ fn pipeline(
         errors.extend(others.iter().map(|policy| PolicyError {
             policy: policy.name().to_string(),
             message: format!(
-                "the pipeline lists it under `{hook}`, and it has no such hook; take it out there"
+                "the pipeline lists it under `{hook}`, and it has no such hook; take it out there{}",
+                match policy.authenticates() {
+                    true => ": it is an authenticator, which stands under `authenticate`",
+                    false => ": it is an authorizer, which stands under `authorize`",
+                }
             ),
             files: Fingerprints::default(),
         }));

@@ -1,5 +1,6 @@
 //! Components: loaded, linked with what is granted, pooled, and called within their limits.
 
+pub mod anatomy;
 pub mod compile;
 pub mod engine;
 pub mod fault;
@@ -8,8 +9,10 @@ pub mod instance;
 pub mod load;
 pub mod output;
 pub mod pool;
+mod said;
 pub mod settings;
 mod slow_lane;
 mod state;
 pub mod store;
+mod trace;
 pub mod v0_1;

@@ -24,11 +24,11 @@ use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
 use crate::plugin::fault::Fault;
 use crate::plugin::pool::Pool;
-use crate::services::{PolicyHost, Scope, Services};
+use crate::services::{PolicyHost, Scope, Services, clean};
 
 pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, Tally};
-pub use make::{Making, PolicyError, Stage, describe_component};
+pub use make::{Making, PolicyError, Stage, describe_component, schema_of};
 
 /// A policy of one generation, ready for its hooks.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl Policy {
             Check::Builtin(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
             Check::Component(component) => match component.authenticate(scope, call, credential).await {
                 Ok(verdict) => Ok(verdict),
-                Err(fault) => match self.stand_in_for(fault, scope) {
+                Err(fault) => match self.stand_in_for(fault, scope, call) {
                     Ok(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
                     Err(rejection) => Err(rejection),
                 },
@@ -253,7 +253,7 @@ impl Policy {
             Check::Builtin(builtin) => Ok(builtin.authorize(&host, call, principal).await),
             Check::Component(component) => match component.authorize(scope, call, principal).await {
                 Ok(decision) => Ok(decision),
-                Err(fault) => match self.stand_in_for(fault, scope) {
+                Err(fault) => match self.stand_in_for(fault, scope, call) {
                     Ok(builtin) => Ok(builtin.authorize(&host, call, principal).await),
                     Err(rejection) => Err(rejection),
                 },
@@ -278,20 +278,21 @@ impl Policy {
     }
 
     /// The built-in, where it may stand in for a component that failed; else the rejection.
-    fn stand_in_for(&self, fault: Fault, scope: &Scope) -> Result<&Builtin, Rejection> {
+    fn stand_in_for(&self, fault: Fault, scope: &Scope, call: &Call<'_>) -> Result<&Builtin, Rejection> {
         let Fault { failure, detail } = fault;
         let reason = failure.reason();
+        let asked = format!("{} {}", call.method, clean(call.target));
         self.counts.fail(failure);
         match &self.stand_in {
             Some(builtin) if failure.is_covered() => {
                 self.stood_in(scope);
-                tracing::warn!(policy = %self.name, reason, "FALLBACK: the component failed ({detail}); the built-in decides in its place");
+                tracing::warn!(policy = %self.name, reason, asked, "FALLBACK: the component failed ({detail}); the built-in decides in its place");
                 Ok(builtin)
             }
             _ => {
                 // On stage it may be meant to.
                 if self.services.witness.is_none() {
-                    tracing::warn!(policy = %self.name, reason, "the component failed, so the call is denied: {detail}");
+                    tracing::warn!(policy = %self.name, reason, asked, "the component failed, so the call is denied: {detail}");
                 }
                 Err(self.failed(failure, detail, None))
             }

@@ -22,15 +22,27 @@ pub(crate) struct Guest {
     package: String,
     /// Below `target/plugins`, without `.wasm`.
     output: String,
+    profile: &'static str,
     /// The manifest of a workspace of its own, if it has one.
     manifest: Option<PathBuf>,
     /// The component that it is composed with, if it is.
     behind: Option<String>,
 }
 
+/// What ships.
+const STRIPPED: &str = "component";
+/// With names and lines.
+const DEBUG: &str = "component-debug";
+
 impl Guest {
     fn new(package: impl Into<String>, output: impl Into<String>) -> Self {
-        Self { package: package.into(), output: output.into(), manifest: None, behind: None }
+        Self {
+            package: package.into(),
+            output: output.into(),
+            profile: STRIPPED,
+            manifest: None,
+            behind: None,
+        }
     }
 }
 
@@ -69,6 +81,8 @@ fn fixtures(root: &Path) -> Result<Vec<Guest>> {
             guests.push(Guest::new(format!("witgate-guest-{name}"), format!("tests/{name}")));
         }
     }
+    // What a trap looks like where names are kept.
+    guests.push(Guest { profile: DEBUG, ..Guest::new("witgate-guest-faulty", "tests/faulty-debug") });
     guests.sort_by(|a, b| a.output.cmp(&b.output));
     Ok(guests)
 }
@@ -121,7 +135,7 @@ fn write_sums(root: &Path) -> Result<()> {
 }
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
-    let mut cargo = cargo(root, toolchain, "rustc", "component");
+    let mut cargo = cargo(root, toolchain, "rustc", guest.profile);
     cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
     if let Some(manifest) = &guest.manifest {
         cargo.arg("--manifest-path").arg(manifest);
@@ -129,7 +143,7 @@ fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
     run(&mut cargo, BUILD)?;
 
     let name = guest.package.replace('-', "_");
-    let module = root.join(format!("target/guests/{TARGET}/component/{name}.wasm"));
+    let module = root.join(format!("target/guests/{TARGET}/{}/{name}.wasm", guest.profile));
     let file = root.join(format!("target/plugins/{}.wasm", guest.output));
     let built = match &guest.behind {
         None => encode(&module, &file)?,

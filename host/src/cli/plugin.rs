@@ -1,5 +1,6 @@
 //! `witgate plugin`.
 
+mod bench;
 mod build;
 mod diff;
 mod inspect;
@@ -31,6 +32,8 @@ pub(super) enum Command {
     },
     /// Show where policies with `mode = "shadow"` would have decided otherwise
     Diff,
+    /// Measure what a component costs, cold and warm, beside a built-in check
+    Bench(bench::Arguments),
     /// Put cases to a component, under its real limits
     Test(test::Arguments),
     /// Show what a plugin is, what it imports, and the schema of its settings
@@ -47,6 +50,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::List => list::run(context),
         Command::Rollback { to } => rollback::run(context, to),
         Command::Diff => diff::run(context),
+        Command::Bench(arguments) => bench::run(context, &arguments),
         Command::Test(arguments) => test::run(context, &arguments),
         Command::Inspect { plugin } => inspect::run(context, &plugin),
     }

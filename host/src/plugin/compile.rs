@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
+use super::anatomy::{Anatomy, Form};
 use super::engine::Engine;
 
 /// Processor time that one component may take, in seconds and of all threads together: 18 MB of an interpreted language
@@ -51,6 +52,11 @@ pub enum CompileError {
     /// It takes too long.
     #[error("takes too long to compile; make it smaller, or split its largest functions")]
     TooLong,
+    /// It is compiled, and does not fit into what an instance may have.
+    #[error(
+        "cannot be loaded: it asks for more memory, or larger tables, from the start than any policy may have ({0}); make it smaller"
+    )]
+    TooLarge(String),
     /// The compiler ended for want of something else.
     #[error("is too much for the compiler, which has bounds of memory and time: {0}")]
     TooMuch(String),
@@ -87,7 +93,22 @@ impl Compiler {
 }
 
 fn within(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
-    engine.inner().precompile_component(bytes).map_err(|error| CompileError::NotAComponent(gist(&error)))
+    if let Some(why) = Form::of(bytes).is_no_component() {
+        return Err(CompileError::NotAComponent(why.to_owned()));
+    }
+    engine
+        .inner()
+        .precompile_component(bytes)
+        .map_err(|error| CompileError::NotAComponent(fault_in(bytes, &error)))
+}
+
+/// What is wrong with what begins as a component.
+fn fault_in(bytes: &[u8], error: &wasmtime::Error) -> String {
+    let gist = gist(error);
+    match Anatomy::of(bytes).broken {
+        Some(_) => format!("it is cut off or damaged ({gist}); build or copy it again"),
+        None => format!("it is not valid ({gist}); build it with other tools, or newer ones"),
+    }
 }
 
 /// The gist of an engine's error: the first line of what lies at its root.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::slow_lane::SlowLane;
 use tokio::sync::Semaphore;
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 /// The grain of deadlines. One millisecond is the smallest that a limit can name.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -23,6 +23,10 @@ const RESIDENT: usize = 256 << 10;
 const WARM: u32 = 32;
 /// Stack of WebAssembly code. Interpreters in guests need more than the checks do.
 const WASM_STACK: usize = 512 << 10;
+
+/// Frames of a stack that are looked at where a hook fails. A panic of Rust has eight of its own; each takes time where
+/// there is debug information.
+const FRAMES: usize = 20;
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +127,9 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
         // No plugin needs concurrent component-model tasks, and their bookkeeping triples the
         // cost of every call.
         .concurrency_support(false)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
+        // Looked at only where a hook fails, and whatever the environment says: the compiler's is empty.
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(FRAMES))
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 

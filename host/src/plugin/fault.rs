@@ -3,6 +3,8 @@
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
+use super::said::Said;
+use super::trace;
 use crate::flow::reject::Failure;
 use crate::services::clean;
 
@@ -20,11 +22,52 @@ impl Fault {
         Self { failure, detail: detail.into() }
     }
 
-    /// The fault behind an engine's error. Where the host ended the hook, it `knows` why.
-    pub(super) fn of(known: Option<Failure>, error: &wasmtime::Error) -> Self {
+    /// The fault behind an engine's error, with where the component was and what it had said. Where the host ended the
+    /// hook, it `knows` why.
+    pub(super) fn of(known: Option<Failure>, error: &wasmtime::Error, said: &Said) -> Self {
         let root = error.root_cause().to_string();
         let failure = known.unwrap_or_else(|| failure_of(error, &root));
-        Self { failure, detail: clean(&root) }
+        let mut detail = match error.downcast_ref::<Trap>() {
+            // In the engine's words, it would be about fuel.
+            None if failure == Failure::Output => OUTPUT.to_owned(),
+            // What a panic comes to, in any language.
+            Some(Trap::UnreachableCodeReached) => "it panicked or aborted (wasm `unreachable`)".to_owned(),
+            _ => clean(&root),
+        };
+        if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
+            match trace::way(trace) {
+                Some(way) => detail += &format!("; in {way}"),
+                None => detail += NAMELESS,
+            }
+        }
+        detail += &told(said);
+        Self { failure, detail }
+    }
+}
+
+const OUTPUT: &str = "what it hands to its host passes `output_kib`; make it smaller, or raise that limit";
+
+/// What stands in the place of names.
+const NAMELESS: &str = "; where is not known, because the component has no names of its functions: one that \
+                        `witgate plugin build --debug` makes has them";
+
+/// What is told of what a component said, in bytes: the end, which says most.
+const MOST_SAID: usize = 1000;
+
+fn told(said: &Said) -> String {
+    let mut told: Vec<&str> = Vec::new();
+    let mut room = MOST_SAID;
+    for line in said.lines().rev() {
+        room = match room.checked_sub(line.len()) {
+            Some(room) => room,
+            None => break,
+        };
+        told.push(line);
+    }
+    told.reverse();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("; it had said: {}", told.join(" | ")),
     }
 }
 

@@ -97,7 +97,7 @@ impl Granted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// It is granted to nobody's surprise but this policy's.
-    #[error("the component imports `{import}`, which is not granted; to grant it, add: {line}")]
+    #[error("the component imports `{import}`, which is not granted; to grant it, add to the policy: {line}")]
     NotGranted {
         /// The import.
         import: String,
@@ -111,9 +111,41 @@ pub enum ImportError {
     OtherVersion(String),
     /// No host like this has it.
     #[error(
-        "the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0` and `wasi:*@0.2` stubs"
+        "the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0`, and of WASI 0.2 \
+         stubs of cli, clocks, filesystem, io, random and sockets: build it without what needs more"
     )]
     Unknown(String),
+}
+
+/// Packages of WASI that there are stubs of.
+const OFFERED_OF_WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+
+/// What a policy has to have for one import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: every policy is offered it.
+    Nothing,
+    /// Nothing: it is a stub, and does nothing.
+    Stub,
+    /// A grant: what an operator writes.
+    Grant(&'static str),
+    /// There is no such thing here.
+    NotHad(ImportError),
+}
+
+/// What a policy has to have for `import`.
+pub fn need(import: &str) -> Need {
+    match check_import(import, Granted::default()) {
+        Ok(()) if import.starts_with("wasi:") => Need::Stub,
+        Ok(()) => Need::Nothing,
+        Err(ImportError::NotGranted { line, .. }) => Need::Grant(line),
+        Err(error) => Need::NotHad(error),
+    }
+}
+
+/// What stands between the braces of a line of grants.
+pub fn inside(line: &str) -> Option<&str> {
+    Some(line.split_once("{ ")?.1.split_once(" }")?.0)
 }
 
 /// The imports of a component, by name.
@@ -130,8 +162,11 @@ pub fn check(engine: &Engine, component: &Component, granted: Granted) -> Result
 }
 
 fn check_import(import: &str, granted: Granted) -> Result<(), ImportError> {
-    if import.starts_with("wasi:") {
-        return Ok(());
+    if let Some(rest) = import.strip_prefix("wasi:") {
+        let (package, _) = rest.split_once('/').unwrap_or((rest, ""));
+        let version = import.rsplit_once('@').map_or("", |(_, version)| version);
+        let offered = OFFERED_OF_WASI.contains(&package) && version.starts_with("0.2.");
+        return if offered { Ok(()) } else { Err(ImportError::Unknown(import.to_owned())) };
     }
     let Some(rest) = import.strip_prefix("witgate:auth/") else {
         return Err(ImportError::Unknown(import.to_owned()));

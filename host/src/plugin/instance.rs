@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 use witgate_plugin::{ConfigError, Description, Wants};
 
 use super::engine::Engine;
@@ -25,6 +25,11 @@ use crate::services::{Scope, Services, clean};
 /// How long `describe` and `configure` may take: they parse stores of any size, off the request
 /// path.
 const SETUP_TIME: Duration = Duration::from_secs(5);
+
+/// The package of the worlds.
+pub const PACKAGE: &str = "witgate:auth";
+/// Its version.
+pub const VERSION: &str = "0.1.0";
 
 /// Why a component cannot serve as a policy.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +54,11 @@ pub enum PrepareError {
     #[error("the component refuses its settings: {0}")]
     Config(ConfigError),
     /// What it says of itself is not within the bounds.
-    #[error("the component describes itself out of bounds: {0}")]
+    #[error("the component describes itself out of bounds: {0}; correct what `describe` returns")]
     Description(String),
+    /// What it wants to see is not within the bounds.
+    #[error("the component wants what is out of bounds: {0}; correct what `configure` returns")]
+    Wants(String),
 }
 
 impl PrepareError {
@@ -58,9 +66,59 @@ impl PrepareError {
         Self::World(clean(&format!("{error:#}")))
     }
 
+    /// The names are right, and what they stand for is not.
+    fn other_types(error: wasmtime::Error) -> Self {
+        Self::World(format!(
+            "{}; it was built from other WIT than this host's: take the files of `witgate:auth@0.1.0` as they are",
+            clean(&format!("{error:#}"))
+        ))
+    }
+
     fn setup(function: &'static str, fault: Fault) -> Self {
         Self::Setup { function, failure: fault.failure, detail: fault.detail }
     }
+}
+
+/// Sees that a component has the exports of a world.
+fn check_world(engine: &Engine, component: &Component) -> Result<(), PrepareError> {
+    let kind = component.component_type();
+    let exports: Vec<String> = kind.exports(engine.inner()).map(|(name, _)| name.to_owned()).collect();
+    world_of(&exports).map(drop).map_err(PrepareError::World)
+}
+
+/// The name of the world that has these exports.
+///
+/// # Errors
+/// With what is missing, or too much.
+pub fn world_of(exports: &[String]) -> Result<&'static str, String> {
+    let has = |name: &str| exports.iter().any(|export| export == &format!("{PACKAGE}/{name}@{VERSION}"));
+    let ours = |export: &&String| export.strip_prefix(PACKAGE).is_some_and(|rest| rest.starts_with('/'));
+    let other = |export: &&String| !export.ends_with(&format!("@{VERSION}"));
+    match (has("plugin"), has("authentication"), has("authorization")) {
+        (true, true, true) => return Ok("policy"),
+        (true, true, false) => return Ok("authenticator"),
+        (true, false, true) => return Ok("authorizer"),
+        _ => {}
+    }
+    if let Some(export) = exports.iter().filter(ours).find(other) {
+        return Err(format!(
+            "it exports `{}`; this host has `{PACKAGE}@{VERSION}`, so build it against that version",
+            clean(export)
+        ));
+    }
+    if exports.iter().any(|export| ours(&export)) {
+        return Err(match has("plugin") {
+            true => {
+                "it exports neither `authentication` nor `authorization`; implement one of them".to_owned()
+            }
+            false => "it does not export `plugin`; implement `describe` and `configure`".to_owned(),
+        });
+    }
+    let found = match exports.first() {
+        Some(first) => format!("it exports `{}` and nothing of that package", clean(first)),
+        None => "it exports nothing".to_owned(),
+    };
+    Err(format!("{found}; build it for the world `authenticator`, `authorizer` or `policy`"))
 }
 
 impl From<PrepareError> for Fault {
@@ -105,18 +163,13 @@ impl Prepared {
         services: Arc<Services>,
         limits: Limits,
     ) -> Result<Self, PrepareError> {
-        let world = PrepareError::world;
         let pre = loaded.linked(granted, || {
+            check_world(engine, &loaded.component)?;
             grants::check(engine, &loaded.component, granted)?;
-            let linker = grants::linker(engine, granted).map_err(world)?;
-            linker.instantiate_pre(&loaded.component).map_err(world)
+            let linker = grants::linker(engine, granted).map_err(PrepareError::world)?;
+            linker.instantiate_pre(&loaded.component).map_err(PrepareError::other_types)
         })?;
-        let exports = Exports::find(&pre).map_err(world)?;
-        if !exports.authenticates() && !exports.authorizes() {
-            return Err(PrepareError::World(
-                "it exports neither `authentication` nor `authorization`".to_owned(),
-            ));
-        }
+        let exports = Exports::find(&pre).map_err(PrepareError::other_types)?;
         let (long_hooks, slow_lane) = (Arc::clone(engine.long_hooks()), engine.slow_lane().cloned());
         Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks, slow_lane })
     }
@@ -180,7 +233,7 @@ impl Prepared {
             within(store.data().deadline(), guest.configure(store, &self.services.policy, config));
         match configure.await.map_err(failed)? {
             Ok(Ok(wants)) => {
-                output::check_wants(&wants).map_err(PrepareError::Description)?;
+                output::check_wants(&wants).map_err(PrepareError::Wants)?;
                 instance.store.data_mut().end();
                 Ok((instance, wants))
             }
@@ -210,8 +263,8 @@ impl Prepared {
         store.data_mut().begin(None, SETUP_TIME, deadline, Lane::Fast);
         let failed = |fault| PrepareError::setup(function, fault);
         let made = within(deadline, self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
-        let made = made.map_err(|error| failed(Fault::of(store.data().fault(), &error)))?;
-        let guest = self.exports.load(&mut store, &made).map_err(PrepareError::world)?;
+        let made = made.map_err(|error| failed(store.data_mut().fault(&error)))?;
+        let guest = self.exports.load(&mut store, &made).map_err(PrepareError::other_types)?;
         Ok(Instance { store, guest, served: 0 })
     }
 }
@@ -223,17 +276,23 @@ impl Instance {
         self.store.set_epoch_deadline(1);
     }
 
-    pub(super) fn fault(&self, error: &wasmtime::Error) -> Fault {
+    pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
+        let fault = self.store.data_mut().fault(error);
         if let Some(witness) = self.store.data().witness() {
             witness.trapped(format!("{error:?}"));
         }
-        Fault::of(self.store.data().fault(), error)
+        fault
     }
 }
 
 /// Ends what waits for longer than it may: a component that sleeps in an import runs no code of its own
 /// that the epochs could end.
 pub(super) async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Fault> {
-    let overrun = |_| Fault::new(Failure::Timeout, "it waited too long");
+    let overrun = |_| {
+        Fault::new(
+            Failure::Timeout,
+            "it had no answer in the time that it has by the clock, waiting included",
+        )
+    };
     tokio::time::timeout_at(deadline, work).await.map_err(overrun)
 }

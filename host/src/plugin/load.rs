@@ -212,7 +212,7 @@ impl Loader {
 async fn read(path: PathBuf, from: Provenance) -> Result<(Vec<u8>, Digest), LoadError> {
     let place = path.clone();
     let reading = tokio::task::spawn_blocking(move || {
-        let bytes = read_blocking(&path)?;
+        let bytes = read_bytes(&path)?;
         let digest = sha256(&bytes);
         from.check(&path, &bytes, &digest)?;
         Ok((bytes, digest))
@@ -220,7 +220,11 @@ async fn read(path: PathBuf, from: Provenance) -> Result<(Vec<u8>, Digest), Load
     reading.await.unwrap_or_else(|error| Err(LoadError::Unreadable(place, std::io::Error::other(error))))
 }
 
-fn read_blocking(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// The bytes of a component file.
+///
+/// # Errors
+/// When there is none, or it is too large.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => LoadError::Missing(path.to_owned()),
         _ => LoadError::Unreadable(path.to_owned(), error),
@@ -238,7 +242,7 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileErr
     // checks version and settings.
     #[allow(unsafe_code, reason = "see SAFETY")]
     let component = unsafe { Component::deserialize(engine.inner(), compiled) };
-    component.map_err(|error| CompileError::TooMuch(error.to_string()))
+    component.map_err(|error| CompileError::TooLarge(error.to_string()))
 }
 
 /// Compiled components on disk, in a directory that is the user's alone.

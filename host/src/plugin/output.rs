@@ -3,6 +3,8 @@
 
 use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailability, Verdict, Wants};
 
+use crate::services::clean;
+
 /// Seconds since the Unix epoch that no expiry passes: the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
@@ -129,7 +131,7 @@ fn check_detail(detail: Option<&str>) -> Checked {
 /// With the bound that it breaks.
 pub fn check_description(description: &Description) -> Checked {
     let Description { name, version, summary, config_schema } = description;
-    ensure(is_kebab(name), || "the name is not kebab case of at most 64 bytes")?;
+    ensure(is_kebab(name), || format!("the name {} is not kebab case of at most 64 bytes", shown(name)))?;
     ensure(
         is_text(version, 1, 64),
         || "the version is empty, longer than 64 bytes, or holds control characters",
@@ -147,12 +149,21 @@ pub fn check_description(description: &Description) -> Checked {
 /// With the bound that it breaks.
 pub fn check_wants(wants: &Wants) -> Checked {
     let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
-    ensure(wants.credential_header.iter().all(is_header), || "the credential header is not a header name")?;
-    ensure(
-        wants.headers.len() <= 64 && wants.headers.iter().all(is_header),
-        || "a wanted header is not a header name, or there are more than 64",
-    )?;
+    let odd = |name: &&String| !is_header(name);
+    if let Some(name) = wants.credential_header.iter().find(odd) {
+        return Err(format!("the credential header {} is not the name of a header", shown(name)));
+    }
+    ensure(wants.headers.len() <= 64, || "there are more than 64 headers")?;
+    if let Some(name) = wants.headers.iter().find(odd) {
+        return Err(format!("the header {} is not the name of one", shown(name)));
+    }
     ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
+}
+
+/// A name that is not taken, as it may be shown.
+fn shown(name: &str) -> String {
+    let start: String = name.chars().take(64).collect();
+    format!("{:?}", clean(&start))
 }
 
 fn is_text(text: &str, shortest: usize, longest: usize) -> bool {

@@ -149,6 +149,7 @@ impl Pool {
         let hook = async {
             let mut work = self.check_out(scope, deadline, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
+            store.data_mut().shows(credential.value);
             let outcome = guest.authenticate(store, call, credential).await;
             work.finish(outcome)
         };
@@ -253,7 +254,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The hook's answer, if it is one that can be gone by; only then the instance goes on.
-    fn finish<T: Output>(self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
+    fn finish<T: Output>(mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
         let answer = outcome.map_err(|error| self.instance.fault(&error))?;
         answer.check().map_err(|detail| Fault::new(Failure::BadOutput, detail))?;
         if self.instance.store.data().has_overreached() && answer.lets_through() {

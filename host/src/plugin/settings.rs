@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jsonschema::Validator;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
@@ -110,8 +111,8 @@ pub fn resolve(
     around: Surroundings<'_>,
     files: &mut Fingerprints,
 ) -> Result<Settings, SettingsError> {
-    let whole = |message: String| SettingsError { pointer: String::new(), message };
-    schema::check(schema).map_err(|message| whole(message.to_owned()))?;
+    let validator =
+        read_schema(schema).map_err(|message| SettingsError { pointer: String::new(), message })?;
     let mut resolver = Resolver { policy, schema, around, files, out: Settings::default() };
     let mut json = policy.config.clone();
     resolver.walk(schema, &mut json, "")?;
@@ -119,7 +120,7 @@ pub fn resolve(
     let mut settings = resolver.out;
     settings.granted = granted(policy, &settings);
     settings.json = json;
-    validate(schema, &settings.json)?;
+    validate(&validator, &settings.json)?;
     Ok(settings)
 }
 
@@ -416,9 +417,16 @@ fn max_stale(inline: &Map<String, Value>) -> Result<Duration, String> {
     }
 }
 
-fn validate(schema: &Value, settings: &Value) -> Result<(), SettingsError> {
-    let validator =
-        schema::compile(schema).map_err(|message| SettingsError { pointer: String::new(), message })?;
+/// Sees that a plugin's schema can be gone through, and is one.
+///
+/// # Errors
+/// With what is wrong with it.
+pub fn read_schema(schema: &Value) -> Result<Validator, String> {
+    schema::check(schema)?;
+    schema::compile(schema)
+}
+
+fn validate(validator: &Validator, settings: &Value) -> Result<(), SettingsError> {
     match validator.validate(settings) {
         Ok(()) => Ok(()),
         Err(error) => Err(SettingsError {

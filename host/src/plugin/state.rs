@@ -4,12 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use witgate_plugin::{Host as _, Level};
 
+use super::fault::Fault;
 use super::pool::Lane;
+use super::said::{Said, Stream, last_lines, redacted};
 use super::slow_lane::Pace;
 use crate::config::Limits;
 use crate::flow::reject::Failure;
@@ -56,6 +60,11 @@ pub(crate) struct State {
     fault: Option<Failure>,
     /// Whether the hook reached for what is not granted.
     overreached: bool,
+    /// The credential that the hook at hand is shown.
+    credential: String,
+    said: Said,
+    stdout: Stream,
+    stderr: Stream,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -67,6 +76,8 @@ struct Spent {
     ticks: u128,
     host_calls: u32,
     log_lines: u32,
+    /// Lines on standard streams.
+    written_lines: u32,
     http_requests: u32,
 }
 
@@ -86,6 +97,7 @@ impl State {
     ) -> Self {
         gauges.instances.fetch_add(1, Ordering::Relaxed);
         let mut table = ResourceTable::new();
+        let (stdout, stderr) = (Stream::default(), Stream::default());
         table.set_max_capacity(limits.handles);
         Self {
             services,
@@ -100,13 +112,19 @@ impl State {
             held: Held::default(),
             fault: None,
             overreached: false,
-            // Empty: no environment, no arguments, no files, no sockets, no standard streams.
+            credential: String::new(),
+            said: Said::default(),
+            // Empty: no environment, no arguments, no files, no sockets, no standard input.
             wasi: WasiCtx::builder()
+                .stdout(stdout.clone())
+                .stderr(stderr.clone())
                 .max_random_size(RANDOM_BYTES)
                 // A socket that leads nowhere is an open file of this process all the same.
                 .allow_tcp(false)
                 .allow_udp(false)
                 .build(),
+            stdout,
+            stderr,
             table,
         }
     }
@@ -121,10 +139,19 @@ impl State {
         self.spent = Spent::default();
         self.fault = None;
         self.overreached = false;
+        self.said.clear();
+    }
+
+    /// Notes the credential that the hook at hand is shown, which its words must not show to others. The component's
+    /// own memory has it as well, and for as long.
+    pub(super) fn shows(&mut self, credential: &str) {
+        self.credential.push_str(credential);
     }
 
     /// Ends it: nothing of the request stays with the instance's host side.
     pub(super) fn end(&mut self) {
+        self.hear();
+        self.credential.clear();
         self.scope = None;
         self.turn.release();
         if self.spent.ticks < LONG {
@@ -132,8 +159,10 @@ impl State {
         }
     }
 
-    pub(super) fn fault(&self) -> Option<Failure> {
-        self.fault
+    /// The fault behind an engine's error.
+    pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
+        self.hear();
+        Fault::of(self.fault, error, &self.said)
     }
 
     /// Who watches the policy, on stage.
@@ -154,13 +183,40 @@ impl State {
         Ok(PolicyHost { services: &self.services, scope: self.scope.as_ref() })
     }
 
-    /// The host, for one line of the log.
-    pub(super) fn host_for_log(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
+    /// A line for the log. Each counts.
+    pub(super) fn log(&mut self, level: Level, line: &str) -> wasmtime::Result<()> {
         self.spent.log_lines += 1;
         if self.spent.log_lines > self.limits.log_lines {
             return Err(self.fail(Failure::Log));
         }
-        self.host()
+        self.host()?;
+        // What it wrote before comes before.
+        self.hear();
+        self.say(level, line);
+        Ok(())
+    }
+
+    /// Makes lines of what the component has written to its standard streams: as many as it may log, and no more.
+    fn hear(&mut self) {
+        for (written, level) in [(self.stdout.take(), Level::Debug), (self.stderr.take(), Level::Error)] {
+            let Some(written) = written else { continue };
+            let room = self.limits.log_lines.saturating_sub(self.spent.written_lines);
+            let (lines, more) = last_lines(&written, usize::try_from(room).unwrap_or(usize::MAX));
+            if more && room > 0 {
+                self.say(level, "… what it wrote before this is left out");
+            }
+            for line in &lines {
+                self.spent.written_lines += 1;
+                self.say(level, line);
+            }
+        }
+    }
+
+    fn say(&mut self, level: Level, line: &str) {
+        let secrets = self.services.secrets.values().map(|secret| secret.expose_secret());
+        let line = redacted(line, secrets.chain([self.credential.as_str()]));
+        PolicyHost { services: &self.services, scope: self.scope.as_ref() }.log(level, &line);
+        self.said.keep(level, &line);
     }
 
     /// The host, for one HTTP request.
@@ -188,12 +244,39 @@ impl State {
 
     pub(super) fn fail(&mut self, failure: Failure) -> wasmtime::Error {
         self.fault = Some(failure);
-        wasmtime::Error::msg(failure.reason())
+        wasmtime::Error::msg(self.overrun(failure))
+    }
+
+    /// What was overrun, and the setting that says how far it goes.
+    fn overrun(&self, failure: Failure) -> String {
+        let limits = &self.limits;
+        let milliseconds = limits.timeout.as_millis();
+        match failure {
+            Failure::Timeout if self.scope.is_none() => {
+                format!("its own code ran for longer than the {milliseconds} ms that there are for it")
+            }
+            Failure::Timeout => format!("its own code ran for longer than `timeout_ms = {milliseconds}`"),
+            Failure::Memory => format!(
+                "it wanted more than `memory_mib = {}` or `table_elements = {}` let it have",
+                limits.memory >> 20,
+                limits.table_elements
+            ),
+            Failure::Log => format!("it logged more than `log_lines = {}`", limits.log_lines),
+            Failure::HostCalls => {
+                format!("it called its host more often than `host_calls = {}`", limits.host_calls)
+            }
+            Failure::HttpRequests => {
+                format!("it sent more requests than `http_requests = {}`", limits.http_requests)
+            }
+            other => other.reason().to_owned(),
+        }
     }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
+        // Of a hook that was broken off.
+        self.hear();
         self.gauges.instances.fetch_sub(1, Ordering::Relaxed);
         self.gauges.memory.fetch_sub(self.held.memory, Ordering::Relaxed);
     }

@@ -274,14 +274,29 @@ fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, po
     }
 }
 
+/// The schema that a plugin has for its settings.
+///
+/// # Errors
+/// When it is none.
+pub fn schema_of(description: &Description) -> Result<Value, String> {
+    let schema = read_schema(description)?;
+    settings::read_schema(&schema).map(|_| schema)
+}
+
+/// The same, as it says.
+fn read_schema(description: &Description) -> Result<Value, String> {
+    serde_json::from_str(&description.config_schema).map_err(|error| {
+        format!("the plugin's config schema is not JSON ({error}); correct what `describe` returns")
+    })
+}
+
 fn resolve(
     config: &config::Policy,
     description: &Description,
     making: Making<'_>,
     files: &mut Fingerprints,
 ) -> Result<Settings, Unmade> {
-    let schema: Value = serde_json::from_str(&description.config_schema)
-        .map_err(|error| format!("the plugin's config schema is not JSON: {error}"))?;
+    let schema: Value = read_schema(description)?;
     let resolved = settings::resolve(config, &schema, making.around, files);
     let mut settings = resolved.map_err(|SettingsError { pointer, message }| {
         let error = ConfigError { pointer, message };
@@ -295,6 +310,10 @@ fn resolve(
 }
 
 fn at_setting(ConfigError { pointer, message }: &ConfigError) -> String {
+    // It is the plugin's own fault, and not that of its settings.
+    if pointer.is_empty() && message.starts_with("the plugin's ") {
+        return message.clone();
+    }
     format!("config{}: {message}", pointer.replace('/', "."))
 }
 

@@ -49,7 +49,7 @@ fn module(project: &Project) -> Result<String, Error> {
     let bare = project.source.with_extension("");
     let parts: Option<Vec<&str>> = bare.iter().map(|part| part.to_str()).collect();
     let is_name = |part: &&str| part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    match parts.filter(|parts| parts.iter().all(|part| is_name(&part))) {
+    match parts.filter(|parts| parts.iter().all(is_name)) {
         Some(parts) => Ok(parts.join(".")),
         None => Err(Error::Project(format!(
             "plugin.toml: Python cannot import {}; name the file in letters, digits and `_`",

@@ -63,7 +63,7 @@ impl Toolchain {
         if has_target(directory) {
             return Ok(Self::Rustup { added: false });
         }
-        if fs::read_to_string(&memory).is_ok_and(|choice| choice.trim() == DEBIAN)
+        if fs::read_to_string(memory).is_ok_and(|choice| choice.trim() == DEBIAN)
             && let Ok(debian) = Debian::installed()
         {
             return Ok(Self::Debian(debian));

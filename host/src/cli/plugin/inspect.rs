@@ -1,19 +1,22 @@
-//! `witgate plugin inspect`: what a plugin is.
+//! `witgate plugin inspect`: what a plugin is. Of one that cannot be used, what can be known, and why.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use witgate_plugin::Description;
 
 use crate::cli::{Context, Exit, Failure, full, runtime};
-use crate::config::PolicyKind;
 use crate::config::resolve::{self, Outline, settings_schema};
+use crate::config::{Limits, PolicyKind};
+use crate::plugin::anatomy::{Anatomy, Form};
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
-use crate::plugin::load::{Loaded, Loader};
-use crate::policy::describe_component;
+use crate::plugin::grants::{self, Need};
+use crate::plugin::instance::{PACKAGE, VERSION, world_of};
+use crate::plugin::load::{self, Loader};
+use crate::policy::{describe_component, schema_of};
 use crate::provenance::Provenance;
-use crate::services::digest_text;
+use crate::services::{digest_text, sha256};
 
 pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
     const SHIPPED: [PolicyKind; 5] = [
@@ -31,11 +34,18 @@ pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
             None => component(Path::new(plugin))?,
         },
     };
+    let problem = found.get("problem").and_then(Value::as_str);
     match context.terminal.is_json() {
         true => context.terminal.print_json(&found),
         false => context.terminal.print(&described(&found)),
     }
-    Ok(Exit::Done)
+    match problem {
+        None => Ok(Exit::Done),
+        Some(problem) => {
+            context.terminal.say(&format!("witgate: no policy can be made of it: {problem}"));
+            Ok(Exit::No)
+        }
+    }
 }
 
 enum Named {
@@ -65,55 +75,201 @@ fn builtin(kind: PolicyKind) -> Value {
 }
 
 fn component(path: &Path) -> Result<Value, Failure> {
-    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
-    let loader = Loader::new(engine, Compiler::own(), None);
-    let loaded = runtime()?.block_on(loader.load(path, &Provenance::default()));
-    let loaded = loaded.map_err(|error| Failure::new(error.to_string()))?;
-    let kind = loaded.component.component_type();
-    let inner = loader.engine().inner();
-    let description = describe(&loader, &loaded)?;
-    let schema = description.as_ref().and_then(|it| serde_json::from_str::<Value>(&it.config_schema).ok());
+    let bytes = load::read_bytes(path).map_err(|error| Failure::new(error.to_string()))?;
+    let anatomy = Anatomy::of(&bytes);
+    let asked = ask(path)?;
+    let description = asked.description.as_ref();
     Ok(json!({
         "source": "component",
         "path": full(path),
-        "digest": digest_text(&loaded.digest),
-        "name": description.as_ref().map(|it| &it.name),
-        "version": description.as_ref().map(|it| &it.version),
-        "summary": description.as_ref().map(|it| &it.summary),
-        "imports": kind.imports(inner).map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
-        "exports": kind.exports(inner).map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
-        "config_schema": schema,
+        "size": bytes.len(),
+        "digest": digest_text(&sha256(&bytes)),
+        "form": form(anatomy.form),
+        "name": description.map(|it| &it.name),
+        "version": description.map(|it| &it.version),
+        "summary": description.map(|it| &it.summary),
+        "world": world_of(&anatomy.exports).ok(),
+        "package": package(&anatomy),
+        "imports": anatomy.imports,
+        "needs": needs(&anatomy.imports),
+        "grants": grants_for(&anatomy.imports),
+        "exports": anatomy.exports,
+        "memory": anatomy.memory,
+        "producers": anatomy.producers,
+        "names": anatomy.has_names(),
+        "lines": anatomy.has_lines(),
+        "custom_sections": anatomy.sections,
+        "config_schema": asked.schema,
+        "problem": asked.problem,
     }))
 }
 
-/// What the component says of itself. One that is not for this host has imports and exports all
-/// the same, which is what its author needs to see.
-fn describe(loader: &Loader, loaded: &Loaded) -> Result<Option<Description>, Failure> {
-    match runtime()?.block_on(describe_component(loader.engine(), loaded)) {
-        Ok(description) => Ok(Some(description)),
-        Err(error) => {
-            tracing::warn!("{error}");
-            Ok(None)
-        }
+/// What comes of asking a component what it is.
+#[derive(Default)]
+struct Asked {
+    description: Option<Description>,
+    schema: Option<Value>,
+    problem: Option<String>,
+}
+
+impl Asked {
+    fn or_problem(&mut self, problem: String) {
+        self.problem = Some(problem);
     }
 }
 
+/// As far as that goes.
+fn ask(path: &Path) -> Result<Asked, Failure> {
+    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    let loader = Loader::new(engine, Compiler::own(), None);
+    let mut asked = Asked::default();
+    let described = runtime()?.block_on(async {
+        let loaded = loader.load(path, &Provenance::default()).await.map_err(|error| error.to_string())?;
+        describe_component(loader.engine(), &loaded).await.map_err(|error| error.to_string())
+    });
+    match described {
+        Err(problem) => asked.or_problem(problem),
+        Ok(description) => {
+            match schema_of(&description) {
+                Ok(schema) => asked.schema = Some(schema),
+                Err(problem) => asked.or_problem(problem),
+            }
+            asked.description = Some(description);
+        }
+    }
+    Ok(asked)
+}
+
+fn form(form: Form) -> &'static str {
+    match form {
+        Form::Component => "component",
+        Form::Module => "core module",
+        Form::Text => "text",
+        Form::Empty => "empty",
+        Form::Other => "not WebAssembly",
+    }
+}
+
+/// The package that it is built for, with the version that it was built against.
+fn package(anatomy: &Anatomy) -> Option<String> {
+    let all = anatomy.exports.iter().chain(&anatomy.imports);
+    let rest = all.filter_map(|name| name.strip_prefix(PACKAGE)?.strip_prefix('/')).next()?;
+    Some(
+        rest.split_once('@')
+            .map_or_else(|| PACKAGE.to_owned(), |(_, version)| format!("{PACKAGE}@{version}")),
+    )
+}
+
+/// For each import, what a policy has to have for it.
+fn needs(imports: &[String]) -> Map<String, Value> {
+    let need = |import: &String| match grants::need(import) {
+        Need::Nothing => "always granted".to_owned(),
+        Need::Stub => "a stub of WASI".to_owned(),
+        Need::Grant(line) => line.to_owned(),
+        Need::NotHad(why) => why.to_string(),
+    };
+    imports.iter().map(|import| (import.clone(), need(import).into())).collect()
+}
+
+/// The one line that grants all that is imported. None: nothing has to be granted.
+fn grants_for(imports: &[String]) -> Option<String> {
+    let granted = imports.iter().filter_map(|import| match grants::need(import) {
+        Need::Grant(line) => grants::inside(line),
+        Need::Nothing | Need::Stub | Need::NotHad(_) => None,
+    });
+    let granted: Vec<_> = granted.collect();
+    (!granted.is_empty()).then(|| format!("grants = {{ {} }}", granted.join(", ")))
+}
+
 fn described(found: &Value) -> String {
+    let text = |name: &str| found.get(name).and_then(Value::as_str);
     let mut lines = Vec::new();
-    for name in ["name", "version", "summary", "source", "path", "digest"] {
-        if let Some(text) = found.get(name).and_then(Value::as_str) {
-            lines.push(format!("{:<9}{text}", format!("{name}:")));
-        }
+    let mut line = |title: &str, text: Option<String>| {
+        lines.extend(text.map(|text| format!("{:<10}{text}", format!("{title}:"))));
+    };
+    for name in ["name", "version", "summary", "source", "path"] {
+        line(name, text(name).map(str::to_owned));
     }
-    for name in ["imports", "exports"] {
-        let items = found.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        let items: Vec<_> = items.map(|item| format!("  {item}")).collect();
-        if !items.is_empty() {
-            lines.push(format!("{name}:\n{}", items.join("\n")));
-        }
-    }
+    line("size", size_of(found));
+    line("digest", text("digest").map(str::to_owned));
+    line("world", world(found));
+    line("memory", memory(found));
+    line("made by", made_by(found));
+    line("a trap", found.get("names").map(|_| of_a_trap(found).to_owned()));
+    lines.extend(list("imports", found.get("needs"), |name, need| {
+        format!("{name}  {}", need.as_str().unwrap_or_default())
+    }));
+    lines.extend(text("grants").map(|grants| format!("to grant, under [policies.NAME]:\n  {grants}")));
+    let exports = found.get("exports").and_then(Value::as_array).map(|names| {
+        names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|name| (name.to_owned(), Value::Null))
+            .collect::<Map<_, _>>()
+    });
+    lines.extend(list("exports", exports.map(Value::Object).as_ref(), |name, _| name.to_owned()));
+    lines.extend(list("custom sections", found.get("custom_sections"), |name, bytes| {
+        format!("{name}  {bytes} bytes")
+    }));
     if let Some(schema) = found.get("config_schema").filter(|schema| !schema.is_null()) {
         lines.push(format!("settings (JSON Schema):\n{schema:#}"));
     }
     lines.join("\n")
+}
+
+fn list(title: &str, items: Option<&Value>, line: impl Fn(&str, &Value) -> String) -> Option<String> {
+    let items = items.and_then(Value::as_object).filter(|items| !items.is_empty())?;
+    let lines: Vec<_> = items.iter().map(|(name, value)| format!("  {}", line(name, value))).collect();
+    Some(format!("{title}:\n{}", lines.join("\n")))
+}
+
+fn size_of(found: &Value) -> Option<String> {
+    let bytes = found.get("size")?.as_u64()?;
+    let form = found.get("form").and_then(Value::as_str).filter(|form| *form != "component");
+    Some(match form {
+        Some(form) => format!("{bytes} bytes ({form})"),
+        None => format!("{bytes} bytes"),
+    })
+}
+
+fn world(found: &Value) -> Option<String> {
+    let text = |name: &str| found.get(name).and_then(Value::as_str);
+    Some(match (text("world"), text("package")) {
+        (Some(world), Some(package)) => format!("{world} of {package}"),
+        (None, Some(package)) => format!("none of {PACKAGE}@{VERSION}, though it names {package}"),
+        _ => return None,
+    })
+}
+
+fn memory(found: &Value) -> Option<String> {
+    let bytes = found.get("memory")?.as_u64().filter(|bytes| *bytes > 0)?;
+    let limit = Limits::default().memory;
+    let kib = bytes.div_ceil(1024);
+    Some(match usize::try_from(bytes).is_ok_and(|bytes| bytes <= limit) {
+        true => format!("{kib} KiB from the start; the limit is {} MiB unless it is set", limit >> 20),
+        false => format!(
+            "{kib} KiB from the start, which passes the limit of {} MiB: write `limits = {{ memory_mib = {} }}` or more",
+            limit >> 20,
+            bytes.div_ceil(1 << 20)
+        ),
+    })
+}
+
+fn made_by(found: &Value) -> Option<String> {
+    let fields = found.get("producers")?.as_object()?;
+    let makers = fields.iter().map(|(field, makers)| {
+        let makers: Vec<_> = makers.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        format!("{field} {}", makers.join(", "))
+    });
+    Some(makers.collect::<Vec<_>>().join("; ")).filter(|makers| !makers.is_empty())
+}
+
+/// What an operator sees of one.
+fn of_a_trap(found: &Value) -> &'static str {
+    let has = |name: &str| found.get(name).and_then(Value::as_bool).unwrap_or_default();
+    match (has("names"), has("lines")) {
+        (_, true) => "shows functions and lines: the component has its names and debug information",
+        (true, false) => "shows functions: the component has their names, and no debug information",
+        (false, false) => "does not show where it was: the component has neither names nor debug information",
+    }
 }

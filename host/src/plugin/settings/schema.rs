@@ -24,9 +24,11 @@ const LARGEST_PATTERN: usize = 256 << 10;
 /// Steps of a pattern that goes back and tries again.
 const LONGEST_MATCH: usize = 100_000;
 
-const ITSELF: &str = "the plugin's config schema refers to itself for the same value, which has no end";
+const ITSELF: &str = "the plugin's config schema refers to itself for the same value, which has no end; let references lead to what \
+                      lies deeper";
 const TOO_LARGE: &str = "the plugin's config schema is larger than is taken";
-const ELSEWHERE: &str = "the plugin's config schema refers to what is not in it; write `#/$defs/NAME`";
+const ELSEWHERE: &str = "the plugin's config schema refers to what is not in it; write `#/$defs/NAME`, with the \
+                         definition under `$defs`";
 
 /// Keywords whose schemas, or lists of schemas, are about the same value as the schema that they stand in.
 const SAME_VALUE: [&str; 9] =
@@ -39,7 +41,37 @@ const NOT_FOLLOWED: [&str; 4] = ["$id", "$dynamicRef", "$recursiveRef", "id"];
 ///
 /// # Errors
 /// With what keeps him from it.
-pub(super) fn check(schema: &Value) -> Result<(), &'static str> {
+pub(super) fn check(schema: &Value) -> Result<(), String> {
+    go_through(schema).map_err(|fault| match leads_elsewhere(schema).filter(|_| fault == ELSEWHERE) {
+        Some(reference) => format!("{fault} (it has `{}`)", clean(reference)),
+        None => fault.to_owned(),
+    })
+}
+
+/// The first reference that leads out of a schema. Whoever asks knows that there is an end to it.
+fn leads_elsewhere(schema: &Value) -> Option<&str> {
+    let mut rest = vec![schema];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Object(members) => {
+                let inside = |target: &str| {
+                    target.strip_prefix('#').is_some_and(|path| schema.pointer(path).is_some())
+                };
+                let reference = members.get("$ref").and_then(Value::as_str).filter(|target| !inside(target));
+                let others = NOT_FOLLOWED.iter().filter_map(|name| members.get(*name)?.as_str());
+                if let Some(found) = reference.into_iter().chain(others).next() {
+                    return Some(found);
+                }
+                rest.extend(members.values());
+            }
+            Value::Array(items) => rest.extend(items),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn go_through(schema: &Value) -> Result<(), &'static str> {
     let mut extent = Extent { root: schema, at_once: HashMap::new() };
     let mut seen = 0;
     let mut rest = vec![schema];
@@ -66,8 +98,16 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
     let patterns = PatternOptions::fancy_regex().size_limit(LARGEST_PATTERN).backtrack_limit(LONGEST_MATCH);
     let compiled = jsonschema::options().with_pattern_options(patterns).build(schema);
     // What is wrong may be quoted in full, and is the plugin's text.
-    let said = |error: jsonschema::ValidationError<'_>| clean(&error.to_string());
-    compiled.map_err(|error| format!("the plugin's config schema is not a JSON Schema: {}", said(error)))
+    let said = |error: jsonschema::ValidationError<'_>| match error.instance_path().as_str() {
+        "" => clean(&error.to_string()),
+        place => clean(&format!("at `{place}`, {error}")),
+    };
+    compiled.map_err(|error| {
+        format!(
+            "the plugin's config schema is not a JSON Schema: {}; correct what `describe` returns",
+            said(error)
+        )
+    })
 }
 
 /// How many schemas are about one value.
@@ -128,7 +168,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{ELSEWHERE, ITSELF, TOO_LARGE, check, compile};
+    use super::{ELSEWHERE, ITSELF, TOO_LARGE, check as checked, compile, go_through as check};
 
     /// `$defs` in which each leads to the next by `link`.
     fn chain(length: usize, link: impl Fn(Value) -> Value) -> Value {
@@ -197,6 +237,7 @@ mod tests {
             json!({ "$defs": { "a": { "$id": "http://example.com/", "$ref": "#" } } }),
         ] {
             assert_eq!(check(&schema), Err(ELSEWHERE), "{schema}");
+            assert!(checked(&schema).unwrap_err().contains("(it has `"), "{schema}");
         }
         // Settings may be called as they like.
         let names = json!({ "properties": { "$ref": { "type": "string" }, "$id": {}, "not": {} } });

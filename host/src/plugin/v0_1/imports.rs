@@ -85,8 +85,7 @@ impl clock::Host for State {
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
-        self.host_for_log()?.log(convert::level(level), &message);
-        Ok(())
+        self.log(convert::level(level), &message)
     }
 }
 

@@ -116,7 +116,10 @@ pub(super) fn case(guest: Guest) -> Case {
         Guest::WantsTooMuch => {
             authorizer(Refused(&["`configure` ended with `output`", "there are more than 64"]))
         }
-        Guest::RefusesSettingsAtLength => authorizer(Refused(&["the component refuses its settings"])),
+        Guest::WantsNoHeader => authorizer(Refused(&["the credential header \"X API Key:\" is not"])),
+        Guest::RefusesSettings | Guest::RefusesSettingsAtLength => {
+            authorizer(Refused(&["the component refuses its settings"]))
+        }
 
         // Answers that are none.
         Guest::AnswersInvalidUtf8

@@ -1,0 +1,192 @@
+//! `witgate plugin bench`: what a component costs, beside a check that the host has built in.
+
+mod sample;
+mod scene;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use self::sample::Samples;
+use self::scene::{Asking, Scene};
+use crate::cli::terminal::table;
+use crate::cli::{Context, Exit, Failure, runtime};
+use crate::policy::Policy;
+
+/// How long each thing is measured, after as many batches as a median wants.
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
+/// The fewest of those things that take long.
+const COLD: usize = 5;
+/// Batches of warm hooks.
+const BATCHES: usize = 60;
+/// A batch of these is long before the clock's grain.
+const BATCH: u32 = 200;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// A component file, or the directory of a plugin
+    plugin: PathBuf,
+    /// The settings to configure it with, a JSON file [default: none]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The tool that is asked about
+    #[arg(long, value_name = "NAME", default_value = "echo")]
+    call: String,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let scene = Scene::new(arguments, context)?;
+    let report = runtime()?.block_on(measure(&scene))?;
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&report.json()),
+        false => context.terminal.print(&report.text()),
+    }
+    Ok(Exit::Done)
+}
+
+/// What was measured. Times are in microseconds.
+struct Report {
+    component: String,
+    threads: usize,
+    compile: Samples,
+    make: Samples,
+    /// The component's hook, and the native one.
+    warm: [Warm; 2],
+    memory: usize,
+}
+
+struct Warm {
+    name: &'static str,
+    latency: Samples,
+    /// Hooks per second.
+    one: Samples,
+    all: Samples,
+}
+
+async fn measure(scene: &Scene) -> Result<Report, Failure> {
+    let compile = cold(async || scene.compile().await).await?;
+    let loader = scene.loader().await?;
+    let make = cold(async || scene.component(&loader).await.map(drop)).await?;
+    let component = Arc::new(scene.component(&loader).await?);
+    let native = Arc::new(scene.native(&loader).await?);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let warm = [
+        warm("component", &component, scene.asking(&component), threads).await?,
+        warm("native", &native, scene.asking(&native), threads).await?,
+    ];
+    let pool = component.pool();
+    let memory = pool.map_or(0, |pool| pool.memory() / pool.instances().max(1));
+    Ok(Report { component: scene.path().display().to_string(), threads, compile, make, warm, memory })
+}
+
+/// Things that take long, one after the other.
+async fn cold(mut work: impl AsyncFnMut() -> Result<(), Failure>) -> Result<Samples, Failure> {
+    let (mut samples, began) = (Samples::default(), Instant::now());
+    while samples.len() < COLD || (began.elapsed() < LONG_ENOUGH && samples.len() < BATCHES) {
+        let each = Instant::now();
+        work().await?;
+        samples.add(micros(each.elapsed()));
+    }
+    Ok(samples)
+}
+
+async fn warm(
+    name: &'static str,
+    policy: &Arc<Policy>,
+    asking: Asking,
+    threads: usize,
+) -> Result<Warm, Failure> {
+    let asking = Arc::new(asking);
+    // The first ones make instances, and find the caches cold.
+    batch(policy, &asking, None).await?;
+    let (mut latency, mut one, mut all) = (Samples::default(), Samples::default(), Samples::default());
+    for _ in 0..BATCHES {
+        one.add(f64::from(BATCH) / batch(policy, &asking, Some(&mut latency)).await?.as_secs_f64());
+    }
+    for _ in 0..BATCHES {
+        let began = Instant::now();
+        let at_once = (0..threads).map(|_| {
+            let (policy, asking) = (Arc::clone(policy), Arc::clone(&asking));
+            tokio::spawn(async move { batch(&policy, &asking, None).await })
+        });
+        let at_once: Vec<_> = at_once.collect();
+        for each in at_once {
+            each.await.map_err(|error| Failure::new(error.to_string()))??;
+        }
+        let hooks = f64::from(BATCH) * f64::from(u32::try_from(threads).unwrap_or(1));
+        all.add(hooks / began.elapsed().as_secs_f64());
+    }
+    Ok(Warm { name, latency, one, all })
+}
+
+/// Asks a batch, and says how long that took.
+async fn batch(
+    policy: &Policy,
+    asking: &Asking,
+    mut latency: Option<&mut Samples>,
+) -> Result<Duration, Failure> {
+    let began = Instant::now();
+    for _ in 0..BATCH {
+        let each = Instant::now();
+        asking.ask(policy).await?;
+        if let Some(latency) = &mut latency {
+            latency.add(micros(each.elapsed()));
+        }
+    }
+    Ok(began.elapsed())
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+impl Report {
+    fn json(&self) -> Value {
+        let warm = self.warm.iter().map(|warm| {
+            let value = json!({
+                "latency_us": warm.latency.json(),
+                "per_second_on_one_thread": warm.one.json(),
+                "per_second_on_all_threads": warm.all.json(),
+            });
+            (warm.name.to_owned(), value)
+        });
+        json!({
+            "component": self.component,
+            "threads": self.threads,
+            "cold": { "compile_us": self.compile.json(), "make_us": self.make.json() },
+            "warm": warm.collect::<serde_json::Map<_, _>>(),
+            "memory_per_instance": self.memory,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut rows = vec![
+            row("compile", "ms", &self.compile, 1e3),
+            row("describe, configure, first instance", "ms", &self.make, 1e3),
+        ];
+        for warm in &self.warm {
+            rows.push(row(&format!("a hook, {}", warm.name), "µs", &warm.latency, 1.0));
+        }
+        for warm in &self.warm {
+            rows.push(row(&format!("hooks per second, {}, one thread", warm.name), "", &warm.one, 1.0));
+            let all = format!("hooks per second, {}, {} threads", warm.name, self.threads);
+            rows.push(row(&all, "", &warm.all, 1.0));
+        }
+        format!(
+            "{}\n\n{}\n\nmemory of an instance: {} KiB\nThe intervals are of the median, with 95 % confidence, by bootstrap. \
+             Native is the built-in `rbac` with one rule, asked in the same way.",
+            self.component,
+            table(&["WHAT", "UNIT", "MEDIAN", "FROM", "TO", "P99", "SAMPLES"], &rows),
+            self.memory.div_ceil(1024),
+        )
+    }
+}
+
+fn row(what: &str, unit: &str, samples: &Samples, per: f64) -> Vec<String> {
+    let (from, to) = samples.interval();
+    let number = |value: f64| format!("{:.1}", value / per);
+    let numbers = [samples.quantile(0.5), from, to, samples.quantile(0.99)].map(number);
+    [what.to_owned(), unit.to_owned()].into_iter().chain(numbers).chain([samples.len().to_string()]).collect()
+}
