@@ -54,6 +54,10 @@ fn sdk_manifest(root: &Path) -> Result<String> {
     let mut manifest = read(&root.join("plugins/sdk/Cargo.toml"))?;
     manifest.remove("lints");
     manifest.remove("dev-dependencies");
+    if let Some(Value::Table(package)) = manifest.get_mut("package") {
+        // What it is published with.
+        ["include", "readme"].into_iter().for_each(|key| drop(package.remove(key)));
+    }
     write_out(&mut manifest, workspace)?;
     Ok(toml::to_string(&manifest)?)
 }

@@ -19,7 +19,8 @@ const PACKAGE: &str = "node_modules/@bytecodealliance/componentize-js";
 /// The engine starts up within the build: a few seconds.
 const BUILD: Duration = Duration::from_secs(600);
 
-/// What npm installs, of exactly this version.
+/// What npm installs, of exactly these versions: componentize-js takes whatever `preview2-shim` stands beside it, and does not
+/// find its files with 0.26.
 const FILES: [(&str, &str); 2] = [
     ("package.json", include_str!("javascript/package.json")),
     (".npmrc", include_str!("javascript/.npmrc")),

@@ -122,7 +122,7 @@ fn sdk(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
             let path = Path::new("sdk/src").join(path);
             // Here the WIT package is the project's.
             let text = std::str::from_utf8(content).ok().filter(|_| path.extension() == Some("rs".as_ref()));
-            let content = text.map(|text| text.replace("\"../../wit\"", "\"../wit\"").into_bytes());
+            let content = text.map(|text| text.replace("path: \"wit\"", "path: \"../wit\"").into_bytes());
             (path, content)
         })
         .zip(SDK)

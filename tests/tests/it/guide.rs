@@ -11,6 +11,33 @@ fn follow(page: &str) {
     let directory = tempfile::tempdir().unwrap();
     let programs = program("witgate").parent().unwrap().display().to_string();
     let path = format!("{programs}:{}", env::var("PATH").unwrap());
-    let faults = console::run(&text, directory.path(), &[("PATH", &path), ("NO_COLOR", "1")]);
+    let tools = workspace().join("target/tools/plugins").display().to_string();
+    let environment = [("PATH", path.as_str()), ("WITGATE_TOOLS", &tools), ("NO_COLOR", "1")];
+    let faults = console::run(&text, directory.path(), &environment);
     assert!(faults.is_empty(), "docs/{page}:\n\n{}", faults.join("\n\n"));
+}
+
+#[test]
+fn from_nothing_to_a_plugin_that_runs() {
+    follow("plugin-guide.md");
+}
+
+#[test]
+fn the_page_for_rust() {
+    follow("plugins/rust.md");
+}
+
+#[test]
+fn the_page_for_python() {
+    follow("plugins/python.md");
+}
+
+#[test]
+fn the_page_for_javascript() {
+    follow("plugins/javascript.md");
+}
+
+#[test]
+fn the_page_for_c() {
+    follow("plugins/c.md");
 }

@@ -11,6 +11,7 @@ mod conformance;
 mod dpop;
 mod embed;
 mod examples;
+mod guide;
 mod hostile;
 mod issuers;
 mod kill;
