@@ -434,6 +434,17 @@ pub enum KeySource {
     },
 }
 
+impl KeySource {
+    /// The same; of a secret, only that it cannot be had.
+    #[must_use]
+    pub fn without_secret(&self) -> Self {
+        match self {
+            Self::Secret(_) => Self::Unavailable,
+            other => other.clone(),
+        }
+    }
+}
+
 /// Where a JWK Set lives that is fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyPlace {

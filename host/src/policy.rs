@@ -6,6 +6,7 @@ mod counts;
 mod disagreements;
 mod guarded;
 mod make;
+pub mod record;
 mod shipped;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,9 @@ use witgate_plugin::{
 };
 
 use self::builtin::Builtin;
+use self::cases::Outcome;
 use self::guarded::Guarded;
+use self::record::{Recorder, Taken, Written};
 use crate::config::{self, Mode, PolicyKind};
 use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
@@ -44,6 +47,8 @@ pub struct Policy {
     credential_header: Option<HeaderName>,
     counts: Counts,
     disagreements: Disagreements,
+    recorder: Recorder,
+    written: Box<Written>,
 }
 
 #[derive(Debug)]
@@ -79,6 +84,7 @@ impl Policy {
         stand_in: Option<Builtin>,
         source: Source,
         wants: Wants,
+        written: Written,
     ) -> Self {
         let credential_header = wants.credential_header.as_ref().and_then(|name| name.parse().ok());
         let _ = services.wants.set(wants);
@@ -93,6 +99,8 @@ impl Policy {
             credential_header,
             counts: Counts::default(),
             disagreements: Disagreements::default(),
+            recorder: Recorder::default(),
+            written: Box::new(written),
         }
     }
 
@@ -221,6 +229,19 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Rejection> {
+        let Some(line) = self.recorder.line() else { return self.ask_who(scope, call, credential).await };
+        let taken = Taken::who(self.now(), scope, call, credential);
+        let verdict = self.ask_who(taken.scope(), call, credential).await;
+        line.offer(taken.answered(verdict.as_ref().map(|verdict| Outcome::Verdict(verdict.clone()))));
+        verdict
+    }
+
+    async fn ask_who(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Result<Verdict, Rejection> {
         let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let verdict = match &self.check {
@@ -242,6 +263,19 @@ impl Policy {
     /// # Errors
     /// `Failed`, when it cannot say.
     pub async fn authorize(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> Result<Decision, Rejection> {
+        let Some(line) = self.recorder.line() else { return self.ask_may(scope, call, principal).await };
+        let taken = Taken::may(self.now(), scope, call);
+        let decision = self.ask_may(taken.scope(), call, principal).await;
+        line.offer(taken.answered(decision.as_ref().map(|decision| Outcome::Decision(decision.clone()))));
+        decision
+    }
+
+    async fn ask_may(
         &self,
         scope: &Scope,
         call: &Call<'_>,
@@ -273,6 +307,10 @@ impl Policy {
 
     fn stood_in(&self, scope: &Scope) {
         self.counts.fallback();
+        // From the start, it is the built-in that is recorded.
+        if let (Some(heard), Check::Component(_)) = (&scope.heard, &self.check) {
+            heard.stood_in();
+        }
         // The record has room for one; the others are on the log.
         let _ = scope.request.stood_in.set(Arc::clone(&self.name));
     }

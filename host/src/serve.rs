@@ -27,10 +27,10 @@ use crate::plugin::store::Store;
 use crate::policy::{PolicyError, Source};
 use crate::reload::rollback::Rollback;
 use crate::reload::{Reloader, RolledBack, certificates};
-use crate::server::control::{Command, Control, ControlError};
+use crate::server::control::{Client, Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::tls::{Tls, TlsError};
-use crate::server::{admin, stdio};
+use crate::server::{admin, recording, stdio};
 use crate::services::{Clock, digest_of};
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
@@ -373,9 +373,9 @@ impl Beside {
     pub(crate) fn control(&self, control: Option<Control>, operator: Operator) {
         if let Some(control) = control {
             let operator = Arc::new(operator);
-            let answer = move |command| {
+            let answer = move |command, client| {
                 let operator = Arc::clone(&operator);
-                async move { operator.answer(command).await }
+                async move { operator.answer(command, client).await }
             };
             self.tidy.spawn(self.ended.clone().run_until_cancelled_owned(control.serve(answer)));
         }
@@ -390,7 +390,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    async fn answer(&self, command: Command) -> Result<serde_json::Value, String> {
+    async fn answer(&self, command: Command, client: Client) -> Result<serde_json::Value, String> {
         match command {
             Command::PluginList => Ok(self.status.json()),
             Command::PluginDiff => Ok(self.status.disagreements()),
@@ -402,6 +402,11 @@ impl Operator {
                 let RolledBack { to, live, unkept } = reloader.roll_back(to).await?;
                 Ok(serde_json::json!({ "rolled_back_to": to, "generation": live, "unkept": unkept }))
             }
+            Command::PluginRecord { policy, calls, seconds, claims } => {
+                let bounds = recording::bounds(calls, seconds, claims)?;
+                recording::record(&self.generations, &policy, bounds, client).await
+            }
+            Command::PluginRecordStop { policy } => recording::stop(&self.generations, &policy),
             Command::TokenForget { digest } => {
                 let digest = digest_of(&digest).ok_or("this is no SHA-256 digest")?;
                 let policies: Vec<_> =

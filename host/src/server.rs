@@ -4,5 +4,6 @@ pub mod admin;
 mod connections;
 pub mod control;
 pub mod http;
+pub(crate) mod recording;
 pub mod stdio;
 pub mod tls;

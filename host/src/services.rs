@@ -3,6 +3,7 @@
 
 pub mod cache;
 pub mod fetch;
+pub mod heard;
 pub mod jwks;
 pub mod keys;
 pub mod witness;
@@ -19,6 +20,7 @@ use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, 
 
 use self::cache::Cache;
 use self::fetch::Fetcher;
+use self::heard::{Heard, Retold};
 use self::keys::Keyring;
 use self::witness::{Told, Witness};
 use crate::flow::identity::Caller;
@@ -45,6 +47,8 @@ pub struct Services {
     pub scopes: BTreeSet<String>,
     /// Who watches it, on stage.
     pub witness: Option<Arc<Witness>>,
+    /// What it is told of a credential that only stands for one, on stage.
+    pub retold: Option<Arc<Retold>>,
 }
 
 impl Services {
@@ -69,6 +73,7 @@ impl Services {
             clock: Clock::System,
             scopes: BTreeSet::new(),
             witness: None,
+            retold: None,
         }
     }
 }
@@ -102,6 +107,8 @@ pub struct Scope {
     pub caller: Option<Arc<Caller>>,
     /// Whether a list is being filtered.
     pub listing: bool,
+    /// Who notes what the hook hears, while the policy is recorded.
+    pub heard: Option<Arc<Heard>>,
 }
 
 /// The host, as a policy sees it during one hook.
@@ -133,7 +140,14 @@ impl<'a> PolicyHost<'a> {
         if let Some(witness) = &self.services.witness {
             witness.called(name, asked(), told.told());
         }
+        if let Some(heard) = self.heard() {
+            heard.called(name);
+        }
         told
+    }
+
+    fn heard(&self) -> Option<&'a Heard> {
+        self.scope?.heard.as_deref()
     }
 
     /// A component has compared two values; a built-in does so by itself.
@@ -141,30 +155,30 @@ impl<'a> PolicyHost<'a> {
         self.told("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
     }
 
-    fn find_peer(&self) -> Option<Cow<'a, str>> {
+    pub(crate) fn find_peer(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.peer)?;
         Some(self.request()?.peer?.to_string().into())
     }
 
-    fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
         self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
         let mut values = self.request()?.headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
         let first = values.next()?;
         Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
     }
 
-    fn find_arguments(&self) -> Option<Cow<'a, str>> {
+    pub(crate) fn find_arguments(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.arguments)?;
         self.scope.filter(|scope| !scope.listing)?;
         self.request()?.call.arguments().map(Cow::Borrowed)
     }
 
-    fn find_meta(&self) -> Option<Cow<'a, str>> {
+    pub(crate) fn find_meta(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.meta)?;
         self.request()?.call.meta().map(Cow::Borrowed)
     }
 
-    fn find_certificate_thumbprint(&self) -> Option<Cow<'a, str>> {
+    pub(crate) fn find_certificate_thumbprint(&self) -> Option<Cow<'a, str>> {
         let certificate = self.request()?.certificate.as_ref()?;
         certificate.is_valid_at(self.services.clock.now()).then(|| certificate.thumbprint().into())
     }
@@ -252,11 +266,19 @@ impl Host for PolicyHost<'_> {
     }
 
     fn sha256(&self, data: &[u8]) -> Digest {
-        self.told("crypto.sha256", || bytes(data), sha256(data))
+        let retold = self.services.retold.as_ref().and_then(|retold| retold.digest(data));
+        self.told("crypto.sha256", || bytes(data), retold.unwrap_or_else(|| sha256(data)))
     }
 
     async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
-        let outcome = self.services.keys.verify(key, signed).await;
+        let retold = self.services.retold.as_ref().and_then(|retold| retold.outcome(key, signed));
+        let outcome = match retold {
+            Some(outcome) => outcome,
+            None => self.services.keys.verify(key, signed).await,
+        };
+        if let Some(heard) = self.heard() {
+            heard.verified(key, signed, outcome);
+        }
         let asked = || {
             let id = signed.key_id.map(|id| format!(", key id {id:?}")).unwrap_or_default();
             format!("{key:?}, {:?}{id}", signed.algorithm)
@@ -273,6 +295,9 @@ impl Host for PolicyHost<'_> {
     fn cached(&self, key: &[u8]) -> Option<Vec<u8>> {
         let now = self.services.clock.now();
         let value = self.services.cache.as_ref().and_then(|cache| cache.get(key, now));
+        if let (Some(heard), Some(value)) = (self.heard(), &value) {
+            heard.cached(key, value);
+        }
         self.told("cache.get", || key.to_vec().told(), value)
     }
 
@@ -292,10 +317,14 @@ impl Host for PolicyHost<'_> {
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let asked = self.services.witness.as_ref().map(|_| format!("{:?} {}", request.method, request.url));
+        let noted = self.heard().map(|heard| (heard, request.clone()));
         let answer = match &self.services.fetcher {
             Some(fetcher) => fetcher.send(request).await,
             None => Err(HttpError::NotGranted),
         };
+        if let Some((heard, request)) = noted {
+            heard.sent(request, &answer);
+        }
         self.told("http.send", || asked.unwrap_or_default(), answer)
     }
 }

@@ -6,6 +6,7 @@ mod diff;
 mod inspect;
 mod list;
 mod new;
+mod record;
 mod rollback;
 mod test;
 
@@ -34,6 +35,8 @@ pub(super) enum Command {
     Diff,
     /// Measure what a component costs, cold and warm, beside a built-in check
     Bench(bench::Arguments),
+    /// Record what a policy of the running Witgate is asked and answers, as cases without credentials and secrets
+    Record(record::Arguments),
     /// Put cases to a component, under its real limits
     Test(test::Arguments),
     /// Show what a plugin is, what it imports, and the schema of its settings
@@ -51,6 +54,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Rollback { to } => rollback::run(context, to),
         Command::Diff => diff::run(context),
         Command::Bench(arguments) => bench::run(context, &arguments),
+        Command::Record(arguments) => record::run(context, &arguments),
         Command::Test(arguments) => test::run(context, &arguments),
         Command::Inspect { plugin } => inspect::run(context, &plugin),
     }

@@ -41,7 +41,7 @@ async fn establish(
     if shown.is_empty() {
         return somebody(pipeline, ANONYMOUS);
     }
-    let scope = Scope { request: Arc::clone(request), caller: None, listing: false };
+    let scope = Scope { request: Arc::clone(request), caller: None, listing: false, heard: None };
     let call = request.as_call();
     for policy in &pipeline.authenticate {
         let Some(credential) = policy.pick(shown) else { continue };

@@ -54,7 +54,12 @@ impl Permit {
     }
 
     fn scope(&self, listing: bool) -> Scope {
-        Scope { request: Arc::clone(&self.request), caller: Some(Arc::clone(&self.caller)), listing }
+        Scope {
+            request: Arc::clone(&self.request),
+            caller: Some(Arc::clone(&self.caller)),
+            listing,
+            heard: None,
+        }
     }
 }
 

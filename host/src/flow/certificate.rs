@@ -48,7 +48,8 @@ impl ClientCertificate {
     }
 }
 
-fn pem(der: &[u8]) -> String {
+/// A certificate's DER in PEM (RFC 7468).
+pub(crate) fn pem(der: &[u8]) -> String {
     let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
     let mut rest = STANDARD.encode(der);
     while !rest.is_empty() {

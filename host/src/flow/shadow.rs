@@ -30,7 +30,7 @@ pub(super) fn of_authentication(
     };
     let (generation, request, shown) = (Arc::clone(generation), Arc::clone(request), shown.again());
     tokio::spawn(async move {
-        let scope = Scope { request: Arc::clone(&request), caller: None, listing: false };
+        let scope = Scope { request: Arc::clone(&request), caller: None, listing: false, heard: None };
         for policy in &generation.pipeline(request.route.pipeline).shadow_authenticate {
             if let Some(credential) = policy.pick(&shown) {
                 let said = who(policy, &scope, &request.as_call(), &credential).await;

@@ -3,7 +3,7 @@
 
 mod schema;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +56,8 @@ pub struct Settings {
     pub scopes: BTreeSet<String>,
     /// The origins that it may reach.
     pub origins: HashMap<Origin, Reach>,
+    /// Where the keys that it may name come from; of secrets, that they are there.
+    pub sources: BTreeMap<String, KeySource>,
 }
 
 /// The key sets that are fetched, one each for the whole process, so that a reload keeps the last good
@@ -91,7 +93,7 @@ pub struct Surroundings<'a> {
     /// The directory that relative paths are relative to.
     pub dir: &'a Path,
     /// `[keys]`.
-    pub keys: &'a std::collections::BTreeMap<String, KeySource>,
+    pub keys: &'a BTreeMap<String, KeySource>,
     /// Key sets at URLs.
     pub remote: &'a RemoteKeys,
     /// The environment that secrets may come from.
@@ -113,9 +115,9 @@ pub fn resolve(
 ) -> Result<Settings, SettingsError> {
     let validator =
         read_schema(schema).map_err(|message| SettingsError { pointer: String::new(), message })?;
-    let mut resolver = Resolver { policy, schema, around, files, out: Settings::default() };
+    let mut resolver = Resolver { policy, around, files, out: Settings::default() };
     let mut json = policy.config.clone();
-    resolver.walk(schema, &mut json, "")?;
+    each_marked(schema, &mut json, &mut |format, value, pointer| resolver.replace(format, value, pointer))?;
     resolver.grants(&policy.grants)?;
     let mut settings = resolver.out;
     settings.granted = granted(policy, &settings);
@@ -140,20 +142,31 @@ fn granted(policy: &Policy, settings: &Settings) -> Granted {
     }
 }
 
-struct Resolver<'a> {
-    policy: &'a Policy,
-    schema: &'a Value,
-    around: Surroundings<'a>,
-    files: &'a mut Fingerprints,
-    out: Settings,
+/// What is done with a setting that a schema marks: by its format, with its JSON Pointer.
+pub(crate) type Visit<'v, E> = dyn FnMut(&str, &mut Value, &str) -> Result<(), E> + 'v;
+
+/// Goes through schema and settings side by side, and hands over what a `format` marks.
+///
+/// # Errors
+/// With the first that `visit` ends with.
+pub(crate) fn each_marked<E>(
+    schema: &Value,
+    settings: &mut Value,
+    visit: &mut Visit<'_, E>,
+) -> Result<(), E> {
+    Walk { whole: schema, visit }.walk(schema, settings, "")
 }
 
-impl Resolver<'_> {
-    /// Walks schema and value side by side and replaces what a `format` marks.
-    fn walk(&mut self, schema: &Value, value: &mut Value, pointer: &str) -> Result<(), SettingsError> {
+struct Walk<'s, 'v, E> {
+    whole: &'s Value,
+    visit: &'s mut Visit<'v, E>,
+}
+
+impl<E> Walk<'_, '_, E> {
+    fn walk(&mut self, schema: &Value, value: &mut Value, pointer: &str) -> Result<(), E> {
         let Some(schema) = schema.as_object() else { return Ok(()) };
         if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-            let target = target.strip_prefix('#').and_then(|path| self.schema.pointer(path)).cloned();
+            let target = target.strip_prefix('#').and_then(|path| self.whole.pointer(path)).cloned();
             if let Some(target) = target {
                 self.walk(&target, value, pointer)?;
             }
@@ -161,7 +174,7 @@ impl Resolver<'_> {
         if let Some(format) = schema.get("format").and_then(Value::as_str)
             && !value.is_null()
         {
-            return self.replace(format, value, pointer);
+            return (self.visit)(format, value, pointer);
         }
         for alternatives in ["anyOf", "oneOf", "allOf"] {
             for alternative in schema.get(alternatives).and_then(Value::as_array).into_iter().flatten() {
@@ -176,7 +189,7 @@ impl Resolver<'_> {
         schema: &Map<String, Value>,
         value: &mut Value,
         pointer: &str,
-    ) -> Result<(), SettingsError> {
+    ) -> Result<(), E> {
         match value {
             Value::Object(members) => {
                 let properties = schema.get("properties").and_then(Value::as_object);
@@ -199,7 +212,16 @@ impl Resolver<'_> {
         }
         Ok(())
     }
+}
 
+struct Resolver<'a> {
+    policy: &'a Policy,
+    around: Surroundings<'a>,
+    files: &'a mut Fingerprints,
+    out: Settings,
+}
+
+impl Resolver<'_> {
     fn replace(&mut self, format: &str, value: &mut Value, pointer: &str) -> Result<(), SettingsError> {
         let at = |message: String| SettingsError { pointer: pointer.to_owned(), message };
         *value = match format {
@@ -248,7 +270,7 @@ impl Resolver<'_> {
             _ => return Err("write the name of a key under [keys], or { jwks_url = \"…\" }".to_owned()),
         };
         let key = self.make_key(&source)?;
-        self.out.keys.insert(name.clone(), key);
+        self.hold(&name, key, &source);
         Ok(name)
     }
 
@@ -399,9 +421,14 @@ impl Resolver<'_> {
             let key = self
                 .make_key(&source)
                 .map_err(|message| SettingsError { pointer: format!("keys.{name}"), message })?;
-            self.out.keys.insert(name, key);
+            self.hold(&name, key, &source);
         }
         Ok(())
+    }
+
+    fn hold(&mut self, name: &str, key: Arc<Key>, source: &KeySource) {
+        self.out.keys.insert(name.to_owned(), key);
+        self.out.sources.insert(name.to_owned(), source.without_secret());
     }
 }
 

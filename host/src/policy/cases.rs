@@ -25,9 +25,11 @@ use crate::config;
 use crate::fingerprints::Fingerprints;
 use crate::plugin::settings::Surroundings;
 
+pub(super) use case::DIGEST;
 pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};
 pub use checks::scheme_name;
 pub use exchange::Exchange;
+pub(super) use exchange::{auth, verb};
 pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, Outcome};
 pub use read::CasesError;
 pub use report::{Asked, Finding, Hooks, Report, StepReport};

@@ -10,6 +10,7 @@ use witgate_plugin::{ConfigError, Description, Digest};
 
 use super::builtin::Builtin;
 use super::guarded::Guarded;
+use super::record::Written;
 use super::{Check, Policy, Source, shipped};
 use crate::config::{self, Fallback, Limits};
 use crate::fingerprints::Fingerprints;
@@ -22,6 +23,7 @@ use crate::plugin::pool::Pool;
 use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
 use crate::services::fetch::{Exchange, Fetcher};
+use crate::services::heard::Retold;
 use crate::services::keys::Keyring;
 use crate::services::witness::Witness;
 use crate::services::{Clock, Services, digest_text};
@@ -65,6 +67,8 @@ pub struct Stage {
     pub servers: Arc<dyn Exchange>,
     /// Who watches it.
     pub witness: Arc<Witness>,
+    /// What it is told of a credential that only stands for one.
+    pub retold: Arc<Retold>,
     /// Whether everything is granted: an operator has not been asked yet.
     pub grants_everything: bool,
 }
@@ -159,8 +163,9 @@ impl Policy {
                 let message = at_setting(&error);
                 Unmade::setting(error, message, &place)
             })?;
+        let written = Written::of(config, making.around.dir, &description, &settings);
         let services = services(config, making, settings);
-        Ok(Self::new(config, services, Check::Builtin(Box::new(builtin)), None, source, wants))
+        Ok(Self::new(config, services, Check::Builtin(Box::new(builtin)), None, source, wants, written))
     }
 
     async fn make_component(
@@ -177,6 +182,7 @@ impl Policy {
         let granted = settings.granted;
         let waits = granted.http || !settings.keys.is_empty();
         let json = settings.json.to_string();
+        let written = Written::of(config, making.around.dir, &description, &settings);
         let services = services(config, making, settings);
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
@@ -191,7 +197,7 @@ impl Policy {
         })?;
         let source = Source::Component { digest: loaded.digest, description };
         let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
-        Ok(Self::new(config, services, Check::Component(component), stand_in, source, wants))
+        Ok(Self::new(config, services, Check::Component(component), stand_in, source, wants, written))
     }
 }
 
@@ -351,5 +357,6 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         clock: making.clock.clone(),
         scopes,
         witness: making.stage.map(|stage| Arc::clone(&stage.witness)),
+        retold: making.stage.map(|stage| Arc::clone(&stage.retold)),
     })
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 /// The longest request; those that there are have a hundred bytes.
@@ -35,11 +35,52 @@ pub enum Command {
         #[serde(default)]
         to: Option<u64>,
     },
+    /// Record what a policy is asked and answers. The answer comes when the recording has ended; it ends when nobody waits
+    /// for it any more.
+    PluginRecord {
+        /// Its name.
+        policy: String,
+        /// After so many calls it ends.
+        calls: u64,
+        /// After so many seconds it ends.
+        seconds: u64,
+        /// Whether claims are written down as they are.
+        #[serde(default)]
+        claims: bool,
+    },
+    /// End the recording of a policy, which is then answered.
+    PluginRecordStop {
+        /// Its name.
+        policy: String,
+    },
     /// Forget what is remembered about a token, and judge everything again that lasts.
     TokenForget {
         /// SHA-256 of the token, as [`crate::services::digest_text`] writes it: the token itself is nobody's business here.
         digest: String,
     },
+}
+
+impl Command {
+    /// Whether its answer is for who waits alone: nothing has to be done for anybody else.
+    fn ends_with_client(&self) -> bool {
+        matches!(self, Self::PluginRecord { .. })
+    }
+}
+
+/// Who asks, as the system says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The user.
+    pub uid: Option<u32>,
+    /// The process.
+    pub pid: Option<i32>,
+}
+
+impl Client {
+    fn of(stream: &tokio::net::UnixStream) -> Self {
+        let known = stream.peer_cred().ok();
+        Self { uid: known.map(|known| known.uid()), pid: known.and_then(|known| known.pid()) }
+    }
 }
 
 /// Why there is no control socket.
@@ -82,7 +123,7 @@ impl Control {
     /// Answers requests for as long as the returned future is polled.
     pub async fn serve<A, R>(self, answer: A)
     where
-        A: Fn(Command) -> R + Send + Sync + 'static,
+        A: Fn(Command, Client) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Value, String>> + Send,
     {
         let answer = Arc::new(answer);
@@ -142,8 +183,9 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 
 async fn converse<R: Future<Output = Result<Value, String>>>(
     stream: tokio::net::UnixStream,
-    answer: &(impl Fn(Command) -> R + Sync),
+    answer: &(impl Fn(Command, Client) -> R + Sync),
 ) -> io::Result<()> {
+    let client = Client::of(&stream);
     let (read, mut write) = stream.into_split();
     let mut lines = tokio::io::BufReader::new(read);
     loop {
@@ -151,8 +193,12 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
         if (&mut lines).take(LONGEST_LINE).read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let outcome = match serde_json::from_str(&line) {
-            Ok(command) => answer(command).await,
+        let outcome = match serde_json::from_str::<Command>(&line) {
+            Ok(command) if command.ends_with_client() => tokio::select! {
+                outcome = answer(command, client) => outcome,
+                () = gone(&mut lines) => return Ok(()),
+            },
+            Ok(command) => answer(command, client).await,
             Err(_) => {
                 Err("this is not a command that this Witgate knows; it may be another version".to_owned())
             }
@@ -165,11 +211,27 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
     }
 }
 
+/// Waits until the client has gone away.
+async fn gone(lines: &mut (impl AsyncBufRead + Unpin)) {
+    // Whoever sends the next command already is still there.
+    if lines.fill_buf().await.is_ok_and(|read| !read.is_empty()) {
+        std::future::pending().await
+    }
+}
+
 /// Asks the Witgate that listens at `path`.
 ///
 /// # Errors
 /// With one sentence on why there is no answer, or with the one that it answers.
 pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
+    ask_for(path, command, PATIENCE)
+}
+
+/// The same, where the answer may take longer.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Value, String> {
     let shown = path.display();
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -181,7 +243,7 @@ pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
         _ => format!("{shown}: {error}"),
     })?;
     let unanswered = |error: io::Error| format!("the Witgate on {shown} does not answer: {error}");
-    stream.set_read_timeout(Some(PATIENCE)).map_err(unanswered)?;
+    stream.set_read_timeout(Some(patience)).map_err(unanswered)?;
     let line = serde_json::to_string(command).map_err(|error| error.to_string())?;
     stream.write_all(format!("{line}\n").as_bytes()).map_err(unanswered)?;
     let mut reply = String::new();
@@ -212,7 +274,7 @@ mod tests {
         let path = folder.path().join("witgate.sock");
         let control = Control::bind(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let serving = tokio::spawn(control.serve(async |command| match command {
+        let serving = tokio::spawn(control.serve(async |command, _| match command {
             Command::PluginList => Ok(json!([1, 2])),
             _ => Err("not asked".to_owned()),
         }));
@@ -223,6 +285,31 @@ mod tests {
         serving.abort();
         drop(serving.await);
         assert!(!path.exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_nobody_waits_for_any_more_is_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("witgate.sock");
+        let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        let serving = tokio::spawn(Control::bind(&path).unwrap().serve(move |_, client| {
+            let alive = alive.clone();
+            async move {
+                assert_eq!(client.uid, Some(rustix::process::getuid().as_raw()));
+                std::future::pending::<()>().await;
+                drop(alive);
+                Ok(json!(null))
+            }
+        }));
+        let command = Command::PluginRecord { policy: "p".to_owned(), calls: 1, seconds: 1, claims: false };
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let line = serde_json::to_string(&command).unwrap();
+        std::io::Write::write_all(&mut stream, format!("{line}\n").as_bytes()).unwrap();
+        drop(stream);
+        // The socket's own copy goes with it; what is left is the one of the command.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        serving.abort();
+        assert_eq!(ended.recv().await, None);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ mod plugin_faults;
 mod plugin_test;
 mod policies;
 mod properties;
+mod record;
 mod scopes;
 mod secrets;
 mod seeds;

@@ -97,7 +97,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     })
 }
 
-fn loader(context: &Context) -> Result<Arc<Loader>, Failure> {
+/// What loads components.
+pub(super) fn loader(context: &Context) -> Result<Arc<Loader>, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
     Ok(Arc::new(Loader::new(engine, Compiler::own(), cache_directory(&context.environment))))
 }

@@ -7,15 +7,20 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
-use witgate_plugin::{Identity, Scheme, TargetKind, Transport};
+use witgate_plugin::{Digest, Identity, Scheme, TargetKind, Transport};
 
 use super::Expect;
 use super::exchange::Exchange;
 use super::written::{ConfigFault, Principal, Proven, Wanted};
 use crate::config::{KeySource, Limits, PolicyKind};
+use crate::services::heard::Verified;
+use crate::services::sha256;
 
 /// The time of a case that does not say: 2033-05-18T03:33:20Z.
 pub(super) const NOW: u64 = 2_000_000_000;
+
+/// The key under which policies remember what they know of the credential: its digest.
+pub(in crate::policy) const DIGEST: &str = "{digest}";
 
 /// A file of cases.
 #[derive(Clone, Debug)]
@@ -148,8 +153,12 @@ pub struct Question {
     pub ask: Ask,
     /// The HTTP requests that the policy has to send, in order, and the answers.
     pub http: Vec<Exchange>,
-    /// What the policy's cache is given beforehand.
+    /// What the policy's cache is given beforehand. `{digest}` is the place of what is known of the credential.
     pub cache: BTreeMap<String, String>,
+    /// What the credential is hashed to, where it only stands for another one.
+    pub digest: Option<Digest>,
+    /// What comes of checks of signatures, whatever the signature.
+    pub verify: Vec<Verified>,
 }
 
 impl Question {
@@ -166,6 +175,24 @@ impl Question {
             ask,
             http: Vec::new(),
             cache: BTreeMap::new(),
+            digest: None,
+            verify: Vec::new(),
+        }
+    }
+
+    /// The credential that it is about; empty: none.
+    pub(super) fn shown(&self) -> &[u8] {
+        match &self.ask {
+            Ask::Who { value, .. } => value.as_bytes(),
+            Ask::May(_) => &[],
+        }
+    }
+
+    /// The place in the cache that a case writes as `key`.
+    pub(super) fn place(&self, key: &str) -> Vec<u8> {
+        match key {
+            DIGEST => self.digest.unwrap_or_else(|| sha256(self.shown())).to_vec(),
+            key => key.as_bytes().to_vec(),
         }
     }
 }

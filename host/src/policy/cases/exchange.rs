@@ -96,14 +96,15 @@ fn fields(body: &[u8]) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
     form_urlencoded::parse(body).collect()
 }
 
-fn verb(method: Method) -> &'static str {
+pub(in crate::policy) fn verb(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
         Method::Post => "POST",
     }
 }
 
-fn auth(auth: &ClientAuth) -> String {
+/// As a case writes it.
+pub(in crate::policy) fn auth(auth: &ClientAuth) -> String {
     match auth {
         ClientAuth::None => "none".to_owned(),
         ClientAuth::Basic(client) => format!("basic {} {}", client.id, client.secret),

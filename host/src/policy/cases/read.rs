@@ -8,17 +8,18 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use witgate_plugin::{HttpError, HttpResponse, Scheme, Transport};
+use witgate_plugin::{Digest, HttpError, HttpResponse, Scheme, Transport, VerifyError};
 
 use super::case::{Ask, CallOf, Case, Held, NOW, Question, SettingsOf, Step, Suite};
 use super::exchange::Exchange;
-use super::written::{self, Config, Credential, File, HeldKey, HttpFault};
+use super::written::{self, Config, Credential, File, HeldKey, HttpFault, Verification, VerifyOutcome};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::document::Document;
 use crate::config::shape::{fit, listed, nearest};
 use crate::config::{KeySource, Limits, PolicyKind};
-use crate::services::sha256;
+use crate::services::heard::Verified;
 use crate::services::witness::IMPORTS;
+use crate::services::{digest_of, sha256};
 
 /// The largest file.
 const LARGEST: u64 = 4 << 20;
@@ -257,6 +258,8 @@ impl Reader<'_> {
             ask,
             http: http?,
             cache: raw.cache,
+            digest: self.digest(&at, raw.digest.as_deref())?,
+            verify: raw.verify.into_iter().map(verified).collect(),
         };
         Some(Step { place: at, question, log: raw.log, host_calls: raw.host_calls, expect })
     }
@@ -333,6 +336,16 @@ impl Reader<'_> {
             headers.insert(name, value);
         }
         Some(headers)
+    }
+
+    fn digest(&mut self, at: &[String], written: Option<&str>) -> Option<Option<Digest>> {
+        let digest = written.map(|text| digest_of(&format!("sha256:{}", digest_in(text))));
+        if digest == Some(None) {
+            let help = "write 64 hexadecimal digits";
+            self.fault(at, "digest", "this is not a SHA-256 digest", help);
+            return None;
+        }
+        Some(digest.flatten())
     }
 
     fn peer(&mut self, at: &[String], written: Option<&str>) -> Option<Option<std::net::IpAddr>> {
@@ -489,14 +502,29 @@ fn http_error(fault: HttpFault) -> HttpError {
     }
 }
 
+fn verified(raw: Verification) -> Verified {
+    let Verification { key, key_id, algorithm, outcome } = raw;
+    let outcome = match outcome {
+        VerifyOutcome::Good => Ok(()),
+        VerifyOutcome::UnknownKey => Err(VerifyError::UnknownKey),
+        VerifyOutcome::UnknownKeyId => Err(VerifyError::UnknownKeyId),
+        VerifyOutcome::AlgorithmMismatch => Err(VerifyError::AlgorithmMismatch),
+        VerifyOutcome::BadSignature => Err(VerifyError::BadSignature),
+        VerifyOutcome::Unavailable => Err(VerifyError::Unavailable),
+    };
+    Verified { key, key_id, algorithm: algorithm.into(), outcome }
+}
+
 fn call(raw: &written::Question) -> CallOf {
     let arguments = raw.arguments_text.clone().or_else(|| raw.arguments.as_ref().map(Value::to_string));
+    let named = CallOf::named(raw.call.as_deref().unwrap_or("echo"));
     CallOf {
+        method: raw.method.clone().unwrap_or_else(|| named.method.clone()),
         transport: if raw.stdio { Transport::Stdio } else { Transport::Http },
         listing: raw.listing,
         arguments: arguments.filter(|_| !raw.listing),
         meta: raw.meta.as_ref().map(|meta| Value::Object(meta.clone()).to_string()),
-        ..CallOf::named(raw.call.as_deref().unwrap_or("echo"))
+        ..named
     }
 }
 

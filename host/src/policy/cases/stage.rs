@@ -26,6 +26,7 @@ use crate::flow::request::{Era, Request, Route};
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
 use crate::policy::make::{Making, Stage, Unmade};
+use crate::services::heard::Retold;
 use crate::services::witness::Witness;
 use crate::services::{Clock, Scope};
 
@@ -128,6 +129,7 @@ impl OnStage {
             clock: Arc::new(AtomicU64::new(now)),
             servers: Arc::<Servers>::clone(&servers),
             witness: Arc::<Witness>::default(),
+            retold: Arc::<Retold>::default(),
             grants_everything,
         };
         let clock = Clock::Set(Arc::clone(&stage.clock));
@@ -165,8 +167,10 @@ impl OnStage {
     pub async fn ask(&self, question: &Question) -> Asked {
         self.stage.clock.store(question.now, Ordering::Relaxed);
         for (key, value) in &question.cache {
-            self.policy.remember(key.as_bytes(), value.as_bytes());
+            self.policy.remember(&question.place(key), value.as_bytes());
         }
+        let digest = question.digest.map(|digest| (question.shown().to_vec(), digest));
+        self.stage.retold.tell(digest.into_iter().collect(), question.verify.clone());
         self.servers.expect(&question.http);
         // What `configure` did is not the hook's.
         drop(self.stage.witness.take());
@@ -230,7 +234,7 @@ fn scope(question: &Question, caller: Option<Arc<Caller>>) -> Scope {
             extensions: Vec::new(),
         }),
     };
-    Scope { request: Arc::new(request), caller, listing: call.listing }
+    Scope { request: Arc::new(request), caller, listing: call.listing, heard: None }
 }
 
 impl Case {

@@ -33,7 +33,7 @@ impl std::fmt::Debug for Signer {
 /// The name of an algorithm (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "as they are registered")]
-enum Alg {
+pub(super) enum Alg {
     HS256,
     HS384,
     HS512,
@@ -67,11 +67,31 @@ impl From<Alg> for Algorithm {
     }
 }
 
+impl From<Alg> for witgate_plugin::Algorithm {
+    fn from(alg: Alg) -> Self {
+        match alg {
+            Alg::HS256 => Self::Hs256,
+            Alg::HS384 => Self::Hs384,
+            Alg::HS512 => Self::Hs512,
+            Alg::RS256 => Self::Rs256,
+            Alg::RS384 => Self::Rs384,
+            Alg::RS512 => Self::Rs512,
+            Alg::PS256 => Self::Ps256,
+            Alg::PS384 => Self::Ps384,
+            Alg::PS512 => Self::Ps512,
+            Alg::ES256 => Self::Es256,
+            Alg::ES384 => Self::Es384,
+            Alg::EdDSA => Self::EdDsa,
+        }
+    }
+}
+
 /// A token as a case asks for it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spec {
-    /// Who signs, by the name under `[signers]`. Needed, here or where a step takes the rest from.
+    /// Who signs, by the name under `[signers]`. Needed where `shape` has a `{signature}`, here or where a step takes the
+    /// rest from.
     signer: Option<String>,
     /// The way in which it is shown. Default: `bearer`.
     #[serde(default)]
@@ -137,28 +157,34 @@ impl Spec {
         signers: &BTreeMap<String, Signer>,
         claims: &Map<String, Value>,
     ) -> Result<String, String> {
-        let name = self.signer.as_ref().ok_or("nobody signs; write `signer = \"NAME\"`")?;
-        let signer = signers.get(name).ok_or_else(|| format!("there is no `[signers.{name}]`"))?;
+        let shape = self.shape.as_deref().unwrap_or("{header}.{payload}.{signature}");
+        let signer = self.signer(signers)?;
         let header = self.header_text.clone().unwrap_or_else(|| self.header(signer));
         let payload = self.payload_text.clone().unwrap_or_else(|| self.payload(claims));
         let header = self.encode(Part::Header, header.as_bytes())?;
         let payload = self.encode(Part::Payload, payload.as_bytes())?;
+        let whole = shape.replace("{header}", &header).replace("{payload}", &payload);
+        if !shape.contains("{signature}") {
+            return Ok(whole);
+        }
+        let signer = signer.ok_or("nobody signs; write `signer = \"NAME\"`")?;
         let signature = signer.sign(format!("{header}.{payload}").as_bytes());
-        let signature = signature.map_err(|error| format!("`[signers.{name}]` does not sign: {error}"))?;
-        let signature = self.encode(Part::Signature, &signature)?;
-        let shape = self.shape.as_deref().unwrap_or("{header}.{payload}.{signature}");
-        Ok(shape
-            .replace("{header}", &header)
-            .replace("{payload}", &payload)
-            .replace("{signature}", &signature))
+        let signature = signature.map_err(|error| format!("the signer does not sign: {error}"))?;
+        Ok(whole.replace("{signature}", &self.encode(Part::Signature, &signature)?))
     }
 
-    fn header(&self, signer: &Signer) -> String {
+    fn signer<'s>(&self, signers: &'s BTreeMap<String, Signer>) -> Result<Option<&'s Signer>, String> {
+        let named =
+            |name: &String| signers.get(name).ok_or_else(|| format!("there is no `[signers.{name}]`"));
+        self.signer.as_ref().map(named).transpose()
+    }
+
+    fn header(&self, signer: Option<&Signer>) -> String {
         let mut header = Map::new();
-        header.insert("alg".to_owned(), format!("{:?}", signer.alg).into());
         header.insert("typ".to_owned(), "JWT".into());
-        if let Some(kid) = &signer.kid {
-            header.insert("kid".to_owned(), kid.clone().into());
+        if let Some(Signer { alg, kid, .. }) = signer {
+            header.insert("alg".to_owned(), format!("{alg:?}").into());
+            header.extend(kid.iter().map(|kid| ("kid".to_owned(), kid.clone().into())));
         }
         text(header, &self.header, &self.header_without)
     }

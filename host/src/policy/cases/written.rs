@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::token::{Signer, Spec};
+use super::token::{Alg, Signer, Spec};
 use crate::config::raw;
 
 /// A file of test cases for a policy of Witgate.
@@ -151,6 +151,8 @@ pub(super) struct Question {
     /// What is called, as patterns write it and without `*`: `get_sum`, `resource:file:///a`, `prompt:brief`,
     /// `method:tasks/list`. Default: `echo`.
     pub call: Option<String>,
+    /// The JSON-RPC method, where it is not the usual one of such a call: `resources/subscribe`.
+    pub method: Option<String>,
     /// The call's arguments.
     pub arguments: Option<Value>,
     /// The call's arguments, as JSON text: for what no value says, such as a number of many digits.
@@ -178,14 +180,50 @@ pub(super) struct Question {
     /// The HTTP requests that the policy has to send, in order, and the answers. Default: none.
     #[schemars(with = "Vec<Exchange>")]
     pub http: Vec<Map<String, Value>>,
-    /// What the policy's cache holds beforehand.
+    /// What the policy's cache holds beforehand. `{digest}` is the place of what is known of the credential.
     pub cache: BTreeMap<String, String>,
+    /// What `crypto.sha256` makes of the credential, in hexadecimal digits, where that only stands for another one.
+    pub digest: Option<String>,
+    /// What comes of checks of signatures, whatever the signature. All others are done with the keys of the file.
+    pub verify: Vec<Verification>,
     /// Parts of lines that it has to log, in this order; there may be others between them.
     pub log: Vec<String>,
     /// How often imports have to be called, by interface and function: `"http.send" = 1`. Others may be called as well.
     pub host_calls: BTreeMap<String, u64>,
     /// The answer that has to come.
     pub expect: Option<super::Expect>,
+}
+
+/// What comes of the check of a signature.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verification {
+    /// The name of the key.
+    pub key: String,
+    /// Which one of a set is asked for.
+    pub key_id: Option<String>,
+    /// The algorithm.
+    pub algorithm: Alg,
+    /// What comes of it.
+    pub outcome: VerifyOutcome,
+}
+
+/// What comes of the check of a signature: `good`, or one of the errors of the WIT package.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum VerifyOutcome {
+    /// It is good.
+    Good,
+    /// There is no key of that name.
+    UnknownKey,
+    /// The set has no key of that id.
+    UnknownKeyId,
+    /// The key is not for this algorithm.
+    AlgorithmMismatch,
+    /// It does not fit.
+    BadSignature,
+    /// The set cannot be had.
+    Unavailable,
 }
 
 /// A credential: exactly one of these.

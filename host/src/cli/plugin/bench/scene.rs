@@ -138,7 +138,8 @@ impl Scene {
             }),
         };
         let caller_of_scope = who.is_none().then(|| Arc::clone(&caller));
-        let scope = Scope { request: Arc::new(request), caller: caller_of_scope, listing: false };
+        let scope =
+            Scope { request: Arc::new(request), caller: caller_of_scope, listing: false, heard: None };
         Asking { scope, caller, target: self.call.clone(), who }
     }
 }

@@ -1,0 +1,235 @@
+//! `witgate plugin record`: from what a running Witgate decides to a file of cases. Each case is put to the same policy
+//! before it is written: what does not come to the same answer there is left out.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::socket;
+use super::test::loader;
+use crate::cli::terminal::counted;
+use crate::cli::{Context, Exit, Failure, runtime};
+use crate::config::PolicyKind;
+use crate::plugin::load::Loader;
+use crate::policy::cases::{CasesError, Subject, Suite};
+use crate::provenance::Provenance;
+use crate::server::control::{self, Command};
+use crate::services::digest_text;
+
+/// How long writing down and sending may take after the recording has ended.
+const AFTERWARDS: Duration = Duration::from_secs(30);
+
+/// Cases that differ are named, as many as this.
+const NAMED: usize = 3;
+
+/// Why those are left out.
+const DIFFERS: &str = "of what is not written down, they are answered otherwise when they are asked again";
+
+#[derive(Clone, Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The policy, by its name in the configuration
+    #[arg(long, value_name = "NAME")]
+    policy: String,
+
+    /// End after so many calls
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    calls: u64,
+
+    /// End after so many seconds
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+
+    /// Where to write NAME.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+
+    /// Write claims down as they are: they may be personal
+    #[arg(long)]
+    claims: bool,
+}
+
+/// What the running Witgate has recorded.
+#[derive(Debug, Deserialize)]
+struct Recording {
+    policy: String,
+    /// The component's. None: the built-in decides.
+    digest: Option<String>,
+    settings: Map<String, Value>,
+    cases: Vec<Seen>,
+    calls: u64,
+    shed: u64,
+    left_out: BTreeMap<String, u64>,
+    ended: String,
+}
+
+/// A case, and how often it was seen.
+#[derive(Debug, Deserialize)]
+struct Seen {
+    name: String,
+    times: u64,
+    case: Map<String, Value>,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let path = arguments.out.join(format!("{}.toml", arguments.policy));
+    if path.exists() {
+        let message = format!(
+            "{} is there already; move it away, or name another directory with `--out DIR`",
+            path.display()
+        );
+        return Err(Failure::new(message));
+    }
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let mut recording = ask(context, arguments).await?;
+        let differing = rehearse(context, &mut recording, &path).await?;
+        if !recording.cases.is_empty() {
+            write(&path, &file::text(&recording)?)?;
+        }
+        tell(context, arguments, &recording, &path, &differing);
+        Ok(if recording.cases.is_empty() { Exit::No } else { Exit::Done })
+    })
+}
+
+/// Has the running Witgate record. Ctrl-C ends the recording, and not what comes of it.
+async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Failure> {
+    let Arguments { policy, calls, seconds, claims, .. } = arguments.clone();
+    let socket = socket(context)?;
+    context.terminal.say(&format!(
+        "recording `{policy}` until it was asked {calls} times, for {seconds} s at most; Ctrl-C ends it earlier"
+    ));
+    let command = Command::PluginRecord { policy: policy.clone(), calls, seconds, claims };
+    let patience = Duration::from_secs(seconds) + AFTERWARDS;
+    let asked = socket.clone();
+    let mut answer = tokio::task::spawn_blocking(move || control::ask_for(&asked, &command, patience));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        Ok(()) = tokio::signal::ctrl_c() => {
+            // If it has just ended, there is an answer all the same.
+            drop(control::ask(&socket, &Command::PluginRecordStop { policy }));
+            answer.await
+        }
+    };
+    let answer = answer.map_err(|error| Failure::new(error.to_string()))?.map_err(Failure::new)?;
+    serde_json::from_value(answer).map_err(|error| {
+        Failure::new(format!(
+            "the running Witgate answers something else ({error}); it may be another version"
+        ))
+    })
+}
+
+/// Puts every case to the policy that it was recorded from, and leaves out what does not come to the same answer: the
+/// recording must say nothing that was not so. Returns what is wrong with those.
+async fn rehearse(context: &Context, recording: &mut Recording, path: &Path) -> Result<Vec<String>, Failure> {
+    if recording.cases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = file::text(recording)?;
+    let suite = Suite::parse(path, &text).map_err(|error| unreadable(&error))?;
+    let loader = loader(context)?;
+    let kind = suite.kind.unwrap_or(PolicyKind::Custom);
+    let subject = match &suite.component {
+        Some(component) => {
+            look_at(&loader, component, recording.digest.as_deref()).await?;
+            Subject::component(kind, component)
+        }
+        None => Subject::builtin(kind),
+    };
+    let (mut kept, mut differing, mut calls) = (Vec::new(), Vec::new(), 0);
+    for (seen, case) in std::mem::take(&mut recording.cases).into_iter().zip(&suite.cases) {
+        let report = subject.put(&loader, suite.dir(), case).await;
+        match report.passed() {
+            true => kept.push(seen),
+            false => {
+                calls += seen.times;
+                differing.push(format!("{}: {}", case.name, report.problems().join("; ")));
+            }
+        }
+    }
+    recording.cases = kept;
+    if calls > 0 {
+        recording.left_out.insert(DIFFERS.to_owned(), calls);
+    }
+    Ok(differing)
+}
+
+/// What is on disk has to be what was recorded.
+async fn look_at(loader: &Loader, component: &Path, digest: Option<&str>) -> Result<(), Failure> {
+    let loaded = loader.load(component, &Provenance::default()).await;
+    let loaded = loaded.map_err(|error| Failure::new(error.to_string()))?;
+    match digest == Some(digest_text(&loaded.digest).as_str()) {
+        true => Ok(()),
+        false => Err(Failure::new(format!(
+            "{} is not the component that was recorded; nothing was written. Record again once Witgate runs what is there",
+            component.display()
+        ))),
+    }
+}
+
+fn unreadable(error: &CasesError) -> Failure {
+    Failure::new(format!("what was recorded cannot be read as cases: {error}; nothing was written"))
+}
+
+/// For its owner alone: names of callers are in it.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
+}
+
+fn tell(context: &Context, arguments: &Arguments, recording: &Recording, path: &Path, differing: &[String]) {
+    let Recording { policy, cases, calls, shed, left_out, ended, .. } = recording;
+    if context.terminal.is_json() {
+        context.terminal.print_json(&json!({
+            "policy": policy, "file": (!cases.is_empty()).then_some(path), "cases": cases.len(), "calls": calls,
+            "shed": shed, "left_out": left_out, "differing": differing, "ended": ended,
+        }));
+        return;
+    }
+    let mut text = match cases.is_empty() {
+        true => format!("{} of `{policy}`, and no case: nothing was written", counted_calls(*calls)),
+        false => format!(
+            "{} of `{policy}` came to {} in {}",
+            counted_calls(*calls),
+            counted(cases.len(), "case"),
+            path.display()
+        ),
+    };
+    for (why, count) in left_out {
+        text.push_str(&format!("\nleft out: {count}, because {why}"));
+    }
+    for problem in differing.iter().take(NAMED) {
+        text.push_str(&format!("\n  {problem}"));
+    }
+    if !differing.is_empty() && !arguments.claims {
+        text.push_str("\nwhere decisions depend on claims, record with `--claims`");
+    }
+    if *shed > 0 {
+        text.push_str(&format!("\nnot recorded: {shed}, which came faster than they could be written down"));
+    }
+    if ended == "reload" {
+        text.push_str("\nit ended early: the policies have changed meanwhile");
+    }
+    if !cases.is_empty() {
+        text.push_str(&format!(
+            "\nput it to another one with `witgate plugin test {} --component FILE`",
+            path.display()
+        ));
+    }
+    context.terminal.print(&text);
+}
+
+fn counted_calls(calls: u64) -> String {
+    format!("{calls} call{}", if calls == 1 { "" } else { "s" })
+}

@@ -1,0 +1,103 @@
+//! A recording as a file of cases, written to be read.
+
+use serde_json::{Map, Value};
+
+use super::{Recording, Seen, counted_calls};
+use crate::cli::Failure;
+
+/// Of a case, in this order.
+const ORDER: [&str; 21] = [
+    "policy",
+    "now",
+    "upstream",
+    "audience",
+    "call",
+    "method",
+    "listing",
+    "stdio",
+    "arguments_text",
+    "meta",
+    "headers",
+    "peer",
+    "credential",
+    "digest",
+    "principal",
+    "proven",
+    "cache",
+    "http",
+    "verify",
+    "log",
+    "expect",
+];
+
+/// What stands at the head of the file where all cases say the same.
+const SHARED: [&str; 2] = ["upstream", "audience"];
+
+/// The whole file.
+pub(super) fn text(recording: &Recording) -> Result<String, Failure> {
+    let mut head = recording.settings.clone();
+    let shared = shared(&recording.cases);
+    head.extend(shared.clone());
+    head.retain(|_, value| value.as_object().is_none_or(|members| !members.is_empty()));
+    let mut text = comment(recording);
+    text.push_str(&toml::to_string(&head).map_err(|error| unwritable(&error))?);
+    for (number, seen) in (1..).zip(&recording.cases) {
+        text.push_str(&case(number, seen, &shared)?);
+    }
+    Ok(text)
+}
+
+fn comment(recording: &Recording) -> String {
+    let Recording { policy, calls, left_out, shed, .. } = recording;
+    let mut text = format!(
+        "# Recorded by `witgate plugin record` from the policy `{policy}`: {}.\n\
+         # Credentials and secrets are stand-ins; subjects, roles, scopes and what was called are not.\n",
+        counted_calls(*calls)
+    );
+    for (why, count) in left_out {
+        text.push_str(&format!("# Left out: {count}, because {why}.\n"));
+    }
+    if *shed > 0 {
+        text.push_str(&format!(
+            "# Not recorded: {shed}, which came faster than they could be written down.\n"
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+/// What all cases say alike.
+fn shared(cases: &[Seen]) -> Map<String, Value> {
+    let alike = |name: &&str| {
+        let first = cases.first()?.case.get(*name)?;
+        let all = cases.iter().all(|seen| seen.case.get(*name) == Some(first));
+        all.then(|| ((*name).to_owned(), first.clone()))
+    };
+    SHARED.iter().filter_map(alike).collect()
+}
+
+fn case(number: usize, seen: &Seen, shared: &Map<String, Value>) -> Result<String, Failure> {
+    let times = match seen.times {
+        1 => "once".to_owned(),
+        times => format!("{times} times"),
+    };
+    let name = Value::String(format!("{number}. {} ({times})", seen.name));
+    let mut text = format!("\n[[case]]\nname = {}\n", inline(&name)?);
+    let rest = seen.case.keys().map(String::as_str).filter(|name| !ORDER.contains(name));
+    for name in ORDER.into_iter().chain(rest).filter(|name| !shared.contains_key(*name)) {
+        if let Some(value) = seen.case.get(name) {
+            text.push_str(&format!("{name} = {}\n", inline(value)?));
+        }
+    }
+    Ok(text)
+}
+
+/// A value on one line.
+fn inline(value: &Value) -> Result<String, Failure> {
+    let value = toml::Value::try_from(value).map_err(|error| unwritable(&error))?;
+    Ok(value.to_string())
+}
+
+fn unwritable(error: &toml::ser::Error) -> Failure {
+    Failure::new(format!("what was recorded cannot be written as cases: {error}; nothing was written"))
+}

@@ -1,0 +1,217 @@
+//! Recordings: what a live policy is asked and answers, as cases that can be put to another one. While nobody records, a
+//! hook pays one relaxed load for it.
+
+mod case;
+mod certificate;
+mod http;
+mod stand_in;
+mod taken;
+mod written;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
+
+use super::Policy;
+use case::Cases;
+
+pub(super) use taken::Taken;
+pub(super) use written::Written;
+
+/// Hooks that wait to be written down. More are shed: a caller waits for no recording.
+const WAITING: usize = 256;
+
+/// How often it is looked whether the policy is still the live one.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// How much is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// After so many calls it ends.
+    pub calls: u64,
+    /// After this time it ends.
+    pub time: Duration,
+    /// Whether claims are written down as they are.
+    pub claims: bool,
+}
+
+/// What came of a recording.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What the policy was made from, without secrets.
+    pub settings: Map<String, Value>,
+    /// The cases, in the order in which each was first seen.
+    pub cases: Vec<Seen>,
+    /// How many calls were taken.
+    pub calls: u64,
+    /// How many were not taken, because they came faster than they could be written down.
+    pub shed: u64,
+    /// Calls that cannot be asked again: why, and how many.
+    pub left_out: BTreeMap<String, u64>,
+    /// Why it has ended.
+    pub ended: &'static str,
+}
+
+/// A case, and how often it was seen.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// As a file of cases has it, but for its name.
+    pub case: Map<String, Value>,
+    /// What it shows.
+    pub name: String,
+    /// How often.
+    pub times: u64,
+}
+
+/// Why there is no recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRecorded {
+    /// Somebody records it already.
+    #[error("the policy is being recorded already; wait, or end that one")]
+    Already,
+    /// It reads secrets.
+    #[error(
+        "the policy reads raw secrets (`grants.secrets`), and a recording of what it does with them would hold them; record another one"
+    )]
+    ReadsSecrets,
+}
+
+/// Where the hooks of a policy go while it is recorded.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    is_on: AtomicBool,
+    line: Mutex<Option<Line>>,
+}
+
+/// The way to who writes down.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    to: mpsc::Sender<Taken>,
+    shed: Arc<AtomicU64>,
+    stop: Arc<Notify>,
+}
+
+impl Recorder {
+    /// Where a hook goes. None: nobody records.
+    pub(super) fn line(&self) -> Option<Line> {
+        self.is_on.load(Ordering::Relaxed).then(|| self.lock().clone()).flatten()
+    }
+
+    fn open(&self, line: Line) -> Result<(), NotRecorded> {
+        let mut place = self.lock();
+        if place.is_some() {
+            return Err(NotRecorded::Already);
+        }
+        *place = Some(line);
+        self.is_on.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends the recording whose line this is; one that has begun since goes on.
+    fn close(&self, line: &Line) {
+        let mut place = self.lock();
+        if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
+            self.is_on.store(false, Ordering::Relaxed);
+            *place = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Line>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// Hands on a hook that is done, or drops it.
+    pub(super) fn offer(&self, taken: Taken) {
+        if self.to.try_send(taken).is_err() {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A recording of a policy. It ends when this is dropped, whoever waited for it.
+#[derive(Debug)]
+pub struct Recording<'p> {
+    policy: &'p Policy,
+    from: mpsc::Receiver<Taken>,
+    line: Line,
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.policy.recorder.close(&self.line);
+    }
+}
+
+impl Recording<'_> {
+    /// Takes what comes until `bounds` are reached, [`Policy::stop_recording`] is called, or `is_live` is no longer true.
+    pub async fn run(mut self, bounds: Bounds, is_live: impl Fn() -> bool) -> Recorded {
+        let mut cases = Cases::new(self.policy, bounds.claims);
+        let ended = take(&mut self.from, &self.line.stop, &mut cases, bounds, is_live).await;
+        self.policy.recorder.close(&self.line);
+        // What was under way when it ended.
+        while cases.calls() < bounds.calls
+            && let Ok(taken) = self.from.try_recv()
+        {
+            cases.add(&taken);
+        }
+        cases.recorded(self.line.shed.load(Ordering::Relaxed), ended)
+    }
+}
+
+impl Policy {
+    /// Begins to record what it is asked.
+    ///
+    /// # Errors
+    /// Where it cannot be recorded.
+    pub fn start_recording(&self) -> Result<Recording<'_>, NotRecorded> {
+        if self.written.reads_secrets {
+            return Err(NotRecorded::ReadsSecrets);
+        }
+        let (to, from) = mpsc::channel(WAITING);
+        let line = Line { to, shed: Arc::default(), stop: Arc::default() };
+        self.recorder.open(line.clone())?;
+        Ok(Recording { policy: self, from, line })
+    }
+
+    /// Ends its recording, which then says what there is. False: there is none.
+    pub fn stop_recording(&self) -> bool {
+        let line = self.recorder.lock().clone();
+        line.is_some_and(|line| {
+            line.stop.notify_one();
+            true
+        })
+    }
+}
+
+/// Takes what comes, until something ends it; says what.
+async fn take(
+    from: &mut mpsc::Receiver<Taken>,
+    stop: &Notify,
+    cases: &mut Cases<'_>,
+    bounds: Bounds,
+    is_live: impl Fn() -> bool,
+) -> &'static str {
+    let end = Instant::now() + bounds.time;
+    let mut glance = tokio::time::interval(GLANCE);
+    loop {
+        tokio::select! {
+            Some(taken) = from.recv() => cases.add(&taken),
+            () = stop.notified() => return "stopped",
+            () = sleep_until(end) => return "time",
+            _ = glance.tick() => if !is_live() { return "reload" },
+        }
+        if cases.calls() >= bounds.calls {
+            return "calls";
+        }
+        if cases.are_full() {
+            return "full";
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Recordings, for who asks over the control socket. That one runs, and for whom, is on the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::control::Client;
+use crate::generation::{Generation, Generations};
+use crate::policy::Policy;
+use crate::policy::record::{Bounds, Recorded};
+use crate::services::digest_text;
+
+/// The most calls of one recording.
+const MOST_CALLS: u64 = 100_000;
+
+/// The longest one, in seconds: an hour.
+const LONGEST_S: u64 = 3_600;
+
+/// How much is recorded.
+///
+/// # Errors
+/// Where that is nothing or too much.
+pub(crate) fn bounds(calls: u64, seconds: u64, claims: bool) -> Result<Bounds, String> {
+    if !(1..=MOST_CALLS).contains(&calls) || !(1..=LONGEST_S).contains(&seconds) {
+        return Err(format!("a recording takes 1 to {MOST_CALLS} calls and 1 to {LONGEST_S} seconds"));
+    }
+    Ok(Bounds { calls, time: Duration::from_secs(seconds), claims })
+}
+
+/// Records the live policy of that name.
+///
+/// # Errors
+/// Where there is none, or it cannot be recorded.
+pub(crate) async fn record(
+    generations: &Generations,
+    name: &str,
+    bounds: Bounds,
+    client: Client,
+) -> Result<Value, String> {
+    let live = generations.live();
+    let policy = find(&live, name)?;
+    let is_live = || Arc::ptr_eq(&generations.live(), &live);
+    let recording = policy.start_recording().map_err(|error| error.to_string())?;
+    let said = Said::began(name, client);
+    let recorded = recording.run(bounds, is_live).await;
+    drop(said);
+    Ok(written(policy, recorded))
+}
+
+/// Ends the recording of the live policy of that name.
+///
+/// # Errors
+/// Where there is none.
+pub(crate) fn stop(generations: &Generations, name: &str) -> Result<Value, String> {
+    match find(&generations.live(), name)?.stop_recording() {
+        true => Ok(json!({ "stopped": name })),
+        false => Err(format!("nobody records the policy `{name}`")),
+    }
+}
+
+fn find<'g>(live: &'g Generation, name: &str) -> Result<&'g Arc<Policy>, String> {
+    live.policy(name).ok_or_else(|| {
+        let known: Vec<_> = live.policies().map(|policy| policy.name().to_string()).collect();
+        format!("no pipeline has a policy `{name}`; there are: {}", known.join(", "))
+    })
+}
+
+/// That somebody records, on the log, from beginning to end.
+struct Said<'n> {
+    name: &'n str,
+    client: Client,
+}
+
+impl<'n> Said<'n> {
+    fn began(name: &'n str, client: Client) -> Self {
+        let Client { uid, pid } = client;
+        tracing::warn!(
+            policy = name,
+            uid,
+            pid,
+            "RECORDING: what the policy is asked and answers is recorded"
+        );
+        Self { name, client }
+    }
+}
+
+impl Drop for Said<'_> {
+    fn drop(&mut self) {
+        let Client { uid, pid } = self.client;
+        tracing::warn!(policy = self.name, uid, pid, "RECORDING: it has ended");
+    }
+}
+
+fn written(policy: &Policy, recorded: Recorded) -> Value {
+    let Recorded { settings, cases, calls, shed, left_out, ended } = recorded;
+    let cases: Vec<_> = cases
+        .into_iter()
+        .map(|seen| json!({ "name": seen.name, "times": seen.times, "case": seen.case }))
+        .collect();
+    json!({
+        "policy": &**policy.name(),
+        "digest": policy.digest().as_ref().map(digest_text),
+        "settings": settings,
+        "cases": cases,
+        "calls": calls,
+        "shed": shed,
+        "left_out": left_out,
+        "ended": ended,
+    })
+}

@@ -1,0 +1,131 @@
+//! What one hook of a live policy heard of its host, for a recording; and the same, told again to a policy on stage.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, Signed, VerifyError};
+
+/// As much as is kept of one hook: bodies and what the cache held, in bytes. Ten introspected tokens.
+const MOST: usize = 128 << 10;
+
+/// What one hook heard of its host.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<Notes>);
+
+/// The same, when the hook is done.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// The imports that it called.
+    pub called: BTreeSet<&'static str>,
+    /// The HTTP requests that it sent, and the answers.
+    pub http: Vec<(HttpRequest, Result<HttpResponse, HttpError>)>,
+    /// The signatures that it had checked.
+    pub verified: Vec<Verified>,
+    /// What the cache held: key and value.
+    pub cached: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether the built-in has decided in its place.
+    pub stood_in: bool,
+    /// Whether there was more than is kept.
+    pub cut: bool,
+    size: usize,
+}
+
+/// What came of the check of a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The key's name.
+    pub key: String,
+    /// Which one of a set.
+    pub key_id: Option<String>,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// What came of it.
+    pub outcome: Result<(), VerifyError>,
+}
+
+impl Heard {
+    /// All of it.
+    pub fn take(&self) -> Notes {
+        std::mem::take(&mut *self.lock())
+    }
+
+    pub(super) fn called(&self, name: &'static str) {
+        self.lock().called.insert(name);
+    }
+
+    /// The component failed, and the built-in decides.
+    pub(crate) fn stood_in(&self) {
+        self.lock().stood_in = true;
+    }
+
+    pub(super) fn verified(&self, key: &str, signed: &Signed<'_>, outcome: Result<(), VerifyError>) {
+        let mut notes = self.lock();
+        if notes.has_room_for(key.len()) {
+            let (key, key_id) = (key.to_owned(), signed.key_id.map(str::to_owned));
+            notes.verified.push(Verified { key, key_id, algorithm: signed.algorithm, outcome });
+        }
+    }
+
+    pub(super) fn cached(&self, key: &[u8], value: &[u8]) {
+        let mut notes = self.lock();
+        let known = notes.cached.iter().any(|(at, _)| at == key);
+        if !known && notes.has_room_for(key.len() + value.len()) {
+            notes.cached.push((key.to_vec(), value.to_vec()));
+        }
+    }
+
+    pub(super) fn sent(&self, request: HttpRequest, answer: &Result<HttpResponse, HttpError>) {
+        let mut notes = self.lock();
+        let answered = answer.as_ref().map_or(0, |answer| answer.body.len());
+        if notes.has_room_for(request.url.len() + request.body.len() + answered) {
+            notes.http.push((request, answer.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notes {
+    /// Whatever else is noted counts as a hundred bytes.
+    fn has_room_for(&mut self, bytes: usize) -> bool {
+        self.size = self.size.saturating_add(bytes).saturating_add(100);
+        self.cut |= self.size > MOST;
+        !self.cut
+    }
+}
+
+/// What a policy on stage is told in place of what the host would find out: of a credential that only stands for the
+/// one that there was.
+#[derive(Debug, Default)]
+pub struct Retold(Mutex<Script>);
+
+#[derive(Debug, Default)]
+struct Script {
+    digests: HashMap<Vec<u8>, Digest>,
+    verified: Vec<Verified>,
+}
+
+impl Retold {
+    /// From now on, `digests` are what these bytes are hashed to, and `verified` is what comes of these checks.
+    pub(crate) fn tell(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<Verified>) {
+        *self.lock() = Script { digests, verified };
+    }
+
+    pub(super) fn digest(&self, data: &[u8]) -> Option<Digest> {
+        self.lock().digests.get(data).copied()
+    }
+
+    /// None: nothing is said of such a check.
+    pub(super) fn outcome(&self, key: &str, signed: &Signed<'_>) -> Option<Result<(), VerifyError>> {
+        let is_it = |told: &&Verified| {
+            told.key == key && told.algorithm == signed.algorithm && told.key_id.as_deref() == signed.key_id
+        };
+        self.lock().verified.iter().find(is_it).map(|told| told.outcome)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

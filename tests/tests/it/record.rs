@@ -1,0 +1,8 @@
+//! `witgate plugin record`: what a running gateway decides becomes cases that pass when they are put to the same policy,
+//! show what another one would decide otherwise, and hold no credential and no secret.
+
+mod bounds;
+mod changes;
+mod kinds;
+mod redaction;
+mod world;

@@ -1,0 +1,63 @@
+//! What another policy would decide otherwise is shown, and nothing else.
+
+use serde_json::json;
+use witgate_tests::gateway::component;
+
+use super::world::World;
+use crate::talk::Caller;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_rules_change_what_they_are_about() {
+    let world = World::start();
+    let recording = world.record("rules-guest", &[]);
+    world.call("guest").await;
+    let recorded = recording.end();
+    let rules = recorded.text.replace("[\"echo\"", "[\"add\"");
+    assert_ne!(rules, recorded.text);
+    std::fs::write(&recorded.file, rules).unwrap();
+    let tested = world.test(&recorded, &[]);
+    assert_eq!(tested.code, Some(1));
+    assert_eq!(tested.failed().len(), 5, "each was about one of the two: {:?}", tested.failed());
+
+    let rules = recorded.text.replace("[\"echo\"", "[\"echo\", \"add\"");
+    std::fs::write(&recorded.file, rules).unwrap();
+    let failed = world.test(&recorded, &[]).failed();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].contains("add by ada: denied"), "{failed:?}");
+}
+
+/// The store is read where it is: a key that is revoked changes what its own calls come to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_changes_its_own_decisions() {
+    let world = World::start();
+    let recording = world.record("keys-own", &[]);
+    world.call("own").await;
+    let recorded = recording.end();
+    assert_eq!(world.test(&recorded, &[]).code, Some(0));
+    let revoked = world.gateway.setup().run(&["key", "revoke", "ada", "--policy", "keys-own"]);
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    let tested = world.test(&recorded, &[]);
+    let failed = tested.failed();
+    assert_eq!((tested.code, failed.len()), (Some(1), 2), "{failed:?}");
+    assert!(
+        failed.iter().all(|name| name.ends_with("identity ada (2 times)") || name.contains("add")),
+        "{failed:?}"
+    );
+}
+
+/// Another component is another policy: here one that takes `get_time` for something that writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_component_shows_what_it_would_decide() {
+    let world = World::start();
+    let recording = world.record("rules-guest", &[]);
+    let url = world.url("guest");
+    for tool in ["echo", "get_time", "add"] {
+        Caller::new(&url, Some(&world.ada)).call(tool, json!({ "text": "hello" })).await;
+    }
+    let recorded = recording.end();
+    assert_eq!(recorded.report["cases"], 3, "{}", recorded.text);
+    let other = component("examples/read-only");
+    let failed = world.test(&recorded, &["--component", other.to_str().unwrap()]).failed();
+    assert!(failed.iter().any(|name| name.contains("get_time by ada: allow")), "{failed:?}");
+    assert!(failed.iter().all(|name| !name.contains("echo")), "{failed:?}");
+}
