@@ -51,6 +51,7 @@ async fn prepared() -> Prepared {
         clock: Clock::System,
         scopes: std::collections::BTreeSet::new(),
         witness: None,
+        retold: None,
     };
     Prepared::new(&engine, &loaded, Granted::default(), Arc::new(services), Limits::default()).unwrap()
 }
