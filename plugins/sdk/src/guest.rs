@@ -3,6 +3,7 @@
 
 mod convert;
 mod imports;
+mod panics;
 
 use std::future::Future;
 use std::marker::PhantomData;

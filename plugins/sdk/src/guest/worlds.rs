@@ -32,16 +32,18 @@ wit_bindgen::generate!({
     },
 });
 
-use super::{Component, GuestHost, Instance, convert, finish, instance};
+use super::{Component, GuestHost, Instance, convert, finish, instance, panics};
 use exports::witgate::auth::{authentication, authorization, plugin};
 
 impl<P: Instance> plugin::Guest for Component<P> {
     fn describe() -> plugin::Description {
+        panics::are_said();
         let crate::Description { name, version, summary, config_schema } = P::describe();
         plugin::Description { name, version, summary, config_schema }
     }
 
     fn configure(policy: String, config: String) -> Result<plugin::Wants, plugin::ConfigError> {
+        panics::are_said();
         let (configured, wants) = P::configure_json(&policy, &config)
             .map_err(|e| plugin::ConfigError { pointer: e.pointer, message: e.message })?;
         // Only a second `configure` finds the place taken; the first settings stand.
