@@ -9,7 +9,7 @@ pub mod instance;
 pub mod load;
 pub mod output;
 pub mod pool;
-mod said;
+pub(crate) mod said;
 pub mod settings;
 mod slow_lane;
 mod state;

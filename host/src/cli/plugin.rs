@@ -1,13 +1,16 @@
 //! `witgate plugin`.
 
+mod asked;
 mod bench;
 mod build;
 mod diff;
 mod inspect;
 mod list;
 mod new;
+mod project;
 mod record;
 mod rollback;
+mod run;
 mod test;
 
 use std::path::PathBuf;
@@ -33,6 +36,8 @@ pub(super) enum Command {
     },
     /// Show where policies with `mode = "shadow"` would have decided otherwise
     Diff,
+    /// Ask a component one question, and show step by step what it does
+    Run(run::Arguments),
     /// Measure what a component costs, cold and warm, beside a built-in check
     Bench(bench::Arguments),
     /// Record what a policy of the running Witgate is asked and answers, as cases without credentials and secrets
@@ -53,6 +58,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::List => list::run(context),
         Command::Rollback { to } => rollback::run(context, to),
         Command::Diff => diff::run(context),
+        Command::Run(arguments) => run::run(context, &arguments),
         Command::Bench(arguments) => bench::run(context, &arguments),
         Command::Record(arguments) => record::run(context, &arguments),
         Command::Test(arguments) => test::run(context, &arguments),

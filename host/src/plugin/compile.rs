@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::anatomy::{Anatomy, Form};
-use super::engine::Engine;
+use super::engine::{Engine, Places};
 
 /// Processor time that one component may take, in seconds and of all threads together: 18 MB of an interpreted language
 /// take ten on a slow machine.
@@ -31,6 +31,9 @@ const LARGEST_OUTPUT: u64 = 1 << 30;
 
 /// The argument under which the program of `Compiler::Apart` gets here.
 pub const COMMAND: &str = "compile-component";
+
+/// The one variable in the environment of that process: it is there where failures are told with their lines.
+const LINES: &str = "WITGATE_COMPILES_WITH_LINES";
 
 /// Where components are compiled.
 #[derive(Clone, Debug)]
@@ -81,7 +84,7 @@ impl Compiler {
     /// Where there is none.
     pub(super) async fn compile(&self, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
         match self {
-            Self::Apart(program) => apart(program, bytes).await,
+            Self::Apart(program) => apart(program, engine.places(), bytes).await,
             Self::Nowhere(why) => Err(CompileError::NoCompiler(io::Error::other(*why))),
             Self::Within => {
                 let engine = engine.clone();
@@ -117,11 +120,12 @@ fn gist(error: &wasmtime::Error) -> String {
     root.lines().next().unwrap_or_default().to_owned()
 }
 
-async fn apart(program: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
+async fn apart(program: &Path, places: Places, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
     let child = Command::new(program)
         .arg(COMMAND)
         // Nothing of this process's, its secrets least of all.
         .env_clear()
+        .envs((places == Places::Lines).then_some((LINES, "1")))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -177,7 +181,8 @@ pub fn run() -> u8 {
 fn compile_input() -> Result<(), String> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let engine = Engine::for_compiling().map_err(|error| error.to_string())?;
+    let places = if std::env::var_os(LINES).is_some() { Places::Lines } else { Places::Functions };
+    let engine = Engine::for_compiling(places).map_err(|error| error.to_string())?;
     let compiled = within(&engine, &bytes).map_err(|error| match error {
         CompileError::NotAComponent(gist) => gist,
         other => other.to_string(),

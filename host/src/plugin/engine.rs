@@ -24,9 +24,18 @@ const WARM: u32 = 32;
 /// Stack of WebAssembly code. Interpreters in guests need more than the checks do.
 const WASM_STACK: usize = 512 << 10;
 
-/// Frames of a stack that are looked at where a hook fails. A panic of Rust has eight of its own; each takes time where
-/// there is debug information.
+/// Frames of a stack that are looked at where a hook fails. A panic of Rust has eight of its own.
 const FRAMES: usize = 20;
+
+/// What is told of where a component failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// Functions, by their names.
+    Functions,
+    /// Lines of the source as well. For whoever looks at his own component: debug information is read anew for each
+    /// frame of each failure, and one that is made to be slow takes seconds of a thread that others need.
+    Lines,
+}
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +46,7 @@ pub struct EngineError(String);
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    places: Places,
     long_hooks: Arc<Semaphore>,
     /// None: it runs nothing.
     slow_lane: Option<Arc<SlowLane>>,
@@ -54,31 +64,39 @@ impl Engine {
     /// # Errors
     /// When the machine cannot run it.
     pub fn new() -> Result<Self, EngineError> {
-        let inner = pooling_engine().or_else(|reason| {
+        Self::telling(Places::Functions)
+    }
+
+    /// The same, for a command that tells an author where his component failed.
+    ///
+    /// # Errors
+    /// When the machine cannot run it.
+    pub fn telling(places: Places) -> Result<Self, EngineError> {
+        let inner = pooling_engine(places).or_else(|reason| {
             // Where address space is limited, instances cost more but work the same.
             tracing::debug!("no pooling allocator on this machine ({reason}); instances are made on demand");
-            on_demand_engine()
+            on_demand_engine(places)
         });
         let inner = inner.map_err(|error| EngineError(format!("{error:#}")))?;
         let no_thread = |error: std::io::Error| EngineError(error.to_string());
         count_epochs(&inner).map_err(no_thread)?;
         let slow_lane = SlowLane::new().map_err(no_thread)?;
-        Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner) })
+        Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner, places) })
     }
 
     /// An engine that runs nothing, and makes code for those that do.
     ///
     /// # Errors
     /// When the machine cannot run it.
-    pub fn for_compiling() -> Result<Self, EngineError> {
-        let inner = pooling_engine().or_else(|_| on_demand_engine());
-        Ok(Self::of(inner.map_err(|error| EngineError(format!("{error:#}")))?))
+    pub fn for_compiling(places: Places) -> Result<Self, EngineError> {
+        let inner = pooling_engine(places).or_else(|_| on_demand_engine(places));
+        Ok(Self::of(inner.map_err(|error| EngineError(format!("{error:#}")))?, places))
     }
 
-    fn of(inner: wasmtime::Engine) -> Self {
+    fn of(inner: wasmtime::Engine, places: Places) -> Self {
         // One processor, where there are several, stays with those who are done at once.
         let turns = thread::available_parallelism().map_or(1, |processors| (processors.get() - 1).max(1));
-        Self { inner, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
+        Self { inner, places, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
     }
 
     /// Turns for hooks that run for long: however many loop, the others have a processor.
@@ -91,17 +109,22 @@ impl Engine {
         self.slow_lane.as_ref()
     }
 
+    /// What it tells of where a component failed.
+    pub(super) fn places(&self) -> Places {
+        self.places
+    }
+
     /// The engine underneath.
     pub fn inner(&self) -> &wasmtime::Engine {
         &self.inner
     }
 }
 
-fn on_demand_engine() -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+fn on_demand_engine(places: Places) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand, places))
 }
 
-fn pooling_engine() -> wasmtime::Result<wasmtime::Engine> {
+fn pooling_engine(places: Places) -> wasmtime::Result<wasmtime::Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES)
         // As many as an instance may be made of; they are only counted.
@@ -114,10 +137,10 @@ fn pooling_engine() -> wasmtime::Result<wasmtime::Engine> {
         .linear_memory_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT)
         .pagemap_scan(Enabled::Auto);
-    wasmtime::Engine::new(&config(InstanceAllocationStrategy::Pooling(pool)))
+    wasmtime::Engine::new(&config(InstanceAllocationStrategy::Pooling(pool), places))
 }
 
-fn config(allocation: InstanceAllocationStrategy) -> Config {
+fn config(allocation: InstanceAllocationStrategy, places: Places) -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(allocation)
@@ -129,7 +152,10 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
         .concurrency_support(false)
         // Looked at only where a hook fails, and whatever the environment says: the compiler's is empty.
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(FRAMES))
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        .wasm_backtrace_details(match places {
+            Places::Functions => WasmBacktraceDetails::Disable,
+            Places::Lines => WasmBacktraceDetails::Enable,
+        });
     config
 }
 

@@ -26,6 +26,10 @@ use crate::services::{Scope, Services, clean};
 /// path.
 const SETUP_TIME: Duration = Duration::from_secs(5);
 
+/// What `describe` and `configure` may hand over at once: more than the bounds of what they return allow, so that who
+/// passes one of those is told which.
+const SETUP_OUTPUT: usize = 8 << 20;
+
 /// The package of the worlds.
 pub const PACKAGE: &str = "witgate:auth";
 /// Its version.
@@ -75,7 +79,16 @@ impl PrepareError {
     }
 
     fn setup(function: &'static str, fault: Fault) -> Self {
-        Self::Setup { function, failure: fault.failure, detail: fault.detail }
+        let detail = match fault.failure {
+            Failure::Output => {
+                format!(
+                    "what it hands to its host at once passes {} MiB; make it smaller",
+                    SETUP_OUTPUT >> 20
+                )
+            }
+            _ => fault.detail,
+        };
+        Self::Setup { function, failure: fault.failure, detail }
     }
 }
 
@@ -235,6 +248,7 @@ impl Prepared {
             Ok(Ok(wants)) => {
                 output::check_wants(&wants).map_err(PrepareError::Wants)?;
                 instance.store.data_mut().end();
+                instance.store.set_hostcall_fuel(self.limits.output);
                 Ok((instance, wants))
             }
             Ok(Err(error)) => Err(PrepareError::Config(ConfigError {
@@ -255,7 +269,7 @@ impl Prepared {
         );
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| state);
-        store.set_hostcall_fuel(self.limits.output);
+        store.set_hostcall_fuel(SETUP_OUTPUT);
         store.set_max_component_handles(self.limits.handles);
         store.epoch_deadline_callback(on_tick);
         store.set_epoch_deadline(1);
@@ -277,11 +291,7 @@ impl Instance {
     }
 
     pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
-        let fault = self.store.data_mut().fault(error);
-        if let Some(witness) = self.store.data().witness() {
-            witness.trapped(format!("{error:?}"));
-        }
-        fault
+        self.store.data_mut().fault(error)
     }
 }
 

@@ -132,15 +132,14 @@ fn check_detail(detail: Option<&str>) -> Checked {
 pub fn check_description(description: &Description) -> Checked {
     let Description { name, version, summary, config_schema } = description;
     ensure(is_kebab(name), || format!("the name {} is not kebab case of at most 64 bytes", shown(name)))?;
-    ensure(
-        is_text(version, 1, 64),
-        || "the version is empty, longer than 64 bytes, or holds control characters",
-    )?;
-    ensure(
-        is_text(summary, 0, 1024),
-        || "the summary is longer than 1,024 bytes, or holds control characters",
-    )?;
-    ensure(config_schema.len() <= 1 << 20, || "the config schema passes 1 MiB")
+    ensure(is_text(version, 1, 64), || {
+        format!("the version {} is empty, longer than 64 bytes, or holds control characters", shown(version))
+    })?;
+    ensure(is_text(summary, 0, 1024), || {
+        format!("the summary {} is longer than 1,024 bytes, or holds control characters", shown(summary))
+    })?;
+    let size = config_schema.len();
+    ensure(size <= 1 << 20, || format!("the config schema has {size} bytes, which is more than 1 MiB"))
 }
 
 /// Holds what a plugin wants to see against the bounds.
@@ -153,7 +152,9 @@ pub fn check_wants(wants: &Wants) -> Checked {
     if let Some(name) = wants.credential_header.iter().find(odd) {
         return Err(format!("the credential header {} is not the name of a header", shown(name)));
     }
-    ensure(wants.headers.len() <= 64, || "there are more than 64 headers")?;
+    ensure(wants.headers.len() <= 64, || {
+        format!("there are {} headers, which are more than 64", wants.headers.len())
+    })?;
     if let Some(name) = wants.headers.iter().find(odd) {
         return Err(format!("the header {} is not the name of one", shown(name)));
     }

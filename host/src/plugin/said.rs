@@ -144,7 +144,7 @@ impl Said {
 }
 
 /// A text without the secrets that its author was told.
-pub(super) fn redacted<'a>(text: &'a str, secrets: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
+pub(crate) fn redacted<'a>(text: &'a str, secrets: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
     secrets.filter(|secret| secret.len() >= SHORTEST_SECRET).fold(Cow::Borrowed(text), |text, secret| {
         match text.contains(secret) {
             true => Cow::Owned(text.replace(secret, "****")),

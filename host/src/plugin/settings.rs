@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
@@ -456,11 +457,15 @@ pub fn read_schema(schema: &Value) -> Result<Validator, String> {
 fn validate(validator: &Validator, settings: &Value) -> Result<(), SettingsError> {
     match validator.validate(settings) {
         Ok(()) => Ok(()),
-        Err(error) => Err(SettingsError {
-            pointer: error.instance_path().to_string(),
-            // The instance itself may be a file's content, and what it is held against is the plugin's text.
-            message: clean(&error.masked_with("the value").to_string()),
-        }),
+        Err(error) => {
+            let unknown = matches!(error.kind(), ValidationErrorKind::AdditionalProperties { .. });
+            let help = if unknown { "; `witgate plugin inspect` shows which settings it has" } else { "" };
+            Err(SettingsError {
+                pointer: error.instance_path().to_string(),
+                // The instance itself may be a file's content, and what it is held against is the plugin's text.
+                message: clean(&error.masked_with("the value").to_string()) + help,
+            })
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use super::said::{Said, Stream, last_lines, redacted};
 use super::slow_lane::Pace;
 use crate::config::Limits;
 use crate::flow::reject::Failure;
-use crate::services::witness::Witness;
 use crate::services::{PolicyHost, Scope, Services};
 
 /// Core instances, memories and tables of one component each; one of an interpreted language has a
@@ -163,11 +162,6 @@ impl State {
     pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
         self.hear();
         Fault::of(self.fault, error, &self.said)
-    }
-
-    /// Who watches the policy, on stage.
-    pub(super) fn witness(&self) -> Option<&Witness> {
-        self.services.witness.as_deref()
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -16,6 +16,7 @@ mod token;
 mod written;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use witgate_plugin::Digest;
 
@@ -33,7 +34,9 @@ pub(super) use exchange::{auth, verb};
 pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, Outcome};
 pub use read::CasesError;
 pub use report::{Asked, Finding, Hooks, Report, StepReport};
-pub use stage::{NotMade, OnStage, Subject};
+pub use stage::{NotMade, OnStage, Ready, SCHEMES, Subject};
+
+use self::stage::Staging;
 pub use written::{ConfigFault, Principal, Proven, Wanted, schema};
 
 impl Policy {
@@ -110,5 +113,6 @@ async fn candidate(
         on_stage: true,
         ..making.around
     };
-    OnStage::make(&own, Making { around, ..making }, case.begins_at(), false, files).await
+    let staging = Staging { now: case.now, grants_everything: false, witness: Some(Arc::default()) };
+    OnStage::make(&own, Making { around, ..making }, staging, files).await
 }

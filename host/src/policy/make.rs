@@ -65,8 +65,8 @@ pub struct Stage {
     pub clock: Arc<AtomicU64>,
     /// Who is at the other end of its lines.
     pub servers: Arc<dyn Exchange>,
-    /// Who watches it.
-    pub witness: Arc<Witness>,
+    /// Who watches it, if anybody does.
+    pub witness: Option<Arc<Witness>>,
     /// What it is told of a credential that only stands for one.
     pub retold: Arc<Retold>,
     /// Whether everything is granted: an operator has not been asked yet.
@@ -356,7 +356,7 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         }),
         clock: making.clock.clone(),
         scopes,
-        witness: making.stage.map(|stage| Arc::clone(&stage.witness)),
+        witness: making.stage.and_then(|stage| stage.witness.clone()),
         retold: making.stage.map(|stage| Arc::clone(&stage.retold)),
     })
 }

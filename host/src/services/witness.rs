@@ -51,8 +51,6 @@ pub struct Observed {
     pub ticks: u64,
     /// The most that the instance's linear memories ever held, in bytes. 0: there is no instance.
     pub memory: usize,
-    /// What the engine said when it ended the hook, as it says it: with the guest's functions where these have names.
-    pub trap: Option<String>,
 }
 
 /// Something that a policy did.
@@ -117,10 +115,6 @@ impl Witness {
     pub(crate) fn holds(&self, memory: usize) {
         let mut seen = self.lock();
         seen.memory = seen.memory.max(memory);
-    }
-
-    pub(crate) fn trapped(&self, said: String) {
-        self.lock().trap = Some(said);
     }
 
     fn lock(&self) -> MutexGuard<'_, Observed> {

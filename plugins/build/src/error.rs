@@ -7,9 +7,12 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name, a place or `plugin.toml` is not as it has to be: what is wrong and what to do.
+    /// A name, a place or a file of the project is not as it has to be: what is wrong and what to do.
     #[error("{0}")]
     Project(String),
+    /// `plugin.toml` is not as it has to be: what is wrong and what to do.
+    #[error("{0}")]
+    Manifest(String),
     /// What would compile it is missing: what, and the commands that help.
     #[error("{0}")]
     Tools(String),

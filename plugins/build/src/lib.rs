@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub use component::{Surface, encode, surface};
 pub use embedded::package_version;
 pub use error::Error;
-pub use project::{Lang, Project, World};
+pub use project::{Lang, MANIFEST, Project, World};
 pub use tools::Tools;
 
 /// How to build.
@@ -66,6 +66,7 @@ struct Compiled {
 /// Where the tools are missing, the source does not compile, or what comes out does not fit the world.
 pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<Built, Error> {
     let started = Instant::now();
+    project.check_source()?;
     let compiled = match project.lang {
         Lang::Rust => rust::compile(project, options, tools),
         Lang::Python => python::compile(project, tools),

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::wit::GRANTED;
 
 /// The file that makes a directory a project.
-pub(crate) const MANIFEST: &str = "plugin.toml";
+pub const MANIFEST: &str = "plugin.toml";
 
 /// A language that plugins are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -118,7 +118,7 @@ impl Project {
     /// Reads a project.
     ///
     /// # Errors
-    /// Where there is none, or its `plugin.toml` cannot be used.
+    /// Where there is none, or its `plugin.toml` cannot be used. The source may be missing: not everybody compiles it.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let dir = std::path::absolute(dir).map_err(|error| Error::io(dir, &error))?;
         let file = dir.join(MANIFEST);
@@ -129,16 +129,10 @@ impl Project {
             )),
             _ => Error::io(&file, &error),
         })?;
-        let bad = |what: &str| Error::Project(format!("{}: {}", file.display(), what.trim_end()));
+        let bad = |what: &str| Error::Manifest(format!("{}: {}", file.display(), what.trim_end()));
         let manifest: Manifest = toml::from_str(&text).map_err(|error| bad(&error.to_string()))?;
         check_name(&manifest.name).map_err(|what| bad(&what))?;
         let source = manifest.source.unwrap_or_else(|| PathBuf::from(manifest.lang.source()));
-        if !dir.join(&source).is_file() {
-            return Err(bad(&format!(
-                "there is no {}; `source` names the file with the hooks",
-                source.display()
-            )));
-        }
         if let Some(other) = manifest.imports.iter().find(|name| !GRANTED.contains(&name.as_str())) {
             let known = GRANTED.join("`, `");
             return Err(bad(&format!("`imports` has `{other}`; it names what has to be granted: `{known}`")));
@@ -150,6 +144,21 @@ impl Project {
     /// Where its component is.
     pub fn component(&self) -> PathBuf {
         self.dir.join(format!("{}.wasm", self.name))
+    }
+
+    /// Sees that there is something to compile.
+    ///
+    /// # Errors
+    /// Where there is not.
+    pub(crate) fn check_source(&self) -> Result<(), Error> {
+        match self.dir.join(&self.source).is_file() {
+            true => Ok(()),
+            false => Err(Error::Manifest(format!(
+                "{}: there is no {}; `source` names the file with the hooks",
+                self.dir.join(MANIFEST).display(),
+                self.source.display()
+            ))),
+        }
     }
 
     /// Its copy of the WIT package.

@@ -18,6 +18,7 @@ mod kill;
 mod oauth;
 mod pages;
 mod plugin_faults;
+mod plugin_run;
 mod plugin_test;
 mod policies;
 mod properties;

@@ -100,6 +100,7 @@ impl Attack {
             line: 0,
             policy: "own".to_owned(),
             settings: SettingsOf::just(self.policy.config),
+            now: NOW,
             held: Arc::new(Held { keys: self.policy.keys, ..Held::default() }),
             // It is about what is decided; a slow machine is not part of that.
             limits: Some(Limits { timeout: Duration::from_secs(5), ..Limits::default() }),

@@ -3,7 +3,6 @@
 mod sample;
 mod scene;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,33 +10,32 @@ use serde_json::{Value, json};
 
 use self::sample::Samples;
 use self::scene::{Asking, Scene};
+use super::asked::Whom;
 use crate::cli::terminal::table;
 use crate::cli::{Context, Exit, Failure, runtime};
-use crate::policy::Policy;
 
 /// How long each thing is measured, after as many batches as a median wants.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
 /// The fewest of those things that take long.
 const COLD: usize = 5;
 /// Batches of warm hooks.
-const BATCHES: usize = 60;
-/// A batch of these is long before the clock's grain.
-const BATCH: u32 = 200;
+const BATCHES: u32 = 60;
+/// Hooks that make instances, find the caches cold, and say how many a batch has to have.
+const FIRST: u32 = 200;
+/// The fewest and the most of a batch.
+const BATCH: (f64, f64) = (10.0, 20_000.0);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// A component file, or the directory of a plugin
-    plugin: PathBuf,
-    /// The settings to configure it with, a JSON file [default: none]
-    #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
-    /// The tool that is asked about
-    #[arg(long, value_name = "NAME", default_value = "echo")]
-    call: String,
+    #[command(flatten)]
+    of: Whom,
+    /// What is called, as patterns write it: `get_sum`, `resource:file:///a` [default: that of the case, or `echo`]
+    #[arg(long, value_name = "NAME")]
+    call: Option<String>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let scene = Scene::new(arguments, context)?;
+    let scene = Scene::new(arguments)?;
     let report = runtime()?.block_on(measure(&scene))?;
     match context.terminal.is_json() {
         true => context.terminal.print_json(&report.json()),
@@ -69,22 +67,18 @@ async fn measure(scene: &Scene) -> Result<Report, Failure> {
     let compile = cold(async || scene.compile().await).await?;
     let loader = scene.loader().await?;
     let make = cold(async || scene.component(&loader).await.map(drop)).await?;
-    let component = Arc::new(scene.component(&loader).await?);
-    let native = Arc::new(scene.native(&loader).await?);
+    let component = Arc::new(scene.asking(scene.component(&loader).await?));
+    let native = Arc::new(scene.asking_native(scene.native(&loader).await?));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let warm = [
-        warm("component", &component, scene.asking(&component), threads).await?,
-        warm("native", &native, scene.asking(&native), threads).await?,
-    ];
-    let pool = component.pool();
-    let memory = pool.map_or(0, |pool| pool.memory() / pool.instances().max(1));
+    let warm = [warm("component", &component, threads).await?, warm("native", &native, threads).await?];
+    let memory = component.memory();
     Ok(Report { component: scene.path().display().to_string(), threads, compile, make, warm, memory })
 }
 
 /// Things that take long, one after the other.
 async fn cold(mut work: impl AsyncFnMut() -> Result<(), Failure>) -> Result<Samples, Failure> {
     let (mut samples, began) = (Samples::default(), Instant::now());
-    while samples.len() < COLD || (began.elapsed() < LONG_ENOUGH && samples.len() < BATCHES) {
+    while samples.len() < COLD || (began.elapsed() < LONG_ENOUGH && samples.len() < BATCHES as usize) {
         let each = Instant::now();
         work().await?;
         samples.add(micros(each.elapsed()));
@@ -92,45 +86,46 @@ async fn cold(mut work: impl AsyncFnMut() -> Result<(), Failure>) -> Result<Samp
     Ok(samples)
 }
 
-async fn warm(
-    name: &'static str,
-    policy: &Arc<Policy>,
-    asking: Asking,
-    threads: usize,
-) -> Result<Warm, Failure> {
-    let asking = Arc::new(asking);
-    // The first ones make instances, and find the caches cold.
-    batch(policy, &asking, None).await?;
+async fn warm(name: &'static str, asking: &Arc<Asking>, threads: usize) -> Result<Warm, Failure> {
+    let size = size(batch(asking, FIRST, None).await?);
     let (mut latency, mut one, mut all) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..BATCHES {
-        one.add(f64::from(BATCH) / batch(policy, &asking, Some(&mut latency)).await?.as_secs_f64());
+        one.add(f64::from(size) / batch(asking, size, Some(&mut latency)).await?.as_secs_f64());
     }
     for _ in 0..BATCHES {
         let began = Instant::now();
         let at_once = (0..threads).map(|_| {
-            let (policy, asking) = (Arc::clone(policy), Arc::clone(&asking));
-            tokio::spawn(async move { batch(&policy, &asking, None).await })
+            let asking = Arc::clone(asking);
+            tokio::spawn(async move { batch(&asking, size, None).await })
         });
         let at_once: Vec<_> = at_once.collect();
         for each in at_once {
             each.await.map_err(|error| Failure::new(error.to_string()))??;
         }
-        let hooks = f64::from(BATCH) * f64::from(u32::try_from(threads).unwrap_or(1));
+        let hooks = f64::from(size) * f64::from(u32::try_from(threads).unwrap_or(1));
         all.add(hooks / began.elapsed().as_secs_f64());
     }
     Ok(Warm { name, latency, one, all })
 }
 
+/// Hooks of a batch: as many as take so long that neither the clock's grain nor the start of a thread is seen.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is within the bounds of a batch"
+)]
+fn size(first: Duration) -> u32 {
+    let each = first.as_secs_f64() / f64::from(FIRST);
+    let (fewest, most) = BATCH;
+    ((LONG_ENOUGH / BATCHES).as_secs_f64() / each).clamp(fewest, most) as u32
+}
+
 /// Asks a batch, and says how long that took.
-async fn batch(
-    policy: &Policy,
-    asking: &Asking,
-    mut latency: Option<&mut Samples>,
-) -> Result<Duration, Failure> {
+async fn batch(asking: &Asking, size: u32, mut latency: Option<&mut Samples>) -> Result<Duration, Failure> {
     let began = Instant::now();
-    for _ in 0..BATCH {
+    for _ in 0..size {
         let each = Instant::now();
-        asking.ask(policy).await?;
+        asking.ask().await?;
         if let Some(latency) = &mut latency {
             latency.add(micros(each.elapsed()));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use witgate_build::{Built, Error, Options, Project, Tools};
 
+use super::project::{self, failure};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::environment::Environment;
 use crate::serve::cache_directory;
@@ -21,7 +22,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let project = Project::open(&arguments.dir).map_err(|error| failure(&error))?;
+    let project = project::open(&arguments.dir)?;
     let tools = tools(&context.environment)?;
     let options = Options { debug: arguments.debug };
     let built = match witgate_build::build(&project, options, &tools) {
@@ -41,11 +42,6 @@ fn tools(environment: &Environment) -> Result<Tools, Failure> {
     own.or_else(cached).map(Tools::below).ok_or_else(|| {
         Failure::new("there is no place to keep tools in: set HOME, or name a directory by WITGATE_TOOLS")
     })
-}
-
-/// Of a project or of the machine.
-pub(super) fn failure(error: &Error) -> Failure {
-    Failure::new(error.to_string())
 }
 
 fn refused(context: &Context, what: &str) -> Exit {

@@ -268,7 +268,9 @@ fn made_by(found: &Value) -> Option<String> {
 fn of_a_trap(found: &Value) -> &'static str {
     let has = |name: &str| found.get(name).and_then(Value::as_bool).unwrap_or_default();
     match (has("names"), has("lines")) {
-        (_, true) => "shows functions and lines: the component has its names and debug information",
+        (_, true) => {
+            "shows functions, and lines by `plugin run` and `plugin test`: the component has debug information"
+        }
         (true, false) => "shows functions: the component has their names, and no debug information",
         (false, false) => "does not show where it was: the component has neither names nor debug information",
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use witgate_build::scaffold::{New, scaffold};
 use witgate_build::{Lang, World};
 
-use super::build::failure;
+use super::project::failure;
 use crate::cli::{Context, Exit, Failure, full};
 
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ mod find;
 mod json;
 mod junit;
 mod play;
-mod told;
+pub(super) mod told;
 mod update;
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use self::find::{Found, Suites};
 use self::play::Played;
 use crate::cli::{Context, Exit, Failure, runtime};
 use crate::plugin::compile::Compiler;
-use crate::plugin::engine::Engine;
+use crate::plugin::engine::{Engine, Places};
 use crate::plugin::load::Loader;
 use crate::policy::cases::schema;
 use crate::reload::watch::Watcher;
@@ -99,7 +99,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 
 /// What loads components.
 pub(super) fn loader(context: &Context) -> Result<Arc<Loader>, Failure> {
-    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    let engine = Engine::telling(Places::Lines).map_err(|error| Failure::new(error.to_string()))?;
     Ok(Arc::new(Loader::new(engine, Compiler::own(), cache_directory(&context.environment))))
 }
 

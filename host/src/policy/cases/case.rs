@@ -46,6 +46,8 @@ pub struct Case {
     pub policy: String,
     /// Its settings, as an operator writes them.
     pub settings: SettingsOf,
+    /// The time at which they are taken, in seconds since the Unix epoch.
+    pub now: u64,
     /// What the host holds.
     pub held: Arc<Held>,
     /// What a hook may use up. None: the policy's own limits, or the default ones.
@@ -66,17 +68,13 @@ impl Case {
             line: 1,
             policy: "own".to_owned(),
             settings: SettingsOf::just(config),
+            now: NOW,
             held: Arc::default(),
             limits: None,
             wants: None,
             config_error: None,
             steps: Vec::new(),
         }
-    }
-
-    /// The time at which its settings are taken.
-    pub(super) fn begins_at(&self) -> u64 {
-        self.steps.first().map_or(NOW, |step| step.question.now)
     }
 }
 
@@ -237,6 +235,13 @@ impl CallOf {
             arguments: None,
             meta: None,
         }
+    }
+
+    /// The same of another thing, which is named as patterns write it.
+    #[must_use]
+    pub fn on(self, text: &str) -> Self {
+        let Self { method, kind, target, .. } = Self::named(text);
+        Self { method, kind, target, ..self }
     }
 
     /// As a policy sees it.

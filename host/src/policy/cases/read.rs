@@ -184,6 +184,7 @@ impl Reader<'_> {
         Some(Case {
             line: self.line(place),
             name: own.name,
+            now: steps.first().map_or(self.file.now.unwrap_or(NOW), |step| step.question.now),
             policy: own.policy.unwrap_or_else(|| "own".to_owned()),
             settings,
             held: Arc::clone(&self.held),

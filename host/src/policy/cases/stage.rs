@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::Value;
-use witgate_plugin::{Credential, Verdict};
+use witgate_plugin::{Credential, Scheme, Verdict};
 
-use super::case::{Ask, Case, Held, Question};
+use super::case::{Ask, CallOf, Case, Held, Question};
 use super::checks;
 use super::exchange::Servers;
 use super::report::{Asked, Finding, Hooks, Report, StepReport};
@@ -27,7 +27,7 @@ use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
 use crate::policy::make::{Making, Stage, Unmade};
 use crate::services::heard::Retold;
-use crate::services::witness::Witness;
+use crate::services::witness::{Observed, Witness};
 use crate::services::{Clock, Scope};
 
 /// Who is put to cases: a component, or a built-in.
@@ -63,6 +63,24 @@ impl Subject {
     /// # Errors
     /// With why there is none.
     pub async fn on_stage(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+        self.made(loader, dir, case, Some(Arc::default())).await
+    }
+
+    /// The same with nobody who watches, which takes time: for measuring.
+    ///
+    /// # Errors
+    /// With why there is none.
+    pub async fn unwatched(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+        self.made(loader, dir, case, None).await
+    }
+
+    async fn made(
+        &self,
+        loader: &Loader,
+        dir: &Path,
+        case: &Case,
+        witness: Option<Arc<Witness>>,
+    ) -> Result<OnStage, NotMade> {
         let Held { keys, secrets } = &*case.held;
         let config = config::Policy {
             component: self.component.clone(),
@@ -82,9 +100,8 @@ impl Subject {
         let remote = RemoteKeys::unreachable();
         let around = Surroundings { dir, keys, remote: &remote, environment: &environment, on_stage: true };
         let making = Making { loader, around, clock: &Clock::System, live: None, again: None, stage: None };
-        OnStage::make(&config, making, case.begins_at(), true, &mut Fingerprints::default())
-            .await
-            .map_err(NotMade)
+        let staging = Staging { now: case.now, grants_everything: true, witness };
+        OnStage::make(&config, making, staging, &mut Fingerprints::default()).await.map_err(NotMade)
     }
 }
 
@@ -106,6 +123,27 @@ pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>)
     own.chain(secrets.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
 
+/// The ways to show a credential, the usual ones first.
+pub const SCHEMES: [Scheme; 6] =
+    [Scheme::Bearer, Scheme::Header, Scheme::Basic, Scheme::Dpop, Scheme::Argument, Scheme::Certificate];
+
+/// What a stage begins with.
+pub(super) struct Staging {
+    /// The time, in seconds since the Unix epoch.
+    pub(super) now: u64,
+    pub(super) grants_everything: bool,
+    /// Who watches, if anybody does.
+    pub(super) witness: Option<Arc<Witness>>,
+}
+
+/// A question to a policy on stage, made up as the pipeline would hand it on.
+#[derive(Debug)]
+pub struct Ready {
+    scope: Scope,
+    call: CallOf,
+    ask: Ask,
+}
+
 /// A policy on stage.
 #[derive(Debug)]
 pub struct OnStage {
@@ -120,15 +158,15 @@ impl OnStage {
     pub(super) async fn make(
         config: &config::Policy,
         making: Making<'_>,
-        now: u64,
-        grants_everything: bool,
+        staging: Staging,
         files: &mut Fingerprints,
     ) -> Result<Self, Unmade> {
         let servers = Arc::<Servers>::default();
+        let Staging { now, grants_everything, witness } = staging;
         let stage = Stage {
             clock: Arc::new(AtomicU64::new(now)),
             servers: Arc::<Servers>::clone(&servers),
-            witness: Arc::<Witness>::default(),
+            witness,
             retold: Arc::<Retold>::default(),
             grants_everything,
         };
@@ -141,6 +179,11 @@ impl OnStage {
     /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The way to show a credential that it is asked about where nobody says another. None: it judges none.
+    pub fn first_scheme(&self) -> Option<Scheme> {
+        SCHEMES.into_iter().find(|scheme| self.policy.judges(*scheme))
     }
 
     /// Puts a case to it, whose settings it has.
@@ -163,42 +206,64 @@ impl OnStage {
         Report { name: case.name.clone(), line: case.line, findings, hooks, steps }
     }
 
+    /// What it has done since it was last asked; in the beginning, what `configure` did.
+    pub fn seen(&self) -> Observed {
+        self.stage.witness.as_ref().map(|witness| witness.take()).unwrap_or_default()
+    }
+
     /// Puts one question to it.
     pub async fn ask(&self, question: &Question) -> Asked {
+        let ready = self.ready(question);
+        self.servers.expect(&question.http);
+        // What `configure` did is not the hook's.
+        drop(self.seen());
+        let began = Instant::now();
+        let outcome = self.put(&ready).await;
+        let wall = began.elapsed();
+        Asked { outcome, observed: self.seen(), wall, http: self.servers.findings() }
+    }
+
+    /// Makes the world that of a question, which can then be put again and again. Its servers give the same answers
+    /// each time.
+    pub fn ready(&self, question: &Question) -> Ready {
         self.stage.clock.store(question.now, Ordering::Relaxed);
         for (key, value) in &question.cache {
             self.policy.remember(&question.place(key), value.as_bytes());
         }
         let digest = question.digest.map(|digest| (question.shown().to_vec(), digest));
         self.stage.retold.tell(digest.into_iter().collect(), question.verify.clone());
-        self.servers.expect(&question.http);
-        // What `configure` did is not the hook's.
-        drop(self.stage.witness.take());
-        let began = Instant::now();
-        let outcome = self.answer(question).await;
-        let wall = began.elapsed();
-        Asked { outcome, observed: self.stage.witness.take(), wall, http: self.servers.findings() }
+        self.servers.answer_always(&question.http);
+        let caller = match &question.ask {
+            Ask::Who { .. } => None,
+            Ask::May(principal) => {
+                let proven_by = principal.proven_by.as_str().into();
+                Some(Arc::new(Caller::new(principal.identity(), proven_by)))
+            }
+        };
+        Ready { scope: scope(question, caller), call: question.call.clone(), ask: question.ask.clone() }
     }
 
-    async fn answer(&self, question: &Question) -> Outcome {
-        let call = question.call.as_call();
+    /// Puts a question to it that is ready.
+    pub async fn put(&self, ready: &Ready) -> Outcome {
+        let Ready { scope, call, ask } = ready;
+        let call = call.as_call();
         let policy = &self.policy;
-        let asked = match &question.ask {
-            Ask::Who { .. } if !policy.authenticates() => {
+        let asked = match (ask, &scope.caller) {
+            (Ask::Who { .. }, _) if !policy.authenticates() => {
                 return missing("authenticates nobody", "principal");
             }
-            Ask::May(_) if !policy.authorizes() => return missing("authorizes nothing", "credential"),
             // As in the pipeline: what it does not judge is not shown to it.
-            Ask::Who { scheme, .. } if !policy.judges(*scheme) => return Outcome::Verdict(Verdict::NotMine),
-            Ask::Who { scheme, value } => {
+            (Ask::Who { scheme, .. }, _) if !policy.judges(*scheme) => {
+                return Outcome::Verdict(Verdict::NotMine);
+            }
+            (Ask::Who { scheme, value }, _) => {
                 let credential = Credential { scheme: *scheme, value };
-                policy.authenticate(&scope(question, None), &call, &credential).await.map(Outcome::Verdict)
+                policy.authenticate(scope, &call, &credential).await.map(Outcome::Verdict)
             }
-            Ask::May(principal) => {
-                let caller = Arc::new(Caller::new(principal.identity(), principal.proven_by.as_str().into()));
-                let scope = scope(question, Some(Arc::clone(&caller)));
-                policy.authorize(&scope, &call, &caller.as_principal()).await.map(Outcome::Decision)
+            (Ask::May(_), Some(caller)) if policy.authorizes() => {
+                policy.authorize(scope, &call, &caller.as_principal()).await.map(Outcome::Decision)
             }
+            (Ask::May(_), _) => return missing("authorizes nothing", "credential"),
         };
         asked.unwrap_or_else(|rejection| match rejection {
             Rejection::Failed { failure, detail, .. } => Outcome::Failed(failure, detail),

@@ -114,7 +114,7 @@ pub(super) fn case(guest: Guest) -> Case {
             authorizer(Refused(&["`describe` ended with `output`", "describes itself out of bounds"]))
         }
         Guest::WantsTooMuch => {
-            authorizer(Refused(&["`configure` ended with `output`", "there are more than 64"]))
+            authorizer(Refused(&["`configure` ended with `output`", "which are more than 64"]))
         }
         Guest::WantsNoHeader => authorizer(Refused(&["the credential header \"X API Key:\" is not"])),
         Guest::RefusesSettings | Guest::RefusesSettingsAtLength => {

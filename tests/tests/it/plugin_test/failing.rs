@@ -96,7 +96,7 @@ fn components_that_fail_are_seen_to_fail() {
     let trapped = test(&setup, &["--component", &faulty.display().to_string()]);
     assert_eq!(trapped.status.code(), Some(1));
     let said = out(&trapped);
-    assert!(said.contains("the engine says") && said.contains("unreachable"), "{said}");
+    assert!(said.contains("it panicked or aborted (wasm `unreachable`)"), "{said}");
 
     // The limits are the real ones, unless the file has others.
     let case = case("loops", "failed = \"timeout\"");

@@ -20,7 +20,7 @@ impl Drop for Watching {
 #[test]
 fn a_change_of_the_cases_or_the_component_runs_them_again() {
     let setup = Setup::new();
-    setup.file("mine/plugin.toml", "name = \"mine\"\n");
+    setup.file("mine/plugin.toml", "name = \"mine\"\nlang = \"rust\"\nworld = \"authorizer\"\n");
     let cases = GOOD.replace("builtin = \"rbac\"\n", "");
     setup.file("mine/cases.toml", &cases);
     let mut command = setup.command(&["plugin", "test", "mine", "--watch"]);

@@ -1,12 +1,12 @@
 //! Which cases there are, and whom they are put to.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use witgate_build::MANIFEST;
 
 use super::Arguments;
 use crate::cli::Failure;
+use crate::cli::plugin::project::{self, case_files};
 use crate::config::PolicyKind;
 use crate::policy::cases::{Case, CasesError, Subject, Suite};
 
@@ -32,12 +32,6 @@ pub(super) struct Cast {
     pub(super) subject: Subject,
     /// Whom else.
     pub(super) against: Option<Subject>,
-}
-
-/// `plugin.toml`. What else stands in it is for others.
-#[derive(Deserialize)]
-struct Project {
-    name: String,
 }
 
 impl Suites {
@@ -107,29 +101,11 @@ pub(super) fn files(place: &Path) -> Vec<PathBuf> {
     files.push(place.join("cases.toml"));
     let named: Vec<_> = files.iter().filter_map(|file| Suite::read(file).ok()?.component).collect();
     files.extend(named);
-    files.extend(
-        project_above(place).into_iter().flat_map(|(dir, project)| {
-            [dir.join("plugin.toml"), dir.join(project.name).with_extension("wasm")]
-        }),
-    );
+    if let Some(dir) = project::dir_above(place) {
+        files.push(dir.join(MANIFEST));
+        files.extend(project::open(&dir).ok().map(|project| project::built_to(&dir, &project)));
+    }
     files
-}
-
-/// The files of cases at a place: itself, or those of the project.
-fn case_files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if place.is_file() {
-        return Ok(vec![place.to_owned()]);
-    }
-    if !place.is_dir() {
-        let message = format!("there is no {}; name a plugin project or a file of cases", place.display());
-        return Err(Failure::new(message));
-    }
-    let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-    let entries = fs::read_dir(place.join("cases")).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(is_toml).collect();
-    files.sort();
-    files.splice(..0, Some(place.join("cases.toml")).filter(|file| file.is_file()));
-    Ok(files)
 }
 
 /// Who the cases of a file are put to: whom the command line names, whom the file names, or the project's component.
@@ -141,18 +117,8 @@ fn subject(suite: &Suite, arguments: &Arguments) -> Result<Subject, Failure> {
     if let Some(kind) = suite.kind {
         return Ok(Subject::builtin(kind));
     }
-    match project_above(&suite.path) {
-        Some((dir, project)) => {
-            let component = dir.join(&project.name).with_extension("wasm");
-            match component.is_file() {
-                true => Ok(Subject::component(kind, &component)),
-                false => Err(Failure::new(format!(
-                    "there is no {}; build it with `witgate plugin build {}`",
-                    component.display(),
-                    dir.display()
-                ))),
-            }
-        }
+    match project::above(&suite.path)? {
+        Some((dir, project)) => Ok(Subject::component(kind, &project::component(&dir, &project)?)),
         None => Err(Failure::new(format!(
             "nothing says whom the cases in {} are put to; name a component with `--component FILE`, or write \
              `component = \"PATH.wasm\"` or `builtin = \"KIND\"` into the file",
@@ -173,14 +139,4 @@ fn against(suite: &Suite, arguments: &Arguments) -> Result<Option<Subject>, Fail
             Ok(Some(Subject::component(kind.unwrap_or(PolicyKind::Custom), Path::new(path))))
         }
     }
-}
-
-/// The project that a file of cases, or a directory, belongs to.
-fn project_above(place: &Path) -> Option<(PathBuf, Project)> {
-    let dir = if place.is_dir() { place } else { place.parent()? };
-    let above = dir.file_name().filter(|name| *name == "cases").and_then(|_| dir.parent());
-    [Some(dir), above].into_iter().flatten().find_map(|dir| {
-        let text = fs::read_to_string(dir.join("plugin.toml")).ok()?;
-        Some((dir.to_owned(), toml::from_str(&text).ok()?))
-    })
 }

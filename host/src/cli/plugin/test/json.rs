@@ -37,7 +37,7 @@ fn case(played: &PlayedCase) -> Value {
 fn step(step: &StepReport) -> Value {
     let asked = &step.asked;
     let observed = &asked.observed;
-    let log = observed.log().map(|(level, line)| json!({ "level": told::name(level), "line": line }));
+    let log = observed.log().map(|(level, line)| json!({ "level": told::level_name(level), "line": line }));
     json!({
         "answer": asked.outcome.written(),
         "detail": asked.outcome.detail(),
@@ -46,7 +46,6 @@ fn step(step: &StepReport) -> Value {
         "memory_bytes": observed.memory,
         "host_calls": observed.host_calls,
         "log": log.collect::<Vec<_>>(),
-        "trap": observed.trap,
         "findings": findings(&step.findings),
     })
 }

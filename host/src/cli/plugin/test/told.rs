@@ -7,7 +7,7 @@ use witgate_plugin::Level;
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
 use crate::cli::terminal::counted;
-use crate::policy::cases::{Report, StepReport};
+use crate::policy::cases::{Asked, Report, StepReport};
 use crate::services::clean;
 
 /// One case: a line, and what is wrong where something is.
@@ -21,7 +21,7 @@ pub(super) fn case(played: &PlayedCase) -> String {
         report.line,
         clean(&report.name),
         answers(report),
-        used(report)
+        used(&report.steps.iter().map(|step| &step.asked).collect::<Vec<_>>())
     )];
     lines.extend(report.findings.iter().flat_map(finding));
     if !report.passed() {
@@ -55,12 +55,12 @@ fn answers(report: &Report) -> String {
 }
 
 /// What it took: of the guest's own time, the longest step; by the clock, all of them.
-fn used(report: &Report) -> String {
-    let seen = || report.steps.iter().map(|step| &step.asked.observed);
+pub(in crate::cli::plugin) fn used(steps: &[&Asked]) -> String {
+    let seen = || steps.iter().map(|asked| &asked.observed);
     let ticks = seen().map(|seen| seen.ticks).max().unwrap_or(0);
     let memory = seen().map(|seen| seen.memory).max().unwrap_or(0);
     let calls: u64 = seen().flat_map(|seen| seen.host_calls.values()).sum();
-    let wall: Duration = report.steps.iter().map(|step| step.asked.wall).sum();
+    let wall: Duration = steps.iter().map(|asked| asked.wall).sum();
     let memory = match memory {
         0 => String::new(),
         bytes => format!(", {} KiB", bytes >> 10),
@@ -73,12 +73,8 @@ fn of_step(number: Option<usize>, step: &StepReport) -> Vec<String> {
     let mut lines: Vec<String> = number.map(|number| format!("       step {number}")).into_iter().collect();
     lines.extend(step.findings.iter().flat_map(finding));
     let observed = &step.asked.observed;
-    if let Some(trap) = &observed.trap {
-        lines.push("       the engine says".to_owned());
-        lines.extend(trap.lines().map(|line| format!("         {}", clean(line))));
-    }
     let logged: Vec<_> =
-        observed.log().map(|(level, line)| format!("         {}: {line}", name(level))).collect();
+        observed.log().map(|(level, line)| format!("         {}: {line}", level_name(level))).collect();
     if !logged.is_empty() {
         lines.push("       it logged".to_owned());
         lines.extend(logged);
@@ -95,7 +91,7 @@ fn finding(finding: &crate::policy::cases::Finding) -> [String; 3] {
 }
 
 /// As the WIT package writes it.
-pub(super) fn name(level: Level) -> &'static str {
+pub(in crate::cli::plugin) fn level_name(level: Level) -> &'static str {
     match level {
         Level::Debug => "debug",
         Level::Info => "info",

@@ -1,0 +1,102 @@
+//! Who is asked something, with which settings: the arguments that `plugin run` and `plugin bench` share.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::project;
+use crate::cli::Failure;
+use crate::config::PolicyKind;
+use crate::config::shape::{listed, nearest};
+use crate::policy::cases::{Case, SettingsOf, Subject, Suite};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Whom {
+    /// A component file, or the directory of a plugin
+    #[arg(value_name = "FILE|DIR", default_value = ".")]
+    plugin: PathBuf,
+
+    /// The settings to configure it with, in JSON or TOML [default: those of the case, or none]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+
+    /// The case that says what is asked, and in which world
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+
+    /// The file that has it [default: those of the project]
+    #[arg(long, value_name = "FILE", requires = "case")]
+    cases: Option<PathBuf>,
+}
+
+/// Who is asked.
+pub(super) struct Cast {
+    pub(super) subject: Subject,
+    /// The component file.
+    pub(super) path: PathBuf,
+    /// Where files lie that the settings name.
+    pub(super) dir: PathBuf,
+    /// The world, and the questions where a case has them.
+    pub(super) case: Case,
+}
+
+impl Whom {
+    /// Reads all that was named.
+    pub(super) fn cast(&self) -> Result<Cast, Failure> {
+        let path = project::component_of(&self.plugin)?;
+        let home = project::dir_of(&path).to_owned();
+        let (mut dir, kind, mut case) = match &self.case {
+            None => (home, None, Case::of(json!({}))),
+            Some(name) => {
+                let (suite, case) = self.find(name, &home)?;
+                (suite.dir().to_owned(), suite.kind, case)
+            }
+        };
+        if let Some(file) = &self.settings {
+            case.settings = SettingsOf::just(settings(file)?);
+            dir = project::dir_of(file).to_owned();
+        }
+        let subject = Subject::component(kind.unwrap_or(PolicyKind::Custom), &path);
+        Ok(Cast { subject, path, dir, case })
+    }
+
+    fn find(&self, name: &str, home: &Path) -> Result<(Suite, Case), Failure> {
+        let files = match &self.cases {
+            Some(file) => vec![file.clone()],
+            None => project::case_files(home)?,
+        };
+        let mut known = Vec::new();
+        for file in &files {
+            let suite = project::suite(file)?;
+            if let Some(case) = suite.cases.iter().find(|case| case.name == name) {
+                let case = case.clone();
+                return Ok((suite, case));
+            }
+            known.extend(suite.cases.into_iter().map(|case| case.name));
+        }
+        let help = match nearest(name, known.iter().map(String::as_str)) {
+            _ if files.is_empty() => {
+                format!("there are no files of cases in {}; name one with `--cases FILE`", home.display())
+            }
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("there are {}", listed(&known)),
+        };
+        Err(Failure::new(format!("no case has the name \"{name}\"; {help}")))
+    }
+}
+
+/// Settings as an operator writes them, on their own in a file.
+fn settings(file: &Path) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(format!("{} cannot be read: {error}", file.display())))?;
+    let bad = |what: &str, why: String| {
+        Failure::Data(format!("{} is not {what}: {why}; correct it there", file.display()), Vec::new())
+    };
+    match file.extension().is_some_and(|extension| extension == "toml") {
+        true => toml::from_str(&text).map_err(|error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            bad("TOML", format!("{} on line {}", error.message(), before.matches('\n').count() + 1))
+        }),
+        false => serde_json::from_str(&text).map_err(|error| bad("JSON", error.to_string())),
+    }
+}

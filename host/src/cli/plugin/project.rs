@@ -1,0 +1,96 @@
+//! Projects of plugins, as commands are given them: their components, and their files of cases.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use witgate_build::{Error, MANIFEST, Project};
+
+use crate::cli::Failure;
+use crate::policy::cases::{CasesError, Suite};
+
+/// Of a project, of a file in it, or of the machine.
+pub(super) fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Manifest(what) => Failure::Data(what.clone(), Vec::new()),
+        other => Failure::new(other.to_string()),
+    }
+}
+
+/// The project in a directory.
+pub(super) fn open(dir: &Path) -> Result<Project, Failure> {
+    Project::open(dir).map_err(|error| failure(&error))
+}
+
+/// The project that a file of cases, or a directory, belongs to, and its directory as it was named.
+pub(super) fn above(place: &Path) -> Result<Option<(PathBuf, Project)>, Failure> {
+    let Some(dir) = dir_above(place) else { return Ok(None) };
+    open(&dir).map(|project| Some((dir, project)))
+}
+
+/// The directory of that project, whether it can be used or not.
+pub(super) fn dir_above(place: &Path) -> Option<PathBuf> {
+    let dir = if place.is_dir() { place } else { dir_of(place) };
+    let above = dir.file_name().filter(|name| *name == "cases").and_then(|_| dir.parent());
+    let found = [Some(dir), above].into_iter().flatten().find(|dir| dir.join(MANIFEST).is_file());
+    found.map(Path::to_owned)
+}
+
+/// The directory that a file is in.
+pub(super) fn dir_of(file: &Path) -> &Path {
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The component of the project in `dir`.
+///
+/// # Errors
+/// Where it is not built.
+pub(super) fn component(dir: &Path, project: &Project) -> Result<PathBuf, Failure> {
+    let component = built_to(dir, project);
+    match component.is_file() {
+        true => Ok(component),
+        false => Err(Failure::new(format!(
+            "there is no {}; build it with `witgate plugin build {}`",
+            component.display(),
+            dir.display()
+        ))),
+    }
+}
+
+/// Where that is, or will be.
+pub(super) fn built_to(dir: &Path, project: &Project) -> PathBuf {
+    dir.join(format!("{}.wasm", project.name))
+}
+
+/// The component that `place` names: a file, or the directory of a project.
+pub(super) fn component_of(place: &Path) -> Result<PathBuf, Failure> {
+    match place.is_dir() {
+        true => component(place, &open(place)?),
+        false => Ok(place.to_owned()),
+    }
+}
+
+/// The files of cases at a place: itself, or those of the project.
+pub(super) fn case_files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if place.is_file() {
+        return Ok(vec![place.to_owned()]);
+    }
+    if !place.is_dir() {
+        let message = format!("there is no {}; name a plugin project or a file of cases", place.display());
+        return Err(Failure::new(message));
+    }
+    let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let entries = fs::read_dir(place.join("cases")).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(is_toml).collect();
+    files.sort();
+    files.splice(..0, Some(place.join("cases.toml")).filter(|file| file.is_file()));
+    Ok(files)
+}
+
+/// A file of cases, which has to be a good one.
+pub(super) fn suite(file: &Path) -> Result<Suite, Failure> {
+    Suite::read(file).map_err(|error| match error {
+        CasesError::Broken(faults) => Failure::Data("the cases cannot be used".to_owned(), faults),
+        CasesError::Unreadable(..) => Failure::new(error.to_string()),
+        CasesError::Count(..) | CasesError::TooLarge(..) => Failure::Data(error.to_string(), Vec::new()),
+    })
+}
