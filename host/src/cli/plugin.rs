@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// Show where policies with `mode = "shadow"` would have decided otherwise
     Diff,
     /// Ask a component one question, and show step by step what it does
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Measure what a component costs, cold and warm, beside a built-in check
     Bench(bench::Arguments),
     /// Record what a policy of the running Witgate is asked and answers, as cases without credentials and secrets
