@@ -105,7 +105,6 @@ async fn trapping(caller: &Caller) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until `cargo xtask guests` builds guests in Python"]
 async fn a_trap_of_python_shows_its_traceback() {
     let (running, line) = fails("tests/faulty-python", "raises").await;
     for part in ["in look_up", "in authorize", "KeyError: 'raises'", "info: about to look up a rule"] {
@@ -117,7 +116,6 @@ async fn a_trap_of_python_shows_its_traceback() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until `cargo xtask guests` builds guests in Python"]
 async fn what_a_component_writes_has_the_bounds_of_what_it_logs() {
     let (running, caller) = gateway("tests/faulty-python");
     let answer = caller.call("talks", json!({})).await;
@@ -129,7 +127,6 @@ async fn what_a_component_writes_has_the_bounds_of_what_it_logs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until `cargo xtask guests` builds guests in JavaScript, with `stdio`"]
 async fn a_trap_of_javascript_shows_its_stack() {
     let (_running, line) = fails("tests/faulty-javascript", "throws").await;
     for part in ["rules[name] is undefined", "lookUp@app.js:26", "authorize@app.js:19"] {

@@ -1,5 +1,5 @@
 //! The examples that are plugins: a directory `examples/NAME` with a `plugin.toml`. Those in Rust are packages
-//! `witgate-example-NAME`, the others are built as their authors would.
+//! `witgate-example-NAME`, the others are built as their authors would, and so are the fixtures in other languages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const COMPOSED: (&str, &str) = ("composed", "rbac");
 
 /// Those in Rust, by name.
 pub(super) fn in_rust(root: &Path) -> Result<Vec<Guest>> {
-    let projects = projects(root)?.into_iter().filter(|project| project.lang == Lang::Rust);
+    let projects = projects(&root.join("examples"))?.into_iter().filter(|project| project.lang == Lang::Rust);
     Ok(projects.map(|project| guest(&project)).collect())
 }
 
@@ -31,10 +31,9 @@ fn guest(project: &Project) -> Guest {
 }
 
 /// All of them, by name.
-fn projects(root: &Path) -> Result<Vec<Project>> {
-    let directory = root.join("examples");
+fn projects(directory: &Path) -> Result<Vec<Project>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
+    for entry in fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))? {
         let path = entry?.path();
         if path.join("plugin.toml").is_file() {
             found.push(Project::open(&path)?);
@@ -47,20 +46,26 @@ fn projects(root: &Path) -> Result<Vec<Project>> {
 /// Builds those in other languages. One whose sources are what they were is not built again: an interpreter takes long
 /// to pack.
 pub(super) fn build_others(root: &Path) -> Result<()> {
+    build_below(root, "examples", "examples", Options::default())?;
+    // What becomes of a trap is tested with them.
+    build_below(root, "tests/guests", "tests", Options { debug: true })
+}
+
+fn build_below(root: &Path, directory: &str, outputs: &str, options: Options) -> Result<()> {
     let tools = Tools::below(root.join("target/tools/plugins"));
-    for project in projects(root)?.into_iter().filter(|project| project.lang != Lang::Rust) {
-        let output = root.join(format!("target/plugins/examples/{}.wasm", project.name));
-        let stamp = root.join(format!("target/guests/examples/{}.sources", project.name));
+    for project in projects(&root.join(directory))?.into_iter().filter(|project| project.lang != Lang::Rust) {
+        let output = root.join(format!("target/plugins/{outputs}/{}.wasm", project.name));
+        let stamp = root.join(format!("target/guests/{outputs}/{}.sources", project.name));
         let sources = sources(root, &project)?;
         let is_current = output.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == sources);
         let bytes = match is_current {
             true => fs::read(&output)?,
             false => {
-                let built = witgate_build::build(&project, Options::default(), &tools);
-                built.with_context(|| format!("building examples/{}", project.name))?.bytes
+                let built = witgate_build::build(&project, options, &tools);
+                built.with_context(|| format!("building {directory}/{}", project.name))?.bytes
             }
         };
-        place(&output, &bytes)?.tell(&format!("examples/{}", project.name));
+        place(&output, &bytes)?.tell(&format!("{outputs}/{}", project.name));
         replace(&stamp, sources.as_bytes())?;
     }
     Ok(())
