@@ -179,7 +179,9 @@ fn looking_at_one_harms_nobody() {
         let output = setup.run(&["plugin", "inspect", guest.file().to_str().unwrap()]);
         let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
         assert!(output.status.code().is_some(), "{}: {:?}", guest.name(), output.status);
-        assert!(is_clean(&text) && !text.contains("panicked at"), "{}: {text:?}", guest.name());
+        // A guest's own panic is told; one of the host would be a thread's.
+        let panicked = text.lines().any(|line| line.starts_with("thread '") && line.contains("panicked at"));
+        assert!(is_clean(&text) && !panicked, "{}: {text:?}", guest.name());
         assert!(text.len() < 20_000, "{}: {} bytes", guest.name(), text.len());
     }
 }
