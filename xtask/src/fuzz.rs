@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::tools::need;
 use witgate_build::cargo::cargo;
-use witgate_build::process::{attempt, run, works};
+use witgate_build::process::{attempt, run};
 
 /// How long each target runs unless somebody says otherwise, in seconds.
 const USUAL: u64 = 10;
 
-/// Everything that Witgate stands on, compiled once more and watched by the fuzzer.
+/// How long it runs with the tests: what breaks now breaks soon, if it is a fuzzer that finds it.
+const SMOKE: u64 = 5;
+
+/// Everything that Witgate stands on, where it is not there yet.
 const BUILD: Duration = Duration::from_secs(60 * 60);
 
-/// Safe Rust needs no sanitizer, and without one the stable compiler will do. What no target calls,
-/// Wasmtime above all, is not linked.
-const BUILT: [&str; 3] = ["--sanitizer", "none", "--strip-dead-code=true"];
+/// From a fuzzer's last input to its end.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// Runs each target for that many seconds. What it finds stays in `fuzz/artifacts`, what is new to
 /// it in `fuzz/corpus`.
@@ -27,39 +30,18 @@ pub(crate) fn all(root: &Path, seconds: Option<&str>) -> Result<()> {
         None => USUAL,
         Some(text) => text.parse().with_context(|| format!("`{text}` is no number of seconds"))?,
     };
-    need_cargo_fuzz()?;
-    let targets = targets(root)?;
     let clock = Instant::now();
-    println!("fuzz: cargo fuzz build {} (minutes, the first time)", BUILT.join(" "));
-    run(cargo().args(["fuzz", "build"]).args(BUILT).current_dir(root), BUILD)?;
+    let targets = targets(root)?;
+    build(root, &targets)?;
     println!("fuzz: built in {} s", clock.elapsed().as_secs());
-
-    let mut broken = Vec::new();
-    for target in &targets {
-        if let Err(error) = one(root, target, seconds) {
-            println!("{error:#}");
-            broken.push(target.as_str());
-        }
-    }
-    match broken.as_slice() {
-        [] => Ok(()),
-        _ => bail!("found something: {}", broken.join(", ")),
-    }
+    run_each(root, &targets, seconds, |line| println!("fuzz: {line}"))
 }
 
-fn need_cargo_fuzz() -> Result<()> {
-    let there = || works(cargo().args(["fuzz", "--version"]));
-    if there() {
-        return Ok(());
-    }
-    println!("set-up: cargo install cargo-fuzz (once, takes minutes)");
-    let mut install = cargo();
-    run(install.args(["install", "--locked", "cargo-fuzz"]), Duration::from_secs(20 * 60))
-        .context("there is no cargo-fuzz, and it cannot be installed")?;
-    match there() {
-        true => Ok(()),
-        false => bail!("cargo-fuzz was installed, and `cargo fuzz` does not run"),
-    }
+/// A look with each target, after everything else has been built.
+pub(crate) fn smoke(root: &Path) -> Result<()> {
+    let targets = targets(root)?;
+    build(root, &targets)?;
+    run_each(root, &targets, SMOKE, |_| ())
 }
 
 /// The names of all targets, in order.
@@ -74,28 +56,59 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn one(root: &Path, target: &str, seconds: u64) -> Result<()> {
-    let corpus = root.join("fuzz/corpus").join(target);
-    fs::create_dir_all(&corpus)?;
-    let mut fuzz: Command = cargo();
-    fuzz.args(["fuzz", "run"]).args(BUILT).arg(target);
-    // What is found goes into the first directory; the seeds stay as they are.
-    fuzz.arg(&corpus).arg(root.join("fuzz/seeds").join(target));
-    fuzz.arg("--").args([format!("-max_total_time={seconds}"), "-timeout=10".to_owned()]);
-    fuzz.args(["-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1"]);
-    let ended = attempt(fuzz.current_dir(root), Duration::from_secs(seconds) + BUILD)?;
-    if !ended.succeeded() {
-        bail!("fuzz: {target} FAILED ({})\n{}", ended.reason(), ended.output.trim_end());
-    }
-    println!("fuzz: {target}: {}", figures(&ended.output));
-    Ok(())
+/// Only the crates of the workspace are compiled anew: what they stand on is that of the tests, and nobody looks into
+/// it. Safe Rust needs no sanitizer, and without one the stable compiler will do.
+fn build(root: &Path, targets: &[String]) -> Result<()> {
+    need("c++", &["g++"], &["--version"]).context("libFuzzer is C++")?;
+    let mut build = cargo();
+    // The whole workspace, because what it stands on has features by who asks for it.
+    build.args(["build", "--locked", "--workspace", "--features", "witgate-fuzz/fuzzer"]);
+    build.args(targets.iter().flat_map(|target| ["--bin", target]));
+    build.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/watched"));
+    run(build.current_dir(root), BUILD).map(drop)
 }
 
-/// How much was tried, and how much of the code that reached.
-fn figures(output: &str) -> String {
-    let stat = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let reached = output.lines().rfind(|line| line.contains(" cov: "));
-    let reached = reached.and_then(|line| line.split(" cov: ").nth(1)?.split(' ').next());
-    let inputs = stat("stat::number_of_executed_units:").unwrap_or("?");
-    format!("{inputs} inputs, {} edges", reached.unwrap_or("?"))
+fn run_each(root: &Path, targets: &[String], seconds: u64, mut tell: impl FnMut(&str)) -> Result<()> {
+    let mut broken = Vec::new();
+    for target in targets {
+        match run_one(root, target, seconds) {
+            Ok(figures) => tell(&format!("{target}: {figures}")),
+            Err(error) => broken.push(format!("{error:#}")),
+        }
+    }
+    match broken.as_slice() {
+        [] => Ok(()),
+        broken => bail!("{}", broken.join("\n\n")),
+    }
+}
+
+/// What it did, in figures.
+fn run_one(root: &Path, target: &str, seconds: u64) -> Result<String> {
+    let (corpus, artifacts) =
+        (root.join("fuzz/corpus").join(target), root.join("fuzz/artifacts").join(target));
+    fs::create_dir_all(&corpus)?;
+    fs::create_dir_all(&artifacts)?;
+    let mut fuzz = Command::new(root.join("target/debug").join(target));
+    // What is found goes into the first directory; the seeds stay as they are.
+    fuzz.arg(&corpus).arg(root.join("fuzz/seeds").join(target));
+    fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", artifacts.display()));
+    fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1"]);
+    let ended = attempt(fuzz.current_dir(root), Duration::from_secs(seconds) + LINGER)?;
+    if !ended.succeeded() {
+        bail!(
+            "{target} found something ({}); mend the code, then copy the file that is named below to fuzz/seeds/{target}\n{}",
+            ended.reason(),
+            ended.output.trim_end()
+        );
+    }
+    figures(&ended.output)
+        .with_context(|| format!("{target} saw nothing of the code:\n{}", ended.output.trim_end()))
+}
+
+/// How much was tried, and how much of the code that reached. None: the fuzzer was blind.
+fn figures(output: &str) -> Option<String> {
+    let inputs = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
+    let reached = output.lines().rfind(|line| line.contains(" cov: "))?;
+    let reached = reached.split(" cov: ").nth(1)?.split(' ').next()?;
+    Some(format!("{} inputs, {reached} edges", inputs.trim()))
 }

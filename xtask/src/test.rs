@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::tools::{self, Tools};
-use crate::{guests, wit};
+use crate::{fuzz, guests, wit};
 use count::Count;
 use witgate_build::cargo::cargo;
 use witgate_build::process::{Ended, attempt, run, works};
@@ -47,6 +47,7 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     // The integration tests run the programs, which a test build does not make.
     suite.step("programs", COMPILE, cargo().args(["build", "--locked", "--workspace", "--bins"]));
     suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
+    suite.check("fuzz: a few seconds for each target", || fuzz::smoke(root));
     suite.step(
         "doc tests",
         TESTS,

@@ -223,7 +223,7 @@ impl Stamp {
 }
 
 /// Makes sure that `program` does what `probe` asks of it, with Debian's `packages` if it must and may.
-fn need(program: &str, packages: &[&str], probe: &[&str]) -> Result<()> {
+pub(crate) fn need(program: &str, packages: &[&str], probe: &[&str]) -> Result<()> {
     let usable = || works(Command::new(program).args(probe));
     if usable() {
         return Ok(());
