@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::BuildHasher as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use witgate_plugin::Digest;
-
-use crate::services::sha256;
+use foldhash::quality::RandomState;
 
 /// Two writes within one tick of the kernel's clock leave the same times, and a tick has up to ten milliseconds: what
 /// was looked at so soon after a change is told by its content as well.
@@ -29,8 +29,8 @@ struct Fingerprint {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// Where the times do not tell enough.
-    content: Option<Digest>,
+    /// Where the times do not tell enough: a hash, which is of this process alone.
+    content: Option<u64>,
 }
 
 impl Fingerprints {
@@ -55,6 +55,13 @@ impl Fingerprints {
     /// The files.
     pub fn paths(&self) -> BTreeSet<PathBuf> {
         self.0.keys().cloned().collect()
+    }
+
+    /// Whether a file was there at both times and is the same, by what it looks like from outside alone: if that may
+    /// not tell, it is not.
+    pub(crate) fn agree(&self, earlier: &Self, file: &Path) -> bool {
+        let seen = |looks: &Self| looks.0.get(file).cloned().flatten().filter(|seen| seen.content.is_none());
+        seen(self).is_some_and(|now| seen(earlier) == Some(now))
     }
 
     /// Whether a file has changed since.
@@ -105,10 +112,12 @@ fn outside(file: &Path) -> Option<Fingerprint> {
 }
 
 /// None, also where there is nothing to read.
-fn content(file: &Path) -> Option<Digest> {
+fn content(file: &Path) -> Option<u64> {
+    // What it decides is whether to look again. Which component runs is for its digest to say.
+    static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
     // A pipe that is named as a file would never end.
     fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
-    fs::read(file).ok().map(|bytes| sha256(&bytes))
+    fs::read(file).ok().map(|bytes| HASH.hash_one(bytes))
 }
 
 #[cfg(test)]
@@ -151,5 +160,27 @@ mod tests {
         fs::remove_file(&file).unwrap();
         assert!(seen.differ());
         assert!(!seen.renewed().differ(), "gone, and known to be");
+    }
+
+    #[test]
+    fn files_agree_only_where_their_looks_tell_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let look = || {
+            let mut seen = Fingerprints::default();
+            seen.note(&file);
+            seen
+        };
+        assert!(!look().agree(&look(), &file), "it is not there");
+        fs::write(&file, "one").unwrap();
+        assert!(!look().agree(&look(), &file), "another write may look the same");
+        std::thread::sleep(2 * TICK);
+        let earlier = look();
+        assert!(look().agree(&earlier, &file));
+        fs::write(&file, "two").unwrap();
+        assert!(!look().agree(&earlier, &file));
+        std::thread::sleep(2 * TICK);
+        assert!(!look().agree(&earlier, &file));
+        assert!(!look().agree(&Fingerprints::default(), &file), "nobody has looked");
     }
 }

@@ -31,7 +31,7 @@ use crate::services::{PolicyHost, Scope, Services, clean};
 
 pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, Tally};
-pub use make::{Making, PolicyError, Stage, describe_component, schema_of};
+pub use make::{Making, PolicyError, Stage, describe_component};
 
 /// A policy of one generation, ready for its hooks.
 #[derive(Debug)]

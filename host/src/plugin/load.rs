@@ -16,6 +16,7 @@ use witgate_plugin::{Description, Digest};
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
 use super::grants::Granted;
+use super::settings::Schema;
 use super::state::State;
 use super::store::Store;
 use crate::leftovers;
@@ -71,6 +72,7 @@ pub struct Loaded {
 struct Found {
     linked: Mutex<HashMap<Granted, InstancePre<State>>>,
     description: OnceLock<Description>,
+    schema: OnceLock<Arc<Schema>>,
 }
 
 impl Loaded {
@@ -101,6 +103,18 @@ impl Loaded {
     /// Keeps what the component says of itself.
     pub fn describe(&self, description: Description) -> &Description {
         self.found.description.get_or_init(|| description)
+    }
+
+    /// The schema in what it says of itself.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn schema(&self, description: &Description) -> Result<Arc<Schema>, String> {
+        if let Some(known) = self.found.schema.get() {
+            return Ok(Arc::clone(known));
+        }
+        let schema = Arc::new(Schema::read(&description.config_schema)?);
+        Ok(Arc::clone(self.found.schema.get_or_init(|| schema)))
     }
 }
 

@@ -25,6 +25,8 @@ use crate::services::fetch::{Origin, Reach, SigningKey};
 use crate::services::jwks::{MAX_STALE, RemoteJwks};
 use crate::services::keys::{Key, KeyError};
 
+pub use schema::Schema;
+
 /// Largest file that a setting names. A store of 50,000 keys has about ten megabytes.
 const LARGEST_FILE: u64 = 16 << 20;
 
@@ -103,19 +105,17 @@ pub struct Surroundings<'a> {
     pub on_stage: bool,
 }
 
-/// Makes the settings of `policy` ready, by the JSON Schema `schema`. The files that it looks at are
+/// Makes the settings of `policy` ready, by the plugin's schema for them. The files that it looks at are
 /// noted in `files`, whatever comes of it.
 ///
 /// # Errors
 /// With the first setting that cannot be used.
 pub fn resolve(
     policy: &Policy,
-    schema: &Value,
+    schema: &Schema,
     around: Surroundings<'_>,
     files: &mut Fingerprints,
 ) -> Result<Settings, SettingsError> {
-    let validator =
-        read_schema(schema).map_err(|message| SettingsError { pointer: String::new(), message })?;
     let mut resolver = Resolver { policy, around, files, out: Settings::default() };
     let mut json = policy.config.clone();
     each_marked(schema, &mut json, &mut |format, value, pointer| resolver.replace(format, value, pointer))?;
@@ -123,7 +123,7 @@ pub fn resolve(
     let mut settings = resolver.out;
     settings.granted = granted(policy, &settings);
     settings.json = json;
-    validate(&validator, &settings.json)?;
+    validate(&schema.validator, &settings.json)?;
     Ok(settings)
 }
 
@@ -151,11 +151,11 @@ pub(crate) type Visit<'v, E> = dyn FnMut(&str, &mut Value, &str) -> Result<(), E
 /// # Errors
 /// With the first that `visit` ends with.
 pub(crate) fn each_marked<E>(
-    schema: &Value,
+    schema: &Schema,
     settings: &mut Value,
     visit: &mut Visit<'_, E>,
 ) -> Result<(), E> {
-    Walk { whole: schema, visit }.walk(schema, settings, "")
+    Walk { whole: &schema.json, visit }.walk(&schema.json, settings, "")
 }
 
 struct Walk<'s, 'v, E> {
@@ -443,15 +443,6 @@ fn max_stale(inline: &Map<String, Value>) -> Result<Duration, String> {
             .map(Duration::from_secs)
             .ok_or_else(|| "max_stale_s is a number of seconds".to_owned()),
     }
-}
-
-/// Sees that a plugin's schema can be gone through, and is one.
-///
-/// # Errors
-/// With what is wrong with it.
-pub fn read_schema(schema: &Value) -> Result<Validator, String> {
-    schema::check(schema)?;
-    schema::compile(schema)
 }
 
 fn validate(validator: &Validator, settings: &Value) -> Result<(), SettingsError> {

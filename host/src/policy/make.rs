@@ -20,7 +20,7 @@ use crate::plugin::grants::Granted;
 use crate::plugin::instance::{PrepareError, Prepared};
 use crate::plugin::load::{LoadError, Loaded, Loader};
 use crate::plugin::pool::Pool;
-use crate::plugin::settings::{self, Settings, SettingsError, Surroundings};
+use crate::plugin::settings::{self, Schema, Settings, SettingsError, Surroundings};
 use crate::services::cache::Cache;
 use crate::services::fetch::{Exchange, Fetcher};
 use crate::services::heard::Retold;
@@ -138,7 +138,7 @@ impl Policy {
         }
         let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
             Some(digest) => making.loader.kept(&digest).await.ok_or_else(|| gone(&digest))?,
-            None => match load(config, path, making).await.map_err(|error| error.to_string())? {
+            None => match load(config, path, making, files).await.map_err(|error| error.to_string())? {
                 Found::Component(loaded) => loaded,
                 Found::Missing(reason) => {
                     return Self::make_builtin(config, making, Source::Fallback { reason }, files);
@@ -156,14 +156,15 @@ impl Policy {
     ) -> Result<Self, Unmade> {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
-        let settings = resolve(config, &description, making, files)?;
+        let schema = Arc::new(Schema::read(&description.config_schema)?);
+        let settings = resolve(config, &schema, making, files)?;
         let (builtin, wants) =
             Builtin::configure(config.kind, &config.name, &settings.json).map_err(|error| {
                 let place = in_file(config, files, making, &error.pointer);
                 let message = at_setting(&error);
                 Unmade::setting(error, message, &place)
             })?;
-        let written = Written::of(config, making.around.dir, &description, &settings);
+        let written = Written::of(config, making.around.dir, schema, &settings);
         let services = services(config, making, settings);
         Ok(Self::new(config, services, Check::Builtin(Box::new(builtin)), None, source, wants, written))
     }
@@ -177,12 +178,13 @@ impl Policy {
         let engine = making.loader.engine();
         let described = describe(engine, loaded, &config.name, config.limits).await;
         let description = described.map_err(|error| error.to_string())?;
-        let settings = resolve(config, &description, making, files)?;
+        let schema = loaded.schema(&description)?;
+        let settings = resolve(config, &schema, making, files)?;
         let stand_in = stand_in(config, loaded, &settings)?;
         let granted = settings.granted;
         let waits = granted.http || !settings.keys.is_empty();
         let json = settings.json.to_string();
-        let written = Written::of(config, making.around.dir, &description, &settings);
+        let written = Written::of(config, making.around.dir, schema, &settings);
         let services = services(config, making, settings);
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
@@ -212,7 +214,15 @@ enum Found {
 /// A file that goes missing later changes nothing about which code decides: the component that is
 /// live goes on, or the built-in that stands in already. Were the candidate refused instead, no
 /// other change would come into force either, the revocation of a key for one.
-async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Result<Found, LoadError> {
+async fn load(
+    config: &config::Policy,
+    path: &Path,
+    making: Making<'_>,
+    files: &Fingerprints,
+) -> Result<Found, LoadError> {
+    if let Some(unchanged) = unchanged(config, path, making, files) {
+        return Ok(Found::Component(unchanged));
+    }
     let error = match making.loader.load(path, &config.provenance).await {
         Ok(loaded) => return Ok(Found::Component(loaded)),
         Err(error) if !error.is_missing() => return Err(error),
@@ -231,6 +241,20 @@ async fn load(config: &config::Policy, path: &Path, making: Making<'_>) -> Resul
         }
         (None | Some(_), _) => Err(error),
     }
+}
+
+/// The component that is live, if its file has not been touched since: then it need not be read once more. A
+/// generation that repeats an earlier one has components that are not those of their files.
+fn unchanged(
+    config: &config::Policy,
+    path: &Path,
+    making: Making<'_>,
+    files: &Fingerprints,
+) -> Option<Loaded> {
+    let live = making.live.filter(|live| live.origin() == live.number())?;
+    let digest = live.recipe().digest_at(path)?;
+    let same = files.agree(live.files(), path) && may_go_on(config, path, &digest, making);
+    same.then(|| making.loader.compiled(&digest)).flatten()
 }
 
 /// Whether the component that is live may go on without its file: what the configuration says of it is still true. Its
@@ -280,30 +304,13 @@ fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, po
     }
 }
 
-/// The schema that a plugin has for its settings.
-///
-/// # Errors
-/// When it is none.
-pub fn schema_of(description: &Description) -> Result<Value, String> {
-    let schema = read_schema(description)?;
-    settings::read_schema(&schema).map(|_| schema)
-}
-
-/// The same, as it says.
-fn read_schema(description: &Description) -> Result<Value, String> {
-    serde_json::from_str(&description.config_schema).map_err(|error| {
-        format!("the plugin's config schema is not JSON ({error}); correct what `describe` returns")
-    })
-}
-
 fn resolve(
     config: &config::Policy,
-    description: &Description,
+    schema: &Schema,
     making: Making<'_>,
     files: &mut Fingerprints,
 ) -> Result<Settings, Unmade> {
-    let schema: Value = read_schema(description)?;
-    let resolved = settings::resolve(config, &schema, making.around, files);
+    let resolved = settings::resolve(config, schema, making.around, files);
     let mut settings = resolved.map_err(|SettingsError { pointer, message }| {
         let error = ConfigError { pointer, message };
         let message = at_setting(&error);

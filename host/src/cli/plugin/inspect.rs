@@ -14,7 +14,8 @@ use crate::plugin::engine::Engine;
 use crate::plugin::grants::{self, Need};
 use crate::plugin::instance::{PACKAGE, VERSION, world_of};
 use crate::plugin::load::{self, Loader};
-use crate::policy::{describe_component, schema_of};
+use crate::plugin::settings::Schema;
+use crate::policy::describe_component;
 use crate::provenance::Provenance;
 use crate::services::{digest_text, sha256};
 
@@ -130,8 +131,8 @@ fn ask(path: &Path) -> Result<Asked, Failure> {
     match described {
         Err(problem) => asked.or_problem(problem),
         Ok(description) => {
-            match schema_of(&description) {
-                Ok(schema) => asked.schema = Some(schema),
+            match Schema::read(&description.config_schema) {
+                Ok(schema) => asked.schema = Some(schema.json().clone()),
                 Err(problem) => asked.or_problem(problem),
             }
             asked.description = Some(description);

@@ -37,11 +37,38 @@ const SAME_VALUE: [&str; 9] =
 /// Keywords that lead elsewhere in ways that are not followed here.
 const NOT_FOLLOWED: [&str; 4] = ["$id", "$dynamicRef", "$recursiveRef", "id"];
 
+/// A schema that is one, and that can be gone through.
+#[derive(Debug)]
+pub struct Schema {
+    pub(super) json: Value,
+    pub(super) validator: Validator,
+}
+
+impl Schema {
+    /// Reads what a plugin says that its settings are.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let json = serde_json::from_str(text).map_err(|error| {
+            format!("the plugin's config schema is not JSON ({error}); correct what `describe` returns")
+        })?;
+        check(&json)?;
+        let validator = compile(&json)?;
+        Ok(Self { json, validator })
+    }
+
+    /// The schema, as the plugin has it.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+}
+
 /// Sees that whoever goes through a schema, references followed, gets to the end.
 ///
 /// # Errors
 /// With what keeps him from it.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
+fn check(schema: &Value) -> Result<(), String> {
     go_through(schema).map_err(|fault| match leads_elsewhere(schema).filter(|_| fault == ELSEWHERE) {
         Some(reference) => format!("{fault} (it has `{}`)", clean(reference)),
         None => fault.to_owned(),
@@ -94,7 +121,7 @@ fn go_through(schema: &Value) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// When it is none.
-pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
+fn compile(schema: &Value) -> Result<Validator, String> {
     let patterns = PatternOptions::fancy_regex().size_limit(LARGEST_PATTERN).backtrack_limit(LONGEST_MATCH);
     let compiled = jsonschema::options().with_pattern_options(patterns).build(schema);
     // What is wrong may be quoted in full, and is the plugin's text.

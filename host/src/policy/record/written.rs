@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -11,10 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
-use witgate_plugin::Description;
 
 use crate::config::{self, KeySource, Limits, PolicyKind};
-use crate::plugin::settings::{Settings, each_marked};
+use crate::plugin::settings::{Schema, Settings, each_marked};
 
 /// Members of a JWK that everybody may know (RFC 7518, section 6; RFC 8037).
 const PUBLIC_MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"];
@@ -27,7 +27,7 @@ pub(in crate::policy) struct Written {
     kind: PolicyKind,
     component: Option<PathBuf>,
     config: Value,
-    schema: Value,
+    schema: Arc<Schema>,
     /// The directory that paths in the settings are relative to.
     dir: PathBuf,
     sources: BTreeMap<String, KeySource>,
@@ -39,7 +39,7 @@ impl Written {
     pub(in crate::policy) fn of(
         config: &config::Policy,
         dir: &Path,
-        description: &Description,
+        schema: Arc<Schema>,
         settings: &Settings,
     ) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Written {
             kind: config.kind,
             component: config.component.clone(),
             config: config.config.clone(),
-            schema: serde_json::from_str(&description.config_schema).unwrap_or_default(),
+            schema,
             dir: dir.to_owned(),
             sources: settings.sources.clone(),
             limits: config.limits,
