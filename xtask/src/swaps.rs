@@ -28,8 +28,12 @@ const WARM_UP: usize = 5000;
 /// Fewer show nothing.
 const FEWEST: usize = 40;
 
-/// How long the load is measured without swaps, before and after.
-const QUIET: Duration = Duration::from_secs(5);
+/// From one swap to the next at least: two hundred a second. One upon the other, it would be measured how long calls
+/// wait for one of two processors.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Changes elsewhere, under which the load is measured before and after: ten seconds each.
+const ELSEWHERE: usize = 2000;
 
 /// How often memory is looked at.
 const SAMPLES: usize = 500;
@@ -50,8 +54,10 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let upstream = upstream(&programs)?;
     let place = Place::set(root, directory.path(), &programs, &upstream.address, "")?;
+    let unseen = tempfile::tempdir()?;
+    let elsewhere = Place::set(root, unseen.path(), &programs, &upstream.address, "")?;
     let gateway = place.start()?;
-    let report = measure(&place, &gateway, swaps);
+    let report = measure(&place, &elsewhere, &gateway, swaps);
     let report = report.with_context(|| format!("witgate's log:\n{}", gateway.audit.tail()))?;
     println!("{report}");
     report.conclude()
@@ -70,17 +76,17 @@ fn parse(arguments: &[&str]) -> Result<(usize, Profile)> {
     Ok((swaps, profile))
 }
 
-fn measure(place: &Place, gateway: &Gateway, swaps: usize) -> Result<Report> {
+fn measure(place: &Place, elsewhere: &Place, gateway: &Gateway, swaps: usize) -> Result<Report> {
     let mut driver = Driver::new(place, gateway, State::FIRST)?;
     let mut load = Load::start(&place.door, CONNECTIONS, driver.timeline());
     let mut report = Report::new(swaps);
     for way in Way::ALL.into_iter().cycle().take(WARM_UP.min(swaps)) {
         driver.swap(way)?;
     }
-    quiet(&mut driver, &load)?;
+    quiet(&mut driver, elsewhere, &load)?;
     report.begin(gateway.vitals()?, place.instances()?);
     under_load(&mut driver, &load, gateway, swaps, &mut report)?;
-    quiet(&mut driver, &load)?;
+    quiet(&mut driver, elsewhere, &load)?;
     report.end(gateway.vitals()?, place.instances()?);
     eprintln!("swaps: how long single ones take");
     report.time("cached component, ms", 20.0, cached(&mut driver)?);
@@ -92,10 +98,16 @@ fn measure(place: &Place, gateway: &Gateway, swaps: usize) -> Result<Report> {
     Ok(report)
 }
 
-/// The same calls as during swaps, those of the driver included: so that it is the swaps that make the difference.
-fn quiet(driver: &mut Driver<'_>, load: &Load) -> Result<()> {
+/// The same calls and the same writes to files as during swaps: so that it is the swaps that make the difference.
+fn quiet(driver: &mut Driver<'_>, elsewhere: &Place, load: &Load) -> Result<()> {
     load.phase(Phase::Quiet);
-    driver.look_on(QUIET)?;
+    let mut state = State::FIRST;
+    for way in Way::ALL.into_iter().cycle().take(ELSEWHERE) {
+        let begun = Instant::now();
+        state = way.next(state);
+        driver.change_elsewhere(elsewhere, way, state)?;
+        thread::sleep(PACE.saturating_sub(begun.elapsed()));
+    }
     load.phase(Phase::Between);
     Ok(())
 }
@@ -110,6 +122,7 @@ fn under_load(
     load.phase(Phase::Changing);
     let (begun, between) = (Instant::now(), (swaps / SAMPLES).max(1));
     for (number, way) in (1..=swaps).zip(Way::ALL.into_iter().cycle()) {
+        let at = Instant::now();
         report.swapped(way, driver.swap(way)?);
         if number % between == 0 {
             report.sample(number, gateway.vitals()?);
@@ -117,6 +130,7 @@ fn under_load(
         if number % 1000 == 0 {
             eprintln!("swaps: {number} of {swaps}, {:.0} s", begun.elapsed().as_secs_f64());
         }
+        thread::sleep(PACE.saturating_sub(at.elapsed()));
     }
     load.phase(Phase::Between);
     report.took(begun.elapsed());

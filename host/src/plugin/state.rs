@@ -23,9 +23,8 @@ use crate::services::{PolicyHost, Scope, Services};
 /// dozen.
 const PARTS: usize = 100;
 
-/// A hook of so many ticks is a long one. The first may come just after it began, and another when the machine stood
-/// still.
-const LONG: u128 = 3;
+/// A hook of so many ticks is a long one: it has run for a whole one. The first may come just after it began.
+const LONG: u128 = 2;
 
 /// Random bytes that `wasi:random` gives at once.
 const RANDOM_BYTES: u64 = 64 << 10;
@@ -294,9 +293,9 @@ impl Turn {
     }
 }
 
-/// Called whenever an epoch ends while the guest's own code runs. Whoever runs for a whole one gives the worker
-/// thread back, and goes on when it is his turn among those who run for long: so a guest that loops takes nobody
-/// else's turn, and all that loop together take no more than some of the processors.
+/// Called whenever an epoch ends while the guest's own code runs. Everybody gives the worker thread back then, and
+/// whoever has run for a whole one goes on when it is his turn among those who run for long: so a guest that loops
+/// takes nobody else's turn, and all that loop together take no more than some of the processors.
 pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = context.data_mut();
     state.spent.ticks += 1;
@@ -306,15 +305,11 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
     if state.spent.ticks > state.limits.timeout.as_millis() || Instant::now() >= state.deadline {
         return Err(state.fail(Failure::Timeout));
     }
-    // The first may end just after the hook began.
-    if state.spent.ticks == 1 {
-        return Ok(UpdateDeadline::Continue(1));
-    }
     if state.spent.ticks == LONG {
         state.gauges.pace.note(true);
     }
-    // There, nobody has to be spared.
-    if state.lane == Lane::Slow {
+    // In the slow lane, nobody has to be spared.
+    if state.spent.ticks < LONG || state.lane == Lane::Slow {
         return Ok(UpdateDeadline::Yield(1));
     }
     state.turn.release();

@@ -77,6 +77,11 @@ async fn a_good_policy_beside_all_of_them_sees_no_error() {
     assert!(after.is_result(), "{after:?}");
 }
 
+/// When one of many begins who all keep the same pace: spread over it, because nobody makes them call all at once.
+async fn begin(number: usize, many: usize, pace: Duration) {
+    tokio::time::sleep(pace.mul_f64(number as f64 / many as f64)).await;
+}
+
 /// Everybody calls as fast as it can, or so often.
 fn hostile_calls(
     ward: &Ward,
@@ -85,11 +90,13 @@ fn hostile_calls(
     pace: Duration,
 ) -> JoinSet<(Guest, usize)> {
     let mut hostile = JoinSet::new();
-    for (guest, calls) in callable {
+    let many = callable.len();
+    for (number, (guest, calls)) in callable.into_iter().enumerate() {
         let calls: Vec<_> = calls.iter().map(|(what, _)| ward.hostile(guest, what)).collect();
         let stop = Arc::clone(stop);
         hostile.spawn(async move {
             let mut made = 0_usize;
+            begin(number, many, pace).await;
             while !stop.load(Ordering::Relaxed) {
                 let (caller, tool) = &calls[made % calls.len()];
                 let answer = caller.call(tool, json!({ "text": "mine" })).await;
@@ -154,9 +161,10 @@ async fn how_long_good_calls_take_beside_all_of_them() {
 /// As many calls of somebody else that hurt nobody.
 fn harmless_calls(ward: &Ward, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<()> {
     let mut harmless = JoinSet::new();
-    for _ in 0..callers {
+    for number in 0..callers {
         let (caller, stop) = (ward.good(), Arc::clone(stop));
         harmless.spawn(async move {
+            begin(number, callers, HOSTILE_PACE).await;
             while !stop.load(Ordering::Relaxed) {
                 let answer = caller.call("echo", json!({ "text": "mine" })).await;
                 tokio::time::sleep(HOSTILE_PACE.saturating_sub(answer.took)).await;
