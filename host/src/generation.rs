@@ -33,6 +33,7 @@ pub struct Generation {
     origin: u64,
     since: SystemTime,
     recipe: Recipe,
+    repeats: bool,
     policies: BTreeMap<String, Arc<Policy>>,
     pipelines: Vec<Pipeline>,
     credential_headers: Vec<HeaderName>,
@@ -89,6 +90,11 @@ impl Generation {
     /// What it was made from.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// Whether its components were taken from a recipe, whatever their files were.
+    pub fn repeats(&self) -> bool {
+        self.repeats
     }
 
     /// When it was made.
@@ -245,6 +251,7 @@ impl Factory {
             origin,
             since,
             recipe,
+            repeats: again.is_some(),
             policies,
             pipelines,
             credential_headers,

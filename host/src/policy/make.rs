@@ -243,15 +243,15 @@ async fn load(
     }
 }
 
-/// The component that is live, if its file has not been touched since: then it need not be read once more. A
-/// generation that repeats an earlier one has components that are not those of their files.
+/// The component that is live, if its file has not been touched since: then it need not be read once more. What a
+/// rollback has made live is not what the files are.
 fn unchanged(
     config: &config::Policy,
     path: &Path,
     making: Making<'_>,
     files: &Fingerprints,
 ) -> Option<Loaded> {
-    let live = making.live.filter(|live| live.origin() == live.number())?;
+    let live = making.live.filter(|live| !live.repeats())?;
     let digest = live.recipe().digest_at(path)?;
     let same = files.agree(live.files(), path) && may_go_on(config, path, &digest, making);
     same.then(|| making.loader.compiled(&digest)).flatten()

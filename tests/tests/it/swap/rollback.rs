@@ -75,6 +75,23 @@ async fn it_is_at_once_and_survives_a_restart_until_a_file_changes() {
     assert_eq!(greets(&caller).await.as_deref(), Some("not-read-only"), "over is over");
 }
 
+/// What was gone back to is not what the component's file says, however long nobody has touched that.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_end_by_the_configuration_brings_the_component_of_the_file() {
+    for restarts in [false, true] {
+        let (_upstream, mut running, caller) = regretted().await;
+        roll_back(&running, &[]);
+        if restarts {
+            running.restart();
+        }
+        assert_eq!(greets(&caller).await, None);
+        let written = fs::read_to_string(running.setup().dir().join("witgate.toml")).unwrap();
+        running.setup().file("witgate.toml", format!("{written}\n# Another.\n"));
+        until("the end of the rollback", async || greets(&caller).await).await;
+        assert_eq!(running.plugins()["rolled_back_to"], json!(null));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_revoked_since_stays_revoked() {
     let (_upstream, running, caller) = regretted().await;
