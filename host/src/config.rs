@@ -445,6 +445,10 @@ impl KeySource {
     }
 }
 
+/// How long a fetched key set is used beyond its lifetime while its server does not answer, where nobody says
+/// otherwise: long enough for somebody to repair it on the next day.
+pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+
 /// Where a JWK Set lives that is fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyPlace {

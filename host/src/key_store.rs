@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -15,6 +14,7 @@ use witgate_api_key::store::{KEY_BYTES, KEY_PREFIX, Key, Previous, Sha256, Store
 use witgate_plugin::PatternError;
 use zeroize::Zeroizing;
 
+use crate::digest;
 use crate::whole_file::{self, FileError};
 
 /// What stands above the keys.
@@ -344,9 +344,7 @@ fn find<'s>(store: &'s mut Store, name: &str) -> Result<&'s mut Key, KeyStoreErr
 }
 
 fn sha256(text: &str) -> Sha256 {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    Sha256(bytes)
+    Sha256(digest::sha256(text.as_bytes()))
 }
 
 #[cfg(test)]

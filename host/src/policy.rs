@@ -27,7 +27,8 @@ use crate::flow::credential::Shown;
 use crate::flow::reject::{Failure, Rejection};
 use crate::plugin::fault::Fault;
 use crate::plugin::pool::Pool;
-use crate::services::{PolicyHost, Scope, Services, clean};
+use crate::printable::clean;
+use crate::services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, Tally};

@@ -6,7 +6,7 @@ use std::{fs, io};
 use minisign_verify::{PublicKey, Signature};
 use witgate_plugin::Digest;
 
-use crate::services::digest_text;
+use crate::digest::digest_text;
 
 /// The largest signature file: four lines, and comments in two of them.
 const LARGEST: u64 = 64 << 10;

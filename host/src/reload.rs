@@ -16,10 +16,10 @@ use crate::config::Config;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::resolve;
+use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
 use crate::generation::{Factory, Generation, Generations, Recipe};
 use crate::policy::PolicyError;
-use crate::services::digest_text;
 
 use self::rollback::Rollback;
 use self::watch::Watcher;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::{Config, Target, Transport, resolve};
+use crate::digest::digest_of;
 use crate::flow::Flow;
 use crate::flow::dpop::Proofs;
 use crate::flow::request::Route;
@@ -31,7 +32,7 @@ use crate::server::control::{Client, Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::tls::{Tls, TlsError};
 use crate::server::{admin, recording, stdio};
-use crate::services::{Clock, digest_of};
+use crate::services::Clock;
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
 use crate::upstream::child::process;
@@ -423,7 +424,7 @@ pub(crate) fn announce_policies(generations: &Generations) {
     for policy in generations.live().policies() {
         let source = match policy.source() {
             Source::Builtin => "built-in".to_owned(),
-            Source::Component { digest, .. } => crate::services::digest_text(digest),
+            Source::Component { digest, .. } => crate::digest::digest_text(digest),
             Source::Fallback { .. } => "FALLBACK to the built-in".to_owned(),
         };
         tracing::info!(policy = %policy.name(), kind = policy.kind().name(), "{source}");

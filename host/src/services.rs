@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants};
 
@@ -23,8 +22,10 @@ use self::fetch::Fetcher;
 use self::heard::{Heard, Retold};
 use self::keys::Keyring;
 use self::witness::{Told, Witness};
+use crate::digest::sha256;
 use crate::flow::identity::Caller;
 use crate::flow::request::Request;
+use crate::printable::clean;
 
 /// What one policy of one generation may use.
 #[derive(Debug)]
@@ -327,52 +328,4 @@ impl Host for PolicyHost<'_> {
         }
         self.told("http.send", || asked.unwrap_or_default(), answer)
     }
-}
-
-/// SHA-256 of `data`.
-pub fn sha256(data: &[u8]) -> Digest {
-    let mut bytes = Digest::default();
-    for (byte, from) in bytes.iter_mut().zip(digest::digest(&digest::SHA256, data).as_ref()) {
-        *byte = *from;
-    }
-    bytes
-}
-
-/// A digest as people read it: `sha256:` and 64 hexadecimal digits.
-pub fn digest_text(digest: &Digest) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The digest that [`digest_text`] writes. None: it is none.
-pub fn digest_of(text: &str) -> Option<Digest> {
-    let digits = text.strip_prefix("sha256:").filter(|digits| digits.len() == 64)?;
-    let mut digest = Digest::default();
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        let pair = digits.get(at..at + 2).filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(digest)
-}
-
-/// Text from a plugin or an upstream, fit for the operator's terminal: no control characters, and
-/// not longer than 1,024 bytes.
-pub fn clean(text: &str) -> String {
-    const LONGEST: usize = 1024;
-    let mut cleaned = String::with_capacity(text.len().min(LONGEST));
-    for c in text.chars() {
-        if cleaned.len() + c.len_utf8() > LONGEST {
-            cleaned.push('…');
-            break;
-        }
-        let invisible = c.is_control()
-            || ('\u{200b}'..='\u{200f}').contains(&c)
-            || ('\u{202a}'..='\u{202e}').contains(&c)
-            || ('\u{2066}'..='\u{2069}').contains(&c);
-        cleaned.push(if invisible { '\u{fffd}' } else { c });
-    }
-    cleaned
 }

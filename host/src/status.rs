@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use witgate_plugin::Digest;
 
 use crate::config::Mode;
+use crate::digest::digest_text;
 use crate::generation::{Generation, Generations, Kept};
 use crate::metrics::Metrics;
 use crate::plugin::pool::Pool;
 use crate::policy::{Counts, Disagreement, Policy, Source, Tally};
 use crate::reload::{Attempt, Reloader};
-use crate::services::digest_text;
 
 /// What there is to know.
 #[derive(Debug)]

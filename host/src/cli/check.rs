@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 /// What stands in the files of `[server.tls]`.
 fn tls(config: &Config) -> Option<Diagnostic> {
     let error = Tls::load(config.server.tls.clone()?).err()?;
-    Some(resolve::tls_fault(config.path.as_deref(), &error))
+    Some(resolve::fault_at(config.path.as_deref(), &["server", "tls", error.setting], &error.message))
 }
 
 /// What only shows when every policy is made: components that do not compile or want more than is

@@ -99,7 +99,7 @@ fn policy(policy: &Policy) -> Value {
         "fallback": format!("{:?}", policy.fallback).to_lowercase(),
         "mode": format!("{:?}", policy.mode).to_lowercase(),
         "config": policy.config,
-        "digest": policy.provenance.digest.map(|digest| crate::services::digest_text(&digest)),
+        "digest": policy.provenance.digest.map(|digest| crate::digest::digest_text(&digest)),
         "signed_by": policy.provenance.signed_by.len(),
         "cases": policy.cases,
         "limits": { "timeout_ms": policy.limits.timeout.as_millis(), "memory_mib": policy.limits.memory >> 20 },

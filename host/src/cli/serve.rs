@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::resolve::{fault_at, policy_fault, tls_fault};
+use crate::config::resolve::{fault_at, policy_fault};
 use crate::config::{Config, Transport};
 use crate::policy::PolicyError;
 use crate::serve::ServeError;
@@ -56,7 +56,10 @@ fn failure(context: &Context, error: ServeError) -> Failure {
             let at = ["upstreams", &upstream, "embedded"];
             Failure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.to_string())])
         }
-        ServeError::Tls(error) => Failure::Config(vec![tls_fault(context.config_path().as_deref(), &error)]),
+        ServeError::Tls(error) => {
+            let at = ["server", "tls", error.setting];
+            Failure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.message)])
+        }
         other => Failure::new(other.to_string()),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 
-use crate::services::clean;
+use crate::printable::clean;
 
 /// One fault or one warning.
 #[derive(Clone)]

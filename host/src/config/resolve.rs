@@ -19,7 +19,6 @@ use super::document::Document;
 use super::environment::Environment;
 use super::{Config, raw, shape};
 use crate::fingerprints::Fingerprints;
-use crate::server::tls::TlsError;
 
 pub use keys::key;
 pub use settings::{description, schema as settings_schema};
@@ -187,11 +186,6 @@ pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnos
         faults.is_empty().then(|| document.error(&at, whole.clone()))
     };
     file.and_then(place).unwrap_or_else(|| Diagnostic::error(whole.clone()))
-}
-
-/// What is wrong with a setting of `[server.tls]`, at its place in the configuration `file`.
-pub fn tls_fault(file: Option<&Path>, error: &TlsError) -> Diagnostic {
-    fault_at(file, &["server", "tls", error.setting], &error.message)
 }
 
 /// A fault of the setting `at`, at its place in the configuration `file`.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::services::sha256;
+use crate::digest::sha256;
 
 /// A client certificate, in the shapes in which it is asked for.
 #[derive(Debug)]

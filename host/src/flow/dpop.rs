@@ -17,8 +17,9 @@ use super::credential::{Proof, Shown};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
+use crate::digest::sha256;
 use crate::generation::Generation;
-use crate::services::{Clock, sha256};
+use crate::services::Clock;
 
 pub use proof::{ALGORITHMS, ProofFault};
 

@@ -13,7 +13,8 @@ use super::reject::Rejection;
 use super::request::Request;
 use crate::generation::Generation;
 use crate::policy::{Disagreement, Policy};
-use crate::services::{Scope, clean};
+use crate::printable::clean;
+use crate::services::Scope;
 
 /// Asks the shadows among the authenticators what they make of the same credential.
 pub(super) fn of_authentication(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use witgate_plugin::Digest;
 
-use crate::services::{digest_of, digest_text};
+use crate::digest::{digest_of, digest_text};
 
 /// What a generation was made from, as far as somebody wrote or built it: the configuration, and which components.
 /// Key stores, key sets and secrets do not belong to it: whoever repeats a recipe takes them as they are now, so

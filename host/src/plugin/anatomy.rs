@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{Encoding, KnownCustom, Parser, Payload, ProducersSectionReader};
 
-use crate::services::clean;
+use crate::printable::clean;
 
 /// Names of imports, exports, sections and tools that are told: more than any component has that means well.
 const MOST: usize = 200;

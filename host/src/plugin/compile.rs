@@ -148,7 +148,7 @@ async fn converse(mut child: Child, bytes: Vec<u8>) -> Result<Vec<u8>, CompileEr
     let said = String::from_utf8_lossy(&said).trim().to_owned();
     match status.code() {
         Some(0) => Ok(compiled),
-        Some(NOT_A_COMPONENT) => Err(CompileError::NotAComponent(crate::services::clean(&said))),
+        Some(NOT_A_COMPONENT) => Err(CompileError::NotAComponent(crate::printable::clean(&said))),
         None if status.signal() == Some(Signal::XCPU.as_raw()) => Err(CompileError::TooLong),
         _ => Err(CompileError::TooMuch(format!("it ended with {status}"))),
     }

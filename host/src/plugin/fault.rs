@@ -6,7 +6,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use super::said::Said;
 use super::trace;
 use crate::flow::reject::Failure;
-use crate::services::clean;
+use crate::printable::clean;
 
 /// How a hook failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

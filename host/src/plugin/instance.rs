@@ -20,7 +20,8 @@ use super::state::{Gauges, State, on_tick};
 use super::v0_1::{Exports, Guest};
 use crate::config::Limits;
 use crate::flow::reject::Failure;
-use crate::services::{Scope, Services, clean};
+use crate::printable::clean;
+use crate::services::{Scope, Services};
 
 /// How long `describe` and `configure` may take: they parse stores of any size, off the request
 /// path.

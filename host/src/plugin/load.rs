@@ -19,9 +19,9 @@ use super::grants::Granted;
 use super::settings::Schema;
 use super::state::State;
 use super::store::Store;
+use crate::digest::{digest_text, sha256};
 use crate::leftovers;
 use crate::provenance::{Provenance, ProvenanceError};
-use crate::services::{digest_text, sha256};
 
 /// Largest component file. A guest of an interpreted language has 12 to 18 MB.
 const LARGEST_FILE: u64 = 64 << 20;

@@ -3,7 +3,7 @@
 
 use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailability, Verdict, Wants};
 
-use crate::services::clean;
+use crate::printable::clean;
 
 /// Seconds since the Unix epoch that no expiry passes: the year 9999.
 const LATEST: u64 = 253_402_300_799;

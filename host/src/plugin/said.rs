@@ -14,7 +14,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use witgate_plugin::Level;
 
-use crate::services::clean;
+use crate::printable::clean;
 
 /// Lines of a hook that are kept for whoever asks why it failed. The trace of a small script has fewer.
 const KEPT: usize = 12;

@@ -18,11 +18,11 @@ use witgate_plugin::issuer::is_issuer;
 
 use super::grants::Granted;
 use crate::config::environment::Environment;
-use crate::config::{Grants, KeyPlace, KeySource, Policy, PolicyKind};
+use crate::config::{Grants, KeyPlace, KeySource, MAX_STALE, Policy, PolicyKind};
 use crate::fingerprints::Fingerprints;
-use crate::services::clean;
+use crate::printable::clean;
 use crate::services::fetch::{Origin, Reach, SigningKey};
-use crate::services::jwks::{MAX_STALE, RemoteJwks};
+use crate::services::jwks::RemoteJwks;
 use crate::services::keys::{Key, KeyError};
 
 pub use schema::Schema;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use witgate_plugin::Digest;
 
+use crate::digest::{digest_text, sha256};
 use crate::leftovers;
-use crate::services::{digest_text, sha256};
 
 /// A directory of component files.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use wasmtime::{FrameInfo, WasmBacktrace};
 
-use crate::services::clean;
+use crate::printable::clean;
 
 /// Places that are told. Further out is the glue that called the hook.
 const MOST: usize = 6;

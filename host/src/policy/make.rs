@@ -13,6 +13,7 @@ use super::guarded::Guarded;
 use super::record::Written;
 use super::{Check, Policy, Source, shipped};
 use crate::config::{self, Fallback, Limits};
+use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
 use crate::generation::{Generation, Recipe};
 use crate::plugin::engine::Engine;
@@ -26,7 +27,7 @@ use crate::services::fetch::{Exchange, Fetcher};
 use crate::services::heard::Retold;
 use crate::services::keys::Keyring;
 use crate::services::witness::Witness;
-use crate::services::{Clock, Services, digest_text};
+use crate::services::{Clock, Services};
 
 /// Why a policy cannot be made.
 #[derive(Debug, thiserror::Error)]

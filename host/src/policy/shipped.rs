@@ -7,7 +7,7 @@ const SUMS: &str = include_str!(concat!(env!("OUT_DIR"), "/shipped-components.sh
 
 /// Whether a component is one of them, so that the built-in of its kind is the same check.
 pub(super) fn is_shipped(digest: &Digest) -> bool {
-    let text = crate::services::digest_text(digest);
+    let text = crate::digest::digest_text(digest);
     let hex = text.trim_start_matches("sha256:");
     SUMS.lines().filter_map(|line| line.split_whitespace().next()).any(|sum| sum == hex)
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::resolve::Outline;
+use crate::digest::sha256;
 use crate::generation::Recipe;
-use crate::services::sha256;
 
 /// The file, in the directory `server.state`.
 const FILE: &str = "rollback.json";

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{self, Listener};
+use crate::digest::sha256;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
-use crate::services::sha256;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;

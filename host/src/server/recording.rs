@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::control::Client;
+use crate::digest::digest_text;
 use crate::generation::{Generation, Generations};
 use crate::policy::Policy;
 use crate::policy::record::{Bounds, Recorded};
-use crate::services::digest_text;
 
 /// The most calls of one recording.
 const MOST_CALLS: u64 = 100_000;

@@ -20,10 +20,6 @@ use super::fetch::Fetcher;
 use super::keys::KeySet;
 use crate::config::KeyPlace;
 
-/// How long a set is used beyond its lifetime while its server does not answer, where nobody says
-/// otherwise: long enough for somebody to repair it on the next day.
-pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
-
 /// Longest wait for the metadata and the set together. A hook that may wait for the network has a
 /// second more than this.
 const FETCH: Duration = Duration::from_secs(5);
@@ -229,7 +225,8 @@ impl RemoteJwks {
         let lifetime = lifetime::of(answer.headers());
         let text = answer.into_body();
         // The version tells two sets apart in what is remembered of good signatures.
-        let version = u64::from_be_bytes(super::sha256(&text).first_chunk().copied().unwrap_or_default());
+        let version =
+            u64::from_be_bytes(crate::digest::sha256(&text).first_chunk().copied().unwrap_or_default());
         let set = KeySet::parse(&text, version).map_err(|error| error.to_string())?;
         Ok(Loaded { set: Arc::new(set), asked, lifetime })
     }

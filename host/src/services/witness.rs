@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use witgate_plugin::{Digest, HttpError, HttpResponse, Level, VerifyError};
 
-use super::{clean, digest_text};
+use crate::digest::digest_text;
+use crate::printable::clean;
 
 /// As much as is kept of one question: ten times what a hook may call by default.
 const MOST: usize = 10_000;

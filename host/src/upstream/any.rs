@@ -16,9 +16,9 @@ use super::own_tools::{AuthStatus, OwnTools};
 use super::raw::BodyError;
 use super::{Answer, Event, Listener, Upstream};
 use crate::config::{self, Target};
+use crate::digest::{digest_text, sha256};
 use crate::flow::limit::Admitted;
 use crate::flow::reject::Rejection;
-use crate::services::{digest_text, sha256};
 
 /// An upstream of any kind.
 pub enum AnyUpstream {

@@ -8,8 +8,8 @@ use witgate_build::{Built, Error, Options, Project, Tools};
 use super::project::{self, failure};
 use crate::cli::{Context, Exit, Failure};
 use crate::config::environment::Environment;
+use crate::digest::{digest_text, sha256};
 use crate::serve::cache_directory;
-use crate::services::{digest_text, sha256};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

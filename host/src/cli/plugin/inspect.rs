@@ -8,6 +8,7 @@ use witgate_plugin::Description;
 use crate::cli::{Context, Exit, Failure, full, runtime};
 use crate::config::resolve::{self, Outline, settings_schema};
 use crate::config::{Limits, PolicyKind};
+use crate::digest::{digest_text, sha256};
 use crate::plugin::anatomy::{Anatomy, Form};
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
@@ -17,7 +18,6 @@ use crate::plugin::load::{self, Loader};
 use crate::plugin::settings::Schema;
 use crate::policy::describe_component;
 use crate::provenance::Provenance;
-use crate::services::{digest_text, sha256};
 
 pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
     const SHIPPED: [PolicyKind; 5] = [

@@ -18,11 +18,11 @@ use super::test::loader;
 use crate::cli::terminal::counted;
 use crate::cli::{Context, Exit, Failure, runtime};
 use crate::config::PolicyKind;
+use crate::digest::digest_text;
 use crate::plugin::load::Loader;
 use crate::policy::cases::{CasesError, Subject, Suite};
 use crate::provenance::Provenance;
 use crate::server::control::{self, Command};
-use crate::services::digest_text;
 
 /// How long writing down and sending may take after the recording has ended.
 const AFTERWARDS: Duration = Duration::from_secs(30);

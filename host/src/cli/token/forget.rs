@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::cli::plugin::socket;
 use crate::cli::{Context, Exit, Failure};
+use crate::digest::{digest_text, sha256};
 use crate::server::control;
-use crate::services::{digest_text, sha256};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

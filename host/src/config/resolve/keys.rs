@@ -11,8 +11,7 @@ use super::Resolver;
 use super::secret::read_secret;
 use crate::config::environment::Environment;
 use crate::config::raw::{Key, Text};
-use crate::config::{KeyPlace, KeySource, raw};
-use crate::services::jwks::MAX_STALE;
+use crate::config::{KeyPlace, KeySource, MAX_STALE, raw};
 
 impl Resolver<'_> {
     pub(super) fn keys(&mut self, keys: &BTreeMap<String, Key>) -> BTreeMap<String, KeySource> {

@@ -10,8 +10,8 @@ use super::Resolver;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
+use crate::digest::digest_of;
 use crate::provenance::Provenance;
-use crate::services::digest_of;
 
 impl From<raw::Kind> for PolicyKind {
     fn from(kind: raw::Kind) -> Self {

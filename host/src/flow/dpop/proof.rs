@@ -11,7 +11,7 @@ use witgate_plugin::json::{self, Json, Object};
 
 use super::WINDOW_S;
 use super::target::Target;
-use crate::services::sha256;
+use crate::digest::sha256;
 
 /// What a proof may be signed with, as challenges name it: nothing with a shared secret.
 pub const ALGORITHMS: &str = "ES256 ES384 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";

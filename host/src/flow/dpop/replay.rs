@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use witgate_plugin::Digest;
 
-use crate::services::sha256;
+use crate::digest::sha256;
 
 /// How many proofs are remembered: some 15 MiB, and 400 calls a second for five minutes.
 const MOST: usize = 1 << 17;
@@ -86,7 +86,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::{MOST_OF_ONE, Memory, Spent, Used};
-    use crate::services::sha256;
+    use crate::digest::sha256;
 
     #[test]
     fn a_proof_is_used_once_for_as_long_as_it_is_good() {

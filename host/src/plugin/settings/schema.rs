@@ -7,7 +7,7 @@ use std::ptr;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use crate::services::clean;
+use crate::printable::clean;
 
 /// Objects and lists in a schema. The largest of a shipped plugin has some two hundred.
 const LARGEST: usize = 2000;

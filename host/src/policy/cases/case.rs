@@ -13,8 +13,8 @@ use super::Expect;
 use super::exchange::Exchange;
 use super::written::{ConfigFault, Principal, Proven, Wanted};
 use crate::config::{KeySource, Limits, PolicyKind};
+use crate::digest::sha256;
 use crate::services::heard::Verified;
-use crate::services::sha256;
 
 /// The time of a case that does not say: 2033-05-18T03:33:20Z.
 pub(super) const NOW: u64 = 2_000_000_000;

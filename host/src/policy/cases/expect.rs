@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{Decision, Identity, Unavailability, Verdict};
 
 use crate::flow::reject::Failure;
-use crate::services::clean;
+use crate::printable::clean;
 
 /// What a hook answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

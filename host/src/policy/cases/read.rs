@@ -17,9 +17,9 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::document::Document;
 use crate::config::shape::{fit, listed, nearest};
 use crate::config::{KeySource, Limits, PolicyKind};
+use crate::digest::{digest_of, sha256};
 use crate::services::heard::Verified;
 use crate::services::witness::IMPORTS;
-use crate::services::{digest_of, sha256};
 
 /// The largest file.
 const LARGEST: u64 = 4 << 20;

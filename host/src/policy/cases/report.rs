@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Outcome;
-use crate::services::clean;
+use crate::printable::clean;
 use crate::services::witness::Observed;
 
 /// Something that went otherwise than a case says.

@@ -9,13 +9,15 @@ use witgate_plugin::{Algorithm, Scheme, TargetKind, Transport, Verdict, VerifyEr
 use super::stand_in::{Claims, REDACTED, StandIns, traces};
 use super::taken::Taken;
 use super::{Recorded, Seen, http};
+use crate::digest::{digest_text, sha256};
 use crate::flow::identity::Caller;
 use crate::flow::reject::Failure;
 use crate::flow::request::Request;
 use crate::policy::Policy;
 use crate::policy::cases::{CallOf, DIGEST, Outcome, scheme_name};
+use crate::printable::clean;
+use crate::services::PolicyHost;
 use crate::services::heard::{Notes, Verified};
-use crate::services::{PolicyHost, clean, digest_text, sha256};
 
 /// As many as a file of cases may have.
 const MOST: usize = 1000;

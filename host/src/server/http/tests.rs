@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::resolve;
+use crate::digest::sha256;
 use crate::flow::request::Route;
 use crate::generation::Factory;
 use crate::metrics::Metrics;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
-use crate::services::{Clock, sha256};
+use crate::services::Clock;
 use crate::upstream::any::AnyUpstream;
 use crate::upstream::own_tools::AuthStatus;
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use witgate::config::KeyPlace;
-use witgate::services::jwks::{MAX_STALE, RemoteJwks};
+use witgate::config::MAX_STALE;
+use witgate::services::jwks::RemoteJwks;
 use witgate::services::keys::{Key, Keyring, MOST_KEYS};
 use witgate_plugin::{Algorithm, Signed, VerifyError};
 use witgate_tests::issuer::{Issuer, Page, Signer};

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use witgate::services::{digest_text, sha256};
+use witgate::digest::{digest_text, sha256};
 use witgate_tests::gateway::Setup;
 
 use super::{Chance, kills};

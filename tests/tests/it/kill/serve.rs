@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use witgate::services::{digest_text, sha256};
+use witgate::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{Chance, kills};

@@ -9,7 +9,7 @@ use super::{Ran, Taken};
 use crate::cli::plugin::test::told::{level_name, used};
 use crate::plugin::said::redacted;
 use crate::policy::cases::{Ask, Asked, Outcome, Question, scheme_name};
-use crate::services::clean;
+use crate::printable::clean;
 use crate::services::witness::{Event, Observed};
 
 pub(super) fn text(ran: &Ran) -> String {

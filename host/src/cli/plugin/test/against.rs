@@ -1,7 +1,7 @@
 //! What another one answers otherwise: `--against`.
 
 use crate::policy::cases::{Outcome, Report};
-use crate::services::clean;
+use crate::printable::clean;
 
 /// Something that the other one does otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
 use crate::cli::terminal::counted;
 use crate::policy::cases::{Asked, Report, StepReport};
-use crate::services::clean;
+use crate::printable::clean;
 
 /// One case: a line, and what is wrong where something is.
 pub(super) fn case(played: &PlayedCase) -> String {

@@ -12,7 +12,7 @@ use super::play::{Played, PlayedCase};
 use crate::cli::terminal::counted;
 use crate::cli::{Context, Failure};
 use crate::policy::cases::{Expect, StepReport};
-use crate::services::clean;
+use crate::printable::clean;
 
 /// An expectation that becomes another.
 struct Change<'a> {
