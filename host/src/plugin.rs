@@ -3,6 +3,7 @@
 pub mod anatomy;
 pub mod compile;
 pub mod engine;
+pub mod failure;
 pub mod fault;
 pub mod grants;
 pub mod instance;

@@ -5,7 +5,7 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::said::Said;
 use super::trace;
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::printable::clean;
 
 /// How a hook failed.

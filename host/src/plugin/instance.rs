@@ -19,7 +19,7 @@ use super::slow_lane::SlowLane;
 use super::state::{Gauges, State, on_tick};
 use super::v0_1::{Exports, Guest};
 use crate::config::Limits;
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::printable::clean;
 use crate::services::{Scope, Services};
 

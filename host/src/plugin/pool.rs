@@ -14,7 +14,7 @@ use super::instance::{Instance, PrepareError, Prepared, within};
 use super::output::Output;
 use super::slow_lane::SlowLane;
 use crate::config::Isolation;
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::services::Scope;
 
 /// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made

@@ -16,7 +16,7 @@ use super::pool::Lane;
 use super::said::{Said, Stream, last_lines, redacted};
 use super::slow_lane::Pace;
 use crate::config::Limits;
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::services::{PolicyHost, Scope, Services};
 
 /// Core instances, memories and tables of one component each; one of an interpreted language has a

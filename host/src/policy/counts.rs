@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use histogram::AtomicHistogram;
 
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 
 /// Durations are told apart to an eighth; the longest is above an hour, in nanoseconds.
 const GRAIN: u8 = 3;

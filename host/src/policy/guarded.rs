@@ -7,7 +7,7 @@ use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
 use crate::breaker::{Breaker, Change, Turn};
 use crate::config;
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::plugin::fault::Fault;
 use crate::plugin::pool::Pool;
 use crate::services::Scope;

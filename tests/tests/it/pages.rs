@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use witgate::flow::reject::{Failure, Rejection, UpstreamFault};
+use witgate::flow::reject::{Rejection, UpstreamFault};
+use witgate::plugin::failure::Failure;
 use witgate_tests::gateway::workspace;
 
 /// A setting without a word on it, or a word on a setting that is gone, is a mistake.

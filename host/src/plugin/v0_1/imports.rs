@@ -7,7 +7,7 @@ use witgate_plugin::{Host as _, HttpError, Signed, VerifyError};
 
 use super::bindings::witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets, types};
 use super::convert;
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::plugin::grants::Interface;
 use crate::plugin::state::State;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use witgate_plugin::{Decision, Identity, Unavailability, Verdict};
 
-use crate::flow::reject::Failure;
+use crate::plugin::failure::Failure;
 use crate::printable::clean;
 
 /// What a hook answered.

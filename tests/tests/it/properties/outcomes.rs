@@ -9,8 +9,9 @@ use proptest::test_runner::TestRunner;
 use serde_json::json;
 use witgate::flow::authenticate::authenticate;
 use witgate::flow::authorize::authorize;
-use witgate::flow::reject::{Failure, Rejection};
+use witgate::flow::reject::Rejection;
 use witgate::generation::Generation;
+use witgate::plugin::failure::Failure;
 use witgate_plugin::Scheme;
 use witgate_tests::gateway::component;
 
