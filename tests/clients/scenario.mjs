@@ -168,13 +168,15 @@ const steps = {
 
   async list_changed() {
     const from = received.length;
-    // Adds a resource to the session; no network in it, the content is in the URI.
-    await tool('gzip-file-as-resource', { name: 'a.gz', data: 'data:text/plain;base64,aGVsbG8=', outputType: 'resourceLink' });
+    // Adds a resource to the session; no network in it, the content is in the URI. The server has each name in one
+    // session only, and takes it from whoever had it before: another scenario that runs beside this one.
+    const name = `${process.pid}.gz`;
+    await tool('gzip-file-as-resource', { name, data: 'data:text/plain;base64,aGVsbG8=', outputType: 'resourceLink' });
     const changed = await awaitNotification('resources/list_changed', from);
     const { resources } = await client.listResources();
     return {
       resources: changed.length,
-      listed: resources.some(resource => resource.uri.endsWith('a.gz')),
+      listed: resources.some(resource => resource.uri.endsWith(`/${name}`)),
       // Sent right after the handshake, so over HTTP it is lost where the GET stream is not open yet.
       tools: notified('tools/list_changed').length
     };
