@@ -104,7 +104,7 @@ impl Engine {
         &self.long_hooks
     }
 
-    /// Threads for components whose hooks run for long again and again.
+    /// Threads for components whose hooks run for long.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
     }

@@ -60,7 +60,7 @@ impl Drop for SlowLane {
     }
 }
 
-/// How a component's hooks have lately been: those of one that takes its time again and again go into the slow lane,
+/// How a component's hooks have lately been: after one that took its time, the next go into the slow lane,
 /// until it is quick for a while.
 #[derive(Debug, Default)]
 pub(super) struct Pace(AtomicU32);
