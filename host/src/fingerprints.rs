@@ -29,8 +29,16 @@ struct Fingerprint {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// Where the times do not tell enough: a hash, which is of this process alone.
-    content: Option<u64>,
+    /// Where the times do not tell enough.
+    content: Option<Content>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// A hash, which is of this process alone.
+    Hash(u64),
+    /// It could not be read, so that nothing is known to be the same.
+    Unknown,
 }
 
 impl Fingerprints {
@@ -86,7 +94,9 @@ fn differs(file: &Path, seen: Option<&Fingerprint>) -> bool {
     let now = outside(file);
     let Some(seen) = seen else { return now.is_some() };
     let outside_of_seen = Fingerprint { content: None, ..seen.clone() };
-    now != Some(outside_of_seen) || (seen.content.is_some() && seen.content != content(file))
+    now != Some(outside_of_seen)
+        || seen.content == Some(Content::Unknown)
+        || (seen.content.is_some() && seen.content != content(file))
 }
 
 fn fingerprint(file: &Path) -> Option<Fingerprint> {
@@ -111,13 +121,13 @@ fn outside(file: &Path) -> Option<Fingerprint> {
     })
 }
 
-/// None, also where there is nothing to read.
-fn content(file: &Path) -> Option<u64> {
+/// None: there is nothing to read.
+fn content(file: &Path) -> Option<Content> {
     // What it decides is whether to look again. Which component runs is for its digest to say.
     static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
     // A pipe that is named as a file would never end.
     fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
-    fs::read(file).ok().map(|bytes| HASH.hash_one(bytes))
+    Some(fs::read(file).map_or(Content::Unknown, |bytes| Content::Hash(HASH.hash_one(bytes))))
 }
 
 #[cfg(test)]
@@ -145,6 +155,20 @@ mod tests {
         assert!(with_the_times_of(&seen, &file).differ(), "the content is another");
         fs::write(&file, "one").unwrap();
         assert!(!with_the_times_of(&seen, &file).differ());
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_looked_at_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "one").unwrap();
+        let mut seen = Fingerprints::default();
+        seen.note(&file);
+        for seen in seen.0.values_mut().flatten() {
+            // As without a descriptor to read it with.
+            seen.content = Some(Content::Unknown);
+        }
+        assert!(seen.differ() && !seen.agree(&seen, &file));
     }
 
     #[test]

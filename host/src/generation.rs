@@ -14,6 +14,7 @@ use http::HeaderName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::{Digest, Scheme};
 
+use crate::cause::Cause;
 use crate::config::environment::Environment;
 use crate::config::{self, Config, Mode};
 use crate::fingerprints::Fingerprints;
@@ -295,6 +296,7 @@ fn pipeline(
                     false => ": it is an authorizer, which stands under `authorize`",
                 }
             ),
+            cause: Cause::Content,
             files: Fingerprints::default(),
         }));
         fitting

@@ -57,6 +57,7 @@ pub mod services;
 pub mod upstream;
 
 mod breaker;
+pub mod cause;
 pub mod cli;
 pub mod config;
 pub mod digest;

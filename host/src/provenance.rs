@@ -6,6 +6,7 @@ use std::{fs, io};
 use minisign_verify::{PublicKey, Signature};
 use witgate_plugin::Digest;
 
+use crate::cause::Cause;
 use crate::digest::digest_text;
 
 /// The largest signature file: four lines, and comments in two of them.
@@ -35,7 +36,7 @@ pub enum ProvenanceError {
         /// What it should have.
         pinned: String,
     },
-    /// There is no signature.
+    /// There is no signature, or it cannot be read.
     #[error(
         "{0} cannot be read ({1}), and `signed_by` wants a signature there: make one with `minisign -S -m`, and put it there before the component"
     )]
@@ -53,6 +54,16 @@ pub enum ProvenanceError {
         /// The component's.
         component: PathBuf,
     },
+}
+
+impl ProvenanceError {
+    /// Where it lies.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::NoSignature(_, error) => Cause::of(error),
+            Self::Digest { .. } | Self::NotASignature(..) | Self::WrongSignature { .. } => Cause::Content,
+        }
+    }
 }
 
 impl Provenance {
@@ -104,6 +115,6 @@ impl Provenance {
 fn read(file: &Path) -> io::Result<String> {
     match fs::metadata(file)?.len() {
         ..=LARGEST => fs::read_to_string(file),
-        size => Err(io::Error::other(format!("{size} bytes are too many"))),
+        size => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{size} bytes are too many"))),
     }
 }

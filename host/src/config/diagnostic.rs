@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 
+use crate::cause::Cause;
 use crate::printable::clean;
 
 /// One fault or one warning.
@@ -16,6 +17,7 @@ pub struct Diagnostic {
     message: String,
     place: Option<Place>,
     help: Option<String>,
+    cause: Cause,
 }
 
 #[derive(Clone)]
@@ -49,7 +51,8 @@ impl Source {
 impl Diagnostic {
     /// Something that keeps the configuration from being used.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: clean(&message.into()), place: None, help: None }
+        let (message, cause) = (clean(&message.into()), Cause::Content);
+        Self { severity: Severity::Error, message, place: None, help: None, cause }
     }
 
     /// Something that may not be meant so.
@@ -75,6 +78,17 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into().lines().map(clean).collect::<Vec<_>>().join("\n"));
         self
+    }
+
+    /// Says where it lies, if not in what is written.
+    pub fn because_of(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// True where it may pass by itself.
+    pub fn may_pass(&self) -> bool {
+        self.cause.may_pass()
     }
 
     /// Whether it keeps the configuration from being used.

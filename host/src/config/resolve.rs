@@ -18,6 +18,7 @@ use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::environment::Environment;
 use super::{Config, raw, shape};
+use crate::cause::{Cause, is_file};
 use crate::fingerprints::Fingerprints;
 
 pub use keys::key;
@@ -96,7 +97,8 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
         io::ErrorKind::NotFound => Diagnostic::error(format!("there is no configuration file `{name}`"))
             .help("make one with `witgate init`, or name one with `--config FILE`"),
         _ => Diagnostic::error(format!("the configuration file `{name}` cannot be read: {error}"))
-            .help("it has to be a file that the user who starts Witgate may read"),
+            .help("it has to be a file that the user who starts Witgate may read")
+            .because_of(Cause::of(&error)),
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -204,6 +206,16 @@ fn base(path: &Path) -> PathBuf {
     absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
+/// The thing at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    File,
+    NoFile,
+    Nothing,
+    /// It cannot be told, which is reported already.
+    Unknown,
+}
+
 /// What every part of the resolution shares.
 struct Resolver<'a> {
     document: &'a Document<'a>,
@@ -268,7 +280,27 @@ impl<'a> Resolver<'a> {
     }
 
     fn error(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.error(at, message).help(help));
+        self.error_of(Cause::Content, at, message, help);
+    }
+
+    fn error_of(&mut self, cause: Cause, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(self.document.error(at, message).help(help).because_of(cause));
+    }
+
+    /// Looks at `path`, which the setting `at` names. An error of the look itself is reported: it does not mean that
+    /// nothing is there.
+    fn presence(&mut self, at: &[&str], path: &Path) -> Presence {
+        match is_file(path) {
+            Ok(true) => Presence::File,
+            Ok(false) => Presence::NoFile,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Nothing,
+            Err(error) => {
+                let message = format!("`{}` cannot be looked at: {error}", path.display());
+                let help = "see that the user who starts Witgate may read it, and that its disk is well";
+                self.error_of(Cause::of(&error), at, message, help);
+                Presence::Unknown
+            }
+        }
     }
 
     fn warning(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {

@@ -13,6 +13,8 @@ use tokio::process::{Child, Command};
 
 use super::anatomy::{Anatomy, Form};
 use super::engine::{Engine, Places};
+use crate::cause::Cause;
+use crate::printable::clean;
 
 /// Processor time that one component may take, in seconds and of all threads together: 18 MB of an interpreted language
 /// take ten on a slow machine.
@@ -52,20 +54,44 @@ pub enum CompileError {
     /// It is none.
     #[error("is not a component: {0}")]
     NotAComponent(String),
-    /// It takes too long.
+    /// It takes more processor time than there is for one.
     #[error("takes too long to compile; make it smaller, or split its largest functions")]
     TooLong,
+    /// It was not done in time, and had not used up its processor time: others have the processors.
+    #[error("is not compiled within {} seconds, because the machine is busy; give it time", TIME.as_secs())]
+    TooSlow,
     /// It is compiled, and does not fit into what an instance may have.
     #[error(
         "cannot be loaded: it asks for more memory, or larger tables, from the start than any policy may have ({0}); make it smaller"
     )]
     TooLarge(String),
-    /// The compiler ended for want of something else.
-    #[error("is too much for the compiler, which has bounds of memory and time: {0}")]
-    TooMuch(String),
+    /// It is compiled, and the machine has not what it takes to load it.
+    #[error("cannot be loaded now: {0}; see that the machine has memory and descriptors left")]
+    NotLoaded(String),
+    /// The compiler came to an end of its own, or somebody else ended it: for want of memory or threads, which the
+    /// component may have used up within the compiler's bounds, or the machine may not have.
+    #[error(
+        "is too much for the compiler, which has bounds of memory and time, or the machine is short of memory: {0}"
+    )]
+    Ended(String),
+    /// The compiler cannot be started, or not be heard.
+    #[error("cannot be compiled now, because the compiler cannot be started or heard: {0}")]
+    NoAnswer(io::Error),
     /// There is no compiler.
-    #[error("cannot be compiled, because the compiler does not start: {0}")]
-    NoCompiler(io::Error),
+    #[error("cannot be compiled, because there is no compiler: {0}")]
+    NoCompiler(&'static str),
+}
+
+impl CompileError {
+    /// Where it lies.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::NotAComponent(_) | Self::TooLong | Self::TooLarge(_) | Self::NoCompiler(_) => {
+                Cause::Content
+            }
+            Self::TooSlow | Self::NotLoaded(_) | Self::Ended(_) | Self::NoAnswer(_) => Cause::Machine,
+        }
+    }
 }
 
 impl Compiler {
@@ -85,11 +111,11 @@ impl Compiler {
     pub(super) async fn compile(&self, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
         match self {
             Self::Apart(program) => apart(program, engine.places(), bytes).await,
-            Self::Nowhere(why) => Err(CompileError::NoCompiler(io::Error::other(*why))),
+            Self::Nowhere(why) => Err(CompileError::NoCompiler(why)),
             Self::Within => {
                 let engine = engine.clone();
                 let compiling = tokio::task::spawn_blocking(move || within(&engine, &bytes));
-                compiling.await.unwrap_or_else(|error| Err(CompileError::TooMuch(error.to_string())))
+                compiling.await.unwrap_or_else(|error| Err(CompileError::Ended(error.to_string())))
             }
         }
     }
@@ -131,63 +157,73 @@ async fn apart(program: &Path, places: Places, bytes: Vec<u8>) -> Result<Vec<u8>
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(CompileError::NoCompiler)?;
-    tokio::time::timeout(TIME, converse(child, bytes)).await.unwrap_or(Err(CompileError::TooLong))
+        .map_err(CompileError::NoAnswer)?;
+    tokio::time::timeout(TIME, converse(child, bytes)).await.unwrap_or(Err(CompileError::TooSlow))
 }
 
 async fn converse(mut child: Child, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async {
-        if let Some(mut input) = input {
-            // One that ends early says why.
-            let _ = input.write_all(&bytes).await;
-        }
-    };
-    let ((), compiled, said) = tokio::join!(write, read(output, LARGEST_OUTPUT), read(errors, 4096));
-    let status = child.wait().await.map_err(CompileError::NoCompiler)?;
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let (written, compiled, said) =
+        tokio::join!(write(input, &bytes), read(output, LARGEST_OUTPUT), read(errors, 4096));
+    let status = child.wait().await.map_err(CompileError::NoAnswer)?;
+    let said = String::from_utf8_lossy(&said.unwrap_or_default()).trim().to_owned();
     match status.code() {
-        Some(0) => Ok(compiled),
-        Some(NOT_A_COMPONENT) => Err(CompileError::NotAComponent(crate::printable::clean(&said))),
+        Some(0) => compiled.map_err(CompileError::NoAnswer),
+        // What it says is about what it got.
+        Some(NOT_A_COMPONENT) => match written {
+            Ok(()) => Err(CompileError::NotAComponent(clean(&said))),
+            Err(error) => Err(CompileError::NoAnswer(error)),
+        },
+        Some(NO_MACHINE) => Err(CompileError::NoAnswer(io::Error::other(clean(&said)))),
         None if status.signal() == Some(Signal::XCPU.as_raw()) => Err(CompileError::TooLong),
-        _ => Err(CompileError::TooMuch(format!("it ended with {status}"))),
+        _ => Err(CompileError::Ended(format!("it ended with {status}"))),
     }
 }
 
-async fn read(from: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> Vec<u8> {
+/// One that ends early says why: that it no longer reads is no error.
+async fn write(to: Option<impl tokio::io::AsyncWrite + Unpin>, bytes: &[u8]) -> io::Result<()> {
+    let Some(mut to) = to else { return Ok(()) };
+    match to.write_all(bytes).await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn read(from: Option<impl tokio::io::AsyncRead + Unpin>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(from) = from {
-        let _ = from.take(limit).read_to_end(&mut bytes).await;
+        from.take(limit).read_to_end(&mut bytes).await?;
     }
-    bytes
+    Ok(bytes)
 }
 
 /// The exit code for what is no component.
 const NOT_A_COMPONENT: i32 = 1;
 
+/// The exit code where the machine lets the compiler read, work or write no more.
+const NO_MACHINE: i32 = 2;
+
 /// The process of [`Compiler::Apart`]: a component on standard input to compiled code on standard output. Returns
 /// the exit code.
 pub fn run() -> u8 {
     bound();
-    match compile_input() {
-        Ok(()) => 0,
-        Err(error) => {
-            let _ = write!(io::stderr(), "{error}");
-            NOT_A_COMPONENT.try_into().unwrap_or(u8::MAX)
-        }
-    }
+    let (code, why) = match compile_input() {
+        Ok(()) => return 0,
+        Err(CompileError::NotAComponent(gist)) => (NOT_A_COMPONENT, gist),
+        Err(error) => (NO_MACHINE, error.to_string()),
+    };
+    let _ = write!(io::stderr(), "{why}");
+    code.try_into().unwrap_or(u8::MAX)
 }
 
-fn compile_input() -> Result<(), String> {
+fn compile_input() -> Result<(), CompileError> {
     let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    io::stdin().lock().read_to_end(&mut bytes).map_err(CompileError::NoAnswer)?;
     let places = if std::env::var_os(LINES).is_some() { Places::Lines } else { Places::Functions };
-    let engine = Engine::for_compiling(places).map_err(|error| error.to_string())?;
-    let compiled = within(&engine, &bytes).map_err(|error| match error {
-        CompileError::NotAComponent(gist) => gist,
-        other => other.to_string(),
-    })?;
-    io::stdout().lock().write_all(&compiled).map_err(|error| error.to_string())
+    let engine =
+        Engine::for_compiling(places).map_err(|error| CompileError::NoAnswer(io::Error::other(error)))?;
+    let compiled = within(&engine, &bytes)?;
+    io::stdout().lock().write_all(&compiled).map_err(CompileError::NoAnswer)
 }
 
 /// Bounds this process, and lets everybody else go first. Where the system does not, the gateway still ends it
@@ -200,4 +236,42 @@ fn bound() {
     }
     let _ = nice(10);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Compiles with this shell script as the compiler.
+    async fn compiled(script: &str) -> Result<Vec<u8>, CompileError> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("compiler");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let engine = Engine::for_compiling(Places::Functions).unwrap();
+        Compiler::Apart(program).compile(&engine, vec![0; 1 << 20]).await
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_others_end_says_nothing_of_the_component() {
+        for script in ["kill -KILL $$", "kill -ABRT $$", "kill -TERM $$", "exit 2", "exit 101"] {
+            let error = compiled(script).await.unwrap_err();
+            assert_eq!(error.cause(), Cause::Machine, "{script}: {error}");
+        }
+        let engine = Engine::for_compiling(Places::Functions).unwrap();
+        let none =
+            Compiler::Apart("/nowhere/compiler".into()).compile(&engine, Vec::new()).await.unwrap_err();
+        assert_eq!(none.cause(), Cause::Machine, "{none}");
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_comes_to_its_own_end_tells_of_the_component() {
+        for script in ["cat >/dev/null; echo no >&2; exit 1", "exit 1", "kill -XCPU $$"] {
+            let error = compiled(script).await.unwrap_err();
+            assert_eq!(error.cause(), Cause::Content, "{script}: {error}");
+        }
+        assert_eq!(compiled("cat >/dev/null; printf code").await.unwrap(), b"code");
+    }
 }

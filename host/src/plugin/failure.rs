@@ -1,5 +1,7 @@
 //! The ways in which a policy fails to decide, each with its reason code.
 
+use crate::cause::Cause;
+
 /// How a policy failed to decide. Each denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
@@ -77,6 +79,25 @@ impl Failure {
             Self::Unavailable => "unavailable",
             Self::Config => "config",
             Self::Breaker => "breaker",
+        }
+    }
+
+    /// Where it lies: who was too slow, or had no room, may be so only on a machine that has much to do.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Timeout | Self::Busy | Self::Unavailable | Self::Breaker => Cause::Machine,
+            Self::Fuel
+            | Self::Memory
+            | Self::Stack
+            | Self::Trap
+            | Self::HostDenied
+            | Self::BadOutput
+            | Self::Output
+            | Self::Log
+            | Self::HostCalls
+            | Self::HttpRequests
+            | Self::Handles
+            | Self::Config => Cause::Content,
         }
     }
 

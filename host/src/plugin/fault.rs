@@ -5,6 +5,7 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::said::Said;
 use super::trace;
+use crate::cause::Cause;
 use crate::plugin::failure::Failure;
 use crate::printable::clean;
 
@@ -77,7 +78,9 @@ fn failure_of(error: &wasmtime::Error, root: &str) -> Failure {
         Some(Trap::Interrupt) => Failure::Timeout,
         Some(Trap::StackOverflow) => Failure::Stack,
         Some(_) => Failure::Trap,
-        None if error.is::<wasmtime::PoolConcurrencyLimitError>() => Failure::Unavailable,
+        None if error.is::<wasmtime::PoolConcurrencyLimitError>() || of_machine(error) => {
+            Failure::Unavailable
+        }
         None if is_full_table(error) => Failure::Handles,
         // Two errors of the engine that have no type of their own.
         None if root.starts_with("too much data is being copied") => Failure::Output,
@@ -86,6 +89,15 @@ fn failure_of(error: &wasmtime::Error, root: &str) -> Failure {
         None if !error.is::<WasmBacktrace>() => Failure::BadOutput,
         None => Failure::Trap,
     }
+}
+
+/// True where the system refused the engine something: memory to map, descriptors of files in memory.
+pub(super) fn of_machine(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno));
+        let machine = |error: &std::io::Error| Cause::of(error).may_pass();
+        errno.as_ref().or(cause.downcast_ref()).is_some_and(machine)
+    })
 }
 
 fn is_full_table(error: &wasmtime::Error) -> bool {

@@ -18,6 +18,7 @@ use super::pool::Lane;
 use super::slow_lane::SlowLane;
 use super::state::{Gauges, State, on_tick};
 use super::v0_1::{Exports, Guest};
+use crate::cause::Cause;
 use crate::config::Limits;
 use crate::plugin::failure::Failure;
 use crate::printable::clean;
@@ -67,6 +68,16 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
+    /// Where it lies.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Setup { failure, .. } => failure.cause(),
+            Self::Import(_) | Self::World(_) | Self::Config(_) | Self::Description(_) | Self::Wants(_) => {
+                Cause::Content
+            }
+        }
+    }
+
     fn world(error: wasmtime::Error) -> Self {
         Self::World(clean(&format!("{error:#}")))
     }

@@ -15,10 +15,12 @@ use witgate_plugin::{Description, Digest};
 
 use super::compile::{CompileError, Compiler};
 use super::engine::Engine;
+use super::fault::of_machine;
 use super::grants::Granted;
 use super::settings::Schema;
 use super::state::State;
 use super::store::Store;
+use crate::cause::Cause;
 use crate::digest::{digest_text, sha256};
 use crate::leftovers;
 use crate::provenance::{Provenance, ProvenanceError};
@@ -47,9 +49,22 @@ pub enum LoadError {
     /// The file cannot be compiled.
     #[error("{0} {1}")]
     Compile(PathBuf, CompileError),
+    /// A component that once was loaded is not kept.
+    #[error("the component {} is kept nowhere any more; put it back in its place", digest_text(.0))]
+    Gone(Digest),
 }
 
 impl LoadError {
+    /// Where it lies.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Missing(_) | Self::TooLarge(..) | Self::Gone(_) => Cause::Content,
+            Self::Unreadable(_, error) => Cause::of(error),
+            Self::Provenance(error) => error.cause(),
+            Self::Compile(_, error) => error.cause(),
+        }
+    }
+
     /// Whether the component is simply not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
@@ -175,14 +190,23 @@ impl Loader {
         Ok(self.remember(component, digest))
     }
 
-    /// A component that was loaded once, whatever its file is by now. None: it is kept nowhere.
-    pub async fn kept(&self, digest: &Digest) -> Option<Loaded> {
+    /// A component that was loaded once, whatever its file is by now.
+    ///
+    /// # Errors
+    /// When it is kept nowhere, or cannot be had from there now.
+    pub async fn kept(&self, digest: &Digest) -> Result<Loaded, LoadError> {
         if let Some(loaded) = self.compiled(digest) {
-            return Some(loaded);
+            return Ok(loaded);
         }
-        let bytes = self.store.as_ref()?.get(digest)?;
-        let component = self.compile(bytes, digest).await.ok()?;
-        Some(self.remember(component, *digest))
+        let store = self.store.as_ref().ok_or(LoadError::Gone(*digest))?;
+        let file = store.file(digest);
+        let bytes = match store.get(digest) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(LoadError::Gone(*digest)),
+            Err(error) => return Err(LoadError::Unreadable(file, error)),
+        };
+        let component = self.compile(bytes, digest).await.map_err(|error| LoadError::Compile(file, error))?;
+        Ok(self.remember(component, *digest))
     }
 
     /// A component that is compiled already.
@@ -256,7 +280,10 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileErr
     // checks version and settings.
     #[allow(unsafe_code, reason = "see SAFETY")]
     let component = unsafe { Component::deserialize(engine.inner(), compiled) };
-    component.map_err(|error| CompileError::TooLarge(error.to_string()))
+    component.map_err(|error| match of_machine(&error) {
+        true => CompileError::NotLoaded(format!("{error:#}")),
+        false => CompileError::TooLarge(error.to_string()),
+    })
 }
 
 /// Compiled components on disk, in a directory that is the user's alone.

@@ -17,6 +17,7 @@ use url::Url;
 use witgate_plugin::issuer::is_issuer;
 
 use super::grants::Granted;
+use crate::cause::Cause;
 use crate::config::environment::Environment;
 use crate::config::{Grants, KeyPlace, KeySource, MAX_STALE, Policy, PolicyKind};
 use crate::fingerprints::Fingerprints;
@@ -38,6 +39,32 @@ pub struct SettingsError {
     pub pointer: String,
     /// What is wrong, and what to write instead.
     pub message: String,
+    /// Where it lies.
+    pub cause: Cause,
+}
+
+/// A [`SettingsError`] before it is known which setting it is about.
+struct Problem {
+    message: String,
+    cause: Cause,
+}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Self { message, cause: Cause::Content }
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+impl Problem {
+    fn at(self, pointer: impl Into<String>) -> SettingsError {
+        SettingsError { pointer: pointer.into(), message: self.message, cause: self.cause }
+    }
 }
 
 /// Settings, ready for the policy.
@@ -224,7 +251,7 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn replace(&mut self, format: &str, value: &mut Value, pointer: &str) -> Result<(), SettingsError> {
-        let at = |message: String| SettingsError { pointer: pointer.to_owned(), message };
+        let at = |problem: Problem| problem.at(pointer);
         *value = match format {
             "witgate-file" => Value::String(self.file(value).map_err(at)?),
             "witgate-key" => Value::String(self.key(value, pointer).map_err(at)?),
@@ -244,7 +271,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn file(&mut self, value: &Value) -> Result<String, String> {
+    fn file(&mut self, value: &Value) -> Result<String, Problem> {
         if let Some(content) = value.get("content").and_then(Value::as_str) {
             return Ok(content.to_owned());
         }
@@ -252,44 +279,50 @@ impl Resolver<'_> {
         self.read(path)
     }
 
-    fn read(&mut self, path: &str) -> Result<String, String> {
+    fn read(&mut self, path: &str) -> Result<String, Problem> {
         let path = self.around.dir.join(path);
         self.files.note(&path);
-        let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let unreadable = |error: std::io::Error| Problem {
+            message: format!("cannot read {}: {error}", path.display()),
+            cause: Cause::of(&error),
+        };
         let size = fs::metadata(&path).map_err(unreadable)?.len();
         if size > LARGEST_FILE {
-            return Err(format!("{} has {size} bytes; at most {LARGEST_FILE} are read", path.display()));
+            return Err(
+                format!("{} has {size} bytes; at most {LARGEST_FILE} are read", path.display()).into()
+            );
         }
         fs::read_to_string(&path).map_err(unreadable)
     }
 
     /// A name under `[keys]`, or an inline key, which then has its place in the settings as name.
-    fn key(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
+    fn key(&mut self, value: &Value, pointer: &str) -> Result<String, Problem> {
         let (name, source) = match value {
             Value::String(name) => (name.clone(), self.named_key(name)?),
             Value::Object(inline) => (pointer.trim_start_matches('/').to_owned(), self.inline_key(inline)?),
-            _ => return Err("write the name of a key under [keys], or { jwks_url = \"…\" }".to_owned()),
+            _ => return Err("write the name of a key under [keys], or { jwks_url = \"…\" }".into()),
         };
         let key = self.make_key(&source)?;
         self.hold(&name, key, &source);
         Ok(name)
     }
 
-    fn named_key(&self, name: &str) -> Result<KeySource, String> {
+    fn named_key(&self, name: &str) -> Result<KeySource, Problem> {
         self.around.keys.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = self.around.keys.keys().map(String::as_str).collect();
             match known.as_slice() {
                 [] => format!("there is no key `{name}`; define it as [keys.{name}]"),
                 known => format!("there is no key `{name}` under [keys]; there are: {}", known.join(", ")),
             }
+            .into()
         })
     }
 
-    fn inline_key(&mut self, inline: &Map<String, Value>) -> Result<KeySource, String> {
+    fn inline_key(&mut self, inline: &Map<String, Value>) -> Result<KeySource, Problem> {
         let max_stale = max_stale(inline)?;
         let mut members = inline.iter().filter(|(name, _)| *name != "max_stale_s");
         let (Some((source, value)), None) = (members.next(), members.next()) else {
-            return Err(format!("an inline key has exactly one of {SOURCES}"));
+            return Err(format!("an inline key has exactly one of {SOURCES}").into());
         };
         let text = |what: &str| value.as_str().ok_or_else(|| format!("{source} is {what}"));
         match source.as_str() {
@@ -308,11 +341,11 @@ impl Resolver<'_> {
                 let place = KeyPlace::Issuer(issuer.ok_or_else(|| format!("{source} is {what}"))?.to_owned());
                 Ok(KeySource::Remote { place, max_stale })
             }
-            other => Err(format!("`{other}` is not a key source; use one of {SOURCES}")),
+            other => Err(format!("`{other}` is not a key source; use one of {SOURCES}").into()),
         }
     }
 
-    fn make_key(&mut self, source: &KeySource) -> Result<Arc<Key>, String> {
+    fn make_key(&mut self, source: &KeySource) -> Result<Arc<Key>, Problem> {
         let said = |error: KeyError| error.to_string();
         Ok(Arc::new(match source {
             KeySource::Secret(secret) => Key::from_secret(secret).map_err(said)?,
@@ -329,7 +362,7 @@ impl Resolver<'_> {
 
     /// `{ env = "NAME" }` or `{ file = "PATH" }`. Missing or empty is an error, never an empty
     /// secret.
-    fn read_secret(&mut self, value: &Value) -> Result<SecretString, String> {
+    fn read_secret(&mut self, value: &Value) -> Result<SecretString, Problem> {
         let member = |name| value.get(name).and_then(Value::as_str);
         let text = match (member("env"), member("file")) {
             (Some(name), None) => self
@@ -340,24 +373,25 @@ impl Resolver<'_> {
                 .to_owned(),
             (None, Some(path)) => self.read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
             _ => {
-                return Err("a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }"
-                    .to_owned());
+                return Err(
+                    "a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".into()
+                );
             }
         };
         if text.is_empty() {
-            return Err("the secret is empty".to_owned());
+            return Err("the secret is empty".into());
         }
         Ok(text.into())
     }
 
-    fn secret(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
+    fn secret(&mut self, value: &Value, pointer: &str) -> Result<String, Problem> {
         let secret = self.read_secret(value)?;
         let name = pointer.trim_start_matches('/').to_owned();
         self.out.client_secrets.insert(name.clone(), secret);
         Ok(name)
     }
 
-    fn signing_key(&mut self, value: &Value, pointer: &str) -> Result<String, String> {
+    fn signing_key(&mut self, value: &Value, pointer: &str) -> Result<String, Problem> {
         let pem = self.read_secret(value)?;
         let key = SigningKey::from_pem(&pem).map_err(|error| error.to_string())?;
         let name = pointer.trim_start_matches('/').to_owned();
@@ -365,7 +399,7 @@ impl Resolver<'_> {
         Ok(name)
     }
 
-    fn endpoint(&mut self, value: &Value) -> Result<String, String> {
+    fn endpoint(&mut self, value: &Value) -> Result<String, Problem> {
         let text = value.as_str().ok_or("write an absolute http or https URL")?;
         let origin = Url::parse(text).ok().and_then(|url| Origin::of(&url));
         let origin = origin.ok_or_else(|| format!("`{text}` is not an absolute http or https URL"))?;
@@ -375,7 +409,7 @@ impl Resolver<'_> {
 
     /// The keys of an issuer have its own name, so that a policy checks a token with those of the issuer
     /// that it names and with no others. Nothing is fetched before one is used.
-    fn issuer(&mut self, value: &Value) -> Result<(), String> {
+    fn issuer(&mut self, value: &Value) -> Result<(), Problem> {
         let Some(issuer) = value.as_str().filter(|text| is_issuer(text)) else { return Ok(()) };
         let staged = self.around.keys.get(issuer).filter(|_| self.around.on_stage).cloned();
         let key = match staged {
@@ -387,15 +421,13 @@ impl Resolver<'_> {
     }
 
     fn grants(&mut self, grants: &Grants) -> Result<(), SettingsError> {
-        let at = |message: String| SettingsError {
-            pointer: format!("policies.{}.grants", self.policy.name),
-            message,
-        };
+        let policy = self.policy;
+        let at = |problem: Problem| problem.at(format!("policies.{}.grants", policy.name));
         let mut origins = Vec::new();
         for text in &grants.http {
-            let url = Url::parse(text).map_err(|e| at(format!("`{text}` is not an origin: {e}")))?;
-            let origin =
-                Origin::of(&url).ok_or_else(|| at(format!("`{text}` is not an http or https origin")))?;
+            let url = Url::parse(text).map_err(|e| at(format!("`{text}` is not an origin: {e}").into()))?;
+            let origin = Origin::of(&url)
+                .ok_or_else(|| at(format!("`{text}` is not an http or https origin").into()))?;
             // An address or `localhost` in so many words cannot be anything but meant.
             let literal = !matches!(url.host(), Some(url::Host::Domain(name)) if name != "localhost");
             origins.push((origin, if literal { Reach::Private } else { Reach::Public }));
@@ -412,16 +444,14 @@ impl Resolver<'_> {
                 | KeySource::Jwks(_)
                 | KeySource::Unavailable
                 | KeySource::Remote { .. } => {
-                    return Err(at(format!("`{name}` is a key set, not a secret")));
+                    return Err(at(format!("`{name}` is a key set, not a secret").into()));
                 }
             };
             self.out.raw_secrets.insert(name.clone(), secret);
         }
         self.out.origins.extend(origins);
         for (name, source) in keys {
-            let key = self
-                .make_key(&source)
-                .map_err(|message| SettingsError { pointer: format!("keys.{name}"), message })?;
+            let key = self.make_key(&source).map_err(|problem| problem.at(format!("keys.{name}")))?;
             self.hold(&name, key, &source);
         }
         Ok(())
@@ -455,6 +485,7 @@ fn validate(validator: &Validator, settings: &Value) -> Result<(), SettingsError
                 pointer: error.instance_path().to_string(),
                 // The instance itself may be a file's content, and what it is held against is the plugin's text.
                 message: clean(&error.masked_with("the value").to_string()) + help,
+                cause: Cause::Content,
             })
         }
     }

@@ -11,7 +11,7 @@ use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use witgate_plugin::{Host as _, Level};
 
-use super::fault::Fault;
+use super::fault::{Fault, of_machine};
 use super::pool::Lane;
 use super::said::{Said, Stream, last_lines, redacted};
 use super::slow_lane::Pace;
@@ -261,6 +261,7 @@ impl State {
             Failure::HttpRequests => {
                 format!("it sent more requests than `http_requests = {}`", limits.http_requests)
             }
+            Failure::Unavailable => "the machine has no more memory".to_owned(),
             other => other.reason().to_owned(),
         }
     }
@@ -330,6 +331,14 @@ impl ResourceLimiter for State {
             witness.holds(total);
         }
         Ok(true)
+    }
+
+    /// A component that grows past its own bounds may go on as it likes; one that the machine has no memory for may not.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        match of_machine(&error) {
+            true => Err(self.fail(Failure::Unavailable)),
+            false => Ok(()),
+        }
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {

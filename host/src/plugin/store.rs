@@ -1,10 +1,10 @@
 //! Component files by digest, for those who go back to one whose file is another by now.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use witgate_plugin::Digest;
 
@@ -29,7 +29,7 @@ impl Store {
     pub(super) fn put(&self, bytes: &[u8], digest: &Digest) {
         let file = self.file(digest);
         // One that a crash of the machine has cut short is written again.
-        if self.get(digest).is_some() {
+        if matches!(self.get(digest), Ok(Some(_))) {
             return;
         }
         let written = || {
@@ -44,8 +44,15 @@ impl Store {
     }
 
     /// The component with `digest`, if it is here and nobody has changed it.
-    pub(super) fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
-        fs::read(self.file(digest)).ok().filter(|bytes| sha256(bytes) == *digest)
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(super) fn get(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.file(digest)) {
+            Ok(bytes) => Ok(Some(bytes).filter(|bytes| sha256(bytes) == *digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes all but `digests`.
@@ -58,7 +65,7 @@ impl Store {
         }
     }
 
-    fn file(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn file(&self, digest: &Digest) -> PathBuf {
         let text = digest_text(digest);
         self.dir.join(format!("{}.wasm", text.trim_start_matches("sha256:")))
     }
@@ -74,9 +81,9 @@ mod tests {
         let store = Store::new(dir.path().to_owned());
         let digest = sha256(b"a component");
         fs::write(store.file(&digest), b"a comp").unwrap();
-        assert_eq!(store.get(&digest), None);
+        assert_eq!(store.get(&digest).unwrap(), None);
         store.put(b"a component", &digest);
-        assert_eq!(store.get(&digest).as_deref(), Some(&b"a component"[..]));
+        assert_eq!(store.get(&digest).unwrap().as_deref(), Some(&b"a component"[..]));
     }
 
     #[test]

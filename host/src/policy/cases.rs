@@ -48,9 +48,9 @@ impl Policy {
         let (policy, mut files) = Self::make(config, making).await?;
         // What is gone back to was rehearsed in its own time; cases written since must not stand in the way.
         if let (Some(path), None) = (&config.cases, making.again)
-            && let Err(message) = rehearse(config, path, making, policy.digest(), &mut files).await
+            && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
         {
-            return Err(PolicyError { policy: config.name.clone(), message, files });
+            return Err(unmade.of(config, files));
         }
         Ok((policy, files))
     }
@@ -66,21 +66,24 @@ async fn rehearse(
     making: Making<'_>,
     digest: Option<Digest>,
     files: &mut Fingerprints,
-) -> Result<(), String> {
+) -> Result<(), Unmade> {
     files.note(path);
-    let suite = Suite::read(path).map_err(|error| error.to_string())?;
+    let suite = Suite::read(path)?;
     for case in &suite.cases {
         let report = match candidate(config, &suite, case, making, files).await {
             // What is put to the test has to be what goes live.
             Ok(on_stage) if on_stage.policy().digest() != digest => {
-                return Err("the component was replaced while it was checked".to_owned());
+                return Err("the component was replaced while it was checked".into());
             }
             Ok(on_stage) => on_stage.play(case).await,
+            // Whatever the case expects of its settings, this is not it.
+            Err(unmade) if unmade.cause.may_pass() => return Err(unmade),
             Err(unmade) => case.refused(&unmade),
         };
         if !report.passed() {
             let why = report.problems().join("; ");
-            return Err(format!("case \"{}\" in {}: {why}", case.name, path.display()));
+            let message = format!("case \"{}\" in {}: {why}", case.name, path.display());
+            return Err(Unmade { cause: report.cause(), ..message.into() });
         }
     }
     tracing::debug!(policy = %config.name, "{} cases went as they should", suite.cases.len());

@@ -12,6 +12,7 @@ use super::builtin::Builtin;
 use super::guarded::Guarded;
 use super::record::Written;
 use super::{Check, Policy, Source, shipped};
+use crate::cause::Cause;
 use crate::config::{self, Fallback, Limits};
 use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
@@ -37,8 +38,17 @@ pub struct PolicyError {
     pub policy: String,
     /// What is wrong, and what to do.
     pub message: String,
+    /// Where it lies. In the machine, another try is worth while although no file changes.
+    pub cause: Cause,
     /// The files that were looked at: mending one of them is worth another try.
     pub files: Fingerprints,
+}
+
+impl PolicyError {
+    /// True where it may pass by itself.
+    pub fn may_pass(&self) -> bool {
+        self.cause.may_pass()
+    }
 }
 
 /// What policies are made with.
@@ -87,11 +97,13 @@ pub(super) struct Unmade {
     pub message: String,
     /// The setting that is at fault, and what is wrong with it.
     pub setting: Option<ConfigError>,
+    /// Where it lies.
+    pub cause: Cause,
 }
 
 impl From<String> for Unmade {
     fn from(message: String) -> Self {
-        Self { message, setting: None }
+        Self { message, setting: None, cause: Cause::Content }
     }
 }
 
@@ -101,10 +113,27 @@ impl From<&str> for Unmade {
     }
 }
 
+impl From<LoadError> for Unmade {
+    fn from(error: LoadError) -> Self {
+        Self { cause: error.cause(), ..error.to_string().into() }
+    }
+}
+
+impl From<PrepareError> for Unmade {
+    fn from(error: PrepareError) -> Self {
+        Self { cause: error.cause(), ..error.to_string().into() }
+    }
+}
+
 impl Unmade {
     /// A setting that is refused. `place` says in which file it stands, if that is another one.
     fn setting(error: ConfigError, message: String, place: &str) -> Self {
-        Self { message: format!("{message}{place}"), setting: Some(error) }
+        Self { message: format!("{message}{place}"), setting: Some(error), cause: Cause::Content }
+    }
+
+    /// Of the policy, whose making has looked at `files`.
+    pub(super) fn of(self, config: &config::Policy, files: Fingerprints) -> PolicyError {
+        PolicyError { policy: config.name.clone(), message: self.message, cause: self.cause, files }
     }
 }
 
@@ -122,7 +151,7 @@ impl Policy {
         Self::make_noting(config, making, &mut files)
             .await
             .map(|policy| (policy, files.clone()))
-            .map_err(|Unmade { message, .. }| PolicyError { policy: config.name.clone(), message, files })
+            .map_err(|unmade| unmade.of(config, files))
     }
 
     pub(super) async fn make_noting(
@@ -138,8 +167,8 @@ impl Policy {
             files.note(&signature);
         }
         let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
-            Some(digest) => making.loader.kept(&digest).await.ok_or_else(|| gone(&digest))?,
-            None => match load(config, path, making, files).await.map_err(|error| error.to_string())? {
+            Some(digest) => making.loader.kept(&digest).await?,
+            None => match load(config, path, making, files).await? {
                 Found::Component(loaded) => loaded,
                 Found::Missing(reason) => {
                     return Self::make_builtin(config, making, Source::Fallback { reason }, files);
@@ -177,8 +206,7 @@ impl Policy {
         files: &mut Fingerprints,
     ) -> Result<Self, Unmade> {
         let engine = making.loader.engine();
-        let described = describe(engine, loaded, &config.name, config.limits).await;
-        let description = described.map_err(|error| error.to_string())?;
+        let description = describe(engine, loaded, &config.name, config.limits).await?;
         let schema = loaded.schema(&description)?;
         let settings = resolve(config, &schema, making, files)?;
         let stand_in = stand_in(config, loaded, &settings)?;
@@ -188,15 +216,14 @@ impl Policy {
         let written = Written::of(config, making.around.dir, schema, &settings);
         let services = services(config, making, settings);
         let prepared =
-            Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)
-                .map_err(|error| error.to_string())?;
+            Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)?;
         let pool = Pool::configure(prepared, json, waits, config.isolation).await;
         let (pool, wants) = pool.map_err(|error| match &error {
             PrepareError::Config(fault) => {
                 let place = in_file(config, files, making, &fault.pointer);
                 Unmade::setting(fault.clone(), error.to_string(), &place)
             }
-            _ => error.to_string().into(),
+            _ => error.into(),
         })?;
         let source = Source::Component { digest: loaded.digest, description };
         let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
@@ -232,7 +259,10 @@ async fn load(
     let live = making.live.and_then(|live| live.policy(&config.name));
     match (live.map(|policy| policy.source()), config.fallback) {
         (Some(Source::Component { digest, .. }), _) if may_go_on(config, path, digest, making) => {
-            let loaded = making.loader.kept(digest).await.ok_or(error)?;
+            let loaded = making.loader.kept(digest).await.map_err(|kept| match kept {
+                LoadError::Gone(_) => error,
+                kept => kept,
+            })?;
             tracing::warn!(policy = %config.name, "the component's file is gone; what was loaded from it goes on");
             Ok(Found::Component(loaded))
         }
@@ -264,11 +294,6 @@ fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Maki
     let provenance = &config.provenance;
     let is_same = making.live.is_some_and(|live| live.recipe().digest_at(path) == Some(*digest));
     is_same && provenance.signed_by.is_empty() && provenance.digest.is_none_or(|pin| pin == *digest)
-}
-
-fn gone(digest: &Digest) -> String {
-    let digest = digest_text(digest);
-    format!("the component {digest} is kept nowhere any more; put it back in its place")
 }
 
 /// What a component says of itself.
@@ -312,10 +337,10 @@ fn resolve(
     files: &mut Fingerprints,
 ) -> Result<Settings, Unmade> {
     let resolved = settings::resolve(config, schema, making.around, files);
-    let mut settings = resolved.map_err(|SettingsError { pointer, message }| {
+    let mut settings = resolved.map_err(|SettingsError { pointer, message, cause }| {
         let error = ConfigError { pointer, message };
         let message = at_setting(&error);
-        Unmade::setting(error, message, "")
+        Unmade { cause, ..Unmade::setting(error, message, "") }
     })?;
     if making.stage.is_some_and(|stage| stage.grants_everything) {
         settings.granted = Granted::EVERYTHING;
@@ -367,4 +392,67 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         witness: making.stage.and_then(|stage| stage.witness.clone()),
         retold: making.stage.map(|stage| Arc::clone(&stage.retold)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::cause::testing::{is_alone, take_descriptors};
+    use crate::config::PolicyKind;
+    use crate::config::environment::Environment;
+    use crate::plugin::compile::Compiler;
+    use crate::plugin::settings::RemoteKeys;
+
+    /// Makes an API key policy from the files in `dir`. None: it is good.
+    async fn fault(
+        loader: &Loader,
+        dir: &Path,
+        component: Option<&str>,
+        cases: Option<&str>,
+    ) -> Option<PolicyError> {
+        let config = config::Policy {
+            component: component.map(|file| dir.join(file)),
+            fallback: Fallback::Builtin,
+            cases: cases.map(|file| dir.join(file)),
+            ..config::Policy::builtin("keys", PolicyKind::ApiKey, json!({ "store": "keys.toml" }))
+        };
+        let (keys, remote, environment) = (Default::default(), RemoteKeys::default(), Environment::default());
+        let around =
+            Surroundings { dir, keys: &keys, remote: &remote, environment: &environment, on_stage: false };
+        let making = Making { loader, around, clock: &Clock::System, live: None, again: None, stage: None };
+        Policy::make_rehearsed(&config, making).await.err()
+    }
+
+    #[tokio::test]
+    async fn what_is_there_and_cannot_be_opened_is_neither_missing_nor_bad() {
+        if !is_alone("policy::make::tests::what_is_there_and_cannot_be_opened_is_neither_missing_nor_bad") {
+            return;
+        }
+        let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, None);
+        let dir = tempfile::tempdir().unwrap();
+        for (file, content) in
+            [("keys.toml", "version = 1\n"), ("keys.wasm", "no component"), ("cases.toml", "")]
+        {
+            fs::write(dir.path().join(file), content).unwrap();
+        }
+        let fault = async |component, cases| fault(&loader, dir.path(), component, cases).await;
+
+        assert!(fault(None, None).await.is_none());
+        assert!(
+            fault(Some("none.wasm"), None).await.is_none(),
+            "the built-in stands in for what is not there"
+        );
+        assert!(!fault(Some("keys.wasm"), None).await.unwrap().may_pass());
+        assert!(!fault(None, Some("cases.toml")).await.unwrap().may_pass());
+
+        take_descriptors();
+        let starved = fault(None, None).await.unwrap();
+        assert!(starved.may_pass() && starved.message.contains("keys.toml"), "{starved}");
+        let starved = fault(Some("keys.wasm"), None).await.unwrap();
+        assert!(starved.may_pass() && starved.message.contains("keys.wasm"), "{starved}");
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use witgate_plugin::issuer::is_issuer;
 
-use super::Resolver;
 use super::secret::read_secret;
+use super::{Presence, Resolver};
 use crate::config::environment::Environment;
 use crate::config::raw::{Key, Text};
 use crate::config::{KeyPlace, KeySource, MAX_STALE, raw};
@@ -75,12 +75,15 @@ impl Resolver<'_> {
 
     fn jwks_file(&mut self, at: &[&str], file: &str) -> Option<KeySource> {
         let path = self.path(file);
-        if !path.is_file() {
-            let message = format!("there is no file `{}`", path.display());
-            self.error(at, message, "put the JWK Set there, or name it by `jwks_url`");
-            return None;
+        match self.presence(at, &path) {
+            Presence::File => Some(KeySource::JwksFile(path)),
+            Presence::Unknown => None,
+            Presence::Nothing | Presence::NoFile => {
+                let message = format!("there is no file `{}`", path.display());
+                self.error(at, message, "put the JWK Set there, or name it by `jwks_url`");
+                None
+            }
         }
-        Some(KeySource::JwksFile(path))
     }
 
     fn issuer(&mut self, at: &[&str], issuer: &str) -> Option<KeyPlace> {

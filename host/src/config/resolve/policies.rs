@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use minisign_verify::PublicKey;
 
-use super::Resolver;
+use super::{Presence, Resolver};
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
@@ -98,7 +98,7 @@ impl Resolver<'_> {
             return None;
         };
         let path = self.path(component);
-        if !self.again && !path.is_file() {
+        if !self.again && matches!(self.presence(&at, &path), Presence::Nothing | Presence::NoFile) {
             let message = format!("there is no component `{}`", path.display());
             match (kind, written.fallback) {
                 (PolicyKind::Custom, _) => {

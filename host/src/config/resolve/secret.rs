@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::Resolver;
+use crate::cause::Cause;
 use crate::config::diagnostic::names_a_secret;
 use crate::config::environment::Environment;
 use crate::config::raw::{SecretSource, Text};
@@ -16,6 +17,13 @@ use crate::config::shape::nearest;
 pub(super) struct Missing {
     pub(super) message: String,
     pub(super) help: String,
+    pub(super) cause: Cause,
+}
+
+impl Missing {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into(), cause: Cause::Content }
+    }
 }
 
 impl Resolver<'_> {
@@ -27,8 +35,8 @@ impl Resolver<'_> {
         }
         match read_secret(source, self.environment, |file| self.path(file)) {
             Ok(secret) => Some(secret),
-            Err(Missing { message, help }) => {
-                self.error(at, message, help);
+            Err(Missing { message, help, cause }) => {
+                self.error_of(cause, at, message, help);
                 None
             }
         }
@@ -63,14 +71,14 @@ pub(super) fn read_secret(
     match (&source.env, &source.file) {
         (Some(name), None) => from_variable(name, environment),
         (None, Some(file)) => from_file(path(file)),
-        (Some(_), Some(_)) => Err(Missing {
-            message: "a secret has one source, and this names both `env` and `file`".to_owned(),
-            help: "leave one of them out".to_owned(),
-        }),
-        (None, None) => Err(Missing {
-            message: "nothing says where this secret comes from".to_owned(),
-            help: "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`".to_owned(),
-        }),
+        (Some(_), Some(_)) => Err(Missing::new(
+            "a secret has one source, and this names both `env` and `file`",
+            "leave one of them out",
+        )),
+        (None, None) => Err(Missing::new(
+            "nothing says where this secret comes from",
+            "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
+        )),
     }
 }
 
@@ -80,15 +88,13 @@ fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, 
     }
     let state = if environment.has(name) { "is empty" } else { "is not set" };
     let near = nearest(name, environment.names().filter(|other| *other != name));
-    Err(Missing {
-        message: format!("the environment variable `{name}` {state}"),
-        help: match near {
-            Some(near) => {
-                format!("did you mean `{near}`, which is set? Else set `{name}` before Witgate starts")
-            }
-            None => format!("set `{name}` before Witgate starts, or read the secret from a `file`"),
-        },
-    })
+    let help = match near {
+        Some(near) => {
+            format!("did you mean `{near}`, which is set? Else set `{name}` before Witgate starts")
+        }
+        None => format!("set `{name}` before Witgate starts, or read the secret from a `file`"),
+    };
+    Err(Missing::new(format!("the environment variable `{name}` {state}"), help))
 }
 
 fn from_file(path: PathBuf) -> Result<SecretString, Missing> {
@@ -99,17 +105,17 @@ fn from_file(path: PathBuf) -> Result<SecretString, Missing> {
             _ => format!("the file `{shown}` cannot be read: {error}"),
         },
         help: "write the secret into it, and let only the user who starts Witgate read it".to_owned(),
+        cause: Cause::of(&error),
     })?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| Missing {
-        message: format!("the file `{shown}` is not text in UTF-8"),
-        help: "a secret is text; encode other bytes, for example in base64".to_owned(),
+    let text = std::str::from_utf8(&bytes).map_err(|_| {
+        Missing::new(
+            format!("the file `{shown}` is not text in UTF-8"),
+            "a secret is text; encode other bytes, for example in base64",
+        )
     })?;
     // Editors and `echo` end a file with a line break that nobody means.
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(Missing {
-            message: format!("the file `{shown}` is empty"),
-            help: "write the secret into it".to_owned(),
-        }),
+        "" => Err(Missing::new(format!("the file `{shown}` is empty"), "write the secret into it")),
         secret => Ok(secret.into()),
     }
 }

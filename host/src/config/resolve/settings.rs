@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use witgate_plugin::{Description, Plugin};
 
-use super::Resolver;
+use super::{Presence, Resolver};
 use crate::config::raw::{self, Key, SecretSource};
 use crate::config::{PolicyKind, shape};
 
@@ -41,17 +41,18 @@ impl Resolver<'_> {
 
     fn settings_file(&mut self, kind: PolicyKind, at: &[&str], written: &str) {
         let path = self.path(written);
-        if path.is_file() {
-            return;
-        }
-        let help = match kind {
-            _ if path.exists() => {
+        match self.presence(at, &path) {
+            Presence::File | Presence::Unknown => return,
+            Presence::NoFile => {
                 return self.error(
                     at,
                     format!("`{}` is not a file", path.display()),
                     "write the path of a file; a relative one begins beside this file",
                 );
             }
+            Presence::Nothing => {}
+        }
+        let help = match kind {
             PolicyKind::Jwt => "make it empty: `witgate token revoke` writes it",
             PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
             _ => "correct the path; a relative one begins beside this file",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use super::load;
+use crate::cause::testing::{is_alone, take_descriptors};
 use crate::config::diagnostic::{Diagnostic, Style, render};
 use crate::config::environment::Environment;
 use crate::config::{Config, Fallback, Mode, Target, Transport};
@@ -620,4 +621,24 @@ fn authentication_is_switched_off_only_without_a_file() {
     assert!(
         faults[0].message().starts_with("MCP_AUTH_ENABLED=false is set, and there is a configuration file")
     );
+}
+
+#[test]
+fn a_machine_without_descriptors_is_told_from_a_bad_configuration() {
+    if !is_alone("config::resolve::tests::a_machine_without_descriptors_is_told_from_a_bad_configuration") {
+        return;
+    }
+    let secret = |file| format!("[keys.k]\nsecret = {{ file = '{file}' }}\n{REST}");
+    let (good, missing) = (Folder::with(&secret("secret")), Folder::with(&secret("nowhere")));
+    assert!(good.load().is_ok());
+    let faults = missing.load().unwrap_err();
+    assert!(faults.iter().all(|fault| !fault.may_pass()), "{faults:?}");
+
+    let text = std::fs::read_to_string(good.path()).unwrap();
+    take_descriptors();
+    let faults = good.load().unwrap_err();
+    assert!(faults.iter().all(Diagnostic::may_pass), "{faults:?}");
+    let faults = super::load_text(&good.path(), &text, &Environment::default()).unwrap_err();
+    assert!(faults.iter().all(Diagnostic::may_pass), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.message().contains("secret")), "{faults:?}");
 }

@@ -48,8 +48,8 @@ impl Resolver<'_> {
         }
         match read_secret(source, self.environment, |file| self.path(file)) {
             Ok(text) => Some(TlsKey::Text(text)),
-            Err(Missing { message, help }) => {
-                self.error(&["server", "tls", "key"], message, help);
+            Err(Missing { message, help, cause }) => {
+                self.error_of(cause, &["server", "tls", "key"], message, help);
                 None
             }
         }

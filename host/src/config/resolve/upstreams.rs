@@ -1,15 +1,17 @@
 //! `[upstreams]`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 
-use super::Resolver;
 use super::server::listen;
+use super::{Presence, Resolver};
+use crate::cause::Cause;
 use crate::config::raw::{self, Text};
 use crate::config::shape::listed;
 use crate::config::{Pipeline, Policy, Target, Upstream};
@@ -213,14 +215,14 @@ impl Resolver<'_> {
         let at = ["upstreams", name, "command", "0"];
         if program.contains('/') {
             let path = self.path(program);
-            if !path.is_file() {
+            if matches!(self.presence(&at, &path), Presence::Nothing | Presence::NoFile) {
                 let message = format!("there is no program `{}`", path.display());
                 self.error(&at, message, "correct the path; a relative one begins beside this file");
             }
             return path.to_str().map(str::to_owned);
         }
         let search = self.environment.get("PATH").filter(|_| !env.contains_key("PATH"));
-        if search.is_some_and(|search| on_path(program, search).is_none()) {
+        if let Some(cause) = search.and_then(|search| not_on_path(program, search)) {
             let help = match program {
                 "npx" | "node" | "npm" => {
                     "install Node.js, which brings it (nodejs.org), or write its full path"
@@ -229,7 +231,7 @@ impl Resolver<'_> {
                 "docker" => "install Docker, or write the program's full path",
                 _ => "install it, correct the name, or write its full path",
             };
-            self.error(&at, format!("the program `{program}` is not on PATH"), help);
+            self.error_of(cause, &at, format!("the program `{program}` is not on PATH"), help);
         }
         Some(program.to_owned())
     }
@@ -347,17 +349,20 @@ fn own_header(name: &HeaderName) -> bool {
     OWN.contains(&name.as_str())
 }
 
-fn on_path(program: &str, search: &str) -> Option<PathBuf> {
-    std::env::split_paths(search).map(|folder| folder.join(program)).find(|path| is_program(path))
+/// Looks for a program on the search path. None: it is there. `Machine`: some folder could not be looked at.
+fn not_on_path(program: &str, search: &str) -> Option<Cause> {
+    let mut cause = Cause::Content;
+    for folder in std::env::split_paths(search) {
+        match is_program(&folder.join(program)) {
+            Ok(true) => return None,
+            Err(error) if Cause::of(&error).may_pass() => cause = Cause::Machine,
+            Ok(false) | Err(_) => {}
+        }
+    }
+    Some(cause)
 }
 
-#[cfg(unix)]
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
-    path.is_file()
+fn is_program(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().map(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -13,11 +13,13 @@ use witgate_plugin::{Digest, HttpError, HttpResponse, Scheme, Transport, VerifyE
 use super::case::{Ask, CallOf, Case, Held, NOW, Question, SettingsOf, Step, Suite};
 use super::exchange::Exchange;
 use super::written::{self, Config, Credential, File, HeldKey, HttpFault, Verification, VerifyOutcome};
+use crate::cause::Cause;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::document::Document;
 use crate::config::shape::{fit, listed, nearest};
 use crate::config::{KeySource, Limits, PolicyKind};
 use crate::digest::{digest_of, sha256};
+use crate::policy::make::Unmade;
 use crate::services::heard::Verified;
 use crate::services::witness::IMPORTS;
 
@@ -42,6 +44,22 @@ pub enum CasesError {
     /// It has no case, or too many.
     #[error("{0} has {1} cases; write 1 to {MOST}, or take `cases` out")]
     Count(PathBuf, usize),
+}
+
+impl CasesError {
+    /// Where it lies.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Unreadable(_, error) => Cause::of(error),
+            Self::TooLarge(..) | Self::Broken(_) | Self::Count(..) => Cause::Content,
+        }
+    }
+}
+
+impl From<CasesError> for Unmade {
+    fn from(error: CasesError) -> Self {
+        Self { cause: error.cause(), ..error.to_string().into() }
+    }
 }
 
 impl Suite {

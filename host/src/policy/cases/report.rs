@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Outcome;
+use crate::cause::Cause;
 use crate::printable::clean;
 use crate::services::witness::Observed;
 
@@ -82,6 +83,16 @@ impl Report {
     /// Whether everything went as the case says.
     pub fn passed(&self) -> bool {
         self.findings.is_empty() && self.steps.iter().all(|step| step.findings.is_empty())
+    }
+
+    /// Where it lies that it did not pass: of a busy machine, that a hook had no time.
+    pub(super) fn cause(&self) -> Cause {
+        let otherwise = self.steps.iter().filter(|step| !step.findings.is_empty());
+        let passing = |step: &StepReport| matches!(step.asked.outcome, Outcome::Failed(failure, _) if failure.cause().may_pass());
+        match otherwise.into_iter().any(passing) {
+            true => Cause::Machine,
+            false => Cause::Content,
+        }
     }
 
     /// Everything that went otherwise, with the number of the step where there are several.

@@ -1,0 +1,140 @@
+//! Where a failure lies: in the machine, where it may pass by itself, or in what somebody wrote, where it does not.
+
+use std::io;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Where a failure lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// In a machine that is short of descriptors, memory, threads, disk or time, or whose disk or network file system
+    /// fails: the same may go well a moment later. Also what cannot be told apart from that: to try once more costs
+    /// little, and a change that is not taken may be the revocation of a key.
+    Machine,
+    /// In a file, a setting or a component: it stays until somebody changes that.
+    Content,
+}
+
+impl Cause {
+    /// Where an error of the system lies. What the paths and files themselves are answers with one of a few errors;
+    /// every other one is the machine's.
+    pub fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidData
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::FileTooLarge => Self::Content,
+            _ if is_loop(error) => Self::Content,
+            _ => Self::Machine,
+        }
+    }
+
+    /// True where it may pass by itself, so that another try is worth while.
+    pub fn may_pass(self) -> bool {
+        self == Self::Machine
+    }
+}
+
+/// Symbolic links that lead in a circle: the standard library has no stable kind for them.
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// True where there is a file at `path`, false where there is something else.
+///
+/// # Errors
+/// Where nothing is there (`NotFound`), or it cannot be told.
+pub(crate) fn is_file(path: &Path) -> io::Result<bool> {
+    std::fs::metadata(path).map(|metadata| metadata.is_file())
+}
+
+/// Shortages, for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::process::Command;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    /// True in a process that runs the test `name` alone, and may be starved by it. Elsewhere starts that process and
+    /// fails where it fails.
+    pub(crate) fn is_alone(name: &str) -> bool {
+        const ALONE: &str = "WITGATE_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{name}: {output:?}");
+        false
+    }
+
+    /// Makes each opening of a file fail from now on for want of descriptors (EMFILE).
+    pub(crate) fn take_descriptors() {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_a_machine_runs_out_of_may_pass() {
+        let passing = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::AGAIN,
+            Errno::IO,
+            Errno::STALE,
+            Errno::INTR,
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::BUSY,
+            Errno::TIMEDOUT,
+            Errno::NOTCONN,
+            Errno::HOSTDOWN,
+            Errno::NOBUFS,
+            Errno::NODEV,
+        ];
+        for errno in passing {
+            assert_eq!(Cause::of(&errno.into()), Cause::Machine, "{errno:?}");
+        }
+        // Reading a file takes memory for it; that error has no number.
+        assert_eq!(Cause::of(&ErrorKind::OutOfMemory.into()), Cause::Machine);
+        assert_eq!(Cause::of(&io::Error::other("a thread ended")), Cause::Machine);
+    }
+
+    #[test]
+    fn what_files_and_paths_are_stays() {
+        let staying = [
+            Errno::NOENT,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::NOTDIR,
+            Errno::ISDIR,
+            Errno::LOOP,
+            Errno::NAMETOOLONG,
+            Errno::INVAL,
+        ];
+        for errno in staying {
+            assert_eq!(Cause::of(&errno.into()), Cause::Content, "{errno:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("latin-1");
+        std::fs::write(&file, b"caf\xe9").unwrap();
+        assert_eq!(Cause::of(&std::fs::read_to_string(&file).unwrap_err()), Cause::Content);
+        assert_eq!(Cause::of(&std::fs::read(dir.path()).unwrap_err()), Cause::Content);
+        std::os::unix::fs::symlink("round", dir.path().join("round")).unwrap();
+        assert_eq!(Cause::of(&is_file(&dir.path().join("round")).unwrap_err()), Cause::Content);
+        assert!(!is_file(dir.path()).unwrap() && is_file(&file).unwrap());
+    }
+}
