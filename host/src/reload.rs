@@ -3,7 +3,7 @@
 
 pub mod certificates;
 pub mod rollback;
-pub(crate) mod watch;
+pub mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crate::generation::{Factory, Generation, Generations, Recipe};
 use crate::policy::PolicyError;
 
 use self::rollback::Rollback;
-use self::watch::Watcher;
+use self::watch::{Unwatched, Watcher};
 
 /// What became of the last candidate.
 #[derive(Clone, Debug)]
@@ -82,6 +82,8 @@ pub struct Reloader {
     rolled_back_to: Mutex<Option<u64>>,
     /// Other files are to be watched.
     files_changed: Notify,
+    /// Files whose changes bring no notification.
+    unwatched: Unwatched,
     last: Mutex<Option<Attempt>>,
     reloads: Reloads,
 }
@@ -129,6 +131,7 @@ impl Reloader {
             rolled_back_to: Mutex::new(rollback.as_ref().map(|rollback| rollback.to)),
             rollback: tokio::sync::Mutex::new(rollback),
             files_changed: Notify::new(),
+            unwatched: Unwatched::default(),
             last: Mutex::default(),
             reloads: Reloads::default(),
         }
@@ -137,6 +140,11 @@ impl Reloader {
     /// What became of the last candidate. None: there was none yet.
     pub fn last(&self) -> Option<Attempt> {
         lock(&self.last).clone()
+    }
+
+    /// Files whose changes bring no notification.
+    pub fn unwatched(&self) -> &Unwatched {
+        &self.unwatched
     }
 
     /// How candidates have fared.
@@ -150,27 +158,20 @@ impl Reloader {
     }
 
     /// Watches for as long as the returned future is polled.
-    ///
-    /// # Errors
-    /// When the machine offers no file notifications.
-    pub async fn watch(&self) -> notify::Result<()> {
-        let mut watcher = Watcher::new()?;
+    pub async fn watch(&self) {
+        let mut watcher = Watcher::new(&self.unwatched);
         let mut seen = self.generations.live().files().clone();
         loop {
             watcher.watch(&seen.paths());
             // What changed between reading the files and watching them is not lost.
-            let changed = match seen.differ() {
+            match seen.differ() {
                 true => watcher.changed_meanwhile().await,
                 false => tokio::select! {
-                    changed = watcher.changed() => changed,
+                    () = watcher.changed() => {}
                     () = self.files_changed.notified() => {
                         seen.extend(self.generations.live().files().clone());
-                        Some(())
                     }
                 },
-            };
-            if changed.is_none() {
-                return Ok(());
             }
             if seen.differ() {
                 let begun = Instant::now();

@@ -27,6 +27,7 @@ use crate::plugin::load::Loader;
 use crate::plugin::store::Store;
 use crate::policy::{PolicyError, Source};
 use crate::reload::rollback::Rollback;
+use crate::reload::watch::Unwatched;
 use crate::reload::{Reloader, RolledBack, certificates};
 use crate::server::control::{Client, Command, Control, ControlError};
 use crate::server::http::Gateway;
@@ -166,7 +167,7 @@ pub async fn run(
     let beside = Beside { stop: stop.clone(), ..Beside::default() };
     beside.stop_on_signal();
     beside.watch(reloader.clone());
-    beside.watch_tls(tls.clone());
+    beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()));
     beside.admin(listeners.admin, metrics, Arc::clone(&generations));
     beside.control(control, Operator { status, generations: Arc::clone(&generations), reloader });
     announce(&config, &generations, listeners.public.as_ref());
@@ -338,25 +339,21 @@ impl Beside {
 
     pub(crate) fn watch(&self, reloader: Option<Arc<Reloader>>) {
         let Some(reloader) = reloader else { return };
-        let watching = self.ended.clone().run_until_cancelled_owned(async move {
-            if let Err(error) = reloader.watch().await {
-                tracing::warn!("changes of files will not be seen: {error}");
-            }
-        });
+        let watching = self.ended.clone().run_until_cancelled_owned(async move { reloader.watch().await });
         // On a thread of its own: a candidate takes milliseconds of a processor, and calls that wait for the same
         // worker would wait for all of them.
         let runtime = Handle::current();
         self.tidy.spawn_blocking(move || runtime.block_on(watching));
     }
 
-    fn watch_tls(&self, tls: Option<Arc<Tls>>) {
+    fn watch_tls(&self, tls: Option<Arc<Tls>>, unwatched: Option<Unwatched>) {
         let Some(tls) = tls else { return };
-        let watching = self.ended.clone().run_until_cancelled_owned(async move {
-            if let Err(error) = certificates::watch(&tls).await {
-                tracing::warn!("changes of certificate and key will not be seen: {error}");
-            }
-        });
-        tokio::spawn(watching);
+        let unwatched = unwatched.unwrap_or_default();
+        let watching = async move { certificates::watch(&tls, &unwatched).await };
+        let watching = self.ended.clone().run_until_cancelled_owned(watching);
+        // As above: a file system may keep who looks waiting.
+        let runtime = Handle::current();
+        self.tidy.spawn_blocking(move || runtime.block_on(watching));
     }
 
     pub(crate) fn admin(

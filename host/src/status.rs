@@ -1,6 +1,7 @@
 //! What a running Witgate says of itself: for `witgate plugin list` and for the metrics.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,8 +34,8 @@ impl Status {
         Self { generations, reloader }
     }
 
-    /// As JSON: `generation`, `since` (seconds since the Unix epoch), `policies` and
-    /// `last_change`.
+    /// As JSON: `generation`, `since` (seconds since the Unix epoch), `policies`, `last_change` and `unwatched`, the
+    /// files that are only looked at every second.
     pub fn json(&self) -> Value {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
@@ -45,8 +46,14 @@ impl Status {
             "policies": policies.collect::<Vec<_>>(),
             "last_change": last.as_ref().map(attempt_json),
             "rolled_back_to": self.reloader.as_ref().and_then(|reloader| reloader.rolled_back_to()),
+            "unwatched": self.unwatched().into_iter().map(unwatched_json).collect::<Vec<_>>(),
             "generations": self.generations.kept().iter().map(kept_json).collect::<Vec<_>>(),
         })
+    }
+
+    /// Files whose changes bring no notification, and why.
+    fn unwatched(&self) -> BTreeMap<PathBuf, String> {
+        self.reloader.as_ref().map(|reloader| reloader.unwatched().all()).unwrap_or_default()
     }
 
     /// Where the shadows of the live generation would have decided otherwise, most often first.
@@ -146,6 +153,10 @@ fn disagreement_json((disagreement, tally): &(Disagreement, Tally)) -> Value {
     })
 }
 
+fn unwatched_json((file, reason): (PathBuf, String)) -> Value {
+    json!({ "file": file.to_string_lossy(), "reason": reason })
+}
+
 fn attempt_json(attempt: &Attempt) -> Value {
     json!({
         "at": seconds(attempt.at),
@@ -180,6 +191,11 @@ impl Collector for StatusCollector {
                 let counter = ConstCounter::new(count.load(Ordering::Relaxed));
                 counter.encode(family.encode_family(&[("outcome", outcome)])?)?;
             }
+            let unwatched =
+                ConstGauge::new(i64::try_from(reloader.unwatched().all().len()).unwrap_or(i64::MAX));
+            let help = "Files whose changes bring no notification, so that they are looked at every second";
+            let kind = unwatched.metric_type();
+            unwatched.encode(encoder.encode_descriptor("unwatched_files", help, None, kind)?)?;
         }
         encode_policies(&live, encoder)
     }

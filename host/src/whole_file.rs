@@ -21,6 +21,12 @@ pub enum FileError {
         /// What came of it.
         error: io::Error,
     },
+    /// A mount point cannot be renamed over.
+    #[error(
+        "cannot replace {}: it is mounted by itself, so that no other file can take its place; the file is unchanged. Mount the directory that holds it instead of the file",
+        .0.display()
+    )]
+    Mounted(PathBuf),
     /// Another process holds the lock for longer than a change takes.
     #[error("another process is changing {}; try again when it has finished", .0.display())]
     Locked(PathBuf),
@@ -92,7 +98,10 @@ impl Lock {
             file.sync_all()
         };
         let done = write().map_err(|error| failed("write", &new, error)).and_then(|()| {
-            rename(&new, &self.target).map_err(|error| failed("replace", &self.target, error))
+            rename(&new, &self.target).map_err(|error| match error.kind() {
+                io::ErrorKind::ResourceBusy => FileError::Mounted(self.target.clone()),
+                _ => failed("replace", &self.target, error),
+            })
         });
         if done.is_err() {
             // Its own failure would hide the one that matters.

@@ -52,6 +52,8 @@ pub struct Setup {
     env: Vec<(String, String)>,
     /// What serves in the place of `witgate serve`.
     embedding: Option<&'static str>,
+    /// A program that starts it, and its arguments.
+    within: Vec<String>,
 }
 
 impl Default for Setup {
@@ -64,7 +66,14 @@ impl Setup {
     /// An empty one.
     pub fn new() -> Self {
         let (port, admin) = (free_port(), free_port());
-        Self { dir: TempDir::new().unwrap(), port, admin, env: Vec::new(), embedding: None }
+        Self {
+            dir: TempDir::new().unwrap(),
+            port,
+            admin,
+            env: Vec::new(),
+            embedding: None,
+            within: Vec::new(),
+        }
     }
 
     /// Its directory.
@@ -91,6 +100,13 @@ impl Setup {
     /// Served by a program that has Witgate in it, in the place of `witgate serve`.
     pub fn embedded_in(mut self, program: &'static str) -> Self {
         self.embedding = Some(program);
+        self
+    }
+
+    /// Served by a process that `arguments`, to which the command to serve is added, become: a shell that ends with
+    /// `exec "$@"` for example.
+    pub fn within(mut self, arguments: &[&str]) -> Self {
+        self.within = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         self
     }
 
@@ -141,6 +157,15 @@ impl Setup {
         command
     }
 
+    /// A command, started by another program.
+    pub fn started_by(&self, program: &str, arguments: &[String], command: &Command) -> Command {
+        let mut outer = Command::new(program);
+        outer.args(arguments).arg(command.get_program()).args(command.get_args());
+        outer.current_dir(self.dir()).env_clear().stdin(Stdio::null());
+        outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        outer
+    }
+
     /// Runs a `witgate` command to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
@@ -168,6 +193,9 @@ impl Setup {
             Some(program) => self.command_of(program, &[]),
             None => self.command(&["serve"]),
         };
+        if let Some((program, arguments)) = self.within.split_first() {
+            command = self.started_by(program, arguments, &command);
+        }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let reader = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(log);

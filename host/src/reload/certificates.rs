@@ -2,33 +2,36 @@
 //! neither has to wait until the other is mended.
 
 use crate::fingerprints::Fingerprints;
-use crate::reload::watch::Watcher;
+use crate::reload::watch::{Unwatched, Watcher};
 use crate::server::tls::{Tls, TlsError};
 
-/// Watches for as long as the returned future is polled.
-///
-/// # Errors
-/// When the machine offers no file notifications.
-pub async fn watch(tls: &Tls) -> notify::Result<()> {
-    let mut watcher = Watcher::new()?;
+/// Watches for as long as the returned future is polled. Says in `unwatched` which of the files bring no notifications.
+pub async fn watch(tls: &Tls, unwatched: &Unwatched) {
+    let mut watcher = Watcher::new(unwatched);
     let mut seen = Fingerprints::default();
     tls.files().for_each(|file| seen.note(file));
-    watcher.watch(&seen.paths());
     // What changed before it was watched is not lost.
-    if let Err(error) = tls.reload() {
-        refuse(&error);
-    }
-    while watcher.changed().await.is_some() {
-        if seen.differ() {
-            seen = seen.renewed();
-            watcher.watch(&seen.paths());
-            match tls.reload() {
-                Ok(()) => tracing::info!("new connections get the certificate of [server.tls] as it is now"),
-                Err(error) => refuse(&error),
+    let mut refused = tls.reload().err();
+    refused.iter().for_each(refuse);
+    loop {
+        watcher.watch(&seen.paths());
+        watcher.changed().await;
+        // What could not be read for want of a descriptor, for example, is good without another change.
+        if !seen.differ() && refused.is_none() {
+            continue;
+        }
+        seen = seen.renewed();
+        let before = refused.take();
+        match tls.reload() {
+            Ok(()) => tracing::info!("new connections get the certificate of [server.tls] as it is now"),
+            Err(error) => {
+                if before.as_ref() != Some(&error) {
+                    refuse(&error);
+                }
+                refused = Some(error);
             }
         }
     }
-    Ok(())
 }
 
 /// While certificate and key are exchanged one after the other, they do not fit; the second change

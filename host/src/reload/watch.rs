@@ -1,4 +1,7 @@
-//! File notifications: when something has changed, and nobody is in the middle of writing it.
+//! When files have changed, and nobody is in the middle of writing them: by notifications, and, since these do not
+//! come for every change, by a look every second.
+
+mod silent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -11,10 +14,16 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::fingerprints::Fingerprints;
 
 /// How long a file that is written in place has to be quiet before it is taken for whole.
 const QUIET: Duration = Duration::from_millis(50);
+
+/// How often the files are looked at, whatever notifications say. An edit through another mount, on another machine, or
+/// while the system has no watches to give, brings none.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// As the kernel's: more links than this on the way to a file lead in a circle.
 const LINKS: usize = 40;
@@ -27,10 +36,34 @@ struct Change {
     whole: bool,
 }
 
+/// Files whose changes may bring no notification, and why: their changes are found within [`LOOK`]. Shared by the
+/// watchers of a process and who reports them.
+#[derive(Clone, Debug, Default)]
+pub struct Unwatched(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+
+impl Unwatched {
+    /// The files, and why.
+    pub fn all(&self) -> BTreeMap<PathBuf, String> {
+        lock(&self.0).clone()
+    }
+
+    /// Puts `new` in the place of what the same watcher has said before. Says what is new in it.
+    fn replace(&self, before: &BTreeSet<PathBuf>, new: &BTreeMap<PathBuf, String>) {
+        let mut all = lock(&self.0);
+        for (file, why) in new.iter().filter(|(file, why)| all.get(*file) != Some(*why)) {
+            tracing::warn!("{} is looked at every {LOOK:?}, because {why}", file.display());
+        }
+        all.retain(|file, _| !before.contains(file));
+        all.extend(new.clone());
+    }
+}
+
 /// Watches directories: a file that is replaced by renaming is another file, and the directory is
 /// what stays. Of a file behind symbolic links, those of the links are watched, too.
 pub(crate) struct Watcher {
-    notify: RecommendedWatcher,
+    /// None: the system gives no notifications just now. It is asked again at every look.
+    notify: Option<RecommendedWatcher>,
+    sender: mpsc::UnboundedSender<Change>,
     changes: mpsc::UnboundedReceiver<Change>,
     /// Directories, and which they were when their watch began.
     watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
@@ -41,72 +74,116 @@ pub(crate) struct Watcher {
     places: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Files that somebody is writing, and when he was last seen doing so.
     writing: BTreeMap<PathBuf, Instant>,
+    /// What others are told of the files below.
+    unwatched: Unwatched,
+    silent: BTreeSet<PathBuf>,
 }
 
 impl Watcher {
-    pub(crate) fn new() -> notify::Result<Self> {
+    /// A watcher that says in `unwatched` which of its files bring no notifications.
+    pub(crate) fn new(unwatched: &Unwatched) -> Self {
         let (sender, changes) = mpsc::unbounded_channel();
-        let places = Arc::new(Mutex::new(BTreeSet::new()));
-        let of_interest = Arc::clone(&places);
-        let notify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // An error, or an event of no place, may stand for events that were lost: look at the files.
-            let change = match event {
-                Ok(event) => is_whole(event.kind)
-                    .filter(|_| event.paths.is_empty() || concerns(&event.paths, &lock(&of_interest)))
-                    .map(|whole| Change { paths: event.paths, whole }),
-                Err(_) => Some(Change { paths: Vec::new(), whole: true }),
-            };
-            if let Some(change) = change {
-                // The receiver is gone only when nobody watches any more.
-                let _ = sender.send(change);
-            }
-        })?;
-        let (watched, files, writing) = Default::default();
-        Ok(Self { notify, changes, watched, files, places, writing })
+        let (notify, watched, files, places, writing, silent) = Default::default();
+        Self {
+            notify,
+            sender,
+            changes,
+            watched,
+            files,
+            places,
+            writing,
+            unwatched: unwatched.clone(),
+            silent,
+        }
     }
 
-    /// Watches the directories of `files`, and no others.
+    /// Watches the directories of `files`, and no others. To be called before each wait: a link may lead elsewhere by
+    /// now, and what could not be watched the last time may be watched this time.
     pub(crate) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
-        let places: Vec<_> = files.iter().map(|file| places(file)).collect();
+        let places: BTreeMap<_, _> = files.iter().map(|file| (file, places(file))).collect();
         *lock(&self.places) =
-            places.iter().flatten().flat_map(|at| at.ancestors()).map(PathBuf::from).collect();
-        self.files = places.iter().filter_map(|places| places.last().cloned()).collect();
-        let directories = places.iter().flatten().filter_map(|place| existing_parent(place));
+            places.values().flatten().flat_map(|at| at.ancestors()).map(PathBuf::from).collect();
+        self.files = places.values().filter_map(|places| places.last().cloned()).collect();
+        let directories = places.values().flatten().filter_map(|place| existing_parent(place));
         let wanted: BTreeMap<_, _> = directories.map(|dir| (dir.clone(), identity(&dir))).collect();
-        // One that another has taken the place of is watched anew.
-        for (gone, _) in self.watched.iter().filter(|(dir, which)| wanted.get(*dir) != Some(*which)) {
-            let _ = self.notify.unwatch(gone);
-        }
-        for (new, _) in wanted.iter().filter(|(dir, which)| self.watched.get(*dir) != Some(*which)) {
-            if let Err(error) = self.notify.watch(new, RecursiveMode::NonRecursive) {
-                tracing::warn!("changes in {} will not be seen: {error}", new.display());
+        let failed = self.watch_directories(wanted);
+        let why = |(file, places): (&PathBuf, &Vec<PathBuf>)| {
+            let directories = places.iter().filter_map(|place| existing_parent(place));
+            let why = directories.into_iter().find_map(|dir| failed.get(&dir).cloned());
+            why.or_else(|| silent::why(file)).map(|why| (file.clone(), why))
+        };
+        let silent = places.iter().map(|(file, places)| (*file, places)).filter_map(why).collect();
+        self.unwatched.replace(&self.silent, &silent);
+        self.silent = silent.into_keys().collect();
+    }
+
+    /// Says which directories cannot be watched, and why.
+    fn watch_directories(
+        &mut self,
+        wanted: BTreeMap<PathBuf, Option<(u64, u64)>>,
+    ) -> BTreeMap<PathBuf, String> {
+        let why = |error: notify::Error| format!("the system gives no notifications: {error}");
+        if self.notify.is_none() {
+            match notifications(&self.sender, &self.places) {
+                Ok(notify) => self.notify = Some(notify),
+                Err(error) => {
+                    let why = why(error);
+                    return wanted.into_keys().map(|dir| (dir, why.clone())).collect();
+                }
             }
         }
-        self.watched = wanted;
+        let Some(notify) = &mut self.notify else { return BTreeMap::new() };
+        // One that another has taken the place of is watched anew.
+        let is_same = |dir: &PathBuf, which: &_| wanted.get(dir) == Some(which);
+        for gone in self.watched.extract_if(.., |dir, which| !is_same(dir, which)) {
+            let _ = notify.unwatch(&gone.0);
+        }
+        let mut failed = BTreeMap::new();
+        for (dir, which) in wanted {
+            if self.watched.contains_key(&dir) {
+                continue;
+            }
+            match notify.watch(&dir, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(dir, which)),
+                Err(error) => drop(failed.insert(dir, why(error))),
+            }
+        }
+        failed
     }
 
     /// Files differ from what they were before a candidate was made. Mostly somebody is changing them just now, and is
     /// waited for as for every other change; what has changed before it was watched brings no notification.
-    pub(super) async fn changed_meanwhile(&mut self) -> Option<()> {
-        timeout_at(Instant::now() + QUIET, self.changed()).await.unwrap_or(Some(()))
+    pub(super) async fn changed_meanwhile(&mut self) {
+        // What is over by then is looked at all the same.
+        let _ = timeout_at(Instant::now() + QUIET, self.changed()).await;
     }
 
-    /// Waits for a change, and until nobody is writing. None: notifications have ended.
-    pub(crate) async fn changed(&mut self) -> Option<()> {
-        let first = self.changes.recv().await?;
-        self.note(first);
+    /// Waits until the files are to be looked at: after a notification, when nobody is writing any more, and at the
+    /// latest after a second. Whether one is another, [`Fingerprints`] say.
+    pub(crate) async fn changed(&mut self) {
+        match timeout(LOOK, self.changes.recv()).await {
+            Ok(first) => first.into_iter().for_each(|change| self.note(change)),
+            Err(_) => self.silent.iter().for_each(|file| silent::refresh(file)),
+        }
         loop {
             while let Ok(change) = self.changes.try_recv() {
                 self.note(change);
             }
             self.writing.retain(|_, last| last.elapsed() < QUIET);
             // One look at the files covers all that has piled up.
-            let Some(last) = self.writing.values().max() else { return Some(()) };
-            match timeout_at(*last + QUIET, self.changes.recv()).await {
-                Ok(Some(change)) => self.note(change),
-                Ok(None) => return None,
-                Err(_) => {}
+            let Some(last) = self.writing.values().max() else { return };
+            if let Ok(Some(change)) = timeout_at(*last + QUIET, self.changes.recv()).await {
+                self.note(change);
             }
+        }
+    }
+
+    /// Watches the files of `seen` until one of them is another.
+    pub(crate) async fn differ(&mut self, seen: &Fingerprints) {
+        self.watch(&seen.paths());
+        while !seen.differ() {
+            self.changed().await;
+            self.watch(&seen.paths());
         }
     }
 
@@ -121,13 +198,36 @@ impl Watcher {
     }
 }
 
+/// Notifications of what happens to `places`, from a thread that the system has to give as well.
+fn notifications(
+    sender: &mpsc::UnboundedSender<Change>,
+    places: &Arc<Mutex<BTreeSet<PathBuf>>>,
+) -> notify::Result<RecommendedWatcher> {
+    // `notify` does not say that it got none, and panics later.
+    std::thread::Builder::new().spawn(|| {})?.join().map_err(|_| notify::Error::generic("a thread died"))?;
+    let (sender, of_interest) = (sender.clone(), Arc::clone(places));
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // An error, or an event of no place, may stand for events that were lost: look at the files.
+        let change = match event {
+            Ok(event) => is_whole(event.kind)
+                .filter(|_| event.paths.is_empty() || concerns(&event.paths, &lock(&of_interest)))
+                .map(|whole| Change { paths: event.paths, whole }),
+            Err(_) => Some(Change { paths: Vec::new(), whole: true }),
+        };
+        if let Some(change) = change {
+            // The receiver is gone only when nobody watches any more.
+            let _ = sender.send(change);
+        }
+    })
+}
+
 /// Whether something happened to one of `places`.
 fn concerns(paths: &[PathBuf], places: &BTreeSet<PathBuf>) -> bool {
     paths.iter().any(|path| places.contains(path))
 }
 
-fn lock(places: &Mutex<BTreeSet<PathBuf>>) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether what a notification tells of is whole. None: nothing has changed.
@@ -174,4 +274,57 @@ fn existing_parent(place: &Path) -> Option<PathBuf> {
 
 fn identity(dir: &Path) -> Option<(u64, u64)> {
     fs::metadata(dir).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(files: &[&Path]) -> Fingerprints {
+        let mut seen = Fingerprints::default();
+        files.iter().for_each(|file| seen.note(file));
+        seen
+    }
+
+    #[tokio::test]
+    async fn an_edit_that_brings_no_notification_is_found() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (file, other) = (dir.path().join("file"), elsewhere.path().join("other"));
+        fs::write(&file, "one").unwrap();
+        fs::hard_link(&file, &other).unwrap();
+        let seen = seen(&[&file]);
+        let mut watcher = Watcher::new(&Unwatched::default());
+        let edit = async {
+            tokio::time::sleep(LOOK / 4).await;
+            // The kernel tells who watches the directory that the file was opened in.
+            fs::write(&other, "another").unwrap();
+        };
+        timeout(4 * LOOK, async { tokio::join!(watcher.differ(&seen), edit) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_are_watched_where_the_system_gives_no_notifications() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "one").unwrap();
+        let seen = seen(&[&file]);
+        let mut watcher = Watcher::new(&Unwatched::default());
+        // What is left where `notifications` failed.
+        watcher.files = seen.paths();
+        fs::write(&file, "another").unwrap();
+        timeout(2 * LOOK, watcher.changed()).await.unwrap();
+        assert!(seen.differ());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_watched_is_said_of_its_files() {
+        let (dir, unwatched) = (tempfile::tempdir().unwrap(), Unwatched::default());
+        let (file, other) = (dir.path().join("file"), dir.path().join("other"));
+        let why = BTreeMap::from([(file.clone(), "no watches".to_owned())]);
+        unwatched.replace(&BTreeSet::new(), &why);
+        unwatched.replace(&BTreeSet::new(), &BTreeMap::from([(other.clone(), "none".to_owned())]));
+        assert_eq!(unwatched.all().keys().collect::<Vec<_>>(), [&file, &other]);
+        unwatched.replace(&why.into_keys().collect(), &BTreeMap::new());
+        assert_eq!(unwatched.all().keys().collect::<Vec<_>>(), [&other]);
+    }
 }

@@ -11,6 +11,7 @@ mod shadow;
 mod signed;
 mod start;
 mod takeover;
+mod unwatched;
 
 use std::fs;
 use std::path::Path;

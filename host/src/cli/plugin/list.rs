@@ -56,6 +56,11 @@ fn listing(status: &Value) -> String {
             "\n\nROLLBACK: this is generation {to} again, until the configuration or a component changes"
         ));
     }
+    let unwatched = status.get("unwatched").and_then(Value::as_array);
+    for unwatched in unwatched.into_iter().flatten() {
+        let (file, reason) = (cell(unwatched, "file"), cell(unwatched, "reason"));
+        text.push_str(&format!("\n\nNOT WATCHED, only looked at every second: {file}: {reason}"));
+    }
     text.push_str(&earlier(status));
     let last = status.get("last_change").filter(|last| !last.is_null());
     let errors = last.and_then(|last| last.get("errors")?.as_array());

@@ -18,11 +18,12 @@ use std::time::Instant;
 use self::find::{Found, Suites};
 use self::play::Played;
 use crate::cli::{Context, Exit, Failure, runtime};
+use crate::fingerprints::Fingerprints;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, Places};
 use crate::plugin::load::Loader;
 use crate::policy::cases::schema;
-use crate::reload::watch::Watcher;
+use crate::reload::watch::{Unwatched, Watcher};
 use crate::serve::cache_directory;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -152,17 +153,15 @@ fn nothing(context: &Context, why: &str) -> Exit {
 
 /// Runs again and again. What could not run once may do so after the next change.
 async fn watch(context: &Context, arguments: &Arguments, loader: &Arc<Loader>) -> Result<Exit, Failure> {
-    let failed = |error| Failure::new(format!("the system tells nothing of changes: {error}"));
-    let mut watcher = Watcher::new().map_err(failed)?;
+    let mut watcher = Watcher::new(&Unwatched::default());
     loop {
-        watcher.watch(&watched(arguments));
+        let mut seen = Fingerprints::default();
+        watched(arguments).iter().for_each(|file| seen.note(file));
         if let Err(failure) = once(context, arguments, loader).await {
             context.terminal.failed(&failure);
         }
         context.terminal.say("\nwaiting for a change of the component or the cases; Ctrl-C ends it");
-        if watcher.changed().await.is_none() {
-            return Err(Failure::new("the system tells nothing of changes any more"));
-        }
+        watcher.differ(&seen).await;
     }
 }
 

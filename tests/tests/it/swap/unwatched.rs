@@ -1,0 +1,140 @@
+//! Edits that bring no notification: they are in force within seconds all the same, and an operator sees which files
+//! are only looked at.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup};
+
+use super::{ROLES, config, user};
+use crate::talk::{Caller, Upstream, metric};
+
+/// From an edit to the first call that is refused for it.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// A gateway with built-ins, and its one key.
+fn set_up(upstream: &Upstream) -> (Setup, String) {
+    let setup = Setup::new();
+    setup.config("", &config(upstream, "", &format!("config = {{ roles = {ROLES} }}")));
+    let key = user(&setup);
+    (setup, key)
+}
+
+/// The store as it is once its key is revoked; the store itself stays.
+fn revoked(setup: &Setup) -> Vec<u8> {
+    let copy = setup.dir().join("copy.toml");
+    fs::copy(setup.dir().join("keys.toml"), &copy).unwrap();
+    let output = setup.run(&["key", "revoke", "user", "--store", copy.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read(copy).unwrap()
+}
+
+/// Waits until the key is refused.
+async fn refused(running: &Running, key: &str) {
+    let (begun, caller) = (Instant::now(), Caller::new(running.url(), Some(key)));
+    loop {
+        let answer = caller.call("greet", json!({ "name": "you" })).await;
+        match answer.reason() {
+            Some("revoked") => return,
+            _ => assert!(begun.elapsed() < BOUND, "a revoked key is good: {answer:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn allowed(running: &Running, key: &str) {
+    let answer = Caller::new(running.url(), Some(key)).call("greet", json!({ "name": "you" })).await;
+    assert!(answer.is_result(), "{answer:?}");
+}
+
+/// Why a file is not watched, as the gateway says.
+fn reason(list: &Value, file: &Path) -> Option<String> {
+    let unwatched = list["unwatched"].as_array().unwrap();
+    let entry = unwatched.iter().find(|entry| Path::new(entry["file"].as_str().unwrap()).ends_with(file))?;
+    Some(entry["reason"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_written_by_another_link_is_read_again() {
+    let upstream = Upstream::start();
+    let (setup, key) = set_up(&upstream);
+    let elsewhere = tempfile::tempdir_in(setup.dir()).unwrap();
+    let link = elsewhere.path().join("keys.toml");
+    fs::hard_link(setup.dir().join("keys.toml"), &link).unwrap();
+    let running = setup.serve();
+    allowed(&running, &key).await;
+    fs::write(link, revoked(running.setup())).unwrap();
+    refused(&running, &key).await;
+}
+
+/// Whether this machine lets a test have namespaces of its own.
+fn may(what: &str, arguments: &[&str]) -> bool {
+    let may =
+        Command::new(arguments[0]).args(&arguments[1..]).output().is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("SKIPPED: this machine does not allow {what} ({})", arguments.join(" "));
+    }
+    may
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_mounted_by_itself_is_read_again_and_is_not_written_in_part() {
+    if !may("mounts", &["unshare", "-m", "sh", "-c", "mount --bind /etc/passwd /etc/passwd"]) {
+        return;
+    }
+    let upstream = Upstream::start();
+    let (setup, key) = set_up(&upstream);
+    let outside = setup.file("outside/keys.toml", fs::read(setup.dir().join("keys.toml")).unwrap());
+    let mount = "mount --bind outside/keys.toml keys.toml && exec \"$@\"";
+    let running = setup.within(&["unshare", "-m", "sh", "-c", mount, "sh"]).serve();
+    allowed(&running, &key).await;
+    let list = running.plugins();
+    let why = reason(&list, Path::new("keys.toml")).unwrap_or_else(|| panic!("{list}"));
+    assert!(why.contains("mounted by itself; mount the directory"), "{why}");
+    assert_eq!(metric(&running.admin_url(), "witgate_unwatched_files", "").await, 1.0);
+
+    // Within the mount nothing can be renamed over it.
+    let before = fs::read(&outside).unwrap();
+    let setup = running.setup();
+    let pid = running.pid().to_string();
+    let within = ["-m".to_owned(), format!("--wd={}", setup.dir().display()), "-t".to_owned(), pid];
+    let revoke = setup.command(&["key", "revoke", "user"]);
+    let output = setup.started_by("nsenter", &within, &revoke).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    assert!(said.contains("mounted by itself") && said.contains("Mount the directory"), "{said}");
+    assert!(said.contains("the file is unchanged"), "{said}");
+    assert_eq!(fs::read(&outside).unwrap(), before);
+    let left: Vec<_> = fs::read_dir(setup.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
+    allowed(&running, &key).await;
+
+    // Whoever mounted it writes it in place.
+    fs::write(&outside, revoked(setup)).unwrap();
+    refused(&running, &key).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_notifications_a_revocation_is_in_force_within_seconds() {
+    let none = "echo 0 > /proc/sys/user/max_inotify_instances";
+    if !may("user namespaces with limits of their own", &["unshare", "-Ur", "sh", "-c", none]) {
+        return;
+    }
+    let upstream = Upstream::start();
+    let (setup, key) = set_up(&upstream);
+    let none = format!("{none}; exec \"$@\"");
+    let running = setup.within(&["unshare", "-Ur", "sh", "-c", &none, "sh"]).serve();
+    allowed(&running, &key).await;
+    let list = running.plugins();
+    for file in ["witgate.toml", "keys.toml"] {
+        let why = reason(&list, Path::new(file)).unwrap_or_else(|| panic!("{list}"));
+        assert!(why.contains("the system gives no notifications"), "{why}");
+    }
+    let output = running.setup().run(&["plugin", "list"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("NOT WATCHED"), "{output:?}");
+    fs::write(running.setup().dir().join("keys.toml"), revoked(running.setup())).unwrap();
+    refused(&running, &key).await;
+}
