@@ -30,6 +30,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
   soak [--minutes N] [--profile P]
                             everything that can go wrong, all at once
+  soak --starve [--minutes N | --seconds N] [--seed N] [--profile P]
+                            descriptors, threads, memory, disk and notifications are taken away and given back
   guests                    build the components into target/plugins
   tools                     install the real clients, the conformance suite, the authorization servers
   wit [--check]             write the world types that the SDK embeds, or see that they are current

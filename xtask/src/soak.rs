@@ -8,6 +8,7 @@ mod hostile;
 mod plan;
 mod report;
 mod side;
+mod starve;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ const CONNECTIONS: usize = 3;
 
 /// Builds, runs, and reports. All of it stays on this machine.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    if let Some(("--starve", rest)) = arguments.split_first().map(|(first, rest)| (*first, rest)) {
+        return starve::run(root, starve::Arguments::parse(rest)?);
+    }
     let (time, profile) = parse(arguments)?;
     let programs = profile.build(root)?;
     let directory = tempfile::tempdir()?;

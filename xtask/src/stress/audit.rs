@@ -167,6 +167,13 @@ impl Books {
     }
 
     fn keep(&mut self, line: &str) {
+        // Said ten times a second while there are none.
+        let is_repeated = |last: &String| {
+            [last.as_str(), line].iter().all(|line| line.contains("cannot accept a connection"))
+        };
+        if self.tail.back().is_some_and(is_repeated) {
+            return;
+        }
         if self.tail.len() == KEPT {
             self.tail.pop_front();
         }

@@ -159,17 +159,22 @@ impl Place {
 
     /// Brings a state about, and says when the last thing happened to a file.
     pub(crate) fn change(&self, way: Way, to: State) -> Result<Instant> {
+        self.change_with(way, to, self.version(to.version)?)
+    }
+
+    /// The same with a component that does what `to` says.
+    pub(crate) fn change_with(&self, way: Way, to: State, component: &[u8]) -> Result<Instant> {
         match way {
             Way::Config => self.rename("witgate.toml", self.configuration(to.config).as_bytes()),
-            Way::Rename => self.rename("current/rules.wasm", self.version(to.version)?),
+            Way::Rename => self.rename("current/rules.wasm", component),
             Way::InPlace => {
-                fs::write(self.path("current/rules.wasm"), self.version(to.version)?)?;
+                fs::write(self.path("current/rules.wasm"), component)?;
                 Ok(Instant::now())
             }
             Way::Flip => {
                 let link = self.path("current");
                 let other = if fs::read_link(&link)?.ends_with("a") { "releases/b" } else { "releases/a" };
-                fs::write(self.path(other).join("rules.wasm"), self.version(to.version)?)?;
+                fs::write(self.path(other).join("rules.wasm"), component)?;
                 let new = self.path("current.new");
                 symlink(other, &new)?;
                 let begun = Instant::now();
@@ -268,6 +273,10 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn vitals(&self) -> Result<Vitals> {
         Vitals::of(self.child.id())
     }

@@ -1,0 +1,141 @@
+//! Keys that are made to be revoked, and those that were: none of these is ever good again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::random::Random;
+use super::report::Report;
+use super::{GLANCE, LOST, SMALL, call};
+use crate::stress::caller::Door;
+use crate::stress::gateway::Place;
+use crate::stress::state::Verdict;
+use witgate_build::process::{attempt, run};
+
+/// What keys of people are tried with.
+pub(super) const TOOL: &str = "anything";
+
+/// As many as one round revokes.
+const READY: usize = 3;
+
+/// A command that reads and writes a file, and asks a gateway that may be short of everything.
+const COMMAND: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) door: Door,
+}
+
+/// What became of a command to revoke a key.
+pub(super) enum Revocation {
+    /// The store says so.
+    Written {
+        key: Key,
+        at: Instant,
+        /// The command said that the gateway refuses the key.
+        confirmed: bool,
+    },
+    /// The command said that it could not be written.
+    Failed(Key),
+}
+
+pub(super) struct Keys<'a> {
+    place: &'a Place,
+    store: String,
+    /// Where there is another link to the store.
+    silent: PathBuf,
+    ready: Vec<Key>,
+    revoked: Vec<Key>,
+    made: usize,
+}
+
+pub(super) fn is_revoked(verdict: &Verdict) -> bool {
+    *verdict == Verdict::refused("revoked")
+}
+
+pub(super) fn is_allowed(verdict: &Verdict) -> bool {
+    *verdict == Verdict::Allowed
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn new(place: &'a Place, silent: &Path) -> Result<Self> {
+        let store = format!("{SMALL}/people.toml");
+        Ok(Self { place, store, silent: silent.to_owned(), ready: Vec::new(), revoked: Vec::new(), made: 0 })
+    }
+
+    /// Makes as many keys as may be revoked next, and sees that they are good.
+    pub(super) fn make_ready(&mut self) -> Result<()> {
+        while self.ready.len() < READY {
+            self.made += 1;
+            let name = format!("brief-{}", self.made);
+            let key = self.place.make_key(&name, &self.store, "user")?;
+            let credential = ("X-API-Key".to_owned(), key);
+            let door = Door { credential, path: "/people".to_owned(), ..self.place.door.clone() };
+            self.ready.push(Key { name, door });
+        }
+        for key in &self.ready {
+            let (begun, mut caller) = (Instant::now(), None);
+            while !call(&mut caller, &key.door, TOOL).is_some_and(|verdict| is_allowed(&verdict)) {
+                ensure!(begun.elapsed() < LOST, "{} is not good after {LOST:?}", key.name);
+                std::thread::sleep(GLANCE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Revokes one; `silently`: so that no notification comes of it.
+    pub(super) fn revoke(&mut self, silently: bool) -> Result<Revocation> {
+        let key = self.ready.pop().context("there are as many as are revoked")?;
+        match silently {
+            true => self.revoke_silently(key),
+            false => self.revoke_again(key),
+        }
+    }
+
+    pub(super) fn revoke_again(&self, key: Key) -> Result<Revocation> {
+        let mut command = self.place.witgate(&["key", "revoke", &key.name, "--store", &self.store]);
+        let ended = attempt(&mut command, COMMAND)?;
+        let at = Instant::now();
+        Ok(match ended.succeeded() {
+            true => Revocation::Written { key, at, confirmed: false },
+            false => Revocation::Failed(key),
+        })
+    }
+
+    /// The file itself is written, by a name in a directory that nobody watches.
+    fn revoke_silently(&self, key: Key) -> Result<Revocation> {
+        let (link, copy) = (self.silent.join("link.toml"), self.silent.join("copy.toml"));
+        drop(fs::remove_file(&link));
+        let store = self.place.path(&self.store);
+        fs::hard_link(&store, &link)?;
+        fs::copy(&store, &copy)?;
+        let name = copy.to_str().context("a name in UTF-8")?;
+        run(&mut self.place.witgate(&["key", "revoke", &key.name, "--store", name]), COMMAND)?;
+        fs::write(link, fs::read(copy)?)?;
+        Ok(Revocation::Written { key, at: Instant::now(), confirmed: false })
+    }
+
+    pub(super) fn add_revoked(&mut self, key: Key) {
+        self.revoked.push(key);
+    }
+
+    /// One of those that were ever revoked.
+    pub(super) fn check_earlier(&self, random: &mut Random, report: &mut Report) {
+        if !self.revoked.is_empty() {
+            check(random.among(&self.revoked), report);
+        }
+    }
+
+    pub(super) fn check_all(&self, report: &mut Report) {
+        self.revoked.iter().for_each(|key| check(key, report));
+    }
+}
+
+fn check(key: &Key, report: &mut Report) {
+    if call(&mut None, &key.door, TOOL).is_some_and(|verdict| is_allowed(&verdict)) {
+        report.wrong(format!("{} was revoked, and is good again", key.name));
+    }
+}
