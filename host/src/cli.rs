@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod demo;
+mod in_force;
 mod init;
 mod key;
 mod plugin;
@@ -46,7 +47,7 @@ To begin:
   witgate key create NAME --role user --allow 'get-*'
                                   let somebody in
 
-Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a bad file, 78: bad configuration).";
+Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a bad file, 75: written and not in force, 78: bad configuration).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -86,6 +87,8 @@ pub enum Exit {
     CouldNotRun,
     /// A file that the command is about is bad.
     BadData,
+    /// What was written is not in force in the running Witgate.
+    NotInForce,
     /// The configuration is bad.
     BadConfig,
     /// As the compiler says, to the Witgate that has started it.
@@ -100,6 +103,7 @@ impl Exit {
             Self::No => 1,
             Self::BadData => 65,
             Self::CouldNotRun => 69,
+            Self::NotInForce => 75,
             Self::BadConfig => 78,
             Self::Compiled(code) => code,
         }

@@ -9,7 +9,8 @@ mod make;
 pub mod record;
 mod shipped;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,6 +52,7 @@ pub struct Policy {
     disagreements: Disagreements,
     recorder: Recorder,
     written: Box<Written>,
+    files: BTreeMap<PathBuf, Option<Digest>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,18 @@ impl Policy {
             disagreements: Disagreements::default(),
             recorder: Recorder::default(),
             written: Box::new(written),
+            files: BTreeMap::new(),
         }
+    }
+
+    /// Says which files it was made from.
+    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that its settings name, with the SHA-256 digest of the content that was read; none for a secret.
+    pub fn files(&self) -> &BTreeMap<PathBuf, Option<Digest>> {
+        &self.files
     }
 
     /// Its name.

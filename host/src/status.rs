@@ -1,20 +1,21 @@
 //! What a running Witgate says of itself: for `witgate plugin list` and for the metrics.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde_json::{Value, json};
 use witgate_plugin::Digest;
 
 use crate::config::Mode;
-use crate::digest::digest_text;
+use crate::digest::{digest_text, sha256};
 use crate::generation::{Generation, Generations, Kept};
 use crate::metrics::Metrics;
 use crate::plugin::pool::Pool;
@@ -34,14 +35,15 @@ impl Status {
         Self { generations, reloader }
     }
 
-    /// As JSON: `generation`, `since` (seconds since the Unix epoch), `policies`, `last_change` and `unwatched`, the
-    /// files that are only looked at every second.
+    /// As JSON: `generation` and its `digest`, `since` (seconds since the Unix epoch), `policies` with the `files` that
+    /// they were made from, `last_change` and `unwatched`, the files that are only looked at every second.
     pub fn json(&self) -> Value {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
         let policies = live.policies().map(|policy| policy_json(policy, last.as_ref()));
         json!({
             "generation": live.number(),
+            "digest": digest_text(&digest(&live)),
             "since": seconds(live.since()),
             "policies": policies.collect::<Vec<_>>(),
             "last_change": last.as_ref().map(attempt_json),
@@ -113,6 +115,7 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
         "mode": match policy.mode() { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
         "source": source,
         "digest": digest,
+        "files": policy.files().iter().map(file_json).collect::<Vec<_>>(),
         "version": version,
         "state": state,
         "error": error,
@@ -127,6 +130,30 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
         "instances": policy.pool().map(Pool::instances),
         "memory_bytes": policy.pool().map(Pool::memory),
     })
+}
+
+/// Of a secret there is no digest: it could be guessed by it.
+fn file_json((file, digest): (&PathBuf, &Option<Digest>)) -> Value {
+    json!({ "file": full(file).to_string_lossy(), "digest": digest.as_ref().map(digest_text) })
+}
+
+fn full(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+}
+
+/// SHA-256 of all that a generation was made from, but for secrets: the configuration, the components, and the content of
+/// the files that its policies have read.
+fn digest(live: &Generation) -> Digest {
+    let mut parts = vec![digest_text(&sha256(live.recipe().config().as_bytes()))];
+    for policy in live.policies() {
+        let component = policy.digest().as_ref().map(digest_text).unwrap_or_default();
+        parts.push(format!("{} {component}", policy.name()));
+        let files = policy.files().iter();
+        parts.extend(files.map(|(file, digest)| {
+            format!("{} {}", file.display(), digest.as_ref().map(digest_text).unwrap_or_default())
+        }));
+    }
+    sha256(parts.join("\n").as_bytes())
 }
 
 fn kept_json(kept: &Kept) -> Value {
@@ -201,7 +228,8 @@ impl Collector for StatusCollector {
     }
 }
 
-const COUNTER: prometheus_client::metrics::MetricType = prometheus_client::metrics::MetricType::Counter;
+const COUNTER: MetricType = MetricType::Counter;
+const GAUGE: MetricType = MetricType::Gauge;
 
 fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
     type Count = (&'static str, &'static str, fn(&Counts) -> u64);
@@ -226,6 +254,20 @@ fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Res
             counter.encode(family.encode_family(&[("policy", &**policy.name())])?)?;
         }
     }
+    let help = "The content that each policy of the live generation was made from, as SHA-256: always 1";
+    let mut family = encoder.encode_descriptor("policy_file_info", help, None, GAUGE)?;
+    for policy in live.policies() {
+        for (file, digest) in
+            policy.files().iter().filter_map(|(file, digest)| Some((file, digest.as_ref()?)))
+        {
+            let (file, digest) = (full(file).to_string_lossy().into_owned(), digest_text(digest));
+            let labels = [("policy", &**policy.name()), ("file", &file), ("digest", &digest)];
+            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "All that the live generation was made from, as SHA-256: always 1";
+    let mut family = encoder.encode_descriptor("generation_info", help, None, GAUGE)?;
+    ConstGauge::new(1_i64).encode(family.encode_family(&[("digest", digest_text(&digest(live)))])?)?;
     let help = "Hooks of components that failed, by policy and reason";
     let mut family = encoder.encode_descriptor("policy_failures", help, None, COUNTER)?;
     for policy in live.policies() {

@@ -174,7 +174,10 @@ fn revoked(driver: &mut Driver<'_>, place: &Place) -> Result<Times> {
         let mut caller = Caller::connect(&Door { credential, ..place.door.clone() })?;
         ensure!(caller.call(HARMLESS)?.verdict()? == Verdict::Allowed, "the new key is not good");
         std::fs::copy(place.path(&store), place.path("revoked.toml"))?;
-        run_program(&mut place.witgate(&["key", "revoke", &name, "--store", "revoked.toml"]), QUICK)?;
+        run_program(
+            &mut place.witgate(&["key", "revoke", &name, "--store", "revoked.toml", "--wait", "0s"]),
+            QUICK,
+        )?;
         let without = std::fs::read(place.path("revoked.toml"))?;
         let mut took = Duration::ZERO;
         driver.bring_about(state, |place| {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use witgate_api_key::store::{Key, Time};
+use witgate_api_key::store::{Key, Store, Time};
 
+use super::in_force::{self, InForce, Wait};
 use super::terminal::table;
 use super::{Context, Exit, Failure};
 use crate::config::raw::{Kind, Policy};
@@ -54,6 +55,8 @@ pub(super) struct Create {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
+    wait: Wait,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -61,6 +64,8 @@ pub(super) struct Create {
 pub(super) struct Revoke {
     /// Its name or id
     name: String,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     place: Place,
 }
@@ -76,6 +81,8 @@ pub(super) struct Rotate {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
+    wait: Wait,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -87,6 +94,8 @@ pub(super) struct Import {
     #[arg(long)]
     weak: bool,
     #[command(flatten)]
+    wait: Wait,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -97,11 +106,27 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Revoke(arguments) => revoke(context, &arguments),
         Command::Rotate(arguments) => rotate(context, &arguments),
         Command::Import(arguments) => import(context, &arguments),
-    }?;
-    Ok(Exit::Done)
+    }
 }
 
-fn create(context: &Context, arguments: &Create) -> Result<(), Failure> {
+/// Waits until the running Witgate goes by a change of the store: one that `has` says it has.
+fn wait(context: &Context, store: &KeyStore, wait: Wait, has: impl Fn(&[Key]) -> bool) -> InForce {
+    in_force::wait(context, store.path(), wait, |text| Store::parse(text).is_ok_and(|store| has(&store.keys)))
+}
+
+/// Whether a key has a text, or had it when it was revoked.
+fn has_text(keys: &[Key], key: &Key) -> bool {
+    keys.iter().any(|now| now.id == key.id && (now.sha256 == key.sha256 || now.revoked.is_some()))
+}
+
+/// The same, and says so.
+fn wait_and_say(context: &Context, store: &KeyStore, until: Wait, has: impl Fn(&[Key]) -> bool) -> Exit {
+    let outcome = wait(context, store, until, has);
+    outcome.say(&context.terminal);
+    outcome.exit()
+}
+
+fn create(context: &Context, arguments: &Create) -> Result<Exit, Failure> {
     let store = place(context, &arguments.place)?;
     let Create { name, allow, deny, role: roles, expires, .. } = arguments;
     let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
@@ -120,7 +145,7 @@ fn create(context: &Context, arguments: &Create) -> Result<(), Failure> {
     } else if without_role && arguments.place.store.is_none() {
         hint_at_roles(context);
     }
-    Ok(())
+    Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }
 
 /// Every authorizer must allow: beside one that goes by roles, patterns alone are not enough.
@@ -137,11 +162,11 @@ fn hint_at_roles(context: &Context) {
     ));
 }
 
-fn list(context: &Context, at: &Place) -> Result<(), Failure> {
+fn list(context: &Context, at: &Place) -> Result<Exit, Failure> {
     let store = place(context, at)?.read()?;
     if context.terminal.is_json() {
         context.terminal.print_json(&store.keys.iter().map(to_json).collect());
-        return Ok(());
+        return Ok(Exit::Done);
     }
     let joined = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(" ") };
     let row = |key: &Key| {
@@ -157,22 +182,27 @@ fn list(context: &Context, at: &Place) -> Result<(), Failure> {
     };
     let rows: Vec<_> = store.keys.iter().map(row).collect();
     context.terminal.print(&table(&["NAME", "ID", "STATE", "ROLES", "ALLOW", "DENY", "EXPIRES"], &rows));
-    Ok(())
+    Ok(Exit::Done)
 }
 
-fn revoke(context: &Context, arguments: &Revoke) -> Result<(), Failure> {
+fn revoke(context: &Context, arguments: &Revoke) -> Result<Exit, Failure> {
     let store = place(context, &arguments.place)?;
     let key = store.revoke(&arguments.name, now())?;
+    context.terminal.say(&format!("The key `{}` is revoked in {}.", key.name, store.path().display()));
+    let is_revoked = |keys: &[Key]| keys.iter().any(|now| now.id == key.id && now.revoked.is_some());
+    let outcome = wait(context, &store, arguments.wait, is_revoked);
     if context.terminal.is_json() {
-        context.terminal.print_json(&to_json(&key));
+        let mut json = to_json(&key);
+        if let Some(members) = json.as_object_mut() {
+            members.insert("in_force".to_owned(), outcome.json());
+        }
+        context.terminal.print_json(&json);
     }
-    context
-        .terminal
-        .say(&format!("The key `{}` is revoked; a running Witgate refuses it within a moment.", key.name));
-    Ok(())
+    outcome.say(&context.terminal);
+    Ok(outcome.exit())
 }
 
-fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
+fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, Failure> {
     let store = place(context, &arguments.place)?;
     let until = (!arguments.overlap.is_zero()).then(|| from_now(arguments.overlap));
     let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
@@ -182,10 +212,10 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
     );
     context.terminal.say(&format!("The key `{}` has a new text, shown this once. {old}.", made.key.name));
     show(context, &store, &made);
-    Ok(())
+    Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }
 
-fn import(context: &Context, arguments: &Import) -> Result<(), Failure> {
+fn import(context: &Context, arguments: &Import) -> Result<Exit, Failure> {
     let store = place(context, &arguments.place)?;
     let shown = arguments.file.display();
     let text = std::fs::read_to_string(&arguments.file)
@@ -207,7 +237,8 @@ fn import(context: &Context, arguments: &Import) -> Result<(), Failure> {
     let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
     context.terminal.say(&format!("Imported into {}, hashed: {}.", store.path().display(), names.join(", ")));
     context.terminal.say(&format!("{shown} still has them in plain text: delete it once they work."));
-    Ok(())
+    let all = |now: &[Key]| keys.iter().all(|key| has_text(now, key));
+    Ok(wait_and_say(context, &store, arguments.wait, all))
 }
 
 fn show(context: &Context, store: &KeyStore, made: &Made) {

@@ -79,7 +79,7 @@ pub(super) fn socket(context: &Context) -> Result<PathBuf, Failure> {
 }
 
 /// Seconds since the Unix epoch, as people read them.
-fn time(seconds: Option<&Value>) -> String {
+pub(super) fn time(seconds: Option<&Value>) -> String {
     seconds.and_then(Value::as_u64).map_or_else(
         || "-".to_owned(),
         |seconds| {

@@ -40,6 +40,11 @@ impl Terminal {
         }
     }
 
+    /// Why a command ends as it does, for a program that does not get that with the answer.
+    pub(super) fn warn_json(&self, message: &str) {
+        drop(writeln!(io::stderr(), "{}", serde_json::json!({ "error": message })));
+    }
+
     /// Diagnostics of a configuration, for whoever reads.
     pub(super) fn diagnose(&self, diagnostics: &[Diagnostic]) {
         if diagnostics.is_empty() {

@@ -5,7 +5,7 @@ mod schema;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use jsonschema::error::ValidationErrorKind;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
+use witgate_plugin::Digest;
 use witgate_plugin::issuer::is_issuer;
 
 use super::grants::Granted;
 use crate::cause::Cause;
 use crate::config::environment::Environment;
 use crate::config::{Grants, KeyPlace, KeySource, MAX_STALE, Policy, PolicyKind};
+use crate::digest::sha256;
 use crate::fingerprints::Fingerprints;
 use crate::printable::clean;
 use crate::services::fetch::{Origin, Reach, SigningKey};
@@ -88,6 +90,8 @@ pub struct Settings {
     pub origins: HashMap<Origin, Reach>,
     /// Where the keys that it may name come from; of secrets, that they are there.
     pub sources: BTreeMap<String, KeySource>,
+    /// The files that were read, with the SHA-256 digest of what was read. None: it is a secret.
+    pub read: BTreeMap<PathBuf, Option<Digest>>,
 }
 
 /// The key sets that are fetched, one each for the whole process, so that a reload keeps the last good
@@ -292,7 +296,9 @@ impl Resolver<'_> {
                 format!("{} has {size} bytes; at most {LARGEST_FILE} are read", path.display()).into()
             );
         }
-        fs::read_to_string(&path).map_err(unreadable)
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        self.out.read.entry(path).or_insert_with(|| Some(sha256(text.as_bytes())));
+        Ok(text)
     }
 
     /// A name under `[keys]`, or an inline key, which then has its place in the settings as name.
@@ -371,7 +377,11 @@ impl Resolver<'_> {
                 .get(name)
                 .ok_or_else(|| format!("the environment has no `{name}`, or it is empty; set it"))?
                 .to_owned(),
-            (None, Some(path)) => self.read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            (None, Some(path)) => {
+                let text = self.read(path)?.trim_end_matches(['\r', '\n']).to_owned();
+                self.out.read.insert(self.around.dir.join(path), None);
+                text
+            }
             _ => {
                 return Err(
                     "a secret is never written here; use { env = \"NAME\" } or { file = \"PATH\" }".into()

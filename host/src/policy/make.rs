@@ -187,7 +187,7 @@ impl Policy {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
         let schema = Arc::new(Schema::read(&description.config_schema)?);
-        let settings = resolve(config, &schema, making, files)?;
+        let mut settings = resolve(config, &schema, making, files)?;
         let (builtin, wants) =
             Builtin::configure(config.kind, &config.name, &settings.json).map_err(|error| {
                 let place = in_file(config, files, making, &error.pointer);
@@ -195,8 +195,10 @@ impl Policy {
                 Unmade::setting(error, message, &place)
             })?;
         let written = Written::of(config, making.around.dir, schema, &settings);
+        let read = std::mem::take(&mut settings.read);
         let services = services(config, making, settings);
-        Ok(Self::new(config, services, Check::Builtin(Box::new(builtin)), None, source, wants, written))
+        let builtin = Check::Builtin(Box::new(builtin));
+        Ok(Self::new(config, services, builtin, None, source, wants, written).made_from(read))
     }
 
     async fn make_component(
@@ -208,12 +210,13 @@ impl Policy {
         let engine = making.loader.engine();
         let description = describe(engine, loaded, &config.name, config.limits).await?;
         let schema = loaded.schema(&description)?;
-        let settings = resolve(config, &schema, making, files)?;
+        let mut settings = resolve(config, &schema, making, files)?;
         let stand_in = stand_in(config, loaded, &settings)?;
         let granted = settings.granted;
         let waits = granted.http || !settings.keys.is_empty();
         let json = settings.json.to_string();
         let written = Written::of(config, making.around.dir, schema, &settings);
+        let read = std::mem::take(&mut settings.read);
         let services = services(config, making, settings);
         let prepared =
             Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)?;
@@ -227,7 +230,8 @@ impl Policy {
         })?;
         let source = Source::Component { digest: loaded.digest, description };
         let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
-        Ok(Self::new(config, services, Check::Component(component), stand_in, source, wants, written))
+        let component = Check::Component(component);
+        Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read))
     }
 }
 

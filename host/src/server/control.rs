@@ -219,11 +219,27 @@ async fn gone(lines: &mut (impl AsyncBufRead + Unpin)) {
     }
 }
 
+/// Why there is no answer, in one sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub enum AskError {
+    /// Nobody listens there.
+    Nobody(String),
+    /// Somebody may, and gives no answer, or says that it cannot be.
+    Unanswered(String),
+}
+
+impl From<AskError> for String {
+    fn from(error: AskError) -> Self {
+        error.to_string()
+    }
+}
+
 /// Asks the Witgate that listens at `path`.
 ///
 /// # Errors
-/// With one sentence on why there is no answer, or with the one that it answers.
-pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
+/// With why there is no answer, or with the one that it answers.
+pub fn ask(path: &Path, command: &Command) -> Result<Value, AskError> {
     ask_for(path, command, PATIENCE)
 }
 
@@ -231,30 +247,32 @@ pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
 ///
 /// # Errors
 /// As [`ask`].
-pub fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Value, String> {
+pub fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Value, AskError> {
     let shown = path.display();
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!("no Witgate is running with this configuration (nobody listens on {shown}); start it with `witgate serve`")
-        }
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::Nobody(format!(
+            "no Witgate is running with this configuration (nobody listens on {shown}); start it with `witgate serve`"
+        )),
         io::ErrorKind::PermissionDenied => {
-            format!("{shown} is not open to you; ask as the user who started Witgate")
+            AskError::Unanswered(format!("{shown} is not open to you; ask as the user who started Witgate"))
         }
-        _ => format!("{shown}: {error}"),
+        _ => AskError::Unanswered(format!("{shown}: {error}")),
     })?;
-    let unanswered = |error: io::Error| format!("the Witgate on {shown} does not answer: {error}");
+    let unanswered =
+        |error: io::Error| AskError::Unanswered(format!("the Witgate on {shown} does not answer: {error}"));
     stream.set_read_timeout(Some(patience)).map_err(unanswered)?;
-    let line = serde_json::to_string(command).map_err(|error| error.to_string())?;
+    stream.set_write_timeout(Some(patience)).map_err(unanswered)?;
+    let line = serde_json::to_string(command).map_err(|error| unanswered(error.into()))?;
     stream.write_all(format!("{line}\n").as_bytes()).map_err(unanswered)?;
     let mut reply = String::new();
     BufReader::new(stream).read_line(&mut reply).map_err(unanswered)?;
     let mut reply: Value = serde_json::from_str(&reply).map_err(|error| unanswered(error.into()))?;
     match (reply.get_mut("ok").map(Value::take), reply.get("error").and_then(Value::as_str)) {
         (Some(value), None) => Ok(value),
-        (_, Some(error)) => Err(error.to_owned()),
-        (None, None) => {
-            Err(format!("the Witgate on {shown} answers something else; it may be another version"))
-        }
+        (_, Some(error)) => Err(AskError::Unanswered(error.to_owned())),
+        (None, None) => Err(AskError::Unanswered(format!(
+            "the Witgate on {shown} answers something else; it may be another version"
+        ))),
     }
 }
 
@@ -266,7 +284,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{Command, Control, ControlError, ask};
+    use super::{AskError, Command, Control, ControlError, ask};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn one_line_is_answered_by_one_line() {
@@ -280,7 +298,7 @@ mod tests {
         }));
         let asked = path.clone();
         let answer = tokio::task::spawn_blocking(move || ask(&asked, &Command::PluginList)).await.unwrap();
-        assert_eq!(answer, Ok(json!([1, 2])));
+        assert_eq!(answer.unwrap(), json!([1, 2]));
         assert!(matches!(Control::bind(&path), Err(ControlError::InUse(_))));
         serving.abort();
         drop(serving.await);
@@ -317,7 +335,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("witgate.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(ask(&path, &Command::PluginList).unwrap_err().contains("start it with `witgate serve`"));
+        let nobody = ask(&path, &Command::PluginList).unwrap_err();
+        assert!(
+            matches!(nobody, AskError::Nobody(_))
+                && nobody.to_string().contains("start it with `witgate serve`")
+        );
         drop(Control::bind(&path).unwrap());
         std::fs::write(&path, "mine").unwrap();
         assert!(matches!(Control::bind(&path), Err(ControlError::NotASocket(_))));

@@ -29,6 +29,11 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Its exit code. None: it did not end by itself.
+    pub fn code(&self) -> Option<i32> {
+        self.status.and_then(|status| status.code())
+    }
+
     /// Whether it said that all is well.
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())

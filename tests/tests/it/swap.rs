@@ -3,6 +3,7 @@
 
 mod cases;
 mod faults;
+mod in_force;
 mod many;
 mod refused;
 mod rollback;

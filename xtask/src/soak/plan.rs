@@ -125,7 +125,10 @@ impl<'a> Plan<'a> {
             self.live.note_wrong(format!("{name} is refused before it is revoked"));
         }
         driver.bring_about(state, |place| {
-            run(&mut place.witgate(&["key", "revoke", &name, "--store", "people.toml"]), QUICK)?;
+            run(
+                &mut place.witgate(&["key", "revoke", &name, "--store", "people.toml", "--wait", "0s"]),
+                QUICK,
+            )?;
             let begun = Instant::now();
             while !is_revoked(&mut caller)? {
                 if begun.elapsed() > REVOKED {

@@ -22,7 +22,7 @@ use crate::stress::gateway::{Gateway, Place, Way, upstream};
 use crate::stress::state::State;
 use crate::stress::timeline::Timeline;
 use callers::Callers;
-use keys::{Keys, Revocation};
+use keys::{Keys, NO_WAIT, Revocation};
 use random::Random;
 use report::Report;
 use shortage::{Kind, Means, Taken};
@@ -52,6 +52,8 @@ pub(super) struct Arguments {
     profile: Profile,
     /// Programs that are built already.
     programs: Option<PathBuf>,
+    /// What is taken away.
+    kinds: Vec<Kind>,
     /// What has the components, where that is not the workspace.
     root: Option<PathBuf>,
 }
@@ -60,7 +62,14 @@ impl Arguments {
     pub(super) fn parse(arguments: &[&str]) -> Result<Self> {
         let seed = u64::from(std::process::id());
         let time = Duration::from_secs(MINUTES * 60);
-        let mut parsed = Self { time, seed, profile: Profile::Release, programs: None, root: None };
+        let mut parsed = Self {
+            time,
+            seed,
+            profile: Profile::Release,
+            programs: None,
+            kinds: Kind::ALL.into(),
+            root: None,
+        };
         for pair in arguments.chunks(2) {
             match *pair {
                 ["--minutes", number] => parsed.time = Duration::from_secs(number.parse::<u64>()? * 60),
@@ -68,10 +77,11 @@ impl Arguments {
                 ["--seed", number] => parsed.seed = number.parse()?,
                 ["--profile", name] => parsed.profile = Profile::named(name)?,
                 ["--programs", directory] => parsed.programs = Some(directory.into()),
+                ["--kinds", names] => parsed.kinds = Kind::named(names)?,
                 ["--root", directory] => parsed.root = Some(directory.into()),
                 _ => bail!(
                     "usage: cargo xtask soak --starve [--minutes N | --seconds N] [--seed N] [--profile release|dev] \
-                     [--programs DIRECTORY]"
+                     [--programs DIRECTORY] [--kinds KIND,KIND]"
                 ),
             }
         }
@@ -86,12 +96,12 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
         None => arguments.profile.build(root)?,
     };
     let root = arguments.root.as_deref().unwrap_or(root);
-    if let Some(ended) = sandbox::enter(root, &programs, arguments.time, arguments.seed)? {
+    if let Some(ended) = sandbox::enter(root, &programs, &arguments)? {
         return ended;
     }
     let directory = tempfile::tempdir()?;
     let upstream = upstream(&programs)?;
-    let means = Means::find(&directory.path().join(SMALL))?;
+    let means = Means::find(&directory.path().join(SMALL), arguments.kinds)?;
     let place =
         Place::set(root, directory.path(), &programs, &upstream.address, &configuration(&upstream.address))?;
     place.add_components(root, &["rbac.wasm"])?;
@@ -213,7 +223,8 @@ impl<'a> Starving<'a> {
         }
         for _ in 0..=self.random.below(2) {
             let silently = kinds.contains(&Kind::Notifications) && !kinds.contains(&Kind::Disk);
-            revocations.push(self.keys.revoke(silently)?);
+            let wait = *self.random.among(&[NO_WAIT, "1s", "3s"]);
+            revocations.push(self.keys.revoke(silently, wait)?);
             self.pause(300);
         }
         if late {
@@ -275,7 +286,7 @@ impl<'a> Starving<'a> {
             // The command said that it could not: then nothing has changed, and it can now.
             Revocation::Failed(key) => {
                 self.report.said_that_it_could_not(shortage);
-                self.keys.revoke_again(key)?
+                self.keys.revoke_again(key, "10s")?
             }
             written => written,
         };

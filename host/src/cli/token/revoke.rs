@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use witgate_jwt::revoked::{Entry, RevokedError, entries};
 
 use super::forget::{forget, forget_and_tell};
+use crate::cli::in_force::{self, InForce, Wait};
 use crate::cli::key::now;
 use crate::cli::{Context, Exit, Failure};
 use crate::config::raw::{Kind, Policy};
@@ -32,6 +33,8 @@ pub(in crate::cli) struct Arguments {
     /// The jwt policy whose file is written, in place of all that take the token's issuer
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -48,16 +51,33 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     for file in &files {
         write(file, &entry, now().0)?;
     }
+    let outcome = in_force(context, &files, arguments.wait, &entry);
     // Where nobody runs, nobody remembers anything about it.
     let _ = token.map(|token| forget(context, &token));
     let shown: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     match context.terminal.is_json() {
         true => {
-            context.terminal.print_json(&json!({ "jti": entry.jti, "issuer": entry.iss, "files": shown }))
+            let json =
+                json!({ "jti": entry.jti, "issuer": entry.iss, "files": shown, "in_force": outcome.json() });
+            context.terminal.print_json(&json);
         }
         false => context.terminal.print(&format!("revoked `{}` in {}", entry.jti, shown.join(", "))),
     }
-    Ok(Exit::Done)
+    outcome.say(&context.terminal);
+    Ok(outcome.exit())
+}
+
+/// Whether the running Witgate goes by all of the files: where not, about the first of which it does not.
+fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: Wait, entry: &Entry) -> InForce {
+    let has = |text: &str| entries(text).is_ok_and(|entries| entries.contains(entry));
+    let mut outcome = InForce::NotAsked;
+    for file in files {
+        outcome = in_force::wait(context, file, wait, has);
+        if matches!(outcome, InForce::No(_)) {
+            break;
+        }
+    }
+    outcome
 }
 
 /// Whether a token is none that says of itself what it is.

@@ -27,7 +27,7 @@ fn set_up(upstream: &Upstream) -> (Setup, String) {
 fn revoked(setup: &Setup) -> Vec<u8> {
     let copy = setup.dir().join("copy.toml");
     fs::copy(setup.dir().join("keys.toml"), &copy).unwrap();
-    let output = setup.run(&["key", "revoke", "user", "--store", copy.to_str().unwrap()]);
+    let output = setup.run(&["key", "revoke", "user", "--store", copy.to_str().unwrap(), "--wait", "0s"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::read(copy).unwrap()
 }

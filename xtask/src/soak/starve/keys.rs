@@ -17,6 +17,12 @@ use witgate_build::process::{attempt, run};
 /// What keys of people are tried with.
 pub(super) const TOOL: &str = "anything";
 
+/// For a command that is not to ask whether it is in force.
+pub(super) const NO_WAIT: &str = "0s";
+
+/// The exit code of one that has asked, and it is not.
+const NOT_IN_FORCE: i32 = 75;
+
 /// As many as one round revokes.
 const READY: usize = 3;
 
@@ -86,23 +92,25 @@ impl<'a> Keys<'a> {
         Ok(())
     }
 
-    /// Revokes one; `silently`: so that no notification comes of it.
-    pub(super) fn revoke(&mut self, silently: bool) -> Result<Revocation> {
+    /// Revokes one, and has the command wait; `silently`: so that no notification comes of it.
+    pub(super) fn revoke(&mut self, silently: bool, wait: &str) -> Result<Revocation> {
         let key = self.ready.pop().context("there are as many as are revoked")?;
         match silently {
             true => self.revoke_silently(key),
-            false => self.revoke_again(key),
+            false => self.revoke_again(key, wait),
         }
     }
 
-    pub(super) fn revoke_again(&self, key: Key) -> Result<Revocation> {
-        let mut command = self.place.witgate(&["key", "revoke", &key.name, "--store", &self.store]);
-        let ended = attempt(&mut command, COMMAND)?;
+    pub(super) fn revoke_again(&self, key: Key, wait: &str) -> Result<Revocation> {
+        let arguments = ["key", "revoke", &key.name, "--store", &self.store, "--wait", wait];
+        let ended = attempt(&mut self.place.witgate(&arguments), COMMAND)?;
         let at = Instant::now();
-        Ok(match ended.succeeded() {
-            true => Revocation::Written { key, at, confirmed: false },
-            false => Revocation::Failed(key),
-        })
+        let written = |confirmed| Ok(Revocation::Written { key: key.clone(), at, confirmed });
+        match ended.code() {
+            Some(0) => written(wait != NO_WAIT),
+            Some(NOT_IN_FORCE) => written(false),
+            _ => Ok(Revocation::Failed(key)),
+        }
     }
 
     /// The file itself is written, by a name in a directory that nobody watches.
@@ -113,7 +121,8 @@ impl<'a> Keys<'a> {
         fs::hard_link(&store, &link)?;
         fs::copy(&store, &copy)?;
         let name = copy.to_str().context("a name in UTF-8")?;
-        run(&mut self.place.witgate(&["key", "revoke", &key.name, "--store", name]), COMMAND)?;
+        let arguments = ["key", "revoke", &key.name, "--store", name, "--wait", NO_WAIT];
+        run(&mut self.place.witgate(&arguments), COMMAND)?;
         fs::write(link, fs::read(copy)?)?;
         Ok(Revocation::Written { key, at: Instant::now(), confirmed: false })
     }

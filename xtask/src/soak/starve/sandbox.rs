@@ -5,10 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::Arguments;
 use witgate_build::process::works;
 
 /// A user that nobody is.
@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 2] = ["witgate", "plain-upstream"];
 const COMPONENTS: [&str; 3] = ["api-key.wasm", "rbac.wasm", "examples/read-only.wasm"];
 
 /// Runs this program once more, within. None: it is within already.
-pub(super) fn enter(root: &Path, programs: &Path, time: Duration, seed: u64) -> Result<Option<Result<()>>> {
+pub(super) fn enter(root: &Path, programs: &Path, arguments: &Arguments) -> Result<Option<Result<()>>> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(None);
     }
@@ -46,7 +46,8 @@ pub(super) fn enter(root: &Path, programs: &Path, time: Duration, seed: u64) -> 
     }
     let mut inside = command(&within);
     inside.arg(xtask).args(["soak", "--starve", "--root"]).arg(root).arg("--programs").arg(programs);
-    inside.args(["--seconds", &time.as_secs().to_string(), "--seed", &seed.to_string()]);
+    inside.args(["--seconds", &arguments.time.as_secs().to_string(), "--seed", &arguments.seed.to_string()]);
+    inside.args(["--kinds", &arguments.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")]);
     let ended = inside.env(INSIDE, "1").status().with_context(|| format!("cannot start {inside:?}"))?;
     Ok(Some(match ended.success() {
         true => Ok(()),

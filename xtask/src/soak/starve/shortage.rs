@@ -38,7 +38,17 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Descriptors, Self::Threads, Self::Memory, Self::Disk, Self::Notifications];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Descriptors, Self::Threads, Self::Memory, Self::Disk, Self::Notifications];
+
+    /// Those that are named, with commas between them.
+    pub(super) fn named(names: &str) -> Result<Vec<Self>> {
+        let kind = |name: &str| Self::ALL.into_iter().find(|kind| kind.name() == name);
+        names
+            .split(',')
+            .map(|name| kind(name).with_context(|| format!("nothing can be short of `{name}`")))
+            .collect()
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -53,6 +63,7 @@ impl Kind {
 
 /// What this machine lets a test do.
 pub(super) struct Means {
+    kinds: Vec<Kind>,
     /// The directory that has a disk of its own. None: the size of files is limited.
     disk: Option<PathBuf>,
     /// Where there is a second way to the files on it.
@@ -63,7 +74,7 @@ pub(super) struct Means {
 
 impl Means {
     /// Mounts a small disk at `small`, where that is allowed.
-    pub(super) fn find(small: &Path) -> Result<Self> {
+    pub(super) fn find(small: &Path, kinds: Vec<Kind>) -> Result<Self> {
         fs::create_dir_all(small)?;
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(small);
@@ -71,7 +82,7 @@ impl Means {
         let silent = small.join("silent");
         fs::create_dir_all(&silent)?;
         let watches = fs::read_to_string(WATCHES).ok().filter(|now| fs::write(WATCHES, now.trim()).is_ok());
-        Ok(Self { disk, silent, watches })
+        Ok(Self { kinds, disk, silent, watches })
     }
 
     /// A directory that nobody watches, on the disk of the key store.
@@ -81,7 +92,7 @@ impl Means {
 
     /// One of them, or two at once.
     pub(super) fn choose(&self, random: &mut Random) -> Vec<Kind> {
-        let mut all = Kind::ALL;
+        let mut all = self.kinds.clone();
         random.shuffle(&mut all);
         let count = if random.one_in(3) { 2 } else { 1 };
         all.into_iter().take(count).collect()

@@ -1,0 +1,255 @@
+//! Whether the running Witgate goes by a file that a command has just written: not whether it may be expected to, but
+//! whether the content that its policies were made from is that of the file.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::plugin::{socket, time};
+use super::terminal::Terminal;
+use super::{Context, Exit};
+use crate::digest::{digest_text, sha256};
+use crate::server::control::{self, AskError};
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the command waits.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Wait {
+    /// How long to wait until the running Witgate goes by the change; 0s: not at all
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+/// What has become of a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InForce {
+    /// The running Witgate goes by it: the number of its generation.
+    Yes(u64),
+    /// No Witgate is running that could be asked.
+    Nobody,
+    /// Nobody was asked.
+    NotAsked,
+    /// The running Witgate does not go by it, or does not say: why, and what to do.
+    No(String),
+}
+
+impl InForce {
+    /// How the command ends.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Yes(_) | Self::Nobody | Self::NotAsked => Exit::Done,
+            Self::No(_) => Exit::NotInForce,
+        }
+    }
+
+    /// For a program: true, false, or null where nobody was asked.
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Self::Yes(_) => true.into(),
+            Self::No(_) => false.into(),
+            Self::Nobody | Self::NotAsked => Value::Null,
+        }
+    }
+
+    /// Says it; to a program only what the exit code means.
+    pub(super) fn say(&self, terminal: &Terminal) {
+        match (self, terminal.is_json()) {
+            (Self::No(_), true) => terminal.warn_json(&self.sentence()),
+            _ => terminal.say(&self.sentence()),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Yes(generation) => {
+                format!("The running Witgate goes by it (generation {generation}).")
+            }
+            Self::Nobody => "No Witgate is running with this configuration that could be asked; one over stdio sees it by \
+                             itself, and the next one begins with it."
+                .to_owned(),
+            Self::NotAsked => "Nobody was asked whether it is in force: `witgate plugin list --json` shows what is.".to_owned(),
+            Self::No(why) => format!("It is written, and NOT IN FORCE in the running Witgate: {why}"),
+        }
+    }
+}
+
+/// Waits until the running Witgate goes by `file`, which `has` the change also if others write to it meanwhile.
+pub(super) fn wait(context: &Context, file: &Path, wait: Wait, has: impl Fn(&str) -> bool) -> InForce {
+    if wait.wait.is_zero() {
+        return InForce::NotAsked;
+    }
+    if context.config_path().is_none() {
+        return InForce::Nobody;
+    }
+    let socket = match socket(context) {
+        Ok(socket) => socket,
+        Err(error) => return InForce::No(format!("where it listens cannot be told: {error}")),
+    };
+    let (begun, asked) = (Instant::now(), Question { socket, file: file.to_owned() });
+    loop {
+        let left = wait.wait.saturating_sub(begun.elapsed());
+        let why = match asked.ask(left.max(PAUSE), &has) {
+            Asked::Answer(outcome) => return outcome,
+            Asked::NotYet(why) => why,
+        };
+        if left.is_zero() {
+            return InForce::No(why);
+        }
+        thread::sleep(PAUSE.min(left));
+    }
+}
+
+enum Asked {
+    /// It will be no other.
+    Answer(InForce),
+    /// Why it is not in force yet.
+    NotYet(String),
+}
+
+struct Question {
+    socket: PathBuf,
+    file: PathBuf,
+}
+
+impl Question {
+    fn ask(&self, patience: Duration, has: &impl Fn(&str) -> bool) -> Asked {
+        // Before the answer: what is in force then was written before.
+        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
+        if !has(&text) {
+            let shown = self.file.display();
+            let why = format!(
+                "{shown} does not have the change any more; somebody has written over it. Repeat the command"
+            );
+            return Asked::Answer(InForce::No(why));
+        }
+        match control::ask_for(&self.socket, &control::Command::PluginList, patience) {
+            Ok(status) => self.judge(&status, &digest_text(&sha256(text.as_bytes()))),
+            Err(AskError::Nobody(_)) => Asked::Answer(InForce::Nobody),
+            Err(AskError::Unanswered(why)) => Asked::NotYet(why),
+        }
+    }
+
+    /// Holds what the policies were made from against the digest of what is there now.
+    fn judge(&self, status: &Value, digest: &str) -> Asked {
+        let policies =
+            status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if policies.iter().any(|policy| policy.get("files").is_none()) {
+            let socket = self.socket.display();
+            let why = format!(
+                "the one on {socket} does not say what it goes by, so it is of another version; restart it"
+            );
+            return Asked::Answer(InForce::No(why));
+        }
+        let (mut found, mut behind, mut elsewhere) = (false, Vec::new(), false);
+        for policy in policies {
+            let files = policy.get("files").and_then(Value::as_array).into_iter().flatten();
+            for file in files {
+                let is_behind = file.get("digest").and_then(Value::as_str) != Some(digest);
+                elsewhere |= !is_behind;
+                if !self.is_meant(file) {
+                    continue;
+                }
+                found = true;
+                if is_behind {
+                    behind.push(policy.get("name").and_then(Value::as_str).unwrap_or_default().to_owned());
+                }
+            }
+        }
+        // In a container it may have another path; two files with the same keys in them are the same.
+        match (found || elsewhere, behind.as_slice()) {
+            (true, []) => {
+                let generation = status.get("generation").and_then(Value::as_u64).unwrap_or_default();
+                Asked::Answer(InForce::Yes(generation))
+            }
+            (true, behind) => Asked::NotYet(self.why_behind(status, behind)),
+            (false, _) => Asked::NotYet(format!(
+                "the one that listens on {} reads {} for none of its policies: it runs with another configuration, or no \
+                 pipeline has the policy. `witgate plugin list --json` shows which files it reads{}",
+                self.socket.display(),
+                self.file.display(),
+                last_change(status)
+            )),
+        }
+    }
+
+    /// Whether the gateway means this file, links resolved.
+    fn is_meant(&self, file: &Value) -> bool {
+        let Some(theirs) = file.get("file").and_then(Value::as_str).map(Path::new) else { return false };
+        let (own, theirs) = (real(&self.file), real(theirs));
+        own == theirs
+    }
+
+    fn why_behind(&self, status: &Value, behind: &[String]) -> String {
+        let unwatched = status.get("unwatched").and_then(Value::as_array).into_iter().flatten();
+        let reason =
+            unwatched.filter(|file| self.is_meant(file)).find_map(|file| file.get("reason")?.as_str());
+        let reason = reason.map(|reason| format!(". Its changes are found by looking alone: {reason}"));
+        format!(
+            "{} still goes by what {} was before{}{}",
+            behind.join(", "),
+            self.file.display(),
+            reason.unwrap_or_default(),
+            last_change(status)
+        )
+    }
+}
+
+/// Why the last change was refused, where it was.
+fn last_change(status: &Value) -> String {
+    let Some(last) = status.get("last_change").filter(|last| !last.is_null()) else { return String::new() };
+    let errors = last.get("errors").and_then(Value::as_array).into_iter().flatten();
+    let errors: Vec<_> = errors.filter_map(Value::as_str).collect();
+    match errors.as_slice() {
+        [] => String::new(),
+        errors => format!(". Its last attempt, at {}, failed: {}", time(last.get("at")), errors.join("; ")),
+    }
+}
+
+fn real(path: &Path) -> PathBuf {
+    let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.canonicalize().unwrap_or_else(|_| absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(status: &Value) -> Result<InForce, String> {
+        let question = Question { socket: "/s".into(), file: "/none/keys.toml".into() };
+        match question.judge(status, "sha256:new") {
+            Asked::Answer(answer) => Ok(answer),
+            Asked::NotYet(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn every_policy_that_reads_the_file_has_to_go_by_it() {
+        let policy = |name, digest| json!({ "name": name, "files": [{ "file": "/none/keys.toml", "digest": digest }] });
+        let status = |policies: Value| json!({ "generation": 3, "policies": policies });
+        let (new, old) = (policy("a", "sha256:new"), policy("b", "sha256:old"));
+        assert_eq!(judged(&status(json!([new]))), Ok(InForce::Yes(3)));
+        assert!(judged(&status(json!([new, old]))).unwrap_err().starts_with("b still goes by"));
+        assert!(judged(&status(json!([]))).unwrap_err().contains("for none of its policies"));
+        let hidden = json!({ "name": "c", "files": [{ "file": "/none/keys.toml", "digest": null }] });
+        assert!(judged(&status(json!([hidden]))).is_err());
+    }
+
+    #[test]
+    fn the_reason_is_the_gateway_s_own() {
+        let status = json!({
+            "policies": [{ "name": "a", "files": [{ "file": "/none/keys.toml", "digest": "sha256:old" }] }],
+            "unwatched": [{ "file": "/none/keys.toml", "reason": "it is mounted by itself" }],
+            "last_change": { "at": 0, "errors": ["policy `a`: no"] },
+        });
+        let why = judged(&status).unwrap_err();
+        assert!(why.contains("mounted by itself") && why.contains("policy `a`: no"), "{why}");
+    }
+}

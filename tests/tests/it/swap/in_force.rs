@@ -1,0 +1,140 @@
+//! A command that revokes says whether it is in force, and not that it may be expected to be.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup};
+
+use super::{ROLES, config, policy, user};
+use crate::talk::{Answer, Caller, Upstream};
+
+const NOT_IN_FORCE: i32 = 75;
+
+fn set_up(upstream: &Upstream, keys: &str) -> (Setup, String) {
+    let setup = Setup::new();
+    let rules = format!("config = {{ roles = {ROLES} }}");
+    setup.config("", &config(upstream, "", &rules).replace("keys.toml", keys));
+    let key = user(&setup);
+    (setup, key)
+}
+
+async fn greet(running: &Running, key: &str) -> Answer {
+    Caller::new(running.url(), Some(key)).call("greet", json!({ "name": "you" })).await
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// As `sha256sum` writes it.
+fn sha256_of(file: &std::path::Path) -> String {
+    let output = std::process::Command::new("sha256sum").arg(file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    format!("sha256:{}", text.split(' ').next().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_is_said_to_be_in_force_is_so_for_the_very_next_call() {
+    let upstream = Upstream::start();
+    let (setup, key) = set_up(&upstream, "keys.toml");
+    let keys: Vec<_> =
+        (0..5).map(|number| setup.key(&[&format!("k{number}"), "--role", "user", "--allow", "*"])).collect();
+    let running = setup.serve();
+    assert!(greet(&running, &key).await.is_result());
+    for (number, key) in keys.iter().enumerate() {
+        let output = running.setup().run(&["key", "revoke", &format!("k{number}")]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(said(&output).contains("The running Witgate goes by it (generation "), "{}", said(&output));
+        assert_eq!(greet(&running, key).await.reason(), Some("revoked"));
+    }
+    let output = running.setup().run(&["key", "revoke", "user", "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["in_force"], true, "{answer}");
+    assert_eq!(greet(&running, &key).await.reason(), Some("revoked"));
+    // A new key and a new text are good as soon as the command is done.
+    let new = running.setup().key(&["new", "--role", "user", "--allow", "*"]);
+    assert!(greet(&running, &new).await.is_result());
+    let output = running.setup().run(&["key", "rotate", "new", "--overlap", "0s", "--json"]);
+    let rotated: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(greet(&running, rotated["key"].as_str().unwrap()).await.is_result());
+    assert_eq!(greet(&running, &new).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_was_made_from_is_shown_by_its_digest_and_no_secret_is() {
+    let upstream = Upstream::start();
+    let setup = Setup::new();
+    setup.file("secret", "a secret that is long enough to sign with");
+    let tokens = "[policies.tokens]\nkind = \"jwt\"\n\
+        config = { keys = [{ secret = { file = \"secret\" } }], algorithms = [\"HS256\"] }\n[pipeline]";
+    let rules = format!("config = {{ roles = {ROLES} }}");
+    let text = config(&upstream, "", &rules);
+    setup.config("", &text.replace("[pipeline]", tokens).replace("[\"keys\"]", "[\"keys\", \"tokens\"]"));
+    let _key = user(&setup);
+    let running = setup.serve();
+    let store = running.setup().dir().join("keys.toml");
+    let shown = policy(&running, "keys")["files"].clone();
+    assert_eq!(shown[0]["digest"], sha256_of(&store), "{shown}");
+    let secret = policy(&running, "tokens")["files"].clone();
+    assert!(secret[0]["file"].as_str().unwrap().ends_with("secret"), "{secret}");
+    assert_eq!(secret[0]["digest"], Value::Null, "it could be guessed by its digest");
+    let before = running.plugins()["digest"].clone();
+    assert!(before.as_str().unwrap().starts_with("sha256:"));
+    assert!(running.setup().run(&["key", "revoke", "user"]).status.success());
+    assert_ne!(running.plugins()["digest"], before, "it is the digest of all that is in force");
+    let metrics =
+        reqwest::get(format!("{}/metrics", running.admin_url())).await.unwrap().text().await.unwrap();
+    let line =
+        metrics.lines().find(|line| line.starts_with("witgate_policy_file_info{policy=\"keys\"")).unwrap();
+    assert!(line.contains(&sha256_of(&store)), "{line}");
+    assert!(metrics.contains("witgate_generation_info{digest=\"sha256:"), "{metrics}");
+    assert!(!metrics.contains(&sha256_of(&running.setup().dir().join("secret"))));
+}
+
+#[test]
+fn with_no_gateway_there_is_nobody_to_ask() {
+    let upstream = Upstream::start();
+    let (setup, _) = set_up(&upstream, "keys.toml");
+    let output = setup.run(&["key", "revoke", "user"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(said(&output).contains("No Witgate is running"), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_does_not_answer_is_not_said_to_refuse() {
+    let upstream = Upstream::start();
+    let (setup, _) = set_up(&upstream, "keys.toml");
+    let running = setup.serve();
+    running.signal("STOP");
+    let output = running.setup().run(&["key", "revoke", "user", "--wait", "1s"]);
+    running.signal("CONT");
+    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", said(&output));
+    assert!(
+        said(&output).contains("NOT IN FORCE") && said(&output).contains("does not answer"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_goes_by_another_configuration_is_not_said_to_refuse() {
+    let upstream = Upstream::start();
+    let (setup, key) = set_up(&upstream, "keys.toml");
+    let running = setup.serve();
+    // What the commands read; the gateway refuses it.
+    let setup = running.setup();
+    fs::copy(setup.dir().join("keys.toml"), setup.dir().join("other.toml")).unwrap();
+    let text = fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
+    let text = text.replace("[upstreams.fixture]", "[upstreams.renamed]").replace("keys.toml", "other.toml");
+    setup.file("witgate.toml", text);
+    let output = setup.run(&["key", "revoke", "user", "--wait", "2s"]);
+    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", said(&output));
+    assert!(said(&output).contains("other.toml for none of its policies"), "{}", said(&output));
+    assert!(said(&output).contains("upstreams were added, removed or renamed"), "{}", said(&output));
+    assert!(greet(&running, &key).await.is_result(), "and it says so rightly");
+    // Who does not want to wait is told nothing.
+    let output = running.setup().run(&["key", "revoke", "user", "--wait", "0s"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(said(&output).contains("Nobody was asked"), "{}", said(&output));
+}
