@@ -16,6 +16,7 @@ pub mod method;
 pub mod reject;
 pub mod request;
 mod right;
+mod session;
 mod shadow;
 pub mod standing;
 pub mod tasks;
@@ -154,6 +155,7 @@ impl<U: Upstream> Flow<U> {
         record.caller = Some(Arc::clone(&caller));
         let permit = Arc::new(authorize(generation, request, caller).await?);
         self.tasks.check(permit.request(), permit.caller())?;
+        session::check(permit.request(), session.as_deref())?;
         let admitted = admit(Arc::clone(&permit), session);
         let mut right = self.right(&permit, shown);
         let answer = right.for_as_long(self.upstream.forward(admitted)).await?;

@@ -211,7 +211,8 @@ impl Inner {
             (Kind::Request { .. }, None, None) => self.sessionless(&sent).await,
             (_, _, Some(session)) => self.in_session(&sent, session).await,
             // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
-            // sees to it by letting go of the request, as HTTP does by closing the stream.
+            // sees to it by letting go of the request, as HTTP does by closing the stream. In the older era the flow
+            // wants a session for all but the end of a handshake.
             (Kind::Notification, _, None) => Ok(Back::plain(Outcome::Taken)),
             (Kind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
         }

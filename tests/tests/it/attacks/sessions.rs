@@ -133,3 +133,37 @@ fn resumption_shows_nothing_more() {
     }
     findings.report();
 }
+
+/// Outside of any session there is nothing of the server's to answer, and nothing of this caller's to cancel: what
+/// such a message names is somebody else's.
+#[test]
+fn answers_and_cancellations_need_a_session() {
+    let world = World::new();
+    let mut findings = Findings::default();
+    let notification = |method: &str, params: serde_json::Value| json!({ "jsonrpc": "2.0", "method": method, "params": params });
+    let messages = [
+        json!({ "jsonrpc": "2.0", "id": 0, "result": { "action": "accept", "content": { "x": MARK } } }),
+        json!({ "jsonrpc": "2.0", "id": "a", "error": { "code": -1, "message": MARK } }),
+        notification("notifications/cancelled", json!({ "requestId": 1, "reason": MARK })),
+        notification("notifications/progress", json!({ "progressToken": 1, "progress": 1, "message": MARK })),
+        notification("notifications/roots/list_changed", json!({ "_meta": { "x": MARK } })),
+        notification(
+            "notifications/tasks/status",
+            json!({ "taskId": "1", "status": "completed", "x": MARK }),
+        ),
+    ];
+    for path in ["/stateful/mcp", "/child/mcp", "/record/mcp", "/open/mcp"] {
+        for message in &messages {
+            let sent = world.post(path, message.to_string()).with("MCP-Protocol-Version", STATEFUL);
+            let required = (400, 400, "session-required");
+            findings.expect(&format!("{path}: {message}"), &sent.send(), required);
+            let unknown = sent.clone().without("Authorization");
+            let answer = unknown.send();
+            // Who is unknown learns nothing of sessions; who may be anonymous needs one as well.
+            let expected = if path == "/open/mcp" { 400 } else { 401 };
+            findings.check(&format!("{path}: {message} by nobody"), answer.status == expected, &answer);
+        }
+    }
+    world.nothing_forged_arrived();
+    findings.report();
+}
