@@ -77,6 +77,21 @@ pub struct Server {
     pub state: Option<PathBuf>,
     /// How many generations can be gone back to, the live one included.
     pub keep_generations: usize,
+    /// How many connections there may be at `listen`, where the limit of open files leaves room for them.
+    pub max_connections: usize,
+    /// How many of them may be of one address (IPv4) or network (/64 of IPv6). None: half of them.
+    pub max_connections_per_peer: Option<usize>,
+    /// How many bytes of large heads and bodies may be held at once, of which one address or network has half.
+    pub request_memory: usize,
+}
+
+impl Server {
+    /// How many connections one address or network may have.
+    pub fn connections_of_one(&self) -> usize {
+        self.max_connections_per_peer
+            .unwrap_or(self.max_connections / 2)
+            .clamp(1, self.max_connections.max(1))
+    }
 }
 
 /// An extension of MCP authorization. A resource server does nothing for it that it does not do anyhow; it is the

@@ -307,6 +307,7 @@ where
             peer: (self.peer)(request.extensions()),
             local: None,
             certificate: request.extensions().get::<Arc<ClientCertificate>>().cloned(),
+            connection: None,
         };
         let mut request = request.map(Inflow::here);
         name_host(&mut request);

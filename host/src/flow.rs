@@ -9,6 +9,7 @@ pub mod credential;
 pub mod dpop;
 pub mod headers;
 pub mod identity;
+pub mod known;
 pub mod limit;
 pub mod listing;
 pub mod message;
@@ -47,6 +48,7 @@ use credential::Shown;
 use dpop::Proofs;
 use headers::{LAST_EVENT_ID, agree, credentials};
 use identity::Caller;
+use known::Known;
 use limit::admit;
 use listing::{Look, needs_look};
 use reject::{Rejected, Rejection, UpstreamFault};
@@ -72,6 +74,8 @@ pub struct Arrival {
     pub transport: Transport,
     /// Who is at the other end. None over stdio.
     pub peer: Option<IpAddr>,
+    /// Whether a good credential has come from there.
+    pub known: Known,
     /// The client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The headers. Empty over stdio.
@@ -132,6 +136,7 @@ impl<U: Upstream> Flow<U> {
     pub async fn handle(&self, arrival: Arrival) -> Result<Reply, Rejected> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
+        let known = arrival.known.clone();
         let (request, shown, session) = match receive(arrival, &generation, &self.route) {
             Ok(received) => received,
             Err(rejected) => return Err(refuse(record, rejected)),
@@ -139,6 +144,7 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         let result = self.run(generation, request, shown, session, &mut record).await;
         let record = record.close(&result);
+        known.note(record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
     }
 
@@ -211,6 +217,7 @@ impl<U: Upstream> Flow<U> {
     ) -> Result<T, Rejected> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
+        let known = arrival.known.clone();
         let (request, shown, session) = match receive_bodiless(method, arrival, &generation, &self.route) {
             Ok(received) => received,
             Err(rejection) => return Err(refuse(record, Rejected { id: None, rejection })),
@@ -227,6 +234,7 @@ impl<U: Upstream> Flow<U> {
         };
         let result = stages.await;
         let record = record.close(&result);
+        known.note(record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
     }
 
@@ -285,7 +293,7 @@ type Received = (Arc<Request>, Shown, Option<Box<str>>);
 
 /// Parse → credential: everything that is known of a message without asking who it is from.
 fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Result<Received, Rejected> {
-    let Arrival { transport, peer, certificate, mut headers, body, shown, session } = arrival;
+    let Arrival { transport, peer, certificate, mut headers, body, shown, session, known: _ } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation),

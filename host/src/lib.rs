@@ -60,6 +60,7 @@ mod breaker;
 pub mod cause;
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod digest;
 pub mod embed;
 pub mod fingerprints;

@@ -29,6 +29,7 @@ use crate::policy::{PolicyError, Source};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::Unwatched;
 use crate::reload::{Reloader, RolledBack, certificates};
+use crate::server::connections::descriptors;
 use crate::server::control::{Client, Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::tls::{Tls, TlsError};
@@ -139,11 +140,12 @@ pub fn load(
 /// # Errors
 /// With what keeps it from starting, before anything has started.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     rollback: Option<Rollback>,
     environment: Environment,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
+    descriptors::bound_connections(&mut config);
     let tls = tls(&config)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
@@ -168,13 +170,15 @@ pub async fn run(
     beside.stop_on_signal();
     beside.watch(reloader.clone());
     beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()));
-    beside.admin(listeners.admin, metrics, Arc::clone(&generations));
+    beside.admin(listeners.admin, Arc::clone(&metrics), Arc::clone(&generations));
     beside.control(control, Operator { status, generations: Arc::clone(&generations), reloader });
     announce(&config, &generations, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
             let grace = config.server.shutdown_grace;
-            Gateway::new(&config, flows, generations).serve(listener, tls, stop, grace).await;
+            let gateway = Gateway::new(&config, flows, generations);
+            gateway.register(&metrics);
+            gateway.serve(listener, tls, stop, grace).await;
         }
         None => over_stdio(&config, flows, &environment, stop).await,
     }

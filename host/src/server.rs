@@ -1,7 +1,7 @@
 //! How clients reach Witgate. Nothing is decided here.
 
 pub mod admin;
-mod connections;
+pub(crate) mod connections;
 pub mod control;
 pub mod http;
 pub(crate) mod recording;

@@ -65,6 +65,9 @@ fn server(config: &Config) -> Value {
         "allowed_origins": server.allowed_origins,
         "allowed_hosts": server.allowed_hosts,
         "admin_listen": server.admin_listen.map(|address| address.to_string()),
+        "max_connections": server.max_connections,
+        "max_connections_per_peer": server.connections_of_one(),
+        "request_memory_mib": server.request_memory >> 20,
         "control": server.control,
         "shutdown_grace_s": server.shutdown_grace.as_secs(),
     })

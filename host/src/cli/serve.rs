@@ -31,6 +31,7 @@ enum Chosen {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log(context);
+    crate::descriptors::raise();
     let path = context.config_path();
     let (mut loaded, rollback) =
         crate::serve::load(path.as_deref(), &context.environment).map_err(Failure::Config)?;

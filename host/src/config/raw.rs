@@ -63,6 +63,17 @@ pub struct Server {
     /// How many generations `witgate plugin rollback` can go back to, the live one included. Default: 5.
     #[schemars(range(min = 1, max = 100))]
     pub keep_generations: Option<u64>,
+    /// Connections at `listen`. Default: 10000, or as many as the limit of open files leaves room for.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: Option<u64>,
+    /// Connections of one IPv4 address, or of one /64 of IPv6. Behind a proxy, all have the proxy's. Default: half of
+    /// `max_connections`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections_per_peer: Option<u64>,
+    /// MiB that large heads and bodies of requests may take together, of which one address has half. What a request has
+    /// below 8 KiB does not count. Default: 64.
+    #[schemars(range(min = 8, max = 65_536))]
+    pub request_memory_mib: Option<u64>,
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,

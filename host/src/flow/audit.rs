@@ -90,7 +90,9 @@ impl Outcome {
             Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
             Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => Self::Denied,
             Rejection::Failed { .. } => Self::Failed,
-            Rejection::RateLimited { .. } => Self::RateLimited,
+            Rejection::RateLimited { .. } | Rejection::TooManyBodies | Rejection::TooManyConnections => {
+                Self::RateLimited
+            }
             Rejection::Upstream { .. } => Self::UpstreamFailed,
         }
     }
@@ -223,6 +225,8 @@ impl<'a> Cause<'a> {
             Rejection::UnknownMethod(_) => (None, "unknown-method", None),
             Rejection::TooLarge => (None, "too-large", None),
             Rejection::BodyTimeout => (None, "body-timeout", None),
+            Rejection::TooManyBodies => (None, "too-many-bodies", None),
+            Rejection::TooManyConnections => (None, "too-many-connections", None),
             Rejection::UnsupportedMediaType => (None, "unsupported-media-type", None),
             Rejection::NotAcceptable => (None, "not-acceptable", None),
             Rejection::MethodNotAllowed => (None, "method-not-allowed", None),

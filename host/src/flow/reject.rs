@@ -36,6 +36,10 @@ pub enum Rejection {
     TooLarge,
     /// The body did not arrive in time.
     BodyTimeout,
+    /// So much of bodies is being received that there is no room for this one.
+    TooManyBodies,
+    /// There are so many connections that there is no place for this one.
+    TooManyConnections,
     /// The Content-Type is not JSON.
     UnsupportedMediaType,
     /// The Accept header leaves no answer that Witgate could give.

@@ -11,7 +11,9 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{self, Listener};
+use super::connections::memory::RequestMemory;
+use super::connections::table::{Connections, Limits};
+use super::connections::{self, Ends, Listener};
 use crate::digest::sha256;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
@@ -21,6 +23,12 @@ const LARGEST_FORM: usize = 64 << 10;
 
 /// How long it may take to arrive.
 const FORM_TIME: Duration = Duration::from_secs(10);
+
+/// Probes, a collector of metrics, and whoever looks by hand: a handful at once.
+const CONNECTIONS: usize = 64;
+
+/// For large heads and forms. No usual request has any.
+const REQUEST_MEMORY: usize = 1 << 20;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
@@ -35,16 +43,19 @@ pub async fn serve(
     stop: CancellationToken,
     ended: CancellationToken,
 ) {
-    let respond = move |request: Request<Incoming>, _| {
+    let respond = move |request: Request<Incoming>, ends: Ends| {
         let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
         async move {
+            ends.connection.answers();
             match request.uri().path() {
                 "/revoke" => revoke(request, &generations).await,
                 _ => respond(&request, &metrics, &stop),
             }
         }
     };
-    let listener = Listener { socket: listener, tls: None };
+    let limits = Limits { all: CONNECTIONS, of_one: CONNECTIONS };
+    let connections = Connections::new(limits, RequestMemory::new(REQUEST_MEMORY));
+    let listener = Listener { socket: listener, tls: None, connections };
     connections::serve(listener, ended, Duration::ZERO, respond).await;
 }
 

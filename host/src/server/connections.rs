@@ -1,14 +1,22 @@
-//! TCP connections: accepting them, and letting them end.
+//! TCP connections: accepting them within bounds, and letting them end.
 
 mod at_once;
+pub(crate) mod descriptors;
+pub(crate) mod memory;
+mod metered;
+mod peer;
+pub(crate) mod table;
+mod turn;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ::http::{Request, Response};
+use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,18 +29,35 @@ use tokio_util::task::TaskTracker;
 
 use super::tls::Tls;
 use crate::flow::certificate::ClientCertificate;
+use crate::flow::reject::Rejection;
 use at_once::AtOnce;
+use metered::Metered;
+use table::{Admission, Connection, Connections, End};
+use turn::WithTurn;
 
 /// How long a client may take over the head of a request, and how long a connection may idle, for
 /// hyper's timer covers both. Longer than the 90 s for which the most patient clients keep one, so
 /// that it is they who close it.
 const HEAD: Duration = Duration::from_secs(120);
 
-/// What is read ahead on one connection. A head above it is answered with 431.
+/// The largest head. One above it is answered with 431.
 const BUFFER: usize = 64 << 10;
 
-/// How long to wait when the process has no more file descriptors.
+/// How long to wait when the system has no more file descriptors, or no memory for sockets.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
+
+/// What a connection is told that there is no place for.
+static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
+    let wire = Rejection::TooManyConnections.wire();
+    let (status, body) = (wire.status, wire.body(None));
+    let retry_after = wire.retry_after.unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: {retry_after}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat().into()
+});
 
 /// The two ends of a connection.
 #[derive(Clone, Debug)]
@@ -41,6 +66,8 @@ pub(super) struct Ends {
     pub(super) local: SocketAddr,
     /// What the peer has shown in the handshake of TLS.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
+    /// The connection.
+    pub(super) connection: Arc<Connection>,
 }
 
 /// Where connections come in.
@@ -49,6 +76,8 @@ pub(super) struct Listener {
     pub(super) socket: TcpListener,
     /// What is spoken on it. None: HTTP in plain.
     pub(super) tls: Option<Arc<Tls>>,
+    /// Those that are open, and how many there may be.
+    pub(super) connections: Arc<Connections>,
 }
 
 /// Answers requests until `stop`; then lets those that run go on for `grace`, and cuts them off.
@@ -56,7 +85,7 @@ pub(super) async fn serve<F, R, B>(listener: Listener, stop: CancellationToken, 
 where
     F: Fn(Request<Incoming>, Ends) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
 {
     let cut = CancellationToken::new();
     let running = TaskTracker::new();
@@ -64,13 +93,22 @@ where
         match accepted {
             Ok((stream, peer)) => {
                 // A token of its own: each look at one takes its lock, and every poll looks.
-                let (stop, cut) = (stop.child_token(), cut.child_token());
-                let tls = listener.tls.clone();
-                running.spawn(connection(stream, peer, tls, Until { stop, cut }, respond.clone()));
+                let end = End { stop: stop.child_token(), cut: cut.child_token() };
+                match listener.connections.admit(peer.ip(), end) {
+                    Some(admission) => {
+                        let tls = listener.tls.clone();
+                        running.spawn(connection(stream, peer, tls, admission, respond.clone()));
+                    }
+                    None => refuse(stream, listener.tls.is_some()),
+                }
+            }
+            Err(error) if is_of_one(&error) => {
+                tracing::debug!(%error, "a connection was gone before it was taken")
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(OUT_OF_FILES).await;
+                listener.connections.free_descriptors();
+                let _ = stop.run_until_cancelled(tokio::time::sleep(OUT_OF_FILES)).await;
             }
         }
     }
@@ -83,49 +121,59 @@ where
     }
 }
 
-/// When a connection ends.
-struct Until {
-    /// After what is running on it.
-    stop: CancellationToken,
-    /// At once.
-    cut: CancellationToken,
+/// Whether it is about the connection that was to be accepted, and the next one may be good.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
+}
+
+/// Says that there is no place, where that needs no waiting.
+fn refuse(stream: TcpStream, speaks_tls: bool) {
+    if !speaks_tls && let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(&REFUSAL);
+    }
 }
 
 async fn connection<F, R, B>(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<Tls>>,
-    until: Until,
+    admission: Admission,
     respond: F,
 ) where
     F: Fn(Request<Incoming>, Ends) -> R,
     R: Future<Output = Response<B>>,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
     let Ok(local) = stream.local_addr() else { return };
     // Answers are small and awaited: without this, each could wait for the last one's ACK.
     let _ = stream.set_nodelay(true);
+    let connection = Arc::clone(&admission.connection);
+    let ends = Ends { peer, local, certificate: None, connection };
     let Some(tls) = tls else {
-        return converse(stream, Ends { peer, local, certificate: None }, until, respond).await;
+        return converse(stream, ends, &admission, respond).await;
     };
     // Nothing runs before the handshake is done: there is nothing to wait for at the end.
-    if let Some(Some((stream, certificate))) = until.stop.run_until_cancelled(tls.accept(stream)).await {
-        converse(stream, Ends { peer, local, certificate }, until, respond).await;
+    let stop = &admission.end().stop;
+    if let Some(Some((stream, certificate))) = stop.run_until_cancelled(tls.accept(stream)).await {
+        converse(stream, Ends { certificate, ..ends }, &admission, respond).await;
     }
 }
 
-async fn converse<S, F, R, B>(stream: S, ends: Ends, until: Until, respond: F)
+async fn converse<S, F, R, B>(stream: S, ends: Ends, admission: &Admission, respond: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>, Ends) -> R,
     R: Future<Output = Response<B>>,
-    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
-    let Until { stop, cut } = until;
+    let End { stop, cut } = admission.end();
     let service = service_fn(|request| {
+        let turn = ends.connection.begin();
         let response = respond(request, ends.clone());
-        async { Ok::<_, Infallible>(response.await) }
+        async { Ok::<_, Infallible>(response.await.map(|body| WithTurn::new(body, turn))) }
     });
+    let stream = Metered::new(stream, Arc::clone(&ends.connection), admission.memory());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -13,30 +13,30 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
+use super::connections::memory::{Held, RequestMemory};
+use super::connections::table::{Connection, Connections, Limits};
 use super::connections::{self, Ends, Listener};
 use super::tls::Tls;
 use crate::config;
 use crate::flow::certificate::ClientCertificate;
 use crate::flow::headers::origin::Names;
 use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
+use crate::flow::known::Known;
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::{Arrival, Flow, Reply};
 use crate::generation::Generations;
-use crate::upstream::raw::{Gathered, Inflow, gather};
+use crate::metrics::Metrics;
+use crate::upstream::raw::Inflow;
 use crate::upstream::{AnswerBody, Upstream};
 pub use body::Body;
 use metadata::Metadata;
+use receive::receive;
 
 mod body;
 mod metadata;
+mod receive;
 #[cfg(test)]
 mod tests;
-
-/// The largest message: what the SDKs take, too.
-const MAX_BODY: usize = 4 << 20;
-
-/// How long a body may take. 4 MiB in half a minute is a slow line, not an attack.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -51,6 +51,7 @@ pub struct Gateway<U> {
     metadata: Metadata,
     names: Names,
     generations: Arc<Generations>,
+    connections: Arc<Connections>,
 }
 
 /// What is known of who has sent a request, beside what the request says.
@@ -62,11 +63,28 @@ pub(crate) struct Sender {
     pub(crate) local: Option<IpAddr>,
     /// What was shown in the handshake of TLS.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
+    /// Its connection. None: the program has its own.
+    pub(crate) connection: Option<Arc<Connection>>,
 }
 
 impl From<Ends> for Sender {
-    fn from(Ends { peer, local, certificate }: Ends) -> Self {
-        Self { peer: Some(peer.ip()), local: Some(local.ip()), certificate }
+    fn from(Ends { peer, local, certificate, connection }: Ends) -> Self {
+        // An IPv4 address of a socket for both is `::ffff:a.b.c.d`, which nobody writes.
+        let [peer, local] = [peer, local].map(|end| Some(end.ip().to_canonical()));
+        Self { peer, local, certificate, connection: Some(connection) }
+    }
+}
+
+impl Sender {
+    /// All of the request has come.
+    fn has_sent(&self) {
+        if let Some(connection) = &self.connection {
+            connection.answers();
+        }
+    }
+
+    fn known(&self) -> Known {
+        self.connection.as_ref().map(|connection| connection.known().clone()).unwrap_or_default()
     }
 }
 
@@ -94,7 +112,14 @@ impl<U: Upstream + 'static> Gateway<U> {
             (upstream.path.clone(), Endpoint { flow, metadata, scopes })
         };
         let endpoints = config.upstreams.iter().zip(flows).map(endpoint).collect();
-        Self { endpoints, names: names(config), metadata, generations }
+        let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
+        let connections = Connections::new(limits, RequestMemory::new(server.request_memory));
+        Self { endpoints, names: names(config), metadata, generations, connections }
+    }
+
+    /// Has connections and what they hold counted among `metrics`.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        self.connections.register(metrics);
     }
 
     /// Serves until `stop`, lets running calls finish within `grace`, and ends the upstreams.
@@ -105,6 +130,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         stop: CancellationToken,
         grace: Duration,
     ) {
+        let connections = Arc::clone(&self.connections);
         let gateway = Arc::new(self);
         let respond = {
             let gateway = Arc::clone(&gateway);
@@ -113,7 +139,7 @@ impl<U: Upstream + 'static> Gateway<U> {
                 async move { gateway.respond(request.map(Inflow::Wire), ends.into()).await }
             }
         };
-        connections::serve(Listener { socket, tls }, stop, grace, respond).await;
+        connections::serve(Listener { socket, tls, connections }, stop, grace, respond).await;
         gateway.shut_down().await;
     }
 
@@ -160,10 +186,20 @@ impl<U: Upstream + 'static> Gateway<U> {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let result = match self.check_sender(&parts, &sender) {
-            Ok(()) => endpoint.dispatch(parts, body, sender).await,
+            Ok(()) => {
+                let held = self.hold(&sender);
+                endpoint.dispatch(parts, body, sender, held).await
+            }
             Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
         };
         result.unwrap_or_else(|rejected| endpoint.render(&rejected))
+    }
+
+    /// What is held of one request.
+    fn hold(&self, sender: &Sender) -> Held {
+        let of_connection = sender.connection.as_ref().map(|connection| connection.peer());
+        let peer = of_connection.or_else(|| sender.peer.map(Into::into));
+        self.connections.memory().hold(peer)
     }
 
     /// Who may send at all, and nothing secret in the URL.
@@ -190,9 +226,15 @@ impl<U: Upstream + 'static> Gateway<U> {
 }
 
 impl<U: Upstream> Endpoint<U> {
-    async fn dispatch(&self, parts: Parts, body: Inflow, sender: Sender) -> Result<Response<Body>, Rejected> {
+    async fn dispatch(
+        &self,
+        parts: Parts,
+        body: Inflow,
+        sender: Sender,
+        held: Held,
+    ) -> Result<Response<Body>, Rejected> {
         match parts.method {
-            Method::POST => self.post(parts.headers, body, sender).await,
+            Method::POST => self.post(parts.headers, body, sender, held).await,
             Method::GET => self.get(parts.headers, sender).await,
             Method::DELETE => self.delete(parts.headers, sender).await,
             _ => {
@@ -207,12 +249,15 @@ impl<U: Upstream> Endpoint<U> {
         headers: HeaderMap,
         body: Inflow,
         sender: Sender,
+        mut held: Held,
     ) -> Result<Response<Body>, Rejected> {
-        let body = match read(&headers, body).await {
+        let body = match receive(&headers, body, &mut held).await {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
         };
-        self.flow.handle(arrival(headers, body, sender)).await.map(answer)
+        let answered = self.flow.handle(arrival(headers, body, sender)).await.map(answer);
+        // A stream goes on with what it was asked by.
+        answered.map(|response| response.map(|body| body.holding(held)))
     }
 
     async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
@@ -230,30 +275,16 @@ impl<U: Upstream> Endpoint<U> {
 }
 
 fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
+    sender.has_sent();
     Arrival {
         transport: Transport::Http,
         peer: sender.peer,
+        known: sender.known(),
         certificate: sender.certificate,
         headers,
         body,
         shown: None,
         session: None,
-    }
-}
-
-/// Reads the body of a POST, after what its headers say about it.
-async fn read(headers: &HeaderMap, body: Inflow) -> Result<Bytes, Rejection> {
-    use http_body::Body as _;
-    media::is_json(headers)?;
-    media::accepts_both(headers)?;
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(Rejection::TooLarge);
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, gather(body, MAX_BODY)).await {
-        Err(_) => Err(Rejection::BodyTimeout),
-        Ok(Err(_)) => Err(Rejection::Parse("it ends too early".to_owned())),
-        Ok(Ok(Gathered::Part(_))) => Err(Rejection::TooLarge),
-        Ok(Ok(Gathered::Whole(body))) => Ok(body),
     }
 }
 

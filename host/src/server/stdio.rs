@@ -24,6 +24,7 @@ use witgate_plugin::{Scheme, Transport};
 
 use crate::flow::credential::Shown;
 use crate::flow::headers::LAST_EVENT_ID;
+use crate::flow::known::Known;
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
 use crate::flow::{Arrival, Flow, Reply};
 use crate::upstream::child::lock;
@@ -178,6 +179,7 @@ fn arrival(sent: Sent) -> Arrival {
     Arrival {
         transport: Transport::Stdio,
         peer: None,
+        known: Known::default(),
         certificate: None,
         headers,
         body: sent.body,

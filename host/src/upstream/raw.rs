@@ -141,7 +141,11 @@ pub async fn gather(mut body: Inflow, limit: usize) -> Result<Gathered, BodyErro
     Ok(Gathered::Whole(head))
 }
 
-async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
+/// The next piece of a body.
+///
+/// # Errors
+/// Where the connection breaks.
+pub(crate) async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
     while !body.is_end_stream() {
         match body.frame().await {
             None => return Ok(None),
@@ -156,7 +160,7 @@ async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
 }
 
 /// Both, in one piece; in place where nobody else holds the first.
-fn join(first: Bytes, second: &[u8]) -> Bytes {
+pub(crate) fn join(first: Bytes, second: &[u8]) -> Bytes {
     let mut joined = first.try_into_mut().unwrap_or_else(|first| BytesMut::from(&*first));
     joined.extend_from_slice(second);
     joined.freeze()

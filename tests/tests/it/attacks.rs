@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing)] // a test fails by panicking
 
+mod bodies;
+mod connections;
 mod messages;
 mod rights;
 mod sessions;

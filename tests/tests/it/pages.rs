@@ -87,6 +87,8 @@ fn rejections() -> Vec<Rejection> {
         Rejection::UnknownMethod(text()),
         Rejection::TooLarge,
         Rejection::BodyTimeout,
+        Rejection::TooManyBodies,
+        Rejection::TooManyConnections,
         Rejection::UnsupportedMediaType,
         Rejection::NotAcceptable,
         Rejection::MethodNotAllowed,

@@ -21,6 +21,12 @@ pub(super) const DEFAULT_STATE: &str = "witgate.state";
 /// The live one, and as many as somebody remembers.
 const DEFAULT_KEEP: usize = 5;
 
+/// More than most servers ever see; each takes some ten kilobytes.
+const DEFAULT_CONNECTIONS: usize = 10_000;
+
+/// Sixteen messages of the largest size.
+const DEFAULT_REQUEST_MEMORY_MIB: u64 = 64;
+
 /// Shorter than the 10 seconds after which Docker kills.
 const DEFAULT_GRACE_S: u64 = 8;
 
@@ -45,6 +51,9 @@ impl Server {
             shutdown_grace: Duration::from_secs(DEFAULT_GRACE_S),
             state: None,
             keep_generations: DEFAULT_KEEP,
+            max_connections: DEFAULT_CONNECTIONS,
+            max_connections_per_peer: None,
+            request_memory: mib(DEFAULT_REQUEST_MEMORY_MIB),
         }
     }
 }
@@ -79,6 +88,9 @@ impl Resolver<'_> {
             keep_generations: server
                 .keep_generations
                 .map_or(DEFAULT_KEEP, |keep| usize::try_from(keep).unwrap_or(usize::MAX)),
+            max_connections: server.max_connections.map_or(DEFAULT_CONNECTIONS, count),
+            max_connections_per_peer: server.max_connections_per_peer.map(count),
+            request_memory: mib(server.request_memory_mib.unwrap_or(DEFAULT_REQUEST_MEMORY_MIB)),
             ..Server::new(transport)
         };
         self.admin_apart(&resolved);
@@ -184,6 +196,14 @@ impl Resolver<'_> {
         self.error(at, format!("`{}` is not an origin", masked(text)), help);
         None
     }
+}
+
+fn count(written: u64) -> usize {
+    usize::try_from(written).unwrap_or(usize::MAX)
+}
+
+fn mib(written: u64) -> usize {
+    count(written).saturating_mul(1 << 20)
 }
 
 pub(super) fn listen(server: &raw::Server) -> SocketAddr {

@@ -98,6 +98,22 @@ impl Rejection {
             Self::BodyTimeout => {
                 plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }
+            Self::TooManyBodies => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too-many-bodies",
+                    "Too many large messages are being received: send it again later",
+                )
+            },
+            Self::TooManyConnections => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too-many-connections",
+                    "Too many connections are open: try again later",
+                )
+            },
             Self::UnsupportedMediaType => plain(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",

@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use crate::server::connections::memory::Held;
 use crate::upstream::Event;
 use crate::upstream::raw::{BodyError, RawBody};
 
@@ -23,7 +24,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// The body of an answer.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// What is held of the request, for as long as it is answered.
+    held: Option<Held>,
+}
 
 enum Kind {
     Whole(Bytes),
@@ -38,25 +43,36 @@ impl Body {
     }
 
     pub(super) fn whole(body: Bytes) -> Self {
-        Self(Kind::Whole(body))
+        Kind::Whole(body).into()
     }
 
     pub(super) fn raw(body: RawBody) -> Self {
-        Self(Kind::Raw(body))
+        Kind::Raw(body).into()
     }
 
     pub(super) fn raw_events(body: RawBody) -> Self {
-        Self(Kind::RawEvents { body, pulse: Pulse::default(), boundary: Boundary::default() })
+        Kind::RawEvents { body, pulse: Pulse::default(), boundary: Boundary::default() }.into()
     }
 
     pub(super) fn events(events: BoxStream<'static, Event>) -> Self {
-        Self(Kind::Events { events, pulse: Pulse::default() })
+        Kind::Events { events, pulse: Pulse::default() }.into()
+    }
+
+    /// The same, which holds what is held of its request.
+    pub(super) fn holding(self, held: Held) -> Self {
+        Self { held: Some(held), ..self }
+    }
+}
+
+impl From<Kind> for Body {
+    fn from(kind: Kind) -> Self {
+        Self { kind, held: None }
     }
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").finish_non_exhaustive()
+        f.debug_struct("Body").field("held", &self.held).finish_non_exhaustive()
     }
 }
 
@@ -68,7 +84,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole(body) if body.is_empty() => Poll::Ready(None),
             Kind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
             Kind::Raw(body) => Pin::new(body).poll_frame(context),
@@ -93,7 +109,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(body) => body.is_empty(),
             Kind::Raw(body) | Kind::RawEvents { body, .. } => body.is_end_stream(),
             Kind::Events { .. } => false,
@@ -101,7 +117,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Kind::Raw(body) => body.size_hint(),
             Kind::RawEvents { .. } | Kind::Events { .. } => SizeHint::default(),

@@ -230,7 +230,8 @@ where
             respond(&request)
         }
     };
-    let listener = Listener { socket: listener, tls: None };
+    let connections = Connections::new(Limits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
+    let listener = Listener { socket: listener, tls: None, connections };
     tokio::spawn(connections::serve(listener, CancellationToken::new(), Duration::ZERO, answer));
     url
 }

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pipes::{Launch, Pipes};
 use super::wire::{Lines, Read};
+use crate::descriptors;
 
 /// What a program needs to run, to find its home and to reuse its package cache. A list of what is
 /// let through, not of what is held back: nothing secret of the host's can be forgotten here.
@@ -95,6 +96,7 @@ impl Program {
             .wrap(KillOnDrop)
             .spawn()
             .map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+        descriptors::restore(child.id());
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take())
         else {

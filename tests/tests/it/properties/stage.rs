@@ -124,6 +124,7 @@ pub(super) async fn send<U: Upstream>(
     params: &Value,
 ) -> Result<Value, Rejection> {
     let arrival = Arrival {
+        known: Default::default(),
         transport: Transport::Stdio,
         peer: None,
         certificate: None,

@@ -1,0 +1,34 @@
+//! Who has a share of what all clients have together.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A sender, as shares are counted: an IPv4 address, or the /64 of an IPv6 one, which is what one customer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer(IpAddr);
+
+/// The part of an IPv6 address that names a network.
+const NETWORK: u128 = !0 << 64;
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        // An IPv4 client of a socket that takes both comes as `::ffff:a.b.c.d`.
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Peer;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_sender_and_each_address_of_ipv4_another() {
+        let peer = |text: &str| Peer::from(text.parse::<std::net::IpAddr>().unwrap());
+        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:0:1"));
+        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
+        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+        assert_eq!(peer("192.0.2.1"), peer("::ffff:192.0.2.1"));
+    }
+}

@@ -1,0 +1,385 @@
+//! The connections of a listener: how many there may be, in all and of one sender, and which of them go first.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio_util::sync::CancellationToken;
+
+use super::memory::{Held, RequestMemory};
+use super::peer::Peer;
+use crate::flow::known::Known;
+use crate::metrics::Metrics;
+
+/// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
+/// not done again for so long; where it did, as many have to come first.
+const LOOKING: Duration = Duration::from_millis(100);
+
+/// How often it is said that connections are refused.
+const SAYING: Duration = Duration::from_secs(10);
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// In all.
+    pub(crate) all: usize,
+    /// Of one sender.
+    pub(crate) of_one: usize,
+}
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    limits: Limits,
+    memory: Arc<RequestMemory>,
+    table: Mutex<Table>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: HashMap<u64, Arc<Connection>>,
+    by_peer: HashMap<Peer, usize>,
+    next: u64,
+    /// When it was last looked without finding enough.
+    looked: Option<Instant>,
+    said: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    open: Gauge,
+    refused: Family<Bound, Counter>,
+    ended: Counter,
+}
+
+/// Which bound a connection has met.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Bound {
+    of: &'static str,
+}
+
+const OF_ALL: Bound = Bound { of: "all" };
+const OF_PEER: Bound = Bound { of: "peer" };
+
+impl Connections {
+    /// None yet. `memory` is what their heads and bodies may take.
+    pub(crate) fn new(limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
+        Arc::new(Self { limits, memory, table: Mutex::default(), counts: Counts::default() })
+    }
+
+    /// What their heads and bodies may take.
+    pub(crate) fn memory(&self) -> &Arc<RequestMemory> {
+        &self.memory
+    }
+
+    /// Has them counted among `metrics`.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        let Counts { open, refused, ended } = &self.counts;
+        metrics.register(|registry| {
+            registry.register("connections", "Connections of clients", open.clone());
+            let help = "Connections that were refused, because there were too many: in all, or of one peer";
+            registry.register("connections_refused", help, refused.clone());
+            let help = "Connections without a request that were ended because there were too many";
+            registry.register("connections_ended", help, ended.clone());
+            let help = "Bytes of large heads and bodies that are held";
+            registry.register("request_memory_bytes", help, self.memory.gauge());
+        });
+    }
+
+    /// Takes a connection in, which `end` ends. None: there are too many.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
+        let peer = Peer::from(peer);
+        let mut table = self.lock();
+        if table.open.len() >= self.crowded() {
+            self.make_room(&mut table, None);
+        }
+        if table.of_one(peer) >= self.limits.of_one {
+            self.make_room(&mut table, Some(peer));
+        }
+        let bound = match table.of_one(peer) >= self.limits.of_one {
+            true => OF_PEER,
+            false if table.open.len() >= self.limits.all => OF_ALL,
+            false => return Some(self.take_in(&mut table, peer, end)),
+        };
+        let is_said = table.said.is_some_and(|said| said.elapsed() < SAYING);
+        if !is_said {
+            table.said = Some(Instant::now());
+        }
+        let open = table.open.len();
+        drop(table);
+        self.counts.refused.get_or_create(&bound).inc();
+        if !is_said {
+            tracing::warn!(
+                open,
+                too_many_of = bound.of,
+                "connections are refused; see `server.max_connections`"
+            );
+        }
+        None
+    }
+
+    /// Ends connections that wait for their clients, where the process has no more descriptors.
+    pub(super) fn free_descriptors(&self) {
+        let mut table = self.lock();
+        self.make_room(&mut table, None);
+    }
+
+    fn take_in(self: &Arc<Self>, table: &mut Table, peer: Peer, end: End) -> Admission {
+        let connection = Arc::new(Connection {
+            peer,
+            opened: Instant::now(),
+            waits_since: AtomicU64::new(1),
+            heads: AtomicU32::new(0),
+            is_under_way: AtomicBool::new(false),
+            known: Known::default(),
+            end,
+        });
+        let number = table.next;
+        table.next += 1;
+        table.open.insert(number, Arc::clone(&connection));
+        *table.by_peer.entry(peer).or_default() += 1;
+        self.counts.open.inc();
+        Admission { connections: Arc::clone(self), number, connection }
+    }
+
+    /// From so many connections on, some have to go.
+    fn crowded(&self) -> usize {
+        self.limits.all - self.limits.all / 8
+    }
+
+    /// Ends an eighth of the connections, or of those of one sender: of those that wait for their clients the ones that
+    /// have shown no good credential, the longest waiting first. Those that have shown one go only where there are no
+    /// others, and it is almost full.
+    fn make_room(&self, table: &mut Table, of: Option<Peer>) {
+        if table.looked.is_some_and(|looked| looked.elapsed() < LOOKING) {
+            return;
+        }
+        let spares_known = of.is_none() && table.open.len() < self.limits.all - self.limits.all / 16;
+        let most = if of.is_some() { self.limits.of_one } else { self.limits.all };
+        let mut waiting: Vec<_> = table
+            .open
+            .iter()
+            .filter(|(_, connection)| of.is_none_or(|peer| connection.peer == peer))
+            .filter_map(|(number, connection)| Some((connection.rank()?, *number)))
+            .filter(|(rank, _)| !(spares_known && rank.0))
+            .collect();
+        waiting.sort_unstable();
+        let most = (most / 8).max(1);
+        table.looked = (waiting.len() < most).then(Instant::now);
+        let is_known = waiting.first().is_some_and(|(rank, _)| rank.0);
+        for (_, number) in waiting.into_iter().take(most).take_while(|(rank, _)| rank.0 == is_known) {
+            if let Some(connection) = table.remove(number) {
+                connection.end.now();
+                self.counts.open.dec();
+                self.counts.ended.inc();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn of_one(&self, peer: Peer) -> usize {
+        self.by_peer.get(&peer).copied().unwrap_or(0)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
+        let connection = self.open.remove(&number)?;
+        if let Some(count) = self.by_peer.get_mut(&connection.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_peer.remove(&connection.peer);
+            }
+        }
+        Some(connection)
+    }
+}
+
+/// A connection's place among the others. Free once it is dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    connections: Arc<Connections>,
+    number: u64,
+    /// The connection.
+    pub(super) connection: Arc<Connection>,
+}
+
+impl Admission {
+    /// When it ends.
+    pub(super) fn end(&self) -> &End {
+        &self.connection.end
+    }
+
+    /// What it holds of heads: nothing yet.
+    pub(super) fn memory(&self) -> Held {
+        self.connections.memory.hold(Some(self.connection.peer))
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        // One that was ended has no place any more.
+        if self.connections.lock().remove(self.number).is_some() {
+            self.connections.counts.open.dec();
+        }
+    }
+}
+
+/// When a connection ends.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// After what is running on it.
+    pub(super) stop: CancellationToken,
+    /// At once.
+    pub(super) cut: CancellationToken,
+}
+
+impl End {
+    fn now(&self) {
+        self.cut.cancel();
+        self.stop.cancel();
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    peer: Peer,
+    opened: Instant,
+    /// Since when its client has something to send: milliseconds after it was opened, and one. 0: it is being answered.
+    waits_since: AtomicU64,
+    /// How many heads have come.
+    heads: AtomicU32,
+    /// Whether the request of the last one is under way.
+    is_under_way: AtomicBool,
+    known: Known,
+    end: End,
+}
+
+impl Connection {
+    /// Whose it is.
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Whether a good credential has come over it.
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// All of a request has come, and is being answered: it is not ended for others' sake.
+    pub(crate) fn answers(&self) {
+        self.waits_since.store(0, Ordering::Relaxed);
+    }
+
+    /// How many heads have come.
+    pub(super) fn heads(&self) -> u32 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
+    /// A head has come: until what is returned is dropped, a request is under way.
+    pub(super) fn begin(self: &Arc<Self>) -> Turn {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+        self.is_under_way.store(true, Ordering::Relaxed);
+        Turn(Arc::clone(self))
+    }
+
+    /// Whether the request of the last head is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.is_under_way.load(Ordering::Relaxed)
+    }
+
+    fn waits(&self) {
+        self.is_under_way.store(false, Ordering::Relaxed);
+        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.waits_since.store(since.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// What comes first goes first. None: it is being answered.
+    fn rank(&self) -> Option<(bool, Reverse<Duration>)> {
+        let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let waited = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
+        Some((self.known.is_known(), Reverse(waited)))
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub(super) struct Turn(Arc<Connection>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.waits();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(all: usize, of_one: usize) -> Arc<Connections> {
+        Connections::new(Limits { all, of_one }, RequestMemory::new(0))
+    }
+
+    fn admit(connections: &Arc<Connections>, last: u8) -> Option<Admission> {
+        let end = End { stop: CancellationToken::new(), cut: CancellationToken::new() };
+        // Looking is not put off in these tests.
+        connections.lock().looked = None;
+        connections.admit(IpAddr::from([192, 0, 2, last]), end)
+    }
+
+    fn is_ended(admission: &Admission) -> bool {
+        admission.connection.end.cut.is_cancelled()
+    }
+
+    #[test]
+    fn one_sender_has_its_share_and_all_have_no_more_than_there_is() {
+        let connections = connections(4, 2);
+        let busy = |last| admit(&connections, last).inspect(|admitted| admitted.connection.answers());
+        let first = [busy(1), busy(1)];
+        assert!(first.iter().all(Option::is_some) && busy(1).is_none());
+        let second = [busy(2), busy(2)];
+        assert!(second.iter().all(Option::is_some) && busy(3).is_none());
+        drop(first);
+        assert!(busy(3).is_some());
+        drop(second);
+        let table = connections.lock();
+        assert_eq!((table.open.len(), table.by_peer.len()), (0, 0));
+        assert_eq!(connections.counts.open.get(), 0);
+    }
+
+    #[test]
+    fn the_longest_waiting_without_a_credential_go_first_and_those_that_are_answered_never() {
+        let connections = connections(8, 8);
+        let all: Vec<_> = (0..7).map(|_| admit(&connections, 1).unwrap()).collect();
+        all[0].connection.answers();
+        all[1].connection.known.note(Some(&crate::flow::testing::caller("someone")));
+        for (admitted, ms) in all.iter().skip(1).zip([40, 30, 20, 10, 5, 1]) {
+            admitted.connection.waits_since.store(50 - ms, Ordering::Relaxed);
+        }
+        std::thread::sleep(Duration::from_millis(60));
+        let others: Vec<_> = (0..5).map(|_| admit(&connections, 2).unwrap()).collect();
+        let ended: Vec<_> = all.iter().map(is_ended).collect();
+        assert_eq!(ended, [false, false, true, true, true, true, true]);
+        for admitted in &others {
+            admitted.connection.answers();
+        }
+        // Now the one that is known is all that waits, and there is one place left.
+        let last = admit(&connections, 3).unwrap();
+        last.connection.answers();
+        assert!(!is_ended(&all[1]));
+        assert!(admit(&connections, 3).is_some());
+        assert!(is_ended(&all[1]) && !is_ended(&all[0]));
+    }
+}
