@@ -426,7 +426,7 @@ async fn start_beside(
     let status = Arc::new(Status::new(Arc::clone(generations), Some(Arc::clone(&reloader))));
     status.register(metrics);
     beside.watch(Some(Arc::clone(&reloader)));
-    beside.admin(admin, Arc::clone(metrics), Arc::clone(generations));
+    beside.admin(admin, &config.server, Arc::clone(metrics), Arc::clone(generations))?;
     beside.control(
         control,
         Operator { status, generations: Arc::clone(generations), reloader: Some(reloader) },

@@ -3,17 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
-use crate::config::{Config, Target, Transport, resolve};
+use crate::config::{self, Config, Target, Transport, resolve};
 use crate::digest::digest_of;
 use crate::flow::Flow;
 use crate::flow::dpop::Proofs;
@@ -79,6 +80,9 @@ pub enum ServeError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The admin listener cannot have a thread.
+    #[error("health checks and metrics cannot be served: {0}")]
+    Admin(std::io::Error),
     /// TLS cannot be spoken.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -170,7 +174,7 @@ pub async fn run(
     beside.stop_on_signal();
     beside.watch(reloader.clone());
     beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()));
-    beside.admin(listeners.admin, Arc::clone(&metrics), Arc::clone(&generations));
+    beside.admin(listeners.admin, &config.server, Arc::clone(&metrics), Arc::clone(&generations))?;
     beside.control(control, Operator { status, generations: Arc::clone(&generations), reloader });
     announce(&config, &generations, listeners.public.as_ref());
     match listeners.public {
@@ -360,16 +364,25 @@ impl Beside {
         self.tidy.spawn_blocking(move || runtime.block_on(watching));
     }
 
+    /// On a thread of its own, so that it answers however busy the workers are, and whatever holds them up.
     pub(crate) fn admin(
         &self,
         listener: Option<TcpListener>,
+        server: &config::Server,
         metrics: Arc<Metrics>,
         generations: Arc<Generations>,
-    ) {
-        if let Some(listener) = listener {
-            let (stop, ended) = (self.stop.clone(), self.ended.clone());
-            tokio::spawn(admin::serve(listener, metrics, generations, stop, ended));
-        }
+    ) -> Result<(), ServeError> {
+        let Some(listener) = listener else { return Ok(()) };
+        let (stop, ended) = (self.stop.clone(), self.ended.clone());
+        let names = admin::names(server);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(ServeError::Admin)?;
+        let listener = listener.into_std().map_err(ServeError::Admin)?;
+        let entered = runtime.enter();
+        let listener = TcpListener::from_std(listener).map_err(ServeError::Admin)?;
+        drop(entered);
+        let serving = admin::serve(listener, names, metrics, generations, stop, ended);
+        let thread = thread::Builder::new().name("admin".to_owned());
+        thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
     }
 
     pub(crate) fn control(&self, control: Option<Control>, operator: Operator) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{CONTENT_TYPE, ORIGIN};
-use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use ::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -14,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::connections::memory::RequestMemory;
 use super::connections::table::{Connections, Limits};
 use super::connections::{self, Ends, Listener};
+use crate::config::Server;
 use crate::digest::sha256;
+use crate::flow::headers::origin::Names;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
+use crate::printable::clean;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;
@@ -34,20 +37,35 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
+/// The names that the admin listener answers under, beside the address of each connection: loopback names, where it
+/// listens, and what may be named anyhow. A page whose own name was turned to this machine comes under that name.
+pub(crate) fn names(server: &Server) -> Names {
+    let listen = server.admin_listen.map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+    let listen = listen.map(|ip| ip.to_string());
+    let hosts = server.allowed_hosts.iter().map(String::as_str).chain(listen.as_deref());
+    Names::new(hosts, [])
+}
+
 /// Serves until `ended`. From `stop` on, Witgate is not ready: whatever sends requests is to send
 /// them elsewhere, while running calls finish.
 pub async fn serve(
     listener: TcpListener,
+    names: Names,
     metrics: Arc<Metrics>,
     generations: Arc<Generations>,
     stop: CancellationToken,
     ended: CancellationToken,
 ) {
+    let names = Arc::new(names);
     let respond = move |request: Request<Incoming>, ends: Ends| {
         let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
+        let names = Arc::clone(&names);
         async move {
             ends.connection.answers();
             match request.uri().path() {
+                _ if !is_named(&names, &request, &ends) => {
+                    plain(StatusCode::FORBIDDEN, TEXT, "not under this name; see `server.allowed_hosts`\n")
+                }
                 "/revoke" => revoke(request, &generations).await,
                 _ => respond(&request, &metrics, &stop),
             }
@@ -57,6 +75,25 @@ pub async fn serve(
     let connections = Connections::new(limits, RequestMemory::new(REQUEST_MEMORY));
     let listener = Listener { socket: listener, tls: None, connections };
     connections::serve(listener, ended, Duration::ZERO, respond).await;
+}
+
+/// Whether a request names this server. One of HTTP/1.0 need not name any, and no browser sends that.
+fn is_named(names: &Names, request: &Request<Incoming>, ends: &Ends) -> bool {
+    let host = request.headers().get(HOST);
+    if request.version() == Version::HTTP_10 && host.is_none() && request.uri().authority().is_none() {
+        return true;
+    }
+    let local = Some(ends.local.ip().to_canonical());
+    let is_own = names.check_host(request.uri(), request.headers(), local).is_ok();
+    if !is_own {
+        let host = host.map_or("", |host| host.to_str().unwrap_or("(not ASCII)"));
+        tracing::warn!(
+            host = clean(host),
+            peer = %ends.peer.ip(),
+            "the admin listener was asked under a `Host` that is not its own; allow it in `server.allowed_hosts`"
+        );
+    }
+    is_own
 }
 
 fn respond(

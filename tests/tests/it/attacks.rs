@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing)] // a test fails by panicking
 
+mod admin;
 mod bodies;
 mod connections;
 mod messages;

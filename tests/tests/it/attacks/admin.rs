@@ -1,0 +1,89 @@
+//! The admin listener, asked by a browser whose page has turned its own name to this machine (DNS rebinding).
+
+use witgate_tests::gateway::{Running, Setup};
+use witgate_tests::wire::Request;
+
+use super::world::Findings;
+
+const PATHS: [(&str, &str); 4] =
+    [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("POST", "/revoke")];
+
+fn serve() -> Running {
+    let setup = Setup::new();
+    setup.config(
+        "allowed_hosts = ['ops.example.com']\nresource = 'https://mcp.example.com/mcp'",
+        "[upstreams.own]\nown_tools = true\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n",
+    );
+    setup.key(&["someone", "--policy", "keys", "--allow", "*"]);
+    setup.serve()
+}
+
+/// A request to the admin listener under its own address, as a probe sends it.
+fn asked(gateway: &Running, method: &str, path: &str) -> Request {
+    let url = gateway.admin_url();
+    let request = Request::new(method, url.trim_start_matches("http://"), path);
+    match method {
+        "POST" => request.with("Content-Type", "application/x-www-form-urlencoded").body("token=abc"),
+        _ => request,
+    }
+}
+
+#[test]
+fn the_admin_listener_answers_under_its_own_names_alone() {
+    let gateway = serve();
+    let mut findings = Findings::default();
+    let url = gateway.admin_url();
+    let port = url.rsplit_once(':').unwrap().1;
+    for (method, path) in PATHS {
+        let good = asked(&gateway, method, path);
+        for host in [
+            "evil.example".to_owned(),
+            format!("evil.example:{port}"),
+            format!("localhost.evil.example:{port}"),
+            format!("localhost:{port}@evil.example"),
+            "127.0.0.1.nip.io".to_owned(),
+            "10.1.2.3".to_owned(),
+            "[2001:db8::1]".to_owned(),
+            "0.0.0.0".to_owned(),
+            String::new(),
+        ] {
+            let answer = good.clone().set("Host", &host).send();
+            findings.check(&format!("{path}, Host: {host}"), answer.status == 403, &answer);
+        }
+        let answer = good.clone().with("Host", "evil.example").send();
+        findings.check(&format!("{path}, two hosts"), matches!(answer.status, 400 | 403), &answer);
+        let answer = good.clone().without("Host").send();
+        findings.check(&format!("{path}, no host"), matches!(answer.status, 400 | 403), &answer);
+        let absolute = good.clone().target(&format!("http://evil.example{path}")).send();
+        findings.check(&format!("{path}, another host in the target"), absolute.status == 403, &absolute);
+        // A probe names the address that it connects to, an operator a name that is allowed.
+        for host in [
+            format!("127.0.0.1:{port}"),
+            "127.0.0.1".to_owned(),
+            format!("localhost:{port}"),
+            format!("[::1]:{port}"),
+            format!("ops.example.com:{port}"),
+            "mcp.example.com".to_owned(),
+        ] {
+            let answer = good.clone().set("Host", &host).send();
+            findings.check(&format!("{path}, Host: {host}"), answer.status == 200, &answer);
+        }
+    }
+    let log = gateway.await_log("`Host`");
+    assert!(log.contains("evil.example"), "the log names the host: {log}");
+    findings.report();
+}
+
+/// A page may not send the form either, whatever name it has been given.
+#[test]
+fn a_browser_revokes_nothing() {
+    let gateway = serve();
+    let mut findings = Findings::default();
+    for origin in ["https://evil.example", "null", &gateway.admin_url()] {
+        let answer = asked(&gateway, "POST", "/revoke").with("Origin", origin).send();
+        findings.check(&format!("Origin: {origin}"), answer.status == 403, &answer);
+    }
+    findings.report();
+}
