@@ -168,7 +168,7 @@ impl Question {
             (true, behind) => Asked::NotYet(self.why_behind(status, behind)),
             (false, _) => Asked::NotYet(format!(
                 "the one that listens on {} reads {} for none of its policies: it runs with another configuration, or no \
-                 pipeline has the policy. `witgate plugin list --json` shows which files it reads{}",
+                 pipeline has the policy. `witgate plugin list --json` shows which files it reads; with `--wait 0s` nobody is asked{}",
                 self.socket.display(),
                 self.file.display(),
                 last_change(status)

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -191,6 +192,51 @@ fn a_new_certificate_is_for_new_connections() {
         let secret = key.lines().nth(1).unwrap();
         assert!(!gateway.log().contains(secret), "a key is on the log");
     }
+}
+
+/// Sets how many descriptors a process may have, and says how many it was allowed before.
+fn limit_descriptors(process: u32, limit: &str) -> String {
+    let prlimit = |arguments: &[&str]| {
+        let output =
+            Command::new("prlimit").args(["--pid", &process.to_string()]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let before = prlimit(&["--nofile", "--output", "SOFT", "--noheadings", "--raw"]);
+    prlimit(&[&format!("--nofile={limit}:")]);
+    before
+}
+
+#[test]
+fn a_new_certificate_is_taken_without_a_notification_and_after_a_want_of_descriptors() {
+    let pki = Pki::new();
+    let setup = set_up(&pki, "");
+    let (links, names) = (setup.dir().join("links"), ["server.key", "server.pem"]);
+    std::fs::create_dir(&links).unwrap();
+    names.iter().for_each(|name| std::fs::hard_link(setup.dir().join(name), links.join(name)).unwrap());
+    let gateway = setup.serve();
+    let client = TlsClient::new(&pki.servers, None);
+    let request = list(&gateway, "/tokens/mcp");
+    let shown = || {
+        let mut connection = client.connect(&gateway.address());
+        connection.send(&request).expect("an answer");
+        connection.server_certificate()
+    };
+    let first = shown();
+    // The files themselves, by names in a directory that nobody watches.
+    let second = pki.server();
+    assert_ne!(second.der, first);
+    std::fs::write(links.join("server.key"), &second.key).unwrap();
+    std::fs::write(links.join("server.pem"), &second.pem).unwrap();
+    await_some("the certificate without a notification", || (shown() == second.der).then_some(()));
+
+    let before = limit_descriptors(gateway.pid(), "1");
+    let third = pki.server();
+    install(gateway.setup(), &third);
+    gateway.await_log("Too many open files");
+    std::thread::sleep(Duration::from_secs(1));
+    limit_descriptors(gateway.pid(), &before);
+    await_some("the certificate that could not be read", || (shown() == third.der).then_some(()));
 }
 
 #[test]

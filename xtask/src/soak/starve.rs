@@ -35,9 +35,11 @@ const IN_FORCE: Duration = Duration::from_secs(5);
 /// What is not in force by then never will be.
 const LOST: Duration = Duration::from_secs(30);
 
-/// The longest that something is short, mostly; and sometimes: threads that wait for work are kept for ten seconds.
+/// The longest that something is short once everything is changed.
 const LONGEST_MS: u64 = 4000;
-const LONGER_MS: u64 = 14_000;
+
+/// A thread that waits for work is kept for ten seconds.
+const THREADS_END: Duration = Duration::from_secs(11);
 
 /// Between two looks at whether something is in force.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -104,6 +106,7 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
     let means = Means::find(&directory.path().join(SMALL), arguments.kinds)?;
     let place =
         Place::set(root, directory.path(), &programs, &upstream.address, &configuration(&upstream.address))?;
+    let place = place.started_by(means.starter());
     place.add_components(root, &["rbac.wasm"])?;
     move_to_small_disk(directory.path())?;
     println!("seed {}; what can be taken away: {means}", arguments.seed);
@@ -188,6 +191,7 @@ impl<'a> Starving<'a> {
                 self.report.restarted(&short, &gateway.audit.tail());
                 *gateway = self.place.start()?;
             }
+            self.report.panicked(&short, gateway.audit.panics());
             self.keys.check_earlier(&mut self.random, &mut self.report);
             if self.random.one_in(4) {
                 thread::sleep(Duration::from_millis(self.random.below(1000)));
@@ -214,6 +218,11 @@ impl<'a> Starving<'a> {
             )?);
             self.pause(300);
         }
+        // By then even the threads that waited for work have ended.
+        let is_long = self.random.one_in(6);
+        if is_long {
+            thread::sleep(THREADS_END);
+        }
         let way = *self.random.among(&Way::ALL);
         let mut revocations = Vec::new();
         let late = self.random.one_in(2);
@@ -230,8 +239,7 @@ impl<'a> Starving<'a> {
         if late {
             self.change(way)?;
         }
-        let longest = if self.random.one_in(6) { LONGER_MS } else { LONGEST_MS };
-        self.pause(longest);
+        self.pause(LONGEST_MS);
         self.random.shuffle(&mut taken);
         taken.into_iter().try_for_each(Taken::give_back)?;
         let end = Instant::now();

@@ -33,6 +33,10 @@ struct Books {
     /// Outcomes and reason codes, and how often each was seen.
     reasons: BTreeMap<String, u64>,
     wrong: Vec<String>,
+    /// What the program's own faults say: where, and what.
+    panics: Vec<String>,
+    /// The next line says what.
+    panicking: bool,
     tail: VecDeque<String>,
 }
 
@@ -116,8 +120,14 @@ impl Audit {
         self.lock().tail.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
+    /// Where the program came to an end that it does not know, and what it said.
+    pub(crate) fn panics(&self) -> Vec<String> {
+        self.lock().panics.clone()
+    }
+
     fn note(&self, line: &str, judged: &str) {
         let mut books = self.lock();
+        books.note_panic(line);
         let Ok(entry) = serde_json::from_str::<Value>(line) else { return books.keep(line) };
         let text = |name: &str| entry.pointer(&format!("/fields/{name}")).and_then(Value::as_str);
         let generation = entry.pointer("/fields/generation").and_then(Value::as_u64);
@@ -163,6 +173,19 @@ impl Books {
             None => self.waiting.push(decision),
             Some(states) if states.iter().any(|state| state.verdict(&decision.tool) == decision.verdict) => {}
             Some(_) => self.wrong.push(decision.line),
+        }
+    }
+
+    fn note_panic(&mut self, line: &str) {
+        if std::mem::take(&mut self.panicking)
+            && let Some(last) = self.panics.last_mut()
+        {
+            last.push_str(": ");
+            last.push_str(line);
+        }
+        if line.starts_with("thread '") && line.contains("panicked at") {
+            self.panics.push(line.to_owned());
+            self.panicking = true;
         }
     }
 

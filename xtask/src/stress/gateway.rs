@@ -71,6 +71,8 @@ pub(crate) struct Place {
     upstream: String,
     pub(crate) door: Door,
     person: String,
+    /// A program that becomes the gateway, and its arguments.
+    starter: &'static [&'static str],
 }
 
 impl Place {
@@ -97,6 +99,7 @@ impl Place {
             upstream: upstream.to_owned(),
             door: Door { address, path: "/mcp".to_owned(), credential: Default::default() },
             person: String::new(),
+            starter: &[],
         };
         fs::write(directory.join("api-key.wasm"), read("api-key.wasm")?)?;
         for release in ["a", "b"] {
@@ -113,6 +116,11 @@ impl Place {
         place.door.credential = ("X-API-Key".to_owned(), key);
         place.person = place.make_key("person", "people.toml", "user")?;
         Ok(place)
+    }
+
+    /// Has the gateway started by another program, to whose arguments the command to serve is added.
+    pub(crate) fn started_by(self, starter: &'static [&'static str]) -> Self {
+        Self { starter, ..self }
     }
 
     /// A key in a store that no configuration changes, `people.toml`, with the role `user`.
@@ -226,6 +234,21 @@ config = {rules}
     /// Starts the gateway, and returns once it has answered.
     pub(crate) fn start(&self) -> Result<Gateway> {
         let mut serve = self.witgate(&["serve", "--json"]);
+        if let Some((program, arguments)) = self.starter.split_first() {
+            let mut starter = Command::new(program);
+            starter
+                .args(arguments)
+                .arg(serve.get_program())
+                .args(serve.get_args())
+                .current_dir(&self.directory);
+            for (name, value) in serve.get_envs() {
+                match value {
+                    Some(value) => starter.env(name, value),
+                    None => starter.env_remove(name),
+                };
+            }
+            serve = starter;
+        }
         serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = serve.spawn().with_context(|| format!("cannot start {serve:?}"))?;
         let (audit, log) = (Audit::default(), child.stderr.take().context("it has a stderr")?);

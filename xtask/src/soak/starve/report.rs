@@ -34,6 +34,7 @@ pub(super) struct Report {
     lost: Vec<String>,
     wrong: Vec<String>,
     restarts: Vec<String>,
+    panics: Vec<String>,
     lines: Vec<String>,
     hung: usize,
 }
@@ -89,6 +90,12 @@ impl Report {
         self.restarts.push(format!("{shortage}: {last}"));
     }
 
+    /// `all` are those until now.
+    pub(super) fn panicked(&mut self, shortage: &str, all: Vec<String>) {
+        let new = all.into_iter().skip(self.panics.len());
+        self.panics.extend(new.map(|panic| format!("{shortage}: {panic}")));
+    }
+
     pub(super) fn seen(&mut self, callers: &Callers) {
         let seen = callers.seen();
         self.lines.push(format!("calls: {}, of which {} got no answer", seen.calls, seen.unanswered));
@@ -109,6 +116,7 @@ impl Report {
         ensure!(self.wrong.is_empty(), "{} wrong answers", self.wrong.len());
         ensure!(self.lost.is_empty(), "{} changes were lost", self.lost.len());
         ensure!(self.late.is_empty(), "{} changes were late", self.late.len());
+        ensure!(self.panics.is_empty(), "{} panics", self.panics.len());
         ensure!(self.hung == 0, "{} calls hung", self.hung);
         Ok(())
     }
@@ -144,8 +152,14 @@ impl Display for Report {
             "times that the gateway ended for want of memory and was started again: {}",
             self.restarts.len()
         )?;
-        let kinds =
-            [("WRONG", &self.wrong), ("LATE", &self.late), ("LOST", &self.lost), ("ENDED", &self.restarts)];
+        writeln!(f, "panics: {}", self.panics.len())?;
+        let kinds = [
+            ("WRONG", &self.wrong),
+            ("LATE", &self.late),
+            ("LOST", &self.lost),
+            ("ENDED", &self.restarts),
+            ("PANIC", &self.panics),
+        ];
         for (kind, faults) in kinds {
             faults.iter().take(SHOWN).try_for_each(|fault| writeln!(f, "{kind}: {fault}"))?;
         }

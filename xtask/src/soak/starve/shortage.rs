@@ -85,6 +85,14 @@ impl Means {
         Ok(Self { kinds, disk, silent, watches })
     }
 
+    /// Who has to start the gateway: a file that grows beyond a limit is a signal, unless that is ignored.
+    pub(super) fn starter(&self) -> &'static [&'static str] {
+        match self.disk {
+            Some(_) => &[],
+            None => &["env", "--ignore-signal=XFSZ"],
+        }
+    }
+
     /// A directory that nobody watches, on the disk of the key store.
     pub(super) fn silent(&self) -> &Path {
         &self.silent
