@@ -13,6 +13,8 @@ pub enum Cause {
     Machine,
     /// In a file, a setting or a component: it stays until somebody changes that.
     Content,
+    /// In nothing: a component is being compiled, and is taken when that is done.
+    Compiling,
 }
 
 impl Cause {

@@ -13,6 +13,7 @@ mod terminal;
 mod token;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -193,12 +194,19 @@ fn full(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// How long a thread for what blocks is kept: as good as for ever. One is there from the start, since Tokio panics where
+/// there is none and the system gives no other; with one, work waits.
+const KEEP_THREADS: Duration = Duration::from_secs(365 * 86_400);
+
 /// A runtime for the commands that wait.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(KEEP_THREADS)
         .build()
-        .map_err(|error| Failure::new(format!("the system gives no threads: {error}")))
+        .map_err(|error| Failure::new(format!("the system gives no threads: {error}")))?;
+    drop(runtime.spawn_blocking(|| {}));
+    Ok(runtime)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub mod raw;
 pub mod resolve;
 pub(crate) mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Config {
     /// Files that it was made from: its own, and those with secrets. When one changes, so does the
     /// configuration.
     pub files: Fingerprints,
+    /// What of it cannot be used. Nothing, unless that was asked for ([`resolve::load_parts`]).
+    pub broken: Broken,
     /// `MCP_AUTH_ENABLED=false`: nobody is asked for a credential, one that is shown is not looked
     /// at, and every audit record says so.
     pub auth_disabled: bool,
@@ -46,6 +48,17 @@ impl Config {
         let parent = self.path.as_deref().and_then(std::path::Path::parent);
         parent.filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
     }
+}
+
+/// The parts of a configuration that cannot be used.
+#[derive(Debug, Default)]
+pub struct Broken {
+    /// Policies, and what is wrong with each.
+    pub policies: BTreeMap<String, String>,
+    /// Upstreams.
+    pub upstreams: BTreeSet<String>,
+    /// Upstreams whose pipeline cannot be used.
+    pub pipelines: BTreeSet<String>,
 }
 
 /// `[server]`.
@@ -201,6 +214,8 @@ pub enum Target {
     OwnTools,
     /// A service of the program that has Witgate in it as a library.
     Embedded,
+    /// Nowhere: what is written cannot be used.
+    Broken,
 }
 
 /// `[pipeline]`, or an upstream's own.

@@ -425,8 +425,14 @@ async fn start_beside(
     let control = config.server.control.as_deref().map(Control::bind).transpose()?;
     let status = Arc::new(Status::new(Arc::clone(generations), Some(Arc::clone(&reloader))));
     status.register(metrics);
-    beside.watch(Some(Arc::clone(&reloader)));
-    beside.admin(admin, &config.server, Arc::clone(metrics), Arc::clone(generations))?;
+    beside.watch(Some(Arc::clone(&reloader)))?;
+    beside.admin(
+        admin,
+        &config.server,
+        Arc::clone(metrics),
+        Arc::clone(generations),
+        Some(Arc::clone(&reloader)),
+    )?;
     beside.control(
         control,
         Operator { status, generations: Arc::clone(generations), reloader: Some(reloader) },

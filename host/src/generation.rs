@@ -1,30 +1,28 @@
 //! Generations: immutable, fully checked sets of policies. Exactly one is live.
 
+mod factory;
 mod history;
+mod pipeline;
 mod recipe;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use witgate_plugin::{Digest, Scheme};
+use witgate_plugin::Digest;
 
-use crate::cause::Cause;
-use crate::config::environment::Environment;
-use crate::config::{self, Config, Mode};
 use crate::fingerprints::Fingerprints;
-use crate::plugin::load::Loader;
-use crate::plugin::settings::{RemoteKeys, Surroundings};
-use crate::policy::{Making, Policy, PolicyError};
-use crate::services::Clock;
+use crate::policy::Policy;
 
+pub use factory::{Factory, Successor};
 use history::History;
 pub use history::Kept;
+pub use pipeline::{Closed, Next, Pipeline};
 pub use recipe::Recipe;
 
 /// One immutable set of compiled policies with their config.
@@ -33,8 +31,11 @@ pub struct Generation {
     number: u64,
     origin: u64,
     since: SystemTime,
-    recipe: Recipe,
+    recipe: Arc<Recipe>,
     repeats: bool,
+    /// The machine kept a policy from being made again, so that an earlier one goes on.
+    is_stale: bool,
+    /// Those that decide, by name. Where a pipeline is held back: the one that decides there alone.
     policies: BTreeMap<String, Arc<Policy>>,
     pipelines: Vec<Pipeline>,
     credential_headers: Vec<HeaderName>,
@@ -48,35 +49,6 @@ pub struct Generation {
 /// Calls that shadows judge at once. Under load they are the first to go without.
 const SHADOWS: usize = 32;
 
-/// Who judges the calls of one upstream.
-#[derive(Debug, Default)]
-pub struct Pipeline {
-    /// Authenticators that count, in order.
-    pub authenticate: Vec<Arc<Policy>>,
-    /// Authorizers that count; every one must allow.
-    pub authorize: Vec<Arc<Policy>>,
-    /// Authenticators whose verdict is recorded and changes nothing.
-    pub shadow_authenticate: Vec<Arc<Policy>>,
-    /// Authorizers whose verdict is recorded and changes nothing.
-    pub shadow_authorize: Vec<Arc<Policy>>,
-    /// Roles of who shows no credential at all. None: such a caller is refused.
-    pub anonymous: Option<Vec<String>>,
-    /// Nobody is asked for a credential, and one that is shown is not looked at.
-    pub unchecked: bool,
-}
-
-impl Pipeline {
-    /// Whether an authenticator that counts judges credentials of this scheme.
-    pub fn judges(&self, scheme: Scheme) -> bool {
-        self.authenticate.iter().any(|policy| policy.judges(scheme))
-    }
-
-    /// Whether one that is only watched does.
-    pub fn watches(&self, scheme: Scheme) -> bool {
-        self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
-    }
-}
-
 impl Generation {
     /// Its number; the first is 1.
     pub fn number(&self) -> u64 {
@@ -89,8 +61,39 @@ impl Generation {
     }
 
     /// What it was made from.
-    pub fn recipe(&self) -> &Recipe {
+    pub fn recipe(&self) -> &Arc<Recipe> {
         &self.recipe
+    }
+
+    /// Whether all its pipelines are made from that recipe, and nothing of it is missing.
+    pub fn is_whole(&self) -> bool {
+        !self.is_stale && self.pipelines.iter().all(Pipeline::is_whole)
+    }
+
+    /// Whether a pipeline is made from its recipe as a whole.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.pipelines.iter().any(|pipeline| pipeline.is_whole() && pipeline.recipe == self.recipe)
+    }
+
+    /// Whether the machine kept a policy from being made again, so that an earlier one goes on.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
+    /// The same as a repetition of the generation `origin`; of none, where it repeats none.
+    pub(crate) fn repeating(self, origin: Option<u64>) -> Self {
+        Self { origin: origin.unwrap_or(self.origin), ..self }
+    }
+
+    /// The components that its pipelines are made from.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        let recipes = self.pipelines.iter().map(|pipeline| &pipeline.recipe).chain([&self.recipe]);
+        recipes.flat_map(|recipe| recipe.digests())
+    }
+
+    /// Its pipelines, in the order of the upstreams.
+    pub fn pipelines(&self) -> &[Pipeline] {
+        &self.pipelines
     }
 
     /// Whether its components were taken from a recipe, whatever their files were.
@@ -116,15 +119,13 @@ impl Generation {
     /// The pipeline at a place: the upstream's place in the config. A place without a pipeline
     /// has an empty one, which denies.
     pub fn pipeline(&self, place: usize) -> &Pipeline {
-        static EMPTY: Pipeline = Pipeline {
-            authenticate: Vec::new(),
-            authorize: Vec::new(),
-            shadow_authenticate: Vec::new(),
-            shadow_authorize: Vec::new(),
-            anonymous: None,
-            unchecked: false,
-        };
+        static EMPTY: LazyLock<Pipeline> = LazyLock::new(Pipeline::default);
         self.pipelines.get(place).unwrap_or(&EMPTY)
+    }
+
+    /// Every policy that some pipeline asks: several of one name where a pipeline is held back.
+    fn all_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.pipelines.iter().flat_map(Pipeline::policies)
     }
 
     /// Headers that carry credentials, beside `Authorization`, as its policies declared them.
@@ -147,172 +148,6 @@ impl Generation {
     /// hold.
     pub fn has_new_data(&self) -> bool {
         self.files.differ_besides(&self.written)
-    }
-}
-
-/// Makes generations.
-#[derive(Debug)]
-pub struct Factory {
-    loader: Loader,
-    remote: RemoteKeys,
-    environment: Environment,
-    clock: Clock,
-}
-
-impl Factory {
-    /// A factory that compiles with `loader` and takes secrets from `environment`.
-    pub fn new(loader: Loader, environment: Environment, clock: Clock) -> Self {
-        Self { loader, remote: RemoteKeys::default(), environment, clock }
-    }
-
-    /// Makes a candidate: every policy of `config` that a pipeline uses is compiled, linked,
-    /// configured and checked. `live` is the generation that it is to follow; without one, missing
-    /// components may fall back to built-ins.
-    ///
-    /// # Errors
-    /// With everything that is wrong, one entry per policy.
-    pub async fn candidate(
-        &self,
-        config: &Config,
-        live: Option<&Generation>,
-    ) -> Result<Generation, Vec<PolicyError>> {
-        self.make(config, live, None).await
-    }
-
-    /// Makes a candidate again from `recipe`, whose configuration is `config`: its components are taken whatever
-    /// their files are by now, everything else as it is now. `origin` is the generation that was made from it first.
-    ///
-    /// # Errors
-    /// As [`Factory::candidate`].
-    pub async fn repeat(
-        &self,
-        config: &Config,
-        live: Option<&Generation>,
-        recipe: &Recipe,
-        origin: u64,
-    ) -> Result<Generation, Vec<PolicyError>> {
-        let repeated = self.make(config, live, Some(recipe)).await?;
-        Ok(Generation { origin, ..repeated })
-    }
-
-    async fn make(
-        &self,
-        config: &Config,
-        live: Option<&Generation>,
-        again: Option<&Recipe>,
-    ) -> Result<Generation, Vec<PolicyError>> {
-        let number = live.map_or(1, |live| live.number + 1);
-        let dir = config.dir();
-        let making = Making {
-            loader: &self.loader,
-            around: Surroundings {
-                dir: &dir,
-                keys: &config.keys,
-                remote: &self.remote,
-                environment: &self.environment,
-                on_stage: false,
-            },
-            clock: &self.clock,
-            live,
-            again,
-            stage: None,
-        };
-        let (mut policies, mut files, mut errors) = (BTreeMap::new(), config.files.clone(), Vec::new());
-        let mut recipe = Recipe::new(&config.text);
-        let mut written: BTreeSet<_> = config.path.iter().cloned().collect();
-        for policy in used(config) {
-            match Policy::make_rehearsed(policy, making).await {
-                Ok((made, from)) => {
-                    files.extend(from);
-                    written.extend(policy.written());
-                    if let (Some(file), Some(digest)) = (&policy.component, made.digest()) {
-                        recipe.add(file, &digest);
-                    }
-                    policies.insert(policy.name.clone(), Arc::new(made));
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        let pipelines = config
-            .upstreams
-            .iter()
-            .map(|upstream| Pipeline {
-                unchecked: config.auth_disabled,
-                ..pipeline(&upstream.pipeline, &policies, &mut errors)
-            })
-            .collect();
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let credential_headers = policies.values().filter_map(|p| p.credential_header().cloned()).collect();
-        let (origin, since) = (number, SystemTime::now());
-        let shadows = Arc::new(Semaphore::new(SHADOWS));
-        Ok(Generation {
-            number,
-            origin,
-            since,
-            recipe,
-            repeats: again.is_some(),
-            policies,
-            pipelines,
-            credential_headers,
-            files,
-            written,
-            shadows,
-        })
-    }
-
-    /// Forgets components that none of `kept` was made from.
-    pub fn tidy(&self, kept: &[Kept]) {
-        let digests: HashSet<_> = kept.iter().flat_map(|kept| kept.recipe.digests()).collect();
-        self.loader.keep_only(&digests);
-    }
-}
-
-/// The policies that some pipeline names.
-fn used(config: &Config) -> impl Iterator<Item = &config::Policy> {
-    let names: BTreeSet<_> = config
-        .upstreams
-        .iter()
-        .flat_map(|upstream| upstream.pipeline.authenticate.iter().chain(&upstream.pipeline.authorize))
-        .collect();
-    config.policies.values().filter(move |policy| names.contains(&policy.name))
-}
-
-fn pipeline(
-    config: &config::Pipeline,
-    policies: &BTreeMap<String, Arc<Policy>>,
-    errors: &mut Vec<PolicyError>,
-) -> Pipeline {
-    let mut members = |names: &[String], fits: fn(&Policy) -> bool, hook: &str| -> Vec<Arc<Policy>> {
-        let made = names.iter().filter_map(|name| policies.get(name));
-        let (fitting, others): (Vec<_>, Vec<_>) = made.cloned().partition(|policy| fits(policy));
-        errors.extend(others.iter().map(|policy| PolicyError {
-            policy: policy.name().to_string(),
-            message: format!(
-                "the pipeline lists it under `{hook}`, and it has no such hook; take it out there{}",
-                match policy.authenticates() {
-                    true => ": it is an authenticator, which stands under `authenticate`",
-                    false => ": it is an authorizer, which stands under `authorize`",
-                }
-            ),
-            cause: Cause::Content,
-            files: Fingerprints::default(),
-        }));
-        fitting
-    };
-    let authenticate = members(&config.authenticate, Policy::authenticates, "authenticate");
-    let authorize = members(&config.authorize, Policy::authorizes, "authorize");
-    let is_shadow = |policy: &Arc<Policy>| policy.mode() == Mode::Shadow;
-    let (shadow_authenticate, authenticate) = authenticate.into_iter().partition(is_shadow);
-    let (shadow_authorize, authorize) = authorize.into_iter().partition(is_shadow);
-    Pipeline {
-        authenticate,
-        authorize,
-        shadow_authenticate,
-        shadow_authorize,
-        anonymous: config.anonymous.clone(),
-        unchecked: false,
     }
 }
 
@@ -358,8 +193,11 @@ impl Generations {
         let names =
             live.policies().filter(|policy| policy.forget(token)).map(|policy| Arc::clone(policy.name()));
         let names = names.collect();
+        for policy in live.all_policies() {
+            policy.forget(token);
+        }
         for generation in self.past().iter().filter_map(Weak::upgrade) {
-            for policy in generation.policies() {
+            for policy in generation.all_policies() {
                 policy.forget(token);
             }
         }

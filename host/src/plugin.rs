@@ -2,6 +2,7 @@
 
 pub mod anatomy;
 pub mod compile;
+pub mod compile_queue;
 pub mod engine;
 pub mod failure;
 pub mod fault;

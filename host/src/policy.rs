@@ -20,7 +20,7 @@ use witgate_plugin::{
 };
 
 use self::builtin::Builtin;
-use self::cases::Outcome;
+use self::cases::{Outcome, SCHEMES};
 use self::guarded::Guarded;
 use self::record::{Recorder, Taken, Written};
 use crate::config::{self, Mode, PolicyKind};
@@ -59,6 +59,8 @@ pub struct Policy {
 enum Check {
     Builtin(Box<Builtin>),
     Component(Guarded),
+    /// Nothing decides, so that every hook fails; why.
+    Broken(String),
 }
 
 /// What decides for a policy.
@@ -76,6 +78,11 @@ pub enum Source {
     /// The built-in, because the component cannot be had.
     Fallback {
         /// Why not.
+        reason: String,
+    },
+    /// Nothing: it is broken, so that its calls are denied.
+    Broken {
+        /// Why.
         reason: String,
     },
 }
@@ -119,6 +126,31 @@ impl Policy {
         &self.files
     }
 
+    /// Represents a policy that cannot be made, because of `reason`: each of its hooks fails. As an authenticator it
+    /// claims the credentials that `before`, the last good one of its name, has judged; without one, all of them.
+    pub(crate) fn broken(
+        name: &str,
+        config: Option<&config::Policy>,
+        reason: &str,
+        before: Option<&Self>,
+    ) -> Self {
+        let unknown = || config::Policy::builtin(name, PolicyKind::Custom, serde_json::Value::Null);
+        let config = config.cloned().unwrap_or_else(unknown);
+        let wants = before
+            .and_then(Self::wants)
+            .cloned()
+            .unwrap_or_else(|| Wants { schemes: SCHEMES.to_vec(), ..Wants::default() });
+        let services = Arc::new(Services::bare(name));
+        let check = Check::Broken(reason.to_owned());
+        let source = Source::Broken { reason: reason.to_owned() };
+        Self::new(&config, services, check, None, source, wants, Written::nothing(&config))
+    }
+
+    /// Whether it cannot decide anything.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.check, Check::Broken(_))
+    }
+
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -143,7 +175,7 @@ impl Policy {
     pub fn digest(&self) -> Option<Digest> {
         match &self.source {
             Source::Component { digest, .. } => Some(*digest),
-            Source::Builtin | Source::Fallback { .. } => None,
+            Source::Builtin | Source::Fallback { .. } | Source::Broken { .. } => None,
         }
     }
 
@@ -171,7 +203,7 @@ impl Policy {
     /// The instances of its component. None for a built-in.
     pub fn pool(&self) -> Option<&Pool> {
         match &self.check {
-            Check::Builtin(_) => None,
+            Check::Builtin(_) | Check::Broken(_) => None,
             Check::Component(component) => Some(component.pool()),
         }
     }
@@ -186,6 +218,7 @@ impl Policy {
         match &self.check {
             Check::Builtin(builtin) => builtin.authenticates(),
             Check::Component(component) => component.pool().authenticates(),
+            Check::Broken(_) => true,
         }
     }
 
@@ -194,6 +227,7 @@ impl Policy {
         match &self.check {
             Check::Builtin(builtin) => builtin.authorizes(),
             Check::Component(component) => component.pool().authorizes(),
+            Check::Broken(_) => true,
         }
     }
 
@@ -268,6 +302,7 @@ impl Policy {
                     Err(rejection) => Err(rejection),
                 },
             },
+            Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
         self.count(scope, began, matches!(verdict, Ok(Verdict::Refused(_))));
         verdict
@@ -307,6 +342,7 @@ impl Policy {
                     Err(rejection) => Err(rejection),
                 },
             },
+            Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
         self.count(scope, began, matches!(decision, Ok(Decision::Deny(_))));
         decision
@@ -350,6 +386,11 @@ impl Policy {
                 Err(self.failed(failure, detail, None))
             }
         }
+    }
+
+    fn cannot_decide(&self, reason: &str) -> Rejection {
+        self.counts.fail(Failure::Config);
+        self.failed(Failure::Config, reason.to_owned(), None)
     }
 
     fn failed(&self, failure: Failure, detail: String, retry_after: Option<u32>) -> Rejection {

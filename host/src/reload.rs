@@ -2,6 +2,7 @@
 //! path; a candidate that fails anywhere leaves the live generation as it is.
 
 pub mod certificates;
+mod retry;
 pub mod rollback;
 pub mod watch;
 
@@ -10,17 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use witgate_plugin::Digest;
 
+use crate::cause::Cause;
 use crate::config::Config;
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Part};
 use crate::config::environment::Environment;
-use crate::config::resolve;
+use crate::config::resolve::{self, Strictness};
 use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
-use crate::generation::{Factory, Generation, Generations, Recipe};
+use crate::generation::{Factory, Generation, Generations, Recipe, Successor};
 use crate::policy::PolicyError;
 
+use self::retry::Retry;
 use self::rollback::Rollback;
 use self::watch::{Unwatched, Watcher};
 
@@ -36,12 +40,14 @@ pub struct Attempt {
 }
 
 /// A reason why a candidate was refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The policy that it is about. None: the configuration as a whole.
     pub policy: Option<String>,
     /// What is wrong, and what to do.
     pub message: String,
+    /// Whether the machine is at fault, so that the same is tried again.
+    pub may_pass: bool,
 }
 
 impl std::fmt::Display for Refused {
@@ -55,12 +61,22 @@ impl std::fmt::Display for Refused {
 
 impl From<PolicyError> for Refused {
     fn from(error: PolicyError) -> Self {
-        Self { policy: Some(error.policy), message: error.message }
+        Self { policy: Some(error.policy), message: error.message, may_pass: error.cause.may_pass() }
     }
 }
 
-fn of_config(message: String) -> Refused {
-    Refused { policy: None, message }
+impl From<&Diagnostic> for Refused {
+    fn from(fault: &Diagnostic) -> Self {
+        Self { policy: None, message: fault.to_string(), may_pass: fault.may_pass() }
+    }
+}
+
+/// The end of an attempt.
+struct Looked {
+    /// What to look at from now on.
+    files: Fingerprints,
+    /// Whether something failed that the machine is to blame for.
+    may_pass: bool,
 }
 
 /// Makes and flips candidates.
@@ -70,8 +86,6 @@ pub struct Reloader {
     generations: Arc<Generations>,
     path: PathBuf,
     environment: Environment,
-    /// Names of the upstreams, in the order that the routes count them.
-    upstreams: Vec<String>,
     /// What a restart alone can change.
     fixed: String,
     /// Where a rollback is kept over a restart.
@@ -86,7 +100,17 @@ pub struct Reloader {
     unwatched: Unwatched,
     last: Mutex<Option<Attempt>>,
     reloads: Reloads,
+    /// When it last looked at the files.
+    looked_at: Mutex<Instant>,
+    /// When the change was seen that the compiler is at.
+    compiling_since: Mutex<Option<Instant>>,
 }
+
+/// How long an attempt may take: a few seconds for each policy that is slow to configure. Nothing is compiled in it.
+const ATTEMPT: Duration = Duration::from_secs(120);
+
+/// After so long without a look at the files something is wrong: the looks are a second or an attempt apart.
+const LIVELY: Duration = Duration::from_secs(ATTEMPT.as_secs() + 30);
 
 /// How candidates have fared.
 #[derive(Debug, Default)]
@@ -119,13 +143,11 @@ impl Reloader {
         config: &Config,
         rollback: Option<Rollback>,
     ) -> Self {
-        let upstreams = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         Self {
             factory,
             generations,
             path,
             environment,
-            upstreams,
             fixed: fixed(config),
             state: config.server.state.clone(),
             rolled_back_to: Mutex::new(rollback.as_ref().map(|rollback| rollback.to)),
@@ -134,7 +156,19 @@ impl Reloader {
             unwatched: Unwatched::default(),
             last: Mutex::default(),
             reloads: Reloads::default(),
+            looked_at: Mutex::new(Instant::now()),
+            compiling_since: Mutex::default(),
         }
+    }
+
+    /// When it last looked at the files, as the time since then.
+    pub fn looked_ago(&self) -> Duration {
+        lock(&self.looked_at).elapsed()
+    }
+
+    /// Whether it looks at the files at all. If not, no change is taken any more.
+    pub fn is_looking(&self) -> bool {
+        self.looked_ago() < LIVELY
     }
 
     /// What became of the last candidate. None: there was none yet.
@@ -161,6 +195,10 @@ impl Reloader {
     pub async fn watch(&self) {
         let mut watcher = Watcher::new(&self.unwatched);
         let mut seen = self.generations.live().files().clone();
+        let mut retry = Retry::default();
+        if self.rollback.lock().await.as_ref().is_some_and(|held| held.restricted) {
+            retry.soon();
+        }
         loop {
             watcher.watch(&seen.paths());
             // What changed between reading the files and watching them is not lost.
@@ -168,60 +206,143 @@ impl Reloader {
                 true => watcher.changed_meanwhile().await,
                 false => tokio::select! {
                     () = watcher.changed() => {}
-                    () = self.files_changed.notified() => {
-                        seen.extend(self.generations.live().files().clone());
-                    }
+                    () = self.files_changed.notified() => seen.extend(self.generations.live().files().clone()),
+                    () = self.factory.compiled() => retry.soon(),
+                    () = retry.due() => {}
                 },
             }
-            if seen.differ() {
+            *lock(&self.looked_at) = Instant::now();
+            if retry.is_due() || seen.differ() {
                 let begun = Instant::now();
-                seen = self.attempt(begun, seen.renewed()).await;
+                let attempt = self.attempt(begun, seen.renewed());
+                match timeout(ATTEMPT, Box::pin(attempt)).await {
+                    Ok(Looked { files, may_pass }) => {
+                        seen = files;
+                        retry.after(may_pass, begun.elapsed());
+                    }
+                    Err(_) => {
+                        tracing::error!(
+                            "a change is not taken yet: it took more than {ATTEMPT:?}; it is tried again"
+                        );
+                        retry.after(true, begun.elapsed());
+                    }
+                }
             }
         }
     }
 
-    /// Makes a candidate and flips to it. Returns the files to watch from now on, as they were when
-    /// they were last looked at; `files` are those until now.
-    async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> Fingerprints {
+    /// Makes what is to follow the live generation, and flips to it; `files` are those that were looked at until now.
+    async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> Looked {
         let mut rollback = self.rollback.lock().await;
         if let Some(held) = &*rollback
-            && held.against == self.written().await
+            && !held.restricted
+            && held.against == rollback::written(&self.path)
         {
-            if let Err(reasons) = self.renew(begun).await {
-                self.refuse(&reasons);
-            }
-            files.extend(self.generations.live().files().renewed());
-            return files;
+            return self.renew(begun, files).await;
         }
-        let outcome = self.candidate(&mut files).await;
-        let outcome = match outcome {
-            Ok(candidate) => {
-                if let Some(held) = rollback.take() {
-                    tracing::info!(
-                        "the files have changed, so the rollback to generation {} is over",
-                        held.to
-                    );
-                    self.forget_rollback();
-                }
-                let live = self.flip(candidate, begun);
+        let (config, faults) = match self.written(&mut files) {
+            Ok(written) => written,
+            Err(reasons) => {
+                self.hold_against_files(&mut rollback, false);
+                self.refuse(&reasons, None);
+                let may_pass = reasons.iter().any(|reason| reason.may_pass);
+                self.note(begun, Err(reasons));
+                let renewed = self.renew(begun, files).await;
+                return Looked { may_pass: renewed.may_pass || may_pass, ..renewed };
+            }
+        };
+        let successor = self.factory.successor(&config, &self.generations.live(), None).await;
+        let begun = self.begun(begun, successor.is_compiling());
+        let taken = self.take(successor, begun, None);
+        let Taken { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
+        files.extend(looked_at);
+        may_pass |= faults.iter().any(|fault| fault.may_pass);
+        reasons.extend(faults);
+        if is_compiling {
+            self.refuse(&reasons, live.as_deref());
+            // What comes of the change is known when that is done.
+            return Looked { files, may_pass };
+        }
+        let has_taken_over = live.as_ref().is_some_and(|live| live.takes_over());
+        if reasons.is_empty() || has_taken_over {
+            self.end_rollback(&mut rollback);
+        } else {
+            self.hold_against_files(&mut rollback, live.is_some());
+        }
+        self.refuse(&reasons, live.as_deref());
+        let outcome = match live {
+            Some(live) if reasons.is_empty() => {
                 files = live.files().clone();
                 Ok(live.number())
             }
-            Err(reasons) => {
-                if let Some(held) = &mut *rollback {
-                    // Nothing better has come, so that it also holds against this.
-                    held.against = self.written().await;
-                    self.keep_rollback(held);
-                }
-                self.refuse(&reasons);
-                // That this fails for the same reason need not be said twice.
-                let _ = self.renew(begun).await;
-                Err(reasons)
-            }
+            _ => Err(reasons),
         };
-        let attempt = Attempt { at: SystemTime::now(), took: begun.elapsed(), outcome };
-        *lock(&self.last) = Some(attempt);
-        files
+        self.note(begun, outcome);
+        Looked { files, may_pass }
+    }
+
+    /// When a change was first seen, also where the compiler has been at it since.
+    fn begun(&self, now: Instant, is_compiling: bool) -> Instant {
+        let mut since = lock(&self.compiling_since);
+        let begun = since.unwrap_or(now);
+        *since = is_compiling.then_some(begun);
+        begun
+    }
+
+    /// What the live generation was made from stays, and what else it reads is taken as it is now: a key that is
+    /// revoked is revoked also while the configuration is broken, or rolled back.
+    async fn renew(&self, begun: Instant, mut files: Fingerprints) -> Looked {
+        let live = self.generations.live();
+        let mut may_pass = false;
+        if live.has_new_data() || live.is_stale() {
+            match self.recovered(live.recipe(), Strictness::Parts) {
+                Ok(config) => {
+                    let successor = self.factory.successor(&config, &live, Some(live.recipe())).await;
+                    let taken = self.take(successor, begun, Some(live.origin()));
+                    self.refuse(&taken.reasons, taken.live.as_deref());
+                    may_pass = taken.may_pass;
+                    files.extend(taken.files);
+                }
+                Err(reasons) => {
+                    may_pass = reasons.iter().any(|reason| reason.may_pass);
+                    self.refuse(&reasons, None);
+                }
+            }
+        }
+        files.extend(self.generations.live().files().renewed());
+        Looked { files, may_pass }
+    }
+
+    /// Flips to a successor, if there is one. `origin`: the generation that it repeats.
+    fn take(&self, successor: Successor, begun: Instant, origin: Option<u64>) -> Taken {
+        let is_compiling = successor.is_compiling();
+        let Successor { generation, errors, files } = successor;
+        let errors = errors.into_iter().filter(|error| error.cause != Cause::Compiling);
+        let errors: Vec<_> = errors.collect();
+        let may_pass = errors.iter().any(|error| error.cause.may_pass());
+        let reasons: Vec<_> = errors.into_iter().map(Refused::from).collect();
+        let live = generation.map(|next| self.flip(next.repeating(origin), begun));
+        Taken { live, reasons, may_pass, is_compiling, files }
+    }
+
+    fn note(&self, begun: Instant, outcome: Result<u64, Vec<Refused>>) {
+        *lock(&self.last) = Some(Attempt { at: SystemTime::now(), took: begun.elapsed(), outcome });
+    }
+
+    /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.
+    fn hold_against_files(&self, rollback: &mut Option<Rollback>, restricted: bool) {
+        if let Some(held) = rollback {
+            held.against = rollback::written(&self.path);
+            held.restricted = restricted;
+            self.keep_rollback(held);
+        }
+    }
+
+    fn end_rollback(&self, rollback: &mut Option<Rollback>) {
+        if let Some(held) = rollback.take() {
+            tracing::info!("the files have changed, so the rollback to generation {} is over", held.to);
+            self.forget_rollback();
+        }
     }
 
     /// Goes back to the generation `to`; none named: to the last one that was made from something else. Its
@@ -232,6 +353,10 @@ impl Reloader {
     /// With why that is not possible; the live generation stays.
     pub async fn roll_back(&self, to: Option<u64>) -> Result<RolledBack, String> {
         let begun = Instant::now();
+        if let Some(target) = self.generations.earlier(to) {
+            // Before anybody waits for the lock: a revocation is an attempt as well.
+            self.factory.prepare(&target.recipe).await;
+        }
         let mut rollback = self.rollback.lock().await;
         let target = self.generations.earlier(to).ok_or_else(|| self.nothing_to_go_back_to(to))?;
         let candidate = self.repeat(&target.recipe, target.origin).await.map_err(|reasons| {
@@ -240,14 +365,15 @@ impl Reloader {
         })?;
         let live = self.flip(candidate, begun);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
-        let against = self.written().await;
+        let against = rollback::written(&self.path);
         let mut unkept = None;
-        if against == target.recipe {
+        if against == *target.recipe {
             // This is what the files say: there is nothing to hold.
             *rollback = None;
             self.forget_rollback();
         } else {
-            let held = Rollback { to: target.origin, recipe: target.recipe, against };
+            let recipe = Recipe::clone(&target.recipe);
+            let held = Rollback { to: target.origin, recipe, against, restricted: false };
             unkept = self.keep_rollback(&held);
             *rollback = Some(held);
         }
@@ -271,75 +397,73 @@ impl Reloader {
     fn flip(&self, candidate: Generation, begun: Instant) -> Arc<Generation> {
         let before = self.generations.live();
         let live = self.generations.flip(candidate);
-        self.factory.tidy(&self.generations.kept());
+        self.factory.tidy(&self.generations);
         self.reloads.flipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         report(&before, &live, begun.elapsed());
         live
     }
 
-    fn refuse(&self, reasons: &[Refused]) {
+    /// Says why a change was not taken, or, where there is a `live` generation that came of it, not all of it.
+    fn refuse(&self, reasons: &[Refused], live: Option<&Generation>) {
+        if reasons.is_empty() {
+            return;
+        }
         // What was compiled for it is of no use to anybody.
-        self.factory.tidy(&self.generations.kept());
+        self.factory.tidy(&self.generations);
         self.reloads.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if self.has_said(reasons) {
+            return;
+        }
         for reason in reasons {
-            tracing::error!(
-                live = self.generations.live().number(),
-                "the change was not taken, and the live generation stays: {reason}"
-            );
+            match live {
+                None => tracing::error!(
+                    live = self.generations.live().number(),
+                    "the change was not taken, and the live generation stays: {reason}"
+                ),
+                Some(live) => tracing::error!(
+                    live = live.number(),
+                    "the change was not taken as a whole: {reason}; the pipelines that ask it allow no more than before"
+                ),
+            }
         }
     }
 
-    /// What the live generation was made from stays, and what else it reads is taken as it is now: a key that is
-    /// revoked is revoked also while the configuration is broken, or rolled back.
-    async fn renew(&self, begun: Instant) -> Result<(), Vec<Refused>> {
-        let live = self.generations.live();
-        if live.has_new_data() {
-            let candidate = self.repeat(live.recipe(), live.origin()).await?;
-            self.flip(candidate, begun);
-        }
-        Ok(())
+    /// Whether the last attempt failed for the same reasons: it is tried again and again.
+    fn has_said(&self, reasons: &[Refused]) -> bool {
+        let last = lock(&self.last);
+        let said = last.as_ref().and_then(|last| last.outcome.as_ref().err());
+        said.is_some_and(|said| reasons.iter().all(|reason| reason.may_pass && said.contains(reason)))
     }
 
-    async fn candidate(&self, files: &mut Fingerprints) -> Result<Generation, Vec<Refused>> {
-        let config = self.usable(resolve::load(Some(&self.path), &self.environment))?;
+    /// The configuration as it is written.
+    fn written(&self, files: &mut Fingerprints) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
+        let (config, mut faults) =
+            usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
         if fixed(&config) != self.fixed {
             tracing::warn!(
                 "[server] and where upstreams are change with a restart only; the rest of the change is judged now"
             );
         }
+        faults.extend(other_upstreams(&config, &self.generations.live()));
         // Also of a candidate that fails: mending the file that it names has to be seen.
         config.policies.values().flat_map(|policy| policy.written()).for_each(|file| files.note(&file));
         files.extend(config.files.clone());
-        let live = self.generations.live();
-        self.factory.candidate(&config, Some(&live)).await.map_err(|errors| {
-            for error in &errors {
-                files.extend(error.files.clone());
-            }
-            errors.into_iter().map(Refused::from).collect()
-        })
+        Ok((config, faults))
     }
 
+    /// The configuration of an earlier recipe.
+    fn recovered(&self, recipe: &Recipe, strictness: Strictness) -> Result<Config, Vec<Refused>> {
+        let loaded = resolve::load_text_parts(&self.path, recipe.config(), &self.environment, strictness);
+        usable(loaded).map(|(config, _)| config)
+    }
+
+    /// Makes a generation again of which nothing may be missing.
     async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<Generation, Vec<Refused>> {
-        let config = self.usable(resolve::load_text(&self.path, recipe.config(), &self.environment))?;
+        let mut config = self.recovered(recipe, Strictness::Whole)?;
         let live = self.generations.live();
+        in_order(&mut config, &live)?;
         let repeated = self.factory.repeat(&config, Some(&live), recipe, origin).await;
         repeated.map_err(|errors| errors.into_iter().map(Refused::from).collect())
-    }
-
-    fn usable(&self, loaded: Result<resolve::Loaded, Vec<Diagnostic>>) -> Result<Config, Vec<Refused>> {
-        let loaded = loaded.map_err(|faults| {
-            let errors = faults.iter().filter(|fault| fault.is_error());
-            errors.map(|fault| of_config(fault.to_string())).collect::<Vec<_>>()
-        })?;
-        let mut config = loaded.config;
-        self.keep_order(&mut config)?;
-        Ok(config)
-    }
-
-    /// What the files say: the configuration, and the components of its policies.
-    async fn written(&self) -> Recipe {
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || rollback::written(&path)).await.unwrap_or_default()
     }
 
     fn keep_rollback(&self, rollback: &Rollback) -> Option<String> {
@@ -358,18 +482,56 @@ impl Reloader {
             tracing::error!("the rollback that is over cannot be removed: {error}");
         }
     }
+}
 
-    /// Upstreams and listeners are made at the start. A change there has to wait for the next.
-    fn keep_order(&self, config: &mut Config) -> Result<(), Vec<Refused>> {
-        let place = |name: &str| self.upstreams.iter().position(|known| known == name);
-        config.upstreams.sort_by_key(|upstream| place(&upstream.name));
-        let same = config.upstreams.iter().map(|upstream| &upstream.name).eq(&self.upstreams);
-        if same {
-            return Ok(());
+/// What came of a successor.
+struct Taken {
+    live: Option<Arc<Generation>>,
+    reasons: Vec<Refused>,
+    may_pass: bool,
+    /// Whether a component is being compiled, so that there is more to come.
+    is_compiling: bool,
+    files: Fingerprints,
+}
+
+/// The configuration, and what is wrong with parts of it.
+fn usable(loaded: Result<resolve::Loaded, Vec<Diagnostic>>) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
+    let reasons =
+        |faults: &[Diagnostic]| faults.iter().filter(|fault| fault.is_error()).map(Refused::from).collect();
+    match loaded {
+        // What is wrong with a policy is said where it is to be made.
+        Ok(mut loaded) => {
+            loaded.faults.retain(|fault| !matches!(fault.part(), Some(Part::Policy(_))));
+            Ok((loaded.config, reasons(&loaded.faults)))
         }
-        let message = "upstreams were added, removed or renamed, which takes a restart; nothing of this change is in force";
-        Err(vec![of_config(message.to_owned())])
+        Err(faults) => Err(reasons(&faults)),
     }
+}
+
+/// Upstreams are made at the start. One that was taken out is closed at once; one that was added waits for the next.
+fn other_upstreams(config: &Config, live: &Generation) -> Vec<Refused> {
+    let is_written = |name: &str| {
+        config.broken.upstreams.contains(name) || config.upstreams.iter().any(|written| written.name == name)
+    };
+    let runs = |name: &str| live.pipelines().iter().any(|pipeline| &*pipeline.upstream == name);
+    let gone = live.pipelines().iter().map(|pipeline| &*pipeline.upstream).filter(|name| !is_written(name));
+    let gone = gone.map(|name| {
+        format!("the upstream `{name}` was removed or renamed, so that its calls are denied until a restart")
+    });
+    let added = config.upstreams.iter().map(|written| &*written.name).filter(|name| !runs(name));
+    let added = added.map(|name| format!("the upstream `{name}` was added, and is served after a restart"));
+    gone.chain(added).map(|message| Refused { policy: None, message, may_pass: false }).collect()
+}
+
+/// Upstreams and listeners are made at the start: one that was made for others cannot be gone back to.
+fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<Refused>> {
+    let running = || live.pipelines().iter().map(|pipeline| &*pipeline.upstream);
+    config.upstreams.sort_by_key(|upstream| running().position(|name| name == upstream.name));
+    if config.upstreams.iter().map(|upstream| &*upstream.name).eq(running()) {
+        return Ok(());
+    }
+    let message = "it has other upstreams than those that are served, which takes a restart".to_owned();
+    Err(vec![Refused { policy: None, message, may_pass: false }])
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
+use crate::config::resolve::Strictness;
 use crate::config::{self, Config, Target, Transport, resolve};
 use crate::digest::digest_of;
 use crate::flow::Flow;
@@ -51,6 +52,9 @@ pub enum ServeError {
     /// No WebAssembly on this machine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The system gives no thread to look after changes.
+    #[error("changes of files could not be seen, because the system gives no thread: {0}")]
+    Thread(std::io::Error),
     /// Policies that cannot be used.
     #[error("{}", lines(.0))]
     Policies(Vec<PolicyError>),
@@ -118,24 +122,56 @@ pub fn load(
     path: Option<&Path>,
     environment: &Environment,
 ) -> Result<(resolve::Loaded, Option<Rollback>), Vec<Diagnostic>> {
-    if let Some(path) = path
-        && let Some(rollback) = Rollback::in_force(path)
-    {
+    let rollback = path.map_or(Ok(None), Rollback::in_force).map_err(|fault| vec![fault])?;
+    if let (Some(path), Some(rollback)) = (path, rollback) {
         let to = rollback.to;
-        match resolve::load_text(path, rollback.recipe.config(), environment) {
-            Ok(loaded) => {
-                tracing::warn!(
-                    "ROLLBACK: what generation {to} was made from is in force, not what the files say"
-                );
-                return Ok((loaded, Some(rollback)));
-            }
-            Err(faults) => {
-                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-                tracing::error!("the rollback to generation {to} cannot be repeated: {}", faults.join("; "));
-            }
-        }
+        let loaded =
+            resolve::load_text(path, rollback.recipe.config(), environment).map_err(|mut faults| {
+                faults.insert(0, unrepeatable(to));
+                faults
+            })?;
+        tracing::warn!("ROLLBACK: what generation {to} was made from is in force, not what the files say");
+        return Ok((loaded, Some(rollback)));
     }
-    Ok((resolve::load(path, environment)?, None))
+    let faults = match resolve::load(path, environment) {
+        Ok(loaded) => return Ok((loaded, None)),
+        Err(faults) => faults,
+    };
+    let parts = path.map(|path| resolve::load_parts(path, environment, Strictness::Parts));
+    match parts {
+        Some(Ok(loaded)) => usable_parts(loaded).map(|loaded| (loaded, None)).ok_or(faults),
+        _ => Err(faults),
+    }
+}
+
+/// A configuration with several upstreams that is broken in parts is used where one of them has nothing to do with
+/// these: what is broken closes its own upstreams alone.
+fn usable_parts(mut loaded: resolve::Loaded) -> Option<resolve::Loaded> {
+    let Config { upstreams, broken, .. } = &mut loaded.config;
+    if upstreams.len() < 2 {
+        return None;
+    }
+    upstreams.retain(|upstream| !broken.upstreams.contains(&upstream.name));
+    let is_whole = |upstream: &crate::config::Upstream| {
+        let pipeline = &upstream.pipeline;
+        let policies = pipeline.authenticate.iter().chain(&pipeline.authorize);
+        !broken.pipelines.contains(&upstream.name)
+            && policies.into_iter().all(|name| !broken.policies.contains_key(name))
+    };
+    if !upstreams.iter().any(is_whole) {
+        return None;
+    }
+    for fault in &loaded.faults {
+        tracing::error!("{fault}; what it concerns is closed, and the rest is served");
+    }
+    Some(loaded)
+}
+
+fn unrepeatable(to: u64) -> Diagnostic {
+    Diagnostic::error(format!(
+        "a rollback to generation {to} is in force, and its configuration cannot be used"
+    ))
+    .help("mend what follows, or remove `rollback.json` in the state directory to serve what the files say")
 }
 
 /// Serves until a signal to stop, or over stdio until the client is done. `rollback` is what the configuration comes
@@ -172,9 +208,10 @@ pub async fn run(
 
     let beside = Beside { stop: stop.clone(), ..Beside::default() };
     beside.stop_on_signal();
-    beside.watch(reloader.clone());
-    beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()));
-    beside.admin(listeners.admin, &config.server, Arc::clone(&metrics), Arc::clone(&generations))?;
+    beside.watch(reloader.clone())?;
+    beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
+    let (counts, looking) = (Arc::clone(&metrics), reloader.clone());
+    beside.admin(listeners.admin, &config.server, counts, Arc::clone(&generations), looking)?;
     beside.control(control, Operator { status, generations: Arc::clone(&generations), reloader });
     announce(&config, &generations, listeners.public.as_ref());
     match listeners.public {
@@ -222,11 +259,13 @@ pub(crate) async fn first_generation(
     let store = state.map(|state| Store::new(Rollback::components(state)));
     let loader = Loader::new(Engine::new()?, compiler, cache_directory(environment)).keeping(store);
     let factory = Factory::new(loader, environment.clone(), Clock::System);
-    let first = match rollback {
-        Some(rollback) => factory.repeat(config, None, &rollback.recipe, 1).await,
-        None => factory.candidate(config, None).await,
-    };
-    let first = first.map_err(ServeError::Policies)?;
+    let first = factory.first(config, rollback.map(|rollback| &rollback.recipe)).await;
+    let (first, broken) = first.map_err(ServeError::Policies)?;
+    for error in &broken {
+        tracing::error!(
+            "{error}; the upstreams whose pipelines ask it are closed, and the others are served"
+        );
+    }
     Ok((factory, Arc::new(Generations::new(first, config.server.keep_generations))))
 }
 
@@ -345,23 +384,33 @@ impl Beside {
         });
     }
 
-    pub(crate) fn watch(&self, reloader: Option<Arc<Reloader>>) {
-        let Some(reloader) = reloader else { return };
-        let watching = self.ended.clone().run_until_cancelled_owned(async move { reloader.watch().await });
-        // On a thread of its own: a candidate takes milliseconds of a processor, and calls that wait for the same
-        // worker would wait for all of them.
-        let runtime = Handle::current();
-        self.tidy.spawn_blocking(move || runtime.block_on(watching));
+    pub(crate) fn watch(&self, reloader: Option<Arc<Reloader>>) -> Result<(), ServeError> {
+        let Some(reloader) = reloader else { return Ok(()) };
+        self.on_own_thread("reload", async move { reloader.watch().await })
     }
 
-    fn watch_tls(&self, tls: Option<Arc<Tls>>, unwatched: Option<Unwatched>) {
-        let Some(tls) = tls else { return };
+    fn watch_tls(&self, tls: Option<Arc<Tls>>, unwatched: Option<Unwatched>) -> Result<(), ServeError> {
+        let Some(tls) = tls else { return Ok(()) };
         let unwatched = unwatched.unwrap_or_default();
-        let watching = async move { certificates::watch(&tls, &unwatched).await };
+        self.on_own_thread("certificates", async move { certificates::watch(&tls, &unwatched).await })
+    }
+
+    /// Runs `watching` on a thread of its own. A candidate takes milliseconds of a processor, and a file system may keep
+    /// whoever looks waiting: calls on the same worker would wait for all of that. The thread is started now and kept,
+    /// since a reload must not need one that the system does not give.
+    fn on_own_thread(
+        &self,
+        name: &str,
+        watching: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
         let watching = self.ended.clone().run_until_cancelled_owned(watching);
-        // As above: a file system may keep who looks waiting.
-        let runtime = Handle::current();
-        self.tidy.spawn_blocking(move || runtime.block_on(watching));
+        let (runtime, tracked) = (Handle::current(), self.tidy.token());
+        let thread = thread::Builder::new().name(name.to_owned());
+        let spawned = thread.spawn(move || {
+            runtime.block_on(watching);
+            drop(tracked);
+        });
+        spawned.map(drop).map_err(ServeError::Thread)
     }
 
     /// On a thread of its own, so that it answers however busy the workers are, and whatever holds them up.
@@ -371,6 +420,7 @@ impl Beside {
         server: &config::Server,
         metrics: Arc<Metrics>,
         generations: Arc<Generations>,
+        reloader: Option<Arc<Reloader>>,
     ) -> Result<(), ServeError> {
         let Some(listener) = listener else { return Ok(()) };
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
@@ -380,7 +430,7 @@ impl Beside {
         let entered = runtime.enter();
         let listener = TcpListener::from_std(listener).map_err(ServeError::Admin)?;
         drop(entered);
-        let serving = admin::serve(listener, names, metrics, generations, stop, ended);
+        let serving = admin::serve(listener, names, metrics, generations, reloader, stop, ended);
         let thread = thread::Builder::new().name("admin".to_owned());
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
     }
@@ -440,6 +490,7 @@ pub(crate) fn announce_policies(generations: &Generations) {
             Source::Builtin => "built-in".to_owned(),
             Source::Component { digest, .. } => crate::digest::digest_text(digest),
             Source::Fallback { .. } => "FALLBACK to the built-in".to_owned(),
+            Source::Broken { reason } => format!("BROKEN, so that its calls are denied: {reason}"),
         };
         tracing::info!(policy = %policy.name(), kind = policy.kind().name(), "{source}");
     }

@@ -47,6 +47,8 @@ impl Status {
             "since": seconds(live.since()),
             "policies": policies.collect::<Vec<_>>(),
             "last_change": last.as_ref().map(attempt_json),
+            "looked_ms_ago": self.reloader.as_ref().map(|reloader| millis(reloader.looked_ago())),
+            "whole": live.is_whole(),
             "rolled_back_to": self.reloader.as_ref().and_then(|reloader| reloader.rolled_back_to()),
             "unwatched": self.unwatched().into_iter().map(unwatched_json).collect::<Vec<_>>(),
             "generations": self.generations.kept().iter().map(kept_json).collect::<Vec<_>>(),
@@ -92,11 +94,13 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
             ("component", Some(digest_text(digest)), None, Some(description.version.clone()))
         }
         Source::Fallback { reason } => ("fallback", None, Some(reason.clone()), None),
+        Source::Broken { reason } => ("none", None, Some(reason.clone()), None),
     };
     let refused = last.and_then(|attempt| attempt.outcome.as_ref().err()).and_then(|refused| {
         refused.iter().find(|refused| refused.policy.as_deref() == Some(&**policy.name()))
     });
     let state = match (&fallback, refused) {
+        _ if policy.is_broken() => "broken",
         (Some(_), _) => "fallback",
         (None, _) if policy.is_out() => "out",
         // The live one stays; what was to replace it is not good.
@@ -187,10 +191,14 @@ fn unwatched_json((file, reason): (PathBuf, String)) -> Value {
 fn attempt_json(attempt: &Attempt) -> Value {
     json!({
         "at": seconds(attempt.at),
-        "milliseconds": u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+        "milliseconds": millis(attempt.took),
         "generation": attempt.outcome.as_ref().ok(),
         "errors": attempt.outcome.as_ref().err().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()),
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn seconds(at: SystemTime) -> u64 {
@@ -223,6 +231,19 @@ impl Collector for StatusCollector {
             let help = "Files whose changes bring no notification, so that they are looked at every second";
             let kind = unwatched.metric_type();
             unwatched.encode(encoder.encode_descriptor("unwatched_files", help, None, kind)?)?;
+        }
+        let broken = live.policies().filter(|policy| policy.is_broken()).count();
+        let gauges = [
+            ("policies_broken", "Policies that cannot decide, so that their calls are denied", broken),
+            (
+                "generation_whole",
+                "1 where all pipelines are made from the files as they are",
+                live.is_whole().into(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         encode_policies(&live, encoder)
     }

@@ -84,6 +84,7 @@ fn target(target: &Target) -> Value {
         Target::Url { url, headers } => json!({ "url": url.as_str(), "headers": names(headers) }),
         Target::OwnTools => json!({ "own_tools": true }),
         Target::Embedded => json!({ "embedded": true }),
+        Target::Broken => json!({ "broken": true }),
     }
 }
 

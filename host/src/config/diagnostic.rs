@@ -18,6 +18,35 @@ pub struct Diagnostic {
     place: Option<Place>,
     help: Option<String>,
     cause: Cause,
+    part: Option<Box<Part>>,
+}
+
+/// A part of a configuration that can be broken while the rest is used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// `[policies.NAME]`.
+    Policy(String),
+    /// `[keys.NAME]`.
+    Key(String),
+    /// `[upstreams.NAME]`, apart from its pipeline.
+    Upstream(String),
+    /// `[upstreams.NAME.pipeline]`.
+    Pipeline(String),
+}
+
+impl Part {
+    /// The part that a setting belongs to. None: the whole configuration rests on it.
+    pub(crate) fn of(path: &[impl AsRef<str>]) -> Option<Self> {
+        let step = |place: usize| path.get(place).map(AsRef::as_ref);
+        let name = step(1)?.to_owned();
+        match (step(0)?, step(2)) {
+            ("policies", _) => Some(Self::Policy(name)),
+            ("keys", _) => Some(Self::Key(name)),
+            ("upstreams", Some("pipeline")) => Some(Self::Pipeline(name)),
+            ("upstreams", _) => Some(Self::Upstream(name)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -52,7 +81,7 @@ impl Diagnostic {
     /// Something that keeps the configuration from being used.
     pub fn error(message: impl Into<String>) -> Self {
         let (message, cause) = (clean(&message.into()), Cause::Content);
-        Self { severity: Severity::Error, message, place: None, help: None, cause }
+        Self { severity: Severity::Error, message, place: None, help: None, cause, part: None }
     }
 
     /// Something that may not be meant so.
@@ -84,6 +113,17 @@ impl Diagnostic {
     pub fn because_of(mut self, cause: Cause) -> Self {
         self.cause = cause;
         self
+    }
+
+    /// Adds the part of the configuration that it concerns alone.
+    pub(crate) fn in_part(mut self, part: Option<Part>) -> Self {
+        self.part = part.map(Box::new);
+        self
+    }
+
+    /// The part of the configuration that it concerns alone. None: all of it.
+    pub fn part(&self) -> Option<&Part> {
+        self.part.as_deref()
     }
 
     /// True where it may pass by itself.

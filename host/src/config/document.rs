@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Source};
+use super::diagnostic::{Diagnostic, Part, Source};
 
 /// A parsed TOML text.
 pub(crate) struct Document<'t> {
@@ -61,7 +61,7 @@ impl<'t> Document<'t> {
 
     /// An error at the value of `path`.
     pub(crate) fn error(&self, path: &[&str], message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(message).at(&self.source, self.place(path))
+        Diagnostic::error(message).at(&self.source, self.place(path)).in_part(Part::of(path))
     }
 
     /// A warning at the value of `path`.

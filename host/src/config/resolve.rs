@@ -14,10 +14,10 @@ mod upstreams;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Part};
 use super::document::Document;
 use super::environment::Environment;
-use super::{Config, raw, shape};
+use super::{Broken, Config, raw, shape};
 use crate::cause::{Cause, is_file};
 use crate::fingerprints::Fingerprints;
 
@@ -32,6 +32,17 @@ pub struct Loaded {
     pub config: Config,
     /// What may not be meant so.
     pub warnings: Vec<Diagnostic>,
+    /// What is wrong with parts of it. Nothing, unless that was asked for.
+    pub faults: Vec<Diagnostic>,
+}
+
+/// Whether a configuration may be used that is broken in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// Only if nothing is wrong with it.
+    Whole,
+    /// Also if what is wrong concerns single policies, keys and upstreams.
+    Parts,
 }
 
 /// Loads the configuration file at `path`; None: what the environment alone says.
@@ -40,16 +51,33 @@ pub struct Loaded {
 /// With everything that is wrong, and the warnings too, in the order of the file.
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
     match path {
-        Some(path) => load_file(path, environment),
+        Some(path) => load_parts(path, environment, Strictness::Whole),
         None => environment_only::load(environment),
     }
 }
 
-fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+/// Loads the configuration file at `path`. With [`Strictness::Parts`], whatever can be used of it: `config.broken` has
+/// the rest.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_parts(
+    path: &Path,
+    environment: &Environment,
+    strictness: Strictness,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
     files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let text = read(path).map_err(|fault| vec![fault])?;
-    load_noting(path, &text, environment, files, false)
+    load_noting(path, &text, environment, files, Origin { is_earlier: false, strictness })
+}
+
+/// Where a text comes from, and what it is for.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// It was in the file once; its components need not be there any more.
+    is_earlier: bool,
+    strictness: Strictness,
 }
 
 /// Loads what once was in the configuration file at `path`. What it names is read as it is now, besides components,
@@ -58,9 +86,22 @@ fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Diagn
 /// # Errors
 /// As [`load`].
 pub fn load_text(path: &Path, text: &str, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    load_text_parts(path, text, environment, Strictness::Whole)
+}
+
+/// As [`load_text`]. With [`Strictness::Parts`], as [`load_parts`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text_parts(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    strictness: Strictness,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
     files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    load_noting(path, text, environment, files, true)
+    load_noting(path, text, environment, files, Origin { is_earlier: true, strictness })
 }
 
 fn load_noting(
@@ -68,7 +109,7 @@ fn load_noting(
     text: &str,
     environment: &Environment,
     files: Fingerprints,
-    again: bool,
+    origin: Origin,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let name = path.display().to_string();
     let (document, faults) = Document::parse(&name, text);
@@ -77,18 +118,41 @@ fn load_noting(
     }
     let (file, faults) = fit(&document);
     let mut resolver = Resolver::new(&document, environment, path, faults, files);
-    resolver.again = again;
+    resolver.again = origin.is_earlier;
     resolver.environment_beside_file();
     let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
-    finish(config, resolver.faults)
+    finish(config, resolver.faults, origin.strictness)
 }
 
-fn finish(config: Option<Config>, mut faults: Vec<Diagnostic>) -> Result<Loaded, Vec<Diagnostic>> {
+fn finish(
+    config: Option<Config>,
+    mut faults: Vec<Diagnostic>,
+    strictness: Strictness,
+) -> Result<Loaded, Vec<Diagnostic>> {
     faults.sort_by_key(Diagnostic::position);
-    match config {
-        Some(config) if !faults.iter().any(Diagnostic::is_error) => Ok(Loaded { config, warnings: faults }),
-        _ => Err(faults),
+    let is_tolerable = |fault: &Diagnostic| match strictness {
+        Strictness::Whole => !fault.is_error(),
+        Strictness::Parts => !fault.is_error() || fault.part().is_some(),
+    };
+    let Some(config) = config.filter(|_| faults.iter().all(is_tolerable)) else { return Err(faults) };
+    let (faults, warnings): (Vec<_>, _) = faults.into_iter().partition(Diagnostic::is_error);
+    Ok(Loaded { config: Config { broken: broken(&faults), ..config }, warnings, faults })
+}
+
+fn broken(faults: &[Diagnostic]) -> Broken {
+    let mut broken = Broken::default();
+    for fault in faults {
+        match fault.part() {
+            Some(Part::Policy(name)) => {
+                broken.policies.entry(name.clone()).or_insert_with(|| fault.to_string());
+            }
+            Some(Part::Upstream(name)) => drop(broken.upstreams.insert(name.clone())),
+            Some(Part::Pipeline(name)) => drop(broken.pipelines.insert(name.clone())),
+            // A policy that names the key finds out.
+            Some(Part::Key(_)) | None => {}
+        }
     }
+    broken
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {
@@ -257,6 +321,7 @@ impl<'a> Resolver<'a> {
             policies,
             keys,
             files: std::mem::take(&mut self.files),
+            broken: Broken::default(),
             auth_disabled: false,
         })
     }

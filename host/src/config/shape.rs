@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Part};
 use super::document::Document;
 
 /// What of `document` fits `schema`, and what is wrong with the rest.
@@ -245,7 +245,9 @@ impl<'a, 't> Walk<'a, 't> {
             },
         };
         let message = format!("unknown key `{name}` {}", location(&self.path));
-        self.faults.push(self.document.error_at(key.span(), message).label("not known here").help(help));
+        let fault = self.document.error_at(key.span(), message).label("not known here").help(help);
+        // A misspelled name of a table is one of the whole.
+        self.faults.push(fault.in_part(Part::of(&self.path)));
     }
 
     /// The section that knows `name`.
@@ -282,7 +284,7 @@ impl<'a, 't> Walk<'a, 't> {
         // The key of a table says more than all of its lines.
         let fault = match value.get_ref() {
             DeValue::Table(_) => self.document.error(&path, message),
-            _ => self.document.error_at(value.span(), message),
+            _ => self.document.error_at(value.span(), message).in_part(Part::of(&self.path)),
         };
         self.faults.push(fault.help(help));
     }

@@ -10,12 +10,14 @@ use super::identity::{ANONYMOUS, Caller, UNCHECKED};
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
-use crate::generation::{Generation, Pipeline};
+use crate::generation::{Closed, Generation, Pipeline};
+use crate::plugin::failure::Failure;
 use crate::policy::Policy;
 use crate::services::Scope;
 
 /// Establishes who makes `request`: the pipeline's authenticators in order. Each says who it is,
-/// that it is none of its business, or that the credential is refused, which ends the matter.
+/// that it is none of its business, or that the credential is refused, which ends the matter. Where another pipeline
+/// waits to take over, its authenticators have to know the caller as well.
 ///
 /// # Errors
 /// `NoCredential`, `Refused` or `Failed`.
@@ -24,17 +26,22 @@ pub async fn authenticate(
     request: &Arc<Request>,
     shown: &Shown,
 ) -> Result<Arc<Caller>, Rejection> {
-    let live = establish(generation, request, shown).await;
+    let pipeline = generation.pipeline(request.route.pipeline);
+    let mut caller = establish(pipeline, request, shown).await;
+    if let (Ok(_), Some(next)) = (&caller, &pipeline.next) {
+        // Rare, so that it takes no room in the future of every call.
+        let by_next = Box::pin(establish(&next.pipeline, request, shown)).await;
+        caller = caller.and_then(|caller| Ok(caller.also_known_as(by_next?)));
+    }
+    let live = caller.map(Arc::new);
     shadow::of_authentication(generation, request, shown, &live);
     live
 }
 
-async fn establish(
-    generation: &Generation,
-    request: &Arc<Request>,
-    shown: &Shown,
-) -> Result<Arc<Caller>, Rejection> {
-    let pipeline = generation.pipeline(request.route.pipeline);
+async fn establish(pipeline: &Pipeline, request: &Arc<Request>, shown: &Shown) -> Result<Caller, Rejection> {
+    if let Some(closed) = &pipeline.closed {
+        return Err(closed.to_rejection());
+    }
     if pipeline.unchecked {
         return somebody(pipeline, UNCHECKED);
     }
@@ -58,14 +65,14 @@ async fn establish(
 }
 
 /// Who has not been asked, or had nothing to show.
-fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Arc<Caller>, Rejection> {
+fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Caller, Rejection> {
     let roles = pipeline.anonymous.clone().ok_or(Rejection::NoCredential)?;
     let identity = Identity { subject: ANONYMOUS.to_owned(), roles, ..Identity::default() };
-    Ok(Arc::new(Caller::new(identity, proven_by.into())))
+    Ok(Caller::new(identity, proven_by.into()))
 }
 
 /// Whatever the policy says: who has ended is nobody any more.
-fn caller(policy: &Policy, identity: Identity) -> Result<Arc<Caller>, Rejection> {
+fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
     if identity.expires_at.is_some_and(|end| end <= policy.now()) {
         return Err(Rejection::Refused {
             policy: Some(Arc::clone(policy.name())),
@@ -73,7 +80,18 @@ fn caller(policy: &Policy, identity: Identity) -> Result<Arc<Caller>, Rejection>
             detail: Some("the identity has ended".to_owned()),
         });
     }
-    Ok(Arc::new(Caller::new(identity, Arc::clone(policy.name()))))
+    Ok(Caller::new(identity, Arc::clone(policy.name())))
+}
+
+impl Closed {
+    fn to_rejection(&self) -> Rejection {
+        Rejection::Failed {
+            policy: Arc::clone(&self.name),
+            failure: Failure::Config,
+            detail: self.reason.clone(),
+            retry_after: None,
+        }
+    }
 }
 
 impl Request {

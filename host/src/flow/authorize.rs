@@ -9,7 +9,7 @@ use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
-use crate::generation::Generation;
+use crate::generation::{Generation, Pipeline};
 use crate::services::Scope;
 
 /// Proof that a caller may make a call. Only [`authorize`] makes one.
@@ -50,7 +50,11 @@ impl Permit {
         };
         let scope = self.scope(true);
         let call = Call { method, kind, target: name, transport: self.request.transport, listing: true };
-        decide(&self.generation, &scope, &call, &self.caller).await.is_ok()
+        decide(self.pipeline(), &scope, &call, &self.caller, true).await.is_ok()
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        self.generation.pipeline(self.request.route.pipeline)
     }
 
     fn scope(&self, listing: bool) -> Scope {
@@ -100,7 +104,7 @@ impl Permit {
             listing: false,
         };
         let scope = self.scope(false);
-        let decided = decide(&self.generation, &scope, &call, &self.caller).await;
+        let decided = decide(self.pipeline(), &scope, &call, &self.caller, true).await;
         shadow::of_authorization(&self.generation, &scope, target, &self.caller, &decided);
         match decided {
             // Who has shown nothing is asked for a credential before he is told that he may not.
@@ -118,8 +122,7 @@ impl Permit {
     /// missing ones alone would lose the others.
     fn with_held_scopes(&self, mut denial: Denial) -> Denial {
         let held = &self.caller.identity().scopes;
-        let pipeline = self.generation.pipeline(self.request.route.pipeline);
-        let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
+        let asked = self.pipeline().authorize.iter().flat_map(|policy| policy.scopes());
         denial.scopes.extend(asked.filter(|scope| held.contains(scope)).cloned());
         denial.scopes.sort_unstable();
         denial.scopes.dedup();
@@ -127,16 +130,18 @@ impl Permit {
     }
 }
 
-/// The decision: at least one authorizer allows, and none denies or fails.
+/// The decision of a pipeline: none of its authorizers denies or fails, and, where one `has_to_allow`, one allows. Where
+/// another pipeline waits to take over, both have to allow.
 async fn decide(
-    generation: &Generation,
+    pipeline: &Pipeline,
     scope: &Scope,
     call: &Call<'_>,
     caller: &Caller,
+    has_to_allow: bool,
 ) -> Result<(), Rejection> {
     let principal = caller.as_principal();
     let (mut allowed, mut lacking) = (false, Lacking::default());
-    for policy in &generation.pipeline(scope.request.route.pipeline).authorize {
+    for policy in &pipeline.authorize {
         match policy.authorize(scope, call, &principal).await? {
             Decision::Allow => allowed = true,
             Decision::Abstain => {}
@@ -147,11 +152,19 @@ async fn decide(
         }
     }
     lacking.conclude()?;
-    if allowed {
-        return Ok(());
+    if has_to_allow && !allowed {
+        return Err(not_allowed());
     }
+    let Some(next) = &pipeline.next else { return Ok(()) };
+    let by_next = caller.by_next().ok_or_else(not_allowed)?;
+    let scope = Scope { caller: Some(Arc::clone(by_next)), ..scope.clone() };
+    // Rare, so that it takes no room in the future of every call.
+    Box::pin(decide(&next.pipeline, &scope, call, by_next, next.has_all_authorizers)).await
+}
+
+fn not_allowed() -> Rejection {
     let denial = Denial { reason: "not-allowed".to_owned(), ..Denial::default() };
-    Err(Rejection::Denied { policy: None, denial })
+    Rejection::Denied { policy: None, denial }
 }
 
 /// What is denied for want of scopes alone. Whether more of them would help is known only when everybody has been

@@ -16,11 +16,23 @@ pub const UNCHECKED: &str = "nobody, MCP_AUTH_ENABLED=false";
 pub struct Caller {
     identity: Identity,
     proven_by: Arc<str>,
+    /// The same caller, as the authenticators of the pipeline that is to follow see them.
+    by_next: Option<Arc<Caller>>,
 }
 
 impl Caller {
     pub(crate) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
-        Self { identity, proven_by }
+        Self { identity, proven_by, by_next: None }
+    }
+
+    /// Adds how the authenticators of the next pipeline see the same caller.
+    pub(super) fn also_known_as(self, by_next: Self) -> Self {
+        Self { by_next: Some(Arc::new(by_next)), ..self }
+    }
+
+    /// The caller as the authenticators of the next pipeline see them, where there is one.
+    pub(super) fn by_next(&self) -> Option<&Arc<Self>> {
+        self.by_next.as_ref()
     }
 
     /// What the policy has established.

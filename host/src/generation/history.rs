@@ -1,7 +1,7 @@
 //! The last generations, for those who want to go back.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use witgate_plugin::Digest;
@@ -19,7 +19,9 @@ pub struct Kept {
     /// When it went live.
     pub since: SystemTime,
     /// What it was made from.
-    pub recipe: Recipe,
+    pub recipe: Arc<Recipe>,
+    /// Whether all its pipelines were made from that.
+    pub is_whole: bool,
     /// Its policies, and which component decides for each; none: a built-in.
     pub policies: Vec<(String, Option<Digest>)>,
 }
@@ -38,7 +40,8 @@ impl Kept {
             number: generation.number(),
             origin: generation.origin(),
             since: generation.since(),
-            recipe: generation.recipe().clone(),
+            recipe: Arc::clone(generation.recipe()),
+            is_whole: generation.is_whole(),
             policies: policies.collect(),
         }
     }
@@ -51,6 +54,10 @@ impl History {
 
     pub(super) fn add(&self, generation: &Generation) {
         let mut kept = self.lock();
+        // Nobody goes back to one that is not whole, so that it takes no place of another.
+        if kept.back().is_some_and(|last| !last.is_whole) {
+            kept.pop_back();
+        }
         kept.push_back(Kept::of(generation));
         while kept.len() > self.most {
             kept.pop_front();
@@ -66,7 +73,7 @@ impl History {
         let kept = self.lock();
         let is_it = |each: &&Kept| match to {
             Some(number) => each.number == number,
-            None => each.number < live.origin() && each.recipe != *live.recipe(),
+            None => each.is_whole && each.number < live.origin() && each.recipe != *live.recipe(),
         };
         kept.iter().rev().find(is_it).cloned()
     }

@@ -41,8 +41,46 @@ impl Recipe {
         self.components.get(file).and_then(|text| digest_of(text))
     }
 
+    /// Whether it says nothing that `other` does not, apart from the policies named `broken`.
+    pub fn is_part_of(&self, other: &Self, broken: &[&str]) -> bool {
+        let has = |(file, digest): (&PathBuf, &String)| other.components.get(file) == Some(digest);
+        self.components.iter().all(has) && same_besides(&self.config, &other.config, broken)
+    }
+
     /// All its components.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         self.components.values().filter_map(|text| digest_of(text))
+    }
+}
+
+/// Whether two configurations say the same, apart from the policies named `broken`.
+fn same_besides(one: &str, other: &str, broken: &[&str]) -> bool {
+    let rest = |text: &str| {
+        let mut document = text.parse::<toml::Table>().ok()?;
+        if let Some(policies) = document.get_mut("policies").and_then(toml::Value::as_table_mut) {
+            policies.retain(|name, _| !broken.contains(&name));
+        }
+        Some(document)
+    };
+    one == other || rest(one).is_some_and(|said| rest(other) == Some(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_adds_nothing_where_only_broken_policies_differ() {
+        let recipe = |rules: &str, keys: &str| {
+            Recipe::new(&format!("[policies.rules]\nconfig = {rules}\n[policies.keys]\nconfig = {keys}\n"))
+        };
+        let (before, after) = (recipe("1", "1"), recipe("2", "1"));
+        assert!(after.is_part_of(&before, &["rules"]));
+        assert!(!after.is_part_of(&before, &[]));
+        assert!(!recipe("2", "2").is_part_of(&before, &["rules"]), "the keys say something new");
+        let mut with_component = recipe("1", "1");
+        with_component.add(Path::new("a.wasm"), &[1; 32]);
+        assert!(before.is_part_of(&with_component, &[]), "one that cannot be had is missing");
+        assert!(!with_component.is_part_of(&before, &[]));
     }
 }

@@ -49,6 +49,12 @@ pub enum LoadError {
     /// The file cannot be compiled.
     #[error("{0} {1}")]
     Compile(PathBuf, CompileError),
+    /// The file is being compiled beside everything else.
+    #[error("{0} is being compiled")]
+    Compiling(PathBuf),
+    /// The file could not be compiled, which was tried a moment ago.
+    #[error("{0}")]
+    NotCompiled(String, Cause),
     /// A component that once was loaded is not kept.
     #[error("the component {} is kept nowhere any more; put it back in its place", digest_text(.0))]
     Gone(Digest),
@@ -62,6 +68,8 @@ impl LoadError {
             Self::Unreadable(_, error) => Cause::of(error),
             Self::Provenance(error) => error.cause(),
             Self::Compile(_, error) => error.cause(),
+            Self::Compiling(_) => Cause::Compiling,
+            Self::NotCompiled(_, cause) => *cause,
         }
     }
 
@@ -79,12 +87,12 @@ pub struct Loaded {
     /// SHA-256 of its file.
     pub digest: Digest,
     /// What was found out about it.
-    found: Arc<Found>,
+    facts: Arc<Facts>,
 }
 
 /// What a component's content alone decides: found out once, however many generations are made from it.
 #[derive(Default)]
-struct Found {
+struct Facts {
     linked: Mutex<HashMap<Granted, InstancePre<State>>>,
     description: OnceLock<Description>,
     schema: OnceLock<Arc<Schema>>,
@@ -92,7 +100,7 @@ struct Found {
 
 impl Loaded {
     fn new(component: Component, digest: Digest) -> Self {
-        Self { component, digest, found: Arc::default() }
+        Self { component, digest, facts: Arc::default() }
     }
 
     /// The component with the imports that are granted, as `link` makes it the first time.
@@ -101,7 +109,7 @@ impl Loaded {
         granted: Granted,
         link: impl FnOnce() -> Result<InstancePre<State>, E>,
     ) -> Result<InstancePre<State>, E> {
-        let linked = || self.found.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let linked = || self.facts.linked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = linked().get(&granted).cloned() {
             return Ok(known);
         }
@@ -112,12 +120,12 @@ impl Loaded {
 
     /// What the component has said of itself, if it was asked.
     pub fn description(&self) -> Option<&Description> {
-        self.found.description.get()
+        self.facts.description.get()
     }
 
     /// Keeps what the component says of itself.
     pub fn describe(&self, description: Description) -> &Description {
-        self.found.description.get_or_init(|| description)
+        self.facts.description.get_or_init(|| description)
     }
 
     /// The schema in what it says of itself.
@@ -125,11 +133,11 @@ impl Loaded {
     /// # Errors
     /// When it is none.
     pub fn schema(&self, description: &Description) -> Result<Arc<Schema>, String> {
-        if let Some(known) = self.found.schema.get() {
+        if let Some(known) = self.facts.schema.get() {
             return Ok(Arc::clone(known));
         }
         let schema = Arc::new(Schema::read(&description.config_schema)?);
-        Ok(Arc::clone(self.found.schema.get_or_init(|| schema)))
+        Ok(Arc::clone(self.facts.schema.get_or_init(|| schema)))
     }
 }
 
@@ -137,6 +145,21 @@ impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Loaded").field(&digest_text(&self.digest)).finish()
     }
+}
+
+/// A component file that was read.
+pub(super) enum Found {
+    /// And need not be compiled.
+    Compiled(Loaded),
+    /// And has to be.
+    Uncompiled(Uncompiled),
+}
+
+/// The bytes of a component that has to be compiled, from the file at `path`.
+pub(super) struct Uncompiled {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    pub(super) digest: Digest,
 }
 
 /// Compiles components, each content once.
@@ -178,16 +201,48 @@ impl Loader {
     /// # Errors
     /// With what is wrong with the file.
     pub async fn load(&self, path: &Path, from: &Provenance) -> Result<Loaded, LoadError> {
+        match self.load_compiled(path, from).await? {
+            Found::Compiled(loaded) => Ok(loaded),
+            Found::Uncompiled(uncompiled) => self.finish(uncompiled).await,
+        }
+    }
+
+    /// Reads a component file, and loads it if it need not be compiled.
+    ///
+    /// # Errors
+    /// With what is wrong with the file.
+    pub(super) async fn load_compiled(&self, path: &Path, from: &Provenance) -> Result<Found, LoadError> {
         let (bytes, digest) = read(path.to_owned(), from.clone()).await?;
         if let Some(loaded) = self.compiled(&digest) {
-            return Ok(loaded);
+            return Ok(Found::Compiled(loaded));
         }
         if let Some(store) = &self.store {
             store.put(&bytes, &digest);
         }
+        Ok(match self.cached(&digest) {
+            Some(component) => Found::Compiled(self.remember(component, digest)),
+            None => Found::Uncompiled(Uncompiled { path: path.to_owned(), bytes, digest }),
+        })
+    }
+
+    /// Compiles what was read.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    pub(super) async fn finish(&self, uncompiled: Uncompiled) -> Result<Loaded, LoadError> {
+        let Uncompiled { path, bytes, digest } = uncompiled;
         let component =
-            self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path.to_owned(), error))?;
+            self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path, error))?;
         Ok(self.remember(component, digest))
+    }
+
+    /// Remembers what was compiled for somebody who may have been forgotten meanwhile.
+    pub(super) fn take_over(&self, loaded: &Loaded) -> Loaded {
+        self.lock().entry(loaded.digest).or_insert_with(|| loaded.clone()).clone()
+    }
+
+    fn cached(&self, digest: &Digest) -> Option<Component> {
+        self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest))
     }
 
     /// A component that was loaded once, whatever its file is by now.
@@ -229,8 +284,7 @@ impl Loader {
     }
 
     async fn compile(&self, bytes: Vec<u8>, digest: &Digest) -> Result<Component, CompileError> {
-        let kept = || self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest));
-        if let Some(component) = kept() {
+        if let Some(component) = self.cached(digest) {
             return Ok(component);
         }
         let compiled = self.compiler.compile(&self.engine, bytes).await?;
@@ -238,7 +292,7 @@ impl Loader {
             cache.put(&compiled, digest);
         }
         // From the disk, where that is possible: then what nobody runs need not be in memory.
-        kept().map_or_else(|| deserialize(&self.engine, &compiled), Ok)
+        self.cached(digest).map_or_else(|| deserialize(&self.engine, &compiled), Ok)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Loaded>> {

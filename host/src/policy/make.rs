@@ -17,6 +17,7 @@ use crate::config::{self, Fallback, Limits};
 use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
 use crate::generation::{Generation, Recipe};
+use crate::plugin::compile_queue::CompileQueue;
 use crate::plugin::engine::Engine;
 use crate::plugin::grants::Granted;
 use crate::plugin::instance::{PrepareError, Prepared};
@@ -56,6 +57,8 @@ impl PolicyError {
 pub struct Making<'a> {
     /// Compiles components.
     pub loader: &'a Loader,
+    /// Compiles them beside everything else. None: compiling is waited for.
+    pub queue: Option<&'a CompileQueue>,
     /// What settings are resolved against.
     pub around: Surroundings<'a>,
     /// The clock that they see.
@@ -255,7 +258,11 @@ async fn load(
     if let Some(unchanged) = unchanged(config, path, making, files) {
         return Ok(Found::Component(unchanged));
     }
-    let error = match making.loader.load(path, &config.provenance).await {
+    let loaded = match making.queue {
+        Some(queue) => queue.load(path, &config.provenance).await,
+        None => making.loader.load(path, &config.provenance).await,
+    };
+    let error = match loaded {
         Ok(loaded) => return Ok(Found::Component(loaded)),
         Err(error) if !error.is_missing() => return Err(error),
         Err(error) => error,
@@ -427,7 +434,15 @@ mod tests {
         let (keys, remote, environment) = (Default::default(), RemoteKeys::default(), Environment::default());
         let around =
             Surroundings { dir, keys: &keys, remote: &remote, environment: &environment, on_stage: false };
-        let making = Making { loader, around, clock: &Clock::System, live: None, again: None, stage: None };
+        let making = Making {
+            loader,
+            queue: None,
+            around,
+            clock: &Clock::System,
+            live: None,
+            again: None,
+            stage: None,
+        };
         Policy::make_rehearsed(&config, making).await.err()
     }
 

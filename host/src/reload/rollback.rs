@@ -1,14 +1,15 @@
 //! A rollback that is in force, on disk: it survives a restart, and it holds until a file changes again.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::diagnostic::Diagnostic;
 use crate::config::resolve::Outline;
-use crate::digest::sha256;
+use crate::digest::{digest_text, sha256};
 use crate::generation::Recipe;
 
 /// The file, in the directory `server.state`.
@@ -24,44 +25,71 @@ pub struct Rollback {
     pub recipe: Recipe,
     /// What the files say that it holds against. Once they say something else, it is over.
     pub against: Recipe,
+    /// Whether what could be made of `against` restricts it.
+    #[serde(default)]
+    pub restricted: bool,
+}
+
+/// The file's content. The digest tells damage that leaves valid JSON, such as another letter in a rule.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    sha256: String,
+    rollback: Rollback,
+}
+
+fn damaged(file: &Path, why: &dyn std::fmt::Display) -> Diagnostic {
+    let file = file.display();
+    Diagnostic::error(format!("a rollback is in force, and its file {file} cannot be read: {why}")).help(
+        "what was rolled back is not served unasked: remove the file to serve what the configuration says, or put a good \
+         copy in its place",
+    )
 }
 
 impl Rollback {
     /// The rollback that was in force for the configuration file at `path` when the last process ended, if the files
     /// still are what they were then.
-    pub fn in_force(path: &Path) -> Option<Self> {
-        let state = Outline::recover(path).ok()?.state();
-        let rollback = Self::read(&state)?;
+    ///
+    /// # Errors
+    /// Where it cannot be told: to start with what the files say may be to start with what was rolled back.
+    pub fn in_force(path: &Path) -> Result<Option<Self>, Diagnostic> {
+        let Ok(outline) = Outline::recover(path) else { return Ok(None) };
+        let state = outline.state();
+        let Some(rollback) = Self::read(&state)? else { return Ok(None) };
         if rollback.against == written(path) {
-            return Some(rollback);
+            return Ok(Some(rollback));
         }
         tracing::info!("the files have changed, so the rollback to generation {} is over", rollback.to);
         if let Err(error) = Self::remove(&state) {
             tracing::error!("the rollback that is over cannot be removed: {error}");
         }
-        None
+        Ok(None)
     }
 
-    fn read(state: &Path) -> Option<Self> {
+    fn read(state: &Path) -> Result<Option<Self>, Diagnostic> {
         let file = state.join(FILE);
-        let text = fs::read(&file).ok()?;
-        match serde_json::from_slice(&text) {
-            Ok(rollback) => Some(rollback),
-            Err(error) => {
-                tracing::error!(
-                    "{} cannot be read ({error}), so the files count as they are; remove it, or go back again",
-                    file.display()
-                );
-                None
-            }
+        let text = match fs::read(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|error| damaged(&file, &error))?,
+        };
+        let sealed: Sealed = serde_json::from_slice(&text).map_err(|error| damaged(&file, &error))?;
+        if sealed.sha256 != sealed.rollback.sha256() {
+            return Err(damaged(&file, &"its content does not have the digest that stands in it"));
         }
+        Ok(Some(sealed.rollback))
+    }
+
+    fn sha256(&self) -> String {
+        // It has no map with keys other than texts, so that it can be written.
+        digest_text(&sha256(&serde_json::to_vec(self).unwrap_or_default()))
     }
 
     /// Writes it, whole or not at all.
     pub(super) fn write(&self, state: &Path) -> std::io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
         let mut new = tempfile::NamedTempFile::new_in(state)?;
-        serde_json::to_writer_pretty(&mut new, self)?;
+        let sealed = Sealed { sha256: self.sha256(), rollback: self.clone() };
+        serde_json::to_writer_pretty(&mut new, &sealed)?;
         new.flush()?;
         new.as_file().sync_all()?;
         new.persist(state.join(FILE)).map_err(|error| error.error)?;

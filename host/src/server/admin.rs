@@ -20,6 +20,7 @@ use crate::flow::headers::origin::Names;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
 use crate::printable::clean;
+use crate::reload::Reloader;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;
@@ -53,6 +54,7 @@ pub async fn serve(
     names: Names,
     metrics: Arc<Metrics>,
     generations: Arc<Generations>,
+    reloader: Option<Arc<Reloader>>,
     stop: CancellationToken,
     ended: CancellationToken,
 ) {
@@ -60,6 +62,7 @@ pub async fn serve(
     let respond = move |request: Request<Incoming>, ends: Ends| {
         let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
         let names = Arc::clone(&names);
+        let is_looking = reloader.as_ref().is_none_or(|reloader| reloader.is_looking());
         async move {
             ends.connection.answers();
             match request.uri().path() {
@@ -67,7 +70,7 @@ pub async fn serve(
                     plain(StatusCode::FORBIDDEN, TEXT, "not under this name; see `server.allowed_hosts`\n")
                 }
                 "/revoke" => revoke(request, &generations).await,
-                _ => respond(&request, &metrics, &stop),
+                _ => respond(&request, &metrics, &stop, is_looking),
             }
         }
     };
@@ -100,6 +103,7 @@ fn respond(
     request: &Request<Incoming>,
     metrics: &Metrics,
     stop: &CancellationToken,
+    is_looking: bool,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
@@ -107,6 +111,11 @@ fn respond(
     match request.uri().path() {
         "/healthz" => plain(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" if stop.is_cancelled() => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n"),
+        "/readyz" if !is_looking => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            "nobody looks after changed files any more, so that a revoked key may be good: restart it\n",
+        ),
         "/readyz" => plain(StatusCode::OK, TEXT, "ready\n"),
         "/metrics" => plain(StatusCode::OK, OPEN_METRICS, metrics.render()),
         _ => plain(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz, /metrics and /revoke\n"),

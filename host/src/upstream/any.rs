@@ -50,6 +50,7 @@ impl AnyUpstream {
                 Self::Http(Box::new(HttpUpstream::new(url, headers, config.timeout)?))
             }
             Target::Embedded => return Err(SetUpError::Embedded),
+            Target::Broken => return Err(SetUpError::Broken),
             Target::OwnTools => {
                 child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
             }

@@ -78,6 +78,9 @@ pub enum SetUpError {
          start that program, or write `command`, `url` or `own_tools = true`"
     )]
     Embedded,
+    /// What is written about it cannot be used.
+    #[error("what the configuration says about it cannot be used")]
+    Broken,
     /// A header of its own is none that HTTP has. The value stays unnamed.
     #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
     Header(String),

@@ -29,7 +29,7 @@ pub fn check(data: &[u8]) {
             .into_iter()
             .collect();
     match load_text(Path::new(PLACE), text, &environment) {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, .. }) => {
             assert!(!warnings.iter().any(Diagnostic::is_error), "an error is let through: {warnings:?}");
             usable(&config);
             legible(&warnings, text);

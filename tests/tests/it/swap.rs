@@ -3,9 +3,11 @@
 
 mod cases;
 mod faults;
+mod held_back;
 mod in_force;
 mod many;
 mod refused;
+mod revoked;
 mod rollback;
 mod settings;
 mod shadow;

@@ -9,10 +9,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Loaded, finish};
+use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
-use crate::config::{Config, KeySource, Pipeline, Policy, PolicyKind, Server, Target, Transport, Upstream};
+use crate::config::{
+    Broken, Config, KeySource, Pipeline, Policy, PolicyKind, Server, Target, Transport, Upstream,
+};
 use crate::fingerprints::Fingerprints;
 
 /// The fewest characters that `MCP_API_KEY` and `JWT_SECRET` may have: what nobody guesses, even
@@ -26,7 +28,7 @@ pub(super) fn load(environment: &Environment) -> Result<Loaded, Vec<Diagnostic>>
     let mut faults = Vec::new();
     let auth = Auth::read(environment, &mut faults);
     let config = auth.map(|auth| config(&auth));
-    finish(config, faults)
+    finish(config, faults, Strictness::Whole)
 }
 
 /// `MCP_AUTH_ENABLED=false`: `Some(())`. Anything that is no answer to yes or no is an error, since
@@ -126,6 +128,7 @@ fn config(auth: &Auth<'_>) -> Config {
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
         files: Fingerprints::default(),
+        broken: Broken::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }

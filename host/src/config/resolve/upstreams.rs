@@ -33,7 +33,7 @@ impl Resolver<'_> {
             let pipeline = self.pipeline_of(name, written, common.as_ref(), policies);
             self.upstream(file, name, written, pipeline, alone)
         };
-        let upstreams: Vec<_> = file.upstreams.iter().filter_map(resolve).collect();
+        let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
         upstreams
     }
@@ -82,12 +82,12 @@ impl Resolver<'_> {
         written: &raw::Upstream,
         pipeline: Pipeline,
         alone: bool,
-    ) -> Option<Upstream> {
+    ) -> Upstream {
         self.named_well(name);
         let path = self.endpoint(name, written, alone);
         let resource = self.resource(file, name, written, &path, alone);
-        let target = self.target(name, written)?;
-        Some(Upstream {
+        let target = self.target(name, written).unwrap_or(Target::Broken);
+        Upstream {
             name: name.to_owned(),
             path,
             resource,
@@ -95,7 +95,7 @@ impl Resolver<'_> {
             pipeline,
             timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),
             scopes: self.scopes(file, name, written),
-        })
+        }
     }
 
     /// Scopes (RFC 6749, section 3.3) for a first login.

@@ -100,7 +100,15 @@ impl Subject {
         let environment = environment(&Environment::default(), secrets);
         let remote = RemoteKeys::unreachable();
         let around = Surroundings { dir, keys, remote: &remote, environment: &environment, on_stage: true };
-        let making = Making { loader, around, clock: &Clock::System, live: None, again: None, stage: None };
+        let making = Making {
+            loader,
+            queue: None,
+            around,
+            clock: &Clock::System,
+            live: None,
+            again: None,
+            stage: None,
+        };
         let staging = Staging { now: case.now, grants_everything: true, witness };
         OnStage::make(&config, making, staging, &mut Fingerprints::default()).await.map_err(NotMade)
     }

@@ -27,7 +27,8 @@ pub(in crate::policy) struct Written {
     kind: PolicyKind,
     component: Option<PathBuf>,
     config: Value,
-    schema: Arc<Schema>,
+    /// None: nothing decides.
+    schema: Option<Arc<Schema>>,
     /// The directory that paths in the settings are relative to.
     dir: PathBuf,
     sources: BTreeMap<String, KeySource>,
@@ -47,9 +48,23 @@ impl Written {
             kind: config.kind,
             component: config.component.clone(),
             config: config.config.clone(),
-            schema,
+            schema: Some(schema),
             dir: dir.to_owned(),
             sources: settings.sources.clone(),
+            limits: config.limits,
+        }
+    }
+
+    /// A policy that could not be made.
+    pub(in crate::policy) fn nothing(config: &config::Policy) -> Self {
+        Self {
+            reads_secrets: false,
+            kind: config.kind,
+            component: config.component.clone(),
+            config: Value::Null,
+            schema: None,
+            dir: PathBuf::new(),
+            sources: BTreeMap::new(),
             limits: config.limits,
         }
     }
@@ -58,7 +73,7 @@ impl Written {
     pub(super) fn text(&self) -> String {
         let mut config = self.config.clone();
         // A file that cannot be read any more is about to be missed by everybody.
-        let _ = each_marked::<()>(&self.schema, &mut config, &mut |format, value, _| {
+        let _ = self.each_marked::<()>(&mut config, &mut |format, value, _| {
             if let (true, Some(path)) = (format == "witgate-file", value.as_str()) {
                 *value = fs::read_to_string(self.dir.join(path)).unwrap_or_default().into();
             }
@@ -79,15 +94,23 @@ impl Written {
         }
         let mut redactor = Redactor { written: self, keys: self.keys(), secrets: Map::new() };
         let mut config = self.config.clone();
-        let visited = each_marked(&self.schema, &mut config, &mut |format, value, pointer| {
-            redactor.replace(format, value, pointer)
-        });
+        let visited = self
+            .each_marked(&mut config, &mut |format, value, pointer| redactor.replace(format, value, pointer));
         let Redactor { keys, secrets, .. } = redactor;
         whole.insert("config".to_owned(), if visited.is_ok() { config } else { json!({}) });
         whole.insert("keys".to_owned(), keys.into());
         whole.insert("secrets".to_owned(), secrets.into());
         whole.insert("limits".to_owned(), limits(&self.limits).into());
         whole
+    }
+
+    /// Goes through the settings that the schema marks.
+    fn each_marked<E>(
+        &self,
+        config: &mut Value,
+        visit: &mut dyn FnMut(&str, &mut Value, &str) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.schema.as_ref().map_or(Ok(()), |schema| each_marked(schema, config, visit))
     }
 
     fn keys(&self) -> Map<String, Value> {

@@ -100,7 +100,11 @@ async fn an_authenticator_among_the_authorizers() {
         let caller = Caller::new(running.url(), Some(&key));
         assert!(caller.call("greet", json!({})).await.is_result());
         running.setup().config("", &good.replace("[\"keys\"]", "[\"keys\", \"tokens\"]"));
-        until("the mended one", async || (running.plugins()["generation"] == 2).then_some(())).await;
+        until("the mended one", async || {
+            let list = running.plugins();
+            (list["last_change"]["errors"].is_null() && list["whole"] == true).then_some(())
+        })
+        .await;
         assert_eq!(policy(&running, "tokens")["state"], "live");
     }
 }

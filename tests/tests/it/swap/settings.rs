@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::json;
 use witgate_tests::gateway::{Running, await_some};
 
-use super::{ROLES, config, user, with_components};
+use super::{ROLES, config, policy, user, with_components};
 use crate::talk::{Caller, Upstream, metric, until};
 use witgate_tests::gateway::Setup;
 
@@ -81,10 +81,25 @@ async fn the_key_store_on_a_connection_that_is_kept_alive() {
         });
         assert_eq!(connection.greet(&second), 200, "the other key is unharmed");
 
-        let damaged = std::fs::read_to_string(running.setup().dir().join("keys.toml")).unwrap() + "\n[[[";
+        let whole = std::fs::read_to_string(running.setup().dir().join("keys.toml")).unwrap();
+        let damaged = whole.clone() + "\n[[[";
         running.setup().file("keys.toml", damaged);
-        running.await_log("the live generation stays");
-        assert_eq!(connection.greet(&second), 200, "a damaged store is not taken");
+        await_some("that nobody is let in by a store that says nothing", || {
+            match connection.greet(&second) {
+                200 => None,
+                status => {
+                    assert_eq!(status, 503);
+                    Some(())
+                }
+            }
+        });
+        assert_eq!(connection.greet(&first), 503);
+        let said = policy(&running, "keys");
+        assert_eq!(said["state"], "broken", "{said}");
+        assert!(said["error"].as_str().unwrap().contains("keys.toml"), "{said}");
+
+        running.setup().file("keys.toml", whole);
+        await_some("the mended store", || (connection.greet(&second) == 200).then_some(()));
         assert_eq!(connection.greet(&first), 401);
     }
 }
@@ -118,7 +133,6 @@ async fn the_configuration() {
         ("an empty list", without.replace("[\"rules\"]", "[]"), "authorize"),
         ("an unknown policy", without.replace("[\"rules\"]", "[\"rule\"]"), "rules"),
         ("a rule that is none", without.replace("[\"greet\"]", "[\"\"]"), "deny"),
-        ("another upstream", without.replace("upstreams.fixture", "upstreams.other"), "restart"),
     ];
     for (number, (name, text, why)) in (1_u32..).zip(bad) {
         running.setup().config("", &text);
@@ -133,6 +147,14 @@ async fn the_configuration() {
         assert!(errors.contains(why), "{name}: {errors}");
         assert_eq!(caller.call("greet", json!({})).await.reason(), Some("denied"), "{name}");
     }
+    // An upstream that is not there any more is closed at once; another takes a restart.
+    running.setup().config("", &without.replace("upstreams.fixture", "upstreams.other"));
+    until("the end of the upstream", async || {
+        (caller.call("greet", json!({})).await.reason() == Some("config")).then_some(())
+    })
+    .await;
+    let errors = running.plugins()["last_change"]["errors"].to_string();
+    assert!(errors.contains("`fixture` was removed") && errors.contains("`other` was added"), "{errors}");
     running.setup().config("", &good);
     until("the mended one", async || caller.call("greet", json!({})).await.is_result().then_some(())).await;
     assert_eq!(running.plugins()["last_change"]["errors"], json!(null));

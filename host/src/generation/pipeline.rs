@@ -1,0 +1,186 @@
+//! Who judges the calls of one upstream.
+
+use std::sync::Arc;
+
+use witgate_plugin::Scheme;
+
+use super::Recipe;
+use crate::cause::Cause;
+use crate::config::{self, Mode};
+use crate::fingerprints::Fingerprints;
+use crate::policy::{Policy, PolicyError};
+
+/// The policies that judge the calls of one upstream, all made from one recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// Authenticators that count, in order.
+    pub authenticate: Vec<Arc<Policy>>,
+    /// Authorizers that count; every one must allow.
+    pub authorize: Vec<Arc<Policy>>,
+    /// Authenticators whose verdict is recorded and changes nothing.
+    pub shadow_authenticate: Vec<Arc<Policy>>,
+    /// Authorizers whose verdict is recorded and changes nothing.
+    pub shadow_authorize: Vec<Arc<Policy>>,
+    /// Roles of a caller without any credential. None: such a caller is refused.
+    pub anonymous: Option<Vec<String>>,
+    /// Nobody is asked for a credential, and one that is shown is not looked at.
+    pub unchecked: bool,
+    /// The recipe that makes it again, with the data of another day.
+    pub recipe: Arc<Recipe>,
+    /// The pipeline that replaces this one as soon as all of it can be made. Until then a call has to pass both.
+    pub next: Option<Box<Next>>,
+    /// Why nobody gets through. None: the policies decide.
+    pub closed: Option<Closed>,
+}
+
+/// A pipeline that cannot be made as a whole yet. It restricts the one that is in force and allows nothing by itself.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// What of it can be made. A policy that cannot is represented by the one in force, where there is one.
+    pub pipeline: Pipeline,
+    /// Whether all its authorizers are there. If not, the missing one may be the one that allows.
+    pub has_all_authorizers: bool,
+}
+
+/// The reason why nobody gets through.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The policy that is broken, else the upstream.
+    pub name: Arc<str>,
+    /// For the operator.
+    pub reason: String,
+}
+
+/// A pipeline as it came out of the policies that there are.
+pub(super) struct Assembled {
+    pub(super) pipeline: Pipeline,
+    /// Policies that are listed under a hook that they do not have.
+    pub(super) misfits: Vec<PolicyError>,
+    /// Whether each policy that counts is there.
+    pub(super) is_whole: bool,
+    pub(super) has_all_authorizers: bool,
+}
+
+impl Pipeline {
+    /// Whether an authenticator that counts judges credentials of this scheme.
+    pub fn judges(&self, scheme: Scheme) -> bool {
+        self.authenticate.iter().any(|policy| policy.judges(scheme))
+    }
+
+    /// Whether one that is only watched does.
+    pub fn watches(&self, scheme: Scheme) -> bool {
+        self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
+    }
+
+    /// Whether it is in force as it is written, with nothing pending or broken.
+    pub fn is_whole(&self) -> bool {
+        self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
+    }
+
+    /// Every policy that it asks, those of the pipeline that is to replace it included.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let next = self.next.iter().flat_map(|next| next.pipeline.own_policies());
+        self.own_policies().chain(next)
+    }
+
+    /// Every policy that it asks itself.
+    pub(super) fn own_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let enforced = self.authenticate.iter().chain(&self.authorize);
+        enforced.chain(&self.shadow_authenticate).chain(&self.shadow_authorize)
+    }
+
+    /// The policy of this name, if the pipeline in force has it.
+    pub(super) fn own_policy(&self, name: &str) -> Option<&Arc<Policy>> {
+        self.own_policies().find(|policy| &**policy.name() == name)
+    }
+
+    /// A pipeline that lets nobody through.
+    pub(super) fn closed(upstream: &str, name: &str, reason: String) -> Self {
+        let closed = Some(Closed { name: name.into(), reason });
+        Self { upstream: upstream.into(), closed, ..Self::default() }
+    }
+}
+
+/// Puts the pipeline of `upstream` together from the policies that `find` knows. Those that are only watched may be
+/// missing: they decide nothing.
+pub(super) fn assemble(
+    upstream: &config::Upstream,
+    config: &config::Config,
+    recipe: &Arc<Recipe>,
+    find: impl Fn(&str) -> Option<Arc<Policy>>,
+) -> Assembled {
+    let written = &upstream.pipeline;
+    let authenticators =
+        Members::of(&written.authenticate, config, &find, Policy::authenticates, "authenticate");
+    let authorizers = Members::of(&written.authorize, config, &find, Policy::authorizes, "authorize");
+    let has_all_authorizers = authorizers.has_all;
+    let is_whole = authenticators.has_all && has_all_authorizers;
+    let misfits = authenticators.misfits.into_iter().chain(authorizers.misfits).collect();
+    let pipeline = Pipeline {
+        upstream: upstream.name.as_str().into(),
+        authenticate: authenticators.enforced,
+        authorize: authorizers.enforced,
+        shadow_authenticate: authenticators.shadows,
+        shadow_authorize: authorizers.shadows,
+        anonymous: written.anonymous.clone(),
+        unchecked: config.auth_disabled,
+        recipe: Arc::clone(recipe),
+        next: None,
+        closed: None,
+    };
+    Assembled { pipeline, misfits, is_whole, has_all_authorizers }
+}
+
+/// The members of a pipeline under one hook.
+struct Members {
+    enforced: Vec<Arc<Policy>>,
+    shadows: Vec<Arc<Policy>>,
+    misfits: Vec<PolicyError>,
+    has_all: bool,
+}
+
+impl Members {
+    fn of(
+        names: &[String],
+        config: &config::Config,
+        find: impl Fn(&str) -> Option<Arc<Policy>>,
+        fits: fn(&Policy) -> bool,
+        hook: &str,
+    ) -> Self {
+        let mut members =
+            Self { enforced: Vec::new(), shadows: Vec::new(), misfits: Vec::new(), has_all: true };
+        for name in names {
+            match find(name) {
+                Some(policy) if !fits(&policy) => {
+                    members.misfits.push(misfit(&policy, hook));
+                    members.has_all &= policy.mode() == Mode::Shadow;
+                }
+                Some(policy) if policy.mode() == Mode::Shadow => members.shadows.push(policy),
+                Some(policy) => members.enforced.push(policy),
+                None => members.has_all &= is_shadow(config, name),
+            }
+        }
+        members
+    }
+}
+
+fn is_shadow(config: &config::Config, name: &str) -> bool {
+    config.policies.get(name).is_some_and(|policy| policy.mode == Mode::Shadow)
+}
+
+fn misfit(policy: &Policy, hook: &str) -> PolicyError {
+    PolicyError {
+        policy: policy.name().to_string(),
+        message: format!(
+            "the pipeline lists it under `{hook}`, and it has no such hook; take it out there{}",
+            match policy.authenticates() {
+                true => ": it is an authenticator, which stands under `authenticate`",
+                false => ": it is an authorizer, which stands under `authorize`",
+            }
+        ),
+        cause: Cause::Content,
+        files: Fingerprints::default(),
+    }
+}

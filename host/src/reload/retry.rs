@@ -1,0 +1,85 @@
+//! When a change is tried again that failed for want of something that the machine did not have.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// The first pause. A descriptor or a thread is often there again a moment later.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause: a revocation is in force this long after the shortage has passed, at the latest.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// A pause is at least so many times as long as the try before it: a component that is too slow to be configured must not
+/// take a processor for ever.
+const IDLE: u32 = 3;
+
+/// The next try, if there is one to come. Each pause is twice as long as the one before.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    at: Option<Instant>,
+    pause: Option<Duration>,
+}
+
+impl Retry {
+    /// Plans a try at once.
+    pub(super) fn soon(&mut self) {
+        self.at = Some(Instant::now());
+    }
+
+    /// Plans the next try after one that `took` so long: if that failed and may go well another time.
+    pub(super) fn after(&mut self, may_pass: bool, took: Duration) {
+        self.pause = may_pass.then(|| next(self.pause));
+        self.at = self.pause.map(|pause| Instant::now() + pause.max(took * IDLE));
+    }
+
+    /// Whether the time has come.
+    pub(super) fn is_due(&self) -> bool {
+        self.at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Waits for the next try; for ever, where there is none to come.
+    pub(super) async fn due(&self) {
+        match self.at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The pause after one that was `before`.
+fn next(before: Option<Duration>) -> Duration {
+    before.map_or(FIRST, |pause| (pause * 2).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pauses = std::iter::successors(Some(next(None)), |pause| Some(next(Some(*pause))));
+        let pauses: Vec<_> = pauses.take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 2000, 2000]);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let mut retry = Retry::default();
+        assert!(!retry.is_due());
+        retry.soon();
+        assert!(retry.is_due());
+        retry.after(true, Duration::ZERO);
+        assert!(!retry.is_due() && retry.at.is_some());
+        retry.after(false, Duration::ZERO);
+        assert_eq!(retry.at, None);
+    }
+
+    #[test]
+    fn after_a_long_try_the_pause_is_longer() {
+        let mut retry = Retry::default();
+        let now = Instant::now();
+        retry.after(true, Duration::from_secs(5));
+        assert!(retry.at.unwrap() >= now + Duration::from_secs(15));
+    }
+}
