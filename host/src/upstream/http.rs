@@ -14,8 +14,9 @@ use http_body_util::Full;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::bridge;
 use super::era::Eras;
-use super::raw::{BodyError, Gathered, Inflow, gather};
+use super::raw::{BodyError, Gathered, Inflow, RawBody, gather};
 use super::session::{Held, Limits, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::Kind;
@@ -26,6 +27,7 @@ use crate::flow::listing::needs_look;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
 
+mod asked;
 mod events;
 mod held;
 mod line;
@@ -33,6 +35,7 @@ mod outgoing;
 #[cfg(test)]
 mod tests;
 
+use asked::Asked;
 use line::Line;
 pub use line::Within;
 
@@ -50,7 +53,16 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A request to an upstream.
 pub type Outgoing = ::http::Request<Full<Bytes>>;
-type UpstreamSession = Session<HeaderValue>;
+type UpstreamSession = Session<Theirs>;
+
+/// What is known of a session with the upstream.
+#[derive(Debug)]
+struct Theirs {
+    /// What the upstream knows it by.
+    id: HeaderValue,
+    /// What it was asked.
+    asked: Arc<Asked>,
+}
 
 /// An upstream that speaks Streamable HTTP.
 pub struct HttpUpstream {
@@ -58,7 +70,7 @@ pub struct HttpUpstream {
     uri: Uri,
     own: HeaderMap,
     timeout: Duration,
-    sessions: Sessions<HeaderValue>,
+    sessions: Sessions<Theirs>,
     eras: Eras,
     /// Known to speak the stateless era, so that nobody has to ask.
     is_stateless: AtomicBool,
@@ -166,12 +178,13 @@ impl HttpUpstream {
             return Ok(None);
         }
         let principal = admitted.permit().caller().principal();
-        let (id, gone) = self.sessions.open(principal, upstream.clone()).map_err(|error| {
+        let theirs = Theirs { id: upstream.clone(), asked: Arc::default() };
+        let (id, gone) = self.sessions.open(principal, theirs).map_err(|error| {
             tracing::error!(%error, "no random numbers for a session id");
             fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
         })?;
         for session in gone {
-            self.close_in_background(&session.upstream);
+            self.close_in_background(&session.upstream.id);
         }
         Ok(Some(id))
     }
@@ -187,9 +200,10 @@ impl HttpUpstream {
     async fn answer(
         &self,
         request: &Request,
-        has_session: bool,
+        session: Option<&Theirs>,
         response: Response<Inflow>,
     ) -> Result<AnswerBody, Rejection> {
+        let has_session = session.is_some();
         let (head, body) = response.into_parts();
         match (head.status, request.call.kind()) {
             (status, Kind::Notification | Kind::Response { .. }) if status.is_success() => {
@@ -197,7 +211,7 @@ impl HttpUpstream {
             }
             (StatusCode::OK, _) => match media(&head.headers) {
                 Media::Json => self.json(request, head.status, head.headers, body).await,
-                Media::Events => Ok(event_stream(request, head.headers, body)),
+                Media::Events => Ok(event_stream(request, session, head.headers, body)),
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
             (StatusCode::NOT_FOUND, _) if has_session => Err(Rejection::SessionNotFound),
@@ -249,7 +263,11 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
-        let upstream_id = session.as_ref().map(|session| &session.upstream);
+        let theirs = session.as_ref().map(|session| &session.upstream);
+        if !belongs(request, theirs)? {
+            return Ok(Answer { session: None, body: AnswerBody::Accepted });
+        }
+        let upstream_id = theirs.map(|theirs| &theirs.id);
         let mut outgoing = outgoing::post(&self.uri, &self.own, request, upstream_id);
         self.line.introduce(&mut outgoing, admitted.permit().caller());
         // One bound for the answer's head and for what is read of its body here: each timer costs.
@@ -259,7 +277,7 @@ impl Upstream for HttpUpstream {
                 StatusCode::OK => self.opened(&admitted, response.headers())?,
                 _ => None,
             };
-            Ok((opened, self.answer(request, session.is_some(), response).await?))
+            Ok((opened, self.answer(request, theirs, response).await?))
         };
         let (opened, body) = self.in_time(answer).await?;
         Ok(Answer { session: opened, body: held(body, session) })
@@ -267,13 +285,14 @@ impl Upstream for HttpUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let mut outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream);
+        let mut outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream.id);
         self.line.introduce(&mut outgoing, &listener.caller);
         let response = self.send(outgoing).await?;
         match (response.status(), media(response.headers())) {
             (StatusCode::OK, Media::Events) => {
                 let held = session.hold();
-                let events = events::read(response.into_body());
+                let events = events::read(response.into_body()).boxed();
+                let events = noted(events, Some(Arc::clone(&session.upstream.asked)));
                 Ok(events.inspect(move |_| _ = &held).boxed())
             }
             (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Rejection::MethodNotAllowed),
@@ -288,14 +307,15 @@ impl Upstream for HttpUpstream {
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {
         let principal = listener.caller.principal();
         let session = self.sessions.close(&listener.session, &principal)?;
-        let outgoing = outgoing::delete(&self.uri, &self.own, &listener.request.headers, &session.upstream);
+        let theirs = &session.upstream.id;
+        let outgoing = outgoing::delete(&self.uri, &self.own, &listener.request.headers, theirs);
         // Whatever the upstream says, the session is over for the caller.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
 
     async fn shut_down(&self) {
         for session in self.sessions.drain() {
-            let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream);
+            let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream.id);
             // The upstream would find out by itself; not waiting for a dead one matters more.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }
@@ -306,7 +326,7 @@ impl Upstream for HttpUpstream {
 fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
     match (body, session) {
         (AnswerBody::Events(events), Some(session)) => {
-            let held: Held<HeaderValue> = session.hold();
+            let held: Held<Theirs> = session.hold();
             AnswerBody::Events(events.inspect(move |_| _ = &held).boxed())
         }
         (body, _) => body,
@@ -321,11 +341,43 @@ fn is_without_effect(request: &Request) -> bool {
         && crate::flow::method::find(request.call.method()).is_some()
 }
 
-fn event_stream(request: &Request, headers: HeaderMap, body: Inflow) -> AnswerBody {
-    if needs_look(&request.call) {
-        return AnswerBody::Events(events::read(body).boxed());
+/// Checks that an answer is to a request of the server's that the session was sent, and that progress is told of one.
+/// False: nobody waits for it.
+fn belongs(request: &Request, session: Option<&Theirs>) -> Result<bool, Rejection> {
+    let call = &request.call;
+    // The flow wants a session for either.
+    let Some(Theirs { asked, .. }) = session else { return Ok(true) };
+    match call.kind() {
+        Kind::Response { .. } if !call.id().is_some_and(|id| asked.take(id)) => {
+            Err(Rejection::InvalidRequest("it answers no open request".to_owned()))
+        }
+        Kind::Notification if call.method() == "notifications/progress" => {
+            let params = bridge::params(call).unwrap_or_default();
+            Ok(params.get("progressToken").is_some_and(|token| asked.waits_for(token)))
+        }
+        _ => Ok(true),
     }
-    AnswerBody::Raw { content_type: content_type(headers), body: body.into() }
+}
+
+fn event_stream(request: &Request, session: Option<&Theirs>, headers: HeaderMap, body: Inflow) -> AnswerBody {
+    let asked = session.map(|theirs| Arc::clone(&theirs.asked));
+    if needs_look(&request.call) {
+        return AnswerBody::Events(noted(events::read(body).boxed(), asked));
+    }
+    let body = RawBody::from(body);
+    let body = match asked {
+        Some(asked) => body.seen_by(asked.in_stream()),
+        None => body,
+    };
+    AnswerBody::Raw { content_type: content_type(headers), body }
+}
+
+/// Events, of which the requests are noted.
+fn noted(events: BoxStream<'static, Event>, asked: Option<Arc<Asked>>) -> BoxStream<'static, Event> {
+    match asked {
+        Some(asked) => events.inspect(move |event| asked.note(&event.data)).boxed(),
+        None => events,
+    }
 }
 
 enum Media {

@@ -69,6 +69,9 @@ impl Body for Inflow {
     }
 }
 
+/// Sees the bytes of a body as they pass.
+type See = Box<dyn FnMut(&[u8]) + Send>;
+
 /// A body, the beginning of which may have been read.
 pub struct RawBody {
     head: Bytes,
@@ -78,6 +81,8 @@ pub struct RawBody {
     is_ended: bool,
     /// Whether an event has begun and not ended. Of a body that is no stream of events it says nothing.
     in_event: bool,
+    /// Who sees what passes.
+    seen_by: Option<See>,
 }
 
 impl From<Inflow> for RawBody {
@@ -88,7 +93,7 @@ impl From<Inflow> for RawBody {
 
 impl RawBody {
     fn new(head: Bytes, rest: Inflow) -> Self {
-        Self { head, rest, end: None, is_ended: false, in_event: false }
+        Self { head, rest, end: None, is_ended: false, in_event: false, seen_by: None }
     }
 
     /// The same, ended early once `end` is there, with a last message where there is one and nothing is cut in two by it.
@@ -97,7 +102,16 @@ impl RawBody {
         Self { end: Some(Box::pin(end)), ..self }
     }
 
+    /// The same, whose bytes `see` sees as they pass.
+    #[must_use]
+    pub(crate) fn seen_by(self, see: impl FnMut(&[u8]) + Send + 'static) -> Self {
+        Self { seen_by: Some(Box::new(see)), ..self }
+    }
+
     fn pass(&mut self, data: &[u8]) {
+        if let Some(see) = &mut self.seen_by {
+            see(data);
+        }
         if !data.is_empty() {
             self.in_event = !(data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n"));
         }

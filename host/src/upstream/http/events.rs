@@ -48,8 +48,13 @@ pub(super) struct Flooded;
 impl Decoder {
     /// Takes more of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
+        self.push_within(bytes, LOOKED_AT_ANSWER)
+    }
+
+    /// The same, where `most` bytes are held.
+    pub(super) fn push_within(&mut self, bytes: &[u8], most: usize) -> Result<(), Flooded> {
         let held = self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len);
-        if held + bytes.len() > LOOKED_AT_ANSWER {
+        if held + bytes.len() > most {
             return Err(Flooded);
         }
         self.pending.extend_from_slice(bytes);

@@ -111,3 +111,60 @@ async fn a_deleted_session_is_gone() {
     let post = house.post_with(ALICE, &[("mcp-session-id", &session)], &call("ping", json!({}))).await;
     assert_eq!(post.status, 404);
 }
+
+/// What a session was not asked, it has no answer to, and what it was asked, one.
+#[tokio::test]
+async fn an_answer_belongs_to_a_request_that_the_session_was_sent() {
+    let house = house(|request| {
+        let message = request.json();
+        let asks = request.method == Method::GET || message["method"] == "tools/call";
+        if !asks {
+            return match message["method"].as_str() {
+                None | Some("notifications/progress") => answer_as(202, "application/json", ""),
+                _ => with_sessions(request),
+            };
+        }
+        let id = if request.method == Method::GET { json!("standing") } else { json!(5) };
+        let ask = json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create",
+            "params": {"message": "?", "_meta": {"progressToken": "p"}}});
+        let last = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"content": []}});
+        answer_as(200, "text/event-stream", format!("data: {ask}\n\ndata: {last}\n\n"))
+    })
+    .await;
+    let (session, others) = (open(&house, ALICE).await, open(&house, ALICE).await);
+    let say = async |session: &str, message: Value| {
+        let got = house.post_with(ALICE, &[("mcp-session-id", session)], &message).await;
+        let reason = if got.body.is_empty() { String::new() } else { got.reason() };
+        (got.status, reason)
+    };
+    let accept =
+        |id: Value| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept", "content": {}}});
+    let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "p", "progress": 1}});
+    let refused = (400, "invalid-request".to_owned());
+    let taken = (202, String::new());
+    let arrived = |what: &str| {
+        house
+            .received()
+            .iter()
+            .filter(|request| request.body.windows(what.len()).any(|part| part == what.as_bytes()))
+            .count()
+    };
+    for id in [json!(5), json!("standing"), json!("x")] {
+        assert_eq!(say(&session, accept(id)).await, refused);
+    }
+    // Nobody waits for it, and it harms nobody.
+    assert_eq!(say(&session, progress.clone()).await, taken);
+    assert_eq!((arrived("accept"), arrived("notifications/progress")), (0, 0));
+
+    let called = call("tools/call", json!({"name": "get_a"}));
+    assert_eq!(house.post_with(ALICE, &[("mcp-session-id", &session)], &called).await.status, 200);
+    let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", &*session)];
+    assert_eq!(house.send(Method::GET, &lines, "").await.status, 200);
+    for id in [json!(5), json!("standing")] {
+        assert_eq!(say(&others, accept(id.clone())).await, refused, "another session of the same caller's");
+        assert_eq!(say(&session, progress.clone()).await, taken);
+        assert_eq!(say(&session, accept(id.clone())).await, taken);
+        assert_eq!(say(&session, accept(id)).await, refused, "a second time");
+    }
+    assert_eq!((arrived("accept"), arrived("notifications/progress")), (2, 2));
+}

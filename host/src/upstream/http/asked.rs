@@ -1,0 +1,167 @@
+//! Requests of a server's own that a session was sent and has yet to answer. What answers none of them, or tells progress
+//! of none, is not passed on: it would be for somebody else's, where a server does not keep its sessions apart.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Number, Value};
+
+use super::events::Decoder;
+
+/// So many of one session are remembered. Where a server goes on asking, the oldest are forgotten.
+const MOST: usize = 512;
+
+/// The largest request that is looked for in a stream: as much as a client may send.
+const LARGEST: usize = 4 << 20;
+
+/// The open requests of one session.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Mutex<VecDeque<Open>>);
+
+#[derive(Debug, PartialEq)]
+struct Open {
+    id: Value,
+    /// Under which the client may tell of progress.
+    token: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+    id: Option<Value>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Params {
+    #[serde(default, rename = "_meta")]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    progress_token: Option<Value>,
+}
+
+impl Asked {
+    /// Notes a message to the client, if it is a request.
+    pub(super) fn note(&self, message: &[u8]) {
+        let Ok(Message { method: Some(_), id: Some(id), params }) = serde_json::from_slice(message) else {
+            return;
+        };
+        let params: Option<Params> = params.and_then(|params| serde_json::from_str(params.get()).ok());
+        let token = params.unwrap_or_default().meta.progress_token;
+        let open = Open { id: plain(id), token: token.map(plain) };
+        let mut asked = self.lock();
+        // A stream that is taken up again says what it has said before.
+        if asked.contains(&open) {
+            return;
+        }
+        if asked.len() >= MOST {
+            asked.pop_front();
+        }
+        asked.push_back(open);
+    }
+
+    /// Takes out the request that an answer under `id`, as JSON text, is to. False: there is none.
+    pub(super) fn take(&self, id: &str) -> bool {
+        let Ok(id) = serde_json::from_str(id).map(plain) else { return false };
+        let mut asked = self.lock();
+        let place = asked.iter().position(|open| open.id == id);
+        place.and_then(|place| asked.remove(place)).is_some()
+    }
+
+    /// Whether a request is open of whose progress the client may tell under `token`, as JSON text.
+    pub(super) fn waits_for(&self, token: &str) -> bool {
+        let Ok(token) = serde_json::from_str(token).map(plain) else { return false };
+        let token = Some(token);
+        self.lock().iter().any(|open| open.token == token)
+    }
+
+    /// Notes the requests in a stream of events, as its bytes pass.
+    pub(super) fn in_stream(self: Arc<Self>) -> impl FnMut(&[u8]) + Send + use<> {
+        let mut decoder = Decoder::default();
+        move |bytes| {
+            // What is larger is no request; the next event begins with the next line that is one.
+            if decoder.push_within(bytes, LARGEST).is_err() {
+                decoder = Decoder::default();
+            }
+            while let Some(event) = decoder.next() {
+                self.note(&event.data);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same number, however it is written: a client may say 1 where the server has said 1.0.
+fn plain(value: Value) -> Value {
+    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 9e15);
+    match (value.is_f64(), whole) {
+        // Below 2^53 nothing is lost.
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole, and looked at above")]
+        (true, Some(whole)) => Value::Number(Number::from(whole as i64)),
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_taken_once_and_only_to_what_was_asked() {
+        let asked = Asked::default();
+        for message in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#,
+            r#"{"jsonrpc":"2.0","id":"\u0061","method":"ping","params":{"_meta":{"progressToken":"t"}}}"#,
+            r#"{"jsonrpc":"2.0","id":7.0,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":9,"result":{"method":"x"}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"id":8}}"#,
+            r#"{"jsonrpc":"2.0","id":10,"id":11,"method":"ping"}"#,
+            "{",
+        ] {
+            asked.note(message.as_bytes());
+        }
+        assert!(asked.waits_for(r#""t""#) && !asked.waits_for("1") && !asked.waits_for("null"));
+        let taken =
+            ["1", "1", r#""1""#, r#""a""#, "7", "8", "9", "10", "11", "null"].map(|id| asked.take(id));
+        assert_eq!(taken, [true, false, false, true, true, false, false, false, false, false]);
+        assert!(!asked.waits_for(r#""t""#));
+    }
+
+    #[test]
+    fn requests_are_found_in_a_stream_however_it_is_cut() {
+        let stream = "id: 1\ndata:\n\ndata: {\"id\":1,\ndata: \"method\":\"ping\"}\r\n\r\n: x\n\ndata: {\"id\":2,\"method\":\"ping\"}\n\n";
+        for size in [1, 2, 7, 1000] {
+            let asked = Arc::<Asked>::default();
+            let mut pass = Arc::clone(&asked).in_stream();
+            stream.as_bytes().chunks(size).for_each(&mut pass);
+            assert!(asked.take("1") && asked.take("2"), "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let asked = Arc::<Asked>::default();
+        let mut pass = Arc::clone(&asked).in_stream();
+        pass(b"data: ");
+        for _ in 0..100 {
+            pass(&[b'x'; 100_000]);
+        }
+        pass(b"\n\n");
+        for id in 0..2 * MOST {
+            pass(format!("data: {{\"id\":{id},\"method\":\"ping\"}}\n\n").as_bytes());
+        }
+        assert_eq!(asked.lock().len(), MOST);
+        assert!(!asked.take("0") && asked.take(&MOST.to_string()));
+    }
+}
