@@ -1,5 +1,7 @@
 //! The admin listener, asked by a browser whose page has turned its own name to this machine (DNS rebinding).
 
+use std::time::Duration;
+
 use witgate_tests::gateway::{Running, Setup};
 use witgate_tests::wire::Request;
 
@@ -86,4 +88,35 @@ fn a_browser_revokes_nothing() {
         findings.check(&format!("Origin: {origin}"), answer.status == 403, &answer);
     }
     findings.report();
+}
+
+/// A log that nobody reads any more, and workers that wait for it: health and metrics are there all the same.
+#[test]
+fn health_answers_while_nobody_reads_the_log() {
+    let setup = Setup::new().within(&["sh", "-c", "mkfifo unread; exec 3<>unread; exec \"$@\" 2>&3", "sh"]);
+    setup.config(
+        "",
+        "[upstreams.own]\nown_tools = true\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n",
+    );
+    setup.key(&["someone", "--policy", "keys", "--allow", "*"]);
+    let gateway = setup.serve();
+    // More lines than the pipe holds; each worker waits to write one, where writing waits.
+    let call = Request::stateless(&gateway.address(), "/mcp", "tools/list", serde_json::json!({}));
+    let calling: Vec<_> = (0..8)
+        .map(|_| {
+            let call = call.clone();
+            std::thread::spawn(move || {
+                let answers = (0..150).map(|_| call.send_until("\"error\"", Duration::from_millis(500)));
+                answers.take_while(|answer| answer.status != 0).count()
+            })
+        })
+        .collect();
+    let answered: usize = calling.into_iter().map(|calls| calls.join().unwrap()).sum();
+    assert!(answered > 50, "{answered} calls were answered");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = asked(&gateway, "GET", path).send_until("\n", Duration::from_secs(5));
+        assert_eq!(answer.status, 200, "{path} after {answered} calls");
+    }
 }

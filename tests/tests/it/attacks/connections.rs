@@ -176,3 +176,40 @@ fn children_have_their_former_limit() {
         assert_eq!(limits_of(child), (300, 2000));
     }
 }
+
+/// Processor time that a process has used.
+fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+fn set_limit(pid: u32, soft: u64) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+    let resource = rustix::process::Resource::Nofile;
+    let limit = rustix::process::Rlimit { current: Some(soft), maximum: Some(4096) };
+    rustix::process::prlimit(pid, resource, limit).unwrap();
+}
+
+/// Where descriptors are gone all the same, connections are neither refused for ever nor waited for in a loop.
+#[test]
+fn accepting_goes_on_after_descriptors_have_run_out() {
+    let setup = limited(own_tools(""), 4096, 4096);
+    let key = setup.key(&["someone", "--allow", "*"]);
+    let gateway = setup.serve();
+    assert_eq!(call(&gateway, &key).status, 200);
+    let (_, files) = gateway.threads_and_files();
+    set_limit(gateway.pid(), files as u64 + 5);
+    let streams = idle(&gateway.address(), 50);
+    gateway.await_log("cannot accept a connection");
+    let before = processor_time(gateway.pid());
+    std::thread::sleep(Duration::from_secs(2));
+    let used = processor_time(gateway.pid()) - before;
+    assert!(used < Duration::from_millis(500), "{used:?} of processor time in two seconds");
+    // Idle ones make room even then.
+    await_some("a call to be answered", || (call(&gateway, &key).status == 200).then_some(()));
+    set_limit(gateway.pid(), 4096);
+    await_some("all to be taken", || (call(&gateway, &key).status == 200).then_some(()));
+    drop(streams);
+}
