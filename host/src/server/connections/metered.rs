@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::memory::{FREE, Held};
 use super::table::Connection;
 
-/// What is read at once. hyper takes twice the room with each read that fills what it has, and keeps it: less than the
-/// 8 KiB that it begins with, and it stays at that.
+/// What is read at once where there is more room than the 8 KiB that hyper begins with. It takes twice the room after each
+/// read that fills what it has, and goes back after reads that fill less than half.
 const AT_ONCE: usize = FREE - 1;
 
 /// See the module.
@@ -51,11 +51,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let room = buffer.remaining().min(AT_ONCE);
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
-        let read = part.filled().len();
-        buffer.advance(read);
+        let stream = Pin::new(&mut self.stream);
+        let read = if buffer.remaining() <= FREE {
+            let before = buffer.filled().len();
+            ready!(stream.poll_read(context, buffer))?;
+            buffer.filled().len() - before
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(AT_ONCE));
+            ready!(stream.poll_read(context, &mut part))?;
+            let read = part.filled().len();
+            buffer.advance(read);
+            read
+        };
         Poll::Ready(self.count(read))
     }
 }

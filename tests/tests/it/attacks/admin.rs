@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use witgate_tests::gateway::{Running, Setup};
+use witgate_tests::gateway::{Running, Setup, await_some, free_port};
 use witgate_tests::wire::Request;
 
 use super::world::Findings;
@@ -118,5 +118,41 @@ fn health_answers_while_nobody_reads_the_log() {
     for path in ["/healthz", "/readyz", "/metrics"] {
         let answer = asked(&gateway, "GET", path).send_until("\n", Duration::from_secs(5));
         assert_eq!(answer.status, 200, "{path} after {answered} calls");
+    }
+}
+
+/// A probe of an orchestrator names the address of the machine that it reaches, also where that is not configured.
+#[test]
+fn a_probe_names_the_address_that_it_reaches() {
+    // No packet is sent: the system says from which address one would be.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let own = match socket.connect("192.0.2.1:9") {
+        Ok(()) => socket.local_addr().unwrap().ip(),
+        // A machine without any network has loopback alone.
+        Err(_) => std::net::IpAddr::from([127, 0, 0, 1]),
+    };
+    let both = std::net::TcpListener::bind("[::]:0").is_ok().then_some("[::]");
+    for listen in std::iter::once("0.0.0.0").chain(both) {
+        let (port, public) = (free_port(), free_port());
+        let setup = Setup::new();
+        setup.file(
+            "witgate.toml",
+            format!(
+                "[server]\nlisten = '127.0.0.1:{public}'\nadmin_listen = '{listen}:{port}'\n\
+                 [upstreams.own]\nown_tools = true\n\
+                 [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+                 [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n"
+            ),
+        );
+        setup.key(&["someone", "--policy", "keys", "--allow", "*"]);
+        let mut serving = setup.command(&["serve"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let address = format!("{own}:{port}");
+        await_some("the admin listener", || std::net::TcpStream::connect(&address).ok());
+        let probe = Request::new("GET", &address, "/readyz");
+        let answers = [&address, "evil.example", "10.255.255.1", "localhost"]
+            .map(|host| probe.clone().set("Host", host).send().status);
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+        assert_eq!(answers, [200, 403, 403, 200], "{listen}");
     }
 }
