@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind};
 
-use super::call::{Access, LONGEST_NAME, Target};
+use super::call::{Access, Target};
 use super::identity::Caller;
+use super::message::names;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
@@ -36,12 +38,20 @@ impl Permit {
         &self.generation
     }
 
-    /// Whether the caller may see `name` in a list: the same decision as for calling it.
+    /// Whether the caller may see `name` in a list: the same decision as for calling it. Nobody sees
+    /// what nobody can call, because the parse refuses such a name.
     pub async fn sees(&self, kind: TargetKind, name: &str) -> bool {
-        // Nobody can call it: the parse refuses such a name.
-        if name.len() > LONGEST_NAME {
-            return false;
-        }
+        names::check(kind, name).is_ok() && self.may_name(kind, name).await
+    }
+
+    /// The same for a template of resources.
+    pub async fn sees_template(&self, template: &str) -> bool {
+        names::check_template(template).is_ok() && self.may_name(TargetKind::Resource, template).await
+    }
+
+    async fn may_name(&self, kind: TargetKind, name: &str) -> bool {
+        // A list may be long, and policies may answer without a pause.
+        consume_budget().await;
         let method = match kind {
             TargetKind::Tool => "tools/call",
             TargetKind::Resource => "resources/read",
@@ -90,6 +100,7 @@ impl Permit {
     async fn check_all(&self, targets: &[Target]) -> Result<(), Rejection> {
         let mut lacking = Lacking::default();
         for target in targets {
+            consume_budget().await;
             lacking.note(self.check(target).await)?;
         }
         lacking.conclude()
@@ -180,11 +191,7 @@ impl Lacking {
             Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
                 match &mut self.0 {
                     None => self.0 = Some((policy, denial)),
-                    Some((_, first)) => {
-                        first.scopes.extend(denial.scopes);
-                        first.scopes.sort_unstable();
-                        first.scopes.dedup();
-                    }
+                    Some((_, first)) => first.scopes.extend(denial.scopes),
                 }
                 Ok(())
             }
@@ -195,7 +202,11 @@ impl Lacking {
     fn conclude(self) -> Result<(), Rejection> {
         match self.0 {
             None => Ok(()),
-            Some((policy, denial)) => Err(Rejection::Denied { policy, denial }),
+            Some((policy, mut denial)) => {
+                denial.scopes.sort_unstable();
+                denial.scopes.dedup();
+                Err(Rejection::Denied { policy, denial })
+            }
         }
     }
 }

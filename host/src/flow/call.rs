@@ -10,7 +10,13 @@ use witgate_plugin::TargetKind;
 pub(super) const LONGEST_METHOD: usize = 256;
 
 /// The longest name of a thing, in bytes, that a policy is asked about (WIT `call.target`).
-pub(super) const LONGEST_NAME: usize = 8192;
+pub(crate) const LONGEST_NAME: usize = 8192;
+
+/// The longest id or progress token, in bytes of JSON. Those that clients make have a few dozen.
+pub(crate) const LONGEST_ID: usize = 1026;
+
+/// How many resources one message may name: each is decided on by every policy.
+pub(super) const MOST_TARGETS: usize = 1000;
 
 /// A place in the body.
 pub type Span = Range<usize>;

@@ -46,16 +46,21 @@ fn tells_capabilities(call: &Call) -> bool {
 enum List {
     /// Things that rules name; the second is the item's member with the name.
     Things(TargetKind, &'static str),
+    /// Templates of resources; named by their `uriTemplate`.
+    Templates,
     /// Tasks; each belongs to somebody.
     Tasks,
 }
+
+/// Items of one page of a list: each is decided on by every policy. Servers with more of them have pages.
+const MOST_ITEMS: usize = 20_000;
 
 /// The members of results that are lists. They are told by their names alone, because an event
 /// stream that is taken up again replays answers without their questions.
 const LISTS: &[(&str, List)] = &[
     ("tools", List::Things(TargetKind::Tool, "name")),
     ("resources", List::Things(TargetKind::Resource, "uri")),
-    ("resourceTemplates", List::Things(TargetKind::Resource, "uriTemplate")),
+    ("resourceTemplates", List::Templates),
     ("prompts", List::Things(TargetKind::Prompt, "name")),
     ("tasks", List::Tasks),
 ];
@@ -84,8 +89,9 @@ impl Look {
         if event.data.is_empty() {
             return Some(event);
         }
-        let data = match self.message(event.data).await {
-            Ok(data) => data,
+        let data = match self.look_at(event.data).await {
+            Ok(Some(data)) => data,
+            Ok(None) => return None,
             Err(rejection) => rejection.wire().body(Some(id?)),
         };
         Some(Event { data, ..event })
@@ -96,26 +102,44 @@ impl Look {
         self.event(event, self.permit.request().call.id()).await
     }
 
-    /// The message as the caller may see it.
+    /// The answer as the caller may see it.
     ///
     /// # Errors
     /// `Upstream` where it is no JSON-RPC message in which every key stands once.
     pub async fn message(&self, message: Bytes) -> Result<Bytes, Rejection> {
+        self.look_at(message).await?.ok_or_else(garbage)
+    }
+
+    /// The message as the caller may see it. None: it is a notification that is not for him.
+    async fn look_at(&self, message: Bytes) -> Result<Option<Bytes>, Rejection> {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
         let envelope = Members::read(text).map_err(|_| garbage())?;
         let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
-            return Ok(message);
+            let hears = self.hears(&envelope).await;
+            return Ok(hears.then_some(message));
         };
         let members = Members::read(result.get()).map_err(|_| garbage())?;
         self.record_task(&members);
         if let Some(result) = self.with_extensions(&members) {
-            return Ok(replace(&envelope, "result", &result));
+            return Ok(Some(replace(&envelope, "result", &result)));
         }
         if !members.0.iter().any(|(key, _)| list_of(key).is_some()) {
-            return Ok(message);
+            return Ok(Some(message));
         }
         let result = self.list_result(&members).await?;
-        Ok(replace(&envelope, "result", &result))
+        Ok(Some(replace(&envelope, "result", &result)))
+    }
+
+    /// Whether the message is for the caller: of a resource's change hears who may read it.
+    async fn hears(&self, envelope: &Members<'_>) -> bool {
+        if envelope.get("method").and_then(string).as_deref() != Some("notifications/resources/updated") {
+            return true;
+        }
+        let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());
+        match params.and_then(|params| params.get("uri")).and_then(string) {
+            Some(uri) => self.permit.sees(TargetKind::Resource, &uri).await,
+            None => false,
+        }
     }
 
     /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says
@@ -158,6 +182,12 @@ impl Look {
     /// The items that the caller may see, as they came. One without a name is nobody's.
     async fn filter(&self, list: List, value: &RawValue) -> Result<String, Rejection> {
         let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| garbage())?;
+        if items.len() > MOST_ITEMS {
+            return Err(Rejection::Upstream {
+                fault: UpstreamFault::Flood,
+                message: "The MCP server's list has more than 20,000 items on one page".to_owned(),
+            });
+        }
         let mut kept = String::with_capacity(value.get().len());
         kept.push('[');
         for item in items {
@@ -178,6 +208,10 @@ impl Look {
         match list {
             List::Things(kind, key) => match name(key) {
                 Some(name) => self.permit.sees(kind, &name).await,
+                None => false,
+            },
+            List::Templates => match name("uriTemplate") {
+                Some(template) => self.permit.sees_template(&template).await,
                 None => false,
             },
             List::Tasks => name("taskId").is_some_and(|id| self.tasks.is_listed(&id, self.permit.caller())),

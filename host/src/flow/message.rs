@@ -7,11 +7,14 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
-use super::call::{Access, Call, Kind, LONGEST_METHOD, LONGEST_NAME, Span, Target};
+use super::call::{Access, Call, Kind, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, Span, Target};
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
 use super::reject::{Rejected, Rejection};
+use names::NameFault;
 use strict::{Members, Message, Strict, category};
 
+pub(crate) mod names;
+mod numbers;
 pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
@@ -20,8 +23,8 @@ impl Call {
     /// Parses one JSON-RPC 2.0 message.
     ///
     /// # Errors
-    /// `Parse` where the body is not strict JSON (RFC 8259 and RFC 7493 §2: UTF-8, no key twice,
-    /// no lone surrogates); `InvalidRequest` where it is not one JSON-RPC message of MCP;
+    /// `Parse` where the body is not strict JSON (RFC 8259 and RFC 7493 §2: UTF-8, no key twice, in
+    /// whatever case, no lone surrogates, no number that a double rounds); `InvalidRequest` where it is not one JSON-RPC message of MCP;
     /// `InvalidParams` where a known method does not have its shape; `UnknownMethod` where the
     /// revision that the message names has removed its method.
     pub fn parse(body: Bytes) -> Result<Self, Rejected> {
@@ -53,6 +56,9 @@ impl<'a> Envelope<'a> {
         {
             return Err(invalid("id must be a string or an integer"));
         }
+        if id.is_some_and(is_long) {
+            return Err(invalid("id is longer than 1,024 bytes"));
+        }
         Ok((Self { members, id }, params))
     }
 }
@@ -69,8 +75,9 @@ fn read<'a>(
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
     let mut strict = Strict::default();
-    for (_, value) in &members.0 {
-        strict.check(value, 1).map_err(parse)?;
+    strict.check_keys(members).map_err(parse)?;
+    for (key, value) in &members.0 {
+        check(&mut strict, key, value, 1)?;
     }
     let answers = (members.get("result").is_some(), members.get("error").is_some());
     match (members.get("method"), answers) {
@@ -85,6 +92,17 @@ fn read<'a>(
         (None, (true, false) | (false, true)) if params.is_none() => response(body, text, envelope),
         _ => Err(invalid("a message has exactly one of method, result and error")),
     }
+}
+
+/// Members that are ids where the protocol defines them. No policy reckons with one.
+const IDS: &[&str] = &["id", "requestId", "progressToken"];
+
+fn check<'a>(strict: &mut Strict<'a>, key: &str, value: &'a RawValue, depth: usize) -> Result<(), Rejection> {
+    match IDS.contains(&key) {
+        true => strict.check_id(value, depth),
+        false => strict.check(value, depth),
+    }
+    .map_err(parse)
 }
 
 /// An answer to a request of the server's.
@@ -126,7 +144,6 @@ fn message<'a>(
     };
     check_form(known, &kind)?;
     let acts = Acts::read(name, known.map(|method| method.shape), params)?;
-    check_lengths(&acts.access)?;
     Ok(Call {
         body: body.clone(),
         kind,
@@ -152,19 +169,6 @@ fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejectio
     }
 }
 
-/// Policies are promised that no name is longer.
-fn check_lengths(access: &Access) -> Result<(), Rejection> {
-    let targets = match access {
-        Access::Open => &[],
-        Access::Target(target) => std::slice::from_ref(target),
-        Access::Targets(targets) => targets.as_slice(),
-    };
-    match targets.iter().any(|target| target.name.len() > LONGEST_NAME) {
-        true => Err(bad("a name is longer than 8,192 bytes")),
-        false => Ok(()),
-    }
-}
-
 /// The members of `params`, checked all the way down but for `_meta`.
 struct Params<'a>(Option<Members<'a>>);
 
@@ -176,8 +180,9 @@ impl<'a> Params<'a> {
             Some(strict::Params::Object(members)) => members,
         };
         refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
-        for (_, value) in members.0.iter().filter(|(key, _)| key != "_meta") {
-            strict.check(value, 2).map_err(parse)?;
+        strict.check_keys(&members).map_err(parse)?;
+        for (key, value) in members.0.iter().filter(|(key, _)| key != "_meta") {
+            check(strict, key, value, 2)?;
         }
         Ok(Self(Some(members)))
     }
@@ -220,12 +225,16 @@ impl<'a> Meta<'a> {
         }
         let members = Members::read(raw.get()).map_err(|error| parse(category(&error)))?;
         refuse_look_alikes(&members, META).map_err(invalid_owned)?;
-        for (_, value) in &members.0 {
-            strict.check(value, 3).map_err(parse)?;
+        strict.check_keys(&members).map_err(parse)?;
+        for (key, value) in &members.0 {
+            check(strict, key, value, 3)?;
         }
         let progress_token = members.get("progressToken");
         if progress_token.is_some_and(|token| !is_id(token)) {
             return Err(bad("the progress token must be a string or an integer"));
+        }
+        if progress_token.is_some_and(is_long) {
+            return Err(bad("the progress token is longer than 1,024 bytes"));
         }
         let capabilities = members.get(method::META_CAPABILITIES);
         if capabilities.is_some_and(|value| !value.get().starts_with('{')) {
@@ -262,14 +271,21 @@ impl Acts {
                 params.get("cursor").map(|_| params.string("cursor")).transpose()?;
                 Access::Open
             }
-            Some(Shape::Named(kind, member)) => Access::Target(Target { kind, name: params.string(member)? }),
+            Some(Shape::Named(kind, member)) => {
+                let name = params.string(member)?;
+                names::check(kind, &name).map_err(|fault| misnamed(&format!("params.{member}"), fault))?;
+                Access::Target(Target { kind, name })
+            }
             Some(Shape::Reference) => Access::Target(reference(params)?),
             Some(Shape::Subscriptions) => return subscriptions(params),
             Some(Shape::Task) => {
                 let tasks = vec![params.string("taskId")?];
                 return Ok(Self { access: Access::Open, tasks });
             }
-            None => Access::Target(Target { kind: TargetKind::Method, name: name.into() }),
+            None => {
+                names::check(TargetKind::Method, name).map_err(|fault| misnamed("method", fault))?;
+                Access::Target(Target { kind: TargetKind::Method, name: name.into() })
+            }
         };
         Ok(Self { access, tasks: Vec::new() })
     }
@@ -287,6 +303,11 @@ fn reference(params: &Params<'_>) -> Result<Target, Rejection> {
         _ => return Err(wrong()),
     };
     let name = members.get(member).and_then(string).ok_or_else(wrong)?;
+    let checked = match kind {
+        TargetKind::Resource => names::check_template(&name),
+        _ => names::check(kind, &name),
+    };
+    checked.map_err(|fault| misnamed(&format!("params.ref.{member}"), fault))?;
     Ok(Target { kind, name: name.into() })
 }
 
@@ -296,8 +317,16 @@ fn subscriptions(params: &Params<'_>) -> Result<Acts, Rejection> {
     let raw = params.get("notifications").ok_or_else(wrong)?;
     let members = Members::read(raw.get()).map_err(|_| wrong())?;
     refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
-    let resources = strings(&members, "resourceSubscriptions")?.into_iter();
-    let targets: Vec<_> = resources.map(|name| Target { kind: TargetKind::Resource, name }).collect();
+    let resources = strings(&members, "resourceSubscriptions")?;
+    if resources.len() > MOST_TARGETS {
+        return Err(bad("params.notifications.resourceSubscriptions has more than 1,000 resources"));
+    }
+    let member = "params.notifications.resourceSubscriptions";
+    let target = |name: Box<str>| match names::check_uri(&name) {
+        Ok(()) => Ok(Target { kind: TargetKind::Resource, name }),
+        Err(fault) => Err(misnamed(member, fault)),
+    };
+    let targets: Vec<_> = resources.into_iter().map(target).collect::<Result<_, _>>()?;
     let access = if targets.is_empty() { Access::Open } else { Access::Targets(targets) };
     Ok(Acts { access, tasks: strings(&members, "taskIds")? })
 }
@@ -338,6 +367,11 @@ fn fold(c: char) -> char {
     }
 }
 
+/// Whether an id is longer than it may be: it is held against all that are open.
+fn is_long(id: &RawValue) -> bool {
+    id.get().len() > LONGEST_ID
+}
+
 /// A string or an integer (MCP "Requests": never null; JSON-RPC 2.0 §4: no fractions).
 fn is_id(raw: &RawValue) -> bool {
     let text = raw.get();
@@ -370,6 +404,11 @@ fn invalid(what: &str) -> Rejection {
 
 fn invalid_owned(what: String) -> Rejection {
     Rejection::InvalidRequest(what)
+}
+
+/// A name that readers could take for another one.
+fn misnamed(member: &str, fault: NameFault) -> Rejection {
+    bad(format!("{member} {fault}"))
 }
 
 fn bad(what: impl Into<String>) -> Rejection {

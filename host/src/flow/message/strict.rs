@@ -1,5 +1,5 @@
-//! Strictness beyond what `serde_json` asks for: no key twice in an object, and a bound on depth.
-//! The grammar is `serde_json`'s alone.
+//! Strictness beyond what `serde_json` asks for: no key twice in an object, in whatever case, no number
+//! that readers round, and a bound on depth. The grammar is `serde_json`'s alone.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,6 +8,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::names::fold;
+use super::numbers;
 
 /// How deep arrays and objects may stand in one another, the message itself included.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -21,6 +24,10 @@ const MANY_KEYS: usize = 24;
 pub(crate) enum Fault {
     /// An object has a key twice.
     DuplicateKey,
+    /// An object has two keys that a reader takes for one who ignores case or normalises.
+    AlikeKeys,
+    /// A number that some reader rounds.
+    Inexact,
     /// Deeper than [`MAX_DEPTH`].
     TooDeep,
 }
@@ -29,6 +36,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DuplicateKey => "an object has a key twice",
+            Self::AlikeKeys => "an object has two keys that differ in case or Unicode normal form only",
+            Self::Inexact => {
+                "a number is beyond 64 bits, a double's range or its precision: send it as a string"
+            }
             Self::TooDeep => "arrays and objects stand deeper than 128 levels",
         })
     }
@@ -202,6 +213,37 @@ impl<'de> Seen<'de> {
     }
 }
 
+/// The keys of one object in the form that readers who ignore case compare, once they are many or
+/// are not all ASCII.
+#[derive(Default)]
+struct Folded<'de>(HashSet<Cow<'de, str>>);
+
+impl<'de> Folded<'de> {
+    /// Takes note of `key`, the next one after `before`.
+    #[allow(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
+    fn once(&mut self, before: &[Cow<'de, str>], key: &Cow<'de, str>) -> Result<(), Fault> {
+        let is_alike = if before.len() < MANY_KEYS && self.0.is_empty() && key.is_ascii() {
+            before.iter().any(|other| other.eq_ignore_ascii_case(key))
+        } else {
+            if self.0.is_empty() {
+                self.0.extend(before.iter().map(folded));
+            }
+            !self.0.insert(folded(key))
+        };
+        match is_alike {
+            false => Ok(()),
+            true if before.contains(key) => Err(Fault::DuplicateKey),
+            true => Err(Fault::AlikeKeys),
+        }
+    }
+}
+
+#[allow(clippy::ptr_arg, reason = "it stays borrowed where it is")]
+fn folded<'de>(key: &Cow<'de, str>) -> Cow<'de, str> {
+    let is_folded = key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_folded { key.clone() } else { Cow::Owned(fold(key)) }
+}
+
 /// Checks values all the way down. One is used for a whole message, so that it allocates once.
 #[derive(Default)]
 pub(crate) struct Strict<'de> {
@@ -217,6 +259,18 @@ impl<'de> Strict<'de> {
     /// With what is wrong with it: a [`Fault`], or the grammar's (a lone surrogate, a number that
     /// no number type holds).
     pub(crate) fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
+        self.check_id(value, depth)?;
+        match numbers::are_exact(value.get()) {
+            true => Ok(()),
+            false => Err(Cow::Owned(Fault::Inexact.to_string())),
+        }
+    }
+
+    /// As [`Strict::check`], of a value that nobody reckons with: an id goes back as it came.
+    ///
+    /// # Errors
+    /// As [`Strict::check`].
+    pub(crate) fn check_id(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         // Found to be JSON already; what is left to find needs an escape, a number or a nested key.
         match value.get().as_bytes() {
             [b'"', text @ ..] if !text.contains(&b'\\') => return Ok(()),
@@ -228,6 +282,21 @@ impl<'de> Strict<'de> {
             Some(fault) => Cow::Owned(fault.to_string()),
             None => Cow::Owned(category(&error).to_owned()),
         })
+    }
+
+    /// Checks that no two of the keys are one to a reader who ignores case.
+    ///
+    /// # Errors
+    /// [`Fault::AlikeKeys`].
+    pub(crate) fn check_keys(&mut self, members: &Members<'de>) -> Result<(), Cow<'static, str>> {
+        let mut folded = Folded::default();
+        self.keys.clear();
+        for (key, _) in &members.0 {
+            folded.once(&self.keys, key).map_err(|fault| Cow::Owned(fault.to_string()))?;
+            self.keys.push(key.clone());
+        }
+        self.keys.clear();
+        Ok(())
     }
 }
 
@@ -303,10 +372,10 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
         let base = self.strict.keys.len();
-        let mut seen = Seen::default();
+        let mut seen = Folded::default();
         while let Some(Key(key)) = map.next_key()? {
             let own = self.strict.keys.get(base..).unwrap_or_default();
-            if let Err(fault) = seen.once(own.iter(), &key) {
+            if let Err(fault) = seen.once(own, &key) {
                 self.strict.fault = Some(fault);
                 return Err(de::Error::custom(fault));
             }

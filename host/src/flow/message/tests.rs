@@ -52,7 +52,11 @@ fn each_method_needs_the_right_to_what_it_acts_on() {
         ("resources/subscribe", r#"{"uri":"file:///a"}"#, target(Resource, "file:///a")),
         ("resources/unsubscribe", r#"{"uri":"file:///a"}"#, target(Resource, "file:///a")),
         ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"a"}}"#, target(Prompt, "a")),
-        ("completion/complete", r#"{"ref":{"type":"ref/resource","uri":"a{b}"}}"#, target(Resource, "a{b}")),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/resource","uri":"a:{b}"}}"#,
+            target(Resource, "a:{b}"),
+        ),
         ("skills/list", "{}", target(Method, "skills/list")),
         ("Tools/Call", r#"{"name":"a"}"#, target(Method, "Tools/Call")),
         ("subscriptions/listen", r#"{"notifications":{"toolsListChanged":true}}"#, Access::Open),
@@ -66,11 +70,11 @@ fn each_method_needs_the_right_to_what_it_acts_on() {
 fn a_subscription_needs_the_right_to_each_resource_and_task() {
     let call = parse(&request(
         "subscriptions/listen",
-        r#"{"notifications":{"resourceSubscriptions":["a","b"],"taskIds":["t"]}}"#,
+        r#"{"notifications":{"resourceSubscriptions":["a:","b:"],"taskIds":["t"]}}"#,
     ));
     let call = call.unwrap();
     let named = |name: &str| Target { kind: TargetKind::Resource, name: name.into() };
-    assert_eq!(call.access(), &Access::Targets(vec![named("a"), named("b")]));
+    assert_eq!(call.access(), &Access::Targets(vec![named("a:"), named("b:")]));
     assert_eq!(call.tasks(), [Box::from("t")]);
 }
 
@@ -202,7 +206,7 @@ fn members_that_differ_from_the_protocols_only_in_case_are_refused() {
             request("ping", r#"{"_meta":{"IO.modelcontextprotocol/protocolVersion":"x"}}"#),
             "io.modelcontextprotocol/protocolVersion",
         ),
-        (request("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"a","NAME":"b"}}"#), "name"),
+        (request("completion/complete", r#"{"ref":{"type":"ref/prompt","NAME":"b"}}"#), "name"),
         (
             request("subscriptions/listen", r#"{"notifications":{"ResourceSubscriptions":["a"]}}"#),
             "resourceSubscriptions",
@@ -211,7 +215,124 @@ fn members_that_differ_from_the_protocols_only_in_case_are_refused() {
     for (body, name) in cases {
         assert_eq!(refusal(&body), format!("request: a member differs from {name} only in case"), "{body}");
     }
-    assert!(parse(&request("tools/call", r#"{"name":"a","arguments":{"Name":1,"name":2}}"#)).is_ok());
+    assert!(parse(&request("tools/call", r#"{"name":"a","arguments":{"Name":1,"nane":2}}"#)).is_ok());
+}
+
+#[test]
+fn keys_that_a_reader_could_take_for_one_are_refused_at_any_depth() {
+    let many: String = (0..40).map(|n| format!(r#""k{n}":0,"#)).collect();
+    let alike = "parse: an object has two keys that differ in case or Unicode normal form only";
+    for arguments in [
+        r#"{"limit":1,"Limit":100000}"#,
+        r#"{"limit":1,"L\u0049MIT":100000}"#,
+        r#"{"a":[{"b":{"path":1,"PATH":2}}]}"#,
+        "{\"task\":1,\"tas\u{212a}\":2}",
+        "{\"tas\u{212a}\":1,\"task\":2}",
+        "{\"s\":1,\"\u{17f}\":2}",
+        "{\"\u{e9}\":1,\"\u{c9}\":2}",
+        "{\"\u{e9}\":1,\"e\u{301}\":2}",
+        &format!(r#"{{{many}"K7":1}}"#),
+    ] {
+        assert_eq!(
+            refusal(&request("tools/call", &format!(r#"{{"name":"a","arguments":{arguments}}}"#))),
+            alike,
+            "{arguments}"
+        );
+    }
+    for body in [
+        request("x/y", r#"{"a":1,"A":2}"#),
+        request("ping", r#"{"_meta":{"a":1,"A":2}}"#),
+        request("ping", r#"{"_meta":{"x":{"a":1,"A":2}}}"#),
+        request("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"a","NAME":"b"}}"#),
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","a":1,"A":2}"#.to_owned(),
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":{"a":1,"A":2}}}"#.to_owned(),
+    ] {
+        assert_eq!(refusal(&body), alike, "{body}");
+    }
+    let twice = request("tools/call", &format!(r#"{{"name":"a","arguments":{{{many}"k7":1}}}}"#));
+    assert_eq!(refusal(&twice), "parse: an object has a key twice");
+}
+
+#[test]
+fn numbers_that_a_reader_rounds_are_refused_wherever_they_stand() {
+    let inexact = "parse: a number is beyond 64 bits, a double's range or its precision: send it as a string";
+    for number in ["9007199254740993", "1e-400", "10.0000000000000001", "123456789012345678901234567890"] {
+        for body in [
+            request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{number}}}}}"#)),
+            request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":[{{"y":{number}}}]}}}}"#)),
+            request("x/y", &format!(r#"{{"x":{number}}}"#)),
+            request("ping", &format!(r#"{{"_meta":{{"x":{number}}}}}"#)),
+            format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"x":{number}}}}}"#),
+        ] {
+            assert_eq!(refusal(&body), inexact, "{body}");
+        }
+    }
+}
+
+#[test]
+fn ids_may_have_all_64_bits() {
+    for body in [
+        r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"ping"}"#.to_owned(),
+        request("ping", r#"{"_meta":{"progressToken":9223372036854775807}}"#),
+        request("x/y", r#"{"requestId":9223372036854775807}"#),
+    ] {
+        assert!(parse(&body).is_ok(), "{body}");
+    }
+}
+
+#[test]
+fn names_that_a_reader_could_take_for_others_are_refused_wherever_a_message_names_one() {
+    let dots = "file:///docs/../secret/key";
+    let normal = "is not a URI in normal form";
+    for (body, refused) in [
+        (
+            request("resources/read", &format!(r#"{{"uri":"{dots}"}}"#)),
+            format!("params: params.uri {normal}"),
+        ),
+        (
+            request("resources/subscribe", &format!(r#"{{"uri":"{dots}"}}"#)),
+            format!("params: params.uri {normal}"),
+        ),
+        (
+            request("resources/unsubscribe", &format!(r#"{{"uri":"{dots}"}}"#)),
+            format!("params: params.uri {normal}"),
+        ),
+        (
+            request("completion/complete", &format!(r#"{{"ref":{{"type":"ref/resource","uri":"{dots}"}}}}"#)),
+            format!("params: params.ref.uri {normal}"),
+        ),
+        (
+            request("completion/complete", r#"{"ref":{"type":"ref/resource","uri":"file:///docs/../{x}"}}"#),
+            format!("params: params.ref.uri {normal}"),
+        ),
+        (
+            request(
+                "subscriptions/listen",
+                &format!(r#"{{"notifications":{{"resourceSubscriptions":["a:","{dots}"]}}}}"#),
+            ),
+            format!("params: params.notifications.resourceSubscriptions {normal}"),
+        ),
+        (
+            request("tools/call", r#"{"name":"cafe\u0301"}"#),
+            "params: params.name is not in Unicode normal form C".into(),
+        ),
+        (
+            request("prompts/get", r#"{"name":"cafe\u0301"}"#),
+            "params: params.name is not in Unicode normal form C".into(),
+        ),
+        (
+            request("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"cafe\u0301"}}"#),
+            "params: params.ref.name is not in Unicode normal form C".into(),
+        ),
+        (request("x/cafe\\u0301", "{}"), "params: method is not in Unicode normal form C".into()),
+        (
+            request("tools/call", &format!(r#"{{"name":"{}"}}"#, "x".repeat(8_193))),
+            "params: params.name is longer".into(),
+        ),
+    ] {
+        let said = refusal(&body);
+        assert!(said.starts_with(&refused), "{body}: {said}");
+    }
 }
 
 #[test]

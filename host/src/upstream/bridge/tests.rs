@@ -64,7 +64,7 @@ fn results_gain_what_the_stateless_era_requires() {
         ),
         (
             "resources/read",
-            json!({"uri": "u"}),
+            json!({"uri": "u:"}),
             r#"{"contents":[],"ttlMs":7,"cacheScope":"public"}"#,
             json!({"contents": [], "resultType": "complete", "ttlMs": 7, "cacheScope": "private", "_meta": info}),
         ),

@@ -14,6 +14,7 @@ use super::connection::{Asked, Inner};
 use super::lock;
 use super::pending::{Ask, Lost, Pending, Reply};
 use super::wire::{Incoming, Lines, Read, What, cancelled, error_response, result_response};
+use crate::flow::message::names;
 use crate::flow::reject::UpstreamFault;
 use crate::upstream::json::{Members, unquote};
 
@@ -267,11 +268,13 @@ impl Reader {
     /// to those that have subscribed.
     fn announce(&self, line: &Bytes, method: &str, params: &Members<'_>) {
         let members = self.inner.audience.all();
-        let uri = params.get("uri").and_then(unquote);
+        // One that is no name by which a resource can be read is nobody's.
+        let uri = params.get("uri").and_then(unquote).filter(|uri| names::check_uri(uri).is_ok());
         let alone = members.len() == 1;
         for member in members {
             let wanted = match (method, &uri) {
                 ("notifications/resources/updated", Some(uri)) => alone || member.subscribes(uri),
+                ("notifications/resources/updated", None) => false,
                 (method, _) => alone || method.ends_with("/list_changed"),
             };
             if wanted && !member.inbox.put(line.clone()) {

@@ -143,7 +143,7 @@ fn shapes() -> Vec<Case> {
         ("ProgressToken", call(r#""name":"greet","_meta":{"ProgressToken":1}"#), INVALID),
         (
             "Name in ref",
-            message("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"a","Name":"b"}}"#),
+            message("completion/complete", r#"{"ref":{"type":"ref/prompt","Name":"b"}}"#),
             INVALID,
         ),
         (
@@ -244,11 +244,69 @@ fn known_methods_in_wrong_shapes() -> Vec<Case> {
     ]
 }
 
+/// A Go server takes these keys for one, a server on the official SDKs these URIs, one on a file system
+/// these names, and one that reads doubles these numbers.
+fn read_in_two_ways() -> Vec<Case> {
+    let read = |uri: &str| message("resources/read", &json!({ "uri": uri }).to_string());
+    let mut cases = vec![
+        ("limit and Limit", arguments(r#"{"limit":1,"Limit":100000}"#), PARSE),
+        ("limit and LIMIT, escaped", arguments(r#"{"limit":1,"L\u0049MIT":100000}"#), PARSE),
+        ("a Kelvin sign", arguments("{\"task\":1,\"tas\u{212a}\":2}"), PARSE),
+        ("keys that compose", arguments("{\"\u{e9}\":1,\"e\u{301}\":2}"), PARSE),
+        ("keys alike, deep", arguments(r#"{"a":[{"b":{"path":1,"PATH":2}}]}"#), PARSE),
+        ("keys alike in an unknown member", call(r#""name":"greet","future":{"a":1,"A":2}"#), PARSE),
+        ("keys alike in _meta", call(r#""name":"greet","_meta":{"x/a":1,"x/A":2}"#), PARSE),
+        ("2^53 + 1", arguments(r#"{"a":9007199254740993}"#), PARSE),
+        ("thirty digits", arguments(r#"{"a":123456789012345678901234567890}"#), PARSE),
+        ("an underflow", arguments(r#"{"a":1e-400}"#), PARSE),
+        ("more digits than a double has", arguments(r#"{"a":[{"b":10.0000000000000001}]}"#), PARSE),
+        ("a tool's name decomposed", call("\"name\":\"gre\u{301}et\""), PARAMS),
+        ("a prompt's name decomposed", message("prompts/get", "{\"name\":\"gre\u{301}et\"}"), PARAMS),
+        ("dots, subscribe", message("resources/subscribe", r#"{"uri":"test://a/../b"}"#), PARAMS),
+        ("dots, unsubscribe", message("resources/unsubscribe", r#"{"uri":"test://a/../b"}"#), PARAMS),
+        (
+            "dots, complete",
+            message(
+                "completion/complete",
+                r#"{"ref":{"type":"ref/resource","uri":"test://a/../{b}"},"argument":{"name":"b","value":""}}"#,
+            ),
+            PARAMS,
+        ),
+        (
+            "dots, listen",
+            message(
+                "subscriptions/listen",
+                r#"{"notifications":{"resourceSubscriptions":["test://a","test://a/../b"]}}"#,
+            ),
+            PARAMS,
+        ),
+    ];
+    cases.extend([
+        ("dots", read("file:///docs/../secret/key"), PARAMS),
+        ("dots, encoded", read("file:///docs/%2e%2e/secret/key"), PARAMS),
+        ("dots, half encoded", read("file:///docs/.%2E/secret/key"), PARAMS),
+        ("a scheme in capitals", read("FILE:///docs/a"), PARAMS),
+        ("a host in capitals", read("test://Static-text"), PARAMS),
+        ("missing slashes", read("file:/docs/a"), PARAMS),
+        ("backslashes", read("file:\\\\\\docs\\a"), PARAMS),
+        ("a tab inside", read("file:///docs/.\t./secret/key"), PARAMS),
+        ("a line end inside", read("file:///docs/.\n./secret/key"), PARAMS),
+        ("blanks around", read(" file:///docs/a "), PARAMS),
+        ("encoded slashes", read("test://static-text/..%2F..%2Fsecret"), PARAMS),
+        ("empty segments of a file", read("file:///docs//secret/key"), PARAMS),
+        ("another form of Unicode", read("test://u%CC%88ber"), PARAMS),
+        ("a control character", read("test://a%00b"), PARAMS),
+        ("no URI", read("../secret/key"), PARAMS),
+    ]);
+    cases
+}
+
 #[test]
 fn ambiguous_bodies_go_nowhere() {
     let world = World::new();
     let mut findings = Findings::default();
-    let cases = [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes()].concat();
+    let cases =
+        [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes(), read_in_two_ways()].concat();
     for path in ENDPOINTS {
         for (name, body, expected) in &cases {
             let answer = world.post(path, body.clone()).send();
@@ -270,7 +328,8 @@ fn ambiguous_bodies_go_nowhere() {
 /// Over stdio there are no headers, and a message is a line; otherwise nothing is different.
 #[test]
 fn ambiguous_lines_go_nowhere() {
-    let cases = [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes()].concat();
+    let cases =
+        [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes(), read_in_two_ways()].concat();
     let is_line = |(name, body, _): &&Case| !body.contains(&b'\n') && *name != "no message";
     // JSON-RPC answers neither notifications nor answers, however wrong they are.
     let is_answered = |(_, body, expected): &&Case| {
@@ -316,10 +375,13 @@ fn odd_but_unambiguous_bodies_go_through() {
         ("blanks", format!(" \t\r\n{}\n ", greet("1", ""))),
         (
             "numbers",
-            greet("1", r#","arguments":{"a":123456789012345678901234567890,"b":1.0,"c":1E+2,"d":-0}"#),
+            greet(
+                "1",
+                r#","arguments":{"a":1000000000000000000,"b":1.0,"c":1E+2,"d":-0,"e":0.30000000000000004}"#,
+            ),
         ),
-        ("unknown members", greet("1", r#","future":{"Name":"x","NAME":"y"}"#)),
-        ("arguments that differ in case", greet("1", r#","arguments":{"name":"a","Name":"b","NAME":"c"}"#)),
+        ("unknown members", greet("1", r#","future":{"Name":"x"}"#)),
+        ("keys alike at different depths", greet("1", r#","arguments":{"name":{"Name":{"NAME":"c"}}}"#)),
     ];
     // The first message of all makes Witgate ask which eras the recorder speaks.
     let _ = world.stateless("all", "/record/mcp", "tools/call", json!({ "name": "greet" })).send();

@@ -179,7 +179,6 @@ fn resources_prompts_and_methods() {
         for (method, params) in [
             ("resources/read", json!({ "uri": "test://watched-resource" })),
             ("resources/read", json!({ "uri": "test://template/1/data" })),
-            ("resources/read", json!({ "uri": "TEST://static-text" })),
             ("prompts/get", json!({ "name": "test_prompt_with_image" })),
             ("completion/complete", prompt("test_prompt_with_arguments")),
             ("completion/complete", resource("test://template/{id}/data")),
@@ -276,7 +275,7 @@ fn subscriptions_and_tasks_of_others() {
         json!(["test://watched-resource"]),
         json!(["test://static-text", "test://watched-resource"]),
         json!(["test://*"]),
-        json!(["test://static-text", ""]),
+        json!(["test://static-text", "test://static"]),
     ] {
         let answer = listen("reader", json!({ "resourceSubscriptions": uris }));
         findings.expect_challenge(&format!("listen to {uris}"), &answer, DENIED, None);

@@ -1,0 +1,227 @@
+//! Resource URIs: accepted where they are their own normal form by both of the standards that
+//! servers normalise by, and mean one path to servers that decode them.
+
+use std::borrow::Cow;
+
+use fluent_uri::Uri;
+use fluent_uri::normalize::Normalizer;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{NameFault, check_length, is_composed};
+
+/// Checks the URI of a resource.
+///
+/// # Errors
+/// Where it is no URI (RFC 3986), is not its own normal form by RFC 3986, section 6.2.2, or by
+/// WHATWG URL, or hides something behind `%`.
+pub(crate) fn check_uri(text: &str) -> Result<(), NameFault> {
+    check_length(text)?;
+    let uri = Uri::parse(text).map_err(|_| NameFault::NoUri)?;
+    // Default ports are WHATWG's affair: it knows those of the schemes that readers know.
+    let normal = Normalizer::new().default_port_with(|_| None).normalize(&uri);
+    let is_normal = normal.is_ok_and(|normal| normal.as_str() == text);
+    if !is_normal || Url::parse(text).map_err(|_| NameFault::NotNormal)?.as_str() != text {
+        return Err(NameFault::NotNormal);
+    }
+    check_decoded(text)?;
+    check_path(uri.path().as_str(), uri.scheme().as_str() == "file")
+}
+
+/// Checks what servers read that decode the URI once, as those do that have templates.
+fn check_decoded(text: &str) -> Result<(), NameFault> {
+    if !text.contains('%') {
+        return Ok(());
+    }
+    let decoded = decode(text)?;
+    if decoded.chars().any(char::is_control) {
+        return Err(NameFault::Hidden);
+    }
+    if is_composed(&decoded) { Ok(()) } else { Err(NameFault::NotComposed) }
+}
+
+/// The normal forms leave dot segments where a path has no root (`memo:a/../b`), and such as only
+/// show once `%2F` is decoded.
+fn check_path(path: &str, is_file: bool) -> Result<(), NameFault> {
+    let decoded = decode(path)?;
+    if decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
+        return Err(NameFault::Hidden);
+    }
+    let separators = |text: &str| text.matches(['/', '\\']).count();
+    if is_file && (path.contains("//") || separators(path) != separators(&decoded)) {
+        return Err(NameFault::OddFile);
+    }
+    Ok(())
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, NameFault> {
+    percent_decode_str(text).decode_utf8().map_err(|_| NameFault::Hidden)
+}
+
+/// Checks a template of URIs (RFC 6570), of which only the text outside of expressions is known. A
+/// URI without expressions is one, too.
+///
+/// # Errors
+/// As [`check_uri`], where no expansion could be a URI that is accepted.
+pub(crate) fn check_template(text: &str) -> Result<(), NameFault> {
+    check_length(text)?;
+    if !text.contains('{') {
+        return check_uri(text);
+    }
+    let literals = literals(text).ok_or(NameFault::NoUri)?;
+    // What an expression may stand for: a word, a number, a path with its slash, a part of a host.
+    let expand = |first: &str, others: &str| match literals.split_first() {
+        Some((start, [next, rest @ ..])) => {
+            rest.iter().fold(format!("{start}{first}{next}"), |uri, literal| uri + others + literal)
+        }
+        _ => String::new(),
+    };
+    let examples = ["x", "0", "/x", "x/", ""];
+    let mut outcome = Err(NameFault::NotNormal);
+    for (first, others) in examples.iter().map(|one| (*one, *one)).chain(examples.map(|other| ("x", other))) {
+        outcome = check_uri(&expand(first, others));
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+/// What stands before, between and after the expressions. None: braces that are no expressions.
+fn literals(text: &str) -> Option<Vec<&str>> {
+    let (start, rest) = text.split_once('{')?;
+    let mut literals = vec![start];
+    for part in rest.split('{') {
+        let (expression, literal) = part.split_once('}')?;
+        if !expression.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        literals.push(literal);
+    }
+    Some(literals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_but_normal_uris_are_accepted() {
+        for uri in [
+            "file:///docs/a.md",
+            "file:///docs/",
+            "file:///C:/Users/a%20b/x.txt",
+            "file:///docs/%C3%BCber.md",
+            "file:///docs/..a/...b/c..",
+            "file://server/share/a",
+            "http://example.com/",
+            "https://example.com/a//b?q=../c#../d",
+            "https://user@example.com:8443/a;v=1/b,c",
+            "demo://resource/static/document/a.md",
+            "demo://resource/dynamic/text/1",
+            "memo://insights",
+            "test://static-text",
+            "urn:isbn:0451450523",
+            "memo:a",
+            "postgres://u@localhost:5432/db/users/schema",
+            "ui://get-time/mcp-app.html",
+            "k8s://default/pods",
+            "repo://a/b/contents/c%2Fd",
+            "video://-",
+            "data:text/plain,hello",
+            "x:/",
+            "x:",
+            "x://",
+            "note:///a",
+        ] {
+            assert_eq!(check_uri(uri), Ok(()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_some_reader_takes_for_another_uri_is_refused() {
+        use NameFault::{Hidden, NoUri, NotComposed, NotNormal, OddFile};
+        for (uri, fault) in [
+            ("file:///docs/../secret/key", NotNormal),
+            ("file:///docs/./a", NotNormal),
+            ("file:///docs/..", NotNormal),
+            ("file:///docs/%2e%2e/secret/key", NotNormal),
+            ("file:///docs/.%2E/secret/key", NotNormal),
+            ("file:///docs/%2E%2E/secret/key", NotNormal),
+            ("file:///%64ocs/a", NotNormal),
+            ("file:///docs/a%2fb", NotNormal),
+            ("FILE:///docs/a", NotNormal),
+            ("File:///docs/a", NotNormal),
+            ("file:/docs/a", NotNormal),
+            ("file://docs", NotNormal),
+            ("file:docs", NotNormal),
+            ("file://localhost/docs/a", NotNormal),
+            ("http:example.com/", NotNormal),
+            ("http:/example.com/", NotNormal),
+            ("http://example.com", NotNormal),
+            ("http://example.com:80/", NotNormal),
+            ("http://example.com:/", NotNormal),
+            ("http://example.com:080/", NotNormal),
+            ("http://EXAMPLE.com/", NotNormal),
+            ("http://0x7f.1/", NotNormal),
+            ("http://ex%61mple.com/", NotNormal),
+            ("http://@example.com/", NotNormal),
+            ("http://example.com/?a='b'", NotNormal),
+            ("demo://Resource/static", NotNormal),
+            ("demo://resource/static/../dynamic/text/1", NotNormal),
+            ("demo://h:/x", NotNormal),
+            ("memo:/.//a", Hidden),
+            ("memo:a/../b", Hidden),
+            ("file:///docs/\t../secret", NoUri),
+            ("file:///do\ncs/a", NoUri),
+            (" file:///docs/a", NoUri),
+            ("file:///docs/a ", NoUri),
+            ("file:///docs/a b", NoUri),
+            ("file:\\\\\\docs\\a", NoUri),
+            ("file:///docs/\u{fc}ber.md", NoUri),
+            ("file:///docs/{x}", NoUri),
+            ("file:///docs/%zz", NoUri),
+            ("file:///docs/%2", NoUri),
+            ("docs/a", NoUri),
+            ("", NoUri),
+            ("demo://x/..%2F..%2Fsecret", Hidden),
+            ("demo://x/a%5C..%5Cb", Hidden),
+            ("demo://x/a%00b", Hidden),
+            ("demo://x/a%0Ab", Hidden),
+            ("demo://x/%FF", Hidden),
+            ("demo://x/%C0%AE%C0%AE/", Hidden),
+            ("demo://x/u%CC%88ber", NotComposed),
+            ("file:///docs//secret/key", OddFile),
+            ("file:////docs/a", OddFile),
+            ("file:///docs%2Fsecret/key", OddFile),
+            ("file:///docs%5Csecret", OddFile),
+        ] {
+            assert_eq!(check_uri(uri), Err(fault), "{uri}");
+        }
+    }
+
+    #[test]
+    fn of_templates_the_text_outside_of_expressions_has_to_be_normal() {
+        for template in [
+            "demo://resource/dynamic/text/{resourceId}",
+            "file:///{path}",
+            "file://{path}",
+            "file://{+path}",
+            "{scheme}://{host}/x",
+            "http://{host}",
+            "http://localhost:{port}/a{?b,c}",
+            "svelte://{/slug*}.md",
+            "repo://{owner}/{repo}/contents{/path*}",
+            "users://{id}/profile",
+            "memo://insights",
+            "search:{query}",
+        ] {
+            assert_eq!(check_template(template), Ok(()), "{template}");
+        }
+        for template in
+            ["file:///docs/../{x}", "FILE:///{x}", "a{b}", "x://{", "x://}{", "x://{a b}", "x://\u{fc}/{a}"]
+        {
+            assert!(check_template(template).is_err(), "{template}");
+        }
+    }
+}
