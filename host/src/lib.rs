@@ -65,6 +65,8 @@ pub mod digest;
 pub mod embed;
 pub mod fingerprints;
 pub mod generation;
+#[cfg(test)]
+mod growth;
 pub mod key_store;
 mod leftovers;
 pub mod metrics;

@@ -5,7 +5,7 @@
 //! one child per principal. With `shared`, one child of each era serves all. What a caller says
 //! goes through byte for byte but for ids and progress tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -288,7 +288,7 @@ impl Inner {
             session: Arc::clone(&name),
             principal: sent.principal.clone(),
             inbox: audience::Inbox::default(),
-            capabilities: wanted.capabilities.into(),
+            capabilities: wanted.capabilities,
             subscriptions: Mutex::default(),
         });
         slot.audience.join(Arc::clone(&member));
@@ -337,8 +337,9 @@ impl Inner {
             }
             // Whether Witgate is there is what the client asks; the child's health is not its affair.
             ("ping", _) => return Ok(own("{}")),
-            ("resources/subscribe", Some(uri)) => {
-                lock(&session.member.subscriptions).insert(uri.to_owned());
+            ("resources/subscribe", Some(uri)) if !session.member.subscribe(uri) => {
+                let what = "the session has subscribed to 1,000 resources: unsubscribe from some first";
+                return Err(Rejection::InvalidRequest(what.to_owned()));
             }
             ("resources/unsubscribe", Some(uri)) => {
                 lock(&session.member.subscriptions).remove(uri);
@@ -494,7 +495,7 @@ impl Drop for Unopened<'_> {
 /// What the `initialize` of a client says that concerns Witgate.
 struct Wanted {
     version: String,
-    capabilities: String,
+    capabilities: BTreeSet<String>,
 }
 
 impl Wanted {
@@ -502,7 +503,7 @@ impl Wanted {
         let params = bridge::params(call).unwrap_or_default();
         Self {
             version: params.get("protocolVersion").and_then(super::json::unquote).unwrap_or_default(),
-            capabilities: params.get("capabilities").unwrap_or("{}").to_owned(),
+            capabilities: params.get("capabilities").map(super::json::names).unwrap_or_default(),
         }
     }
 }

@@ -1,17 +1,19 @@
 //! JSON that is taken apart and put together without re-writing the parts: values stay the bytes
 //! that came, members stay in their order.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::flow::message::strict;
 
 /// The members of a JSON object, in order, each value as it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Members<'a> {
-    list: Vec<(String, Text<'a>)>,
+    list: Vec<(Cow<'a, str>, Text<'a>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,7 +34,9 @@ impl Text<'_> {
 impl<'a> Members<'a> {
     /// Reads an object. None: it is no object, or a key comes twice.
     pub(crate) fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let members = strict::Members::read(text).ok()?.0;
+        let list = members.into_iter().map(|(key, value)| (key, Text::Came(value))).collect();
+        Some(Self { list })
     }
 
     /// The value of `name` as JSON text.
@@ -52,7 +56,7 @@ impl<'a> Members<'a> {
     pub(crate) fn set(&mut self, name: &str, value: String) {
         match self.list.iter_mut().find(|(key, _)| key == name) {
             Some((_, old)) => *old = Text::Made(value),
-            None => self.list.push((name.to_owned(), Text::Made(value))),
+            None => self.list.push((name.to_owned().into(), Text::Made(value))),
         }
     }
 
@@ -89,31 +93,10 @@ impl<'a> Members<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Members::default();
-                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if members.get(&key).is_some() {
-                        return Err(serde::de::Error::custom("a key comes twice"));
-                    }
-                    members.list.push((key, Text::Came(value)));
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
+/// The keys of an object. None where it is no object.
+pub(crate) fn names(object: &str) -> BTreeSet<String> {
+    let members = Members::read(object).unwrap_or_default();
+    members.list.into_iter().map(|(key, _)| key.into_owned()).collect()
 }
 
 /// A string as JSON text.

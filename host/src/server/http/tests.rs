@@ -24,6 +24,7 @@ use crate::upstream::own_tools::AuthStatus;
 
 mod attacks;
 mod forwarding;
+mod growth;
 mod lists;
 mod sessions;
 mod standing;

@@ -17,6 +17,10 @@ use crate::upstream::Event;
 const MESSAGES: usize = 128;
 /// And their bytes.
 const ROOM: usize = 4 << 20;
+/// "The list has changed" takes some sixty bytes. Longer messages are not held against those that are kept.
+const SHORT: usize = 1 << 10;
+/// Resources that one session may have subscribed to.
+const SUBSCRIPTIONS: usize = 1000;
 
 /// The sessions of one child.
 #[derive(Debug, Default)]
@@ -30,8 +34,8 @@ pub(crate) struct Member {
     pub(crate) session: Arc<str>,
     pub(crate) principal: Principal,
     pub(crate) inbox: Inbox,
-    /// What the client says it can do, as JSON text of `capabilities`.
-    pub(crate) capabilities: Box<str>,
+    /// The names of what the client says it can do.
+    pub(crate) capabilities: BTreeSet<String>,
     /// Resources it has subscribed to.
     pub(crate) subscriptions: Mutex<BTreeSet<String>>,
 }
@@ -77,12 +81,26 @@ impl Member {
     /// Whether the client can be asked `method` (`sampling/createMessage` needs `sampling`).
     pub(crate) fn can(&self, method: &str) -> bool {
         let needed = method.split('/').next().unwrap_or_default();
-        crate::upstream::json::Members::read(&self.capabilities).is_some_and(|has| has.get(needed).is_some())
+        self.capabilities.contains(needed)
     }
 
-    /// Whether it has subscribed to `uri` or to what `uri` is a part of.
+    /// Whether it has subscribed to `uri` or to what `uri` is a part of: what is subscribed to ends
+    /// where a part of `uri` does, so that `file:///pub` is told of `file:///pub/a` and not of
+    /// `file:///public`.
     pub(crate) fn subscribes(&self, uri: &str) -> bool {
-        lock(&self.subscriptions).iter().any(|subscribed| uri.starts_with(subscribed.as_str()))
+        let subscriptions = lock(&self.subscriptions);
+        let ends = uri.match_indices(['/', '?', '#']).flat_map(|(at, _)| [at, at + 1]);
+        ends.chain([uri.len()]).filter_map(|end| uri.get(..end)).any(|whole| subscriptions.contains(whole))
+    }
+
+    /// Notes a subscription. False: there are too many.
+    pub(crate) fn subscribe(&self, uri: &str) -> bool {
+        let mut subscriptions = lock(&self.subscriptions);
+        if subscriptions.len() >= SUBSCRIPTIONS && !subscriptions.contains(uri) {
+            return false;
+        }
+        subscriptions.insert(uri.to_owned());
+        true
     }
 }
 
@@ -111,7 +129,7 @@ impl Inbox {
             return false;
         }
         // "The list has changed" need not be said twice to who has not heard it yet.
-        if !kept.messages.contains(&message) {
+        if message.len() > SHORT || !kept.messages.contains(&message) {
             kept.bytes += message.len();
             kept.messages.push_back(message);
         }

@@ -18,6 +18,7 @@ use super::pipes::Pipes;
 use super::process::Process;
 use super::reading;
 use super::wire::{cancelled, one_line};
+use crate::flow::call::LONGEST_ID;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::upstream::json::splice;
 
@@ -204,7 +205,8 @@ impl Inner {
     fn find(&self, whose: &Ask, id: &str) -> Option<u64> {
         let table = lock(&self.table);
         let mine = |ask: &Ask| ask.session == whose.session && ask.principal == whose.principal;
-        table.pending.iter().find(|(_, p)| mine(&p.ask) && same_id(&p.ask.id, id)).map(|(number, _)| *number)
+        let id = SameId::of(id);
+        table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
     }
 
     /// Takes a request out; who waits for it hears `lost`.
@@ -382,10 +384,23 @@ async fn write(
     let _ = input.shutdown().await;
 }
 
-/// Whether two JSON texts are the same id: escapes do not matter, the type does.
-fn same_id(one: &str, other: &str) -> bool {
-    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-    one == other || read(one).is_some_and(|one| Some(one) == read(other))
+/// An id as JSON text, to be held against others: escapes do not matter, the type does.
+struct SameId<'a> {
+    text: &'a str,
+    value: Option<serde_json::Value>,
+}
+
+impl<'a> SameId<'a> {
+    fn of(text: &'a str) -> Self {
+        // A longer one is nobody's, and would be read only to be held against all.
+        let value = Some(text).filter(|text| text.len() <= LONGEST_ID);
+        Self { text, value: value.and_then(|text| serde_json::from_str(text).ok()) }
+    }
+
+    fn is(&self, other: &str) -> bool {
+        let read = || serde_json::from_str::<serde_json::Value>(other).ok();
+        self.text == other || (self.value.is_some() && self.value == read())
+    }
 }
 
 /// A rejection for what an upstream has failed to do.

@@ -5,6 +5,7 @@ use super::*;
 
 mod bridging;
 mod faults;
+mod growth;
 mod passing;
 
 const TIMEOUT: Duration = Duration::from_secs(10);

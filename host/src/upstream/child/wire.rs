@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::flow::call::LONGEST_ID;
 use crate::upstream::json::{quote, span_in, splice};
 
 /// How much is asked of a pipe at once; the size of a Linux pipe.
@@ -137,6 +138,9 @@ impl<'a> Incoming<'a> {
     /// Reads a line. None: it is not a JSON-RPC message.
     pub(crate) fn read(line: &'a [u8]) -> Option<Self> {
         let envelope: Envelope<'a> = serde_json::from_slice(line).ok()?;
+        if envelope.id.is_some_and(|id| id.get().len() > LONGEST_ID) {
+            return None;
+        }
         let result = envelope.result.map(RawValue::get);
         let what = match (envelope.method, envelope.id) {
             (Some(method), Some(_)) => What::Request { method },

@@ -47,6 +47,29 @@ fn an_event_without_end_is_a_flood() {
 }
 
 #[test]
+fn reading_events_is_linear() {
+    use crate::growth::assert_linear;
+    let read = |chunk: usize| {
+        move |text: String| {
+            let mut decoder = Decoder::default();
+            for chunk in text.as_bytes().chunks(chunk) {
+                decoder.push(chunk).unwrap();
+                while decoder.next().is_some() {}
+            }
+        }
+    };
+    let events = |n| "id: 1\ndata: {}\n\n".repeat(n);
+    let lines = |n| format!("{}\n", "data: {\n".repeat(n));
+    let line = |n| format!("data: {}\n\n", "x".repeat(n));
+    assert_linear("events", 5_000, events, read(usize::MAX));
+    assert_linear("events in small pieces", 2_000, events, read(1));
+    assert_linear("lines of one event", 10_000, lines, read(16 << 10));
+    assert_linear("a line in small pieces", 40_000, line, read(1));
+    assert_linear("a line", 1_000_000, line, read(16 << 10));
+    assert_linear("empty lines", 40_000, |n| "\r\n".repeat(n), read(16 << 10));
+}
+
+#[test]
 fn own_headers_are_checked_and_never_named() {
     let header = |name: &str, value: &str| vec![(name.to_owned(), SecretString::from(value))];
     for (name, value) in [("a b", "x"), ("X-Key", "hidden\n"), ("Host", "x")] {
