@@ -4,6 +4,8 @@
 //! run of characters, also none; everything else stands for itself, case-sensitively, and the
 //! whole name has to match. A lone `*` covers tools, resources and prompts, never methods.
 
+mod literal;
+
 use std::str::FromStr;
 
 use crate::TargetKind;
@@ -32,14 +34,17 @@ pub enum PatternError {
     Empty,
     /// A control character, which no name has.
     ControlCharacter,
+    /// What stands between its `*` is in no name that Witgate lets through, for this reason.
+    NeverMatches(&'static str),
 }
 
 impl std::fmt::Display for PatternError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "an empty pattern matches nothing; write `*` or a name",
-            Self::ControlCharacter => "a pattern cannot hold control characters",
-        })
+        match self {
+            Self::Empty => f.write_str("an empty pattern matches nothing; write `*` or a name"),
+            Self::ControlCharacter => f.write_str("a pattern cannot hold control characters"),
+            Self::NeverMatches(why) => write!(f, "this pattern matches nothing: {why}"),
+        }
     }
 }
 
@@ -61,6 +66,9 @@ impl FromStr for Pattern {
         }
         if glob.chars().any(char::is_control) {
             return Err(PatternError::ControlCharacter);
+        }
+        if let Some(why) = kind.and_then(|kind| literal::never_matches(kind, glob)) {
+            return Err(PatternError::NeverMatches(why));
         }
         Ok(Self { kind, glob: Glob::new(glob) })
     }

@@ -147,6 +147,14 @@ fn each_fault_has_its_line_and_serve_ends_with_78() {
         ("no secret file", with("[keys.k]\nsecret = { file = 'absent' }"), 2, "absent"),
         ("an empty variable", with("[keys.k]\nsecret = { env = 'EMPTY' }"), 2, "EMPTY"),
         ("a digest that is none", with("[policies.x]\nkind = 'rbac'\ndigest = 'sha256:00'"), 3, "sha256"),
+        (
+            "a pattern that matches nothing",
+            with(
+                "[policies.x]\nkind = 'rbac'\n[policies.x.config.roles]\na = { deny = ['resource:FILE:///docs/*'] }",
+            ),
+            4,
+            "matches nothing",
+        ),
         ("an empty pipeline", empty_authorize, 8, "authorize"),
         ("shadows only", shadow, 8, "shadow"),
         ("the metrics for all", with("[server]\nadmin_listen = '127.0.0.1:8787'"), 2, "admin_listen"),
