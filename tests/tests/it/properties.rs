@@ -9,6 +9,7 @@ mod generations;
 mod lists;
 mod outcomes;
 mod patterns;
+mod readers;
 mod stage;
 
 /// Few enough to wait for; `PROPTEST_CASES` asks for more.
