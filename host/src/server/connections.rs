@@ -2,6 +2,7 @@
 
 mod at_once;
 pub(crate) mod descriptors;
+mod heads;
 pub(crate) mod memory;
 mod metered;
 mod peer;
@@ -15,7 +16,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::header::CONNECTION;
+use ::http::{HeaderValue, Request, Response};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -31,6 +33,7 @@ use super::tls::Tls;
 use crate::flow::certificate::ClientCertificate;
 use crate::flow::reject::Rejection;
 use at_once::AtOnce;
+use heads::Heads;
 use metered::Metered;
 use table::{Admission, Connection, Connections, End};
 use turn::WithTurn;
@@ -168,10 +171,19 @@ where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
     let End { stop, cut } = admission.end();
-    let service = service_fn(|request| {
+    let stream = Heads::new(stream);
+    let framing = stream.framing();
+    let service = service_fn(|request: Request<Incoming>| {
+        let is_last = !framing.note(request.body());
         let turn = ends.connection.begin();
         let response = respond(request, ends.clone());
-        async { Ok::<_, Infallible>(response.await.map(|body| WithTurn::new(body, turn))) }
+        async move {
+            let mut response = response.await;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| WithTurn::new(body, turn)))
+        }
     });
     let stream = Metered::new(stream, Arc::clone(&ends.connection), admission.memory());
     let connection = http1::Builder::new()
