@@ -204,7 +204,9 @@ impl Look {
 
     async fn sees(&self, list: List, item: &RawValue) -> bool {
         let Ok(members) = Members::read(item.get()) else { return false };
-        let name = |key| members.get(key).and_then(string);
+        // To a client that ignores case, the other one may be the name.
+        let is_alone = |key: &str| members.0.iter().all(|(other, _)| other == key || !folds_to(other, key));
+        let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
         match list {
             List::Things(kind, key) => match name(key) {
                 Some(name) => self.permit.sees(kind, &name).await,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::agree::{decode, mismatch};
 use super::{PARAM_PREFIX, Single, single};
+use crate::flow::message::folds_to;
 use crate::flow::reject::Rejection;
 
 /// Schemas that nest deeper are nobody's; it bounds the recursion.
@@ -36,8 +37,7 @@ impl Repeated {
         }
         let arguments: Value = arguments.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         for (name, path) in &self.0 {
-            let argument = path.iter().try_fold(&arguments, |value, key| value.get(key));
-            let argument = argument.filter(|value| !value.is_null());
+            let argument = argument(&arguments, path, name)?;
             match (single(headers, name), argument) {
                 (Single::Absent, None) => {}
                 (Single::Absent, Some(_)) => return Err(mismatch(name, "is missing")),
@@ -56,6 +56,27 @@ impl Repeated {
         }
         Ok(())
     }
+}
+
+/// The argument that a header repeats. One that is there in another case is the argument to some servers, and to
+/// the proxy that goes by the header it is not.
+fn argument<'a>(
+    arguments: &'a Value,
+    path: &[String],
+    name: &HeaderName,
+) -> Result<Option<&'a Value>, Rejection> {
+    let mut value = arguments;
+    for key in path {
+        let Some(object) = value.as_object() else { return Ok(None) };
+        match object.get(key) {
+            Some(next) => value = next,
+            None if object.keys().any(|other| folds_to(other, key)) => {
+                return Err(mismatch(name, "repeats an argument that is there in another case only"));
+            }
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(value).filter(|value| !value.is_null()))
 }
 
 /// Only `properties` are followed: elsewhere a value has no fixed place.
@@ -126,6 +147,9 @@ mod tests {
     fn headers_that_do_not_are_refused() {
         for (arguments, headers) in [
             (json!({ "region": "west" }), vec![]),
+            (json!({ "Region": "west" }), vec![]),
+            (json!({ "page": { "SIZE": 42 } }), vec![]),
+            (json!({ "PAGE": { "size": 42 } }), vec![]),
             (json!({ "region": "west" }), vec![("mcp-param-region", "east")]),
             (json!({ "region": "west" }), vec![("mcp-param-region", "west"), ("mcp-param-region", "west")]),
             (json!({ "region": "west" }), vec![("mcp-param-region", "=?base64?d2Vzd?=")]),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
+const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},{"name":"get_e","Name":"drop_e"},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
 
 #[tokio::test]
 async fn a_list_is_filtered_and_otherwise_untouched() {
