@@ -9,11 +9,12 @@ import json
 import re
 import sys
 import unicodedata
-from decimal import Decimal
+from decimal import Decimal, getcontext
 
 from pydantic import AnyUrl, TypeAdapter, ValidationError
 
 URL = TypeAdapter(AnyUrl)
+getcontext().prec = 2000
 # RFC 3986, appendix B.
 PARTS = re.compile(r"^(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?$", re.ASCII)
 UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -91,10 +92,13 @@ def by_rfc(uri):
 
 
 def number(text):
-    """As an integer or a double, and whether the decimal is the one that the double is written as."""
-    value = json.loads(text)
-    exact = Decimal(text) == (Decimal(repr(value)) if isinstance(value, float) else int(float(value)))
-    return [repr(float(value)), exact]
+    """As an integer or a double, and whether the decimal is the one that the double is written as, or the other one of
+    the two that are as short and as near."""
+    value, decimal = json.loads(text), Decimal(text)
+    if isinstance(value, int):
+        return [repr(float(value)), decimal == int(float(value))]
+    shortest = Decimal(repr(value))
+    return [repr(value), decimal == shortest or decimal + shortest == 2 * Decimal(value)]
 
 
 for line in sys.stdin:

@@ -6,6 +6,7 @@ mod admin;
 mod bodies;
 mod connections;
 mod messages;
+mod readers;
 mod rights;
 mod sessions;
 mod transport;

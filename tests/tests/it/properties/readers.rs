@@ -165,7 +165,7 @@ fn name() -> impl Strategy<Value = String> {
         6 => "[a-z_]{1,4}".prop_map(String::from),
         4 => prop::sample::select("\u{e9}\u{fc}\u{df}\u{d55c}\u{ae00}\u{4e2d}\u{3b1}\u{416}\u{e01}\u{939}\u{1e9b}\u{1ea5}".chars().collect::<Vec<_>>())
             .prop_map(String::from),
-        2 => prop::sample::select(
+        4 => prop::sample::select(
             "\u{300}\u{301}\u{308}\u{323}\u{327}\u{93c}\u{1161}\u{11a8}\u{1100}\u{212b}\u{2126}\u{340}\u{f73}\u{958}\u{fb1d}\u{2000}"
                 .chars()
                 .collect::<Vec<_>>()

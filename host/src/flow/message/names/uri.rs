@@ -138,6 +138,20 @@ mod tests {
         }
     }
 
+    /// All that these servers of npm and PyPI list. What can be read without a network or a cluster was, under the very URI
+    /// that is listed.
+    #[test]
+    fn the_resources_of_real_servers_are_accepted() {
+        let listed = include_str!("servers.tsv").lines().filter_map(|line| line.split_once('\t'));
+        let mut servers = std::collections::BTreeSet::new();
+        for (server, uri) in listed {
+            servers.insert(server);
+            assert_eq!(check_template(uri), Ok(()), "{server}: {uri}");
+            assert_eq!(check_uri(uri).is_ok(), !uri.contains('{'), "{server}: {uri}");
+        }
+        assert!(servers.len() >= 10, "{servers:?}");
+    }
+
     #[test]
     fn what_some_reader_takes_for_another_uri_is_refused() {
         use NameFault::{Hidden, NoUri, NotComposed, NotNormal, OddFile};
@@ -192,7 +206,7 @@ mod tests {
             ("demo://x/%C0%AE%C0%AE/", Hidden),
             ("demo://x/u%CC%88ber", NotComposed),
             ("file:///docs//secret/key", OddFile),
-            ("file:////docs/a", OddFile),
+            ("file:////docs/a", NotNormal),
             ("file:///docs%2Fsecret/key", OddFile),
             ("file:///docs%5Csecret", OddFile),
         ] {
