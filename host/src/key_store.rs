@@ -15,6 +15,7 @@ use witgate_plugin::PatternError;
 use zeroize::Zeroizing;
 
 use crate::digest;
+use crate::printable;
 use crate::whole_file::{self, FileError};
 
 /// What stands above the keys.
@@ -156,6 +157,18 @@ pub enum KeyStoreError {
     /// A new key or an import holds what a store cannot.
     #[error("the key cannot be so: {0}")]
     Invalid(StoreError),
+    /// A name or role of a new key holds a character that does not show itself.
+    #[error(
+        "the {what} `{}` holds the character U+{:04X}, which cannot be seen or turns text around; write it without", printable::line(text), u32::from(*character)
+    )]
+    Hidden {
+        /// Which part of the key.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// The first such character.
+        character: char,
+    },
     /// A pattern is none.
     #[error("`{pattern}` is not a pattern: {error}")]
     Pattern {
@@ -311,7 +324,10 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Key, K
             Some(_) => KeyStoreError::TakenByRevoked(new.name),
         });
     }
+    shows_itself("name", &new.name)?;
+    new.roles.iter().try_for_each(|role| shows_itself("role", role))?;
     for pattern in new.allow.iter().chain(&new.deny) {
+        shows_itself("pattern", pattern)?;
         if let Err(error) = pattern.parse::<witgate_plugin::Pattern>() {
             return Err(KeyStoreError::Pattern { pattern: pattern.clone(), error });
         }
@@ -319,6 +335,14 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Key, K
     let NewKey { name, roles, allow, deny, expires } = new;
     let id = fresh_id(store)?;
     Ok(Key { name, id, sha256, created: now, expires, revoked: None, roles, allow, deny, previous: None })
+}
+
+/// A name that looks like another one, or turns the line around in which it stands, misleads whoever reads a log.
+fn shows_itself(what: &'static str, text: &str) -> Result<(), KeyStoreError> {
+    match text.chars().find(|c| !printable::is_plain(*c)) {
+        None => Ok(()),
+        Some(character) => Err(KeyStoreError::Hidden { what, text: text.to_owned(), character }),
+    }
 }
 
 /// Eight hexadecimal digits that no other key has.

@@ -1,4 +1,5 @@
-//! Standard output for answers, standard error for everything else.
+//! Standard output for answers, standard error for everything else. What others have named shows itself and does
+//! nothing else.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,6 +7,7 @@ use serde_json::Value;
 
 use super::{Exit, Failure};
 use crate::config::diagnostic::{Diagnostic, Style, render};
+use crate::printable;
 
 /// Where a command speaks.
 pub(super) struct Terminal {
@@ -25,18 +27,19 @@ impl Terminal {
     /// A part of the answer. A reader who has gone away has read enough.
     pub(super) fn print(&self, text: &str) {
         let mut out = io::stdout().lock();
-        drop(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()));
+        let text = printable::lines(text.trim_end_matches('\n'));
+        drop(writeln!(out, "{text}").and_then(|()| out.flush()));
     }
 
     /// The whole answer, for a program.
     pub(super) fn print_json(&self, value: &Value) {
-        self.print(&format!("{value:#}"));
+        self.print(&printable::json(&format!("{value:#}")));
     }
 
     /// Something for a person only.
     pub(super) fn say(&self, text: &str) {
         if !self.json {
-            drop(writeln!(io::stderr(), "{}", text.trim_end_matches('\n')));
+            drop(writeln!(io::stderr(), "{}", printable::lines(text.trim_end_matches('\n'))));
         }
     }
 
@@ -62,11 +65,12 @@ impl Terminal {
     pub(super) fn failed(&self, failure: &Failure) -> Exit {
         match failure {
             Failure::CouldNotRun(message) if self.json => {
-                drop(writeln!(io::stderr(), "{}", serde_json::json!({ "error": message })));
+                let told = serde_json::json!({ "error": message }).to_string();
+                drop(writeln!(io::stderr(), "{}", printable::json(&told)));
                 Exit::CouldNotRun
             }
             Failure::CouldNotRun(message) => {
-                drop(writeln!(io::stderr(), "witgate: {message}"));
+                drop(writeln!(io::stderr(), "witgate: {}", printable::lines(message)));
                 Exit::CouldNotRun
             }
             Failure::Data(_, diagnostics) => {
@@ -85,9 +89,9 @@ impl Terminal {
         if self.json {
             let told =
                 serde_json::json!({ "error": failure.to_string(), "diagnostics": to_json(diagnostics) });
-            drop(writeln!(io::stderr(), "{told}"));
+            drop(writeln!(io::stderr(), "{}", printable::json(&told.to_string())));
         } else if errors == 0 {
-            drop(writeln!(io::stderr(), "witgate: {failure}"));
+            drop(writeln!(io::stderr(), "witgate: {}", printable::lines(&failure.to_string())));
         } else {
             self.diagnose(diagnostics);
             drop(writeln!(io::stderr(), "\nwitgate: {failure}: {}", counted(errors, "error")));
@@ -107,6 +111,8 @@ pub(super) fn counted(number: usize, what: &str) -> String {
 /// Rows under a heading, in columns as wide as they have to be.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<_> = heading.iter().map(|title| (*title).to_owned()).collect();
+    let shown = |row: &Vec<String>| row.iter().map(|cell| printable::line(cell).into_owned()).collect();
+    let rows: Vec<Vec<_>> = rows.iter().map(shown).collect();
     let width = |column: usize| {
         let cells = rows.iter().chain([&heading]).filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -116,5 +122,5 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    [&heading].into_iter().chain(rows).map(line).collect::<Vec<_>>().join("\n")
+    [&heading].into_iter().chain(&rows).map(line).collect::<Vec<_>>().join("\n")
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 
 use crate::cause::Cause;
-use crate::printable::clean;
+use crate::printable::{clean, is_plain};
 
 /// One fault or one warning.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ struct Place {
     label: Option<String>,
 }
 
-/// A text that diagnostics show parts of. Whatever may be a secret is masked in it.
+/// A text that diagnostics show parts of. Whatever may be a secret is masked in it, and so is what does not show itself.
 pub struct Source {
     name: String,
     text: NamedSource<String>,
@@ -65,7 +65,7 @@ pub struct Source {
 impl Source {
     /// A text called `name`.
     pub fn new(name: &str, text: &str) -> Self {
-        Self { name: name.to_owned(), text: NamedSource::new(name, mask(text)) }
+        Self { name: name.to_owned(), text: NamedSource::new(name, without_hidden(&mask(text))) }
     }
 
     /// Line and column, both from 1, of a byte offset.
@@ -302,6 +302,16 @@ fn mask(text: &str) -> String {
     without_user_parts(&masked)
 }
 
+/// Replaces, byte for byte, the characters that do something else on a terminal than show themselves.
+fn without_hidden(text: &str) -> String {
+    let shown = |c: char| {
+        let is_kept = is_plain(c) || matches!(c, '\n' | '\r' | '\t');
+        std::iter::repeat_n(if is_kept { c } else { '?' }, if is_kept { 1 } else { c.len_utf8() })
+    };
+    let ended = text.replace("\r\n", " \n");
+    ended.chars().flat_map(shown).map(|c| if c == '\r' { '?' } else { c }).collect()
+}
+
 /// Masks `user:password@` in URLs.
 fn without_user_parts(text: &str) -> String {
     let mut parts = text.split("://");
@@ -373,7 +383,7 @@ fn stars(c: char) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
-    use super::{mask, names_a_secret};
+    use super::{mask, names_a_secret, without_hidden};
 
     #[test]
     fn secrets_are_masked_in_what_is_shown() {
@@ -387,6 +397,14 @@ mod tests {
         assert_eq!(mask("url = 'http://a:b@c/d@e'"), "url = 'http://***@c/d@e'");
         assert_eq!(mask("store = \"keys.toml\""), "store = \"keys.toml\"");
         assert_eq!(mask("token = \"a\\\"b=c\" x = 'z'"), "token = \"**\"***\" x = 'z'");
+    }
+
+    #[test]
+    fn hidden_characters_of_a_source_are_replaced_byte_for_byte() {
+        let text = "a = 'x\u{202e}y\u{1b}[31m\rz'\r\n\tb = 'é'\n";
+        let shown = without_hidden(text);
+        assert_eq!(shown, "a = 'x???y?[31m?z' \n\tb = 'é'\n");
+        assert_eq!(shown.len(), text.len());
     }
 
     #[test]

@@ -87,7 +87,26 @@ fn what_a_store_cannot_hold_is_refused_before_anything_is_written() {
         store.create(bad, NOW).unwrap_err().to_string(),
         "`` is not a pattern: an empty pattern matches nothing; write `*` or a name"
     );
-    assert!(matches!(store.create(new("a\nb"), NOW), Err(KeyStoreError::Invalid(_))));
+    let hidden = [
+        "a\nb",
+        "ada\u{202e}nimda",
+        "root\u{200b}",
+        "\u{feff}root",
+        "root\u{e0041}",
+        "a\u{ad}b",
+        "a\u{3164}",
+    ];
+    for name in hidden {
+        let roles = NewKey { roles: vec![name.to_owned()], ..new("ci") };
+        for key in [new(name), roles] {
+            assert!(matches!(store.create(key, NOW), Err(KeyStoreError::Hidden { .. })), "{name:?}");
+        }
+    }
+    assert_eq!(
+        store.create(new("ada\u{202e}nimda"), NOW).unwrap_err().to_string(),
+        "the name `ada\\u{202e}nimda` holds the character U+202E, which cannot be seen or turns text around; write it \
+         without"
+    );
     let late = NewKey { expires: Some(Time(u64::MAX)), ..new("ci") };
     assert!(matches!(store.create(late, NOW), Err(KeyStoreError::TooLong)));
     assert!(!store.path().exists());

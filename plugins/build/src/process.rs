@@ -127,7 +127,8 @@ impl Ticker {
         let said = said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(said.trim_ascii_end());
         let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
-        let last: String = last.chars().filter(|c| !c.is_control()).take(70).collect();
+        // Of a tool of the author's own; what would move the cursor shows as its escape.
+        let last: String = last.escape_debug().take(70).collect();
         let mut terminal = io::stderr().lock();
         let line = write!(terminal, "\r\x1b[K{:4} s  {last}", started.elapsed().as_secs());
         drop(line.and_then(|()| terminal.flush()));

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::pipes::{Launch, Pipes};
 use super::wire::{Lines, Read};
 use crate::descriptors;
+use crate::printable;
 
 /// What a program needs to run, to find its home and to reuse its package cache. A list of what is
 /// let through, not of what is held back: nothing secret of the host's can be forgotten here.
@@ -222,19 +222,11 @@ async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
     let mut lines = Lines::new(errors, LOG_LINE);
     loop {
         match lines.next().await {
-            Ok(Read::Line(line)) => say(&printable(&line)),
+            Ok(Read::Line(line)) => say(&printable::line(&String::from_utf8_lossy(&line))),
             Ok(Read::TooLong) => say("(a line too long to show)"),
             Ok(Read::End) | Err(_) => return,
         }
     }
-}
-
-/// A line without anything that a terminal would act on.
-fn printable(line: &Bytes) -> String {
-    String::from_utf8_lossy(line)
-        .chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// Whether a command could be started: its program is found and may be executed.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::play::{Played, PlayedCase};
 use super::told;
 use crate::cli::Failure;
+use crate::printable;
 
 /// Writes the report to `file`.
 pub(super) fn write(file: &Path, played: &Played) -> Result<(), Failure> {
@@ -68,17 +69,15 @@ fn seconds(played: &PlayedCase) -> f64 {
     wall.as_secs_f64()
 }
 
-/// Text for XML 1.0, whose characters leave out most control characters.
+/// Text for XML 1.0, which has no place for most control characters.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable::lines(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
