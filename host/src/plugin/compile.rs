@@ -29,7 +29,7 @@ const TIME: Duration = Duration::from_secs(300);
 const MEMORY: u64 = 4 << 30;
 
 /// Compiled code; the largest component has a quarter of that.
-const LARGEST_OUTPUT: u64 = 1 << 30;
+pub(super) const LARGEST_OUTPUT: u64 = 1 << 30;
 
 /// The argument under which the program of `Compiler::Apart` gets here.
 pub const COMMAND: &str = "compile-component";

@@ -3,17 +3,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{Context, SHA256};
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 use wasmtime::component::{Component, InstancePre};
 use witgate_plugin::{Description, Digest};
 
-use super::compile::{CompileError, Compiler};
+use super::compile::{CompileError, Compiler, LARGEST_OUTPUT};
 use super::engine::Engine;
 use super::fault::of_machine;
 use super::grants::Granted;
@@ -30,6 +32,9 @@ const LARGEST_FILE: u64 = 64 << 20;
 
 /// As much compiled code as is kept on disk: a hundred components of interpreted languages, or thousands of others.
 const LARGEST_CACHE: u64 = 4 << 30;
+
+/// Bytes of the digest that a file of the cache begins with.
+const DIGEST: usize = size_of::<Digest>();
 
 /// Why a component could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -242,7 +247,9 @@ impl Loader {
     }
 
     fn cached(&self, digest: &Digest) -> Option<Component> {
-        self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest))
+        let compiled = self.cache.as_ref()?.get(digest)?;
+        let component = deserialize(&self.engine, &compiled);
+        component.inspect_err(|error| tracing::warn!("a compiled component is compiled anew: it {error}")).ok()
     }
 
     /// A component that was loaded once, whatever its file is by now.
@@ -291,8 +298,7 @@ impl Loader {
         if let Some(cache) = &self.cache {
             cache.put(&compiled, digest);
         }
-        // From the disk, where that is possible: then what nobody runs need not be in memory.
-        self.cached(digest).map_or_else(|| deserialize(&self.engine, &compiled), Ok)
+        deserialize(&self.engine, &compiled)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Loaded>> {
@@ -328,10 +334,11 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(unreadable)
 }
 
-/// What this program's own compiler has just made.
+/// What this program's own compiler has made.
 fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileError> {
-    // SAFETY: the bytes came over a pipe from a process of this same program, or from this one. The engine itself
-    // checks version and settings.
+    // SAFETY: the bytes came over a pipe from a process of this same program, or from this one; or from the disk cache,
+    // whose files nobody else can write, and they are by their digest what was put there. They are in memory that
+    // nobody else writes to, and the engine copies them. It checks version and settings itself.
     #[allow(unsafe_code, reason = "see SAFETY")]
     let component = unsafe { Component::deserialize(engine.inner(), compiled) };
     component.map_err(|error| match of_machine(&error) {
@@ -343,17 +350,21 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileErr
 /// Compiled components on disk, in a directory that is the user's alone.
 ///
 /// Whoever can write there can run code in this process, as whoever can write to the program
-/// itself: so a directory or file that others could have written is not used.
+/// itself: so a directory or file that others could have written is not used. Disks and copies go wrong, too: a file
+/// begins with a digest, which is held against the bytes that are then used.
 #[derive(Debug)]
 struct DiskCache {
     dir: PathBuf,
+    /// Which engine the code is for.
+    id: String,
     owner: u32,
 }
 
 impl DiskCache {
     /// Opens the part of `dir` that is for this engine's version and settings.
     fn open(dir: PathBuf, engine: &Engine) -> Result<Self, String> {
-        let dir = dir.join(engine_id(engine));
+        let id = engine_id(engine);
+        let dir = dir.join(format!("{id}-sha256"));
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -368,7 +379,7 @@ impl DiskCache {
             return Err(format!("{} can be written by others", dir.display()));
         }
         leftovers::remove(&dir);
-        Ok(Self { dir, owner })
+        Ok(Self { dir, id, owner })
     }
 
     fn file(&self, digest: &Digest) -> PathBuf {
@@ -376,20 +387,39 @@ impl DiskCache {
         self.dir.join(format!("{}.cwasm", text.trim_start_matches("sha256:")))
     }
 
-    fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
-        let file = self.file(digest);
-        let metadata = fs::symlink_metadata(&file).ok()?;
-        if !metadata.is_file() || metadata.uid() != self.owner || metadata.permissions().mode() & 0o022 != 0 {
-            return None;
-        }
-        // SAFETY: the file holds what `put` wrote: its directory and it belong to this process's
-        // user, and nobody else can write to either. The engine itself checks version and
-        // settings. A file cut short by a crash cannot be there, since `put` renames whole files.
-        #[allow(unsafe_code, reason = "see SAFETY")]
-        let component = unsafe { Component::deserialize_file(engine.inner(), &file) };
+    /// The compiled code of the component with `digest`, if it is here as it was put here. What is damaged is removed.
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let path = self.file(digest);
+        let file = self.open_own(&path)?;
         // The time of its last use, for who makes room.
-        let _ = fs::File::open(&file).and_then(|file| file.set_modified(SystemTime::now()));
-        component.ok()
+        let _ = file.set_modified(SystemTime::now());
+        let mut whole = Vec::new();
+        file.take(LARGEST_OUTPUT + 1).read_to_end(&mut whole).ok()?;
+        let compiled = whole.split_off(whole.len().min(DIGEST));
+        if whole == self.seal(digest, &compiled) {
+            return Some(compiled);
+        }
+        tracing::warn!("{} is damaged: it is removed, and the component is compiled anew", path.display());
+        let _ = fs::remove_file(path);
+        None
+    }
+
+    /// Opens a file that nobody else can have written.
+    fn open_own(&self, path: &Path) -> Option<fs::File> {
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).ok()?;
+        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        let is_own = metadata.uid() == self.owner && metadata.permissions().mode() & 0o022 == 0;
+        (metadata.is_file() && is_own).then_some(file)
+    }
+
+    /// What a file begins with: SHA-256 of which component the code is of, for which engine, and of the code.
+    fn seal(&self, digest: &Digest, compiled: &[u8]) -> Digest {
+        let mut context = Context::new(&SHA256);
+        [self.id.as_bytes(), digest, compiled].into_iter().for_each(|part| context.update(part));
+        let mut seal = Digest::default();
+        seal.iter_mut().zip(context.finish().as_ref()).for_each(|(byte, from)| *byte = *from);
+        seal
     }
 
     /// Keeps a compiled component. That this fails is no reason to fail anything else.
@@ -397,6 +427,7 @@ impl DiskCache {
         let written = || {
             // A name that no other process has, also where two of them have the same number in their containers.
             let mut new = NamedTempFile::new_in(&self.dir)?;
+            new.write_all(&self.seal(digest, compiled))?;
             new.write_all(compiled)?;
             new.as_file().sync_all()?;
             new.persist(self.file(digest)).map_err(|error| error.error)
@@ -471,25 +502,49 @@ mod tests {
             let file = fs::File::open(cache.file(digest)).unwrap();
             file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
         }
-        assert!(cache.get(&engine, &digests[0]).is_some());
-        cache.trim(2 * compiled.len() as u64);
+        assert!(cache.get(&digests[0]).is_some());
+        cache.trim(2 * (DIGEST + compiled.len()) as u64);
         let kept = digests.map(|digest| cache.file(&digest).exists());
         assert_eq!(kept, [true, false, true]);
     }
 
     #[test]
-    fn what_is_not_compiled_code_is_passed_over_and_written_again() {
+    fn damaged_code_is_never_used_and_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::new().unwrap();
         let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
         let component = b"\0asm\x0d\0\x01\0";
-        let digest = sha256(component);
-        for broken in [&b""[..], b"half"] {
-            fs::write(cache.file(&digest), broken).unwrap();
-            fs::set_permissions(cache.file(&digest), fs::Permissions::from_mode(0o600)).unwrap();
-            assert!(cache.get(&engine, &digest).is_none());
+        let compiled = engine.inner().precompile_component(component).unwrap();
+        let (digest, other) = (sha256(component), sha256(b"another"));
+        let file = cache.file(&digest);
+        cache.put(&compiled, &other);
+        let good = fs::read(cache.file(&other)).unwrap();
+        cache.put(&compiled, &digest);
+        let own = fs::read(&file).unwrap();
+        let damage = |at: usize| [&own[..at], &[own[at] ^ 1], &own[at + 1..]].concat();
+        let cut = own[..own.len() - 1].to_vec();
+        let longer = [&own[..], b"x"].concat();
+        let bare = compiled.clone();
+        for broken in [
+            vec![],
+            b"half".to_vec(),
+            damage(0),
+            damage(31),
+            damage(32),
+            damage(own.len() - 1),
+            cut,
+            longer,
+            bare,
+            good,
+        ] {
+            fs::write(&file, &broken).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            assert!(cache.get(&digest).is_none(), "{} bytes", broken.len());
+            assert!(!file.exists(), "what is damaged is removed");
         }
-        cache.put(&engine.inner().precompile_component(component).unwrap(), &digest);
-        assert!(cache.get(&engine, &digest).is_some());
+        cache.put(&compiled, &digest);
+        assert_eq!(cache.get(&digest), Some(compiled));
+        std::os::unix::fs::symlink(&file, cache.file(&sha256(b"a link"))).unwrap();
+        assert!(cache.open_own(&cache.file(&sha256(b"a link"))).is_none());
     }
 }
