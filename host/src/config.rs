@@ -96,6 +96,8 @@ pub struct Server {
     pub max_connections_per_peer: Option<usize>,
     /// How many bytes of large heads and bodies may be held at once, of which one address or network has half.
     pub request_memory: usize,
+    /// What happens while the audit cannot be written.
+    pub audit_overflow: AuditOverflow,
 }
 
 impl Server {
@@ -105,6 +107,16 @@ impl Server {
             .unwrap_or(self.max_connections / 2)
             .clamp(1, self.max_connections.max(1))
     }
+}
+
+/// What happens to calls while the audit cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuditOverflow {
+    /// They are made, and the records that are lost are counted.
+    #[default]
+    Count,
+    /// They are denied.
+    Deny,
 }
 
 /// An extension of MCP authorization. A resource server does nothing for it that it does not do anyhow; it is the

@@ -46,7 +46,7 @@ use tower::{Layer, Service};
 use crate::config::diagnostic::{Diagnostic, Style, render};
 use crate::config::environment::Environment;
 use crate::config::resolve::{fault_at, policy_fault};
-use crate::config::{Config, Target, Transport, Upstream};
+use crate::config::{AuditOverflow, Config, Target, Transport, Upstream};
 use crate::flow::Flow;
 use crate::flow::dpop::Proofs;
 use crate::generation::Generations;
@@ -366,6 +366,13 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
         let what = "TLS is spoken by the program that has the listener, and this one has its own";
         faults.push(
             fault(&["server", "tls"], what).help("take `[server.tls]` out, and set it up in the program"),
+        );
+    }
+    if config.server.audit_overflow == AuditOverflow::Deny {
+        let what = "records go to the log of the program, which does not say whether it could write them";
+        faults.push(
+            fault(&["server", "audit_overflow"], what)
+                .help("leave `audit_overflow` out; the events have the target `witgate::audit`"),
         );
     }
     let uri = match config.upstreams.as_slice() {

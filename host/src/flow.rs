@@ -36,10 +36,10 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind, Transport};
 
-use crate::generation::{Generation, Generations};
+use crate::generation::{Generation, Generations, Pipeline};
 use crate::metrics::Metrics;
 use crate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
-use audit::{Outcomes, Record};
+use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authorize::{Permit, authorize};
 use call::{Access, Call, Kind};
@@ -119,6 +119,11 @@ impl<U: Upstream> Flow<U> {
         Self { proofs, ..self }
     }
 
+    /// The same, with its records in `audit`.
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), ..self }
+    }
+
     /// Whether a policy takes tokens with a proof of possession, so that challenges say so.
     pub fn takes_proofs(&self) -> bool {
         self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
@@ -157,9 +162,11 @@ impl<U: Upstream> Flow<U> {
         session: Option<Box<str>>,
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
+        record.reserve()?;
         let caller = self.establish(&generation, &request, &shown).await?;
         record.caller = Some(Arc::clone(&caller));
-        let permit = Arc::new(authorize(generation, request, caller).await?);
+        let traces = shown.traces(generation.pipeline(self.route.pipeline));
+        let permit = Arc::new(authorize(generation, request, caller, traces).await?);
         self.tasks.check(permit.request(), permit.caller())?;
         session::check(permit.request(), session.as_deref())?;
         let admitted = admit(Arc::clone(&permit), session);
@@ -224,6 +231,7 @@ impl<U: Upstream> Flow<U> {
         };
         record.request = Some(Arc::clone(&request));
         let stages = async {
+            record.reserve()?;
             let caller = self.establish(&generation, &request, &shown).await?;
             record.caller = Some(Arc::clone(&caller));
             let session = session.ok_or(Rejection::SessionRequired)?;

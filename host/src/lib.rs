@@ -69,6 +69,8 @@ pub mod generation;
 mod growth;
 pub mod key_store;
 mod leftovers;
+pub mod lines;
+pub mod log;
 pub mod metrics;
 mod printable;
 pub mod provenance;

@@ -22,6 +22,7 @@ use crate::flow::dpop::Proofs;
 use crate::flow::request::Route;
 use crate::generation::{Factory, Generations};
 use crate::leftovers;
+use crate::log::Logs;
 use crate::metrics::Metrics;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, EngineError};
@@ -175,7 +176,7 @@ fn unrepeatable(to: u64) -> Diagnostic {
 }
 
 /// Serves until a signal to stop, or over stdio until the client is done. `rollback` is what the configuration comes
-/// from, where it is not the file.
+/// from, where it is not the file; `logs` has the audit.
 ///
 /// # Errors
 /// With what keeps it from starting, before anything has started.
@@ -183,6 +184,7 @@ pub async fn run(
     mut config: Config,
     rollback: Option<Rollback>,
     environment: Environment,
+    logs: Arc<Logs>,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
     descriptors::bound_connections(&mut config);
@@ -193,7 +195,8 @@ pub async fn run(
     let stop = CancellationToken::new();
     // Over stdio a client may start Witgate only to ask which era it speaks, and then once more.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref())?;
+    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), &logs)?;
+    logs.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let reloader = config.path.clone().map(|path| {
         let generations = Arc::clone(&generations);
@@ -207,7 +210,7 @@ pub async fn run(
     };
 
     let beside = Beside { stop: stop.clone(), ..Beside::default() };
-    beside.stop_on_signal();
+    beside.stop_on_signal(logs);
     beside.watch(reloader.clone())?;
     beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
     let (counts, looking) = (Arc::clone(&metrics), reloader.clone());
@@ -285,6 +288,7 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
+    logs: &Logs,
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
@@ -294,7 +298,8 @@ fn flows(
         let target = AnyUpstream::new(upstream, grace, status, kept)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
-        Ok(flow.with_proofs(Arc::clone(&proofs)))
+        let audit = logs.audit(config.server.audit_overflow);
+        Ok(flow.with_proofs(Arc::clone(&proofs)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }
@@ -367,7 +372,7 @@ impl Beside {
     }
 
     /// The first signal drains; the second ends at once.
-    fn stop_on_signal(&self) {
+    fn stop_on_signal(&self, logs: Arc<Logs>) {
         let (stop, ended) = (self.stop.clone(), self.ended.clone());
         let (cut, tidy) = (self.cut.clone(), self.tidy.clone());
         tokio::spawn(async move {
@@ -380,6 +385,7 @@ impl Beside {
             tidy.close();
             // Killing takes milliseconds. What withstands it for a second withstands it for ever.
             let _ = timeout(LAST_RESORT, async { tokio::join!(process::kill_all(), tidy.wait()) }).await;
+            logs.flush(LAST_RESORT);
             std::process::exit(130);
         });
     }

@@ -1,6 +1,7 @@
 //! `witgate demo`: the very commands, on a configuration of its own, in front of the host's own
 //! tools. It needs nothing but this program.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +18,9 @@ use super::{Context, Exit, Failure, runtime};
 
 /// How long anything here may take that takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The log of the server, in the folder of the demo.
+const LOG: &str = "witgate.log";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -84,7 +88,7 @@ impl<'a> Stage<'a> {
         let server = witgate(folder, &["serve"])?
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .env("RUST_LOG", "error")
+            .stderr(log(folder)?)
             .spawn()
             .map_err(|error| Failure::new(format!("witgate serve does not start: {error}")))?;
         let client = Client::builder(TokioExecutor::new()).build_http();
@@ -116,7 +120,8 @@ impl<'a> Stage<'a> {
                 Ok(answer) => return Ok(answer),
                 // It may be still on its way up.
                 Err(error) if Instant::now() > end => {
-                    return Err(Failure::new(format!("no answer: {error}")));
+                    let log = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
+                    return Err(Failure::new(format!("no answer: {error}; its log:\n{log}")));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -188,6 +193,11 @@ fn outcome(answer: &Value) -> String {
     }
     let part = |pointer| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     format!("denied ({}): {}", part("/error/data/reason"), part("/error/message"))
+}
+
+/// Where its log goes: the audit would stand between the lines of the show.
+fn log(folder: &Path) -> Result<File, Failure> {
+    File::create(folder.join(LOG)).map_err(|error| Failure::new(format!("no log: {error}")))
 }
 
 fn free_port() -> std::io::Result<u16> {

@@ -1,20 +1,21 @@
 //! `witgate serve`.
 
-use std::fs::File;
-use std::io::IsTerminal;
-use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::resolve::{fault_at, policy_fault};
 use crate::config::{Config, Transport};
+use crate::log::Logs;
 use crate::policy::PolicyError;
 use crate::serve::ServeError;
 use crate::upstream::http::SetUpError;
+
+/// Lines that nobody has taken after this time at the end are lost.
+const LONGEST_FLUSH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,8 +31,14 @@ enum Chosen {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    log(context);
+    let logs = logs(context)?;
     crate::descriptors::raise();
+    let served = serve(context, arguments, &logs);
+    logs.flush(LONGEST_FLUSH);
+    served
+}
+
+fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<Exit, Failure> {
     let path = context.config_path();
     let (mut loaded, rollback) =
         crate::serve::load(path.as_deref(), &context.environment).map_err(Failure::Config)?;
@@ -40,7 +47,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
         tracing::warn!("{warning}");
     }
     runtime()?
-        .block_on(crate::serve::run(loaded.config, rollback, context.environment.clone()))
+        .block_on(crate::serve::run(loaded.config, rollback, context.environment.clone(), Arc::clone(logs)))
         .map(|()| Exit::Done)
         .map_err(|error| failure(context, error))
 }
@@ -80,25 +87,10 @@ fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Logs go to standard error: over stdio, standard output belongs to the protocol. Each line is one write, before
-/// its call is answered, and passes by the lock of `std::io::stderr`, which the workers would queue for.
-fn log(context: &Context) {
-    let filter = EnvFilter::try_new(context.environment.get("RUST_LOG").unwrap_or("info"))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr())
-        .with_ansi(std::io::stderr().is_terminal());
-    // Whoever has set up a log already keeps it.
-    drop(match context.terminal.is_json() {
-        true => lines.json().try_init(),
-        false => lines.try_init(),
-    });
-}
-
-fn stderr() -> BoxMakeWriter {
-    match std::io::stderr().as_fd().try_clone_to_owned() {
-        Ok(descriptor) => BoxMakeWriter::new(File::from(descriptor)),
-        Err(_) => BoxMakeWriter::new(std::io::stderr),
-    }
+/// Logs go to standard error: over stdio, standard output belongs to the protocol.
+fn logs(context: &Context) -> Result<Arc<Logs>, Failure> {
+    let logs = Logs::start(context.environment.get("RUST_LOG"), context.terminal.is_json());
+    logs.map(Arc::new).map_err(|error| {
+        Failure::new(format!("there is no log on standard error: {error}; raise the limits of the process"))
+    })
 }

@@ -77,6 +77,18 @@ pub struct Server {
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,
+    /// What happens while the audit cannot be written: `count` (the default) or `deny`.
+    pub audit_overflow: Option<AuditOverflow>,
+}
+
+/// What happens while the audit cannot be written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditOverflow {
+    /// Calls are made, and the records that are lost are counted.
+    Count,
+    /// Calls are denied with `audit-unavailable`.
+    Deny,
 }
 
 /// TLS towards the clients. The files are read again when they change; new connections get what is new.

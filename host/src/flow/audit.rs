@@ -1,7 +1,8 @@
 //! One record for each message, refused ones included. It holds no secret: a credential is never
 //! within reach here.
 
-use std::fmt;
+mod facts;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,11 @@ use super::call::{Access, Target};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::{Request, Route};
+use crate::lines::Place;
 use crate::metrics::Metrics;
+use facts::Facts;
+
+pub use facts::Audit;
 
 /// How a message fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +94,7 @@ impl Outcome {
             Rejection::NoCredential => Self::NoCredential,
             Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
             Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => Self::Denied,
-            Rejection::Failed { .. } => Self::Failed,
+            Rejection::Failed { .. } | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. } | Rejection::TooManyBodies | Rejection::TooManyConnections => {
                 Self::RateLimited
             }
@@ -98,19 +103,27 @@ impl Outcome {
     }
 }
 
-/// The counters of one upstream.
+/// The counters of one upstream, and where its records go.
 #[derive(Debug)]
-pub struct Outcomes(Vec<(Outcome, Counter)>);
+pub struct Outcomes {
+    counters: Vec<(Outcome, Counter)>,
+    audit: Audit,
+}
 
 impl Outcomes {
-    /// Counters for `upstream`.
+    /// Counters for `upstream`, and its records in the log of the program.
     pub fn new(metrics: &Metrics, upstream: &str) -> Self {
         let counter = |outcome: Outcome| (outcome, metrics.messages(upstream, outcome.name()));
-        Self(Outcome::ALL.into_iter().map(counter).collect())
+        Self { counters: Outcome::ALL.into_iter().map(counter).collect(), audit: Audit::default() }
+    }
+
+    /// The same, with records in `audit`.
+    pub(super) fn recorded_in(&self, audit: Audit) -> Self {
+        Self { counters: self.counters.clone(), audit }
     }
 
     fn count(&self, outcome: Outcome) {
-        if let Some((_, counter)) = self.0.iter().find(|(counted, _)| *counted == outcome) {
+        if let Some((_, counter)) = self.counters.iter().find(|(counted, _)| *counted == outcome) {
             counter.inc();
         }
     }
@@ -124,6 +137,7 @@ pub struct Record<'a> {
     route: &'a Route,
     began: Instant,
     closed: bool,
+    place: Option<Place>,
     /// The generation that judges it.
     pub generation: u64,
     /// The message, once it is parsed.
@@ -135,13 +149,21 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Begins a record.
     pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
-        let began = Instant::now();
-        Self { outcomes, route, began, closed: false, generation, request: None, caller: None }
+        let (began, place) = (Instant::now(), None);
+        Self { outcomes, route, began, closed: false, place, generation, request: None, caller: None }
+    }
+
+    /// Makes sure that it can be written once it is closed, where the configuration wants no call without a record.
+    ///
+    /// # Errors
+    /// `Unrecorded`.
+    pub fn reserve(&mut self) -> Result<(), Rejection> {
+        self.place = self.outcomes.audit.reserve()?;
+        Ok(())
     }
 
     /// Writes it.
     pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
-        self.closed = true;
         match result {
             Ok(_) => self.write(Outcome::Allowed, &Cause::default()),
             Err(rejection) => self.write(Outcome::of(rejection), &Cause::of(rejection)),
@@ -151,37 +173,36 @@ impl<'a> Record<'a> {
 
     /// Writes that nothing was decided.
     pub fn refuse(mut self, rejection: &Rejection) {
-        self.closed = true;
         self.write(Outcome::of(rejection), &Cause::of(rejection));
     }
 
     /// Writes that what was allowed before has ended.
     pub fn end(mut self, rejection: &Rejection) {
-        self.closed = true;
         self.write(Outcome::Ended, &Cause::of(rejection));
     }
 
-    fn write(&self, outcome: Outcome, cause: &Cause<'_>) {
+    fn write(&mut self, outcome: Outcome, cause: &Cause<'_>) {
+        self.closed = true;
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
-        tracing::info!(
-            target: "witgate::audit",
-            outcome = outcome.name(),
-            upstream = &*self.route.upstream,
-            generation = self.generation,
-            method = request.map(|request| shown(request.call.method())),
-            target = request.and_then(|request| targets(request.call.access())),
-            subject = caller.map(|caller| shown(&caller.identity().subject)),
-            issuer = caller.and_then(|caller| caller.identity().issuer.as_deref()).map(shown),
-            proven_by = caller.map(|caller| &**caller.proven_by()),
-            policy = cause.policy,
-            fallback = request.and_then(|request| request.stood_in.get()).map(|policy| &**policy),
-            reason = cause.reason.map(shown),
-            detail = cause.detail.map(shown),
-            peer = request.and_then(|request| request.peer).map(tracing::field::display),
-            micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        );
+        let facts = Facts {
+            outcome: outcome.name(),
+            upstream: &self.route.upstream,
+            generation: self.generation,
+            method: request.map(|request| request.call.method()),
+            targets: request.map_or(&[], |request| targets(request.call.access())),
+            subject: caller.map(|caller| caller.identity().subject.as_str()),
+            issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
+            proven_by: caller.map(|caller| &**caller.proven_by()),
+            policy: cause.policy,
+            fallback: request.and_then(|request| request.stood_in.get()).map(|policy| &**policy),
+            reason: cause.reason,
+            detail: cause.detail,
+            peer: request.and_then(|request| request.peer),
+            micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        self.outcomes.audit.write(&facts, self.place.take());
     }
 }
 
@@ -190,6 +211,14 @@ impl Drop for Record<'_> {
         if !self.closed {
             self.write(Outcome::Cancelled, &Cause::default());
         }
+    }
+}
+
+fn targets(access: &Access) -> &[Target] {
+    match access {
+        Access::Open => &[],
+        Access::Target(target) => std::slice::from_ref(target),
+        Access::Targets(targets) => targets,
     }
 }
 
@@ -237,55 +266,8 @@ impl<'a> Cause<'a> {
             Rejection::SessionRequired => (None, "session-required", None),
             Rejection::SessionNotFound => (None, "session-not-found", None),
             Rejection::RateLimited { .. } => (None, "rate-limited", None),
+            Rejection::Unrecorded => (None, "audit-unavailable", None),
         };
         Self { policy, reason: Some(reason), detail }
     }
-}
-
-fn shown(text: &str) -> tracing::field::DisplayValue<Clean<'_>> {
-    tracing::field::display(Clean(text))
-}
-
-fn targets(access: &Access) -> Option<tracing::field::DisplayValue<Targets<'_>>> {
-    match access {
-        Access::Open => None,
-        Access::Target(target) => Some(tracing::field::display(Targets(std::slice::from_ref(target)))),
-        Access::Targets(targets) => Some(tracing::field::display(Targets(targets))),
-    }
-}
-
-/// Targets as patterns name them.
-struct Targets<'a>(&'a [Target]);
-
-impl fmt::Display for Targets<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, target) in self.0.iter().take(8).enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            write!(f, "{comma}{}{}", target.prefix(), Clean(&target.name))?;
-        }
-        Ok(())
-    }
-}
-
-/// Text of somebody else's in one line of a log: nothing that moves the cursor, turns the text
-/// around or begins a line, and not too much of it.
-struct Clean<'a>(&'a str);
-
-impl fmt::Display for Clean<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.char_indices().nth(256).map_or(self.0.len(), |(end, _)| end);
-        let mut rest = self.0.get(..end).unwrap_or_default();
-        // In runs: most texts are harmless from end to end, and every write costs.
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| !is_harmless(*c)) {
-            f.write_str(rest.get(..at).unwrap_or_default())?;
-            write!(f, "{}", c.escape_unicode())?;
-            rest = rest.get(at + c.len_utf8()..).unwrap_or_default();
-        }
-        f.write_str(rest)
-    }
-}
-
-fn is_harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -99,6 +99,8 @@ pub enum Rejection {
         /// When trying again makes sense, in seconds.
         retry_after: u32,
     },
+    /// Calls cannot be recorded just now, and the configuration wants none that is not.
+    Unrecorded,
     /// The upstream did not do its part.
     Upstream {
         /// How.

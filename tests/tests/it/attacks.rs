@@ -3,8 +3,11 @@
 #![allow(clippy::indexing_slicing)] // a test fails by panicking
 
 mod admin;
+mod audit_lines;
+mod blocked_log;
 mod bodies;
 mod connections;
+mod damaged_cache;
 mod messages;
 mod readers;
 mod rights;

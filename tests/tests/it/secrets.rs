@@ -195,7 +195,7 @@ fn credentials_stay_with_witgate() {
     let listed = running.setup().run(&["key", "list", "--json"]);
     let shown = running.setup().run(&["config", "show"]);
     let log = running.await_log("unsupported-scheme");
-    assert!(log.contains("TRACE") && log.contains("subject=caller"), "{log}");
+    assert!(log.contains("TRACE") && log.contains("subject=\"caller\""), "{log}");
     for (what, text) in [
         ("metrics", metrics.text().into_bytes()),
         ("plugin list --json", plugins.into_bytes()),

@@ -249,8 +249,8 @@ fn a_client_certificate_is_an_identity() {
         let send = |own: Option<&Issued>| TlsClient::new(&pki.servers, own).send(&request);
         let answer = send(Some(&client)).expect("an answer");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        let log = gateway.await_log(&format!("subject={ADA}"));
-        assert!(log.contains("issuer=CN=Clients CA"), "{log}");
+        let log = gateway.await_log(&format!("subject=\"{ADA}\""));
+        assert!(log.contains("issuer=\"CN=Clients CA"), "{log}");
         assert!(!log.contains("BEGIN CERTIFICATE"), "{log}");
 
         let other = pki.clients.issue(&Order::client("https://example.com/agents/ada"));

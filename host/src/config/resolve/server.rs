@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Resolver;
-use crate::config::{Extension, Server, Transport, Upstream, raw};
+use crate::config::{AuditOverflow, Extension, Server, Transport, Upstream, raw};
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
@@ -54,6 +54,7 @@ impl Server {
             max_connections: DEFAULT_CONNECTIONS,
             max_connections_per_peer: None,
             request_memory: mib(DEFAULT_REQUEST_MEMORY_MIB),
+            audit_overflow: AuditOverflow::default(),
         }
     }
 }
@@ -91,6 +92,10 @@ impl Resolver<'_> {
             max_connections: server.max_connections.map_or(DEFAULT_CONNECTIONS, count),
             max_connections_per_peer: server.max_connections_per_peer.map(count),
             request_memory: mib(server.request_memory_mib.unwrap_or(DEFAULT_REQUEST_MEMORY_MIB)),
+            audit_overflow: match server.audit_overflow {
+                None | Some(raw::AuditOverflow::Count) => AuditOverflow::Count,
+                Some(raw::AuditOverflow::Deny) => AuditOverflow::Deny,
+            },
             ..Server::new(transport)
         };
         self.admin_apart(&resolved);

@@ -198,6 +198,14 @@ impl Rejection {
                 retry_after: Some(*retry_after),
                 ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later")
             },
+            Self::Unrecorded => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "audit-unavailable",
+                    "Calls cannot be recorded just now, so none is made: try again later",
+                )
+            },
             Self::Upstream { fault, message } => upstream(*fault, message),
         }
     }

@@ -136,7 +136,7 @@ async fn assert_ended(what: &str, world: &World, open: Open, reason: &str) {
     assert!(metric(&world.witgate.admin_url(), "witgate_messages_total", "ended").await >= 2.0, "{what}");
     let log = world.witgate.log();
     let ended = log.lines().filter(|line| line.contains("outcome=\"ended\"")).collect::<Vec<_>>();
-    assert!(ended.iter().any(|line| line.contains(&format!("reason={reason}"))), "{what}: {ended:?}");
+    assert!(ended.iter().any(|line| line.contains(&format!("reason=\"{reason}\""))), "{what}: {ended:?}");
 }
 
 /// The fixture behind all upstreams: as a child, and over HTTP.

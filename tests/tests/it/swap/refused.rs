@@ -49,8 +49,9 @@ async fn a_component_that_is_not_good() {
         assert_eq!((&policy["state"], &policy["digest"]), (&json!("candidate-refused"), &digest), "{name}");
         let error = policy["error"].as_str().unwrap();
         assert!(error.contains(why), "{name}: {error}");
-        let log = running.await_log(error);
-        let line = log.lines().find(|line| line.contains(error)).unwrap();
+        let logged = error.replace('"', "\\\"");
+        let log = running.await_log(&logged);
+        let line = log.lines().find(|line| line.contains(&logged)).unwrap();
         assert!(line.contains("ERROR") && line.contains("the live generation stays"), "{name}: {line}");
         let answer = caller.call("greet", json!({})).await;
         assert!(answer.is_result(), "{name}: {answer:?}");

@@ -1,0 +1,85 @@
+//! `RUST_LOG`: what is logged. What is written wrongly is told, and does not silence anything.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
+
+/// What is logged where nothing says otherwise.
+const DEFAULT: &str = "info";
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A word as near to the name of a level is meant to be one, and not the name of a target.
+const NEAR: usize = 2;
+
+/// The filter that `written` says, and what is wrong with it.
+pub(super) fn read(written: Option<&str>) -> (EnvFilter, Vec<String>) {
+    let mut faults = Vec::new();
+    // As `EnvFilter` takes it apart.
+    let parts = written.unwrap_or(DEFAULT).split(',').map(str::trim).filter(|part| !part.is_empty());
+    let mut directives: Vec<Directive> = parts.filter_map(|part| directive(part, &mut faults)).collect();
+    if directives.is_empty() {
+        directives.extend(DEFAULT.parse::<Directive>());
+    }
+    let nothing = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).parse_lossy("");
+    (directives.into_iter().fold(nothing, EnvFilter::add_directive), faults)
+}
+
+/// One directive, `info` in the place of a level that is none.
+fn directive(part: &str, faults: &mut Vec<String>) -> Option<Directive> {
+    let (before, level) = part.rsplit_once('=').map_or((None, part), |(before, level)| (Some(before), level));
+    let parsed = part.parse::<Directive>();
+    if let (Ok(directive), false) = (parsed, before.is_none() && is_mistaken_level(part)) {
+        return Some(directive);
+    }
+    let instead = before.map_or(DEFAULT.to_owned(), |before| format!("{before}={DEFAULT}"));
+    let directive = instead.parse::<Directive>().ok();
+    let nearest = nearest(level).map(|(_, name)| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+    let then = match &directive {
+        Some(_) => format!("`{instead}` counts in its place"),
+        None => "it is passed over".to_owned(),
+    };
+    faults.push(format!(
+        "RUST_LOG: `{level}` in `{part}` is no level{nearest}; {then}. Levels are {}",
+        LEVELS.join(", ")
+    ));
+    directive
+}
+
+/// A word alone is a level, or a target whose lines are all wanted, and then nobody else's.
+fn is_mistaken_level(word: &str) -> bool {
+    let is_level = word.parse::<LevelFilter>().is_ok();
+    !is_level && nearest(word).is_some_and(|(distance, _)| distance <= NEAR)
+}
+
+fn nearest(word: &str) -> Option<(usize, &'static str)> {
+    let word = word.to_ascii_lowercase();
+    let near = LEVELS.iter().map(|name| (strsim::damerau_levenshtein(&word, name), *name));
+    near.min().filter(|(distance, _)| *distance <= NEAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn a_level_that_is_none_is_told_and_silences_nothing() {
+        for (written, filter, fault) in [
+            (None, "info", None),
+            (Some("warn"), "warn", None),
+            (Some("DEBUG"), "debug", None),
+            (Some(" info , hyper=warn "), "hyper=warn,info", None),
+            (Some("witgate"), "witgate=trace,off", None),
+            (Some("debgu"), "info", Some("`debgu` in `debgu` is no level (did you mean `debug`?)")),
+            (Some("wran,hyper=error"), "hyper=error,info", Some("(did you mean `warn`?)")),
+            (Some("inof"), "info", Some("(did you mean `info`?)")),
+            (Some("witgate=debgu"), "witgate=info,off", Some("`debgu` in `witgate=debgu` is no level")),
+            (Some("witgate=loud"), "witgate=info,off", Some("`loud` in `witgate=loud` is no level; ")),
+            (Some(",,"), "info", None),
+        ] {
+            let (read, faults) = read(written);
+            assert_eq!(read.to_string(), filter, "{written:?}");
+            assert_eq!(faults.len(), usize::from(fault.is_some()), "{written:?}: {faults:?}");
+            assert!(fault.is_none_or(|fault| faults[0].contains(fault)), "{written:?}: {faults:?}");
+        }
+    }
+}
