@@ -33,7 +33,7 @@ use crate::printable::clean;
 use crate::services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
-pub use disagreements::{Disagreement, Disagreements, Tally};
+pub use disagreements::{Disagreement, Disagreements, SeenWith, Tally};
 pub use make::{Making, PolicyError, Stage, describe_component};
 
 /// A policy of one generation, ready for its hooks.
@@ -195,9 +195,9 @@ impl Policy {
     }
 
     /// Notes where it would have decided otherwise. True: it is the first time.
-    pub(crate) fn disagrees(&self, disagreement: &Disagreement) -> bool {
+    pub(crate) fn disagrees(&self, disagreement: &Disagreement, with: SeenWith) -> bool {
         self.counts.disagree();
-        self.disagreements.note(disagreement)
+        self.disagreements.note(disagreement, with)
     }
 
     /// The instances of its component. None for a built-in.

@@ -74,6 +74,7 @@ impl Status {
                 "shed": counts.sheds(),
                 "failures": counts.failures().map(|(_, count)| count).sum::<u64>(),
                 "disagreements": counts.disagreements(),
+                "left_out": policy.disagreements().left_out(),
                 "kinds": all.iter().map(disagreement_json).collect::<Vec<_>>(),
             })
         });

@@ -71,6 +71,13 @@ impl Caller {
     }
 }
 
+impl Principal {
+    /// As one text, which is another one for every other principal.
+    pub(super) fn to_text(&self) -> String {
+        format!("{:?} {:?} {:?}", self.proven_by, self.issuer, self.subject)
+    }
+}
+
 /// A principal, for comparing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Principal {

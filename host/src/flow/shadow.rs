@@ -1,6 +1,7 @@
 //! Policies that are only watched (`mode = "shadow"`): asked the same as the live ones, off the
 //! caller's path; where they would have said something else, that is recorded. They change nothing.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,7 +13,7 @@ use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use crate::generation::Generation;
-use crate::policy::{Disagreement, Policy};
+use crate::policy::{Disagreement, Policy, SeenWith};
 use crate::printable::clean;
 use crate::services::Scope;
 
@@ -29,13 +30,17 @@ pub(super) fn of_authentication(
         Ok(caller) => format!("identity {}", caller.identity().subject),
         Err(_) => "refused".to_owned(),
     };
+    let with = seen_with(request, caller);
     let (generation, request, shown) = (Arc::clone(generation), Arc::clone(request), shown.again());
     tokio::spawn(async move {
-        let scope = Scope { request: Arc::clone(&request), caller: None, listing: false, heard: None };
-        for policy in &generation.pipeline(request.route.pipeline).shadow_authenticate {
+        let pipeline = generation.pipeline(request.route.pipeline);
+        let traces = shown.traces(pipeline);
+        let scope =
+            Scope { request: Arc::clone(&request), caller: None, listing: false, heard: None, traces };
+        for policy in &pipeline.shadow_authenticate {
             if let Some(credential) = policy.pick(&shown) {
                 let said = who(policy, &scope, &request.as_call(), &credential).await;
-                record(policy, &request, None, &live, &said);
+                record(policy, &request, None, &live, &said, with.clone());
             }
         }
         drop(turn);
@@ -73,7 +78,14 @@ pub(super) fn of_authorization(
         for policy in &generation.pipeline(scope.request.route.pipeline).shadow_authorize {
             // An abstention leaves the verdict to the others, and so agrees with it.
             if let Some(said) = may(policy, &scope, &call, &caller.as_principal()).await {
-                record(policy, &scope.request, Some(&target), live, said);
+                record(
+                    policy,
+                    &scope.request,
+                    Some(&target),
+                    live,
+                    said,
+                    seen_with(&scope.request, Some(&caller)),
+                );
             }
         }
         drop(turn);
@@ -105,8 +117,35 @@ fn turn(generation: &Generation, shadows: &[Arc<Policy>]) -> Option<OwnedSemapho
     turn
 }
 
+/// In whose calls a disagreement was seen: a principal's, or those of an address.
+fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> SeenWith {
+    match caller.filter(|caller| !caller.is_anonymous()) {
+        Some(caller) => SeenWith::Known(caller.principal().to_text().into()),
+        None => SeenWith::Unknown(
+            request.peer.map_or_else(|| "nowhere".into(), |peer| network(peer).to_string().into()),
+        ),
+    }
+}
+
+/// What one caller can be expected to have of the addresses: all those of its network, with IPv6.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => {
+            Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()
+        }
+        other => other.to_canonical(),
+    }
+}
+
 /// Each way of disagreeing is on the log once: `plugin diff` says how often it happened.
-fn record(policy: &Policy, request: &Request, target: Option<&Target>, live: &str, said: &str) {
+fn record(
+    policy: &Policy,
+    request: &Request,
+    target: Option<&Target>,
+    live: &str,
+    said: &str,
+    with: SeenWith,
+) {
     if live == said {
         return;
     }

@@ -23,9 +23,13 @@ fn differences(found: &Value) -> String {
         return "no policy of the live generation has `mode = \"shadow\"`".to_owned();
     }
     let texts = shadows.iter().map(|shadow| {
-        let [name, calls, disagreements, shed] =
-            ["policy", "calls", "disagreements", "shed"].map(|column| cell(shadow, column));
-        let head = format!("{name}: {disagreements} of {calls} otherwise, {shed} not asked");
+        let [name, calls, disagreements, shed, left_out] =
+            ["policy", "calls", "disagreements", "shed", "left_out"].map(|column| cell(shadow, column));
+        let left_out = match left_out.as_str() {
+            "0" => String::new(),
+            many => format!(", {many} of them not listed"),
+        };
+        let head = format!("{name}: {disagreements} of {calls} otherwise{left_out}, {shed} not asked");
         let columns = ["count", "upstream", "method", "target", "live", "shadow"];
         let row = |kind: &Value| columns.iter().map(|column| cell(kind, column)).collect();
         let rows: Vec<Vec<String>> = items(shadow, "kinds").iter().map(row).collect();
