@@ -304,7 +304,7 @@ fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Res
     let Arrival { transport, peer, certificate, mut headers, body, shown, session, known: _ } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
-        Transport::Http => examine(&call, &mut headers, generation),
+        Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, mut shown, session) =
@@ -336,10 +336,10 @@ fn show_certificate(
 fn examine(
     call: &Call,
     headers: &mut HeaderMap,
-    generation: &Generation,
+    pipeline: &Pipeline,
 ) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
     let era = agree::check(call, headers)?;
-    let shown = credentials::take(headers, generation.credential_headers())?;
+    let shown = credentials::take(headers, pipeline.credential_headers())?;
     let session = match era {
         Era::Stateful => agree::session(headers)?.map(Box::from),
         Era::Stateless => None,
@@ -368,7 +368,8 @@ fn receive_bodiless(
         Transport::Stdio => (shown.unwrap_or_default(), session),
         Transport::Http => {
             agree::check_bodiless(&headers)?;
-            let shown = credentials::take(&mut headers, generation.credential_headers())?;
+            let declared = generation.pipeline(route.pipeline).credential_headers();
+            let shown = credentials::take(&mut headers, declared)?;
             (shown, agree::session(&headers)?.map(Box::from))
         }
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
 use witgate_plugin::Scheme;
 
 use super::Recipe;
@@ -72,6 +73,16 @@ impl Pipeline {
     /// Whether one that is only watched does.
     pub fn watches(&self, scheme: Scheme) -> bool {
         self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
+    }
+
+    /// Headers that carry credentials, beside `Authorization`, as its authenticators have declared them.
+    pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> + Clone {
+        let next = self.next.iter().flat_map(|next| next.pipeline.own_authenticators());
+        self.own_authenticators().chain(next).filter_map(|policy| policy.credential_header())
+    }
+
+    fn own_authenticators(&self) -> impl Iterator<Item = &Arc<Policy>> + Clone {
+        self.authenticate.iter().chain(&self.shadow_authenticate)
     }
 
     /// Whether it is in force as it is written, with nothing pending or broken.

@@ -152,6 +152,13 @@ pub fn check_wants(wants: &Wants) -> Checked {
     if let Some(name) = wants.credential_header.iter().find(odd) {
         return Err(format!("the credential header {} is not the name of a header", shown(name)));
     }
+    if let Some(name) = wants.credential_header.as_deref().filter(|name| is_of_the_protocol(name)) {
+        return Err(format!(
+            "the credential header {} is one of HTTP's or MCP's own, and would be missing where it is needed; choose \
+             another one, such as \"X-API-Key\"",
+            shown(name)
+        ));
+    }
     ensure(wants.headers.len() <= 64, || {
         format!("there are {} headers, which are more than 64", wants.headers.len())
     })?;
@@ -160,6 +167,71 @@ pub fn check_wants(wants: &Wants) -> Checked {
     }
     ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
 }
+
+/// Whether a header means something to HTTP, to MCP, or to proxies and tracing on the way. `Authorization` does, too; it
+/// is made for credentials.
+pub fn is_of_the_protocol(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Beginnings of names: RFC 9110, RFC 9111, Fetch, MCP 2026-07-28.
+const RESERVED_PREFIXES: &[&str] =
+    &["accept", "access-control-", "content-", "if-", "mcp-", "proxy-", "sec-"];
+
+const RESERVED: &[&str] = &[
+    // RFC 9110, RFC 9111, RFC 9112, RFC 9113, RFC 8470, RFC 9218.
+    "age",
+    "allow",
+    "cache-control",
+    "connection",
+    "date",
+    "early-data",
+    "expect",
+    "from",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "www-authenticate",
+    // Browsers: RFC 6454, RFC 6265, HTML.
+    "cookie",
+    "dnt",
+    "last-event-id",
+    "origin",
+    "set-cookie",
+    // Proofs of possession: RFC 9449.
+    "dpop",
+    "dpop-nonce",
+    // Proxies: RFC 7239 and what came before it.
+    "forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-http-method-override",
+    "x-real-ip",
+    // Tracing: W3C Trace Context and Baggage.
+    "baggage",
+    "traceparent",
+    "tracestate",
+    // Of proxies that buffer.
+    "x-accel-buffering",
+];
 
 /// A name that is not taken, as it may be shown.
 fn shown(name: &str) -> String {

@@ -12,6 +12,7 @@ use witgate_plugin::{
 use witgate_rbac::Rbac;
 
 use crate::config::PolicyKind;
+use crate::plugin::output::check_wants;
 use crate::services::PolicyHost;
 
 /// A shipped check with its settings.
@@ -59,6 +60,7 @@ impl Builtin {
             of: fn(P) -> Builtin,
         ) -> Result<(Builtin, Wants), ConfigError> {
             let (plugin, wants) = P::configure_json(policy, &config.to_string())?;
+            check_wants(&wants).map_err(|why| ConfigError::at("", why))?;
             Ok((of(plugin), wants))
         }
         match kind {

@@ -7,7 +7,9 @@
 
 use arbitrary::{Result, Unstructured};
 use serde_json::value::RawValue;
-use witgate::plugin::output::{check_decision, check_description, check_verdict, check_wants};
+use witgate::plugin::output::{
+    check_decision, check_description, check_verdict, check_wants, is_of_the_protocol,
+};
 use witgate_plugin::{
     Data, Decision, Denial, Description, Identity, Refusal, Scheme, Unavailability, Verdict, Wants,
 };
@@ -143,6 +145,7 @@ fn wants_within(wants: &Wants) -> bool {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };
     wants.credential_header.iter().chain(&wants.headers).all(is_name)
+        && !wants.credential_header.as_deref().is_some_and(is_of_the_protocol)
         && wants.headers.len() <= 64
         && wants.schemes.len() <= 16
 }

@@ -9,6 +9,7 @@ mod bodies;
 mod connections;
 mod damaged_cache;
 mod messages;
+mod protocol_headers;
 mod readers;
 mod rights;
 mod sessions;

@@ -16,24 +16,27 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// server takes a header line above 16 KiB.
 const MAX_LENGTH: usize = 16 << 10;
 
-/// Takes the credentials out of `headers`: `Authorization`, those that policies have declared, and the
+/// Takes the credentials out of `headers`: `Authorization`, those that the pipeline's policies have declared, and the
 /// proof that belongs to a token.
 ///
 /// # Errors
 /// `BadCredential` where a header stands there twice, is too long or is not text (RFC 6750 §3.1:
 /// 400 for a malformed request), `Refused` for a scheme that nothing here judges.
-pub fn take(headers: &mut HeaderMap, declared: &[HeaderName]) -> Result<Shown, Rejection> {
+pub fn take<'d>(
+    headers: &mut HeaderMap,
+    declared: impl IntoIterator<Item = &'d HeaderName, IntoIter: Clone>,
+) -> Result<Shown, Rejection> {
+    let declared = declared.into_iter();
     // Witgate sets no cookies and is no proxy of the client's choice: these are somebody else's.
     headers.remove(COOKIE);
     headers.remove(PROXY_AUTHORIZATION);
     let mut shown = Shown::default();
-    if !declared.contains(&DPOP) {
-        take_proofs(headers, &mut shown);
-    }
+    take_proofs(headers, &mut shown);
     if let Some(value) = take_one(headers, &AUTHORIZATION)? {
-        add_authorization(&mut shown, text(&AUTHORIZATION, &value)?, declared)?;
+        let is_declared = declared.clone().any(|name| name == AUTHORIZATION);
+        add_authorization(&mut shown, text(&AUTHORIZATION, &value)?, is_declared)?;
     }
-    for name in declared.iter().filter(|name| **name != AUTHORIZATION) {
+    for name in declared.filter(|name| **name != AUTHORIZATION) {
         if let Some(value) = take_one(headers, name)? {
             let value = SecretString::from(text(name, &value)?);
             shown.add(Scheme::Header, Some(name.clone()), value);
@@ -95,7 +98,7 @@ fn fold(name: &str) -> String {
 }
 
 /// Scheme and credentials (RFC 9110 §11.4); the scheme's name is without case.
-fn add_authorization(shown: &mut Shown, value: &str, declared: &[HeaderName]) -> Result<(), Rejection> {
+fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Result<(), Rejection> {
     let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
     let token = rest.trim_matches(' ');
     let scheme = match name {
@@ -103,7 +106,7 @@ fn add_authorization(shown: &mut Shown, value: &str, declared: &[HeaderName]) ->
         name if name.eq_ignore_ascii_case("basic") => Scheme::Basic,
         name if name.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
         // `header = "Authorization"`: the bare value is the key.
-        _ if declared.contains(&AUTHORIZATION) => {
+        _ if is_declared => {
             shown.add(Scheme::Header, Some(AUTHORIZATION), SecretString::from(value));
             return Ok(());
         }
