@@ -235,7 +235,8 @@ impl<U: Upstream> Flow<U> {
             let caller = self.establish(&generation, &request, &shown).await?;
             record.caller = Some(Arc::clone(&caller));
             let session = session.ok_or(Rejection::SessionRequired)?;
-            let permit = Arc::new(authorize(generation, Arc::clone(&request), caller).await?);
+            let traces = shown.traces(generation.pipeline(self.route.pipeline));
+            let permit = Arc::new(authorize(generation, Arc::clone(&request), caller, traces).await?);
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let caller = Arc::clone(permit.caller());
             act(Listener { caller, session, request, last_event_id }, permit, shown).await

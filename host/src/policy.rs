@@ -200,6 +200,11 @@ impl Policy {
         self.disagreements.note(disagreement, with)
     }
 
+    /// Whether it is recorded just now.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorder.is_on()
+    }
+
     /// The instances of its component. None for a built-in.
     pub fn pool(&self) -> Option<&Pool> {
         match &self.check {

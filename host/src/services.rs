@@ -23,6 +23,7 @@ use self::heard::{Heard, Retold};
 use self::keys::Keyring;
 use self::witness::{Told, Witness};
 use crate::digest::sha256;
+use crate::flow::credential::Traces;
 use crate::flow::identity::Caller;
 use crate::flow::request::Request;
 use crate::printable::clean;
@@ -110,6 +111,8 @@ pub struct Scope {
     pub listing: bool,
     /// Who notes what the hook hears, while the policy is recorded.
     pub heard: Option<Arc<Heard>>,
+    /// What the recording must not hold of the caller's: it cannot be read, only looked for.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// The host, as a policy sees it during one hook.

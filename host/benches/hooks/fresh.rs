@@ -24,7 +24,7 @@ pub(crate) fn an_instance_per_call(bench: &mut Bench) {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(Form::Native));
     let request = scene.request(Shape::default());
-    let scope = Scope { request, caller: None, listing: false, heard: None };
+    let scope = Scope { request, caller: None, listing: false, heard: None, traces: None };
     let mut group = bench.benchmark_group("fresh");
     let all = roles(|name, patterns| format!(r#""{name}": {{"allow": {patterns}}}"#));
     let few = r#""role15": {"allow": ["svc15_area4_get_*"]}"#.to_owned();

@@ -168,7 +168,7 @@ impl Scene {
     }
 
     pub(crate) async fn authorize(&self, request: &Arc<Request>, caller: &Arc<Caller>) -> Permit {
-        authorize(Arc::clone(&self.generation), Arc::clone(request), Arc::clone(caller)).await.unwrap()
+        authorize(Arc::clone(&self.generation), Arc::clone(request), Arc::clone(caller), None).await.unwrap()
     }
 
     /// Both hooks, as the flow calls them.
@@ -180,7 +180,7 @@ impl Scene {
 /// Both hooks of any generation.
 pub(crate) async fn judge(generation: &Arc<Generation>, request: &Arc<Request>, shown: &Shown) -> Permit {
     let caller = authenticate(generation, request, shown).await.unwrap();
-    authorize(Arc::clone(generation), Arc::clone(request), caller).await.unwrap()
+    authorize(Arc::clone(generation), Arc::clone(request), caller, None).await.unwrap()
 }
 
 /// What tokens are for.

@@ -48,7 +48,8 @@ async fn establish(pipeline: &Pipeline, request: &Arc<Request>, shown: &Shown) -
     if shown.is_empty() {
         return somebody(pipeline, ANONYMOUS);
     }
-    let scope = Scope { request: Arc::clone(request), caller: None, listing: false, heard: None };
+    let traces = shown.traces(pipeline);
+    let scope = Scope { request: Arc::clone(request), caller: None, listing: false, heard: None, traces };
     let call = request.as_call();
     for policy in &pipeline.authenticate {
         let Some(credential) = policy.pick(shown) else { continue };

@@ -6,6 +6,7 @@ use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind};
 
 use super::call::{Access, Target};
+use super::credential::Traces;
 use super::identity::Caller;
 use super::message::names;
 use super::reject::Rejection;
@@ -20,6 +21,7 @@ pub struct Permit {
     request: Arc<Request>,
     caller: Arc<Caller>,
     generation: Arc<Generation>,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Permit {
@@ -73,11 +75,13 @@ impl Permit {
             caller: Some(Arc::clone(&self.caller)),
             listing,
             heard: None,
+            traces: self.traces.clone(),
         }
     }
 }
 
-/// Decides whether `caller` may make `request`: every authorizer of the pipeline must allow.
+/// Decides whether `caller` may make `request`: every authorizer of the pipeline must allow. `traces` are of what the
+/// caller has shown, for recordings.
 ///
 /// # Errors
 /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
@@ -85,8 +89,9 @@ pub async fn authorize(
     generation: Arc<Generation>,
     request: Arc<Request>,
     caller: Arc<Caller>,
+    traces: Option<Arc<Traces>>,
 ) -> Result<Permit, Rejection> {
-    let permit = Permit { request, caller, generation };
+    let permit = Permit { request, caller, generation, traces };
     match permit.request.call.access() {
         Access::Open => {}
         Access::Target(target) => permit.check(target).await?,

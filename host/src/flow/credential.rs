@@ -1,9 +1,17 @@
 //! What a caller shows, in types that never print themselves. Extraction only; nothing is
 //! verified here.
 
+mod traces;
+
+use std::sync::Arc;
+
 use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Credential, Scheme};
+
+use crate::generation::Pipeline;
+
+pub use traces::Traces;
 
 /// The credentials of one request, at most one of each scheme, and the proof that belongs to one.
 #[derive(Debug, Default)]
@@ -62,6 +70,16 @@ impl Shown {
     /// The credential of a scheme that is shown once.
     pub(super) fn of(&self, scheme: Scheme) -> Option<&str> {
         self.items.iter().find(|item| item.scheme == scheme).map(|item| item.value.expose_secret())
+    }
+
+    /// By what a recording knows again what must not be in it. None while no policy of `pipeline` is recorded.
+    pub(super) fn traces(&self, pipeline: &Pipeline) -> Option<Arc<Traces>> {
+        pipeline.is_recorded().then(|| {
+            let mut traces = Traces::default();
+            self.items.iter().for_each(|item| traces.add(item.scheme, item.value.expose_secret()));
+            self.proof.iter().for_each(|proof| traces.add_text(proof.expose_secret()));
+            Arc::new(traces)
+        })
     }
 
     /// The same once more, for a shadow to look at after the request has gone on.

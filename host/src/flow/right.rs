@@ -142,7 +142,8 @@ impl Right {
             });
         }
         if self.by == By::Live {
-            self.permit = Arc::new(authorize(generation, Arc::clone(request), again).await?);
+            let traces = self.shown.traces(generation.pipeline(request.route.pipeline));
+            self.permit = Arc::new(authorize(generation, Arc::clone(request), again, traces).await?);
         }
         Ok(())
     }

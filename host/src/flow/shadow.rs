@@ -26,6 +26,7 @@ pub(super) fn of_authentication(
 ) {
     let shadows = &generation.pipeline(request.route.pipeline).shadow_authenticate;
     let Some(turn) = turn(generation, shadows) else { return };
+    let caller = live.as_ref().ok();
     let live = match live {
         Ok(caller) => format!("identity {}", caller.identity().subject),
         Err(_) => "refused".to_owned(),
@@ -156,7 +157,7 @@ fn record(
         live: clean(live).into(),
         shadow: clean(said).into(),
     };
-    if policy.disagrees(&disagreement) {
+    if policy.disagrees(&disagreement, with) {
         let Disagreement { upstream, method, target, live, shadow } = &disagreement;
         tracing::info!(
             target: "witgate::shadow",

@@ -75,6 +75,11 @@ impl Pipeline {
         self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
     }
 
+    /// Whether one of its policies is recorded just now.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.policies().any(|policy| policy.is_recorded())
+    }
+
     /// Headers that carry credentials, beside `Authorization`, as its authenticators have declared them.
     pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> + Clone {
         let next = self.next.iter().flat_map(|next| next.pipeline.own_authenticators());

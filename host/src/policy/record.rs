@@ -97,9 +97,14 @@ pub(super) struct Line {
 }
 
 impl Recorder {
+    /// Whether somebody records.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
     /// Where a hook goes. None: nobody records.
     pub(super) fn line(&self) -> Option<Line> {
-        self.is_on.load(Ordering::Relaxed).then(|| self.lock().clone()).flatten()
+        self.is_on().then(|| self.lock().clone()).flatten()
     }
 
     fn open(&self, line: Line) -> Result<(), NotRecorded> {

@@ -11,6 +11,7 @@ mod damaged_cache;
 mod messages;
 mod protocol_headers;
 mod readers;
+mod recorded_credentials;
 mod rights;
 mod sessions;
 mod transport;

@@ -308,7 +308,7 @@ fn scope(question: &Question, caller: Option<Arc<Caller>>) -> Scope {
             extensions: Vec::new(),
         }),
     };
-    Scope { request: Arc::new(request), caller, listing: call.listing, heard: None }
+    Scope { request: Arc::new(request), caller, listing: call.listing, heard: None, traces: None }
 }
 
 impl Case {

@@ -192,20 +192,6 @@ fn is_plain_url(text: &str) -> bool {
     })
 }
 
-/// The texts by which a credential would be known again: itself, each long part of it, and both in other encodings.
-pub(super) fn traces(value: &str) -> Vec<String> {
-    /// A shorter part may stand anywhere by accident.
-    const SHORTEST: usize = 8;
-    let parts = value.split(['.', ':']).chain([value]).filter(|part| part.len() >= SHORTEST);
-    let encoded = parts.flat_map(|part| {
-        let hex = part.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let percent = url::form_urlencoded::byte_serialize(part.as_bytes()).collect();
-        let base64 = URL_SAFE_NO_PAD.encode(part);
-        [part.to_owned(), hex, percent, STANDARD.encode(part).trim_end_matches('=').to_owned(), base64]
-    });
-    encoded.collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

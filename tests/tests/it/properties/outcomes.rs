@@ -164,7 +164,7 @@ async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
     let known = authenticate(generation, &request(0, "tools/call", &params), &shown).await.unwrap();
     let request = request(place, "tools/call", &params);
     let who = authenticate(generation, &request, &shown).await;
-    let may = authorize(Arc::clone(generation), request, known).await;
+    let may = authorize(Arc::clone(generation), request, known, None).await;
     (End::of(who), End::of(may))
 }
 
