@@ -41,18 +41,18 @@ fn logfmt(line: &str) -> Vec<(String, String)> {
         let end = rest.find(['=', ' ']).unwrap_or(rest.len());
         let name = rest[..end].to_owned();
         rest = &rest[end..];
-        let mut value = String::new();
         if let Some(after) = rest.strip_prefix('=') {
             rest = after;
-            if rest.starts_with('"') {
+            let value = if rest.starts_with('"') {
                 let mut quoted = serde_json::Deserializer::from_str(rest).into_iter::<String>();
-                value = quoted.next().unwrap().unwrap_or_else(|error| panic!("{error} in {line}"));
+                let value = quoted.next().unwrap().unwrap_or_else(|error| panic!("{error} in {line}"));
                 rest = &rest[quoted.byte_offset()..];
+                value
             } else {
-                let end = rest.find(' ').unwrap_or(rest.len());
-                value = rest[..end].to_owned();
-                rest = &rest[end..];
-            }
+                let (value, after) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+                rest = after;
+                value.to_owned()
+            };
             found.push((name, value));
         }
         rest = rest.trim_start_matches(' ');
