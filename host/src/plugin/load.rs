@@ -249,7 +249,9 @@ impl Loader {
     fn cached(&self, digest: &Digest) -> Option<Component> {
         let compiled = self.cache.as_ref()?.get(digest)?;
         let component = deserialize(&self.engine, &compiled);
-        component.inspect_err(|error| tracing::warn!("a compiled component is compiled anew: it {error}")).ok()
+        component
+            .inspect_err(|error| tracing::warn!("a compiled component is compiled anew: it {error}"))
+            .ok()
     }
 
     /// A component that was loaded once, whatever its file is by now.
