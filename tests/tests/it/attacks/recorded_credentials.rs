@@ -38,7 +38,7 @@ fn a_caller_s_own_credential_in_an_argument_is_in_no_recording() {
         "",
         "[upstreams.own]\nown_tools = true\n\
          [policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
-         [policies.rules]\nkind = 'rbac'\nconfig = { roles = { user = { allow = ['*'] } } }\n\
+         [policies.rules]\nkind = 'rbac'\n[policies.rules.config.roles.user]\nallow = ['*']\n\
          [[policies.rules.config.conditions]]\non = 'echo'\nargument = '/text'\nmatches = '*'\n\
          [pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n",
     );
