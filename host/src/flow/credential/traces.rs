@@ -100,7 +100,7 @@ impl Traces {
 /// The characters in which a text shows wherever it stands in base64, after as many bytes (modulo three) of something
 /// else.
 fn base64(engine: &impl base64::Engine, part: &str, before: usize) -> String {
-    let padded = Zeroizing::new([&[0; 3].get(..before).unwrap_or_default(), part.as_bytes()].concat());
+    let padded = Zeroizing::new([[0; 3].get(..before).unwrap_or_default(), part.as_bytes()].concat());
     let encoded = engine.encode(padded.as_slice());
     // Each character has six bits: the first and the last ones may hold some of what stands beside.
     let first = (before * 8).div_ceil(6);
