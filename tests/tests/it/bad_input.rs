@@ -130,6 +130,8 @@ fn each_fault_has_its_line_and_serve_ends_with_78() {
     setup.file("empty", "\n");
     let with = |text: &str| format!("{text}\n{REST}");
     let empty_authorize = REST.replace("authorize = ['keys']", "authorize = []");
+    let by_roles =
+        |text: &str| format!("{text}\n{}", REST.replace("authorize = ['keys']", "authorize = ['x']"));
     let shadow = REST.replace("kind = 'api-key'", "kind = 'api-key'\nmode = 'shadow'");
     let cases = [
         ("not TOML", "[server\n".to_owned(), 1, "not TOML"),
@@ -149,7 +151,7 @@ fn each_fault_has_its_line_and_serve_ends_with_78() {
         ("a digest that is none", with("[policies.x]\nkind = 'rbac'\ndigest = 'sha256:00'"), 3, "sha256"),
         (
             "a pattern that matches nothing",
-            with(
+            by_roles(
                 "[policies.x]\nkind = 'rbac'\n[policies.x.config.roles]\na = { deny = ['resource:FILE:///docs/*'] }",
             ),
             4,

@@ -127,12 +127,20 @@ impl World {
     }
 }
 
-/// A list: its method, its member, an entry's member, and the call of an entry.
-const LISTS: [(&str, &str, &str, &str, &str); 4] = [
-    ("tools/list", "tools", "name", "tools/call", "name"),
-    ("prompts/list", "prompts", "name", "prompts/get", "name"),
-    ("resources/list", "resources", "uri", "resources/read", "uri"),
-    ("resources/templates/list", "resourceTemplates", "uriTemplate", "resources/read", "uri"),
+/// A list: its method, its member, an entry's member, and the call of an entry with its parameters.
+type List = (&'static str, &'static str, &'static str, &'static str, fn(&str) -> Value);
+
+const LISTS: [List; 4] = [
+    ("tools/list", "tools", "name", "tools/call", |name| json!({ "name": name })),
+    ("prompts/list", "prompts", "name", "prompts/get", |name| json!({ "name": name })),
+    ("resources/list", "resources", "uri", "resources/read", |uri| json!({ "uri": uri })),
+    (
+        "resources/templates/list",
+        "resourceTemplates",
+        "uriTemplate",
+        "completion/complete",
+        |template| json!({ "ref": { "type": "ref/resource", "uri": template }, "argument": { "name": "a", "value": "" } }),
+    ),
 ];
 
 #[test]
@@ -144,11 +152,11 @@ fn an_entry_is_listed_exactly_if_it_may_be_called() {
         let generation = RUNTIME.block_on(stage.generation(&world.config()));
         let lists = world.lists();
         let flow = flow(Arc::new(Generations::new(generation, 1)), Says(move |_: &Admitted| lists.clone()));
-        for (list, member, key, call, named) in LISTS {
+        for (list, member, key, call, params) in LISTS {
             let listed = RUNTIME.block_on(send(&flow, list, &json!({}))).unwrap();
             let listed = names(&listed["result"][member], key);
             for name in names(&world.lists()[member], key) {
-                let may = RUNTIME.block_on(may_call(&flow, call, &json!({ named: &name })));
+                let may = RUNTIME.block_on(may_call(&flow, call, &params(&name)));
                 prop_assert_eq!(may, listed.contains(&name), "{} {:?}", call, name);
                 let count = if may { &allowed } else { &denied };
                 count.set(count.get() + 1);
@@ -167,7 +175,7 @@ fn names(items: &Value, key: &str) -> Vec<String> {
 async fn may_call<U: Upstream>(flow: &Flow<U>, method: &str, params: &Value) -> bool {
     match send(flow, method, params).await {
         Ok(_) => true,
-        // The second: too long to be called at all.
+        // The second: a name that nothing can be called by.
         Err(Rejection::Denied { .. } | Rejection::InvalidParams(_)) => false,
         Err(other) => panic!("{method} {params}: {other:?}"),
     }
