@@ -62,6 +62,25 @@ async fn a_stream_outlives_a_change_that_leaves_its_right() {
 }
 
 #[tokio::test]
+async fn of_a_resources_change_hears_who_may_read_it() {
+    let (_house, feed, mut response) = streaming().await;
+    let updated = |uri: Value| {
+        let params = json!({ "uri": uri });
+        let message =
+            json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params});
+        format!("data: {message}\n\n")
+    };
+    for uri in ["file:///etc/a", "file:///docs/../etc/a", "FILE:///docs/a", "file:///docs-secret/a"] {
+        feed.send(updated(json!(uri))).unwrap();
+    }
+    feed.send(updated(json!(7))).unwrap();
+    feed.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/resources/updated\"}\n\n".to_owned())
+        .unwrap();
+    feed.send(updated(json!("file:///docs/a"))).unwrap();
+    assert_eq!(next(&mut response).await.unwrap(), updated(json!("file:///docs/a")));
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_it_stops() {
     let (house, _feed, mut response) = streaming().await;
     house.stop.cancel();

@@ -119,6 +119,26 @@ fn a_subscription_hears_of_what_it_names_and_of_the_parts_of_that() {
     }
 }
 
+/// With one session that has subscribed and one that has not, what a child says of a resource by an odd name is nobody's.
+#[tokio::test]
+async fn of_a_resource_that_nobody_could_read_nobody_hears() {
+    let (mut child, output) = tokio::io::duplex(64 << 10);
+    let audience = Arc::new(Audience::default());
+    let subscriber = member("one", ["file:///pub".to_owned()].into_iter());
+    audience.join(Arc::clone(&subscriber));
+    audience.join(member("two", std::iter::empty()));
+    let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
+    let connection = Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false });
+    for uri in ["file:///public-secret/a", "file:///pub/../secret", "FILE:///pub/a", "file:///pub/a"] {
+        let said = line("notifications/resources/updated", &json!({ "uri": uri }).to_string());
+        child.write_all(said.as_bytes()).await.unwrap();
+    }
+    drop(child);
+    connection.until_ended().await;
+    let heard = next(&mut audience::open(subscriber)).await;
+    assert_eq!(heard["params"]["uri"], "file:///pub/a");
+}
+
 #[test]
 fn one_session_subscribes_to_so_many_resources_and_no_more() {
     let member = member("one", (0..1_000).map(|n| format!("file:///{n}")));
