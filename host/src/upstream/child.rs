@@ -367,6 +367,13 @@ impl Inner {
                 let Some(connection) = session.slot.running() else { return Ok(()) };
                 return cancel(&connection, sent, Some(&session.member.session)).await;
             }
+            // What they name may be another session's, unless the child waits for this one.
+            "notifications/progress" | "notifications/tasks/status" if self.settings.shared => {
+                let name = &session.member.session;
+                if !session.slot.running().is_some_and(|connection| connection.waits_for(name)) {
+                    return Ok(());
+                }
+            }
             _ => {}
         }
         match session.slot.running() {

@@ -125,6 +125,11 @@ impl Connection {
         self.inner.send(line).await
     }
 
+    /// Whether a request of the child's waits for an answer of this session.
+    pub(crate) fn waits_for(&self, session: &str) -> bool {
+        lock(&self.inner.table).asked.values().any(|asked| &*asked.session == session)
+    }
+
     /// Passes on a client's answer to a request of the child's.
     pub(crate) async fn answer(
         &self,

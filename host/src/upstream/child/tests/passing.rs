@@ -53,6 +53,27 @@ async fn a_request_of_the_child_s_is_answered_by_who_was_asked_and_no_one_else()
 }
 
 #[tokio::test]
+async fn a_shared_child_hears_of_progress_only_from_whom_it_has_asked() {
+    let small = small("legacy", |settings| settings.shared = true);
+    let (mut a, mut b) = (small.session("a").await, small.session("b").await);
+    let progress = |message: &str| {
+        let params = json!({"progressToken": "t", "progress": 1, "message": message});
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+    };
+    a.say(progress("before it is asked")).await.unwrap();
+    let mut events = stream(a.call(json!(1), "ask", json!({})).await.unwrap());
+    let asked = next(&mut events).await;
+    b.say(progress("by another")).await.unwrap();
+    a.say(progress("by whom it has asked")).await.unwrap();
+    let reply = json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}});
+    a.say(reply).await.unwrap();
+    next(&mut events).await;
+    a.say(progress("after the answer")).await.unwrap();
+    let heard = said(&a.call(json!(2), "progressed", json!({})).await.unwrap());
+    assert_eq!(heard, json!(["by whom it has asked"]));
+}
+
+#[tokio::test]
 async fn nobody_is_asked_when_it_is_not_clear_who_is_meant() {
     let small = small("legacy", |settings| settings.shared = true);
     let (a, b) = (small.session("a").await, small.session("b").await);

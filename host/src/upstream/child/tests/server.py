@@ -25,6 +25,9 @@ def text(id, value):
     result(id, {"content": [{"type": "text", "text": json.dumps(value)}]})
 
 
+progressed = []
+
+
 def call(message):
     id, params = message["id"], message["params"]
     name, arguments = params["name"], params.get("arguments", {})
@@ -48,6 +51,8 @@ def call(message):
         send({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
     elif name == "cancelled":
         text(id, cancelled)
+    elif name == "progressed":
+        text(id, progressed)
     elif name == "garbage":
         for _ in range(100):
             print("this is no JSON", flush=True)
@@ -123,6 +128,8 @@ for line in sys.stdin:
         request(message)
     elif message.get("method") == "notifications/cancelled":
         cancelled.append(message["params"]["requestId"])
+    elif message.get("method") == "notifications/progress":
+        progressed.append(message["params"]["message"])
     elif message.get("method") == "notifications/initialized":
         initialized += 1
     elif "id" in message and message["id"] in waiting:
