@@ -48,7 +48,8 @@ impl Gateway {
             log.lines()
                 .filter_map(|line| line.split_once(REFUSED))
                 .nth(self.refused - 1)
-                .map(|(_, why)| why.to_owned())
+                // A message with quotes in it stands in quotes itself.
+                .map(|(_, why)| why.replace("\\\"", "\""))
         });
         let why = line.await;
         let list = self.running.plugins();
