@@ -175,7 +175,7 @@ fn ends(whole: &str, most: usize) -> (&str, &str) {
 
 /// Whether a text can stand in a line of logfmt without quotes: a sentence in which nothing looks like a field.
 pub(super) fn is_sentence(text: &str) -> bool {
-    text.chars().all(|c| is_plain(c) && !matches!(c, '=' | '"' | '\\'))
+    text.chars().all(|c| is_plain(c) && !matches!(c, '=' | '"'))
 }
 
 #[cfg(test)]
