@@ -236,7 +236,7 @@ const RESERVED: &[&str] = &[
 /// A name that is not taken, as it may be shown.
 fn shown(name: &str) -> String {
     let start: String = name.chars().take(64).collect();
-    format!("{:?}", clean(&start))
+    format!("\"{}\"", clean(&start))
 }
 
 fn is_text(text: &str, shortest: usize, longest: usize) -> bool {
