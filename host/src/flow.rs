@@ -28,7 +28,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -50,7 +49,7 @@ use headers::{LAST_EVENT_ID, agree, credentials};
 use identity::Caller;
 use known::Known;
 use limit::admit;
-use listing::{Look, needs_look};
+use listing::{Look, needs_look, unread};
 use reject::{Rejected, Rejection, UpstreamFault};
 use request::{Era, Request, Route};
 use right::Right;
@@ -264,15 +263,16 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, right).guard(events)))
             }
-            AnswerBody::Events(events) if needs_look(call) => {
-                let events = looked_at(events, self.look(permit));
-                (StatusCode::OK, AnswerBody::Events(under_way(right).guard(events)))
-            }
             AnswerBody::Events(events) => {
-                (StatusCode::OK, AnswerBody::Events(under_way(right).guard(events)))
+                let look = needs_look(call).then(|| self.look(permit));
+                (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
             }
-            AnswerBody::Raw { content_type, body } if content_type.as_bytes().starts_with(b"text/") => {
-                (StatusCode::OK, AnswerBody::Raw { content_type, body: body.until(ended(right)) })
+            // One that was let through for another call.
+            AnswerBody::Raw { .. } if needs_look(call) => return Err(unread()),
+            AnswerBody::Raw { leave, content_type, body }
+                if content_type.as_bytes().starts_with(b"text/") =>
+            {
+                (StatusCode::OK, AnswerBody::Raw { leave, content_type, body: body.until(ended(right)) })
             }
             body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
@@ -409,24 +409,14 @@ fn is_unknown_method(request: &Request) -> bool {
 }
 
 /// A call's own stream: shutting down waits for its end.
-fn under_way(right: Right) -> Standing {
-    Standing { right, look: None, stop: None }
+fn under_way(right: Right, look: Option<Look>) -> Standing {
+    Standing { right, look, stop: None }
 }
 
 /// Waits for the end of a right, and says what the caller is told.
 async fn ended(mut right: Right) -> Option<Bytes> {
     let rejection = right.ended().await;
     right.record_end(&rejection)
-}
-
-fn looked_at(events: BoxStream<'static, Event>, look: Look) -> BoxStream<'static, Event> {
-    let look = Arc::new(look);
-    events
-        .filter_map(move |event| {
-            let look = Arc::clone(&look);
-            async move { look.event_of_call(event).await }
-        })
-        .boxed()
 }
 
 /// The HTTP status for a JSON answer, which has to be JSON; `status` where nothing else follows. In the stateless era it follows from

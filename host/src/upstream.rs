@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::flow::identity::Caller;
-use crate::flow::limit::Admitted;
+use crate::flow::limit::{Admitted, Unfiltered};
 use crate::flow::reject::Rejection;
 use crate::flow::request::Request;
 use raw::RawBody;
@@ -47,6 +47,8 @@ pub enum AnswerBody {
     Events(BoxStream<'static, Event>),
     /// An HTTP upstream's answer that needs no look: its bytes are passed on as they come.
     Raw {
+        /// Proof that it needs none.
+        leave: Unfiltered,
         /// `application/json` or `text/event-stream`.
         content_type: HeaderValue,
         /// The body.

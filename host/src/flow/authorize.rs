@@ -40,18 +40,30 @@ impl Permit {
         &self.generation
     }
 
-    /// Whether the caller may see `name` in a list: the same decision as for calling it. Nobody sees
+    /// Decides whether the caller may see `name` in a list, as [`authorize`] decides whether they may call it. Nobody sees
     /// what nobody can call, because the parse refuses such a name.
-    pub async fn sees(&self, kind: TargetKind, name: &str) -> bool {
-        names::check(kind, name).is_ok() && self.may_name(kind, name).await
+    ///
+    /// # Errors
+    /// `Failed`: a policy cannot say, so that a list without the entry would be as wrong as one with it.
+    pub async fn sees(&self, kind: TargetKind, name: &str) -> Result<bool, Rejection> {
+        match names::check(kind, name) {
+            Ok(()) => self.may_name(kind, name).await,
+            Err(_) => Ok(false),
+        }
     }
 
     /// The same for a template of resources.
-    pub async fn sees_template(&self, template: &str) -> bool {
-        names::check_template(template).is_ok() && self.may_name(TargetKind::Resource, template).await
+    ///
+    /// # Errors
+    /// As [`Permit::sees`].
+    pub async fn sees_template(&self, template: &str) -> Result<bool, Rejection> {
+        match names::check_template(template) {
+            Ok(()) => self.may_name(TargetKind::Resource, template).await,
+            Err(_) => Ok(false),
+        }
     }
 
-    async fn may_name(&self, kind: TargetKind, name: &str) -> bool {
+    async fn may_name(&self, kind: TargetKind, name: &str) -> Result<bool, Rejection> {
         // A list may be long, and policies may answer without a pause.
         consume_budget().await;
         let method = match kind {
@@ -62,7 +74,11 @@ impl Permit {
         };
         let scope = self.scope(true);
         let call = Call { method, kind, target: name, transport: self.request.transport, listing: true };
-        decide(self.pipeline(), &scope, &call, &self.caller, true).await.is_ok()
+        match decide(self.pipeline(), &scope, &call, &self.caller, true).await {
+            Ok(()) => Ok(true),
+            Err(Rejection::Denied { .. }) => Ok(false),
+            Err(failed) => Err(failed),
+        }
     }
 
     fn pipeline(&self) -> &Pipeline {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::authorize::Permit;
+use super::listing::needs_look;
 
 /// Proof that a call may be forwarded now. An upstream takes nothing else.
 #[derive(Debug)]
@@ -17,11 +18,20 @@ impl Admitted {
         &self.permit
     }
 
+    /// The leave to answer with bytes that nobody looks at. None: the answer has to be filtered, message by message.
+    pub fn unfiltered(&self) -> Option<Unfiltered> {
+        (!needs_look(&self.permit.request().call)).then_some(Unfiltered(()))
+    }
+
     /// The session that the caller names. Not yet known to be the caller's.
     pub fn session(&self) -> Option<&str> {
         self.session.as_deref()
     }
 }
+
+/// The leave to answer one call with bytes that nobody looks at. Only [`Admitted::unfiltered`] gives it.
+#[derive(Debug)]
+pub struct Unfiltered(());
 
 /// Admits a permitted call. The permit stays with the flow, too, which filters the answer by it.
 pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>) -> Admitted {

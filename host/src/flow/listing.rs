@@ -83,29 +83,23 @@ impl Look {
         self.permit = permit;
     }
 
-    /// The event as the caller may see it. One that cannot be read becomes an error under `id`,
-    /// where the caller waits for an answer, and is left out otherwise.
-    pub async fn event(&self, event: Event, id: Option<&str>) -> Option<Event> {
+    /// The event as the caller may see it. None: it is not for them.
+    ///
+    /// # Errors
+    /// As [`Look::message`].
+    pub async fn event(&self, event: Event) -> Result<Option<Event>, Rejection> {
         if event.data.is_empty() {
-            return Some(event);
+            return Ok(Some(event));
         }
-        let data = match self.look_at(event.data).await {
-            Ok(Some(data)) => data,
-            Ok(None) => return None,
-            Err(rejection) => rejection.wire().body(Some(id?)),
-        };
-        Some(Event { data, ..event })
-    }
-
-    /// The event of a call's own stream as the caller may see it.
-    pub async fn event_of_call(&self, event: Event) -> Option<Event> {
-        self.event(event, self.permit.request().call.id()).await
+        let data = self.look_at(event.data).await?;
+        Ok(data.map(|data| Event { data, ..event }))
     }
 
     /// The answer as the caller may see it.
     ///
     /// # Errors
-    /// `Upstream` where it is no JSON-RPC message in which every key stands once.
+    /// `Upstream` where it is no JSON-RPC message in which every key stands once; `Failed` where a policy cannot say what
+    /// of a list the caller may see.
     pub async fn message(&self, message: Bytes) -> Result<Bytes, Rejection> {
         self.look_at(message).await?.ok_or_else(garbage)
     }
@@ -115,7 +109,7 @@ impl Look {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
         let envelope = Members::read(text).map_err(|_| garbage())?;
         let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
-            let hears = self.hears(&envelope).await;
+            let hears = self.hears(&envelope).await?;
             return Ok(hears.then_some(message));
         };
         let members = Members::read(result.get()).map_err(|_| garbage())?;
@@ -131,14 +125,14 @@ impl Look {
     }
 
     /// Whether the message is for the caller: of a resource's change hears who may read it.
-    async fn hears(&self, envelope: &Members<'_>) -> bool {
+    async fn hears(&self, envelope: &Members<'_>) -> Result<bool, Rejection> {
         if envelope.get("method").and_then(string).as_deref() != Some("notifications/resources/updated") {
-            return true;
+            return Ok(true);
         }
         let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());
         match params.and_then(|params| params.get("uri")).and_then(string) {
             Some(uri) => self.permit.sees(TargetKind::Resource, &uri).await,
-            None => false,
+            None => Ok(false),
         }
     }
 
@@ -191,7 +185,7 @@ impl Look {
         let mut kept = String::with_capacity(value.get().len());
         kept.push('[');
         for item in items {
-            if self.sees(list, item).await {
+            if self.sees(list, item).await? {
                 if kept.len() > 1 {
                     kept.push(',');
                 }
@@ -202,21 +196,23 @@ impl Look {
         Ok(kept)
     }
 
-    async fn sees(&self, list: List, item: &RawValue) -> bool {
-        let Ok(members) = Members::read(item.get()) else { return false };
+    async fn sees(&self, list: List, item: &RawValue) -> Result<bool, Rejection> {
+        let Ok(members) = Members::read(item.get()) else { return Ok(false) };
         // To a client that ignores case, the other one may be the name.
         let is_alone = |key: &str| members.0.iter().all(|(other, _)| other == key || !folds_to(other, key));
         let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
         match list {
             List::Things(kind, key) => match name(key) {
                 Some(name) => self.permit.sees(kind, &name).await,
-                None => false,
+                None => Ok(false),
             },
             List::Templates => match name("uriTemplate") {
                 Some(template) => self.permit.sees_template(&template).await,
-                None => false,
+                None => Ok(false),
             },
-            List::Tasks => name("taskId").is_some_and(|id| self.tasks.is_listed(&id, self.permit.caller())),
+            List::Tasks => {
+                Ok(name("taskId").is_some_and(|id| self.tasks.is_listed(&id, self.permit.caller())))
+            }
         }
     }
 
@@ -237,6 +233,15 @@ impl Look {
             self.tasks.record(&id, self.permit.caller());
         }
     }
+}
+
+/// The id of the request that a message answers, as it stands there. None: it is no answer, or has no id that a
+/// request can have.
+pub(super) fn answered_id(message: &[u8]) -> Option<String> {
+    let envelope = Members::read(std::str::from_utf8(message).ok()?).ok()?;
+    let id = envelope.get("id").filter(|_| envelope.get("method").is_none())?.get();
+    id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+        .then(|| id.to_owned())
 }
 
 /// The list that a result's member is, or that a reader who ignores case would take it for.
@@ -281,5 +286,13 @@ fn garbage() -> Rejection {
     Rejection::Upstream {
         fault: UpstreamFault::BadAnswer,
         message: "The MCP server answered what is not JSON-RPC".to_owned(),
+    }
+}
+
+/// An upstream has answered with bytes where messages are needed: a mistake in this program, which shows nothing.
+pub(super) fn unread() -> Rejection {
+    Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server's answer was not read, so that it cannot be filtered".to_owned(),
     }
 }

@@ -151,13 +151,22 @@ impl Right {
     /// Records that it has ended after its message was recorded as allowed, and says what the caller is told, where
     /// he waits for an answer.
     pub(super) fn record_end(&self, rejection: &Rejection) -> Option<bytes::Bytes> {
+        self.record().end(rejection);
+        let id = self.permit.request().call.id()?;
+        Some(rejection.wire().body(Some(id)))
+    }
+
+    /// Records that an answer could not be shown after its message was recorded as allowed.
+    pub(super) fn record_failure(&self, rejection: &Rejection) {
+        self.record().refuse(rejection);
+    }
+
+    fn record(&self) -> Record<'_> {
         let request = self.permit.request();
         let mut record = Record::begin(&self.outcomes, &request.route, self.permit.generation().number());
         record.request = Some(Arc::clone(request));
         record.caller = Some(Arc::clone(self.permit.caller()));
-        record.end(rejection);
-        let id = request.call.id()?;
-        Some(rejection.wire().body(Some(id)))
+        record
     }
 }
 

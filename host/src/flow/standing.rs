@@ -6,7 +6,8 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
-use super::listing::Look;
+use super::listing::{Look, answered_id};
+use super::reject::Rejection;
 use super::right::Right;
 use crate::upstream::Event;
 
@@ -14,7 +15,7 @@ use crate::upstream::Event;
 pub struct Standing {
     /// What it rests on.
     pub right: Right,
-    /// Looks at what the stream replays. None: there is nothing in it to look at.
+    /// Looks at its events. None: there is nothing in it to look at.
     pub look: Option<Look>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
     pub stop: Option<CancellationToken>,
@@ -61,13 +62,41 @@ impl Standing {
             }
             let Some(look) = &mut self.look else { return Next::Event(event) };
             look.renew(std::sync::Arc::clone(self.right.permit()));
-            if let Some(event) = look.event(event, None).await {
-                return Next::Event(event);
+            match look.event(event.clone()).await {
+                Ok(Some(event)) => return Next::Event(event),
+                Ok(None) => {}
+                Err(rejection) => {
+                    if let Some(next) = self.instead(event, &rejection) {
+                        return next;
+                    }
+                }
             }
         }
     }
 
-    fn end(&self, rejection: &super::reject::Rejection) -> Next {
+    /// What the caller gets in place of an event that cannot be shown. In a call's own stream an answer becomes an error,
+    /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A notification
+    /// that a policy cannot judge ends a standing stream, because it would be missed otherwise. What is not JSON-RPC is
+    /// left out there.
+    fn instead(&self, event: Event, rejection: &Rejection) -> Option<Next> {
+        let is_failure = matches!(rejection, Rejection::Failed { .. });
+        let answered = answered_id(&event.data);
+        match (self.stop.is_some(), is_failure, answered) {
+            (true, false, _) | (false, true, None) => None,
+            (true, true, None) => Some(self.end(rejection)),
+            (true, true, Some(id)) => {
+                self.right.record_failure(rejection);
+                Some(Next::Event(Event { data: rejection.wire().body(Some(&id)), ..event }))
+            }
+            (false, ..) => {
+                self.right.record_failure(rejection);
+                let id = self.right.permit().request().call.id();
+                Some(Next::Ended(id.map(|id| rejection.wire().body(Some(id)))))
+            }
+        }
+    }
+
+    fn end(&self, rejection: &Rejection) -> Next {
         Next::Ended(self.right.record_end(rejection))
     }
 }

@@ -356,7 +356,7 @@ impl<P: Pipeline> Client<P> {
             AnswerBody::Accepted => {}
             AnswerBody::Message { message, .. } => self.say(message).await,
             AnswerBody::Events(events) => self.say_all(events).await,
-            AnswerBody::Raw { content_type, body } => {
+            AnswerBody::Raw { content_type, body, .. } => {
                 let told = match content_type.as_bytes().starts_with(b"text/event-stream") {
                     true => self.say_events(body).await,
                     false => self.say_whole(body).await,

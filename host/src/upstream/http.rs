@@ -23,7 +23,6 @@ use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
 use crate::flow::identity::Principal;
 use crate::flow::limit::Admitted;
-use crate::flow::listing::needs_look;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
 
@@ -199,24 +198,24 @@ impl HttpUpstream {
     /// What the upstream says, as the gateway's answer.
     async fn answer(
         &self,
-        request: &Request,
+        admitted: &Admitted,
         session: Option<&Theirs>,
         response: Response<Inflow>,
     ) -> Result<AnswerBody, Rejection> {
-        let has_session = session.is_some();
+        let (request, has_session) = (admitted.permit().request(), session.is_some());
         let (head, body) = response.into_parts();
         match (head.status, request.call.kind()) {
             (status, Kind::Notification | Kind::Response { .. }) if status.is_success() => {
                 Ok(AnswerBody::Accepted)
             }
             (StatusCode::OK, _) => match media(&head.headers) {
-                Media::Json => self.json(request, head.status, head.headers, body).await,
-                Media::Events => Ok(event_stream(request, session, head.headers, body)),
+                Media::Json => self.json(admitted, head.status, head.headers, body).await,
+                Media::Events => Ok(event_stream(admitted, session, head.headers, body)),
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
             (StatusCode::NOT_FOUND, _) if has_session => Err(Rejection::SessionNotFound),
             (status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND), _) => match media(&head.headers) {
-                Media::Json => self.json(request, status, head.headers, body).await,
+                Media::Json => self.json(admitted, status, head.headers, body).await,
                 Media::Events | Media::Other => Err(refused(request, has_session, status)),
             },
             (status, _) => Err(refused(request, has_session, status)),
@@ -227,22 +226,24 @@ impl HttpUpstream {
     /// is the upstream's: clients negotiate by it.
     async fn json(
         &self,
-        request: &Request,
+        admitted: &Admitted,
         status: StatusCode,
         headers: HeaderMap,
         body: Inflow,
     ) -> Result<AnswerBody, Rejection> {
-        let look = needs_look(&request.call);
-        let limit = if look { LOOKED_AT_ANSWER } else { CHECKED_ANSWER };
+        let leave = admitted.unfiltered().filter(|_| status == StatusCode::OK);
+        let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { LOOKED_AT_ANSWER };
         let gathered = gather(body, limit).await;
         let gathered =
             gathered.map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
-        match gathered {
-            Gathered::Whole(message) => Ok(AnswerBody::Message { status, message }),
-            Gathered::Part(_) if look || status != StatusCode::OK => {
+        match (gathered, leave) {
+            (Gathered::Whole(message), _) => Ok(AnswerBody::Message { status, message }),
+            (Gathered::Part(body), Some(leave)) => {
+                Ok(AnswerBody::Raw { leave, content_type: content_type(headers), body })
+            }
+            (Gathered::Part(_), None) => {
                 Err(fault(UpstreamFault::Flood, "The MCP server's answer is too large to be checked"))
             }
-            Gathered::Part(body) => Ok(AnswerBody::Raw { content_type: content_type(headers), body }),
         }
     }
 
@@ -277,7 +278,7 @@ impl Upstream for HttpUpstream {
                 StatusCode::OK => self.opened(&admitted, response.headers())?,
                 _ => None,
             };
-            Ok((opened, self.answer(request, theirs, response).await?))
+            Ok((opened, self.answer(&admitted, theirs, response).await?))
         };
         let (opened, body) = self.in_time(answer).await?;
         Ok(Answer { session: opened, body: held(body, session) })
@@ -359,17 +360,22 @@ fn belongs(request: &Request, session: Option<&Theirs>) -> Result<bool, Rejectio
     }
 }
 
-fn event_stream(request: &Request, session: Option<&Theirs>, headers: HeaderMap, body: Inflow) -> AnswerBody {
+fn event_stream(
+    admitted: &Admitted,
+    session: Option<&Theirs>,
+    headers: HeaderMap,
+    body: Inflow,
+) -> AnswerBody {
     let asked = session.map(|theirs| Arc::clone(&theirs.asked));
-    if needs_look(&request.call) {
+    let Some(leave) = admitted.unfiltered() else {
         return AnswerBody::Events(noted(events::read(body).boxed(), asked));
-    }
+    };
     let body = RawBody::from(body);
     let body = match asked {
         Some(asked) => body.seen_by(asked.in_stream()),
         None => body,
     };
-    AnswerBody::Raw { content_type: content_type(headers), body }
+    AnswerBody::Raw { leave, content_type: content_type(headers), body }
 }
 
 /// Events, of which the requests are noted.

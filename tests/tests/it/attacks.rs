@@ -8,6 +8,7 @@ mod blocked_log;
 mod bodies;
 mod connections;
 mod damaged_cache;
+mod lists;
 mod messages;
 mod protocol_headers;
 mod readers;

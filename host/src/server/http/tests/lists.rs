@@ -1,6 +1,12 @@
 //! Lists show what may be called, and nothing else of them changes.
 
+use futures_util::stream::BoxStream;
+
 use super::*;
+use crate::flow::Arrival;
+use crate::flow::limit::{Admitted, Unfiltered};
+use crate::upstream::raw::Inflow;
+use crate::upstream::{Answer, Event, Listener as Listens, Upstream};
 
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},{"name":"get_e","Name":"drop_e"},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
 
@@ -103,4 +109,57 @@ async fn with_tasks(house: &House, key: &str, method: &str, params: Value) -> Go
     message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
         json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
     house.send(Method::POST, &modern_lines(key, method, &params), message.to_string()).await
+}
+
+/// An upstream that keeps the leave to answer one call unread, and uses it for the next.
+struct Hoarder(Mutex<Option<Unfiltered>>);
+
+impl Upstream for Hoarder {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        let kept = std::mem::replace(&mut *self.0.lock().unwrap(), admitted.unfiltered());
+        let body = match kept {
+            Some(leave) => AnswerBody::Raw {
+                leave,
+                content_type: HeaderValue::from_static("application/json"),
+                body: Inflow::here(Full::new(Bytes::from_static(TOOLS.as_bytes()))).into(),
+            },
+            None => AnswerBody::message(Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
+        };
+        Ok(Answer { session: None, body })
+    }
+
+    async fn listen(&self, _: Listens) -> Result<BoxStream<'static, Event>, Rejection> {
+        Err(Rejection::MethodNotAllowed)
+    }
+
+    async fn close(&self, _: Listens) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    async fn shut_down(&self) {}
+}
+
+#[tokio::test]
+async fn a_list_that_comes_unread_is_not_passed_on() {
+    let house = house(|request| result(request, json!({}))).await;
+    let route = Route { upstream: "stub".into(), resource: "r".into(), pipeline: 0, extensions: Vec::new() };
+    let generations = Arc::clone(&house.generations);
+    let hoarder = Hoarder(Mutex::default());
+    let flow = Flow::new(Arc::new(route), hoarder, generations, &Metrics::default(), house.stop.clone());
+    let ask = async |method: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_static(ALICE));
+        let body = call(method, json!({})).to_string().into();
+        let transport = witgate_plugin::Transport::Http;
+        let (peer, certificate, shown, session, known) = Default::default();
+        flow.handle(Arrival { transport, peer, certificate, headers, body, shown, session, known }).await
+    };
+    assert!(ask("ping").await.is_ok(), "it gets its leave");
+    let Err(rejected) = ask("tools/list").await else { panic!("an unfiltered list") };
+    let Rejection::Upstream { fault, .. } = rejected.rejection else { panic!("{:?}", rejected.rejection) };
+    assert_eq!(fault.reason(), "upstream-bad-answer");
+    // Where there is nothing to filter, bytes may pass.
+    assert!(ask("ping").await.is_ok());
+    let passed = ask("ping").await.unwrap_or_else(|rejected| panic!("{:?}", rejected.rejection));
+    assert!(matches!(passed.body, AnswerBody::Raw { .. }));
 }
