@@ -422,7 +422,8 @@ impl Default for Isolation {
     }
 }
 
-/// When a component that keeps failing is taken out, and for how long.
+/// When a component that keeps failing is taken out, and for how long: for the caller that it fails for, and for everybody
+/// where it fails for several with no success in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
     /// Failures without a success in between.
@@ -432,8 +433,8 @@ pub struct Breaker {
 }
 
 impl Default for Breaker {
-    /// Whoever makes a plugin fail on purpose has to do so ten times with nobody else calling in
-    /// between; a second later the next call tries again.
+    /// Whoever makes a plugin fail on purpose ten times in a row takes it from themselves alone; a second later their
+    /// next call tries again.
     fn default() -> Self {
         Self { failures: 10, pause: Duration::from_secs(1) }
     }

@@ -32,6 +32,7 @@ use crate::plugin::pool::Pool;
 use crate::printable::clean;
 use crate::services::{PolicyHost, Scope, Services};
 
+pub use crate::breaker::OutFor;
 pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, SeenWith, Tally};
 pub use make::{Making, PolicyError, Stage, describe_component};
@@ -213,9 +214,12 @@ impl Policy {
         }
     }
 
-    /// Whether its component keeps failing and is taken out just now.
-    pub fn is_out(&self) -> bool {
-        matches!(&self.check, Check::Component(component) if component.is_out())
+    /// Looks whom its component is taken out for just now, because it keeps failing.
+    pub fn out_for(&self) -> OutFor {
+        match &self.check {
+            Check::Builtin(_) | Check::Broken(_) => OutFor::Nobody,
+            Check::Component(component) => component.out_for(),
+        }
     }
 
     /// Whether it has the hook of an authenticator.

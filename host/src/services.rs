@@ -22,6 +22,7 @@ use self::fetch::Fetcher;
 use self::heard::{Heard, Retold};
 use self::keys::Keyring;
 use self::witness::{Told, Witness};
+use crate::breaker::Source;
 use crate::digest::sha256;
 use crate::flow::credential::Traces;
 use crate::flow::identity::Caller;
@@ -115,6 +116,19 @@ pub struct Scope {
     pub traces: Option<Arc<Traces>>,
 }
 
+impl Scope {
+    /// Whom a failure counts for: the caller, or as long as nobody has proved who they are, their network.
+    pub(crate) fn source(&self) -> Source {
+        match self.caller.as_deref().filter(|caller| caller.is_somebody()) {
+            Some(caller) => {
+                let identity = caller.identity();
+                Source::of((&**caller.proven_by(), identity.issuer.as_deref(), identity.subject.as_str()))
+            }
+            None => Source::of_peer(self.request.peer),
+        }
+    }
+}
+
 /// The host, as a policy sees it during one hook.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyHost<'a> {
@@ -152,6 +166,11 @@ impl<'a> PolicyHost<'a> {
 
     fn heard(&self) -> Option<&'a Heard> {
         self.scope?.heard.as_deref()
+    }
+
+    /// Whom a server's failure counts for.
+    fn source(&self) -> Source {
+        self.scope.map_or_else(|| Source::of_peer(None), Scope::source)
     }
 
     /// A component has compared two values; a built-in does so by itself.
@@ -323,7 +342,7 @@ impl Host for PolicyHost<'_> {
         let asked = self.services.witness.as_ref().map(|_| format!("{:?} {}", request.method, request.url));
         let noted = self.heard().map(|heard| (heard, request.clone()));
         let answer = match &self.services.fetcher {
-            Some(fetcher) => fetcher.send(request).await,
+            Some(fetcher) => fetcher.send(request, self.source()).await,
             None => Err(HttpError::NotGranted),
         };
         if let Some((heard, request)) = noted {

@@ -19,7 +19,7 @@ use crate::digest::{digest_text, sha256};
 use crate::generation::{Generation, Generations, Kept};
 use crate::metrics::Metrics;
 use crate::plugin::pool::Pool;
-use crate::policy::{Counts, Disagreement, Policy, Source, Tally};
+use crate::policy::{Counts, Disagreement, OutFor, Policy, Source, Tally};
 use crate::reload::{Attempt, Reloader};
 
 /// What there is to know.
@@ -103,7 +103,8 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
     let state = match (&fallback, refused) {
         _ if policy.is_broken() => "broken",
         (Some(_), _) => "fallback",
-        (None, _) if policy.is_out() => "out",
+        (None, _) if policy.out_for() == OutFor::Everybody => "out",
+        (None, _) if policy.out_for() == OutFor::SomeCallers => "out-for-some",
         // The live one stays; what was to replace it is not good.
         (None, Some(_)) => "candidate-refused",
         (None, None) => "live",

@@ -60,6 +60,11 @@ impl Caller {
         &*self.proven_by == ANONYMOUS
     }
 
+    /// True where a credential has proved who it is: not the one caller that all are who have shown none.
+    pub(crate) fn is_somebody(&self) -> bool {
+        !self.is_anonymous() && &*self.proven_by != UNCHECKED
+    }
+
     /// What sessions and child processes are bound to: the same value for the same principal,
     /// whichever credential showed it.
     pub fn principal(&self) -> Principal {

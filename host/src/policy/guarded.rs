@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
-use crate::breaker::{Breaker, Change, Turn};
+use crate::breaker::{Breaker, Change, OutFor, Turn};
 use crate::config;
 use crate::plugin::failure::Failure;
 use crate::plugin::fault::Fault;
 use crate::plugin::pool::Pool;
+use crate::printable::clean;
 use crate::services::Scope;
 
-/// A component that is taken out for a while when it keeps failing.
+/// A component that is taken out for a while when it keeps failing: for the caller that it fails for, and where it fails
+/// for several, for everybody.
 #[derive(Debug)]
 pub(super) struct Guarded {
     policy: Arc<str>,
@@ -29,9 +31,9 @@ impl Guarded {
         &self.pool
     }
 
-    /// Whether it is taken out just now.
-    pub(super) fn is_out(&self) -> bool {
-        self.breaker.is_open()
+    /// Looks whom it is taken out for just now.
+    pub(super) fn out_for(&self) -> OutFor {
+        self.breaker.out_for()
     }
 
     pub(super) async fn authenticate(
@@ -40,8 +42,8 @@ impl Guarded {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Fault> {
-        let turn = self.turn()?;
-        self.note(turn, self.pool.authenticate(scope, call, credential).await)
+        let turn = self.turn(scope)?;
+        self.note(scope, turn, self.pool.authenticate(scope, call, credential).await)
     }
 
     pub(super) async fn authorize(
@@ -50,33 +52,44 @@ impl Guarded {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Fault> {
-        let turn = self.turn()?;
-        self.note(turn, self.pool.authorize(scope, call, principal).await)
+        let turn = self.turn(scope)?;
+        self.note(scope, turn, self.pool.authorize(scope, call, principal).await)
     }
 
-    fn turn(&self) -> Result<Turn, Fault> {
-        self.breaker.turn(Instant::now).map_err(|left| {
+    fn turn(&self, scope: &Scope) -> Result<Turn, Fault> {
+        self.breaker.turn(|| scope.source(), Instant::now).map_err(|left| {
             let detail = format!("it kept failing and is out for {} ms more", left.as_millis());
             Fault::new(Failure::Breaker, detail)
         })
     }
 
-    fn note<T>(&self, turn: Turn, outcome: Result<T, Fault>) -> Result<T, Fault> {
+    fn note<T>(&self, scope: &Scope, turn: Turn, outcome: Result<T, Fault>) -> Result<T, Fault> {
         match &outcome {
             Ok(_) => {
-                if self.breaker.went_well() {
+                if self.breaker.went_well(|| scope.source(), Instant::now) {
                     tracing::info!(policy = %self.policy, "the component works again");
                 }
             }
             // Nothing that the component did.
             Err(Fault { failure: Failure::Busy | Failure::Unavailable, .. }) => {}
-            Err(_) => {
-                if let Change::Out(pause) = self.breaker.failed(turn, Instant::now()) {
-                    let milliseconds = pause.as_millis();
-                    tracing::error!(policy = %self.policy, milliseconds, "BREAKER: the component keeps failing and is taken out for a while");
-                }
-            }
+            Err(_) => self.report(scope, self.breaker.failed(turn, scope.source(), Instant::now())),
         }
         outcome
+    }
+
+    fn report(&self, scope: &Scope, change: Change) {
+        match change {
+            Change::None => {}
+            Change::Out(pause) => {
+                let milliseconds = pause.as_millis();
+                tracing::error!(policy = %self.policy, milliseconds, "BREAKER: the component keeps failing and is taken out for a while");
+            }
+            Change::OutForOne(pause) => {
+                let milliseconds = pause.as_millis();
+                let subject = scope.caller.as_deref().map(|caller| clean(&caller.identity().subject));
+                let peer = scope.request.peer.map(tracing::field::display);
+                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller, and is taken out for that one for a while");
+            }
+        }
     }
 }

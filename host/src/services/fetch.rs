@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use witgate_plugin::{ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
 
+use crate::breaker::Source;
 pub use assertion::{NoSigningKey, SigningKey};
 pub use client::Reach;
 use client::{exchange, literal_address};
@@ -98,17 +99,17 @@ impl Fetcher {
         Self { servers: Arc::new(servers), ..Self::new(HashMap::new(), HashMap::new()) }
     }
 
-    /// Sends a request and waits for the whole answer.
+    /// Sends a request on behalf of `source` and waits for the whole answer.
     ///
     /// # Errors
     /// With why there is none.
-    pub async fn send(&self, request: HttpRequest) -> Answer {
+    pub(crate) async fn send(&self, request: HttpRequest, source: Source) -> Answer {
         if let Some(instead) = &self.instead {
             return instead.answer(request);
         }
         match request.share {
-            true => self.join(request).await,
-            false => self.clone().fetch(request).await,
+            true => self.join(request, source).await,
+            false => self.clone().fetch(request, source).await,
         }
     }
 
@@ -125,20 +126,20 @@ impl Fetcher {
             client_auth: ClientAuth::None,
             share: false,
         };
-        self.whole(request).await
+        self.whole(request, Source::of_peer(None)).await
     }
 
     /// The answer to an identical request under way, or to this one. A task of its own fetches
     /// it, so that a caller who goes away does not take the others' answer along; and the task
     /// clears away behind itself, so that nobody gets an answer to what he asked later.
-    fn join(&self, request: HttpRequest) -> Shared<BoxFuture<'static, Answer>> {
+    fn join(&self, request: HttpRequest, source: Source) -> Shared<BoxFuture<'static, Answer>> {
         let mut under_way = self.lock();
         if let Some(answer) = under_way.get(&request) {
             return answer.clone();
         }
         let (fetcher, asked) = (self.clone(), request.clone());
         let task = tokio::spawn(async move {
-            let answer = fetcher.clone().fetch(asked.clone()).await;
+            let answer = fetcher.clone().fetch(asked.clone(), source).await;
             fetcher.lock().remove(&asked);
             answer
         });
@@ -156,11 +157,11 @@ impl Fetcher {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch(self, request: HttpRequest) -> Answer {
-        self.whole(request).await.map(told)
+    async fn fetch(self, request: HttpRequest, source: Source) -> Answer {
+        self.whole(request, source).await.map(told)
     }
 
-    async fn whole(&self, request: HttpRequest) -> Result<Document, HttpError> {
+    async fn whole(&self, request: HttpRequest, source: Source) -> Result<Document, HttpError> {
         let url = Url::parse(&request.url).map_err(|_| HttpError::InvalidRequest)?;
         let origin = Origin::of(&url).ok_or(HttpError::InvalidRequest)?;
         let server = self.servers.get(&origin).ok_or(HttpError::NotGranted)?;
@@ -170,7 +171,7 @@ impl Fetcher {
             return Err(HttpError::NotGranted);
         }
         let outgoing = self.outgoing(&url, request)?;
-        server.ask(exchange(server.reach(), outgoing)).await
+        server.ask(source, exchange(server.reach(), outgoing)).await
     }
 
     fn outgoing(&self, url: &Url, request: HttpRequest) -> Result<http::Request<Full<Bytes>>, HttpError> {

@@ -6,6 +6,7 @@ mod admin;
 mod audit_lines;
 mod blocked_log;
 mod bodies;
+mod breaker;
 mod connections;
 mod damaged_cache;
 mod lists;

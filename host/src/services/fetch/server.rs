@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use witgate_plugin::HttpError;
 
 use super::{Document, Origin, Reach};
-use crate::breaker::{Breaker, Change, Turn};
+use crate::breaker::{Breaker, Change, Source, Turn};
 use crate::config;
 
 /// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
@@ -23,7 +23,7 @@ const PLACE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 /// Questions that are asked or wait for that: more would wait in vain.
 const SEATS: usize = 8 * AT_ONCE;
-/// So many failures without a success in between are no accident. A second later one question tries
+/// So many failures of one caller, or of several, without a success in between are no accident. A second later one question tries
 /// again, and after each one that fails it takes twice as long, up to half a minute.
 const FAILURES: config::Breaker = config::Breaker { failures: 5, pause: Duration::from_secs(1) };
 
@@ -58,9 +58,10 @@ impl Server {
         self.reach
     }
 
-    /// The answer to a question, unless the server is left alone at the moment.
+    /// The answer to a question of `source`, unless the server is left alone at the moment.
     pub(super) async fn ask(
         &self,
+        source: Source,
         question: impl Future<Output = Result<Document, HttpError>>,
     ) -> Result<Document, HttpError> {
         // Whoever asks has shown nothing yet, and each question takes memory.
@@ -68,24 +69,30 @@ impl Server {
         let place = timeout(PLACE, self.at_once.acquire()).await;
         let _place = place.map_err(|_| resting(Duration::ZERO))?;
         // Asked only now: whoever waited behind questions that failed does not fail in their way.
-        let turn = self.breaker.turn(Instant::now).map_err(resting)?;
+        let turn = self.breaker.turn(|| source, Instant::now).map_err(resting)?;
         let answer = timeout(ANSWER, question).await.unwrap_or(Err(HttpError::TimedOut));
-        self.note(turn, &answer);
+        self.note(source, turn, &answer);
         answer
     }
 
-    fn note(&self, turn: Turn, answer: &Result<Document, HttpError>) {
+    fn note(&self, source: Source, turn: Turn, answer: &Result<Document, HttpError>) {
         match answer {
             // Nothing was asked: this says nothing about the server.
             Err(HttpError::NotGranted | HttpError::InvalidRequest | HttpError::Resting(_)) => {}
             Ok(response) if !response.status().is_server_error() => {
-                if self.breaker.went_well() {
+                if self.breaker.went_well(|| source, Instant::now) {
                     tracing::info!(server = %self.origin.0, "the server answers again");
                 }
             }
             Ok(_) | Err(HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge) => {
-                if let Change::Out(pause) = self.breaker.failed(turn, Instant::now()) {
-                    tracing::warn!(server = %self.origin.0, "the server keeps failing and is left alone for {pause:?}");
+                match self.breaker.failed(turn, source, Instant::now()) {
+                    Change::None => {}
+                    Change::Out(pause) => {
+                        tracing::warn!(server = %self.origin.0, "the server keeps failing and is left alone for {pause:?}");
+                    }
+                    Change::OutForOne(pause) => {
+                        tracing::warn!(server = %self.origin.0, "the server keeps failing for one caller, and is not asked for that one for {pause:?}");
+                    }
                 }
             }
         }
@@ -105,16 +112,30 @@ mod tests {
     use futures_util::future::join_all;
     use witgate_plugin::HttpError;
 
-    use super::{Origin, Reach, SEATS, Server};
+    use super::{FAILURES, Origin, Reach, SEATS, Server};
+    use crate::breaker::Source;
+
+    #[tokio::test]
+    async fn a_caller_whose_questions_fail_keeps_nobody_else_from_asking() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let ask = async |source| server.ask(source, std::future::ready(Err(HttpError::Unreachable))).await;
+        for _ in 0..FAILURES.failures {
+            assert!(matches!(ask(attacker).await, Err(HttpError::Unreachable)));
+        }
+        assert!(matches!(ask(attacker).await, Err(HttpError::Resting(_))));
+        assert!(matches!(ask(other).await, Err(HttpError::Unreachable)), "it was asked");
+    }
 
     #[tokio::test]
     async fn whoever_would_wait_in_vain_is_told_at_once() {
         let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
-        let mut waiting = Box::pin(join_all((0..SEATS).map(|_| server.ask(pending()))));
+        let source = Source::of_peer(None);
+        let mut waiting = Box::pin(join_all((0..SEATS).map(|_| server.ask(source, pending()))));
         assert!((&mut waiting).now_or_never().is_none(), "nobody answers them");
-        let answer = server.ask(pending()).now_or_never();
+        let answer = server.ask(source, pending()).now_or_never();
         assert!(matches!(answer, Some(Err(HttpError::Resting(_)))), "{answer:?}");
         drop(waiting);
-        assert!(server.ask(pending()).now_or_never().is_none(), "there is a seat again");
+        assert!(server.ask(source, pending()).now_or_never().is_none(), "there is a seat again");
     }
 }

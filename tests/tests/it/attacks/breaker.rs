@@ -1,0 +1,178 @@
+//! A caller who makes a policy fail takes it from nobody else.
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup, component};
+
+use crate::talk::{Caller, until};
+
+/// As long as a message may be, in a form that takes the most room when it is parsed.
+const LARGE: usize = 2_100_000;
+
+/// A gateway with these authorizers, and callers by the names of their keys. The breaker does not let go by itself.
+struct World {
+    running: Running,
+    keys: Vec<String>,
+}
+
+impl World {
+    fn new(policies: &str, authorize: &str, anonymous: &str, keys: &[&[&str]]) -> Self {
+        let setup = Setup::new();
+        setup.config(
+            "",
+            &format!(
+                "[upstreams.own]\nown_tools = true\n\
+                 [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+                 {policies}\n\
+                 [pipeline]\nauthenticate = ['keys']\nauthorize = [{authorize}]\n{anonymous}\n"
+            ),
+        );
+        let keys =
+            keys.iter().map(|arguments| setup.key(&[*arguments, &["--policy", "keys"]].concat())).collect();
+        Self { running: setup.serve(), keys }
+    }
+
+    /// With the guest that fails where the tool's name says so.
+    fn faulty(callers: usize) -> Self {
+        let policy = format!(
+            "[policies.rules]\nkind = 'custom'\ncomponent = '{}'\nbreaker = {{ failures = 3, pause_ms = 30000 }}",
+            component("tests/faulty").display()
+        );
+        let names: Vec<_> = (0..callers).map(|caller| format!("caller-{caller}")).collect();
+        let keys: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
+        let keys: Vec<_> = keys.iter().map(|key| &key[..]).collect();
+        Self::new(&policy, "'rules'", "anonymous = { roles = ['guest'] }", &keys)
+    }
+
+    fn caller(&self, place: usize) -> Caller {
+        Caller::new(self.running.url(), Some(&self.keys[place]))
+    }
+
+    fn anonymous(&self) -> Caller {
+        Caller::new(self.running.url(), None)
+    }
+
+    fn state(&self, policy: &str) -> Value {
+        let all = self.running.plugins();
+        let all = all["policies"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == policy).unwrap()["state"].clone()
+    }
+}
+
+async fn reason(caller: &Caller, tool: &str) -> Option<String> {
+    caller.call(tool, json!({ "text": "mine" })).await.reason().map(str::to_owned)
+}
+
+fn is(reason: Option<String>, expected: &str) {
+    assert_eq!(reason.as_deref(), Some(expected));
+}
+
+/// Two million bytes that are a million values.
+fn large(amount: &Value) -> Value {
+    json!({ "amount": amount, "rest": vec![0; LARGE / 2] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_arguments_of_a_caller_without_a_right_never_reach_a_policy() {
+    let rules = format!(
+        "[policies.roles]\nkind = 'rbac'\ncomponent = '{}'\nbreaker = {{ failures = 3, pause_ms = 30000 }}\n\
+         [policies.roles.config.roles]\nstaff = {{ allow = ['echo'] }}\n\
+         [[policies.roles.config.conditions]]\non = 'echo'\nargument = '/amount'\nmax = 10\n",
+        component("rbac").display()
+    );
+    let keys: [&[&str]; 2] = [&["nobody", "--role", "nothing"], &["staff", "--role", "staff"]];
+    let world = World::new(&rules, "'roles'", "", &keys);
+    let (nobody, staff) = (world.caller(0), world.caller(1));
+    for _ in 0..10 {
+        is(nobody.call("echo", large(&json!(1))).await.reason().map(str::to_owned), "not-allowed");
+        let answer = staff.call("echo", json!({ "amount": 10 })).await;
+        assert!(answer.is_result(), "{answer:?}");
+    }
+    // Who has the right is judged by the argument, however much there is besides.
+    let answer = staff.call("echo", large(&json!(10))).await;
+    assert_ne!(answer.reason(), Some("memory"), "{answer:?}");
+    assert!(answer.is_result(), "{:?}", answer.reason());
+    is(staff.call("echo", large(&json!(11))).await.reason().map(str::to_owned), "condition");
+    is(staff.call("echo", large(&json!(vec![0; LARGE / 4]))).await.reason().map(str::to_owned), "condition");
+    assert_eq!(world.state("roles"), "live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_one_caller_take_a_policy_from_that_caller_alone() {
+    let world = World::faulty(2);
+    let (attacker, other) = (world.caller(0), world.caller(1));
+    for _ in 0..3 {
+        is(reason(&attacker, "traps").await, "trap");
+    }
+    is(reason(&attacker, "traps").await, "breaker");
+    is(reason(&attacker, "echo").await, "breaker");
+    assert_eq!(world.state("rules"), "out-for-some");
+    for _ in 0..10 {
+        assert_eq!(reason(&other, "echo").await, None);
+        is(reason(&attacker, "echo").await, "breaker");
+    }
+    assert_eq!(reason(&world.anonymous(), "echo").await, None);
+    world.running.await_log("BREAKER: the component keeps failing for one caller");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_without_a_credential_count_by_their_address() {
+    let world = World::faulty(1);
+    let (anonymous, known) = (world.anonymous(), world.caller(0));
+    for _ in 0..3 {
+        is(reason(&anonymous, "traps").await, "trap");
+    }
+    is(reason(&anonymous, "echo").await, "breaker");
+    assert_eq!(reason(&known, "echo").await, None, "from the same address, and somebody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_fails_for_several_is_out_for_those_and_tried_by_another_at_once() {
+    let world = World::faulty(5);
+    for place in 0..3 {
+        is(reason(&world.caller(place), "traps").await, "trap");
+    }
+    assert_eq!(world.state("rules"), "out");
+    for place in 0..3 {
+        is(reason(&world.caller(place), "echo").await, "breaker");
+    }
+    // Three who have conspired do not keep out a fourth, whose call goes well.
+    assert_eq!(reason(&world.caller(3), "echo").await, None);
+    assert_eq!(reason(&world.caller(0), "echo").await, None, "it is back for everybody");
+    assert_eq!(world.state("rules"), "live");
+    // For whom it does not go well that one as well has to wait.
+    for place in 0..3 {
+        is(reason(&world.caller(place), "traps").await, "trap");
+    }
+    is(reason(&world.caller(4), "traps").await, "trap");
+    is(reason(&world.caller(3), "echo").await, "breaker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authenticator_that_fails_is_taken_from_one_address() {
+    let policy = format!(
+        "[policies.who]\nkind = 'custom'\ncomponent = '{}'\nconfig = {{ does = 'traps' }}\n\
+         breaker = {{ failures = 3, pause_ms = 500 }}",
+        component("tests/scripted").display()
+    );
+    let setup = Setup::new();
+    setup.config(
+        "",
+        &format!(
+            "[upstreams.own]\nown_tools = true\n{policy}\n\
+             [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{}} }}\n\
+             [pipeline]\nauthenticate = ['who']\nauthorize = ['roles']\n"
+        ),
+    );
+    let running = setup.serve();
+    // Another token each time: what one address makes up is no second caller.
+    for number in 0..3 {
+        let token = format!("token-{number}");
+        is(reason(&Caller::with_token(running.url(), &token), "echo").await, "trap");
+    }
+    let one_more = Caller::with_token(running.url(), "token-more");
+    is(reason(&one_more, "echo").await, "breaker");
+    until("the probe", async || (reason(&one_more, "echo").await.as_deref() == Some("trap")).then_some(()))
+        .await;
+    is(reason(&one_more, "echo").await, "breaker");
+    running.await_log("BREAKER: the component keeps failing for one caller");
+}
