@@ -1,7 +1,7 @@
 //! Conditions on arguments and claims, ready to check.
 
 use serde_json::Value;
-use witgate_plugin::json::{Json, Number};
+use witgate_plugin::json::{self, Json, Number};
 use witgate_plugin::{Call, ConfigError, Glob, Pattern};
 
 use crate::facts::Facts;
@@ -72,17 +72,33 @@ impl Condition {
         }
         match &self.subject {
             Subject::Argument(_) if facts.call.listing => true,
-            Subject::Argument(pointer) => {
-                self.fits(facts.arguments.as_ref().and_then(|all| all.pointer(pointer)))
+            Subject::Argument(pointer) => facts
+                .arguments()
+                .and_then(|all| json::pointed(all, pointer).ok().flatten())
+                .is_some_and(|text| self.fits_text(text)),
+            Subject::Claim(path) => {
+                facts.claims().and_then(|all| all.get(path)).is_some_and(|value| self.fits(value))
             }
-            Subject::Claim(path) => self.fits(facts.claims.as_ref().and_then(|all| all.get(path))),
         }
     }
 
-    fn fits(&self, value: Option<&Json<'_>>) -> bool {
-        value.is_some_and(|value| self.tests.iter().all(|test| test.passes(value)))
+    fn fits(&self, value: &Json<'_>) -> bool {
+        self.tests.iter().all(|test| test.passes(value))
+    }
+
+    /// The same for a value that is still text. It comes from the caller, and may be as large as a message; as a
+    /// [`Json`], a list or an object takes many times the room of its text.
+    fn fits_text(&self, text: &str) -> bool {
+        match text.len() <= LONGEST || text.starts_with('"') {
+            true => json::parse(text).is_ok_and(|value| self.fits(&value)),
+            false => self.tests.iter().all(|test| test.passes_long(text)),
+        }
     }
 }
+
+/// The longest text, in bytes, of a list or an object that is compared as a whole. A longer one is equal to nothing that
+/// stands in settings.
+const LONGEST: usize = 64 << 10;
 
 fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, ConfigError> {
     let at = |name: &'static str| [place, &[name]].concat();
@@ -130,6 +146,20 @@ impl Test {
             (Self::Max(bound), Json::Number(number)) => number <= bound,
             (Self::Contains(own), Json::Array(items)) => items.iter().any(|item| item == own),
             (Self::Matches(_) | Self::Min(_) | Self::Max(_) | Self::Contains(_), _) => false,
+        }
+    }
+
+    /// For a text that is longer than [`LONGEST`], and no string.
+    fn passes_long(&self, text: &str) -> bool {
+        match self {
+            Self::Contains(own) => {
+                let is_own = |item: &str| {
+                    (item.len() <= LONGEST || item.starts_with('"'))
+                        && json::parse(item).is_ok_and(|item| item == *own)
+                };
+                json::any_item(text, is_own).unwrap_or(false)
+            }
+            Self::OneOf(_) | Self::Matches(_) | Self::Min(_) | Self::Max(_) => false,
         }
     }
 }

@@ -1,56 +1,78 @@
-//! What a decision is about. Arguments, claims and issuer are pulled from the host once, and only
-//! where a rule for this very call looks at them.
+//! What a decision is about. Arguments, claims and issuer are pulled from the host when the first rule looks at them that
+//! the decision still depends on, and not before.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
-use witgate_plugin::json::{self, Json};
 use witgate_plugin::{Call, Claims, Host, Principal};
 
 use crate::condition::Condition;
-use crate::rules::Rules;
 
-/// The texts that the host gave.
-#[derive(Default)]
+/// The texts that a host has.
+trait Texts {
+    fn arguments(&self) -> Option<Cow<'_, str>>;
+    fn claims(&self) -> Option<Cow<'_, str>>;
+    fn issuer(&self) -> Option<Cow<'_, str>>;
+}
+
+impl<H: Host> Texts for H {
+    fn arguments(&self) -> Option<Cow<'_, str>> {
+        Host::arguments(self)
+    }
+
+    fn claims(&self) -> Option<Cow<'_, str>> {
+        Host::claims(self)
+    }
+
+    fn issuer(&self) -> Option<Cow<'_, str>> {
+        Host::issuer(self)
+    }
+}
+
+/// The texts that the host gave, each asked for once at most.
 pub(crate) struct Pulled<'h> {
-    arguments: Option<Cow<'h, str>>,
-    claims: Option<Cow<'h, str>>,
-    issuer: Option<Cow<'h, str>>,
+    host: &'h dyn Texts,
+    arguments: OnceCell<Option<Cow<'h, str>>>,
+    claims: OnceCell<Option<Cow<'h, str>>>,
+    issuer: OnceCell<Option<Cow<'h, str>>>,
 }
 
 impl<'h> Pulled<'h> {
-    pub(crate) fn new<H: Host>(rules: &Rules, host: &'h H, call: &Call<'_>) -> Self {
-        let looked_at =
-            |argument: bool| rules.every_condition().any(|c| c.on_argument() == argument && c.is_for(call));
-        Self {
-            arguments: if looked_at(true) { host.arguments() } else { None },
-            claims: if looked_at(false) { host.claims() } else { None },
-            issuer: if rules.know_issuers() { host.issuer() } else { None },
-        }
+    pub(crate) fn from<H: Host>(host: &'h H) -> Self {
+        let (arguments, claims, issuer) = Default::default();
+        Self { host, arguments, claims, issuer }
     }
 }
 
-/// The call, the caller, and what conditions look at. Arguments or claims that are not there, or
-/// not strict JSON, are none: no condition on them holds.
+/// The call, the caller, and what conditions look at. Claims that are not there, or not strict JSON, are none: no
+/// condition on them holds.
 pub(crate) struct Facts<'a> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) principal: &'a Principal<'a>,
-    pub(crate) issuer: Option<&'a str>,
-    pub(crate) arguments: Option<Json<'a>>,
-    pub(crate) claims: Option<Claims<'a>>,
+    pulled: &'a Pulled<'a>,
+    claims: OnceCell<Option<Claims<'a>>>,
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a Pulled<'_>) -> Self {
-        Self {
-            call,
-            principal,
-            issuer: pulled.issuer.as_deref(),
-            arguments: pulled.arguments.as_deref().and_then(|text| json::parse(text).ok()),
-            claims: pulled.claims.as_deref().and_then(|text| Claims::parse(text).ok()),
-        }
+    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a Pulled<'a>) -> Self {
+        Self { call, principal, pulled, claims: OnceCell::new() }
     }
 
-    /// Whether all of `conditions` hold.
+    pub(crate) fn issuer(&self) -> Option<&'a str> {
+        self.pulled.issuer.get_or_init(|| self.pulled.host.issuer()).as_deref()
+    }
+
+    /// The arguments as JSON text, which may be large.
+    pub(crate) fn arguments(&self) -> Option<&'a str> {
+        self.pulled.arguments.get_or_init(|| self.pulled.host.arguments()).as_deref()
+    }
+
+    pub(crate) fn claims(&self) -> Option<&Claims<'a>> {
+        let text = || self.pulled.claims.get_or_init(|| self.pulled.host.claims()).as_deref();
+        self.claims.get_or_init(|| Claims::parse(text()?).ok()).as_ref()
+    }
+
+    /// Looks whether all of `conditions` hold.
     pub(crate) fn meet(&self, conditions: &[Condition]) -> bool {
         conditions.iter().all(|condition| condition.holds(self))
     }

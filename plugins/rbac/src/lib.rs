@@ -37,7 +37,7 @@ impl Plugin for Rbac {
 
 impl Authorize for Rbac {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
-        let pulled = Pulled::new(&self.rules, host, call);
+        let pulled = Pulled::from(host);
         match self.decide(&Facts::new(call, principal, &pulled)) {
             Ok(()) => Decision::Allow,
             Err(denial) => Decision::Deny(denial),
@@ -64,8 +64,13 @@ impl Rbac {
     }
 
     fn allowed(roles: &Held<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
+        let allowing = || roles.iter().filter(|role| role.allows(facts.call));
+        // What such a role allows, the conditions of others cannot take away: nothing is pulled for them.
+        if allowing().any(|role| role.is_unconditional_for(facts.call)) {
+            return Ok(());
+        }
         let mut unmet: Option<&Role> = None;
-        for role in roles.iter().filter(|role| role.allows(facts.call)) {
+        for role in allowing() {
             if facts.meet(&role.conditions) {
                 return Ok(());
             }
@@ -125,5 +130,78 @@ mod tests {
         let decision = host.authorize(&policy, &tool("pay"), &ada.principal());
         assert!(matches!(decision, Decision::Deny(denial) if denial.reason == "condition"));
         assert_eq!((host.calls("arguments"), host.calls("claims")), (1, 0));
+    }
+
+    #[test]
+    fn nothing_is_asked_for_where_roles_decide() {
+        let config = r#"{
+            "roles": {
+                "clerk": { "allow": ["pay"], "conditions": [{ "on": "pay", "argument": "/amount", "max": 10 }] },
+                "chief": { "allow": ["pay"] },
+                "banned": { "deny": ["pay"] }
+            },
+            "conditions": [{ "on": "*", "claim": "team", "equals": "red" }, { "on": "echo", "argument": "/a", "equals": 1 }],
+            "subjects": [{ "subject": "bob", "policy": "keys", "issuer": "i", "roles": ["chief"] }],
+            "scopes": { "pay": ["money"] }
+        }"#;
+        let (policy, wants) = Rbac::configure_json("roles", config).expect("the settings are good");
+        let host =
+            FakeHost::new().wanting(&wants).arguments(r#"{ "amount": 1 }"#).claims(r#"{ "team": "red" }"#);
+        let reason = |person: Person| match host.authorize(&policy, &tool("pay"), &person.principal()) {
+            Decision::Deny(denial) => denial.reason,
+            other => format!("{other:?}"),
+        };
+        let asked = || ["arguments", "claims", "issuer"].map(|what| host.calls(what));
+        assert_eq!(reason(Person::named("ada")), "not-allowed");
+        assert_eq!(reason(Person::named("ada").role("clerk").role("banned")), "denied");
+        assert_eq!(asked(), [0, 0, 0]);
+        // One of two roles allows whatever the arguments are; then the scopes decide.
+        assert_eq!(reason(Person::named("ada").role("clerk").role("chief")), "insufficient-scope");
+        assert_eq!(asked(), [0, 0, 0]);
+        assert_eq!(reason(Person::named("ada").role("clerk").role("chief").scope("money")), "Allow");
+        assert_eq!(asked(), [0, 1, 0]);
+        assert_eq!(reason(Person::named("ada").role("clerk").scope("money")), "Allow");
+        assert_eq!(asked(), [1, 2, 0]);
+    }
+
+    #[test]
+    fn large_arguments_take_no_more_room_than_their_text() {
+        let config = r#"{
+            "roles": { "clerk": { "allow": ["*"] } },
+            "conditions": [
+                { "on": "pay", "argument": "/amount", "max": 10 },
+                { "on": "find", "argument": "/in/1", "contains": { "a": [1] } },
+                { "on": "say", "argument": "/text", "matches": "x*y" }
+            ]
+        }"#;
+        let (policy, wants) = Rbac::configure_json("roles", config).expect("the settings are good");
+        let ada = Person::named("ada").role("clerk");
+        let allows = |called: &str, arguments: String| {
+            let host = FakeHost::new().wanting(&wants).arguments(&arguments);
+            host.authorize(&policy, &tool(called), &ada.principal()) == Decision::Allow
+        };
+        let many = "0,".repeat(1 << 20);
+        let long = "x".repeat(1 << 20);
+        for (is_allowed, called, arguments) in [
+            (true, "pay", format!(r#"{{"rest":[{many}0],"amount":10,"more":[{many}0]}}"#)),
+            (false, "pay", format!(r#"{{"rest":[{many}0],"amount":11}}"#)),
+            (false, "pay", format!(r#"{{"amount":1,"rest":[{many}0],"amount":1}}"#)),
+            (false, "pay", format!(r#"{{"amount":[{many}0]}}"#)),
+            (false, "pay", format!(r#"{{"rest":[{many}0],"#)),
+            (true, "find", format!(r#"{{"in":[7,[{many}{{"a":[1]}},{many}0]]}}"#)),
+            (true, "find", r#"{"in":[7,[0,{"a":[1.0]}]]}"#.to_owned()),
+            (false, "find", format!(r#"{{"in":[7,[{many}{{"a":[2]}}]]}}"#)),
+            (false, "find", format!(r#"{{"in":[7,[{many}{{"a":[1],"a":[1]}}]]}}"#)),
+            (true, "say", format!(r#"{{"text":"{long}y"}}"#)),
+            (true, "say", format!(r#"{{"text":"\u0078{long}y"}}"#)),
+            (false, "say", format!(r#"{{"text":"{long}"}}"#)),
+        ] {
+            assert_eq!(
+                allows(called, arguments.clone()),
+                is_allowed,
+                "{called} {}",
+                &arguments[..40.min(arguments.len())]
+            );
+        }
     }
 }

@@ -79,12 +79,8 @@ impl Rules {
         }
     }
 
-    pub(crate) fn every_condition(&self) -> impl Iterator<Item = &Condition> {
+    fn every_condition(&self) -> impl Iterator<Item = &Condition> {
         self.roles.iter().flat_map(|role| &role.conditions).chain(&self.conditions)
-    }
-
-    pub(crate) fn know_issuers(&self) -> bool {
-        self.subjects.iter().any(|(subject, _)| subject.issuer.is_some())
     }
 
     /// The roles of the caller, with all that they inherit from, each once.
@@ -171,6 +167,11 @@ impl Role {
 
     pub(crate) fn allows(&self, call: &Call<'_>) -> bool {
         self.allow.iter().any(|pattern| pattern.matches(call.kind, call.target))
+    }
+
+    /// True where none of its conditions is about this call.
+    pub(crate) fn is_unconditional_for(&self, call: &Call<'_>) -> bool {
+        !self.conditions.iter().any(|condition| condition.is_for(call))
     }
 
     pub(crate) fn denies(&self, call: &Call<'_>) -> bool {
@@ -280,7 +281,7 @@ fn assigned(
 fn is(subject: &settings::Subject, facts: &Facts<'_>) -> bool {
     subject.subject.as_deref().is_none_or(|own| own == facts.principal.subject)
         && subject.policy == facts.principal.proven_by
-        && subject.issuer.as_deref().is_none_or(|issuer| facts.issuer == Some(issuer))
+        && subject.issuer.as_deref().is_none_or(|issuer| facts.issuer() == Some(issuer))
 }
 
 fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), ConfigError> {

@@ -11,11 +11,15 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod pointed;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+pub use pointed::{any_item, pointed};
 
 /// A JSON value, borrowed from its text where possible.
 #[derive(Clone, Debug, PartialEq)]

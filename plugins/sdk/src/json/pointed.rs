@@ -1,0 +1,241 @@
+//! Parts of a JSON text, without making values of the rest: what a caller sends may be large, and as a value it takes many
+//! times the room of its text.
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{index, unescape};
+
+/// The part of a JSON text that a JSON Pointer (RFC 6901) points at, as it stands. The text is read to its end and nothing
+/// else of it is kept.
+///
+/// ```
+/// use witgate_plugin::json::pointed;
+///
+/// assert_eq!(pointed(r#"{ "to": { "path": "/srv/a" } }"#, "/to/path")?, Some(r#""/srv/a""#));
+/// assert_eq!(pointed(r#"{ "to": { "path": "/srv/a" } }"#, "/to/file")?, None);
+/// assert!(pointed(r#"{ "to": 1, "to": 2 }"#, "/to").is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Errors
+/// Where it is no JSON, or a member that the pointer names stands twice. Members that it does not name may.
+pub fn pointed<'t>(text: &'t str, pointer: &str) -> Result<Option<&'t str>, serde_json::Error> {
+    let Some(rest) = pointer.strip_prefix('/') else {
+        let whole: &RawValue = serde_json::from_str(text)?;
+        return Ok(pointer.is_empty().then(|| whole.get()));
+    };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let found = Step(rest).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(found)
+}
+
+/// Asks `is_it` about the text of each item of a JSON array, until it says yes. False: there is no such item, or the text
+/// is no array.
+///
+/// # Errors
+/// Where it is no JSON.
+pub fn any_item(text: &str, is_it: impl FnMut(&str) -> bool) -> Result<bool, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let found = reader.deserialize_any(Items(is_it))?;
+    reader.end()?;
+    Ok(found)
+}
+
+/// What is left of a pointer, without its first slash.
+struct Step<'p>(&'p str);
+
+impl<'p> Step<'p> {
+    fn split(&self) -> (&'p str, Option<&'p str>) {
+        self.0.split_once('/').map_or((self.0, None), |(token, rest)| (token, Some(rest)))
+    }
+}
+
+/// The value after a step: where the pointer ends, or one step on.
+struct Value<'p>(Option<&'p str>);
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = Option<&'de str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        match self.0 {
+            Some(rest) => Step(rest).deserialize(deserializer),
+            None => <&RawValue as serde::Deserialize>::deserialize(deserializer).map(|raw| Some(raw.get())),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Step<'_> {
+    type Value = Option<&'de str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Step<'_> {
+    type Value = Option<&'de str>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let (token, rest) = self.split();
+        let mut found = None;
+        if let Some(index) = index(token) {
+            for _ in 0..index {
+                if items.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(None);
+                }
+            }
+            found = items.next_element_seed(Value(rest))?.flatten();
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(found)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let (token, rest) = self.split();
+        let name = if token.contains('~') { unescape(token) } else { token.to_owned() };
+        let mut found = None;
+        while let Some(is_it) = members.next_key_seed(Is(&name))? {
+            match (is_it, &found) {
+                (false, _) => {
+                    let IgnoredAny = members.next_value()?;
+                }
+                (true, None) => found = Some(members.next_value_seed(Value(rest))?),
+                (true, Some(_)) => return Err(A::Error::custom("duplicate member")),
+            }
+        }
+        Ok(found.flatten())
+    }
+}
+
+/// Compares a member's name.
+struct Is<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+/// Asks about the items of an array.
+struct Items<F>(F);
+
+impl<'de, F: FnMut(&str) -> bool> Visitor<'de> for Items<F> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<bool, A::Error> {
+        let mut found = false;
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            found = found || (self.0)(item.get());
+        }
+        Ok(found)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<bool, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{any_item, pointed};
+    use crate::json::{Json, parse};
+
+    const TEXT: &str =
+        r#" {"a/b": {"c~d": [10, {"e": true, "\u0066": " x "}], "": 0}, "n": null, "last": [] } "#;
+
+    #[test]
+    fn it_points_at_what_the_same_pointer_points_at_in_the_value() {
+        let value = parse(TEXT).unwrap_or(Json::Null);
+        for pointer in [
+            "",
+            "/",
+            "/n",
+            "/a~1b",
+            "/a~1b/",
+            "/a~1b/c~0d",
+            "/a~1b/c~0d/0",
+            "/a~1b/c~0d/1",
+            "/a~1b/c~0d/1/e",
+            "/a~1b/c~0d/1/f",
+            "/a~1b/c~0d/2",
+            "/a~1b/c~0d/01",
+            "/a~1b/c~0d/-",
+            "/n/x",
+            "/last/0",
+            "a",
+            "/a",
+            "/a~1b/c~0d/0/0",
+            "/last",
+        ] {
+            let text = pointed(TEXT, pointer).unwrap_or_else(|error| panic!("{pointer}: {error}"));
+            assert_eq!(text.and_then(|text| parse(text).ok()).as_ref(), value.pointer(pointer), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_or_names_it_twice_is_refused() {
+        for text in
+            ["", "{", r#"{"a":1"#, r#"{"a":1}x"#, r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"a":1}"#]
+        {
+            assert!(pointed(text, "/a").is_err(), "{text}");
+        }
+        assert_eq!(pointed(r#"{"b":1,"b":2,"a":3}"#, "/a").ok(), Some(Some("3")));
+    }
+
+    #[test]
+    fn items_are_found_in_arrays_alone() {
+        assert_eq!(any_item("[1, [2], 3 ]", |item| item == "[2]").ok(), Some(true));
+        assert_eq!(any_item("[1]", |item| item == "2").ok(), Some(false));
+        assert_eq!(any_item(r#"{"a":2}"#, |_| true).ok(), Some(false));
+        assert!(any_item("[2, 3", |_| true).is_err());
+    }
+}
