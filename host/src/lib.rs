@@ -72,6 +72,7 @@ mod leftovers;
 pub mod lines;
 pub mod log;
 pub mod metrics;
+mod peer;
 mod printable;
 pub mod provenance;
 pub mod reload;

@@ -5,7 +5,6 @@ pub(crate) mod descriptors;
 mod heads;
 pub(crate) mod memory;
 mod metered;
-mod peer;
 pub(crate) mod table;
 mod turn;
 

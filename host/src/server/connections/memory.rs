@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::peer::Peer;
+use crate::peer::Peer;
 
 /// What each request may have without asking: as much as is read ahead on every connection anyhow, so that the number of
 /// connections bounds it. Most messages fit, and are let in however much others send.

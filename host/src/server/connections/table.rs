@@ -14,9 +14,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::{Held, RequestMemory};
-use super::peer::Peer;
 use crate::flow::known::Known;
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 
 /// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
 /// not done again for so long; where it did, as many have to come first.

@@ -1,4 +1,4 @@
-//! Who has a share of what all clients have together.
+//! Senders, as those who have a share of what all have together.
 
 use std::net::{IpAddr, Ipv6Addr};
 
