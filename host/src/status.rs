@@ -1,6 +1,6 @@
 //! What a running Witgate says of itself: for `witgate plugin list` and for the metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use witgate_plugin::Digest;
 
 use crate::config::Mode;
 use crate::digest::{digest_text, sha256};
-use crate::generation::{Generation, Generations, Kept};
+use crate::generation::{Generation, Generations, Kept, Pipeline};
 use crate::metrics::Metrics;
 use crate::plugin::pool::Pool;
 use crate::policy::{Counts, Disagreement, OutFor, Policy, Source, Tally};
@@ -40,7 +40,8 @@ impl Status {
     pub fn json(&self) -> Value {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
-        let policies = live.policies().map(|policy| policy_json(policy, last.as_ref()));
+        let files = files(&live);
+        let policies = live.policies().map(|policy| policy_json(policy, &files, last.as_ref()));
         json!({
             "generation": live.number(),
             "digest": digest_text(&digest(&live)),
@@ -88,7 +89,7 @@ impl Status {
     }
 }
 
-fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
+fn policy_json(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> Value {
     let (source, digest, fallback, version) = match policy.source() {
         Source::Builtin => ("builtin", None, None, None),
         Source::Component { digest, description } => {
@@ -121,7 +122,7 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
         "mode": match policy.mode() { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
         "source": source,
         "digest": digest,
-        "files": policy.files().iter().map(file_json).collect::<Vec<_>>(),
+        "files": files.get(&**policy.name()).into_iter().flatten().map(file_json).collect::<Vec<_>>(),
         "version": version,
         "state": state,
         "error": error,
@@ -138,8 +139,21 @@ fn policy_json(policy: &Policy, last: Option<&Attempt>) -> Value {
     })
 }
 
+/// Files by the policies that were made from them, with the digest of what was read.
+type Files<'a> = BTreeMap<&'a str, BTreeSet<(&'a PathBuf, &'a Option<Digest>)>>;
+
+/// What the policies that are asked were made from. One has two contents of a file, where a pipeline that is held back goes
+/// by an earlier one.
+fn files(live: &Generation) -> Files<'_> {
+    let mut files = Files::new();
+    for policy in live.pipelines().iter().flat_map(Pipeline::policies) {
+        files.entry(policy.name()).or_default().extend(policy.files());
+    }
+    files
+}
+
 /// Of a secret there is no digest: it could be guessed by it.
-fn file_json((file, digest): (&PathBuf, &Option<Digest>)) -> Value {
+fn file_json((file, digest): &(&PathBuf, &Option<Digest>)) -> Value {
     json!({ "file": full(file).to_string_lossy(), "digest": digest.as_ref().map(digest_text) })
 }
 
@@ -147,17 +161,23 @@ fn full(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
-/// SHA-256 of all that a generation was made from, but for secrets: the configuration, the components, and the content of
-/// the files that its policies have read.
+/// SHA-256 of all that a generation was made from, but for secrets: configurations, components, and the content of the
+/// files that its policies have read.
 fn digest(live: &Generation) -> Digest {
-    let mut parts = vec![digest_text(&sha256(live.recipe().config().as_bytes()))];
-    for policy in live.policies() {
-        let component = policy.digest().as_ref().map(digest_text).unwrap_or_default();
-        parts.push(format!("{} {component}", policy.name()));
-        let files = policy.files().iter();
-        parts.extend(files.map(|(file, digest)| {
-            format!("{} {}", file.display(), digest.as_ref().map(digest_text).unwrap_or_default())
-        }));
+    let written = |digest: &Option<Digest>| digest.as_ref().map(digest_text).unwrap_or_default();
+    let mut parts = Vec::new();
+    for pipeline in live.pipelines() {
+        parts.push(format!(
+            "{} {}",
+            pipeline.upstream,
+            digest_text(&sha256(pipeline.recipe.config().as_bytes()))
+        ));
+        for policy in pipeline.policies() {
+            parts.push(format!("{} {}", policy.name(), written(&policy.digest())));
+            parts.extend(
+                policy.files().iter().map(|(file, read)| format!("{} {}", file.display(), written(read))),
+            );
+        }
     }
     sha256(parts.join("\n").as_bytes())
 }
@@ -279,12 +299,10 @@ fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Res
     }
     let help = "The content that each policy of the live generation was made from, as SHA-256: always 1";
     let mut family = encoder.encode_descriptor("policy_file_info", help, None, GAUGE)?;
-    for policy in live.policies() {
-        for (file, digest) in
-            policy.files().iter().filter_map(|(file, digest)| Some((file, digest.as_ref()?)))
-        {
+    for (policy, files) in files(live) {
+        for (file, digest) in files.into_iter().filter_map(|(file, digest)| Some((file, digest.as_ref()?))) {
             let (file, digest) = (full(file).to_string_lossy().into_owned(), digest_text(digest));
-            let labels = [("policy", &**policy.name()), ("file", &file), ("digest", &digest)];
+            let labels = [("policy", policy), ("file", &file), ("digest", &digest)];
             ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
         }
     }

@@ -171,7 +171,7 @@ impl Question {
                  pipeline has the policy. `witgate plugin list --json` shows which files it reads; with `--wait 0s` nobody is asked{}",
                 self.socket.display(),
                 self.file.display(),
-                last_change(status)
+                reasons(status)
             )),
         }
     }
@@ -193,9 +193,21 @@ impl Question {
             behind.join(", "),
             self.file.display(),
             reason.unwrap_or_default(),
-            last_change(status)
+            reasons(status)
         )
     }
+}
+
+/// What the gateway says of changes that it does not take.
+fn reasons(status: &Value) -> String {
+    let policies = status.get("policies").and_then(Value::as_array).into_iter().flatten();
+    let text =
+        |policy: &Value, member| policy.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let broken = policies.filter(|policy| text(policy, "state") == "broken").map(|policy| {
+        let (name, error) = (text(policy, "name"), text(policy, "error"));
+        format!(". `{name}` is broken, so that each call that it judges is denied: {error}")
+    });
+    broken.collect::<String>() + &last_change(status)
 }
 
 /// Why the last change was refused, where it was.
@@ -245,11 +257,16 @@ mod tests {
     #[test]
     fn the_reason_is_the_gateway_s_own() {
         let status = json!({
-            "policies": [{ "name": "a", "files": [{ "file": "/none/keys.toml", "digest": "sha256:old" }] }],
+            "policies": [
+                { "name": "a", "files": [{ "file": "/none/keys.toml", "digest": "sha256:old" }] },
+                { "name": "b", "files": [], "state": "broken", "error": "its store is no TOML" },
+            ],
             "unwatched": [{ "file": "/none/keys.toml", "reason": "it is mounted by itself" }],
             "last_change": { "at": 0, "errors": ["policy `a`: no"] },
         });
         let why = judged(&status).unwrap_err();
-        assert!(why.contains("mounted by itself") && why.contains("policy `a`: no"), "{why}");
+        for reason in ["mounted by itself", "policy `a`: no", "`b` is broken", "its store is no TOML"] {
+            assert!(why.contains(reason), "{why}");
+        }
     }
 }

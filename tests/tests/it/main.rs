@@ -27,6 +27,7 @@ mod scopes;
 mod secrets;
 mod seeds;
 mod shutdown;
+mod starve;
 mod swap;
 mod talk;
 mod tls;

@@ -26,6 +26,9 @@ const QUICK: Duration = Duration::from_secs(30);
 /// From a change to the answer that shows it, on the slowest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// From the start to the first connection: what it is made from may have to be compiled first, beside whatever else runs.
+const START: Duration = Duration::from_secs(150);
+
 /// Between two looks: short beside what is measured.
 const GLANCE: Duration = Duration::from_micros(500);
 
@@ -255,7 +258,7 @@ config = {rules}
         audit.read(log, JUDGED);
         let mut gateway = Gateway { child, audit };
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && !gateway.has_ended() {
+        while begun.elapsed() < START && !gateway.has_ended() {
             if Caller::connect(&self.door).is_ok() {
                 return Ok(gateway);
             }

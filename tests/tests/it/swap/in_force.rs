@@ -118,23 +118,39 @@ async fn a_gateway_that_does_not_answer_is_not_said_to_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_goes_by_another_configuration_is_not_said_to_refuse() {
+async fn a_gateway_that_does_not_read_the_store_is_not_said_to_refuse() {
+    let upstream = Upstream::start();
+    let setup = Setup::new();
+    let rules = format!("config = {{ roles = {ROLES} }}");
+    let text = config(&upstream, "", &rules);
+    let unused = "[policies.unused]\nkind = \"api-key\"\nconfig = { store = \"unused.toml\" }\n[pipeline]";
+    setup.config("", &text.replace("[pipeline]", unused));
+    for policy in ["keys", "unused"] {
+        setup.key(&["user", "--role", "user", "--allow", "*", "--policy", policy]);
+    }
+    let running = setup.serve();
+    let output = running.setup().run(&["key", "revoke", "user", "--policy", "unused", "--wait", "1s"]);
+    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", said(&output));
+    assert!(said(&output).contains("unused.toml for none of its policies"), "{}", said(&output));
+    // Who does not want to wait is told nothing.
+    let output = running.setup().run(&["key", "revoke", "user", "--policy", "unused", "--wait", "0s"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(said(&output).contains("Nobody was asked"), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_broken_component_a_revocation_is_in_force_and_said_to_be() {
     let upstream = Upstream::start();
     let (setup, key) = set_up(&upstream, "keys.toml");
     let running = setup.serve();
-    // What the commands read; the gateway refuses it.
+    assert!(greet(&running, &key).await.is_result());
     let setup = running.setup();
-    fs::copy(setup.dir().join("keys.toml"), setup.dir().join("other.toml")).unwrap();
+    let broken = setup.file("broken.wasm", "no component");
     let text = fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
-    let text = text.replace("[upstreams.fixture]", "[upstreams.renamed]").replace("keys.toml", "other.toml");
-    setup.file("witgate.toml", text);
-    let output = setup.run(&["key", "revoke", "user", "--wait", "2s"]);
-    assert_eq!(output.status.code(), Some(NOT_IN_FORCE), "{}", said(&output));
-    assert!(said(&output).contains("other.toml for none of its policies"), "{}", said(&output));
-    assert!(said(&output).contains("upstreams were added, removed or renamed"), "{}", said(&output));
-    assert!(greet(&running, &key).await.is_result(), "and it says so rightly");
-    // Who does not want to wait is told nothing.
-    let output = running.setup().run(&["key", "revoke", "user", "--wait", "0s"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(said(&output).contains("Nobody was asked"), "{}", said(&output));
+    let component = format!("kind = \"rbac\"\ncomponent = \"{}\"", broken.display());
+    setup.file("witgate.toml", text.replace("kind = \"rbac\"", &component));
+    running.await_log("is not a component");
+    let output = running.setup().run(&["key", "revoke", "user"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(greet(&running, &key).await.reason(), Some("revoked"));
 }

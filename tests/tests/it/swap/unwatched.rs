@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use witgate_tests::gateway::{Running, Setup};
+use witgate_tests::gateway::{Running, Setup, await_some};
 
 use super::{ROLES, config, user};
 use crate::talk::{Caller, Upstream, metric};
@@ -50,11 +50,14 @@ async fn allowed(running: &Running, key: &str) {
     assert!(answer.is_result(), "{answer:?}");
 }
 
-/// Why a file is not watched, as the gateway says.
-fn reason(list: &Value, file: &Path) -> Option<String> {
-    let unwatched = list["unwatched"].as_array().unwrap();
-    let entry = unwatched.iter().find(|entry| Path::new(entry["file"].as_str().unwrap()).ends_with(file))?;
-    Some(entry["reason"].as_str().unwrap().to_owned())
+/// Why a file is not watched, once the gateway has begun to watch and says so.
+fn reason(running: &Running, file: &str) -> String {
+    await_some(&format!("{file} among what is not watched"), || {
+        let list = running.plugins();
+        let unwatched = list["unwatched"].as_array().unwrap();
+        let is_meant = |entry: &&Value| Path::new(entry["file"].as_str().unwrap()).ends_with(file);
+        Some(unwatched.iter().find(is_meant)?["reason"].as_str().unwrap().to_owned())
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,8 +94,7 @@ async fn a_store_that_is_mounted_by_itself_is_read_again_and_is_not_written_in_p
     let mount = "mount --bind outside/keys.toml keys.toml && exec \"$@\"";
     let running = setup.within(&["unshare", "-m", "sh", "-c", mount, "sh"]).serve();
     allowed(&running, &key).await;
-    let list = running.plugins();
-    let why = reason(&list, Path::new("keys.toml")).unwrap_or_else(|| panic!("{list}"));
+    let why = reason(&running, "keys.toml");
     assert!(why.contains("mounted by itself; mount the directory"), "{why}");
     assert_eq!(metric(&running.admin_url(), "witgate_unwatched_files", "").await, 1.0);
 
@@ -128,9 +130,8 @@ async fn without_any_notifications_a_revocation_is_in_force_within_seconds() {
     let none = format!("{none}; exec \"$@\"");
     let running = setup.within(&["unshare", "-Ur", "sh", "-c", &none, "sh"]).serve();
     allowed(&running, &key).await;
-    let list = running.plugins();
     for file in ["witgate.toml", "keys.toml"] {
-        let why = reason(&list, Path::new(file)).unwrap_or_else(|| panic!("{list}"));
+        let why = reason(&running, file);
         assert!(why.contains("the system gives no notifications"), "{why}");
     }
     let output = running.setup().run(&["plugin", "list"]);

@@ -1,0 +1,18 @@
+//! What is changed while the machine is short of something is in force once it is there again: `cargo xtask soak
+//! --starve`, for less than a minute and always in the same order.
+
+use std::process::Command;
+
+use witgate_tests::gateway::{program, workspace};
+
+#[test]
+fn what_is_changed_while_something_is_short_is_in_force_once_it_is_there_again() {
+    let witgate = program("witgate");
+    let mut soak = Command::new(program("xtask"));
+    soak.args(["soak", "--starve", "--seconds", "40", "--seed", "7", "--programs"]);
+    let output = soak.arg(witgate.parent().unwrap()).current_dir(workspace()).output().unwrap();
+    let (report, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{report}\n{log}");
+    assert!(report.contains("wrong answers: 0"), "{report}");
+    println!("{report}");
+}
