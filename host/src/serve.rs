@@ -187,7 +187,6 @@ pub async fn run(
     logs: Arc<Logs>,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
-    descriptors::bound_connections(&mut config);
     let tls = tls(&config)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
@@ -202,6 +201,8 @@ pub async fn run(
         let generations = Arc::clone(&generations);
         Arc::new(Reloader::new(factory, generations, path, environment.clone(), &config, rollback))
     });
+    // After that, for which a configuration is changed where it is written otherwise.
+    descriptors::bound_connections(&mut config);
     let status = Arc::new(Status::new(Arc::clone(&generations), reloader.clone()));
     status.register(&metrics);
     let control = match &config.server.control {

@@ -48,6 +48,8 @@ async fn a_revocation_that_is_said_to_be_in_force_is_so_for_the_very_next_call()
         assert!(said(&output).contains("The running Witgate goes by it (generation "), "{}", said(&output));
         assert_eq!(greet(&running, key).await.reason(), Some("revoked"));
     }
+    // Whatever bounds were lowered at the start: nothing of [server] was edited.
+    assert!(!running.log().contains("change with a restart only"), "{}", running.log());
     let output = running.setup().run(&["key", "revoke", "user", "--json"]);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["in_force"], true, "{answer}");
