@@ -29,11 +29,11 @@ use shortage::{Kind, Means, Taken};
 
 const MINUTES: u64 = 10;
 
-/// What has changed is in force that long after the shortage at the latest: a revocation, and an edited rule.
-const IN_FORCE: Duration = Duration::from_secs(5);
+/// What has changed is in force that many seconds after the shortage at the latest: a revocation, and an edited rule.
+const IN_FORCE_S: u64 = 5;
 
-/// What is not in force by then never will be.
-const LOST: Duration = Duration::from_secs(30);
+/// What is not in force by then never will be: a component is compiled in seconds, on a busy machine in a minute.
+const LOST: Duration = Duration::from_secs(150);
 
 /// The longest that something is short once everything is changed.
 const LONGEST_MS: u64 = 4000;
@@ -51,6 +51,8 @@ const SMALL: &str = "small";
 pub(super) struct Arguments {
     time: Duration,
     seed: u64,
+    /// How soon revocations and edited rules have to be in force.
+    within: Duration,
     profile: Profile,
     /// Programs that are built already.
     programs: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl Arguments {
         let mut parsed = Self {
             time,
             seed,
+            within: Duration::from_secs(IN_FORCE_S),
             profile: Profile::Release,
             programs: None,
             kinds: Kind::ALL.into(),
@@ -76,6 +79,7 @@ impl Arguments {
             match *pair {
                 ["--minutes", number] => parsed.time = Duration::from_secs(number.parse::<u64>()? * 60),
                 ["--seconds", number] => parsed.time = Duration::from_secs(number.parse()?),
+                ["--within", number] => parsed.within = Duration::from_secs(number.parse()?),
                 ["--seed", number] => parsed.seed = number.parse()?,
                 ["--profile", name] => parsed.profile = Profile::named(name)?,
                 ["--programs", directory] => parsed.programs = Some(directory.into()),
@@ -83,7 +87,7 @@ impl Arguments {
                 ["--root", directory] => parsed.root = Some(directory.into()),
                 _ => bail!(
                     "usage: cargo xtask soak --starve [--minutes N | --seconds N] [--seed N] [--profile release|dev] \
-                     [--programs DIRECTORY] [--kinds KIND,KIND]"
+                     [--programs DIRECTORY] [--kinds KIND,KIND] [--within SECONDS]"
                 ),
             }
         }
@@ -111,7 +115,8 @@ pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
     move_to_small_disk(directory.path())?;
     println!("seed {}; what can be taken away: {means}", arguments.seed);
     let mut gateway = place.start()?;
-    let report = Starving::new(&place, &means, arguments.seed)?.starve(&mut gateway, arguments.time);
+    let starving = Starving::new(&place, &means, arguments.seed, arguments.within)?;
+    let report = starving.starve(&mut gateway, arguments.time);
     let report = report.with_context(|| format!("witgate's log:\n{}", gateway.audit.tail()))?;
     println!("{report}");
     report.conclude().with_context(|| format!("witgate's log:\n{}", gateway.audit.tail()))
@@ -160,6 +165,7 @@ fn move_to_small_disk(directory: &Path) -> Result<()> {
 struct Starving<'a> {
     place: &'a Place,
     means: &'a Means,
+    within: Duration,
     random: Random,
     keys: Keys<'a>,
     state: State,
@@ -169,11 +175,21 @@ struct Starving<'a> {
 }
 
 impl<'a> Starving<'a> {
-    fn new(place: &'a Place, means: &'a Means, seed: u64) -> Result<Self> {
+    fn new(place: &'a Place, means: &'a Means, seed: u64, within: Duration) -> Result<Self> {
         let state = State::FIRST;
         let (timeline, random) = (Arc::new(Timeline::new(state)), Random::new(seed));
         let keys = Keys::new(place, means.silent())?;
-        Ok(Self { place, means, random, keys, state, changes: 0, timeline, report: Report::default() })
+        Ok(Self {
+            place,
+            means,
+            within,
+            random,
+            keys,
+            state,
+            changes: 0,
+            timeline,
+            report: Report::default(),
+        })
     }
 
     fn starve(mut self, gateway: &mut Gateway, time: Duration) -> Result<Report> {
@@ -279,7 +295,7 @@ impl<'a> Starving<'a> {
             let verdict = call(&mut caller, &self.place.door, tool);
             if verdict.is_some_and(|verdict| verdict == self.state.verdict(tool)) {
                 self.timeline.show();
-                let bound = if way == Way::Config { IN_FORCE } else { LOST };
+                let bound = if way == Way::Config { self.within } else { LOST };
                 self.report.changed(shortage, way, end.elapsed().max(begun.elapsed()), bound);
                 return Ok(());
             }
@@ -307,7 +323,7 @@ impl<'a> Starving<'a> {
         while from.elapsed() < LOST {
             match call(&mut caller, &key.door, keys::TOOL) {
                 Some(verdict) if keys::is_revoked(&verdict) => {
-                    self.report.revoked(shortage, from.elapsed(), IN_FORCE);
+                    self.report.revoked(shortage, from.elapsed(), self.within);
                     self.keys.add_revoked(key);
                     return Ok(());
                 }

@@ -47,6 +47,7 @@ pub(super) fn enter(root: &Path, programs: &Path, arguments: &Arguments) -> Resu
     let mut inside = command(&within);
     inside.arg(xtask).args(["soak", "--starve", "--root"]).arg(root).arg("--programs").arg(programs);
     inside.args(["--seconds", &arguments.time.as_secs().to_string(), "--seed", &arguments.seed.to_string()]);
+    inside.args(["--within", &arguments.within.as_secs().to_string()]);
     inside.args(["--kinds", &arguments.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")]);
     let ended = inside.env(INSIDE, "1").status().with_context(|| format!("cannot start {inside:?}"))?;
     Ok(Some(match ended.success() {
