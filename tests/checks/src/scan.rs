@@ -10,6 +10,8 @@ pub(crate) struct Scan {
     pub(crate) depth: usize,
     /// A key that an object has twice.
     pub(crate) twice: Option<String>,
+    /// A key that an object has twice, in whatever case.
+    pub(crate) alike: Option<String>,
     /// The keys of the outermost object, in their order.
     pub(crate) keys: Vec<String>,
 }
@@ -18,12 +20,12 @@ pub(crate) struct Scan {
 pub(crate) fn scan(text: &str) -> Scan {
     let mut scan = Scan::default();
     // The keys of each object that is open; none for an array.
-    let mut open: Vec<Option<HashSet<String>>> = Vec::new();
+    let mut open: Vec<Option<[HashSet<String>; 2]>> = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let mut length = first.len_utf8();
         match first {
-            '{' => open.push(Some(HashSet::new())),
+            '{' => open.push(Some(<[HashSet<String>; 2]>::default())),
             '[' => open.push(None),
             '}' | ']' => drop(open.pop()),
             '"' => {
@@ -34,7 +36,11 @@ pub(crate) fn scan(text: &str) -> Scan {
                     if open.len() == 1 {
                         scan.keys.push(key.clone());
                     }
-                    let keys = open.last_mut().and_then(Option::as_mut).expect("a key is in an object");
+                    let [keys, lower] =
+                        open.last_mut().and_then(Option::as_mut).expect("a key is in an object");
+                    if !lower.insert(key.to_lowercase()) {
+                        scan.alike = Some(key.clone());
+                    }
                     if !keys.insert(key.clone()) {
                         scan.twice = Some(key);
                     }

@@ -1,7 +1,7 @@
 //! The strict parse of messages.
 //!
-//! What is accepted is JSON to any reader, and the same JSON: no key twice, none that differs from
-//! a known one only in case, bounded depth. What was decided on is what stands in the bytes that go
+//! What is accepted is JSON to any reader, and the same JSON: no key twice, in whatever case, none that
+//! differs from a known one only in case, bounded depth; resources are named by URIs without dots. What was decided on is what stands in the bytes that go
 //! on.
 
 use bytes::Bytes;
@@ -59,6 +59,7 @@ pub fn check(data: &[u8]) {
     serde_json::from_str::<&RawValue>(text).expect("what is accepted is JSON");
     let found = scan(text);
     assert_eq!(found.twice, None, "a key stands there twice");
+    assert_eq!(found.alike, None, "a key stands there in two cases");
     assert!(found.depth <= MAX_DEPTH, "it goes {} levels deep", found.depth);
     no_look_alikes(&found.keys, ENVELOPE);
     within_bounds(&call);
@@ -121,6 +122,16 @@ fn within_bounds(call: &Call) {
     };
     assert!(call.method().len() <= 256, "a method of {} bytes", call.method().len());
     assert!(targets.iter().all(|target| target.name.len() <= 8192), "a name beyond 8,192 bytes");
+    for uri in targets.iter().filter(|target| target.kind == TargetKind::Resource).map(|target| &target.name)
+    {
+        assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()), "{uri:?} has what no URI has");
+        let path = uri.split(['?', '#']).next().unwrap_or_default();
+        assert!(!path.split('/').any(|segment| matches!(segment, "." | "..")), "{uri:?} has dots");
+        assert!(
+            uri.contains(':')
+                && (uri.contains('{') || uri.starts_with(|first: char| first.is_ascii_lowercase()))
+        );
+    }
 }
 
 /// The right that is asked for is the right to what the message names.
