@@ -10,9 +10,9 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause: a revocation is in force this long after the shortage has passed, at the latest.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// A pause is at least so many times as long as the try before it: a component that is too slow to be configured must not
-/// take a processor for ever.
-const IDLE: u32 = 3;
+/// The pause after a try that took long, such as one with a component that is too slow to be configured: as long as the
+/// try, so that half of a processor is left, and up to this.
+const LONGEST_AFTER_LONG: Duration = Duration::from_secs(4);
 
 /// The next try, if there is one to come. Each pause is twice as long as the one before.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Retry {
     /// Plans the next try after one that `took` so long: if that failed and may go well another time.
     pub(super) fn after(&mut self, may_pass: bool, took: Duration) {
         self.pause = may_pass.then(|| next(self.pause));
-        self.at = self.pause.map(|pause| Instant::now() + pause.max(took * IDLE));
+        self.at = self.pause.map(|pause| Instant::now() + pause.max(took.min(LONGEST_AFTER_LONG)));
     }
 
     /// Whether the time has come.
@@ -79,7 +79,9 @@ mod tests {
     fn after_a_long_try_the_pause_is_longer() {
         let mut retry = Retry::default();
         let now = Instant::now();
-        retry.after(true, Duration::from_secs(5));
-        assert!(retry.at.unwrap() >= now + Duration::from_secs(15));
+        retry.after(true, Duration::from_secs(3));
+        assert!(retry.at.unwrap() >= now + Duration::from_secs(3));
+        retry.after(true, Duration::from_secs(60));
+        assert!(retry.at.unwrap() <= Instant::now() + LONGEST_AFTER_LONG);
     }
 }

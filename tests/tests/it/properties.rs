@@ -6,6 +6,7 @@ use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
 mod generations;
+mod held_back;
 mod lists;
 mod outcomes;
 mod patterns;

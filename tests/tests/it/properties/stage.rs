@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use witgate::config::Config;
 use witgate::config::environment::Environment;
 use witgate::config::resolve;
 use witgate::digest::sha256;
@@ -58,11 +59,22 @@ impl Stage {
 
     /// The generation that `config` describes.
     pub(super) async fn generation(&self, config: &str) -> Generation {
-        let path = self.dir.path().join("witgate.toml");
-        std::fs::write(&path, config).unwrap();
-        let loaded = resolve::load(Some(Path::new(&path)), &Environment::default());
-        let config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}\n{config}")).config;
+        let config = self.config(config);
         self.factory.candidate(&config, None).await.unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+
+    /// What is to follow `live` where `config`, a policy of which is broken, is written. None: nothing of it is new.
+    pub(super) async fn successor(&self, config: &str, live: &Generation) -> Option<Generation> {
+        let successor = self.factory.successor(&self.config(config), live, None).await;
+        assert!(!successor.errors.is_empty(), "nothing is broken");
+        successor.generation
+    }
+
+    fn config(&self, text: &str) -> Config {
+        let path = self.dir.path().join("witgate.toml");
+        std::fs::write(&path, text).unwrap();
+        let loaded = resolve::load(Some(Path::new(&path)), &Environment::default());
+        loaded.unwrap_or_else(|faults| panic!("{faults:#?}\n{text}")).config
     }
 }
 

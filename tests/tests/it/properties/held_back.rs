@@ -1,0 +1,82 @@
+//! A pipeline that is held back because one of its policies is broken: a call has to pass what was in force and what could
+//! be made of the change. Whatever the change is, it tightens and never widens.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use witgate::flow::limit::Admitted;
+use witgate::generation::{Generation, Generations};
+
+use super::stage::{Says, Stage, flow, send, store};
+use super::{RUNTIME, cases};
+
+const TOOLS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Which tools the roles allow, and which policies of the pipeline there are.
+#[derive(Clone, Debug)]
+struct Rules {
+    allowed: Vec<&'static str>,
+    /// Whether the key counts: its store is one of two, and one of these has no such key.
+    knows_key: bool,
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let allowed = prop::sample::subsequence(TOOLS.to_vec(), 0..=4);
+    (allowed, prop::bool::weighted(0.8)).prop_map(|(allowed, knows_key)| Rules { allowed, knows_key })
+}
+
+/// `extra` allows everything, unless it is broken.
+fn config(rules: &Rules, extra: &str) -> String {
+    let store = if rules.knows_key { "keys.toml" } else { "empty.toml" };
+    format!(
+        "[upstreams.up]\nown_tools = true\n\
+         [pipeline]\nauthenticate = ['keys']\nauthorize = ['roles', 'extra']\n\
+         [policies.keys]\nkind = 'api-key'\nconfig = {{ store = '{store}' }}\n\
+         [policies.roles]\nkind = 'rbac'\nconfig = {{ roles = {{ member = {{ allow = {:?} }} }} }}\n\
+         [policies.extra]\nkind = 'rbac'\nconfig = {{ roles = {{ member = {{ allow = ['{extra}'] }} }} }}\n",
+        rules.allowed
+    )
+}
+
+fn all(_: &Admitted) -> Value {
+    json!({ "tools": TOOLS.map(|name| json!({ "name": name })) })
+}
+
+/// What may be called, and what is listed, under a generation. None: the caller is refused.
+async fn may(generation: Generation) -> (Vec<&'static str>, Option<Value>) {
+    let flow = flow(Arc::new(Generations::new(generation, 1)), Says(all));
+    let mut called = Vec::new();
+    for tool in TOOLS {
+        if send(&flow, "tools/call", &json!({ "name": tool })).await.is_ok() {
+            called.push(tool);
+        }
+    }
+    let listed = send(&flow, "tools/list", &json!({})).await.ok();
+    (called, listed.map(|answer| answer["result"]["tools"].clone()))
+}
+
+#[test]
+fn a_call_passes_what_was_in_force_and_what_is_new() {
+    let stage = Stage::new();
+    stage.file("keys.toml", &store(&["member".to_owned()], &[], &[]));
+    stage.file("empty.toml", "version = 1\n");
+    let mut runner = TestRunner::new(cases(100));
+    let outcome = runner.run(&(rules(), rules()), |(before, after)| {
+        RUNTIME.block_on(async {
+            let live = stage.generation(&config(&before, "*")).await;
+            // An empty pattern: the policy refuses its settings.
+            let next = stage.successor(&config(&after, ""), &live).await;
+            let both = |tool: &&str| before.allowed.contains(tool) && after.allowed.contains(tool);
+            let is_known = before.knows_key && after.knows_key;
+            let wanted: Vec<_> = TOOLS.into_iter().filter(|tool| is_known && both(tool)).collect();
+            let (called, listed) = may(next.unwrap_or(live)).await;
+            prop_assert_eq!(&called, &wanted);
+            let wanted = wanted.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
+            prop_assert_eq!(listed, is_known.then(|| json!(wanted)));
+            Ok(())
+        })
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
