@@ -234,18 +234,26 @@ impl Reloader {
     /// Makes what is to follow the live generation, and flips to it; `files` are those that were looked at until now.
     async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> Looked {
         let mut rollback = self.rollback.lock().await;
-        if let Some(held) = &*rollback
-            && !held.restricted
-            && held.against == rollback::written(&self.path)
-        {
-            return self.renew(begun, files).await;
+        if let Some(held) = rollback.as_ref().filter(|held| !held.restricted) {
+            match rollback::written(&self.path) {
+                Ok(now) if now == held.against => return self.renew(begun, files).await,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(
+                        "whether the files have changed cannot be told, so that the rollback stays: {error}"
+                    );
+                    return Looked { may_pass: true, ..self.renew(begun, files).await };
+                }
+            }
         }
         let (config, faults) = match self.written(&mut files) {
             Ok(written) => written,
             Err(reasons) => {
-                self.hold_against_files(&mut rollback, false);
-                self.refuse(&reasons, None);
                 let may_pass = reasons.iter().any(|reason| reason.may_pass);
+                if !may_pass {
+                    self.hold_against_files(&mut rollback, false);
+                }
+                self.refuse(&reasons, None);
                 self.note(begun, Err(reasons));
                 let renewed = self.renew(begun, files).await;
                 return Looked { may_pass: renewed.may_pass || may_pass, ..renewed };
@@ -266,7 +274,7 @@ impl Reloader {
         let has_taken_over = live.as_ref().is_some_and(|live| live.takes_over());
         if reasons.is_empty() || has_taken_over {
             self.end_rollback(&mut rollback);
-        } else {
+        } else if !may_pass {
             self.hold_against_files(&mut rollback, live.is_some());
         }
         self.refuse(&reasons, live.as_deref());
@@ -331,8 +339,9 @@ impl Reloader {
 
     /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.
     fn hold_against_files(&self, rollback: &mut Option<Rollback>, restricted: bool) {
-        if let Some(held) = rollback {
-            held.against = rollback::written(&self.path);
+        // Where they cannot be read now, they still differ from what it held against, and are looked at again.
+        if let (Some(held), Ok(now)) = (rollback, rollback::written(&self.path)) {
+            held.against = now;
             held.restricted = restricted;
             self.keep_rollback(held);
         }
@@ -363,9 +372,11 @@ impl Reloader {
             let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
             format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))
         })?;
+        let against = rollback::written(&self.path).map_err(|error| {
+            format!("the files cannot be read, which it is to hold against: {error}; try again")
+        })?;
         let live = self.flip(candidate, begun);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
-        let against = rollback::written(&self.path);
         let mut unkept = None;
         if against == *target.recipe {
             // This is what the files say: there is nothing to hold.

@@ -1,12 +1,13 @@
 //! A rollback that is in force, on disk: it survives a restart, and it holds until a file changes again.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::Cause;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::resolve::Outline;
 use crate::digest::{digest_text, sha256};
@@ -46,6 +47,13 @@ fn damaged(file: &Path, why: &dyn std::fmt::Display) -> Diagnostic {
     )
 }
 
+fn untold(to: u64, error: &io::Error) -> Diagnostic {
+    Diagnostic::error(format!(
+        "whether the rollback to generation {to} is still in force cannot be told: {error}"
+    ))
+    .help("see that the configuration and its components can be read, and start again")
+}
+
 impl Rollback {
     /// The rollback that was in force for the configuration file at `path` when the last process ended, if the files
     /// still are what they were then.
@@ -53,10 +61,14 @@ impl Rollback {
     /// # Errors
     /// Where it cannot be told: to start with what the files say may be to start with what was rolled back.
     pub fn in_force(path: &Path) -> Result<Option<Self>, Diagnostic> {
-        let Ok(outline) = Outline::recover(path) else { return Ok(None) };
-        let state = outline.state();
+        let state = match Outline::recover(path) {
+            Ok(outline) => outline.state(),
+            // What is wrong with the file is said by whoever loads it; a file that is only out of reach is not missing.
+            Err(faults) => return faults.into_iter().find(Diagnostic::may_pass).map_or(Ok(None), Err),
+        };
         let Some(rollback) = Self::read(&state)? else { return Ok(None) };
-        if rollback.against == written(path) {
+        let now = written(path).map_err(|error| untold(rollback.to, &error))?;
+        if rollback.against == now {
             return Ok(Some(rollback));
         }
         tracing::info!("the files have changed, so the rollback to generation {} is over", rollback.to);
@@ -110,15 +122,48 @@ impl Rollback {
     }
 }
 
-/// What the configuration file at `path` says, and which components are in their places. A configuration that
-/// cannot be read has none.
-pub(super) fn written(path: &Path) -> Recipe {
-    let mut recipe = Recipe::new(&String::from_utf8_lossy(&fs::read(path).unwrap_or_default()));
-    let components = Outline::read(path).map(|outline| outline.components()).unwrap_or_default();
-    for file in components {
-        if let Ok(bytes) = fs::read(&file) {
+/// What the configuration file at `path` says, and which components are in their places. A configuration that is
+/// missing or no TOML has none.
+///
+/// # Errors
+/// Where the machine cannot read what is there: that is no change of the files, and ends no rollback.
+pub(super) fn written(path: &Path) -> io::Result<Recipe> {
+    let config = read(path)?.unwrap_or_default();
+    let mut recipe = Recipe::new(&String::from_utf8_lossy(&config));
+    for file in Outline::read(path).map(|outline| outline.components()).unwrap_or_default() {
+        if let Some(bytes) = read(&file)? {
             recipe.add(&file, &sha256(&bytes));
         }
     }
-    recipe
+    Ok(recipe)
+}
+
+/// A file's content. None: there is nothing to read.
+fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(file) {
+        Err(error) if Cause::of(&error).may_pass() => Err(error),
+        content => Ok(content.ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cause::testing::{is_alone, take_descriptors};
+
+    #[test]
+    fn files_that_the_machine_cannot_read_have_not_changed() {
+        if !is_alone("reload::rollback::tests::files_that_the_machine_cannot_read_have_not_changed") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("witgate.toml");
+        fs::write(&config, "[policies.rules]\nkind = \"rbac\"\ncomponent = \"rules.wasm\"\n").unwrap();
+        let without = written(&config).unwrap();
+        fs::write(dir.path().join("rules.wasm"), b"a component").unwrap();
+        assert_ne!(written(&config).unwrap(), without);
+        assert_eq!(written(&dir.path().join("missing.toml")).unwrap(), Recipe::new(""));
+        take_descriptors();
+        assert!(written(&config).is_err(), "it is there, and only out of reach");
+    }
 }
