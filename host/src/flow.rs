@@ -37,6 +37,7 @@ use witgate_plugin::{Scheme, TargetKind, Transport};
 
 use crate::generation::{Generation, Generations, Pipeline};
 use crate::metrics::Metrics;
+use crate::shares::{Bounds, Share, Shares};
 use crate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
@@ -64,8 +65,12 @@ pub struct Flow<U> {
     tasks: Arc<Tasks>,
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
+    streams: Shares,
     stop: CancellationToken,
 }
+
+/// Streams that stand open: as many as there may be sessions over HTTP.
+const STREAMS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
 
 /// A message as it arrives.
 pub struct Arrival {
@@ -110,7 +115,8 @@ impl<U: Upstream> Flow<U> {
     ) -> Self {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs) = Default::default();
-        Self { route, upstream, generations, tasks, outcomes, proofs, stop }
+        let streams = Shares::new(STREAMS);
+        Self { route, upstream, generations, tasks, outcomes, proofs, streams, stop }
     }
 
     /// The same with `proofs`, which remembers for all flows which proofs of possession were used.
@@ -166,12 +172,14 @@ impl<U: Upstream> Flow<U> {
         record.caller = Some(Arc::clone(&caller));
         let traces = shown.traces(generation.pipeline(self.route.pipeline));
         let permit = Arc::new(authorize(generation, request, caller, traces).await?);
-        self.tasks.check(permit.request(), permit.caller())?;
+        self.tasks.check(&permit).await?;
         session::check(permit.request(), session.as_deref())?;
+        let listens = permit.request().call.method() == "subscriptions/listen";
+        let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let admitted = admit(Arc::clone(&permit), session);
         let mut right = self.right(&permit, shown);
         let answer = right.for_as_long(self.upstream.forward(admitted)).await?;
-        self.look_at(answer, permit, right).await
+        self.look_at(answer, permit, right, share).await
     }
 
     /// Proof of possession → authenticate. A proof is used up only by who is known, and only once.
@@ -193,9 +201,10 @@ impl<U: Upstream> Flow<U> {
     /// As [`Flow::handle`].
     pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, Rejected> {
         self.on_session("GET", arrival, async |listener, permit, shown| {
+            let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
             let right = self.right(&permit, shown);
-            Ok(self.standing(permit, right).guard(events))
+            Ok(self.standing(permit, right, Some(share)).guard(events))
         })
         .await
     }
@@ -247,7 +256,13 @@ impl<U: Upstream> Flow<U> {
     }
 
     /// Looks at an answer where that is needed, and sets its status.
-    async fn look_at(&self, answer: Answer, permit: Arc<Permit>, right: Right) -> Result<Reply, Rejection> {
+    async fn look_at(
+        &self,
+        answer: Answer,
+        permit: Arc<Permit>,
+        right: Right,
+        share: Option<Share>,
+    ) -> Result<Reply, Rejection> {
         let Answer { session, body } = answer;
         let request = Arc::clone(permit.request());
         let call = &request.call;
@@ -261,7 +276,7 @@ impl<U: Upstream> Flow<U> {
                 (status, AnswerBody::Message { status, message })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
-                (StatusCode::OK, AnswerBody::Events(self.standing(permit, right).guard(events)))
+                (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))
             }
             AnswerBody::Events(events) => {
                 let look = needs_look(call).then(|| self.look(permit));
@@ -288,9 +303,15 @@ impl<U: Upstream> Flow<U> {
         Right::of_call(&self.generations, &self.outcomes, Arc::clone(permit), shown)
     }
 
-    fn standing(&self, permit: Arc<Permit>, right: Right) -> Standing {
+    /// The caller's share of the streams that may stand open.
+    fn stream_of(&self, permit: &Permit) -> Result<Share, Rejection> {
+        let party = permit.caller().party(permit.request().peer);
+        self.streams.take(&party).ok_or(Rejection::Full { what: "open streams", retry_after: 1 })
+    }
+
+    fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> Standing {
         let (look, stop) = (Some(self.look(permit)), Some(self.stop.clone()));
-        Standing { right: right.standing(), look, stop }
+        Standing { right: right.standing(), look, stop, _share: share }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -410,7 +431,7 @@ fn is_unknown_method(request: &Request) -> bool {
 
 /// A call's own stream: shutting down waits for its end.
 fn under_way(right: Right, look: Option<Look>) -> Standing {
-    Standing { right, look, stop: None }
+    Standing { right, look, stop: None, _share: None }
 }
 
 /// Waits for the end of a right, and says what the caller is told.

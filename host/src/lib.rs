@@ -74,9 +74,11 @@ pub mod log;
 pub mod metrics;
 mod peer;
 mod printable;
+mod processes;
 pub mod provenance;
 pub mod reload;
 pub mod serve;
+mod shares;
 pub mod status;
 pub mod whole_file;
 

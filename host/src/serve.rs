@@ -29,6 +29,7 @@ use crate::plugin::engine::{Engine, EngineError};
 use crate::plugin::load::Loader;
 use crate::plugin::store::Store;
 use crate::policy::{PolicyError, Source};
+use crate::processes;
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::Unwatched;
 use crate::reload::{Reloader, RolledBack, certificates};
@@ -187,6 +188,7 @@ pub async fn run(
     logs: Arc<Logs>,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
+    processes::adopt_orphans();
     let tls = tls(&config)?;
     let (factory, generations) =
         first_generation(&config, &environment, rollback.as_ref(), Compiler::own()).await?;
@@ -232,6 +234,7 @@ pub async fn run(
         std::future::pending::<()>().await;
     }
     beside.end().await;
+    process::end_all().await;
     tracing::info!("stopped");
     Ok(())
 }

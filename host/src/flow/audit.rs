@@ -95,9 +95,10 @@ impl Outcome {
             Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
             Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => Self::Denied,
             Rejection::Failed { .. } | Rejection::Unrecorded => Self::Failed,
-            Rejection::RateLimited { .. } | Rejection::TooManyBodies | Rejection::TooManyConnections => {
-                Self::RateLimited
-            }
+            Rejection::RateLimited { .. }
+            | Rejection::Full { .. }
+            | Rejection::TooManyBodies
+            | Rejection::TooManyConnections => Self::RateLimited,
             Rejection::Upstream { .. } => Self::UpstreamFailed,
         }
     }
@@ -267,6 +268,7 @@ impl<'a> Cause<'a> {
             Rejection::SessionNotFound => (None, "session-not-found", None),
             Rejection::RateLimited { .. } => (None, "rate-limited", None),
             Rejection::Unrecorded => (None, "audit-unavailable", None),
+            Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
         };
         Self { policy, reason: Some(reason), detail }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind};
 
-use super::call::{Access, Target};
+use super::call::{self, Access, Target};
 use super::credential::Traces;
 use super::identity::Caller;
 use super::message::names;
@@ -83,6 +83,42 @@ impl Permit {
 
     fn pipeline(&self) -> &Pipeline {
         self.generation.pipeline(self.request.route.pipeline)
+    }
+
+    /// Whether the caller may hear that the resource `uri` has changed: the same decision as for subscribing to it.
+    ///
+    /// # Errors
+    /// As [`Permit::sees`].
+    pub(super) async fn hears_of(&self, uri: &str) -> Result<bool, Rejection> {
+        if names::check(TargetKind::Resource, uri).is_err() {
+            return Ok(false);
+        }
+        let method = match self.request.call.method() {
+            "subscriptions/listen" => "subscriptions/listen",
+            _ => "resources/subscribe",
+        };
+        let (kind, transport) = (TargetKind::Resource, self.request.transport);
+        let call = Call { method, kind, target: uri, transport, listing: false };
+        match decide(self.pipeline(), &self.scope(false), &call, &self.caller, true).await {
+            Ok(()) => Ok(true),
+            Err(Rejection::Denied { .. }) => Ok(false),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Decides whether the caller may make `call` now, which has begun what this request is about.
+    ///
+    /// # Errors
+    /// As [`authorize`].
+    pub(super) async fn covers(&self, call: &call::Call) -> Result<(), Rejection> {
+        let request = Arc::new(self.request.asking(call.clone()));
+        let (generation, caller) = (Arc::clone(&self.generation), Arc::clone(&self.caller));
+        let decided = authorize(generation, Arc::clone(&request), caller, self.traces.clone()).await;
+        if let Some(policy) = request.stood_in.get() {
+            // The record is of this request. One that it has already stays.
+            let _ = self.request.stood_in.set(Arc::clone(policy));
+        }
+        decided.map(drop)
     }
 
     fn scope(&self, listing: bool) -> Scope {

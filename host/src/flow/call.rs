@@ -125,6 +125,11 @@ impl Call {
         }
     }
 
+    /// The same call, in memory of its own: what a message came in may be larger.
+    pub(super) fn kept(&self) -> Self {
+        Self { body: Bytes::copy_from_slice(&self.body), ..self.clone() }
+    }
+
     /// The message, byte for byte.
     pub fn body(&self) -> &Bytes {
         &self.body

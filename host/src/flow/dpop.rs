@@ -29,7 +29,7 @@ const WINDOW_S: u32 = 300;
 
 /// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one; for
 /// test cases of policies, `plugin/trial` does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProvenKey {
     good: Good,
     /// Whether a policy that counts has asked; else the proof is not used up.

@@ -1,5 +1,6 @@
 //! Who a caller is after authentication.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use witgate_plugin::Identity;
@@ -65,6 +66,14 @@ impl Caller {
         !self.is_anonymous() && &*self.proven_by != UNCHECKED
     }
 
+    /// Whose share of what is bounded this caller uses, calling from `peer`.
+    pub fn party(&self, peer: Option<IpAddr>) -> Party {
+        match peer {
+            Some(peer) if self.principal().is_nameless() => Party::Network(network(peer)),
+            _ => Party::Principal(self.principal()),
+        }
+    }
+
     /// What sessions and child processes are bound to: the same value for the same principal,
     /// whichever credential showed it.
     pub fn principal(&self) -> Principal {
@@ -89,4 +98,48 @@ pub struct Principal {
     proven_by: Arc<str>,
     issuer: Option<Arc<str>>,
     subject: Arc<str>,
+}
+
+impl Principal {
+    /// Whether it is everybody who shows no credential, or who is not asked for one.
+    pub fn is_nameless(&self) -> bool {
+        matches!(&*self.proven_by, ANONYMOUS | UNCHECKED)
+    }
+}
+
+/// Whose share of a bounded table something takes: a principal's, or, where callers have no name, that of everybody in
+/// one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Party {
+    /// Nobody in particular: what is everybody's, and Witgate's own.
+    #[default]
+    Everybody,
+    /// Whoever has shown a credential.
+    Principal(Principal),
+    /// An IPv4 address, or the /64 of an IPv6 address, which one subscriber has (RFC 6177).
+    Network(IpAddr),
+}
+
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_without_a_name_are_told_apart_by_their_network() {
+        let anonymous = crate::flow::testing::anonymous();
+        let party = |peer: &str| anonymous.party(Some(peer.parse().unwrap()));
+        assert_ne!(party("192.0.2.1"), party("192.0.2.2"));
+        assert_eq!(party("192.0.2.1"), party("::ffff:192.0.2.1"));
+        assert_eq!(party("2001:db8::1"), party("2001:db8::ffff:2"));
+        assert_ne!(party("2001:db8::1"), party("2001:db8:0:1::1"));
+        let ada = Caller::new(Identity { subject: "ada".to_owned(), ..Identity::default() }, "keys".into());
+        assert_eq!(ada.party(Some([192, 0, 2, 1].into())), ada.party(None), "a name is the same everywhere");
+    }
 }

@@ -95,6 +95,25 @@ impl Look {
         Ok(data.map(|data| Event { data, ..event }))
     }
 
+    /// Whether the caller may have the message, where it is news of a resource or of a task. The right to it may have
+    /// ended since the caller has asked for it.
+    async fn hears(&self, envelope: &Members<'_>) -> Result<bool, Rejection> {
+        let Some(method) = envelope.get("method").and_then(string) else { return Ok(true) };
+        let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());
+        let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
+        match &*method {
+            "notifications/resources/updated" => match named("uri") {
+                Some(uri) => self.permit.hears_of(&uri).await,
+                None => Ok(false),
+            },
+            method if method.starts_with("notifications/tasks") => match named("taskId") {
+                Some(task) => self.tasks.is_heard_of(&task, &self.permit).await,
+                None => Ok(false),
+            },
+            _ => Ok(true),
+        }
+    }
+
     /// The answer as the caller may see it.
     ///
     /// # Errors
@@ -108,9 +127,11 @@ impl Look {
     async fn look_at(&self, message: Bytes) -> Result<Option<Bytes>, Rejection> {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
         let envelope = Members::read(text).map_err(|_| garbage())?;
+        if !self.hears(&envelope).await? {
+            return Ok(None);
+        }
         let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
-            let hears = self.hears(&envelope).await?;
-            return Ok(hears.then_some(message));
+            return Ok(Some(message));
         };
         let members = Members::read(result.get()).map_err(|_| garbage())?;
         self.record_task(&members);
@@ -122,18 +143,6 @@ impl Look {
         }
         let result = self.list_result(&members).await?;
         Ok(Some(replace(&envelope, "result", &result)))
-    }
-
-    /// Whether the message is for the caller: of a resource's change hears who may read it.
-    async fn hears(&self, envelope: &Members<'_>) -> Result<bool, Rejection> {
-        if envelope.get("method").and_then(string).as_deref() != Some("notifications/resources/updated") {
-            return Ok(true);
-        }
-        let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());
-        match params.and_then(|params| params.get("uri")).and_then(string) {
-            Some(uri) => self.permit.sees(TargetKind::Resource, &uri).await,
-            None => Ok(false),
-        }
     }
 
     /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says
@@ -210,9 +219,10 @@ impl Look {
                 Some(template) => self.permit.sees_template(&template).await,
                 None => Ok(false),
             },
-            List::Tasks => {
-                Ok(name("taskId").is_some_and(|id| self.tasks.is_listed(&id, self.permit.caller())))
-            }
+            List::Tasks => match name("taskId") {
+                Some(task) => self.tasks.is_listed(&task, &self.permit).await,
+                None => Ok(false),
+            },
         }
     }
 
@@ -230,7 +240,7 @@ impl Look {
 
     fn record(&self, task: &Members<'_>) {
         if let Some(id) = task.get("taskId").and_then(string) {
-            self.tasks.record(&id, self.permit.caller());
+            self.tasks.record(&id, &self.permit);
         }
     }
 }

@@ -101,6 +101,13 @@ pub enum Rejection {
     },
     /// Calls cannot be recorded just now, and the configuration wants none that is not.
     Unrecorded,
+    /// The caller's share of something bounded is taken, or all of it is.
+    Full {
+        /// Of what there is too much, in words for the caller.
+        what: &'static str,
+        /// When trying again makes sense, in seconds.
+        retry_after: u32,
+    },
     /// The upstream did not do its part.
     Upstream {
         /// How.

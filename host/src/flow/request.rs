@@ -55,3 +55,20 @@ pub struct Request {
     /// The first policy for which the built-in has decided in place of its component.
     pub stood_in: OnceLock<Arc<str>>,
 }
+
+impl Request {
+    /// The same request, if `call` were what it asks.
+    pub(super) fn asking(&self, call: Call) -> Self {
+        Self {
+            call,
+            era: self.era,
+            headers: self.headers.clone(),
+            peer: self.peer,
+            transport: self.transport,
+            route: Arc::clone(&self.route),
+            certificate: self.certificate.clone(),
+            proven_key: self.proven_key.clone(),
+            stood_in: OnceLock::new(),
+        }
+    }
+}

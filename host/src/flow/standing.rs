@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::listing::{Look, answered_id};
 use super::reject::Rejection;
 use super::right::Right;
+use crate::shares::Share;
 use crate::upstream::Event;
 
 /// A stream that is guarded.
@@ -19,6 +20,8 @@ pub struct Standing {
     pub look: Option<Look>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
     pub stop: Option<CancellationToken>,
+    /// What it takes of the caller's share of streams, for as long as it lasts.
+    pub(super) _share: Option<Share>,
 }
 
 /// What a stream does next.

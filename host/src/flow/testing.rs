@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use witgate_plugin::Identity;
 
-use super::identity::{Caller, Principal};
+use super::identity::{ANONYMOUS, Caller, Party, Principal};
 
 /// A caller of this name.
 pub(crate) fn caller(subject: &str) -> Arc<Caller> {
@@ -15,4 +15,14 @@ pub(crate) fn caller(subject: &str) -> Arc<Caller> {
 /// The principal of that caller.
 pub(crate) fn principal(subject: &str) -> Principal {
     caller(subject).principal()
+}
+
+/// The party of that caller.
+pub(crate) fn party(subject: &str) -> Party {
+    caller(subject).party(None)
+}
+
+/// Whoever has shown nothing.
+pub(crate) fn anonymous() -> Caller {
+    Caller::new(Identity::default(), ANONYMOUS.into())
 }

@@ -15,6 +15,7 @@ use super::anatomy::{Anatomy, Form};
 use super::engine::{Engine, Places};
 use crate::cause::Cause;
 use crate::printable::clean;
+use crate::processes;
 
 /// Processor time that one component may take, in seconds and of all threads together: 18 MB of an interpreted language
 /// take ten on a slow machine.
@@ -147,7 +148,8 @@ fn gist(error: &wasmtime::Error) -> String {
 }
 
 async fn apart(program: &Path, places: Places, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg(COMMAND)
         // Nothing of this process's, its secrets least of all.
         .env_clear()
@@ -155,9 +157,8 @@ async fn apart(program: &Path, places: Places, bytes: Vec<u8>) -> Result<Vec<u8>
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(CompileError::NoAnswer)?;
+        .kill_on_drop(true);
+    let (child, _own) = processes::spawn(&mut command).map_err(CompileError::NoAnswer)?;
     tokio::time::timeout(TIME, converse(child, bytes)).await.unwrap_or(Err(CompileError::TooSlow))
 }
 

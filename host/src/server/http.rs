@@ -9,6 +9,7 @@ use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
@@ -145,9 +146,7 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// Ends the upstreams.
     pub(crate) async fn shut_down(&self) {
-        for endpoint in self.endpoints.values() {
-            endpoint.flow.upstream().shut_down().await;
-        }
+        join_all(self.endpoints.values().map(|endpoint| endpoint.flow.upstream().shut_down())).await;
     }
 
     async fn respond(&self, request: Request<Inflow>, sender: Sender) -> Response<Body> {

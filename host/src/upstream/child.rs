@@ -6,16 +6,15 @@
 //! goes through byte for byte but for ids and progress tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::HeaderMap;
-use tokio::sync::Semaphore;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
@@ -23,13 +22,15 @@ use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refus
 use super::json::{span_in, splice};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::{Access, Call, Kind};
-use crate::flow::identity::Principal;
+use crate::flow::identity::{Party, Principal};
 use crate::flow::limit::Admitted;
 use crate::flow::reject::{Rejection, UpstreamFault};
-use audience::{Audience, Member};
+use crate::shares::{Bounds, Shares};
+use audience::Member;
 use connection::{Connection, Exchange, Terms, fault};
-use pending::{Ask, Lost, Reply};
+use pending::{Ask, Lost, Reply, Whose};
 use pipes::Launch;
+use process::ENDING;
 use rooms::{Key, Rooms, Session};
 use supervise::{Greeted, Opening, Slot, Start, drain};
 use wire::{Incoming, result_response};
@@ -54,12 +55,12 @@ pub use process::{Program, check};
 pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// A child that nobody is bound to starts again in seconds.
 pub const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Sixty-four servers on Node.js take about 4 GB.
-pub const MAX_CHILDREN: usize = 64;
-/// One caller may have this share of them.
-pub const MAX_CHILDREN_OF_ONE: usize = 16;
-/// Children that start at the same time.
-const STARTING: usize = 4;
+/// Sixty-four servers on Node.js take about 4 GB; one caller may have a quarter of them.
+pub const CHILDREN: Bounds = Bounds { most: 64, most_of_one: 16 };
+/// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
+const SUBSCRIPTIONS: Bounds = Bounds { most: 1 << 16, most_of_one: 1 << 12 };
+/// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
+const STARTING: Bounds = Bounds { most: 4, most_of_one: 2 };
 /// How often it is looked for what is idle.
 const REAPING: Duration = Duration::from_secs(15);
 /// What the client of a shared child may be able to do; each session's own word is kept, too.
@@ -81,10 +82,8 @@ pub struct Settings {
     pub session_idle: Duration,
     /// After how long without use a child ends that no session has.
     pub child_idle: Duration,
-    /// How many children there may be.
-    pub max_children: usize,
-    /// How many one principal may have.
-    pub max_children_of_one: usize,
+    /// How many children there may be, those that are starting or ending included.
+    pub children: Bounds,
 }
 
 impl Settings {
@@ -97,8 +96,7 @@ impl Settings {
             grace,
             session_idle: SESSION_IDLE,
             child_idle: CHILD_IDLE,
-            max_children: MAX_CHILDREN,
-            max_children_of_one: MAX_CHILDREN_OF_ONE,
+            children: CHILDREN,
         }
     }
 }
@@ -113,13 +111,15 @@ struct Inner {
     start: Arc<Start>,
     eras: Eras,
     rooms: Mutex<Rooms>,
-    stopping: AtomicBool,
+    subscriptions: Shares,
+    stopping: CancellationToken,
 }
 
 /// A message on its way to a child, without the proof that let it come this far.
 struct Sent<'a> {
     call: &'a Call,
     principal: Principal,
+    party: Party,
     session: Option<&'a str>,
     /// Over HTTP.
     headers: Option<&'a HeaderMap>,
@@ -148,14 +148,16 @@ impl ChildUpstream {
             name: Arc::from(settings.name.as_str()),
             launcher,
             timeout: settings.timeout,
-            starting: Semaphore::new(STARTING),
+            starting: Shares::new(STARTING),
+            seats: Shares::new(settings.children),
         };
         let inner = Arc::new(Inner {
             settings,
             start: Arc::new(start),
             eras,
             rooms: Mutex::default(),
-            stopping: AtomicBool::new(false),
+            subscriptions: Shares::new(SUBSCRIPTIONS),
+            stopping: CancellationToken::new(),
         });
         tokio::spawn(reap(Arc::downgrade(&inner)));
         Self { inner }
@@ -168,6 +170,7 @@ impl Upstream for ChildUpstream {
         let sent = Sent {
             call: &request.call,
             principal: admitted.permit().caller().principal(),
+            party: admitted.permit().caller().party(request.peer),
             session: admitted.session(),
             headers: (request.transport == Transport::Http).then_some(&request.headers),
         };
@@ -184,26 +187,24 @@ impl Upstream for ChildUpstream {
 
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
-        let ended = lock(&self.inner.rooms).end(&session.member.session);
-        if let Some(slot) = ended {
-            tokio::spawn(async move { slot.close().await });
-        }
+        lock(&self.inner.rooms).end(&session.member.session);
         Ok(())
     }
 
     async fn shut_down(&self) {
-        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.stopping.cancel();
         let slots = lock(&self.inner.rooms).slots();
         let running: Vec<Connection> = slots.iter().filter_map(|slot| slot.running()).collect();
         drain(&running, self.inner.settings.grace).await;
-        let slots = lock(&self.inner.rooms).clear();
-        join_all(slots.iter().map(|slot| slot.close())).await;
+        lock(&self.inner.rooms).close();
+        // Not those of the places alone: those that were given up before may still be there.
+        let _ = timeout(ENDING, self.inner.start.seats.all_free()).await;
     }
 }
 
 impl Inner {
-    async fn send(&self, sent: Sent<'_>) -> Result<Back, Rejection> {
-        if self.stopping.load(Ordering::Acquire) {
+    async fn send(self: &Arc<Self>, sent: Sent<'_>) -> Result<Back, Rejection> {
+        if self.stopping.is_cancelled() {
             return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
         }
         match (sent.call.kind(), sent.call.meta_version(), sent.session) {
@@ -219,14 +220,15 @@ impl Inner {
     }
 
     /// A request of 2026-07-28.
-    async fn stateless(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
-        let asked = self.eras.verdict(self).await;
+    async fn stateless(self: &Arc<Self>, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        let asked = self.verdict().await;
         // Nothing is known of an upstream that cannot be started; the call itself will say why.
         let verdict = asked.unwrap_or_else(|| Verdict::known(true, false));
         if !verdict.speaks.modern {
             return self.bridged(sent).await;
         }
-        let slot = self.room(Key::stateless(&sent.principal, self.settings.shared), || Opening::Stateless)?;
+        let key = Key::stateless(&sent.principal, self.settings.shared);
+        let slot = self.room(key, sent, || Opening::Stateless)?;
         if let (Some(result), "server/discover", None) =
             (&verdict.discovered, sent.call.method(), slot.running())
         {
@@ -243,9 +245,9 @@ impl Inner {
     async fn bridged(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
         bridge::bridgeable(sent.call)?;
         let slot = if self.settings.shared {
-            self.room(Key::Shared, || handshake(ALL_CAPABILITIES))?
+            self.room(Key::Shared, sent, || handshake(ALL_CAPABILITIES))?
         } else {
-            self.room(Key::Held(sent.principal.clone()), || handshake("{}"))?
+            self.room(Key::Held(sent.principal.clone()), sent, || handshake("{}"))?
         };
         tools::check(&slot, sent, false).await?;
         let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
@@ -276,12 +278,11 @@ impl Inner {
         let id = sent.call.id().unwrap_or("null");
         let name = session_name()?;
         let slot = self.session_slot(sent, &name)?;
-        let unopened = Unopened { rooms: &self.rooms, name: &name };
+        let unopened = Unopened { rooms: &self.rooms, name: Some(&name) };
         if let Greeted::Refused(refusal) = slot.greeted().await? {
             self.eras.note_legacy(!refuses_legacy(&refusal));
             return Ok(Back::plain(Outcome::Response(under_id(&refusal, id))));
         }
-        std::mem::forget(unopened);
         self.eras.note_legacy(true);
         let opened = slot.opened().unwrap_or_default();
         let member = Arc::new(Member {
@@ -291,8 +292,8 @@ impl Inner {
             capabilities: wanted.capabilities,
             subscriptions: Mutex::default(),
         });
-        slot.audience.join(Arc::clone(&member));
-        lock(&self.rooms).seat(Session::new(member, slot));
+        lock(&self.rooms).seat(Session::new(member, slot, sent.party.clone()))?;
+        unopened.disarm();
         let result =
             if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
         Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
@@ -300,14 +301,14 @@ impl Inner {
 
     fn session_slot(&self, sent: &Sent<'_>, name: &Arc<str>) -> Result<Arc<Slot>, Rejection> {
         if self.settings.shared {
-            return self.room(Key::Shared, || handshake(ALL_CAPABILITIES));
+            return self.room(Key::Shared, sent, || handshake(ALL_CAPABILITIES));
         }
-        let key = Key::Session(Arc::clone(name), sent.principal.clone());
+        let key = Key::Session(Arc::clone(name));
         let body = sent.call.body();
         let Kind::Request { id } = sent.call.kind() else { return Err(Rejection::SessionRequired) };
         let opening =
             || Opening::Handshake { request: body.clone(), id: id.clone(), complete: AtomicBool::new(false) };
-        self.room(key, opening)
+        self.room(key, sent, opening)
     }
 
     /// A message within a session.
@@ -337,15 +338,14 @@ impl Inner {
             }
             // Whether Witgate is there is what the client asks; the child's health is not its affair.
             ("ping", _) => return Ok(own("{}")),
-            ("resources/subscribe", Some(uri)) if !session.member.subscribe(uri) => {
-                let what = "the session has subscribed to 1,000 resources: unsubscribe from some first";
-                return Err(Rejection::InvalidRequest(what.to_owned()));
+            ("resources/subscribe", Some(uri)) => {
+                session.member.subscribe(uri, || self.subscriptions.take(&session.party))?;
             }
             ("resources/unsubscribe", Some(uri)) => {
                 lock(&session.member.subscriptions).remove(uri);
                 // With a shared child, others may still want to hear of it.
-                if session.slot.audience.all().iter().any(|member| lock(&member.subscriptions).contains(uri))
-                {
+                let wants = |member: &Arc<Member>| lock(&member.subscriptions).contains_key(uri);
+                if session.slot.audience.all().iter().any(wants) {
                     return Ok(own("{}"));
                 }
             }
@@ -386,7 +386,7 @@ impl Inner {
     /// Sends a request as it came, but for id and progress token.
     async fn request(
         &self,
-        slot: &Slot,
+        slot: &Arc<Slot>,
         sent: &Sent<'_>,
         session: Option<&Arc<str>>,
     ) -> Result<Exchange, Rejection> {
@@ -402,13 +402,25 @@ impl Inner {
     }
 
     /// The place for the child of `key`, made if need be and possible.
-    fn room(&self, key: Key, opening: impl FnOnce() -> Opening) -> Result<Arc<Slot>, Rejection> {
-        let make = || Slot::new(Arc::clone(&self.start), opening(), Arc::new(Audience::default()));
-        let (slot, displaced) = lock(&self.rooms).take(key, &self.settings, make)?;
-        if let Some(displaced) = displaced {
-            tokio::spawn(async move { displaced.close().await });
+    fn room(
+        &self,
+        key: Key,
+        sent: &Sent<'_>,
+        opening: impl FnOnce() -> Opening,
+    ) -> Result<Arc<Slot>, Rejection> {
+        let party = key.party(&sent.party);
+        let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone());
+        lock(&self.rooms).take(key, &party, self.settings.children, make)
+    }
+
+    /// Which eras the upstream speaks. Once it is being asked, it is asked to the end, whatever becomes of the caller.
+    async fn verdict(self: &Arc<Self>) -> Option<Verdict> {
+        if let Some(verdict) = self.eras.remembered() {
+            return Some(verdict);
         }
-        Ok(slot)
+        let turn = self.eras.turn().await;
+        let inner = Arc::clone(self);
+        tokio::spawn(async move { inner.eras.ask(turn, &*inner).await }).await.ok().flatten()
     }
 }
 
@@ -435,9 +447,11 @@ impl Probe for Inner {
 
 impl Inner {
     async fn ask_throw_away(&self, modern: bool, compose: impl FnOnce(&str) -> Bytes) -> Probed {
-        let _turn = self.start.starting.acquire().await;
-        let Ok(pipes) = self.start.launcher.launch().await else { return Probed::Unknown };
-        let terms = Terms { name: Arc::clone(&self.start.name), audience: Arc::default(), modern };
+        let Ok(seat) = self.start.seat(&Party::Everybody).await else { return Probed::Unknown };
+        let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
+        let Ok(pipes) = self.start.launcher.launch(seat).await else { return Probed::Unknown };
+        let name = Arc::clone(&self.start.name);
+        let terms = Terms { name, audience: Arc::default(), modern, common: false };
         let connection = Connection::begin(pipes, terms);
         let ask = Ask { id: "0".into(), ..Ask::default() };
         let asked = async {
@@ -448,15 +462,18 @@ impl Inner {
                 }
             }
         };
-        let said = asked.await;
-        tokio::spawn(async move { connection.close().await });
-        said.map_or(Probed::Nothing, Probed::Said)
+        let said = self.stopping.run_until_cancelled(asked).await;
+        connection.end();
+        match said {
+            Some(said) => said.map_or(Probed::Nothing, Probed::Said),
+            None => Probed::Unknown,
+        }
     }
 }
 
 /// The session of the older era that the bridge uses.
 struct Held<'a> {
-    slot: &'a Slot,
+    slot: &'a Arc<Slot>,
     sent: &'a Sent<'a>,
 }
 
@@ -488,13 +505,19 @@ impl Back {
 /// A session that is being opened. Unless it comes to that, its child is let go.
 struct Unopened<'a> {
     rooms: &'a Mutex<Rooms>,
-    name: &'a str,
+    name: Option<&'a str>,
+}
+
+impl Unopened<'_> {
+    fn disarm(mut self) {
+        self.name = None;
+    }
 }
 
 impl Drop for Unopened<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = lock(self.rooms).end(self.name) {
-            tokio::spawn(async move { slot.close().await });
+        if let Some(name) = self.name {
+            lock(self.rooms).end(name);
         }
     }
 }
@@ -537,7 +560,9 @@ fn ask(sent: &Sent<'_>, session: Option<&Arc<str>>) -> Ask {
     let wants_logs = || call.meta().is_some_and(|meta| meta.contains("io.modelcontextprotocol/logLevel"));
     Ask {
         session: session.cloned(),
-        principal: Some(sent.principal.clone()),
+        whose: Some(Whose::new(&sent.principal, session)),
+        party: sent.party.clone(),
+        starts_task: call.may_start_task(),
         id: call.id().unwrap_or("null").into(),
         token: call.progress_token().map(Box::from),
         logs: !stateless || wants_logs(),
@@ -667,8 +692,7 @@ async fn reap(upstream: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(upstream) = upstream.upgrade() else { return };
-        let idle = lock(&upstream.rooms).idle(&upstream.settings);
-        join_all(idle.iter().map(|slot| slot.close())).await;
+        lock(&upstream.rooms).end_idle(&upstream.settings);
     }
 }
 

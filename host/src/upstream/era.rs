@@ -6,12 +6,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::OwnedMutexGuard;
 
 use super::bridge::MODERN;
 use super::json::{Members, unquote};
@@ -151,9 +152,12 @@ pub fn discover_request(id: &str) -> Bytes {
 #[derive(Debug, Default)]
 pub struct Eras {
     known: Mutex<Known>,
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
     file: Option<PathBuf>,
 }
+
+/// The turn to ask an upstream.
+pub type Turn = OwnedMutexGuard<()>;
 
 /// A verdict on disk.
 #[derive(Deserialize, Serialize)]
@@ -194,7 +198,16 @@ impl Eras {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
         }
-        let _turn = self.asking.lock().await;
+        self.ask(self.turn().await, upstream).await
+    }
+
+    /// A turn to ask.
+    pub async fn turn(&self) -> Turn {
+        Arc::clone(&self.asking).lock_owned().await
+    }
+
+    /// What is known by now; asks if nothing is.
+    pub async fn ask(&self, _turn: Turn, upstream: &impl Probe) -> Option<Verdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
         }

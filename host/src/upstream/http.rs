@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::bridge;
 use super::era::Eras;
 use super::raw::{BodyError, Gathered, Inflow, RawBody, gather};
-use super::session::{Held, Limits, Session, Sessions};
+use super::session::{Held, Limits, NotOpened, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
@@ -176,11 +176,12 @@ impl HttpUpstream {
         if request.era == Era::Stateless || request.call.method() != "initialize" {
             return Ok(None);
         }
-        let principal = admitted.permit().caller().principal();
+        let caller = admitted.permit().caller();
+        let (principal, party) = (caller.principal(), caller.party(request.peer));
         let theirs = Theirs { id: upstream.clone(), asked: Arc::default() };
-        let (id, gone) = self.sessions.open(principal, theirs).map_err(|error| {
-            tracing::error!(%error, "no random numbers for a session id");
-            fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
+        let (id, gone) = self.sessions.open(principal, party, theirs).map_err(|error| {
+            self.close_in_background(upstream);
+            not_opened(&error)
         })?;
         for session in gone {
             self.close_in_background(&session.upstream.id);
@@ -319,6 +320,16 @@ impl Upstream for HttpUpstream {
             let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream.id);
             // The upstream would find out by itself; not waiting for a dead one matters more.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
+        }
+    }
+}
+
+fn not_opened(error: &NotOpened) -> Rejection {
+    match error {
+        NotOpened::Full => Rejection::Full { what: "sessions", retry_after: 30 },
+        NotOpened::Random(_) => {
+            tracing::error!(%error, "no session is opened");
+            fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
         }
     }
 }

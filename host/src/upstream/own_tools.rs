@@ -10,6 +10,7 @@ use rmcp::{ServerHandler, ServiceExt, schemars, tool, tool_handler, tool_router}
 use serde::{Deserialize, Serialize};
 
 use super::child::pipes::{Launch, Pipes};
+use crate::shares::Share;
 
 /// Bytes between the two ends; more than any of these tools says.
 const BUFFER: usize = 64 << 10;
@@ -37,11 +38,12 @@ impl OwnTools {
 }
 
 impl Launch for OwnTools {
-    fn launch(&self) -> BoxFuture<'_, Result<Pipes, String>> {
+    fn launch(&self, seat: Share) -> BoxFuture<'_, Result<Pipes, String>> {
         let server = self.clone();
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(BUFFER);
             tokio::spawn(async move {
+                let _seat = seat;
                 // It ends when our end is dropped, or with a client that does not greet it.
                 match server.serve(tokio::io::split(theirs)).await {
                     Ok(running) => _ = running.waiting().await,

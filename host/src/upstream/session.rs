@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::flow::identity::Principal;
+use crate::flow::identity::{Party, Principal};
 use crate::flow::reject::Rejection;
+use crate::shares::{Bounds, Holdings};
 
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,8 @@ const ID_BYTES: usize = 24;
 /// How many sessions are kept, and how long one may idle.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// All in all.
-    pub total: usize,
-    /// Of one principal, so that none can push the others out.
-    pub per_principal: usize,
+    /// How many, so that no party can push the others out.
+    pub bounds: Bounds,
     /// Without any message and without an open stream.
     pub idle: Duration,
 }
@@ -34,21 +33,26 @@ impl Default for Limits {
     /// A thousand sessions of one principal are a fleet of agents behind one key; ten of such
     /// fleets are held. An hour outlasts a lunch; clients open a new session by themselves.
     fn default() -> Self {
-        Self { total: 10_000, per_principal: 1_000, idle: Duration::from_secs(3600) }
+        let bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+        Self { bounds, idle: Duration::from_secs(3600) }
     }
 }
+
+/// A session that nobody has used for this long may have to make room.
+const DISPLACEABLE: Duration = Duration::from_secs(30);
 
 /// The sessions of one upstream; `T` is what the upstream needs to know about each.
 #[derive(Debug)]
 pub struct Sessions<T> {
     limits: Limits,
-    by_id: Mutex<ById<T>>,
+    table: Mutex<Table<T>>,
 }
 
-type ById<T> = HashMap<Box<str>, Arc<Session<T>>>;
-
-/// A session and its id.
-type Entry<T> = (Box<str>, Arc<Session<T>>);
+#[derive(Debug)]
+struct Table<T> {
+    by_id: HashMap<Box<str>, Arc<Session<T>>>,
+    held: Holdings,
+}
 
 /// A session that another had to make room for is over, too: the upstream is to be told.
 type Gone<T> = Vec<Arc<Session<T>>>;
@@ -59,27 +63,46 @@ pub struct Session<T> {
     /// What the upstream knows it by.
     pub upstream: T,
     principal: Principal,
+    /// Whose share it takes.
+    party: Party,
     used: Mutex<Instant>,
     streams: AtomicUsize,
+}
+
+/// Why no session is opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// The operating system has no random numbers.
+    #[error("no random numbers for a session id: {0}")]
+    Random(#[from] getrandom::Error),
+    /// The party has too many, or all have, and none of them is idle.
+    #[error("there are too many sessions")]
+    Full,
 }
 
 impl<T> Sessions<T> {
     /// None yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, by_id: Mutex::default() }
+        let table = Table { by_id: HashMap::new(), held: Holdings::default() };
+        Self { limits, table: Mutex::new(table) }
     }
 
     /// Opens a session and returns its id, and the sessions that had to make room for it.
     ///
     /// # Errors
-    /// Where the operating system has no random numbers.
-    pub fn open(&self, principal: Principal, upstream: T) -> Result<(Box<str>, Gone<T>), getrandom::Error> {
+    /// Why there is none.
+    pub fn open(
+        &self,
+        principal: Principal,
+        party: Party,
+        upstream: T,
+    ) -> Result<(Box<str>, Gone<T>), NotOpened> {
         let id = mint()?;
-        let session =
-            Session { upstream, principal, used: Mutex::new(Instant::now()), streams: AtomicUsize::new(0) };
-        let mut sessions = self.lock();
-        let gone = self.make_room(&mut sessions, &session.principal);
-        sessions.insert(id.clone(), Arc::new(session));
+        let (used, streams) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
+        let mut table = self.lock();
+        let gone = self.make_room(&mut table, &party)?;
+        table.held.add(&party, 1);
+        table.by_id.insert(id.clone(), Arc::new(Session { upstream, principal, party, used, streams }));
         Ok((id, gone))
     }
 
@@ -88,8 +111,8 @@ impl<T> Sessions<T> {
     /// # Errors
     /// `SessionNotFound`, whether there is such a session of somebody else's or not.
     pub fn find(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
-        let sessions = self.lock();
-        let session = sessions.get(id).filter(|session| session.is_for(principal));
+        let table = self.lock();
+        let session = table.by_id.get(id).filter(|session| session.is_for(principal));
         let session = session.ok_or(Rejection::SessionNotFound)?;
         if session.idle() > self.limits.idle {
             return Err(Rejection::SessionNotFound);
@@ -103,35 +126,51 @@ impl<T> Sessions<T> {
     /// # Errors
     /// As [`Sessions::find`].
     pub fn close(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
-        let mut sessions = self.lock();
-        match sessions.get(id) {
-            Some(session) if session.is_for(principal) => {
-                sessions.remove(id).ok_or(Rejection::SessionNotFound)
-            }
+        let mut table = self.lock();
+        match table.by_id.get(id) {
+            Some(session) if session.is_for(principal) => table.remove(id).ok_or(Rejection::SessionNotFound),
             _ => Err(Rejection::SessionNotFound),
         }
     }
 
     /// Takes out all sessions, for shutting down.
     pub fn drain(&self) -> Gone<T> {
-        self.lock().drain().map(|(_, session)| session).collect()
+        let mut table = self.lock();
+        table.held = Holdings::default();
+        table.by_id.drain().map(|(_, session)| session).collect()
     }
 
-    /// Drops what has idled too long, and the longest idle where there are too many.
-    fn make_room(&self, sessions: &mut ById<T>, principal: &Principal) -> Gone<T> {
-        let own = sessions.values().filter(|session| session.is_for(principal)).count();
-        let mut gone: Vec<_> = sessions.extract_if(|_, session| session.idle() > self.limits.idle).collect();
-        if own >= self.limits.per_principal {
-            gone.extend(take_longest_idle(sessions, |session| session.is_for(principal)));
+    /// Drops what has idled too long; then, where there are too many, the longest idle of the party itself, or of the one
+    /// that has most.
+    fn make_room(&self, table: &mut Table<T>, party: &Party) -> Result<Gone<T>, NotOpened> {
+        let over = table.by_id.iter().filter(|(_, session)| session.idle() > self.limits.idle);
+        let over: Vec<Box<str>> = over.map(|(id, _)| id.clone()).collect();
+        let mut gone: Gone<T> = over.iter().filter_map(|id| table.remove(id)).collect();
+        if let Some(party) = table.held.gives_way(party, 1, self.limits.bounds) {
+            let id = table.longest_idle(&party).ok_or(NotOpened::Full)?;
+            gone.extend(table.remove(&id));
         }
-        if sessions.len() >= self.limits.total {
-            gone.extend(take_longest_idle(sessions, |_| true));
-        }
-        gone.into_iter().map(|(_, session)| session).collect()
+        Ok(gone)
     }
 
-    fn lock(&self) -> MutexGuard<'_, ById<T>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table<T>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Table<T> {
+    fn remove(&mut self, id: &str) -> Option<Arc<Session<T>>> {
+        let session = self.by_id.remove(id)?;
+        self.held.remove(&session.party, 1);
+        Some(session)
+    }
+
+    /// The session of `party` that was idle longest, if that is long enough.
+    fn longest_idle(&self, party: &Party) -> Option<Box<str>> {
+        let of_party = self.by_id.iter().filter(|(_, session)| session.party == *party);
+        let idle = of_party.map(|(id, session)| (session.idle(), id));
+        let (idle, id) = idle.max_by_key(|(idle, _)| *idle)?;
+        (idle >= DISPLACEABLE).then(|| id.clone())
     }
 }
 
@@ -163,12 +202,6 @@ impl<T> Drop for Held<T> {
         *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn take_longest_idle<T>(sessions: &mut ById<T>, among: impl Fn(&Session<T>) -> bool) -> Option<Entry<T>> {
-    let candidates = sessions.iter().filter(|(_, session)| among(session));
-    let id = candidates.max_by_key(|(_, session)| session.idle()).map(|(id, _)| id.clone())?;
-    sessions.remove_entry(&id)
 }
 
 fn mint() -> Result<Box<str>, getrandom::Error> {

@@ -57,6 +57,15 @@ impl Caller {
         Self { token: Some(token.to_owned()), ..Self::new(url, None) }
     }
 
+    /// One without a key that calls from this address of the machine's own.
+    pub(crate) fn nameless(url: impl Into<String>, from: &str) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .local_address(Some(from.parse().unwrap()));
+        Self { http: http.build().unwrap(), ..Self::new(url, None) }
+    }
+
     /// Calls a tool in the manner of 2026-07-28.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
         self.try_call(tool, arguments).await.unwrap_or_else(|error| panic!("{tool}: {error:?}"))
@@ -116,12 +125,18 @@ impl Caller {
 
     /// The handshake of 2025-11-25.
     pub(crate) async fn initialize(&self) -> Answer {
-        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
-            "clientInfo": { "name": "it", "version": "1" } });
-        let initialize = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params });
-        let answer = read(self.post(&initialize).send().await.unwrap(), Instant::now()).await.unwrap();
+        let answer = self.try_initialize().await.unwrap();
         assert!(answer.is_result(), "{answer:?}");
         answer
+    }
+
+    /// The same, which may be refused, by a client that can be asked.
+    pub(crate) async fn try_initialize(&self) -> reqwest::Result<Answer> {
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} },
+            "clientInfo": { "name": "it", "version": "1" } });
+        let initialize = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params });
+        let begun = Instant::now();
+        read(self.post(&initialize).send().await?, begun).await
     }
 
     /// Opens a session of 2025-11-25 and returns its id.
@@ -136,10 +151,29 @@ impl Caller {
 
     /// Calls a tool within a session.
     pub(crate) async fn call_in(&self, session: &str, tool: &str, arguments: Value) -> Answer {
-        let params = json!({ "name": tool, "arguments": arguments });
-        let call = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
+        self.ask_in(session, "tools/call", json!({ "name": tool, "arguments": arguments })).await
+    }
+
+    /// Asks within a session.
+    pub(crate) async fn ask_in(&self, session: &str, method: &str, params: Value) -> Answer {
         let begun = Instant::now();
-        read(self.of_session(session, &call).send().await.unwrap(), begun).await.unwrap()
+        read(self.begin_in(session, method, params).await.unwrap(), begun).await.unwrap()
+    }
+
+    /// The same, up to the head of the answer.
+    pub(crate) async fn begin_in(
+        &self,
+        session: &str,
+        method: &str,
+        params: Value,
+    ) -> reqwest::Result<reqwest::Response> {
+        let request = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+        self.of_session(session, &request).send().await
+    }
+
+    /// Sends a message as it stands within a session.
+    pub(crate) async fn send_in(&self, session: &str, message: &Value) -> reqwest::Response {
+        self.of_session(session, message).send().await.unwrap()
     }
 
     /// Opens the stream of a session.

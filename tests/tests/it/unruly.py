@@ -1,7 +1,7 @@
 """An MCP server of 2026-07-28 and before that behaves as its tools are called.
 
 STUBBORN in the environment: it ignores SIGTERM and the end of its input. PIDS: a file to which it
-adds its process id and that of a process that it has started.
+adds its process id and that of a process that it has started. ESCAPES: that one leaves its process group.
 """
 import json
 import os
@@ -18,7 +18,7 @@ lock = threading.Lock()
 if STUBBORN:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 # What it has started has the same group, and inherits that the signal is ignored.
-grandchild = subprocess.Popen(["sleep", "1000"])
+grandchild = subprocess.Popen(["sleep", "1000"], start_new_session=bool(os.environ.get("ESCAPES")))
 if os.environ.get("PIDS"):
     with open(os.environ["PIDS"], "a") as file:
         file.write(f"{os.getpid()} {grandchild.pid}\n")
@@ -45,6 +45,9 @@ def call(id, name, arguments):
     elif name == "slow":
         open(os.environ["PIDS"] + ".slow", "w").close()
         threading.Thread(target=slow, args=(id, arguments["seconds"]), daemon=True).start()
+    elif name == "orphan":
+        # Its shell ends before it, so that it is left to whoever takes orphans.
+        text(id, int(subprocess.check_output(["sh", "-c", "sleep 0.2 >/dev/null & echo $!"])))
     elif name == "crash":
         os._exit(3)
     elif name == "hang":

@@ -113,7 +113,7 @@ pub(super) struct Expected<'a> {
 }
 
 /// What a good proof says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Good {
     /// The thumbprint of the key (RFC 7638), in base64url.
     pub(super) thumbprint: String,

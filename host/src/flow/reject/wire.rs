@@ -206,6 +206,7 @@ impl Rejection {
                     "Calls cannot be recorded just now, so none is made: try again later",
                 )
             },
+            Self::Full { what, retry_after } => full(what, *retry_after),
             Self::Upstream { fault, message } => upstream(*fault, message),
         }
     }
@@ -354,6 +355,15 @@ fn missing_extension(name: &str) -> Wire {
     );
     wire.data.insert("requiredCapabilities".to_owned(), json!({ "extensions": { name: {} } }));
     wire
+}
+
+fn full(what: &'static str, retry_after: u32) -> Wire {
+    let message = format!(
+        "There are too many {what} of yours, or of all callers together: end some, or try again later"
+    );
+    let mut wire = plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", message);
+    wire.data.insert("full".to_owned(), Value::from(what));
+    Wire { retry_after: Some(retry_after), ..wire }
 }
 
 fn upstream(fault: UpstreamFault, message: &str) -> Wire {

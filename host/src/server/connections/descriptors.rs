@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Target};
 use crate::descriptors;
-use crate::upstream::child::MAX_CHILDREN;
+use crate::upstream::child::CHILDREN;
 
 /// Kept free for what is no call of a client's: 64 connections at `admin_listen`, those of the control socket, policies
 /// that ask servers (64 to each), files that a reload reads, the pipes of a compiler, watches, logs.
@@ -34,7 +34,7 @@ fn most_connections(limit: u64, config: &Config) -> usize {
     let targets = || config.upstreams.iter().map(|upstream| &upstream.target);
     let commands = targets().filter(|target| matches!(target, Target::Command { .. })).count() as u64;
     let urls = targets().filter(|target| matches!(target, Target::Url { .. })).count() as u64;
-    let children = commands.saturating_mul(OF_A_CHILD * MAX_CHILDREN as u64);
+    let children = commands.saturating_mul(OF_A_CHILD * CHILDREN.most as u64);
     // At most half, so that a low limit does not leave nothing.
     let reserve = (RESERVE + children).min(limit / 2);
     // A call to an upstream over HTTP takes a connection there, too; with several, one may idle at another meanwhile.

@@ -9,7 +9,10 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::Notify;
 
 use super::lock;
+use super::rooms::full;
 use crate::flow::identity::Principal;
+use crate::flow::reject::Rejection;
+use crate::shares::Share;
 use crate::upstream::Event;
 
 /// Messages kept for a stream that is not open, or slow. A client that asks for the stream does so
@@ -37,7 +40,7 @@ pub(crate) struct Member {
     /// The names of what the client says it can do.
     pub(crate) capabilities: BTreeSet<String>,
     /// Resources it has subscribed to.
-    pub(crate) subscriptions: Mutex<BTreeSet<String>>,
+    pub(crate) subscriptions: Mutex<BTreeMap<String, Share>>,
 }
 
 impl Audience {
@@ -90,17 +93,31 @@ impl Member {
     pub(crate) fn subscribes(&self, uri: &str) -> bool {
         let subscriptions = lock(&self.subscriptions);
         let ends = uri.match_indices(['/', '?', '#']).flat_map(|(at, _)| [at, at + 1]);
-        ends.chain([uri.len()]).filter_map(|end| uri.get(..end)).any(|whole| subscriptions.contains(whole))
+        ends.chain([uri.len()])
+            .filter_map(|end| uri.get(..end))
+            .any(|whole| subscriptions.contains_key(whole))
     }
 
-    /// Notes a subscription. False: there are too many.
-    pub(crate) fn subscribe(&self, uri: &str) -> bool {
+    /// Notes a subscription, which takes a share of what its party may have.
+    ///
+    /// # Errors
+    /// `InvalidRequest` where the session has too many, `Full` where the party has.
+    pub(crate) fn subscribe(
+        &self,
+        uri: &str,
+        share: impl FnOnce() -> Option<Share>,
+    ) -> Result<(), Rejection> {
         let mut subscriptions = lock(&self.subscriptions);
-        if subscriptions.len() >= SUBSCRIPTIONS && !subscriptions.contains(uri) {
-            return false;
+        if subscriptions.contains_key(uri) {
+            return Ok(());
         }
-        subscriptions.insert(uri.to_owned());
-        true
+        if subscriptions.len() >= SUBSCRIPTIONS {
+            let what = "the session has subscribed to 1,000 resources: unsubscribe from some first";
+            return Err(Rejection::InvalidRequest(what.to_owned()));
+        }
+        let share = share().ok_or_else(|| full("subscriptions"))?;
+        subscriptions.insert(uri.to_owned(), share);
+        Ok(())
     }
 }
 

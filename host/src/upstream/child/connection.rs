@@ -13,19 +13,26 @@ use tokio::time::timeout;
 
 use super::audience::Audience;
 use super::lock;
-use super::pending::{Ask, Ear, Lost, Pending, Reply, replies};
+use super::pending::{Ask, Ear, Lost, Pending, Reply, Whose, replies};
 use super::pipes::Pipes;
 use super::process::Process;
 use super::reading;
 use super::wire::{cancelled, one_line};
 use crate::flow::call::LONGEST_ID;
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::shares::{Bounds, Holdings};
 use crate::upstream::json::splice;
 
 /// Lines on their way to the child. When it does not read, callers wait here.
 const LINES: usize = 32;
 /// Requests that a child has yet to answer. Beyond, it does not keep up, and more would only wait.
 const PENDING: usize = 512;
+/// Those of one party, where the child is everybody's.
+const PENDING_OF_ONE: usize = PENDING / 4;
+/// Requests that were given up and that the child may still be at. Who has lost track of them asks nobody.
+const STRAYS: usize = 1024;
+/// When there may be room for a request again.
+const RETRY_S: u32 = 1;
 /// A child that is alive answers a ping within this, whatever else it does.
 const PULSE: Duration = Duration::from_secs(3);
 /// How long people may take to answer what a server asks in the middle of a call.
@@ -46,6 +53,8 @@ pub(super) struct Inner {
     out: Mutex<Option<mpsc::Sender<Bytes>>>,
     ended: watch::Sender<Option<Lost>>,
     process: Option<Process>,
+    /// Whether several callers may be on it.
+    pub(super) common: bool,
     pub(crate) began: Instant,
     /// Which request tells whether the child is alive: `ping` is gone in 2026-07-28.
     pulse: &'static str,
@@ -55,7 +64,14 @@ pub(super) struct Inner {
 #[derive(Default)]
 pub(super) struct Table {
     next: u64,
-    pub(super) pending: BTreeMap<u64, Pending>,
+    pending: BTreeMap<u64, Pending>,
+    /// How many of them are whose.
+    held: Holdings,
+    /// Requests without an answer that nobody waits for any more: the child may still be at them.
+    strays: BTreeMap<u64, Whose>,
+    lost_track: bool,
+    /// Whether several callers may be on it.
+    common: bool,
     /// Requests of the child's that a session has yet to answer, by the id that it was told.
     pub(super) asked: BTreeMap<u64, Asked>,
 }
@@ -70,12 +86,99 @@ pub(super) struct Asked {
     pub(super) within: Option<u64>,
 }
 
+/// Whose requests the child may be at, as far as these can make it ask or tell something.
+pub(super) enum AtWork {
+    /// Nobody's.
+    Nobodys,
+    /// Those of one caller.
+    Ones(Vec<(u64, Pending)>),
+    /// Those of several, so that what belongs to which cannot be told.
+    Several,
+}
+
+impl Table {
+    fn insert(&mut self, pending: Pending) -> u64 {
+        self.next += 1;
+        self.held.add(&pending.ask.party, 1);
+        self.pending.insert(self.next, pending);
+        self.next
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Pending> {
+        self.asked.retain(|_, asked| asked.within != Some(number));
+        let pending = self.pending.remove(&number)?;
+        self.held.remove(&pending.ask.party, 1);
+        Some(pending)
+    }
+
+    /// Takes out a request that the child has answered. None: there is none of this number.
+    pub(super) fn answered(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.remove(number)?;
+        if pending.ask.starts_task {
+            // What it has begun goes on, and says no more whose it is.
+            self.note_stray(number, &pending);
+        }
+        Some(pending)
+    }
+
+    /// Takes out a request that the child has not answered.
+    fn give_up(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.remove(number)?;
+        self.note_stray(number, &pending);
+        Some(pending)
+    }
+
+    fn note_stray(&mut self, number: u64, pending: &Pending) {
+        let Some(whose) = pending.ask.whose.clone() else { return };
+        if !self.common || pending.ask.listen {
+            return;
+        }
+        if self.strays.len() >= STRAYS {
+            self.lost_track = true;
+            return;
+        }
+        self.strays.insert(number, whose);
+    }
+
+    /// Notes that the child has answered what was given up. False: there is nothing of this number.
+    pub(super) fn answered_late(&mut self, number: u64) -> bool {
+        self.strays.remove(&number).is_some()
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Pending> {
+        self.pending.get(&number)
+    }
+
+    pub(super) fn others_wait(&self, whose: Option<&Whose>) -> bool {
+        self.pending.values().any(|pending| pending.ask.whose.as_ref() != whose)
+    }
+
+    /// Whose requests the child may be at. Those count that nobody waits for any more: who has gone away is not
+    /// somebody else.
+    pub(super) fn at_work(&self) -> AtWork {
+        let mut calls = self.pending.iter().filter(|(_, pending)| !pending.ask.listen);
+        let whose = calls.clone().filter_map(|(_, pending)| pending.ask.whose.as_ref());
+        let mut whose = whose.chain(self.strays.values());
+        let Some(first) = whose.next() else {
+            return if self.lost_track { AtWork::Several } else { AtWork::Nobodys };
+        };
+        if self.lost_track || whose.any(|other| other != first) {
+            return AtWork::Several;
+        }
+        let is_ones = |pending: &Pending| pending.ask.whose.is_some() && !pending.to.is_deserted();
+        let ones = calls.by_ref().filter(|(_, pending)| is_ones(pending));
+        AtWork::Ones(ones.map(|(number, pending)| (*number, pending.clone())).collect())
+    }
+}
+
 /// What a conversation is about.
 pub(crate) struct Terms {
     pub(crate) name: Arc<str>,
     pub(crate) audience: Arc<Audience>,
     /// Whether the child is spoken to in the stateless manner of 2026-07-28.
     pub(crate) modern: bool,
+    /// Whether the child may be at requests of several callers.
+    pub(crate) common: bool,
 }
 
 impl Connection {
@@ -85,12 +188,13 @@ impl Connection {
         let pulse = if terms.modern { MODERN_PULSE } else { r#""method":"ping""# };
         let inner = Arc::new(Inner {
             name: terms.name,
-            table: Mutex::default(),
+            table: Mutex::new(Table { common: terms.common, ..Table::default() }),
             audience: terms.audience,
             heard: AtomicU64::new(0),
             out: Mutex::new(Some(out)),
             ended: watch::Sender::new(None),
             process: pipes.process,
+            common: terms.common,
             began: Instant::now(),
             pulse,
         });
@@ -173,11 +277,11 @@ impl Connection {
         lock(&self.inner.table).pending.values().all(|pending| pending.to.is_deserted())
     }
 
-    /// Closes the child's standard input and waits until it has ended, by force if need be.
-    pub(crate) async fn close(&self) {
+    /// Closes the child's standard input, on which it ends, by force if need be. That goes on by itself.
+    pub(crate) fn end(&self) {
         self.inner.end(Lost::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
         if let Some(process) = &self.inner.process {
-            process.end().await;
+            process.end();
         }
     }
 }
@@ -194,31 +298,39 @@ impl Inner {
         if let Some(lost) = self.ended.borrow().clone() {
             return Err(lost.into());
         }
+        let bounds =
+            Bounds { most: PENDING, most_of_one: if self.common { PENDING_OF_ONE } else { PENDING } };
+        let party = pending.ask.party.clone();
         let mut table = lock(&self.table);
-        if table.pending.len() >= PENDING {
-            table.pending.retain(|_, pending| !pending.to.is_deserted());
+        if !table.held.have_room(&party, 1, bounds) {
+            self.give_up_deserted(&mut table);
         }
-        if table.pending.len() >= PENDING {
-            return Err(fault(UpstreamFault::Unreachable, "the upstream has too many open requests"));
+        if !table.held.have_room(&party, 1, bounds) {
+            return Err(Rejection::Full { what: "open requests", retry_after: RETRY_S });
         }
-        table.next += 1;
-        let number = table.next;
-        table.pending.insert(number, pending);
-        Ok(number)
+        Ok(table.insert(pending))
+    }
+
+    /// Takes out the requests that nobody waits for any more, and tells the child.
+    fn give_up_deserted(&self, table: &mut Table) {
+        let deserted = table.pending.iter().filter(|(_, pending)| pending.to.is_deserted());
+        let deserted: Vec<u64> = deserted.map(|(number, _)| *number).collect();
+        for number in deserted {
+            table.give_up(number);
+            self.send_now(cancelled(&number.to_string(), "the client went away"));
+        }
     }
 
     fn find(&self, whose: &Ask, id: &str) -> Option<u64> {
         let table = lock(&self.table);
-        let mine = |ask: &Ask| ask.session == whose.session && ask.principal == whose.principal;
+        let mine = |ask: &Ask| ask.session == whose.session && ask.whose == whose.whose;
         let id = SameId::of(id);
         table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
     }
 
     /// Takes a request out; who waits for it hears `lost`.
     pub(super) fn forget(&self, number: u64, lost: Lost) -> bool {
-        let mut table = lock(&self.table);
-        table.asked.retain(|_, asked| asked.within != Some(number));
-        let removed = table.pending.remove(&number);
+        let removed = lock(&self.table).give_up(number);
         if let Some(pending) = &removed {
             pending.to.lose(lost);
         }
@@ -268,6 +380,7 @@ impl Inner {
         let pending = {
             let mut table = lock(&self.table);
             table.asked.clear();
+            table.held = Holdings::default();
             std::mem::take(&mut table.pending)
         };
         for pending in pending.into_values() {

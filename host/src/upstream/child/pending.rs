@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::flow::identity::Principal;
+use crate::flow::identity::{Party, Principal};
 use crate::flow::reject::UpstreamFault;
 
 /// Messages that wait for one caller. A caller who reads slower makes the child wait.
@@ -38,7 +38,9 @@ pub(crate) struct Ask {
     /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
     pub(crate) session: Option<Arc<str>>,
     /// Whose it is. None: Witgate's own.
-    pub(crate) principal: Option<Principal>,
+    pub(crate) whose: Option<Whose>,
+    /// Whose share of the open requests it takes.
+    pub(crate) party: Party,
     /// The caller's id, as JSON text.
     pub(crate) id: Box<str>,
     /// The caller's progress token, as JSON text.
@@ -47,8 +49,26 @@ pub(crate) struct Ask {
     pub(crate) logs: bool,
     /// Whether it is a subscription: it lasts, and only tagged notifications belong to it.
     pub(crate) listen: bool,
+    /// Whether the response may be a task, which goes on.
+    pub(crate) starts_task: bool,
     /// Whether a caller who goes away cancels (2026-07-28; not so in 2025-11-25).
     pub(crate) cancel_on_drop: bool,
+}
+
+/// Who hears what belongs to a request: its principal, and nobody else. Callers without a name are one principal, so
+/// that their sessions tell them apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Whose {
+    principal: Principal,
+    session: Option<Arc<str>>,
+}
+
+impl Whose {
+    /// Of a request of `principal`, in `session`.
+    pub(crate) fn new(principal: &Principal, session: Option<&Arc<str>>) -> Self {
+        let session = session.filter(|_| principal.is_nameless()).cloned();
+        Self { principal: principal.clone(), session }
+    }
 }
 
 /// A request on its way, as the reading side sees it.

@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::process::Process;
+use crate::shares::Share;
 
 /// Both ends of a conversation.
 pub struct Pipes {
@@ -17,6 +18,7 @@ pub struct Pipes {
 
 /// Starts a server, as often as it is asked to.
 pub trait Launch: Send + Sync {
-    /// Starts one more.
-    fn launch(&self) -> BoxFuture<'_, Result<Pipes, String>>;
+    /// Starts one more, which holds `seat` for as long as it is there. Starting takes no time that its caller could
+    /// use to go away; whoever has the pipes ends it.
+    fn launch(&self, seat: Share) -> BoxFuture<'_, Result<Pipes, String>>;
 }

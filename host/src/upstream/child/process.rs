@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
+use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncRead;
-use tokio::process::{ChildStderr, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,8 @@ use super::pipes::{Launch, Pipes};
 use super::wire::{Lines, Read};
 use crate::descriptors;
 use crate::printable;
+use crate::processes::{self, Own};
+use crate::shares::Share;
 
 /// What a program needs to run, to find its home and to reuse its package cache. A list of what is
 /// let through, not of what is held back: nothing secret of the host's can be forgotten here.
@@ -63,7 +65,9 @@ const INHERITED: &[&str] = &[
 const AFTER_EOF: Duration = Duration::from_millis(1500);
 /// And after SIGTERM, to write down what it must.
 const AFTER_TERM: Duration = Duration::from_secs(2);
-const SIGTERM: i32 = 15;
+/// The longest that a process takes to end, once it is to.
+pub(super) const ENDING: Duration =
+    AFTER_EOF.saturating_add(AFTER_TERM).saturating_add(Duration::from_secs(1));
 /// A line of a child's log is cut here.
 const LOG_LINE: usize = 4 << 10;
 
@@ -79,35 +83,30 @@ pub struct Program {
 }
 
 impl Launch for Program {
-    fn launch(&self) -> BoxFuture<'_, Result<Pipes, String>> {
-        Box::pin(async move { self.spawn() })
+    fn launch(&self, seat: Share) -> BoxFuture<'_, Result<Pipes, String>> {
+        Box::pin(async move { self.spawn(seat) })
     }
 }
 
 impl Program {
-    fn spawn(&self) -> Result<Pipes, String> {
+    fn spawn(&self, seat: Share) -> Result<Pipes, String> {
         let (program, arguments) = self.argv.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(inherited());
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose_secret())));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = CommandWrap::from(command)
-            .wrap(ProcessGroup::leader())
-            .wrap(KillOnDrop)
-            .spawn()
+        command.process_group(0).kill_on_drop(true);
+        let (mut child, own) = processes::spawn(&mut command)
             .map_err(|error| format!("`{program}` cannot be started: {error}"))?;
         descriptors::restore(child.id());
         let (Some(input), Some(output), Some(errors)) =
-            (child.stdin().take(), child.stdout().take(), child.stderr().take())
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(format!("`{program}` was started without pipes"));
         };
         tokio::spawn(log(self.name.clone(), errors));
-        Ok(Pipes {
-            input: Box::new(input),
-            output: Box::new(output),
-            process: Some(Process::watch(self.name.clone(), child)),
-        })
+        let process = Process::watch(Running { name: self.name.clone(), child, _own: own, _seat: seat });
+        Ok(Pipes { input: Box::new(input), output: Box::new(output), process: Some(process) })
     }
 }
 
@@ -124,94 +123,117 @@ struct All {
 
 static ALL: LazyLock<All> = LazyLock::new(All::default);
 
-/// Kills every process group at once, and whatever is started from now on. Returns when they have
-/// ended.
+/// Waits for the end of every process group, which has been asked for. What takes longer than it may is killed, and so
+/// is what has escaped from its group.
+pub(crate) async fn end_all() {
+    ALL.running.close();
+    if timeout(ENDING, ALL.running.wait()).await.is_err() {
+        tracing::warn!(processes = ALL.running.len(), "killing what did not end in time");
+    }
+    kill_all().await;
+}
+
+/// Kills every process group at once, whatever is started from now on, and what has escaped from its group. Returns
+/// when they have ended.
 pub(crate) async fn kill_all() {
     ALL.kill.cancel();
     ALL.running.close();
     ALL.running.wait().await;
+    processes::end_orphans().await;
 }
 
-/// A running process group, in the care of a task of its own.
+/// A running process group, in the care of a task of its own. The group ends when all of these are dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     order: watch::Sender<Order>,
-    gone: watch::Receiver<bool>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What becomes of a process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Run,
-    Terminate,
+    /// By itself, for its standard input is closed; else on SIGTERM, else by force.
+    End,
     Kill,
 }
 
+/// The leader of a group, and what is held for it.
+struct Running {
+    name: String,
+    child: Child,
+    _own: Own,
+    /// Counts as long as the process is there, however it ends.
+    _seat: Share,
+}
+
 impl Process {
-    fn watch(name: String, child: Box<dyn ChildWrapper>) -> Self {
+    fn watch(running: Running) -> Self {
         let (order, orders) = watch::channel(Order::Run);
-        let (leave, gone) = watch::channel(false);
-        ALL.running.spawn(async move {
-            tend(&name, child, orders).await;
-            let _ = leave.send(true);
-        });
-        Self { order, gone }
+        ALL.running.spawn(tend(running, orders));
+        Self { order }
     }
 
     /// Kills the group at once.
     pub(crate) fn kill(&self) {
-        let _ = self.order.send(Order::Kill);
+        self.order.send_replace(Order::Kill);
     }
 
-    /// Waits until the process has ended.
-    pub(crate) async fn gone(&self) {
-        let _ = self.gone.clone().wait_for(|gone| *gone).await;
-    }
-
-    /// Ends the group, whose standard input is closed: by itself, else on SIGTERM, else by force.
-    pub(crate) async fn end(&self) {
-        for (patience, next) in [(AFTER_EOF, Order::Terminate), (AFTER_TERM, Order::Kill)] {
-            if timeout(patience, self.gone()).await.is_ok() {
-                return;
-            }
-            let _ = self.order.send(next);
-        }
-        self.gone().await;
+    /// Ends the group, whose standard input is closed. That goes on by itself.
+    pub(crate) fn end(&self) {
+        self.order.send_if_modified(|order| {
+            let is_new = *order < Order::End;
+            *order = (*order).max(Order::End);
+            is_new
+        });
     }
 }
 
-/// Waits for the end of a process and passes on orders. Once its leader has ended, what it has
-/// started (`npx` starts a shell that starts a server) has no one left to talk to, and is killed.
-async fn tend(name: &str, mut child: Box<dyn ChildWrapper>, mut orders: watch::Receiver<Order>) {
-    let mut obeying = true;
-    let ended = loop {
+/// Waits for the end of a process and sees to it where that is ordered. Once the leader has ended, what it has started
+/// (`npx` starts a shell that starts a server) has no one left to talk to, and is killed.
+async fn tend(mut running: Running, orders: watch::Receiver<Order>) {
+    let group = running.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let ended = {
+        let waiting = running.child.wait();
+        tokio::pin!(waiting);
         tokio::select! {
-            status = child.wait() => break status,
-            changed = orders.changed(), if obeying => {
-                // Nobody holds the process any more: it has no use.
-                let order = if changed.is_ok() { *orders.borrow_and_update() } else { Order::Kill };
-                obeying = changed.is_ok();
-                obey(child.as_mut(), order);
-            }
-            () = ALL.kill.cancelled(), if obeying => {
-                obeying = false;
-                obey(child.as_mut(), Order::Kill);
-            }
+            ended = &mut waiting => ended,
+            () = obey(group, orders) => waiting.await,
         }
     };
-    let _ = child.start_kill();
+    send(group, Signal::KILL);
     match ended {
-        Ok(status) => tracing::info!(upstream = name, %status, "child process ended"),
-        Err(error) => tracing::warn!(upstream = name, %error, "child process lost"),
+        Ok(status) => tracing::info!(upstream = running.name, %status, "child process ended"),
+        Err(error) => tracing::warn!(upstream = running.name, %error, "child process lost"),
     }
 }
 
-fn obey(child: &mut dyn ChildWrapper, order: Order) {
-    // A group that has already ended cannot be signalled; that is what was wanted.
-    let _ = match order {
-        Order::Run => Ok(()),
-        Order::Terminate => child.signal(SIGTERM),
-        Order::Kill => child.start_kill(),
+/// Waits for the order to end a group, and ends it.
+async fn obey(group: Option<Pid>, mut orders: watch::Receiver<Order>) {
+    let order = tokio::select! {
+        order = at_least(&mut orders, Order::End) => order,
+        () = ALL.kill.cancelled() => Order::Kill,
     };
+    if order == Order::End {
+        for (patience, signal) in [(AFTER_EOF, Some(Signal::TERM)), (AFTER_TERM, None)] {
+            tokio::select! {
+                () = sleep(patience) => {}
+                _ = at_least(&mut orders, Order::Kill) => break,
+                () = ALL.kill.cancelled() => break,
+            }
+            signal.into_iter().for_each(|signal| send(group, signal));
+        }
+    }
+    send(group, Signal::KILL);
+}
+
+/// Waits for an order. Where nobody holds the process any more, it has no use.
+async fn at_least(orders: &mut watch::Receiver<Order>, least: Order) -> Order {
+    orders.wait_for(|order| *order >= least).await.map_or(Order::Kill, |order| *order)
+}
+
+fn send(group: Option<Pid>, signal: Signal) {
+    // A group that has already ended cannot be signalled; that is what was wanted.
+    group.into_iter().for_each(|group| _ = kill_process_group(group, signal));
 }
 
 async fn log(name: String, errors: ChildStderr) {

@@ -10,9 +10,9 @@ use tokio::io::AsyncRead;
 use tokio::time::timeout;
 
 use super::audience::Member;
-use super::connection::{Asked, Inner};
+use super::connection::{Asked, AtWork, Inner};
 use super::lock;
-use super::pending::{Ask, Lost, Pending, Reply};
+use super::pending::{Lost, Pending, Reply};
 use super::wire::{Incoming, Lines, Read, What, cancelled, error_response, result_response};
 use crate::flow::message::names;
 use crate::flow::reject::UpstreamFault;
@@ -31,6 +31,8 @@ const STALL: Duration = Duration::from_secs(5);
 const STALL_OF_OTHERS: Duration = Duration::from_millis(250);
 /// Requests of the child's that clients have yet to answer.
 const ASKED: usize = 128;
+/// Those that one session has to answer, where the child is everybody's.
+const ASKED_OF_ONE: usize = ASKED / 4;
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 const METHOD_NOT_FOUND: i32 = -32601;
@@ -98,13 +100,12 @@ impl Reader {
     /// A response goes to who has asked, under the id that he has asked with.
     async fn response(&mut self, message: &Incoming<'_>, result: Option<&str>) {
         let id = message.id().unwrap_or_default();
-        let pending = id.parse().ok().and_then(|number: u64| {
-            let mut table = lock(&self.inner.table);
-            table.asked.retain(|_, asked| asked.within != Some(number));
-            table.pending.remove(&number)
-        });
+        let number = id.parse::<u64>().ok();
+        let pending = number.and_then(|number| lock(&self.inner.table).answered(number));
         let Some(pending) = pending else {
-            self.unasked += 1;
+            if !number.is_some_and(|number| lock(&self.inner.table).answered_late(number)) {
+                self.unasked += 1;
+            }
             tracing::debug!(upstream = %self.inner.name, "an answer that nobody waits for");
             return;
         };
@@ -144,43 +145,48 @@ impl Reader {
 
     fn note_asked(&self, told: u64, id: &str, session: Arc<str>, within: Option<u64>) -> bool {
         let mut table = lock(&self.inner.table);
-        if table.asked.len() >= ASKED {
+        let of_one = table.asked.values().filter(|asked| asked.session == session).count();
+        if table.asked.len() >= ASKED || (self.inner.common && of_one >= ASKED_OF_ONE) {
             return false;
         }
         table.asked.insert(told, Asked { session, id: id.into(), within });
         true
     }
 
-    /// Whom a request of the child's is for. It does not say; so it is for whose request runs - as
-    /// long as all that run are one principal's. To ask another than it meant would hand one
-    /// caller's data to the next.
+    /// Whom a request of the child's is for. It does not say; so it is for whose requests it may be at, as long as those
+    /// are all one caller's: to ask another than it meant would hand one caller's data to the next. Where only one
+    /// session is on the child, it is for that.
     fn home(&self, method: &str) -> Home {
-        let running = self.running(|ask| ask.session.is_some());
-        let (number, pending) = match latest_of_one_principal(running) {
-            Ok(Some(latest)) => latest,
-            Ok(None) => {
-                return match self.inner.audience.only() {
-                    Some(member) if member.can(method) => Home::Inbox(member),
-                    Some(_) => Home::None("the client has not declared that it can do this"),
-                    None => Home::None("there is no client to ask"),
-                };
+        let mut ones = match lock(&self.inner.table).at_work() {
+            AtWork::Ones(ones) => ones,
+            AtWork::Nobodys => Vec::new(),
+            AtWork::Several => {
+                return Home::None("several clients share this server; whom to ask is not clear");
             }
-            Err(()) => return Home::None("several clients share this server; whom to ask is not clear"),
         };
-        let member = pending.ask.session.as_deref().and_then(|session| self.inner.audience.member(session));
-        match member {
-            Some(member) if member.can(method) => Home::Request(number, pending, Arc::clone(&member.session)),
-            Some(_) => Home::None("the client has not declared that it can do this"),
-            None => Home::None("there is no client to ask"),
+        ones.retain(|(_, pending)| pending.ask.session.is_some());
+        let within = ones.pop();
+        let member = match &within {
+            Some((_, pending)) => {
+                pending.ask.session.as_deref().and_then(|session| self.inner.audience.member(session))
+            }
+            None => self.only_member(),
+        };
+        match (member, within) {
+            (Some(member), _) if !member.can(method) => {
+                Home::None("the client has not declared that it can do this")
+            }
+            (Some(member), Some((number, pending))) => {
+                Home::Request(number, pending, Arc::clone(&member.session))
+            }
+            (Some(member), None) => Home::Inbox(member),
+            (None, _) => Home::None("there is no client to ask"),
         }
     }
 
-    /// What runs and satisfies `which`; subscriptions and who has gone away aside.
-    fn running(&self, which: impl Fn(&Ask) -> bool) -> Vec<(u64, Pending)> {
-        let table = lock(&self.inner.table);
-        let alive =
-            table.pending.iter().filter(|(_, p)| !p.ask.listen && !p.to.is_deserted() && which(&p.ask));
-        alive.map(|(number, pending)| (*number, pending.clone())).collect()
+    /// The session that the child is for, where it is not everybody's.
+    fn only_member(&self) -> Option<Arc<Member>> {
+        if self.inner.common { None } else { self.inner.audience.only() }
     }
 
     async fn notification(
@@ -234,25 +240,29 @@ impl Reader {
 
     /// For the caller this is the graceful end: the response of `subscriptions/listen`.
     async fn end_subscription(&self, number: u64, pending: &Pending) {
-        lock(&self.inner.table).pending.remove(&number);
+        lock(&self.inner.table).answered(number);
         let id = &pending.ask.id;
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
         let _ = self.say(pending, Reply::Last(result_response(id, &result))).await;
     }
 
     /// A log message names no request. It goes to the one that runs, so that it comes before the
-    /// result; else to the GET stream. Between several principals it goes to none.
+    /// result; else to the GET stream. Between several callers it goes to none.
     async fn log(&mut self, line: &Bytes) {
-        match latest_of_one_principal(self.running(|ask| ask.principal.is_some())) {
-            Ok(Some((number, pending))) if pending.ask.logs => {
-                self.note(number, &pending, line.clone()).await
-            }
-            Ok(None) => {
-                if let Some(member) = self.inner.audience.only() {
+        let at_work = lock(&self.inner.table).at_work();
+        let latest = match at_work {
+            AtWork::Ones(mut ones) => ones.pop(),
+            AtWork::Nobodys => None,
+            AtWork::Several => return,
+        };
+        match latest {
+            Some((number, pending)) if pending.ask.logs => self.note(number, &pending, line.clone()).await,
+            Some(_) => {}
+            None => {
+                if let Some(member) = self.only_member() {
                     let _ = member.inbox.put(line.clone());
                 }
             }
-            Ok(Some(_)) | Err(()) => {}
         }
     }
 
@@ -270,7 +280,7 @@ impl Reader {
         let members = self.inner.audience.all();
         // One that is no name by which a resource can be read is nobody's.
         let uri = params.get("uri").and_then(unquote).filter(|uri| names::check_uri(uri).is_ok());
-        let alone = members.len() == 1;
+        let alone = self.only_member().is_some();
         for member in members {
             let wanted = match (method, &uri) {
                 ("notifications/resources/updated", Some(uri)) => alone || member.subscribes(uri),
@@ -285,7 +295,7 @@ impl Reader {
 
     fn numbered(&self, text: &str) -> Option<(u64, Pending)> {
         let number = text.parse().ok()?;
-        let pending = lock(&self.inner.table).pending.get(&number).cloned()?;
+        let pending = lock(&self.inner.table).get(number).cloned()?;
         Some((number, pending))
     }
 
@@ -304,8 +314,7 @@ impl Reader {
         if let Ok(said) = timeout(STALL_OF_OTHERS, &mut saying).await {
             return said;
         }
-        let others = |other: &Pending| other.ask.principal != to.ask.principal;
-        if lock(&self.inner.table).pending.values().any(others) {
+        if lock(&self.inner.table).others_wait(to.ask.whose.as_ref()) {
             return false;
         }
         timeout(STALL, saying).await.unwrap_or(false)
@@ -320,13 +329,6 @@ enum Home {
     Request(u64, Pending, Arc<str>),
     Inbox(Arc<Member>),
     None(&'static str),
-}
-
-/// The latest of what runs. Err: it is not all one principal's.
-fn latest_of_one_principal(mut running: Vec<(u64, Pending)>) -> Result<Option<(u64, Pending)>, ()> {
-    let Some(latest) = running.pop() else { return Ok(None) };
-    let same = running.iter().all(|(_, pending)| pending.ask.principal == latest.1.ask.principal);
-    same.then_some(Some(latest)).ok_or(())
 }
 
 /// The subscription id in a response's `result`, as JSON text.

@@ -1,14 +1,17 @@
-//! Who has which child: a bounded number of places, and the sessions that are bound to them.
+//! Who has which child: a bounded number of places, and the sessions that are bound to them. Each party has a share of
+//! both.
 
 use std::time::Instant;
 
+use super::supervise::PROCESSES;
 use super::*;
+use crate::shares::{Bounds, Holdings};
 
 /// Whose child it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// A session's of the older era.
-    Session(Arc<str>, Principal),
+    Session(Arc<str>),
     /// A principal's of 2026-07-28.
     Stateless(Principal),
     /// Held by Witgate for a principal of 2026-07-28, towards an upstream of the older era.
@@ -24,12 +27,12 @@ impl Key {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
 
-    fn principal(&self) -> Option<&Principal> {
+    /// Whose share it takes, where `party` asks for it. Callers without a name have one child in common.
+    pub(super) fn party(&self, party: &Party) -> Party {
         match self {
-            Self::Session(_, principal) | Self::Stateless(principal) | Self::Held(principal) => {
-                Some(principal)
-            }
-            Self::Shared | Self::SharedStateless => None,
+            Self::Session(..) => party.clone(),
+            Self::Stateless(principal) | Self::Held(principal) if !principal.is_nameless() => party.clone(),
+            Self::Stateless(_) | Self::Held(_) | Self::Shared | Self::SharedStateless => Party::Everybody,
         }
     }
 }
@@ -38,12 +41,14 @@ impl Key {
 pub(super) struct Session {
     pub(super) member: Arc<Member>,
     pub(super) slot: Arc<Slot>,
+    /// Whose share it takes.
+    pub(super) party: Party,
     used: Mutex<Instant>,
 }
 
 impl Session {
-    pub(super) fn new(member: Arc<Member>, slot: Arc<Slot>) -> Self {
-        Self { member, slot, used: Mutex::new(Instant::now()) }
+    pub(super) fn new(member: Arc<Member>, slot: Arc<Slot>, party: Party) -> Self {
+        Self { member, slot, party, used: Mutex::new(Instant::now()) }
     }
 
     /// Notes that it is used.
@@ -66,90 +71,95 @@ impl Session {
 #[derive(Default)]
 pub(super) struct Rooms {
     slots: BTreeMap<Key, Arc<Slot>>,
+    slots_of: Holdings,
     sessions: BTreeMap<Arc<str>, Arc<Session>>,
+    sessions_of: Holdings,
+    /// It stops: nothing is taken in any more.
+    closed: bool,
 }
 
-/// A child that nobody has used for this long may have to make room for another's.
+/// What nobody has used for this long may have to make room.
 const DISPLACEABLE: Duration = Duration::from_secs(30);
-/// Sessions of one principal on a shared child.
-const SESSIONS_OF_ONE: usize = 256;
+/// Sessions of one upstream. Only those on a shared child are more than there are children.
+const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
 
 impl Rooms {
-    /// The place of `key`; a new one may displace one that is idle.
+    /// The place of `key`, made for `party` if need be. A new one may displace one that is idle: of the same party, or,
+    /// where all are taken, of the one that has most.
     pub(super) fn take(
         &mut self,
         key: Key,
-        settings: &Settings,
+        party: &Party,
+        bounds: Bounds,
         make: impl FnOnce() -> Slot,
-    ) -> Result<(Arc<Slot>, Option<Arc<Slot>>), Rejection> {
+    ) -> Result<Arc<Slot>, Rejection> {
         if let Some(slot) = self.slots.get(&key) {
-            return Ok((Arc::clone(slot), None));
+            return Ok(Arc::clone(slot));
         }
-        let own = |other: &Key| key.principal().is_some() && other.principal() == key.principal();
-        let owned = self.slots.keys().filter(|other| own(other)).count();
-        let displaced = if owned >= settings.max_children_of_one {
-            Some(self.displace(own)?)
-        } else if self.slots.len() >= settings.max_children {
-            Some(self.displace(|_| true)?)
-        } else {
-            None
-        };
+        if self.closed {
+            return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
+        }
+        if let Some(party) = self.slots_of.gives_way(party, 1, bounds) {
+            let of_party = self.slots.iter().filter(|(_, slot)| slot.party == party);
+            let idlest = longest_idle(of_party.map(|(key, slot)| (slot.idle(), key)));
+            let key = idlest.ok_or_else(|| full(PROCESSES))?;
+            self.give_up(&key);
+        }
         let slot = Arc::new(make());
+        self.slots_of.add(&slot.party, 1);
         self.slots.insert(key, Arc::clone(&slot));
-        Ok((slot, displaced))
+        Ok(slot)
     }
 
-    /// Takes out the place, among those that `may` go, that was idle longest.
-    fn displace(&mut self, may: impl Fn(&Key) -> bool) -> Result<Arc<Slot>, Rejection> {
-        let idle =
-            self.slots.iter().filter(|(key, _)| may(key)).map(|(key, slot)| (slot.idle(), key.clone()));
-        let longest = idle.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
-        let (_, key) =
-            longest.ok_or(Rejection::RateLimited { retry_after: DISPLACEABLE.as_secs() as u32 })?;
-        self.remove(&key).ok_or(Rejection::RateLimited { retry_after: 1 })
-    }
-
-    fn remove(&mut self, key: &Key) -> Option<Arc<Slot>> {
-        let slot = self.slots.remove(key)?;
+    /// Ends a place, its child and its sessions.
+    fn give_up(&mut self, key: &Key) {
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.slots_of.remove(&slot.party, 1);
         for member in slot.audience.all() {
-            self.sessions.remove(&member.session);
-            slot.audience.leave(&member.session);
+            self.leave(&member.session);
         }
-        Some(slot)
+        slot.end();
     }
 
-    pub(super) fn seat(&mut self, session: Session) {
-        let principal = &session.member.principal;
-        let own = || self.sessions.values().filter(|other| other.member.principal == *principal);
-        if own().count() >= SESSIONS_OF_ONE {
-            let idlest =
-                own().max_by_key(|other| other.idle()).map(|other| Arc::clone(&other.member.session));
-            // Only sessions on a shared child are so many; there is no child to end.
-            _ = idlest.and_then(|name| self.end(&name));
+    fn leave(&mut self, name: &str) {
+        let Some(session) = self.sessions.remove(name) else { return };
+        self.sessions_of.remove(&session.party, 1);
+        session.slot.audience.leave(name);
+    }
+
+    /// Takes a session in. One that is idle may have to make room for it, as with places.
+    pub(super) fn seat(&mut self, session: Session) -> Result<(), Rejection> {
+        if self.closed {
+            return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
         }
+        if let Some(party) = self.sessions_of.gives_way(&session.party, 1, SESSIONS) {
+            let of_party = self.sessions.iter().filter(|(_, session)| session.party == party);
+            let idlest = longest_idle(of_party.map(|(name, session)| (session.idle(), name)));
+            let name = idlest.ok_or_else(|| full("sessions"))?;
+            self.end(&name);
+        }
+        session.slot.audience.join(Arc::clone(&session.member));
+        self.sessions_of.add(&session.party, 1);
         self.sessions.insert(Arc::clone(&session.member.session), Arc::new(session));
+        Ok(())
     }
 
     pub(super) fn session(&self, name: &str) -> Option<Arc<Session>> {
         self.sessions.get(name).cloned()
     }
 
-    /// Ends a session, and returns the place that was its alone.
-    pub(super) fn end(&mut self, name: &str) -> Option<Arc<Slot>> {
-        if let Some(session) = self.sessions.remove(name) {
-            session.slot.audience.leave(name);
-        }
-        let key =
-            self.slots.keys().find(|key| matches!(key, Key::Session(own, _) if **own == *name))?.clone();
-        self.remove(&key)
+    /// Ends a session, and the place that was its alone.
+    pub(super) fn end(&mut self, name: &str) {
+        self.leave(name);
+        self.give_up(&Key::Session(name.into()));
     }
 
-    /// Takes out what has been idle for too long: sessions of a shared child, and children.
-    pub(super) fn idle(&mut self, settings: &Settings) -> Vec<Arc<Slot>> {
+    /// Ends what has been idle for too long: sessions of a shared child, and children.
+    pub(super) fn end_idle(&mut self, settings: &Settings) {
         let over = |session: &&Arc<Session>| settings.shared && session.idle() >= settings.session_idle;
         let over: Vec<Arc<str>> =
             self.sessions.values().filter(over).map(|session| Arc::clone(&session.member.session)).collect();
-        let mut ended: Vec<Arc<Slot>> = over.iter().filter_map(|name| self.end(name)).collect();
+        over.iter().for_each(|name| self.end(name));
         let bound = |key: &Key| match key {
             Key::Session(..) => settings.session_idle,
             Key::Shared | Key::SharedStateless | Key::Stateless(_) | Key::Held(_) => settings.child_idle,
@@ -160,8 +170,7 @@ impl Rooms {
             slot.idle() >= bound
         };
         let keys: Vec<Key> = self.slots.iter().filter(idle).map(|(key, _)| key.clone()).collect();
-        ended.extend(keys.iter().filter_map(|key| self.remove(key)));
-        ended
+        keys.iter().for_each(|key| self.give_up(key));
     }
 
     /// All places.
@@ -169,9 +178,20 @@ impl Rooms {
         self.slots.values().cloned().collect()
     }
 
-    /// Takes all out.
-    pub(super) fn clear(&mut self) -> Vec<Arc<Slot>> {
+    /// Ends all, for good.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
         let keys: Vec<Key> = self.slots.keys().cloned().collect();
-        keys.iter().filter_map(|key| self.remove(key)).collect()
+        keys.iter().for_each(|key| self.give_up(key));
     }
+}
+
+/// Whatever was idle longest, if that is long enough.
+fn longest_idle<'a, K: Clone + 'a>(all: impl Iterator<Item = (Duration, &'a K)>) -> Option<K> {
+    let longest = all.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
+    longest.map(|(_, key)| key.clone())
+}
+
+pub(super) fn full(what: &'static str) -> Rejection {
+    Rejection::Full { what, retry_after: DISPLACEABLE.as_secs() as u32 }
 }

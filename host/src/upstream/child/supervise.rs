@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::audience::Audience;
 use super::connection::{Connection, Terms, fault};
 use super::lock;
 use super::pending::{Ask, Lost, Reply};
 use super::pipes::Launch;
+use super::process::ENDING;
 use super::tools::Tools;
 use super::wire::{Incoming, What};
+use crate::flow::identity::Party;
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::shares::{Share, Shares};
 use crate::upstream::bridge::Opened;
 use crate::upstream::json::splice;
 
@@ -35,8 +39,25 @@ pub(super) struct Start {
     /// For the handshake, which a cold `npx` makes long.
     pub(super) timeout: Duration,
     /// Starting is what costs; so many at once.
-    pub(super) starting: Semaphore,
+    pub(super) starting: Shares,
+    /// Each process has one from before its start until it has ended.
+    pub(super) seats: Shares,
 }
+
+impl Start {
+    /// A seat for a process of `party`. Places are bounded as seats are, so that where there is no seat, a process is on
+    /// its way out.
+    ///
+    /// # Errors
+    /// `Full`, where that takes longer than a process may take to end.
+    pub(super) async fn seat(&self, party: &Party) -> Result<Share, Rejection> {
+        let seat = timeout(ENDING, self.seats.wait_for_one(party)).await;
+        seat.map_err(|_| Rejection::Full { what: PROCESSES, retry_after: ENDING.as_secs() as u32 })
+    }
+}
+
+/// What there is too much of, in words for the caller.
+pub(super) const PROCESSES: &str = "server processes";
 
 /// How a child is greeted.
 #[derive(Debug)]
@@ -58,10 +79,14 @@ pub(super) enum Opening {
 pub(super) struct Slot {
     start: Arc<Start>,
     opening: Opening,
+    /// Whose share it takes. `Everybody`: its child may be at calls of several callers.
+    pub(super) party: Party,
     pub(super) audience: Arc<Audience>,
     pub(super) tools: Tools,
-    live: tokio::sync::Mutex<Live>,
+    live: Arc<tokio::sync::Mutex<Live>>,
     seen: Mutex<Seen>,
+    /// The place is given up: nothing begins in it any more, and what has begun ends.
+    closing: CancellationToken,
 }
 
 #[derive(Default)]
@@ -76,7 +101,6 @@ struct Seen {
     connection: Option<Connection>,
     opened: Option<Arc<Opened>>,
     used: Instant,
-    closed: bool,
 }
 
 /// What a greeting came to.
@@ -88,20 +112,22 @@ pub(super) enum Greeted {
 }
 
 impl Slot {
-    pub(super) fn new(start: Arc<Start>, opening: Opening, audience: Arc<Audience>) -> Self {
-        let seen = Seen { connection: None, opened: None, used: Instant::now(), closed: false };
+    pub(super) fn new(start: Arc<Start>, opening: Opening, party: Party) -> Self {
+        let seen = Seen { connection: None, opened: None, used: Instant::now() };
         Self {
             start,
             opening,
-            audience,
+            party,
+            audience: Arc::default(),
             tools: Tools::default(),
-            live: tokio::sync::Mutex::default(),
+            live: Arc::default(),
             seen: Mutex::new(seen),
+            closing: CancellationToken::new(),
         }
     }
 
     /// The child, started if need be.
-    pub(super) async fn connection(&self) -> Result<Connection, Rejection> {
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, Rejection> {
         match self.greeted().await? {
             Greeted::Ready(connection) => Ok(connection),
             Greeted::Refused(_) => Err(fault(UpstreamFault::BadAnswer, "the upstream refused the handshake")),
@@ -109,12 +135,16 @@ impl Slot {
     }
 
     /// The child, or the error with which it refuses the handshake.
-    pub(super) async fn greeted(&self) -> Result<Greeted, Rejection> {
+    pub(super) async fn greeted(self: &Arc<Self>) -> Result<Greeted, Rejection> {
         self.touch();
         if let Some(connection) = self.running() {
             return Ok(Greeted::Ready(connection));
         }
-        let mut live = self.live.lock().await;
+        self.closing.run_until_cancelled(self.started()).await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    async fn started(self: &Arc<Self>) -> Result<Greeted, Rejection> {
+        let mut live = Arc::clone(&self.live).lock_owned().await;
         match live.connection.take() {
             Some(connection) if connection.ended().is_none() => {
                 live.connection = Some(connection.clone());
@@ -124,22 +154,28 @@ impl Slot {
             None => {}
         }
         live.wait().await?;
-        self.begin(&mut live).await
+        let seat = self.start.seat(&self.party).await?;
+        let turn = self.start.starting.wait_for_one(&self.party).await;
+        // From here on there may be a process. A task of its own sees to it, whatever becomes of the caller.
+        let slot = Arc::clone(self);
+        let began = tokio::spawn(async move {
+            let began = slot.begin(live, seat).await;
+            drop(turn);
+            began
+        });
+        began.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    async fn begin(&self, live: &mut Live) -> Result<Greeted, Rejection> {
-        let _turn = self.start.starting.acquire().await;
-        let began = self.start_one().await;
+    async fn begin(&self, mut live: OwnedMutexGuard<Live>, seat: Share) -> Result<Greeted, Rejection> {
+        let began = self.start_one(seat).await;
         match &began {
             Ok(Greeted::Ready(connection)) => {
                 live.connection = Some(connection.clone());
-                let closed = {
-                    let mut seen = lock(&self.seen);
-                    seen.connection = Some(connection.clone());
-                    seen.closed
-                };
-                if closed {
-                    connection.close().await;
+                lock(&self.seen).connection = Some(connection.clone());
+                // Whoever closes the place cancels first and then looks for a connection.
+                if self.closing.is_cancelled() {
+                    connection.end();
+                    return Err(stopped());
                 }
             }
             Ok(Greeted::Refused(_)) => {}
@@ -148,8 +184,8 @@ impl Slot {
         began
     }
 
-    async fn start_one(&self) -> Result<Greeted, Rejection> {
-        let pipes = self.start.launcher.launch().await.map_err(|why| {
+    async fn start_one(&self, seat: Share) -> Result<Greeted, Rejection> {
+        let pipes = self.start.launcher.launch(seat).await.map_err(|why| {
             tracing::error!(upstream = %self.start.name, "{why}");
             fault(UpstreamFault::Unreachable, "the upstream cannot be started")
         })?;
@@ -157,17 +193,15 @@ impl Slot {
             name: Arc::clone(&self.start.name),
             audience: Arc::clone(&self.audience),
             modern: matches!(self.opening, Opening::Stateless),
+            common: self.party == Party::Everybody,
         };
         let connection = Connection::begin(pipes, terms);
-        match self.greet(&connection).await {
+        let greeted = self.closing.run_until_cancelled(self.greet(&connection)).await;
+        match greeted.unwrap_or_else(|| Err(stopped())) {
             Ok(None) => Ok(Greeted::Ready(connection)),
-            Ok(Some(refusal)) => {
-                tokio::spawn(async move { connection.close().await });
-                Ok(Greeted::Refused(refusal))
-            }
-            Err(lost) => {
-                tokio::spawn(async move { connection.close().await });
-                Err(lost)
+            refused => {
+                connection.end();
+                refused.map(|refusal| Greeted::Refused(refusal.unwrap_or_default()))
             }
         }
     }
@@ -220,23 +254,20 @@ impl Slot {
 
     /// How long nobody has used it; zero while something is under way.
     pub(super) fn idle(&self) -> Duration {
+        let starting = self.live.try_lock().is_err();
         let listening = self.audience.all().iter().any(|member| member.inbox.is_open());
-        if listening || self.running().is_some_and(|connection| !connection.is_idle()) {
+        if starting || listening || self.running().is_some_and(|connection| !connection.is_idle()) {
             self.touch();
             return Duration::ZERO;
         }
         lock(&self.seen).used.elapsed()
     }
 
-    /// Ends the child.
-    pub(super) async fn close(&self) {
-        let connection = {
-            let mut seen = lock(&self.seen);
-            seen.closed = true;
-            seen.connection.clone()
-        };
-        if let Some(connection) = connection {
-            connection.close().await;
+    /// Ends the child, also one that is being started. It ends whether that is waited for or not.
+    pub(super) fn end(&self) {
+        self.closing.cancel();
+        if let Some(connection) = &lock(&self.seen).connection {
+            connection.end();
         }
     }
 }
@@ -267,6 +298,10 @@ impl Live {
 fn delay(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     LONGEST_DELAY.min(FIRST_DELAY * (1 << doublings))
+}
+
+fn stopped() -> Rejection {
+    fault(UpstreamFault::Unreachable, "the upstream was stopped")
 }
 
 fn greeting_failed(lost: Lost) -> Rejection {

@@ -7,6 +7,8 @@ mod bridging;
 mod faults;
 mod growth;
 mod passing;
+mod sharing;
+mod starting;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -19,6 +21,7 @@ pub(super) struct Small {
 pub(super) struct Client<'a> {
     small: &'a Small,
     pub(super) principal: Principal,
+    pub(super) party: Party,
     pub(super) session: Option<Box<str>>,
 }
 
@@ -34,8 +37,15 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
 
 impl Small {
     pub(super) fn client(&self, principal: &str) -> Client<'_> {
-        let principal = crate::flow::testing::principal(principal);
-        Client { small: self, principal, session: None }
+        let caller = crate::flow::testing::caller(principal);
+        Client { small: self, principal: caller.principal(), party: caller.party(None), session: None }
+    }
+
+    /// A client without a name, at this address.
+    pub(super) fn nameless(&self, peer: &str) -> Client<'_> {
+        let caller = crate::flow::testing::anonymous();
+        let party = caller.party(Some(peer.parse().unwrap()));
+        Client { small: self, principal: caller.principal(), party, session: None }
     }
 
     /// A client that has opened a session.
@@ -74,8 +84,9 @@ impl Client<'_> {
     ) -> Result<(Option<Box<str>>, AnswerBody), Rejection> {
         let call = Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let principal = self.principal.clone();
-        let back =
-            self.small.upstream.inner.send(Sent { call: &call, principal, session, headers: None }).await?;
+        let party = self.party.clone();
+        let sent = Sent { call: &call, principal, party, session, headers: None };
+        let back = self.small.upstream.inner.send(sent).await?;
         let patience = self.small.upstream.inner.settings.timeout;
         Ok((back.session, answer(back.outcome, patience).await?))
     }

@@ -38,7 +38,7 @@ pub(super) struct Tools {
 ///
 /// # Errors
 /// `HeaderMismatch`.
-pub(super) async fn check(slot: &Slot, sent: &Sent<'_>, modern: bool) -> Result<(), Rejection> {
+pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Result<(), Rejection> {
     let (Some(headers), Some(name), "tools/call") = (sent.headers, target(sent.call), sent.call.method())
     else {
         return Ok(());
@@ -60,7 +60,7 @@ pub(super) async fn check(slot: &Slot, sent: &Sent<'_>, modern: bool) -> Result<
 
 impl Tools {
     /// What is known, asked for if it is too old or not newer than `outdated`.
-    async fn known(&self, slot: &Slot, modern: bool, outdated: Option<Instant>) -> Known {
+    async fn known(&self, slot: &Arc<Slot>, modern: bool, outdated: Option<Instant>) -> Known {
         let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
         let remembered = || lock(&self.known).clone().filter(good);
         if let Some(known) = remembered() {
@@ -77,7 +77,7 @@ impl Tools {
     }
 }
 
-async fn list(slot: &Slot, modern: bool) -> Option<HashMap<String, Repeated>> {
+async fn list(slot: &Arc<Slot>, modern: bool) -> Option<HashMap<String, Repeated>> {
     let mut tools = HashMap::new();
     let mut cursor = None;
     for _ in 0..PAGES {
@@ -94,7 +94,7 @@ async fn list(slot: &Slot, modern: bool) -> Option<HashMap<String, Repeated>> {
     Some(tools)
 }
 
-async fn page(slot: &Slot, modern: bool, cursor: Option<&Value>) -> Option<Value> {
+async fn page(slot: &Arc<Slot>, modern: bool, cursor: Option<&Value>) -> Option<Value> {
     let mut params = serde_json::Map::new();
     params.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor.clone())));
     if modern {

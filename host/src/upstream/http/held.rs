@@ -73,6 +73,7 @@ impl HttpUpstream {
         let (body, _) = bridge::initialize("{}");
         let response = self.send(outgoing::own_post(&self.uri, &self.own, body, None, None)).await?;
         let session = response.headers().get(SESSION_ID).cloned();
+        let mut unopened = Unopened { upstream: self, session: session.clone() };
         let message = self.message_of(response).await;
         let message = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();
@@ -84,6 +85,7 @@ impl HttpUpstream {
         let held = Held { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         self.send(self.post_within(&held, initialized)).await?;
+        unopened.session = None;
         Ok(Arc::new(held))
     }
 
@@ -172,6 +174,20 @@ impl Probe for HttpUpstream {
     async fn initialize(&self) -> Probed {
         let (body, _) = bridge::initialize("{}");
         self.ask(outgoing::own_post(&self.uri, &self.own, body, None, None)).await
+    }
+}
+
+/// A session that is being opened. Unless it comes to that, the upstream is told that it is over.
+struct Unopened<'a> {
+    upstream: &'a HttpUpstream,
+    session: Option<HeaderValue>,
+}
+
+impl Drop for Unopened<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            self.upstream.close_in_background(session);
+        }
     }
 }
 

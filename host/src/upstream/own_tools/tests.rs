@@ -2,13 +2,16 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::*;
+use crate::flow::identity::Party;
+use crate::shares::{Bounds, Shares};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 /// Sends lines and returns the results that come, as many as `answers`.
 async fn converse(lines: &[String], answers: usize) -> Vec<Value> {
     let tools = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-    let mut pipes = tools.launch().await.unwrap();
+    let seats = Shares::new(Bounds { most: 1, most_of_one: 1 });
+    let mut pipes = tools.launch(seats.take(&Party::Everybody).unwrap()).await.unwrap();
     for line in lines {
         pipes.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }

@@ -1,15 +1,25 @@
 use super::*;
-use crate::flow::testing::principal;
+use crate::flow::testing::{party, principal};
 
-fn limits(total: usize, per_principal: usize) -> Limits {
-    Limits { total, per_principal, idle: Duration::from_secs(60) }
+fn limits(most: usize, most_of_one: usize) -> Limits {
+    Limits { bounds: Bounds { most, most_of_one }, idle: Duration::from_secs(3600) }
+}
+
+fn open<T>(sessions: &Sessions<T>, who: &str, upstream: T) -> Result<(Box<str>, Gone<T>), NotOpened> {
+    sessions.open(principal(who), party(who), upstream)
+}
+
+/// Lets a session be idle for a minute.
+fn idle<T>(sessions: &Sessions<T>, id: &str) {
+    let a_minute_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    *sessions.lock().by_id.get(id).unwrap().used.lock().unwrap() = a_minute_ago;
 }
 
 #[test]
 fn ids_are_long_and_never_repeat() {
     let sessions = Sessions::new(Limits::default());
-    let (first, _) = sessions.open(principal("a"), ()).unwrap();
-    let (second, _) = sessions.open(principal("a"), ()).unwrap();
+    let (first, _) = open(&sessions, "a", ()).unwrap();
+    let (second, _) = open(&sessions, "a", ()).unwrap();
     assert_eq!(first.len(), 32);
     assert_ne!(first, second);
 }
@@ -17,7 +27,7 @@ fn ids_are_long_and_never_repeat() {
 #[test]
 fn a_session_is_its_principals_alone() {
     let sessions = Sessions::new(Limits::default());
-    let (id, _) = sessions.open(principal("a"), 1).unwrap();
+    let (id, _) = open(&sessions, "a", 1).unwrap();
     assert_eq!(sessions.find(&id, &principal("a")).unwrap().upstream, 1);
     assert_eq!(sessions.find(&id, &principal("b")).unwrap_err(), Rejection::SessionNotFound);
     assert_eq!(sessions.close(&id, &principal("b")).unwrap_err(), Rejection::SessionNotFound);
@@ -28,23 +38,39 @@ fn a_session_is_its_principals_alone() {
 #[test]
 fn a_principal_pushes_out_only_its_own() {
     let sessions = Sessions::new(limits(100, 2));
-    let (others, _) = sessions.open(principal("b"), 0).unwrap();
-    let (oldest, _) = sessions.open(principal("a"), 1).unwrap();
-    sessions.open(principal("a"), 2).unwrap();
-    let (_, gone) = sessions.open(principal("a"), 3).unwrap();
+    let (others, _) = open(&sessions, "b", 0).unwrap();
+    let (oldest, _) = open(&sessions, "a", 1).unwrap();
+    open(&sessions, "a", 2).unwrap();
+    assert!(matches!(open(&sessions, "a", 3), Err(NotOpened::Full)), "none of them is idle");
+    idle(&sessions, &others);
+    idle(&sessions, &oldest);
+    let (_, gone) = open(&sessions, "a", 3).unwrap();
     assert_eq!(gone.len(), 1);
     assert!(sessions.find(&oldest, &principal("a")).is_err());
     assert!(sessions.find(&others, &principal("b")).is_ok());
 }
 
 #[test]
+fn when_all_is_full_who_has_most_gives_way() {
+    let sessions = Sessions::new(limits(4, 3));
+    let (single, _) = open(&sessions, "b", 0).unwrap();
+    let many: Vec<_> = (1..4).map(|n| open(&sessions, "a", n).unwrap().0).collect();
+    assert!(matches!(open(&sessions, "c", 4), Err(NotOpened::Full)), "none of them is idle");
+    idle(&sessions, &single);
+    idle(&sessions, &many[1]);
+    let (_, gone) = open(&sessions, "c", 4).unwrap();
+    assert_eq!(gone.iter().map(|session| session.upstream).collect::<Vec<_>>(), [2]);
+    assert!(sessions.find(&single, &principal("b")).is_ok());
+}
+
+#[test]
 fn an_idle_session_ends_and_an_open_stream_is_not_idle() {
     let sessions = Sessions::new(Limits { idle: Duration::ZERO, ..limits(10, 10) });
-    let (idle, _) = sessions.open(principal("a"), 1).unwrap();
+    let (idle, _) = open(&sessions, "a", 1).unwrap();
     assert!(sessions.find(&idle, &principal("a")).is_err());
-    let (streaming, gone) = sessions.open(principal("a"), 2).unwrap();
+    let (streaming, gone) = open(&sessions, "a", 2).unwrap();
     assert_eq!(gone.len(), 1);
-    let held = sessions.lock().get(&streaming).unwrap().hold();
+    let held = sessions.lock().by_id.get(&streaming).unwrap().hold();
     assert!(sessions.find(&streaming, &principal("a")).is_ok());
     drop(held);
     assert!(sessions.find(&streaming, &principal("a")).is_err());

@@ -81,6 +81,25 @@ async fn of_a_resources_change_hears_who_may_read_it() {
 }
 
 #[tokio::test]
+async fn news_of_a_resource_ends_with_the_right_to_it() {
+    let (house, feed, mut response) = streaming().await;
+    let news = |uri: &str| {
+        let params = json!({"uri": uri});
+        let news = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params});
+        feed.send(format!("data: {news}\n\n")).unwrap();
+    };
+    news("file:///secret/a");
+    news("file:///docs/a");
+    let first = next(&mut response).await.unwrap();
+    assert!(std::str::from_utf8(&first).unwrap().contains("file:///docs/a"), "{first:?}");
+    flip(&house, |store| store.replace("file:///docs/", "file:///else/")).await;
+    news("file:///docs/a");
+    news("file:///else/a");
+    let second = next(&mut response).await.unwrap();
+    assert!(std::str::from_utf8(&second).unwrap().contains("file:///else/a"), "{second:?}");
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_it_stops() {
     let (house, _feed, mut response) = streaming().await;
     house.stop.cancel();

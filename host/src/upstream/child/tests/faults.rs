@@ -128,7 +128,7 @@ async fn what_a_child_has_started_ends_with_it() {
 }
 
 /// Whether a process runs; a zombie that nobody has buried does not.
-fn alive(pid: &Value) -> bool {
+pub(super) fn alive(pid: &Value) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z')
 }
@@ -146,11 +146,11 @@ async fn a_program_that_is_not_there_is_a_clear_error() {
 
 #[tokio::test]
 async fn the_number_of_children_is_bounded() {
-    let small = small("legacy", |settings| settings.max_children_of_one = 2);
+    let small = small("legacy", |settings| settings.children.most_of_one = 2);
     let (_one, _two) = (small.session("a").await, small.session("a").await);
     let mut third = small.client("a");
     let refused = third.say(initialize(json!({}))).await;
-    assert!(matches!(refused, Err(Rejection::RateLimited { .. })));
+    assert!(matches!(refused, Err(Rejection::Full { .. })));
     small.session("b").await;
 }
 
@@ -176,8 +176,8 @@ async fn what_nobody_uses_is_ended_and_what_is_used_is_not() {
         let _stream = listening.inbox();
         let inner = &small.upstream.inner;
         tokio::time::sleep(Duration::from_millis(30)).await;
-        let ended = lock(&inner.rooms).idle(&inner.settings);
-        assert_eq!(ended.len(), usize::from(!shared), "a shared child has another session");
+        lock(&inner.rooms).end_idle(&inner.settings);
+        assert_eq!(inner.rooms_in_use(), 1, "a shared child has another session");
         let gone = idle.call(json!(1), "echo", json!({})).await.map(|_| ());
         assert_eq!(gone, Err(Rejection::SessionNotFound));
         assert!(listening.call(json!(1), "echo", json!({})).await.is_ok());

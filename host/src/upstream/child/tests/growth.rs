@@ -6,16 +6,18 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::growth::assert_linear;
-use crate::upstream::child::audience::Inbox;
+use crate::upstream::child::audience::{Audience, Inbox};
 use crate::upstream::child::pipes::Pipes;
 
 fn member(session: &str, subscriptions: impl Iterator<Item = String>) -> Arc<Member> {
+    let shares = Shares::new(SUBSCRIPTIONS);
+    let share = |uri| Some((uri, shares.take(&Party::Everybody)?));
     Arc::new(Member {
         session: session.into(),
         principal: crate::flow::testing::principal("ada"),
         inbox: Inbox::default(),
         capabilities: BTreeSet::new(),
-        subscriptions: Mutex::new(subscriptions.collect()),
+        subscriptions: Mutex::new(subscriptions.filter_map(share).collect()),
     })
 }
 
@@ -28,7 +30,8 @@ fn read(said: String) {
         audience.join(member("one", ["file:///a".to_owned()].into_iter()));
         audience.join(member("two", std::iter::empty()));
         let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-        let connection = Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false });
+        let connection =
+            Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false });
         child.write_all(said.as_bytes()).await.unwrap();
         drop(child);
         connection.until_ended().await;
@@ -128,7 +131,8 @@ async fn of_a_resource_that_nobody_could_read_nobody_hears() {
     audience.join(Arc::clone(&subscriber));
     audience.join(member("two", std::iter::empty()));
     let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-    let connection = Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false });
+    let connection =
+        Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false });
     for uri in ["file:///public-secret/a", "file:///pub/../secret", "FILE:///pub/a", "file:///pub/a"] {
         let said = line("notifications/resources/updated", &json!({ "uri": uri }).to_string());
         child.write_all(said.as_bytes()).await.unwrap();
@@ -142,6 +146,8 @@ async fn of_a_resource_that_nobody_could_read_nobody_hears() {
 #[test]
 fn one_session_subscribes_to_so_many_resources_and_no_more() {
     let member = member("one", (0..1_000).map(|n| format!("file:///{n}")));
-    assert!(!member.subscribe("file:///more"));
-    assert!(member.subscribe("file:///7"));
+    let shares = Shares::new(SUBSCRIPTIONS);
+    let share = || shares.take(&Party::Everybody);
+    assert!(matches!(member.subscribe("file:///more", share), Err(Rejection::InvalidRequest(_))));
+    assert_eq!(member.subscribe("file:///7", share), Ok(()));
 }

@@ -9,6 +9,8 @@ ERA = sys.argv[1] if len(sys.argv) > 1 else "legacy"
 MODERN = "2026-07-28"
 cancelled = []
 waiting = {}
+later = []
+jobs = []
 initialized = 0
 
 
@@ -41,6 +43,31 @@ def call(message):
     elif name == "ask":
         waiting["srv-1"] = id
         send({"id": "srv-1", "method": "elicitation/create", "params": {"message": "your name?"}})
+    elif name == "ask-later":
+        # The call goes on; what it asks comes when `ask-now` says so.
+        later.append(id)
+        send({"method": "notifications/progress", "params": {"progressToken": token, "progress": 1}})
+    elif name == "ask-now":
+        waiting["srv-2"] = id
+        send({"id": "srv-2", "method": "elicitation/create", "params": {"message": "your name?"}})
+    elif name == "ask-outside":
+        result(id, {"content": []})
+        send({"id": "srv-3", "method": "elicitation/create", "params": {"message": "your name?"}})
+    elif name == "answer-late":
+        result(later.pop(), {"content": []})
+        result(id, {"content": []})
+    elif name == "touch":
+        send({"method": "notifications/resources/updated", "params": {"uri": arguments["uri"]}})
+        send({"method": "notifications/tools/list_changed"})
+        result(id, {"content": []})
+    elif name.startswith("job-"):
+        jobs.append({"taskId": f"task-{len(jobs)}", "status": "completed", "ttl": None,
+                     "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z"})
+        result(id, {"task": jobs[-1]})
+    elif name == "news":
+        for job in jobs:
+            send({"method": "notifications/tasks/status", "params": job})
+        result(id, {"content": []})
     elif name == "crash":
         os._exit(3)
     elif name == "hang":
@@ -114,9 +141,15 @@ def request(message):
         result(id, {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]})
     elif method == "resources/read":
         send({"id": id, "error": {"code": -32002, "message": "Resource not found"}})
+    elif method == "tasks/list":
+        result(id, {"tasks": jobs})
+    elif method in ("tasks/get", "tasks/cancel"):
+        result(id, next(job for job in jobs if job["taskId"] == message["params"]["taskId"]))
+    elif method == "tasks/result":
+        result(id, {"content": [{"type": "text", "text": "what the job has found"}]})
     elif method == "tools/call":
         call(message)
-    elif method in ("ping", "logging/setLevel", "resources/subscribe"):
+    elif method in ("ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"):
         result(id, {})
     else:
         send({"id": id, "error": {"code": -32601, "message": "Method not found"}})

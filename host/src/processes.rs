@@ -1,0 +1,57 @@
+//! The processes that this one starts, and those that they leave behind.
+//!
+//! A process whose parent has ended is handed to the nearest ancestor that takes such orphans: to process 1, or to
+//! whoever has asked for them (`PR_SET_CHILD_SUBREAPER`). Witgate is the one in a container and asks outside of it, so
+//! that it can bury them, and end at the end what has escaped from its process group.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::process::{Child, Command};
+
+#[cfg(target_os = "linux")]
+pub(crate) use orphans::{adopt_orphans, end_orphans};
+
+/// The children that a task waits for. To bury one of them would take its exit status from that task.
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// A child that a task waits for, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Own(Option<i32>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            own().remove(&id);
+        }
+    }
+}
+
+/// Starts a process that the caller waits for. It is no orphan until `Own` is dropped.
+///
+/// # Errors
+/// Where the system cannot start it.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
+    // Held from before the start, so that one that ends at once is known by then.
+    let mut own = own();
+    let child = command.spawn()?;
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    own.extend(id);
+    Ok((child, Own(id)))
+}
+
+fn own() -> MutexGuard<'static, BTreeSet<i32>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Elsewhere process 1 has the orphans.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn adopt_orphans() {}
+
+/// As above.
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn end_orphans() {}
+
+#[cfg(target_os = "linux")]
+mod orphans;

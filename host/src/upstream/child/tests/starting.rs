@@ -1,0 +1,77 @@
+//! Starts that nobody waits for: what begins is counted, and ends.
+
+use futures_util::future::join_all;
+
+use super::*;
+
+/// A child that reads nothing and says nothing, and does not heed the end of its input or SIGTERM.
+fn deaf(pids: &std::path::Path, change: impl FnOnce(&mut Settings)) -> Small {
+    let script = format!("trap '' TERM; echo $$ >> {}; while :; do sleep 0.05; done", pids.display());
+    let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let program = Program { name: "deaf".to_owned(), argv, env: Vec::new() };
+    let mut settings = Settings::new("deaf", false, TIMEOUT, Duration::from_millis(100));
+    change(&mut settings);
+    Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) }
+}
+
+fn running(pids: &std::path::Path) -> usize {
+    let pids = std::fs::read_to_string(pids).unwrap_or_default();
+    pids.lines().filter(|pid| faults::alive(&pid.parse::<u64>().unwrap().into())).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_hang_up_leave_no_process_and_pass_no_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let small = deaf(&pids, |settings| settings.children = Bounds { most: 6, most_of_one: 4 });
+    let mut most = 0;
+    for _ in 0..5 {
+        let calls = (0..20).map(|_| async {
+            let mut client = small.client("a");
+            let _ = timeout(Duration::from_millis(50), client.say(initialize(json!({})))).await;
+        });
+        join_all(calls).await;
+        most = most.max(running(&pids));
+    }
+    assert!((1..=4).contains(&most), "{most}");
+    timeout(TIMEOUT, small.upstream.inner.start.seats.all_free()).await.expect("all of them end");
+    assert_eq!((running(&pids), small.upstream.inner.rooms_in_use()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_what_is_being_started_and_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let small = deaf(&pids, |_| {});
+    let (mut older, mut newer) = (small.client("a"), small.client("b"));
+    let started = async {
+        let request = modern(json!(1), "tools/list", json!({}));
+        tokio::join!(older.say(initialize(json!({}))), newer.say(request))
+    };
+    let stopped = async {
+        while running(&pids) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        small.upstream.shut_down().await;
+    };
+    let ((older, newer), ()) = timeout(TIMEOUT, async { tokio::join!(started, stopped) }).await.unwrap();
+    assert!(older.is_err() && newer.is_err());
+    assert_eq!(running(&pids), 0);
+    assert_eq!(fault_of(small.client("a").say(initialize(json!({}))).await), UpstreamFault::Unreachable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_question_for_the_era_goes_on_when_its_caller_hangs_up() {
+    let small = small("modern", |_| {});
+    for _ in 0..20 {
+        let mut client = small.client("a");
+        let list = client.say(modern(json!(1), "tools/list", json!({})));
+        let _ = timeout(Duration::from_millis(1), list).await;
+    }
+    let asked = async {
+        while small.upstream.inner.eras.remembered().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(TIMEOUT, asked).await.expect("one question is asked to the end");
+}

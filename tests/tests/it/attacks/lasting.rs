@@ -1,0 +1,159 @@
+//! What lasts beyond the right that it rests on: news of a resource, and results of a task.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use witgate_tests::gateway::{Running, Setup, workspace};
+
+use crate::talk::{Answer, Caller, until};
+
+const EVERYTHING: &str = "allow = ['*', 'resource:file:///*']";
+
+/// Writes the configuration with these rules for users.
+fn write(setup: &Setup, user: &str) {
+    let script = workspace().join("host/src/upstream/child/tests/server.py");
+    setup.config(
+        "",
+        &format!(
+            "[upstreams.talks]\ncommand = [\"python3\", \"-u\", {script:?}]\nshared = true\n\
+             [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"keys.toml\" }}\n\
+             [policies.roles]\nkind = \"rbac\"\n\
+             [policies.roles.config.roles]\nadmin = {{ allow = ['*', 'resource:*'] }}\nuser = {{ {user} }}\n\
+             [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"roles\"]\n"
+        ),
+    );
+}
+
+struct World {
+    running: Running,
+    ada: Caller,
+    session: String,
+    admin: Caller,
+    admins: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let setup = Setup::new();
+        write(&setup, EVERYTHING);
+        let [ada, admin] = ["user", "admin"].map(|role| setup.key(&[role, "--role", role]));
+        let running = setup.serve();
+        let [ada, admin] = [ada, admin].map(|key| Caller::new(running.url(), Some(&key)));
+        let (session, admins) = (ada.open_session().await, admin.open_session().await);
+        Self { running, ada, session, admin, admins }
+    }
+
+    /// Tightens the rules for users, and waits until they are in force: `probe` is refused then.
+    async fn tighten(&self, user: &str, probe: &str) {
+        assert!(self.ada.call_in(&self.session, probe, json!({})).await.is_result());
+        write(self.running.setup(), user);
+        until("the rules to be in force", async || {
+            (self.ada.call_in(&self.session, probe, json!({})).await.status == 403).then_some(())
+        })
+        .await;
+    }
+
+    async fn touch(&self, uri: &str) {
+        let touched = self.admin.call_in(&self.admins, "touch", json!({ "uri": uri })).await;
+        assert!(touched.is_result(), "{touched:?}");
+    }
+
+    /// Begins a job of ada's, and returns its task.
+    async fn begin(&self, tool: &str, arguments: Value) -> Value {
+        let params = json!({ "name": tool, "arguments": arguments, "task": {} });
+        let begun = self.ada.ask_in(&self.session, "tools/call", params).await;
+        assert!(begun.is_result(), "{begun:?}");
+        begun.body["result"]["task"]["taskId"].clone()
+    }
+
+    async fn ask(&self, method: &str, task: &Value) -> Answer {
+        self.ada.ask_in(&self.session, method, json!({ "taskId": task })).await
+    }
+}
+
+/// The messages on a stream up to the one that has `last` in it.
+async fn heard(
+    stream: &mut (impl StreamExt<Item = reqwest::Result<bytes::Bytes>> + Unpin),
+    last: &str,
+) -> String {
+    let mut heard = String::new();
+    while !heard.contains(last) {
+        let chunk =
+            timeout(Duration::from_secs(60), stream.next()).await.expect("it comes").expect("it goes on");
+        heard.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_of_a_resource_ends_with_the_right_to_it() {
+    let world = World::new().await;
+    for uri in ["file:///pub/a", "file:///secret/a"] {
+        let subscribed = world.ada.ask_in(&world.session, "resources/subscribe", json!({ "uri": uri })).await;
+        assert!(subscribed.is_result(), "{subscribed:?}");
+    }
+    let mut stream = world.ada.listen(&world.session).await.bytes_stream();
+    for uri in ["file:///pub/a", "file:///secret/a"] {
+        world.touch(uri).await;
+        assert!(heard(&mut stream, "list_changed").await.contains(uri), "as long as she may");
+    }
+    world.tighten("allow = ['echo', 'resource:file:///pub/*']", "initialized").await;
+    world.touch("file:///secret/a").await;
+    let after = heard(&mut stream, "list_changed").await;
+    assert!(!after.contains("resources/updated"), "{after}");
+    world.touch("file:///pub/a").await;
+    assert!(heard(&mut stream, "list_changed").await.contains("file:///pub/a"), "what she may still hear");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_ends_the_stream() {
+    let world = World::new().await;
+    let subscribe = json!({ "uri": "file:///pub/a" });
+    assert!(world.ada.ask_in(&world.session, "resources/subscribe", subscribe).await.is_result());
+    let mut stream = world.ada.listen(&world.session).await.bytes_stream();
+    assert!(world.running.setup().run(&["key", "revoke", "user"]).status.success());
+    let end = async {
+        loop {
+            world.touch("file:///pub/a").await;
+            let Some(chunk) = stream.next().await else { return };
+            let _ = chunk;
+        }
+    };
+    timeout(Duration::from_secs(20), end).await.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_ends_with_the_right_to_the_call_that_began_it() {
+    let world = World::new().await;
+    let (small, large) = (json!({ "limit": 5 }), json!({ "limit": 500 }));
+    let denied = world.begin("job-a", json!({})).await;
+    let [within, beyond] = [world.begin("job-b", small).await, world.begin("job-b", large).await];
+    let mut stream = world.ada.listen(&world.session).await.bytes_stream();
+    for task in [&denied, &within, &beyond] {
+        for method in ["tasks/get", "tasks/result"] {
+            assert!(world.ask(method, task).await.is_result(), "{method} {task}");
+        }
+    }
+    let rules = "allow = ['*'], deny = ['job-a', 'initialized'], conditions = [{ on = 'job-b', argument = '/limit', max = 10 }]";
+    world.tighten(rules, "initialized").await;
+    for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+        for task in [&denied, &beyond] {
+            let refused = world.ask(method, task).await;
+            assert_eq!(refused.status, 403, "{method} {task}: {refused:?}");
+        }
+        assert!(world.ask(method, &within).await.is_result(), "{method}");
+    }
+    let listed = world.ada.ask_in(&world.session, "tasks/list", json!({})).await;
+    let listed: Vec<_> =
+        listed.body["result"]["tasks"].as_array().unwrap().iter().map(|task| &task["taskId"]).collect();
+    assert_eq!(listed, [&within]);
+    assert_eq!(world.ask("tasks/get", &json!("task-99")).await.reason(), Some("task-not-found"));
+    let of_another = world.admin.ask_in(&world.admins, "tasks/get", json!({ "taskId": within })).await;
+    assert_eq!(of_another.reason(), Some("task-not-found"));
+    // On a child that is everybody's, news of a task goes to nobody.
+    assert!(world.admin.call_in(&world.admins, "news", json!({})).await.is_result());
+    world.touch("file:///pub/a").await;
+    assert!(!heard(&mut stream, "list_changed").await.contains("notifications/tasks"));
+}
