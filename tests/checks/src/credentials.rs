@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use witgate::flow::credential::Shown;
 use witgate::flow::headers::credentials::{none_in_query, take};
+use witgate::plugin::output::is_of_the_protocol;
 use witgate_plugin::Scheme;
 
 /// The proof that belongs to a token. There may be several; whether they are good is judged later.
@@ -44,8 +45,10 @@ pub fn check(data: &[u8]) {
     }
 }
 
+/// Headers of the protocol are refused when a policy declares them.
 fn declared(line: &[u8]) -> Vec<HeaderName> {
-    line.split(|byte| *byte == b' ').filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+    let names = line.split(|byte| *byte == b' ').filter_map(|name| HeaderName::from_bytes(name).ok());
+    names.filter(|name| !is_of_the_protocol(name.as_str())).collect()
 }
 
 fn query_is_judged_without_a_word_of_it(query: Option<&str>, declared: &[HeaderName]) {
