@@ -49,7 +49,7 @@ impl Tasks {
     ///
     /// # Errors
     /// `TaskNotFound`, whether there is such a task or not; `MissingExtension` where the stateless
-    /// era does not let the client ask; those of [`Permit::covers`].
+    /// era does not let the client ask; those of `Permit::covers`.
     pub async fn check(&self, permit: &Permit) -> Result<(), Rejection> {
         let request = permit.request();
         let call = &request.call;

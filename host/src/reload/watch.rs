@@ -36,7 +36,7 @@ struct Change {
     whole: bool,
 }
 
-/// Files whose changes may bring no notification, and why: their changes are found within [`LOOK`]. Shared by the
+/// Files whose changes may bring no notification, and why: their changes are found within a second. Shared by the
 /// watchers of a process and who reports them.
 #[derive(Clone, Debug, Default)]
 pub struct Unwatched(Arc<Mutex<BTreeMap<PathBuf, String>>>);
