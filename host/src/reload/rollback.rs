@@ -128,7 +128,7 @@ impl Rollback {
 /// # Errors
 /// Where the machine cannot read what is there: that is no change of the files, and ends no rollback.
 pub(super) fn written(path: &Path) -> io::Result<Recipe> {
-    let config = read(path)?.unwrap_or_default();
+    let Some(config) = read(path)? else { return Ok(Recipe::default()) };
     let mut recipe = Recipe::new(&String::from_utf8_lossy(&config));
     for file in Outline::read(path).map(|outline| outline.components()).unwrap_or_default() {
         if let Some(bytes) = read(&file)? {
@@ -138,9 +138,13 @@ pub(super) fn written(path: &Path) -> io::Result<Recipe> {
     Ok(recipe)
 }
 
-/// A file's content. None: there is nothing to read.
+/// A file's content. None: there is nothing to read, or what would never end, such as a pipe.
 fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(file) {
+    let content = fs::metadata(file).and_then(|metadata| match metadata.is_file() {
+        true => fs::read(file),
+        false => Err(ErrorKind::InvalidInput.into()),
+    });
+    match content {
         Err(error) if Cause::of(&error).may_pass() => Err(error),
         content => Ok(content.ok()),
     }
@@ -163,6 +167,7 @@ mod tests {
         fs::write(dir.path().join("rules.wasm"), b"a component").unwrap();
         assert_ne!(written(&config).unwrap(), without);
         assert_eq!(written(&dir.path().join("missing.toml")).unwrap(), Recipe::new(""));
+        assert_eq!(written(Path::new("/dev/zero")).unwrap(), Recipe::new(""), "it would never end");
         take_descriptors();
         assert!(written(&config).is_err(), "it is there, and only out of reach");
     }

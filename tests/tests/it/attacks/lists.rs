@@ -51,7 +51,8 @@ fn answer(mut stream: &TcpStream, second: Option<&str>) -> Option<()> {
             let tools = [Some("echo"), second].into_iter().flatten();
             json!({ "tools": tools.map(|name| json!({ "name": name })).collect::<Vec<_>>() })
         }
-        Some((_, list, name)) => json!({ *list: [{ *name: "echo" }] }),
+        Some((_, list, name @ "name")) => json!({ *list: [{ *name: "echo" }] }),
+        Some((_, list, name)) => json!({ *list: [{ *name: "demo:/echo" }] }),
         None if method == "initialize" => {
             json!({ "protocolVersion": STATEFUL, "capabilities": {}, "serverInfo": { "name": "s", "version": "1" } })
         }
@@ -125,7 +126,7 @@ fn an_entry_that_cannot_be_judged_makes_the_list_an_error_and_a_record_of_it() {
     }
     let log = world.gateway.await_log("upstream=\"events\"");
     let failed = |line: &&str| {
-        line.contains("outcome=\"failed\"") && line.contains("tools/list") && line.contains("reason=trap")
+        line.contains("outcome=\"failed\"") && line.contains("tools/list") && line.contains("reason=\"trap\"")
     };
     assert_eq!(log.lines().filter(failed).count(), 2, "{log}");
 }
@@ -161,5 +162,5 @@ fn a_replayed_list_that_cannot_be_judged_is_an_error_under_its_own_id() {
         .send();
     let [replayed] = stream.messages().try_into().unwrap();
     assert_eq!((&replayed["id"], &replayed["error"]["data"]["reason"]), (&json!("old"), &json!("breaker")));
-    world.gateway.await_log("reason=breaker");
+    world.gateway.await_log("reason=\"breaker\"");
 }
