@@ -11,6 +11,9 @@ const MOST: f64 = 2.5;
 /// What is tried at least, and at most: the best of several is what the work itself costs.
 const ROUNDS: std::ops::Range<u32> = 3..25;
 
+/// What takes less than this says nothing about how it grows, and holds nobody up.
+const NOISE: Duration = Duration::from_micros(50);
+
 /// Holds that the processor time of `work` on what `make` makes of a size grows no faster than the size.
 pub(crate) fn assert_linear<T>(what: &str, size: usize, make: impl Fn(usize) -> T, mut work: impl FnMut(T)) {
     let mut cost = |size: usize| {
@@ -23,7 +26,7 @@ pub(crate) fn assert_linear<T>(what: &str, size: usize, make: impl Fn(usize) -> 
     for round in 0..ROUNDS.end {
         single = single.min(cost(size));
         double = double.min(cost(2 * size));
-        if round >= ROUNDS.start && ratio(double, single) < MOST {
+        if round >= ROUNDS.start && (double < NOISE || ratio(double, single) < MOST) {
             return;
         }
     }
@@ -157,11 +160,12 @@ mod messages {
         });
         assert_linear("names", 10_000, make, |text| assert!(names(&text).contains("k7")));
         assert_linear(
-            "a splice",
-            400_000,
+            "splices",
+            20_000,
             |n| "x".repeat(n),
             |text| {
-                assert_eq!(splice(text.as_bytes(), &mut [(1..2, "y")]).len(), text.len());
+                let mut splices: Vec<_> = (0..text.len() / 10).map(|n| (n * 10..n * 10 + 1, "y")).collect();
+                assert_eq!(splice(text.as_bytes(), &mut splices).len(), text.len());
             },
         );
     }
