@@ -17,10 +17,12 @@ impl Target {
         if !is_http || !is_plain || rest.starts_with('/') {
             return None;
         }
-        let url = Url::parse(text).ok()?;
-        if !url.username().is_empty() || url.password().is_some() {
+        // Also an empty name of a user, which the parser drops.
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains('@') {
             return None;
         }
+        let url = Url::parse(text).ok()?;
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
         Some(Self(format!("{}://{}{port}{}", url.scheme(), url.host_str()?, same_encoding(url.path()))))
     }
@@ -91,6 +93,7 @@ mod tests {
             "https://evil.example.com/mcp",
             "https://mcp.example.com@evil.example.com/mcp",
             "https://user@mcp.example.com/mcp",
+            "https://@mcp.example.com/mcp",
             "https://user:word@mcp.example.com/mcp",
             "https:mcp.example.com/mcp",
             "https:\\\\mcp.example.com\\mcp",
