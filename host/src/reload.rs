@@ -77,6 +77,8 @@ struct Looked {
     files: Fingerprints,
     /// Whether something failed that the machine is to blame for.
     may_pass: bool,
+    /// Whether a component is being compiled, so that there is more to come.
+    is_compiling: bool,
 }
 
 /// Makes and flips candidates.
@@ -216,9 +218,12 @@ impl Reloader {
                 let begun = Instant::now();
                 let attempt = self.attempt(begun, seen.renewed());
                 match timeout(ATTEMPT, Box::pin(attempt)).await {
-                    Ok(Looked { files, may_pass }) => {
+                    Ok(Looked { files, may_pass, is_compiling }) => {
                         seen = files;
-                        retry.after(may_pass, begun.elapsed());
+                        match is_compiling && !may_pass {
+                            true => retry.hold(),
+                            false => retry.after(may_pass, begun.elapsed()),
+                        }
                     }
                     Err(_) => {
                         tracing::error!(
@@ -269,7 +274,7 @@ impl Reloader {
         if is_compiling {
             self.refuse(&reasons, live.as_deref());
             // What comes of the change is known when that is done.
-            return Looked { files, may_pass };
+            return Looked { files, may_pass, is_compiling };
         }
         let has_taken_over = live.as_ref().is_some_and(|live| live.takes_over());
         if reasons.is_empty() || has_taken_over {
@@ -286,7 +291,7 @@ impl Reloader {
             _ => Err(reasons),
         };
         self.note(begun, outcome);
-        Looked { files, may_pass }
+        Looked { files, may_pass, is_compiling }
     }
 
     /// When a change was first seen, also where the compiler has been at it since.
@@ -318,7 +323,7 @@ impl Reloader {
             }
         }
         files.extend(self.generations.live().files().renewed());
-        Looked { files, may_pass }
+        Looked { files, may_pass, is_compiling: false }
     }
 
     /// Flips to a successor, if there is one. `origin`: the generation that it repeats.

@@ -27,6 +27,12 @@ impl Retry {
         self.at = Some(Instant::now());
     }
 
+    /// Plans none, since what is under way says when there is something to try. What failed before goes on to count: a
+    /// compiler that cannot be started fails at once, again and again.
+    pub(super) fn hold(&mut self) {
+        self.at = None;
+    }
+
     /// Plans the next try after one that `took` so long: if that failed and may go well another time.
     pub(super) fn after(&mut self, may_pass: bool, took: Duration) {
         self.pause = may_pass.then(|| next(self.pause));
@@ -73,6 +79,16 @@ mod tests {
         assert!(!retry.is_due() && retry.at.is_some());
         retry.after(false, Duration::ZERO);
         assert_eq!(retry.at, None);
+    }
+
+    #[test]
+    fn what_is_under_way_does_not_shorten_the_pauses() {
+        let mut retry = Retry::default();
+        retry.after(true, Duration::ZERO);
+        retry.hold();
+        assert_eq!(retry.at, None);
+        retry.after(true, Duration::ZERO);
+        assert_eq!(retry.pause, Some(FIRST * 2));
     }
 
     #[test]
