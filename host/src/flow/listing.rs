@@ -123,7 +123,7 @@ impl Look {
         self.look_at(message).await?.ok_or_else(garbage)
     }
 
-    /// The message as the caller may see it. None: it is a notification that is not for him.
+    /// The message as the caller may see it. None: it is a notification that is not for them.
     async fn look_at(&self, message: Bytes) -> Result<Option<Bytes>, Rejection> {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
         let envelope = Members::read(text).map_err(|_| garbage())?;
