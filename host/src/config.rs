@@ -201,6 +201,29 @@ pub struct Upstream {
     pub timeout: Duration,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
+    /// How many sessions there may be.
+    pub sessions: SessionBounds,
+    /// How a denial that no login can cure is told.
+    pub denials: Denials,
+}
+
+/// How many sessions there may be. None: the default of the upstream's kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionBounds {
+    /// All in all.
+    pub most: Option<usize>,
+    /// Of one caller.
+    pub most_of_one: Option<usize>,
+}
+
+/// How a denial that no login can cure is told over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Denials {
+    /// With status 403, and a JSON-RPC error in the body.
+    #[default]
+    Http,
+    /// With status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
+    JsonRpc,
 }
 
 /// Where an upstream is.

@@ -242,7 +242,10 @@ impl<U: Upstream> Flow<U> {
             record.reserve()?;
             let caller = self.establish(&generation, &request, &shown).await?;
             record.caller = Some(Arc::clone(&caller));
-            let session = session.ok_or(Rejection::SessionRequired)?;
+            let session = match session {
+                Some(session) => session,
+                None => return Err(self.without_session().await),
+            };
             let traces = shown.traces(generation.pipeline(self.route.pipeline));
             let permit = Arc::new(authorize(generation, Arc::clone(&request), caller, traces).await?);
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
@@ -253,6 +256,15 @@ impl<U: Upstream> Flow<U> {
         let record = record.close(&result);
         known.note(record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
+    }
+
+    /// Why a GET or DELETE that names no session is refused (MCP 2025-11-25, "Listening for Messages from the Server").
+    async fn without_session(&self) -> Rejection {
+        if self.upstream.keeps_sessions().await {
+            Rejection::SessionRequired
+        } else {
+            Rejection::MethodNotAllowed
+        }
     }
 
     /// Looks at an answer where that is needed, and sets its status.

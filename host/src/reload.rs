@@ -561,7 +561,10 @@ fn fixed(config: &Config) -> String {
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
-        .map(|upstream| (&upstream.path, &upstream.resource, &upstream.target, upstream.timeout))
+        .map(|upstream| {
+            let told = (upstream.sessions, upstream.denials);
+            (&upstream.path, &upstream.resource, &upstream.target, upstream.timeout, told)
+        })
         .collect();
     format!("{:?} {upstreams:?}", config.server)
 }

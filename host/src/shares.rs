@@ -16,6 +16,14 @@ pub struct Bounds {
     pub most_of_one: usize,
 }
 
+impl Bounds {
+    /// The same, but for what is set otherwise. Setting one of the two moves the other as far as it has to.
+    pub fn set(self, most: Option<usize>, most_of_one: Option<usize>) -> Self {
+        let most = most.unwrap_or_else(|| self.most.max(most_of_one.unwrap_or(0)));
+        Self { most, most_of_one: most_of_one.unwrap_or(self.most_of_one).min(most) }
+    }
+}
+
 /// How much of a table each party holds.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
@@ -147,6 +155,18 @@ mod tests {
     use crate::flow::testing::party;
 
     const BOUNDS: Bounds = Bounds { most: 5, most_of_one: 3 };
+
+    #[test]
+    fn one_bound_that_is_set_moves_the_other_as_far_as_it_must() {
+        let set = |most, of_one| {
+            let Bounds { most, most_of_one } = Bounds { most: 64, most_of_one: 16 }.set(most, of_one);
+            (most, most_of_one)
+        };
+        assert_eq!(set(None, None), (64, 16));
+        assert_eq!(set(Some(8), None), (8, 8));
+        assert_eq!(set(None, Some(100)), (100, 100));
+        assert_eq!(set(Some(200), Some(50)), (200, 50));
+    }
 
     #[test]
     fn a_place_is_free_again_when_it_is_given_up() {

@@ -99,6 +99,11 @@ pub trait Upstream: Send + Sync {
         listener: Listener,
     ) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejection>> + Send;
 
+    /// Whether clients of the stateful era get sessions here. False: there is nothing to GET or DELETE.
+    fn keeps_sessions(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
+    }
+
     /// Ends a session.
     fn close(&self, listener: Listener) -> impl Future<Output = Result<(), Rejection>> + Send;
 

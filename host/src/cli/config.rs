@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure};
 use crate::config::{
-    ClientCertificates, Config, KeyPlace, KeySource, Pipeline, Policy, Target, TlsKey, Transport, raw,
+    ClientCertificates, Config, Denials, KeyPlace, KeySource, Pipeline, Policy, Target, TlsKey, Transport,
+    raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -38,6 +39,9 @@ fn shown(config: &Config) -> Value {
             "resource": upstream.resource,
             "target": target(&upstream.target),
             "timeout_s": upstream.timeout.as_secs(),
+            "max_sessions": upstream.sessions.most,
+            "max_sessions_per_caller": upstream.sessions.most_of_one,
+            "denials": match upstream.denials { Denials::Http => "http", Denials::JsonRpc => "json-rpc" },
             "pipeline": pipeline(&upstream.pipeline),
         }))).collect::<serde_json::Map<_, _>>(),
         "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),

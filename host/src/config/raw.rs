@@ -195,8 +195,27 @@ pub struct Upstream {
     /// Seconds that a request may wait for the first sign of an answer. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,
+    /// Sessions at a time. Default: 64 with a command, 4096 with a shared one, 10000 with a URL.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_sessions: Option<u64>,
+    /// Sessions of one caller at a time. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_sessions_per_caller: Option<u64>,
+    /// How a denial that no login can cure is told over HTTP: `http` (the default), with status 403, or `json-rpc`,
+    /// with status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
+    pub denials: Option<Denials>,
     /// Which policies decide here, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
+}
+
+/// How denials are told.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denials {
+    /// By the HTTP status.
+    Http,
+    /// In the JSON-RPC message alone.
+    JsonRpc,
 }
 
 /// A text that may be a secret.

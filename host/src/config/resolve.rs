@@ -7,6 +7,7 @@ mod pipeline;
 mod policies;
 mod secret;
 mod server;
+mod sessions;
 mod settings;
 mod tls;
 mod upstreams;

@@ -18,11 +18,12 @@ use super::connections::memory::{Held, RequestMemory};
 use super::connections::table::{Connection, Connections, Limits};
 use super::connections::{self, Ends, Listener};
 use super::tls::Tls;
-use crate::config;
+use crate::config::{self, Denials};
 use crate::flow::certificate::ClientCertificate;
 use crate::flow::headers::origin::Names;
 use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use crate::flow::known::Known;
+use crate::flow::reject::wire::Wire;
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::{Arrival, Flow, Reply};
 use crate::generation::Generations;
@@ -96,6 +97,7 @@ struct Endpoint<U> {
     metadata: Option<String>,
     /// Scopes that a first login should ask for.
     scopes: Vec<String>,
+    denials: Denials,
 }
 
 impl<U: Upstream + 'static> Gateway<U> {
@@ -110,7 +112,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         let endpoint = |(upstream, flow): (&config::Upstream, Flow<U>)| {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
             let scopes = upstream.scopes.clone();
-            (upstream.path.clone(), Endpoint { flow, metadata, scopes })
+            let denials = upstream.denials;
+            (upstream.path.clone(), Endpoint { flow, metadata, scopes, denials })
         };
         let endpoints = config.upstreams.iter().zip(flows).map(endpoint).collect();
         let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
@@ -214,7 +217,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// Where there is no endpoint: metadata, or nothing.
     fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
         if self.names.check_host(&parts.uri, &parts.headers, sender.local).is_err() {
-            return render(&Rejected { id: None, rejection: Rejection::ForbiddenHost }, None, &[]);
+            return plain(Rejection::ForbiddenHost);
         }
         match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
             (Some(document), &Method::GET) => self::metadata::response(document),
@@ -314,9 +317,10 @@ fn answer(reply: Reply) -> Response<Body> {
 impl<U: Upstream> Endpoint<U> {
     /// A challenge names every scheme that would do, bearer tokens first.
     fn render(&self, rejected: &Rejected) -> Response<Body> {
-        let mut response = render(rejected, self.metadata.as_deref(), &self.scopes);
+        let wire = rejected.rejection.wire_at(self.denials);
+        let mut response = render(&wire, rejected, self.metadata.as_deref(), &self.scopes);
         if self.flow.takes_proofs() {
-            for (name, value) in rejected.rejection.wire().dpop_headers() {
+            for (name, value) in wire.dpop_headers() {
                 response.headers_mut().append(name, value);
             }
         }
@@ -324,12 +328,17 @@ impl<U: Upstream> Endpoint<U> {
     }
 }
 
-fn render(rejected: &Rejected, metadata: Option<&str>, scopes: &[String]) -> Response<Body> {
-    let wire = rejected.rejection.wire();
+fn render(wire: &Wire, rejected: &Rejected, metadata: Option<&str>, scopes: &[String]) -> Response<Body> {
     let id = rejected.id.as_deref();
     let mut response = json(wire.status(id.is_some()), wire.body(id));
     response.headers_mut().extend(wire.headers(metadata, scopes));
     response
+}
+
+/// A rejection that no endpoint has a say in.
+fn plain(rejection: Rejection) -> Response<Body> {
+    let wire = rejection.wire();
+    render(&wire, &Rejected { id: None, rejection }, None, &[])
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Body> {
@@ -349,8 +358,7 @@ fn event_stream(status: StatusCode, content_type: HeaderValue, body: Body) -> Re
 }
 
 fn not_allowed(methods: &'static str) -> Response<Body> {
-    let rejected = Rejected { id: None, rejection: Rejection::MethodNotAllowed };
-    let mut response = render(&rejected, None, &[]);
+    let mut response = plain(Rejection::MethodNotAllowed);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }

@@ -42,13 +42,14 @@ impl AnyUpstream {
         cache: Option<&Path>,
     ) -> Result<Self, SetUpError> {
         let child = |shared, launcher, eras| {
-            let settings = Settings::new(&config.name, shared, config.timeout, grace);
+            let settings =
+                Settings::new(&config.name, shared, config.timeout, grace).with_sessions(config.sessions);
             Self::Child(ChildUpstream::new(settings, launcher, eras))
         };
         Ok(match &config.target {
-            Target::Url { url, headers } => {
-                Self::Http(Box::new(HttpUpstream::new(url, headers, config.timeout)?))
-            }
+            Target::Url { url, headers } => Self::Http(Box::new(
+                HttpUpstream::new(url, headers, config.timeout)?.with_sessions(config.sessions),
+            )),
             Target::Embedded => return Err(SetUpError::Embedded),
             Target::Broken => return Err(SetUpError::Broken),
             Target::OwnTools => {
@@ -69,7 +70,8 @@ impl AnyUpstream {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        Self::Http(Box::new(HttpUpstream::of_service(service, uri, config.timeout)))
+        let upstream = HttpUpstream::of_service(service, uri, config.timeout);
+        Self::Http(Box::new(upstream.with_sessions(config.sessions)))
     }
 }
 
@@ -96,6 +98,13 @@ impl Upstream for AnyUpstream {
         match self {
             Self::Http(upstream) => upstream.listen(listener).await,
             Self::Child(upstream) => upstream.listen(listener).await,
+        }
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        match self {
+            Self::Http(upstream) => upstream.keeps_sessions().await,
+            Self::Child(upstream) => upstream.keeps_sessions().await,
         }
     }
 

@@ -21,6 +21,7 @@ use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
 use super::json::{span_in, splice};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
+use crate::config::SessionBounds;
 use crate::flow::call::{Access, Call, Kind};
 use crate::flow::identity::{Party, Principal};
 use crate::flow::limit::Admitted;
@@ -57,6 +58,8 @@ pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 pub const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
 /// Sixty-four servers on Node.js take about 4 GB; one caller may have a quarter of them.
 pub const CHILDREN: Bounds = Bounds { most: 64, most_of_one: 16 };
+/// Sessions that share a child, of one upstream: some kilobytes each.
+pub const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
 /// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
 const SUBSCRIPTIONS: Bounds = Bounds { most: 1 << 16, most_of_one: 1 << 12 };
 /// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
@@ -84,6 +87,8 @@ pub struct Settings {
     pub child_idle: Duration,
     /// How many children there may be, those that are starting or ending included.
     pub children: Bounds,
+    /// How many sessions there may be where they share a child. Else each has a child, and [`Settings::children`] counts.
+    pub sessions: Bounds,
 }
 
 impl Settings {
@@ -97,7 +102,22 @@ impl Settings {
             session_idle: SESSION_IDLE,
             child_idle: CHILD_IDLE,
             children: CHILDREN,
+            sessions: SESSIONS,
         }
+    }
+
+    /// With as many sessions as the configuration says.
+    pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
+        if self.shared {
+            Self { sessions: self.sessions.set(most, most_of_one), ..self }
+        } else {
+            Self { children: self.children.set(most, most_of_one), ..self }
+        }
+    }
+
+    /// How many sessions that comes to.
+    fn session_bounds(&self) -> Bounds {
+        if self.shared { self.sessions } else { self.children }
     }
 }
 
@@ -185,6 +205,10 @@ impl Upstream for ChildUpstream {
         Ok(audience::open(Arc::clone(&session.member)))
     }
 
+    async fn keeps_sessions(&self) -> bool {
+        self.inner.eras.remembered().is_none_or(|verdict| verdict.speaks.legacy != Some(false))
+    }
+
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
         lock(&self.inner.rooms).end(&session.member.session);
@@ -209,6 +233,12 @@ impl Inner {
         }
         match (sent.call.kind(), sent.call.meta_version(), sent.session) {
             (Kind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
+            // A client that has lost its session begins anew, and may still name the old one.
+            (Kind::Request { .. }, None, Some(session))
+                if sent.call.method() == "initialize" && self.session(session, &sent.principal).is_err() =>
+            {
+                self.initialize(&sent).await
+            }
             (Kind::Request { .. }, None, None) => self.sessionless(&sent).await,
             (_, _, Some(session)) => self.in_session(&sent, session).await,
             // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
@@ -292,7 +322,8 @@ impl Inner {
             capabilities: wanted.capabilities,
             subscriptions: Mutex::default(),
         });
-        lock(&self.rooms).seat(Session::new(member, slot, sent.party.clone()))?;
+        let session = Session::new(member, slot, sent.party.clone());
+        lock(&self.rooms).seat(session, self.settings.session_bounds())?;
         unopened.disarm();
         let result =
             if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };

@@ -19,6 +19,7 @@ use super::era::Eras;
 use super::raw::{BodyError, Gathered, Inflow, RawBody, gather};
 use super::session::{Held, Limits, NotOpened, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
+use crate::config::SessionBounds;
 use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
 use crate::flow::identity::Principal;
@@ -30,6 +31,7 @@ mod asked;
 mod events;
 mod held;
 mod line;
+mod lost;
 mod outgoing;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ mod tests;
 use asked::Asked;
 use line::Line;
 pub use line::Within;
+use lost::Keeps;
 
 /// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
 /// known to be JSON before the caller sees a status.
@@ -73,6 +76,8 @@ pub struct HttpUpstream {
     eras: Eras,
     /// Known to speak the stateless era, so that nobody has to ask.
     is_stateless: AtomicBool,
+    /// Whether it is known to keep sessions.
+    keeps: Keeps,
     /// For the bridge: sessions that Witgate itself has opened.
     held: Cache<Principal, Arc<held::Held>>,
 }
@@ -123,6 +128,13 @@ impl HttpUpstream {
         Self::new_on(Line::to_service(service), uri, own, timeout)
     }
 
+    /// The same, with as many sessions as the configuration says.
+    pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
+        let defaults = Limits::default();
+        let limits = Limits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
+        Self { sessions: Sessions::new(limits), ..self }
+    }
+
     fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
         Self {
             line,
@@ -132,6 +144,7 @@ impl HttpUpstream {
             sessions: Sessions::new(Limits::default()),
             eras: Eras::default(),
             is_stateless: AtomicBool::new(false),
+            keeps: Keeps::default(),
             held: Cache::new(held::MAX_HELD),
         }
     }
@@ -172,10 +185,11 @@ impl HttpUpstream {
     /// Opens a session for the caller where `initialize` has opened one upstream.
     fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
         let request = admitted.permit().request();
-        let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
         if request.era == Era::Stateless || request.call.method() != "initialize" {
             return Ok(None);
         }
+        self.keeps.note(response.contains_key(SESSION_ID));
+        let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
         let caller = admitted.permit().caller();
         let (principal, party) = (caller.principal(), caller.party(request.peer));
         let theirs = Theirs { id: upstream.clone(), asked: Arc::default() };
@@ -214,7 +228,6 @@ impl HttpUpstream {
                 Media::Events => Ok(event_stream(admitted, session, head.headers, body)),
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
-            (StatusCode::NOT_FOUND, _) if has_session => Err(Rejection::SessionNotFound),
             (status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND), _) => match media(&head.headers) {
                 Media::Json => self.json(admitted, status, head.headers, body).await,
                 Media::Events | Media::Other => Err(refused(request, has_session, status)),
@@ -271,10 +284,16 @@ impl Upstream for HttpUpstream {
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
         let mut outgoing = outgoing::post(&self.uri, &self.own, request, upstream_id);
-        self.line.introduce(&mut outgoing, admitted.permit().caller());
+        let caller = admitted.permit().caller();
+        self.line.introduce(&mut outgoing, caller);
         // One bound for the answer's head and for what is read of its body here: each timer costs.
         let answer = async {
             let response = self.response(outgoing).await?;
+            if let Some(id) = upstream_id
+                && self.has_lost(id, response.status(), caller).await
+            {
+                return Err(Rejection::SessionNotFound);
+            }
             let opened = match response.status() {
                 StatusCode::OK => self.opened(&admitted, response.headers())?,
                 _ => None,
@@ -290,6 +309,9 @@ impl Upstream for HttpUpstream {
         let mut outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream.id);
         self.line.introduce(&mut outgoing, &listener.caller);
         let response = self.send(outgoing).await?;
+        if self.has_lost(&session.upstream.id, response.status(), &listener.caller).await {
+            return Err(Rejection::SessionNotFound);
+        }
         match (response.status(), media(response.headers())) {
             (StatusCode::OK, Media::Events) => {
                 let held = session.hold();
@@ -298,12 +320,15 @@ impl Upstream for HttpUpstream {
                 Ok(events.inspect(move |_| _ = &held).boxed())
             }
             (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Rejection::MethodNotAllowed),
-            (StatusCode::NOT_FOUND, _) => Err(Rejection::SessionNotFound),
             (StatusCode::CONFLICT, _) => {
                 Err(Rejection::InvalidRequest("this session has an open stream already".to_owned()))
             }
             _ => Err(bad_answer("The MCP server does not open an event stream")),
         }
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        self.finds_sessions().await
     }
 
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {

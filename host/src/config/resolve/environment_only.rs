@@ -13,7 +13,8 @@ use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::{
-    Broken, Config, KeySource, Pipeline, Policy, PolicyKind, Server, Target, Transport, Upstream,
+    Broken, Config, Denials, KeySource, Pipeline, Policy, PolicyKind, Server, SessionBounds, Target,
+    Transport, Upstream,
 };
 use crate::fingerprints::Fingerprints;
 
@@ -142,6 +143,8 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         pipeline,
         timeout: std::time::Duration::from_secs(60),
         scopes: Vec::new(),
+        sessions: SessionBounds::default(),
+        denials: Denials::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Presence, Resolver};
 use crate::cause::Cause;
 use crate::config::raw::{self, Text};
 use crate::config::shape::listed;
-use crate::config::{Pipeline, Policy, Target, Upstream};
+use crate::config::{Denials, Pipeline, Policy, Target, Upstream};
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
@@ -95,6 +95,8 @@ impl Resolver<'_> {
             pipeline,
             timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),
             scopes: self.scopes(file, name, written),
+            sessions: self.sessions(name, written),
+            denials: written.denials.map(Denials::from).unwrap_or_default(),
         }
     }
 

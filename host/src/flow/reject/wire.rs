@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 
 use super::{Rejection, UpstreamFault};
+use crate::config::Denials;
 use crate::flow::dpop::ALGORITHMS;
 use crate::flow::headers::DPOP_NONCE;
 
@@ -212,6 +213,20 @@ impl Rejection {
     }
 }
 
+impl Rejection {
+    /// What the caller sees at an endpoint that tells denials so. What a login or a step-up cures stays as it is:
+    /// clients act on its status and challenge.
+    pub fn wire_at(&self, denials: Denials) -> Wire {
+        let wire = self.wire();
+        match (self, denials) {
+            (Self::Denied { .. }, Denials::JsonRpc) if wire.challenge == Challenge::None => {
+                Wire { status: StatusCode::OK, ..wire }
+            }
+            _ => wire,
+        }
+    }
+}
+
 impl Wire {
     /// The JSON-RPC error, under the request's id as JSON text.
     pub fn body(&self, id: Option<&str>) -> Bytes {
@@ -222,7 +237,7 @@ impl Wire {
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
     }
 
-    /// The HTTP status for a message with or without an id. An upstream's fault is told in a
+    /// The HTTP status for a message with or without an id. An upstream's fault, and where that is set a denial, is told in a
     /// JSON-RPC error with status 200, which reaches the caller's code; without an id there is
     /// nowhere to tell it but the status.
     pub fn status(&self, has_id: bool) -> StatusCode {

@@ -27,6 +27,14 @@ impl Key {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
 
+    /// What there is too much of where it finds no room, in words for the caller.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Session(..) => "sessions",
+            Self::Stateless(_) | Self::Held(_) | Self::Shared | Self::SharedStateless => PROCESSES,
+        }
+    }
+
     /// Whose share it takes, where `party` asks for it. Callers without a name have one child in common.
     pub(super) fn party(&self, party: &Party) -> Party {
         match self {
@@ -80,20 +88,18 @@ pub(super) struct Rooms {
 
 /// What nobody has used for this long may have to make room.
 const DISPLACEABLE: Duration = Duration::from_secs(30);
-/// Sessions of one upstream. Only those on a shared child are more than there are children.
-const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
 
 impl Rooms {
-    /// The place of `key`, made for `party` if need be. A new one may displace one that is idle: of the same party, or,
+    /// The place of `wanted`, made for `party` if need be. A new one may displace one that is idle: of the same party, or,
     /// where all are taken, of the one that has most.
     pub(super) fn take(
         &mut self,
-        key: Key,
+        wanted: Key,
         party: &Party,
         bounds: Bounds,
         make: impl FnOnce() -> Slot,
     ) -> Result<Arc<Slot>, Rejection> {
-        if let Some(slot) = self.slots.get(&key) {
+        if let Some(slot) = self.slots.get(&wanted) {
             return Ok(Arc::clone(slot));
         }
         if self.closed {
@@ -102,12 +108,12 @@ impl Rooms {
         if let Some(party) = self.slots_of.gives_way(party, 1, bounds) {
             let of_party = self.slots.iter().filter(|(_, slot)| slot.party == party);
             let idlest = longest_idle(of_party.map(|(key, slot)| (slot.idle(), key)));
-            let key = idlest.ok_or_else(|| full(PROCESSES))?;
+            let key = idlest.ok_or_else(|| full(wanted.what()))?;
             self.give_up(&key);
         }
         let slot = Arc::new(make());
         self.slots_of.add(&slot.party, 1);
-        self.slots.insert(key, Arc::clone(&slot));
+        self.slots.insert(wanted, Arc::clone(&slot));
         Ok(slot)
     }
 
@@ -128,11 +134,11 @@ impl Rooms {
     }
 
     /// Takes a session in. One that is idle may have to make room for it, as with places.
-    pub(super) fn seat(&mut self, session: Session) -> Result<(), Rejection> {
+    pub(super) fn seat(&mut self, session: Session, bounds: Bounds) -> Result<(), Rejection> {
         if self.closed {
             return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
         }
-        if let Some(party) = self.sessions_of.gives_way(&session.party, 1, SESSIONS) {
+        if let Some(party) = self.sessions_of.gives_way(&session.party, 1, bounds) {
             let of_party = self.sessions.iter().filter(|(_, session)| session.party == party);
             let idlest = longest_idle(of_party.map(|(name, session)| (session.idle(), name)));
             let name = idlest.ok_or_else(|| full("sessions"))?;

@@ -59,7 +59,10 @@ impl HttpUpstream {
             let held = self.held.get_or_insert_async(&principal, self.open_held()).await?;
             let exchange = Exchange { upstream: self, held: &held, request, caller };
             let ((response, number), uplift) = carry(&exchange, &request.call).await?;
-            if response.status() == StatusCode::NOT_FOUND && held.session.is_some() && is_first {
+            if is_first
+                && let Some(session) = &held.session
+                && self.has_lost(session, response.status(), caller).await
+            {
                 self.held.remove(&principal);
                 is_first = false;
                 continue;

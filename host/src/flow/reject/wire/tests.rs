@@ -118,3 +118,16 @@ fn a_login_is_told_its_scopes_where_there_is_one() {
     let step_up = told(&denied(&["write"]), METADATA);
     assert!(step_up.contains(r#"scope="write""#) && !step_up.contains("base"), "{step_up}");
 }
+
+#[test]
+fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
+    let told = |rejection: &Rejection| rejection.wire_at(Denials::JsonRpc);
+    let wire = told(&denied(&[]));
+    assert_eq!((wire.status(true), wire.code, &*wire.reason), (StatusCode::OK, 403, "scope"));
+    assert_eq!(wire.body(Some("1")), denied(&[]).wire().body(Some("1")));
+    assert_eq!(wire.status(false), StatusCode::FORBIDDEN, "a notification has no answer to tell it in");
+    for cured in [denied(&["mcp:write"]), refused(), Rejection::NoCredential, Rejection::ForbiddenHost] {
+        assert_eq!(told(&cured), cured.wire());
+    }
+    assert_eq!(denied(&[]).wire_at(Denials::Http).status, StatusCode::FORBIDDEN);
+}

@@ -168,3 +168,74 @@ async fn an_answer_belongs_to_a_request_that_the_session_was_sent() {
     }
     assert_eq!((arrived("accept"), arrived("notifications/progress")), (2, 2));
 }
+
+#[tokio::test]
+async fn get_and_delete_are_not_there_before_an_upstream_without_sessions() {
+    let stateless = |request: &Received| match request.json()["method"].as_str() {
+        Some("initialize") => result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {}})),
+        _ => answer_as(202, "application/json", ""),
+    };
+    // Known by what a client was answered, and found out where none has been.
+    for a_client_comes_first in [true, false] {
+        let house = house(stateless).await;
+        if a_client_comes_first {
+            let got = house.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
+            assert_eq!((got.status, got.headers.get("mcp-session-id")), (200, None));
+        }
+        for method in [Method::GET, Method::DELETE] {
+            let got = house.send(method, &[("x-api-key", ALICE), ("accept", "text/event-stream")], "").await;
+            assert_eq!((got.status, got.reason().as_str()), (405, "method-not-allowed"));
+            assert_eq!(got.headers["allow"], "POST");
+        }
+        let asked =
+            house.received().iter().filter(|request| request.json()["method"] == "initialize").count();
+        assert_eq!(asked, 1);
+    }
+}
+
+/// The protocol wants 404, and many servers say 400.
+#[tokio::test]
+async fn a_client_starts_anew_where_the_upstream_has_lost_its_session() {
+    let lost = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let house = house({
+        let lost = Arc::clone(&lost);
+        move |request| {
+            let is_new = request.json()["method"] == "initialize";
+            if lost.load(std::sync::atomic::Ordering::SeqCst) && !is_new {
+                let error = json!({"code": -32000, "message": "Bad Request: No valid session ID provided"});
+                return json_answer(400, &json!({"jsonrpc": "2.0", "id": null, "error": error}));
+            }
+            with_sessions(request)
+        }
+    })
+    .await;
+    let (session, other) = (open(&house, ALICE).await, open(&house, ALICE).await);
+    lost.store(true, std::sync::atomic::Ordering::SeqCst);
+    let called = call("tools/call", json!({"name": "get_a"}));
+    for _ in 0..2 {
+        let got = house.post_with(ALICE, &[("mcp-session-id", &session)], &called).await;
+        assert_eq!((got.status, got.reason().as_str()), (404, "session-not-found"));
+    }
+    let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", &*other)];
+    assert_eq!(house.send(Method::GET, &lines, "").await.status, 404);
+    lost.store(false, std::sync::atomic::Ordering::SeqCst);
+    let session = open(&house, ALICE).await;
+    assert_eq!(house.post_with(ALICE, &[("mcp-session-id", &session)], &called).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_400_about_a_message_leaves_its_session_alone() {
+    let house = house(|request| match request.json()["method"].as_str() {
+        Some("tools/call") => {
+            let error = json!({"code": -32602, "message": "no such argument"});
+            json_answer(400, &json!({"jsonrpc": "2.0", "id": 1, "error": error}))
+        }
+        _ => with_sessions(request),
+    })
+    .await;
+    let session = open(&house, ALICE).await;
+    let line = [("mcp-session-id", &*session)];
+    let got = house.post_with(ALICE, &line, &call("tools/call", json!({"name": "get_a"}))).await;
+    assert_eq!((got.status, got.json()["error"]["code"].as_i64()), (400, Some(-32602)));
+    assert_eq!(house.post_with(ALICE, &line, &call("ping", json!({}))).await.status, 200);
+}

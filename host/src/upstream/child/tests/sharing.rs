@@ -120,7 +120,7 @@ async fn sessions_of_one_network_leave_room_for_others() {
     for _ in 0..2 {
         open("192.0.2.1").await.unwrap();
     }
-    assert!(matches!(open("192.0.2.1").await, Err(Rejection::Full { .. })));
+    assert!(matches!(open("192.0.2.1").await, Err(Rejection::Full { what: "sessions", .. })));
     open("192.0.2.2").await.unwrap();
     open("2001:db8::1").await.unwrap();
     assert!(

@@ -75,3 +75,18 @@ async fn the_question_for_the_era_goes_on_when_its_caller_hangs_up() {
     };
     timeout(TIMEOUT, asked).await.expect("one question is asked to the end");
 }
+
+#[tokio::test]
+async fn a_client_that_names_a_lost_session_opens_a_new_one() {
+    let small = small("legacy", |_| ());
+    let mut client = small.session("a").await;
+    let other = small.session("b").await;
+    for stale in ["long-gone", other.session.as_deref().unwrap()] {
+        client.session = Some(stale.into());
+        client.say(initialize(json!({}))).await.unwrap();
+        assert_ne!(client.session.as_deref(), Some(stale));
+        assert!(client.call(json!(1), "echo", json!({})).await.is_ok());
+    }
+    let again = client.say(initialize(json!({}))).await.map(|_| ());
+    assert!(matches!(again, Err(Rejection::InvalidRequest(_))), "one that lives: {again:?}");
+}

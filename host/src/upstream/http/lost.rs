@@ -1,0 +1,87 @@
+//! Whether an upstream keeps sessions at all, and whether it has lost one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use ::http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+
+use super::{HttpUpstream, bridge, outgoing};
+use crate::flow::headers::SESSION_ID;
+use crate::flow::identity::Caller;
+use crate::upstream::era::PATIENCE;
+
+/// Its id is none that a client's own counting comes to.
+const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
+
+/// What is known of an upstream's keeping sessions, by the last `initialize`.
+#[derive(Debug, Default)]
+pub(super) struct Keeps(AtomicU8);
+
+impl Keeps {
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+
+    pub(super) fn note(&self, keeps: bool) {
+        self.0.store(if keeps { Self::YES } else { Self::NO }, Ordering::Relaxed);
+    }
+
+    fn known(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::NO => Some(false),
+            Self::YES => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl HttpUpstream {
+    /// Whether `initialize` opens sessions there; where nobody has tried yet, it is tried. An upstream that cannot be
+    /// asked counts as one that does.
+    pub(super) async fn finds_sessions(&self) -> bool {
+        if let Some(keeps) = self.keeps.known() {
+            return keeps;
+        }
+        let asked = tokio::time::timeout(PATIENCE, self.try_session()).await;
+        let keeps = asked.ok().flatten();
+        if let Some(keeps) = keeps {
+            self.keeps.note(keeps);
+        }
+        keeps.unwrap_or(true)
+    }
+
+    async fn try_session(&self) -> Option<bool> {
+        let (body, _) = bridge::initialize("{}");
+        let response =
+            self.line.request(outgoing::own_post(&self.uri, &self.own, body, None, None)).await.ok()?;
+        let session = response.headers().get(SESSION_ID);
+        if let Some(session) = session {
+            self.close_in_background(session);
+        }
+        match response.status() {
+            StatusCode::OK => Some(session.is_some()),
+            // It has no `initialize`: it is of the stateless era.
+            StatusCode::BAD_REQUEST => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether an answer with `status` says that the upstream knows the session no more. The protocol wants 404; many
+    /// servers say 400, which may as well be about the message, so they are sent a ping: a living session takes it.
+    pub(super) async fn has_lost(
+        &self,
+        session: &HeaderValue,
+        status: StatusCode,
+        caller: &Arc<Caller>,
+    ) -> bool {
+        if status != StatusCode::BAD_REQUEST {
+            return status == StatusCode::NOT_FOUND;
+        }
+        // Without a version: it may be the caller's that was refused.
+        let ping = Bytes::from_static(PING);
+        let mut ping = outgoing::own_post(&self.uri, &self.own, ping, None, Some(session));
+        self.line.introduce(&mut ping, caller);
+        let answered = self.line.request(ping).await.map(|response| response.status());
+        matches!(answered, Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
+    }
+}
