@@ -11,6 +11,7 @@ pub mod headers;
 pub mod identity;
 pub mod known;
 pub mod limit;
+pub mod list_changes;
 pub mod listing;
 pub mod message;
 pub mod method;
@@ -50,6 +51,7 @@ use headers::{LAST_EVENT_ID, agree, credentials};
 use identity::Caller;
 use known::Known;
 use limit::admit;
+use list_changes::{Declared, ListChanges};
 use listing::{Look, needs_look, unread};
 use reject::{Rejected, Rejection, UpstreamFault};
 use request::{Era, Request, Route};
@@ -66,6 +68,7 @@ pub struct Flow<U> {
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
     streams: Shares,
+    declared: Arc<Declared>,
     stop: CancellationToken,
 }
 
@@ -114,9 +117,9 @@ impl<U: Upstream> Flow<U> {
         stop: CancellationToken,
     ) -> Self {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
-        let (tasks, proofs) = Default::default();
+        let (tasks, proofs, declared) = Default::default();
         let streams = Shares::new(STREAMS);
-        Self { route, upstream, generations, tasks, outcomes, proofs, streams, stop }
+        Self { route, upstream, generations, tasks, outcomes, proofs, streams, declared, stop }
     }
 
     /// The same with `proofs`, which remembers for all flows which proofs of possession were used.
@@ -308,7 +311,7 @@ impl<U: Upstream> Flow<U> {
     }
 
     fn look(&self, permit: Arc<Permit>) -> Look {
-        Look::new(permit, Arc::clone(&self.tasks))
+        Look::new(permit, Arc::clone(&self.tasks), Arc::clone(&self.declared))
     }
 
     fn right(&self, permit: &Arc<Permit>, shown: Shown) -> Right {
@@ -322,8 +325,9 @@ impl<U: Upstream> Flow<U> {
     }
 
     fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> Standing {
+        let changes = Some(ListChanges::new(&permit, &self.declared));
         let (look, stop) = (Some(self.look(permit)), Some(self.stop.clone()));
-        Standing { right: right.standing(), look, stop, _share: share }
+        Standing { right: right.standing(), look, changes, stop, _share: share }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -443,7 +447,7 @@ fn is_unknown_method(request: &Request) -> bool {
 
 /// A call's own stream: shutting down waits for its end.
 fn under_way(right: Right, look: Option<Look>) -> Standing {
-    Standing { right, look, stop: None, _share: None }
+    Standing { right, look, changes: None, stop: None, _share: None }
 }
 
 /// Waits for the end of a right, and says what the caller is told.

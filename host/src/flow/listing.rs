@@ -11,6 +11,7 @@ use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
 use super::call::Call;
+use super::list_changes::Declared;
 use super::message::strict::Members;
 use super::message::{folds_to, string};
 use super::reject::{Rejection, UpstreamFault};
@@ -70,12 +71,13 @@ const LISTS: &[(&str, List)] = &[
 pub struct Look {
     permit: Arc<Permit>,
     tasks: Arc<Tasks>,
+    declared: Arc<Declared>,
 }
 
 impl Look {
     /// For whoever has the permit.
-    pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>) -> Self {
-        Self { permit, tasks }
+    pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<Declared>) -> Self {
+        Self { permit, tasks, declared }
     }
 
     /// Looks for the same caller by a new permit.
@@ -135,6 +137,7 @@ impl Look {
         };
         let members = Members::read(result.get()).map_err(|_| garbage())?;
         self.record_task(&members);
+        self.note_capabilities(&members);
         if let Some(result) = self.with_extensions(&members) {
             return Ok(Some(replace(&envelope, "result", &result)));
         }
@@ -143,6 +146,14 @@ impl Look {
         }
         let result = self.list_result(&members).await?;
         Ok(Some(replace(&envelope, "result", &result)))
+    }
+
+    fn note_capabilities(&self, result: &Members<'_>) {
+        if let Some(capabilities) = result.get("capabilities")
+            && tells_capabilities(&self.permit.request().call)
+        {
+            self.declared.note(capabilities.get());
+        }
     }
 
     /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says

@@ -97,6 +97,19 @@ impl Right {
         }
     }
 
+    /// Waits until another generation has judged it, too.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub(super) async fn judged_anew(&mut self) -> Result<(), Rejection> {
+        let before = self.permit.generation().number();
+        while self.permit.generation().number() == before {
+            sleep(CHECK_EVERY).await;
+            self.check().await?;
+        }
+        Ok(())
+    }
+
     /// Whether it lasts.
     pub(super) async fn check(&mut self) -> Result<(), Rejection> {
         let caller = self.permit.caller();

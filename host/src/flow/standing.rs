@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
+use super::list_changes::ListChanges;
 use super::listing::{Look, answered_id};
 use super::reject::Rejection;
 use super::right::Right;
@@ -18,6 +19,8 @@ pub struct Standing {
     pub right: Right,
     /// Looks at its events. None: there is nothing in it to look at.
     pub look: Option<Look>,
+    /// What a new generation changes in the lists. None: the stream ends with its call.
+    pub(super) changes: Option<ListChanges>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
     pub stop: Option<CancellationToken>,
     /// What it takes of the caller's share of streams, for as long as it lasts.
@@ -47,6 +50,9 @@ impl Standing {
 
     async fn next(&mut self, events: &mut BoxStream<'static, Event>) -> Next {
         loop {
+            if let Some(event) = self.changes.as_mut().and_then(|changes| changes.next(self.right.permit())) {
+                return Next::Event(event);
+            }
             let stopped = async {
                 match &self.stop {
                     Some(stop) => stop.cancelled().await,
@@ -55,13 +61,19 @@ impl Standing {
             };
             let event = tokio::select! {
                 () = stopped => return Next::Over,
-                rejection = self.right.ended() => return self.end(&rejection),
+                judged = self.right.judged_anew() => match judged {
+                    Ok(()) => continue,
+                    Err(rejection) => return self.end(&rejection),
+                },
                 event = events.next() => event,
             };
             let Some(event) = event else { return Next::Over };
             // An event is the last thing that somebody should get whose right has just ended.
             if let Err(rejection) = self.right.check().await {
                 return self.end(&rejection);
+            }
+            if let Some(changes) = &mut self.changes {
+                changes.note(&event);
             }
             let Some(look) = &mut self.look else { return Next::Event(event) };
             look.renew(std::sync::Arc::clone(self.right.permit()));

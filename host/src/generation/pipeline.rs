@@ -95,6 +95,21 @@ impl Pipeline {
         self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
     }
 
+    /// Whether it is known to decide as `other` does: by the very same policies, which a pipeline that is held back keeps.
+    pub(crate) fn judges_as(&self, other: &Self) -> bool {
+        let same = |mine: &[Arc<Policy>], theirs: &[Arc<Policy>]| {
+            mine.len() == theirs.len()
+                && mine.iter().zip(theirs).all(|(mine, theirs)| Arc::ptr_eq(mine, theirs))
+        };
+        let is_pending = |pipeline: &Self| pipeline.next.is_some() || pipeline.closed.is_some();
+        same(&self.authenticate, &other.authenticate)
+            && same(&self.authorize, &other.authorize)
+            && self.anonymous == other.anonymous
+            && self.unchecked == other.unchecked
+            && !is_pending(self)
+            && !is_pending(other)
+    }
+
     /// Every policy that it asks, those of the pipeline that is to replace it included.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         let next = self.next.iter().flat_map(|next| next.pipeline.own_policies());

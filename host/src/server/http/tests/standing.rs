@@ -126,3 +126,64 @@ async fn a_caller_who_leaves_before_the_answer_is_recorded() {
     let text = house.metrics.render();
     assert!(text.contains("outcome=\"cancelled\"} 1"), "{text}");
 }
+
+/// An upstream that tells changes of `tools` and not of `prompts`, with one stream open.
+async fn telling() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>) {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house = house(move |request| {
+        if request.method == Method::GET {
+            return stream.lock().unwrap().take().unwrap();
+        }
+        let capabilities = json!({"tools": {"listChanged": true}, "prompts": {}});
+        let mut answer =
+            result(request, json!({"protocolVersion": "2025-11-25", "capabilities": capabilities}));
+        answer.headers_mut().insert("mcp-session-id", "s".parse().unwrap());
+        answer
+    })
+    .await;
+    let opened = house.post(ALICE, &call("initialize", json!({"protocolVersion": "2025-11-25"}))).await;
+    let session = opened.headers["mcp-session-id"].to_str().unwrap();
+    let lines = [("x-api-key", ALICE), ("accept", "text/event-stream"), ("mcp-session-id", session)];
+    let response = house.open("", Method::GET, &lines, "").await;
+    (house, feed, response)
+}
+
+#[tokio::test]
+async fn a_session_hears_that_its_lists_may_have_changed() {
+    let (house, feed, mut response) = telling().await;
+    flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
+    let told = next(&mut response).await.unwrap();
+    assert_eq!(told, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n");
+    // Once, and what follows is the server's own.
+    feed.send("data: {\"n\":1}\n\n".to_owned()).unwrap();
+    assert_eq!(next(&mut response).await.unwrap(), "data: {\"n\":1}\n\n");
+}
+
+#[tokio::test]
+async fn a_subscription_hears_of_the_lists_that_the_server_has_acknowledged() {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house = house(move |request| match request.json()["method"].as_str() {
+        Some("subscriptions/listen") => stream.lock().unwrap().take().unwrap(),
+        _ => result(
+            request,
+            json!({"resultType": "complete", "supportedVersions": ["2026-07-28"],
+            "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}),
+        ),
+    })
+    .await;
+    let wanted = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true}});
+    let message = modern("subscriptions/listen", wanted.clone());
+    let lines = modern_lines(ALICE, "subscriptions/listen", &wanted);
+    let acknowledged = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+        "params": {"notifications": {"promptsListChanged": true}}});
+    feed.send(format!("data: {acknowledged}\n\n")).unwrap();
+    let mut response = house.open("", Method::POST, &lines, message.to_string()).await;
+    assert_eq!(next(&mut response).await.unwrap(), format!("data: {acknowledged}\n\n"));
+    flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
+    let told = next(&mut response).await.unwrap();
+    let told: Value = serde_json::from_slice(told.strip_prefix(b"data: ").unwrap()).unwrap();
+    assert_eq!(told["method"], "notifications/prompts/list_changed");
+    assert_eq!(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"]);
+}
