@@ -133,6 +133,13 @@ impl Generation {
         &self.credential_headers
     }
 
+    /// Headers that its policies read, those of credentials first.
+    pub fn headers_read(&self) -> impl Iterator<Item = HeaderName> {
+        let policies = self.policies.values().chain(self.pipelines.iter().flat_map(Pipeline::policies));
+        let wanted = policies.filter_map(|policy| policy.wants()).flat_map(|wants| &wants.headers);
+        self.credential_headers.iter().cloned().chain(wanted.filter_map(|name| name.parse().ok()))
+    }
+
     /// A turn for its shadows. None: they have enough to do.
     pub fn shadow_turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.shadows).try_acquire_owned().ok()

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { chromium } from 'playwright-core';
 
 import { commandLine, drive, load, part, transportFor } from '../clients/driver.mjs';
+import { fillIn } from './person.mjs';
 
 const { Client, StreamableHTTPClientTransport, UnauthorizedError } = load('@modelcontextprotocol/client');
 
@@ -48,19 +49,9 @@ class Login {
   async redirectToAuthorization(url) {
     const context = (this.context ??= await this.browser.newContext());
     const page = await context.newPage();
-    const seen = [];
     await page.goto(url.href);
-    while (!page.url().startsWith(redirectUrl)) {
-      seen.push(await page.title());
-      if (seen.length > 4) throw new Error(`the login does not end: ${seen}`);
-      if (await page.getByLabel('Name').count()) {
-        await page.getByLabel('Name').fill(options.name);
-        await page.getByLabel('Password').fill(options.password);
-      }
-      const unwanted = page.getByLabel(options.decline ?? 'nothing');
-      if (this.logins.length === 0 && (await unwanted.count())) await unwanted.uncheck();
-      await Promise.all([page.waitForNavigation(), page.getByRole('button').click()]);
-    }
+    const decline = this.logins.length === 0 ? options.decline : undefined;
+    const seen = await fillIn(page, redirectUrl, { ...options, decline });
     this.callback = new URL(page.url()).searchParams;
     const asked = url.searchParams;
     this.logins.push({

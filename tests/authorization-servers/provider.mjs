@@ -122,8 +122,19 @@ const orders = {
   }
 };
 
+/** Lets pages in browsers register and get tokens: the library leaves which ones to whoever uses it. */
+function letPagesIn(request, response) {
+  response.setHeader('Access-Control-Allow-Origin', '*');
+  if (request.method !== 'OPTIONS') return false;
+  const headers = request.headers['access-control-request-headers'] ?? '';
+  response.writeHead(204, { 'Access-Control-Allow-Headers': headers, 'Access-Control-Allow-Methods': 'GET, POST' });
+  response.end();
+  return true;
+}
+
 begin();
 createServer((request, response) => {
+  if (letPagesIn(request, response)) return undefined;
   if (!request.url.startsWith('/login/')) return provider.callback()(request, response);
   return interact(request, response).catch(error => {
     console.error(error);

@@ -21,6 +21,8 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// What the body's method acts on, since 2026-07-28.
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// The proof that belongs to a token (RFC 9449, section 4.1).
+pub const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// The nonce for the client's next proof of possession (RFC 9449, section 8).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Where a broken event stream is taken up again, in the stateful era.

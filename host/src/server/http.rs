@@ -31,10 +31,12 @@ use crate::metrics::Metrics;
 use crate::upstream::raw::Inflow;
 use crate::upstream::{AnswerBody, Upstream};
 pub use body::Body;
+use cors::Readers;
 use metadata::Metadata;
 use receive::receive;
 
 mod body;
+mod cors;
 mod metadata;
 mod receive;
 #[cfg(test)]
@@ -152,27 +154,45 @@ impl<U: Upstream + 'static> Gateway<U> {
         join_all(self.endpoints.values().map(|endpoint| endpoint.flow.upstream().shut_down())).await;
     }
 
-    async fn respond(&self, request: Request<Inflow>, sender: Sender) -> Response<Body> {
-        match self.endpoints.get(request.uri().path()) {
-            Some(endpoint) => self.respond_at(endpoint, request, sender).await,
-            None => self.elsewhere(&request.into_parts().0, &sender),
-        }
+    fn respond(
+        &self,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        let endpoint = self.endpoints.get(request.uri().path());
+        self.respond_as(endpoint, request, sender)
     }
 
     /// As the listener does, where a program has put this at a path of its own: whatever is not for the
     /// documents is for the endpoint `path`.
-    pub(crate) async fn respond_within(
+    pub(crate) fn respond_within(
         &self,
         path: &str,
         request: Request<Inflow>,
         sender: Sender,
+    ) -> impl Future<Output = Response<Body>> + Send + use<'_, U> {
+        let for_document = request.uri().path().starts_with("/.well-known/");
+        let endpoint = self.endpoints.get(path).filter(|_| !for_document);
+        self.respond_as(endpoint, request, sender)
+    }
+
+    /// Every answer says which pages may read it, refusals included: what a page cannot read, its user cannot mend.
+    async fn respond_as(
+        &self,
+        endpoint: Option<&Endpoint<U>>,
+        request: Request<Inflow>,
+        sender: Sender,
     ) -> Response<Body> {
-        match self.endpoints.get(path) {
-            Some(endpoint) if !request.uri().path().starts_with("/.well-known/") => {
-                self.respond_at(endpoint, request, sender).await
-            }
-            _ => self.elsewhere(&request.into_parts().0, &sender),
-        }
+        let readers = match endpoint {
+            None if self.metadata.has(request.uri().path()) => Readers::Anybody,
+            _ => Readers::of(request.headers(), &self.names),
+        };
+        let mut response = match endpoint {
+            Some(endpoint) => self.respond_at(endpoint, request, sender).await,
+            None => self.elsewhere(&request.into_parts().0, &sender),
+        };
+        readers.mark(&mut response);
+        response
     }
 
     /// The paths of the documents.
@@ -188,6 +208,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let result = match self.check_sender(&parts, &sender) {
+            Ok(()) if cors::is_preflight(&parts) => Ok(self.preflight(&parts)),
             Ok(()) => {
                 let held = self.hold(&sender);
                 endpoint.dispatch(parts, body, sender, held).await
@@ -214,10 +235,18 @@ impl<U: Upstream + 'static> Gateway<U> {
         }
     }
 
+    fn preflight(&self, parts: &Parts) -> Response<Body> {
+        cors::preflight(&parts.headers, self.generations.live().headers_read())
+    }
+
     /// Where there is no endpoint: metadata, or nothing.
     fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
         if self.names.check_host(&parts.uri, &parts.headers, sender.local).is_err() {
             return plain(Rejection::ForbiddenHost);
+        }
+        // Also where there is nothing: a page may find that out.
+        if cors::is_preflight(parts) {
+            return self.preflight(parts);
         }
         match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
             (Some(document), &Method::GET) => self::metadata::response(document),

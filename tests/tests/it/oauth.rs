@@ -9,6 +9,7 @@ mod flows;
 mod introspection;
 mod login;
 mod outage;
+mod page;
 mod possession;
 mod revocation;
 
@@ -52,6 +53,8 @@ struct Making {
     introspection: String,
     /// Further settings of all policies that judge tokens, in TOML.
     judging: String,
+    /// Further lines of `[server]`.
+    server: String,
     /// Files beside the configuration, with their content.
     files: Vec<(String, String)>,
 }
@@ -64,6 +67,7 @@ impl Making {
             upstream: "own_tools = true".to_owned(),
             introspection: String::new(),
             judging: String::new(),
+            server: String::new(),
             files: Vec::new(),
         };
         made.introspecting(&format!("cache_ttl_s = {CACHED_S}"))
@@ -121,7 +125,7 @@ impl Making {
              [policies.rules.config.roles]\n{ROLE} = {{ allow = [\"*\"] }}\n\
              [policies.rules.config.scopes]\n\"*\" = [\"{READ}\"]\nadd = [\"{WRITE}\"]\n"
         );
-        setup.config(&format!("authorization_servers = [\"{issuer}\"]"), &text);
+        setup.config(&format!("authorization_servers = [\"{issuer}\"]\n{}", self.server), &text);
         World { server, witgate: setup.serve() }
     }
 }

@@ -6,11 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use witgate_plugin::Scheme;
 
+use super::DPOP;
 use crate::flow::credential::Shown;
 use crate::flow::reject::Rejection;
-
-/// The proof that belongs to a token (RFC 9449, section 4.1).
-const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
 /// server takes a header line above 16 KiB.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use ::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use ::http::{HeaderValue, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -71,6 +71,11 @@ impl Metadata {
         self.documents.keys().map(String::as_str)
     }
 
+    /// Whether there is a document at a path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.documents.contains_key(path)
+    }
+
     /// The document at a path, as the policies of `generation` have it.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
         let place = *self.documents.get(path)?;
@@ -101,12 +106,11 @@ impl Metadata {
     }
 }
 
-/// A document as answer. It is public, and clients in browsers read it from other origins.
+/// A document as answer. It is public.
 pub(super) fn response(document: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::whole(document));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

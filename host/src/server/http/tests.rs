@@ -23,6 +23,7 @@ use crate::upstream::any::AnyUpstream;
 use crate::upstream::own_tools::AuthStatus;
 
 mod attacks;
+mod browsers;
 mod forwarding;
 mod growth;
 mod lists;

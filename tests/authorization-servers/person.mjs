@@ -1,0 +1,18 @@
+// What a person does on an authorization server's pages.
+
+/** Goes through them until the browser is at `end`; returns their titles. */
+export async function fillIn(page, end, { name, password, decline }) {
+  const seen = [];
+  while (!page.url().startsWith(end)) {
+    seen.push(await page.title());
+    if (seen.length > 4) throw new Error(`the login does not end: ${seen}`);
+    if (await page.getByLabel('Name').count()) {
+      await page.getByLabel('Name').fill(name);
+      await page.getByLabel('Password').fill(password);
+    }
+    const unwanted = page.getByLabel(decline ?? 'nothing');
+    if (await unwanted.count()) await unwanted.uncheck();
+    await Promise.all([page.waitForNavigation(), page.getByRole('button').click()]);
+  }
+  return seen;
+}

@@ -1,0 +1,54 @@
+//! Clients that are pages in a browser: the TypeScript SDK in Chromium, on a page of another origin.
+
+use serde_json::json;
+use witgate_tests::clients::{Clients, Scenario, Session};
+use witgate_tests::gateway::free_port;
+use witgate_tests::oauth::{Make, PERSON, browser, directory};
+
+use super::{Making, PATIENT, READ, WRITE, World};
+
+/// A world that lets pages of `origins` in.
+fn world(origins: &str) -> World {
+    let making = Making::of(Make::OidcProvider);
+    Making { server: format!("allowed_origins = [{origins}]"), ..making }.start()
+}
+
+/// Opens the page on `port`, which logs its user in, lists tools and calls two; the second needs a scope that is not
+/// granted at first.
+async fn visit(world: &World, port: u16, mode: &str) -> Scenario {
+    let clients = Clients::installed().unwrap();
+    let session = Session::http(world.resource("signed")).mode(mode).limit(PATIENT);
+    let tools = json!([["echo", { "text": "hello" }], ["add", { "a": 20, "b": 22 }]]);
+    let more = [
+        format!("--browser={}", browser().unwrap().display()),
+        format!("--page={port}"),
+        format!("--name={}", PERSON.0),
+        format!("--password={}", PERSON.1),
+        format!("--scope={READ} {WRITE}"),
+        format!("--decline={WRITE}"),
+        format!("--tools={tools}"),
+    ];
+    clients.drive_other(&directory().join("page.mjs"), &session, &more).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_logs_in_steps_up_and_calls() {
+    let port = free_port();
+    let world = world(&format!("'http://127.0.0.1:{port}'"));
+    for mode in ["legacy", "2026-07-28"] {
+        let seen = visit(&world, port, mode).await;
+        assert_eq!((&seen.error, &seen.steps["error"]), (&None, &json!(null)), "{mode}: {seen:?}");
+        assert!(seen.steps["echo"].to_string().contains("hello"), "{mode}: {seen:?}");
+        assert!(seen.steps["add"].to_string().contains("42"), "{mode}: {seen:?}");
+        // It sees which scopes would do, or it could not ask for them.
+        assert_eq!(seen.steps["logins"].as_array().unwrap().len(), 2, "{mode}: {seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_does_not_get_in() {
+    let world = world("'http://127.0.0.1:1'");
+    let seen = visit(&world, free_port(), "legacy").await;
+    assert!(seen.steps["error"]["message"].to_string().contains("fetch"), "{seen:?}");
+    assert!(!seen.steps.contains_key("listed"), "{seen:?}");
+}
