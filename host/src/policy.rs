@@ -7,7 +7,7 @@ mod disagreements;
 mod guarded;
 mod make;
 pub mod record;
-mod shipped;
+pub(crate) mod shipped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -3,19 +3,14 @@
 mod examples;
 mod hostile;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use witgate_build::process::run;
-use witgate_build::toolchain::{Recipe, TARGET, Toolchain};
-
-/// One guest on one slow core, with the standard library built from source, takes about two minutes.
-const BUILD: Duration = Duration::from_secs(1200);
+use witgate_build::guest::{self, STRIPPED};
+use witgate_build::toolchain::Toolchain;
 
 /// A crate that becomes a component.
 pub(crate) struct Guest {
@@ -29,8 +24,6 @@ pub(crate) struct Guest {
     behind: Option<String>,
 }
 
-/// What ships.
-const STRIPPED: &str = "component";
 /// With names and lines.
 const DEBUG: &str = "component-debug";
 
@@ -56,9 +49,7 @@ pub(crate) struct Built {
 
 /// The policies that Witgate ships with.
 fn shipped() -> impl Iterator<Item = Guest> {
-    ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"]
-        .into_iter()
-        .map(|name| Guest::new(format!("witgate-{name}"), name))
+    guest::SHIPPED.into_iter().map(|name| Guest::new(format!("witgate-{name}"), name))
 }
 
 /// What the demo puts in place of a shipped one.
@@ -104,52 +95,24 @@ pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
 
 /// Builds guests, and `more` with the same toolchain, and says what came of it.
 fn build(root: &Path, guests: &[Guest], more: impl FnOnce(&Path, &Toolchain) -> Result<()>) -> Result<()> {
-    let directory = root.join("target/guests");
-    fs::create_dir_all(&directory)?;
     // Two runs at once would install the same toolchain twice.
-    let lock = File::create(directory.join("lock"))?;
-    lock.lock()?;
-
-    let toolchain = Toolchain::find(root, &directory.join("toolchain"))?;
+    let _lock = guest::lock(root)?;
+    let toolchain = Toolchain::find(root, &guest::memory(root))?;
     println!("guests: with {toolchain}");
     guests.iter().try_for_each(|guest| build_one(root, &toolchain, guest))?;
-    more(root, &toolchain)?;
-    write_sums(root)
-}
-
-/// Writes the digests of the shipped components in the form of `sha256sum`: the host is built with
-/// them and so knows its own components again.
-fn write_sums(root: &Path) -> Result<()> {
-    let directory = root.join("target/plugins");
-    let mut sums = String::new();
-    for guest in shipped() {
-        let name = format!("{}.wasm", guest.output);
-        let digest = digest(&fs::read(directory.join(&name))?);
-        sums += &format!("{}  {name}\n", digest.trim_start_matches("sha256:"));
-    }
-    let file = directory.join("SHA256SUMS");
-    if fs::read_to_string(&file).is_ok_and(|old| old == sums) {
-        return Ok(());
-    }
-    replace(&file, sums.as_bytes())
+    more(root, &toolchain)
 }
 
 fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
-    let mut cargo = cargo(root, toolchain, "rustc", guest.profile);
-    cargo.args(["--package", &guest.package, "--lib", "--crate-type", "cdylib"]);
-    if let Some(manifest) = &guest.manifest {
-        cargo.arg("--manifest-path").arg(manifest);
-    }
-    run(&mut cargo, BUILD)?;
-
-    let name = guest.package.replace('-', "_");
-    let module = root.join(format!("target/guests/{TARGET}/{}/{name}.wasm", guest.profile));
-    let file = root.join(format!("target/plugins/{}.wasm", guest.output));
-    let built = match &guest.behind {
-        None => encode(&module, &file)?,
+    let Guest { package, output, profile, manifest, behind } = guest;
+    let crate_ = guest::Guest { package, profile, manifest: manifest.as_deref() };
+    let encoded = crate_.compile(root, toolchain)?;
+    let file = root.join(format!("target/plugins/{output}.wasm"));
+    let built = match behind {
+        None => place(&file, &encoded)?,
         Some(inner) => {
-            let outer = root.join(format!("target/guests/composed/{name}.wasm"));
-            encode(&module, &outer)?;
+            let outer = root.join(format!("target/guests/composed/{package}.wasm"));
+            place(&outer, &encoded)?;
             examples::compose(root, &outer, inner, &file)?
         }
     };
@@ -167,7 +130,7 @@ impl Built {
 /// Encodes a core module as a component.
 pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
     let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
-    let encoded = encode_bytes(&bytes).with_context(|| module.display().to_string())?;
+    let encoded = witgate_build::encode(&bytes).with_context(|| module.display().to_string())?;
     place(component, &encoded)
 }
 
@@ -178,24 +141,6 @@ fn place(component: &Path, encoded: &[u8]) -> Result<Built> {
         replace(component, encoded)?;
     }
     Ok(Built { digest: digest(encoded), size: encoded.len(), changed })
-}
-
-fn encode_bytes(module: &[u8]) -> Result<Vec<u8>> {
-    witgate_build::encode(module).context("the module does not fit its world")
-}
-
-/// A command of cargo for guests in this profile, in a target directory of their own.
-fn cargo(root: &Path, toolchain: &Toolchain, subcommand: &str, profile: &str) -> Command {
-    let target_dir = root.join("target/guests");
-    let mut cargo = toolchain.cargo(&Recipe {
-        subcommand,
-        directory: root,
-        seen_as: "/witgate",
-        target_dir: &target_dir,
-        profile,
-    });
-    cargo.arg("--locked");
-    cargo
 }
 
 /// Writes a file so that whoever looks at it sees the old or the new one, whole.

@@ -1,11 +1,13 @@
 //! `witgate init`.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::key::now;
+use super::plugin::export::{Exported, export};
 use super::{Context, DEFAULT_CONFIG, Exit, Failure, full};
 use crate::key_store::{KeyStore, KeyStoreError, Made, NewKey};
 
@@ -17,6 +19,9 @@ pub(super) struct Arguments {
     /// Name of the first key
     #[arg(long, value_name = "NAME", default_value = "claude-desktop")]
     name: String,
+    /// Take the checks that are built in, and no components
+    #[arg(long)]
+    builtin: bool,
 }
 
 /// What a newcomer gets: it works as it is, and says what else there is.
@@ -24,15 +29,39 @@ pub(super) const STARTER: &str = include_str!("init/witgate.toml");
 
 const STORE: &str = "keys.toml";
 
+/// Where the starter has its components, beside itself.
+const PLUGINS: &str = "plugins";
+
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let path = full(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
     refuse_to_overwrite(&path, arguments)?;
-    // The key first: a configuration without its store would not start.
+    // Components and key first: a configuration without them would not start.
+    let components = match arguments.builtin {
+        true => Vec::new(),
+        false => starters(&path, arguments.force)?,
+    };
     let store = KeyStore::at(path.with_file_name(STORE));
     let made = make_key(&store, &arguments.name)?;
-    write(&path, arguments.force)?;
-    show(context, &path, &store, &made);
+    write(&path, &starter(arguments.builtin), arguments.force)?;
+    show(context, &path, &store, &made, &components);
     Ok(Exit::Done)
+}
+
+/// Writes the components that the starter names.
+fn starters(path: &Path, force: bool) -> Result<Vec<Exported>, Failure> {
+    let wanted = |kind: &str| STARTER.contains(&format!("\"{PLUGINS}/{kind}.wasm\""));
+    let exported = export(&path.with_file_name(PLUGINS), wanted, force);
+    exported.map_err(|failure| {
+        Failure::new(format!("{failure}\n`witgate init --builtin` goes without components."))
+    })
+}
+
+/// The starter; with `builtin`, its lines about components are comments.
+fn starter(builtin: bool) -> Cow<'static, str> {
+    if !builtin {
+        return STARTER.into();
+    }
+    STARTER.replace("\ncomponent = ", "\n# component = ").replace("\nfallback = ", "\n# fallback = ").into()
 }
 
 fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
@@ -70,14 +99,14 @@ fn first_key(name: &str) -> NewKey {
     }
 }
 
-fn write(path: &Path, force: bool) -> Result<(), Failure> {
+fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(!force).create(true).truncate(true);
-    let written = options.open(path).and_then(|mut file| file.write_all(STARTER.as_bytes()));
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
 }
 
-fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made) {
+fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, components: &[Exported]) {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
     let snippet = json!({ "mcpServers": { "witgate": {
         "command": program,
@@ -89,12 +118,20 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made) {
         return terminal.print_json(&json!({
             "config": path,
             "store": store.path(),
+            "components": components.iter().map(Exported::json).collect::<Vec<_>>(),
             "name": made.key.name,
             "key": made.text.reveal(),
             "claude_desktop": snippet,
         }));
     }
     terminal.say(&format!("Wrote {} and {}.", path.display(), store.path().display()));
+    if !components.is_empty() {
+        terminal.say(&format!(
+            "The checks are WebAssembly components in {}, swapped while it runs; the same checks are built in and stand in \
+             where one fails. `witgate init --builtin` goes without components.",
+            path.with_file_name(PLUGINS).display()
+        ));
+    }
     terminal.say(&format!(
         "\nThe key of `{}`, shown this once (256 random bits; its {} characters do where others ask for 64):\n",
         made.key.name,

@@ -4,6 +4,7 @@ mod asked;
 mod bench;
 mod build;
 mod diff;
+pub(super) mod export;
 mod inspect;
 mod list;
 mod new;
@@ -26,6 +27,8 @@ pub(super) enum Command {
     New(new::Arguments),
     /// Compile a project to a component, and hold that against its world
     Build(build::Arguments),
+    /// Write the components that this program was built with to files
+    Export(export::Arguments),
     /// Show the policies of the running Witgate: which component, which fallback, why no newer one
     List,
     /// Go back to an earlier generation of policies, at once; keys and secrets stay as they are now
@@ -55,6 +58,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
     match command {
         Command::New(arguments) => new::run(context, arguments),
         Command::Build(arguments) => build::run(context, &arguments),
+        Command::Export(arguments) => export::run(context, &arguments),
         Command::List => list::run(context),
         Command::Rollback { to } => rollback::run(context, to),
         Command::Diff => diff::run(context),

@@ -376,9 +376,12 @@ fn stand_in(
     if config.fallback != Fallback::Builtin {
         return Ok(None);
     }
+    shipped::components()
+        .map_err(|why| format!("`fallback = \"builtin\"` is for the shipped components: {why}"))?;
     if !shipped::is_shipped(&loaded.digest) {
         return Err(format!(
-            "`fallback = \"builtin\"` is for the shipped components, and {} is not one of them; take `fallback` out",
+            "`fallback = \"builtin\"` is for the shipped components, and {} is not one of this program's, which \
+             `witgate plugin export --to DIR` writes; take one of them, or take `fallback` out",
             digest_text(&loaded.digest)
         ));
     }

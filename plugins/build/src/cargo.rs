@@ -5,9 +5,36 @@ use std::process::Command;
 
 use crate::process::in_ci;
 
-/// What `cargo run` tells this program about itself, and what some build scripts take for theirs: they would run again
-/// whenever xtask and hand took turns.
-const OURS: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+/// What `cargo run` tells this program about itself, or cargo a build script, and what some build scripts take for theirs:
+/// they would run again whenever xtask and hand took turns.
+const OURS: [&str; 9] = [
+    "CARGO_PKG_",
+    "CARGO_MANIFEST_",
+    "CARGO_BIN_",
+    "CARGO_CRATE_",
+    "CARGO_PRIMARY_",
+    "CARGO_CFG_",
+    "CARGO_FEATURE_",
+    "CARGO_MAKEFLAGS",
+    "CLIPPY_",
+];
+
+/// The same, where a build script starts cargo: how that cargo compiles is not how this one does.
+const OF_BUILD_SCRIPTS: [&str; 13] = [
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTC",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "TARGET",
+    "HOST",
+    "OUT_DIR",
+    "PROFILE",
+    "OPT_LEVEL",
+    "DEBUG",
+    "NUM_JOBS",
+    "CARGO_TARGET_DIR",
+];
 
 /// The cargo that runs this program.
 pub fn cargo() -> Command {
@@ -20,6 +47,11 @@ pub fn cargo() -> Command {
 pub fn tidy(cargo: &mut Command) {
     for (name, _) in env::vars_os() {
         if OURS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    if env::var_os("OUT_DIR").is_some() {
+        for name in OF_BUILD_SCRIPTS {
             cargo.env_remove(name);
         }
     }

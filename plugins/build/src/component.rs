@@ -1,5 +1,6 @@
 //! Components: from a core module, and what one imports and exports.
 
+use anyhow::Context;
 use wit_component::{ComponentEncoder, DecodedWasm};
 
 use crate::{Error, Lang, Project, package_version};
@@ -21,7 +22,8 @@ pub struct Surface {
 /// # Errors
 /// Where the module does not fit its world.
 pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    ComponentEncoder::default().validate(true).module(module)?.encode()
+    let encode = || ComponentEncoder::default().validate(true).module(module)?.encode();
+    encode().context("the module does not fit its world")
 }
 
 /// What a component imports and exports.

@@ -6,6 +6,7 @@
 
 pub mod apt;
 pub mod cargo;
+pub mod guest;
 pub mod process;
 pub mod scaffold;
 pub mod toolchain;

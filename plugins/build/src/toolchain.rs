@@ -60,6 +60,19 @@ impl Toolchain {
     /// # Errors
     /// Where there is none, with the commands that help.
     pub fn find(directory: &Path, memory: &Path) -> Result<Self> {
+        Self::choose(directory, memory, || Debian::installed().or_else(|_| Debian::install()))
+    }
+
+    /// The same, but nothing of Debian's is installed: it takes root's rights, and a build that nobody has asked for that
+    /// must not use them.
+    ///
+    /// # Errors
+    /// As [`Toolchain::find`].
+    pub fn find_installed(directory: &Path, memory: &Path) -> Result<Self> {
+        Self::choose(directory, memory, Debian::installed)
+    }
+
+    fn choose(directory: &Path, memory: &Path, debian: impl FnOnce() -> Result<Debian>) -> Result<Self> {
         if has_target(directory) {
             return Ok(Self::Rustup { added: false });
         }
@@ -73,7 +86,7 @@ impl Toolchain {
             Err(obstacle) => obstacle,
         };
         announce(&format!("set-up: {no_rustup:#}; trying Debian's packages"));
-        match Debian::installed().or_else(|_| Debian::install()) {
+        match debian() {
             Ok(debian) => {
                 fs::write(memory, DEBIAN)?;
                 Ok(Self::Debian(debian))

@@ -11,6 +11,7 @@ mod conformance;
 mod dpop;
 mod embed;
 mod examples;
+mod first_hour;
 mod guide;
 mod hostile;
 mod issuers;

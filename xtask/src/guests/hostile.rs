@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{BUILD, cargo, encode_bytes, replace};
+use super::replace;
 use text::Texts;
+use witgate_build::encode;
+use witgate_build::guest::{BUILD, cargo};
 use witgate_build::process::run;
 use witgate_build::toolchain::{TARGET, Toolchain};
 
@@ -33,7 +35,7 @@ pub(super) fn build(root: &Path, toolchain: &Toolchain) -> Result<()> {
     for example in &examples {
         let module = modules.join(format!("{}.wasm", name(example)?.replace('-', "_")));
         let module = fs::read(&module).with_context(|| format!("reading {}", module.display()))?;
-        put(&target, example, encode_bytes(&module))?;
+        put(&target, example, encode(&module))?;
     }
     let directory = source.join("wat");
     let texts = Texts::new(root, directory.join("parts"))?;

@@ -9,8 +9,6 @@ use anyhow::{Context, Result};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
-use crate::guests::encode_bytes;
-
 /// What a core module begins with; a component has another version there.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -37,7 +35,7 @@ impl Texts {
             return Ok(bytes);
         }
         embed_component_metadata(&mut bytes, &self.resolve, self.world, StringEncoding::UTF8)?;
-        encode_bytes(&bytes)
+        witgate_build::encode(&bytes)
     }
 
     fn expand(&self, text: &str) -> Result<String> {

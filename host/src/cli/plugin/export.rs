@@ -1,0 +1,105 @@
+//! `witgate plugin export`: the shipped components, as files.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValuesParser;
+use serde_json::{Value, json};
+use witgate_build::guest::SHIPPED;
+
+use crate::cli::{Context, Exit, Failure};
+use crate::digest::{digest_text, sha256};
+use crate::policy::shipped;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Which of them [default: all]
+    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SHIPPED))]
+    kinds: Vec<String>,
+    /// The directory, which is made where it is missing
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Write over other components under these names; a running Witgate takes what it uses of them at once
+    #[arg(long)]
+    force: bool,
+}
+
+/// A component on disk.
+pub(in crate::cli) struct Exported {
+    kind: &'static str,
+    path: PathBuf,
+    digest: String,
+    /// It was there already.
+    same: bool,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let wanted = |kind: &str| arguments.kinds.is_empty() || arguments.kinds.iter().any(|it| it == kind);
+    let exported = export(&arguments.to, wanted, arguments.force)?;
+    let terminal = &context.terminal;
+    if terminal.is_json() {
+        let components: Vec<Value> = exported.iter().map(Exported::json).collect();
+        terminal.print_json(&json!({ "components": components }));
+        return Ok(Exit::Done);
+    }
+    for Exported { path, digest, same, .. } in &exported {
+        let note = if *same { "  (unchanged)" } else { "" };
+        terminal.print(&format!("{}  {digest}{note}", path.display()));
+    }
+    terminal.say(
+        "\nA policy of the same kind takes one by `component = \"FILE\"`; with `fallback = \"builtin\"` the check that is built in \
+         stands in where it fails.",
+    );
+    Ok(Exit::Done)
+}
+
+/// Writes the components whose kind is `wanted` into `directory`. Without `force`, nothing is written where another
+/// component stands under one of their names.
+pub(in crate::cli) fn export(
+    directory: &Path,
+    wanted: impl Fn(&str) -> bool,
+    force: bool,
+) -> Result<Vec<Exported>, Failure> {
+    let all = shipped::components().map_err(Failure::new)?;
+    let chosen = all.iter().filter(|(kind, _)| wanted(kind));
+    let chosen: Vec<_> = chosen.map(|(kind, bytes)| (Exported::of(directory, kind, bytes), *bytes)).collect();
+    let other = |it: &Exported| !it.same && it.path.symlink_metadata().is_ok();
+    if let Some((other, _)) = chosen.iter().find(|(it, _)| !force && other(it)) {
+        return Err(Failure::new(format!(
+            "{} is there already and is another component than this program's; `--force` writes over it",
+            other.path.display()
+        )));
+    }
+    for (exported, bytes) in chosen.iter().filter(|(it, _)| !it.same) {
+        write(&exported.path, bytes).map_err(|error| {
+            Failure::new(format!("{} cannot be written: {error}", exported.path.display()))
+        })?;
+    }
+    Ok(chosen.into_iter().map(|(exported, _)| exported).collect())
+}
+
+impl Exported {
+    fn of(directory: &Path, kind: &'static str, bytes: &[u8]) -> Self {
+        let path = directory.join(format!("{kind}.wasm"));
+        let same = std::fs::read(&path).is_ok_and(|there| there == bytes);
+        Self { kind, path, digest: digest_text(&sha256(bytes)), same }
+    }
+
+    /// As programs read it.
+    pub(in crate::cli) fn json(&self) -> Value {
+        json!({ "kind": self.kind, "path": crate::cli::full(&self.path), "digest": self.digest })
+    }
+}
+
+/// Whoever looks at the file, such as a running Witgate, sees the old or the new one, whole.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    new.write_all(bytes)?;
+    // Others may read a component, as they may what a compiler writes.
+    #[cfg(unix)]
+    std::fs::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    new.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The guests of this repository: from a crate of its workspace to a component.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::encode;
+use crate::process::run;
+use crate::toolchain::{Recipe, TARGET, Toolchain};
+
+/// The policies that Witgate ships with. Their crates are called `witgate-NAME`.
+pub const SHIPPED: [&str; 5] = ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"];
+
+/// The profile of components that ship.
+pub const STRIPPED: &str = "component";
+
+/// One guest on one slow core, with the standard library built from source, takes about two minutes.
+pub const BUILD: Duration = Duration::from_secs(1200);
+
+/// A crate that becomes a component.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'a> {
+    /// The package.
+    pub package: &'a str,
+    /// The profile of cargo's.
+    pub profile: &'a str,
+    /// The manifest of a workspace of its own, if it has one.
+    pub manifest: Option<&'a Path>,
+}
+
+impl Guest<'_> {
+    /// Compiles it to a component; `root` is the directory of the workspace.
+    ///
+    /// # Errors
+    /// Where it does not compile, or does not fit its world.
+    pub fn compile(&self, root: &Path, toolchain: &Toolchain) -> Result<Vec<u8>> {
+        let mut cargo = cargo(root, toolchain, "rustc", self.profile);
+        cargo.args(["--package", self.package, "--lib", "--crate-type", "cdylib"]);
+        if let Some(manifest) = self.manifest {
+            cargo.arg("--manifest-path").arg(manifest);
+        }
+        run(&mut cargo, BUILD)?;
+        let name = self.package.replace('-', "_");
+        let module = root.join(format!("target/guests/{TARGET}/{}/{name}.wasm", self.profile));
+        let bytes = fs::read(&module).with_context(|| format!("reading {}", module.display()))?;
+        encode(&bytes).with_context(|| module.display().to_string())
+    }
+}
+
+/// Compiles the shipped policies: their names and their components.
+///
+/// # Errors
+/// Where one does not compile.
+pub fn shipped(root: &Path, toolchain: &Toolchain) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let compile = |name: &'static str| {
+        let package = format!("witgate-{name}");
+        let guest = Guest { package: &package, profile: STRIPPED, manifest: None };
+        Ok((name, guest.compile(root, toolchain)?))
+    };
+    SHIPPED.into_iter().map(compile).collect()
+}
+
+/// A command of cargo for guests in this profile, in a target directory of their own.
+#[must_use]
+pub fn cargo(root: &Path, toolchain: &Toolchain, subcommand: &str, profile: &str) -> Command {
+    let target_dir = root.join("target/guests");
+    let mut cargo = toolchain.cargo(&Recipe {
+        subcommand,
+        directory: root,
+        seen_as: "/witgate",
+        target_dir: &target_dir,
+        profile,
+    });
+    cargo.arg("--locked");
+    cargo
+}
+
+/// Takes the directory that guests are built in, so that two programs that build them take turns.
+///
+/// # Errors
+/// Where it cannot be made or locked.
+pub fn lock(root: &Path) -> Result<File> {
+    let directory = root.join("target/guests");
+    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    let lock = File::create(directory.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Where the choice of a toolchain is remembered ([`Toolchain::find`]).
+#[must_use]
+pub fn memory(root: &Path) -> std::path::PathBuf {
+    root.join("target/guests/toolchain")
+}

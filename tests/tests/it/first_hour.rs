@@ -1,0 +1,90 @@
+//! A newcomer's first hour: what `init` writes decides by components, and one is swapped under their eyes.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use witgate::digest::{digest_text, sha256};
+use witgate_tests::gateway::{Setup, await_some, component};
+
+use crate::swap::policy;
+use crate::talk::Caller;
+
+const KINDS: [&str; 5] = ["api-key", "client-certificate", "jwt", "oauth2-introspection", "rbac"];
+
+/// What `init --json` says, with the starter's server and address replaced by those of the test.
+fn init(setup: &Setup, arguments: &[&str]) -> Value {
+    let config = setup.dir().join("witgate.toml");
+    let start = ["init", "--json", "--config", config.to_str().unwrap()];
+    let output = setup.run(&[&start, arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&config).unwrap();
+    let server = text.lines().find(|line| line.starts_with("command = ")).unwrap();
+    let text = text.replace(server, "own_tools = true").replace("127.0.0.1:8787", &setup.address());
+    fs::write(&config, text).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_swaps_a_component_for_the_check_that_is_built_in_and_back() {
+    let setup = Setup::new();
+    let made = init(&setup, &[]);
+    let config = setup.dir().join("witgate.toml");
+    let running = setup.serve();
+    for (name, kind) in [("keys", "api-key"), ("roles", "rbac")] {
+        let shipped = digest_text(&sha256(&fs::read(component(kind)).unwrap()));
+        assert_eq!(policy(&running, name)["digest"], shipped, "{}", running.plugins());
+    }
+    let caller = Caller::new(running.url(), made["key"].as_str());
+    assert_eq!(caller.call("echo", json!({ "message": "hi", "text": "hi" })).await.status, 200);
+
+    let starter = fs::read_to_string(&config).unwrap();
+    let without = starter.replace("component = \"plugins/rbac.wasm\"", "# component = \"plugins/rbac.wasm\"");
+    let without = without.replace("\nfallback = \"builtin\"\n", "\n# fallback = \"builtin\"\n");
+    assert_ne!(starter, without);
+    for (text, built_in) in [(&without, true), (&starter, false)] {
+        fs::write(&config, text).unwrap();
+        await_some("the other check", || {
+            (policy(&running, "roles")["digest"].is_null() == built_in).then_some(())
+        });
+        assert_eq!(caller.call("echo", json!({ "message": "hi", "text": "hi" })).await.status, 200);
+        assert_eq!(caller.call("get-env", json!({})).await.status, 403);
+    }
+}
+
+#[test]
+fn init_goes_without_components_where_somebody_says_so() {
+    let setup = Setup::new();
+    let made = init(&setup, &["--builtin"]);
+    assert_eq!(made["components"], json!([]));
+    assert!(!setup.dir().join("plugins").exists());
+    let checked = setup.run(&["check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let running = setup.serve();
+    assert!(policy(&running, "roles")["digest"].is_null());
+}
+
+#[test]
+fn the_program_has_its_own_components_and_writes_over_no_other() {
+    let setup = Setup::new();
+    let export = |more: &[&str]| setup.run(&[&["plugin", "export", "--to", "out"], more].concat());
+    let output = export(&[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for kind in KINDS {
+        let written = fs::read(setup.dir().join(format!("out/{kind}.wasm"))).unwrap();
+        assert!(
+            written == fs::read(component(kind)).unwrap(),
+            "{kind} is another than what the sources make"
+        );
+    }
+    let again = String::from_utf8(export(&[]).stdout).unwrap();
+    assert_eq!(again.matches("(unchanged)").count(), KINDS.len(), "{again}");
+
+    let rbac = setup.file("out/rbac.wasm", "mine");
+    let refused = export(&["api-key", "rbac"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("out/rbac.wasm is there already"), "{said}");
+    assert_eq!(fs::read_to_string(&rbac).unwrap(), "mine");
+    assert!(export(&["rbac", "--force"]).status.success());
+    assert_ne!(fs::read(&rbac).unwrap(), b"mine");
+    assert_eq!(export(&["cedar"]).status.code(), Some(2));
+}
