@@ -244,7 +244,7 @@ impl<P: Pipeline> Front<P> {
         loop {
             match lines.next().await {
                 Ok(Read::Line(line)) => self.take(line).await,
-                Ok(Read::TooLong) => self.client.refuse(None, Rejection::TooLarge).await,
+                Ok(Read::TooLong(_)) => self.client.refuse(None, Rejection::TooLarge).await,
                 Ok(Read::End) | Err(_) => return,
             }
             while self.tasks.try_join_next().is_some() {}

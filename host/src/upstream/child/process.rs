@@ -245,7 +245,7 @@ async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
     loop {
         match lines.next().await {
             Ok(Read::Line(line)) => say(&printable::line(&String::from_utf8_lossy(&line))),
-            Ok(Read::TooLong) => say("(a line too long to show)"),
+            Ok(Read::TooLong(_)) => say("(a line too long to show)"),
             Ok(Read::End) | Err(_) => return,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
@@ -13,16 +13,19 @@ use super::audience::Member;
 use super::connection::{Asked, AtWork, Inner};
 use super::lock;
 use super::pending::{Lost, Pending, Reply};
-use super::wire::{Incoming, Lines, Read, What, cancelled, error_response, result_response};
+use super::wire::{Ends, Incoming, Lines, Read, What, cancelled, error_response, result_response};
 use crate::flow::message::names;
 use crate::flow::reject::UpstreamFault;
 use crate::upstream::json::{Members, unquote};
 
 /// The greatest line of a child. A resource of 12 MB in base64 fits.
 const LINE: usize = 16 << 20;
-/// Lines in a row that are no JSON-RPC: a server that prints a banner is borne, one that talks
-/// something else is not.
-const GARBAGE: u32 = 32;
+/// Lines within [`WHILE`] that are no message. One that prints what belongs on standard error is borne, at any length; one
+/// that prints without pause would keep a core busy.
+const GARBAGE: u32 = 10_000;
+/// Of those, so many are logged.
+const LOGGED: u32 = 3;
+const WHILE: Duration = Duration::from_secs(10);
 /// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
 const UNASKED: u32 = 1000;
 /// How long a caller who does not read may hold up the child: as long as a slow line takes, but
@@ -45,7 +48,7 @@ static TOLD: AtomicU64 = AtomicU64::new(1);
 /// Reads until the child has ended or is not worth reading.
 pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin) {
     let lines = Lines::new(output, LINE);
-    let mut reader = Reader { inner: Arc::clone(&inner), garbage: 0, unasked: 0 };
+    let mut reader = Reader { inner: Arc::clone(&inner), garbage: Garbage::default(), unasked: 0 };
     let (fault, message) = reader.run(lines).await;
     tracing::debug!(upstream = %inner.name, message, "conversation ended");
     inner.end(Lost::Fault(fault, message.to_owned()), true);
@@ -53,8 +56,26 @@ pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin) {
 
 struct Reader {
     inner: Arc<Inner>,
-    garbage: u32,
+    garbage: Garbage,
     unasked: u32,
+}
+
+/// Lines that are no message, counted from time to time anew.
+#[derive(Default)]
+struct Garbage {
+    since: Option<Instant>,
+    lines: u32,
+}
+
+impl Garbage {
+    /// Counts one more. True: it is to be logged.
+    fn count(&mut self) -> bool {
+        if self.since.is_none_or(|since| since.elapsed() > WHILE) {
+            *self = Self { since: Some(Instant::now()), lines: 0 };
+        }
+        self.lines += 1;
+        self.lines <= LOGGED
+    }
 }
 
 type End = (UpstreamFault, &'static str);
@@ -65,16 +86,14 @@ impl Reader {
             match lines.next().await {
                 Ok(Read::Line(line)) => {
                     self.take(&line).await;
-                    if self.garbage > GARBAGE {
+                    if self.garbage.lines > GARBAGE {
                         return (UpstreamFault::BadAnswer, "the upstream does not speak JSON-RPC");
                     }
                     if self.unasked > UNASKED {
                         return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
                     }
                 }
-                Ok(Read::TooLong) => {
-                    return (UpstreamFault::Flood, "the upstream sent a message over 16 MiB");
-                }
+                Ok(Read::TooLong(ends)) => self.too_long(&ends),
                 Ok(Read::End) | Err(_) => {
                     return (UpstreamFault::Unreachable, "the upstream ended before it answered");
                 }
@@ -84,11 +103,12 @@ impl Reader {
 
     async fn take(&mut self, line: &Bytes) {
         let Some(message) = Incoming::read(line) else {
-            self.garbage += 1;
-            tracing::warn!(upstream = %self.inner.name, bytes = line.len(), "a line that is no JSON-RPC message");
+            if self.garbage.count() {
+                let bytes = line.len();
+                tracing::warn!(upstream = %self.inner.name, bytes, "skipped a line that is no JSON-RPC message");
+            }
             return;
         };
-        self.garbage = 0;
         self.inner.heard.fetch_add(1, Ordering::Relaxed);
         match &message.what {
             What::Response { result } => self.response(&message, *result).await,
@@ -97,10 +117,23 @@ impl Reader {
         }
     }
 
+    /// A message that is too long costs the request that it answers, and nobody else.
+    fn too_long(&mut self, ends: &Ends) {
+        if self.garbage.count() {
+            tracing::warn!(upstream = %self.inner.name, "skipped a message over 16 MiB");
+        }
+        self.inner.heard.fetch_add(1, Ordering::Relaxed);
+        let number = ends.id().and_then(|id| number_of(&id));
+        if let Some(pending) = number.and_then(|number| lock(&self.inner.table).answered(number)) {
+            let message = "the upstream sent a message over 16 MiB".to_owned();
+            pending.to.lose(Lost::Fault(UpstreamFault::Flood, message));
+        }
+    }
+
     /// A response goes to who has asked, under the id that he has asked with.
     async fn response(&mut self, message: &Incoming<'_>, result: Option<&str>) {
         let id = message.id().unwrap_or_default();
-        let number = id.parse::<u64>().ok();
+        let number = number_of(id);
         let pending = number.and_then(|number| lock(&self.inner.table).answered(number));
         let Some(pending) = pending else {
             if !number.is_some_and(|number| lock(&self.inner.table).answered_late(number)) {
@@ -294,7 +327,7 @@ impl Reader {
     }
 
     fn numbered(&self, text: &str) -> Option<(u64, Pending)> {
-        let number = text.parse().ok()?;
+        let number = number_of(text)?;
         let pending = lock(&self.inner.table).get(number).cloned()?;
         Some((number, pending))
     }
@@ -319,6 +352,13 @@ impl Reader {
         }
         timeout(STALL, saying).await.unwrap_or(false)
     }
+}
+
+/// The number of a request, from JSON text. Some servers make a text of it, and both SDKs' clients take that.
+fn number_of(id: &str) -> Option<u64> {
+    let text = unquote(id);
+    let digits = text.as_deref().unwrap_or(id);
+    digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
 }
 
 fn not_read() -> Lost {

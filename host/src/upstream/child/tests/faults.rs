@@ -60,20 +60,33 @@ async fn a_slow_request_alone_does_not_end_the_child() {
 }
 
 #[tokio::test]
-async fn a_stray_line_is_borne_and_nonsense_is_not() {
+async fn lines_that_are_no_messages_are_skipped_and_a_flood_of_them_ends_the_child() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     assert_eq!(said(&client.call(json!(1), "banner", json!({})).await.unwrap()), "well");
-    assert_eq!(fault_of(client.call(json!(2), "garbage", json!({})).await), UpstreamFault::BadAnswer);
-    assert!(client.call(json!(3), "echo", json!({})).await.is_ok());
+    let pid = said(&client.call(json!(2), "pid", json!({})).await.unwrap());
+    assert_eq!(said(&client.call(json!(3), "garbage", json!({})).await.unwrap()), pid);
+    assert_eq!(said(&client.call(json!(4), "pid", json!({})).await.unwrap()), pid, "its state is kept");
+    let flood = json!({"arguments": {"lines": 20_000}});
+    assert_eq!(fault_of(client.call(json!(5), "garbage", flood).await), UpstreamFault::BadAnswer);
+    assert!(client.call(json!(6), "echo", json!({})).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_huge_line_ends_the_child() {
+async fn ids_that_come_back_as_text_are_understood() {
+    let small = small("textual", |_| {});
+    let client = small.session("a").await;
+    let answer = message(&client.call(json!(1), "echo", json!({})).await.unwrap());
+    assert_eq!(answer["id"], 1, "the caller's own comes back as it was");
+}
+
+#[tokio::test]
+async fn a_huge_line_fails_its_call_alone() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
-    assert_eq!(fault_of(client.call(json!(1), "huge", json!({})).await), UpstreamFault::Flood);
-    assert!(client.call(json!(2), "echo", json!({})).await.is_ok());
+    let pid = said(&client.call(json!(1), "pid", json!({})).await.unwrap());
+    assert_eq!(fault_of(client.call(json!(2), "huge", json!({})).await), UpstreamFault::Flood);
+    assert_eq!(said(&client.call(json!(3), "pid", json!({})).await.unwrap()), pid);
 }
 
 #[tokio::test]

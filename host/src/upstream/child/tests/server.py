@@ -15,6 +15,8 @@ initialized = 0
 
 
 def send(message):
+    if ERA == "textual" and "id" in message:
+        message = {**message, "id": str(message["id"])}
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     sys.stdout.flush()
 
@@ -81,8 +83,9 @@ def call(message):
     elif name == "progressed":
         text(id, progressed)
     elif name == "garbage":
-        for _ in range(100):
+        for _ in range(arguments.get("lines", 100)):
             print("this is no JSON", flush=True)
+        text(id, os.getpid())
     elif name == "banner":
         print("server ready (debug)", flush=True)
         text(id, "well")
@@ -92,6 +95,8 @@ def call(message):
             sys.stdout.write("x" * (1 << 20))
         sys.stdout.write('"}}\n')
         sys.stdout.flush()
+    elif name == "pid":
+        text(id, os.getpid())
     elif name == "flood":
         for step in range(10_000_000):
             send({"method": "notifications/progress", "params": {"progressToken": token, "progress": step}})
@@ -129,7 +134,7 @@ def request(message):
     elif method == "initialize":
         result(id, {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}, "logging": {}},
                     "serverInfo": {"name": "small", "version": "1"}, "x-unknown": 1})
-    elif method == "server/discover" and ERA != "legacy":
+    elif method == "server/discover" and ERA not in ("legacy", "textual"):
         result(id, {"resultType": "complete", "supportedVersions": [MODERN], "capabilities": {"tools": {}},
                     "ttlMs": 0, "cacheScope": "public"})
     elif method == "subscriptions/listen":
