@@ -1,6 +1,6 @@
 // What every Node driver shares: the command line, the one JSON line on stdout, and the time limit.
 import { createRequire } from 'node:module';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +41,8 @@ export function commandLine(extra = {}) {
       args: { type: 'string', default: '{}' },
       timeout: { type: 'string', default: '20' },
       client: { type: 'string' },
+      again: { type: 'string' },
+      pause: { type: 'string' },
       ...extra
     }
   });
@@ -147,7 +149,7 @@ export async function drive(client, timeout, report, work) {
   try {
     await Promise.race([work(state), limit]);
   } catch (error) {
-    state.error = error.report ?? describe(state.stage, error);
+    state.error ??= error.report ?? describe(state.stage, error);
   }
   const { stage, ...line } = state;
   endDescendants();
@@ -165,6 +167,13 @@ export function watchProtocol(transport) {
   return () => seen;
 }
 
+/** Says by a file that the tools are listed, and waits until `file` is there. */
+export async function pause(file) {
+  if (!file) return;
+  writeFileSync(`${file}.${process.pid}`, '');
+  while (!existsSync(file)) await new Promise(done => setTimeout(done, 50));
+}
+
 /** Connect, list, call, part: what each SDK driver does. */
 export async function listAndCall(name, options, client, transport, protocol, callTool) {
   await drive(name, options.timeout, { listed: null, called: null }, async report => {
@@ -173,9 +182,20 @@ export async function listAndCall(name, options, client, transport, protocol, ca
       report.protocol = protocol() ?? null;
       report.stage = 'list';
       report.listed = (await client.listTools()).tools.map(tool => tool.name);
+      await pause(options.pause);
       if (options.call) {
         report.stage = 'call';
-        report.called = await callTool({ name: options.call, arguments: options.args });
+        try {
+          report.called = await callTool({ name: options.call, arguments: options.args });
+        } catch (error) {
+          if (!options.again) throw error;
+          report.error = describe(report.stage, error);
+        }
+      }
+      if (options.again) {
+        report.again = false;
+        await client.listTools();
+        report.again = true;
       }
     } finally {
       await part(client, transport).catch(() => {});

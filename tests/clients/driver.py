@@ -20,6 +20,8 @@ def command_line():
     parser.add_argument("--args", type=json.loads, default={})
     parser.add_argument("--timeout", type=float, default=20)
     parser.add_argument("--client", type=json.loads)
+    parser.add_argument("--again")
+    parser.add_argument("--pause")
     parser.add_argument("command", nargs="*")
     options = parser.parse_args()
     if options.stdio and not options.command:
@@ -44,20 +46,31 @@ def describe(stage, error):
     """A client's error as the report shows it: only what the client itself exposes."""
     error = innermost(error)
     response = getattr(error, "response", None)
+    # Version 1 of `mcp` keeps the JSON-RPC error inside.
+    told = getattr(error, "error", error)
     return {
         "stage": stage,
         "kind": type(error).__name__,
         "status": getattr(response, "status_code", None),
-        "code": getattr(error, "code", None),
+        "code": getattr(told, "code", None),
         "message": str(error),
-        "data": getattr(error, "data", None),
+        "data": getattr(told, "data", None),
         "scope": None,
     }
 
 
+async def pause(file):
+    """Says by a file that the tools are listed, and waits until `file` is there."""
+    if file is None:
+        return
+    open(f"{file}.{os.getpid()}", "w").close()
+    while not os.path.exists(file):
+        await asyncio.sleep(0.05)
+
+
 def drive(client, options, open_client, call_tool):
     """Connects, lists, calls, parts, and prints the report as one line."""
-    report = {"client": client, "protocol": None, "listed": None, "called": None, "error": None}
+    report = {"client": client, "protocol": None, "listed": None, "called": None, "again": None, "error": None}
     stage = "connect"
 
     async def work():
@@ -67,19 +80,30 @@ def drive(client, options, open_client, call_tool):
             stage = "list"
             tools = await session.list_tools()
             report["listed"] = [tool.name for tool in getattr(tools, "tools", tools)]
+            await pause(options.pause)
             if options.call:
                 stage = "call"
-                result = await call_tool(session, options.call, options.args)
-                report["called"] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+                report["again"] = False if options.again else None
+                try:
+                    result = await call_tool(session, options.call, options.args)
+                    report["called"] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+                except Exception as error:
+                    if not options.again:
+                        raise
+                    report["error"] = describe(stage, error)
+            if options.again:
+                report["again"] = False
+                await session.list_tools()
+                report["again"] = True
 
     async def bounded():
         try:
             await asyncio.wait_for(work(), options.timeout)
         except TimeoutError:
             message = f"no answer within {options.timeout:g} s"
-            report["error"] = describe(stage, TimeoutError(message)) | {"kind": "Timeout"}
+            report["error"] = report["error"] or describe(stage, TimeoutError(message)) | {"kind": "Timeout"}
         except Exception as error:
-            report["error"] = describe(stage, error)
+            report["error"] = report["error"] or describe(stage, error)
 
     asyncio.run(bounded())
     print(json.dumps(report, ensure_ascii=False), flush=True)

@@ -1,6 +1,6 @@
 // Drives @modelcontextprotocol/inspector's CLI, which connects anew for every method; usage in README.md.
 import { spawn } from 'node:child_process';
-import { commandLine, drive, errorInText, script, temporaryHome } from './driver.mjs';
+import { commandLine, drive, errorInText, pause, script, temporaryHome } from './driver.mjs';
 
 const options = commandLine();
 const home = temporaryHome();
@@ -43,6 +43,7 @@ await drive('inspector', options.timeout, { listed: null, called: null }, async 
   report.protocol = (await run('initialize', 'connect')).protocolVersion;
   report.stage = 'list';
   report.listed = (await run('tools/list', 'list')).tools.map(tool => tool.name);
+  await pause(options.pause);
   if (options.call) {
     report.stage = 'call';
     const call = ['--tool-name', options.call, '--tool-args-json', JSON.stringify(options.args)];

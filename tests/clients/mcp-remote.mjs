@@ -1,5 +1,5 @@
 // Drives mcp-remote as a desktop host does: a stdio client before the bridge, HTTP behind it; usage in README.md.
-import { commandLine, drive, errorInText, load, part, script, temporaryHome, watchProtocol } from './driver.mjs';
+import { commandLine, drive, errorInText, load, part, pause, script, temporaryHome, watchProtocol } from './driver.mjs';
 
 const { Client } = load('@modelcontextprotocol/sdk/client/index.js');
 const { StdioClientTransport } = load('@modelcontextprotocol/sdk/client/stdio.js');
@@ -33,6 +33,7 @@ await drive('mcp-remote', options.timeout, { listed: null, called: null }, async
     report.protocol = protocol();
     report.stage = 'list';
     report.listed = (await client.listTools()).tools.map(tool => tool.name);
+    await pause(options.pause);
     if (options.call) {
       report.stage = 'call';
       report.called = await client.callTool({ name: options.call, arguments: options.args });

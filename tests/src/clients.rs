@@ -51,12 +51,19 @@ pub enum Client {
     Inspector,
     /// `mcp-remote`, a stdio bridge: 2025 era before it, both behind it.
     McpRemote,
+    /// `mcp` 1.x, Python, 2025 era; over HTTP alone.
+    PyMcp1,
+    /// `fastmcp` 2.x, Python, 2025 era; over HTTP alone.
+    PyFastmcp2,
 }
 
 impl Client {
     /// Every client that can reach a URL.
     pub const OVER_HTTP: [Self; 6] =
         [Self::TsClient, Self::TsSdk, Self::PyMcp, Self::PyFastmcp, Self::Inspector, Self::McpRemote];
+
+    /// Older releases that are still in use, over HTTP.
+    pub const OLDER: [Self; 2] = [Self::PyMcp1, Self::PyFastmcp2];
 
     /// Every client that can start a server as its child.
     pub const OVER_STDIO: [Self; 5] =
@@ -70,6 +77,8 @@ impl Client {
             Self::PyFastmcp => "py_fastmcp.py",
             Self::Inspector => "inspector.mjs",
             Self::McpRemote => "mcp-remote.mjs",
+            Self::PyMcp1 => "py_mcp1.py",
+            Self::PyFastmcp2 => "py_fastmcp2.py",
         }
     }
 }
@@ -192,6 +201,9 @@ pub struct Report {
     pub listed: Option<Vec<String>>,
     /// The call's result, as the client handed it over.
     pub called: Option<Value>,
+    /// Whether it could list once more after the call; None where it was not asked to.
+    #[serde(default)]
+    pub again: Option<bool>,
     /// What stopped it.
     pub error: Option<Failure>,
 }
@@ -305,6 +317,19 @@ impl Clients {
         self.drive(client.driver(), session, &[]).await
     }
 
+    /// Runs one client that lists once more after a call, whatever came of it: whether it goes on. With `pause`, it says
+    /// before its call by a file beside that one that it is ready, and waits until that one is there.
+    pub async fn run_on(
+        &self,
+        client: Client,
+        session: &Session,
+        pause: Option<&Path>,
+    ) -> anyhow::Result<Report> {
+        let mut more = vec!["--again=1".to_owned()];
+        more.extend(pause.map(|file| format!("--pause={}", file.display())));
+        self.drive(client.driver(), session, &more).await
+    }
+
     /// Runs the scenario on one SDK: all of its steps, or only those named.
     pub async fn scenario(&self, sdk: Sdk, session: &Session, only: &[&str]) -> anyhow::Result<Scenario> {
         let sdk = match sdk {
@@ -368,7 +393,11 @@ impl Clients {
         session: &Session,
         more: &[String],
     ) -> anyhow::Result<T> {
-        let program = if driver.ends_with(".py") { self.python() } else { self.node() };
+        let program = match driver {
+            "py_mcp1.py" | "py_fastmcp2.py" => self.python_of("python-1"),
+            driver if driver.ends_with(".py") => self.python(),
+            _ => self.node(),
+        };
         let mut command = CommandWrap::with_new(program, |command| {
             command.arg(self.drivers.join(driver)).args(session.arguments(more));
             command.env("WITGATE_TEST_TOOLS", &self.tools).env("PYTHONDONTWRITEBYTECODE", "1");

@@ -160,7 +160,9 @@ fn choose_node(node_modules: &Path) -> Result<PathBuf> {
 }
 
 fn install_python_clients(tools: &Tools, clients: &Path) -> Result<()> {
-    install_python(tools, clients, &tools.dir.join("python"), "python.stamp")
+    install_python(tools, clients, &tools.dir.join("python"), "python.stamp")?;
+    // The releases of the older era cannot stand beside those of today.
+    install_python(tools, &clients.join("python-1"), &tools.dir.join("python-1"), "python-1.stamp")
 }
 
 /// An environment with what a directory's `requirements.txt` names.

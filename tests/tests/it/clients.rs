@@ -12,6 +12,7 @@ use witgate_tests::gateway::Setup;
 mod direct;
 mod eras;
 mod http;
+mod matrix;
 mod scenario;
 mod stdio;
 

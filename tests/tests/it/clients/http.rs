@@ -20,7 +20,7 @@ async fn each_client_is_served_with_a_key_and_with_a_token() {
     let with_token = session.header("Authorization", &format!("Bearer {token}"));
 
     let mut attempts = Vec::new();
-    for client in Client::OVER_HTTP {
+    for client in Client::OVER_HTTP.into_iter().chain(Client::OLDER) {
         attempts.push(Attempt::new("with a key", client, &with_key));
         attempts.push(Attempt::new("with a token", client, &with_token));
     }
@@ -56,6 +56,7 @@ async fn each_client_is_refused_without_a_credential_and_with_a_wrong_one() {
             Client::TsClient | Client::TsSdk => Expected::error(Stage::Connect, Some(401), 401, reason),
             Client::PyMcp | Client::PyFastmcp => Expected::error(Stage::Connect, None, 401, reason),
             Client::Inspector => Expected::only(Stage::Connect, None, "auth_required"),
+            Client::PyMcp1 | Client::PyFastmcp2 => Expected::only(Stage::Connect, Some(401), "401"),
             // It goes for OAuth after any 401, and reports how that ends; without authorization
             // servers there is nothing to register with.
             Client::McpRemote => Expected::only(Stage::Connect, Some(404), "RegistrationRejectedError"),
@@ -79,7 +80,26 @@ async fn each_client_is_refused_a_tool_that_it_may_not_call() {
         Client::PyMcp | Client::PyFastmcp | Client::McpRemote => {
             Expected::error(Stage::Call, None, 403, "not-allowed")
         }
+        Client::PyMcp1 | Client::PyFastmcp2 => Expected::only(Stage::Call, Some(403), "403"),
         // It looks for the tool in the list first, and does not find it there.
         Client::Inspector => Expected::only(Stage::Call, None, "tool_not_found"),
     });
+}
+
+/// A 403 tears one of them down, and the other waits for ever.
+#[tokio::test]
+async fn older_clients_go_on_after_a_denial_that_comes_with_status_200() {
+    let clients = Clients::installed().unwrap();
+    let setup = setup();
+    guard(&setup, &format!("{}\ndenials = \"json-rpc\"", everything(&clients)));
+    let Callers { key, .. } = callers(&setup, &[]);
+    let witgate = setup.serve();
+    let session = Session::http(witgate.url()).header("X-API-Key", &key).call("get-env", json!({}));
+    for client in Client::OLDER {
+        let report = clients.run_on(client, &session, None).await.unwrap();
+        let failure = report.error.as_ref().unwrap_or_else(|| panic!("{client:?}: {report:?}"));
+        assert_eq!((failure.stage, failure.code), (Stage::Call, Some(403)), "{client:?}: {report:?}");
+        assert_eq!(failure.reason(), Some("not-allowed"), "{client:?}");
+        assert_eq!(report.again, Some(true), "{client:?} goes on: {report:?}");
+    }
 }
