@@ -33,6 +33,8 @@ mod held;
 mod line;
 mod lost;
 mod outgoing;
+mod redirect;
+mod response;
 #[cfg(test)]
 mod tests;
 
@@ -224,34 +226,30 @@ impl HttpUpstream {
                 Ok(AnswerBody::Accepted)
             }
             (StatusCode::OK, _) => match media(&head.headers) {
-                Media::Json => self.json(admitted, head.status, head.headers, body).await,
+                Media::Json => self.json(admitted, head.headers, body).await,
                 Media::Events => Ok(event_stream(admitted, session, head.headers, body)),
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
-            (status @ (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND), _) => match media(&head.headers) {
-                Media::Json => self.json(admitted, status, head.headers, body).await,
-                Media::Events | Media::Other => Err(refused(request, has_session, status)),
-            },
-            (status, _) => Err(refused(request, has_session, status)),
+            (status, _) => said_no(request, has_session, status, &head.headers, body).await,
         }
     }
 
-    /// One JSON answer: whole where it is small or needs a look, otherwise as it comes. The status
-    /// is the upstream's: clients negotiate by it.
+    /// One JSON answer: whole where it is small or needs a look, otherwise as it comes.
     async fn json(
         &self,
         admitted: &Admitted,
-        status: StatusCode,
         headers: HeaderMap,
         body: Inflow,
     ) -> Result<AnswerBody, Rejection> {
-        let leave = admitted.unfiltered().filter(|_| status == StatusCode::OK);
+        let leave = admitted.unfiltered();
         let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { LOOKED_AT_ANSWER };
         let gathered = gather(body, limit).await;
         let gathered =
             gathered.map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
         match (gathered, leave) {
-            (Gathered::Whole(message), _) => Ok(AnswerBody::Message { status, message }),
+            (Gathered::Whole(message), _) => {
+                Ok(AnswerBody::message(response::of(admitted.permit().request(), message)?))
+            }
             (Gathered::Part(body), Some(leave)) => {
                 Ok(AnswerBody::Raw { leave, content_type: content_type(headers), body })
             }
@@ -443,6 +441,30 @@ fn content_type(mut headers: HeaderMap) -> HeaderValue {
     headers.remove(CONTENT_TYPE).unwrap_or_else(json)
 }
 
+/// What comes with a status that says no. A JSON-RPC error keeps its message. With it goes the status where clients
+/// negotiate by that, else 200, which is what they take for the answer to the call.
+async fn said_no(
+    request: &Request,
+    has_session: bool,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Inflow,
+) -> Result<AnswerBody, Rejection> {
+    let refused = || refused(request, has_session, status);
+    let is_ours = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let is_error = status.is_client_error() || status.is_server_error();
+    if is_ours || !is_error || !matches!(media(headers), Media::Json) {
+        return Err(refused());
+    }
+    let Ok(Gathered::Whole(message)) = gather(body, CHECKED_ANSWER).await else { return Err(refused()) };
+    let message = response::error_of(request, &message).ok_or_else(refused)?;
+    let told = match status {
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => status,
+        _ => StatusCode::OK,
+    };
+    Ok(AnswerBody::Message { status: told, message })
+}
+
 /// A status that says no, in words for a caller who knows nothing of the upstream.
 fn refused(request: &Request, has_session: bool, status: StatusCode) -> Rejection {
     let needs_session = request.era == Era::Stateful && !has_session;
@@ -454,6 +476,14 @@ fn refused(request: &Request, has_session: bool, status: StatusCode) -> Rejectio
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             fault(UpstreamFault::Unreachable, "The MCP server is busy: try again later")
         }
+        StatusCode::METHOD_NOT_ALLOWED => bad_answer(
+            "The MCP server takes no POST (HTTP 405): its URL is none of Streamable HTTP, or it speaks the HTTP+SSE \
+             transport of 2024-11-05 alone, which Witgate does not speak: tell the operator",
+        ),
+        status if status.is_redirection() => bad_answer(&format!(
+            "The MCP server redirects elsewhere (HTTP {}), which the log names: tell the operator",
+            status.as_u16()
+        )),
         status => {
             fault(UpstreamFault::BadAnswer, format!("The MCP server answered with HTTP {}", status.as_u16()))
         }

@@ -205,6 +205,11 @@ async fn over_http() {
         (call(Bad::Html), "upstream-bad-answer"),
         (call(Bad::NoJson), "upstream-bad-answer"),
         (list(Bad::NoJson), "upstream-bad-answer"),
+        (call(Bad::OtherId), "upstream-bad-answer"),
+        (call(Bad::OtherJson), "upstream-bad-answer"),
+        (list(Bad::OtherId), "upstream-bad-answer"),
+        (call(Bad::MovesAway), "upstream-bad-answer"),
+        (call(Bad::OldTransport), "upstream-bad-answer"),
         (call(Bad::NoHttp), "upstream-unreachable"),
         (call(Bad::Fails), "upstream-bad-answer"),
         (call(Bad::Refuses), "upstream-bad-answer"),
@@ -250,6 +255,38 @@ async fn over_http() {
         assert_fault(&what, &answer.await.unwrap(), reason);
     }
     assert!(rss(&running) < 400 << 10, "what floods is not kept: {} KiB", rss(&running));
+}
+
+/// What costs nothing: a redirect to another path, an id as text, a JSON-RPC error with whatever HTTP status. And what
+/// costs the call says what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn mild_ones_over_http() {
+    use bad_http::{Bad, Server};
+
+    let errors =
+        ["400 Bad Request", "409 Conflict", "422 Unprocessable", "429 Slow", "500 Sorry", "503 Busy"];
+    let good = [Bad::Moves, Bad::TextId];
+    let bads = good.into_iter().chain(errors.map(Bad::ErrorWith)).chain([Bad::OldTransport, Bad::MovesAway]);
+    let servers: Vec<Server> = bads.map(Server::start).collect();
+    let names: Vec<String> = (0..servers.len()).map(|number| format!("mild-{number}")).collect();
+    let upstreams = names.iter().zip(&servers);
+    let upstreams: Vec<_> =
+        upstreams.map(|(name, server)| (name.as_str(), format!("url = {:?}", server.url))).collect();
+    let (_running, caller) = serve(&upstreams);
+    let mut answers = Vec::new();
+    for name in &names {
+        answers.push(caller(name).call("any", json!({})).await);
+        assert_eq!(answers.last().unwrap().body["id"], 7, "{answers:?}");
+    }
+    let (good, rest) = answers.split_at(good.len());
+    assert!(good.iter().all(Answer::is_result), "{good:?}");
+    let (errors, told) = rest.split_at(errors.len());
+    for answer in errors {
+        assert_eq!(answer.body["error"]["message"], "row 3 is locked", "{answer:?}");
+    }
+    for (answer, words) in told.iter().zip(["2024-11-05", "redirects"]) {
+        assert!(answer.body["error"]["message"].as_str().unwrap().contains(words), "{answer:?}");
+    }
 }
 
 /// An answer that is passed on as it comes: it ends where the upstream ends it, and a flood waits

@@ -8,7 +8,10 @@ use ::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused};
+use super::{
+    HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused, response,
+    said_no,
+};
 use crate::flow::headers::SESSION_ID;
 use crate::flow::identity::Caller;
 use crate::flow::reject::{Rejection, UpstreamFault};
@@ -56,7 +59,7 @@ impl HttpUpstream {
         let principal = caller.principal();
         let mut is_first = true;
         loop {
-            let held = self.held.get_or_insert_async(&principal, self.open_held()).await?;
+            let held = self.held.get_or_insert_async(&principal, self.open_held(request)).await?;
             let exchange = Exchange { upstream: self, held: &held, request, caller };
             let ((response, number), uplift) = carry(&exchange, &request.call).await?;
             if is_first
@@ -72,9 +75,12 @@ impl HttpUpstream {
         }
     }
 
-    async fn open_held(&self) -> Result<Arc<Held>, Rejection> {
+    async fn open_held(&self, request: &Request) -> Result<Arc<Held>, Rejection> {
         let (body, _) = bridge::initialize("{}");
         let response = self.send(outgoing::own_post(&self.uri, &self.own, body, None, None)).await?;
+        if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return Err(refused(request, true, response.status()));
+        }
         let session = response.headers().get(SESSION_ID).cloned();
         let mut unopened = Unopened { upstream: self, session: session.clone() };
         let message = self.message_of(response).await;
@@ -129,7 +135,10 @@ impl HttpUpstream {
                 let rest = futures_util::stream::iter([first]).chain(events);
                 Ok(AnswerBody::Events(rest.map(Translated::into_event).boxed()))
             }
-            (status, _) => Err(refused(request, true, status)),
+            (status, _) => {
+                let (head, body) = response.into_parts();
+                said_no(request, true, status, &head.headers, body).await
+            }
         }
     }
 
@@ -260,6 +269,11 @@ impl Back {
                 Some(Translated { data: self.with_token(notification), is_last: false })
             }
             (false, _) => {
+                let is_ours = members.get("id").is_some_and(|id| response::is_same(id, &self.number));
+                if !is_ours && members.get("error").is_none() {
+                    tracing::warn!("the upstream has answered another request");
+                    return None;
+                }
                 let lifted = self.uplift.response(&message);
                 let text = std::str::from_utf8(&lifted).ok()?;
                 let mut members = Members::read(text)?;

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
-use super::{CONNECT, Outgoing};
+use super::{CONNECT, Outgoing, redirect};
 use crate::flow::identity::Caller;
 use crate::upstream::raw::{BodyError, Inflow};
 
@@ -73,8 +73,12 @@ impl Line {
     pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = Answered> + Send + use<> {
         match self {
             Self::Wire(client) => {
-                let response = client.request(outgoing).map_ok(|response| response.map(Inflow::Wire));
-                Either::Left(response.map_err(BodyError::from))
+                let client = client.clone();
+                let send = move |outgoing| {
+                    let response = client.request(outgoing).map_ok(|response| response.map(Inflow::Wire));
+                    response.map_err(BodyError::from)
+                };
+                Either::Left(redirect::follow(outgoing, send))
             }
             Self::Here(service) => Either::Right(service(outgoing)),
         }

@@ -35,6 +35,20 @@ pub(super) enum Bad {
     FloodsEvents,
     /// Events, cut off before the response.
     CutsEvents,
+    /// Answers another request.
+    OtherId,
+    /// JSON that is no JSON-RPC.
+    OtherJson,
+    /// Says the id as text.
+    TextId,
+    /// A JSON-RPC error under a made-up id, with this status.
+    ErrorWith(&'static str),
+    /// 307 to another path.
+    Moves,
+    /// 308 to another server.
+    MovesAway,
+    /// The transport of 2024-11-05, which has no POST at its URL.
+    OldTransport,
 }
 
 /// A server, as long as the test runs.
@@ -76,19 +90,37 @@ impl Server {
 fn answer(stream: TcpStream, bad: Bad, sent: &AtomicU64) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
-    let request = read_request(&mut reader)?;
+    let (path, request) = read_request(&mut reader)?;
     let head = |status: &str, media: &str, more: &str| {
         format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\n{more}\r\n\r\n")
     };
     let json = "application/json";
     let close = "Connection: close";
     let result = r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"complete","content":[]}}"#;
+    if matches!(bad, Bad::Moves) && path == "/mcp" {
+        return stream.write_all(
+            (head("307 Temporary Redirect", json, "Location: /moved\r\nConnection: close")).as_bytes(),
+        );
+    }
     // Asked which era it speaks, each says so well: it is bad at what it is there for.
     if let Some(discovered) = discovered(&request) {
         return stream.write_all((head("200 OK", json, close) + &discovered).as_bytes());
     }
     let text = match bad {
         Bad::Not => head("200 OK", json, close) + result,
+        Bad::Moves if path == "/moved" && request.ends_with(b"}") => head("200 OK", json, close) + result,
+        Bad::Moves => head("404 Not Found", json, close),
+        Bad::MovesAway => {
+            head("308 Permanent Redirect", json, "Location: http://127.0.0.2/mcp\r\nConnection: close")
+        }
+        Bad::OldTransport => head("405 Method Not Allowed", "text/plain", "Allow: GET\r\nConnection: close"),
+        Bad::OtherId => head("200 OK", json, close) + &result.replace('7', "8"),
+        Bad::OtherJson => head("200 OK", json, close) + r#"{"detail":"Welcome"}"#,
+        Bad::TextId => head("200 OK", json, close) + &result.replace('7', r#""7""#),
+        Bad::ErrorWith(status) => {
+            head(status, json, close)
+                + r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32000,"message":"row 3 is locked"}}"#
+        }
         Bad::HangsUp => String::new(),
         Bad::BreaksOff => head("200 OK", json, "Content-Length: 1000") + "{\"jsonrpc\":",
         Bad::Hangs => return pause(),
@@ -144,9 +176,12 @@ fn discovered(request: &[u8]) -> Option<String> {
     })
 }
 
-/// The body of a request.
-fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
+/// The path and the body of a request.
+fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<(String, Vec<u8>)> {
     let mut length = 0;
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -159,7 +194,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
         if line.is_empty() {
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
-            return Ok(body);
+            return Ok((path, body));
         }
     }
 }
