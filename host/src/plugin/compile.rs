@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::anatomy::{Anatomy, Form};
-use super::engine::{Engine, Places};
+use super::engine::{Engine, Places, Room};
 use crate::cause::Cause;
 use crate::printable::clean;
 use crate::processes;
@@ -37,6 +37,9 @@ pub const COMMAND: &str = "compile-component";
 
 /// The one variable in the environment of that process: it is there where failures are told with their lines.
 const LINES: &str = "WITGATE_COMPILES_WITH_LINES";
+
+/// Set where the address space has no room to reserve.
+const SCARCE: &str = "WITGATE_COMPILES_FOR_LITTLE_ROOM";
 
 /// Where components are compiled.
 #[derive(Clone, Debug)]
@@ -66,6 +69,12 @@ pub enum CompileError {
         "cannot be loaded: it asks for more memory, or larger tables, from the start than any policy may have ({0}); make it smaller"
     )]
     TooLarge(String),
+    /// It is compiled, and this process may not run it.
+    #[error(
+        "cannot be loaded: this process may not make memory executable ({0}), which compiled components need; take off what forbids it, \
+         such as `MemoryDenyWriteExecute=` of systemd, or go without components"
+    )]
+    NotExecutable(String),
     /// It is compiled, and the machine has not what it takes to load it.
     #[error("cannot be loaded now: {0}; see that the machine has memory and descriptors left")]
     NotLoaded(String),
@@ -87,9 +96,11 @@ impl CompileError {
     /// Where it lies.
     pub fn cause(&self) -> Cause {
         match self {
-            Self::NotAComponent(_) | Self::TooLong | Self::TooLarge(_) | Self::NoCompiler(_) => {
-                Cause::Content
-            }
+            Self::NotAComponent(_)
+            | Self::TooLong
+            | Self::TooLarge(_)
+            | Self::NotExecutable(_)
+            | Self::NoCompiler(_) => Cause::Content,
             Self::TooSlow | Self::NotLoaded(_) | Self::Ended(_) | Self::NoAnswer(_) => Cause::Machine,
         }
     }
@@ -111,7 +122,7 @@ impl Compiler {
     /// Where there is none.
     pub(super) async fn compile(&self, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
         match self {
-            Self::Apart(program) => apart(program, engine.places(), bytes).await,
+            Self::Apart(program) => apart(program, engine, bytes).await,
             Self::Nowhere(why) => Err(CompileError::NoCompiler(why)),
             Self::Within => {
                 let engine = engine.clone();
@@ -135,7 +146,14 @@ fn within(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
 /// What is wrong with what begins as a component.
 fn fault_in(bytes: &[u8], error: &wasmtime::Error) -> String {
     let gist = gist(error);
-    match Anatomy::of(bytes).broken {
+    let anatomy = Anatomy::of(bytes);
+    let newer = anatomy.imports.iter().find(|import| import.starts_with("wasi:") && import.contains("@0.3."));
+    if let Some(import) = newer {
+        return format!(
+            "it is for WASI 0.3 (`{import}`), which this host does not have; build it for WASI 0.2 (`wasm32-wasip2`), or without WASI"
+        );
+    }
+    match anatomy.broken {
         Some(_) => format!("it is cut off or damaged ({gist}); build or copy it again"),
         None => format!("it is not valid ({gist}); build it with other tools, or newer ones"),
     }
@@ -147,13 +165,14 @@ fn gist(error: &wasmtime::Error) -> String {
     root.lines().next().unwrap_or_default().to_owned()
 }
 
-async fn apart(program: &Path, places: Places, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
+async fn apart(program: &Path, engine: &Engine, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
     let mut command = Command::new(program);
     command
         .arg(COMMAND)
         // Nothing of this process's, its secrets least of all.
         .env_clear()
-        .envs((places == Places::Lines).then_some((LINES, "1")))
+        .envs((engine.places() == Places::Lines).then_some((LINES, "1")))
+        .envs((engine.room() == Room::Scarce).then_some((SCARCE, "1")))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -221,8 +240,9 @@ fn compile_input() -> Result<(), CompileError> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes).map_err(CompileError::NoAnswer)?;
     let places = if std::env::var_os(LINES).is_some() { Places::Lines } else { Places::Functions };
-    let engine =
-        Engine::for_compiling(places).map_err(|error| CompileError::NoAnswer(io::Error::other(error)))?;
+    let room = if std::env::var_os(SCARCE).is_some() { Room::Scarce } else { Room::Reserved };
+    let engine = Engine::for_compiling(places, room)
+        .map_err(|error| CompileError::NoAnswer(io::Error::other(error)))?;
     let compiled = within(&engine, &bytes)?;
     io::stdout().lock().write_all(&compiled).map_err(CompileError::NoAnswer)
 }
@@ -251,7 +271,7 @@ mod tests {
         let program = dir.path().join("compiler");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let engine = Engine::for_compiling(Places::Functions).unwrap();
+        let engine = Engine::for_compiling(Places::Functions, Room::Reserved).unwrap();
         Compiler::Apart(program).compile(&engine, vec![0; 1 << 20]).await
     }
 
@@ -261,7 +281,7 @@ mod tests {
             let error = compiled(script).await.unwrap_err();
             assert_eq!(error.cause(), Cause::Machine, "{script}: {error}");
         }
-        let engine = Engine::for_compiling(Places::Functions).unwrap();
+        let engine = Engine::for_compiling(Places::Functions, Room::Reserved).unwrap();
         let none =
             Compiler::Apart("/nowhere/compiler".into()).compile(&engine, Vec::new()).await.unwrap_err();
         assert_eq!(none.cause(), Cause::Machine, "{none}");

@@ -37,6 +37,15 @@ pub enum Places {
     Lines,
 }
 
+/// Room for memories in the address space. Compiled code is for one of these alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// All of it is reserved at the start, so that code need not look at bounds.
+    Reserved,
+    /// Each memory takes what it uses, for where address space is limited (`ulimit -v`): code is slower.
+    Scarce,
+}
+
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
 #[error("the WebAssembly engine cannot start on this machine: {0}")]
@@ -47,6 +56,7 @@ pub struct EngineError(String);
 pub struct Engine {
     inner: wasmtime::Engine,
     places: Places,
+    room: Room,
     long_hooks: Arc<Semaphore>,
     /// None: it runs nothing.
     slow_lane: Option<Arc<SlowLane>>,
@@ -72,31 +82,37 @@ impl Engine {
     /// # Errors
     /// When the machine cannot run it.
     pub fn telling(places: Places) -> Result<Self, EngineError> {
-        let inner = pooling_engine(places).or_else(|reason| {
-            // Where address space is limited, instances cost more but work the same.
-            tracing::debug!("no pooling allocator on this machine ({reason}); instances are made on demand");
-            on_demand_engine(places)
-        });
-        let inner = inner.map_err(|error| EngineError(format!("{error:#}")))?;
+        let reserved = engine(Room::Reserved, places).map(|inner| (inner, Room::Reserved));
+        let (inner, room) = reserved
+            .or_else(|reason| {
+                tracing::info!(
+                    "address space is limited here ({reason}); components take less of it and are slower"
+                );
+                Ok((engine(Room::Scarce, places)?, Room::Scarce))
+            })
+            .map_err(|error: wasmtime::Error| EngineError(format!("{error:#}")))?;
         let no_thread = |error: std::io::Error| EngineError(error.to_string());
         count_epochs(&inner).map_err(no_thread)?;
         let slow_lane = SlowLane::new().map_err(no_thread)?;
-        Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner, places) })
+        Ok(Self { slow_lane: Some(Arc::new(slow_lane)), ..Self::of(inner, places, room) })
     }
 
-    /// An engine that runs nothing, and makes code for those that do.
+    /// An engine that runs nothing, and makes code for those that do and have this room.
     ///
     /// # Errors
     /// When the machine cannot run it.
-    pub fn for_compiling(places: Places) -> Result<Self, EngineError> {
-        let inner = pooling_engine(places).or_else(|_| on_demand_engine(places));
-        Ok(Self::of(inner.map_err(|error| EngineError(format!("{error:#}")))?, places))
+    pub(super) fn for_compiling(places: Places, room: Room) -> Result<Self, EngineError> {
+        let inner = engine(room, places).or_else(|_| {
+            // Whoever compiles runs nothing: what is reserved does not count, what the code looks at does.
+            wasmtime::Engine::new(&config(room, InstanceAllocationStrategy::OnDemand, places))
+        });
+        Ok(Self::of(inner.map_err(|error| EngineError(format!("{error:#}")))?, places, room))
     }
 
-    fn of(inner: wasmtime::Engine, places: Places) -> Self {
+    fn of(inner: wasmtime::Engine, places: Places, room: Room) -> Self {
         // One processor, where there are several, stays with those who are done at once.
         let turns = thread::available_parallelism().map_or(1, |processors| (processors.get() - 1).max(1));
-        Self { inner, places, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
+        Self { inner, places, room, long_hooks: Arc::new(Semaphore::new(turns)), slow_lane: None }
     }
 
     /// Turns for hooks that run for long: however many loop, the others have a processor.
@@ -114,17 +130,26 @@ impl Engine {
         self.places
     }
 
+    /// Where its memories are.
+    pub(super) fn room(&self) -> Room {
+        self.room
+    }
+
     /// The engine underneath.
     pub fn inner(&self) -> &wasmtime::Engine {
         &self.inner
     }
 }
 
-fn on_demand_engine(places: Places) -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand, places))
+fn engine(room: Room, places: Places) -> wasmtime::Result<wasmtime::Engine> {
+    let allocation = match room {
+        Room::Reserved => InstanceAllocationStrategy::Pooling(pool()),
+        Room::Scarce => InstanceAllocationStrategy::OnDemand,
+    };
+    wasmtime::Engine::new(&config(room, allocation, places))
 }
 
-fn pooling_engine(places: Places) -> wasmtime::Result<wasmtime::Engine> {
+fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES)
         // As many as an instance may be made of; they are only counted.
@@ -137,10 +162,10 @@ fn pooling_engine(places: Places) -> wasmtime::Result<wasmtime::Engine> {
         .linear_memory_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT)
         .pagemap_scan(Enabled::Auto);
-    wasmtime::Engine::new(&config(InstanceAllocationStrategy::Pooling(pool), places))
+    pool
 }
 
-fn config(allocation: InstanceAllocationStrategy, places: Places) -> Config {
+fn config(room: Room, allocation: InstanceAllocationStrategy, places: Places) -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(allocation)
@@ -156,6 +181,10 @@ fn config(allocation: InstanceAllocationStrategy, places: Places) -> Config {
             Places::Functions => WasmBacktraceDetails::Disable,
             Places::Lines => WasmBacktraceDetails::Enable,
         });
+    if room == Room::Scarce {
+        // A memory has the size that it asks for, and moves where it grows: within `memory_mib`, in any case.
+        config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(64 << 10);
+    }
     config
 }
 

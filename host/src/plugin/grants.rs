@@ -115,6 +115,18 @@ pub enum ImportError {
          stubs of cli, clocks, filesystem, io, random and sockets: build it without what needs more"
     )]
     Unknown(String),
+    /// WASI of another version than 0.2.
+    #[error(
+        "the component imports `{0}`, of another WASI than 0.2, whose stubs this host has: build it for WASI 0.2 \
+         (`wasm32-wasip2`), or without WASI"
+    )]
+    OtherWasi(String),
+    /// Requests by the system's interface, which no grant bounds.
+    #[error(
+        "the component imports `{0}`, and no policy has `wasi:http`: send requests by `witgate:auth/http@0.1.0`, which \
+         `grants = {{ http = [\"ORIGIN\"] }}` allows"
+    )]
+    WasiHttp(String),
 }
 
 /// Packages of WASI that there are stubs of.
@@ -165,8 +177,12 @@ fn check_import(import: &str, granted: Granted) -> Result<(), ImportError> {
     if let Some(rest) = import.strip_prefix("wasi:") {
         let (package, _) = rest.split_once('/').unwrap_or((rest, ""));
         let version = import.rsplit_once('@').map_or("", |(_, version)| version);
-        let offered = OFFERED_OF_WASI.contains(&package) && version.starts_with("0.2.");
-        return if offered { Ok(()) } else { Err(ImportError::Unknown(import.to_owned())) };
+        return match version.starts_with("0.2.") {
+            _ if package == "http" => Err(ImportError::WasiHttp(import.to_owned())),
+            false => Err(ImportError::OtherWasi(import.to_owned())),
+            true if OFFERED_OF_WASI.contains(&package) => Ok(()),
+            true => Err(ImportError::Unknown(import.to_owned())),
+        };
     }
     let Some(rest) = import.strip_prefix("witgate:auth/") else {
         return Err(ImportError::Unknown(import.to_owned()));
@@ -198,4 +214,24 @@ pub(super) fn linker(engine: &Engine, granted: Granted) -> wasmtime::Result<Link
         v0_1::link(&mut linker, interface)?;
     }
     Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_had_is_told_with_what_there_is_in_its_place() {
+        for (import, said) in [
+            ("wasi:http/types@0.2.0", "witgate:auth/http@0.1.0"),
+            ("wasi:http/client@0.3.0", "witgate:auth/http@0.1.0"),
+            ("wasi:clocks/monotonic-clock@0.3.0", "WASI 0.2"),
+            ("wasi:keyvalue/store@0.2.0-draft", "stubs of cli"),
+            ("acme:things/store@1.0.0", "stubs of cli"),
+        ] {
+            let error = check_import(import, Granted::default()).unwrap_err().to_string();
+            assert!(error.contains(import) && error.contains(said), "{error}");
+        }
+        assert_eq!(check_import("wasi:clocks/monotonic-clock@0.2.6", Granted::default()), Ok(()));
+    }
 }

@@ -345,8 +345,16 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileErr
     let component = unsafe { Component::deserialize(engine.inner(), compiled) };
     component.map_err(|error| match of_machine(&error) {
         true => CompileError::NotLoaded(format!("{error:#}")),
+        false if is_forbidden(&error) => CompileError::NotExecutable(error.root_cause().to_string()),
         false => CompileError::TooLarge(error.to_string()),
     })
+}
+
+/// True where the system lets no memory become executable: of what loading does, it forbids nothing else.
+fn is_forbidden(error: &wasmtime::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.chain().find_map(|cause| cause.downcast_ref::<Errno>());
+    errno.is_some_and(|errno| matches!(*errno, Errno::ACCESS | Errno::PERM))
 }
 
 /// Compiled components on disk, in a directory that is the user's alone.

@@ -7,6 +7,7 @@ mod attacks;
 mod authors;
 mod bad_input;
 mod clients;
+mod confined;
 mod conformance;
 mod dpop;
 mod embed;

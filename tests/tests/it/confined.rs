@@ -1,0 +1,58 @@
+//! Components in a process that may not have all that a process usually may.
+
+use std::process::Command;
+
+use serde_json::json;
+use witgate_tests::gateway::Setup;
+
+use crate::talk::Caller;
+
+const CONFIG: &str = "[upstreams.own]\nown_tools = true\n\
+    [policies.keys]\nkind = 'api-key'\ncomponent = 'plugins/api-key.wasm'\nconfig = { store = 'keys.toml' }\n\
+    [policies.rules]\nkind = 'rbac'\ncomponent = 'plugins/rbac.wasm'\nconfig = { roles = { user = { allow = ['echo'] } } }\n\
+    [pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n";
+
+fn setup() -> Setup {
+    let setup = Setup::new();
+    for name in ["api-key", "rbac"] {
+        setup.component(name);
+    }
+    setup.config("", CONFIG);
+    setup
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_decide_where_address_space_is_limited() {
+    for gib in [2, 8] {
+        let limited = format!("ulimit -v {}; exec \"$@\"", gib << 20);
+        let setup = setup().within(&["sh", "-c", &limited, "sh"]);
+        let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+        let running = setup.serve();
+        let caller = Caller::new(running.url(), Some(&key));
+        for _ in 0..20 {
+            assert_eq!(caller.call("echo", json!({ "text": "hi" })).await.status, 200, "{}", running.log());
+            assert_eq!(caller.call("add", json!({})).await.reason(), Some("not-allowed"));
+        }
+        running.await_log("address space is limited here");
+    }
+}
+
+/// `PR_SET_MDWE`, which systemd's `MemoryDenyWriteExecute=` sets; from Linux 6.3 on.
+const DENY_WRITE_EXECUTE: &str = "import ctypes, os, sys\n\
+    if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(99)\n\
+    os.execv(sys.argv[1], sys.argv[1:])";
+
+#[test]
+fn where_memory_cannot_be_made_executable_that_is_what_is_said() {
+    let setup = setup();
+    setup.key(&["user"]);
+    let check: Command = setup.command(&["check"]);
+    let arguments = ["-c".to_owned(), DENY_WRITE_EXECUTE.to_owned()];
+    let output = setup.started_by("python3", &arguments, &check).output().unwrap();
+    if output.status.code() == Some(99) {
+        return eprintln!("this kernel has no PR_SET_MDWE");
+    }
+    let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("may not make memory executable") && !output.status.success(), "{said}");
+    assert!(said.contains("MemoryDenyWriteExecute"), "{said}");
+}
