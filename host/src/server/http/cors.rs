@@ -2,6 +2,8 @@
 //! credential, so that this is answered before there is any; what it is told there opens nothing, for each call is
 //! judged as it comes.
 
+use std::collections::BTreeSet;
+
 use ::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -84,14 +86,14 @@ impl Readers {
     }
 }
 
-/// Whether a browser asks what it may send.
+/// True where a browser asks for leave to send something.
 pub(super) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(ORIGIN)
         && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What it may send, where its page's origin is one that may. `read` are the headers that the live policies read.
+/// The leave to send, for a page whose origin has it. `read` are the headers that the live policies read.
 pub(super) fn preflight(asked: &HeaderMap, read: impl Iterator<Item = HeaderName>) -> Response<Body> {
     let mut response = with_status(StatusCode::NO_CONTENT, Body::empty());
     let headers = response.headers_mut();
@@ -112,12 +114,8 @@ fn repeated_arguments(asked: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 }
 
 fn list(names: &[HeaderName], further: impl IntoIterator<Item = HeaderName>) -> Option<HeaderValue> {
-    let mut all: Vec<_> = names.to_vec();
-    for name in further {
-        if !all.contains(&name) {
-            all.push(name);
-        }
-    }
-    let all: Vec<_> = all.iter().map(HeaderName::as_str).collect();
-    HeaderValue::try_from(all.join(", ")).ok()
+    // Not one by one against all others: callers without a credential may ask for thousands.
+    let further: Vec<_> = further.into_iter().collect();
+    let all: BTreeSet<&str> = names.iter().chain(&further).map(HeaderName::as_str).collect();
+    HeaderValue::try_from(Vec::from_iter(all).join(", ")).ok()
 }

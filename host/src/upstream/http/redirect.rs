@@ -42,7 +42,15 @@ fn next(uri: &Uri, response: &Response<Inflow>) -> Option<Uri> {
     }
     let (origin, path) = (to.origin().ascii_serialization(), to.path());
     let status = response.status().as_u16();
-    tracing::warn!(upstream = %uri, status, origin, path, "it redirects to where is not followed; correct its `url`");
+    // Without queries, which may hold secrets.
+    let upstream = from.origin().ascii_serialization() + from.path();
+    tracing::warn!(
+        upstream,
+        status,
+        origin,
+        path,
+        "it redirects to where is not followed; correct its `url`"
+    );
     None
 }
 

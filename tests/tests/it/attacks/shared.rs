@@ -129,7 +129,7 @@ async fn sessions_of_one_address_leave_room_for_others_without_a_name() {
     }
     let refused = eve.try_initialize().await.unwrap();
     assert_eq!((refused.status, refused.reason()), (429, Some("rate-limited")), "{refused:?}");
-    assert_eq!(refused.body["error"]["data"]["full"], "server processes");
+    assert_eq!(refused.body["error"]["data"]["full"], "sessions");
     bob.open_session().await;
     ada.open_session().await;
 }

@@ -97,7 +97,7 @@ async fn every_answer_says_who_may_read_it() {
             assert_eq!(got.status, status, "{what}");
             assert_eq!((origin(&got), line(&got, "vary")), (with.then_some(PAGE), "origin"), "{what}");
             let exposed = line(&got, "access-control-expose-headers");
-            let wanted = "mcp-session-id, www-authenticate, mcp-protocol-version, dpop-nonce, retry-after";
+            let wanted = "dpop-nonce, mcp-protocol-version, mcp-session-id, retry-after, www-authenticate";
             assert_eq!(exposed, if with { wanted } else { "" }, "{what}");
         }
     }

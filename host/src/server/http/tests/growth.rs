@@ -113,3 +113,21 @@ async fn a_subscription_to_more_resources_than_are_decided_on_is_refused() {
         .await;
     assert_eq!(got.reason(), "invalid-params");
 }
+
+/// Without any credential: as many header names as a head has room for.
+#[test]
+fn preflights_are_answered_in_linear_time() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let allowed = "allowed_origins = ['https://page.example']";
+    let house = runtime.block_on(house_with(allowed, |request| discovers(request).unwrap()));
+    let names = |n: usize| (0..n).map(|n| format!("mcp-param-{n}")).collect::<Vec<_>>().join(",");
+    assert_linear("preflight", 1_500, names, |names: String| {
+        let asked = [
+            ("origin", "https://page.example"),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", names.as_str()),
+        ];
+        let got = runtime.block_on(house.send(Method::OPTIONS, &asked, String::new()));
+        assert_eq!(got.status, 204, "{got:?}");
+    });
+}
