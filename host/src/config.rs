@@ -201,13 +201,13 @@ pub struct Upstream {
     pub timeout: Duration,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
-    /// How many sessions there may be.
+    /// The bounds of sessions.
     pub sessions: SessionBounds,
-    /// How a denial that no login can cure is told.
+    /// The way in which a denial that no login can cure is told.
     pub denials: Denials,
 }
 
-/// How many sessions there may be. None: the default of the upstream's kind.
+/// The bounds of sessions. None: the default of the upstream's kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionBounds {
     /// All in all.
@@ -216,7 +216,7 @@ pub struct SessionBounds {
     pub most_of_one: Option<usize>,
 }
 
-/// How a denial that no login can cure is told over HTTP.
+/// The way in which a denial that no login can cure is told over HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Denials {
     /// With status 403, and a JSON-RPC error in the body.

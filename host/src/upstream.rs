@@ -99,7 +99,7 @@ pub trait Upstream: Send + Sync {
         listener: Listener,
     ) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejection>> + Send;
 
-    /// Whether clients of the stateful era get sessions here. False: there is nothing to GET or DELETE.
+    /// True where clients of the stateful era get sessions. False: there is nothing to GET or DELETE.
     fn keeps_sessions(&self) -> impl Future<Output = bool> + Send {
         std::future::ready(true)
     }

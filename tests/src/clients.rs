@@ -201,7 +201,7 @@ pub struct Report {
     pub listed: Option<Vec<String>>,
     /// The call's result, as the client handed it over.
     pub called: Option<Value>,
-    /// Whether it could list once more after the call; None where it was not asked to.
+    /// True where it could list once more after the call; None where it was not asked to.
     #[serde(default)]
     pub again: Option<bool>,
     /// What stopped it.

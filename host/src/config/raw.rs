@@ -201,14 +201,14 @@ pub struct Upstream {
     /// Sessions of one caller at a time. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_sessions_per_caller: Option<u64>,
-    /// How a denial that no login can cure is told over HTTP: `http` (the default), with status 403, or `json-rpc`,
+    /// The way in which a denial that no login can cure is told over HTTP: `http` (the default), with status 403, or `json-rpc`,
     /// with status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
     pub denials: Option<Denials>,
     /// Which policies decide here, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
 }
 
-/// How denials are told.
+/// The way in which denials are told.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denials {

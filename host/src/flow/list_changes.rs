@@ -48,7 +48,7 @@ impl Declared {
     }
 }
 
-/// What one stream is still to be told.
+/// The changes that one stream is still to be told.
 pub(super) struct ListChanges {
     /// Of a session's stream: what the upstream declares counts. None: a subscription says itself what it is told.
     declared: Option<Arc<Declared>>,

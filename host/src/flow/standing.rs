@@ -19,7 +19,7 @@ pub struct Standing {
     pub right: Right,
     /// Looks at its events. None: there is nothing in it to look at.
     pub look: Option<Look>,
-    /// What a new generation changes in the lists. None: the stream ends with its call.
+    /// The changes of lists by new generations. None: the stream ends with its call.
     pub(super) changes: Option<ListChanges>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
     pub stop: Option<CancellationToken>,

@@ -95,7 +95,7 @@ impl Pipeline {
         self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
     }
 
-    /// Whether it is known to decide as `other` does: by the very same policies, which a pipeline that is held back keeps.
+    /// True where it is known to decide as `other` does: by the very same policies, which a pipeline that is held back keeps.
     pub(crate) fn judges_as(&self, other: &Self) -> bool {
         let same = |mine: &[Arc<Policy>], theirs: &[Arc<Policy>]| {
             mine.len() == theirs.len()

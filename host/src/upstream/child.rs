@@ -87,7 +87,7 @@ pub struct Settings {
     pub child_idle: Duration,
     /// How many children there may be, those that are starting or ending included.
     pub children: Bounds,
-    /// How many sessions there may be where they share a child. Else each has a child, and [`Settings::children`] counts.
+    /// The bounds of sessions that share a child. Else each has a child, and [`Settings::children`] counts.
     pub sessions: Bounds,
 }
 
@@ -115,7 +115,7 @@ impl Settings {
         }
     }
 
-    /// How many sessions that comes to.
+    /// The bounds of sessions that this comes to.
     fn session_bounds(&self) -> Bounds {
         if self.shared { self.sessions } else { self.children }
     }

@@ -78,7 +78,7 @@ pub struct HttpUpstream {
     eras: Eras,
     /// Known to speak the stateless era, so that nobody has to ask.
     is_stateless: AtomicBool,
-    /// Whether it is known to keep sessions.
+    /// Its keeping of sessions, as far as it is known.
     keeps: Keeps,
     /// For the bridge: sessions that Witgate itself has opened.
     held: Cache<Principal, Arc<held::Held>>,
@@ -441,7 +441,7 @@ fn content_type(mut headers: HeaderMap) -> HeaderValue {
     headers.remove(CONTENT_TYPE).unwrap_or_else(json)
 }
 
-/// What comes with a status that says no. A JSON-RPC error keeps its message. With it goes the status where clients
+/// An answer with a status that says no. A JSON-RPC error keeps its message. With it goes the status where clients
 /// negotiate by that, else 200, which is what they take for the answer to the call.
 async fn said_no(
     request: &Request,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::process::in_ci;
 
-/// What `cargo run` tells this program about itself, or cargo a build script, and what some build scripts take for theirs:
+/// Variables by which `cargo run` tells this program about itself, or cargo a build script. Some build scripts take them for theirs:
 /// they would run again whenever xtask and hand took turns.
 const OURS: [&str; 9] = [
     "CARGO_PKG_",

@@ -11,7 +11,7 @@ use crate::talk::Caller;
 
 const KINDS: [&str; 5] = ["api-key", "client-certificate", "jwt", "oauth2-introspection", "rbac"];
 
-/// What `init --json` says, with the starter's server and address replaced by those of the test.
+/// The output of `init --json`, with the starter's server and address replaced by those of the test.
 fn init(setup: &Setup, arguments: &[&str]) -> Value {
     let config = setup.dir().join("witgate.toml");
     let start = ["init", "--json", "--config", config.to_str().unwrap()];

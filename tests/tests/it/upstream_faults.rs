@@ -257,7 +257,7 @@ async fn over_http() {
     assert!(rss(&running) < 400 << 10, "what floods is not kept: {} KiB", rss(&running));
 }
 
-/// What costs nothing: a redirect to another path, an id as text, a JSON-RPC error with whatever HTTP status. And what
+/// Mild faults, which cost nothing: a redirect to another path, an id as text, a JSON-RPC error with whatever HTTP status. And what
 /// costs the call says what it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn mild_ones_over_http() {

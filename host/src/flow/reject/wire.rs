@@ -214,7 +214,7 @@ impl Rejection {
 }
 
 impl Rejection {
-    /// What the caller sees at an endpoint that tells denials so. What a login or a step-up cures stays as it is:
+    /// The answer of an endpoint that tells denials so. What a login or a step-up cures stays as it is:
     /// clients act on its status and challenge.
     pub fn wire_at(&self, denials: Denials) -> Wire {
         let wire = self.wire();

@@ -19,7 +19,7 @@ use crate::flow::headers::{
     DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,
 };
 
-/// What callers of an endpoint send, beside the headers that policies read.
+/// The headers that callers of an endpoint send, beside the headers that policies read.
 const SENT: [HeaderName; 12] = [
     CONTENT_TYPE,
     ACCEPT,
@@ -35,12 +35,12 @@ const SENT: [HeaderName; 12] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// What clients read of an answer.
+/// The headers that clients read of an answer.
 const READ: [HeaderName; 5] = [SESSION_ID, WWW_AUTHENTICATE, PROTOCOL_VERSION, DPOP_NONCE, RETRY_AFTER];
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 
-/// How long a browser may go by what it was told, in seconds. A reload may change which headers carry credentials.
+/// Seconds for which a browser may go by what it was told. A reload may change which headers carry credentials.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 const ANYBODY: HeaderValue = HeaderValue::from_static("*");

@@ -71,7 +71,7 @@ impl Metadata {
         self.documents.keys().map(String::as_str)
     }
 
-    /// Whether there is a document at a path.
+    /// True where there is a document at a path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.documents.contains_key(path)
     }

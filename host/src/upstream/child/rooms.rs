@@ -27,7 +27,7 @@ impl Key {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
 
-    /// What there is too much of where it finds no room, in words for the caller.
+    /// In words for the caller, the thing that there is too much of where it finds no room.
     fn what(&self) -> &'static str {
         match self {
             Self::Session(..) => "sessions",

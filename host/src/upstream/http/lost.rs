@@ -1,4 +1,4 @@
-//! Whether an upstream keeps sessions at all, and whether it has lost one.
+//! Upstreams that keep no sessions, and those that have lost one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,7 +14,7 @@ use crate::upstream::era::PATIENCE;
 /// Its id is none that a client's own counting comes to.
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
 
-/// What is known of an upstream's keeping sessions, by the last `initialize`.
+/// An upstream's keeping of sessions, by the last `initialize`.
 #[derive(Debug, Default)]
 pub(super) struct Keeps(AtomicU8);
 
@@ -36,7 +36,7 @@ impl Keeps {
 }
 
 impl HttpUpstream {
-    /// Whether `initialize` opens sessions there; where nobody has tried yet, it is tried. An upstream that cannot be
+    /// True where `initialize` opens sessions; where nobody has tried yet, it is tried. An upstream that cannot be
     /// asked counts as one that does.
     pub(super) async fn finds_sessions(&self) -> bool {
         if let Some(keeps) = self.keeps.known() {
@@ -66,7 +66,7 @@ impl HttpUpstream {
         }
     }
 
-    /// Whether an answer with `status` says that the upstream knows the session no more. The protocol wants 404; many
+    /// True where an answer with `status` says that the upstream knows the session no more. The protocol wants 404; many
     /// servers say 400, which may as well be about the message, so they are sent a ping: a living session takes it.
     pub(super) async fn has_lost(
         &self,

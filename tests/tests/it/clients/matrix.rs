@@ -59,7 +59,7 @@ fn columns() -> Vec<Column> {
     ]
 }
 
-/// What a client made of it, in a few words.
+/// A client's outcome, in a few words.
 fn cell(report: &Report) -> String {
     let came = match &report.error {
         None if report.called.is_some() => "✓",
