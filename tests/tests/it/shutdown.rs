@@ -68,7 +68,9 @@ async fn begin(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_call_finishes_and_new_ones_are_refused() {
     let (mut running, caller) = serve(GRACE, false);
-    assert!(running.setup().dir().join("witgate.sock").exists());
+    // The socket may come a moment after the port.
+    let socket = running.setup().dir().join("witgate.sock");
+    until("the control socket to be there", async || socket.exists().then_some(())).await;
     let session = caller.open_session().await;
     let _stream = caller.listen(&session).await;
     let call = begin(&running, &caller, 2.0).await;
