@@ -226,6 +226,19 @@ pub enum Denials {
     JsonRpc,
 }
 
+impl Upstream {
+    /// What of it is made once, at the start. Its headers, its environment and its scopes are not: a reload takes those.
+    pub fn place(&self) -> String {
+        let Self { path, resource, target, timeout, sessions, denials, .. } = self;
+        let target = match target {
+            Target::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
+            Target::Url { url, .. } => format!("url {url}"),
+            other => format!("{other:?}"),
+        };
+        format!("{path} {resource} {timeout:?} {sessions:?} {denials:?} {target}")
+    }
+}
+
 /// Where an upstream is.
 #[derive(Debug)]
 pub enum Target {

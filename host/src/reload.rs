@@ -4,6 +4,7 @@
 pub mod certificates;
 mod retry;
 pub mod rollback;
+mod upstreams;
 pub mod watch;
 
 use std::path::PathBuf;
@@ -23,9 +24,11 @@ use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
 use crate::generation::{Factory, Generation, Generations, Recipe, Successor};
 use crate::policy::PolicyError;
+use crate::upstream::renewal::Renewable;
 
 use self::retry::Retry;
 use self::rollback::Rollback;
+use self::upstreams::Fixed;
 use self::watch::{Unwatched, Watcher};
 
 /// What became of the last candidate.
@@ -89,7 +92,11 @@ pub struct Reloader {
     path: PathBuf,
     environment: Environment,
     /// What a restart alone can change.
-    fixed: String,
+    fixed: Fixed,
+    /// What of the files waits for one.
+    waiting: Mutex<Vec<String>>,
+    /// The upstreams that take what is new about them.
+    upstreams: Vec<Renewable>,
     /// Where a rollback is kept over a restart.
     state: Option<PathBuf>,
     /// The rollback that is in force. Whoever makes a candidate holds it, so that it is one at a time.
@@ -98,6 +105,8 @@ pub struct Reloader {
     rolled_back_to: Mutex<Option<u64>>,
     /// Other files are to be watched.
     files_changed: Notify,
+    /// Somebody wants the files to be taken as they are.
+    asked: Notify,
     /// Files whose changes bring no notification.
     unwatched: Unwatched,
     last: Mutex<Option<Attempt>>,
@@ -150,17 +159,36 @@ impl Reloader {
             generations,
             path,
             environment,
-            fixed: fixed(config),
+            fixed: Fixed::of(config),
+            waiting: Mutex::default(),
+            upstreams: Vec::new(),
             state: config.server.state.clone(),
             rolled_back_to: Mutex::new(rollback.as_ref().map(|rollback| rollback.to)),
             rollback: tokio::sync::Mutex::new(rollback),
             files_changed: Notify::new(),
+            asked: Notify::new(),
             unwatched: Unwatched::default(),
             last: Mutex::default(),
             reloads: Reloads::default(),
             looked_at: Mutex::new(Instant::now()),
             compiling_since: Mutex::default(),
         }
+    }
+
+    /// The same, which has these upstreams take what is new about them.
+    #[must_use]
+    pub fn renewing(self, upstreams: Vec<Renewable>) -> Self {
+        Self { upstreams, ..self }
+    }
+
+    /// Makes a candidate soon, whether a file has changed or not.
+    pub fn look(&self) {
+        self.asked.notify_one();
+    }
+
+    /// What of the configuration as it is written waits for a restart.
+    pub fn waiting(&self) -> Vec<String> {
+        lock(&self.waiting).clone()
     }
 
     /// When it last looked at the files, as the time since then.
@@ -210,6 +238,7 @@ impl Reloader {
                     () = watcher.changed() => {}
                     () = self.files_changed.notified() => seen.extend(self.generations.live().files().clone()),
                     () = self.factory.compiled() => retry.soon(),
+                    () = self.asked.notified() => retry.soon(),
                     () = retry.due() => {}
                 },
             }
@@ -266,7 +295,7 @@ impl Reloader {
         };
         let successor = self.factory.successor(&config, &self.generations.live(), None).await;
         let begun = self.begun(begun, successor.is_compiling());
-        let taken = self.take(successor, begun, None);
+        let taken = self.take(successor, begun, None, &config);
         let Taken { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
         files.extend(looked_at);
         may_pass |= faults.iter().any(|fault| fault.may_pass);
@@ -311,7 +340,7 @@ impl Reloader {
             match self.recovered(live.recipe(), Strictness::Parts) {
                 Ok(config) => {
                     let successor = self.factory.successor(&config, &live, Some(live.recipe())).await;
-                    let taken = self.take(successor, begun, Some(live.origin()));
+                    let taken = self.take(successor, begun, Some(live.origin()), &config);
                     self.refuse(&taken.reasons, taken.live.as_deref());
                     may_pass = taken.may_pass;
                     files.extend(taken.files);
@@ -327,14 +356,15 @@ impl Reloader {
     }
 
     /// Flips to a successor, if there is one. `origin`: the generation that it repeats.
-    fn take(&self, successor: Successor, begun: Instant, origin: Option<u64>) -> Taken {
+    fn take(&self, successor: Successor, begun: Instant, origin: Option<u64>, config: &Config) -> Taken {
         let is_compiling = successor.is_compiling();
         let Successor { generation, errors, files } = successor;
         let errors = errors.into_iter().filter(|error| error.cause != Cause::Compiling);
         let errors: Vec<_> = errors.collect();
-        let may_pass = errors.iter().any(|error| error.cause.may_pass());
+        let mut may_pass = errors.iter().any(|error| error.cause.may_pass());
         let reasons: Vec<_> = errors.into_iter().map(Refused::from).collect();
         let live = generation.map(|next| self.flip(next.repeating(origin), begun));
+        may_pass |= self.renew_upstreams(config, live.as_ref().unwrap_or(&self.generations.live()));
         Taken { live, reasons, may_pass, is_compiling, files }
     }
 
@@ -374,7 +404,7 @@ impl Reloader {
         }
         let mut rollback = self.rollback.lock().await;
         let target = self.generations.earlier(to).ok_or_else(|| self.nothing_to_go_back_to(to))?;
-        let candidate = self.repeat(&target.recipe, target.origin).await.map_err(|reasons| {
+        let (candidate, config) = self.repeat(&target.recipe, target.origin).await.map_err(|reasons| {
             let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
             format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))
         })?;
@@ -382,6 +412,7 @@ impl Reloader {
             format!("the files cannot be read, which it is to hold against: {error}; try again")
         })?;
         let live = self.flip(candidate, begun);
+        self.renew_upstreams(&config, &live);
         tracing::warn!(generation = live.number(), "rolled back to generation {}", target.origin);
         let mut unkept = None;
         if against == *target.recipe {
@@ -456,16 +487,20 @@ impl Reloader {
     fn written(&self, files: &mut Fingerprints) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
         let (config, mut faults) =
             usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
-        if fixed(&config) != self.fixed {
-            tracing::warn!(
-                "[server] and where upstreams are change with a restart only; the rest of the change is judged now"
-            );
-        }
+        self.note_waiting(self.fixed.waiting(&Fixed::of(&config)));
         faults.extend(other_upstreams(&config, &self.generations.live()));
         // Also of a candidate that fails: mending the file that it names has to be seen.
         config.policies.values().flat_map(|policy| policy.written()).for_each(|file| files.note(&file));
         files.extend(config.files.clone());
         Ok((config, faults))
+    }
+
+    fn note_waiting(&self, now: Vec<String>) {
+        let mut waiting = lock(&self.waiting);
+        if *waiting != now {
+            now.iter().for_each(|what| tracing::warn!("takes a restart: {what}"));
+            *waiting = now;
+        }
     }
 
     /// The configuration of an earlier recipe.
@@ -475,12 +510,14 @@ impl Reloader {
     }
 
     /// Makes a generation again of which nothing may be missing.
-    async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<Generation, Vec<Refused>> {
+    async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<(Generation, Config), Vec<Refused>> {
         let mut config = self.recovered(recipe, Strictness::Whole)?;
         let live = self.generations.live();
         in_order(&mut config, &live)?;
         let repeated = self.factory.repeat(&config, Some(&live), recipe, origin).await;
-        repeated.map_err(|errors| errors.into_iter().map(Refused::from).collect())
+        let repeated =
+            repeated.map_err(|errors| errors.into_iter().map(Refused::from).collect::<Vec<_>>())?;
+        Ok((repeated, config))
     }
 
     fn keep_rollback(&self, rollback: &Rollback) -> Option<String> {
@@ -553,20 +590,6 @@ fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<Refused>> 
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is made once, at the start: listeners and upstreams. Secrets in it do not print, so a changed
-/// one is not seen here.
-fn fixed(config: &Config) -> String {
-    let upstreams: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|upstream| {
-            let told = (upstream.sessions, upstream.denials);
-            (&upstream.path, &upstream.resource, &upstream.target, upstream.timeout, told)
-        })
-        .collect();
-    format!("{:?} {upstreams:?}", config.server)
 }
 
 /// Says what is new: for each component whose content changed, the old and the new digest.

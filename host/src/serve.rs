@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,7 @@ use crate::upstream::any::AnyUpstream;
 use crate::upstream::child::process;
 use crate::upstream::http::SetUpError;
 use crate::upstream::own_tools::AuthStatus;
+use crate::upstream::renewal::Renewable;
 
 /// How long what is ended at the end may take: children after a second signal, the watcher, the control socket.
 const LAST_RESORT: Duration = Duration::from_secs(1);
@@ -188,6 +190,7 @@ pub async fn run(
     logs: Arc<Logs>,
 ) -> Result<(), ServeError> {
     check_commands(&config)?;
+    let hangups = signal(SignalKind::hangup()).ok();
     processes::adopt_orphans();
     let tls = tls(&config)?;
     let (factory, generations) =
@@ -201,7 +204,10 @@ pub async fn run(
     let listeners = Listeners::bind(&config).await?;
     let reloader = config.path.clone().map(|path| {
         let generations = Arc::clone(&generations);
-        Arc::new(Reloader::new(factory, generations, path, environment.clone(), &config, rollback))
+        let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
+        let upstreams = flows.iter().zip(&config.upstreams);
+        let upstreams = upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream));
+        Arc::new(reloader.renewing(upstreams.collect()))
     });
     // After that, for which a configuration is changed where it is written otherwise.
     descriptors::bound_connections(&mut config);
@@ -214,6 +220,7 @@ pub async fn run(
 
     let beside = Beside { stop: stop.clone(), ..Beside::default() };
     beside.stop_on_signal(logs);
+    beside.look_on_hangup(hangups, reloader.clone());
     beside.watch(reloader.clone())?;
     beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
     let (counts, looking) = (Arc::clone(&metrics), reloader.clone());
@@ -392,6 +399,23 @@ impl Beside {
             logs.flush(LAST_RESORT);
             std::process::exit(130);
         });
+    }
+
+    /// SIGHUP asks for a reload, as with other servers. It never ends the process.
+    fn look_on_hangup(&self, hangups: Option<Signal>, reloader: Option<Arc<Reloader>>) {
+        let Some(mut hangups) = hangups else { return };
+        let looking = async move {
+            while hangups.recv().await.is_some() {
+                match &reloader {
+                    Some(reloader) => {
+                        tracing::info!("SIGHUP: the configuration and its files are looked at");
+                        reloader.look();
+                    }
+                    None => tracing::info!("SIGHUP: there is no configuration file to look at"),
+                }
+            }
+        };
+        tokio::spawn(self.ended.clone().run_until_cancelled_owned(looking));
     }
 
     pub(crate) fn watch(&self, reloader: Option<Arc<Reloader>>) -> Result<(), ServeError> {

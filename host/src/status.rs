@@ -36,7 +36,8 @@ impl Status {
     }
 
     /// As JSON: `generation` and its `digest`, `since` (seconds since the Unix epoch), `policies` with the `files` that
-    /// they were made from, `last_change` and `unwatched`, the files that are only looked at every second.
+    /// they were made from, `last_change` `waiting_for_restart`, and `unwatched`, the files that
+    /// are only looked at every second.
     pub fn json(&self) -> Value {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
@@ -51,6 +52,7 @@ impl Status {
             "looked_ms_ago": self.reloader.as_ref().map(|reloader| millis(reloader.looked_ago())),
             "whole": live.is_whole(),
             "rolled_back_to": self.reloader.as_ref().and_then(|reloader| reloader.rolled_back_to()),
+            "waiting_for_restart": self.reloader.as_ref().map(|reloader| reloader.waiting()).unwrap_or_default(),
             "unwatched": self.unwatched().into_iter().map(unwatched_json).collect::<Vec<_>>(),
             "generations": self.generations.kept().iter().map(kept_json).collect::<Vec<_>>(),
         })

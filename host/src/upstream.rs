@@ -9,6 +9,7 @@ pub mod http;
 pub(crate) mod json;
 pub mod own_tools;
 pub mod raw;
+pub mod renewal;
 pub mod session;
 
 use std::sync::Arc;

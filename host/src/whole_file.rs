@@ -2,6 +2,8 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -62,8 +64,8 @@ impl Lock {
         // The file that is replaced cannot be the one that is locked: after a rename, two
         // processes would hold locks on two files. This one stays, since removing it would race.
         let beside = beside(&target, ".lock");
-        let file = private().create(true).truncate(false).open(&beside);
-        let held = file.map_err(|error| failed("open the lock file", &beside, error))?;
+        let held =
+            open_lock(&beside, &target).map_err(|error| failed("open the lock file", &beside, error))?;
         let begin = Instant::now();
         loop {
             match held.try_lock() {
@@ -113,6 +115,19 @@ impl Lock {
     }
 }
 
+/// Opens a lock file. One that is made here belongs to whoever the locked file belongs to, so that root who makes a key
+/// does not lock the service out.
+fn open_lock(lock: &Path, target: &Path) -> io::Result<File> {
+    match private().create_new(true).open(lock) {
+        Ok(new) => {
+            give_to_owner(target, &new)?;
+            Ok(new)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => private().open(lock),
+        Err(error) => Err(error),
+    }
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -131,11 +146,14 @@ fn failed(action: &'static str, path: &Path, error: io::Error) -> FileError {
     FileError::Io { action, path: path.to_owned(), error }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// After a crash of the machine, the rename is either in the folder or not; syncing it makes it
 /// stay. Where folders cannot be synced, that is as good as it gets.
 fn sync_folder(path: &Path) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Ok(folder) = File::open(folder) {
+    if let Ok(folder) = File::open(folder_of(path)) {
         drop(folder.sync_all());
     }
 }
@@ -156,18 +174,55 @@ fn private() -> OpenOptions {
 /// root does not lock the service out. Others never may.
 #[cfg(unix)]
 fn keep_access(old: &Path, new: &File) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    give_to_owner(old, new)?;
     let Ok(old) = old.metadata() else { return Ok(()) };
-    let own = new.metadata()?;
-    if (old.uid(), old.gid()) != (own.uid(), own.gid()) {
-        // Possible for root only; for others it is their own file from here on.
-        drop(fchown(new, Some(old.uid()), Some(old.gid())));
-    }
     let group_reads = old.mode() & 0o040;
     new.set_permissions(std::fs::Permissions::from_mode(0o600 | group_reads))
+}
+
+/// Gives a file that was just made to the owner of the one at `of`; where there is none yet, of its directory.
+#[cfg(unix)]
+fn give_to_owner(of: &Path, new: &File) -> io::Result<()> {
+    let Ok(owner) = of.metadata().or_else(|_| folder_of(of).metadata()) else { return Ok(()) };
+    let own = new.metadata()?;
+    if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
+        // Possible for root only; for others it is their own file from here on.
+        drop(fchown(new, Some(owner.uid()), Some(owner.gid())));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn give_to_owner(_of: &Path, _new: &File) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
 fn keep_access(_old: &Path, _new: &File) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    use super::*;
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_file_or_of_its_directory() {
+        const SERVICE: u32 = 1234;
+        let folder = tempfile::tempdir().unwrap();
+        if chown(folder.path(), Some(SERVICE), Some(SERVICE)).is_err() {
+            eprintln!("not shown: this needs to be root");
+            return;
+        }
+        let owner = |path: &Path| path.metadata().map(|file| (file.uid(), file.gid())).unwrap();
+        let (store, lock) = (folder.path().join("keys.toml"), folder.path().join(".keys.toml.lock"));
+        Lock::take(&store).unwrap().replace("text").unwrap();
+        assert_eq!((owner(&store), owner(&lock)), ((SERVICE, SERVICE), (SERVICE, SERVICE)));
+        std::fs::remove_file(&lock).unwrap();
+        chown(&store, Some(4321), Some(4321)).unwrap();
+        Lock::take(&store).unwrap().replace("text").unwrap();
+        assert_eq!((owner(&store), owner(&lock)), ((4321, 4321), (4321, 4321)));
+    }
 }

@@ -187,11 +187,11 @@ pub struct Upstream {
     /// One child process for all callers. Default: one per session or principal.
     pub shared: Option<bool>,
     /// Environment variables of the child process. Credentials come from `{ env = "NAME" }` or
-    /// `{ file = "PATH" }`.
-    pub env: BTreeMap<String, Text>,
+    /// `{ file = "PATH" }`, with a `prefix` where they need one.
+    pub env: BTreeMap<String, UpstreamText>,
     /// Headers that Witgate sends to the URL. Credentials come from `{ env = "NAME" }` or
-    /// `{ file = "PATH" }`.
-    pub headers: BTreeMap<String, Text>,
+    /// `{ file = "PATH" }`, with a `prefix` such as `"Bearer "` where they need one.
+    pub headers: BTreeMap<String, UpstreamText>,
     /// Seconds that a request may wait for the first sign of an answer. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,
@@ -235,6 +235,38 @@ impl std::fmt::Debug for Text {
             Self::Secret(source) => source.fmt(f),
         }
     }
+}
+
+/// A text that may be a secret with something before it.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum UpstreamText {
+    /// In plain, for what is no secret.
+    Plain(String),
+    /// From elsewhere.
+    Secret(PrefixedSource),
+}
+
+impl std::fmt::Debug for UpstreamText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(****)"),
+            Self::Secret(source) => source.fmt(f),
+        }
+    }
+}
+
+/// Where a text is read from: exactly one of `env` and `file`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("format" = "witgate-secret"))]
+pub struct PrefixedSource {
+    /// Name of an environment variable.
+    pub env: Option<String>,
+    /// Path of a file. Line ends at its end do not belong to the text.
+    pub file: Option<String>,
+    /// What stands before it, such as `"Bearer "`.
+    pub prefix: Option<String>,
 }
 
 /// Where a secret is read from: exactly one of `env` and `file`.

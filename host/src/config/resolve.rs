@@ -23,6 +23,7 @@ use crate::cause::{Cause, is_file};
 use crate::fingerprints::Fingerprints;
 
 pub use keys::key;
+pub(crate) use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
 

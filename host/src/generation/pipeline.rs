@@ -26,6 +26,8 @@ pub struct Pipeline {
     pub shadow_authorize: Vec<Arc<Policy>>,
     /// Roles of a caller without any credential. None: such a caller is refused.
     pub anonymous: Option<Vec<String>>,
+    /// OAuth scopes that a first login should ask for.
+    pub scopes: Vec<String>,
     /// Nobody is asked for a credential, and one that is shown is not looked at.
     pub unchecked: bool,
     /// The recipe that makes it again, with the data of another day.
@@ -156,6 +158,7 @@ pub(super) fn assemble(
         shadow_authenticate: authenticators.shadows,
         shadow_authorize: authorizers.shadows,
         anonymous: written.anonymous.clone(),
+        scopes: upstream.scopes.clone(),
         unchecked: config.auth_disabled,
         recipe: Arc::clone(recipe),
         next: None,

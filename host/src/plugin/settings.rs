@@ -20,6 +20,7 @@ use witgate_plugin::issuer::is_issuer;
 use super::grants::Granted;
 use crate::cause::Cause;
 use crate::config::environment::Environment;
+use crate::config::resolve::secret_in_file;
 use crate::config::{Grants, KeyPlace, KeySource, MAX_STALE, Policy, PolicyKind};
 use crate::digest::sha256;
 use crate::fingerprints::Fingerprints;
@@ -378,7 +379,7 @@ impl Resolver<'_> {
                 .ok_or_else(|| format!("the environment has no `{name}`, or it is empty; set it"))?
                 .to_owned(),
             (None, Some(path)) => {
-                let text = self.read(path)?.trim_end_matches(['\r', '\n']).to_owned();
+                let text = secret_in_file(&self.read(path)?).to_owned();
                 self.out.read.insert(self.around.dir.join(path), None);
                 text
             }

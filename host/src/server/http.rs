@@ -26,7 +26,7 @@ use crate::flow::known::Known;
 use crate::flow::reject::wire::Wire;
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::{Arrival, Flow, Reply};
-use crate::generation::Generations;
+use crate::generation::{Generation, Generations};
 use crate::metrics::Metrics;
 use crate::upstream::raw::Inflow;
 use crate::upstream::{AnswerBody, Upstream};
@@ -97,9 +97,9 @@ struct Endpoint<U> {
     flow: Flow<U>,
     /// Where its RFC 9728 metadata is, if there is any.
     metadata: Option<String>,
-    /// Scopes that a first login should ask for.
-    scopes: Vec<String>,
     denials: Denials,
+    /// Its place among the upstreams.
+    place: usize,
 }
 
 impl<U: Upstream + 'static> Gateway<U> {
@@ -111,13 +111,12 @@ impl<U: Upstream + 'static> Gateway<U> {
     ) -> Self {
         let server = &config.server;
         let metadata = Metadata::new(&config.upstreams, &server.authorization_servers);
-        let endpoint = |(upstream, flow): (&config::Upstream, Flow<U>)| {
+        let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Flow<U>))| {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
-            let scopes = upstream.scopes.clone();
             let denials = upstream.denials;
-            (upstream.path.clone(), Endpoint { flow, metadata, scopes, denials })
+            (upstream.path.clone(), Endpoint { flow, metadata, denials, place })
         };
-        let endpoints = config.upstreams.iter().zip(flows).map(endpoint).collect();
+        let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
         let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
         let connections = Connections::new(limits, RequestMemory::new(server.request_memory));
         Self { endpoints, names: names(config), metadata, generations, connections }
@@ -215,7 +214,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             }
             Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
         };
-        result.unwrap_or_else(|rejected| endpoint.render(&rejected))
+        result.unwrap_or_else(|rejected| endpoint.render(&rejected, &self.generations.live()))
     }
 
     /// What is held of one request.
@@ -345,9 +344,10 @@ fn answer(reply: Reply) -> Response<Body> {
 
 impl<U: Upstream> Endpoint<U> {
     /// A challenge names every scheme that would do, bearer tokens first.
-    fn render(&self, rejected: &Rejected) -> Response<Body> {
+    fn render(&self, rejected: &Rejected, generation: &Generation) -> Response<Body> {
         let wire = rejected.rejection.wire_at(self.denials);
-        let mut response = render(&wire, rejected, self.metadata.as_deref(), &self.scopes);
+        let scopes = &generation.pipeline(self.place).scopes;
+        let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);
         if self.flow.takes_proofs() {
             for (name, value) in wire.dpop_headers() {
                 response.headers_mut().append(name, value);

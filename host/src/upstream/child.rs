@@ -42,6 +42,7 @@ mod pending;
 pub mod pipes;
 pub mod process;
 mod reading;
+pub(super) mod renewal;
 mod rooms;
 mod supervise;
 #[cfg(test)]
@@ -166,7 +167,7 @@ impl ChildUpstream {
     pub fn new(settings: Settings, launcher: Arc<dyn Launch>, eras: Eras) -> Self {
         let start = Start {
             name: Arc::from(settings.name.as_str()),
-            launcher,
+            launcher: Mutex::new(launcher),
             timeout: settings.timeout,
             starting: Shares::new(STARTING),
             seats: Shares::new(settings.children),
@@ -201,6 +202,7 @@ impl Upstream for ChildUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
+        session.is_current()?;
         session.touch();
         Ok(audience::open(Arc::clone(&session.member)))
     }
@@ -362,6 +364,7 @@ impl Inner {
     }
 
     async fn session_request(&self, sent: &Sent<'_>, session: &Session) -> Result<Outcome, Rejection> {
+        session.is_current()?;
         let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
         match (sent.call.method(), target(sent.call)) {
             ("initialize", _) => {
@@ -480,7 +483,7 @@ impl Inner {
     async fn ask_throw_away(&self, modern: bool, compose: impl FnOnce(&str) -> Bytes) -> Probed {
         let Ok(seat) = self.start.seat(&Party::Everybody).await else { return Probed::Unknown };
         let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
-        let Ok(pipes) = self.start.launcher.launch(seat).await else { return Probed::Unknown };
+        let Ok(pipes) = self.start.launcher().launch(seat).await else { return Probed::Unknown };
         let name = Arc::clone(&self.start.name);
         let terms = Terms { name, audience: Arc::default(), modern, common: false };
         let connection = Connection::begin(pipes, terms);

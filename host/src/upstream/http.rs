@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HOST};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -72,7 +73,8 @@ struct Theirs {
 pub struct HttpUpstream {
     line: Line,
     uri: Uri,
-    own: HeaderMap,
+    /// Headers of its own, its credential for one; a reload may replace them.
+    own: Arc<ArcSwap<HeaderMap>>,
     timeout: Duration,
     sessions: Sessions<Theirs>,
     eras: Eras,
@@ -81,7 +83,23 @@ pub struct HttpUpstream {
     /// Its keeping of sessions, as far as it is known.
     keeps: Keeps,
     /// For the bridge: sessions that Witgate itself has opened.
-    held: Cache<Principal, Arc<held::Held>>,
+    held: Arc<Cache<Principal, Arc<held::Held>>>,
+}
+
+/// The headers of an HTTP upstream, to be replaced while it runs.
+pub(super) struct OwnHeaders {
+    own: Arc<ArcSwap<HeaderMap>>,
+    held: Arc<Cache<Principal, Arc<held::Held>>>,
+}
+
+impl OwnHeaders {
+    /// Sends these with every request from now on. Sessions that Witgate itself has opened with the former ones are not
+    /// used any more.
+    pub(super) fn replace(&self, headers: &[(String, SecretString)]) -> Result<(), SetUpError> {
+        self.own.store(Arc::new(own_headers(headers)?));
+        self.held.clear();
+        Ok(())
+    }
 }
 
 /// Why an HTTP upstream cannot be set up.
@@ -137,17 +155,22 @@ impl HttpUpstream {
         Self { sessions: Sessions::new(limits), ..self }
     }
 
+    /// Its headers, to be replaced while it runs.
+    pub(super) fn own(&self) -> OwnHeaders {
+        OwnHeaders { own: Arc::clone(&self.own), held: Arc::clone(&self.held) }
+    }
+
     fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
         Self {
             line,
             uri,
-            own,
+            own: Arc::new(ArcSwap::from_pointee(own)),
             timeout,
             sessions: Sessions::new(Limits::default()),
             eras: Eras::default(),
             is_stateless: AtomicBool::new(false),
             keeps: Keeps::default(),
-            held: Cache::new(held::MAX_HELD),
+            held: Arc::new(Cache::new(held::MAX_HELD)),
         }
     }
 
@@ -207,7 +230,7 @@ impl HttpUpstream {
 
     /// Tells the upstream that a session has ended, without waiting for what it says.
     fn close_in_background(&self, session: &HeaderValue) {
-        let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), session);
+        let outgoing = outgoing::delete(&self.uri, &self.own.load(), &HeaderMap::new(), session);
         let pending = self.line.request(outgoing);
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
@@ -281,7 +304,7 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
-        let mut outgoing = outgoing::post(&self.uri, &self.own, request, upstream_id);
+        let mut outgoing = outgoing::post(&self.uri, &self.own.load(), request, upstream_id);
         let caller = admitted.permit().caller();
         self.line.introduce(&mut outgoing, caller);
         // One bound for the answer's head and for what is read of its body here: each timer costs.
@@ -304,7 +327,7 @@ impl Upstream for HttpUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let mut outgoing = outgoing::get(&self.uri, &self.own, &listener, &session.upstream.id);
+        let mut outgoing = outgoing::get(&self.uri, &self.own.load(), &listener, &session.upstream.id);
         self.line.introduce(&mut outgoing, &listener.caller);
         let response = self.send(outgoing).await?;
         if self.has_lost(&session.upstream.id, response.status(), &listener.caller).await {
@@ -333,14 +356,15 @@ impl Upstream for HttpUpstream {
         let principal = listener.caller.principal();
         let session = self.sessions.close(&listener.session, &principal)?;
         let theirs = &session.upstream.id;
-        let outgoing = outgoing::delete(&self.uri, &self.own, &listener.request.headers, theirs);
+        let outgoing = outgoing::delete(&self.uri, &self.own.load(), &listener.request.headers, theirs);
         // Whatever the upstream says, the session is over for the caller.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
 
     async fn shut_down(&self) {
         for session in self.sessions.drain() {
-            let outgoing = outgoing::delete(&self.uri, &self.own, &HeaderMap::new(), &session.upstream.id);
+            let outgoing =
+                outgoing::delete(&self.uri, &self.own.load(), &HeaderMap::new(), &session.upstream.id);
             // The upstream would find out by itself; not waiting for a dead one matters more.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }

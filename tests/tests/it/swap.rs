@@ -15,6 +15,7 @@ mod signed;
 mod start;
 mod takeover;
 mod unwatched;
+mod upstreams;
 
 use std::fs;
 use std::path::Path;

@@ -56,6 +56,10 @@ fn listing(status: &Value) -> String {
             "\n\nROLLBACK: this is generation {to} again, until the configuration or a component changes"
         ));
     }
+    let waiting = status.get("waiting_for_restart").and_then(Value::as_array);
+    for what in waiting.into_iter().flatten().filter_map(Value::as_str) {
+        text.push_str(&format!("\n\nNOT IN FORCE before a restart: {what}"));
+    }
     let unwatched = status.get("unwatched").and_then(Value::as_array);
     for unwatched in unwatched.into_iter().flatten() {
         let (file, reason) = (cell(unwatched, "file"), cell(unwatched, "reason"));

@@ -3,14 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::Resolver;
 use crate::cause::Cause;
 use crate::config::diagnostic::names_a_secret;
 use crate::config::environment::Environment;
-use crate::config::raw::{SecretSource, Text};
+use crate::config::raw::{PrefixedSource, SecretSource, UpstreamText};
 use crate::config::shape::nearest;
 
 /// Why a secret cannot be had, and what to do about it.
@@ -44,22 +44,72 @@ impl Resolver<'_> {
 
     /// The value of an environment variable or a header, which may stand in the file unless its
     /// name says that it is a secret.
-    pub(super) fn text(&mut self, at: &[&str], text: &Text) -> Option<SecretString> {
+    pub(super) fn text(&mut self, at: &[&str], text: &UpstreamText) -> Option<SecretString> {
         let name = at.last().copied().unwrap_or_default();
         match text {
-            Text::Secret(source) => self.secret(at, source),
-            Text::Plain(_) if names_a_secret(name) => {
-                let message = format!("a secret stands in the file as plain text: `{}`", at.join("."));
-                let help = format!(
-                    "put it into an environment variable and write `{name} = {{ env = \"NAME\" }}`, or \
-                     into a file and write `{name} = {{ file = \"PATH\" }}`"
-                );
-                self.error(at, message, help);
-                None
+            UpstreamText::Secret(PrefixedSource { env, file, prefix }) => {
+                let secret = self.secret(at, &SecretSource { env: env.clone(), file: file.clone() })?;
+                match prefix {
+                    Some(prefix) => Some(prefixed(prefix, &secret)),
+                    None => Some(secret),
+                }
             }
-            Text::Plain(value) => Some(value.as_str().into()),
+            UpstreamText::Plain(value) => self.plain(at, name, value),
         }
     }
+
+    fn plain(&mut self, at: &[&str], name: &str, value: &str) -> Option<SecretString> {
+        if let Some((before, variable)) = reference(value) {
+            let message = format!("`${{{variable}}}` is not replaced and would be sent as it stands");
+            self.error(at, message, right_form(name, before, variable));
+            return None;
+        }
+        if names_a_secret(name) {
+            let message = format!("a secret stands in the file as plain text: `{}`", at.join("."));
+            let help = format!(
+                "put it into an environment variable and write `{name} = {{ env = \"NAME\" }}`, or \
+                 into a file and write `{name} = {{ file = \"PATH\" }}`"
+            );
+            self.error(at, message, help);
+            return None;
+        }
+        Some(value.into())
+    }
+}
+
+/// What stands before `${NAME}` in a text, and the name. Other programs replace that.
+fn reference(text: &str) -> Option<(&str, &str)> {
+    let (before, rest) = text.split_once("${")?;
+    let (name, _) = rest.split_once('}')?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then_some((before, name))
+}
+
+/// How a text with a reference is written here. What stands beside that is shown only where it cannot be a secret.
+fn right_form(name: &str, before: &str, variable: &str) -> String {
+    match before {
+        "" => format!("write `{name} = {{ env = \"{variable}\" }}`"),
+        "Bearer " | "Basic " | "Token " => {
+            format!("write `{name} = {{ env = \"{variable}\", prefix = \"{before}\" }}`")
+        }
+        _ => {
+            format!("write `{name} = {{ env = \"{variable}\", prefix = \"…\" }}`, with what stands before it")
+        }
+    }
+}
+
+fn prefixed(prefix: &str, secret: &SecretString) -> SecretString {
+    let secret = secret.expose_secret();
+    // Of the right size at once: what grows leaves copies.
+    let mut text = String::with_capacity(prefix.len() + secret.len());
+    text.push_str(prefix);
+    text.push_str(secret);
+    text.into()
+}
+
+/// The secret in the text of a file. Editors put a mark before it (U+FEFF), and a line break after it, that nobody means.
+pub(crate) fn in_file(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n'])
 }
 
 /// Reads a secret.
@@ -113,8 +163,7 @@ fn from_file(path: PathBuf) -> Result<SecretString, Missing> {
             "a secret is text; encode other bytes, for example in base64",
         )
     })?;
-    // Editors and `echo` end a file with a line break that nobody means.
-    match text.trim_end_matches(['\r', '\n']) {
+    match in_file(text) {
         "" => Err(Missing::new(format!("the file `{shown}` is empty"), "write the secret into it")),
         secret => Ok(secret.into()),
     }

@@ -642,3 +642,45 @@ fn a_machine_without_descriptors_is_told_from_a_bad_configuration() {
     assert!(faults.iter().all(Diagnostic::may_pass), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.message().contains("secret")), "{faults:?}");
 }
+
+/// Environment of an upstream with the variable `A`, or what is wrong with it.
+fn variable(text: &str, file: &[u8]) -> Result<String, String> {
+    let folder = Folder::with(&format!(
+        "[upstreams.a]\ncommand = ['node']\nenv = {{ A = {text} }}\n[pipeline]\nanonymous = {{ roles = ['r'] }}\n\
+         authorize = ['r']\n[policies.r]\nkind = 'rbac'\nconfig = {{ roles = {{ r = {{ allow = ['*'] }} }} }}"
+    ));
+    std::fs::write(folder.path().with_file_name("token"), file).unwrap();
+    let environment = [("TOKEN", "sesame"), ("PATH", "/usr/bin:/bin")].into_iter().collect();
+    let loaded = super::load_parts(&folder.path(), &environment, super::Strictness::Parts)
+        .map_err(|faults| format!("{faults:?}"))?;
+    let fault = loaded
+        .faults
+        .iter()
+        .find(|fault| fault.to_string().contains("env.A") || fault.to_string().contains("${"));
+    match (&loaded.config.upstreams[0].target, fault) {
+        (_, Some(fault)) => Err(fault.to_string()),
+        (Target::Command { env, .. }, None) => Ok(env[0].1.expose_secret().to_owned()),
+        (other, None) => Err(format!("{other:?} {:?}", loaded.faults)),
+    }
+}
+
+#[test]
+fn a_reference_to_a_variable_is_an_error_that_names_the_right_form() {
+    let wrong = variable("'Bearer ${TOKEN}'", b"").unwrap_err();
+    assert!(wrong.contains("`${TOKEN}` is not replaced"), "{wrong}");
+    assert!(wrong.contains(r#"write `A = { env = "TOKEN", prefix = "Bearer " }`"#), "{wrong}");
+    let wrong = variable("'hidden${TOKEN}'", b"").unwrap_err();
+    assert!(!wrong.contains("hidden"), "{wrong}");
+    assert_eq!(variable("'${not a name}'", b"").unwrap(), "${not a name}");
+}
+
+#[test]
+fn a_prefix_stands_before_a_secret() {
+    assert_eq!(variable("{ env = 'TOKEN', prefix = 'Bearer ' }", b"").unwrap(), "Bearer sesame");
+    assert_eq!(variable("{ file = 'token', prefix = 'Bearer ' }", b"open\n").unwrap(), "Bearer open");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    assert_eq!(variable("{ file = 'token' }", b"\xef\xbb\xbfopen\r\n").unwrap(), "open");
+}

@@ -12,7 +12,7 @@ use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 use super::server::listen;
 use super::{Presence, Resolver};
 use crate::cause::Cause;
-use crate::config::raw::{self, Text};
+use crate::config::raw::{self, UpstreamText};
 use crate::config::shape::listed;
 use crate::config::{Denials, Pipeline, Policy, Target, Upstream};
 
@@ -213,7 +213,7 @@ impl Resolver<'_> {
     }
 
     /// A name is looked up on `PATH` when the child starts; a path begins beside the config file.
-    fn program(&mut self, name: &str, program: &str, env: &BTreeMap<String, Text>) -> Option<String> {
+    fn program(&mut self, name: &str, program: &str, env: &BTreeMap<String, UpstreamText>) -> Option<String> {
         let at = ["upstreams", name, "command", "0"];
         if program.contains('/') {
             let path = self.path(program);
@@ -263,7 +263,7 @@ impl Resolver<'_> {
     fn texts(
         &mut self,
         at: &[&str],
-        texts: &BTreeMap<String, Text>,
+        texts: &BTreeMap<String, UpstreamText>,
         check: impl Fn(&str) -> Result<(), &'static str>,
     ) -> Vec<(String, SecretString)> {
         let mut resolved = Vec::new();

@@ -22,17 +22,9 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
-    resources: Vec<Resource>,
+    resources: Vec<String>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
-}
-
-/// One upstream, as its document tells of it.
-#[derive(Debug)]
-struct Resource {
-    resource: String,
-    /// Scopes that a first login should ask for.
-    scopes: Vec<String>,
 }
 
 impl Metadata {
@@ -52,8 +44,8 @@ impl Metadata {
     /// §3.1), before the path served here, which a proxy may have changed, and at the root form,
     /// which can only speak for one.
     fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
-        let Upstream { resource, scopes, .. } = upstream;
-        self.resources.push(Resource { resource: resource.clone(), scopes: scopes.clone() });
+        let resource = &upstream.resource;
+        self.resources.push(resource.clone());
         self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path), place);
         if alone {
             self.documents.insert(WELL_KNOWN.to_owned(), place);
@@ -79,7 +71,7 @@ impl Metadata {
     /// The document at a path, as the policies of `generation` have it.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
         let place = *self.documents.get(path)?;
-        let Resource { resource, scopes } = self.resources.get(place)?;
+        let resource = self.resources.get(place)?;
         let pipeline = generation.pipeline(place);
         let mut document = json!({
             "resource": resource,
@@ -87,7 +79,7 @@ impl Metadata {
             "bearer_methods_supported": ["header"],
         });
         let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
-        let scopes: BTreeSet<_> = asked.chain(scopes).filter(|scope| is_offered(scope)).collect();
+        let scopes: BTreeSet<_> = asked.chain(&pipeline.scopes).filter(|scope| is_offered(scope)).collect();
         if let Value::Object(members) = &mut document {
             if !scopes.is_empty() {
                 members.insert("scopes_supported".to_owned(), json!(scopes));

@@ -59,6 +59,11 @@ impl Session {
         Self { member, slot, party, used: Mutex::new(Instant::now()) }
     }
 
+    /// Checks that its child has the settings in force. If not, the client has to begin a new session.
+    pub(super) fn is_current(&self) -> Result<(), Rejection> {
+        if self.slot.is_outdated() { Err(Rejection::SessionNotFound) } else { Ok(()) }
+    }
+
     /// Notes that it is used.
     pub(super) fn touch(&self) {
         *lock(&self.used) = Instant::now();
@@ -121,10 +126,26 @@ impl Rooms {
     fn give_up(&mut self, key: &Key) {
         let Some(slot) = self.slots.remove(key) else { return };
         self.slots_of.remove(&slot.party, 1);
+        self.end_slot(&slot);
+    }
+
+    /// Ends the child of a place that is given up, and its sessions.
+    pub(super) fn end_slot(&mut self, slot: &Slot) {
         for member in slot.audience.all() {
             self.leave(&member.session);
         }
         slot.end();
+    }
+
+    /// Gives up all places, so that whoever comes next gets a child with today's settings. The children go on until they
+    /// are ended.
+    pub(super) fn outdate(&mut self) -> Vec<Arc<Slot>> {
+        let slots: Vec<_> = std::mem::take(&mut self.slots).into_values().collect();
+        for slot in &slots {
+            self.slots_of.remove(&slot.party, 1);
+            slot.set_outdated();
+        }
+        slots
     }
 
     fn leave(&mut self, name: &str) {
@@ -137,6 +158,10 @@ impl Rooms {
     pub(super) fn seat(&mut self, session: Session, bounds: Bounds) -> Result<(), Rejection> {
         if self.closed {
             return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
+        }
+        if session.slot.is_outdated() {
+            let message = "the upstream's settings have just changed; try again";
+            return Err(fault(UpstreamFault::Unreachable, message));
         }
         if let Some(party) = self.sessions_of.gives_way(&session.party, 1, bounds) {
             let of_party = self.sessions.iter().filter(|(_, session)| session.party == party);

@@ -35,7 +35,7 @@ const WORTH_WAITING: Duration = Duration::from_secs(2);
 /// How every child of an upstream is started.
 pub(super) struct Start {
     pub(super) name: Arc<str>,
-    pub(super) launcher: Arc<dyn Launch>,
+    pub(super) launcher: Mutex<Arc<dyn Launch>>,
     /// For the handshake, which a cold `npx` makes long.
     pub(super) timeout: Duration,
     /// Starting is what costs; so many at once.
@@ -45,6 +45,11 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// What starts the next one.
+    pub(super) fn launcher(&self) -> Arc<dyn Launch> {
+        Arc::clone(&lock(&self.launcher))
+    }
+
     /// A seat for a process of `party`. Places are bounded as seats are, so that where there is no seat, a process is on
     /// its way out.
     ///
@@ -87,6 +92,8 @@ pub(super) struct Slot {
     seen: Mutex<Seen>,
     /// The place is given up: nothing begins in it any more, and what has begun ends.
     closing: CancellationToken,
+    /// Its child has settings that are not in force any more: no session begins in it, and no request.
+    outdated: AtomicBool,
 }
 
 #[derive(Default)]
@@ -123,6 +130,7 @@ impl Slot {
             live: Arc::default(),
             seen: Mutex::new(seen),
             closing: CancellationToken::new(),
+            outdated: AtomicBool::new(false),
         }
     }
 
@@ -185,7 +193,7 @@ impl Slot {
     }
 
     async fn start_one(&self, seat: Share) -> Result<Greeted, Rejection> {
-        let pipes = self.start.launcher.launch(seat).await.map_err(|why| {
+        let pipes = self.start.launcher().launch(seat).await.map_err(|why| {
             tracing::error!(upstream = %self.start.name, "{why}");
             fault(UpstreamFault::Unreachable, "the upstream cannot be started")
         })?;
@@ -261,6 +269,20 @@ impl Slot {
             return Duration::ZERO;
         }
         lock(&self.seen).used.elapsed()
+    }
+
+    /// Notes that its child has settings that are not in force any more.
+    pub(super) fn set_outdated(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
+    }
+
+    /// Whether its child is being started or answers calls.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.live.try_lock().is_err() || self.running().is_some_and(|connection| connection.running() > 0)
     }
 
     /// Ends the child, also one that is being started. It ends whether that is waited for or not.

@@ -77,7 +77,7 @@ impl HttpUpstream {
 
     async fn open_held(&self, request: &Request) -> Result<Arc<Held>, Rejection> {
         let (body, _) = bridge::initialize("{}");
-        let response = self.send(outgoing::own_post(&self.uri, &self.own, body, None, None)).await?;
+        let response = self.send(outgoing::own_post(&self.uri, &self.own.load(), body, None, None)).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
@@ -100,7 +100,7 @@ impl HttpUpstream {
 
     fn post_within(&self, held: &Held, body: Bytes) -> super::Outgoing {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
-        outgoing::own_post(&self.uri, &self.own, body, version, held.session.as_ref())
+        outgoing::own_post(&self.uri, &self.own.load(), body, version, held.session.as_ref())
     }
 
     /// What comes back, as the stateless era wants it. The status has to be known before a stream
@@ -180,12 +180,12 @@ impl HttpUpstream {
 impl Probe for HttpUpstream {
     async fn discover(&self) -> Probed {
         let body = discover_request("\"witgate\"");
-        self.ask(outgoing::discover(&self.uri, &self.own, body)).await
+        self.ask(outgoing::discover(&self.uri, &self.own.load(), body)).await
     }
 
     async fn initialize(&self) -> Probed {
         let (body, _) = bridge::initialize("{}");
-        self.ask(outgoing::own_post(&self.uri, &self.own, body, None, None)).await
+        self.ask(outgoing::own_post(&self.uri, &self.own.load(), body, None, None)).await
     }
 }
 

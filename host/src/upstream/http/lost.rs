@@ -52,8 +52,11 @@ impl HttpUpstream {
 
     async fn try_session(&self) -> Option<bool> {
         let (body, _) = bridge::initialize("{}");
-        let response =
-            self.line.request(outgoing::own_post(&self.uri, &self.own, body, None, None)).await.ok()?;
+        let response = self
+            .line
+            .request(outgoing::own_post(&self.uri, &self.own.load(), body, None, None))
+            .await
+            .ok()?;
         let session = response.headers().get(SESSION_ID);
         if let Some(session) = session {
             self.close_in_background(session);
@@ -79,7 +82,7 @@ impl HttpUpstream {
         }
         // Without a version: it may be the caller's that was refused.
         let ping = Bytes::from_static(PING);
-        let mut ping = outgoing::own_post(&self.uri, &self.own, ping, None, Some(session));
+        let mut ping = outgoing::own_post(&self.uri, &self.own.load(), ping, None, Some(session));
         self.line.introduce(&mut ping, caller);
         let answered = self.line.request(ping).await.map(|response| response.status());
         matches!(answered, Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))

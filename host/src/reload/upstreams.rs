@@ -1,0 +1,82 @@
+//! What upstreams take with a change, and what of it waits for a restart.
+
+use std::collections::BTreeMap;
+
+use super::Reloader;
+use crate::config::Config;
+use crate::config::resolve::{self, Strictness};
+use crate::generation::{Generation, Pipeline};
+use crate::upstream::renewal::Renewable;
+
+/// What is made once, at the start: listeners, and where upstreams are.
+#[derive(Debug)]
+pub(super) struct Fixed {
+    server: String,
+    places: BTreeMap<String, String>,
+}
+
+impl Fixed {
+    /// That of `config`. Secrets in it do not print, so a changed one is not seen here.
+    pub(super) fn of(config: &Config) -> Self {
+        let broken = &config.broken.upstreams;
+        let usable = config.upstreams.iter().filter(|upstream| !broken.contains(&upstream.name));
+        let places = usable.map(|upstream| (upstream.name.clone(), upstream.place()));
+        Self { server: format!("{:?}", config.server), places: places.collect() }
+    }
+
+    /// What of `now` waits for a restart.
+    pub(super) fn waiting(&self, now: &Self) -> Vec<String> {
+        let server = (self.server != now.server).then(|| "what was changed in [server]".to_owned());
+        let moved = |(name, place): &(&String, &String)| {
+            self.places.get(*name).is_some_and(|running| running != *place)
+        };
+        let moved = now.places.iter().filter(moved).map(|(name, _)| {
+            format!(
+                "what was changed about the upstream `{name}`, since not its headers, environment, scopes and \
+                 pipeline alone are others"
+            )
+        });
+        server.into_iter().chain(moved).collect()
+    }
+}
+
+impl Reloader {
+    /// Has each upstream go by the configuration that its pipeline in `live` is made from, with secrets as they are now:
+    /// a credential comes and goes with the rules beside it. `config` is the newest one. Returns whether the machine kept
+    /// one from being read.
+    pub(super) fn renew_upstreams(&self, config: &Config, live: &Generation) -> bool {
+        let mut may_pass = false;
+        for upstream in &self.upstreams {
+            let of_upstream = |pipeline: &&Pipeline| *pipeline.upstream == *upstream.name();
+            let Some(pipeline) = live.pipelines().iter().find(of_upstream) else { continue };
+            if pipeline.closed.is_some() {
+                continue;
+            }
+            if pipeline.recipe.config() == config.text {
+                take(upstream, config);
+                continue;
+            }
+            let text = pipeline.recipe.config();
+            match resolve::load_text_parts(&self.path, text, &self.environment, Strictness::Parts) {
+                Ok(loaded) => take(upstream, &loaded.config),
+                Err(faults) => may_pass |= faults.iter().any(|fault| fault.may_pass()),
+            }
+        }
+        may_pass
+    }
+}
+
+/// One of which something cannot be read keeps what it has, which is reported with the other faults.
+fn take(upstream: &Renewable, config: &Config) {
+    if config.broken.upstreams.contains(upstream.name()) {
+        return;
+    }
+    let Some(written) = config.upstreams.iter().find(|written| written.name == upstream.name()) else {
+        return;
+    };
+    match upstream.take(written) {
+        Ok(true) => tracing::info!(upstream = upstream.name(), "its new headers or environment are in force"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(upstream = upstream.name(), "its former headers stay: {error}"),
+    }
+}

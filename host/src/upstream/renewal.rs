@@ -1,0 +1,85 @@
+//! What an upstream takes while Witgate runs: the headers or the environment that it gets from the configuration, and from
+//! the files of secrets that this names. Its place takes a restart.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::any::AnyUpstream;
+use super::child::process::Program;
+use super::child::renewal::Launching;
+use super::http::{OwnHeaders, SetUpError};
+use crate::config::{self, Target};
+
+type Texts = Vec<(String, SecretString)>;
+
+/// An upstream that runs, as far as a reload may change it.
+pub struct Renewable {
+    name: String,
+    place: String,
+    taken: Mutex<Texts>,
+    own: Own,
+}
+
+enum Own {
+    Headers(OwnHeaders),
+    Environment(Launching),
+}
+
+impl std::fmt::Debug for Renewable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewable").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Renewable {
+    /// `upstream`, which was made from `config`. None: a reload has nothing to change there.
+    pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
+        let (own, taken) = match (upstream, &config.target) {
+            (AnyUpstream::Http(http), Target::Url { headers, .. }) => (Own::Headers(http.own()), headers),
+            (AnyUpstream::Child(child), Target::Command { env, .. }) => {
+                (Own::Environment(child.launching()), env)
+            }
+            _ => return None,
+        };
+        let taken = Mutex::new(taken.clone());
+        Some(Self { name: config.name.clone(), place: config.place(), taken, own })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes what `config` says, if that is anything new, and says whether it is. A credential for another place is not
+    /// sent to this one: there everything waits for a restart.
+    ///
+    /// # Errors
+    /// Where a header cannot be used.
+    pub fn take(&self, config: &config::Upstream) -> Result<bool, SetUpError> {
+        let (Target::Url { headers: texts, .. } | Target::Command { env: texts, .. }) = &config.target else {
+            return Ok(false);
+        };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if config.place() != self.place || same(&taken, texts) {
+            return Ok(false);
+        }
+        match (&self.own, &config.target) {
+            (Own::Headers(headers), Target::Url { .. }) => headers.replace(texts)?,
+            (Own::Environment(launching), Target::Command { argv, .. }) => {
+                let name = self.name.clone();
+                launching.replace(Arc::new(Program { name, argv: argv.clone(), env: texts.clone() }));
+            }
+            _ => return Ok(false),
+        }
+        taken.clone_from(texts);
+        Ok(true)
+    }
+}
+
+fn same(some: &Texts, others: &Texts) -> bool {
+    let equal = |((name, value), (other, text)): (&(String, SecretString), &(String, SecretString))| {
+        name == other && value.expose_secret() == text.expose_secret()
+    };
+    some.len() == others.len() && some.iter().zip(others).all(equal)
+}
