@@ -85,7 +85,7 @@ async fn every_answer_says_who_may_read_it() {
         ("", post.clone(), &[key, JSON_BODY, BOTH], &long, 413),
         ("", post.clone(), &[key, BOTH], &allowed, 415),
         ("", Method::PUT, &[key], "", 405),
-        ("", get.clone(), &[key, ("accept", "text/event-stream")], "", 400),
+        ("", get.clone(), &[key, ("accept", "text/event-stream")], "", 405),
         ("/nothing", get, &[key], "", 404),
     ];
     for (path, method, lines, body, status) in cases {
