@@ -24,6 +24,7 @@ pub mod standing;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod under_way;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use request::{Era, Request, Route};
 use right::Right;
 use standing::Standing;
 use tasks::Tasks;
+use under_way::UnderWay;
 
 /// The way of all messages to one upstream.
 pub struct Flow<U> {
@@ -83,6 +85,8 @@ pub struct Arrival {
     pub peer: Option<IpAddr>,
     /// Whether a good credential has come from there.
     pub known: Known,
+    /// Told once it is with the upstream.
+    pub under_way: UnderWay,
     /// The client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The headers. Empty over stdio.
@@ -149,13 +153,13 @@ impl<U: Upstream> Flow<U> {
     pub async fn handle(&self, arrival: Arrival) -> Result<Reply, Rejected> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
-        let known = arrival.known.clone();
+        let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
         let (request, shown, session) = match receive(arrival, &generation, &self.route) {
             Ok(received) => received,
             Err(rejected) => return Err(refuse(record, rejected)),
         };
         record.request = Some(Arc::clone(&request));
-        let result = self.run(generation, request, shown, session, &mut record).await;
+        let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
         let record = record.close(&result);
         known.note(record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
@@ -166,8 +170,8 @@ impl<U: Upstream> Flow<U> {
         &self,
         generation: Arc<Generation>,
         request: Arc<Request>,
-        shown: Shown,
-        session: Option<Box<str>>,
+        (shown, session): (Shown, Option<Box<str>>),
+        under_way: UnderWay,
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
@@ -181,6 +185,7 @@ impl<U: Upstream> Flow<U> {
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let admitted = admit(Arc::clone(&permit), session);
         let mut right = self.right(&permit, shown);
+        under_way.begins(&permit.request().call);
         let answer = right.for_as_long(self.upstream.forward(admitted)).await?;
         self.look_at(answer, permit, right, share).await
     }
@@ -339,7 +344,7 @@ type Received = (Arc<Request>, Shown, Option<Box<str>>);
 
 /// Parse → credential: everything that is known of a message without asking who it is from.
 fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Result<Received, Rejected> {
-    let Arrival { transport, peer, certificate, mut headers, body, shown, session, known: _ } = arrival;
+    let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
         Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),

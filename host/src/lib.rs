@@ -49,6 +49,9 @@
 //! The other modules stand in the order of a request; what runs beside requests follows. They are public for the
 //! program, its tests and its benchmarks, and change with them. `ARCHITECTURE.md` in the repository is the map.
 
+// The way of one call is a deep nest of futures.
+#![recursion_limit = "256"]
+
 pub mod flow;
 pub mod plugin;
 pub mod policy;

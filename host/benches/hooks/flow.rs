@@ -55,6 +55,7 @@ fn arrival(scene: &Scene) -> impl Fn() -> Arrival {
     headers.insert("x-api-key", HeaderValue::from_str(scene.key_text()).unwrap());
     let body = body(Shape::default().arguments);
     move || Arrival {
+        under_way: Default::default(),
         known: Default::default(),
         transport: Transport::Http,
         peer: Some([127, 0, 0, 1].into()),

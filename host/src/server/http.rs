@@ -25,8 +25,9 @@ use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use crate::flow::known::Known;
 use crate::flow::reject::wire::Wire;
 use crate::flow::reject::{Rejected, Rejection};
+use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
-use crate::generation::{Generation, Generations};
+use crate::generation::Generations;
 use crate::metrics::Metrics;
 use crate::upstream::raw::Inflow;
 use crate::upstream::{AnswerBody, Upstream};
@@ -38,6 +39,7 @@ use receive::receive;
 mod body;
 mod cors;
 mod metadata;
+mod quiet;
 mod receive;
 #[cfg(test)]
 mod tests;
@@ -51,7 +53,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The public listener.
 pub struct Gateway<U> {
-    endpoints: HashMap<String, Endpoint<U>>,
+    endpoints: HashMap<String, Arc<Endpoint<U>>>,
     metadata: Metadata,
     names: Names,
     generations: Arc<Generations>,
@@ -100,6 +102,7 @@ struct Endpoint<U> {
     denials: Denials,
     /// Its place among the upstreams.
     place: usize,
+    generations: Arc<Generations>,
 }
 
 impl<U: Upstream + 'static> Gateway<U> {
@@ -114,7 +117,9 @@ impl<U: Upstream + 'static> Gateway<U> {
         let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Flow<U>))| {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
             let denials = upstream.denials;
-            (upstream.path.clone(), Endpoint { flow, metadata, denials, place })
+            let generations = Arc::clone(&generations);
+            let endpoint = Endpoint { flow, metadata, denials, place, generations };
+            (upstream.path.clone(), Arc::new(endpoint))
         };
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
         let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
@@ -178,7 +183,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     /// Every answer says which pages may read it, refusals included: what a page cannot read, its user cannot mend.
     async fn respond_as(
         &self,
-        endpoint: Option<&Endpoint<U>>,
+        endpoint: Option<&Arc<Endpoint<U>>>,
         request: Request<Inflow>,
         sender: Sender,
     ) -> Response<Body> {
@@ -201,7 +206,7 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     async fn respond_at(
         &self,
-        endpoint: &Endpoint<U>,
+        endpoint: &Arc<Endpoint<U>>,
         request: Request<Inflow>,
         sender: Sender,
     ) -> Response<Body> {
@@ -214,7 +219,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             }
             Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
         };
-        result.unwrap_or_else(|rejected| endpoint.render(&rejected, &self.generations.live()))
+        result.unwrap_or_else(|rejected| endpoint.render(&rejected))
     }
 
     /// What is held of one request.
@@ -255,9 +260,9 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 }
 
-impl<U: Upstream> Endpoint<U> {
+impl<U: Upstream + 'static> Endpoint<U> {
     async fn dispatch(
-        &self,
+        self: &Arc<Self>,
         parts: Parts,
         body: Inflow,
         sender: Sender,
@@ -275,7 +280,7 @@ impl<U: Upstream> Endpoint<U> {
     }
 
     async fn post(
-        &self,
+        self: &Arc<Self>,
         headers: HeaderMap,
         body: Inflow,
         sender: Sender,
@@ -285,9 +290,17 @@ impl<U: Upstream> Endpoint<U> {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
         };
-        let answered = self.flow.handle(arrival(headers, body, sender)).await.map(answer);
-        // A stream goes on with what it was asked by.
-        answered.map(|response| response.map(|body| body.holding(held)))
+        let takes_events = media::accepts_events(&headers).is_ok();
+        let arrival = arrival(headers, body, sender);
+        let under_way = takes_events.then(|| arrival.under_way.clone());
+        let endpoint = Arc::clone(self);
+        let work = async move {
+            let answered = endpoint.flow.handle(arrival).await.map(answer);
+            let response = answered.unwrap_or_else(|rejected| endpoint.render(&rejected));
+            // A stream goes on with what it was asked by.
+            response.map(|body| body.holding(held))
+        };
+        Ok(quiet::answer(Box::pin(work), under_way).await)
     }
 
     async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
@@ -310,6 +323,7 @@ fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
         transport: Transport::Http,
         peer: sender.peer,
         known: sender.known(),
+        under_way: UnderWay::default(),
         certificate: sender.certificate,
         headers,
         body,
@@ -344,8 +358,9 @@ fn answer(reply: Reply) -> Response<Body> {
 
 impl<U: Upstream> Endpoint<U> {
     /// A challenge names every scheme that would do, bearer tokens first.
-    fn render(&self, rejected: &Rejected, generation: &Generation) -> Response<Body> {
+    fn render(&self, rejected: &Rejected) -> Response<Body> {
         let wire = rejected.rejection.wire_at(self.denials);
+        let generation = self.generations.live();
         let scopes = &generation.pipeline(self.place).scopes;
         let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);
         if self.flow.takes_proofs() {

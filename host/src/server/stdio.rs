@@ -26,6 +26,7 @@ use crate::flow::credential::Shown;
 use crate::flow::headers::LAST_EVENT_ID;
 use crate::flow::known::Known;
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
+use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
 use crate::upstream::child::lock;
 use crate::upstream::child::wire::{Lines, Read, one_line};
@@ -178,6 +179,7 @@ fn arrival(sent: Sent) -> Arrival {
     headers.extend(last.map(|id| (LAST_EVENT_ID, id)));
     Arrival {
         transport: Transport::Stdio,
+        under_way: UnderWay::default(),
         peer: None,
         known: Known::default(),
         certificate: None,

@@ -19,7 +19,7 @@ const MAX_LENGTH: usize = 16 << 10;
 ///
 /// # Errors
 /// `BadCredential` where a header stands there twice, is too long or is not text (RFC 6750 §3.1:
-/// 400 for a malformed request), `Refused` for a scheme that nothing here judges.
+/// 400 for a malformed request), `NoCredential` for a scheme without a token, `Refused` for a scheme that nothing here judges.
 pub fn take<'d>(
     headers: &mut HeaderMap,
     declared: impl IntoIterator<Item = &'d HeaderName, IntoIter: Clone>,
@@ -116,7 +116,11 @@ fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Resul
             });
         }
     };
-    if token.is_empty() || token.contains([' ', ',']) {
+    // RFC 6750 §3: a challenge is what gets a client its token. No other credential makes up for the one that is missing.
+    if token.is_empty() {
+        return Err(Rejection::NoCredential);
+    }
+    if token.contains([' ', ',']) {
         return Err(bad(&AUTHORIZATION, "must hold one scheme and one token"));
     }
     shown.add(scheme, None, SecretString::from(token));

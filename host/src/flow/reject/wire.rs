@@ -59,6 +59,8 @@ pub enum Challenge {
     None,
     /// A credential is needed.
     Needed,
+    /// The credential is not shown as it should be (RFC 6750 §3.1).
+    InvalidRequest,
     /// The credential shown is not good.
     InvalidToken,
     /// A token with these scopes would do (RFC 6750 §3.1).
@@ -141,9 +143,10 @@ impl Rejection {
                 "forbidden-host",
                 "This server does not answer under this host name",
             ),
-            Self::BadCredential(what) => {
-                plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
-            }
+            Self::BadCredential(what) => Wire {
+                challenge: Challenge::InvalidRequest,
+                ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
+            },
             Self::NoCredential => Wire {
                 challenge: Challenge::Needed,
                 ..plain(
@@ -283,6 +286,7 @@ impl Challenge {
         let error = match self {
             Self::None => return None,
             Self::Needed => String::new(),
+            Self::InvalidRequest => "error=\"invalid_request\", ".to_owned(),
             Self::InvalidToken => "error=\"invalid_token\", ".to_owned(),
             Self::InsufficientScope(scopes) => {
                 format!("error=\"insufficient_scope\", scope=\"{}\", ", scope_list(scopes))
@@ -299,6 +303,7 @@ impl Challenge {
         let error = match self {
             Self::None => return None,
             Self::Needed | Self::InvalidProof | Self::UseNonce(_) => None,
+            Self::InvalidRequest => Some("error=\"invalid_request\"".to_owned()),
             Self::InvalidToken => Some("error=\"invalid_token\"".to_owned()),
             Self::InsufficientScope(scopes) => {
                 Some(format!("error=\"insufficient_scope\", scope=\"{}\"", scope_list(scopes)))

@@ -7,14 +7,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use http::Response;
+use http::header::CONTENT_TYPE;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::server::connections::memory::Held;
 use crate::upstream::Event;
 use crate::upstream::raw::{BodyError, RawBody};
+use one_event::OneEvent;
 
+mod one_event;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +38,21 @@ pub struct Body {
 enum Kind {
     Whole(Bytes),
     Raw(RawBody),
-    RawEvents { body: RawBody, pulse: Pulse, boundary: Boundary },
-    Events { events: BoxStream<'static, Event>, pulse: Pulse },
+    RawEvents {
+        body: RawBody,
+        pulse: Pulse,
+        boundary: Boundary,
+    },
+    Events {
+        events: BoxStream<'static, Event>,
+        pulse: Pulse,
+    },
+    /// An event stream that was opened before there was an answer.
+    Late {
+        answer: BoxFuture<'static, Response<Body>>,
+        pulse: Pulse,
+    },
+    OneEvent(OneEvent),
 }
 
 impl Body {
@@ -56,6 +74,22 @@ impl Body {
 
     pub(super) fn events(events: BoxStream<'static, Event>) -> Self {
         Kind::Events { events, pulse: Pulse::default() }.into()
+    }
+
+    /// An event stream with whatever comes of `answer`. Its head comes too late to be sent.
+    pub(super) fn late(answer: BoxFuture<'static, Response<Body>>) -> Self {
+        // Comments begin at once, for it has been quiet for long.
+        Kind::Late { answer, pulse: Pulse(Some(Box::pin(sleep(Duration::ZERO)))) }.into()
+    }
+
+    /// The body of an answer as an event stream.
+    fn streamed(answer: Response<Body>) -> Self {
+        let is_stream = answer
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/"));
+        let body = answer.into_body();
+        if is_stream { body } else { Kind::OneEvent(OneEvent::of(body)).into() }
     }
 
     /// The same, which holds what is held of its request.
@@ -105,6 +139,14 @@ impl http_body::Body for Body {
                 }
                 pulse.poll(context, true)
             }
+            Kind::Late { answer, pulse } => {
+                if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                    *self = Self::streamed(answer);
+                    return self.poll_frame(context);
+                }
+                pulse.poll(context, true)
+            }
+            Kind::OneEvent(event) => event.poll(context),
         }
     }
 
@@ -112,7 +154,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Whole(body) => body.is_empty(),
             Kind::Raw(body) | Kind::RawEvents { body, .. } => body.is_end_stream(),
-            Kind::Events { .. } => false,
+            Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => false,
         }
     }
 
@@ -120,7 +162,9 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Kind::Raw(body) => body.size_hint(),
-            Kind::RawEvents { .. } | Kind::Events { .. } => SizeHint::default(),
+            Kind::RawEvents { .. } | Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

@@ -136,6 +136,7 @@ pub(super) async fn send<U: Upstream>(
     params: &Value,
 ) -> Result<Value, Rejection> {
     let arrival = Arrival {
+        under_way: Default::default(),
         known: Default::default(),
         transport: Transport::Stdio,
         peer: None,

@@ -131,3 +131,10 @@ fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
     }
     assert_eq!(denied(&[]).wire_at(Denials::Http).status, StatusCode::FORBIDDEN);
 }
+
+#[test]
+fn a_malformed_credential_is_an_invalid_request() {
+    let wire = Rejection::BadCredential("it is empty".to_owned()).wire();
+    assert_eq!(wire.status, StatusCode::BAD_REQUEST);
+    assert_eq!(wire.headers(None, &[])[WWW_AUTHENTICATE], r#"Bearer error="invalid_request", realm="mcp""#);
+}

@@ -151,8 +151,9 @@ async fn a_list_that_comes_unread_is_not_passed_on() {
         headers.insert("x-api-key", HeaderValue::from_static(ALICE));
         let body = call(method, json!({})).to_string().into();
         let transport = witgate_plugin::Transport::Http;
-        let (peer, certificate, shown, session, known) = Default::default();
-        flow.handle(Arrival { transport, peer, certificate, headers, body, shown, session, known }).await
+        let (peer, certificate, shown, session, known, under_way) = Default::default();
+        flow.handle(Arrival { transport, peer, certificate, headers, body, shown, session, known, under_way })
+            .await
     };
     assert!(ask("ping").await.is_ok(), "it gets its leave");
     let Err(rejected) = ask("tools/list").await else { panic!("an unfiltered list") };

@@ -1,0 +1,58 @@
+//! A JSON body as the one event of a stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+
+use super::Body;
+use crate::upstream::raw::BodyError;
+
+/// See the module.
+pub(super) struct OneEvent {
+    body: Box<Body>,
+    place: Place,
+}
+
+enum Place {
+    Before,
+    Within,
+    After,
+}
+
+impl OneEvent {
+    pub(super) fn of(body: Body) -> Self {
+        Self { body: Box::new(body), place: Place::Before }
+    }
+
+    /// Between its tokens, JSON takes a blank for a line end, and within them it has none.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if matches!(self.place, Place::After) {
+                return Poll::Ready(None);
+            }
+            let data = match ready!(Pin::new(&mut *self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(self.end().map(|end| Ok(Frame::data(end)))),
+            };
+            if data.is_empty() {
+                continue;
+            }
+            let begin: &[u8] = if matches!(self.place, Place::Before) { b"data: " } else { b"" };
+            self.place = Place::Within;
+            let flat = data.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte });
+            return Poll::Ready(Some(Ok(Frame::data(begin.iter().copied().chain(flat).collect()))));
+        }
+    }
+
+    fn end(&mut self) -> Option<Bytes> {
+        let has_begun = matches!(self.place, Place::Within);
+        self.place = Place::After;
+        has_begun.then_some(Bytes::from_static(b"\n\n"))
+    }
+}
