@@ -14,7 +14,7 @@ use serde::Deserialize;
 use witgate_plugin::issuer::is_issuer;
 use witgate_plugin::{
     Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
-    Refusal, Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Refusal, RolesClaim, Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
@@ -48,9 +48,13 @@ pub struct Config {
     /// Claims that a token has to have, besides `exp` and `aud`.
     #[serde(default)]
     pub required_claims: Vec<String>,
-    /// The claim with the roles, a string or a list of strings; dots lead into objects.
-    #[serde(default = "default_roles_claim")]
-    pub roles_claim: String,
+    /// The claim with the roles, a string or a list of strings; dots lead into objects. Or a list of
+    /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
+    #[serde(default)]
+    pub roles_claim: RolesClaim,
+    /// Whether an object in `roles_claim` stands for the names of its members, which are the roles.
+    #[serde(default)]
+    pub roles_are_keys: bool,
     /// The claim with the scopes, a list or a string with spaces between. Default: `scope`, else
     /// `scp`.
     pub scopes_claim: Option<String>,
@@ -82,10 +86,6 @@ pub struct KeyName(pub String);
 /// How far clocks drift apart where nobody looks after them.
 fn default_leeway() -> u32 {
     60
-}
-
-fn default_roles_claim() -> String {
-    "roles".to_owned()
 }
 
 /// One configured `jwt` policy.
@@ -135,8 +135,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
         }
     }
-    let claims = config.required_claims.iter().chain(&config.scopes_claim).chain([&config.roles_claim]);
-    match claims.into_iter().any(String::is_empty) {
+    let claims = config.required_claims.iter().chain(&config.scopes_claim);
+    match !config.roles_claim.is_usable() || claims.into_iter().any(String::is_empty) {
         true => Err(ConfigError::at("", "a claim's name is empty")),
         false => Ok(()),
     }
@@ -262,7 +262,7 @@ impl Jwt {
         Ok(Identity {
             subject: claims.subject(&["client_id", "azp"])?.to_owned(),
             issuer: claims.name("iss")?.map(str::to_owned),
-            roles: claims.words(&self.config.roles_claim)?,
+            roles: self.config.roles_claim.read(host, claims, self.config.roles_are_keys),
             scopes: claims.spaced_words(self.scopes_claim(claims))?,
             claims: Some(token.payload.clone()),
             expires_at: Some(end.saturating_add(self.terms.leeway().end.into())),

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
     Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
-    Refusal, Scheme, Terms, Unproven, Verdict, Wants,
+    Refusal, RolesClaim, Scheme, Terms, Unproven, Verdict, Wants,
 };
 
 use client::AuthMethod;
@@ -59,9 +59,13 @@ pub struct Config {
     /// How many seconds an answer on a bad token is remembered at most. 0: not at all.
     #[serde(default = "default_negative_ttl")]
     pub negative_ttl_s: u32,
-    /// The member with the roles, a string or a list of strings; dots lead into objects.
-    #[serde(default = "default_roles_claim")]
-    pub roles_claim: String,
+    /// The member with the roles, a string or a list of strings; dots lead into objects. Or a list of
+    /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
+    #[serde(default)]
+    pub roles_claim: RolesClaim,
+    /// Whether an object in `roles_claim` stands for the names of its members, which are the roles.
+    #[serde(default)]
+    pub roles_are_keys: bool,
     /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
     /// `off`, `optional` or `required`.
     #[serde(default)]
@@ -80,10 +84,6 @@ fn default_cache_ttl() -> u32 {
 /// A bad token is rarely shown for long; a client that just got a good one should not wait.
 fn default_negative_ttl() -> u32 {
     10
-}
-
-fn default_roles_claim() -> String {
-    "roles".to_owned()
 }
 
 /// The server has just called the token active, so its own clock stands for the end; a start
@@ -121,9 +121,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.client_id.is_empty() {
         return Err(ConfigError::at("/client_id", "empty; the server wants to know who asks"));
     }
-    match config.roles_claim.is_empty() {
-        true => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
-        false => Ok(()),
+    match config.roles_claim.is_usable() {
+        false => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
+        true => Ok(()),
     }
 }
 
@@ -184,7 +184,7 @@ impl Introspection {
         Ok(Identity {
             subject: claims.subject(&["client_id"])?.to_owned(),
             issuer: self.issuer(claims)?,
-            roles: claims.words(&self.config.roles_claim)?,
+            roles: self.config.roles_claim.read(host, claims, self.config.roles_are_keys),
             scopes: claims.spaced_words("scope")?,
             claims: Some(text.to_owned()),
             expires_at,

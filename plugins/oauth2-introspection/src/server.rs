@@ -114,8 +114,10 @@ impl Server {
     }
 }
 
-/// Tries RFC 8414, then OpenID Connect Discovery.
+/// Tries RFC 8414, then OpenID Connect Discovery, until a place is of use. A server that does not answer at
+/// all is not asked for the next one.
 async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<String, Unavailability> {
+    let mut unusable = Unusable::default();
     for url in urls {
         let response = host
             .send(HttpRequest {
@@ -129,12 +131,36 @@ async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<St
             .await
             .map_err(unanswered)?;
         match response.status {
-            200 => return endpoint_in(&body(response, JSON)?, issuer),
-            400..=499 => {}
-            _ => return Err(unexpected("metadata", &response)),
+            200 => match body(response, JSON).and_then(|metadata| endpoint_in(&metadata, issuer)) {
+                Ok(endpoint) => return Ok(endpoint),
+                Err(reason) => unusable.add(reason),
+            },
+            _ => unusable.add(unexpected("metadata", &response)),
         }
     }
-    Err(Unavailability::new("the issuer publishes no metadata; set `endpoint`", None))
+    Err(unusable.told())
+}
+
+/// Why each place of the metadata is of no use.
+#[derive(Default)]
+struct Unusable {
+    reasons: Vec<String>,
+    retry_after: Option<u32>,
+}
+
+impl Unusable {
+    fn add(&mut self, reason: Unavailability) {
+        self.retry_after = self.retry_after.max(reason.retry_after);
+        self.reasons.push(reason.detail);
+    }
+
+    fn told(self) -> Unavailability {
+        let reasons = self.reasons.join("; ");
+        Unavailability::new(
+            format!("no metadata of the issuer is of use; set `endpoint` (place by place: {reasons})"),
+            self.retry_after,
+        )
+    }
 }
 
 fn endpoint_in(metadata: &str, issuer: &str) -> Result<String, Unavailability> {

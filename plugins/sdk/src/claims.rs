@@ -74,6 +74,20 @@ impl<'a> Claims<'a> {
         find(&self.0, path)
     }
 
+    /// A claim's value, by names that lead into objects and may hold dots themselves.
+    pub fn at(&self, names: &[String]) -> Option<&Json<'a>> {
+        let (first, rest) = names.split_first()?;
+        let found = rest.iter().try_fold(self.0.get(first)?, |value, name| value.as_object()?.get(name));
+        found.filter(|value| **value != Json::Null)
+    }
+
+    /// Whether a claim is left out and has to be asked for (OpenID Connect Core, section 5.6.2), as Entra
+    /// does with many groups.
+    pub fn is_elsewhere(&self, name: &str) -> bool {
+        let names = self.0.get("_claim_names").and_then(Json::as_object);
+        names.is_some_and(|names| names.get(name).is_some())
+    }
+
     /// A claim that is a name of somebody or something: 1 to 512 bytes, no control characters.
     ///
     /// # Errors

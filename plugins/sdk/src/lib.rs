@@ -104,6 +104,7 @@ mod host;
 pub mod issuer;
 pub mod json;
 mod pattern;
+mod roles;
 mod scope;
 mod settings;
 mod terms;
@@ -122,6 +123,7 @@ pub use host::{
     Method, Signed, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
+pub use roles::{ClaimPath, RolesClaim, UNREAD_ROLES};
 pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};
 pub use terms::Terms;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use url::Url;
 use witgate_plugin::issuer::metadata_urls;
-use witgate_plugin::json;
+use witgate_plugin::{HttpError, json};
 
 use super::ACCEPT;
 use crate::services::fetch::{Document, Fetcher, Origin, Reach};
@@ -56,20 +56,29 @@ impl Discovery {
         answer
     }
 
-    /// Tries the places in their order. A server that does not answer is not asked for the next one.
+    /// Tries the places in their order until one is of use. A server that does not answer at all is not
+    /// asked for the next one.
     async fn discover(&self) -> Result<Url, String> {
         let mut reasons = Vec::new();
         for url in metadata_urls(&self.issuer) {
             let url = Url::parse(&url).map_err(|error| format!("{url}: {error}"))?;
             let answer = self.fetcher(&url).document(&url, "application/json").await;
-            let answer = answer.map_err(|error| format!("{url}: {error:?}"))?;
-            match answer.status().as_u16() {
-                200 => match self.jwks_uri(answer.body()) {
+            match &answer {
+                Ok(document) if document.status() == 200 => match self.jwks_uri(document.body()) {
                     Ok(jwks) => return Ok(jwks),
                     Err(reason) => reasons.push(format!("{url}: {reason}")),
                 },
-                status @ 400..=499 => reasons.push(format!("{url}: {status}")),
-                status => return Err(format!("{url}: the server answered {status}")),
+                Ok(document) => reasons.push(format!("{url}: status {}", document.status().as_u16())),
+                Err(error) => reasons.push(format!("{url}: {error:?}")),
+            }
+            if matches!(
+                answer,
+                Err(HttpError::Unreachable
+                    | HttpError::TimedOut
+                    | HttpError::Resting(_)
+                    | HttpError::NotGranted)
+            ) {
+                break;
             }
         }
         Err(format!("no metadata leads to it: {}", reasons.join("; ")))
@@ -110,6 +119,45 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Discovery, Found};
+
+    /// Proxies answer 500 or with a page of their own where they know no metadata.
+    #[tokio::test]
+    async fn an_odd_answer_does_not_end_the_search_and_every_reason_is_told() {
+        let (issuer, serve) = places();
+        let metadata = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{issuer}/jwks"}}"#);
+        serve(vec![(500, "oops".into()), (200, "<html>".into()), (200, metadata)]);
+        let found = Discovery::of(&issuer).discover().await.unwrap();
+        assert_eq!(found.as_str(), format!("{issuer}/jwks"));
+
+        let (issuer, serve) = places();
+        serve(vec![(302, String::new()), (200, "<html>".into()), (503, String::new())]);
+        let reasons = Discovery::of(&issuer).discover().await.unwrap_err();
+        for reason in ["status 302", "not a strict JSON object", "status 503"] {
+            assert!(reasons.contains(reason), "{reasons}");
+        }
+    }
+
+    /// An issuer with a path, and what gives its places their answers, in their order.
+    fn places() -> (String, impl FnOnce(Vec<(u16, String)>)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("http://{}/tenant", listener.local_addr().unwrap());
+        let serve = move |answers: Vec<(u16, String)>| {
+            std::thread::spawn(move || {
+                for (status, body) in answers {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let _ = stream.read(&mut [0; 4096]).unwrap();
+                    let length = body.len();
+                    let head = format!(
+                        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}"
+                    );
+                    stream
+                        .write_all(format!("{head}\r\nConnection: close\r\n\r\n{body}").as_bytes())
+                        .unwrap();
+                }
+            });
+        };
+        (issuer, serve)
+    }
 
     /// A place that goes on answering is not asked for ever: the metadata may lead elsewhere by now.
     #[tokio::test]
