@@ -76,7 +76,8 @@ pub struct Server {
     pub authorization_servers: Vec<String>,
     /// Browser origins that may call.
     pub allowed_origins: Vec<String>,
-    /// Host names (without port) that a request may name, beside loopback names and the listen address.
+    /// Host names (without port), or [`ANY_LABEL`] before one, that a request may name, beside loopback names and the
+    /// listen address.
     pub allowed_hosts: Vec<String>,
     /// Where health and metrics listen, if anywhere.
     pub admin_listen: Option<SocketAddr>,
@@ -99,6 +100,9 @@ pub struct Server {
     /// What happens while the audit cannot be written.
     pub audit_overflow: AuditOverflow,
 }
+
+/// How an allowed host begins that stands for the names of a zone: one label, no more and no less, comes before the rest.
+pub const ANY_LABEL: &str = "*.";
 
 impl Server {
     /// How many connections one address or network may have.

@@ -6,6 +6,7 @@
 pub(crate) mod entry;
 mod fields;
 mod filter;
+pub(crate) mod seldom;
 
 use std::io;
 use std::sync::Arc;

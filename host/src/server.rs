@@ -3,6 +3,7 @@
 pub mod admin;
 pub(crate) mod connections;
 pub mod control;
+mod hosts;
 pub mod http;
 pub(crate) mod recording;
 pub mod stdio;

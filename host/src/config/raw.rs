@@ -50,7 +50,7 @@ pub struct Server {
     /// Browser origins that may call, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
     /// Host names, without port, that a request may name beside loopback names, the listen address
-    /// and the hosts of the resources.
+    /// and the hosts of the resources. `*.example.com` is each name with one label more.
     pub allowed_hosts: Vec<String>,
     /// Where `/healthz`, `/readyz` and `/metrics` listen. Default: nowhere.
     pub admin_listen: Option<Address>,

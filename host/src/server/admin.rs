@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::connections::memory::RequestMemory;
 use super::connections::table::{Connections, Limits};
 use super::connections::{self, Ends, Listener};
+use super::hosts::Hosts;
 use crate::config::Server;
 use crate::digest::sha256;
 use crate::flow::headers::origin::Names;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
-use crate::printable::clean;
 use crate::reload::Reloader;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
@@ -58,15 +58,15 @@ pub async fn serve(
     stop: CancellationToken,
     ended: CancellationToken,
 ) {
-    let names = Arc::new(names);
+    let hosts = Arc::new(Hosts::new(names, "admin_listen"));
     let respond = move |request: Request<Incoming>, ends: Ends| {
         let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
-        let names = Arc::clone(&names);
+        let hosts = Arc::clone(&hosts);
         let is_looking = reloader.as_ref().is_none_or(|reloader| reloader.is_looking());
         async move {
             ends.connection.answers();
             match request.uri().path() {
-                _ if !is_named(&names, &request, &ends) => {
+                _ if !is_named(&hosts, &request, &ends) => {
                     plain(StatusCode::FORBIDDEN, TEXT, "not under this name; see `server.allowed_hosts`\n")
                 }
                 "/revoke" => revoke(request, &generations).await,
@@ -81,22 +81,13 @@ pub async fn serve(
 }
 
 /// Whether a request names this server. One of HTTP/1.0 need not name any, and no browser sends that.
-fn is_named(names: &Names, request: &Request<Incoming>, ends: &Ends) -> bool {
-    let host = request.headers().get(HOST);
-    if request.version() == Version::HTTP_10 && host.is_none() && request.uri().authority().is_none() {
+fn is_named(hosts: &Hosts, request: &Request<Incoming>, ends: &Ends) -> bool {
+    let (uri, headers) = (request.uri(), request.headers());
+    if request.version() == Version::HTTP_10 && !headers.contains_key(HOST) && uri.authority().is_none() {
         return true;
     }
-    let local = Some(ends.local.ip().to_canonical());
-    let is_own = names.check_host(request.uri(), request.headers(), local).is_ok();
-    if !is_own {
-        let host = host.map_or("", |host| host.to_str().unwrap_or("(not ASCII)"));
-        tracing::warn!(
-            host = clean(host),
-            peer = %ends.peer.ip(),
-            "the admin listener was asked under a `Host` that is not its own; allow it in `server.allowed_hosts`"
-        );
-    }
-    is_own
+    let [local, peer] = [ends.local, ends.peer].map(|end| Some(end.ip().to_canonical()));
+    hosts.check(uri, headers, local, peer).is_ok()
 }
 
 fn respond(

@@ -17,6 +17,7 @@ use witgate_plugin::Transport;
 use super::connections::memory::{Held, RequestMemory};
 use super::connections::table::{Connection, Connections, Limits};
 use super::connections::{self, Ends, Listener};
+use super::hosts::Hosts;
 use super::tls::Tls;
 use crate::config::{self, Denials};
 use crate::flow::certificate::ClientCertificate;
@@ -55,7 +56,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 pub struct Gateway<U> {
     endpoints: HashMap<String, Arc<Endpoint<U>>>,
     metadata: Metadata,
-    names: Names,
+    hosts: Hosts,
     generations: Arc<Generations>,
     connections: Arc<Connections>,
 }
@@ -124,7 +125,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
         let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
         let connections = Connections::new(limits, RequestMemory::new(server.request_memory));
-        Self { endpoints, names: names(config), metadata, generations, connections }
+        let hosts = Hosts::new(names(config), "listen");
+        Self { endpoints, hosts, metadata, generations, connections }
     }
 
     /// Has connections and what they hold counted among `metrics`.
@@ -189,7 +191,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     ) -> Response<Body> {
         let readers = match endpoint {
             None if self.metadata.has(request.uri().path()) => Readers::Anybody,
-            _ => Readers::of(request.headers(), &self.names),
+            _ => Readers::of(request.headers(), self.hosts.names()),
         };
         let mut response = match endpoint {
             Some(endpoint) => self.respond_at(endpoint, request, sender).await,
@@ -231,12 +233,16 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// Who may send at all, and nothing secret in the URL.
     fn check_sender(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
-        self.names.check_host(&parts.uri, &parts.headers, sender.local)?;
-        self.names.check_origin(&parts.headers)?;
+        self.check_host(parts, sender)?;
+        self.hosts.names().check_origin(&parts.headers)?;
         match parts.uri.query() {
             None => Ok(()),
             query => credentials::none_in_query(query, self.generations.live().credential_headers()),
         }
+    }
+
+    fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
+        self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer)
     }
 
     fn preflight(&self, parts: &Parts) -> Response<Body> {
@@ -245,8 +251,8 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// Where there is no endpoint: metadata, or nothing.
     fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
-        if self.names.check_host(&parts.uri, &parts.headers, sender.local).is_err() {
-            return plain(Rejection::ForbiddenHost);
+        if let Err(rejection) = self.check_host(parts, sender) {
+            return plain(rejection);
         }
         // Also where there is nothing: a page may find that out.
         if cors::is_preflight(parts) {

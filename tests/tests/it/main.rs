@@ -17,6 +17,7 @@ mod guide;
 mod hostile;
 mod issuers;
 mod kill;
+mod network;
 mod oauth;
 mod pages;
 mod plugin_faults;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Resolver;
-use crate::config::{AuditOverflow, Extension, Server, Transport, Upstream, raw};
+use crate::config::{ANY_LABEL, AuditOverflow, Extension, Server, Transport, Upstream, raw};
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
@@ -130,14 +130,16 @@ impl Resolver<'_> {
     }
 
     fn allowed_hosts(&mut self, server: &raw::Server) -> Vec<String> {
+        let mut hosts = Vec::with_capacity(server.allowed_hosts.len());
         for (index, host) in server.allowed_hosts.iter().enumerate() {
-            if url::Host::parse(host).is_err() {
-                let at = ["server", "allowed_hosts", &index.to_string()];
-                let help = "write a name such as `mcp.example.com`, without scheme, port and path";
-                self.error(&at, format!("`{host}` is not a host name"), help);
+            match allowed_host(host) {
+                Ok(host) => hosts.push(host),
+                Err((message, help)) => {
+                    self.error(&["server", "allowed_hosts", &index.to_string()], message, help);
+                }
             }
         }
-        server.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect()
+        hosts
     }
 
     fn control(&mut self, server: &raw::Server) -> Option<PathBuf> {
@@ -189,7 +191,7 @@ impl Resolver<'_> {
     /// A URL that is nothing but an origin.
     pub(super) fn origin(&mut self, at: &[&str], text: &str) -> Option<String> {
         let url = Url::parse(text).ok();
-        let origin = url.filter(|url| url.has_host()).map(|url| url.origin().ascii_serialization());
+        let origin = url.filter(has_one_host).map(|url| url.origin().ascii_serialization());
         if origin.is_some() && origin.as_deref() == text.strip_suffix('/').or(Some(text)) {
             return origin;
         }
@@ -211,6 +213,34 @@ fn mib(written: u64) -> usize {
     count(written).saturating_mul(1 << 20)
 }
 
+/// A host as requests name it, or `*.` before one.
+fn allowed_host(written: &str) -> Result<String, (String, &'static str)> {
+    const HELP: &str = "write a name such as `mcp.example.com`, without scheme, port and path";
+    if written == "*" {
+        let message = "`*` would let any page in a browser call: it comes under a name of its own that it has turned to this \
+                       machine (DNS rebinding)";
+        return Err((
+            message.to_owned(),
+            "write each name that clients use; `*.example.com` is each name of that zone",
+        ));
+    }
+    let (star, name) = match written.strip_prefix(ANY_LABEL) {
+        Some(zone) => (ANY_LABEL, zone),
+        None => ("", written),
+    };
+    let host = url::Host::parse(name).map_err(|_| (format!("`{written}` is not a host name"), HELP))?;
+    let is_zone = matches!(&host, url::Host::Domain(zone) if zone.trim_end_matches('.').contains('.'));
+    if name.contains('*') {
+        let help = "`*` stands for one whole label, the first one: `*.example.com`";
+        return Err((format!("`{written}` has a `*` where none can be"), help));
+    }
+    if !star.is_empty() && !is_zone {
+        let message = format!("`{written}` is a zone in which others have names, too");
+        return Err((message, "write the name of a zone of your own behind `*.`, such as `*.example.com`"));
+    }
+    Ok(format!("{star}{host}"))
+}
+
 pub(super) fn listen(server: &raw::Server) -> SocketAddr {
     server.listen.map_or(DEFAULT_LISTEN, |address| address.0)
 }
@@ -220,9 +250,14 @@ fn masked(url: &str) -> &str {
     if url.contains('@') { "…" } else { url }
 }
 
+/// False where the host is missing, or has a `*`, which no name has that can be found.
+fn has_one_host(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| !host.contains('*'))
+}
+
 fn check_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", masked(text)))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+    if !matches!(url.scheme(), "http" | "https") || !has_one_host(&url) {
         return Err(format!("`{}` is not an http or https URL", masked(text)));
     }
     if !url.username().is_empty() || url.password().is_some() {

@@ -157,6 +157,35 @@ fn what_the_server_cannot_be() {
         ],
     );
     with_rest(
+        "[server]\nallowed_origins = ['https://*.example.com']\nresource = 'https://*.example.com/mcp'",
+        &[
+            "witgate.toml:2:20: `https://*.example.com` is not an origin (write scheme, host and port, such as \
+             `https://app.example.com`; `*` is not possible)",
+            "witgate.toml:3:12: `https://*.example.com/mcp` is not an http or https URL (write a URL such as \
+             `https://mcp.example.com/mcp`)",
+        ],
+    );
+    with_rest(
+        "[server]\nallowed_hosts = ['*', '*.com', 'a.*.com', '*.a*.com', '*.10.0.0.1', '*.', 'https://a.com', '*.a.com']",
+        &[
+            "witgate.toml:2:18: `*` would let any page in a browser call: it comes under a name of its own that it has \
+             turned to this machine (DNS rebinding) (write each name that clients use; `*.example.com` is each name \
+             of that zone)",
+            "witgate.toml:2:23: `*.com` is a zone in which others have names, too (write the name of a zone of your \
+             own behind `*.`, such as `*.example.com`)",
+            "witgate.toml:2:32: `a.*.com` has a `*` where none can be (`*` stands for one whole label, the first one: \
+             `*.example.com`)",
+            "witgate.toml:2:43: `*.a*.com` has a `*` where none can be (`*` stands for one whole label, the first \
+             one: `*.example.com`)",
+            "witgate.toml:2:55: `*.10.0.0.1` is a zone in which others have names, too (write the name of a zone of \
+             your own behind `*.`, such as `*.example.com`)",
+            "witgate.toml:2:69: `*.` is not a host name (write a name such as `mcp.example.com`, without scheme, port \
+             and path)",
+            "witgate.toml:2:75: `https://a.com` is not a host name (write a name such as `mcp.example.com`, without \
+             scheme, port and path)",
+        ],
+    );
+    with_rest(
         "[server]\nadmin_listen = '127.0.0.1:8787'",
         &[
             "witgate.toml:2:16: `admin_listen` and `listen` are the same address (health and metrics must not be \
@@ -550,6 +579,13 @@ fn several_upstreams_have_paths_and_resources_of_their_own() {
     assert_eq!((argv.as_slice(), *shared), (["node".to_owned()].as_slice(), true));
     let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
     assert_eq!(env, [("A", "b"), ("T", "sesame")]);
+}
+
+#[test]
+fn a_host_of_any_script_is_allowed_as_requests_name_it() {
+    let config = good(&format!("[server]\nallowed_hosts = ['*.Bücher.example', 'A.example', '[::1]']{REST}"));
+    assert!(config.server.allowed_hosts.contains(&"*.xn--bcher-kva.example".to_owned()));
+    assert!(config.server.allowed_hosts.contains(&"a.example".to_owned()));
 }
 
 fn environment(variables: &[(&str, &str)]) -> Result<super::Loaded, String> {

@@ -9,27 +9,33 @@ use http::{HeaderMap, Uri};
 use url::Host;
 
 use super::{Single, single};
+use crate::config::ANY_LABEL;
 use crate::flow::reject::Rejection;
 
 /// Which hosts and origins a request may name.
 #[derive(Debug)]
 pub struct Names {
     hosts: HashSet<String>,
+    /// What stands behind `*.`: names with one label before it.
+    zones: HashSet<String>,
     origins: HashSet<String>,
     /// Whole `Host` values that pass anyway: most requests have one of these.
     usual: Vec<String>,
 }
 
 impl Names {
-    /// `hosts` are names or addresses without port, `origins` as browsers send them.
+    /// `hosts` are names or addresses without port, or `*.` before a name, `origins` as browsers send them.
     pub fn new<'a>(
         hosts: impl IntoIterator<Item = &'a str>,
         origins: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let tidy = |origin: &str| origin.trim_end_matches('/').to_ascii_lowercase();
         let bare = |host: &str| host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        let (zones, hosts): (HashSet<_>, HashSet<_>) =
+            hosts.into_iter().map(bare).partition(|host| host.starts_with(ANY_LABEL));
         Self {
-            hosts: hosts.into_iter().map(bare).collect(),
+            hosts,
+            zones: zones.iter().filter_map(|zone| zone.strip_prefix(ANY_LABEL)).map(str::to_owned).collect(),
             origins: origins.into_iter().map(tidy).collect(),
             usual: Vec::new(),
         }
@@ -81,10 +87,16 @@ impl Names {
             return true;
         }
         match name {
-            Host::Domain(name) => self.hosts.contains(name.trim_end_matches('.')),
+            Host::Domain(name) => self.has(name.trim_end_matches('.')),
             Host::Ipv4(ip) => Some(IpAddr::V4(*ip)) == local || self.hosts.contains(&ip.to_string()),
             Host::Ipv6(ip) => Some(IpAddr::V6(*ip)) == local || self.hosts.contains(&ip.to_string()),
         }
+    }
+
+    /// As in certificates, `*` is one label (RFC 9525, section 6.3): who may make a name further down is not known.
+    fn has(&self, name: &str) -> bool {
+        let below = name.split_once('.').filter(|(label, _)| !label.is_empty());
+        self.hosts.contains(name) || below.is_some_and(|(_, zone)| self.zones.contains(zone))
     }
 }
 

@@ -210,6 +210,27 @@ fn only_own_hosts_are_answered() {
 }
 
 #[test]
+fn a_star_is_one_label_before_the_names_of_a_zone() {
+    let names = Names::new(["*.Example.com"], []);
+    let check = |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), None);
+    for good in ["a.example.com", "A.EXAMPLE.com:443", "a.example.com.", "xn--bcher-kva.example.com"] {
+        assert_eq!(check(good), Ok(()), "{good}");
+    }
+    for bad in [
+        "example.com",
+        ".example.com",
+        "a.b.example.com",
+        "aexample.com",
+        "a.example.com.evil.com",
+        "*",
+        "a.example.com@evil.com",
+        "a.com",
+    ] {
+        assert_eq!(check(bad), Err(Rejection::ForbiddenHost), "{bad}");
+    }
+}
+
+#[test]
 fn only_allowed_origins_and_the_own_loopback_one_may_call() {
     let names = Names::new([], ["https://app.example.com"]);
     let check =

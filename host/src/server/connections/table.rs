@@ -15,15 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::{Held, RequestMemory};
 use crate::flow::known::Known;
+use crate::log::seldom::Seldom;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 
 /// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
 /// not done again for so long; where it did, as many have to come first.
 const LOOKING: Duration = Duration::from_millis(100);
-
-/// How often it is said that connections are refused.
-const SAYING: Duration = Duration::from_secs(10);
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +39,7 @@ pub(crate) struct Connections {
     memory: Arc<RequestMemory>,
     table: Mutex<Table>,
     counts: Counts,
+    refusing: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +49,6 @@ struct Table {
     next: u64,
     /// When it was last looked without finding enough.
     looked: Option<Instant>,
-    said: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +70,8 @@ const OF_PEER: Bound = Bound { of: "peer" };
 impl Connections {
     /// None yet. `memory` is what their heads and bodies may take.
     pub(crate) fn new(limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
-        Arc::new(Self { limits, memory, table: Mutex::default(), counts: Counts::default() })
+        let (table, counts, refusing) = (Mutex::default(), Counts::default(), Seldom::default());
+        Arc::new(Self { limits, memory, table, counts, refusing })
     }
 
     /// What their heads and bodies may take.
@@ -109,16 +108,13 @@ impl Connections {
             false if table.open.len() >= self.limits.all => OF_ALL,
             false => return Some(self.take_in(&mut table, peer, end)),
         };
-        let is_said = table.said.is_some_and(|said| said.elapsed() < SAYING);
-        if !is_said {
-            table.said = Some(Instant::now());
-        }
         let open = table.open.len();
         drop(table);
         self.counts.refused.get_or_create(&bound).inc();
-        if !is_said {
+        if let Some(others) = self.refusing.turn() {
             tracing::warn!(
                 open,
+                others,
                 too_many_of = bound.of,
                 "connections are refused; see `server.max_connections`"
             );

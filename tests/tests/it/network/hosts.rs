@@ -1,0 +1,27 @@
+//! The names that a request may name.
+
+use serde_json::json;
+use witgate_tests::gateway::Setup;
+use witgate_tests::wire::Request;
+
+#[test]
+fn a_refused_host_stands_in_the_log_and_one_of_an_allowed_zone_passes() {
+    let setup = Setup::new();
+    setup.config(
+        "allowed_hosts = ['*.example.com']",
+        "[upstreams.own]\nown_tools = true\n[policies.roles]\nkind = 'rbac'\n\
+         [policies.roles.config.roles]\nguest = { allow = ['*'] }\n\
+         [pipeline]\nanonymous = { roles = ['guest'] }\nauthorize = ['roles']\n",
+    );
+    let gateway = setup.serve();
+    let list = Request::stateless(&gateway.address(), "/mcp", "tools/list", json!({}));
+    let asked = |host: &str| list.clone().set("Host", host).send().status;
+    assert_eq!(["a.example.com", "example.com\u{202e}"].map(asked), [200, 403]);
+    let log = gateway.await_log("allow it in `server.allowed_hosts`");
+    assert!(log.contains(r"example.com\\u{202e}"), "{log}");
+    assert!(!log.contains('\u{202e}'));
+    // Who asks a hundred times fills no log.
+    assert!((0..100).all(|_| asked("evil.example") == 403));
+    assert_eq!(asked("b.example.com"), 200);
+    assert_eq!(gateway.log().matches("allow it in `server.allowed_hosts`").count(), 1);
+}
