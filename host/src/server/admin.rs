@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::memory::RequestMemory;
 use super::connections::table::{Connections, Limits};
-use super::connections::{self, Ends, Listener};
+use super::connections::{self, Ends, Listener, linger};
 use super::hosts::Hosts;
 use crate::config::Server;
 use crate::digest::sha256;
@@ -69,7 +70,12 @@ pub async fn serve(
                 _ if !is_named(&hosts, &request, &ends) => {
                     plain(StatusCode::FORBIDDEN, TEXT, "not under this name; see `server.allowed_hosts`\n")
                 }
-                "/revoke" => revoke(request, &generations).await,
+                "/revoke" => {
+                    let (parts, mut body) = request.into_parts();
+                    let response = revoke(&parts, &mut body, &generations).await;
+                    linger::discard(body, Some(&ends.connection));
+                    response
+                }
                 _ => respond(&request, &metrics, &stop, is_looking),
             }
         }
@@ -115,15 +121,15 @@ fn respond(
 
 /// Takes a revocation as an authorization server does (RFC 7009, section 2.1): the form field `token`. What is
 /// remembered about it is forgotten, so that the next call asks anew; nobody learns whether it was a good one.
-async fn revoke(request: Request<Incoming>, generations: &Generations) -> Response<Full<Bytes>> {
-    if request.method() != Method::POST {
+async fn revoke(parts: &Parts, body: &mut Incoming, generations: &Generations) -> Response<Full<Bytes>> {
+    if parts.method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n");
     }
     // A form needs no leave of a browser's to be sent from any page.
-    if request.headers().contains_key(ORIGIN) {
+    if parts.headers.contains_key(ORIGIN) {
         return plain(StatusCode::FORBIDDEN, TEXT, "not for browsers\n");
     }
-    let body = Limited::new(request.into_body(), LARGEST_FORM).collect();
+    let body = Limited::new(body, LARGEST_FORM).collect();
     let Ok(body) = tokio::time::timeout(FORM_TIME, body).await else {
         return plain(StatusCode::REQUEST_TIMEOUT, TEXT, "the form did not arrive in time\n");
     };

@@ -3,6 +3,7 @@
 mod at_once;
 pub(crate) mod descriptors;
 mod heads;
+pub(super) mod linger;
 pub(crate) mod memory;
 mod metered;
 pub(crate) mod table;

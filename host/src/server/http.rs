@@ -16,7 +16,7 @@ use witgate_plugin::Transport;
 
 use super::connections::memory::{Held, RequestMemory};
 use super::connections::table::{Connection, Connections, Limits};
-use super::connections::{self, Ends, Listener};
+use super::connections::{self, Ends, Listener, linger};
 use super::hosts::Hosts;
 use super::tls::Tls;
 use crate::config::{self, Denials};
@@ -193,10 +193,13 @@ impl<U: Upstream + 'static> Gateway<U> {
             None if self.metadata.has(request.uri().path()) => Readers::Anybody,
             _ => Readers::of(request.headers(), self.hosts.names()),
         };
+        let (parts, mut body) = request.into_parts();
+        let connection = sender.connection.clone();
         let mut response = match endpoint {
-            Some(endpoint) => self.respond_at(endpoint, request, sender).await,
-            None => self.elsewhere(&request.into_parts().0, &sender),
+            Some(endpoint) => self.respond_at(endpoint, parts, &mut body, sender).await,
+            None => self.elsewhere(&parts, &sender),
         };
+        linger::discard(body, connection.as_ref());
         readers.mark(&mut response);
         response
     }
@@ -209,10 +212,10 @@ impl<U: Upstream + 'static> Gateway<U> {
     async fn respond_at(
         &self,
         endpoint: &Arc<Endpoint<U>>,
-        request: Request<Inflow>,
+        parts: Parts,
+        body: &mut Inflow,
         sender: Sender,
     ) -> Response<Body> {
-        let (parts, body) = request.into_parts();
         let result = match self.check_sender(&parts, &sender) {
             Ok(()) if cors::is_preflight(&parts) => Ok(self.preflight(&parts)),
             Ok(()) => {
@@ -270,7 +273,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
     async fn dispatch(
         self: &Arc<Self>,
         parts: Parts,
-        body: Inflow,
+        body: &mut Inflow,
         sender: Sender,
         held: Held,
     ) -> Result<Response<Body>, Rejected> {
@@ -288,7 +291,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
     async fn post(
         self: &Arc<Self>,
         headers: HeaderMap,
-        body: Inflow,
+        body: &mut Inflow,
         sender: Sender,
         mut held: Held,
     ) -> Result<Response<Body>, Rejected> {

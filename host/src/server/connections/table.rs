@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -134,7 +134,7 @@ impl Connections {
             opened: Instant::now(),
             waits_since: AtomicU64::new(1),
             heads: AtomicU32::new(0),
-            is_under_way: AtomicBool::new(false),
+            turns: AtomicU32::new(0),
             known: Known::default(),
             end,
         });
@@ -257,8 +257,8 @@ pub(crate) struct Connection {
     waits_since: AtomicU64,
     /// How many heads have come.
     heads: AtomicU32,
-    /// Whether the request of the last one is under way.
-    is_under_way: AtomicBool,
+    /// Turns that have not ended.
+    turns: AtomicU32,
     known: Known,
     end: End,
 }
@@ -287,17 +287,21 @@ impl Connection {
     /// A head has come: until what is returned is dropped, a request is under way.
     pub(super) fn begin(self: &Arc<Self>) -> Turn {
         self.heads.fetch_add(1, Ordering::Relaxed);
-        self.is_under_way.store(true, Ordering::Relaxed);
+        self.goes_on()
+    }
+
+    /// The request of the last head is still under way until what is returned is dropped, too.
+    pub(super) fn goes_on(self: &Arc<Self>) -> Turn {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         Turn(Arc::clone(self))
     }
 
     /// Whether the request of the last head is under way.
     pub(super) fn is_under_way(&self) -> bool {
-        self.is_under_way.load(Ordering::Relaxed)
+        self.turns.load(Ordering::Relaxed) > 0
     }
 
     fn waits(&self) {
-        self.is_under_way.store(false, Ordering::Relaxed);
         let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.waits_since.store(since.saturating_add(1), Ordering::Relaxed);
     }
@@ -316,7 +320,9 @@ pub(super) struct Turn(Arc<Connection>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.waits();
+        if self.0.turns.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.waits();
+        }
     }
 }
 

@@ -21,7 +21,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Why it goes no further.
-pub(super) async fn receive(headers: &HeaderMap, body: Inflow, held: &mut Held) -> Result<Bytes, Rejection> {
+pub(super) async fn receive(
+    headers: &HeaderMap,
+    body: &mut Inflow,
+    held: &mut Held,
+) -> Result<Bytes, Rejection> {
     media::is_json(headers)?;
     media::accepts_both(headers)?;
     let announced = body.size_hint().lower();
@@ -33,10 +37,10 @@ pub(super) async fn receive(headers: &HeaderMap, body: Inflow, held: &mut Held) 
 }
 
 /// All of a body. What is held is what has come, not what was announced: to announce costs nothing.
-async fn gather(mut body: Inflow, held: &mut Held) -> Result<Bytes, Rejection> {
+async fn gather(body: &mut Inflow, held: &mut Held) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {
-        let read = next(&mut body).await.map_err(|_| Rejection::Parse("it ends too early".to_owned()))?;
+        let read = next(body).await.map_err(|_| Rejection::Parse("it ends too early".to_owned()))?;
         let Some(data) = read else { return Ok(whole) };
         let size = whole.len() + data.len();
         if size > MAX_BODY {

@@ -1,7 +1,8 @@
 //! Headers, targets and framing.
 
 use serde_json::json;
-use witgate_tests::wire::{Answer, Request, STATEFUL, STATELESS, exchange};
+use witgate_tests::gateway::PATIENCE;
+use witgate_tests::wire::{Answer, Request, STATEFUL, STATELESS, exchange, read_answer};
 
 use super::world::{ENDPOINTS, Findings, MARK, World};
 
@@ -324,6 +325,34 @@ fn headers_say_what_the_body_says() {
         let answer = good.clone().set("Mcp-Name", "=?base64?Z3JlZXQ=?=").send();
         findings.check(&format!("{path}: the name in base64"), answer.status == 200, &answer);
         findings.check(path, good.send().status == 200, &answer);
+    }
+    findings.report();
+}
+
+/// Most clients send all of a body before they read anything (RFC 9112, section 9.6).
+#[test]
+fn who_sends_all_before_they_read_hears_why_it_was_refused() {
+    let world = World::new();
+    let mut findings = Findings::default();
+    let body = vec![b' '; 12 << 20];
+    let good = call(&world, ENDPOINTS[0]).body(body.clone());
+    let admin = world.gateway.admin_url();
+    let admin = admin.strip_prefix("http://").unwrap();
+    for (what, request, status) in [
+        ("a length", good.clone(), 413),
+        ("chunks", good.clone().chunked(), 413),
+        ("no media type", good.clone().without("Content-Type"), 415),
+        ("another host", good.clone().set("Host", "evil.example"), 403),
+        (
+            "another method",
+            Request::new("PUT", &world.gateway.address(), ENDPOINTS[0]).body(body.clone()),
+            405,
+        ),
+        ("nothing there", call(&world, "/nothing").body(body.clone()), 404),
+        ("a form for the operator", Request::post(admin, "/revoke", body), 413),
+    ] {
+        let answer = read_answer(&request.open(), PATIENCE, |_| false);
+        findings.check(what, answer.status == status, &answer);
     }
     findings.report();
 }
