@@ -197,6 +197,8 @@ pub struct Upstream {
     pub path: String,
     /// Its resource identifier: the audience of tokens and the RFC 9728 `resource`.
     pub resource: String,
+    /// What its metadata tells people.
+    pub about: About,
     /// Where it is.
     pub target: Target,
     /// Who may do what there.
@@ -209,6 +211,45 @@ pub struct Upstream {
     pub sessions: SessionBounds,
     /// The way in which a denial that no login can cure is told.
     pub denials: Denials,
+}
+
+/// What the RFC 9728 metadata of a resource tells people (section 2). Each member stands there where it is some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// `resource_name`.
+    pub name: Option<String>,
+    /// `resource_documentation`.
+    pub documentation: Option<String>,
+    /// `resource_policy_uri`.
+    pub policy: Option<String>,
+    /// `resource_tos_uri`.
+    pub terms: Option<String>,
+}
+
+impl About {
+    /// The same, with those of `other` where it has none.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let Self { name, documentation, policy, terms } = other.clone();
+        Self {
+            name: self.name.or(name),
+            documentation: self.documentation.or(documentation),
+            policy: self.policy.or(policy),
+            terms: self.terms.or(terms),
+        }
+    }
+
+    /// The members by their names.
+    pub fn members(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self { name, documentation, policy, terms } = self;
+        let members = [
+            ("resource_name", name),
+            ("resource_documentation", documentation),
+            ("resource_policy_uri", policy),
+            ("resource_tos_uri", terms),
+        ];
+        members.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
 }
 
 /// The bounds of sessions. None: the default of the upstream's kind.
@@ -233,13 +274,13 @@ pub enum Denials {
 impl Upstream {
     /// What of it is made once, at the start. Its headers, its environment and its scopes are not: a reload takes those.
     pub fn place(&self) -> String {
-        let Self { path, resource, target, timeout, sessions, denials, .. } = self;
+        let Self { path, resource, about, target, timeout, sessions, denials, .. } = self;
         let target = match target {
             Target::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
             Target::Url { url, .. } => format!("url {url}"),
             other => format!("{other:?}"),
         };
-        format!("{path} {resource} {timeout:?} {sessions:?} {denials:?} {target}")
+        format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {target}")
     }
 }
 

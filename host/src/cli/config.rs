@@ -1,5 +1,7 @@
 //! `witgate config`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure};
@@ -37,6 +39,7 @@ fn shown(config: &Config) -> Value {
         "upstreams": config.upstreams.iter().map(|upstream| named(&upstream.name, json!({
             "path": upstream.path,
             "resource": upstream.resource,
+            "about": upstream.about.members().collect::<BTreeMap<_, _>>(),
             "target": target(&upstream.target),
             "timeout_s": upstream.timeout.as_secs(),
             "max_sessions": upstream.sessions.most,

@@ -40,6 +40,15 @@ pub struct Server {
     /// The public URL of the endpoint: the audience of tokens, and the `resource` of the RFC 9728
     /// metadata. Default: made from `listen`.
     pub resource: Option<String>,
+    /// RFC 9728: what people call the endpoint, in the metadata.
+    #[schemars(length(min = 1, max = 200))]
+    pub resource_name: Option<String>,
+    /// RFC 9728: an https URL of a page for those who use it.
+    pub resource_documentation: Option<String>,
+    /// RFC 9728: an https URL of a page on what may be done with the data.
+    pub resource_policy_uri: Option<String>,
+    /// RFC 9728: an https URL of the terms of service.
+    pub resource_tos_uri: Option<String>,
     /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
     pub authorization_servers: Vec<String>,
     /// Extensions of MCP authorization that the authorization servers offer, which clients are then told of.
@@ -182,6 +191,15 @@ pub struct Upstream {
     /// Its resource identifier, in place of the one made from `server.resource`: what the audience
     /// of a token has to be.
     pub resource: Option<String>,
+    /// RFC 9728: what people call it, in the metadata. Default: that of `[server]`.
+    #[schemars(length(min = 1, max = 200))]
+    pub resource_name: Option<String>,
+    /// RFC 9728: an https URL of a page for those who use it. Default: that of `[server]`.
+    pub resource_documentation: Option<String>,
+    /// RFC 9728: an https URL of a page on what may be done with the data. Default: that of `[server]`.
+    pub resource_policy_uri: Option<String>,
+    /// RFC 9728: an https URL of the terms of service. Default: that of `[server]`.
+    pub resource_tos_uri: Option<String>,
     /// OAuth scopes that a first login should ask for, in place of `server.scopes`.
     pub scopes: Option<Vec<String>>,
     /// One child process for all callers. Default: one per session or principal.

@@ -1,6 +1,7 @@
 //! From what is written to what is meant: secrets read, paths made absolute, defaults filled in,
 //! and everything that cannot be reported at once.
 
+mod about;
 mod environment_only;
 mod keys;
 mod pipeline;

@@ -13,7 +13,7 @@ use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::{
-    Broken, Config, Denials, KeySource, Pipeline, Policy, PolicyKind, Server, SessionBounds, Target,
+    About, Broken, Config, Denials, KeySource, Pipeline, Policy, PolicyKind, Server, SessionBounds, Target,
     Transport, Upstream,
 };
 use crate::fingerprints::Fingerprints;
@@ -139,6 +139,7 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         name: "own".to_owned(),
         path: "/mcp".to_owned(),
         resource,
+        about: About::default(),
         target: Target::OwnTools,
         pipeline,
         timeout: std::time::Duration::from_secs(60),

@@ -582,6 +582,39 @@ fn several_upstreams_have_paths_and_resources_of_their_own() {
 }
 
 #[test]
+fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
+    let servers = "[server]\nauthorization_servers = ['https://idp.example']\nresource_name = 'All'\n\
+                   resource_policy_uri = 'https://example.com/policy'\n";
+    let config = good(&format!(
+        "{servers}[upstreams.a]\nown_tools = true\nresource_name = 'Tickets'\n\
+         resource_documentation = 'https://example.com/docs?a#b'{REST}"
+    ));
+    let [a, own] = config.upstreams.as_slice() else { panic!() };
+    let policy = ("resource_policy_uri", "https://example.com/policy");
+    let docs = ("resource_documentation", "https://example.com/docs?a#b");
+    assert_eq!(a.about.members().collect::<Vec<_>>(), [("resource_name", "Tickets"), docs, policy]);
+    assert_eq!(own.about.members().collect::<Vec<_>>(), [("resource_name", "All"), policy]);
+    with_rest(
+        "[server]\nauthorization_servers = ['https://idp.example']\nresource_name = \"a\\u202Eb\"\n\
+         resource_tos_uri = 'http://a.example'\nresource_policy_uri = 'https://u:p@a.example'\nresource_documentation = '/docs'",
+        &[
+            "witgate.toml:3:17: this is no name: it has to have 1 to 200 bytes, all of which can be seen (write what \
+             people call it, such as `Tickets`)",
+            "witgate.toml:4:20: this is not the https URL of a page (write one such as `https://example.com/docs`)",
+            "witgate.toml:5:23: this is not the https URL of a page (write one such as `https://example.com/docs`)",
+            "witgate.toml:6:26: this is not the https URL of a page (write one such as `https://example.com/docs`)",
+        ],
+    );
+    with_rest(
+        "[server]\nresource_name = 'Tickets'",
+        &[
+            "witgate.toml:2:17: nobody is told this (set `server.authorization_servers`, without which there is no \
+             metadata, or leave it out)",
+        ],
+    );
+}
+
+#[test]
 fn a_host_of_any_script_is_allowed_as_requests_name_it() {
     let config = good(&format!("[server]\nallowed_hosts = ['*.Bücher.example', 'A.example', '[::1]']{REST}"));
     assert!(config.server.allowed_hosts.contains(&"*.xn--bcher-kva.example".to_owned()));

@@ -14,7 +14,7 @@ use super::{Presence, Resolver};
 use crate::cause::Cause;
 use crate::config::raw::{self, UpstreamText};
 use crate::config::shape::listed;
-use crate::config::{Denials, Pipeline, Policy, Target, Upstream};
+use crate::config::{About, Denials, Pipeline, Policy, Target, Upstream};
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
@@ -29,9 +29,11 @@ impl Resolver<'_> {
         let common = file.pipeline.as_ref().map(|written| self.pipeline(&["pipeline"], written, policies));
         let names = self.document.keys(&["upstreams"]);
         let alone = names.len() <= 1;
+        let servers_about = self.servers_about(&file.server);
         let resolve = |(name, written): (&String, &raw::Upstream)| {
             let pipeline = self.pipeline_of(name, written, common.as_ref(), policies);
-            self.upstream(file, name, written, pipeline, alone)
+            let about = self.own_about(&file.server, name, written).or(&servers_about);
+            Upstream { about, ..self.upstream(file, name, written, pipeline, alone) }
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
@@ -91,6 +93,7 @@ impl Resolver<'_> {
             name: name.to_owned(),
             path,
             resource,
+            about: About::default(),
             target,
             pipeline,
             timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),

@@ -11,7 +11,7 @@ use url::Url;
 use witgate_plugin::Scheme;
 
 use super::body::Body;
-use crate::config::Upstream;
+use crate::config::{About, Upstream};
 use crate::flow::dpop::ALGORITHMS;
 use crate::flow::reject::wire::is_offered;
 use crate::generation::Generation;
@@ -22,7 +22,7 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
-    resources: Vec<String>,
+    resources: Vec<(String, About)>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
 }
@@ -45,7 +45,7 @@ impl Metadata {
     /// which can only speak for one.
     fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
         let resource = &upstream.resource;
-        self.resources.push(resource.clone());
+        self.resources.push((resource.clone(), upstream.about.clone()));
         self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path), place);
         if alone {
             self.documents.insert(WELL_KNOWN.to_owned(), place);
@@ -71,7 +71,7 @@ impl Metadata {
     /// The document at a path, as the policies of `generation` have it.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
         let place = *self.documents.get(path)?;
-        let resource = self.resources.get(place)?;
+        let (resource, about) = self.resources.get(place)?;
         let pipeline = generation.pipeline(place);
         let mut document = json!({
             "resource": resource,
@@ -81,6 +81,7 @@ impl Metadata {
         let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
         let scopes: BTreeSet<_> = asked.chain(&pipeline.scopes).filter(|scope| is_offered(scope)).collect();
         if let Value::Object(members) = &mut document {
+            members.extend(about.members().map(|(name, value)| (name.to_owned(), json!(value))));
             if !scopes.is_empty() {
                 members.insert("scopes_supported".to_owned(), json!(scopes));
             }

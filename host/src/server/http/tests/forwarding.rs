@@ -139,13 +139,22 @@ async fn a_forged_cancellation_goes_nowhere() {
 
 #[tokio::test]
 async fn metadata_leads_oauth_clients_to_their_server() {
-    let server =
-        "authorization_servers = ['https://idp.example.com']\nresource = 'https://mcp.example.com/mcp'";
+    let server = "authorization_servers = ['https://idp.example.com']\nresource = 'https://mcp.example.com/mcp'\n\
+         resource_name = 'Tickets'\nresource_documentation = 'https://example.com/docs'\n\
+         resource_policy_uri = 'https://example.com/policy'\nresource_tos_uri = 'https://example.com/terms'";
     let house = house_with(server, |request| result(request, json!({}))).await;
     for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"] {
         let got = house.send_to(path, Method::GET, &[], "").await;
         assert_eq!(got.json()["resource"], "https://mcp.example.com/mcp", "{path}");
         assert_eq!(got.json()["authorization_servers"], json!(["https://idp.example.com"]));
+        for (member, value) in [
+            ("resource_name", "Tickets"),
+            ("resource_documentation", "https://example.com/docs"),
+            ("resource_policy_uri", "https://example.com/policy"),
+            ("resource_tos_uri", "https://example.com/terms"),
+        ] {
+            assert_eq!(got.json()[member], value);
+        }
     }
     let got = house.send(Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
     assert_eq!(
