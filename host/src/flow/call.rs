@@ -1,5 +1,5 @@
-//! One MCP message from a client, parsed strictly once. It keeps the bytes that came in and where
-//! the parts lie in them, so that what is decided on is what is forwarded.
+//! One MCP message from a client, parsed strictly once. It keeps the bytes that came in, but for members that say nothing
+//! (`message/nulls`), and where the parts lie in them, so that what is decided on is what is forwarded.
 
 use std::ops::Range;
 
@@ -130,7 +130,7 @@ impl Call {
         Self { body: Bytes::copy_from_slice(&self.body), ..self.clone() }
     }
 
-    /// The message, byte for byte.
+    /// The message, byte for byte; without optional members of the protocol's that were `null`.
     pub fn body(&self) -> &Bytes {
         &self.body
     }

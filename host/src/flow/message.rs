@@ -1,5 +1,5 @@
 //! The one strict parse: bytes → [`Call`]. What a lenient reader behind Witgate could take in
-//! another way than Witgate does is refused here, so that both see the same call.
+//! another way than Witgate does is refused here, or taken out ([`nulls`]), so that both see the same call.
 
 use std::borrow::Cow;
 
@@ -14,6 +14,7 @@ use names::NameFault;
 use strict::{Members, Message, Strict, category};
 
 pub(crate) mod names;
+mod nulls;
 mod numbers;
 pub(crate) mod strict;
 #[cfg(test)]
@@ -31,6 +32,10 @@ impl Call {
         let nameless = |rejection| Rejected { id: None, rejection };
         let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
         let (envelope, params) = Envelope::read(text).map_err(nameless)?;
+        if let Some(rest) = params.as_ref().and_then(|params| nulls::dropped(text, &envelope.members, params))
+        {
+            return Self::parse(rest);
+        }
         let named = |rejection| Rejected { id: envelope.id.map(|id| id.get().into()), rejection };
         read(&body, text, &envelope, params).map_err(named)
     }
@@ -176,7 +181,9 @@ impl<'a> Params<'a> {
     fn check(params: Option<strict::Params<'a>>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
         let members = match params {
             None => return Ok(Self(None)),
-            Some(strict::Params::Other) => return Err(bad("params must be an object")),
+            Some(strict::Params::Null | strict::Params::Other) => {
+                return Err(bad("params must be an object"));
+            }
             Some(strict::Params::Object(members)) => members,
         };
         refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;

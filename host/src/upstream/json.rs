@@ -31,12 +31,17 @@ impl Text<'_> {
     }
 }
 
+impl<'a> From<&strict::Members<'a>> for Members<'a> {
+    fn from(members: &strict::Members<'a>) -> Self {
+        let list = members.0.iter().map(|(key, value)| (key.clone(), Text::Came(value))).collect();
+        Self { list }
+    }
+}
+
 impl<'a> Members<'a> {
     /// Reads an object. None: it is no object, or a key comes twice.
     pub(crate) fn read(text: &'a str) -> Option<Self> {
-        let members = strict::Members::read(text).ok()?.0;
-        let list = members.into_iter().map(|(key, value)| (key, Text::Came(value))).collect();
-        Some(Self { list })
+        strict::Members::read(text).ok().map(|members| Self::from(&members))
     }
 
     /// The value of `name` as JSON text.

@@ -29,6 +29,7 @@ mod record;
 mod scopes;
 mod secrets;
 mod seeds;
+mod servers;
 mod shutdown;
 mod starve;
 mod swap;

@@ -103,6 +103,8 @@ pub(crate) struct Message<'de> {
 pub(crate) enum Params<'de> {
     /// An object.
     Object(Members<'de>),
+    /// `null`.
+    Null,
     /// Anything else.
     Other,
 }
@@ -162,7 +164,7 @@ impl<'de> Visitor<'de> for ParamsVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Params::Other)
+        Ok(Params::Null)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {

@@ -339,7 +339,8 @@ fn names_that_a_reader_could_take_for_others_are_refused_wherever_a_message_name
 fn a_known_method_in_another_shape_is_not_taken_for_an_unknown_one() {
     let cases = [
         ("tools/call", "[]", "params must be an object"),
-        ("tools/call", "null", "params must be an object"),
+        ("tools/call", "null", "params.name must be a string"),
+        ("initialize", "null", "params.protocolVersion must be a string"),
         ("tools/call", "{}", "params.name must be a string"),
         ("tools/call", r#"{"name":1}"#, "params.name must be a string"),
         ("tools/call", r#"{"name":["a"]}"#, "params.name must be a string"),
@@ -347,8 +348,13 @@ fn a_known_method_in_another_shape_is_not_taken_for_an_unknown_one() {
         ("tools/call", r#"{"name":"a","_meta":1}"#, "params._meta must be an object"),
         (
             "tools/call",
-            r#"{"name":"a","_meta":{"progressToken":null}}"#,
+            r#"{"name":"a","_meta":{"progressToken":[]}}"#,
             "the progress token must be a string or an integer",
+        ),
+        (
+            "tools/call",
+            r#"{"name":"a","_meta":{"io.modelcontextprotocol/protocolVersion":null}}"#,
+            "the protocol version in _meta must be a string",
         ),
         ("resources/read", r#"{"uri":null}"#, "params.uri must be a string"),
         ("initialize", "{}", "params.protocolVersion must be a string"),
@@ -368,6 +374,59 @@ fn a_known_method_in_another_shape_is_not_taken_for_an_unknown_one() {
     ];
     for (method, params, refused) in cases {
         assert_eq!(refusal(&request(method, params)), format!("params: {refused}"), "{method} {params}");
+    }
+}
+
+#[test]
+fn optional_members_that_are_null_are_not_there_for_anybody() {
+    for (method, params, left) in [
+        ("ping", r#"{"_meta":null}"#, "{}"),
+        ("ping", r#"{"_meta":{"progressToken":null}}"#, r#"{"_meta":{}}"#),
+        (
+            "ping",
+            r#"{"_meta":{"progress\u0054oken":null, "a":{"b" : 1.50}}}"#,
+            r#"{"_meta":{"a":{"b" : 1.50}}}"#,
+        ),
+        ("tools/list", r#"{"cursor":null}"#, "{}"),
+        ("tools/list", r#"{"curs\u006fr" : null, "_meta":null}"#, "{}"),
+        ("tools/call", r#"{"name":"a","arguments":null,"x":null}"#, r#"{"name":"a","x":null}"#),
+        ("prompts/get", r#"{"arguments":null,"name":"a"}"#, r#"{"name":"a"}"#),
+        ("x/y", r#"{"_meta":null,"arguments":null}"#, r#"{"arguments":null}"#),
+    ] {
+        let call = parse(&request(method, params)).unwrap();
+        assert_eq!(call.body(), &request(method, left), "{method} {params}");
+    }
+    let call = parse(r#"{"jsonrpc":"2.0","id":1,"params": null,"method":"ping"}"#).unwrap();
+    assert_eq!(call.body(), r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    let call =
+        parse(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":null}}"#);
+    assert_eq!(call.unwrap().arguments(), None);
+}
+
+#[test]
+fn a_null_that_means_something_stays_where_it_is() {
+    for body in [
+        request("tools/call", r#"{"name":"a","arguments":{"cursor":null,"_meta":null,"arguments":null}}"#),
+        request("tools/call", r#"{"name":"a","_meta":{"x":{"progressToken":null}}}"#),
+        request("tools/call", r#"{"name":"a","cursor":null}"#),
+        r#"{"jsonrpc":"2.0","id":1,"result":null}"#.to_owned(),
+    ] {
+        assert_eq!(parse(&body).unwrap().body(), &body);
+    }
+}
+
+#[test]
+fn a_member_that_is_null_hides_no_other() {
+    for body in [
+        request("tools/call", r#"{"name":"a","arguments":null,"arguments":{}}"#),
+        request("tools/call", r#"{"name":"a","arguments":null,"Arguments":{}}"#),
+        request("tools/call", r#"{"name":"a","Arguments":null}"#),
+        request("ping", r#"{"_meta":{"progressToken":null,"progresstoken":1}}"#),
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null,"params":{}}"#.to_owned(),
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null,"Params":{}}"#.to_owned(),
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"params":null}"#.to_owned(),
+    ] {
+        assert!(parse(&body).is_err(), "{body}");
     }
 }
 
