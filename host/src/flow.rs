@@ -20,6 +20,7 @@ pub mod request;
 mod right;
 mod session;
 mod shadow;
+mod single;
 pub mod standing;
 pub mod tasks;
 #[cfg(test)]
@@ -48,7 +49,7 @@ use call::{Access, Call, Kind};
 use certificate::ClientCertificate;
 use credential::Shown;
 use dpop::Proofs;
-use headers::{LAST_EVENT_ID, agree, credentials};
+use headers::{LAST_EVENT_ID, agree, credentials, media};
 use identity::Caller;
 use known::Known;
 use limit::admit;
@@ -182,11 +183,16 @@ impl<U: Upstream> Flow<U> {
         self.tasks.check(&permit).await?;
         session::check(permit.request(), session.as_deref())?;
         let listens = permit.request().call.method() == "subscriptions/listen";
+        if listens {
+            media::accepts_events(&permit.request().headers)?;
+        }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
         let admitted = admit(Arc::clone(&permit), session);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
-        let answer = right.for_as_long(self.upstream.forward(admitted)).await?;
+        let answer =
+            async { single::taken_by(permit.request(), self.upstream.forward(admitted).await?).await };
+        let answer = right.for_as_long(answer).await?;
         self.look_at(answer, permit, right, share).await
     }
 

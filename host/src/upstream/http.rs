@@ -29,7 +29,7 @@ use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
 
 mod asked;
-mod events;
+pub(crate) mod events;
 mod held;
 mod line;
 mod lost;

@@ -98,6 +98,29 @@ impl<'a> Members<'a> {
     }
 }
 
+/// What a JSON-RPC message is, by the members that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// It has a method and an id.
+    Request,
+    /// It has a method alone.
+    Notification,
+    /// It has a result or an error.
+    Response,
+}
+
+/// What a message is. None: it is no JSON-RPC message.
+pub(crate) fn form(message: &[u8]) -> Option<Form> {
+    let members = Members::read(std::str::from_utf8(message).ok()?)?;
+    let has = |name| members.get(name).is_some();
+    match (has("method"), has("id"), has("result") || has("error")) {
+        (true, true, false) => Some(Form::Request),
+        (true, false, false) => Some(Form::Notification),
+        (false, _, true) => Some(Form::Response),
+        _ => None,
+    }
+}
+
 /// The keys of an object. None where it is no object.
 pub(crate) fn names(object: &str) -> BTreeSet<String> {
     let members = Members::read(object).unwrap_or_default();

@@ -24,24 +24,16 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// Refuses a caller that does not take both kinds of answer: which one it gets is the upstream's
-/// choice. No Accept header takes anything.
+/// Refuses a caller that does not take JSON. Answers that the protocol has for errors are JSON, whatever the upstream
+/// gives. No Accept header takes anything.
 ///
 /// # Errors
 /// `NotAcceptable`.
-pub fn accepts_both(headers: &HeaderMap) -> Result<(), Rejection> {
-    // What the SDKs send, word for word.
-    if matches!(single(headers, &ACCEPT), Single::One("application/json, text/event-stream")) {
-        return Ok(());
-    }
-    if accepts(headers, "application/json") && accepts(headers, "text/event-stream") {
-        Ok(())
-    } else {
-        Err(Rejection::NotAcceptable)
-    }
+pub fn accepts_json(headers: &HeaderMap) -> Result<(), Rejection> {
+    if accepts(headers, "application/json") { Ok(()) } else { Err(Rejection::NotAcceptable) }
 }
 
-/// Refuses a caller of GET that does not take an event stream.
+/// Refuses a caller that does not take an event stream: every GET wants one, and a POST gets JSON instead where it can.
 ///
 /// # Errors
 /// `NotAcceptable`.
@@ -50,7 +42,9 @@ pub fn accepts_events(headers: &HeaderMap) -> Result<(), Rejection> {
 }
 
 fn accepts(headers: &HeaderMap, media: &str) -> bool {
-    if !headers.contains_key(ACCEPT) {
+    // What the SDKs send, word for word.
+    let is_usual = matches!(single(headers, &ACCEPT), Single::One("application/json, text/event-stream"));
+    if is_usual || !headers.contains_key(ACCEPT) {
         return true;
     }
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());

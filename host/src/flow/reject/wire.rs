@@ -125,7 +125,7 @@ impl Rejection {
             Self::NotAcceptable => plain(
                 StatusCode::NOT_ACCEPTABLE,
                 "not-acceptable",
-                "Send Accept: application/json, text/event-stream (GET: text/event-stream)",
+                "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
             ),
             Self::MethodNotAllowed => Wire {
                 allow: Some("POST"),

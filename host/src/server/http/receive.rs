@@ -27,7 +27,7 @@ pub(super) async fn receive(
     held: &mut Held,
 ) -> Result<Bytes, Rejection> {
     media::is_json(headers)?;
-    media::accepts_both(headers)?;
+    media::accepts_json(headers)?;
     let announced = body.size_hint().lower();
     if announced > MAX_BODY as u64 {
         return Err(Rejection::TooLarge);

@@ -3,14 +3,17 @@
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::LOOKED_AT_ANSWER;
 use crate::upstream::Event;
-use crate::upstream::raw::Inflow;
 
 /// The events of a body, until it ends, breaks or passes the bound.
-pub(super) fn read(body: Inflow) -> impl Stream<Item = Event> + Send {
+pub(crate) fn read<B>(body: B) -> impl Stream<Item = Event> + Send
+where
+    B: Body<Data = Bytes> + Unpin + Send,
+{
     unfold((body, Decoder::default()), |(mut body, mut decoder)| async move {
         loop {
             if let Some(event) = decoder.next() {

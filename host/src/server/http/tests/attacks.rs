@@ -81,8 +81,8 @@ async fn every_trap_in_the_headers_is_refused() {
     }
     let text = [key, BOTH, ("content-type", "text/plain")];
     assert_eq!(house.send(Method::POST, &text, allowed().to_string()).await.status, 415);
-    let json_only = [key, JSON_BODY, ("accept", "application/json")];
-    assert_eq!(house.send(Method::POST, &json_only, allowed().to_string()).await.status, 406);
+    let events_only = [key, JSON_BODY, ("accept", "text/event-stream")];
+    assert_eq!(house.send(Method::POST, &events_only, allowed().to_string()).await.status, 406);
     assert!(house.received().is_empty());
 }
 

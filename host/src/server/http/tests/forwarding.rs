@@ -81,6 +81,57 @@ async fn events_pass_as_they_come() {
     assert!(response.body_mut().frame().await.is_none());
 }
 
+/// Ten events before the response, so that it does not come in the first piece.
+fn with_progress(request: &Received, last: &str) -> StubAnswer {
+    let progress =
+        "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n".repeat(10);
+    let last = last.replace("ID", &request.json()["id"].to_string());
+    answer_as(200, "text/event-stream", format!("id: 1\ndata:\n\n{progress}data: {last}\n\n"))
+}
+
+#[tokio::test]
+async fn a_caller_of_json_alone_gets_the_response_of_an_event_stream() {
+    let house =
+        house(|request| with_progress(request, r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[]}}"#)).await;
+    let lines = [("x-api-key", ALICE), JSON_BODY, ("accept", "application/json")];
+    let got =
+        house.send(Method::POST, &lines, call("tools/call", json!({"name": "get_it"})).to_string()).await;
+    assert_eq!(
+        (got.status, &got.headers["content-type"]),
+        (200, &HeaderValue::from_static("application/json"))
+    );
+    assert_eq!(got.json(), json!({"jsonrpc": "2.0", "id": 1, "result": {"content": []}}));
+    // A list is filtered on the way as any other.
+    let tools = json!([{"name": "get_it"}, {"name": "delete_it"}]);
+    let list = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).to_string();
+    let house = super::house(move |request| with_progress(request, &list)).await;
+    let got = house.send(Method::POST, &lines, call("tools/list", json!({})).to_string()).await;
+    assert_eq!(got.json()["result"]["tools"], json!([{"name": "get_it"}]));
+}
+
+#[tokio::test]
+async fn a_caller_of_json_alone_is_told_where_that_does_not_do() {
+    for (last, expected) in [
+        (r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create"}"#, (406, "not-acceptable")),
+        (r#"{"jsonrpc":"2.0","method":"notifications/message"}"#, (200, "upstream-bad-answer")),
+    ] {
+        let house = house(move |request| with_progress(request, last)).await;
+        let lines = [("x-api-key", ALICE), JSON_BODY, ("accept", "application/json")];
+        let body = call("tools/call", json!({"name": "get_it"})).to_string();
+        let got = house.send(Method::POST, &lines, body).await;
+        assert_eq!((got.status, got.reason().as_str()), expected, "{got:?}");
+        assert_eq!(got.json()["id"], 1);
+        let got = house.send(Method::GET, &lines, "").await;
+        assert_eq!((got.status, got.reason().as_str()), (406, "not-acceptable"), "{got:?}");
+        let params = json!({"notifications": {"toolsListChanged": true}});
+        let mut lines = modern_lines(ALICE, "subscriptions/listen", &params);
+        lines[2] = ("accept", "application/json");
+        let body = modern("subscriptions/listen", params.clone()).to_string();
+        let got = house.send(Method::POST, &lines, body).await;
+        assert_eq!((got.status, got.reason().as_str()), (406, "not-acceptable"), "{got:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_caller_who_goes_away_lets_go_of_the_upstream() {
     let (feed, stream) = fed();
