@@ -165,7 +165,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         request: Request<Inflow>,
         sender: Sender,
     ) -> impl Future<Output = Response<Body>> + Send {
-        let endpoint = self.endpoints.get(request.uri().path());
+        let endpoint = at(&self.endpoints, request.uri().path());
         self.respond_as(endpoint, request, sender)
     }
 
@@ -386,6 +386,13 @@ fn render(wire: &Wire, rejected: &Rejected, metadata: Option<&str>, scopes: &[St
     let mut response = json(wire.status(id.is_some()), wire.body(id));
     response.headers_mut().extend(wire.headers(metadata, scopes));
     response
+}
+
+/// What is at a path, or at the one without its last slash: clients write `/mcp/` for `/mcp`. A second slash is another
+/// path, and so is an encoded one.
+fn at<'a, T>(places: &'a HashMap<String, T>, path: &str) -> Option<&'a T> {
+    let without = || path.strip_suffix('/').filter(|path| !path.ends_with('/'));
+    places.get(path).or_else(|| places.get(without()?))
 }
 
 /// A rejection that no endpoint has a say in.

@@ -274,6 +274,10 @@ fn two_upstreams_have_two_paths() {
         ],
     );
     with_rest(
+        "[upstreams.a]\nown_tools = true\npath = '/'\n[upstreams.b]\nown_tools = true\npath = '/b/'",
+        &["witgate.toml:6:8: `/b/` cannot be the path of an endpoint (write one such as `/mcp`)"],
+    );
+    with_rest(
         "[upstreams.a]\nown_tools = true\npath = 'x'\n[upstreams.b]\nown_tools = true\npath = '/.well-known/x'",
         &[
             "witgate.toml:3:8: `x` cannot be the path of an endpoint (write one such as `/mcp`)",

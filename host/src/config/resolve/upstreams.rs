@@ -139,8 +139,9 @@ impl Resolver<'_> {
         let Some(path) = &written.path else { return default_path(name, alone) };
         let at = ["upstreams", name, "path"];
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '{' | '}' | '*' | '\\' | '%');
-        let odd = !path.starts_with('/') || path == "/" || path.contains("//") || path.contains("/.");
-        if odd && !path.starts_with("/.well-known") || path.ends_with('/') || !path.chars().all(plain) {
+        let odd = !path.starts_with('/') || path.contains("//") || path.contains("/.");
+        let slashed = path.ends_with('/') && path != "/";
+        if odd && !path.starts_with("/.well-known") || slashed || !path.chars().all(plain) {
             self.error(
                 &at,
                 format!("`{path}` cannot be the path of an endpoint"),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 use witgate_plugin::Scheme;
 
+use super::at;
 use super::body::Body;
 use crate::config::{About, Upstream};
 use crate::flow::dpop::ALGORITHMS;
@@ -46,7 +47,8 @@ impl Metadata {
     fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
         let resource = &upstream.resource;
         self.resources.push((resource.clone(), upstream.about.clone()));
-        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path), place);
+        // The slash of an endpoint at the root goes (RFC 9728 §3.1).
+        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), place);
         if alone {
             self.documents.insert(WELL_KNOWN.to_owned(), place);
         }
@@ -65,12 +67,12 @@ impl Metadata {
 
     /// True where there is a document at a path.
     pub(super) fn has(&self, path: &str) -> bool {
-        self.documents.contains_key(path)
+        at(&self.documents, path).is_some()
     }
 
     /// The document at a path, as the policies of `generation` have it.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
-        let place = *self.documents.get(path)?;
+        let place = *at(&self.documents, path)?;
         let (resource, about) = self.resources.get(place)?;
         let pipeline = generation.pipeline(place);
         let mut document = json!({

@@ -133,6 +133,57 @@ async fn a_caller_of_json_alone_is_told_where_that_does_not_do() {
 }
 
 #[tokio::test]
+async fn one_slash_at_the_end_is_the_same_endpoint() {
+    let server = "authorization_servers = ['https://idp.example.com']";
+    let house = house_with(server, |request| result(request, json!({}))).await;
+    let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
+    let document = "/.well-known/oauth-protected-resource/mcp";
+    for (suffix, status) in
+        [("", 200), ("/", 200), ("//", 404), ("%2F", 404), ("/%2F", 404), ("/.", 404), ("/;", 404)]
+    {
+        let ping = call("ping", json!({})).to_string();
+        let got = house.send_to(&format!("/mcp{suffix}"), Method::POST, &lines, ping).await;
+        assert_eq!(got.status, status, "{suffix}: {got:?}");
+        let got = house.send_to(&format!("{document}{suffix}"), Method::GET, &[], "").await;
+        assert_eq!(got.status, status, "{suffix}: {got:?}");
+        if status == 200 {
+            assert_eq!(got.json()["resource"], house.config.upstreams[0].resource);
+        }
+    }
+    // Who is refused there is led to the one document.
+    let got =
+        house.send_to("/mcp/", Method::POST, &[JSON_BODY, BOTH], call("ping", json!({})).to_string()).await;
+    let challenge = got.headers["www-authenticate"].to_str().unwrap();
+    assert!(challenge.ends_with(&format!("{document}\"")), "{challenge}");
+}
+
+#[tokio::test]
+async fn an_endpoint_may_be_at_the_root() {
+    let server = "authorization_servers = ['https://idp.example.com']\nallowed_origins = ['https://page.example.com']\n\
+                  [upstreams.root]\nown_tools = true\npath = '/'";
+    let house = house_with(server, |request| result(request, json!({}))).await;
+    let ping = call("ping", json!({})).to_string();
+    let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
+    for (path, status) in [("/", 200), ("//", 404), ("/mcp", 404), ("/stub/mcp", 200), ("/stub/mcp/", 200)] {
+        assert_eq!(house.send_to(path, Method::POST, &lines, ping.clone()).await.status, status, "{path}");
+    }
+    let resource =
+        house.config.upstreams.iter().find(|upstream| upstream.path == "/").unwrap().resource.clone();
+    assert!(resource.ends_with(":8787/"), "{resource}");
+    // Without the slash that ends the host (RFC 9728, section 3.1).
+    let document = "/.well-known/oauth-protected-resource";
+    for path in [document, "/.well-known/oauth-protected-resource/"] {
+        let got = house.send_to(path, Method::GET, &[], "").await;
+        assert_eq!(got.json()["resource"], *resource, "{path}");
+    }
+    let got = house.send_to("/", Method::POST, &[JSON_BODY, BOTH], ping).await;
+    let challenge = got.headers["www-authenticate"].to_str().unwrap();
+    assert!(challenge.ends_with(&format!(":8787{document}\"")), "{challenge}");
+    let asks = [("origin", "https://page.example.com"), ("access-control-request-method", "POST")];
+    assert_eq!(house.send_to("/", Method::OPTIONS, &asks, "").await.status, 204);
+}
+
+#[tokio::test]
 async fn a_caller_who_goes_away_lets_go_of_the_upstream() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
