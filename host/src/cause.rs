@@ -1,8 +1,11 @@
 //! Where a failure lies: in the machine, where it may pass by itself, or in what somebody wrote, where it does not.
 
+use std::error::Error;
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
+
+use crate::printable::clean;
 
 /// Where a failure lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,22 @@ fn is_loop(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
+/// An error with all that it came of, in one line: what failed first stands last. Others have a say in some of it (a
+/// certificate's names), so it is cleaned.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // Some say what they came of themselves.
+        if texts.last().is_none_or(|last| !last.ends_with(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    clean(&texts.join(": "))
+}
+
 /// True where there is a file at `path`, false where there is something else.
 ///
 /// # Errors
@@ -87,6 +106,16 @@ pub(crate) mod testing {
 mod tests {
     use super::*;
     use rustix::io::Errno;
+
+    #[test]
+    fn an_error_is_told_with_what_it_came_of_and_in_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("no connection")]
+        struct Outer(#[source] io::Error);
+        let inner = io::Error::other(Outer(io::Error::other("other\n\u{202e}name")));
+        assert_eq!(told(&Outer(inner)), r"no connection: other\n\u{202e}name");
+        assert_eq!(told(&io::Error::other("alone")), "alone");
+    }
 
     #[test]
     fn what_a_machine_runs_out_of_may_pass() {

@@ -15,5 +15,6 @@ pub mod oauth;
 pub mod pki;
 pub mod possession;
 pub mod recorder;
+pub mod secure;
 pub mod tls;
 pub mod wire;

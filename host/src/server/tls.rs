@@ -1,6 +1,7 @@
 //! TLS towards clients: certificate and key, reloaded when their files change, and who of the
 //! clients has to show a certificate.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::cause;
 use crate::config::{ClientCertificates, TlsKey, TlsSettings};
 use crate::flow::certificate::ClientCertificate;
+use crate::log::seldom::Seldom;
 
 /// How long a handshake may take: two round trips and a signature, also over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -41,6 +44,7 @@ pub struct TlsError {
 pub struct Tls {
     settings: TlsSettings,
     current: ArcSwap<ServerConfig>,
+    failing: Seldom,
 }
 
 impl std::fmt::Debug for Tls {
@@ -56,7 +60,7 @@ impl Tls {
     /// With the first thing that is wrong.
     pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let current = ArcSwap::from(server_config(&settings)?);
-        Ok(Self { settings, current })
+        Ok(Self { settings, current, failing: Seldom::default() })
     }
 
     /// Reads them again.
@@ -84,15 +88,16 @@ impl Tls {
         &self,
         stream: TcpStream,
     ) -> Option<(TlsStream<TcpStream>, Option<Arc<ClientCertificate>>)> {
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
         let acceptor = TlsAcceptor::from(self.current.load_full());
         let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a TLS handshake failed");
+                self.failed(peer, &cause::told(&error));
                 return None;
             }
             Err(_) => {
-                tracing::debug!("a TLS handshake took longer than {HANDSHAKE:?}");
+                self.failed(peer, &format!("it took longer than {HANDSHAKE:?}"));
                 return None;
             }
         };
@@ -102,10 +107,17 @@ impl Tls {
                 Some(certificate) => Some((stream, Some(Arc::new(certificate)))),
                 // It would stand for nobody, and so does the connection.
                 None => {
-                    tracing::debug!("a client's certificate was found good and cannot be read");
+                    self.failed(peer, "the client's certificate was found good and cannot be read");
                     None
                 }
             },
+        }
+    }
+
+    /// Anybody can have one fail, so that this is not said each time.
+    fn failed(&self, peer: Option<IpAddr>, why: &str) {
+        if let Some(others) = self.failing.turn() {
+            tracing::info!(peer = peer.map(tracing::field::display), why, others, "a TLS handshake failed");
         }
     }
 }

@@ -20,6 +20,8 @@ use url::Url;
 use witgate_plugin::{ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
 
 use crate::breaker::Source;
+use crate::cause;
+use crate::log::seldom::Seldom;
 pub use assertion::{NoSigningKey, SigningKey};
 pub use client::Reach;
 use client::{exchange, literal_address};
@@ -32,6 +34,43 @@ type Answer = Result<HttpResponse, HttpError>;
 
 /// A whole answer with its headers.
 pub type Document = http::Response<Bytes>;
+
+/// Why there is no answer, for a policy and for the log.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// What a policy is told.
+    pub error: HttpError,
+    /// What went wrong on the way, in one line. None: `error` says it all.
+    why: Option<String>,
+}
+
+impl Unanswered {
+    fn because(error: HttpError, why: &(dyn std::error::Error + 'static)) -> Self {
+        Self { error, why: Some(cause::told(why)) }
+    }
+}
+
+impl From<HttpError> for Unanswered {
+    fn from(error: HttpError) -> Self {
+        Self { error, why: None }
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.why, self.error) {
+            (Some(why), _) => f.write_str(why),
+            (None, HttpError::NotGranted) => f.write_str("its address is none that is connected to"),
+            (None, HttpError::InvalidRequest) => f.write_str("the request is not well formed"),
+            (None, HttpError::Unreachable) => f.write_str("no connection"),
+            (None, HttpError::TimedOut) => f.write_str("no complete answer in time"),
+            (None, HttpError::TooLarge) => f.write_str("the answer is too large"),
+            (None, HttpError::Resting(_)) => {
+                f.write_str("it keeps failing, or too many wait for it, and is not asked")
+            }
+        }
+    }
+}
 
 /// Answers requests in place of the network: for test cases.
 pub trait Exchange: Send + Sync {
@@ -46,6 +85,7 @@ pub struct Fetcher {
     secrets: Arc<HashMap<String, SecretString>>,
     signing_keys: Arc<HashMap<String, SigningKey>>,
     under_way: Arc<Mutex<HashMap<HttpRequest, Shared<BoxFuture<'static, Answer>>>>>,
+    failing: Arc<Seldom>,
     instead: Option<Arc<dyn Exchange>>,
 }
 
@@ -76,6 +116,7 @@ impl Fetcher {
             secrets: Arc::new(secrets),
             signing_keys: Arc::default(),
             under_way: Arc::default(),
+            failing: Arc::default(),
             instead: None,
         }
     }
@@ -117,7 +158,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// With why there is no answer.
-    pub async fn document(&self, url: &Url, accept: &str) -> Result<Document, HttpError> {
+    pub async fn document(&self, url: &Url, accept: &str) -> Result<Document, Unanswered> {
         let request = HttpRequest {
             method: Method::Get,
             url: url.to_string(),
@@ -158,17 +199,33 @@ impl Fetcher {
     }
 
     async fn fetch(self, request: HttpRequest, source: Source) -> Answer {
-        self.whole(request, source).await.map(told)
+        let origin = Url::parse(&request.url).ok().as_ref().and_then(Origin::of);
+        let answer = self.whole(request, source).await;
+        answer.map(told).map_err(|unanswered| {
+            self.log(origin, &unanswered);
+            unanswered.error
+        })
     }
 
-    async fn whole(&self, request: HttpRequest, source: Source) -> Result<Document, HttpError> {
+    /// Callers that nobody knows can have a server asked, so that this is not said each time.
+    fn log(&self, origin: Option<Origin>, unanswered: &Unanswered) {
+        let failed =
+            matches!(unanswered.error, HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge);
+        let Some(others) = Some(&self.failing).filter(|_| failed).and_then(|failing| failing.turn()) else {
+            return;
+        };
+        let server = origin.map_or_else(String::new, |origin| origin.0);
+        tracing::warn!(server, others, why = %unanswered, "a server that a policy asks gave no answer");
+    }
+
+    async fn whole(&self, request: HttpRequest, source: Source) -> Result<Document, Unanswered> {
         let url = Url::parse(&request.url).map_err(|_| HttpError::InvalidRequest)?;
         let origin = Origin::of(&url).ok_or(HttpError::InvalidRequest)?;
         let server = self.servers.get(&origin).ok_or(HttpError::NotGranted)?;
         if let Some(address) = literal_address(&url)
             && !server.reach().covers(address)
         {
-            return Err(HttpError::NotGranted);
+            return Err(HttpError::NotGranted.into());
         }
         let outgoing = self.outgoing(&url, request)?;
         server.ask(source, exchange(server.reach(), outgoing)).await

@@ -216,7 +216,7 @@ impl RemoteJwks {
 
     async fn fetch(&self, asked: Instant) -> Result<Loaded, String> {
         let answer = match &self.place {
-            Place::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| format!("{e:?}"))?,
+            Place::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| e.to_string())?,
             Place::Issuer(issuer) => issuer.jwks().await?,
         };
         if answer.status() != 200 {

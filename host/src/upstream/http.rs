@@ -20,6 +20,7 @@ use super::era::Eras;
 use super::raw::{BodyError, Gathered, Inflow, RawBody, gather};
 use super::session::{Held, Limits, NotOpened, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
+use crate::cause::told;
 use crate::config::SessionBounds;
 use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
@@ -197,7 +198,7 @@ impl HttpUpstream {
 
     async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
         self.line.request(outgoing).await.map_err(|error| {
-            tracing::warn!(upstream = %self.uri, error = &*error as &dyn std::error::Error, "no answer");
+            tracing::warn!(upstream = %self.uri, error = told(&*error), "no answer");
             fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
         })
     }

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use url::Url;
 use witgate_plugin::HttpError;
 
-use super::Document;
+use super::{Document, Unanswered};
 
 /// Largest answer: a JWK Set or an introspection answer has a few kilobytes.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -39,24 +39,22 @@ pub enum Reach {
 pub(super) async fn exchange(
     reach: Reach,
     outgoing: http::Request<Full<Bytes>>,
-) -> Result<Document, HttpError> {
+) -> Result<Document, Unanswered> {
     let client = match reach {
         Reach::Public => &PUBLIC,
         Reach::Private => &PRIVATE,
     };
-    let response = client.request(outgoing).await.map_err(|error| {
-        if refused_address(&error) { HttpError::NotGranted } else { HttpError::Unreachable }
+    let response = client.request(outgoing).await.map_err(|error| match refused_address(&error) {
+        true => Unanswered::from(HttpError::NotGranted),
+        false => Unanswered::because(HttpError::Unreachable, &error),
     })?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, LARGEST_ANSWER)
         .collect()
         .await
-        .map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                HttpError::TooLarge
-            } else {
-                HttpError::Unreachable
-            }
+        .map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+            true => Unanswered::from(HttpError::TooLarge),
+            false => Unanswered::because(HttpError::Unreachable, &*error),
         })?
         .to_bytes();
     Ok(Document::from_parts(head, body))

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use witgate_plugin::HttpError;
 
-use super::{Document, Origin, Reach};
+use super::{Document, Origin, Reach, Unanswered};
 use crate::breaker::{Breaker, Change, Source, Turn};
 use crate::config;
 
@@ -62,21 +62,21 @@ impl Server {
     pub(super) async fn ask(
         &self,
         source: Source,
-        question: impl Future<Output = Result<Document, HttpError>>,
-    ) -> Result<Document, HttpError> {
+        question: impl Future<Output = Result<Document, Unanswered>>,
+    ) -> Result<Document, Unanswered> {
         // Whoever asks has shown nothing yet, and each question takes memory.
         let _seat = self.seats.try_acquire().map_err(|_| resting(Duration::ZERO))?;
         let place = timeout(PLACE, self.at_once.acquire()).await;
         let _place = place.map_err(|_| resting(Duration::ZERO))?;
         // Asked only now: whoever waited behind questions that failed does not fail in their way.
         let turn = self.breaker.turn(|| source, Instant::now).map_err(resting)?;
-        let answer = timeout(ANSWER, question).await.unwrap_or(Err(HttpError::TimedOut));
+        let answer = timeout(ANSWER, question).await.unwrap_or_else(|_| Err(HttpError::TimedOut.into()));
         self.note(source, turn, &answer);
         answer
     }
 
-    fn note(&self, source: Source, turn: Turn, answer: &Result<Document, HttpError>) {
-        match answer {
+    fn note(&self, source: Source, turn: Turn, answer: &Result<Document, Unanswered>) {
+        match answer.as_ref().map_err(|unanswered| unanswered.error) {
             // Nothing was asked: this says nothing about the server.
             Err(HttpError::NotGranted | HttpError::InvalidRequest | HttpError::Resting(_)) => {}
             Ok(response) if !response.status().is_server_error() => {
@@ -100,8 +100,9 @@ impl Server {
 }
 
 /// Rounded up: whoever comes back too early waits for nothing.
-fn resting(left: Duration) -> HttpError {
-    HttpError::Resting(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
+fn resting(left: Duration) -> Unanswered {
+    let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    HttpError::Resting(seconds).into()
 }
 
 #[cfg(test)]
@@ -112,14 +113,16 @@ mod tests {
     use futures_util::future::join_all;
     use witgate_plugin::HttpError;
 
-    use super::{FAILURES, Origin, Reach, SEATS, Server};
+    use super::{FAILURES, Origin, Reach, SEATS, Server, Unanswered};
     use crate::breaker::Source;
 
     #[tokio::test]
     async fn a_caller_whose_questions_fail_keeps_nobody_else_from_asking() {
         let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
         let [attacker, other] = [Source::of("attacker"), Source::of("other")];
-        let ask = async |source| server.ask(source, std::future::ready(Err(HttpError::Unreachable))).await;
+        let ask =
+            async |source| server.ask(source, std::future::ready(Err(HttpError::Unreachable.into()))).await;
+        let ask = async |source| ask(source).await.map_err(|unanswered: Unanswered| unanswered.error);
         for _ in 0..FAILURES.failures {
             assert!(matches!(ask(attacker).await, Err(HttpError::Unreachable)));
         }
@@ -134,6 +137,7 @@ mod tests {
         let mut waiting = Box::pin(join_all((0..SEATS).map(|_| server.ask(source, pending()))));
         assert!((&mut waiting).now_or_never().is_none(), "nobody answers them");
         let answer = server.ask(source, pending()).now_or_never();
+        let answer = answer.map(|answer| answer.map_err(|unanswered| unanswered.error));
         assert!(matches!(answer, Some(Err(HttpError::Resting(_)))), "{answer:?}");
         drop(waiting);
         assert!(server.ask(source, pending()).now_or_never().is_none(), "there is a seat again");

@@ -45,7 +45,7 @@ impl Discovery {
             _ => (self.discover().await?, Instant::now()),
         };
         let answer = self.fetcher(&url).document(&url, ACCEPT).await;
-        let answer = answer.map_err(|error| format!("{url}: {error:?}"));
+        let answer = answer.map_err(|error| format!("{url}: {error}"));
         match &answer {
             Ok(document) if document.status() == 200 => {
                 // Since the metadata said so: however often the place answers, it is looked up again after a while.
@@ -69,10 +69,10 @@ impl Discovery {
                     Err(reason) => reasons.push(format!("{url}: {reason}")),
                 },
                 Ok(document) => reasons.push(format!("{url}: status {}", document.status().as_u16())),
-                Err(error) => reasons.push(format!("{url}: {error:?}")),
+                Err(error) => reasons.push(format!("{url}: {error}")),
             }
             if matches!(
-                answer,
+                answer.map_err(|unanswered| unanswered.error),
                 Err(HttpError::Unreachable
                     | HttpError::TimedOut
                     | HttpError::Resting(_)
