@@ -171,6 +171,38 @@ fn a_token_fits_the_policy_that_it_is_for() {
 }
 
 #[test]
+fn a_role_is_written_where_the_policy_reads_it() {
+    for (written, place) in [
+        ("'realm.roles'", Some(vec!["realm", "roles"])),
+        ("[['access', 'my.client', 'roles'], 'groups']", Some(vec!["access", "my.client", "roles"])),
+        ("['groups', 'roles']", Some(vec!["groups"])),
+        ("[]", None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[server]\nresource = 'https://mcp.example.com/mcp'\n[upstreams.own]\nown_tools = true\n[keys.session]\n\
+             secret = {{ env = 'SECRET' }}\n[policies.tokens]\nkind = 'jwt'\nconfig = {{ keys = ['session'], \
+             algorithms = ['HS256'], roles_claim = {written} }}\n"
+        );
+        std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
+        let context = Context {
+            config: Some(folder.path().join("witgate.toml")),
+            environment: [("SECRET", "0123456789abcdef0123456789abcdef")].into_iter().collect(),
+            terminal: Terminal::new(true),
+        };
+        let token = super::token::issue_for_test(&context, &["issue", "--sub", "me", "--role", "admin"]);
+        let Some(place) = place else {
+            assert!(token.unwrap_err().to_string().contains("roles_claim"));
+            continue;
+        };
+        let claims =
+            jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token.unwrap()).unwrap().claims;
+        let found = place.iter().try_fold(&claims, |value, name| value.get(name));
+        assert_eq!(found, Some(&serde_json::json!(["admin"])), "{written}");
+    }
+}
+
+#[test]
 fn columns_are_as_wide_as_they_have_to_be() {
     let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["longer".to_owned(), "b".to_owned()]];
     assert_eq!(table(&["X", "Y"], &rows), "X       Y\na       long\nlonger  b");

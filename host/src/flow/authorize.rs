@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::coop::consume_budget;
-use witgate_plugin::{Call, Decision, Denial, TargetKind};
+use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::call::{self, Access, Target};
 use super::credential::Traces;
@@ -198,7 +198,7 @@ impl Permit {
     }
 }
 
-/// The decision of a pipeline: none of its authorizers denies or fails, and, where one `has_to_allow`, one allows. Where
+/// The decision of a pipeline: the caller's roles are known, none of its authorizers denies or fails, and, where one `has_to_allow`, one allows. Where
 /// another pipeline waits to take over, both have to allow.
 async fn decide(
     pipeline: &Pipeline,
@@ -207,6 +207,7 @@ async fn decide(
     caller: &Caller,
     has_to_allow: bool,
 ) -> Result<(), Rejection> {
+    known(caller)?;
     let principal = caller.as_principal();
     let (mut allowed, mut lacking) = (false, Lacking::default());
     for policy in &pipeline.authorize {
@@ -233,6 +234,17 @@ async fn decide(
 fn not_allowed() -> Rejection {
     let denial = Denial { reason: "not-allowed".to_owned(), ..Denial::default() };
     Rejection::Denied { policy: None, denial }
+}
+
+/// Denies a caller whose roles could not be read: one of them may be one that denies. It is said here, so that no
+/// authorizer has to know.
+fn known(caller: &Caller) -> Result<(), Rejection> {
+    if !caller.identity().roles.iter().any(|role| role == UNREAD_ROLES) {
+        return Ok(());
+    }
+    let detail = Some("the caller's roles could not be read; the log names the claim".to_owned());
+    let denial = Denial { reason: "unread-roles".to_owned(), detail, ..Denial::default() };
+    Err(Rejection::Denied { policy: None, denial })
 }
 
 /// What is denied for want of scopes alone. Whether more of them would help is known only when everybody has been

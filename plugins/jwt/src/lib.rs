@@ -14,7 +14,7 @@ use serde::Deserialize;
 use witgate_plugin::issuer::is_issuer;
 use witgate_plugin::{
     Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
-    Refusal, RolesClaim, Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Refusal, Roles, RolesClaim, Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
@@ -55,6 +55,8 @@ pub struct Config {
     /// Whether an object in `roles_claim` stands for the names of its members, which are the roles.
     #[serde(default)]
     pub roles_are_keys: bool,
+    /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
+    pub only_roles: Option<OneOrMany>,
     /// The claim with the scopes, a list or a string with spaces between. Default: `scope`, else
     /// `scp`.
     pub scopes_claim: Option<String>,
@@ -130,7 +132,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.leeway_s > 3600 {
         return Err(ConfigError::at("/leeway_s", "more than an hour; 60 is usual"));
     }
-    for (pointer, list) in [("/issuer", config.issuer.as_ref()), ("/typ", config.typ.as_ref())] {
+    for (pointer, list) in [
+        ("/issuer", config.issuer.as_ref()),
+        ("/typ", config.typ.as_ref()),
+        ("/only_roles", config.only_roles.as_ref()),
+    ] {
         if list.is_some_and(|list| list.0.is_empty() || list.has("")) {
             return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
         }
@@ -262,7 +268,7 @@ impl Jwt {
         Ok(Identity {
             subject: claims.subject(&["client_id", "azp"])?.to_owned(),
             issuer: claims.name("iss")?.map(str::to_owned),
-            roles: self.config.roles_claim.read(host, claims, self.config.roles_are_keys),
+            roles: self.roles().read(host, claims),
             scopes: claims.spaced_words(self.scopes_claim(claims))?,
             claims: Some(token.payload.clone()),
             expires_at: Some(end.saturating_add(self.terms.leeway().end.into())),
@@ -282,6 +288,11 @@ impl Jwt {
             None => Ok(()),
             Some(name) => Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing"))),
         }
+    }
+
+    fn roles(&self) -> Roles<'_> {
+        let Config { roles_claim, roles_are_keys, only_roles, .. } = &self.config;
+        Roles { claim: roles_claim, are_keys: *roles_are_keys, only: only_roles.as_ref() }
     }
 
     fn scopes_claim(&self, claims: &Claims<'_>) -> &str {

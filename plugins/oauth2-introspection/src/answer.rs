@@ -1,6 +1,13 @@
 //! What an introspection answer says (RFC 7662, section 2.2).
 
-use witgate_plugin::{Claims, Refusal, Scheme, Unavailability};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use witgate_plugin::{Claims, Refusal, RolesClaim, Scheme, Unavailability};
+
+/// The longest claims, in bytes, that an identity may have.
+const LONGEST: usize = 64 << 10;
 
 /// Reads an answer. None: the server calls the token inactive.
 ///
@@ -13,6 +20,19 @@ pub(crate) fn read(text: &str) -> Result<Option<Claims<'_>>, Unavailability> {
         Ok(Some(false)) => Ok(None),
         _ => Err(odd("`active` in the server's answer is neither true nor false")),
     }
+}
+
+/// The claims of an identity: the answer, of which the claims with the roles are left out where it is too
+/// long with them, as with thousands of groups. None: it is too long without them as well.
+pub(crate) fn passed_on(text: &str, roles: &RolesClaim) -> Option<String> {
+    if text.len() <= LONGEST {
+        return Some(text.to_owned());
+    }
+    let mut members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).ok()?;
+    for name in roles.starts() {
+        members.remove(name);
+    }
+    serde_json::to_string(&members).ok().filter(|text| text.len() <= LONGEST)
 }
 
 /// Refuses what is no access token of the kind that was shown: `token_type` may be missing, and some

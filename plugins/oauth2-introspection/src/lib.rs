@@ -11,8 +11,8 @@ mod signed;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
-    Refusal, RolesClaim, Scheme, Terms, Unproven, Verdict, Wants,
+    Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, Level, OneOrMany,
+    Plugin, Refusal, Roles, RolesClaim, Scheme, Terms, UNREAD_ROLES, Unproven, Verdict, Wants,
 };
 
 use client::AuthMethod;
@@ -66,6 +66,8 @@ pub struct Config {
     /// Whether an object in `roles_claim` stands for the names of its members, which are the roles.
     #[serde(default)]
     pub roles_are_keys: bool,
+    /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
+    pub only_roles: Option<OneOrMany>,
     /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
     /// `off`, `optional` or `required`.
     #[serde(default)]
@@ -120,6 +122,9 @@ impl Plugin for Introspection {
 fn check(config: &Config) -> Result<(), ConfigError> {
     if config.client_id.is_empty() {
         return Err(ConfigError::at("/client_id", "empty; the server wants to know who asks"));
+    }
+    if config.only_roles.as_ref().is_some_and(|only| only.0.is_empty() || only.has("")) {
+        return Err(ConfigError::at("/only_roles", "empty; leave it out for all roles"));
     }
     match config.roles_claim.is_usable() {
         false => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
@@ -181,14 +186,27 @@ impl Introspection {
         scheme: Scheme,
     ) -> Result<Identity, Refusal> {
         let expires_at = self.terms.judge(host, scheme, claims)?;
+        let (claims_passed_on, roles) = match answer::passed_on(text, &self.config.roles_claim) {
+            Some(text) => (Some(text), self.roles().read(host, claims)),
+            None => {
+                let message = "the server's answer passes 64 KiB, and is not passed on; the caller is denied what needs a rule";
+                host.log(Level::Warn, message);
+                (None, vec![UNREAD_ROLES.to_owned()])
+            }
+        };
         Ok(Identity {
             subject: claims.subject(&["client_id"])?.to_owned(),
             issuer: self.issuer(claims)?,
-            roles: self.config.roles_claim.read(host, claims, self.config.roles_are_keys),
+            roles,
             scopes: claims.spaced_words("scope")?,
-            claims: Some(text.to_owned()),
+            claims: claims_passed_on,
             expires_at,
         })
+    }
+
+    fn roles(&self) -> Roles<'_> {
+        let Config { roles_claim, roles_are_keys, only_roles, .. } = &self.config;
+        Roles { claim: roles_claim, are_keys: *roles_are_keys, only: only_roles.as_ref() }
     }
 
     fn issuer(&self, claims: &Claims<'_>) -> Result<Option<String>, Refusal> {
@@ -225,7 +243,7 @@ mod tests {
     use witgate_plugin::testing::{FakeHost, json, status, tool};
     use witgate_plugin::{ClientAuth, Method};
 
-    use super::{Credential, Introspection, Plugin, Scheme, Verdict};
+    use super::{Credential, Introspection, Plugin, Scheme, UNREAD_ROLES, Verdict};
 
     const ENDPOINT: &str = "https://idp.example.com/introspect";
     const GOOD: &str = r#"{"active":true,"sub":"ada","aud":"https://mcp.example.com/mcp","exp":1767229200}"#;
@@ -238,6 +256,38 @@ mod tests {
 
     fn ask(host: &FakeHost, value: &str) -> Verdict {
         host.authenticate(&policy(), &tool("echo"), &Credential { scheme: Scheme::Bearer, value })
+    }
+
+    #[test]
+    fn of_five_thousand_groups_those_that_count_are_roles() {
+        let groups: Vec<String> = (0..5000).map(|n| format!("{n:08x}-2d4a-4a7b-9f0e-7f3f1f0c9d1e")).collect();
+        let last = groups.last().expect("there are some");
+        let who = |only: Option<&str>, team: &str| {
+            let answer = serde_json::json!({
+                "active": true, "sub": "ada", "aud": "https://mcp.example.com/mcp", "team": team, "groups": groups,
+            });
+            let host = FakeHost::new().answer(Method::Post, ENDPOINT, json(&answer.to_string()));
+            let mut config = serde_json::json!({
+                "endpoint": ENDPOINT, "client_id": "mcp", "client_secret": "idp", "roles_claim": "groups",
+            });
+            if let Some(only) = only {
+                config["only_roles"] = serde_json::json!([only, "other"]);
+            }
+            let (policy, _) =
+                Introspection::configure_json("idp", &config.to_string()).expect("good settings");
+            let shown = Credential { scheme: Scheme::Bearer, value: "token" };
+            match host.authenticate(&policy, &tool("echo"), &shown) {
+                Verdict::Identity(identity) => identity,
+                other => panic!("{other:?}"),
+            }
+        };
+        let some = who(Some(last), "red");
+        assert_eq!(some.roles, [last.as_str()]);
+        // Without the groups, the claims fit.
+        assert_eq!(some.claims.map(|claims| claims.contains("red") && claims.len() < 200), Some(true));
+        assert_eq!(who(None, "red").roles, [UNREAD_ROLES]);
+        let vast = who(Some(last), &"red".repeat(30_000));
+        assert_eq!((vast.roles, vast.claims), (vec![UNREAD_ROLES.to_owned()], None));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use witgate_plugin::{
 
 use crate::signed::{self, Signatures};
 
-/// As much as an identity's claims may hold, and the cache keeps.
-const MOST: usize = 64 * 1024;
+/// The longest answer that is read, in bytes: room for the groups of somebody who is in thousands. One that an
+/// identity's claims could not hold is not remembered.
+const MOST: usize = 512 << 10;
 
 const JSON: &str = "application/json";
 
@@ -211,7 +212,7 @@ fn body(response: HttpResponse, wanted: &str) -> Result<String, Unavailability> 
         return Err(odd(&format!("the server's answer is not {wanted}")));
     }
     if response.body.len() > MOST {
-        return Err(odd("the server's answer passes 64 KiB"));
+        return Err(odd("the server's answer passes 512 KiB"));
     }
     String::from_utf8(response.body).map_err(|_| odd("the server's answer is not UTF-8"))
 }

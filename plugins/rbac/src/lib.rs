@@ -9,9 +9,7 @@ mod facts;
 mod rules;
 pub mod settings;
 
-use witgate_plugin::{
-    Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, UNREAD_ROLES, Wants,
-};
+use witgate_plugin::{Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, Wants};
 
 use facts::{Facts, Pulled};
 use rules::{Held, Role, Rules};
@@ -51,22 +49,11 @@ impl Rbac {
     /// A deny pattern of any role, then an allow pattern of any role, then what holds for
     /// everybody: scopes and conditions.
     fn decide(&self, facts: &Facts<'_>) -> Result<(), Denial> {
-        Self::known(facts)?;
         let roles = self.rules.roles_of(facts);
         Self::not_denied(&roles, facts)?;
         Self::allowed(&roles, facts)?;
         self.scopes_held(facts)?;
         self.conditions_hold(facts)
-    }
-
-    /// Some of the caller's roles are not known, and one of them may be one that denies.
-    fn known(facts: &Facts<'_>) -> Result<(), Denial> {
-        match facts.principal.roles.iter().any(|role| role == UNREAD_ROLES) {
-            true => {
-                Err(denial("unread-roles", "the caller's roles could not be read; the log has the claim"))
-            }
-            false => Ok(()),
-        }
     }
 
     fn not_denied(roles: &Held<'_>, facts: &Facts<'_>) -> Result<(), Denial> {

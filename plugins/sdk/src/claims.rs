@@ -74,18 +74,16 @@ impl<'a> Claims<'a> {
         find(&self.0, path)
     }
 
-    /// A claim's value, by names that lead into objects and may hold dots themselves.
-    pub fn at(&self, names: &[String]) -> Option<&Json<'a>> {
-        let (first, rest) = names.split_first()?;
-        let found = rest.iter().try_fold(self.0.get(first)?, |value, name| value.as_object()?.get(name));
-        found.filter(|value| **value != Json::Null)
+    pub(crate) fn members(&self) -> &Object<'a> {
+        &self.0
     }
 
-    /// Whether a claim is left out and has to be asked for (OpenID Connect Core, section 5.6.2), as Entra
-    /// does with many groups.
+    /// Whether a claim is left out and has to be asked for (`_claim_names`, OpenID Connect Core, section
+    /// 5.6.2), as Entra does with many groups; where the token came in a URL, it writes `hasgroups` instead.
     pub fn is_elsewhere(&self, name: &str) -> bool {
         let names = self.0.get("_claim_names").and_then(Json::as_object);
-        names.is_some_and(|names| names.get(name).is_some())
+        let has_groups = || self.get("hasgroups").is_some_and(|has| *has != Json::Bool(false));
+        names.is_some_and(|names| names.get(name).is_some()) || (name == "groups" && has_groups())
     }
 
     /// A claim that is a name of somebody or something: 1 to 512 bytes, no control characters.

@@ -123,7 +123,7 @@ pub use host::{
     Method, Signed, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
-pub use roles::{ClaimPath, RolesClaim, UNREAD_ROLES};
+pub use roles::{ClaimPath, Roles, RolesClaim, UNREAD_ROLES};
 pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};
 pub use terms::Terms;

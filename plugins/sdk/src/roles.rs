@@ -6,12 +6,12 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::json::Json;
-use crate::{Claims, Host, Level};
+use crate::json::{Json, Object};
+use crate::{Claims, Host, Level, OneOrMany};
 
 /// Stands in the place of all roles of a caller whose roles could not be read whole. A part of them would
-/// not do: a role that is left out may be one that denies. Authorizers that deny by roles have to deny
-/// it; `rbac` does.
+/// not do: a role that is left out may be one that denies. The host denies such a caller whatever needs a
+/// rule, before it asks any authorizer.
 pub const UNREAD_ROLES: &str = "witgate:unread-roles";
 
 /// As many roles as an identity may have.
@@ -55,90 +55,152 @@ impl Default for RolesClaim {
 impl RolesClaim {
     /// Whether no name is empty.
     pub fn is_usable(&self) -> bool {
-        match self {
-            Self::One(path) => !path.is_empty(),
-            Self::Several(paths) => paths.iter().all(|path| match path {
-                ClaimPath::Dotted(path) => !path.is_empty(),
-                ClaimPath::Names(names) => !names.is_empty() && !names.iter().any(String::is_empty),
-            }),
-        }
+        self.paths().iter().all(|path| match path {
+            Path::Dotted(path) => !path.is_empty(),
+            Path::Names(names) => !names.is_empty() && !names.iter().any(String::is_empty),
+        })
     }
 
-    /// The roles that `claims` give; with `keys`, an object stands for its members' names. A genuine token
-    /// whose roles cannot be read stays genuine (RFC 6750, section 3.1: another one would say the same): its
-    /// holder has [`UNREAD_ROLES`] alone, and the log names the claim.
-    pub fn read<H: Host>(&self, host: &H, claims: &Claims<'_>, keys: bool) -> Vec<String> {
-        self.all(claims, keys).unwrap_or_else(|reason| {
-            host.log(Level::Warn, &format!("{reason}; the caller counts as one whose roles are not known"));
+    /// The names that lead to the first of the claims. None: roles are not read.
+    pub fn first(&self) -> Option<Vec<&str>> {
+        self.paths().first().map(|path| match path {
+            Path::Dotted(path) => path.split('.').collect(),
+            Path::Names(names) => names.iter().map(String::as_str).collect(),
+        })
+    }
+
+    /// The claims that hold the roles, or the objects that lead to them.
+    pub fn starts(&self) -> Vec<&str> {
+        self.paths().iter().flat_map(Path::starts).collect()
+    }
+
+    fn paths(&self) -> Vec<Path<'_>> {
+        match self {
+            Self::One(path) => vec![Path::Dotted(path)],
+            Self::Several(paths) => paths.iter().map(Path::of).collect(),
+        }
+    }
+}
+
+/// How a caller's roles are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles<'s> {
+    /// Where they are.
+    pub claim: &'s RolesClaim,
+    /// Whether an object stands for the names of its members.
+    pub are_keys: bool,
+    /// Those that count. None: all.
+    pub only: Option<&'s OneOrMany>,
+}
+
+impl Roles<'_> {
+    /// The roles that `claims` give. A genuine token whose roles cannot be read stays genuine (RFC 6750,
+    /// section 3.1: another one would say the same): its holder has [`UNREAD_ROLES`] alone, and the log
+    /// names the claim.
+    pub fn read<H: Host>(&self, host: &H, claims: &Claims<'_>) -> Vec<String> {
+        self.all(claims).unwrap_or_else(|reason| {
+            host.log(Level::Warn, &format!("{reason}; the caller is denied what needs a rule"));
             vec![UNREAD_ROLES.to_owned()]
         })
     }
 
-    fn all(&self, claims: &Claims<'_>, keys: bool) -> Result<Vec<String>, String> {
+    fn all(&self, claims: &Claims<'_>) -> Result<Vec<String>, String> {
+        let paths = self.claim.paths();
         let mut roles = Vec::new();
-        let mut add = |path: &dyn fmt::Display, value, elsewhere| match value {
-            None if elsewhere => Err(format!("the roles of the claim {path} are elsewhere (`_claim_names`)")),
-            value => {
-                let words = value.map_or(Some(Vec::new()), |value| words(value, keys));
-                roles.extend(words.ok_or_else(|| format!("the claim {path} holds no list of roles"))?);
-                Ok(())
-            }
-        };
-        match self {
-            Self::One(path) => add(&Dotted(path), claims.get(path), claims.is_elsewhere(path))?,
-            Self::Several(paths) => {
-                for path in paths {
-                    match path {
-                        ClaimPath::Dotted(path) => {
-                            add(&Dotted(path), claims.get(path), claims.is_elsewhere(path))?;
-                        }
-                        ClaimPath::Names(names) => {
-                            let elsewhere = matches!(&names[..], [name] if claims.is_elsewhere(name));
-                            add(&format_args!("{names:?}"), claims.at(names), elsewhere)?;
-                        }
-                    }
-                }
-            }
+        for path in &paths {
+            roles.extend(self.at(path, claims).map_err(|problem| format!("the claim {path} {problem}"))?);
         }
         roles.sort_unstable();
         roles.dedup();
         match roles.len() <= MOST {
             true => Ok(roles.into_iter().map(str::to_owned).collect()),
-            false => Err(format!("the claims of `roles_claim` ({self}) hold more than {MOST} roles")),
+            false => {
+                let claims: Vec<String> = paths.iter().map(Path::to_string).collect();
+                Err(format!(
+                    "there are more than {MOST} roles in {}: `only_roles` names those that count",
+                    claims.join(" and ")
+                ))
+            }
+        }
+    }
+
+    fn at<'c>(&self, path: &Path<'_>, claims: &'c Claims<'_>) -> Result<Vec<&'c str>, &'static str> {
+        if path.starts().any(|name| claims.is_elsewhere(name)) {
+            return Err("is left out of the token, to be asked for elsewhere");
+        }
+        let Some(value) = path.in_object(claims.members())? else { return Ok(Vec::new()) };
+        let words: Option<Vec<&str>> = match value {
+            Json::String(text) => Some(vec![text]),
+            Json::Array(items) => items.iter().map(Json::as_str).collect(),
+            Json::Object(members) if self.are_keys => Some(members.iter().map(|(name, _)| name).collect()),
+            _ => None,
+        };
+        let mut words = words.ok_or("holds no list of roles")?;
+        words.retain(|word| self.only.is_none_or(|only| only.has(word)));
+        match words.iter().all(|word| is_role(word)) {
+            true => Ok(words),
+            false => Err("holds a role that is empty, longer than 256 bytes, or has control characters"),
         }
     }
 }
 
-fn words<'v>(value: &'v Json<'_>, keys: bool) -> Option<Vec<&'v str>> {
-    let words: Vec<&str> = match value {
-        Json::String(text) => vec![text],
-        Json::Array(items) => items.iter().map(Json::as_str).collect::<Option<_>>()?,
-        Json::Object(members) if keys => members.iter().map(|(name, _)| name).collect(),
-        _ => return None,
-    };
-    let usable = |word: &&str| (1..=256).contains(&word.len()) && !word.chars().any(char::is_control);
-    words.iter().all(usable).then_some(words)
+fn is_role(word: &str) -> bool {
+    (1..=256).contains(&word.len()) && !word.chars().any(char::is_control)
 }
 
-struct Dotted<'a>(&'a str);
+/// A [`ClaimPath`], borrowed.
+enum Path<'a> {
+    Dotted(&'a str),
+    Names(&'a [String]),
+}
 
-impl fmt::Display for Dotted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.0)
+impl<'a> Path<'a> {
+    fn of(path: &'a ClaimPath) -> Self {
+        match path {
+            ClaimPath::Dotted(path) => Self::Dotted(path),
+            ClaimPath::Names(names) => Self::Names(names),
+        }
+    }
+
+    /// The claims that the path may begin with.
+    fn starts(&self) -> impl Iterator<Item = &'a str> {
+        let (whole, first) = match *self {
+            Self::Dotted(path) => (Some(path), path.split('.').next()),
+            Self::Names(names) => (None, names.first().map(String::as_str)),
+        };
+        whole.into_iter().chain(first)
+    }
+
+    /// What is there; `null` counts as absent. An error: the path ends at something that is no object, so
+    /// that nobody can tell whether there are roles.
+    fn in_object<'v, 'j>(&self, object: &'v Object<'j>) -> Result<Option<&'v Json<'j>>, &'static str> {
+        let (whole, split) = match *self {
+            Self::Dotted(path) => {
+                let split = path.split_once('.').map(|(first, rest)| (first, Self::Dotted(rest)));
+                (object.get(path), split)
+            }
+            Self::Names([name]) => (object.get(name), None),
+            Self::Names(names) => {
+                (None, names.split_first().map(|(first, rest)| (first.as_str(), Self::Names(rest))))
+            }
+        };
+        match (whole, split) {
+            (Some(Json::Null), _) | (None, None) => Ok(None),
+            (Some(value), _) => Ok(Some(value)),
+            (None, Some((first, rest))) => match object.get(first) {
+                None | Some(Json::Null) => Ok(None),
+                Some(Json::Object(inner)) => rest.in_object(inner),
+                Some(_) => Err("is to be looked for in something that is no object"),
+            },
+        }
     }
 }
 
-impl fmt::Display for RolesClaim {
+impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One(path) => write!(f, "{path:?}"),
-            Self::Several(paths) => f
-                .debug_list()
-                .entries(paths.iter().map(|path| match path {
-                    ClaimPath::Dotted(path) => std::slice::from_ref(path),
-                    ClaimPath::Names(names) => names.as_slice(),
-                }))
-                .finish(),
+            Self::Dotted(path) => write!(f, "`{path}`"),
+            Self::Names(names) => write!(f, "{names:?}"),
         }
     }
 }

@@ -4,6 +4,7 @@ mod discovery;
 mod outage;
 mod refusals;
 mod revocation;
+mod roles;
 mod rotation;
 mod sets;
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
+use witgate_plugin::RolesClaim;
 
 use crate::cli::key::{from_now, now, written};
 use crate::cli::{Context, Exit, Failure};
@@ -76,7 +77,7 @@ struct Expected {
     algorithms: Vec<Algorithm>,
     issuer: Option<String>,
     audience: Option<Value>,
-    roles_claim: Option<String>,
+    roles_claim: RolesClaim,
     typ: Option<String>,
 }
 
@@ -138,8 +139,10 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
     }
     let mut claims = Value::Object(claims);
     if !arguments.role.is_empty() {
-        let path = expected.roles_claim.as_deref().unwrap_or("roles");
-        put(&mut claims, path, arguments.role.clone().into());
+        let Some(path) = expected.roles_claim.first() else {
+            return Err(Failure::new("the policy reads no roles (`roles_claim = []`); leave out `--role`"));
+        };
+        put(&mut claims, &path, arguments.role.clone().into());
     }
     for (name, value) in &arguments.claims {
         if let Some(claims) = claims.as_object_mut() {
@@ -156,15 +159,15 @@ fn random_id() -> Result<String, Failure> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Puts a value where dots lead: `realm_access.roles`.
-fn put(claims: &mut Value, path: &str, value: Value) {
+/// Puts a value where names lead: `realm_access`, `roles`.
+fn put(claims: &mut Value, path: &[&str], value: Value) {
     let mut place = claims;
-    for step in path.split('.') {
+    for step in path {
         if !place.is_object() {
             *place = json!({});
         }
         let Some(members) = place.as_object_mut() else { return };
-        place = members.entry(step).or_insert(Value::Null);
+        place = members.entry(*step).or_insert(Value::Null);
     }
     *place = value;
 }
@@ -378,7 +381,11 @@ impl Expected {
             issuer: first("issuer"),
             audience: config.get("audience").cloned(),
             // Without a configuration the audience is the role; roles have a claim of their own.
-            roles_claim: first("roles_claim").filter(|claim| claim != "aud"),
+            roles_claim: config
+                .get("roles_claim")
+                .filter(|claim| *claim != "aud")
+                .and_then(|claim| serde_json::from_value(claim.clone()).ok())
+                .unwrap_or_default(),
             typ: first("typ"),
         }
     }

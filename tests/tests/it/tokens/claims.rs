@@ -1,12 +1,14 @@
 //! Genuine tokens that claim what cannot be, or are not for here and now.
 
 use serde_json::{Value, json};
+use witgate::policy::cases::{Expect, ExpectIdentity};
+use witgate_plugin::UNREAD_ROLES;
 
 use super::forge::{AUDIENCE, NOW, claims, with_claims, with_payload};
 use super::{Attack, Policy};
 
 pub(super) fn attacks() -> Vec<Attack> {
-    [ends(), starts(), audiences(), subjects(), lists(), bindings()].into_iter().flatten().collect()
+    [ends(), starts(), audiences(), subjects(), roles(), lists(), bindings()].into_iter().flatten().collect()
 }
 
 fn claiming(name: &str, value: &Value, reason: &str) -> Attack {
@@ -166,15 +168,30 @@ fn subjects() -> Vec<Attack> {
     odd.into_iter().map(|subject| claiming("sub", &subject, "malformed")).chain([none]).collect()
 }
 
+/// Roles that nobody can read grant nothing: the host denies their holder whatever needs a rule.
+fn roles() -> Vec<Attack> {
+    [
+        json!(5),
+        json!({ "admin": true }),
+        json!(["admin", 5]),
+        json!([["admin"]]),
+        json!([""]),
+        json!(["x".repeat(257)]),
+        json!((0..257).map(|n| format!("r{n}")).collect::<Vec<_>>()),
+    ]
+    .into_iter()
+    .map(|value| {
+        let shown: String = value.to_string().chars().take(80).collect();
+        let roles = Some(vec![UNREAD_ROLES.to_owned()]);
+        let expect = Expect::Identity(Box::new(ExpectIdentity { roles, ..ExpectIdentity::default() }));
+        let token = with_claims(&json!({ "roles": value }));
+        Attack { name: format!("roles {shown}"), policy: Policy::public(), token, expect }
+    })
+    .collect()
+}
+
 fn lists() -> Vec<Attack> {
     [
-        ("roles", json!(5)),
-        ("roles", json!({ "admin": true })),
-        ("roles", json!(["admin", 5])),
-        ("roles", json!([["admin"]])),
-        ("roles", json!([""])),
-        ("roles", json!(["x".repeat(257)])),
-        ("roles", json!(vec!["x"; 257])),
         ("scope", json!(["read", 5])),
         ("scope", json!({ "read": true })),
         ("scope", json!("read\nwrite")),

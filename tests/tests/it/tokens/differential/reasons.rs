@@ -30,8 +30,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("an ID token", BOTH, "RFC 8725, section 2.8: made for the client, not for this server"),
     reason("a logout token", BOTH, "RFC 8417: made to tell something, not to get in"),
     reason("bound to a key", BOTH, "RFC 7800: whoever shows it as a bearer has not shown the key"),
-    reason("roles that are none", BOTH, "what nobody understands grants nothing; their users read roles"),
-    reason("scopes that are none", BOTH, "as roles"),
+    reason("scopes that are none", BOTH, "what nobody understands grants nothing; their users read scopes"),
     reason("an empty subject", BOTH, "nobody has that name; RFC 7519 asks only for a string"),
     reason(
         "a subject that is none",
