@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use rustls::pki_types::CertificateDer;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::fingerprints::Fingerprints;
 use crate::provenance::Provenance;
@@ -26,6 +27,8 @@ pub struct Config {
     pub text: String,
     /// How Witgate meets its clients.
     pub server: Server,
+    /// How its own connections go out. None: what is written cannot be used.
+    pub network: Option<Network>,
     /// What it protects, in the order of their names. Never empty.
     pub upstreams: Vec<Upstream>,
     /// The policies by name, also those that no pipeline uses.
@@ -59,6 +62,8 @@ pub struct Broken {
     pub upstreams: BTreeSet<String>,
     /// Upstreams whose pipeline cannot be used.
     pub pipelines: BTreeSet<String>,
+    /// `[network]`.
+    pub network: bool,
 }
 
 /// `[server]`.
@@ -121,6 +126,56 @@ pub enum AuditOverflow {
     Count,
     /// They are denied.
     Deny,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Authorities that servers' certificates may come from, beside those of the system.
+    pub cas: Vec<CertificateDer<'static>>,
+    /// Whether those of the system are trusted.
+    pub system_cas: bool,
+    /// The proxy for `http` URLs; it may hold a password.
+    pub http_proxy: Option<SecretString>,
+    /// The proxy for `https` URLs.
+    pub https_proxy: Option<SecretString>,
+    /// Names, zones, addresses and networks that no proxy is used for.
+    pub no_proxy: Vec<String>,
+    /// Whether the proxy looks names up, so that where they lead is not checked here.
+    pub proxy_resolves: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            cas: Vec::new(),
+            system_cas: true,
+            http_proxy: None,
+            https_proxy: None,
+            no_proxy: Vec::new(),
+            proxy_resolves: false,
+        }
+    }
+}
+
+impl Network {
+    /// Uses one proxy for all URLs.
+    pub(crate) fn go_through(&mut self, proxy: Option<SecretString>) {
+        self.http_proxy.clone_from(&proxy);
+        self.https_proxy = proxy;
+    }
+
+    /// Whether both say the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let written =
+            |proxy: &Option<SecretString>| proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned());
+        let rest = |it: &Self| (it.system_cas, it.proxy_resolves);
+        self.cas == other.cas
+            && written(&self.http_proxy) == written(&other.http_proxy)
+            && written(&self.https_proxy) == written(&other.https_proxy)
+            && self.no_proxy == other.no_proxy
+            && rest(self) == rest(other)
+    }
 }
 
 /// An extension of MCP authorization. A resource server does nothing for it that it does not do anyhow; it is the

@@ -25,6 +25,7 @@ use crate::generation::{Factory, Generations};
 use crate::leftovers;
 use crate::log::Logs;
 use crate::metrics::Metrics;
+use crate::network::Ways;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, EngineError};
 use crate::plugin::load::Loader;
@@ -199,7 +200,7 @@ pub async fn run(
     let stop = CancellationToken::new();
     // Over stdio a client may start Witgate only to ask which era it speaks, and then once more.
     let kept = cache_directory(&environment).filter(|_| config.server.transport == Transport::Stdio);
-    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), &logs)?;
+    let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
     logs.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
     let reloader = config.path.clone().map(|path| {
@@ -299,14 +300,14 @@ fn flows(
     metrics: &Metrics,
     stop: &CancellationToken,
     kept: Option<&Path>,
-    logs: &Logs,
+    (logs, ways): (&Logs, &Arc<Ways>),
 ) -> Result<Vec<AnyFlow>, ServeError> {
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let flow = |(place, upstream): (usize, &crate::config::Upstream)| {
         let route = route(config, place, upstream);
-        let target = AnyUpstream::new(upstream, grace, status, kept)
+        let target = AnyUpstream::new(upstream, grace, status, kept, ways)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let audit = logs.audit(config.server.audit_overflow);

@@ -17,4 +17,5 @@ pub mod possession;
 pub mod recorder;
 pub mod secure;
 pub mod tls;
+pub mod tunnels;
 pub mod wire;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure};
 use crate::config::{
-    ClientCertificates, Config, Denials, KeyPlace, KeySource, Pipeline, Policy, Target, TlsKey, Transport,
-    raw,
+    ClientCertificates, Config, Denials, KeyPlace, KeySource, Network, Pipeline, Policy, Target, TlsKey,
+    Transport, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -36,6 +36,7 @@ fn shown(config: &Config) -> Value {
         "path": config.path,
         "auth": if config.auth_disabled { "disabled" } else { "enabled" },
         "server": server(config),
+        "network": config.network.as_ref().map(network),
         "upstreams": config.upstreams.iter().map(|upstream| named(&upstream.name, json!({
             "path": upstream.path,
             "resource": upstream.resource,
@@ -77,6 +78,17 @@ fn server(config: &Config) -> Value {
         "request_memory_mib": server.request_memory >> 20,
         "control": server.control,
         "shutdown_grace_s": server.shutdown_grace.as_secs(),
+    })
+}
+
+fn network(network: &Network) -> Value {
+    json!({
+        "cas": network.cas.len(),
+        "system_cas": network.system_cas,
+        "http_proxy": network.http_proxy.as_ref().map(|_| "****"),
+        "https_proxy": network.https_proxy.as_ref().map(|_| "****"),
+        "no_proxy": network.no_proxy,
+        "proxy_resolves": network.proxy_resolves,
     })
 }
 

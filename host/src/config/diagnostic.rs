@@ -32,6 +32,8 @@ pub enum Part {
     Upstream(String),
     /// `[upstreams.NAME.pipeline]`.
     Pipeline(String),
+    /// `[network]`.
+    Network,
 }
 
 impl Part {
@@ -44,6 +46,7 @@ impl Part {
             ("keys", _) => Some(Self::Key(name)),
             ("upstreams", Some("pipeline")) => Some(Self::Pipeline(name)),
             ("upstreams", _) => Some(Self::Upstream(name)),
+            ("network", _) => Some(Self::Network),
             _ => None,
         }
     }

@@ -15,6 +15,8 @@ use serde::Deserialize;
 pub struct File {
     /// How Witgate meets its clients.
     pub server: Server,
+    /// How Witgate's own connections go out: to upstreams, key sets and the servers that policies ask.
+    pub network: Network,
     /// What Witgate protects, by name: one is served at `/mcp`, several at `/NAME/mcp`.
     pub upstreams: BTreeMap<String, Upstream>,
     /// The policies, by name. One that no pipeline names does nothing.
@@ -124,6 +126,22 @@ pub enum ClientCertificates {
     Optional,
     /// It has to.
     Required,
+}
+
+/// How Witgate's own connections go out. What is new counts for connections from then on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Path of certificates of CAs, in PEM, that servers may come from, beside those of the system.
+    pub ca_file: Option<String>,
+    /// Whether the CAs of the system are trusted. Default: true.
+    pub system_cas: Option<bool>,
+    /// The URL of a proxy, or `environment` for `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Default: none.
+    pub proxy: Option<Text>,
+    /// Names with all that is below them, addresses and networks that no proxy is used for.
+    pub no_proxy: Vec<String>,
+    /// Whether the proxy looks names up. Default: false.
+    pub proxy_resolves: Option<bool>,
 }
 
 /// Proofs of possession.

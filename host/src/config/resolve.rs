@@ -4,6 +4,7 @@
 mod about;
 mod environment_only;
 mod keys;
+mod network;
 mod pipeline;
 mod policies;
 mod secret;
@@ -139,7 +140,9 @@ fn finish(
     };
     let Some(config) = config.filter(|_| faults.iter().all(is_tolerable)) else { return Err(faults) };
     let (faults, warnings): (Vec<_>, _) = faults.into_iter().partition(Diagnostic::is_error);
-    Ok(Loaded { config: Config { broken: broken(&faults), ..config }, warnings, faults })
+    let broken = broken(&faults);
+    let network = config.network.filter(|_| !broken.network);
+    Ok(Loaded { config: Config { broken, network, ..config }, warnings, faults })
 }
 
 fn broken(faults: &[Diagnostic]) -> Broken {
@@ -151,6 +154,7 @@ fn broken(faults: &[Diagnostic]) -> Broken {
             }
             Some(Part::Upstream(name)) => drop(broken.upstreams.insert(name.clone())),
             Some(Part::Pipeline(name)) => drop(broken.pipelines.insert(name.clone())),
+            Some(Part::Network) => broken.network = true,
             // A policy that names the key finds out.
             Some(Part::Key(_)) | None => {}
         }
@@ -315,11 +319,14 @@ impl<'a> Resolver<'a> {
         let server = self.server(&file.server);
         let upstreams = self.upstreams(file, &policies);
         self.unused(file, &policies);
+        let network = self.network(&file.network);
+        self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
         Some(Config {
             path: Some(self.path.clone()),
             text: String::new(),
             server,
+            network: Some(network),
             upstreams,
             policies,
             keys,

@@ -16,6 +16,7 @@ use crate::config::environment::Environment;
 use crate::config::resolve::{self, Strictness};
 use crate::config::{self, Config};
 use crate::fingerprints::Fingerprints;
+use crate::network::Ways;
 use crate::plugin::compile_queue::CompileQueue;
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
@@ -74,7 +75,12 @@ impl Factory {
     pub fn new(loader: Loader, environment: Environment, clock: Clock) -> Self {
         let loader = Arc::new(loader);
         let queue = CompileQueue::new(Arc::clone(&loader));
-        Self { loader, queue, remote: RemoteKeys::default(), environment, clock }
+        Self { loader, queue, remote: RemoteKeys::new(Ways::closed()), environment, clock }
+    }
+
+    /// The ways by which connections go out: as the configuration says that the last policies were made from.
+    pub fn ways(&self) -> &Arc<Ways> {
+        self.remote.ways()
     }
 
     /// Makes a candidate: every policy of `config` that a pipeline uses is compiled, linked,
@@ -184,6 +190,7 @@ impl Factory {
         again: Option<&Recipe>,
         compiling: Compiling,
     ) -> Parts {
+        self.ways().take(config.network.as_ref());
         let dir = config.dir();
         let making = Making {
             loader: &self.loader,

@@ -24,6 +24,7 @@ use crate::config::resolve::secret_in_file;
 use crate::config::{Grants, KeyPlace, KeySource, MAX_STALE, Policy, PolicyKind};
 use crate::digest::sha256;
 use crate::fingerprints::Fingerprints;
+use crate::network::Ways;
 use crate::printable::clean;
 use crate::services::fetch::{Origin, Reach, SigningKey};
 use crate::services::jwks::RemoteJwks;
@@ -97,8 +98,9 @@ pub struct Settings {
 
 /// The key sets that are fetched, one each for the whole process, so that a reload keeps the last good
 /// one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RemoteKeys {
+    ways: Arc<Ways>,
     by_place: Mutex<HashMap<KeyPlace, Arc<RemoteJwks>>>,
     is_cut_off: bool,
 }
@@ -106,7 +108,17 @@ pub struct RemoteKeys {
 impl RemoteKeys {
     /// Where there is no network, and no set can be had.
     pub fn unreachable() -> Self {
-        Self { is_cut_off: true, ..Self::default() }
+        Self { is_cut_off: true, ..Self::new(Ways::closed()) }
+    }
+
+    /// Sets that are fetched on these ways; none yet.
+    pub fn new(ways: Arc<Ways>) -> Self {
+        Self { ways, by_place: Mutex::default(), is_cut_off: false }
+    }
+
+    /// The ways to them, and to the servers that policies ask.
+    pub fn ways(&self) -> &Arc<Ways> {
+        &self.ways
     }
 
     fn key(&self, place: &KeyPlace, max_stale: Duration) -> Key {
@@ -118,7 +130,9 @@ impl RemoteKeys {
 
     fn at(&self, place: &KeyPlace) -> Arc<RemoteJwks> {
         let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(by_place.entry(place.clone()).or_insert_with(|| RemoteJwks::new(place)))
+        Arc::clone(
+            by_place.entry(place.clone()).or_insert_with(|| RemoteJwks::new(place, Arc::clone(&self.ways))),
+        )
     }
 }
 

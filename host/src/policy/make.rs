@@ -399,7 +399,8 @@ fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> 
         cache: granted.cache.then(|| Cache::new(config.limits.cache)),
         fetcher: granted.http.then(|| match making.stage {
             Some(stage) => Fetcher::answered_by(Arc::clone(&stage.servers)),
-            None => Fetcher::new(origins, client_secrets).signing_with(signing_keys),
+            None => Fetcher::new(Arc::clone(making.around.remote.ways()), origins, client_secrets)
+                .signing_with(signing_keys),
         }),
         clock: making.clock.clone(),
         scopes,
@@ -434,7 +435,8 @@ mod tests {
             cases: cases.map(|file| dir.join(file)),
             ..config::Policy::builtin("keys", PolicyKind::ApiKey, json!({ "store": "keys.toml" }))
         };
-        let (keys, remote, environment) = (Default::default(), RemoteKeys::default(), Environment::default());
+        let (keys, remote, environment) =
+            (Default::default(), RemoteKeys::unreachable(), Environment::default());
         let around =
             Surroundings { dir, keys: &keys, remote: &remote, environment: &environment, on_stage: false };
         let making = Making {

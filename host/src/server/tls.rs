@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -23,6 +23,7 @@ use crate::cause;
 use crate::config::{ClientCertificates, TlsKey, TlsSettings};
 use crate::flow::certificate::ClientCertificate;
 use crate::log::seldom::Seldom;
+use crate::pem;
 
 /// How long a handshake may take: two round trips and a signature, also over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -123,7 +124,8 @@ impl Tls {
 }
 
 fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates("certificate", &settings.certificate)?;
+    let chain =
+        pem::certificates(&settings.certificate).map_err(|unread| fault("certificate", unread.message))?;
     let key = private_key(&settings.key)?;
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
@@ -155,31 +157,15 @@ fn verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>
         return Ok(None);
     };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("client_ca", path)? {
-        roots.add(certificate).map_err(|error| {
-            fault("client_ca", format!("a certificate in {} is none of a CA: {error}", path.display()))
-        })?;
-    }
+    roots.add_parsable_certificates(
+        pem::authorities(path).map_err(|unread| fault("client_ca", unread.message))?,
+    );
     let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(default_provider()));
     let builder = match settings.clients {
         ClientCertificates::Optional => builder.allow_unauthenticated(),
         ClientCertificates::Required | ClientCertificates::Off => builder,
     };
     builder.build().map(Some).map_err(|error| fault("client_ca", error.to_string()))
-}
-
-fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| fault(setting, format!("{} cannot be read: {error}", path.display())))?;
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match read {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(fault(
-            setting,
-            format!("there is no certificate in {}; it has to be PEM (`BEGIN CERTIFICATE`)", path.display()),
-        )),
-        Err(error) => Err(fault(setting, format!("{} is not good PEM: {error}", path.display()))),
-    }
 }
 
 fn private_key(key: &TlsKey) -> Result<PrivateKeyDer<'static>, TlsError> {

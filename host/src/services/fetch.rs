@@ -22,9 +22,11 @@ use witgate_plugin::{ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
 use crate::breaker::Source;
 use crate::cause;
 use crate::log::seldom::Seldom;
+use crate::network::Ways;
+pub use crate::network::reach::Reach;
+use crate::network::reach::literal_address;
 pub use assertion::{NoSigningKey, SigningKey};
-pub use client::Reach;
-use client::{exchange, literal_address};
+use client::exchange;
 use server::Server;
 
 /// Largest request body.
@@ -81,6 +83,7 @@ pub trait Exchange: Send + Sync {
 /// Outgoing HTTP for one policy.
 #[derive(Clone)]
 pub struct Fetcher {
+    ways: Arc<Ways>,
     servers: Arc<HashMap<Origin, Server>>,
     secrets: Arc<HashMap<String, SecretString>>,
     signing_keys: Arc<HashMap<String, SigningKey>>,
@@ -109,9 +112,14 @@ impl std::fmt::Debug for Fetcher {
 
 impl Fetcher {
     /// A fetcher for `origins`, that attaches the client secrets in `secrets` by name.
-    pub fn new(origins: HashMap<Origin, Reach>, secrets: HashMap<String, SecretString>) -> Self {
+    pub fn new(
+        ways: Arc<Ways>,
+        origins: HashMap<Origin, Reach>,
+        secrets: HashMap<String, SecretString>,
+    ) -> Self {
         let server = |(origin, reach): (Origin, Reach)| (origin.clone(), Server::new(origin, reach));
         Self {
+            ways,
             servers: Arc::new(origins.into_iter().map(server).collect()),
             secrets: Arc::new(secrets),
             signing_keys: Arc::default(),
@@ -129,15 +137,15 @@ impl Fetcher {
 
     /// A fetcher that asks `instead` and never the network.
     pub fn answered_by(instead: Arc<dyn Exchange>) -> Self {
-        Self { instead: Some(instead), ..Self::new(HashMap::new(), HashMap::new()) }
+        Self { instead: Some(instead), ..Self::new(Ways::closed(), HashMap::new(), HashMap::new()) }
     }
 
     /// A fetcher for one URL that the operator has named, and that its user asks for at intervals
     /// of his own: it is asked however often it fails.
-    pub fn for_url(url: &Url) -> Self {
+    pub fn for_url(ways: Arc<Ways>, url: &Url) -> Self {
         let server = |origin: Origin| (origin.clone(), Server::tireless(origin, Reach::Private));
         let servers = Origin::of(url).map(server).into_iter().collect();
-        Self { servers: Arc::new(servers), ..Self::new(HashMap::new(), HashMap::new()) }
+        Self { servers: Arc::new(servers), ..Self::new(ways, HashMap::new(), HashMap::new()) }
     }
 
     /// Sends a request on behalf of `source` and waits for the whole answer.
@@ -228,7 +236,7 @@ impl Fetcher {
             return Err(HttpError::NotGranted.into());
         }
         let outgoing = self.outgoing(&url, request)?;
-        server.ask(source, exchange(server.reach(), outgoing)).await
+        server.ask(source, exchange(&self.ways, server.reach(), outgoing)).await
     }
 
     fn outgoing(&self, url: &Url, request: HttpRequest) -> Result<http::Request<Full<Bytes>>, HttpError> {

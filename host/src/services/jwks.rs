@@ -19,6 +19,7 @@ use self::pace::{Pace, Reason};
 use super::fetch::Fetcher;
 use super::keys::KeySet;
 use crate::config::KeyPlace;
+use crate::network::Ways;
 
 /// Longest wait for the metadata and the set together. A hook that may wait for the network has a
 /// second more than this.
@@ -98,10 +99,10 @@ impl Loaded {
 
 impl RemoteJwks {
     /// The set at `place`; nothing is fetched yet.
-    pub fn new(place: &KeyPlace) -> Arc<Self> {
+    pub fn new(place: &KeyPlace, ways: Arc<Ways>) -> Arc<Self> {
         let place = match place {
-            KeyPlace::Url(url) => Place::Url(url.clone(), Fetcher::for_url(url)),
-            KeyPlace::Issuer(issuer) => Place::Issuer(Discovery::of(issuer)),
+            KeyPlace::Url(url) => Place::Url(url.clone(), Fetcher::for_url(ways, url)),
+            KeyPlace::Issuer(issuer) => Place::Issuer(Discovery::of(issuer, ways)),
         };
         Arc::new(Self {
             place,

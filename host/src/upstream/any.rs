@@ -19,6 +19,7 @@ use crate::config::{self, Target};
 use crate::digest::{digest_text, sha256};
 use crate::flow::limit::Admitted;
 use crate::flow::reject::Rejection;
+use crate::network::Ways;
 
 /// An upstream of any kind.
 pub enum AnyUpstream {
@@ -30,7 +31,8 @@ pub enum AnyUpstream {
 
 impl AnyUpstream {
     /// The upstream that `config` describes. Nothing is started or connected yet. What is found out
-    /// about a command's eras is kept in `cache`, where there is one. Must be called within a Tokio
+    /// about a command's eras is kept in `cache`, where there is one; what is at a URL is
+    /// connected to by `ways`. Must be called within a Tokio
     /// runtime.
     ///
     /// # Errors
@@ -40,6 +42,7 @@ impl AnyUpstream {
         grace: Duration,
         status: AuthStatus,
         cache: Option<&Path>,
+        ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
         let child = |shared, launcher, eras| {
             let settings =
@@ -48,7 +51,7 @@ impl AnyUpstream {
         };
         Ok(match &config.target {
             Target::Url { url, headers } => Self::Http(Box::new(
-                HttpUpstream::new(url, headers, config.timeout)?.with_sessions(config.sessions),
+                HttpUpstream::new(ways, url, headers, config.timeout)?.with_sessions(config.sessions),
             )),
             Target::Embedded => return Err(SetUpError::Embedded),
             Target::Broken => return Err(SetUpError::Broken),

@@ -28,6 +28,7 @@ use crate::flow::identity::Principal;
 use crate::flow::limit::Admitted;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
+use crate::network::{CONNECT, Ways};
 
 mod asked;
 pub(crate) mod events;
@@ -52,10 +53,6 @@ const CHECKED_ANSWER: usize = 64 << 10;
 /// How large an answer may be that has to be looked at as a whole. The largest tool lists seen are
 /// some hundred kilobytes.
 const LOOKED_AT_ANSWER: usize = 16 << 20;
-
-/// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
-/// and 3 s.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// A request to an upstream.
 pub type Outgoing = ::http::Request<Full<Bytes>>;
@@ -129,11 +126,12 @@ impl HttpUpstream {
     /// # Errors
     /// Where the URL or a header cannot be used.
     pub fn new(
+        ways: &Arc<Ways>,
         url: &url::Url,
         headers: &[(String, SecretString)],
         timeout: Duration,
     ) -> Result<Self, SetUpError> {
-        let line = Line::over_the_network(url.scheme() == "https");
+        let line = Line::over_the_network(Arc::clone(ways));
         Ok(Self::new_on(line, url.as_str().parse()?, own_headers(headers)?, timeout))
     }
 

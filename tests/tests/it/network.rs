@@ -4,6 +4,7 @@
 
 mod certificates;
 mod hosts;
+mod proxies;
 
 use witgate_tests::gateway::{Running, Setup};
 use witgate_tests::wire::{Answer, Request};

@@ -13,8 +13,8 @@ use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::{
-    About, Broken, Config, Denials, KeySource, Pipeline, Policy, PolicyKind, Server, SessionBounds, Target,
-    Transport, Upstream,
+    About, Broken, Config, Denials, KeySource, Network, Pipeline, Policy, PolicyKind, Server, SessionBounds,
+    Target, Transport, Upstream,
 };
 use crate::fingerprints::Fingerprints;
 
@@ -125,6 +125,7 @@ fn config(auth: &Auth<'_>) -> Config {
         path: None,
         text: String::new(),
         server,
+        network: Some(Network::default()),
         upstreams: vec![own_tools(resource, pipeline)],
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,

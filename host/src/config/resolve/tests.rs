@@ -619,6 +619,32 @@ fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
 }
 
 #[test]
+fn a_network_that_cannot_be() {
+    with_rest(
+        "[network]\nca_file = 'keys.toml'\nproxy = 'http://user:hunter2@proxy.example'",
+        &[
+            "witgate.toml:2:11: there is no certificate in keys.toml; it has to be PEM (`BEGIN CERTIFICATE`) \
+             (name a file in PEM with the certificates of the CAs)",
+            "witgate.toml:3:9: a user or a password does not stand in this file (write `{ env = \"NAME\" }` or \
+             `{ file = \"PATH\" }`, where the whole URL stands)",
+        ],
+    );
+    with_rest(
+        "[network]\nsystem_cas = false\nproxy = 'socks5://proxy.example'",
+        &[
+            "witgate.toml:2:14: nobody would be trusted: the authorities of the system are left out, and there are no \
+             others (name others in `ca_file`, or leave it out)",
+            "witgate.toml:3:9: this is not the http or https URL of a proxy (write one such as \
+             `http://proxy.example.com:3128`, or `environment`)",
+        ],
+    );
+    with_rest(
+        "[network]\nno_proxy = ['example.com']",
+        &["witgate.toml:2:12: this means nothing without a `proxy` (add `proxy`, or leave it out)"],
+    );
+}
+
+#[test]
 fn a_host_of_any_script_is_allowed_as_requests_name_it() {
     let config = good(&format!("[server]\nallowed_hosts = ['*.Bücher.example', 'A.example', '[::1]']{REST}"));
     assert!(config.server.allowed_hosts.contains(&"*.xn--bcher-kva.example".to_owned()));

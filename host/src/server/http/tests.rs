@@ -15,6 +15,7 @@ use crate::digest::sha256;
 use crate::flow::request::Route;
 use crate::generation::Factory;
 use crate::metrics::Metrics;
+use crate::network::Ways;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
@@ -151,7 +152,7 @@ where
     let generations = Arc::new(Generations::new(generation, 1));
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();
-    let flows = flows(&config, &generations, &metrics, &stop);
+    let flows = flows(&config, &generations, &metrics, &stop, factory.ways());
     let gateway = Gateway::new(&config, flows, Arc::clone(&generations));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -176,6 +177,7 @@ fn flows(
     generations: &Arc<Generations>,
     metrics: &Metrics,
     stop: &CancellationToken,
+    ways: &Arc<Ways>,
 ) -> Vec<Flow<AnyUpstream>> {
     let auth = AuthStatus { enabled: true, key_configured: true };
     let flow = |(pipeline, upstream): (usize, &config::Upstream)| {
@@ -185,7 +187,7 @@ fn flows(
             pipeline,
             extensions: Vec::new(),
         };
-        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), auth, None).unwrap();
+        let upstream = AnyUpstream::new(upstream, Duration::from_secs(1), auth, None, ways).unwrap();
         Flow::new(Arc::new(route), upstream, Arc::clone(generations), metrics, stop.clone())
     };
     config.upstreams.iter().enumerate().map(flow).collect()

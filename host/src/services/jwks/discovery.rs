@@ -1,6 +1,7 @@
 //! Where an issuer has its keys: by its metadata (RFC 8414; OpenID Connect Discovery 1.0).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -9,6 +10,7 @@ use witgate_plugin::issuer::metadata_urls;
 use witgate_plugin::{HttpError, json};
 
 use super::ACCEPT;
+use crate::network::Ways;
 use crate::services::fetch::{Document, Fetcher, Origin, Reach};
 
 /// How long the place is remembered: servers move their keys rarely, and an hour is what they tend to
@@ -20,6 +22,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 pub(super) struct Discovery {
     /// Exactly as it writes itself.
     issuer: String,
+    ways: Arc<Ways>,
     found: ArcSwapOption<Found>,
 }
 
@@ -30,8 +33,8 @@ struct Found {
 }
 
 impl Discovery {
-    pub(super) fn of(issuer: &str) -> Self {
-        Self { issuer: issuer.to_owned(), found: ArcSwapOption::empty() }
+    pub(super) fn of(issuer: &str, ways: Arc<Ways>) -> Self {
+        Self { issuer: issuer.to_owned(), ways, found: ArcSwapOption::empty() }
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -49,7 +52,7 @@ impl Discovery {
         match &answer {
             Ok(document) if document.status() == 200 => {
                 // Since the metadata said so: however often the place answers, it is looked up again after a while.
-                self.found.store(Some(std::sync::Arc::new(Found { jwks: url, at })));
+                self.found.store(Some(Arc::new(Found { jwks: url, at })));
             }
             _ => self.found.store(None),
         }
@@ -105,9 +108,10 @@ impl Discovery {
     /// public addresses are connected to, so that it cannot point into the private network.
     fn fetcher(&self, url: &Url) -> Fetcher {
         let own = Url::parse(&self.issuer).ok().and_then(|issuer| Origin::of(&issuer));
-        let Some(origin) = Origin::of(url) else { return Fetcher::new(HashMap::new(), HashMap::new()) };
+        let ways = Arc::clone(&self.ways);
+        let Some(origin) = Origin::of(url) else { return Fetcher::new(ways, HashMap::new(), HashMap::new()) };
         let reach = if own.as_ref() == Some(&origin) { Reach::Private } else { Reach::Public };
-        Fetcher::new(HashMap::from([(origin, reach)]), HashMap::new())
+        Fetcher::new(ways, HashMap::from([(origin, reach)]), HashMap::new())
     }
 }
 
@@ -119,6 +123,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Discovery, Found};
+    use crate::config::Network;
+    use crate::network::Ways;
 
     /// Proxies answer 500 or with a page of their own where they know no metadata.
     #[tokio::test]
@@ -126,12 +132,12 @@ mod tests {
         let (issuer, serve) = places();
         let metadata = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{issuer}/jwks"}}"#);
         serve(vec![(500, "oops".into()), (200, "<html>".into()), (200, metadata)]);
-        let found = Discovery::of(&issuer).discover().await.unwrap();
+        let found = Discovery::of(&issuer, Ways::new(&Network::default())).discover().await.unwrap();
         assert_eq!(found.as_str(), format!("{issuer}/jwks"));
 
         let (issuer, serve) = places();
         serve(vec![(302, String::new()), (200, "<html>".into()), (503, String::new())]);
-        let reasons = Discovery::of(&issuer).discover().await.unwrap_err();
+        let reasons = Discovery::of(&issuer, Ways::new(&Network::default())).discover().await.unwrap_err();
         for reason in ["status 302", "not a strict JSON object", "status 503"] {
             assert!(reasons.contains(reason), "{reasons}");
         }
@@ -169,7 +175,7 @@ mod tests {
             let _ = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}").unwrap();
         });
-        let discovery = Discovery::of(&issuer);
+        let discovery = Discovery::of(&issuer, Ways::new(&Network::default()));
         let at = Instant::now().checked_sub(Duration::from_secs(1800)).unwrap();
         let jwks = format!("{issuer}/jwks").parse().unwrap();
         discovery.found.store(Some(Arc::new(Found { jwks, at })));

@@ -1,28 +1,19 @@
 //! Where the requests to an HTTP upstream go: over the network, or to a service of this program.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::http::Response;
+use ::http::uri::Scheme;
 use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::{BoxFuture, Either};
 use http_body::Body;
-use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
-use super::{CONNECT, Outgoing, redirect};
+use super::{Outgoing, redirect};
 use crate::flow::identity::Caller;
+use crate::network::{To, Ways};
 use crate::upstream::raw::{BodyError, Inflow};
-
-/// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
-/// would fail a call that was already sent.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// A service that can be an upstream: whatever takes whole requests and answers them with any body.
 pub trait Within<B>:
@@ -40,17 +31,13 @@ type Inside = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, Answered> + Send + Sync
 
 /// The way to an upstream.
 pub(super) enum Line {
-    Wire(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Wire(Arc<Ways>),
     Here(Inside),
 }
 
 impl Line {
-    pub(super) fn over_the_network(secure: bool) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_timer(TokioTimer::new())
-            .build(connector(secure));
-        Self::Wire(client)
+    pub(super) fn over_the_network(ways: Arc<Ways>) -> Self {
+        Self::Wire(ways)
     }
 
     pub(super) fn to_service<S, B>(service: S) -> Self
@@ -72,8 +59,8 @@ impl Line {
     /// Sends a request. It begins with the first poll, and ends with the future.
     pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = Answered> + Send + use<> {
         match self {
-            Self::Wire(client) => {
-                let client = client.clone();
+            Self::Wire(ways) => {
+                let client = ways.client(To::Upstream, outgoing.uri().scheme() == Some(&Scheme::HTTPS));
                 let send = move |outgoing| {
                     let response = client.request(outgoing).map_ok(|response| response.map(Inflow::Wire));
                     response.map_err(BodyError::from)
@@ -90,26 +77,4 @@ impl Line {
             outgoing.extensions_mut().insert(Arc::clone(caller));
         }
     }
-}
-
-fn connector(secure: bool) -> HttpsConnector<HttpConnector> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(CONNECT));
-    // Reading the system's roots takes milliseconds that a start without TLS need not spend.
-    let roots = if secure {
-        HttpsConnectorBuilder::new().with_native_roots()
-    } else {
-        Err(io::ErrorKind::Unsupported.into())
-    };
-    let tls = roots.unwrap_or_else(|_| HttpsConnectorBuilder::new().with_tls_config(without_roots()));
-    tls.https_or_http().enable_http1().wrap_connector(http)
-}
-
-/// Trusts nobody, so that no TLS connection is made.
-fn without_roots() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
 }

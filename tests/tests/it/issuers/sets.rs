@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use witgate::config::KeyPlace;
-use witgate::config::MAX_STALE;
+use witgate::config::{MAX_STALE, Network};
+use witgate::network::Ways;
 use witgate::services::jwks::RemoteJwks;
 use witgate::services::keys::{Key, Keyring, MOST_KEYS};
 use witgate_plugin::{Algorithm, Signed, VerifyError};
 use witgate_tests::issuer::{Issuer, Page, Signer};
 
 fn ring(place: &KeyPlace) -> Keyring {
-    let key = Key::Remote { set: RemoteJwks::new(place), max_stale: MAX_STALE };
+    let key =
+        Key::Remote { set: RemoteJwks::new(place, Ways::new(&Network::default())), max_stale: MAX_STALE };
     Keyring::new(HashMap::from([("idp".to_owned(), Arc::new(key))]))
 }
 

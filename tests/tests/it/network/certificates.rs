@@ -1,7 +1,7 @@
 //! Certificates of servers that Witgate asks: what is wrong with one stands in the log.
 
 use serde_json::json;
-use witgate_tests::gateway::Setup;
+use witgate_tests::gateway::{Setup, unframed};
 use witgate_tests::pki::{Authority, Issued, Order};
 use witgate_tests::secure::SecureServer;
 use witgate_tests::tls::TlsClient;
@@ -94,4 +94,26 @@ fn the_log_says_once_why_handshakes_of_clients_fail() {
     assert!((0..5).all(|_| stranger.send(&request).is_none()));
     let log = gateway.await_log("a TLS handshake failed");
     assert_eq!(log.matches("a TLS handshake failed").count(), 1, "{log}");
+}
+
+#[test]
+fn an_authority_of_the_configuration_is_trusted_and_changes_while_it_runs() {
+    let (authority, other) = (Authority::new("CA"), Authority::new("Other CA"));
+    let server = SecureServer::start(&authority.issue(&Order::server("127.0.0.1")));
+    let setup = Setup::new();
+    setup.file("ca.pem", other.pem());
+    let network = "[network]\nca_file = 'ca.pem'\nsystem_cas = false\n";
+    before(&setup, "", &format!("https://127.0.0.1:{}/mcp", server.port()), network);
+    let gateway = setup.serve();
+    assert_eq!(list(&gateway).refusal().2, "upstream-unreachable");
+    gateway.setup().file("ca.pem", authority.pem());
+    gateway.await_log("connections that are made from now on go by the new [network]");
+    assert!(list(&gateway).result()["tools"].is_array());
+    // What cannot be used changes nothing.
+    gateway.setup().file("ca.pem", "no certificate");
+    gateway.await_log("there is no certificate in");
+    assert!(list(&gateway).result()["tools"].is_array());
+    let check = gateway.setup().run(&["check"]);
+    assert_eq!(check.status.code(), Some(1));
+    assert!(unframed(&String::from_utf8_lossy(&check.stderr)).contains("there is no certificate in"));
 }

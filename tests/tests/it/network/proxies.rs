@@ -1,0 +1,111 @@
+//! Proxies on the way to servers.
+
+use serde_json::json;
+use witgate_tests::gateway::{Running, Setup, unframed};
+use witgate_tests::pki::{Authority, Order};
+use witgate_tests::secure::SecureServer;
+use witgate_tests::tunnels::Proxy;
+use witgate_tests::wire::Request;
+
+use super::{before, list};
+
+const NAME: &str = "far.example.test";
+
+/// A server that only a proxy leads to, and who trusts it.
+struct Far {
+    server: SecureServer,
+    proxy: Proxy,
+    setup: Setup,
+}
+
+impl Far {
+    fn new() -> Self {
+        let authority = Authority::new("CA");
+        let server = SecureServer::start(&authority.issue(&Order::server(NAME)));
+        let (proxy, setup) = (Proxy::to(server.port()), Setup::new());
+        setup.file("ca.pem", authority.pem());
+        Self { server, proxy, setup }
+    }
+
+    /// Before an upstream at the name, with this under `[network]`.
+    fn upstream(self, network: &str) -> (Running, Proxy) {
+        let network = format!("[network]\nca_file = 'ca.pem'\n{network}");
+        before(&self.setup, "", &format!("https://{NAME}/mcp"), &network);
+        (self.setup.serve(), self.proxy)
+    }
+}
+
+#[test]
+fn an_upstream_is_reached_through_the_proxy_which_is_told_its_credential_alone() {
+    let far = Far::new();
+    let url = format!("http://gate:hunter2%21@{}", far.proxy.address());
+    let setup = far.setup.env("PROXY_URL", &url);
+    let (gateway, proxy) = Far { setup, ..far }.upstream("proxy = { env = 'PROXY_URL' }");
+    assert_eq!(list(&gateway).result()["tools"], json!([]));
+    let asked = proxy.asked();
+    let credential = "Proxy-Authorization: Basic Z2F0ZTpodW50ZXIyIQ==";
+    assert!(asked.iter().all(|head| head.starts_with(&format!("CONNECT {NAME}:443 "))), "{asked:?}");
+    assert!(!asked.is_empty() && asked.iter().all(|head| head.contains(credential)), "{asked:?}");
+    let shown = gateway.setup().run(&["config", "show"]);
+    let said = gateway.log() + &String::from_utf8_lossy(&shown.stdout);
+    assert!(!said.contains("hunter2") && !said.contains("Z2F0ZTpodW50ZXIyIQ"), "{said}");
+}
+
+#[test]
+fn the_environment_counts_where_that_is_written_and_exceptions_are_made() {
+    for (network, no_proxy, is_reached) in [
+        ("proxy = 'environment'", "", true),
+        ("proxy = 'environment'", "other.test, example.test", false),
+        ("proxy = 'environment'\nno_proxy = ['far.example.test']", "", false),
+        ("", "", false),
+    ] {
+        let far = Far::new();
+        let address = far.proxy.address();
+        let setup = far.setup.env("https_proxy", &address).env("NO_PROXY", no_proxy);
+        let (gateway, proxy) = Far { setup, ..far }.upstream(network);
+        assert_eq!(list(&gateway).result()["tools"].is_array(), is_reached, "{network} {no_proxy}");
+        assert_eq!(!proxy.asked().is_empty(), is_reached, "{network} {no_proxy}");
+        let check = gateway.setup().run(&["check"]);
+        let said = unframed(&String::from_utf8_lossy(&check.stderr));
+        let warned = said.contains("https_proxy is set, and Witgate does not go by it");
+        assert_eq!(warned, network.is_empty(), "{said}");
+    }
+}
+
+/// Asks about a token at `endpoint`, and says the status and what the proxy has seen.
+fn introspected(endpoint: &str, network: &str) -> (u16, Vec<String>, u64) {
+    let Far { server, proxy, setup } = Far::new();
+    let setup = setup.env("SECRET", "sesame");
+    setup.config(
+        "",
+        &format!(
+            "[network]\nca_file = 'ca.pem'\nproxy = 'http://{}'\n{network}\n\
+             [upstreams.own]\nown_tools = true\n[policies.opaque]\nkind = 'oauth2-introspection'\n\
+             [policies.opaque.config]\nendpoint = '{endpoint}'\naudience = 'b'\nclient_id = 'gate'\n\
+             client_secret = {{ env = 'SECRET' }}\n\
+             [policies.roles]\nkind = 'rbac'\n[policies.roles.config.roles]\nguest = {{ allow = ['*'] }}\n\
+             [pipeline]\nauthenticate = ['opaque']\nauthorize = ['roles']\n",
+            proxy.address()
+        ),
+    );
+    let gateway = setup.serve();
+    let call = Request::stateless(&gateway.address(), "/mcp", "tools/list", json!({}));
+    let status = call.bearer("opaque").send().status;
+    (status, proxy.asked(), server.asked())
+}
+
+#[test]
+fn addresses_are_checked_also_where_a_proxy_connects() {
+    // Nobody here knows the name, so that nobody can tell where it leads.
+    let (status, asked, _) = introspected(&format!("https://{NAME}/"), "");
+    assert_eq!((status, asked.len()), (503, 0), "{asked:?}");
+    // It is the proxy's to know.
+    let (status, asked, answered) = introspected(&format!("https://{NAME}/"), "proxy_resolves = true");
+    assert_eq!((status, asked.len(), answered), (401, 1, 1), "{asked:?}");
+    // Addresses are not.
+    let (status, asked, _) = introspected("https://169.254.169.254/", "proxy_resolves = true");
+    assert_eq!((status, asked.len()), (503, 0), "{asked:?}");
+    // What is here is not for the proxy.
+    let (_, asked, _) = introspected("https://127.0.0.1:1/", "proxy_resolves = true");
+    assert!(asked.is_empty(), "{asked:?}");
+}
