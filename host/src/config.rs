@@ -3,6 +3,7 @@
 pub mod diagnostic;
 pub(crate) mod document;
 pub mod environment;
+pub mod identity;
 pub mod raw;
 pub mod resolve;
 pub(crate) mod shape;
@@ -10,6 +11,7 @@ pub(crate) mod shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -17,6 +19,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::fingerprints::Fingerprints;
 use crate::provenance::Provenance;
+use crate::signing::{PublicKey, Signer};
+use identity::Identity;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// The keys that the host holds, by name.
     pub keys: BTreeMap<String, KeySource>,
+    /// How Witgate signs what it tells upstreams. None: it signs nothing.
+    pub signing: Option<Signing>,
     /// Files that it was made from: its own, and those with secrets. When one changes, so does the
     /// configuration.
     pub files: Fingerprints,
@@ -51,6 +57,15 @@ impl Config {
         let parent = self.path.as_deref().and_then(std::path::Path::parent);
         parent.filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from)
     }
+}
+
+/// `[signing]`.
+#[derive(Debug)]
+pub struct Signing {
+    /// The private key.
+    pub signer: Arc<Signer>,
+    /// Public keys that are served beside its own.
+    pub published: Vec<PublicKey>,
 }
 
 /// The parts of a configuration that cannot be used.
@@ -266,6 +281,8 @@ pub struct Upstream {
     pub sessions: SessionBounds,
     /// The way in which a denial that no login can cure is told.
     pub denials: Denials,
+    /// What it is told of who calls.
+    pub identity: Identity,
 }
 
 /// What the RFC 9728 metadata of a resource tells people (section 2). Each member stands there where it is some.
@@ -327,7 +344,8 @@ pub enum Denials {
 }
 
 impl Upstream {
-    /// What of it is made once, at the start. Its headers, its environment and its scopes are not: a reload takes those.
+    /// What of it is made once, at the start. Its headers, its environment, its scopes and
+    /// what it is told of who calls are not: a reload takes those.
     pub fn place(&self) -> String {
         let Self { path, resource, about, target, timeout, sessions, denials, .. } = self;
         let target = match target {

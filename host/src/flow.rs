@@ -6,6 +6,7 @@ pub mod authorize;
 pub mod call;
 pub mod certificate;
 pub mod credential;
+pub mod decision;
 pub mod dpop;
 pub mod headers;
 pub mod identity;
@@ -48,6 +49,7 @@ use authorize::{Permit, authorize};
 use call::{Access, Call, Kind};
 use certificate::ClientCertificate;
 use credential::Shown;
+use decision::DecisionId;
 use dpop::Proofs;
 use headers::{LAST_EVENT_ID, agree, credentials, media};
 use identity::Caller;
@@ -155,7 +157,7 @@ impl<U: Upstream> Flow<U> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
-        let (request, shown, session) = match receive(arrival, &generation, &self.route) {
+        let (request, shown, session) = match receive(arrival, record.decision, &generation, &self.route) {
             Ok(received) => received,
             Err(rejected) => return Err(refuse(record, rejected)),
         };
@@ -247,10 +249,11 @@ impl<U: Upstream> Flow<U> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let known = arrival.known.clone();
-        let (request, shown, session) = match receive_bodiless(method, arrival, &generation, &self.route) {
-            Ok(received) => received,
-            Err(rejection) => return Err(refuse(record, Rejected { id: None, rejection })),
-        };
+        let (request, shown, session) =
+            match receive_bodiless(method, arrival, record.decision, &generation, &self.route) {
+                Ok(received) => received,
+                Err(rejection) => return Err(refuse(record, Rejected { id: None, rejection })),
+            };
         record.request = Some(Arc::clone(&request));
         let stages = async {
             record.reserve()?;
@@ -349,7 +352,12 @@ impl<U: Upstream> Flow<U> {
 type Received = (Arc<Request>, Shown, Option<Box<str>>);
 
 /// Parse → credential: everything that is known of a message without asking who it is from.
-fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Result<Received, Rejected> {
+fn receive(
+    arrival: Arrival,
+    decision: DecisionId,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<Received, Rejected> {
     let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
@@ -361,7 +369,8 @@ fn receive(arrival: Arrival, generation: &Generation, route: &Arc<Route>) -> Res
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
     let (proven_key, stood_in) = Default::default();
-    let request = Request { call, era, headers, peer, certificate, transport, route, proven_key, stood_in };
+    let request =
+        Request { call, decision, era, headers, peer, certificate, transport, route, proven_key, stood_in };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -409,6 +418,7 @@ fn examine_stdio(
 fn receive_bodiless(
     method: &'static str,
     arrival: Arrival,
+    decision: DecisionId,
     generation: &Generation,
     route: &Arc<Route>,
 ) -> Result<Received, Rejection> {
@@ -425,7 +435,8 @@ fn receive_bodiless(
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
     let (proven_key, stood_in) = Default::default();
-    let request = Request { call, era, headers, peer, certificate, transport, route, proven_key, stood_in };
+    let request =
+        Request { call, decision, era, headers, peer, certificate, transport, route, proven_key, stood_in };
     Ok((Arc::new(request), shown, session))
 }
 

@@ -84,6 +84,7 @@ pub mod provenance;
 pub mod reload;
 pub mod serve;
 mod shares;
+pub mod signing;
 pub mod status;
 pub mod whole_file;
 

@@ -24,6 +24,7 @@ use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
 use crate::generation::{Factory, Generation, Generations, Recipe, Successor};
 use crate::policy::PolicyError;
+use crate::signing::KeySet;
 use crate::upstream::renewal::Renewable;
 
 use self::retry::Retry;
@@ -97,6 +98,8 @@ pub struct Reloader {
     waiting: Mutex<Vec<String>>,
     /// The upstreams that take what is new about them.
     upstreams: Vec<Renewable>,
+    /// The key set that is served for them.
+    keys: Arc<KeySet>,
     /// Where a rollback is kept over a restart.
     state: Option<PathBuf>,
     /// The rollback that is in force. Whoever makes a candidate holds it, so that it is one at a time.
@@ -162,6 +165,7 @@ impl Reloader {
             fixed: Fixed::of(config),
             waiting: Mutex::default(),
             upstreams: Vec::new(),
+            keys: Arc::default(),
             state: config.server.state.clone(),
             rolled_back_to: Mutex::new(rollback.as_ref().map(|rollback| rollback.to)),
             rollback: tokio::sync::Mutex::new(rollback),
@@ -179,6 +183,14 @@ impl Reloader {
     #[must_use]
     pub fn renewing(self, upstreams: Vec<Renewable>) -> Self {
         Self { upstreams, ..self }
+    }
+
+    /// The same, which serves in `keys` what `config` says, and what its upstreams take with a change.
+    #[must_use]
+    pub fn publishing(self, config: &Config, keys: Arc<KeySet>) -> Self {
+        let reloader = Self { keys, ..self };
+        reloader.publish(config);
+        reloader
     }
 
     /// Makes a candidate soon, whether a file has changed or not.

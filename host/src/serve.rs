@@ -41,6 +41,7 @@ use crate::server::http::Gateway;
 use crate::server::tls::{Tls, TlsError};
 use crate::server::{admin, recording, stdio};
 use crate::services::Clock;
+use crate::signing::KeySet;
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
 use crate::upstream::child::process;
@@ -203,12 +204,13 @@ pub async fn run(
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
     logs.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
+    let keys = Arc::<KeySet>::default();
     let reloader = config.path.clone().map(|path| {
         let generations = Arc::clone(&generations);
         let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
         let upstreams = flows.iter().zip(&config.upstreams);
         let upstreams = upstreams.filter_map(|(flow, upstream)| Renewable::of(flow.upstream(), upstream));
-        Arc::new(reloader.renewing(upstreams.collect()))
+        Arc::new(reloader.renewing(upstreams.collect()).publishing(&config, Arc::clone(&keys)))
     });
     // After that, for which a configuration is changed where it is written otherwise.
     descriptors::bound_connections(&mut config);
@@ -231,7 +233,7 @@ pub async fn run(
     match listeners.public {
         Some(listener) => {
             let grace = config.server.shutdown_grace;
-            let gateway = Gateway::new(&config, flows, generations);
+            let gateway = Gateway::new(&config, flows, generations).with_keys(keys);
             gateway.register(&metrics);
             gateway.serve(listener, tls, stop, grace).await;
         }

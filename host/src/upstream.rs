@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod child;
 pub mod era;
 pub mod http;
+mod identity;
 pub(crate) mod json;
 pub mod own_tools;
 pub mod raw;
@@ -87,6 +88,13 @@ pub struct Listener {
     pub request: Arc<Request>,
     /// Where a broken stream is to be taken up again.
     pub last_event_id: Option<String>,
+}
+
+impl Listener {
+    /// Whose request it is.
+    fn sender(&self) -> identity::Sender<'_> {
+        identity::Sender::Caller(&self.caller, self.request.decision)
+    }
 }
 
 /// An upstream, behind one face.

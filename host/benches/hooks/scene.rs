@@ -15,6 +15,7 @@ use witgate::flow::authenticate::authenticate;
 use witgate::flow::authorize::{Permit, authorize};
 use witgate::flow::call::Call;
 use witgate::flow::credential::Shown;
+use witgate::flow::decision::DecisionId;
 use witgate::flow::identity::Caller;
 use witgate::flow::request::{Era, Request, Route};
 use witgate::generation::{Factory, Generation};
@@ -148,6 +149,7 @@ impl Scene {
     pub(crate) fn request(&self, shape: Shape) -> Arc<Request> {
         Arc::new(Request {
             call: Call::parse(body(shape.arguments)).unwrap(),
+            decision: DecisionId::default(),
             era: Era::Stateless,
             headers: headers(shape.headers),
             peer: Some([127, 0, 0, 1].into()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure};
+use crate::config::identity::Identity;
 use crate::config::{
     ClientCertificates, Config, Denials, KeyPlace, KeySource, Network, Pipeline, Policy, Target, TlsKey,
     Transport, raw,
@@ -45,10 +46,12 @@ fn shown(config: &Config) -> Value {
             "timeout_s": upstream.timeout.as_secs(),
             "max_sessions": upstream.sessions.most,
             "max_sessions_per_caller": upstream.sessions.most_of_one,
+            "identity": identity(&upstream.identity),
             "denials": match upstream.denials { Denials::Http => "http", Denials::JsonRpc => "json-rpc" },
             "pipeline": pipeline(&upstream.pipeline),
         }))).collect::<serde_json::Map<_, _>>(),
         "policies": config.policies.iter().map(|(name, it)| named(name, policy(it))).collect::<serde_json::Map<_, _>>(),
+        "signing": config.signing.as_ref().map(|signing| json!({ "issuer": signing.signer.issuer(), "key": "****" })),
         "keys": config.keys.iter().map(|(name, key)| named(name, source(key))).collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -105,6 +108,23 @@ fn target(target: &Target) -> Value {
         Target::Embedded => json!({ "embedded": true }),
         Target::Broken => json!({ "broken": true }),
     }
+}
+
+fn identity(identity: &Identity) -> Value {
+    let headers =
+        identity.headers.iter().map(|(field, name)| (field.name().to_owned(), name.as_str().into()));
+    let env = identity.env.iter().map(|(field, name)| (field.name().to_owned(), name.as_str().into()));
+    json!({
+        "headers": headers.collect::<serde_json::Map<_, _>>(),
+        "env": env.collect::<serde_json::Map<_, _>>(),
+        "token": identity.token.as_ref().map(|token| json!({
+            "header": token.header.as_str(),
+            "audience": token.audience,
+            "lifetime_s": token.lifetime.as_secs(),
+            "sub": token.sub.name(),
+            "claims": token.claims.iter().map(|claim| claim.name()).collect::<Vec<_>>(),
+        })),
+    })
 }
 
 fn pipeline(pipeline: &Pipeline) -> Value {

@@ -25,6 +25,21 @@ pub struct File {
     pub keys: BTreeMap<String, Key>,
     /// Which policies decide, for every upstream that has no pipeline of its own.
     pub pipeline: Option<Pipeline>,
+    /// The key with which Witgate signs what it tells upstreams. Default: it signs nothing.
+    pub signing: Option<Signing>,
+}
+
+/// The key with which Witgate signs what it tells upstreams. The public half is served at `/.well-known/jwks.json`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signing {
+    /// The private key: P-256, in PEM (PKCS #8), in a file that nobody else may read.
+    pub key: Option<SecretSource>,
+    /// Paths of further public keys in PEM, which are served beside it: the former one, as long as somebody may hold a
+    /// token of it, or the next one, before it signs.
+    pub published: Vec<String>,
+    /// `iss` of the tokens. Default: the origin of `server.resource`.
+    pub issuer: Option<String>,
 }
 
 /// How Witgate meets its clients.
@@ -242,6 +257,81 @@ pub struct Upstream {
     pub denials: Option<Denials>,
     /// Which policies decide here, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
+    /// What the upstream is told of who calls. Default: nothing.
+    pub identity: Option<Identity>,
+}
+
+/// What an upstream is told of who calls.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// With a URL: headers in which it is told.
+    pub headers: Option<IdentityNames>,
+    /// With a command: environment variables in which it is told.
+    pub env: Option<IdentityNames>,
+    /// With a URL: a JSON Web Token, signed by the key of `[signing]`.
+    pub token: Option<IdentityToken>,
+}
+
+/// The names of the headers or variables in which things are told. What has no name is not told.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityNames {
+    /// `known`, `anonymous`, or `witgate` for requests of Witgate's own.
+    pub kind: Option<String>,
+    /// Policy, issuer and subject as one text.
+    pub principal: Option<String>,
+    /// The subject, unique within its policy and issuer.
+    pub subject: Option<String>,
+    /// Who vouches for the subject.
+    pub issuer: Option<String>,
+    /// The policy that has proven the subject.
+    pub policy: Option<String>,
+    /// Roles.
+    pub roles: Option<String>,
+    /// OAuth scopes.
+    pub scopes: Option<String>,
+    /// The id of the decision, as the audit has it.
+    pub decision: Option<String>,
+}
+
+/// A token of Witgate's own that says who calls.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityToken {
+    /// The header that it stands in; in `Authorization` as a bearer token. Default: `X-Witgate-Identity`.
+    pub header: Option<String>,
+    /// Whom it is for (`aud`). Default: the `url`.
+    pub audience: Option<String>,
+    /// Seconds for which it is good. Default: 60.
+    #[schemars(range(min = 5, max = 600))]
+    pub lifetime_s: Option<u64>,
+    /// What `sub` is: `subject` (the default) or `principal`.
+    pub sub: Option<TokenSubject>,
+    /// What else it says, beside `kind`, `policy` and `issuer`: `roles`, `scopes`, `decision`.
+    pub claims: Vec<TokenClaim>,
+}
+
+/// What `sub` of a token is.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenSubject {
+    /// The subject.
+    Subject,
+    /// Policy, issuer and subject as one text.
+    Principal,
+}
+
+/// What a token may say beside who calls.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenClaim {
+    /// Roles.
+    Roles,
+    /// OAuth scopes, in `scope`.
+    Scopes,
+    /// The id of the decision.
+    Decision,
 }
 
 /// The way in which denials are told.

@@ -3,6 +3,7 @@
 
 mod about;
 mod environment_only;
+mod identity;
 mod keys;
 mod network;
 mod pipeline;
@@ -11,6 +12,7 @@ mod secret;
 mod server;
 mod sessions;
 mod settings;
+mod signing;
 mod tls;
 mod upstreams;
 
@@ -317,7 +319,8 @@ impl<'a> Resolver<'a> {
         let keys = self.keys(&file.keys);
         let policies = self.policies(file);
         let server = self.server(&file.server);
-        let upstreams = self.upstreams(file, &policies);
+        let signing = self.signing(file);
+        let upstreams = self.upstreams(file, &policies, signing.as_ref());
         self.unused(file, &policies);
         let network = self.network(&file.network);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
@@ -330,6 +333,7 @@ impl<'a> Resolver<'a> {
             upstreams,
             policies,
             keys,
+            signing,
             files: std::mem::take(&mut self.files),
             broken: Broken::default(),
             auth_disabled: false,

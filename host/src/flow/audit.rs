@@ -9,6 +9,7 @@ use std::time::Instant;
 use prometheus_client::metrics::counter::Counter;
 
 use super::call::{Access, Target};
+use super::decision::{DecisionId, DecisionIds};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::{Request, Route};
@@ -93,7 +94,10 @@ impl Outcome {
             | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
             Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
-            Rejection::Denied { .. } | Rejection::TaskNotFound | Rejection::SessionNotFound => Self::Denied,
+            Rejection::Denied { .. }
+            | Rejection::TaskNotFound
+            | Rejection::SessionNotFound
+            | Rejection::Untold(_) => Self::Denied,
             Rejection::Failed { .. } | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
             | Rejection::Full { .. }
@@ -109,18 +113,20 @@ impl Outcome {
 pub struct Outcomes {
     counters: Vec<(Outcome, Counter)>,
     audit: Audit,
+    ids: DecisionIds,
 }
 
 impl Outcomes {
     /// Counters for `upstream`, and its records in the log of the program.
     pub fn new(metrics: &Metrics, upstream: &str) -> Self {
         let counter = |outcome: Outcome| (outcome, metrics.messages(upstream, outcome.name()));
-        Self { counters: Outcome::ALL.into_iter().map(counter).collect(), audit: Audit::default() }
+        let counters = Outcome::ALL.into_iter().map(counter).collect();
+        Self { counters, audit: Audit::default(), ids: DecisionIds::default() }
     }
 
     /// The same, with records in `audit`.
     pub(super) fn recorded_in(&self, audit: Audit) -> Self {
-        Self { counters: self.counters.clone(), audit }
+        Self { counters: self.counters.clone(), audit, ids: DecisionIds::default() }
     }
 
     fn count(&self, outcome: Outcome) {
@@ -139,6 +145,8 @@ pub struct Record<'a> {
     began: Instant,
     closed: bool,
     place: Option<Place>,
+    /// What the message is called.
+    pub decision: DecisionId,
     /// The generation that judges it.
     pub generation: u64,
     /// The message, once it is parsed.
@@ -150,8 +158,17 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Begins a record.
     pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
-        let (began, place) = (Instant::now(), None);
-        Self { outcomes, route, began, closed: false, place, generation, request: None, caller: None }
+        Self {
+            outcomes,
+            route,
+            began: Instant::now(),
+            closed: false,
+            place: None,
+            decision: outcomes.ids.next(),
+            generation,
+            request: None,
+            caller: None,
+        }
     }
 
     /// Makes sure that it can be written once it is closed, where the configuration wants no call without a record.
@@ -189,6 +206,7 @@ impl<'a> Record<'a> {
         let caller = self.caller.as_deref();
         let facts = Facts {
             outcome: outcome.name(),
+            decision: self.decision,
             upstream: &self.route.upstream,
             generation: self.generation,
             method: request.map(|request| request.call.method()),
@@ -269,6 +287,7 @@ impl<'a> Cause<'a> {
             Rejection::RateLimited { .. } => (None, "rate-limited", None),
             Rejection::Unrecorded => (None, "audit-unavailable", None),
             Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
+            Rejection::Untold(why) => (None, "identity-untold", Some(*why)),
         };
         Self { policy, reason: Some(reason), detail }
     }

@@ -172,6 +172,7 @@ mod tests {
 
     use super::{Good, Proofs, ProvenKey};
     use crate::flow::call::Call;
+    use crate::flow::decision::DecisionId;
     use crate::flow::reject::Rejection;
     use crate::flow::request::{Era, Request, Route};
     use crate::flow::testing::caller;
@@ -182,6 +183,7 @@ mod tests {
         let good = Good { thumbprint: "key".to_owned(), issued_at, nonce, ..Good::default() };
         Request {
             call: Call::bodiless("GET"),
+            decision: DecisionId::default(),
             era: Era::Stateful,
             headers: http::HeaderMap::new(),
             peer: None,

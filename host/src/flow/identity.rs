@@ -101,6 +101,21 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The policy that has proven it.
+    pub(crate) fn proven_by(&self) -> &str {
+        &self.proven_by
+    }
+
+    /// Who vouches for the subject.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// The subject, unique within policy and issuer.
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
+    }
+
     /// Whether it is everybody who shows no credential, or who is not asked for one.
     pub fn is_nameless(&self) -> bool {
         matches!(&*self.proven_by, ANONYMOUS | UNCHECKED)

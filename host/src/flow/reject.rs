@@ -108,6 +108,8 @@ pub enum Rejection {
         /// When trying again makes sense, in seconds.
         retry_after: u32,
     },
+    /// The upstream is to be told who calls, and it cannot be: why.
+    Untold(&'static str),
     /// The upstream did not do its part.
     Upstream {
         /// How.

@@ -8,6 +8,7 @@ use witgate_plugin::Transport;
 
 use super::call::Call;
 use super::certificate::ClientCertificate;
+use super::decision::DecisionId;
 use super::dpop::ProvenKey;
 use crate::config::Extension;
 
@@ -38,6 +39,8 @@ pub enum Era {
 pub struct Request {
     /// What is asked.
     pub call: Call,
+    /// What it is called.
+    pub decision: DecisionId,
     /// The era that it speaks.
     pub era: Era,
     /// The headers, without those that carry credentials. Empty over stdio.
@@ -61,6 +64,7 @@ impl Request {
     pub(super) fn asking(&self, call: Call) -> Self {
         Self {
             call,
+            decision: self.decision,
             era: self.era,
             headers: self.headers.clone(),
             peer: self.peer,

@@ -177,6 +177,7 @@ impl Right {
     fn record(&self) -> Record<'_> {
         let request = self.permit.request();
         let mut record = Record::begin(&self.outcomes, &request.route, self.permit.generation().number());
+        record.decision = request.decision;
         record.request = Some(Arc::clone(request));
         record.caller = Some(Arc::clone(self.permit.caller()));
         record

@@ -32,8 +32,8 @@ impl Fixed {
         };
         let moved = now.places.iter().filter(moved).map(|(name, _)| {
             format!(
-                "what was changed about the upstream `{name}`, since not its headers, environment, scopes and \
-                 pipeline alone are others"
+                "what was changed about the upstream `{name}`, since not its headers, environment, scopes, \
+                 identity and pipeline alone are others"
             )
         });
         server.into_iter().chain(moved).collect()
@@ -62,7 +62,18 @@ impl Reloader {
                 Err(faults) => may_pass |= faults.iter().any(|fault| fault.may_pass()),
             }
         }
+        self.publish(config);
         may_pass
+    }
+
+    /// Serves the keys that `config` names, and those with which requests to upstreams are signed all the same: one
+    /// whose pipeline is held back goes by an earlier configuration.
+    pub(super) fn publish(&self, config: &Config) {
+        let in_use: Vec<_> = self.upstreams.iter().filter_map(Renewable::signer).collect();
+        let written = config.signing.iter();
+        let written =
+            written.flat_map(|signing| [signing.signer.public()].into_iter().chain(&signing.published));
+        self.keys.publish(written.chain(in_use.iter().map(|signer| signer.public())));
     }
 }
 

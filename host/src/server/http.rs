@@ -30,6 +30,7 @@ use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
 use crate::generation::Generations;
 use crate::metrics::Metrics;
+use crate::signing::KeySet;
 use crate::upstream::raw::Inflow;
 use crate::upstream::{AnswerBody, Upstream};
 pub use body::Body;
@@ -127,6 +128,11 @@ impl<U: Upstream + 'static> Gateway<U> {
         let connections = Connections::new(limits, RequestMemory::new(server.request_memory));
         let hosts = Hosts::new(names(config), "listen");
         Self { endpoints, hosts, metadata, generations, connections }
+    }
+
+    /// The same, which serves these keys.
+    pub(crate) fn with_keys(self, keys: Arc<KeySet>) -> Self {
+        Self { metadata: self.metadata.with_keys(keys), ..self }
     }
 
     /// Has connections and what they hold counted among `metrics`.

@@ -51,7 +51,9 @@ impl AnyUpstream {
         };
         Ok(match &config.target {
             Target::Url { url, headers } => Self::Http(Box::new(
-                HttpUpstream::new(ways, url, headers, config.timeout)?.with_sessions(config.sessions),
+                HttpUpstream::new(ways, url, headers, config.timeout)?
+                    .with_sessions(config.sessions)
+                    .with_identity(config.identity.clone()),
             )),
             Target::Embedded => return Err(SetUpError::Embedded),
             Target::Broken => return Err(SetUpError::Broken),
@@ -59,7 +61,8 @@ impl AnyUpstream {
                 child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
             }
             Target::Command { argv, env, shared } => {
-                let program = Program { name: config.name.clone(), argv: argv.clone(), env: env.clone() };
+                let (name, identity) = (config.name.clone(), config.identity.env.clone());
+                let program = Program { name, argv: argv.clone(), env: env.clone(), identity };
                 let eras = cache.map_or_else(Eras::default, |cache| Eras::kept_in(kept(cache, &program)));
                 child(*shared, Arc::new(program), eras)
             }

@@ -443,7 +443,8 @@ impl Inner {
         opening: impl FnOnce() -> Opening,
     ) -> Result<Arc<Slot>, Rejection> {
         let party = key.party(&sent.party);
-        let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone());
+        let whose = key.is_of_one().then(|| sent.principal.clone());
+        let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone(), whose);
         lock(&self.rooms).take(key, &party, self.settings.children, make)
     }
 
@@ -483,7 +484,7 @@ impl Inner {
     async fn ask_throw_away(&self, modern: bool, compose: impl FnOnce(&str) -> Bytes) -> Probed {
         let Ok(seat) = self.start.seat(&Party::Everybody).await else { return Probed::Unknown };
         let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
-        let Ok(pipes) = self.start.launcher().launch(seat).await else { return Probed::Unknown };
+        let Ok(pipes) = self.start.launcher().launch(seat, None).await else { return Probed::Unknown };
         let name = Arc::clone(&self.start.name);
         let terms = Terms { name, audience: Arc::default(), modern, common: false };
         let connection = Connection::begin(pipes, terms);

@@ -17,11 +17,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::bridge;
 use super::era::Eras;
+use super::identity::Sender;
 use super::raw::{BodyError, Gathered, Inflow, RawBody, gather};
 use super::session::{Held, Limits, NotOpened, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::cause::told;
 use crate::config::SessionBounds;
+use crate::config::identity::Identity;
 use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
 use crate::flow::identity::Principal;
@@ -45,6 +47,7 @@ use asked::Asked;
 use line::Line;
 pub use line::Within;
 use lost::Keeps;
+use outgoing::Draft;
 
 /// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
 /// known to be JSON before the caller sees a status.
@@ -71,8 +74,8 @@ struct Theirs {
 pub struct HttpUpstream {
     line: Line,
     uri: Uri,
-    /// Headers of its own, its credential for one; a reload may replace them.
-    own: Arc<ArcSwap<HeaderMap>>,
+    /// What every request is given; a reload may replace it.
+    given: Arc<ArcSwap<Given>>,
     timeout: Duration,
     sessions: Sessions<Theirs>,
     eras: Eras,
@@ -84,17 +87,30 @@ pub struct HttpUpstream {
     held: Arc<Cache<Principal, Arc<held::Held>>>,
 }
 
-/// The headers of an HTTP upstream, to be replaced while it runs.
-pub(super) struct OwnHeaders {
-    own: Arc<ArcSwap<HeaderMap>>,
+/// What every request to an HTTP upstream is given beside what the caller wants.
+#[derive(Debug, Default)]
+struct Given {
+    /// Headers of the upstream's own, its credential for one.
+    own: HeaderMap,
+    /// What it is told of who calls.
+    identity: Identity,
+}
+
+/// What every request to an HTTP upstream is given, to be replaced while it runs.
+pub(super) struct Giving {
+    given: Arc<ArcSwap<Given>>,
     held: Arc<Cache<Principal, Arc<held::Held>>>,
 }
 
-impl OwnHeaders {
-    /// Sends these with every request from now on. Sessions that Witgate itself has opened with the former ones are not
-    /// used any more.
-    pub(super) fn replace(&self, headers: &[(String, SecretString)]) -> Result<(), SetUpError> {
-        self.own.store(Arc::new(own_headers(headers)?));
+impl Giving {
+    /// Gives this to every request from now on. Sessions that Witgate itself has opened with what was given before are
+    /// not used any more.
+    pub(super) fn replace(
+        &self,
+        headers: &[(String, SecretString)],
+        identity: &Identity,
+    ) -> Result<(), SetUpError> {
+        self.given.store(Arc::new(Given { own: own_headers(headers)?, identity: identity.clone() }));
         self.held.clear();
         Ok(())
     }
@@ -154,16 +170,23 @@ impl HttpUpstream {
         Self { sessions: Sessions::new(limits), ..self }
     }
 
-    /// Its headers, to be replaced while it runs.
-    pub(super) fn own(&self) -> OwnHeaders {
-        OwnHeaders { own: Arc::clone(&self.own), held: Arc::clone(&self.held) }
+    /// The same, which is told of who calls.
+    pub fn with_identity(self, identity: Identity) -> Self {
+        let own = self.given.load().own.clone();
+        self.given.store(Arc::new(Given { own, identity }));
+        self
+    }
+
+    /// What its requests are given, to be replaced while it runs.
+    pub(super) fn giving(&self) -> Giving {
+        Giving { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
     }
 
     fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
         Self {
             line,
             uri,
-            own: Arc::new(ArcSwap::from_pointee(own)),
+            given: Arc::new(ArcSwap::from_pointee(Given { own, ..Given::default() })),
             timeout,
             sessions: Sessions::new(Limits::default()),
             eras: Eras::default(),
@@ -188,6 +211,20 @@ impl HttpUpstream {
 
     async fn needs_bridge(&self, request: &Request) -> bool {
         request.era == Era::Stateless && !self.is_stateless.load(Ordering::Relaxed) && self.is_older().await
+    }
+
+    /// A request with what it is given, which says whose it is.
+    fn compose(
+        &self,
+        sender: Sender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+    ) -> Result<Outgoing, Rejection> {
+        let given = self.given.load();
+        let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
+        if let Sender::Caller(caller, _) = sender {
+            self.line.introduce(&mut outgoing, caller);
+        }
+        Ok(outgoing)
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
@@ -229,7 +266,8 @@ impl HttpUpstream {
 
     /// Tells the upstream that a session has ended, without waiting for what it says.
     fn close_in_background(&self, session: &HeaderValue) {
-        let outgoing = outgoing::delete(&self.uri, &self.own.load(), &HeaderMap::new(), session);
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
+        let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return };
         let pending = self.line.request(outgoing);
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
@@ -294,7 +332,8 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         if self.needs_bridge(request).await {
-            let body = self.bridged(request, admitted.permit().caller()).await?;
+            let body =
+                self.bridged(request, Sender::Caller(admitted.permit().caller(), request.decision)).await?;
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
@@ -303,14 +342,13 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
-        let mut outgoing = outgoing::post(&self.uri, &self.own.load(), request, upstream_id);
-        let caller = admitted.permit().caller();
-        self.line.introduce(&mut outgoing, caller);
+        let sender = Sender::Caller(admitted.permit().caller(), request.decision);
+        let outgoing = self.compose(sender, |uri, own| outgoing::post(uri, own, request, upstream_id))?;
         // One bound for the answer's head and for what is read of its body here: each timer costs.
         let answer = async {
             let response = self.response(outgoing).await?;
             if let Some(id) = upstream_id
-                && self.has_lost(id, response.status(), caller).await
+                && self.has_lost(id, response.status(), sender).await
             {
                 return Err(Rejection::SessionNotFound);
             }
@@ -326,10 +364,11 @@ impl Upstream for HttpUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let mut outgoing = outgoing::get(&self.uri, &self.own.load(), &listener, &session.upstream.id);
-        self.line.introduce(&mut outgoing, &listener.caller);
+        let sender = listener.sender();
+        let theirs = &session.upstream.id;
+        let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs))?;
         let response = self.send(outgoing).await?;
-        if self.has_lost(&session.upstream.id, response.status(), &listener.caller).await {
+        if self.has_lost(theirs, response.status(), sender).await {
             return Err(Rejection::SessionNotFound);
         }
         match (response.status(), media(response.headers())) {
@@ -355,15 +394,18 @@ impl Upstream for HttpUpstream {
         let principal = listener.caller.principal();
         let session = self.sessions.close(&listener.session, &principal)?;
         let theirs = &session.upstream.id;
-        let outgoing = outgoing::delete(&self.uri, &self.own.load(), &listener.request.headers, theirs);
+        let callers = &listener.request.headers;
+        let outgoing =
+            self.compose(listener.sender(), |uri, own| outgoing::delete(uri, own, callers, theirs))?;
         // Whatever the upstream says, the session is over for the caller.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
 
     async fn shut_down(&self) {
         for session in self.sessions.drain() {
-            let outgoing =
-                outgoing::delete(&self.uri, &self.own.load(), &HeaderMap::new(), &session.upstream.id);
+            let theirs = &session.upstream.id;
+            let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
+            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { continue };
             // The upstream would find out by itself; not waiting for a dead one matters more.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }

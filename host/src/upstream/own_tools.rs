@@ -10,6 +10,7 @@ use rmcp::{ServerHandler, ServiceExt, schemars, tool, tool_handler, tool_router}
 use serde::{Deserialize, Serialize};
 
 use super::child::pipes::{Launch, Pipes};
+use crate::flow::identity::Principal;
 use crate::shares::Share;
 
 /// Bytes between the two ends; more than any of these tools says.
@@ -38,7 +39,7 @@ impl OwnTools {
 }
 
 impl Launch for OwnTools {
-    fn launch(&self, seat: Share) -> BoxFuture<'_, Result<Pipes, String>> {
+    fn launch(&self, seat: Share, _: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
         let server = self.clone();
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(BUFFER);

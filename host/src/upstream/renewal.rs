@@ -1,5 +1,5 @@
 //! What an upstream takes while Witgate runs: the headers or the environment that it gets from the configuration, and from
-//! the files of secrets that this names. Its place takes a restart.
+//! the files of secrets that this names, and what it is told of who calls. Its place takes a restart.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,8 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::any::AnyUpstream;
 use super::child::process::Program;
 use super::child::renewal::Launching;
-use super::http::{OwnHeaders, SetUpError};
+use super::http::{Giving, SetUpError};
+use crate::config::identity::Identity;
 use crate::config::{self, Target};
+use crate::signing::Signer;
 
 type Texts = Vec<(String, SecretString)>;
 
@@ -17,12 +19,12 @@ type Texts = Vec<(String, SecretString)>;
 pub struct Renewable {
     name: String,
     place: String,
-    taken: Mutex<Texts>,
+    taken: Mutex<(Texts, Identity)>,
     own: Own,
 }
 
 enum Own {
-    Headers(OwnHeaders),
+    Headers(Giving),
     Environment(Launching),
 }
 
@@ -36,19 +38,25 @@ impl Renewable {
     /// `upstream`, which was made from `config`. None: a reload has nothing to change there.
     pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
         let (own, taken) = match (upstream, &config.target) {
-            (AnyUpstream::Http(http), Target::Url { headers, .. }) => (Own::Headers(http.own()), headers),
+            (AnyUpstream::Http(http), Target::Url { headers, .. }) => (Own::Headers(http.giving()), headers),
             (AnyUpstream::Child(child), Target::Command { env, .. }) => {
                 (Own::Environment(child.launching()), env)
             }
             _ => return None,
         };
-        let taken = Mutex::new(taken.clone());
+        let taken = Mutex::new((taken.clone(), config.identity.clone()));
         Some(Self { name: config.name.clone(), place: config.place(), taken, own })
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The key with which requests to it are signed.
+    pub fn signer(&self) -> Option<Arc<Signer>> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.1.token.as_ref().map(|token| Arc::clone(&token.signer))
     }
 
     /// Takes what `config` says, if that is anything new, and says whether it is. A credential for another place is not
@@ -61,18 +69,25 @@ impl Renewable {
             return Ok(false);
         };
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if config.place() != self.place || same(&taken, texts) {
+        let (before, identity) = &*taken;
+        if config.place() != self.place || same(before, texts) && *identity == config.identity {
             return Ok(false);
         }
         match (&self.own, &config.target) {
-            (Own::Headers(headers), Target::Url { .. }) => headers.replace(texts)?,
+            (Own::Headers(headers), Target::Url { .. }) => headers.replace(texts, &config.identity)?,
             (Own::Environment(launching), Target::Command { argv, .. }) => {
                 let name = self.name.clone();
-                launching.replace(Arc::new(Program { name, argv: argv.clone(), env: texts.clone() }));
+                let identity = config.identity.env.clone();
+                launching.replace(Arc::new(Program {
+                    name,
+                    argv: argv.clone(),
+                    env: texts.clone(),
+                    identity,
+                }));
             }
             _ => return Ok(false),
         }
-        taken.clone_from(texts);
+        *taken = (texts.clone(), config.identity.clone());
         Ok(true)
     }
 }

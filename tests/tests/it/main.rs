@@ -15,6 +15,7 @@ mod examples;
 mod first_hour;
 mod guide;
 mod hostile;
+mod identity;
 mod issuers;
 mod kill;
 mod network;

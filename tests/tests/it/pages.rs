@@ -104,6 +104,7 @@ fn rejections() -> Vec<Rejection> {
         Rejection::SessionRequired,
         Rejection::SessionNotFound,
         Rejection::RateLimited { retry_after: 1 },
+        Rejection::Untold("why"),
     ];
     all.extend(
         [

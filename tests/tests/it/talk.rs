@@ -108,6 +108,15 @@ impl Caller {
         request.send().await
     }
 
+    /// A request to the endpoint, with the credential and nothing else.
+    pub(crate) fn request(
+        &self,
+        client: &reqwest::Client,
+        method: reqwest::Method,
+    ) -> reqwest::RequestBuilder {
+        self.showing(client.request(method, &self.url))
+    }
+
     fn post(&self, body: &Value) -> reqwest::RequestBuilder {
         let request = self.http.post(&self.url).header("Accept", "application/json, text/event-stream");
         self.showing(request).json(body)

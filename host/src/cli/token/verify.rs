@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::flow::authenticate::authenticate;
 use crate::flow::call::Call;
 use crate::flow::credential::Shown;
+use crate::flow::decision::DecisionId;
 use crate::flow::identity::Caller;
 use crate::flow::reject::Rejection;
 use crate::flow::request::{Era, Request, Route};
@@ -60,6 +61,7 @@ async fn judge(
     let transport = Transport::Http;
     let request = Request {
         call,
+        decision: DecisionId::default(),
         era: Era::Stateful,
         headers: HeaderMap::new(),
         peer: None,

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
+use crate::config::identity::Identity;
 use crate::config::{
     About, Broken, Config, Denials, KeySource, Network, Pipeline, Policy, PolicyKind, Server, SessionBounds,
     Target, Transport, Upstream,
@@ -129,6 +130,7 @@ fn config(auth: &Auth<'_>) -> Config {
         upstreams: vec![own_tools(resource, pipeline)],
         policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
         keys,
+        signing: None,
         files: Fingerprints::default(),
         broken: Broken::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
@@ -147,6 +149,7 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         scopes: Vec::new(),
         sessions: SessionBounds::default(),
         denials: Denials::default(),
+        identity: Identity::default(),
     }
 }
 

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 //! What a person reads. Each case is a configuration with a fault, and all that is said about it.
 
+mod identity;
+
 use std::path::PathBuf;
 
 use secrecy::ExposeSecret;

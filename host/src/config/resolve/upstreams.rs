@@ -9,12 +9,14 @@ use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 
+use super::identity::Around;
 use super::server::listen;
 use super::{Presence, Resolver};
 use crate::cause::Cause;
+use crate::config::identity::Identity;
 use crate::config::raw::{self, UpstreamText};
 use crate::config::shape::listed;
-use crate::config::{About, Denials, Pipeline, Policy, Target, Upstream};
+use crate::config::{About, Denials, Pipeline, Policy, Signing, Target, Upstream};
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
@@ -24,19 +26,23 @@ impl Resolver<'_> {
         &mut self,
         file: &raw::File,
         policies: &BTreeMap<String, Policy>,
+        signing: Option<&Signing>,
     ) -> Vec<Upstream> {
         self.at_least_one(file);
         let common = file.pipeline.as_ref().map(|written| self.pipeline(&["pipeline"], written, policies));
         let names = self.document.keys(&["upstreams"]);
         let alone = names.len() <= 1;
         let servers_about = self.servers_about(&file.server);
+        let around = Around { policies, signing, is_signing: file.signing.is_some() };
         let resolve = |(name, written): (&String, &raw::Upstream)| {
             let pipeline = self.pipeline_of(name, written, common.as_ref(), policies);
             let about = self.own_about(&file.server, name, written).or(&servers_about);
-            Upstream { about, ..self.upstream(file, name, written, pipeline, alone) }
+            let identity = self.identity(name, written, &pipeline, &around);
+            Upstream { about, identity, ..self.upstream(file, name, written, pipeline, alone) }
         };
         let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
         self.paths_apart(&upstreams);
+        self.signing_is_used(file);
         upstreams
     }
 
@@ -100,6 +106,7 @@ impl Resolver<'_> {
             scopes: self.scopes(file, name, written),
             sessions: self.sessions(name, written),
             denials: written.denials.map(Denials::from).unwrap_or_default(),
+            identity: Identity::default(),
         }
     }
 

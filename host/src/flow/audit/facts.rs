@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::config::AuditOverflow;
 use crate::flow::call::Target;
+use crate::flow::decision::DecisionId;
 use crate::flow::reject::Rejection;
 use crate::lines::{LineWriter, Place};
 use crate::log::entry::{Entry, Form, cut};
@@ -43,6 +44,7 @@ enum Sink {
 /// What a record says.
 pub(super) struct Facts<'a> {
     pub(super) outcome: &'static str,
+    pub(super) decision: DecisionId,
     pub(super) upstream: &'a str,
     pub(super) generation: u64,
     pub(super) method: Option<&'a str>,
@@ -103,6 +105,7 @@ impl Facts<'_> {
             }
         };
         entry.text("outcome", [self.outcome], NAME);
+        entry.text("decision", [self.decision.to_string().as_str()], NAME);
         entry.text("upstream", [self.upstream], NAME);
         entry.number("generation", self.generation);
         text(&mut entry, "method", self.method, METHOD);
@@ -148,6 +151,7 @@ impl Facts<'_> {
         tracing::info!(
             target: "witgate::audit",
             outcome = self.outcome,
+            decision = self.decision.to_string(),
             upstream = self.upstream,
             generation = self.generation,
             method,
@@ -181,6 +185,7 @@ mod tests {
     fn facts<'a>(targets: &'a [Target], text: &'a str) -> Facts<'a> {
         Facts {
             outcome: "upstream-failed",
+            decision: DecisionId::default(),
             upstream: text,
             generation: u64::MAX,
             method: Some(text),

@@ -211,6 +211,11 @@ impl Rejection {
                 )
             },
             Self::Full { what, retry_after } => full(what, *retry_after),
+            Self::Untold(_) => plain(
+                StatusCode::FORBIDDEN,
+                "identity-untold",
+                "The MCP server has to know who calls, and who you are cannot be told: tell the operator",
+            ),
             Self::Upstream { fault, message } => upstream(*fault, message),
         }
     }

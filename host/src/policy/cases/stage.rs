@@ -19,6 +19,7 @@ use crate::config::{self, Grants, PolicyKind};
 use crate::fingerprints::Fingerprints;
 use crate::flow::call::Call;
 use crate::flow::certificate::ClientCertificate;
+use crate::flow::decision::DecisionId;
 use crate::flow::dpop::ProvenKey;
 use crate::flow::identity::Caller;
 use crate::flow::reject::Rejection;
@@ -294,6 +295,7 @@ fn scope(question: &Question, caller: Option<Arc<Caller>>) -> Scope {
     let proven_key = proven.dpop.as_deref().map(ProvenKey::on_trial);
     let request = Request {
         call: Call::of_parts(arguments, call.meta.as_deref()),
+        decision: DecisionId::default(),
         era: Era::Stateless,
         headers: question.headers.clone(),
         peer: question.peer,

@@ -1,7 +1,8 @@
-//! RFC 9728 protected resource metadata. There is none without authorization servers, so that no
-//! client starts a login that cannot succeed.
+//! The public documents. RFC 9728 protected resource metadata: there is none without authorization servers, so that no
+//! client starts a login that cannot succeed. And the key set by which upstreams check what Witgate tells them (RFC 7517).
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use ::http::{HeaderValue, Response};
@@ -16,6 +17,10 @@ use crate::config::{About, Upstream};
 use crate::flow::dpop::ALGORITHMS;
 use crate::flow::reject::wire::is_offered;
 use crate::generation::Generation;
+use crate::signing::KeySet;
+
+/// Where the key set is.
+const KEY_SET: &str = "/.well-known/jwks.json";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -26,6 +31,7 @@ pub(super) struct Metadata {
     resources: Vec<(String, About)>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
+    keys: Arc<KeySet>,
 }
 
 impl Metadata {
@@ -39,6 +45,11 @@ impl Metadata {
             metadata.add(place, upstream, upstreams.len() == 1);
         }
         metadata
+    }
+
+    /// The same, beside this key set.
+    pub(super) fn with_keys(self, keys: Arc<KeySet>) -> Self {
+        Self { keys, ..self }
     }
 
     /// The document of a resource: at the well-known path before the resource's own (RFC 9728
@@ -67,11 +78,14 @@ impl Metadata {
 
     /// True where there is a document at a path.
     pub(super) fn has(&self, path: &str) -> bool {
-        at(&self.documents, path).is_some()
+        at(&self.documents, path).is_some() || path == KEY_SET && self.keys.document().is_some()
     }
 
     /// The document at a path, as the policies of `generation` have it.
     pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
+        if path == KEY_SET {
+            return self.keys.document();
+        }
         let place = *at(&self.documents, path)?;
         let (resource, about) = self.resources.get(place)?;
         let pipeline = generation.pipeline(place);

@@ -18,10 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use super::pipes::{Launch, Pipes};
 use super::wire::{Lines, Read};
+use crate::config::identity::Field;
 use crate::descriptors;
+use crate::flow::identity::Principal;
 use crate::printable;
 use crate::processes::{self, Own};
 use crate::shares::Share;
+use crate::upstream::identity::variables;
 
 /// What a program needs to run, to find its home and to reuse its package cache. A list of what is
 /// let through, not of what is held back: nothing secret of the host's can be forgotten here.
@@ -80,20 +83,28 @@ pub struct Program {
     pub argv: Vec<String>,
     /// Environment beside what is inherited.
     pub env: Vec<(String, SecretString)>,
+    /// Further variables, in which it is told whose it is.
+    pub identity: Vec<(Field, String)>,
 }
 
 impl Launch for Program {
-    fn launch(&self, seat: Share) -> BoxFuture<'_, Result<Pipes, String>> {
-        Box::pin(async move { self.spawn(seat) })
+    fn launch(&self, seat: Share, whose: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
+        let told = variables(&self.identity, whose);
+        Box::pin(async move {
+            let told =
+                told.map_err(|_| "the upstream cannot be told who calls: a zero byte in a name".to_owned())?;
+            self.spawn(seat, told)
+        })
     }
 }
 
 impl Program {
-    fn spawn(&self, seat: Share) -> Result<Pipes, String> {
+    fn spawn(&self, seat: Share, told: Vec<(String, String)>) -> Result<Pipes, String> {
         let (program, arguments) = self.argv.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(inherited());
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose_secret())));
+        command.envs(told);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let (mut child, own) = processes::spawn(&mut command)

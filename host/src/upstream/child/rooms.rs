@@ -27,6 +27,14 @@ impl Key {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
 
+    /// Whether its child serves one principal, for as long as it is there.
+    pub(super) fn is_of_one(&self) -> bool {
+        match self {
+            Self::Session(..) | Self::Stateless(_) | Self::Held(_) => true,
+            Self::Shared | Self::SharedStateless => false,
+        }
+    }
+
     /// In words for the caller, the thing that there is too much of where it finds no room.
     fn what(&self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ use super::pipes::Launch;
 use super::process::ENDING;
 use super::tools::Tools;
 use super::wire::{Incoming, What};
-use crate::flow::identity::Party;
+use crate::flow::identity::{Party, Principal};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::shares::{Share, Shares};
 use crate::upstream::bridge::Opened;
@@ -86,6 +86,8 @@ pub(super) struct Slot {
     opening: Opening,
     /// Whose share it takes. `Everybody`: its child may be at calls of several callers.
     pub(super) party: Party,
+    /// The one principal that its child serves. None: several.
+    whose: Option<Principal>,
     pub(super) audience: Arc<Audience>,
     pub(super) tools: Tools,
     live: Arc<tokio::sync::Mutex<Live>>,
@@ -119,12 +121,13 @@ pub(super) enum Greeted {
 }
 
 impl Slot {
-    pub(super) fn new(start: Arc<Start>, opening: Opening, party: Party) -> Self {
+    pub(super) fn new(start: Arc<Start>, opening: Opening, party: Party, whose: Option<Principal>) -> Self {
         let seen = Seen { connection: None, opened: None, used: Instant::now() };
         Self {
             start,
             opening,
             party,
+            whose,
             audience: Arc::default(),
             tools: Tools::default(),
             live: Arc::default(),
@@ -193,7 +196,7 @@ impl Slot {
     }
 
     async fn start_one(&self, seat: Share) -> Result<Greeted, Rejection> {
-        let pipes = self.start.launcher().launch(seat).await.map_err(|why| {
+        let pipes = self.start.launcher().launch(seat, self.whose.as_ref()).await.map_err(|why| {
             tracing::error!(upstream = %self.start.name, "{why}");
             fault(UpstreamFault::Unreachable, "the upstream cannot be started")
         })?;

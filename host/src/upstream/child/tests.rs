@@ -29,7 +29,7 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/upstream/child/tests/server.py");
     let argv = ["python3", "-u", script, era].map(str::to_owned).to_vec();
     let env = vec![("TOKEN".to_owned(), "upstream-token".into())];
-    let program = Program { name: "small".to_owned(), argv, env };
+    let program = Program { name: "small".to_owned(), argv, env, identity: Vec::new() };
     let mut settings = Settings::new("small", false, TIMEOUT, Duration::from_secs(2));
     change(&mut settings);
     Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) }

@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::http::{HeaderValue, Response, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::outgoing::Draft;
 use super::{
-    HttpUpstream, LOOKED_AT_ANSWER, Media, bad_answer, events, fault, media, outgoing, refused, response,
-    said_no,
+    HttpUpstream, LOOKED_AT_ANSWER, Media, Outgoing, bad_answer, events, fault, media, outgoing, refused,
+    response, said_no,
 };
 use crate::flow::headers::SESSION_ID;
-use crate::flow::identity::Caller;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
 use crate::upstream::bridge::{self, HeldSession, Opened, Uplift, carry};
 use crate::upstream::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
+use crate::upstream::identity::Sender;
 use crate::upstream::json::Members;
 use crate::upstream::raw::{Gathered, Inflow, gather};
 use crate::upstream::{AnswerBody, Event};
@@ -53,18 +54,18 @@ impl HttpUpstream {
     pub(super) async fn bridged(
         &self,
         request: &Request,
-        caller: &Arc<Caller>,
+        sender: Sender<'_>,
     ) -> Result<AnswerBody, Rejection> {
         bridge::bridgeable(&request.call)?;
-        let principal = caller.principal();
+        let Some(principal) = sender.principal() else { return Err(unreadable()) };
         let mut is_first = true;
         loop {
-            let held = self.held.get_or_insert_async(&principal, self.open_held(request)).await?;
-            let exchange = Exchange { upstream: self, held: &held, request, caller };
+            let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
+            let exchange = Exchange { upstream: self, held: &held, request, sender };
             let ((response, number), uplift) = carry(&exchange, &request.call).await?;
             if is_first
                 && let Some(session) = &held.session
-                && self.has_lost(session, response.status(), caller).await
+                && self.has_lost(session, response.status(), sender).await
             {
                 self.held.remove(&principal);
                 is_first = false;
@@ -75,9 +76,10 @@ impl HttpUpstream {
         }
     }
 
-    async fn open_held(&self, request: &Request) -> Result<Arc<Held>, Rejection> {
+    async fn open_held(&self, request: &Request, sender: Sender<'_>) -> Result<Arc<Held>, Rejection> {
         let (body, _) = bridge::initialize("{}");
-        let response = self.send(outgoing::own_post(&self.uri, &self.own.load(), body, None, None)).await?;
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
+        let response = self.send(self.compose(sender, draft)?).await?;
         if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(refused(request, true, response.status()));
         }
@@ -93,14 +95,15 @@ impl HttpUpstream {
         };
         let held = Held { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-        self.send(self.post_within(&held, initialized)).await?;
+        self.send(self.post_within(&held, initialized, sender)?).await?;
         unopened.session = None;
         Ok(Arc::new(held))
     }
 
-    fn post_within(&self, held: &Held, body: Bytes) -> super::Outgoing {
+    fn post_within(&self, held: &Held, body: Bytes, sender: Sender<'_>) -> Result<Outgoing, Rejection> {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
-        outgoing::own_post(&self.uri, &self.own.load(), body, version, held.session.as_ref())
+        let session = held.session.as_ref();
+        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
     }
 
     /// What comes back, as the stateless era wants it. The status has to be known before a stream
@@ -161,8 +164,9 @@ impl HttpUpstream {
         tokio::time::timeout(self.timeout, reading).await.ok()?
     }
 
-    async fn ask(&self, outgoing: super::Outgoing) -> Probed {
+    async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> Probed {
         let asking = async {
+            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return Probed::Unknown };
             let Ok(response) = self.line.request(outgoing).await else { return Probed::Unknown };
             // A question that has opened a session leaves none behind.
             if let Some(session) = response.headers().get(SESSION_ID) {
@@ -180,12 +184,12 @@ impl HttpUpstream {
 impl Probe for HttpUpstream {
     async fn discover(&self) -> Probed {
         let body = discover_request("\"witgate\"");
-        self.ask(outgoing::discover(&self.uri, &self.own.load(), body)).await
+        self.ask(|uri, own| outgoing::discover(uri, own, body)).await
     }
 
     async fn initialize(&self) -> Probed {
         let (body, _) = bridge::initialize("{}");
-        self.ask(outgoing::own_post(&self.uri, &self.own.load(), body, None, None)).await
+        self.ask(|uri, own| outgoing::own_post(uri, own, body, None, None)).await
     }
 }
 
@@ -208,7 +212,7 @@ struct Exchange<'a> {
     upstream: &'a HttpUpstream,
     held: &'a Held,
     request: &'a Request,
-    caller: &'a Arc<Caller>,
+    sender: Sender<'a>,
 }
 
 impl HeldSession for Exchange<'_> {
@@ -224,8 +228,7 @@ impl HeldSession for Exchange<'_> {
     ) -> Result<Self::Answer, Rejection> {
         let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
         let token = self.request.call.progress_token().map(|_| number.as_str());
-        let mut outgoing = self.upstream.post_within(self.held, compose(&number, token));
-        self.upstream.line.introduce(&mut outgoing, self.caller);
+        let outgoing = self.upstream.post_within(self.held, compose(&number, token), self.sender)?;
         Ok((self.upstream.send(outgoing).await?, number.into()))
     }
 }

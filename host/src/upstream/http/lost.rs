@@ -1,15 +1,14 @@
 //! Upstreams that keep no sessions, and those that have lost one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use ::http::{HeaderValue, StatusCode};
+use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use bytes::Bytes;
 
 use super::{HttpUpstream, bridge, outgoing};
 use crate::flow::headers::SESSION_ID;
-use crate::flow::identity::Caller;
 use crate::upstream::era::PATIENCE;
+use crate::upstream::identity::Sender;
 
 /// Its id is none that a client's own counting comes to.
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
@@ -52,11 +51,9 @@ impl HttpUpstream {
 
     async fn try_session(&self) -> Option<bool> {
         let (body, _) = bridge::initialize("{}");
-        let response = self
-            .line
-            .request(outgoing::own_post(&self.uri, &self.own.load(), body, None, None))
-            .await
-            .ok()?;
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
+        let outgoing = self.compose(Sender::Witgate, draft).ok()?;
+        let response = self.line.request(outgoing).await.ok()?;
         let session = response.headers().get(SESSION_ID);
         if let Some(session) = session {
             self.close_in_background(session);
@@ -75,15 +72,15 @@ impl HttpUpstream {
         &self,
         session: &HeaderValue,
         status: StatusCode,
-        caller: &Arc<Caller>,
+        sender: Sender<'_>,
     ) -> bool {
         if status != StatusCode::BAD_REQUEST {
             return status == StatusCode::NOT_FOUND;
         }
         // Without a version: it may be the caller's that was refused.
         let ping = Bytes::from_static(PING);
-        let mut ping = outgoing::own_post(&self.uri, &self.own.load(), ping, None, Some(session));
-        self.line.introduce(&mut ping, caller);
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, Some(session));
+        let Ok(ping) = self.compose(sender, draft) else { return false };
         let answered = self.line.request(ping).await.map(|response| response.status());
         matches!(answered, Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
     }

@@ -8,9 +8,12 @@ use http_body_util::Full;
 
 use super::super::Listener;
 use super::super::bridge::MODERN;
+use super::super::identity::{Sender, introduce};
 use super::Outgoing;
+use crate::config::identity::Identity;
 use crate::flow::headers::agree::{encode, routing_name};
 use crate::flow::headers::{LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID};
+use crate::flow::reject::Rejection;
 use crate::flow::request::{Era, Request};
 
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -24,8 +27,23 @@ const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("baggage"),
 ];
 
+/// A request that does not say yet whose it is. Nothing else becomes one that is sent.
+pub(super) struct Draft(Outgoing);
+
+impl Draft {
+    /// The request, which tells what the upstream is to be told of its sender. That comes last: nothing takes its place.
+    ///
+    /// # Errors
+    /// `Untold`.
+    pub(super) fn introduced(self, identity: &Identity, sender: Sender<'_>) -> Result<Outgoing, Rejection> {
+        let Self(mut outgoing) = self;
+        introduce(outgoing.headers_mut(), sender, identity)?;
+        Ok(outgoing)
+    }
+}
+
 /// The message, byte for byte.
-pub(super) fn post(uri: &Uri, own: &HeaderMap, request: &Request, session: Option<&HeaderValue>) -> Outgoing {
+pub(super) fn post(uri: &Uri, own: &HeaderMap, request: &Request, session: Option<&HeaderValue>) -> Draft {
     let mut headers = common(own, &request.headers, BOTH, session);
     headers.insert(CONTENT_TYPE, JSON);
     if request.era == Era::Stateless {
@@ -41,7 +59,7 @@ pub(super) fn own_post(
     body: Bytes,
     version: Option<HeaderValue>,
     session: Option<&HeaderValue>,
-) -> Outgoing {
+) -> Draft {
     let mut headers = common(own, &HeaderMap::new(), BOTH, session);
     headers.insert(CONTENT_TYPE, JSON);
     if let Some(version) = version {
@@ -51,14 +69,14 @@ pub(super) fn own_post(
 }
 
 /// `server/discover` of Witgate's own, in the stateless era.
-pub(super) fn discover(uri: &Uri, own: &HeaderMap, body: Bytes) -> Outgoing {
+pub(super) fn discover(uri: &Uri, own: &HeaderMap, body: Bytes) -> Draft {
     let mut outgoing = own_post(uri, own, body, Some(HeaderValue::from_static(MODERN)), None);
-    outgoing.headers_mut().insert(METHOD, HeaderValue::from_static("server/discover"));
+    outgoing.0.headers_mut().insert(METHOD, HeaderValue::from_static("server/discover"));
     outgoing
 }
 
 /// The stream of the server's own messages.
-pub(super) fn get(uri: &Uri, own: &HeaderMap, listener: &Listener, session: &HeaderValue) -> Outgoing {
+pub(super) fn get(uri: &Uri, own: &HeaderMap, listener: &Listener, session: &HeaderValue) -> Draft {
     let mut headers = common(own, &listener.request.headers, EVENTS, Some(session));
     if let Some(id) = listener.last_event_id.as_deref().and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(LAST_EVENT_ID, id);
@@ -67,7 +85,7 @@ pub(super) fn get(uri: &Uri, own: &HeaderMap, listener: &Listener, session: &Hea
 }
 
 /// The end of a session.
-pub(super) fn delete(uri: &Uri, own: &HeaderMap, callers: &HeaderMap, session: &HeaderValue) -> Outgoing {
+pub(super) fn delete(uri: &Uri, own: &HeaderMap, callers: &HeaderMap, session: &HeaderValue) -> Draft {
     outgoing(Method::DELETE, uri, common(own, callers, BOTH, Some(session)), Bytes::new())
 }
 
@@ -112,10 +130,10 @@ fn route(headers: &mut HeaderMap, request: &Request) {
     }
 }
 
-fn outgoing(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Outgoing {
+fn outgoing(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Draft {
     let mut outgoing = Outgoing::new(Full::new(body));
     *outgoing.method_mut() = method;
     *outgoing.uri_mut() = uri.clone();
     *outgoing.headers_mut() = headers;
-    outgoing
+    Draft(outgoing)
 }

@@ -11,7 +11,7 @@ const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-0
 async fn converse(lines: &[String], answers: usize) -> Vec<Value> {
     let tools = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
     let seats = Shares::new(Bounds { most: 1, most_of_one: 1 });
-    let mut pipes = tools.launch(seats.take(&Party::Everybody).unwrap()).await.unwrap();
+    let mut pipes = tools.launch(seats.take(&Party::Everybody).unwrap(), None).await.unwrap();
     for line in lines {
         pipes.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }

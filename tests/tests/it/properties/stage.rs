@@ -18,6 +18,7 @@ use witgate::config::resolve;
 use witgate::digest::sha256;
 use witgate::flow::call::Call;
 use witgate::flow::credential::Shown;
+use witgate::flow::decision::DecisionId;
 use witgate::flow::limit::Admitted;
 use witgate::flow::reject::Rejection;
 use witgate::flow::request::{Era, Request, Route};
@@ -106,6 +107,7 @@ pub(super) fn message(method: &str, params: &Value) -> Bytes {
 pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Request> {
     Arc::new(Request {
         call: Call::parse(message(method, params)).unwrap(),
+        decision: DecisionId::default(),
         era: Era::Stateful,
         headers: HeaderMap::new(),
         peer: None,

@@ -148,8 +148,12 @@ pub(super) fn alive(pid: &Value) -> bool {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_clear_error() {
-    let program =
-        Program { name: "gone".to_owned(), argv: vec!["no-such-program-x".to_owned()], env: Vec::new() };
+    let program = Program {
+        name: "gone".to_owned(),
+        argv: vec!["no-such-program-x".to_owned()],
+        env: Vec::new(),
+        identity: Vec::new(),
+    };
     let settings = Settings::new("gone", false, TIMEOUT, TIMEOUT);
     let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) };
     let mut client = small.client("a");

@@ -1,0 +1,51 @@
+//! What one message is called: in the audit, and before the upstream where that is told of it. It is no secret, and a
+//! caller has no say in it, as it would have in the id of a trace.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The id of what was decided about one message: 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DecisionId(u128);
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Ids that are given out one after the other. A random half keeps those of other upstreams, processes and starts apart.
+#[derive(Debug)]
+pub(super) struct DecisionIds {
+    random: u64,
+    next: AtomicU64,
+}
+
+impl Default for DecisionIds {
+    fn default() -> Self {
+        Self { random: RandomState::new().build_hasher().finish(), next: AtomicU64::default() }
+    }
+}
+
+impl DecisionIds {
+    /// One that was never given out.
+    pub(super) fn next(&self) -> DecisionId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        DecisionId(u128::from(self.random) << 64 | u128::from(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_id_is_given_out_twice() {
+        let (some, others) = (DecisionIds::default(), DecisionIds::default());
+        let all = [some.next(), some.next(), others.next(), others.next()];
+        let texts: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), 4);
+        assert!(texts.iter().all(|text| text.len() == 32 && !text.contains(char::is_uppercase)));
+    }
+}

@@ -1,0 +1,218 @@
+//! The key with which Witgate signs what it tells upstreams, and the key set by which they check that (RFC 7515,
+//! RFC 7517). ES256 alone: one algorithm is one that nobody confuses with another.
+
+use std::fmt;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+const ALGORITHM: Algorithm = Algorithm::ES256;
+
+/// A private key, and who signs with it.
+pub struct Signer {
+    issuer: String,
+    key: EncodingKey,
+    public: PublicKey,
+}
+
+/// A public key as it is served. Its `kid` is its thumbprint (RFC 7638), so that no two keys have the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey(Jwk);
+
+/// Why a text is no key for this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoKey {
+    /// It is no private key on P-256.
+    #[error("this is not a private key for P-256 in PEM (PKCS #8, `BEGIN PRIVATE KEY`)")]
+    Private,
+    /// It is no public key on P-256.
+    #[error("this is not a public key for P-256 in PEM (`BEGIN PUBLIC KEY`)")]
+    Public,
+}
+
+/// Why nothing is signed.
+#[derive(Debug, thiserror::Error)]
+#[error("it cannot be signed: {0}")]
+pub struct Unsigned(#[from] jsonwebtoken::errors::Error);
+
+impl Signer {
+    /// One that signs for `issuer` with a private key in PEM.
+    ///
+    /// # Errors
+    /// `Private`.
+    pub fn new(issuer: String, pem: &SecretString) -> Result<Self, NoKey> {
+        let key = EncodingKey::from_ec_pem(pem.expose_secret().as_bytes()).map_err(|_| NoKey::Private)?;
+        let public = Jwk::from_encoding_key(&key, ALGORITHM).map_err(|_| NoKey::Private)?;
+        let public = PublicKey::named(public).ok_or(NoKey::Private)?;
+        Ok(Self { issuer, key, public })
+    }
+
+    /// `iss` of what it signs.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What is served of it.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// A signed token with these claims.
+    ///
+    /// # Errors
+    /// Where there is no randomness, or no memory.
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, Unsigned> {
+        let header = Header { kid: self.public.0.common.key_id.clone(), ..Header::new(ALGORITHM) };
+        Ok(encode(&header, claims, &self.key)?)
+    }
+}
+
+/// By issuer and key.
+impl PartialEq for Signer {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.issuer, &self.public) == (&other.issuer, &other.public)
+    }
+}
+
+impl Eq for Signer {}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("issuer", &self.issuer)
+            .field("public", &self.public)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PublicKey {
+    /// Reads a public key in PEM.
+    ///
+    /// # Errors
+    /// `Public`: also for a private key, which has no business among public ones.
+    pub fn from_pem(pem: &str) -> Result<Self, NoKey> {
+        if pem.contains("PRIVATE KEY") {
+            return Err(NoKey::Public);
+        }
+        let key = DecodingKey::from_ec_pem(pem.as_bytes()).map_err(|_| NoKey::Public)?;
+        let jwk = Jwk::from_decoding_key(&key, Some(ALGORITHM)).map_err(|_| NoKey::Public)?;
+        Self::named(jwk).ok_or(NoKey::Public)
+    }
+
+    fn named(mut jwk: Jwk) -> Option<Self> {
+        let is_p256 = matches!(&jwk.algorithm, AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256);
+        if !is_p256 {
+            return None;
+        }
+        jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256).ok()?);
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        Some(Self(jwk))
+    }
+}
+
+/// The key set as it is served, to be replaced while Witgate runs. None: nothing is signed, and nothing served.
+#[derive(Debug, Default)]
+pub struct KeySet(ArcSwapOption<Bytes>);
+
+impl KeySet {
+    /// Serves these keys from now on, each once.
+    pub fn publish<'a>(&self, keys: impl IntoIterator<Item = &'a PublicKey>) {
+        let mut set = JwkSet::default();
+        for PublicKey(key) in keys {
+            if !set.keys.contains(key) {
+                set.keys.push(key.clone());
+            }
+        }
+        let document = serde_json::to_vec(&set).ok().filter(|_| !set.keys.is_empty());
+        self.0.store(document.map(|document| std::sync::Arc::new(Bytes::from(document))));
+    }
+
+    /// The document.
+    pub fn document(&self) -> Option<Bytes> {
+        self.0.load().as_deref().cloned()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Keys that everybody may know.
+
+    /// On P-256.
+    pub(crate) const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgYdULgdrCzEJ80ISu\nAcZXwaeNgh6GN7bBi5h5p3tHlO6hRANCAAQJlW+9wDkq54+5bp84qtCPhBuTijSy\nUoo2ZX1G7dnZZWRgienoEOM2zFALiyDErlC+h5dBNyyjPDhK3ErsQzkE\n-----END PRIVATE KEY-----\n";
+    /// Its other half.
+    pub(crate) const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECZVvvcA5KuePuW6fOKrQj4Qbk4o0\nslKKNmV9Ru3Z2WVkYInp6BDjNsxQC4sgxK5QvoeXQTcsozw4StxK7EM5BA==\n-----END PUBLIC KEY-----\n";
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Validation, decode};
+    use serde_json::{Value, json};
+
+    use super::testing::{PRIVATE, PUBLIC};
+    use super::*;
+
+    /// Keys of other kinds, and no keys.
+    const OTHERS: [&str; 4] = [
+        "-----BEGIN PRIVATE KEY-----\nMIG2AgEAMBAGByqGSM49AgEGBSuBBAAiBIGeMIGbAgEBBDAkE8gi00XO9tSL444P\ntAmalcss4I5jKDZYJ7rTNF8bqmRqQLu461PTadRCVyZU2yKhZANiAARAan6KeCEI\nMcaVLwHEqqtunek1Ik7HLZJXopW1tGpcETh6MOW3B7GIJ0KLlif21gQwfu+gPnaN\nN+06ZQGTW+hcqVsTVAhVHiRJfdELkBDAuVl5DL9xWZecc2aSSjCGJ8w=\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIH2CCFt2eMVKGiAnhsnrpLBN1eOtq4XS070xnY2hdY+3\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIGHVC4HawsxCfNCErgHGV8GnjYIehje2wYuYead7R5TuoAoGCCqGSM49\nAwEHoUQDQgAECZVvvcA5KuePuW6fOKrQj4Qbk4o0slKKNmV9Ru3Z2WVkYInp6BDj\nNsxQC4sgxK5QvoeXQTcsozw4StxK7EM5BA==\n-----END EC PRIVATE KEY-----\n",
+        "no key",
+    ];
+
+    fn signer() -> Signer {
+        Signer::new("https://mcp.example.com".to_owned(), &PRIVATE.into()).unwrap()
+    }
+
+    fn served(set: &KeySet) -> Value {
+        serde_json::from_slice(&set.document().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_signed_is_good_by_the_set_that_is_served() {
+        let (signer, set) = (signer(), KeySet::default());
+        assert_eq!(set.document(), None);
+        set.publish([signer.public(), signer.public()]);
+        let keys = served(&set)["keys"].as_array().unwrap().clone();
+        assert_eq!(keys.len(), 1);
+        let mut names: Vec<_> = keys[0].as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x", "y"], "nothing private");
+        let token = signer.sign(&json!({ "sub": "ada", "exp": u32::MAX })).unwrap();
+        let key: Jwk = serde_json::from_value(keys[0].clone()).unwrap();
+        let read =
+            decode::<Value>(&token, &DecodingKey::from_jwk(&key).unwrap(), &Validation::new(ALGORITHM))
+                .unwrap();
+        assert_eq!((&read.claims["sub"], read.header.kid), (&json!("ada"), key.common.key_id));
+    }
+
+    #[test]
+    fn the_public_half_has_the_same_id_and_keys_of_other_kinds_are_refused() {
+        assert_eq!(PublicKey::from_pem(PUBLIC).as_ref(), Ok(signer().public()));
+        assert_eq!(PublicKey::from_pem(PRIVATE), Err(NoKey::Public));
+        for other in OTHERS {
+            assert_eq!(Signer::new(String::new(), &other.into()).err(), Some(NoKey::Private), "{other}");
+            assert_eq!(PublicKey::from_pem(other), Err(NoKey::Public), "{other}");
+        }
+        assert_eq!(
+            PublicKey::from_pem(
+                "-----BEGIN PUBLIC KEY-----\nMHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEQGp+inghCDHGlS8BxKqrbp3pNSJOxy2S\nV6KVtbRqXBE4ejDltwexiCdCi5Yn9tYEMH7voD52jTftOmUBk1voXKlbE1QIVR4k\nSX3RC5AQwLlZeQy/cVmXnHNmkkowhifM\n-----END PUBLIC KEY-----\n"
+            ),
+            Err(NoKey::Public)
+        );
+    }
+
+    #[test]
+    fn a_signer_does_not_print_its_key() {
+        let printed = format!("{:?}", signer());
+        assert!(
+            printed.contains("mcp.example.com")
+                && !printed.contains("PRIVATE")
+                && !printed.contains("EncodingKey"),
+            "{printed}"
+        );
+    }
+}

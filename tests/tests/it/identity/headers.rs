@@ -1,0 +1,129 @@
+//! Headers.
+
+use serde_json::{Value, json};
+use witgate_tests::recorder::Recorder;
+
+use super::{of_issuer, serve, setup};
+use crate::talk::Caller;
+
+const IDENTITY: &str = "[upstreams.record.identity.headers]\nkind = 'X-Witgate-Kind'\nprincipal = 'X-Witgate-Principal'\n\
+     subject = 'X-Witgate-Subject'\nroles = 'X-Witgate-Roles'\n";
+
+fn config(recorder: &Recorder) -> String {
+    format!("[upstreams.record]\nurl = '{}'\n{IDENTITY}", recorder.url())
+}
+
+/// The heads of all requests so far: the request line, and the headers of Witgate's.
+fn heads(recorder: &Recorder) -> Vec<(String, Vec<String>)> {
+    let seen = String::from_utf8(recorder.seen()).unwrap();
+    let mut heads: Vec<(String, Vec<String>)> = Vec::new();
+    for line in seen.split("\r\n") {
+        // A body stands before the next head, without a line end of its own.
+        let begins = ["POST /", "GET /", "DELETE /"].iter().find_map(|begin| line.rfind(begin));
+        if let Some(begin) = begins {
+            heads.push((line[begin..].to_owned(), Vec::new()));
+        } else if let Some((_, told)) = heads.last_mut().filter(|_| line.starts_with("x-witgate-")) {
+            told.push(line.to_owned());
+        }
+    }
+    heads
+}
+
+/// The last request of a caller's: Witgate's own go beside it.
+fn last(recorder: &Recorder) -> (String, Vec<String>) {
+    heads(recorder).into_iter().rfind(|(_, told)| *told != ["x-witgate-kind: witgate"]).unwrap()
+}
+
+fn told(recorder: &Recorder) -> Vec<String> {
+    last(recorder).1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_says_whose_it_is_and_those_of_witgate_say_so() {
+    let recorder = Recorder::start();
+    let (running, callers) = serve(setup(), &config(&recorder), &["ada", "bob"]);
+    let of_key = |name: &str| {
+        let told = [
+            "x-witgate-kind: known".to_owned(),
+            format!("x-witgate-principal: keys||{name}"),
+            format!("x-witgate-subject: {name}"),
+            "x-witgate-roles: user".to_owned(),
+        ];
+        told.to_vec()
+    };
+    assert!(callers[0].call("echo", json!({})).await.is_result());
+    assert_eq!(told(&recorder), of_key("ada"));
+    // Which era it speaks was asked before.
+    assert_eq!(heads(&recorder)[0].1, ["x-witgate-kind: witgate"]);
+    for (caller, name) in callers.iter().zip(["ada", "bob"]) {
+        let session = caller.open_session().await;
+        assert_eq!(told(&recorder), of_key(name));
+        caller.call_in(&session, "echo", json!({})).await;
+        assert_eq!(told(&recorder), of_key(name));
+        let client = reqwest::Client::new();
+        for method in [reqwest::Method::GET, reqwest::Method::DELETE] {
+            let request = caller.request(&client, method.clone()).header("Accept", "text/event-stream");
+            request.header("Mcp-Session-Id", &session).send().await.unwrap();
+            let (line, told) = last(&recorder);
+            assert!(line.starts_with(method.as_str()), "{line}");
+            assert_eq!(told, of_key(name));
+        }
+    }
+    let nobody = Caller::new(running.url(), None).call("echo", json!({})).await;
+    assert_eq!(nobody.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_and_no_role_becomes_more_than_one_value() {
+    let recorder = Recorder::start();
+    let (running, _) = serve(setup(), &config(&recorder), &[]);
+    let cases: [(&str, Value, &str, &str); 3] = [
+        ("ada, root", json!(["user", "a,b"]), "ada%2C%20root", "a%2Cb,user"),
+        ("Ådå", json!(["user", "%2C", "x y"]), "%C3%85d%C3%A5", "%252C,user,x%20y"),
+        ("auth0|5f7c", json!(["user"]), "auth0|5f7c", "user"),
+    ];
+    for (subject, roles, subject_told, roles_told) in cases {
+        let caller = of_issuer(&running, subject, &roles);
+        let answer = caller.call("echo", json!({})).await;
+        assert!(answer.is_result(), "{answer:?}");
+        let expected =
+            [format!("x-witgate-subject: {subject_told}"), format!("x-witgate-roles: {roles_told}")];
+        assert_eq!(told(&recorder)[2..], expected);
+    }
+    // A line end is refused before that, or comes as what it is.
+    let answer =
+        of_issuer(&running, "eve\r\nX-Witgate-Roles: admin", &json!(["user"])).call("echo", json!({})).await;
+    let seen = String::from_utf8(recorder.seen()).unwrap();
+    assert!(!seen.to_lowercase().contains("roles: admin"), "{seen}");
+    assert_eq!(answer.is_result(), seen.contains("eve%0D%0AX-Witgate-Roles:%20admin"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_told_cannot_call() {
+    let recorder = Recorder::start();
+    let (running, _) = serve(setup(), &config(&recorder), &[]);
+    // Each comma becomes three characters.
+    let roles: Vec<String> = (0..80).map(|number| format!("{}{number}", ",".repeat(40))).collect();
+    let roles: Vec<&str> = roles.iter().map(String::as_str).chain(["user"]).collect();
+    let caller = of_issuer(&running, "ada", &json!(roles));
+    let answer = caller.call("echo", json!({})).await;
+    assert_eq!((answer.status, answer.reason()), (403, Some("identity-untold")), "{answer:?}");
+    let all: Vec<_> = heads(&recorder).into_iter().flat_map(|(_, told)| told).collect();
+    assert!(
+        all.iter().all(|told| told == "x-witgate-kind: witgate"),
+        "nothing but questions about its era: {all:?}"
+    );
+    running.await_log("reason=\"identity-untold\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_nothing_has_no_name() {
+    let recorder = Recorder::start();
+    let anonymous = "[upstreams.record.pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n\
+                     anonymous = { roles = ['guest'] }";
+    let (running, callers) = serve(setup(), &format!("{}{anonymous}", config(&recorder)), &["anonymous"]);
+    assert!(Caller::new(running.url(), None).call("echo", json!({})).await.is_result());
+    assert_eq!(told(&recorder), ["x-witgate-kind: anonymous", "x-witgate-roles: guest"]);
+    assert!(callers[0].call("echo", json!({})).await.is_result());
+    assert_eq!(told(&recorder)[..2], ["x-witgate-kind: known", "x-witgate-principal: keys||anonymous"]);
+}

@@ -1,0 +1,55 @@
+//! Child processes, each of one caller.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::workspace;
+
+use super::{of_issuer, serve, setup};
+
+fn config() -> String {
+    let script = workspace().join("tests/tests/it/identity/env.py");
+    format!(
+        "[upstreams.env]\ncommand = ['python3', {script:?}]\nenv = {{ W_OTHER = 'x' }}\n\
+         [upstreams.env.identity]\nenv = {{ kind = 'W_KIND', principal = 'W_PRINCIPAL', subject = 'W_SUBJECT', issuer = 'W_ISSUER' }}"
+    )
+}
+
+fn told(kind: &str, principal: &str, subject: &str, issuer: Option<&str>) -> Value {
+    let mut told = json!({ "W_OTHER": "x", "W_KIND": kind, "W_PRINCIPAL": principal, "W_SUBJECT": subject });
+    if let Some(issuer) = issuer {
+        told["W_ISSUER"] = issuer.into();
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_process_is_told_whose_it_is_and_is_nobody_elses() {
+    let (running, callers) = serve(setup(), &config(), &["ada", "bob"]);
+    let issuer = "https://idp.example.com";
+    let other = of_issuer(&running, "ada, \"root\"", &json!(["user"]));
+    let expected = [
+        (&callers[0], told("known", "keys||ada", "ada", None)),
+        (&callers[1], told("known", "keys||bob", "bob", None)),
+        (
+            &other,
+            told("known", "idp|https://idp.example.com|ada%2C%20%22root%22", "ada, \"root\"", Some(issuer)),
+        ),
+    ];
+    let mut processes = BTreeSet::new();
+    for (caller, told) in expected {
+        let session = caller.open_session().await;
+        for answer in
+            [caller.call_in(&session, "tell", json!({})).await, caller.call("tell", json!({})).await]
+        {
+            let said = answer.said();
+            assert_eq!(said["told"], told);
+            processes.insert(said["process"].as_u64().unwrap());
+        }
+        // The same caller again: the same process, so that it stays true.
+        let again = caller.call("tell", json!({})).await.said();
+        assert_eq!(again["told"], told);
+        processes.insert(again["process"].as_u64().unwrap());
+    }
+    assert_eq!(processes.len(), 6, "one for each session, and one for each caller without");
+}
