@@ -308,16 +308,11 @@ impl<U: Upstream> Flow<U> {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))
             }
             AnswerBody::Events(events) => {
-                let look = needs_look(call).then(|| self.look(permit));
+                let look = if needs_look(call) { self.look(permit) } else { self.look(permit).at_news() };
                 (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
             }
             // One that was let through for another call.
             AnswerBody::Raw { .. } if needs_look(call) => return Err(unread()),
-            AnswerBody::Raw { leave, content_type, body }
-                if content_type.as_bytes().starts_with(b"text/") =>
-            {
-                (StatusCode::OK, AnswerBody::Raw { leave, content_type, body: body.until(ended(right)) })
-            }
             body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
         let nonce = self.proofs.next_nonce(&request);
@@ -340,7 +335,7 @@ impl<U: Upstream> Flow<U> {
 
     fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> Standing {
         let changes = Some(ListChanges::new(&permit, &self.declared));
-        let (look, stop) = (Some(self.look(permit)), Some(self.stop.clone()));
+        let (look, stop) = (self.look(permit), Some(self.stop.clone()));
         Standing { right: right.standing(), look, changes, stop, _share: share }
     }
 
@@ -468,14 +463,8 @@ fn is_unknown_method(request: &Request) -> bool {
 }
 
 /// A call's own stream: shutting down waits for its end.
-fn under_way(right: Right, look: Option<Look>) -> Standing {
+fn under_way(right: Right, look: Look) -> Standing {
     Standing { right, look, changes: None, stop: None, _share: None }
-}
-
-/// Waits for the end of a right, and says what the caller is told.
-async fn ended(mut right: Right) -> Option<Bytes> {
-    let rejection = right.ended().await;
-    right.record_end(&rejection)
 }
 
 /// The HTTP status for a JSON answer, which has to be JSON; `status` where nothing else follows. In the stateless era it follows from

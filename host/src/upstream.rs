@@ -15,7 +15,7 @@ pub mod session;
 
 use std::sync::Arc;
 
-use ::http::{HeaderValue, StatusCode};
+use ::http::StatusCode;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
@@ -47,13 +47,11 @@ pub enum AnswerBody {
     },
     /// Messages, of which the last is the response.
     Events(BoxStream<'static, Event>),
-    /// An HTTP upstream's answer that needs no look: its bytes are passed on as they come.
+    /// A large answer of an HTTP upstream that needs no look: its bytes are passed on as they come.
     Raw {
         /// Proof that it needs none.
         leave: Unfiltered,
-        /// `application/json` or `text/event-stream`.
-        content_type: HeaderValue,
-        /// The body.
+        /// The body, of `application/json`.
         body: RawBody,
     },
 }

@@ -18,6 +18,7 @@ use super::reject::{Rejection, UpstreamFault};
 use super::request::Era;
 use super::tasks::Tasks;
 use crate::upstream::Event;
+use crate::upstream::json::{Form, form};
 
 #[cfg(test)]
 mod tests;
@@ -72,12 +73,19 @@ pub struct Look {
     permit: Arc<Permit>,
     tasks: Arc<Tasks>,
     declared: Arc<Declared>,
+    /// Answers are none of those that need a look.
+    at_news_alone: bool,
 }
 
 impl Look {
     /// For whoever has the permit.
     pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<Declared>) -> Self {
-        Self { permit, tasks, declared }
+        Self { permit, tasks, declared, at_news_alone: false }
+    }
+
+    /// The same, for a stream whose answer needs no look: it may hold news of resources and tasks all the same.
+    pub(super) fn at_news(self) -> Self {
+        Self { at_news_alone: true, ..self }
     }
 
     /// Looks for the same caller by a new permit.
@@ -90,7 +98,7 @@ impl Look {
     /// # Errors
     /// As [`Look::message`].
     pub async fn event(&self, event: Event) -> Result<Option<Event>, Rejection> {
-        if event.data.is_empty() {
+        if event.data.is_empty() || (self.at_news_alone && form(&event.data) != Some(Form::Notification)) {
             return Ok(Some(event));
         }
         let data = self.look_at(event.data).await?;

@@ -9,7 +9,6 @@ use futures_util::stream::BoxStream;
 use super::headers::media;
 use super::reject::{Rejection, UpstreamFault};
 use super::request::Request;
-use crate::upstream::http::events;
 use crate::upstream::json::{Form, form};
 use crate::upstream::{Answer, AnswerBody, Event};
 
@@ -26,9 +25,6 @@ pub(super) async fn taken_by(request: &Request, answer: Answer) -> Result<Answer
     let Answer { session, body } = answer;
     let body = match body {
         AnswerBody::Events(events) => response(events).await?,
-        AnswerBody::Raw { content_type, body, .. } if content_type.as_bytes().starts_with(b"text/") => {
-            response(events::read(body).boxed()).await?
-        }
         body => body,
     };
     Ok(Answer { session, body })

@@ -17,8 +17,8 @@ use crate::upstream::Event;
 pub struct Standing {
     /// What it rests on.
     pub right: Right,
-    /// Looks at its events. None: there is nothing in it to look at.
-    pub look: Option<Look>,
+    /// Looks at its events.
+    pub look: Look,
     /// The changes of lists by new generations. None: the stream ends with its call.
     pub(super) changes: Option<ListChanges>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
@@ -75,9 +75,8 @@ impl Standing {
             if let Some(changes) = &mut self.changes {
                 changes.note(&event);
             }
-            let Some(look) = &mut self.look else { return Next::Event(event) };
-            look.renew(std::sync::Arc::clone(self.right.permit()));
-            match look.event(event.clone()).await {
+            self.look.renew(std::sync::Arc::clone(self.right.permit()));
+            match self.look.event(event.clone()).await {
                 Ok(Some(event)) => return Next::Event(event),
                 Ok(None) => {}
                 Err(rejection) => {

@@ -353,12 +353,9 @@ fn answer(reply: Reply) -> Response<Body> {
         AnswerBody::Accepted => with_status(status, Body::empty()),
         AnswerBody::Message { message, .. } => json(status, message),
         AnswerBody::Events(events) => event_stream(status, EVENTS, Body::events(events)),
-        AnswerBody::Raw { content_type, body, .. } if content_type.as_bytes().starts_with(b"text/") => {
-            event_stream(status, content_type, Body::raw_events(body))
-        }
-        AnswerBody::Raw { content_type, body, .. } => {
+        AnswerBody::Raw { body, .. } => {
             let mut response = with_status(status, Body::raw(body));
-            response.headers_mut().insert(CONTENT_TYPE, content_type);
+            response.headers_mut().insert(CONTENT_TYPE, JSON);
             response
         }
     };

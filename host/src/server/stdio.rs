@@ -15,7 +15,6 @@ use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
-use sse_stream::SseStream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -358,12 +357,8 @@ impl<P: Pipeline> Client<P> {
             AnswerBody::Accepted => {}
             AnswerBody::Message { message, .. } => self.say(message).await,
             AnswerBody::Events(events) => self.say_all(events).await,
-            AnswerBody::Raw { content_type, body, .. } => {
-                let told = match content_type.as_bytes().starts_with(b"text/event-stream") {
-                    true => self.say_events(body).await,
-                    false => self.say_whole(body).await,
-                };
-                if let Err(rejection) = told {
+            AnswerBody::Raw { body, .. } => {
+                if let Err(rejection) = self.say_whole(body).await {
                     self.refuse(id.as_deref(), rejection).await;
                 }
             }
@@ -373,16 +368,6 @@ impl<P: Pipeline> Client<P> {
     async fn say_whole(&self, body: RawBody) -> Result<(), Rejection> {
         let whole = Limited::new(body, ANSWER).collect().await;
         self.say(whole.map_err(|_| broken_off())?.to_bytes()).await;
-        Ok(())
-    }
-
-    async fn say_events(&self, body: RawBody) -> Result<(), Rejection> {
-        let mut events = SseStream::new(body.map_err(std::io::Error::other));
-        while let Some(event) = events.next().await {
-            if let Some(data) = event.map_err(|_| broken_off())?.data {
-                self.say(data.into()).await;
-            }
-        }
         Ok(())
     }
 

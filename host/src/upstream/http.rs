@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::bridge;
 use super::era::Eras;
 use super::identity::Sender;
-use super::raw::{BodyError, Gathered, Inflow, RawBody, gather};
+use super::raw::{BodyError, Gathered, Inflow, gather};
 use super::session::{Held, Limits, NotOpened, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::cause::told;
@@ -32,12 +32,14 @@ use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
 use crate::network::{CONNECT, Ways};
 
+mod answering;
 mod asked;
-pub(crate) mod events;
+pub(super) mod events;
 mod held;
 mod line;
 mod lost;
 mod outgoing;
+mod passing;
 mod redirect;
 mod response;
 #[cfg(test)]
@@ -48,6 +50,7 @@ use line::Line;
 pub use line::Within;
 use lost::Keeps;
 use outgoing::Draft;
+use passing::Passing;
 
 /// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
 /// known to be JSON before the caller sees a status.
@@ -286,8 +289,11 @@ impl HttpUpstream {
                 Ok(AnswerBody::Accepted)
             }
             (StatusCode::OK, _) => match media(&head.headers) {
-                Media::Json => self.json(admitted, head.headers, body).await,
-                Media::Events => Ok(event_stream(admitted, session, head.headers, body)),
+                Media::Json => self.json(admitted, body).await,
+                Media::Events => {
+                    let asked = session.map(|theirs| Arc::clone(&theirs.asked));
+                    Ok(AnswerBody::Events(answering::of(Arc::clone(request), body, asked)))
+                }
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
             (status, _) => said_no(request, has_session, status, &head.headers, body).await,
@@ -295,12 +301,7 @@ impl HttpUpstream {
     }
 
     /// One JSON answer: whole where it is small or needs a look, otherwise as it comes.
-    async fn json(
-        &self,
-        admitted: &Admitted,
-        headers: HeaderMap,
-        body: Inflow,
-    ) -> Result<AnswerBody, Rejection> {
+    async fn json(&self, admitted: &Admitted, body: Inflow) -> Result<AnswerBody, Rejection> {
         let leave = admitted.unfiltered();
         let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { LOOKED_AT_ANSWER };
         let gathered = gather(body, limit).await;
@@ -311,7 +312,10 @@ impl HttpUpstream {
                 Ok(AnswerBody::message(response::of(admitted.permit().request(), message)?))
             }
             (Gathered::Part(body), Some(leave)) => {
-                Ok(AnswerBody::Raw { leave, content_type: content_type(headers), body })
+                let mut passing = Passing::to(admitted.permit().request().call.id().unwrap_or("null"));
+                let checked = body.checked_by(move |bytes| passing.see(bytes));
+                let body = checked.map_err(|wrong| bad_answer(&format!("The MCP server: {wrong}")))?;
+                Ok(AnswerBody::Raw { leave, body })
             }
             (Gathered::Part(_), None) => {
                 Err(fault(UpstreamFault::Flood, "The MCP server's answer is too large to be checked"))
@@ -374,9 +378,10 @@ impl Upstream for HttpUpstream {
         match (response.status(), media(response.headers())) {
             (StatusCode::OK, Media::Events) => {
                 let held = session.hold();
-                let events = events::read(response.into_body()).boxed();
-                let events = noted(events, Some(Arc::clone(&session.upstream.asked)));
-                Ok(events.inspect(move |_| _ = &held).boxed())
+                let events = events::read(response.into_body());
+                let asked = Arc::clone(&session.upstream.asked);
+                let noted = events.inspect(move |event| asked.note(&event.data));
+                Ok(noted.inspect(move |_| _ = &held).boxed())
             }
             (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Rejection::MethodNotAllowed),
             (StatusCode::CONFLICT, _) => {
@@ -459,32 +464,6 @@ fn belongs(request: &Request, session: Option<&Theirs>) -> Result<bool, Rejectio
     }
 }
 
-fn event_stream(
-    admitted: &Admitted,
-    session: Option<&Theirs>,
-    headers: HeaderMap,
-    body: Inflow,
-) -> AnswerBody {
-    let asked = session.map(|theirs| Arc::clone(&theirs.asked));
-    let Some(leave) = admitted.unfiltered() else {
-        return AnswerBody::Events(noted(events::read(body).boxed(), asked));
-    };
-    let body = RawBody::from(body);
-    let body = match asked {
-        Some(asked) => body.seen_by(asked.in_stream()),
-        None => body,
-    };
-    AnswerBody::Raw { leave, content_type: content_type(headers), body }
-}
-
-/// Events, of which the requests are noted.
-fn noted(events: BoxStream<'static, Event>, asked: Option<Arc<Asked>>) -> BoxStream<'static, Event> {
-    match asked {
-        Some(asked) => events.inspect(move |event| asked.note(&event.data)).boxed(),
-        None => events,
-    }
-}
-
 enum Media {
     Json,
     Events,
@@ -499,11 +478,6 @@ fn media(headers: &HeaderMap) -> Media {
         media if media.eq_ignore_ascii_case(b"text/event-stream") => Media::Events,
         _ => Media::Other,
     }
-}
-
-fn content_type(mut headers: HeaderMap) -> HeaderValue {
-    let json = || HeaderValue::from_static("application/json");
-    headers.remove(CONTENT_TYPE).unwrap_or_else(json)
 }
 
 /// An answer with a status that says no. A JSON-RPC error keeps its message. With it goes the status where clients

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -69,20 +68,15 @@ impl Body for Inflow {
     }
 }
 
-/// Sees the bytes of a body as they pass.
-type See = Box<dyn FnMut(&[u8]) + Send>;
+/// Checks the bytes of a body as they pass.
+type Check = Box<dyn FnMut(&[u8]) -> Result<(), BodyError> + Send>;
 
 /// A body, the beginning of which may have been read.
 pub struct RawBody {
     head: Bytes,
     rest: Inflow,
-    /// What ends it early.
-    end: Option<BoxFuture<'static, Option<Bytes>>>,
-    is_ended: bool,
-    /// Whether an event has begun and not ended. Of a body that is no stream of events it says nothing.
-    in_event: bool,
-    /// Who sees what passes.
-    seen_by: Option<See>,
+    /// What has to hold of it, or it breaks off.
+    check: Option<Check>,
 }
 
 impl From<Inflow> for RawBody {
@@ -93,35 +87,30 @@ impl From<Inflow> for RawBody {
 
 impl RawBody {
     fn new(head: Bytes, rest: Inflow) -> Self {
-        Self { head, rest, end: None, is_ended: false, in_event: false, seen_by: None }
+        Self { head, rest, check: None }
     }
 
-    /// The same, ended early once `end` is there, with a last message where there is one and nothing is cut in two by it.
-    #[must_use]
-    pub fn until(self, end: impl Future<Output = Option<Bytes>> + Send + 'static) -> Self {
-        Self { end: Some(Box::pin(end)), ..self }
+    /// The same, as long as its bytes pass `check`. It breaks off before those that do not.
+    ///
+    /// # Errors
+    /// Where what has been read does not.
+    pub(crate) fn checked_by<E>(
+        self,
+        mut check: impl FnMut(&[u8]) -> Result<(), E> + Send + 'static,
+    ) -> Result<Self, E>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        check(&self.head)?;
+        let check: Check = Box::new(move |bytes| check(bytes).map_err(Into::into));
+        Ok(Self { check: Some(check), ..self })
     }
 
-    /// The same, whose bytes `see` sees as they pass.
-    #[must_use]
-    pub(crate) fn seen_by(self, see: impl FnMut(&[u8]) + Send + 'static) -> Self {
-        Self { seen_by: Some(Box::new(see)), ..self }
-    }
-
-    fn pass(&mut self, data: &[u8]) {
-        if let Some(see) = &mut self.seen_by {
-            see(data);
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        if let (Some(check), Some(data)) = (&mut self.check, frame.data_ref()) {
+            check(data)?;
         }
-        if !data.is_empty() {
-            self.in_event = !(data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n"));
-        }
-    }
-
-    /// The last frame of a body that is ended early.
-    fn last(&self, message: Option<Bytes>) -> Option<Result<Frame<Bytes>, BodyError>> {
-        let message = message.filter(|_| !self.in_event)?;
-        let event = [b"data: ".as_slice(), &message, b"\n\n"].concat();
-        Some(Ok(Frame::data(event.into())))
+        Ok(frame)
     }
 }
 
@@ -190,26 +179,14 @@ impl Body for RawBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if !this.head.is_empty() {
-            let head = std::mem::take(&mut this.head);
-            this.pass(&head);
-            return Poll::Ready(Some(Ok(Frame::data(head))));
-        }
-        if this.is_ended {
-            return Poll::Ready(None);
-        }
-        if let Some(Poll::Ready(message)) = this.end.as_mut().map(|end| end.as_mut().poll(context)) {
-            (this.end, this.is_ended) = (None, true);
-            return Poll::Ready(this.last(message));
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.head)))));
         }
         let frame = std::task::ready!(Pin::new(&mut this.rest).poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            this.pass(frame.data_ref().map_or(&[], |data| &**data));
-        }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| this.pass(frame?)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.head.is_empty() && (self.is_ended || self.rest.is_end_stream())
+        self.head.is_empty() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

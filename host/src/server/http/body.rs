@@ -38,11 +38,6 @@ pub struct Body {
 enum Kind {
     Whole(Bytes),
     Raw(RawBody),
-    RawEvents {
-        body: RawBody,
-        pulse: Pulse,
-        boundary: Boundary,
-    },
     Events {
         events: BoxStream<'static, Event>,
         pulse: Pulse,
@@ -66,10 +61,6 @@ impl Body {
 
     pub(super) fn raw(body: RawBody) -> Self {
         Kind::Raw(body).into()
-    }
-
-    pub(super) fn raw_events(body: RawBody) -> Self {
-        Kind::RawEvents { body, pulse: Pulse::default(), boundary: Boundary::default() }.into()
     }
 
     pub(super) fn events(events: BoxStream<'static, Event>) -> Self {
@@ -122,29 +113,19 @@ impl http_body::Body for Body {
             Kind::Whole(body) if body.is_empty() => Poll::Ready(None),
             Kind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
             Kind::Raw(body) => Pin::new(body).poll_frame(context),
-            Kind::RawEvents { body, pulse, boundary } => {
-                if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
-                    pulse.rest();
-                    if let Some(Ok(frame)) = &frame {
-                        boundary.pass(frame.data_ref().map_or(&[], |data| &**data));
-                    }
-                    return Poll::Ready(frame);
-                }
-                pulse.poll(context, boundary.is_between_events())
-            }
             Kind::Events { events, pulse } => {
                 if let Poll::Ready(event) = events.as_mut().poll_next(context) {
                     pulse.rest();
                     return Poll::Ready(event.map(|event| Ok(Frame::data(encode(&event)))));
                 }
-                pulse.poll(context, true)
+                pulse.poll(context)
             }
             Kind::Late { answer, pulse } => {
                 if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                     *self = Self::streamed(answer);
                     return self.poll_frame(context);
                 }
-                pulse.poll(context, true)
+                pulse.poll(context)
             }
             Kind::OneEvent(event) => event.poll(context),
         }
@@ -153,7 +134,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(body) => body.is_empty(),
-            Kind::Raw(body) | Kind::RawEvents { body, .. } => body.is_end_stream(),
+            Kind::Raw(body) => body.is_end_stream(),
             Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => false,
         }
     }
@@ -162,9 +143,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Kind::Raw(body) => body.size_hint(),
-            Kind::RawEvents { .. } | Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => {
-                SizeHint::default()
-            }
+            Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => SizeHint::default(),
         }
     }
 }
@@ -178,44 +157,11 @@ impl Pulse {
         self.0 = None;
     }
 
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-        may_speak: bool,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        loop {
-            let clock = self.0.get_or_insert_with(|| Box::pin(sleep(KEEP_ALIVE)));
-            ready!(clock.as_mut().poll(context));
-            self.0 = None;
-            if may_speak {
-                return Poll::Ready(Some(Ok(Frame::data(COMMENT))));
-            }
-        }
-    }
-}
-
-/// Where in its events a stream of bytes is.
-struct Boundary {
-    /// How many line ends came last.
-    line_ends: u8,
-}
-
-impl Default for Boundary {
-    fn default() -> Self {
-        Self { line_ends: 2 }
-    }
-}
-
-impl Boundary {
-    fn pass(&mut self, bytes: &[u8]) {
-        // CR counts for nothing: CR LF ends a line with its LF, and bare CR is not used.
-        for byte in bytes.iter().rev().take(4).rev().filter(|byte| **byte != b'\r') {
-            self.line_ends = if *byte == b'\n' { self.line_ends.saturating_add(1) } else { 0 };
-        }
-    }
-
-    fn is_between_events(&self) -> bool {
-        self.line_ends >= 2
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let clock = self.0.get_or_insert_with(|| Box::pin(sleep(KEEP_ALIVE)));
+        ready!(clock.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(Some(Ok(Frame::data(COMMENT))))
     }
 }
 

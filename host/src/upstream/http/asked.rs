@@ -2,19 +2,14 @@
 //! of none, is not passed on: it would be for somebody else's, where a server does not keep its sessions apart.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-use super::events::Decoder;
-
 /// So many of one session are remembered. Where a server goes on asking, the oldest are forgotten.
 const MOST: usize = 512;
-
-/// The largest request that is looked for in a stream: as much as a client may send.
-const LARGEST: usize = 4 << 20;
 
 /// The open requests of one session.
 #[derive(Debug, Default)]
@@ -83,20 +78,6 @@ impl Asked {
         self.lock().iter().any(|open| open.token == token)
     }
 
-    /// Notes the requests in a stream of events, as its bytes pass.
-    pub(super) fn in_stream(self: Arc<Self>) -> impl FnMut(&[u8]) + Send + use<> {
-        let mut decoder = Decoder::default();
-        move |bytes| {
-            // What is larger is no request; the next event begins with the next line that is one.
-            if decoder.push_within(bytes, LARGEST).is_err() {
-                decoder = Decoder::default();
-            }
-            while let Some(event) = decoder.next() {
-                self.note(&event.data);
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, VecDeque<Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,27 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_found_in_a_stream_however_it_is_cut() {
-        let stream = "id: 1\ndata:\n\ndata: {\"id\":1,\ndata: \"method\":\"ping\"}\r\n\r\n: x\n\ndata: {\"id\":2,\"method\":\"ping\"}\n\n";
-        for size in [1, 2, 7, 1000] {
-            let asked = Arc::<Asked>::default();
-            let mut pass = Arc::clone(&asked).in_stream();
-            stream.as_bytes().chunks(size).for_each(&mut pass);
-            assert!(asked.take("1") && asked.take("2"), "in pieces of {size}");
-        }
-    }
-
-    #[test]
     fn what_is_remembered_is_bounded() {
-        let asked = Arc::<Asked>::default();
-        let mut pass = Arc::clone(&asked).in_stream();
-        pass(b"data: ");
-        for _ in 0..100 {
-            pass(&[b'x'; 100_000]);
-        }
-        pass(b"\n\n");
+        let asked = Asked::default();
         for id in 0..2 * MOST {
-            pass(format!("data: {{\"id\":{id},\"method\":\"ping\"}}\n\n").as_bytes());
+            asked.note(format!("{{\"id\":{id},\"method\":\"ping\"}}").as_bytes());
         }
         assert_eq!(asked.lock().len(), MOST);
         assert!(!asked.take("0") && asked.take(&MOST.to_string()));

@@ -1,30 +1,66 @@
 //! Event streams, read (WHATWG HTML §9.2, "Server-sent events"), with a bound on what is held.
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::future::ready;
 use futures_util::stream::unfold;
-use http_body::Body;
+use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 
 use super::LOOKED_AT_ANSWER;
 use crate::upstream::Event;
+use crate::upstream::raw::Inflow;
 
-/// The events of a body, until it ends, breaks or passes the bound.
-pub(crate) fn read<B>(body: B) -> impl Stream<Item = Event> + Send
-where
-    B: Body<Data = Bytes> + Unpin + Send,
-{
-    unfold((body, Decoder::default()), |(mut body, mut decoder)| async move {
+/// The messages of a body, until it ends, breaks or passes the bound.
+pub(super) fn read(body: Inflow) -> impl Stream<Item = Event> + Send {
+    read_named(body).filter_map(|event| ready(event.ok().and_then(Named::message)))
+}
+
+/// The events of a body, whatever their names. The last is why there are no more, where the body has not just ended.
+pub(in crate::upstream) fn read_named(body: Inflow) -> impl Stream<Item = Result<Named, Cut>> + Send {
+    unfold(Some((body, Decoder::default())), |state| async move {
+        let (mut body, mut decoder) = state?;
         loop {
             if let Some(event) = decoder.next() {
-                return Some((event, (body, decoder)));
+                return Some((Ok(event), Some((body, decoder))));
             }
-            let frame = body.frame().await?.ok()?;
-            if let Ok(data) = frame.into_data() {
-                decoder.push(&data).ok()?;
+            let Ok(frame) = body.frame().await? else { return Some((Err(Cut::Broken), None)) };
+            if let Ok(data) = frame.into_data()
+                && decoder.push(&data).is_err()
+            {
+                return Some((Err(Cut::Flooded), None));
             }
         }
     })
+}
+
+/// Why a stream has no more events before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Cut {
+    /// The connection broke.
+    Broken,
+    /// An event is larger than is held.
+    Flooded,
+}
+
+/// An event with its name.
+#[derive(Debug)]
+pub(in crate::upstream) struct Named {
+    /// None: `message`, which it is without one.
+    pub(in crate::upstream) name: Option<String>,
+    /// The event.
+    pub(in crate::upstream) event: Event,
+}
+
+impl Named {
+    /// What a client of MCP makes of it: one of another name holds no message. None: nothing.
+    pub(in crate::upstream) fn message(self) -> Option<Event> {
+        let Self { name, event } = self;
+        match name {
+            None => Some(event),
+            Some(_) if event.id.is_none() && event.retry.is_none() => None,
+            Some(_) => Some(Event { data: Bytes::new(), ..event }),
+        }
+    }
 }
 
 /// Bytes → events.
@@ -39,6 +75,7 @@ pub(super) struct Decoder {
 
 #[derive(Debug, Default)]
 struct Building {
+    name: Option<String>,
     id: Option<String>,
     retry: Option<u64>,
     data: Option<Vec<u8>>,
@@ -51,13 +88,8 @@ pub(super) struct Flooded;
 impl Decoder {
     /// Takes more of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
-        self.push_within(bytes, LOOKED_AT_ANSWER)
-    }
-
-    /// The same, where `most` bytes are held.
-    pub(super) fn push_within(&mut self, bytes: &[u8], most: usize) -> Result<(), Flooded> {
         let held = self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len);
-        if held + bytes.len() > most {
+        if held + bytes.len() > LOOKED_AT_ANSWER {
             return Err(Flooded);
         }
         self.pending.extend_from_slice(bytes);
@@ -65,7 +97,7 @@ impl Decoder {
     }
 
     /// The next event, if all of it is there.
-    pub(super) fn next(&mut self) -> Option<Event> {
+    pub(super) fn next(&mut self) -> Option<Named> {
         while let Some(line) = self.line() {
             if !line.is_empty() {
                 self.event.field(&line);
@@ -117,14 +149,17 @@ impl Building {
             b"retry" => {
                 self.retry = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
             }
-            // Comments, and event names, of which MCP has none.
+            b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
+            // Comments.
             _ => {}
         }
     }
 
-    fn finish(self) -> Option<Event> {
+    fn finish(self) -> Option<Named> {
         let is_nothing = self.id.is_none() && self.retry.is_none() && self.data.is_none();
+        let name = self.name.filter(|name| !name.is_empty() && name != "message");
         let data = self.data.map(Bytes::from).unwrap_or_default();
-        (!is_nothing).then_some(Event { id: self.id, retry: self.retry, data })
+        let event = Event { id: self.id, retry: self.retry, data };
+        (!is_nothing).then_some(Named { name, event })
     }
 }

@@ -127,6 +127,10 @@ impl HttpUpstream {
                         let translated = back.translate(event.data);
                         async move { translated }
                     })
+                    .scan(false, |is_over, translated| {
+                        let was_over = std::mem::replace(is_over, translated.is_last);
+                        std::future::ready((!was_over).then_some(translated))
+                    })
                     .boxed();
                 let first = tokio::time::timeout(self.timeout, events.next()).await;
                 let first = first
@@ -274,8 +278,8 @@ impl Back {
             (false, _) => {
                 let is_ours = members.get("id").is_some_and(|id| response::is_same(id, &self.number));
                 if !is_ours && members.get("error").is_none() {
-                    tracing::warn!("the upstream has answered another request");
-                    return None;
+                    let wrong = bad_answer("The MCP server answered another request");
+                    return Some(Translated { data: wrong.wire().body(Some(&self.id)), is_last: true });
                 }
                 let lifted = self.uplift.response(&message);
                 let text = std::str::from_utf8(&lifted).ok()?;

@@ -1,4 +1,4 @@
-use super::events::{Decoder, Flooded};
+use super::events::{Decoder, Flooded, Named};
 use super::*;
 
 fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {
@@ -6,7 +6,7 @@ fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {
     let mut events = Vec::new();
     for chunk in chunks {
         decoder.push(chunk.as_bytes()).unwrap();
-        while let Some(event) = decoder.next() {
+        while let Some(event) = decoder.next().and_then(Named::message) {
             events.push((event.id, event.retry, String::from_utf8(event.data.to_vec()).unwrap()));
         }
     }

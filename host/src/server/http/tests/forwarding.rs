@@ -73,10 +73,13 @@ async fn events_pass_as_they_come() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(first, "id: 0/1\nretry: 3000\ndata:\n\n");
-    feed.send("data: {\"x\":1}\n\n".to_owned()).unwrap();
+    assert_eq!(first, "id: 0/1\nretry: 3000\ndata: \n\n");
+    // One of another name is none of MCP's.
+    feed.send("event: other\ndata: {\"x\":1}\n\nevent: message\ndata: {\"method\":\"x\",\n".to_owned())
+        .unwrap();
+    feed.send("data:\"params\":{\"a\": 1.50}}\n\n".to_owned()).unwrap();
     let second = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(second, "data: {\"x\":1}\n\n");
+    assert_eq!(second, "data: {\"method\":\"x\",\ndata: \"params\":{\"a\": 1.50}}\n\n");
     drop(feed);
     assert!(response.body_mut().frame().await.is_none());
 }
@@ -208,6 +211,85 @@ async fn a_large_answer_streams_through() {
     assert_eq!(got.json()["result"]["content"][0]["text"].as_str().unwrap().len(), 1 << 20);
 }
 
+/// The id comes after what is large, as Go's servers write it.
+#[tokio::test]
+async fn a_large_answer_to_another_request_never_ends() {
+    for (end, is_passed) in
+        [(r#""id":1}"#, true), (r#""id":"1"}"#, true), (r#""id":2}"#, false), (r#""x":1}"#, false)]
+    {
+        let text = "x".repeat(1 << 20);
+        let answer = format!(r#"{{"jsonrpc":"2.0","result":{{"content":[],"text":"{text}"}},{end}"#);
+        let house = house(move |_| answer_as(200, "application/json", answer.clone())).await;
+        let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
+        let body = call("tools/call", json!({"name": "get_it"})).to_string();
+        let response = house.open("", Method::POST, &lines, body).await;
+        assert_eq!(response.into_body().collect().await.is_ok(), is_passed, "{end}");
+    }
+    // And where it comes first, nothing of it goes out.
+    let large = json!({"id": 2, "result": {"text": "x".repeat(1 << 20)}}).to_string();
+    let house = house(move |_| answer_as(200, "application/json", large.clone())).await;
+    let got = house.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
+    assert_eq!((got.status, got.reason().as_str()), (200, "upstream-bad-answer"));
+}
+
+/// The messages of an event stream.
+fn messages(got: &Got) -> Vec<Value> {
+    let text = std::str::from_utf8(&got.body).unwrap();
+    text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+}
+
+#[tokio::test]
+async fn the_answer_in_a_stream_is_to_the_request_or_the_stream_ends_with_an_error() {
+    let ok = r#"{"jsonrpc":"2.0","id":1,"result":{"kept":1.50}}"#;
+    let bad = "upstream-bad-answer";
+    for (stream, expected) in [
+        (format!("data: {ok}\n\n"), ""),
+        (format!("data: {}\n\n", ok.replace(r#""id":1"#, r#""id":"1""#)), ""),
+        (format!("data: {}\n\ndata: {ok}\n\n", ok.replace(r#""id":1"#, r#""id":2"#)), bad),
+        (format!("id: 4\ndata: {}\n\n", ok.replace(r#""id":1"#, r#""id":2"#)), bad),
+        (format!("data: Welcome\n\ndata: {ok}\n\n"), bad),
+        (format!("data: [{ok}]\n\n"), bad),
+        (r#"data: {"detail":"Not Found"}"#.to_owned() + "\n\n", bad),
+        (": nothing\n\n".to_owned(), bad),
+        (format!("data: {}\n\n", "x".repeat(17 << 20)), "upstream-flood"),
+    ] {
+        let shown: String = stream.chars().take(80).collect();
+        let stream =
+            format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}}\n\n{stream}");
+        let house = house(move |_| answer_as(200, "text/event-stream", stream.clone())).await;
+        let got = house.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
+        let messages = messages(&got);
+        let [note, last] = &*messages else { panic!("{shown}: {got:?}") };
+        assert_eq!((&note["method"], &last["id"]), (&json!("notifications/message"), &json!(1)), "{shown}");
+        assert_eq!(last["error"]["data"]["reason"].as_str().unwrap_or_default(), expected, "{shown}: {last}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_a_client_can_take_up_again_ends_without_an_answer() {
+    let house = house(|_| answer_as(200, "text/event-stream", "id: 1\ndata:\n\n")).await;
+    let got = house.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
+    assert_eq!((got.status, messages(&got).len()), (200, 0), "{got:?}");
+}
+
+#[tokio::test]
+async fn news_of_a_resource_in_the_stream_of_a_call_is_judged() {
+    let news = |uri: &str| {
+        let news =
+            json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}});
+        format!("data: {news}\n\n")
+    };
+    let stream =
+        news("file:///etc/a") + &news("file:///docs/a") + "data: {\"id\":1,\"result\":{\"tools\":[{}]}}\n\n";
+    let house = house(move |_| answer_as(200, "text/event-stream", stream.clone())).await;
+    let got = house.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
+    let messages = messages(&got);
+    let [news, last] = &*messages else { panic!("{got:?}") };
+    assert_eq!(news["params"]["uri"], "file:///docs/a");
+    // The result of a call is no list, whatever its members are called.
+    assert_eq!(last["result"]["tools"], json!([{}]));
+}
+
 #[tokio::test]
 async fn negotiation_errors_keep_their_status() {
     let house = house(|request| {
@@ -279,9 +361,9 @@ async fn running_calls_finish_when_it_stops_and_standing_streams_end() {
     house.stop.cancel();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(tokio::net::TcpStream::connect(&house.host).await.is_err());
-    feed.send("data: {\"last\":1}\n\n".to_owned()).unwrap();
+    feed.send("data: {\"id\":1,\"result\":{}}\n\n".to_owned()).unwrap();
     drop(feed);
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert!(body.ends_with(b"data: {\"last\":1}\n\n"));
+    assert!(body.ends_with(b"data: {\"id\":1,\"result\":{}}\n\n"));
     tokio::time::timeout(Duration::from_secs(1), house.served).await.unwrap().unwrap();
 }

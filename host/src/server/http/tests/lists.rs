@@ -120,7 +120,6 @@ impl Upstream for Hoarder {
         let body = match kept {
             Some(leave) => AnswerBody::Raw {
                 leave,
-                content_type: HeaderValue::from_static("application/json"),
                 body: Inflow::here(Full::new(Bytes::from_static(TOOLS.as_bytes()))).into(),
             },
             None => AnswerBody::message(Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
