@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
+use serde_json::Value;
 
 use super::Resolver;
 use crate::config::identity::{Field, Identity, IdentityToken};
@@ -229,27 +230,35 @@ impl Resolver<'_> {
                     (false, true) => "`issuer`",
                     (false, false) => continue,
                 };
-            let message =
-                "several policies or issuers know callers here, and each may have a subject of the same name";
+            let message = "several policies or issuers may know callers here, and each may have a subject of the same name";
             let help = format!("name {lacking} as well, or `principal` in place of `subject`");
             self.error(&[at, &[place, "subject"]].concat(), message, help);
         }
         let is_open = written.token.as_ref().is_some_and(|token| token.sub.is_none());
         if is_open && (several_policies || several_issuers) {
-            let message =
-                "several policies or issuers know callers here, and each may have a subject of the same name";
+            let message = "several policies or issuers may know callers here, and each may have a subject of the same name";
             let help = "write `sub = \"principal\"`, or `sub = \"subject\"` where the upstream goes by `policy` and `issuer` as well";
             self.error(&[at, &["token"]].concat(), message, help);
         }
     }
 }
 
+/// True unless all whom the policy knows come from one issuer, or from none. What a component of somebody's own does, nobody
+/// knows here.
 fn takes_several_issuers(policy: &Policy) -> bool {
-    let issuer = policy.config.get("issuer");
-    let is_one = issuer.is_some_and(|issuer| {
-        issuer.is_string() || issuer.as_array().is_some_and(|issuers| issuers.len() == 1)
-    });
-    policy.kind == PolicyKind::Jwt && !is_one
+    let is_one = |setting: &str| match policy.config.get(setting) {
+        Some(Value::String(issuer)) => !issuer.contains('*'),
+        Some(Value::Array(issuers)) => {
+            matches!(issuers.as_slice(), [Value::String(issuer)] if !issuer.contains('*'))
+        }
+        _ => false,
+    };
+    match policy.kind {
+        PolicyKind::ApiKey | PolicyKind::Rbac => false,
+        PolicyKind::Jwt | PolicyKind::Introspection => !is_one("issuer"),
+        PolicyKind::ClientCertificate => !is_one("issuers"),
+        PolicyKind::Custom => true,
+    }
 }
 
 /// Names of headers that are taken, as servers see them.

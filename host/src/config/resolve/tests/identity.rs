@@ -156,7 +156,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
 #[test]
 fn a_name_that_two_sources_may_give_does_not_stand_alone() {
     let several =
-        "several policies or issuers know callers here, and each may have a subject of the same name";
+        "several policies or issuers may know callers here, and each may have a subject of the same name";
     let of = |identity: &str, expected: &[&str]| {
         says(&format!("[upstreams.a]\nurl = 'http://x/mcp'\n{identity}{SEVERAL}"), expected);
     };
@@ -183,6 +183,33 @@ fn a_name_that_two_sources_may_give_does_not_stand_alone() {
     );
     of(&format!("identity.token.sub = 'subject'\n{SIGNING}"), &[]);
     over_http("identity.headers.subject = 'X-User'", &[]);
+}
+
+#[test]
+fn issuers_are_counted_by_what_each_kind_takes() {
+    let of = |kind: &str, settings: &str| {
+        let config = format!(
+            "[upstreams.a]\nurl = 'http://x/mcp'\nidentity.headers.subject = 'X-User'\n[policies.p]\nkind = '{kind}'\n\
+             component = 'p.wasm'\nconfig = {{ {settings} }}\n[policies.r]\nkind = 'rbac'\n\
+             [pipeline]\nauthenticate = ['p']\nauthorize = ['r']\n"
+        );
+        folder(&config, 0o600).says().contains("(name `issuer` as well")
+    };
+    let one = "issuer = 'https://idp.example.com'";
+    for (kind, settings, takes_several) in [
+        ("jwt", one, false),
+        ("jwt", "issuer = ['https://a.example']", false),
+        ("jwt", "issuer = ['https://a.example', 'https://b.example']", true),
+        ("jwt", "keys = ['k']", true),
+        ("oauth2-introspection", one, false),
+        ("oauth2-introspection", "endpoint = 'https://a.example/introspect'", true),
+        ("client-certificate", "issuers = 'CN=Agents CA'", false),
+        ("client-certificate", "issuers = 'CN=*'", true),
+        ("client-certificate", "subject = 'common-name'", true),
+        ("custom", one, true),
+    ] {
+        assert_eq!(of(kind, settings), takes_several, "{kind} {settings}");
+    }
 }
 
 #[test]
