@@ -178,28 +178,44 @@ fn a_role_is_written_where_the_policy_reads_it() {
         ("['groups', 'roles']", Some(vec!["groups"])),
         ("[]", None),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "[server]\nresource = 'https://mcp.example.com/mcp'\n[upstreams.own]\nown_tools = true\n[keys.session]\n\
-             secret = {{ env = 'SECRET' }}\n[policies.tokens]\nkind = 'jwt'\nconfig = {{ keys = ['session'], \
-             algorithms = ['HS256'], roles_claim = {written} }}\n"
-        );
-        std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
-        let context = Context {
-            config: Some(folder.path().join("witgate.toml")),
-            environment: [("SECRET", "0123456789abcdef0123456789abcdef")].into_iter().collect(),
-            terminal: Terminal::new(true),
-        };
-        let token = super::token::issue_for_test(&context, &["issue", "--sub", "me", "--role", "admin"]);
+        let claims =
+            issued(&format!("roles_claim = {written}"), &["issue", "--sub", "me", "--role", "admin"]);
         let Some(place) = place else {
-            assert!(token.unwrap_err().to_string().contains("roles_claim"));
+            assert!(claims.unwrap_err().contains("roles_claim"));
             continue;
         };
-        let claims =
-            jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token.unwrap()).unwrap().claims;
+        let claims = claims.unwrap();
         let found = place.iter().try_fold(&claims, |value, name| value.get(name));
         assert_eq!(found, Some(&serde_json::json!(["admin"])), "{written}");
     }
+}
+
+#[test]
+fn a_token_says_what_the_policy_asks_for() {
+    let settings = "audience_claim = 'client_id', audience = ['desk', 'phone'], \
+                    required_claims = { token_use = 'access', tier = ['gold', 1] }";
+    let claims = issued(settings, &["issue", "--sub", "me"]).unwrap();
+    assert_eq!(claims["aud"], serde_json::Value::Null);
+    assert_eq!((&claims["client_id"], &claims["token_use"]), (&"desk".into(), &"access".into()));
+    assert_eq!(claims["tier"], "gold");
+}
+
+/// The claims of a token that is issued for a jwt policy with these settings.
+fn issued(settings: &str, arguments: &[&str]) -> Result<serde_json::Value, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[server]\nresource = 'https://mcp.example.com/mcp'\n[upstreams.own]\nown_tools = true\n[keys.session]\n\
+         secret = {{ env = 'SECRET' }}\n[policies.tokens]\nkind = 'jwt'\nconfig = {{ keys = ['session'], \
+         algorithms = ['HS256'], {settings} }}\n"
+    );
+    std::fs::write(folder.path().join("witgate.toml"), config).unwrap();
+    let context = Context {
+        config: Some(folder.path().join("witgate.toml")),
+        environment: [("SECRET", "0123456789abcdef0123456789abcdef")].into_iter().collect(),
+        terminal: Terminal::new(true),
+    };
+    let token = super::token::issue_for_test(&context, arguments).map_err(|failure| failure.to_string())?;
+    Ok(jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token).unwrap().claims)
 }
 
 #[test]

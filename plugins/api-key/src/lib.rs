@@ -10,7 +10,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use witgate_plugin::{
     Authenticate, Authorize, Call, ConfigError, Credential, Decision, Digest, Host, Identity, Plugin,
-    Principal, RuleVerdict, Rules, Scheme, Verdict, Wants,
+    Principal, RuleVerdict, Rules, Scheme, Verdict, Wants, check_credential_header,
 };
 
 use store::{KEY_PREFIX, Store};
@@ -67,7 +67,7 @@ impl Plugin for ApiKey {
     type Config = Config;
 
     fn configure(policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
-        check_header(&config.header)?;
+        check_credential_header(&config.header)?;
         let store = Store::parse(&config.store).map_err(|e| ConfigError::at("/store", e.to_string()))?;
         let wants = Wants {
             schemes: vec![Scheme::Header, Scheme::Bearer],
@@ -76,18 +76,6 @@ impl Plugin for ApiKey {
         };
         Ok((Self::new(policy, store)?, wants))
     }
-}
-
-fn check_header(header: &str) -> Result<(), ConfigError> {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if header.is_empty() || !header.chars().all(token) {
-        return Err(ConfigError::at("/header", "not the name of a header; write for example X-API-Key"));
-    }
-    if header.eq_ignore_ascii_case("authorization") {
-        let message = "`Authorization: Bearer` is read in any case; leave this out or name another header";
-        return Err(ConfigError::at("/header", message));
-    }
-    Ok(())
 }
 
 impl ApiKey {

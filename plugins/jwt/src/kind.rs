@@ -1,7 +1,6 @@
 //! What kind of token it is: an access token, or one that was made for something else and only looks
 //! like it (RFC 8725, sections 2.8 and 3.11).
 
-use witgate_plugin::json::Json;
 use witgate_plugin::{Claims, Refusal};
 
 /// The type of access tokens (RFC 9068, section 2.1).
@@ -31,21 +30,17 @@ pub(crate) fn is_for_other_purposes(typ: &str) -> bool {
 /// Refuses a genuine token that by its claims is an ID token or one for still other purposes.
 ///
 /// OpenID Connect gives ID tokens no type of their own; they show by claims that only they have. A
-/// `nonce` alone does not tell: some servers write it into access tokens, but those have scopes.
-pub(crate) fn judge(claims: &Claims<'_>) -> Result<(), Refusal> {
+/// `nonce` alone does not tell: some servers write it into access tokens, but those have scopes. Where
+/// `have_at_hash`, `at_hash` and `nonce` tell nothing, because the issuer's access tokens are made as its ID tokens
+/// are; a hash of the code or the state is still in ID tokens alone.
+pub(crate) fn judge(claims: &Claims<'_>, have_at_hash: bool) -> Result<(), Refusal> {
     let there = |name: &str| claims.get(name).is_some();
-    let says = |name: &str, kinds: &[&str]| {
-        let value = claims.get(name).and_then(Json::as_str);
-        value.is_some_and(|value| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(value)))
-    };
-    let is_id_token = ["at_hash", "c_hash", "s_hash"].into_iter().any(there)
-        || (there("nonce") && !there("scope") && !there("scp"));
+    let is_id_token = there("c_hash")
+        || there("s_hash")
+        || (!have_at_hash && (there("at_hash") || (there("nonce") && !there("scope") && !there("scp"))));
     // A logout token or another security event (RFC 8417, section 2.2).
     let is_event = there("events");
-    // How Keycloak and Cognito write it.
-    let says_so =
-        says("typ", &["ID", "Refresh", "Offline", "Logout"]) || says("token_use", &["id", "refresh"]);
-    match is_id_token || is_event || says_so {
+    match is_id_token || is_event || claims.say_other_purpose() {
         true => Err(Refusal::new("wrong-type", "the token is not an access token, by its claims")),
         false => Ok(()),
     }

@@ -13,8 +13,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use witgate_plugin::issuer::is_issuer;
 use witgate_plugin::{
-    Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany, Plugin,
-    Refusal, Roles, RolesClaim, Scheme, Signed, Terms, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Audience, Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany,
+    Plugin, Refusal, RequiredClaims, Roles, RolesClaim, Scheme, Signed, Terms, TokenPlace, Unavailability,
+    Unproven, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
@@ -41,13 +42,17 @@ pub struct Config {
     pub issuer: Option<OneOrMany>,
     /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
+    /// The claim that says whom a token is for, in place of `aud`, for issuers that do not write it: Cognito has
+    /// `client_id`. One of `audience` has to be in it; an `aud` that is there is judged as well.
+    pub audience_claim: Option<String>,
     /// How many seconds the issuer's clock may be off. At most 3600.
     #[serde(default = "default_leeway")]
     #[schemars(range(max = 3600))]
     pub leeway_s: u32,
-    /// Claims that a token has to have, besides `exp` and `aud`.
+    /// Claims that a token has to have, besides `exp` and `aud`: a list of names, or a table of values by name, as
+    /// in `{ token_use = "access" }`.
     #[serde(default)]
-    pub required_claims: Vec<String>,
+    pub required_claims: RequiredClaims,
     /// The claim with the roles, a string or a list of strings; dots lead into objects. Or a list of
     /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
     #[serde(default)]
@@ -63,10 +68,17 @@ pub struct Config {
     /// What the token's `typ` has to be. With `at+jwt`, a token of that type has to have every claim
     /// that RFC 9068 asks for. Absent: anything but a type for other purposes, such as `logout+jwt`.
     pub typ: Option<OneOrMany>,
+    /// Whether the issuer's access tokens have `at_hash`, or a `nonce` without any scopes, as those of Dex. Its ID
+    /// tokens are then good here as well, as far as nothing else tells them apart.
+    #[serde(default)]
+    pub access_tokens_have_at_hash: bool,
     /// The file of revoked tokens that `witgate token revoke` writes. With it, tokens need a `jti`.
     #[serde(default)]
     #[schemars(extend("format" = "witgate-file"))]
     pub revoked: Option<String>,
+    /// The header that carries a token, bare, in place of `Authorization`, for proxies that send it in one of their own:
+    /// `Cf-Access-Jwt-Assertion`.
+    pub header: Option<String>,
     /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
     /// `off`, `optional` or `required`.
     #[serde(default)]
@@ -94,6 +106,7 @@ fn default_leeway() -> u32 {
 #[derive(Debug)]
 pub struct Jwt {
     config: Config,
+    place: TokenPlace,
     terms: Terms,
     revoked: Option<Revoked>,
 }
@@ -107,11 +120,17 @@ impl Plugin for Jwt {
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
         check(&config)?;
         let leeway = Leeway { end: config.leeway_s, start: config.leeway_s };
-        let terms = Terms::new(config.audience.clone(), leeway, config.dpop)?;
+        let audience = Audience {
+            ours: config.audience.clone(),
+            claim: config.audience_claim.clone(),
+            may_be_missing: false,
+        };
+        let terms = Terms::new(audience, leeway, config.dpop)?;
         let revoked = config.revoked.as_deref().map(Revoked::parse).transpose();
         let revoked = revoked.map_err(|error| ConfigError::at("/revoked", error.to_string()))?;
-        let wants = Wants { schemes: config.dpop.schemes(), ..Wants::default() };
-        Ok((Self { config, terms, revoked }, wants))
+        let place = TokenPlace::new(config.header.clone(), config.dpop)?;
+        let wants = place.wants();
+        Ok((Self { config, place, terms, revoked }, wants))
     }
 }
 
@@ -141,8 +160,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::at(pointer, "empty; leave it out for the default"));
         }
     }
-    let claims = config.required_claims.iter().chain(&config.scopes_claim);
-    match !config.roles_claim.is_usable() || claims.into_iter().any(String::is_empty) {
+    config.required_claims.check()?;
+    match !config.roles_claim.is_usable() || config.scopes_claim.as_deref() == Some("") {
         true => Err(ConfigError::at("", "a claim's name is empty")),
         false => Ok(()),
     }
@@ -170,7 +189,7 @@ impl Authenticate for Jwt {
         _call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Verdict {
-        if !self.config.dpop.takes(credential.scheme) {
+        if !self.place.takes(credential.scheme) {
             return Verdict::NotMine;
         }
         self.judge(host, credential).await.into()
@@ -256,7 +275,7 @@ impl Jwt {
         header: &Header<'_>,
         claims: &Claims<'_>,
     ) -> Result<Identity, Refusal> {
-        kind::judge(claims)?;
+        kind::judge(claims, self.config.access_tokens_have_at_hash)?;
         let end = self
             .terms
             .judge(host, scheme, claims)?
@@ -275,17 +294,15 @@ impl Jwt {
         })
     }
 
-    /// What has to be there, whatever it says.
+    /// What has to be there, and what it has to say.
     fn complete(&self, header: &Header<'_>, claims: &Claims<'_>) -> Result<(), Refusal> {
         let is_strict = |typ: &str| self.config.typ.is_some() && kind::is_type(typ, kind::ACCESS_TOKEN);
         let of_type = match header.typ.as_deref().is_some_and(is_strict) {
             true => kind::ACCESS_TOKEN_CLAIMS.as_slice(),
             false => &[],
         };
-        let mut wanted =
-            self.config.required_claims.iter().map(String::as_str).chain(of_type.iter().copied());
-        match wanted.find(|name| claims.get(name).is_none()) {
-            None => Ok(()),
+        match of_type.iter().find(|name| claims.get(name).is_none()) {
+            None => self.config.required_claims.judge(claims),
             Some(name) => Err(Refusal::new("missing-claim", format!("the claim `{name}` is missing"))),
         }
     }

@@ -36,12 +36,18 @@ pub(crate) fn passed_on(text: &str, roles: &RolesClaim) -> Option<String> {
 }
 
 /// Refuses what is no access token of the kind that was shown: `token_type` may be missing, and some
-/// servers write `access_token`. Whether a token is bound to a key, `cnf` says.
+/// servers write `access_token`. Refresh tokens are active as well, and some servers mark them elsewhere. Whether a token is bound to a key, `cnf` says.
 pub(crate) fn judge_type(claims: &Claims<'_>, scheme: Scheme) -> Result<(), Refusal> {
     let is = |typ: &str, name: &str| typ.eq_ignore_ascii_case(name);
     let fits = |typ: &str| {
         is(typ, "bearer") || is(typ, "access_token") || (is(typ, "dpop") && scheme == Scheme::Dpop)
     };
+    if claims.say_other_purpose() {
+        return Err(Refusal::new(
+            "wrong-type",
+            "the token is not an access token, by what the server says of it",
+        ));
+    }
     match claims.name("token_type")? {
         Some(typ) if !fits(typ) => {
             Err(Refusal::new("wrong-type", "the token is not of the type that it is shown as"))

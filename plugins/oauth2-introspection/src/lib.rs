@@ -11,8 +11,9 @@ mod signed;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, Level, OneOrMany,
-    Plugin, Refusal, Roles, RolesClaim, Scheme, Terms, UNREAD_ROLES, Unproven, Verdict, Wants,
+    Audience, Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, Level,
+    OneOrMany, Plugin, Refusal, RequiredClaims, Roles, RolesClaim, Scheme, Terms, TokenPlace, UNREAD_ROLES,
+    Unproven, Verdict, Wants,
 };
 
 use client::AuthMethod;
@@ -52,6 +53,17 @@ pub struct Config {
     pub answer_keys: Vec<String>,
     /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
+    /// The member that says whom a token is for, in place of `aud`, such as `client_id`. One of `audience` has to
+    /// be in it; an `aud` that is there is judged as well.
+    pub audience_claim: Option<String>,
+    /// Whether a token without `aud` will do. Every token of the server is then good here, for whatever
+    /// it was made.
+    #[serde(default)]
+    pub accept_without_audience: bool,
+    /// Members that the answer has to have: a list of names, or a table of values by name, as in
+    /// `{ client_id = ["desk", "phone"] }`.
+    #[serde(default)]
+    pub required_claims: RequiredClaims,
     /// How many seconds an answer on a good token is remembered at most, and never beyond the
     /// token's end. A revocation takes up to this long. 0: not at all.
     #[serde(default = "default_cache_ttl")]
@@ -68,6 +80,9 @@ pub struct Config {
     pub roles_are_keys: bool,
     /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
     pub only_roles: Option<OneOrMany>,
+    /// The header that carries a token, bare, in place of `Authorization`, for proxies that send it in one of their own:
+    /// `Cf-Access-Jwt-Assertion`.
+    pub header: Option<String>,
     /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
     /// `off`, `optional` or `required`.
     #[serde(default)]
@@ -96,6 +111,7 @@ const LEEWAY: Leeway = Leeway { end: 0, start: 60 };
 #[derive(Debug)]
 pub struct Introspection {
     config: Config,
+    place: TokenPlace,
     terms: Terms,
     /// In a box: it is large, and every policy of every kind would have its size.
     server: Box<Server>,
@@ -113,9 +129,15 @@ impl Plugin for Introspection {
         let signatures = Signatures::of(&config)?;
         let (endpoint, issuer) = (config.endpoint.as_deref(), config.issuer.as_deref());
         let server = Box::new(Server::new(endpoint, issuer, client::auth(&config)?, signatures)?);
-        let terms = Terms::new(config.audience.clone(), LEEWAY, config.dpop)?;
-        let wants = Wants { schemes: config.dpop.schemes(), ..Wants::default() };
-        Ok((Self { config, terms, server }, wants))
+        let audience = Audience {
+            ours: config.audience.clone(),
+            claim: config.audience_claim.clone(),
+            may_be_missing: config.accept_without_audience,
+        };
+        let terms = Terms::new(audience, LEEWAY, config.dpop)?;
+        let place = TokenPlace::new(config.header.clone(), config.dpop)?;
+        let wants = place.wants();
+        Ok((Self { config, place, terms, server }, wants))
     }
 }
 
@@ -126,6 +148,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.only_roles.as_ref().is_some_and(|only| only.0.is_empty() || only.has("")) {
         return Err(ConfigError::at("/only_roles", "empty; leave it out for all roles"));
     }
+    config.required_claims.check()?;
     match config.roles_claim.is_usable() {
         false => Err(ConfigError::at("/roles_claim", "empty; leave it out for `roles`")),
         true => Ok(()),
@@ -139,7 +162,7 @@ impl Authenticate for Introspection {
         _call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Verdict {
-        if !self.config.dpop.takes(credential.scheme) {
+        if !self.place.takes(credential.scheme) {
             return Verdict::NotMine;
         }
         if !is_token(credential.value) {
@@ -186,6 +209,7 @@ impl Introspection {
         scheme: Scheme,
     ) -> Result<Identity, Refusal> {
         let expires_at = self.terms.judge(host, scheme, claims)?;
+        self.config.required_claims.judge(claims)?;
         let (claims_passed_on, roles) = match answer::passed_on(text, &self.config.roles_claim) {
             Some(text) => (Some(text), self.roles().read(host, claims)),
             None => {

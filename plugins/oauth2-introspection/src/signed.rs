@@ -85,7 +85,7 @@ impl Signatures {
         if claims.name("iss").ok().flatten() != Some(&self.issuer) {
             return Err(odd("is of another issuer"));
         }
-        if claims.judge_audience(|audience| audience == self.client_id).is_err() {
+        if claims.judge_audience("aud", |audience| audience == self.client_id).is_err() {
             return Err(odd("is for another client"));
         }
         let issued = claims.time("iat").ok().flatten().ok_or_else(|| odd("does not say when it was made"))?;

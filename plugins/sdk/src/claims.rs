@@ -185,13 +185,13 @@ impl<'a> Claims<'a> {
         Ok(end.map(|end| end as u64))
     }
 
-    /// Whether the token is for one of those that `wanted` picks.
+    /// Whether the token is for one of those that `wanted` picks, by the claim at `path`, such as `aud`.
     ///
     /// # Errors
     /// With the refusal that follows.
-    pub fn judge_audience(&self, wanted: impl Fn(&str) -> bool) -> Result<(), Refusal> {
-        let odd = || malformed("aud", "a string or a list of strings");
-        let fits = match self.get("aud").ok_or_else(|| ClaimError::Missing("aud".to_owned()))? {
+    pub fn judge_audience(&self, path: &str, wanted: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+        let odd = || malformed(path, "a string or a list of strings");
+        let fits = match self.get(path).ok_or_else(|| ClaimError::Missing(path.to_owned()))? {
             Json::String(one) => wanted(one),
             Json::Array(items) => {
                 let all: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
@@ -203,6 +203,17 @@ impl<'a> Claims<'a> {
             true => Ok(()),
             false => Err(Refusal::new("wrong-audience", "the token is for another audience")),
         }
+    }
+
+    /// Whether the token says of itself that it is for something else than access, as Keycloak (`typ`), Cognito
+    /// and Hydra (`token_use`) write it.
+    pub fn say_other_purpose(&self) -> bool {
+        let says = |name: &str, kinds: &[&str]| {
+            let value = self.get(name).and_then(Json::as_str);
+            value.is_some_and(|value| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(value)))
+        };
+        says("typ", &["ID", "Refresh", "Offline", "Logout"])
+            || says("token_use", &["id", "id_token", "refresh", "refresh_token"])
     }
 
     /// Holds what the token is bound to (`cnf`, RFC 7800) against what the caller has proven to

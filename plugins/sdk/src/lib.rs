@@ -104,6 +104,8 @@ mod host;
 pub mod issuer;
 pub mod json;
 mod pattern;
+mod place;
+mod required;
 mod roles;
 mod scope;
 mod settings;
@@ -123,10 +125,12 @@ pub use host::{
     Method, Signed, VerifyError,
 };
 pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
+pub use place::{TokenPlace, check_credential_header};
+pub use required::RequiredClaims;
 pub use roles::{ClaimPath, Roles, RolesClaim, UNREAD_ROLES};
 pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};
-pub use terms::Terms;
+pub use terms::{Audience, Terms};
 pub use types::{
     Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,
     Unavailability, Unproven, Verdict,

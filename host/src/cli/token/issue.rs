@@ -77,6 +77,9 @@ struct Expected {
     algorithms: Vec<Algorithm>,
     issuer: Option<String>,
     audience: Option<Value>,
+    audience_claim: Option<String>,
+    /// What claims have to say, by name.
+    required: Map<String, Value>,
     roles_claim: RolesClaim,
     typ: Option<String>,
 }
@@ -126,7 +129,12 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
     set("exp", now.saturating_add(arguments.expires.as_secs()).into());
     // So that it can be revoked.
     set("jti", random_id()?.into());
-    set("aud", audience(arguments, expected, source)?);
+    let audience_claim = expected.audience_claim.as_deref().unwrap_or("aud");
+    set(audience_claim, audience(arguments, expected, source)?);
+    for (name, value) in &expected.required {
+        let one = value.as_array().and_then(|several| several.first()).unwrap_or(value);
+        set(name, one.clone());
+    }
     if let Some(issuer) = arguments.issuer.as_ref().or(expected.issuer.as_ref()) {
         set("iss", issuer.as_str().into());
     }
@@ -380,6 +388,8 @@ impl Expected {
             algorithms: list("algorithms").iter().filter_map(|name| name.as_str()?.parse().ok()).collect(),
             issuer: first("issuer"),
             audience: config.get("audience").cloned(),
+            audience_claim: first("audience_claim"),
+            required: config.get("required_claims").and_then(Value::as_object).cloned().unwrap_or_default(),
             // Without a configuration the audience is the role; roles have a claim of their own.
             roles_claim: config
                 .get("roles_claim")
