@@ -491,8 +491,8 @@ pub struct Limits {
     /// How long a hook may take by the clock on the wall, host calls and waiting for a free instance
     /// included. None: [`Limits::wait`] says.
     pub wait: Option<Duration>,
-    /// All linear memories of one instance, in bytes.
-    pub memory: usize,
+    /// All linear memories of one instance, in bytes. None: [`Limits::memory`] says.
+    pub memory: Option<usize>,
     /// All tables of one instance, in elements.
     pub table_elements: usize,
     /// What a hook's answer, or the arguments of one import, may take, in bytes.
@@ -519,6 +519,28 @@ impl Limits {
     /// How much longer where it may wait for the network: the longest wait of the fetcher.
     const NETWORK: Duration = Duration::from_secs(5);
 
+    /// All linear memories of one instance, in bytes, where nothing is written.
+    const MEMORY: usize = 16 << 20;
+
+    /// How many bytes more for each byte of the settings, which every instance reads: a key store of several megabytes is
+    /// the operator's own wish.
+    const MEMORY_OF_SETTINGS: usize = 16;
+
+    /// The most that may be written, in bytes.
+    const MOST_MEMORY: usize = 1 << 30;
+
+    /// All linear memories of one instance, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory.unwrap_or(Self::MEMORY)
+    }
+
+    /// The same for a policy whose settings have `size` bytes, those of files included.
+    #[must_use]
+    pub fn with_settings(self, size: usize) -> Self {
+        let usual = Self::MEMORY.saturating_add(size.saturating_mul(Self::MEMORY_OF_SETTINGS));
+        Self { memory: Some(self.memory.unwrap_or(usual.min(Self::MOST_MEMORY))), ..self }
+    }
+
     /// The longest that a hook may take by the clock on the wall.
     pub fn wait(&self, network: bool) -> Duration {
         let usual = self.timeout + Self::SLACK + if network { Self::NETWORK } else { Duration::ZERO };
@@ -534,7 +556,7 @@ impl Default for Limits {
             timeout: Duration::from_millis(50),
             wait: None,
             // Holds a store of 50,000 keys.
-            memory: 16 << 20,
+            memory: None,
             // An interpreter has some ten thousand.
             table_elements: 100_000,
             // Sixteen times the largest identity that the bounds of the WIT package leave.

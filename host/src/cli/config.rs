@@ -145,7 +145,7 @@ fn policy(policy: &Policy) -> Value {
         "digest": policy.provenance.digest.map(|digest| crate::digest::digest_text(&digest)),
         "signed_by": policy.provenance.signed_by.len(),
         "cases": policy.cases,
-        "limits": { "timeout_ms": policy.limits.timeout.as_millis(), "memory_mib": policy.limits.memory >> 20 },
+        "limits": { "timeout_ms": policy.limits.timeout.as_millis(), "memory_mib": policy.limits.memory() >> 20 },
         "grants": {
             "http": policy.grants.http,
             "keys": policy.grants.keys,

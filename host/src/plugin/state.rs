@@ -251,7 +251,7 @@ impl State {
             Failure::Timeout => format!("its own code ran for longer than `timeout_ms = {milliseconds}`"),
             Failure::Memory => format!(
                 "it wanted more than `memory_mib = {}` or `table_elements = {}` let it have",
-                limits.memory >> 20,
+                limits.memory() >> 20,
                 limits.table_elements
             ),
             Failure::Log => format!("it logged more than `log_lines = {}`", limits.log_lines),
@@ -322,7 +322,7 @@ impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         // All memories together: a component may have many.
         let total = self.held.memory.saturating_sub(current).saturating_add(desired);
-        if total > self.limits.memory {
+        if total > self.limits.memory() {
             return Err(self.fail(Failure::Memory));
         }
         self.gauges.memory.fetch_add(desired.saturating_sub(current), Ordering::Relaxed);

@@ -221,8 +221,8 @@ impl Policy {
         let written = Written::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
         let services = services(config, making, settings);
-        let prepared =
-            Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), config.limits)?;
+        let limits = config.limits.with_settings(json.len());
+        let prepared = Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), limits)?;
         let pool = Pool::configure(prepared, json, waits, config.isolation).await;
         let (pool, wants) = pool.map_err(|error| match &error {
             PrepareError::Config(fault) => {

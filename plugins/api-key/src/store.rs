@@ -209,10 +209,7 @@ impl Store {
     /// # Errors
     /// Where it is damaged, of another version, or holds what cannot be: no part of it is used.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
-        let store: Self = toml::from_str(text).map_err(|error| StoreError::Format {
-            line: line_of(text, error.span().map_or(0, |span| span.start)),
-            message: without_values(error.message()),
-        })?;
+        let store = in_parts(text).map_or_else(|| whole(text), Ok)?;
         store.check()?;
         Ok(store)
     }
@@ -292,6 +289,47 @@ impl<'a> Seen<'a> {
     }
 }
 
+fn whole(text: &str) -> Result<Store, StoreError> {
+    toml::from_str(text).map_err(|error| StoreError::Format {
+        line: line_of(text, error.span().map_or(0, |span| span.start)),
+        message: without_values(error.message()),
+    })
+}
+
+/// How the entry of a key begins, on a line of its own.
+const ENTRY: &str = "\n[[keys]]\n";
+
+/// The head of a store, in front of the first entry.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    version: u32,
+}
+
+/// One entry, or several where they are written otherwise.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    keys: Vec<Key>,
+}
+
+/// Reads a store entry by entry: as a whole, a reader of TOML takes fifteen times the room of its text. None: it cannot be
+/// read like this, or not at all. Parts that are each good TOML are together what they are alone, for whatever goes
+/// on from one line to the next, a text of several lines or a list, is no good TOML where it is cut.
+fn in_parts(text: &str) -> Option<Store> {
+    let mut at = text.find(ENTRY)? + 1;
+    let Head { version } = toml::from_str(text.get(..at)?).ok()?;
+    let mut keys = Vec::new();
+    while at < text.len() {
+        let rest = text.get(at..)?;
+        let length = rest.find(ENTRY).map_or(rest.len(), |next| next + 1);
+        let entry: Entry = toml::from_str(rest.get(..length)?).ok()?;
+        keys.extend(entry.keys);
+        at += length;
+    }
+    Some(Store { version, keys })
+}
+
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
@@ -306,3 +344,6 @@ fn without_values(message: &str) -> String {
         _ => message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! A newcomer's first hour: what `init` writes decides by components, and one is swapped under their eyes.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -49,6 +50,28 @@ async fn a_newcomer_swaps_a_component_for_the_check_that_is_built_in_and_back() 
         assert_eq!(caller.call("echo", json!({ "message": "hi", "text": "hi" })).await.status, 200);
         assert_eq!(caller.call("get-env", json!({})).await.status, 403);
     }
+}
+
+/// As many as the check takes that is built in, without a setting.
+#[test]
+fn twenty_thousand_keys_fit_into_the_component() {
+    let setup = Setup::new();
+    init(&setup, &[]);
+    let path = setup.dir().join("keys.toml");
+    let mut store = fs::read_to_string(&path).unwrap();
+    for n in 0..20_000 {
+        let digest: String =
+            sha256(format!("wgk_{n}").as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        writeln!(
+            store,
+            "\n[[keys]]\nname = \"user-{n:05}\"\nid = \"{n:05}\"\nsha256 = \"{digest}\"\n\
+             created = 2026-01-01T00:00:00Z\nroles = [\"user\"]\nallow = [\"get-*\", \"tool-{n}\"]"
+        )
+        .unwrap();
+    }
+    fs::write(&path, store).unwrap();
+    let checked = setup.run(&["check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 #[test]

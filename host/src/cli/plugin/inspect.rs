@@ -244,7 +244,7 @@ fn world(found: &Value) -> Option<String> {
 
 fn memory(found: &Value) -> Option<String> {
     let bytes = found.get("memory")?.as_u64().filter(|bytes| *bytes > 0)?;
-    let limit = Limits::default().memory;
+    let limit = Limits::default().memory();
     let kib = bytes.div_ceil(1024);
     Some(match usize::try_from(bytes).is_ok_and(|bytes| bytes <= limit) {
         true => format!("{kib} KiB from the start; the limit is {} MiB unless it is set", limit >> 20),

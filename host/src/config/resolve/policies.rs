@@ -258,7 +258,7 @@ impl From<&raw::Limits> for Limits {
         Self {
             timeout: written.timeout_ms.map_or(default.timeout, Duration::from_millis),
             wait: written.wait_ms.map(Duration::from_millis),
-            memory: count(written.memory_mib.map(|mib| mib << 20), default.memory),
+            memory: written.memory_mib.map(|mib| usize::try_from(mib << 20).unwrap_or(usize::MAX)),
             table_elements: count(written.table_elements, default.table_elements),
             output: count(kibi(written.output_kib), default.output),
             log_lines: written.log_lines.unwrap_or(default.log_lines),

@@ -193,11 +193,11 @@ fn absolute(path: &Path) -> PathBuf {
 fn limits(own: &Limits) -> Map<String, Value> {
     let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let written = |limits: &Limits| {
-        let Limits { timeout, wait, memory, table_elements, output, log_lines, host_calls, .. } = *limits;
+        let Limits { timeout, wait, table_elements, output, log_lines, host_calls, .. } = *limits;
         [
             ("timeout_ms", json!(milliseconds(timeout))),
             ("wait_ms", json!(wait.map(milliseconds))),
-            ("memory_mib", json!(memory >> 20)),
+            ("memory_mib", json!(limits.memory() >> 20)),
             ("table_elements", json!(table_elements)),
             ("output_kib", json!(output >> 10)),
             ("log_lines", json!(log_lines)),

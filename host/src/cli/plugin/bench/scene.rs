@@ -29,7 +29,7 @@ impl Scene {
     pub(super) fn new(arguments: &Arguments) -> Result<Self, Failure> {
         let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
         let mut cast = arguments.of.cast()?;
-        let roomy = Limits { memory: MEMORY, ..Limits::default() };
+        let roomy = Limits { memory: Some(MEMORY), ..Limits::default() };
         cast.case.limits.get_or_insert(roomy);
         Ok(Self { cast, call: arguments.call.clone(), engine })
     }

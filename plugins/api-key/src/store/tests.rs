@@ -1,0 +1,45 @@
+use super::*;
+
+/// An entry whose lines after the first are `lines`.
+fn entry(name: &str, lines: &str) -> String {
+    let digest: String = name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "\n[[keys]]\nname = \"{name}\"\nid = \"{name}\"\nsha256 = \"{digest}\"\ncreated = 2026-01-01T00:00:00Z\n{lines}"
+    )
+}
+
+fn store(entries: &[String]) -> String {
+    format!("# Keys.\nversion = 1\n{}", entries.concat())
+}
+
+#[test]
+fn what_is_read_in_parts_is_what_is_read_as_a_whole() {
+    let plain = entry("a", "");
+    let previous =
+        format!("[keys.previous]\nsha256 = \"{}\"\nuntil = 2026-01-08T00:00:00Z\n", "0".repeat(64));
+    let cases = [
+        ("two", store(&[plain.clone(), entry("b", "roles = [\"x\"]\n")]), true),
+        ("a table of its own", store(&[entry("b", &previous), plain.clone()]), true),
+        ("no end of line", store(&[plain.clone(), entry("b", "")]).trim_end().to_owned(), true),
+        ("a comment", store(&[entry("b", "# [[keys]]\n"), plain.clone()]), true),
+        ("blanks", store(&[plain.clone()]).replace("[[keys]]", "[[ keys ]]"), false),
+        ("both spellings", store(&[plain.clone(), entry("b", "").replace("[[keys]]", "[[\"keys\"]]")]), true),
+        ("ends of lines with CR", store(&[plain.clone()]).replace('\n', "\r\n"), false),
+        ("in a text", store(&[entry("b", "roles = [\"\"\"x\n[[keys]]\n\"\"\"]\n"), plain.clone()]), false),
+        ("in a literal", store(&[entry("b", "roles = ['''\n[[keys]]\n''']\n"), plain.clone()]), false),
+        ("in a list", store(&[entry("b", "roles = [\n[[keys]]\n]\n")]), false),
+        ("a list before", store(&[plain.clone()]).replace("version = 1", "version = 1\nkeys = []"), false),
+        ("another table", store(&[plain.clone(), "\n[x]\ny = 1\n".to_owned()]), false),
+        ("a version twice", store(&[plain.clone(), "\nversion = 1\n".to_owned()]), false),
+        ("no version", store(&[plain.clone()]).replace("version = 1", ""), false),
+        ("a field twice", store(&[entry("b", "roles = []\nroles = []\n")]), false),
+        ("none", store(&[]), false),
+    ];
+    for (what, text, is_in_parts) in cases {
+        let in_parts = in_parts(&text);
+        assert_eq!(in_parts.is_some(), is_in_parts, "{what}");
+        if let Some(in_parts) = in_parts {
+            assert_eq!(Ok(in_parts), whole(&text), "{what}");
+        }
+    }
+}
