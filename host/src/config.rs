@@ -81,6 +81,15 @@ pub struct Broken {
     pub network: bool,
 }
 
+/// Where the control socket is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlSocket {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it is written: then no other will do.
+    pub is_given: bool,
+}
+
 /// `[server]`.
 #[derive(Debug)]
 pub struct Server {
@@ -104,7 +113,7 @@ pub struct Server {
     /// Extensions of MCP authorization that clients are told of.
     pub extensions: Vec<Extension>,
     /// The control socket. None: no such socket (without a config file).
-    pub control: Option<PathBuf>,
+    pub control: Option<ControlSocket>,
     /// How long running calls may go on after a signal to stop.
     pub shutdown_grace: Duration,
     /// Where a rollback is kept. None: nowhere (without a config file).
@@ -283,6 +292,17 @@ pub struct Upstream {
     pub denials: Denials,
     /// What it is told of who calls.
     pub identity: Identity,
+    /// The eras that it speaks. None: it is asked.
+    pub eras: Option<Eras>,
+}
+
+/// The eras of the protocol that an upstream is known to speak: one at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eras {
+    /// 2025-03-26 to 2025-11-25.
+    pub stateful: bool,
+    /// 2026-07-28.
+    pub stateless: bool,
 }
 
 /// What the RFC 9728 metadata of a resource tells people (section 2). Each member stands there where it is some.
@@ -347,13 +367,13 @@ impl Upstream {
     /// What of it is made once, at the start. Its headers, its environment, its scopes and
     /// what it is told of who calls are not: a reload takes those.
     pub fn place(&self) -> String {
-        let Self { path, resource, about, target, timeout, sessions, denials, .. } = self;
+        let Self { path, resource, about, target, timeout, sessions, denials, eras, .. } = self;
         let target = match target {
             Target::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
             Target::Url { url, .. } => format!("url {url}"),
             other => format!("{other:?}"),
         };
-        format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {target}")
+        format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {target}")
     }
 }
 

@@ -159,11 +159,14 @@ impl Guard {
         let uri = service_of(&config).map_err(GuardError::Config)?;
         let made = first_generation(&config, environment, rollback.as_ref(), compiler()).await;
         let (factory, generations) = made.map_err(|error| in_the_file(path, error))?;
+        let control = config.server.control.as_ref();
+        let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
+        let control = control.map_err(ServeError::from)?.flatten();
         let (metrics, beside) = (Arc::new(Metrics::default()), Beside::default());
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
-        start_beside(&beside, &config, &metrics, &generations, Arc::new(reloader)).await?;
+        start_beside(&beside, &config, &metrics, &generations, Arc::new(reloader), control).await?;
         announce_policies(&generations);
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
         Ok(Self(Arc::new(Inner { config, uri, generations, metrics, proofs, beside, gateways })))
@@ -420,6 +423,7 @@ async fn start_beside(
     metrics: &Arc<Metrics>,
     generations: &Arc<Generations>,
     reloader: Arc<Reloader>,
+    control: Option<Control>,
 ) -> Result<(), ServeError> {
     let admin = match config.server.admin_listen {
         None => None,
@@ -429,7 +433,6 @@ async fn start_beside(
             Some(bound.map_err(|error| ServeError::Listen { address, setting, error })?)
         }
     };
-    let control = config.server.control.as_deref().map(Control::bind).transpose()?;
     let status = Arc::new(Status::new(Arc::clone(generations), Some(Arc::clone(&reloader))));
     status.register(metrics);
     beside.watch(Some(Arc::clone(&reloader)))?;

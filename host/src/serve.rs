@@ -217,7 +217,9 @@ pub async fn run(
     let status = Arc::new(Status::new(Arc::clone(&generations), reloader.clone()));
     status.register(&metrics);
     let control = match &config.server.control {
-        Some(path) if config.server.transport == Transport::Http => Some(Control::bind(path)?),
+        Some(wanted) if config.server.transport == Transport::Http => {
+            Control::bind_near(wanted, &environment)?
+        }
         _ => None,
     };
 

@@ -33,6 +33,16 @@ pub fn component(name: &str) -> PathBuf {
     file
 }
 
+/// Whether this machine lets a test have namespaces of its own.
+pub fn may(what: &str, arguments: &[&str]) -> bool {
+    let may =
+        Command::new(arguments[0]).args(&arguments[1..]).output().is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("SKIPPED: this machine does not allow {what} ({})", arguments.join(" "));
+    }
+    may
+}
+
 /// A port that is free, and that nobody takes before it is used: the system gives none from this
 /// range to connections, and every process and thread of the tests begins elsewhere in it.
 pub fn free_port() -> u16 {

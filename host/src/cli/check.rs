@@ -5,11 +5,12 @@ use serde_json::json;
 use super::terminal::{counted, to_json};
 use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::{Config, resolve};
+use crate::config::{Config, Transport, resolve};
 use crate::generation::Factory;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
+use crate::server::control::place;
 use crate::server::tls::Tls;
 use crate::services::Clock;
 
@@ -19,6 +20,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
         Ok(loaded) => {
             let mut diagnostics = loaded.warnings;
             diagnostics.extend(tls(&loaded.config));
+            diagnostics.extend(control(context, &loaded.config));
             diagnostics.extend(policies(context, &loaded.config)?);
             (Some(loaded.config), diagnostics)
         }
@@ -33,6 +35,16 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 fn tls(config: &Config) -> Option<Diagnostic> {
     let error = Tls::load(config.server.tls.clone()?).err()?;
     Some(resolve::fault_at(config.path.as_deref(), &["server", "tls", error.setting], &error.message))
+}
+
+/// Whether `serve`, by this user, could make the control socket.
+fn control(context: &Context, config: &Config) -> Option<Diagnostic> {
+    let wanted = config.server.control.as_ref().filter(|_| config.server.transport == Transport::Http)?;
+    let fault = place::fault(wanted, &context.environment)?;
+    Some(match wanted.is_given {
+        true => resolve::fault_at(config.path.as_deref(), &["server", "control"], &fault),
+        false => Diagnostic::warning(fault),
+    })
 }
 
 /// What only shows when every policy is made: components that do not compile or want more than is

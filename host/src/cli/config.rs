@@ -47,6 +47,7 @@ fn shown(config: &Config) -> Value {
             "max_sessions": upstream.sessions.most,
             "max_sessions_per_caller": upstream.sessions.most_of_one,
             "identity": identity(&upstream.identity),
+            "eras": upstream.eras.map(|eras| json!({ "stateful": eras.stateful, "stateless": eras.stateless })),
             "denials": match upstream.denials { Denials::Http => "http", Denials::JsonRpc => "json-rpc" },
             "pipeline": pipeline(&upstream.pipeline),
         }))).collect::<serde_json::Map<_, _>>(),
@@ -79,7 +80,7 @@ fn server(config: &Config) -> Value {
         "max_connections": server.max_connections,
         "max_connections_per_peer": server.connections_of_one(),
         "request_memory_mib": server.request_memory >> 20,
-        "control": server.control,
+        "control": server.control.as_ref().map(|control| &control.path),
         "shutdown_grace_s": server.shutdown_grace.as_secs(),
     })
 }

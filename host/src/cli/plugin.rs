@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::{Context, Exit, Failure};
 use crate::config::resolve::Outline;
+use crate::server::control::place;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -79,7 +80,7 @@ pub(super) fn socket(context: &Context) -> Result<PathBuf, Failure> {
         ));
     };
     let outline = Outline::recover(&path).map_err(Failure::Config)?;
-    Ok(outline.control())
+    Ok(place::find(&outline.control(), &context.environment))
 }
 
 /// Seconds since the Unix epoch, as people read them.

@@ -255,6 +255,10 @@ pub struct Upstream {
     /// The way in which a denial that no login can cure is told over HTTP: `http` (the default), with status 403, or `json-rpc`,
     /// with status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
     pub denials: Option<Denials>,
+    /// The eras that it speaks: `stateful` (2025-11-25 and before), `stateless` (2026-07-28), or both. Default: it is asked,
+    /// a command on a process of its own, which takes as long as a start.
+    #[schemars(length(min = 1))]
+    pub eras: Option<Vec<Era>>,
     /// Which policies decide here, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
     /// What the upstream is told of who calls. Default: nothing.
@@ -332,6 +336,16 @@ pub enum TokenClaim {
     Scopes,
     /// The id of the decision.
     Decision,
+}
+
+/// An era of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Era {
+    /// 2025-03-26 to 2025-11-25.
+    Stateful,
+    /// 2026-07-28.
+    Stateless,
 }
 
 /// The way in which denials are told.

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Diagnostic, Part};
 use super::document::Document;
 use super::environment::Environment;
-use super::{Broken, Config, raw, shape};
+use super::{Broken, Config, ControlSocket, raw, shape};
 use crate::cause::{Cause, is_file};
 use crate::fingerprints::Fingerprints;
 
@@ -242,9 +242,11 @@ impl Outline {
         self.base.join(self.file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE))
     }
 
-    /// The path of the control socket.
-    pub fn control(&self) -> PathBuf {
-        self.base.join(self.file.server.control.as_deref().unwrap_or(server::DEFAULT_CONTROL))
+    /// Where the control socket is to be.
+    pub fn control(&self) -> ControlSocket {
+        let given = self.file.server.control.as_deref();
+        let path = self.base.join(given.unwrap_or(server::DEFAULT_CONTROL));
+        ControlSocket { path, is_given: given.is_some() }
     }
 }
 

@@ -4,6 +4,8 @@
 //! `{"cmd":"plugin-list"}`, and gets one on one line: `{"ok":VALUE}`, or `{"error":"SENTENCE"}`.
 //! Then it may send the next one, or close. A line has at most 64 KiB.
 
+pub mod place;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;

@@ -53,7 +53,8 @@ impl AnyUpstream {
             Target::Url { url, headers } => Self::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
-                    .with_identity(config.identity.clone()),
+                    .with_identity(config.identity.clone())
+                    .with_eras(config.eras),
             )),
             Target::Embedded => return Err(SetUpError::Embedded),
             Target::Broken => return Err(SetUpError::Broken),
@@ -63,7 +64,11 @@ impl AnyUpstream {
             Target::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
                 let program = Program { name, argv: argv.clone(), env: env.clone(), identity };
-                let eras = cache.map_or_else(Eras::default, |cache| Eras::kept_in(kept(cache, &program)));
+                let eras = match (config.eras, cache) {
+                    (Some(eras), _) => Eras::configured(eras),
+                    (None, Some(cache)) => Eras::kept_in(kept(cache, &program)),
+                    (None, None) => Eras::default(),
+                };
                 child(*shared, Arc::new(program), eras)
             }
         })
@@ -77,7 +82,7 @@ impl AnyUpstream {
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
-        Self::Http(Box::new(upstream.with_sessions(config.sessions)))
+        Self::Http(Box::new(upstream.with_sessions(config.sessions).with_eras(config.eras)))
     }
 }
 

@@ -471,22 +471,22 @@ impl Inner {
 /// The era of a child is found out on one that is thrown away.
 impl Probe for Inner {
     async fn discover(&self) -> Probed {
-        self.ask_throw_away(true, discover_request).await
+        self.ask_throw_away(discover_request).await
     }
 
-    async fn initialize(&self) -> Probed {
-        let (request, id) = bridge::initialize("{}");
-        self.ask_throw_away(false, |number| splice(&request, &mut [(id, number)])).await
+    /// A process more, for what the next one will show.
+    async fn initialize(&self) -> Option<Probed> {
+        None
     }
 }
 
 impl Inner {
-    async fn ask_throw_away(&self, modern: bool, compose: impl FnOnce(&str) -> Bytes) -> Probed {
+    async fn ask_throw_away(&self, compose: impl FnOnce(&str) -> Bytes) -> Probed {
         let Ok(seat) = self.start.seat(&Party::Everybody).await else { return Probed::Unknown };
         let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
         let Ok(pipes) = self.start.launcher().launch(seat, None).await else { return Probed::Unknown };
         let name = Arc::clone(&self.start.name);
-        let terms = Terms { name, audience: Arc::default(), modern, common: false };
+        let terms = Terms { name, audience: Arc::default(), modern: true, common: false };
         let connection = Connection::begin(pipes, terms);
         let ask = Ask { id: "0".into(), ..Ask::default() };
         let asked = async {

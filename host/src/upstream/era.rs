@@ -16,6 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::bridge::MODERN;
 use super::json::{Members, unquote};
+use crate::config;
 
 /// Clients give up on `server/discover` after ten seconds; they must hear before that.
 pub const PATIENCE: Duration = Duration::from_secs(8);
@@ -49,8 +50,9 @@ pub trait Probe: Sync {
     /// Sends `server/discover` as 2026-07-28 has it.
     fn discover(&self) -> impl Future<Output = Probed> + Send;
 
-    /// Sends `initialize` of 2025-11-25 and ends the session that comes of it.
-    fn initialize(&self) -> impl Future<Output = Probed> + Send;
+    /// Sends `initialize` of 2025-11-25 and ends the session that comes of it. None: that costs too much, and the first
+    /// session will show it.
+    fn initialize(&self) -> impl Future<Output = Option<Probed>> + Send;
 }
 
 /// What asking has shown.
@@ -80,11 +82,12 @@ pub async fn probe(upstream: &impl Probe) -> Option<Verdict> {
         return Some(verdict);
     }
     let legacy = match upstream.initialize().await {
-        Probed::Said(response) => has_result(&response),
-        Probed::Nothing => false,
-        Probed::Unknown => return None,
+        Some(Probed::Said(response)) => Some(has_result(&response)),
+        Some(Probed::Nothing) => Some(false),
+        Some(Probed::Unknown) => return None,
+        None => None,
     };
-    Some(Verdict { speaks: Speaks { legacy: Some(legacy), modern: false }, discovered: None })
+    Some(Verdict { speaks: Speaks { legacy, modern: false }, discovered: None })
 }
 
 /// What the answer to `server/discover` shows. None: nothing.
@@ -174,10 +177,15 @@ struct Known {
 }
 
 impl Eras {
-    /// For an upstream whose eras are known (or configured).
+    /// For an upstream whose eras are known.
     pub fn known(verdict: Verdict) -> Self {
         let known = Known { verdict: Some(verdict), failed: None };
         Self { known: Mutex::new(known), ..Self::default() }
+    }
+
+    /// For an upstream whose eras the configuration says.
+    pub fn configured(eras: config::Eras) -> Self {
+        Self::known(Verdict::known(eras.stateful, eras.stateless))
     }
 
     /// For an upstream whose verdict is kept in `file`, for a day. Over stdio a client may start

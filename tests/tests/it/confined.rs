@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
-use witgate_tests::gateway::Setup;
+use witgate_tests::gateway::{Setup, may};
 
 use crate::talk::Caller;
 
@@ -55,4 +55,42 @@ fn where_memory_cannot_be_made_executable_that_is_what_is_said() {
     let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("may not make memory executable") && !output.status.success(), "{said}");
     assert!(said.contains("MemoryDenyWriteExecute"), "{said}");
+}
+
+/// As a container has it: the configuration mounted for reading alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_cannot_be_written_beside_is_served() {
+    let mount = "mount --bind . . && mount -o remount,ro,bind . && exec \"$@\"";
+    let within = ["unshare", "-m", "sh", "-c", mount, "sh"];
+    if !may("mounts", &["unshare", "-m", "sh", "-c", "mount --bind /etc/passwd /etc/passwd"]) {
+        return;
+    }
+    let runtime = tempfile::tempdir().unwrap();
+    for directory in [None, runtime.path().to_str()] {
+        let setup = setup().within(&within).env("XDG_RUNTIME_DIR", directory.unwrap_or_default());
+        let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+        let check = setup.command(&["check"]);
+        let arguments = within[1..].iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
+        let checked = setup.started_by(within[0], &arguments, &check).output().unwrap();
+        let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
+        assert!(checked.status.success(), "{said}");
+        assert_eq!(said.contains("set `server.control`"), directory.is_none(), "{said}");
+
+        let running = setup.serve();
+        let caller = Caller::new(running.url(), Some(&key));
+        assert_eq!(caller.call("echo", json!({ "text": "hi" })).await.status, 200, "{}", running.log());
+        match directory {
+            None => {
+                running.await_log("no control socket: ");
+            }
+            Some(_) => assert_eq!(running.plugins()["generation"], 1),
+        }
+    }
+    let given = setup().within(&within);
+    given.config("control = \"witgate.sock\"", CONFIG);
+    given.key(&["user"]);
+    let arguments = within[1..].iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>();
+    let checked = given.started_by(within[0], &arguments, &given.command(&["check"])).output().unwrap();
+    let said = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
+    assert!(!checked.status.success() && said.contains("the control socket"), "{said}");
 }

@@ -11,6 +11,7 @@ mod confined;
 mod conformance;
 mod dpop;
 mod embed;
+mod eras;
 mod examples;
 mod first_hour;
 mod guide;

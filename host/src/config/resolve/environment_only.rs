@@ -150,6 +150,7 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         sessions: SessionBounds::default(),
         denials: Denials::default(),
         identity: Identity::default(),
+        eras: None,
     }
 }
 

@@ -1,13 +1,12 @@
 //! `[server]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
 use super::Resolver;
-use crate::config::{ANY_LABEL, AuditOverflow, Extension, Server, Transport, Upstream, raw};
+use crate::config::{ANY_LABEL, AuditOverflow, ControlSocket, Extension, Server, Transport, Upstream, raw};
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
@@ -142,10 +141,10 @@ impl Resolver<'_> {
         hosts
     }
 
-    fn control(&mut self, server: &raw::Server) -> Option<PathBuf> {
+    fn control(&mut self, server: &raw::Server) -> Option<ControlSocket> {
         let path = self.path(server.control.as_deref().unwrap_or(DEFAULT_CONTROL));
         if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
-            return Some(path);
+            return Some(ControlSocket { path, is_given: server.control.is_some() });
         }
         let message = format!("the path of the control socket is longer than {LONGEST_SOCKET_PATH} bytes");
         let help = "set `server.control` to a shorter path; until then `witgate plugin list` does not work";

@@ -562,7 +562,7 @@ fn what_is_not_written_has_its_default() {
     let config = good(REST);
     assert_eq!(config.server.transport, Transport::Http);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8787");
-    assert!(config.server.control.unwrap().ends_with("witgate.sock"));
+    assert!(config.server.control.unwrap().path.ends_with("witgate.sock"));
     let [upstream] = config.upstreams.as_slice() else { panic!() };
     assert_eq!((upstream.path.as_str(), upstream.resource.as_str()), ("/mcp", "http://127.0.0.1:8787/mcp"));
     let policy = &config.policies["keys"];

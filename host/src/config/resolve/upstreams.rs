@@ -16,7 +16,7 @@ use crate::cause::Cause;
 use crate::config::identity::Identity;
 use crate::config::raw::{self, UpstreamText};
 use crate::config::shape::listed;
-use crate::config::{About, Denials, Pipeline, Policy, Signing, Target, Upstream};
+use crate::config::{About, Denials, Eras, Pipeline, Policy, Signing, Target, Upstream};
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
@@ -107,6 +107,7 @@ impl Resolver<'_> {
             sessions: self.sessions(name, written),
             denials: written.denials.map(Denials::from).unwrap_or_default(),
             identity: Identity::default(),
+            eras: self.eras(name, written),
         }
     }
 
@@ -131,6 +132,20 @@ impl Resolver<'_> {
             }
         }
         scopes.clone()
+    }
+
+    fn eras(&mut self, name: &str, written: &raw::Upstream) -> Option<Eras> {
+        let named = written.eras.as_deref()?;
+        let eras = Eras {
+            stateful: named.contains(&raw::Era::Stateful),
+            stateless: named.contains(&raw::Era::Stateless),
+        };
+        if named.is_empty() {
+            let message = format!("the upstream `{name}` speaks no era");
+            let help = "write `stateful`, `stateless` or both, or leave it out: then it is asked";
+            self.error(&["upstreams", name, "eras"], message, help);
+        }
+        Some(eras)
     }
 
     /// The name becomes a part of a path.

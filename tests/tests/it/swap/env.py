@@ -5,6 +5,10 @@ import os
 import sys
 import time
 
+if "STARTS" in os.environ:
+    with open(os.environ["STARTS"], "a") as starts:
+        starts.write("started\n")
+
 for line in sys.stdin:
     message = json.loads(line)
     if "id" not in message:

@@ -3,11 +3,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use witgate_tests::gateway::{Running, Setup, await_some};
+use witgate_tests::gateway::{Running, Setup, await_some, may};
 
 use super::{ROLES, config, user};
 use crate::talk::{Caller, Upstream, metric};
@@ -71,16 +70,6 @@ async fn a_store_that_is_written_by_another_link_is_read_again() {
     allowed(&running, &key).await;
     fs::write(link, revoked(running.setup())).unwrap();
     refused(&running, &key).await;
-}
-
-/// Whether this machine lets a test have namespaces of its own.
-fn may(what: &str, arguments: &[&str]) -> bool {
-    let may =
-        Command::new(arguments[0]).args(&arguments[1..]).output().is_ok_and(|output| output.status.success());
-    if !may {
-        eprintln!("SKIPPED: this machine does not allow {what} ({})", arguments.join(" "));
-    }
-    may
 }
 
 #[tokio::test(flavor = "multi_thread")]

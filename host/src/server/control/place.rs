@@ -1,0 +1,79 @@
+//! Where the control socket is: where the configuration says. Where it says nothing, beside it; and where that directory
+//! is mounted for reading alone, in the user's own runtime directory, which the system closes to all others.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::{Control, ControlError};
+use crate::config::ControlSocket;
+use crate::config::environment::Environment;
+use crate::digest::sha256;
+
+/// The directory of one user for the time of their session (XDG Base Directory Specification). Never one that is open to
+/// all: whoever makes the socket first there could answer in the place of Witgate.
+const RUNTIME_DIRECTORY: &str = "XDG_RUNTIME_DIR";
+
+/// What does not work without it.
+const WITHOUT: &str = "without it there is no `witgate plugin list`, and `witgate key` cannot tell whether what it has written \
+     is in force; set `server.control` to a path in a directory that can be written";
+
+impl Control {
+    /// Listens at `wanted`, or in the other place where it may. None, and a warning: there is none.
+    ///
+    /// # Errors
+    /// As [`Control::bind`], where the configuration names the path.
+    pub fn bind_near(
+        wanted: &ControlSocket,
+        environment: &Environment,
+    ) -> Result<Option<Self>, ControlError> {
+        let error = match Self::bind(&wanted.path) {
+            Err(ControlError::Io(_, error)) if !wanted.is_given && is_closed(&error) => error,
+            bound => return bound.map(Some),
+        };
+        let beside = wanted.path.display();
+        let Some(path) = elsewhere(&wanted.path, environment) else {
+            tracing::warn!("no control socket: {beside} cannot be made ({error}); {WITHOUT}");
+            return Ok(None);
+        };
+        let bound = Self::bind(&path)?;
+        let path = path.display();
+        tracing::warn!(
+            "the control socket is {path}, because {beside} cannot be made ({error}); it is found there by the same user alone"
+        );
+        Ok(Some(bound))
+    }
+}
+
+/// Why it cannot be made at `wanted` by this process.
+pub fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String> {
+    let directory = wanted.path.parent()?;
+    let error = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).err()?;
+    let error = io::Error::from(error);
+    let shown = wanted.path.display();
+    match elsewhere(&wanted.path, environment).filter(|_| !wanted.is_given && is_closed(&error)) {
+        Some(_) => None,
+        None => Some(format!("the control socket {shown} cannot be made ({error}); {WITHOUT}")),
+    }
+}
+
+/// Where it is to be looked for.
+pub fn find(wanted: &ControlSocket, environment: &Environment) -> PathBuf {
+    let other = elsewhere(&wanted.path, environment)
+        .filter(|other| !wanted.is_given && !wanted.path.exists() && other.exists());
+    other.unwrap_or_else(|| wanted.path.clone())
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// One for each path, so that several Witgates of one user do not meet.
+fn elsewhere(path: &Path, environment: &Environment) -> Option<PathBuf> {
+    let directory = Path::new(environment.get(RUNTIME_DIRECTORY)?);
+    let whole = std::path::absolute(path).ok()?;
+    let digest = sha256(whole.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    directory.is_absolute().then(|| directory.join(format!("witgate-{name}.sock")))
+}
