@@ -22,12 +22,8 @@ use super::raw::{BodyError, Gathered, Inflow, gather};
 use super::session::{Held, Limits, NotOpened, Session, Sessions};
 use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::cause::told;
-<<<<<<< HEAD
-use crate::config::SessionBounds;
 use crate::config::identity::Identity;
-=======
 use crate::config::{self, SessionBounds};
->>>>>>> b8d35bc (Serve a configuration that is mounted for reading alone, and let it say which eras an upstream speaks)
 use crate::flow::call::Kind;
 use crate::flow::headers::SESSION_ID;
 use crate::flow::identity::Principal;
@@ -177,7 +173,6 @@ impl HttpUpstream {
         Self { sessions: Sessions::new(limits), ..self }
     }
 
-<<<<<<< HEAD
     /// The same, which is told of who calls.
     pub fn with_identity(self, identity: Identity) -> Self {
         let own = self.given.load().own.clone();
@@ -185,19 +180,14 @@ impl HttpUpstream {
         self
     }
 
-    /// What its requests are given, to be replaced while it runs.
-    pub(super) fn giving(&self) -> Giving {
-        Giving { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
-=======
     /// The same, which need not be asked for its eras where the configuration says them.
     pub fn with_eras(self, eras: Option<config::Eras>) -> Self {
         Self { eras: eras.map(Eras::configured).unwrap_or_default(), ..self }
     }
 
-    /// Its headers, to be replaced while it runs.
-    pub(super) fn own(&self) -> OwnHeaders {
-        OwnHeaders { own: Arc::clone(&self.own), held: Arc::clone(&self.held) }
->>>>>>> b8d35bc (Serve a configuration that is mounted for reading alone, and let it say which eras an upstream speaks)
+    /// What its requests are given, to be replaced while it runs.
+    pub(super) fn giving(&self) -> Giving {
+        Giving { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
     }
 
     fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::json;
-use witgate_tests::gateway::{Setup, workspace};
+use witgate_tests::gateway::{Setup, unframed, workspace};
 
 use crate::talk::Caller;
 
@@ -40,10 +40,10 @@ async fn the_first_call_waits_for_one_process_more_and_for_none_where_the_era_is
 #[test]
 fn an_upstream_speaks_an_era_that_there_is() {
     let setup = Setup::new();
-    for (eras, said) in [("[]", "speaks no era"), ("['modern']", "`stateful`")] {
-        setup.config("", &format!("[upstreams.own]\nown_tools = true\neras = {eras}\n"));
+    for (eras, said) in [("[]", "`upstreams.own.eras` is empty"), ("['modern']", "`stateful`")] {
+        setup.config("", &format!("[upstreams.own]\nown_tools = true\neras = {eras}\npipeline = {{ authenticate = [], authorize = [] }}\n"));
         let checked = setup.run(&["check"]);
-        let text = String::from_utf8_lossy(&checked.stderr);
+        let text = unframed(&String::from_utf8_lossy(&checked.stderr));
         assert!(!checked.status.success() && text.contains(said), "{text}");
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::{Context, Exit, Failure, full};
 pub(in crate::cli) struct Arguments {
     /// The plugin's name: lower-case words with `-` between them; its directory is called so
     name: String,
-    /// What it says: who a caller is (authenticator), or what he may do (authorizer)
+    /// What it says: who a caller is (authenticator), or what they may do (authorizer)
     #[arg(long, value_enum)]
     kind: Kind,
     /// What it is written in

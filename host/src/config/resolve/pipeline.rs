@@ -29,7 +29,7 @@ const AUTHENTICATE: List = List {
     name: "authenticate",
     does: "says who a caller is",
     fits: PolicyKind::authenticates,
-    empty: "nobody could show who he is",
+    empty: "nobody could show who they are",
 };
 
 const AUTHORIZE: List = List {

@@ -468,7 +468,7 @@ fn pipelines_that_let_nobody_in() {
         &[
             "witgate.toml:3:2: this pipeline has no `authorize`: nothing would be allowed to anybody (add `authorize = \
              [\"…\"]`)",
-            "witgate.toml:4:16: `authenticate` is empty: nobody could show who he is (name at least one policy)",
+            "witgate.toml:4:16: `authenticate` is empty: nobody could show who they are (name at least one policy)",
         ],
     );
     alone(

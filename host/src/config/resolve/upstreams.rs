@@ -107,7 +107,7 @@ impl Resolver<'_> {
             sessions: self.sessions(name, written),
             denials: written.denials.map(Denials::from).unwrap_or_default(),
             identity: Identity::default(),
-            eras: self.eras(name, written),
+            eras: written.eras.as_deref().map(eras),
         }
     }
 
@@ -132,20 +132,6 @@ impl Resolver<'_> {
             }
         }
         scopes.clone()
-    }
-
-    fn eras(&mut self, name: &str, written: &raw::Upstream) -> Option<Eras> {
-        let named = written.eras.as_deref()?;
-        let eras = Eras {
-            stateful: named.contains(&raw::Era::Stateful),
-            stateless: named.contains(&raw::Era::Stateless),
-        };
-        if named.is_empty() {
-            let message = format!("the upstream `{name}` speaks no era");
-            let help = "write `stateful`, `stateless` or both, or leave it out: then it is asked";
-            self.error(&["upstreams", name, "eras"], message, help);
-        }
-        Some(eras)
     }
 
     /// The name becomes a part of a path.
@@ -393,4 +379,8 @@ fn not_on_path(program: &str, search: &str) -> Option<Cause> {
 fn is_program(path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata().map(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn eras(named: &[raw::Era]) -> Eras {
+    Eras { stateful: named.contains(&raw::Era::Stateful), stateless: named.contains(&raw::Era::Stateless) }
 }

@@ -298,7 +298,7 @@ impl Reader<'_> {
                     true => "this asks two things at once",
                     false => "nothing is asked",
                 };
-                let help = "write either `credential` (who is it?) or `principal` (may he?)";
+                let help = "write either `credential` (who is it?) or `principal` (may they?)";
                 self.fault(at, "", message, help);
                 None
             }

@@ -193,11 +193,7 @@ impl Probe for HttpUpstream {
 
     async fn initialize(&self) -> Option<Probed> {
         let (body, _) = bridge::initialize("{}");
-<<<<<<< HEAD
-        self.ask(|uri, own| outgoing::own_post(uri, own, body, None, None)).await
-=======
-        Some(self.ask(outgoing::own_post(&self.uri, &self.own.load(), body, None, None)).await)
->>>>>>> b8d35bc (Serve a configuration that is mounted for reading alone, and let it say which eras an upstream speaks)
+        Some(self.ask(|uri, own| outgoing::own_post(uri, own, body, None, None)).await)
     }
 }
 
