@@ -27,6 +27,7 @@ mod plugin_run;
 mod plugin_test;
 mod policies;
 mod properties;
+mod providers;
 mod record;
 mod scopes;
 mod secrets;
