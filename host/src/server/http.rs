@@ -322,12 +322,13 @@ impl<U: Upstream + 'static> Endpoint<U> {
         if let Err(rejection) = media::accepts_events(&headers) {
             return Err(self.flow.refuse_unread(rejection));
         }
-        let events = self.flow.listen(arrival(headers, Bytes::new(), sender)).await?;
+        // Boxed, so that programs with Witgate in them compile: the way of one call is a deep nest of futures.
+        let events = Box::pin(self.flow.listen(arrival(headers, Bytes::new(), sender))).await?;
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
 
     async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
-        self.flow.close(arrival(headers, Bytes::new(), sender)).await?;
+        Box::pin(self.flow.close(arrival(headers, Bytes::new(), sender))).await?;
         Ok(Response::new(Body::empty()))
     }
 }
