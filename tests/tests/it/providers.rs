@@ -14,7 +14,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup, workspace};
 use witgate_tests::issuer::{Issuer, Page};
-use witgate_tests::wire::{Answer, Request};
+use witgate_tests::recorder::Recorder;
+use witgate_tests::wire::{Answer, Request, contains};
+
+/// The upstream of the page.
+const OWN: &str = "own_tools = true";
 
 /// What the page calls this server.
 const RESOURCE: &str = "https://mcp.example.com/mcp";
@@ -69,6 +73,11 @@ struct Scene {
 
 impl Scene {
     fn of(name: &str, component: bool) -> Self {
+        Self::before(name, component, OWN)
+    }
+
+    /// The same before an upstream that is written like this.
+    fn before(name: &str, component: bool, upstream: &str) -> Self {
         let (beginning, mut sections) = page();
         let section = sections.remove(name).unwrap_or_else(|| panic!("the page has no {name}"));
         let (provider, setup) = (Issuer::start(), Setup::new().env("INTROSPECTION_SECRET", "guards nothing"));
@@ -87,6 +96,8 @@ impl Scene {
             text = text.replacen(&line, &format!("{line}component = '{}'\n", path.display()), 1);
         }
         let (server, rest) = beginning.split_once("\n\n").unwrap();
+        assert!(rest.contains(OWN));
+        let rest = rest.replace(OWN, upstream);
         setup.config(&here(&server.replace("[server]\n", "")), &format!("{rest}\n{text}"));
         let token = serde_json::from_str(&here(&section.token)).unwrap();
         let header = policy["config"].get("header").map(|header| header.as_str().unwrap().to_owned());
@@ -253,4 +264,22 @@ fn a_token_that_belongs_in_a_header_is_not_taken_from_another() {
         scene.header = None;
         assert_eq!(scene.call(&token).status, 401);
     }
+}
+
+/// Neither an upstream nor the log sees it, and in a query it is refused.
+#[test]
+fn a_token_in_a_header_goes_no_further() {
+    let upstream = Recorder::start();
+    let mut scene = Scene::before("Cloudflare Access", true, &format!("url = '{}'", upstream.url()));
+    let token = scene.sign(&scene.claims());
+    assert_eq!(scene.call(&token).status, 200, "{}", scene.gateway.log());
+    let seen = upstream.seen();
+    assert!(contains(&seen, b"tools/call"));
+    let header = scene.header.take().unwrap();
+    for part in [token.rsplit_once('.').unwrap().1, header.to_lowercase().as_str()] {
+        assert!(!contains(&seen.to_ascii_lowercase(), part.to_lowercase().as_bytes()), "{part}");
+    }
+    assert!(!scene.gateway.log().contains(&token));
+    let queried = Request::post(&scene.gateway.address(), &format!("/mcp?{header}={token}"), "{}").send();
+    assert_eq!(queried.status, 400, "{}", queried.text());
 }
