@@ -371,6 +371,7 @@ impl Upstream {
         let target = match target {
             Target::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
             Target::Url { url, .. } => format!("url {url}"),
+            Target::Sse { url, .. } => format!("sse {url}"),
             other => format!("{other:?}"),
         };
         format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {target}")
@@ -392,6 +393,13 @@ pub enum Target {
     /// A Streamable HTTP endpoint.
     Url {
         /// The endpoint.
+        url: url::Url,
+        /// Headers of its own, its credential for one.
+        headers: Vec<(String, SecretString)>,
+    },
+    /// The event stream of a server that speaks HTTP+SSE, the transport of 2024-11-05.
+    Sse {
+        /// The stream.
         url: url::Url,
         /// Headers of its own, its credential for one.
         headers: Vec<(String, SecretString)>,

@@ -348,9 +348,18 @@ impl Clients {
 
     /// Starts server-everything over HTTP on a free port; it ends with the value returned.
     pub async fn everything_http(&self) -> anyhow::Result<EverythingServer> {
+        self.everything_at("streamableHttp", "mcp").await
+    }
+
+    /// The same over HTTP+SSE, the transport of 2024-11-05.
+    pub async fn everything_sse(&self) -> anyhow::Result<EverythingServer> {
+        self.everything_at("sse", "sse").await
+    }
+
+    async fn everything_at(&self, transport: &str, path: &str) -> anyhow::Result<EverythingServer> {
         // The server cannot report a port that it chose itself, so one is found for it.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
-        let [node, script, transport] = self.everything("streamableHttp");
+        let [node, script, transport] = self.everything(transport);
         let mut command = CommandWrap::with_new(node, |command| {
             command.arg(script).arg(transport).env("PORT", port.to_string());
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -360,7 +369,7 @@ impl Clients {
         let mut lines = BufReader::new(stderr).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
-                if line.contains("listening on port") {
+                if line.contains(" on port ") {
                     return Ok(());
                 }
             }
@@ -369,7 +378,7 @@ impl Clients {
         timeout(DEFAULT_LIMIT, ready).await.context("server-everything does not start")??;
         // Read on, or a full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(EverythingServer { url: format!("http://127.0.0.1:{port}/mcp"), _child: child })
+        Ok(EverythingServer { url: format!("http://127.0.0.1:{port}/{path}"), _child: child })
     }
 
     fn everything(&self, transport: &str) -> [PathBuf; 3] {

@@ -105,6 +105,9 @@ fn target(target: &Target) -> Value {
             json!({ "command": argv, "env": names(env), "shared": shared })
         }
         Target::Url { url, headers } => json!({ "url": url.as_str(), "headers": names(headers) }),
+        Target::Sse { url, headers } => {
+            json!({ "url": url.as_str(), "headers": names(headers), "transport": "sse" })
+        }
         Target::OwnTools => json!({ "own_tools": true }),
         Target::Embedded => json!({ "embedded": true }),
         Target::Broken => json!({ "broken": true }),

@@ -213,8 +213,10 @@ pub struct Upstream {
     /// Program and arguments of a child process that speaks MCP over its standard input and output.
     #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
-    /// A Streamable HTTP endpoint.
+    /// An endpoint of Streamable HTTP, or of the transport that `transport` names.
     pub url: Option<String>,
+    /// The transport at the URL: `streamable-http` (the default), or `sse` for HTTP+SSE of 2024-11-05.
+    pub transport: Option<UpstreamTransport>,
     /// `true`: the host's own small tools.
     pub own_tools: Option<bool>,
     /// `true`: a service of the program that has Witgate in it as a library.
@@ -346,6 +348,16 @@ pub enum Era {
     Stateful,
     /// 2026-07-28.
     Stateless,
+}
+
+/// The transport of an upstream over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpstreamTransport {
+    /// Streamable HTTP, of 2025-03-26 and later.
+    StreamableHttp,
+    /// HTTP+SSE, of 2024-11-05.
+    Sse,
 }
 
 /// The way in which denials are told.

@@ -8,10 +8,11 @@ use ::http::Uri;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+use super::child::pipes::Launch;
 use super::child::process::Program;
 use super::child::{ChildUpstream, Settings};
 use super::era::{Eras, Verdict};
-use super::http::{HttpUpstream, SetUpError, Within};
+use super::http::{HttpUpstream, SetUpError, Sse, Within};
 use super::own_tools::{AuthStatus, OwnTools};
 use super::raw::BodyError;
 use super::{Answer, Event, Listener, Upstream};
@@ -27,6 +28,8 @@ pub enum AnyUpstream {
     Http(Box<HttpUpstream>),
     /// A child process, or the host's own tools, which are spoken to in the same way.
     Child(ChildUpstream),
+    /// A server of HTTP+SSE, which is spoken to in the same way over what starts a stream of its.
+    Sse(ChildUpstream, Arc<Sse>),
 }
 
 impl AnyUpstream {
@@ -44,10 +47,10 @@ impl AnyUpstream {
         cache: Option<&Path>,
         ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
-        let child = |shared, launcher, eras| {
+        let child = |shared, launcher: Arc<dyn Launch>, eras| {
             let settings =
                 Settings::new(&config.name, shared, config.timeout, grace).with_sessions(config.sessions);
-            Self::Child(ChildUpstream::new(settings, launcher, eras))
+            ChildUpstream::new(settings, launcher, eras)
         };
         Ok(match &config.target {
             Target::Url { url, headers } => Self::Http(Box::new(
@@ -56,10 +59,16 @@ impl AnyUpstream {
                     .with_identity(config.identity.clone())
                     .with_eras(config.eras),
             )),
+            Target::Sse { url, headers } => {
+                let sse = Arc::new(Sse::new(ways, url, headers, config.timeout)?);
+                let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
+                Self::Sse(child(false, launcher, Eras::known(Verdict::known(true, false))), sse)
+            }
             Target::Embedded => return Err(SetUpError::Embedded),
             Target::Broken => return Err(SetUpError::Broken),
             Target::OwnTools => {
-                child(false, Arc::new(OwnTools::new(status)), Eras::known(Verdict::known(true, true)))
+                let eras = Eras::known(Verdict::known(true, true));
+                Self::Child(child(false, Arc::new(OwnTools::new(status)), eras))
             }
             Target::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
@@ -69,7 +78,7 @@ impl AnyUpstream {
                     (None, Some(cache)) => Eras::kept_in(kept(cache, &program)),
                     (None, None) => Eras::default(),
                 };
-                child(*shared, Arc::new(program), eras)
+                Self::Child(child(*shared, Arc::new(program), eras))
             }
         })
     }
@@ -101,35 +110,35 @@ impl Upstream for AnyUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         match self {
             Self::Http(upstream) => upstream.forward(admitted).await,
-            Self::Child(upstream) => upstream.forward(admitted).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.forward(admitted).await,
         }
     }
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         match self {
             Self::Http(upstream) => upstream.listen(listener).await,
-            Self::Child(upstream) => upstream.listen(listener).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.listen(listener).await,
         }
     }
 
     async fn keeps_sessions(&self) -> bool {
         match self {
             Self::Http(upstream) => upstream.keeps_sessions().await,
-            Self::Child(upstream) => upstream.keeps_sessions().await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.keeps_sessions().await,
         }
     }
 
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {
         match self {
             Self::Http(upstream) => upstream.close(listener).await,
-            Self::Child(upstream) => upstream.close(listener).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.close(listener).await,
         }
     }
 
     async fn shut_down(&self) {
         match self {
             Self::Http(upstream) => upstream.shut_down().await,
-            Self::Child(upstream) => upstream.shut_down().await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.shut_down().await,
         }
     }
 }

@@ -42,6 +42,7 @@ mod outgoing;
 mod passing;
 mod redirect;
 mod response;
+mod sse;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,7 @@ pub use line::Within;
 use lost::Keeps;
 use outgoing::Draft;
 use passing::Passing;
+pub use sse::Sse;
 
 /// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
 /// known to be JSON before the caller sees a status.
@@ -522,7 +524,7 @@ fn refused(request: &Request, has_session: bool, status: StatusCode) -> Rejectio
         }
         StatusCode::METHOD_NOT_ALLOWED => bad_answer(
             "The MCP server takes no POST (HTTP 405): its URL is none of Streamable HTTP, or it speaks the HTTP+SSE \
-             transport of 2024-11-05 alone, which Witgate does not speak: tell the operator",
+             transport of 2024-11-05 alone, which takes `transport = \"sse\"` in the configuration: tell the operator",
         ),
         status if status.is_redirection() => bad_answer(&format!(
             "The MCP server redirects elsewhere (HTTP {}), which the log names: tell the operator",

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::any::AnyUpstream;
 use super::child::process::Program;
 use super::child::renewal::Launching;
-use super::http::{Giving, SetUpError};
+use super::http::{Giving, SetUpError, Sse};
 use crate::config::identity::Identity;
 use crate::config::{self, Target};
 use crate::signing::Signer;
@@ -26,6 +26,7 @@ pub struct Renewable {
 enum Own {
     Headers(Giving),
     Environment(Launching),
+    Streams(Launching, Arc<Sse>),
 }
 
 impl std::fmt::Debug for Renewable {
@@ -39,6 +40,9 @@ impl Renewable {
     pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
         let (own, taken) = match (upstream, &config.target) {
             (AnyUpstream::Http(http), Target::Url { headers, .. }) => (Own::Headers(http.giving()), headers),
+            (AnyUpstream::Sse(child, sse), Target::Sse { headers, .. }) => {
+                (Own::Streams(child.launching(), Arc::clone(sse)), headers)
+            }
             (AnyUpstream::Child(child), Target::Command { env, .. }) => {
                 (Own::Environment(child.launching()), env)
             }
@@ -65,7 +69,10 @@ impl Renewable {
     /// # Errors
     /// Where a header cannot be used.
     pub fn take(&self, config: &config::Upstream) -> Result<bool, SetUpError> {
-        let (Target::Url { headers: texts, .. } | Target::Command { env: texts, .. }) = &config.target else {
+        let (Target::Url { headers: texts, .. }
+        | Target::Sse { headers: texts, .. }
+        | Target::Command { env: texts, .. }) = &config.target
+        else {
             return Ok(false);
         };
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,6 +82,9 @@ impl Renewable {
         }
         match (&self.own, &config.target) {
             (Own::Headers(headers), Target::Url { .. }) => headers.replace(texts, &config.identity)?,
+            (Own::Streams(launching, sse), Target::Sse { .. }) => {
+                launching.replace(Arc::new(sse.with_headers(texts)?));
+            }
             (Own::Environment(launching), Target::Command { argv, .. }) => {
                 let name = self.name.clone();
                 let identity = config.identity.env.clone();

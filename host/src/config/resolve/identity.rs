@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Resolver;
 use crate::config::identity::{Field, Identity, IdentityToken};
-use crate::config::raw::{self, IdentityNames, TokenClaim, TokenSubject};
+use crate::config::raw::{self, IdentityNames, TokenClaim, TokenSubject, UpstreamTransport};
 use crate::config::{Mode, Pipeline, Policy, PolicyKind, Signing};
 
 /// A token is made for each request and used at once; clocks differ.
@@ -42,6 +42,12 @@ impl Resolver<'_> {
                 None => "the host's own tools need not be told who calls",
             };
             self.error(&at, message, "leave `identity` out");
+            return Identity::default();
+        }
+        if upstream.transport == Some(UpstreamTransport::Sse) {
+            let message =
+                "over HTTP+SSE an upstream is not told who calls: a stream carries no headers for a call";
+            self.error(&at, message, "leave `identity` out, or have the server speak Streamable HTTP");
             return Identity::default();
         }
         match upstream.command {

@@ -104,7 +104,9 @@ impl Resolver<'_> {
     /// Who has set the variable means it for all programs, and finds out here that this one does not go by it.
     pub(super) fn proxies_unused(&mut self, written: &raw::Network, upstreams: &[Upstream], fetches: bool) {
         let goes_out = |upstream: &Upstream| match &upstream.target {
-            Target::Url { url, .. } => !matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
+            Target::Url { url, .. } | Target::Sse { url, .. } => {
+                !matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+            }
             _ => false,
         };
         let set = VARIABLES.iter().find(|name| self.environment.get(name).is_some());

@@ -267,6 +267,20 @@ fn upstreams_are_one_thing_and_somewhere() {
 }
 
 #[test]
+fn a_transport_is_that_of_a_url() {
+    with_rest(
+        "[upstreams.a]\nown_tools = true\ntransport = 'sse'\n[upstreams.b]\nurl = 'http://x'\ntransport = 'sse'\nshared = true\neras = ['stateful']\nidentity.headers = { subject = 'X-User' }",
+        &[
+            "witgate.toml:3:13: `transport` means nothing for the host's own tools (leave it out)",
+            "witgate.toml:7:10: `shared` means nothing for an HTTP endpoint (leave it out)",
+            "witgate.toml:8:8: `eras` means nothing for HTTP+SSE, which is of the stateful era (leave it out)",
+            "witgate.toml:9:1: over HTTP+SSE an upstream is not told who calls: a stream carries no headers for a call (leave \
+             `identity` out, or have the server speak Streamable HTTP)",
+        ],
+    );
+}
+
+#[test]
 fn two_upstreams_have_two_paths() {
     with_rest(
         "[upstreams.a]\nown_tools = true\npath = '/x'\n[upstreams.b]\nown_tools = true\npath = '/x'",

@@ -14,7 +14,7 @@ use super::server::listen;
 use super::{Presence, Resolver};
 use crate::cause::Cause;
 use crate::config::identity::Identity;
-use crate::config::raw::{self, UpstreamText};
+use crate::config::raw::{self, UpstreamText, UpstreamTransport};
 use crate::config::shape::listed;
 use crate::config::{About, Denials, Eras, Pipeline, Policy, Signing, Target, Upstream};
 
@@ -186,11 +186,17 @@ impl Resolver<'_> {
             (["command"], raw::Upstream { command: Some(argv), .. }) => self.child(name, written, argv),
             (["url"], raw::Upstream { url: Some(url), .. }) => self.remote(name, written, url),
             (["own_tools"], raw::Upstream { own_tools: Some(true), .. }) => {
-                self.useless(name, written, &["env", "headers", "shared"], "the host's own tools");
+                self.useless(
+                    name,
+                    written,
+                    &["env", "headers", "shared", "transport"],
+                    "the host's own tools",
+                );
                 Some(Target::OwnTools)
             }
             (["embedded"], raw::Upstream { embedded: Some(true), .. }) => {
-                self.useless(name, written, &["env", "headers", "shared"], "a service of the program itself");
+                let useless = ["env", "headers", "shared", "transport"];
+                self.useless(name, written, &useless, "a service of the program itself");
                 Some(Target::Embedded)
             }
             // Of the wrong type, which is reported already.
@@ -213,7 +219,7 @@ impl Resolver<'_> {
     }
 
     fn child(&mut self, name: &str, written: &raw::Upstream, argv: &[String]) -> Option<Target> {
-        self.useless(name, written, &["headers"], "a child process");
+        self.useless(name, written, &["headers", "transport"], "a child process");
         let env = self.texts(&["upstreams", name, "env"], &written.env, |variable| {
             let fits = !variable.is_empty() && !variable.contains(['=', '\0']);
             if fits { Ok(()) } else { Err("the name of an environment variable has no `=`") }
@@ -268,8 +274,14 @@ impl Resolver<'_> {
                 );
             }
         }
+        if written.transport == Some(UpstreamTransport::Sse) {
+            self.useless(name, written, &["eras"], "HTTP+SSE, which is of the stateful era");
+        }
         let url = self.url(&["upstreams", name, "url"], url)?;
-        Some(Target::Url { url, headers })
+        Some(match written.transport {
+            Some(UpstreamTransport::Sse) => Target::Sse { url, headers },
+            Some(UpstreamTransport::StreamableHttp) | None => Target::Url { url, headers },
+        })
     }
 
     fn texts(
@@ -294,6 +306,8 @@ impl Resolver<'_> {
         let there = |setting: &&&str| match **setting {
             "env" => !written.env.is_empty(),
             "headers" => !written.headers.is_empty(),
+            "transport" => written.transport.is_some(),
+            "eras" => written.eras.is_some(),
             _ => written.shared.is_some(),
         };
         for setting in settings.iter().filter(there) {

@@ -11,6 +11,9 @@ const RESERVE: u64 = 256;
 /// Three pipes and a descriptor of the process.
 const OF_A_CHILD: u64 = 4;
 
+/// A stream, and the connection of what is posted.
+const OF_A_STREAM: u64 = 2;
+
 /// Whatever is kept free, there is room for so many connections.
 const FEWEST: usize = 8;
 
@@ -34,7 +37,8 @@ fn most_connections(limit: u64, config: &Config) -> usize {
     let targets = || config.upstreams.iter().map(|upstream| &upstream.target);
     let commands = targets().filter(|target| matches!(target, Target::Command { .. })).count() as u64;
     let urls = targets().filter(|target| matches!(target, Target::Url { .. })).count() as u64;
-    let children = commands.saturating_mul(OF_A_CHILD * CHILDREN.most as u64);
+    let streams = targets().filter(|target| matches!(target, Target::Sse { .. })).count() as u64;
+    let children = (commands * OF_A_CHILD + streams * OF_A_STREAM).saturating_mul(CHILDREN.most as u64);
     // At most half, so that a low limit does not leave nothing.
     let reserve = (RESERVE + children).min(limit / 2);
     // A call to an upstream over HTTP takes a connection there, too; with several, one may idle at another meanwhile.
