@@ -129,7 +129,7 @@ fn kinds_are_told_apart_and_nobody_has_a_name() {
     let ada = caller("idp", Some("https://idp.example.com"), "auth0|ada", &[]);
     let principal = "idp|https://idp.example.com|auth0%7Cada";
     assert_eq!(of(Some(&ada)), ["known", principal, "auth0|ada", "https://idp.example.com", "idp"]);
-    // One who calls himself so is somebody.
+    // One who is called so is somebody.
     let other = caller("idp", None, "anonymous", &[]);
     assert_eq!(of(Some(&other))[0], "known");
 }

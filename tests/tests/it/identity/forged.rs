@@ -22,7 +22,7 @@ const FORGED: [&str; 12] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_caller_says_of_himself_does_not_get_through() {
+async fn what_callers_say_of_themselves_does_not_get_through() {
     let recorder = Recorder::start();
     let config = format!(
         "[signing]\nkey = {{ file = 'signing.pem' }}\n[upstreams.record]\nurl = '{}'\n\

@@ -16,10 +16,10 @@ struct Who {
 }
 
 impl Who {
-    fn start(gateway: &str, port: u16) -> Self {
+    fn start(python: &Path, gateway: &str, port: u16) -> Self {
         let url = format!("http://127.0.0.1:{port}/mcp");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/identity/who.py");
-        let child = Command::new(Clients::installed().unwrap().python())
+        let child = Command::new(python)
             .arg(script)
             .args([&format!("{gateway}/.well-known/jwks.json"), gateway, &url, &port.to_string()])
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -40,6 +40,16 @@ impl Drop for Who {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_tokens_of_witgate_alone_knows_each_caller_by_them() {
+    know_each_other(&Clients::installed().unwrap().python()).await;
+}
+
+/// Where clients of the newer era are bridged, sessions are opened for them, each as its caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_the_older_era_does_as_well() {
+    know_each_other(&Clients::installed().unwrap().python_of("python-1")).await;
+}
+
+async fn know_each_other(python: &Path) {
     let (setup, port) = (setup(), free_port());
     let gateway = format!("http://{}", setup.address());
     let config = format!(
@@ -49,7 +59,7 @@ async fn a_server_that_takes_tokens_of_witgate_alone_knows_each_caller_by_them()
          token = {{ header = 'Authorization', sub = 'principal', claims = ['roles', 'decision'] }}"
     );
     let (running, callers) = serve(setup, &config, &["ada", "bob"]);
-    let who = Who::start(&gateway, port);
+    let who = Who::start(python, &gateway, port);
     // Same name, another principal.
     let other = of_issuer(&running, "ada", &json!(["user", "a,b"]));
     let expected = [
