@@ -314,7 +314,19 @@ where
         };
         let mut request = request.map(Inflow::here);
         name_host(&mut request);
-        Box::pin(async move { Ok(guarded.gateway.respond_within(guarded.path(), request, sender).await) })
+        guarded.respond(request, sender)
+    }
+}
+
+impl Guarded {
+    /// Apart from [`Service::call`], which a program compiles for itself: the layout of this future is deep, and that of what it
+    /// returns is not.
+    fn respond(
+        self,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+        Box::pin(async move { Ok(self.gateway.respond_within(self.path(), request, sender).await) })
     }
 }
 

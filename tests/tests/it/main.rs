@@ -28,6 +28,7 @@ mod plugin_test;
 mod policies;
 mod properties;
 mod providers;
+mod quiet;
 mod record;
 mod scopes;
 mod secrets;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use witgate_tests::clients::{Client, Clients, Report, Session};
 use witgate_tests::gateway::{Setup, workspace};
 
-use super::{AT_ONCE, LIMIT, everything};
+use super::{AT_ONCE, LIMIT};
 
 const OLDER: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
@@ -46,14 +46,15 @@ enum Before {
 fn columns() -> Vec<Column> {
     let add = || ("add", json!({ "a": 1, "b": 2 }));
     let echo = || ("echo", json!({ "message": "hi" }));
-    let wait = ("trigger-long-running-operation", json!({ "duration": 3, "steps": 3 }));
+    // Without a sign of life, for longer than it takes until the event stream is opened.
+    let wait = ("tell", json!({ "seconds": 12 }));
     let column = |name, path, call| Column { name, path, key: "ada", call, before: Before::Nothing };
     vec![
         column("list and call", "http", echo()),
         column("denied, `http`", "http", add()),
         column("denied, `json-rpc`", "json", add()),
         column("scopes are missing", "scopes", add()),
-        column("long call", "everything", wait),
+        column("long call", "quiet", wait),
         Column { key: "bea", before: Before::Revocation, ..column("key revoked", "http", echo()) },
         Column { before: Before::Restart, ..column("Witgate restarted", "http", echo()) },
     ]
@@ -78,18 +79,19 @@ fn cell(report: &Report) -> String {
     }
 }
 
-fn configure(setup: &Setup, clients: &Clients) {
+fn configure(setup: &Setup) {
     let own = |name: &str, more: &str| {
         format!(
             "[upstreams.{name}]\nown_tools = true\npath = \"/{name}/mcp\"\nmax_sessions_per_caller = 64\n{more}\n"
         )
     };
     let scoped = "[upstreams.scopes.pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"scoped\"]";
+    let script = workspace().join("tests/tests/it/swap/env.py");
     let upstreams = [
         own("http", ""),
         own("json", "denials = \"json-rpc\""),
         own("scopes", scoped),
-        format!("{}\npath = \"/everything/mcp\"", everything(clients)),
+        format!("[upstreams.quiet]\ncommand = [\"python3\", {script:?}]\npath = \"/quiet/mcp\""),
     ];
     let policies = r#"
         [policies.keys]
@@ -97,7 +99,7 @@ fn configure(setup: &Setup, clients: &Clients) {
         config = { store = "keys.toml" }
         [policies.roles]
         kind = "rbac"
-        config = { roles = { caller = { allow = ["echo", "trigger-long-running-operation"] } } }
+        config = { roles = { caller = { allow = ["echo", "tell"] } } }
         [policies.scoped]
         kind = "rbac"
         config = { roles = { caller = { allow = ["*"] } }, scopes = { "add" = ["math"] } }
@@ -123,7 +125,7 @@ async fn all_ready(go: &Path) {
 async fn the_page_on_compatibility_says_what_each_client_does() {
     let clients = Clients::installed().unwrap();
     let setup = Setup::new();
-    configure(&setup, &clients);
+    configure(&setup);
     let keys =
         [("ada", setup.key(&["ada", "--role", "caller"])), ("bea", setup.key(&["bea", "--role", "caller"]))];
     let mut witgate = setup.serve();
@@ -135,17 +137,13 @@ async fn the_page_on_compatibility_says_what_each_client_does() {
         let folder = tempfile::tempdir().unwrap();
         let go = folder.path().join("go");
         let pause = (column.before != Before::Nothing).then_some(go.as_path());
-        let run = async |(client, _, mode, era): (Client, &str, &str, &str)| {
-            // server-everything speaks the older era alone.
-            if era == MODERN && column.path == "everything" {
-                return "–".to_owned();
-            }
+        let run = async |(client, _, mode, _): (Client, &str, &str, &str)| {
             let (tool, arguments) = column.call.clone();
             let limit = if pause.is_some() { LIMIT * 2 } else { Duration::from_secs(40) };
             let session = Session::http(&*url).header("X-API-Key", key).mode(mode).call(tool, arguments);
             cell(&clients.run_on(client, &session.limit(limit), pause).await.unwrap())
         };
-        let at_once = if pause.is_some() { ROWS.len() } else { AT_ONCE };
+        let at_once = if pause.is_some() || column.path == "quiet" { ROWS.len() } else { AT_ONCE };
         let runs: Vec<_> = ROWS.into_iter().map(run).collect();
         let running = futures_util::stream::iter(runs).buffered(at_once).collect::<Vec<_>>();
         let happening = async {

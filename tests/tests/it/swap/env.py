@@ -20,6 +20,9 @@ for line in sys.stdin:
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "env", "version": "1"},
         }
+    elif message["method"] == "tools/list":
+        schema = {"type": "object", "properties": {"seconds": {"type": "number"}}}
+        answer["result"] = {"tools": [{"name": "tell", "inputSchema": schema}]}
     elif message["method"] == "tools/call":
         arguments = message["params"].get("arguments", {})
         if "mark" in arguments:

@@ -1,0 +1,36 @@
+//! A call whose upstream says nothing for a while: what stands between must not take the connection for dead.
+
+use std::time::Duration;
+
+use serde_json::json;
+use witgate_tests::gateway::{Setup, workspace};
+use witgate_tests::wire::{Request, meta};
+
+/// The event stream of a call that takes twice as long is open by then.
+const SOON: Duration = Duration::from_secs(15);
+
+#[test]
+fn the_answer_of_a_quiet_call_begins_before_a_proxy_gives_up() {
+    let setup = Setup::new();
+    let script = workspace().join("tests/tests/it/swap/env.py");
+    setup.config(
+        "",
+        &format!(
+            "[upstreams.env]\ncommand = ['python3', {script:?}]\neras = ['stateful']\n\
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             [policies.rules]\nkind = 'rbac'\nconfig = {{ roles = {{ user = {{ allow = ['*'] }} }} }}\n\
+             [pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n"
+        ),
+    );
+    let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
+    let running = setup.serve();
+    let call = |key: &str| {
+        let params = json!({ "name": "tell", "arguments": { "seconds": 30 }, "_meta": meta() });
+        Request::stateless(&running.address(), "/mcp", "tools/call", params).bearer(key)
+    };
+    // One that is refused has its status at once.
+    assert_eq!(call("wgk_of-nobody").send().status, 401);
+    let begun = call(&key).send_until("\r\n\r\n", SOON);
+    assert_eq!(begun.status, 200, "{begun:?}");
+    assert_eq!(begun.header("content-type"), Some("text/event-stream"), "{begun:?}");
+}
