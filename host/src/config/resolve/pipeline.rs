@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::Resolver;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Mode, Pipeline, Policy, PolicyKind, raw};
@@ -39,6 +41,15 @@ const AUTHORIZE: List = List {
     empty: "nothing would be allowed to anybody",
 };
 
+/// The roles by which an `rbac` policy denies.
+fn denying(policy: &Policy) -> impl Iterator<Item = &str> {
+    let roles = policy.config.get("roles").filter(|_| policy.kind == PolicyKind::Rbac);
+    let denies =
+        |role: &Value| role.get("deny").and_then(Value::as_array).is_some_and(|deny| !deny.is_empty());
+    let all = roles.and_then(Value::as_object).into_iter().flatten();
+    all.filter(move |(_, role)| denies(role)).map(|(name, _)| name.as_str())
+}
+
 impl Resolver<'_> {
     /// The pipeline written at `at`. It always comes back, so that its policies count as used.
     pub(super) fn pipeline(
@@ -57,7 +68,27 @@ impl Resolver<'_> {
             self.members(at, AUTHENTICATE, &pipeline.authenticate, policies);
         }
         self.members(at, AUTHORIZE, &pipeline.authorize, policies);
+        self.roles_that_deny(&pipeline, policies);
         pipeline
+    }
+
+    /// A role that `only_roles` leaves out is one that nobody has, and what it denies is not denied.
+    fn roles_that_deny(&mut self, pipeline: &Pipeline, policies: &BTreeMap<String, Policy>) {
+        let named = |names: &[String]| names.iter().filter_map(|name| policies.get(name)).collect::<Vec<_>>();
+        let denying: Vec<_> = named(&pipeline.authorize).into_iter().flat_map(denying).collect();
+        for policy in named(&pipeline.authenticate) {
+            let Some(only) = policy.config.get("only_roles") else { continue };
+            let counts = |role: &&str| match only {
+                Value::Array(several) => several.iter().any(|one| one == role),
+                one => one == role,
+            };
+            let left_out: Vec<_> = denying.iter().filter(|role| !counts(role)).collect();
+            if !left_out.is_empty() {
+                let message = format!("`only_roles` leaves out {}, which denies", listed(&left_out));
+                let help = "name it here as well: a role that is left out denies nothing";
+                self.warning(&["policies", &policy.name, "config", "only_roles"], message, help);
+            }
+        }
     }
 
     fn members(&mut self, at: &[&str], list: List, names: &[String], policies: &BTreeMap<String, Policy>) {

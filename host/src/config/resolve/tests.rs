@@ -502,6 +502,22 @@ fn a_policy_without_use_is_only_a_warning() {
     assert!(!loaded.warnings.iter().any(Diagnostic::is_error));
 }
 
+/// What a role denies is denied to those who have it, and nobody has one that is left out.
+#[test]
+fn a_role_that_denies_and_does_not_count_is_a_warning() {
+    let warnings = |only: &str| {
+        let folder = Folder::with(&format!(
+            "[upstreams.own]\nown_tools = true\n[policies.idp]\nkind = 'jwt'\nconfig = {{ algorithms = ['RS256'], issuer = \
+             'https://idp.example.com', only_roles = {only} }}\n[policies.r]\nkind = 'rbac'\n[policies.r.config.roles]\n\
+             user = {{ allow = ['*'] }}\nbanned = {{ deny = ['*'] }}\n[pipeline]\nauthenticate = ['idp']\nauthorize = ['r']\n"
+        ));
+        folder.load().unwrap().warnings.iter().map(|warning| warning.message().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("['user']"), ["`only_roles` leaves out `banned`, which denies"]);
+    assert_eq!(warnings("'user'"), ["`only_roles` leaves out `banned`, which denies"]);
+    assert_eq!(warnings("['user', 'banned']"), [""; 0]);
+}
+
 #[test]
 fn a_fault_is_drawn_with_its_line_and_a_caret() {
     let folder =
