@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -108,6 +109,10 @@ pub struct Server {
     /// Host names (without port), or [`ANY_LABEL`] before one, that a request may name, beside loopback names and the
     /// listen address.
     pub allowed_hosts: Vec<String>,
+    /// Proxies in front of `listen` that say for whom they speak.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where they say it. None: nowhere.
+    pub forwarded: Option<Forwarded>,
     /// Where health and metrics listen, if anywhere.
     pub admin_listen: Option<SocketAddr>,
     /// Extensions of MCP authorization that clients are told of.
@@ -140,6 +145,17 @@ impl Server {
             .unwrap_or(self.max_connections / 2)
             .clamp(1, self.max_connections.max(1))
     }
+}
+
+/// Where a proxy says for whom it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// In `X-Forwarded-For`.
+    ForwardedFor,
+    /// In `Forwarded` (RFC 7239).
+    Forwarded,
+    /// At the beginning of each connection, by the PROXY protocol, version 2.
+    ProxyProtocol,
 }
 
 /// What happens to calls while the audit cannot be written.

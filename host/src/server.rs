@@ -5,6 +5,7 @@ pub(crate) mod connections;
 pub mod control;
 mod hosts;
 pub mod http;
+pub(crate) mod proxies;
 pub(crate) mod recording;
 pub mod stdio;
 pub mod tls;

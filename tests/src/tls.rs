@@ -41,7 +41,13 @@ impl TlsClient {
 
     /// Connects to `address`.
     pub fn connect(&self, address: &str) -> TlsConnection {
-        let stream = TcpStream::connect(address).unwrap();
+        self.connect_after(address, &[])
+    }
+
+    /// Connects to `address`, and sends these bytes before anything else.
+    pub fn connect_after(&self, address: &str, bytes: &[u8]) -> TlsConnection {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(bytes).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = address.rsplit_once(':').unwrap().0.to_owned().try_into().unwrap();
         let connection = ClientConnection::new(Arc::clone(&self.config), name).unwrap();

@@ -22,6 +22,7 @@ pub struct Request {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     chunked: bool,
+    before: Vec<u8>,
 }
 
 impl Request {
@@ -42,6 +43,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             chunked: false,
+            before: Vec::new(),
         };
         request.with("Host", address).with("Connection", "close")
     }
@@ -113,6 +115,12 @@ impl Request {
         self
     }
 
+    /// After these bytes on the same connection.
+    pub fn preceded_by(mut self, bytes: &[u8]) -> Self {
+        bytes.clone_into(&mut self.before);
+        self
+    }
+
     /// Where it goes: `HOST:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address
@@ -120,7 +128,8 @@ impl Request {
 
     /// The bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
+        let mut bytes = self.before.clone();
+        bytes.extend_from_slice(format!("{} {} HTTP/1.1\r\n", self.method, self.target).as_bytes());
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Context, Exit, Failure};
 use crate::config::identity::Identity;
 use crate::config::{
-    ClientCertificates, Config, Denials, KeyPlace, KeySource, Network, Pipeline, Policy, Target, TlsKey,
-    Transport, raw,
+    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, Target,
+    TlsKey, Transport, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -76,6 +76,12 @@ fn server(config: &Config) -> Value {
         "authorization_servers": server.authorization_servers,
         "allowed_origins": server.allowed_origins,
         "allowed_hosts": server.allowed_hosts,
+        "trusted_proxies": server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "forwarded": server.forwarded.map(|forwarded| match forwarded {
+            Forwarded::ForwardedFor => "x-forwarded-for",
+            Forwarded::Forwarded => "forwarded",
+            Forwarded::ProxyProtocol => "proxy-protocol",
+        }),
         "admin_listen": server.admin_listen.map(|address| address.to_string()),
         "max_connections": server.max_connections,
         "max_connections_per_peer": server.connections_of_one(),

@@ -78,6 +78,10 @@ pub struct Server {
     /// Host names, without port, that a request may name beside loopback names, the listen address
     /// and the hosts of the resources. `*.example.com` is each name with one label more.
     pub allowed_hosts: Vec<String>,
+    /// Addresses and networks, such as `10.0.0.0/8`, of proxies in front of `listen` that say for whom they speak.
+    pub trusted_proxies: Vec<String>,
+    /// Where they say it: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol` (version 2).
+    pub forwarded: Option<Forwarded>,
     /// Where `/healthz`, `/readyz` and `/metrics` listen. Default: nowhere.
     pub admin_listen: Option<Address>,
     /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`
@@ -105,6 +109,18 @@ pub struct Server {
     pub shutdown_grace_s: Option<u64>,
     /// What happens while the audit cannot be written: `count` (the default) or `deny`.
     pub audit_overflow: Option<AuditOverflow>,
+}
+
+/// Where a proxy says for whom it speaks.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarded {
+    /// In the header `X-Forwarded-For`.
+    XForwardedFor,
+    /// In the header `Forwarded`.
+    Forwarded,
+    /// At the beginning of each connection.
+    ProxyProtocol,
 }
 
 /// What happens while the audit cannot be written.

@@ -8,6 +8,7 @@ mod keys;
 mod network;
 mod pipeline;
 mod policies;
+mod proxies;
 mod secret;
 mod server;
 mod sessions;

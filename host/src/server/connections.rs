@@ -29,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::proxies;
 use super::tls::Tls;
 use crate::flow::certificate::ClientCertificate;
 use crate::flow::reject::Rejection;
@@ -138,10 +139,10 @@ fn refuse(stream: TcpStream, speaks_tls: bool) {
 }
 
 async fn connection<F, R, B>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
     tls: Option<Arc<Tls>>,
-    admission: Admission,
+    mut admission: Admission,
     respond: F,
 ) where
     F: Fn(Request<Incoming>, Ends) -> R,
@@ -151,6 +152,13 @@ async fn connection<F, R, B>(
     let Ok(local) = stream.local_addr() else { return };
     // Answers are small and awaited: without this, each could wait for the last one's ACK.
     let _ = stream.set_nodelay(true);
+    if admission.proxies().speaks_first(peer.ip()) {
+        let Some(said) = said_by_proxy(&mut stream, peer, &admission).await else { return };
+        if let Some(client) = said {
+            let Some(passed) = admission.passed_to(client.ip()) else { return refuse(stream, tls.is_some()) };
+            (peer, admission) = (client, passed);
+        }
+    }
     let connection = Arc::clone(&admission.connection);
     let ends = Ends { peer, local, certificate: None, connection };
     let Some(tls) = tls else {
@@ -161,6 +169,17 @@ async fn connection<F, R, B>(
     if let Some(Some((stream, certificate))) = stop.run_until_cancelled(tls.accept(stream)).await {
         converse(stream, Ends { certificate, ..ends }, &admission, respond).await;
     }
+}
+
+/// The client that a proxy names before anything else: inside, when it speaks for itself. None: the connection is over.
+#[expect(clippy::option_option, reason = "two things that may be missing")]
+async fn said_by_proxy(
+    stream: &mut TcpStream,
+    proxy: SocketAddr,
+    admission: &Admission,
+) -> Option<Option<SocketAddr>> {
+    let said = admission.end().stop.run_until_cancelled(proxies::read(stream)).await?;
+    said.inspect_err(|error| admission.proxies().log(proxy.ip(), error)).ok()
 }
 
 async fn converse<S, F, R, B>(stream: S, ends: Ends, admission: &Admission, respond: F)

@@ -18,6 +18,7 @@ use super::connections::memory::{Held, RequestMemory};
 use super::connections::table::{Connection, Connections, Limits};
 use super::connections::{self, Ends, Listener, linger};
 use super::hosts::Hosts;
+use super::proxies::Proxies;
 use super::tls::Tls;
 use crate::config::{self, Denials};
 use crate::flow::certificate::ClientCertificate;
@@ -125,7 +126,8 @@ impl<U: Upstream + 'static> Gateway<U> {
         };
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
         let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
-        let connections = Connections::new(limits, RequestMemory::new(server.request_memory));
+        let memory = RequestMemory::new(server.request_memory);
+        let connections = Connections::behind(Proxies::of(server), limits, memory);
         let hosts = Hosts::new(names(config), "listen");
         Self { endpoints, hosts, metadata, generations, connections }
     }
@@ -222,9 +224,9 @@ impl<U: Upstream + 'static> Gateway<U> {
         body: &mut Inflow,
         sender: Sender,
     ) -> Response<Body> {
-        let result = match self.check_sender(&parts, &sender) {
-            Ok(()) if cors::is_preflight(&parts) => Ok(self.preflight(&parts)),
-            Ok(()) => {
+        let result = match self.check_sender(&parts, sender) {
+            Ok(_) if cors::is_preflight(&parts) => Ok(self.preflight(&parts)),
+            Ok(sender) => {
                 let held = self.hold(&sender);
                 endpoint.dispatch(parts, body, sender, held).await
             }
@@ -235,19 +237,29 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// What is held of one request.
     fn hold(&self, sender: &Sender) -> Held {
-        let of_connection = sender.connection.as_ref().map(|connection| connection.peer());
-        let peer = of_connection.or_else(|| sender.peer.map(Into::into));
-        self.connections.memory().hold(peer)
+        self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Who may send at all, and nothing secret in the URL.
-    fn check_sender(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
-        self.check_host(parts, sender)?;
+    /// Who may send at all, and nothing secret in the URL. A proxy that sends it says whom it is from.
+    fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
+        let sender = self.behind_proxies(parts, sender)?;
+        self.check_host(parts, &sender)?;
         self.hosts.names().check_origin(&parts.headers)?;
         match parts.uri.query() {
-            None => Ok(()),
-            query => credentials::none_in_query(query, self.generations.live().credential_headers()),
+            None => Ok(sender),
+            query => {
+                credentials::none_in_query(query, self.generations.live().credential_headers())?;
+                Ok(sender)
+            }
         }
+    }
+
+    fn behind_proxies(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
+        // What a program is reached through is that program's to know.
+        let (Some(_), Some(peer)) = (&sender.connection, sender.peer) else { return Ok(sender) };
+        let client = self.connections.proxies().client(peer, &parts.headers);
+        let client = client.map_err(|unclear| Rejection::InvalidRequest(unclear.to_string()))?;
+        Ok(Sender { peer: Some(client), ..sender })
     }
 
     fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {

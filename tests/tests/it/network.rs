@@ -4,6 +4,7 @@
 
 mod certificates;
 mod hosts;
+mod peers;
 mod proxies;
 
 use witgate_tests::gateway::{Running, Setup};

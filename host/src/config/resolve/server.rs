@@ -6,7 +6,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::Resolver;
-use crate::config::{ANY_LABEL, AuditOverflow, ControlSocket, Extension, Server, Transport, Upstream, raw};
+use crate::config::{
+    ANY_LABEL, AuditOverflow, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw,
+};
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
@@ -45,6 +47,8 @@ impl Server {
             extensions: Vec::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded: None,
             admin_listen: None,
             control: None,
             shutdown_grace: Duration::from_secs(DEFAULT_GRACE_S),
@@ -81,6 +85,8 @@ impl Resolver<'_> {
             extensions: server.extensions.iter().map(|&extension| extension.into()).collect(),
             allowed_origins: self.allowed_origins(server),
             allowed_hosts: self.allowed_hosts(server),
+            trusted_proxies: self.trusted_proxies(server),
+            forwarded: server.forwarded.map(Forwarded::from),
             admin_listen: server.admin_listen.map(|address| address.0),
             control: self.control(server),
             shutdown_grace: Duration::from_secs(server.shutdown_grace_s.unwrap_or(DEFAULT_GRACE_S)),

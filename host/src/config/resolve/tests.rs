@@ -651,6 +651,35 @@ fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
 }
 
 #[test]
+fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
+    let server = "[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']\nforwarded = 'proxy-protocol'";
+    let config = good(&format!("{server}{REST}"));
+    assert_eq!(config.server.trusted_proxies.len(), 2);
+    with_rest(
+        "[server]\ntrusted_proxies = ['10.0.0.1/8', '::ffff:10.0.0.1', '0.0.0.0/0', 'proxy.example']\nforwarded = 'forwarded'",
+        &[
+            "witgate.toml:2:20: `10.0.0.1/8` is not the beginning of a network (write `10.0.0.0/8`)",
+            "witgate.toml:2:34: `::ffff:10.0.0.1` is IPv4 within IPv6 (write it as IPv4)",
+            "witgate.toml:2:53: by `0.0.0.0/0` everybody would be believed (name the proxies: whoever is believed can be \
+             anybody)",
+            "witgate.toml:2:66: `proxy.example` is neither an address nor a network (write an address such as \
+             `10.0.0.1`, or a network such as `10.0.0.0/8`)",
+        ],
+    );
+    with_rest(
+        "[server]\nforwarded = 'forwarded'",
+        &[
+            "witgate.toml:2:13: nothing says which proxies are believed (write the addresses of your proxies as \
+             `trusted_proxies`, such as `[\"10.0.0.0/8\"]`)",
+        ],
+    );
+    assert!(
+        says(&format!("[server]\ntrusted_proxies = ['::1']{REST}"))
+            .contains("nothing says where these proxies")
+    );
+}
+
+#[test]
 fn a_network_that_cannot_be() {
     with_rest(
         "[network]\nca_file = 'keys.toml'\nproxy = 'http://user:hunter2@proxy.example'",

@@ -18,6 +18,7 @@ use crate::flow::known::Known;
 use crate::log::seldom::Seldom;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
+use crate::server::proxies::Proxies;
 
 /// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
 /// not done again for so long; where it did, as many have to come first.
@@ -40,6 +41,7 @@ pub(crate) struct Connections {
     table: Mutex<Table>,
     counts: Counts,
     refusing: Seldom,
+    proxies: Proxies,
 }
 
 #[derive(Debug, Default)]
@@ -70,8 +72,13 @@ const OF_PEER: Bound = Bound { of: "peer" };
 impl Connections {
     /// None yet. `memory` is what their heads and bodies may take.
     pub(crate) fn new(limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
+        Self::behind(Proxies::default(), limits, memory)
+    }
+
+    /// The same, of which some are of proxies: those speak for many, and have no share of one.
+    pub(crate) fn behind(proxies: Proxies, limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
         let (table, counts, refusing) = (Mutex::default(), Counts::default(), Seldom::default());
-        Arc::new(Self { limits, memory, table, counts, refusing })
+        Arc::new(Self { limits, memory, table, counts, refusing, proxies })
     }
 
     /// What their heads and bodies may take.
@@ -93,17 +100,27 @@ impl Connections {
         });
     }
 
+    /// The proxies in front of the listener.
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     /// Takes a connection in, which `end` ends. None: there are too many.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
+        let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
+        self.admit_within(share, peer, end)
+    }
+
+    fn admit_within(self: &Arc<Self>, share: usize, peer: IpAddr, end: End) -> Option<Admission> {
         let peer = Peer::from(peer);
         let mut table = self.lock();
         if table.open.len() >= self.crowded() {
             self.make_room(&mut table, None);
         }
-        if table.of_one(peer) >= self.limits.of_one {
+        if table.of_one(peer) >= share {
             self.make_room(&mut table, Some(peer));
         }
-        let bound = match table.of_one(peer) >= self.limits.of_one {
+        let bound = match table.of_one(peer) >= share {
             true => OF_PEER,
             false if table.open.len() >= self.limits.all => OF_ALL,
             false => return Some(self.take_in(&mut table, peer, end)),
@@ -212,9 +229,21 @@ pub(super) struct Admission {
 }
 
 impl Admission {
+    /// The proxies in front of the listener.
+    pub(super) fn proxies(&self) -> &Proxies {
+        &self.connections.proxies
+    }
+
     /// When it ends.
     pub(super) fn end(&self) -> &End {
         &self.connection.end
+    }
+
+    /// The same connection, which turns out to be of `client`, of whose share it takes a part. None: there are too many.
+    pub(super) fn passed_to(self, client: IpAddr) -> Option<Self> {
+        let (connections, end) = (Arc::clone(&self.connections), self.connection.end.clone());
+        drop(self);
+        connections.admit_within(connections.limits.of_one, client, end)
     }
 
     /// What it holds of heads: nothing yet.
@@ -264,11 +293,6 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whose it is.
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer
-    }
-
     /// Whether a good credential has come over it.
     pub(crate) fn known(&self) -> &Known {
         &self.known
@@ -359,6 +383,25 @@ mod tests {
         let table = connections.lock();
         assert_eq!((table.open.len(), table.by_peer.len()), (0, 0));
         assert_eq!(connections.counts.open.get(), 0);
+    }
+
+    #[test]
+    fn a_proxy_has_no_share_of_one_and_each_of_its_clients_has() {
+        let address = |last| IpAddr::from([192, 0, 2, last]);
+        let proxies = Proxies::trusting(&["192.0.2.1/32"], crate::config::Forwarded::ProxyProtocol);
+        let limits = Limits { all: 8, of_one: 2 };
+        let connections = Connections::behind(proxies, limits, RequestMemory::new(0));
+        let busy = |admitted: Option<Admission>| admitted.inspect(|admitted| admitted.connection.answers());
+        let proxied: Vec<_> = (0..4).map(|_| busy(admit(&connections, 1)).unwrap()).collect();
+        let mut passed = proxied.into_iter().map(|admitted| {
+            connections.lock().looked = None;
+            busy(admitted.passed_to(address(7)))
+        });
+        let first = [passed.next().unwrap(), passed.next().unwrap()];
+        assert!(first.iter().all(Option::is_some) && passed.next().unwrap().is_none());
+        assert_eq!(connections.lock().of_one(address(7).into()), 2);
+        drop((first, passed));
+        assert_eq!(connections.lock().open.len(), 0);
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! The headers in which proxies say for whom they speak: `X-Forwarded-For`, and `Forwarded` (RFC 7239, section 4).
+
+use std::borrow::Cow;
+
+use super::Node;
+
+/// The parts of one line of `X-Forwarded-For`, read by nobody yet.
+#[expect(clippy::unnecessary_wraps, reason = "the other header can be malformed as a whole")]
+pub(super) fn addresses(line: &str) -> Option<Vec<Node<'_>>> {
+    Some(line.split(',').map(|part| Node(Cow::Borrowed(part.trim_matches([' ', '\t'])))).collect())
+}
+
+/// The `for` of each element in one line of `Forwarded`. None: it is malformed, or an element has none, or two.
+pub(super) fn elements(line: &str) -> Option<Vec<Node<'_>>> {
+    let mut rest = line;
+    let mut nodes = Vec::new();
+    loop {
+        let (node, after) = element(rest.trim_start_matches([' ', '\t']))?;
+        nodes.push(node);
+        rest = after.trim_start_matches([' ', '\t']);
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return rest.is_empty().then_some(nodes),
+        }
+    }
+}
+
+/// One element, and what follows it.
+fn element(text: &str) -> Option<(Node<'_>, &str)> {
+    let (mut node, mut rest) = (None, text);
+    loop {
+        let (name, after) = token(rest)?;
+        let (value, after) = value(after.strip_prefix('=')?)?;
+        if name.eq_ignore_ascii_case("for") && node.replace(Node(value)).is_some() {
+            return None;
+        }
+        match after.strip_prefix(';') {
+            Some(next) => rest = next,
+            None => return Some((node?, after)),
+        }
+    }
+}
+
+fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    match text.strip_prefix('"') {
+        Some(quoted) => unquoted(quoted),
+        None => token(text).map(|(token, rest)| (token.into(), rest)),
+    }
+}
+
+/// What stands before the closing quote, and what follows that.
+fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value.into(), text.get(at + 1..)?)),
+            '\\' => value.push(chars.next()?.1),
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+fn token(text: &str) -> Option<(&str, &str)> {
+    let is_tchar = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let end = text.find(|c| !is_tchar(c)).unwrap_or(text.len());
+    text.split_at_checked(end).filter(|(token, _)| !token.is_empty())
+}
