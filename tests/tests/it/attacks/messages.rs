@@ -187,7 +187,6 @@ fn known_methods_in_wrong_shapes() -> Vec<Case> {
         ("arguments []", arguments("[]"), PARAMS),
         ("arguments a string", arguments(r#""{}""#), PARAMS),
         ("_meta []", call(r#""name":"greet","_meta":[]"#), PARAMS),
-        ("_meta null", call(r#""name":"greet","_meta":null"#), PARAMS),
         ("progress token {}", call(r#""name":"greet","_meta":{"progressToken":{}}"#), PARAMS),
         ("progress token 1.5", call(r#""name":"greet","_meta":{"progressToken":1.5}"#), PARAMS),
         (
@@ -224,7 +223,6 @@ fn known_methods_in_wrong_shapes() -> Vec<Case> {
             PARSE,
         ),
         ("cursor 1", message("tools/list", r#"{"cursor":1}"#), PARAMS),
-        ("cursor null", message("tools/list", r#"{"cursor":null}"#), PARAMS),
         ("no taskId", message("tasks/get", "{}"), PARAMS),
         ("taskId []", message("tasks/cancel", r#"{"taskId":["a"]}"#), PARAMS),
         ("no notifications", message("subscriptions/listen", "{}"), PARAMS),
