@@ -131,6 +131,8 @@ pub struct Server {
     pub max_connections_per_peer: Option<usize>,
     /// How many bytes of large heads and bodies may be held at once, of which one address or network has half.
     pub request_memory: usize,
+    /// The largest message that a client may send, in bytes.
+    pub max_request: usize,
     /// What happens while the audit cannot be written.
     pub audit_overflow: AuditOverflow,
 }

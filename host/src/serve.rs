@@ -561,6 +561,8 @@ async fn over_stdio(
     let flow = Arc::new(flow);
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let shown = stdio::Environment::read(environment);
-    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), config.server.shutdown_grace).await;
+    let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
+    let bounds = stdio::Bounds { grace, max_request };
+    stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), bounds).await;
     crate::upstream::Upstream::shut_down(flow.upstream()).await;
 }

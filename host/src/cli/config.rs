@@ -85,6 +85,7 @@ fn server(config: &Config) -> Value {
         "admin_listen": server.admin_listen.map(|address| address.to_string()),
         "max_connections": server.max_connections,
         "max_connections_per_peer": server.connections_of_one(),
+        "max_request_mib": server.max_request >> 20,
         "request_memory_mib": server.request_memory >> 20,
         "control": server.control.as_ref().map(|control| &control.path),
         "shutdown_grace_s": server.shutdown_grace.as_secs(),

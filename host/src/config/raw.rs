@@ -104,6 +104,9 @@ pub struct Server {
     /// below 8 KiB does not count. Default: 64.
     #[schemars(range(min = 8, max = 65_536))]
     pub request_memory_mib: Option<u64>,
+    /// MiB of the largest message that a client may send. Default: 4.
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_request_mib: Option<u64>,
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,

@@ -103,6 +103,8 @@ struct Endpoint<U> {
     /// Where its RFC 9728 metadata is, if there is any.
     metadata: Option<String>,
     denials: Denials,
+    /// The largest message that it is sent, in bytes.
+    max_request: usize,
     /// Its place among the upstreams.
     place: usize,
     generations: Arc<Generations>,
@@ -121,7 +123,8 @@ impl<U: Upstream + 'static> Gateway<U> {
             let metadata = metadata.url(&upstream.resource).map(str::to_owned);
             let denials = upstream.denials;
             let generations = Arc::clone(&generations);
-            let endpoint = Endpoint { flow, metadata, denials, place, generations };
+            let endpoint =
+                Endpoint { max_request: server.max_request, flow, metadata, denials, place, generations };
             (upstream.path.clone(), Arc::new(endpoint))
         };
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
@@ -313,7 +316,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         sender: Sender,
         mut held: Held,
     ) -> Result<Response<Body>, Rejected> {
-        let body = match receive(&headers, body, &mut held).await {
+        let body = match receive(&headers, body, self.max_request, &mut held).await {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
         };

@@ -33,9 +33,7 @@ use crate::upstream::json::{Members, unquote};
 use crate::upstream::raw::RawBody;
 use crate::upstream::{AnswerBody, Event, Upstream};
 
-/// As over HTTP.
-const LINE: usize = 4 << 20;
-/// And the greatest answer that an HTTP upstream may give in one piece.
+/// The greatest answer that an HTTP upstream may give in one piece.
 const ANSWER: usize = 16 << 20;
 /// Lines that wait for a client who does not read; then upstreams wait.
 const LINES: usize = 64;
@@ -105,14 +103,23 @@ impl Environment {
     }
 }
 
-/// Serves one client until its end of file or until `stop`; then lets what runs finish within
-/// `grace`.
+/// How long, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long running calls may go on at the end.
+    pub grace: Duration,
+    /// The largest line that a client may send, in bytes.
+    pub max_request: usize,
+}
+
+/// Serves one client until its end of file or until `stop`; then lets what runs finish within the time that its bounds
+/// have for that.
 pub async fn serve<P: Pipeline>(
     pipeline: Arc<P>,
     environment: Environment,
     pipes: (impl AsyncRead + Unpin, impl AsyncWrite + Send + Unpin + 'static),
     stop: impl Future<Output = ()>,
-    grace: Duration,
+    Bounds { grace, max_request }: Bounds,
 ) {
     let (out, lines) = mpsc::channel(LINES);
     let writing = tokio::spawn(write(pipes.1, lines));
@@ -129,7 +136,7 @@ pub async fn serve<P: Pipeline>(
     };
     let closed = front.client.out.clone();
     tokio::select! {
-        () = front.read(pipes.0) => {}
+        () = front.read(pipes.0, max_request) => {}
         () = stop => {}
         // A client that no longer reads has gone.
         () = closed.closed() => {}
@@ -240,8 +247,8 @@ impl Peek {
 }
 
 impl<P: Pipeline> Front<P> {
-    async fn read(&mut self, input: impl AsyncRead + Unpin) {
-        let mut lines = Lines::new(input, LINE);
+    async fn read(&mut self, input: impl AsyncRead + Unpin, max_request: usize) {
+        let mut lines = Lines::new(input, max_request);
         loop {
             match lines.next().await {
                 Ok(Read::Line(line)) => self.take(line).await,

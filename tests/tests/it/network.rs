@@ -6,6 +6,7 @@ mod certificates;
 mod hosts;
 mod peers;
 mod proxies;
+mod sizes;
 
 use witgate_tests::gateway::{Running, Setup};
 use witgate_tests::wire::{Answer, Request};

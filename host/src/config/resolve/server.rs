@@ -28,6 +28,9 @@ const DEFAULT_CONNECTIONS: usize = 10_000;
 /// Sixteen messages of the largest size.
 const DEFAULT_REQUEST_MEMORY_MIB: u64 = 64;
 
+/// What the SDKs take, too.
+const DEFAULT_REQUEST_MIB: u64 = 4;
+
 /// Shorter than the 10 seconds after which Docker kills.
 const DEFAULT_GRACE_S: u64 = 8;
 
@@ -57,6 +60,7 @@ impl Server {
             max_connections: DEFAULT_CONNECTIONS,
             max_connections_per_peer: None,
             request_memory: mib(DEFAULT_REQUEST_MEMORY_MIB),
+            max_request: mib(DEFAULT_REQUEST_MIB),
             audit_overflow: AuditOverflow::default(),
         }
     }
@@ -97,6 +101,7 @@ impl Resolver<'_> {
             max_connections: server.max_connections.map_or(DEFAULT_CONNECTIONS, count),
             max_connections_per_peer: server.max_connections_per_peer.map(count),
             request_memory: mib(server.request_memory_mib.unwrap_or(DEFAULT_REQUEST_MEMORY_MIB)),
+            max_request: mib(server.max_request_mib.unwrap_or(DEFAULT_REQUEST_MIB)),
             audit_overflow: match server.audit_overflow {
                 None | Some(raw::AuditOverflow::Count) => AuditOverflow::Count,
                 Some(raw::AuditOverflow::Deny) => AuditOverflow::Deny,
@@ -104,6 +109,7 @@ impl Resolver<'_> {
             ..Server::new(transport)
         };
         self.admin_apart(&resolved);
+        self.requests_fit(&resolved);
         self.open_without_resource(server, &resolved);
         Some(resolved)
     }
@@ -169,6 +175,18 @@ impl Resolver<'_> {
             let message = "`admin_listen` and `listen` are the same address";
             let help = "health and metrics must not be public: give `admin_listen` a port of its own";
             self.error(&["server", "admin_listen"], message, help);
+        }
+    }
+
+    /// One address has half of the memory: a larger message would never be let in.
+    fn requests_fit(&mut self, server: &Server) {
+        if server.transport == Transport::Http && server.max_request > server.request_memory / 2 {
+            let message = "a message as large as that would not be let in: it is more than half of `request_memory_mib`";
+            let help = format!(
+                "set `request_memory_mib` to {} at least",
+                (server.max_request >> 20).saturating_mul(2)
+            );
+            self.error(&["server", "max_request_mib"], message, help);
         }
     }
 

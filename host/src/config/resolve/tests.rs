@@ -680,6 +680,17 @@ fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
 }
 
 #[test]
+fn a_request_is_as_large_as_is_written_and_fits_into_the_memory_that_there_is() {
+    let config = good(&format!("[server]\nmax_request_mib = 32{REST}"));
+    assert_eq!(config.server.max_request, 32 << 20);
+    with_rest(
+        "[server]\nmax_request_mib = 33",
+        &["witgate.toml:2:19: a message as large as that would not be let in: it is more than half of \
+           `request_memory_mib` (set `request_memory_mib` to 66 at least)"],
+    );
+}
+
+#[test]
 fn a_network_that_cannot_be() {
     with_rest(
         "[network]\nca_file = 'keys.toml'\nproxy = 'http://user:hunter2@proxy.example'",

@@ -95,9 +95,11 @@ impl Rejection {
                 code: METHOD_NOT_FOUND,
                 ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
             },
-            Self::TooLarge => {
-                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is larger than 4 MiB")
-            }
+            Self::TooLarge => plain(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The message is larger than those that are taken here",
+            ),
             Self::BodyTimeout => {
                 plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }

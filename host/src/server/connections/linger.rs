@@ -15,7 +15,7 @@ use super::table::Connection;
 /// How long the rest may take.
 const TIME: Duration = Duration::from_secs(5);
 
-/// How many bytes of it are read: four times the largest message.
+/// How many bytes of it are read: four times the largest message, where nothing else is said.
 const SIZE: usize = 16 << 20;
 
 /// Reads what is left of `body`, which has come over `connection`, beside what is answered. A rest that is too long or

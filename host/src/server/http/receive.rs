@@ -11,39 +11,44 @@ use crate::flow::reject::Rejection;
 use crate::server::connections::memory::Held;
 use crate::upstream::raw::{Inflow, join, next};
 
-/// The largest message: what the SDKs take, too.
-const MAX_BODY: usize = 4 << 20;
-
-/// How long a body may take. 4 MiB in half a minute is a slow line, not an attack.
+/// How long a body may take: half a minute, and as long again for each further 4 MiB that it may have. That is a slow
+/// line, not an attack.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const IN_THAT_TIME: usize = 4 << 20;
 
-/// Reads the body of a POST, after what its headers say about it. `held` holds what has come of it.
+/// Reads the body of a POST, after what its headers say about it. It has `most` bytes at most, and `held` holds what has come of it.
 ///
 /// # Errors
 /// Why it goes no further.
 pub(super) async fn receive(
     headers: &HeaderMap,
     body: &mut Inflow,
+    most: usize,
     held: &mut Held,
 ) -> Result<Bytes, Rejection> {
     media::is_json(headers)?;
     media::accepts_json(headers)?;
     let announced = body.size_hint().lower();
-    if announced > MAX_BODY as u64 {
+    if announced > most as u64 {
         return Err(Rejection::TooLarge);
     }
-    let gathered = tokio::time::timeout(BODY_TIMEOUT, gather(body, held)).await;
+    let gathered = tokio::time::timeout(time_for(most), gather(body, most, held)).await;
     gathered.unwrap_or(Err(Rejection::BodyTimeout))
 }
 
+fn time_for(most: usize) -> Duration {
+    let times = most.div_ceil(IN_THAT_TIME).max(1);
+    BODY_TIMEOUT.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
+}
+
 /// All of a body. What is held is what has come, not what was announced: to announce costs nothing.
-async fn gather(body: &mut Inflow, held: &mut Held) -> Result<Bytes, Rejection> {
+async fn gather(body: &mut Inflow, most: usize, held: &mut Held) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {
         let read = next(body).await.map_err(|_| Rejection::Parse("it ends too early".to_owned()))?;
         let Some(data) = read else { return Ok(whole) };
         let size = whole.len() + data.len();
-        if size > MAX_BODY {
+        if size > most {
             return Err(Rejection::TooLarge);
         }
         held.cover(size).map_err(|_| Rejection::TooManyBodies)?;

@@ -7,6 +7,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::flow::call::Call;
 
+const LINE: usize = 4 << 20;
+
 /// A pipeline that answers by what is asked, and notes what it sees.
 #[derive(Default)]
 struct Echo {
@@ -82,12 +84,11 @@ fn talk() -> Talk {
     let pipeline = Arc::new(Echo::default());
     let stop = Arc::new(Notify::new());
     let environment = Environment { api_key: Some("the-key".into()), bearer: None };
+    let bounds = Bounds { grace: Duration::from_secs(5), max_request: LINE };
     let serving = tokio::spawn({
         let (pipeline, stop) = (Arc::clone(&pipeline), Arc::clone(&stop));
         let stopped = async move { stop.notified().await };
-        async move {
-            serve(pipeline, environment, tokio::io::split(theirs), stopped, Duration::from_secs(5)).await
-        }
+        async move { serve(pipeline, environment, tokio::io::split(theirs), stopped, bounds).await }
     });
     Talk { pipeline, to: Some(to), from: BufReader::new(from).lines(), stop, serving }
 }
