@@ -55,6 +55,8 @@ pub enum Client {
     PyMcp1,
     /// `fastmcp` 2.x, Python, 2025 era; over HTTP alone.
     PyFastmcp2,
+    /// `@modelcontextprotocol/client` in a page in Chromium, both eras; needs [`Session::page`].
+    Page,
 }
 
 impl Client {
@@ -79,6 +81,7 @@ impl Client {
             Self::McpRemote => "mcp-remote.mjs",
             Self::PyMcp1 => "py_mcp1.py",
             Self::PyFastmcp2 => "py_fastmcp2.py",
+            Self::Page => "../authorization-servers/key.mjs",
         }
     }
 }
@@ -156,6 +159,14 @@ impl Session {
     #[must_use]
     pub fn mode(mut self, mode: &str) -> Self {
         self.mode = mode.into();
+        self
+    }
+
+    /// Has the page of [`Client::Page`] served on `port` of 127.0.0.1 and opened in `browser`.
+    #[must_use]
+    pub fn page(mut self, browser: &Path, port: u16) -> Self {
+        self.place.push(format!("--browser={}", browser.display()));
+        self.place.push(format!("--page={port}"));
         self
     }
 

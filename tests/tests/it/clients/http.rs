@@ -53,7 +53,9 @@ async fn each_client_is_refused_without_a_credential_and_with_a_wrong_one() {
     assert_refused(&reports, |attempt| {
         let reason = reason(&attempt.name);
         match attempt.client {
-            Client::TsClient | Client::TsSdk => Expected::error(Stage::Connect, Some(401), 401, reason),
+            Client::TsClient | Client::TsSdk | Client::Page => {
+                Expected::error(Stage::Connect, Some(401), 401, reason)
+            }
             Client::PyMcp | Client::PyFastmcp => Expected::error(Stage::Connect, None, 401, reason),
             Client::Inspector => Expected::only(Stage::Connect, None, "auth_required"),
             Client::PyMcp1 | Client::PyFastmcp2 => Expected::only(Stage::Connect, Some(401), "401"),
@@ -76,7 +78,9 @@ async fn each_client_is_refused_a_tool_that_it_may_not_call() {
     let attempts = Client::OVER_HTTP.map(|client| Attempt::new("get-env", client, &session));
     let reports = make(&clients, attempts.into()).await;
     assert_refused(&reports, |attempt| match attempt.client {
-        Client::TsClient | Client::TsSdk => Expected::error(Stage::Call, Some(403), 403, "not-allowed"),
+        Client::TsClient | Client::TsSdk | Client::Page => {
+            Expected::error(Stage::Call, Some(403), 403, "not-allowed")
+        }
         Client::PyMcp | Client::PyFastmcp | Client::McpRemote => {
             Expected::error(Stage::Call, None, 403, "not-allowed")
         }

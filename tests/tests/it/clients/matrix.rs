@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use witgate_tests::clients::{Client, Clients, Report, Session};
-use witgate_tests::gateway::{Setup, workspace};
+use witgate_tests::gateway::{Setup, free_port, workspace};
+use witgate_tests::oauth::browser;
 
 use super::{AT_ONCE, LIMIT};
 
@@ -14,7 +15,7 @@ const OLDER: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
 /// The rows: a client, its package, and how it is told which era to speak.
-const ROWS: [(Client, &str, &str, &str); 10] = [
+const ROWS: [(Client, &str, &str, &str); 12] = [
     (Client::TsClient, "`@modelcontextprotocol/client` 2.4", "legacy", OLDER),
     (Client::TsClient, "`@modelcontextprotocol/client` 2.4", MODERN, MODERN),
     (Client::TsSdk, "`@modelcontextprotocol/sdk` 1.32", "legacy", OLDER),
@@ -25,6 +26,8 @@ const ROWS: [(Client, &str, &str, &str); 10] = [
     (Client::PyFastmcp2, "`fastmcp` 2.14", "legacy", OLDER),
     (Client::Inspector, "`@modelcontextprotocol/inspector` 2.12", MODERN, MODERN),
     (Client::McpRemote, "`mcp-remote` 0.15", "auto", OLDER),
+    (Client::Page, "a page in Chromium, `@modelcontextprotocol/client` 2.4", "legacy", OLDER),
+    (Client::Page, "a page in Chromium, `@modelcontextprotocol/client` 2.4", MODERN, MODERN),
 ];
 
 /// A column: where the clients connect, with which key, what they call, and what happens before the call.
@@ -79,7 +82,7 @@ fn cell(report: &Report) -> String {
     }
 }
 
-fn configure(setup: &Setup) {
+fn configure(setup: &Setup, pages: [u16; 2]) {
     let own = |name: &str, more: &str| {
         format!(
             "[upstreams.{name}]\nown_tools = true\npath = \"/{name}/mcp\"\nmax_sessions_per_caller = 64\n{more}\n"
@@ -107,7 +110,8 @@ fn configure(setup: &Setup) {
         authenticate = ["keys"]
         authorize = ["roles"]
         "#;
-    setup.config("", &format!("{}{policies}", upstreams.join("\n")));
+    let origins = pages.map(|port| format!("http://127.0.0.1:{port}"));
+    setup.config(&format!("allowed_origins = {origins:?}"), &format!("{}{policies}", upstreams.join("\n")));
 }
 
 async fn all_ready(go: &Path) {
@@ -125,7 +129,8 @@ async fn all_ready(go: &Path) {
 async fn the_page_on_compatibility_says_what_each_client_does() {
     let clients = Clients::installed().unwrap();
     let setup = Setup::new();
-    configure(&setup);
+    let (browser, pages) = (browser().unwrap(), [free_port(), free_port()]);
+    configure(&setup, pages);
     let keys =
         [("ada", setup.key(&["ada", "--role", "caller"])), ("bea", setup.key(&["bea", "--role", "caller"]))];
     let mut witgate = setup.serve();
@@ -141,6 +146,10 @@ async fn the_page_on_compatibility_says_what_each_client_does() {
             let (tool, arguments) = column.call.clone();
             let limit = if pause.is_some() { LIMIT * 2 } else { Duration::from_secs(40) };
             let session = Session::http(&*url).header("X-API-Key", key).mode(mode).call(tool, arguments);
+            let session = match client {
+                Client::Page => session.page(&browser, pages[usize::from(mode == MODERN)]),
+                _ => session,
+            };
             cell(&clients.run_on(client, &session.limit(limit), pause).await.unwrap())
         };
         let at_once = if pause.is_some() || column.path == "quiet" { ROWS.len() } else { AT_ONCE };
