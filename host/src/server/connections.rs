@@ -172,7 +172,6 @@ async fn connection<F, R, B>(
 }
 
 /// The client that a proxy names before anything else: inside, when it speaks for itself. None: the connection is over.
-#[expect(clippy::option_option, reason = "two things that may be missing")]
 async fn said_by_proxy(
     stream: &mut TcpStream,
     proxy: SocketAddr,

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use super::Node;
 
 /// The parts of one line of `X-Forwarded-For`, read by nobody yet.
-#[expect(clippy::unnecessary_wraps, reason = "the other header can be malformed as a whole")]
 pub(super) fn addresses(line: &str) -> Option<Vec<Node<'_>>> {
     Some(line.split(',').map(|part| Node(Cow::Borrowed(part.trim_matches([' ', '\t'])))).collect())
 }
