@@ -72,7 +72,7 @@ impl Proxies {
     /// # Errors
     /// Where the header of a trusted proxy cannot be read: what is left of it may be the caller's.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Unclear> {
-        let (name, read): (_, fn(&str) -> Option<Vec<Node<'_>>>) = match self.forwarded {
+        let (name, read): (_, Read) = match self.forwarded {
             Some(Forwarded::ForwardedFor) => ("x-forwarded-for", forwarded::addresses),
             Some(Forwarded::Forwarded) => ("forwarded", forwarded::elements),
             Some(Forwarded::ProxyProtocol) | None => return Ok(peer),
@@ -100,6 +100,9 @@ impl Proxies {
         Some(client)
     }
 }
+
+/// Reads the nodes of one line of a header. None: it cannot be read.
+type Read = fn(&str) -> Option<Vec<Node<'_>>>;
 
 /// A place that a request came through, as it is written: an address, perhaps with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::world::{ENDPOINTS, Findings, MARK, World};
 
 const CHALLENGE: &str = "Bearer realm=\"mcp\"";
 const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\", realm=\"mcp\"";
+const INVALID_REQUEST: &str = "Bearer error=\"invalid_request\", realm=\"mcp\"";
 const MISMATCH: (u16, i64, &str) = (400, -32020, "header-mismatch");
 const CREDENTIAL: (u16, i64, &str) = (400, 400, "bad-credential");
 
@@ -82,9 +83,14 @@ fn senders_and_credentials() {
             "authorization=".to_owned(),
         ] {
             let target = format!("{path}?{query}");
-            expect(&format!("?{query}"), &bare.clone().target(&target), CREDENTIAL, None);
+            expect(&format!("?{query}"), &bare.clone().target(&target), CREDENTIAL, Some(INVALID_REQUEST));
             // Nor beside a good one.
-            expect(&format!("?{query} and a header"), &good.clone().target(&target), CREDENTIAL, None);
+            expect(
+                &format!("?{query} and a header"),
+                &good.clone().target(&target),
+                CREDENTIAL,
+                Some(INVALID_REQUEST),
+            );
         }
         let bearer = format!("Bearer {key}");
         for (what, request) in [
@@ -92,17 +98,23 @@ fn senders_and_credentials() {
             ("two credentials", good.clone().with("authorization", &format!("Bearer {other}"))),
             ("two in one", bare.clone().with("Authorization", &format!("{bearer}, Bearer {other}"))),
             ("a key twice", bare.clone().with("X-API-Key", key).with("x-api-key", other)),
-            ("no token", bare.clone().with("Authorization", "Bearer")),
             ("no text", bare.clone().with_bytes("Authorization", b"Bearer \xff\xfe")),
             ("empty", bare.clone().with("Authorization", "")),
             ("two tokens", bare.clone().with("Authorization", &format!("{bearer} {other}"))),
             ("too long", bare.clone().with("Authorization", &format!("Bearer {}", "a".repeat(17 << 10)))),
         ] {
-            expect(what, &request, CREDENTIAL, None);
+            expect(what, &request, CREDENTIAL, Some(INVALID_REQUEST));
         }
         let wrong = format!("{}x", &key[..key.len() - 1]);
         for (what, request, reason, challenge) in [
             ("nothing", bare.clone(), "no-credential", CHALLENGE),
+            ("no token", bare.clone().with("Authorization", "Bearer"), "no-credential", CHALLENGE),
+            (
+                "no token beside a key",
+                bare.clone().with("Authorization", "Bearer").with("X-API-Key", key),
+                "no-credential",
+                CHALLENGE,
+            ),
             ("a cookie", bare.clone().with("Cookie", &format!("token={key}")), "no-credential", CHALLENGE),
             ("for a proxy", bare.clone().with("Proxy-Authorization", &bearer), "no-credential", CHALLENGE),
             ("a wrong key", good.clone().bearer(&wrong), "", INVALID_TOKEN),

@@ -133,7 +133,8 @@ impl Findings {
         if (status, code, reason.as_str()) != expected {
             self.add(format!("{what}: {:?} instead of {expected:?}: {}", answer.refusal(), answer.text()));
         }
-        if expected.0 != 401 && expected.0 != 403 && answer.header("www-authenticate").is_some() {
+        let about_credential = matches!(expected.0, 401 | 403) || expected.2 == "bad-credential";
+        if !about_credential && answer.header("www-authenticate").is_some() {
             self.add(format!("{what}: a challenge where a credential is not the matter: {answer:?}"));
         }
     }
