@@ -312,6 +312,8 @@ pub struct Upstream {
     pub identity: Identity,
     /// The eras that it speaks. None: it is asked.
     pub eras: Option<Eras>,
+    /// The largest message of the server's that is held as a whole, in bytes.
+    pub max_message: usize,
 }
 
 /// The eras of the protocol that an upstream is known to speak: one at least.
@@ -385,14 +387,14 @@ impl Upstream {
     /// What of it is made once, at the start. Its headers, its environment, its scopes and
     /// what it is told of who calls are not: a reload takes those.
     pub fn place(&self) -> String {
-        let Self { path, resource, about, target, timeout, sessions, denials, eras, .. } = self;
+        let Self { path, resource, about, target, timeout, sessions, denials, eras, max_message, .. } = self;
         let target = match target {
             Target::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
             Target::Url { url, .. } => format!("url {url}"),
             Target::Sse { url, .. } => format!("sse {url}"),
             other => format!("{other:?}"),
         };
-        format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {target}")
+        format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target}")
     }
 }
 

@@ -46,6 +46,7 @@ fn shown(config: &Config) -> Value {
             "timeout_s": upstream.timeout.as_secs(),
             "max_sessions": upstream.sessions.most,
             "max_sessions_per_caller": upstream.sessions.most_of_one,
+            "max_message_mib": upstream.max_message >> 20,
             "identity": identity(&upstream.identity),
             "eras": upstream.eras.map(|eras| json!({ "stateful": eras.stateful, "stateless": eras.stateless })),
             "denials": match upstream.denials { Denials::Http => "http", Denials::JsonRpc => "json-rpc" },

@@ -267,6 +267,9 @@ pub struct Upstream {
     /// Seconds that a request may wait for the first sign of an answer. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,
+    /// MiB of the largest message of the server's that Witgate has to hold as a whole. Default: 16.
+    #[schemars(range(min = 1, max = 256))]
+    pub max_message_mib: Option<u64>,
     /// Sessions at a time. Default: 64 with a command, 4096 with a shared one, 10000 with a URL.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_sessions: Option<u64>,

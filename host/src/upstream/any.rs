@@ -48,8 +48,10 @@ impl AnyUpstream {
         ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
-            let settings =
-                Settings::new(&config.name, shared, config.timeout, grace).with_sessions(config.sessions);
+            let settings = Settings {
+                max_message: config.max_message,
+                ..Settings::new(&config.name, shared, config.timeout, grace).with_sessions(config.sessions)
+            };
             ChildUpstream::new(settings, launcher, eras)
         };
         Ok(match &config.target {
@@ -57,10 +59,11 @@ impl AnyUpstream {
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
                     .with_identity(config.identity.clone())
-                    .with_eras(config.eras),
+                    .with_eras(config.eras)
+                    .with_messages(config.max_message),
             )),
             Target::Sse { url, headers } => {
-                let sse = Arc::new(Sse::new(ways, url, headers, config.timeout)?);
+                let sse = Arc::new(Sse::new(ways, url, headers, config.timeout, config.max_message)?);
                 let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
                 Self::Sse(child(false, launcher, Eras::known(Verdict::known(true, false))), sse)
             }
@@ -91,7 +94,8 @@ impl AnyUpstream {
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let upstream = HttpUpstream::of_service(service, uri, config.timeout);
-        Self::Http(Box::new(upstream.with_sessions(config.sessions).with_eras(config.eras)))
+        let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
+        Self::Http(Box::new(upstream.with_messages(config.max_message)))
     }
 }
 

@@ -71,6 +71,9 @@ const REAPING: Duration = Duration::from_secs(15);
 const ALL_CAPABILITIES: &str =
     r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
 
+/// The largest line that is a message, where nothing else is said.
+const MAX_MESSAGE: usize = 16 << 20;
+
 /// How a child upstream is run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -80,6 +83,8 @@ pub struct Settings {
     pub shared: bool,
     /// How long a request may wait for the first sign of an answer, and from one to the next.
     pub timeout: Duration,
+    /// The largest line that is a message, in bytes.
+    pub max_message: usize,
     /// How long running calls may go on at the end.
     pub grace: Duration,
     /// After how long without use a session ends.
@@ -99,6 +104,7 @@ impl Settings {
             name: name.to_owned(),
             shared,
             timeout,
+            max_message: MAX_MESSAGE,
             grace,
             session_idle: SESSION_IDLE,
             child_idle: CHILD_IDLE,
@@ -169,6 +175,7 @@ impl ChildUpstream {
             name: Arc::from(settings.name.as_str()),
             launcher: Mutex::new(launcher),
             timeout: settings.timeout,
+            max_message: settings.max_message,
             starting: Shares::new(STARTING),
             seats: Shares::new(settings.children),
         };
@@ -486,7 +493,8 @@ impl Inner {
         let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
         let Ok(pipes) = self.start.launcher().launch(seat, None).await else { return Probed::Unknown };
         let name = Arc::clone(&self.start.name);
-        let terms = Terms { name, audience: Arc::default(), modern: true, common: false };
+        let max_message = self.settings.max_message;
+        let terms = Terms { name, audience: Arc::default(), modern: true, common: false, max_message };
         let connection = Connection::begin(pipes, terms);
         let ask = Ask { id: "0".into(), ..Ask::default() };
         let asked = async {

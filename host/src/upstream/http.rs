@@ -58,9 +58,8 @@ pub use sse::Sse;
 /// known to be JSON before the caller sees a status.
 const CHECKED_ANSWER: usize = 64 << 10;
 
-/// How large an answer may be that has to be looked at as a whole. The largest tool lists seen are
-/// some hundred kilobytes.
-const LOOKED_AT_ANSWER: usize = 16 << 20;
+/// The largest answer that is looked at as a whole, and the largest event, where nothing else is said.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// A request to an upstream.
 pub type Outgoing = ::http::Request<Full<Bytes>>;
@@ -82,6 +81,7 @@ pub struct HttpUpstream {
     /// What every request is given; a reload may replace it.
     given: Arc<ArcSwap<Given>>,
     timeout: Duration,
+    max_message: usize,
     sessions: Sessions<Theirs>,
     eras: Eras,
     /// Known to speak the stateless era, so that nobody has to ask.
@@ -175,6 +175,11 @@ impl HttpUpstream {
         Self { sessions: Sessions::new(limits), ..self }
     }
 
+    /// The same, with messages of so many bytes at most where it has to hold them as a whole.
+    pub fn with_messages(self, max_message: usize) -> Self {
+        Self { max_message, ..self }
+    }
+
     /// The same, which is told of who calls.
     pub fn with_identity(self, identity: Identity) -> Self {
         let own = self.given.load().own.clone();
@@ -198,6 +203,7 @@ impl HttpUpstream {
             uri,
             given: Arc::new(ArcSwap::from_pointee(Given { own, ..Given::default() })),
             timeout,
+            max_message: MAX_MESSAGE,
             sessions: Sessions::new(Limits::default()),
             eras: Eras::default(),
             is_stateless: AtomicBool::new(false),
@@ -299,7 +305,7 @@ impl HttpUpstream {
                 Media::Json => self.json(admitted, body).await,
                 Media::Events => {
                     let asked = session.map(|theirs| Arc::clone(&theirs.asked));
-                    Ok(AnswerBody::Events(answering::of(Arc::clone(request), body, asked)))
+                    Ok(AnswerBody::Events(answering::of(Arc::clone(request), (body, self.max_message), asked)))
                 }
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
@@ -310,7 +316,7 @@ impl HttpUpstream {
     /// One JSON answer: whole where it is small or needs a look, otherwise as it comes.
     async fn json(&self, admitted: &Admitted, body: Inflow) -> Result<AnswerBody, Rejection> {
         let leave = admitted.unfiltered();
-        let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { LOOKED_AT_ANSWER };
+        let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { self.max_message };
         let gathered = gather(body, limit).await;
         let gathered =
             gathered.map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
@@ -385,7 +391,7 @@ impl Upstream for HttpUpstream {
         match (response.status(), media(response.headers())) {
             (StatusCode::OK, Media::Events) => {
                 let held = session.hold();
-                let events = events::read(response.into_body());
+                let events = events::read(response.into_body(), self.max_message);
                 let asked = Arc::clone(&session.upstream.asked);
                 let noted = events.inspect(move |event| asked.note(&event.data));
                 Ok(noted.inspect(move |_| _ = &held).boxed())

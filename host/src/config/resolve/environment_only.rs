@@ -9,6 +9,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::server::mib;
+use super::upstreams::DEFAULT_MESSAGE_MIB;
 use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
@@ -151,6 +153,7 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         denials: Denials::default(),
         identity: Identity::default(),
         eras: None,
+        max_message: mib(DEFAULT_MESSAGE_MIB),
     }
 }
 

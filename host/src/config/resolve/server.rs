@@ -232,7 +232,7 @@ fn count(written: u64) -> usize {
     usize::try_from(written).unwrap_or(usize::MAX)
 }
 
-fn mib(written: u64) -> usize {
+pub(super) fn mib(written: u64) -> usize {
     count(written).saturating_mul(1 << 20)
 }
 

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 
 use super::identity::Around;
-use super::server::listen;
+use super::server::{listen, mib};
 use super::{Presence, Resolver};
 use crate::cause::Cause;
 use crate::config::identity::Identity;
@@ -20,6 +20,9 @@ use crate::config::{About, Denials, Eras, Pipeline, Policy, Signing, Target, Ups
 
 /// What the MCP SDKs wait for an answer themselves.
 const DEFAULT_TIMEOUT_S: u64 = 60;
+
+/// The largest lists of tools seen have some hundred kilobytes; a resource of 12 MB in base64 fits.
+pub(super) const DEFAULT_MESSAGE_MIB: u64 = 16;
 
 impl Resolver<'_> {
     pub(super) fn upstreams(
@@ -108,6 +111,7 @@ impl Resolver<'_> {
             denials: written.denials.map(Denials::from).unwrap_or_default(),
             identity: Identity::default(),
             eras: written.eras.as_deref().map(eras),
+            max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
         }
     }
 

@@ -179,6 +179,8 @@ pub(crate) struct Terms {
     pub(crate) modern: bool,
     /// Whether the child may be at requests of several callers.
     pub(crate) common: bool,
+    /// The largest line that is a message, in bytes.
+    pub(crate) max_message: usize,
 }
 
 impl Connection {
@@ -199,7 +201,7 @@ impl Connection {
             pulse,
         });
         tokio::spawn(write(Arc::clone(&inner), pipes.input, lines));
-        tokio::spawn(reading::read(Arc::clone(&inner), pipes.output));
+        tokio::spawn(reading::read(Arc::clone(&inner), pipes.output, terms.max_message));
         Self { inner }
     }
 

@@ -18,8 +18,6 @@ use crate::flow::message::names;
 use crate::flow::reject::UpstreamFault;
 use crate::upstream::json::{Members, unquote};
 
-/// The greatest line of a child. A resource of 12 MB in base64 fits.
-const LINE: usize = 16 << 20;
 /// Lines within [`WHILE`] that are no message. One that prints what belongs on standard error is borne, at any length; one
 /// that prints without pause would keep a core busy.
 const GARBAGE: u32 = 10_000;
@@ -46,8 +44,8 @@ const INTERNAL_ERROR: i32 = -32603;
 static TOLD: AtomicU64 = AtomicU64::new(1);
 
 /// Reads until the child has ended or is not worth reading.
-pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin) {
-    let lines = Lines::new(output, LINE);
+pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin, max_message: usize) {
+    let lines = Lines::new(output, max_message);
     let mut reader = Reader { inner: Arc::clone(&inner), garbage: Garbage::default(), unasked: 0 };
     let (fault, message) = reader.run(lines).await;
     tracing::debug!(upstream = %inner.name, message, "conversation ended");

@@ -38,6 +38,8 @@ pub(super) struct Start {
     pub(super) launcher: Mutex<Arc<dyn Launch>>,
     /// For the handshake, which a cold `npx` makes long.
     pub(super) timeout: Duration,
+    /// The largest line that is a message, in bytes.
+    pub(super) max_message: usize,
     /// Starting is what costs; so many at once.
     pub(super) starting: Shares,
     /// Each process has one from before its start until it has ended.
@@ -205,6 +207,7 @@ impl Slot {
             audience: Arc::clone(&self.audience),
             modern: matches!(self.opening, Opening::Stateless),
             common: self.party == Party::Everybody,
+            max_message: self.start.max_message,
         };
         let connection = Connection::begin(pipes, terms);
         let greeted = self.closing.run_until_cancelled(self.greet(&connection)).await;

@@ -20,10 +20,10 @@ use crate::upstream::raw::Inflow;
 /// events have ids is one that a client takes up again. Requests of the server's are noted in `asked`.
 pub(super) fn of(
     request: Arc<Request>,
-    body: Inflow,
+    (body, max_message): (Inflow, usize),
     asked: Option<Arc<Asked>>,
 ) -> BoxStream<'static, Event> {
-    let events = events::read_named(body).boxed();
+    let events = events::read_named(body, max_message).boxed();
     let answering = Answering { request, events, asked, is_answered: false, has_ids: false };
     unfold(Some(answering), |state| async move {
         let mut answering = state?;
@@ -96,7 +96,7 @@ impl Answering {
 fn cut(cut: Cut) -> Rejection {
     match cut {
         Cut::Broken => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
-        Cut::Flooded => fault(UpstreamFault::Flood, "The MCP server's answer has an event over 16 MiB"),
+        Cut::Flooded => fault(UpstreamFault::Flood, "The MCP server's answer has an event that is too large"),
     }
 }
 

@@ -6,18 +6,20 @@ use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 
-use super::LOOKED_AT_ANSWER;
 use crate::upstream::Event;
 use crate::upstream::raw::Inflow;
 
-/// The messages of a body, until it ends, breaks or passes the bound.
-pub(super) fn read(body: Inflow) -> impl Stream<Item = Event> + Send {
-    read_named(body).filter_map(|event| ready(event.ok().and_then(Named::message)))
+/// The messages of a body, until it ends, breaks or holds one of more than `most` bytes.
+pub(super) fn read(body: Inflow, most: usize) -> impl Stream<Item = Event> + Send {
+    read_named(body, most).filter_map(|event| ready(event.ok().and_then(Named::message)))
 }
 
 /// The events of a body, whatever their names. The last is why there are no more, where the body has not just ended.
-pub(in crate::upstream) fn read_named(body: Inflow) -> impl Stream<Item = Result<Named, Cut>> + Send {
-    unfold(Some((body, Decoder::default())), |state| async move {
+pub(in crate::upstream) fn read_named(
+    body: Inflow,
+    most: usize,
+) -> impl Stream<Item = Result<Named, Cut>> + Send {
+    unfold(Some((body, Decoder::new(most))), |state| async move {
         let (mut body, mut decoder) = state?;
         loop {
             if let Some(event) = decoder.next() {
@@ -64,8 +66,10 @@ impl Named {
 }
 
 /// Bytes → events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Decoder {
+    /// How many bytes are held.
+    most: usize,
     /// What has no line end yet, and what follows it.
     pending: BytesMut,
     /// Up to where `pending` holds no line end.
@@ -86,10 +90,15 @@ struct Building {
 pub(super) struct Flooded;
 
 impl Decoder {
+    /// One that holds `most` bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, pending: BytesMut::new(), searched: 0, event: Building::default() }
+    }
+
     /// Takes more of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
         let held = self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len);
-        if held + bytes.len() > LOOKED_AT_ANSWER {
+        if held + bytes.len() > self.most {
             return Err(Flooded);
         }
         self.pending.extend_from_slice(bytes);

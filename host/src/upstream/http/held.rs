@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 
 use super::outgoing::Draft;
 use super::{
-    HttpUpstream, LOOKED_AT_ANSWER, Media, Outgoing, bad_answer, events, fault, media, outgoing, refused,
+    HttpUpstream, Media, Outgoing, bad_answer, events, fault, media, outgoing, refused,
     response, said_no,
 };
 use crate::flow::headers::SESSION_ID;
@@ -121,7 +121,7 @@ impl HttpUpstream {
                 Ok(AnswerBody::Message { status: StatusCode::OK, message: message.data })
             }
             (StatusCode::OK, Media::Events) => {
-                let events = events::read(response.into_body());
+                let events = events::read(response.into_body(), self.max_message);
                 let mut events = events
                     .filter_map(move |event| {
                         let translated = back.translate(event.data);
@@ -153,12 +153,12 @@ impl HttpUpstream {
     async fn message_of(&self, response: Response<Inflow>) -> Option<Bytes> {
         let reading = async {
             match media(response.headers()) {
-                Media::Json => match gather(response.into_body(), LOOKED_AT_ANSWER).await.ok()? {
+                Media::Json => match gather(response.into_body(), self.max_message).await.ok()? {
                     Gathered::Whole(message) => Some(message),
                     Gathered::Part(_) => None,
                 },
                 Media::Events => {
-                    let events = events::read(response.into_body());
+                    let events = events::read(response.into_body(), self.max_message);
                     let responses = events.filter(|event| std::future::ready(is_response(&event.data)));
                     std::pin::pin!(responses).next().await.map(|event| event.data)
                 }

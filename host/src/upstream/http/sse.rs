@@ -32,9 +32,6 @@ use crate::upstream::raw::gather;
 /// Bytes between the two ends.
 const BUFFER: usize = 64 << 10;
 
-/// The largest message to the server; clients may send a quarter of it.
-const LARGEST: usize = 16 << 20;
-
 /// So many messages may be on their way that the server has not taken.
 const AT_ONCE: usize = 32;
 
@@ -52,6 +49,8 @@ pub struct Sse {
     own: HeaderMap,
     /// How long the server may take to name the place for messages.
     patience: Duration,
+    /// The largest message of the server's, in bytes.
+    max_message: usize,
 }
 
 impl Sse {
@@ -64,9 +63,10 @@ impl Sse {
         url: &Url,
         headers: &[(String, SecretString)],
         patience: Duration,
+        max_message: usize,
     ) -> Result<Self, SetUpError> {
         let line = Arc::new(Line::over_the_network(Arc::clone(ways)));
-        Ok(Self { line, url: url.clone(), own: own_headers(headers)?, patience })
+        Ok(Self { line, url: url.clone(), own: own_headers(headers)?, patience, max_message })
     }
 
     /// The same server with other headers.
@@ -78,7 +78,8 @@ impl Sse {
         headers: &[(String, SecretString)],
     ) -> Result<Self, SetUpError> {
         let (line, url) = (Arc::clone(&self.line), self.url.clone());
-        Ok(Self { line, url, own: own_headers(headers)?, patience: self.patience })
+        let Self { patience, max_message, .. } = *self;
+        Ok(Self { line, url, own: own_headers(headers)?, patience, max_message })
     }
 }
 
@@ -125,7 +126,7 @@ impl Sse {
         if status != StatusCode::OK || !matches!(media(response.headers()), Media::Events) {
             return Err(format!("{at} answers a GET with no event stream (HTTP {})", status.as_u16()));
         }
-        let mut events = read_named(response.into_body()).boxed();
+        let mut events = read_named(response.into_body(), self.max_message).boxed();
         while let Some(Ok(Named { name, event })) = events.next().await {
             if name.as_deref() == Some("endpoint") {
                 return Ok((events, place(&self.url, &event.data)?));
@@ -179,7 +180,8 @@ impl Talk {
     /// Posts what the server is told, each message once the one before is taken. A server that takes one only when it has
     /// dealt with it may ask something in the middle of that, so none is waited for for long.
     async fn post_all(&self, lines: ReadHalf<DuplexStream>) {
-        let mut lines = Lines::new(lines, LARGEST);
+        // What Witgate itself has written.
+        let mut lines = Lines::new(lines, usize::MAX);
         let mut open = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -343,7 +345,7 @@ mod tests {
     }
 
     async fn launched(url: &Url) -> Result<Pipes, String> {
-        let sse = Sse::new(&Ways::new(&Network::default()), url, &[], Duration::from_secs(60)).unwrap();
+        let sse = Sse::new(&Ways::new(&Network::default()), url, &[], Duration::from_secs(60), 16 << 20).unwrap();
         let seats = Shares::new(Bounds { most: 1, most_of_one: 1 });
         sse.launch(seats.take(&Party::Everybody).unwrap(), None).await
     }

@@ -2,7 +2,7 @@ use super::events::{Decoder, Flooded, Named};
 use super::*;
 
 fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(MAX_MESSAGE);
     let mut events = Vec::new();
     for chunk in chunks {
         decoder.push(chunk.as_bytes()).unwrap();
@@ -36,7 +36,7 @@ fn what_has_no_end_yet_is_no_event() {
 
 #[test]
 fn an_event_without_end_is_a_flood() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(MAX_MESSAGE);
     let chunk = vec![b'x'; 1 << 20];
     let pushed = (0..17).try_for_each(|_| {
         decoder.push(&chunk)?;
@@ -51,7 +51,7 @@ fn reading_events_is_linear() {
     use crate::growth::assert_linear;
     let read = |chunk: usize| {
         move |text: String| {
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::new(MAX_MESSAGE);
             for chunk in text.as_bytes().chunks(chunk) {
                 decoder.push(chunk).unwrap();
                 while decoder.next().is_some() {}

@@ -1,7 +1,7 @@
 //! Bounds of messages, as they are set.
 
 use serde_json::{Value, json};
-use witgate_tests::gateway::{Running, Setup};
+use witgate_tests::gateway::{Running, Setup, workspace};
 use witgate_tests::wire::Request;
 
 const MIB: usize = 1 << 20;
@@ -33,5 +33,29 @@ fn the_largest_request_is_a_setting() {
         assert!(message.get("result").is_some() || message.get("error").is_some());
         let (status, message) = call(&gateway, refused);
         assert_eq!((status, &message["error"]["data"]["reason"]), (413, &json!("too-large")), "{server}");
+    }
+}
+
+#[test]
+fn the_largest_message_of_a_server_is_a_setting() {
+    let script = workspace().join("tests/tests/it/swap/env.py");
+    for (setting, status) in [("max_message_mib = 1", 502), ("", 200)] {
+        let setup = Setup::new();
+        setup.file("text", "x".repeat(2 * MIB));
+        setup.config(
+            "",
+            &format!(
+                "[upstreams.env]\ncommand = ['python3', {script:?}]\neras = ['stateful']\n\
+                 env = {{ TOKEN_FILE = '{}' }}\n{setting}\n[policies.roles]\nkind = 'rbac'\n\
+                 [policies.roles.config.roles]\nguest = {{ allow = ['*'] }}\n\
+                 [pipeline]\nanonymous = {{ roles = ['guest'] }}\nauthorize = ['roles']\n",
+                setup.dir().join("text").display()
+            ),
+        );
+        let gateway = setup.serve();
+        let params = json!({ "name": "tell", "arguments": {} });
+        let answer = Request::stateless(&gateway.address(), "/mcp", "tools/call", params).send();
+        assert_eq!(answer.status, status, "{setting}");
+        assert!(status == 200 || answer.refusal().2 == "upstream-flood", "{answer:?}");
     }
 }

@@ -5,6 +5,9 @@ import os
 import sys
 import time
 
+TOKEN = os.environ.get("TOKEN", "none")
+if "TOKEN_FILE" in os.environ:
+    TOKEN = open(os.environ["TOKEN_FILE"]).read()
 if "STARTS" in os.environ:
     with open(os.environ["STARTS"], "a") as starts:
         starts.write("started\n")
@@ -28,7 +31,7 @@ for line in sys.stdin:
         if "mark" in arguments:
             open(arguments["mark"], "w").close()
         time.sleep(arguments.get("seconds", 0))
-        answer["result"] = {"content": [{"type": "text", "text": os.environ.get("TOKEN", "none")}]}
+        answer["result"] = {"content": [{"type": "text", "text": TOKEN}]}
     else:
         answer["error"] = {"code": -32601, "message": "Method not found"}
     print(json.dumps(answer), flush=True)

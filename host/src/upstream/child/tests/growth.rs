@@ -31,7 +31,7 @@ fn read(said: String) {
         audience.join(member("two", std::iter::empty()));
         let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
         let connection =
-            Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false });
+            Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 });
         child.write_all(said.as_bytes()).await.unwrap();
         drop(child);
         connection.until_ended().await;
@@ -132,7 +132,7 @@ async fn of_a_resource_that_nobody_could_read_nobody_hears() {
     audience.join(member("two", std::iter::empty()));
     let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
     let connection =
-        Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false });
+        Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 });
     for uri in ["file:///public-secret/a", "file:///pub/../secret", "FILE:///pub/a", "file:///pub/a"] {
         let said = line("notifications/resources/updated", &json!({ "uri": uri }).to_string());
         child.write_all(said.as_bytes()).await.unwrap();
