@@ -394,7 +394,9 @@ impl Upstream {
             Target::Sse { url, .. } => format!("sse {url}"),
             other => format!("{other:?}"),
         };
-        format!("{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target}")
+        format!(
+            "{path} {resource} {about:?} {timeout:?} {sessions:?} {denials:?} {eras:?} {max_message} {target}"
+        )
     }
 }
 

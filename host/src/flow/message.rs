@@ -1,5 +1,5 @@
 //! The one strict parse: bytes → [`Call`]. What a lenient reader behind Witgate could take in
-//! another way than Witgate does is refused here, or taken out ([`nulls`]), so that both see the same call.
+//! another way than Witgate does is refused here, or taken out (`nulls`), so that both see the same call.
 
 use std::borrow::Cow;
 

@@ -305,7 +305,11 @@ impl HttpUpstream {
                 Media::Json => self.json(admitted, body).await,
                 Media::Events => {
                     let asked = session.map(|theirs| Arc::clone(&theirs.asked));
-                    Ok(AnswerBody::Events(answering::of(Arc::clone(request), (body, self.max_message), asked)))
+                    Ok(AnswerBody::Events(answering::of(
+                        Arc::clone(request),
+                        (body, self.max_message),
+                        asked,
+                    )))
                 }
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },

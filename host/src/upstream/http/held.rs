@@ -10,8 +10,7 @@ use futures_util::StreamExt;
 
 use super::outgoing::Draft;
 use super::{
-    HttpUpstream, Media, Outgoing, bad_answer, events, fault, media, outgoing, refused,
-    response, said_no,
+    HttpUpstream, Media, Outgoing, bad_answer, events, fault, media, outgoing, refused, response, said_no,
 };
 use crate::flow::headers::SESSION_ID;
 use crate::flow::reject::{Rejection, UpstreamFault};

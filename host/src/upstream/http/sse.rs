@@ -345,7 +345,8 @@ mod tests {
     }
 
     async fn launched(url: &Url) -> Result<Pipes, String> {
-        let sse = Sse::new(&Ways::new(&Network::default()), url, &[], Duration::from_secs(60), 16 << 20).unwrap();
+        let sse =
+            Sse::new(&Ways::new(&Network::default()), url, &[], Duration::from_secs(60), 16 << 20).unwrap();
         let seats = Shares::new(Bounds { most: 1, most_of_one: 1 });
         sse.launch(seats.take(&Party::Everybody).unwrap(), None).await
     }

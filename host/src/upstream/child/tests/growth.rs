@@ -30,8 +30,10 @@ fn read(said: String) {
         audience.join(member("one", ["file:///a".to_owned()].into_iter()));
         audience.join(member("two", std::iter::empty()));
         let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-        let connection =
-            Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 });
+        let connection = Connection::begin(
+            pipes,
+            Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 },
+        );
         child.write_all(said.as_bytes()).await.unwrap();
         drop(child);
         connection.until_ended().await;
@@ -131,8 +133,10 @@ async fn of_a_resource_that_nobody_could_read_nobody_hears() {
     audience.join(Arc::clone(&subscriber));
     audience.join(member("two", std::iter::empty()));
     let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-    let connection =
-        Connection::begin(pipes, Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 });
+    let connection = Connection::begin(
+        pipes,
+        Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 },
+    );
     for uri in ["file:///public-secret/a", "file:///pub/../secret", "FILE:///pub/a", "file:///pub/a"] {
         let said = line("notifications/resources/updated", &json!({ "uri": uri }).to_string());
         child.write_all(said.as_bytes()).await.unwrap();
