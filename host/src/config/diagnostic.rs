@@ -295,8 +295,11 @@ fn mask(text: &str) -> String {
         masked.push('=');
         rest = after;
         let name = last_key(before);
-        if name == "pem" || names_a_secret(name) {
-            let (hidden, shown) = rest.split_at(value_end(rest));
+        let (value, _) = rest.split_at(value_end(rest));
+        // A proxy's URL holds a password where it names a user, however it is mistyped.
+        let names_a_user = name == "proxy" && value.contains('@');
+        if name == "pem" || names_a_user || names_a_secret(name) {
+            let (hidden, shown) = rest.split_at(value.len());
             masked.extend(hidden.chars().flat_map(stars));
             rest = shown;
         }
@@ -398,6 +401,8 @@ mod tests {
         assert_eq!(mask("secret = { env = \"NAME\" }"), "secret = { env = \"NAME\" }");
         assert_eq!(mask("['x', '--token=abc']"), "['x', '--token=***']");
         assert_eq!(mask("url = 'http://a:b@c/d@e'"), "url = 'http://***@c/d@e'");
+        assert_eq!(mask("proxy = 'u:pw@h:1'"), "proxy = '********'");
+        assert_eq!(mask("proxy = 'http://h:1'"), "proxy = 'http://h:1'");
         assert_eq!(mask("store = \"keys.toml\""), "store = \"keys.toml\"");
         assert_eq!(mask("token = \"a\\\"b=c\" x = 'z'"), "token = \"**\"***\" x = 'z'");
     }

@@ -59,7 +59,9 @@ impl Proxies {
     /// The proxy on the way to `to`. What is on this machine is nobody else's to reach.
     fn on_the_way(&self, to: &Uri) -> Option<Intercept> {
         let host = to.host()?;
-        let is_here = host.trim_end_matches('.').eq_ignore_ascii_case("localhost")
+        // Names below `localhost` are this machine, too (RFC 6761, section 6.3).
+        let last_label = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+        let is_here = last_label.eq_ignore_ascii_case("localhost")
             || address_of(host).is_some_and(|address| address.to_canonical().is_loopback());
         self.matcher.as_ref().filter(|_| !is_here)?.intercept(to)
     }
@@ -234,6 +236,7 @@ mod tests {
         for straight in [
             "http://localhost/",
             "https://LOCALHOST./",
+            "http://x.localhost:1/",
             "http://127.9.9.9:1/",
             "http://[::1]/",
             "http://10.1.2.3/",

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
+use witgate_plugin::UNREAD_ROLES;
 
 use crate::config::identity::{Field, Identity, IdentityToken};
 use crate::flow::decision::DecisionId;
@@ -95,10 +96,15 @@ fn of_process(field: Field, whose: Option<&Principal>) -> Option<String> {
     }
 }
 
+/// The roles of a caller, without the mark of those that cannot be read: an upstream would take it for one.
+fn known_roles(caller: &Caller) -> Vec<String> {
+    caller.identity().roles.iter().filter(|role| *role != UNREAD_ROLES).cloned().collect()
+}
+
 /// A field as a header has it. None: there is nothing to tell.
 fn in_header(field: Field, sender: Sender<'_>) -> Option<String> {
     match (field, sender) {
-        (Field::Roles, Sender::Caller(caller, _)) => list(&caller.identity().roles),
+        (Field::Roles, Sender::Caller(caller, _)) => list(&known_roles(caller)),
         (Field::Scopes, Sender::Caller(caller, _)) => list(&caller.identity().scopes),
         (Field::Decision, Sender::Caller(_, decision)) => Some(decision.to_string()),
         (Field::Roles | Field::Scopes | Field::Decision, Sender::Witgate) => None,
@@ -140,7 +146,7 @@ fn claims(token: &IdentityToken, sender: Sender<'_>, now: Duration, id: &str) ->
     if let Sender::Caller(caller, decision) = sender {
         for claim in &token.claims {
             match claim {
-                Field::Roles => set("roles", json!(caller.identity().roles)),
+                Field::Roles => set("roles", json!(known_roles(caller))),
                 // RFC 8693, section 4.2. A scope has no spaces.
                 Field::Scopes => set("scope", caller.identity().scopes.join(" ").into()),
                 Field::Decision => set("decision", decision.to_string().into()),

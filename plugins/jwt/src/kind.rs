@@ -1,6 +1,7 @@
 //! What kind of token it is: an access token, or one that was made for something else and only looks
 //! like it (RFC 8725, sections 2.8 and 3.11).
 
+use witgate_plugin::json::Json;
 use witgate_plugin::{Claims, Refusal};
 
 /// The type of access tokens (RFC 9068, section 2.1).
@@ -35,9 +36,16 @@ pub(crate) fn is_for_other_purposes(typ: &str) -> bool {
 /// are; a hash of the code or the state is still in ID tokens alone.
 pub(crate) fn judge(claims: &Claims<'_>, have_at_hash: bool) -> Result<(), Refusal> {
     let there = |name: &str| claims.get(name).is_some();
+    // One that is there and names none is no scope.
+    let has_scopes = |name: &str| match claims.get(name) {
+        Some(Json::String(scopes)) => !scopes.trim().is_empty(),
+        Some(Json::Array(scopes)) => !scopes.is_empty(),
+        _ => false,
+    };
+    let has_scopes = has_scopes("scope") || has_scopes("scp");
     let is_id_token = there("c_hash")
         || there("s_hash")
-        || (!have_at_hash && (there("at_hash") || (there("nonce") && !there("scope") && !there("scp"))));
+        || (!have_at_hash && (there("at_hash") || (there("nonce") && !has_scopes)));
     // A logout token or another security event (RFC 8417, section 2.2).
     let is_event = there("events");
     match is_id_token || is_event || claims.say_other_purpose() {

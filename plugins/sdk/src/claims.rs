@@ -209,8 +209,13 @@ impl<'a> Claims<'a> {
     /// and Hydra (`token_use`) write it.
     pub fn say_other_purpose(&self) -> bool {
         let says = |name: &str, kinds: &[&str]| {
-            let value = self.get(name).and_then(Json::as_str);
-            value.is_some_and(|value| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(value)))
+            let is_one = |value: &Json<'_>| {
+                value.as_str().is_some_and(|value| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(value)))
+            };
+            match self.get(name) {
+                Some(Json::Array(several)) => several.iter().any(is_one),
+                one => one.is_some_and(is_one),
+            }
         };
         says("typ", &["ID", "Refresh", "Offline", "Logout"])
             || says("token_use", &["id", "id_token", "refresh", "refresh_token"])

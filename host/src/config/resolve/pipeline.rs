@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Resolver;
 use crate::config::shape::{listed, nearest};
@@ -44,10 +44,17 @@ const AUTHORIZE: List = List {
 /// The roles by which an `rbac` policy denies.
 fn denying(policy: &Policy) -> impl Iterator<Item = &str> {
     let roles = policy.config.get("roles").filter(|_| policy.kind == PolicyKind::Rbac);
-    let denies =
-        |role: &Value| role.get("deny").and_then(Value::as_array).is_some_and(|deny| !deny.is_empty());
-    let all = roles.and_then(Value::as_object).into_iter().flatten();
-    all.filter(move |(_, role)| denies(role)).map(|(name, _)| name.as_str())
+    let roles = roles.and_then(Value::as_object);
+    let all = roles.into_iter().flat_map(|roles| roles.keys().map(move |name| (roles, name.as_str())));
+    all.filter(|(roles, name)| denies(roles, name, &mut BTreeSet::new())).map(|(_, name)| name)
+}
+
+/// Whether a role denies something, by itself or by one that it inherits from.
+fn denies<'a>(roles: &'a Map<String, Value>, name: &'a str, seen: &mut BTreeSet<&'a str>) -> bool {
+    let Some(role) = roles.get(name).filter(|_| seen.insert(name)) else { return false };
+    let list = |key| role.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let inherited = list("inherits").iter().filter_map(Value::as_str);
+    !list("deny").is_empty() || inherited.into_iter().any(|name| denies(roles, name, seen))
 }
 
 impl Resolver<'_> {

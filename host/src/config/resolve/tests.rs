@@ -509,13 +509,14 @@ fn a_role_that_denies_and_does_not_count_is_a_warning() {
         let folder = Folder::with(&format!(
             "[upstreams.own]\nown_tools = true\n[policies.idp]\nkind = 'jwt'\nconfig = {{ algorithms = ['RS256'], issuer = \
              'https://idp.example.com', only_roles = {only} }}\n[policies.r]\nkind = 'rbac'\n[policies.r.config.roles]\n\
-             user = {{ allow = ['*'] }}\nbanned = {{ deny = ['*'] }}\n[pipeline]\nauthenticate = ['idp']\nauthorize = ['r']\n"
+             user = {{ allow = ['*'] }}\nbanned = {{ deny = ['*'] }}\nout = {{ inherits = ['banned'] }}\n[pipeline]\nauthenticate = ['idp']\nauthorize = ['r']\n"
         ));
         folder.load().unwrap().warnings.iter().map(|warning| warning.message().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(warnings("['user']"), ["`only_roles` leaves out `banned`, which denies"]);
-    assert_eq!(warnings("'user'"), ["`only_roles` leaves out `banned`, which denies"]);
-    assert_eq!(warnings("['user', 'banned']"), [""; 0]);
+    assert_eq!(warnings("['user', 'out']"), ["`only_roles` leaves out `banned`, which denies"]);
+    assert_eq!(warnings("['user', 'banned']"), ["`only_roles` leaves out `out`, which denies"]);
+    assert_eq!(warnings("'user'").len(), 1);
+    assert_eq!(warnings("['user', 'banned', 'out']"), [""; 0]);
 }
 
 #[test]
