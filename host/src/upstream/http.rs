@@ -341,6 +341,13 @@ impl HttpUpstream {
     }
 
     /// The caller's session, for a GET or DELETE.
+    /// Takes out a session that the upstream keeps no more, so that it holds no place.
+    fn lose(&self, session: Option<&str>, principal: &Principal) {
+        if let Some(session) = session {
+            drop(self.sessions.close(session, principal));
+        }
+    }
+
     fn listeners_session(&self, listener: &Listener) -> Result<Arc<UpstreamSession>, Rejection> {
         self.sessions.find(&listener.session, &listener.caller.principal())
     }
@@ -371,6 +378,7 @@ impl Upstream for HttpUpstream {
             if let Some(id) = upstream_id
                 && self.has_lost(id, response.status(), sender).await
             {
+                self.lose(admitted.session(), &admitted.permit().caller().principal());
                 return Err(Rejection::SessionNotFound);
             }
             let opened = match response.status() {
@@ -390,6 +398,7 @@ impl Upstream for HttpUpstream {
         let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs))?;
         let response = self.send(outgoing).await?;
         if self.has_lost(theirs, response.status(), sender).await {
+            self.lose(Some(&listener.session), &listener.caller.principal());
             return Err(Rejection::SessionNotFound);
         }
         match (response.status(), media(response.headers())) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::audience::Audience;
@@ -25,6 +25,9 @@ use crate::upstream::json::splice;
 
 /// Lines on their way to the child. When it does not read, callers wait here.
 const LINES: usize = 32;
+/// Their bytes, and those of the line that is being written; one line may have more. A caller who waits for room holds what
+/// they sent within the bounds of all requests, and one who has gone leaves no more than this behind.
+const ROOM: usize = 4 << 20;
 /// Requests that a child has yet to answer. Beyond, it does not keep up, and more would only wait.
 const PENDING: usize = 512;
 /// Those of one party, where the child is everybody's.
@@ -50,7 +53,7 @@ pub(super) struct Inner {
     pub(super) audience: Arc<Audience>,
     /// Lines that the child has said.
     pub(super) heard: AtomicU64,
-    out: Mutex<Option<mpsc::Sender<Bytes>>>,
+    out: Mutex<Option<Out>>,
     ended: watch::Sender<Option<Lost>>,
     process: Option<Process>,
     /// Whether several callers may be on it.
@@ -186,7 +189,8 @@ pub(crate) struct Terms {
 impl Connection {
     /// Begins a conversation.
     pub(crate) fn begin(pipes: Pipes, terms: Terms) -> Self {
-        let (out, lines) = mpsc::channel(LINES);
+        let (queue, lines) = mpsc::channel(LINES);
+        let out = Out { queue, room: Arc::new(Semaphore::new(ROOM)) };
         let pulse = if terms.modern { MODERN_PULSE } else { r#""method":"ping""# };
         let inner = Arc::new(Inner {
             name: terms.name,
@@ -214,15 +218,17 @@ impl Connection {
         let (mouth, ear) = replies();
         let ask = Arc::new(ask);
         let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             inner: Arc::clone(&self.inner),
             ask,
             number,
             ear,
             heard_before: self.inner.heard.load(Ordering::Relaxed),
+            is_sent: false,
             done: false,
         };
-        self.inner.send(compose(&number.to_string())).await?;
+        self.inner.send_for(Some(number), compose(&number.to_string())).await?;
+        exchange.is_sent = true;
         Ok(exchange)
     }
 
@@ -261,6 +267,12 @@ impl Connection {
     /// Why it has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Lost> {
         self.inner.ended.borrow().clone()
+    }
+
+    /// How many requests have no answer yet.
+    #[cfg(test)]
+    pub(crate) fn open_requests(&self) -> usize {
+        lock(&self.inner.table).pending.len()
     }
 
     /// Waits until it has ended.
@@ -339,6 +351,12 @@ impl Inner {
         removed.is_some()
     }
 
+    /// Takes a request out that the child has never heard of.
+    fn forget_unsent(&self, number: u64) {
+        self.forget(number, Lost::Cancelled);
+        lock(&self.table).strays.remove(&number);
+    }
+
     fn take_asked(&self, session: &str, told: u64) -> Option<Asked> {
         let mut table = lock(&self.table);
         let asked = table.asked.get(&told).filter(|asked| &*asked.session == session)?;
@@ -352,19 +370,35 @@ impl Inner {
     }
 
     async fn send(&self, line: Bytes) -> Result<(), Rejection> {
+        self.send_for(None, line).await
+    }
+
+    /// Sends a line that has a meaning only as long as somebody waits for the answer to the request `number`.
+    async fn send_for(&self, number: Option<u64>, line: Bytes) -> Result<(), Rejection> {
         let out = lock(&self.out).clone();
-        let ended = || self.ended.borrow().clone().map_or_else(gone, Rejection::from);
-        match out {
-            Some(out) => out.send(one_line(line)).await.map_err(|_| ended()),
-            None => Err(ended()),
+        let sent = match out {
+            Some(out) => out.send(number, one_line(line)).await,
+            None => None,
+        };
+        sent.ok_or_else(|| self.ended.borrow().clone().map_or_else(gone, Rejection::from))
+    }
+
+    /// Whether a line is still to be written. A request that was given up before is none that the child may be at.
+    fn is_wanted(&self, number: Option<u64>) -> bool {
+        let Some(number) = number else { return true };
+        let mut table = lock(&self.table);
+        let is_wanted = table.pending.contains_key(&number);
+        if !is_wanted {
+            table.strays.remove(&number);
         }
+        is_wanted
     }
 
     /// Sends a line if the child takes it at once. For the reading side: were it to wait here for a
     /// child that waits to be read, both would wait for ever.
     pub(super) fn send_now(&self, line: Bytes) {
         let out = lock(&self.out).clone();
-        if out.is_none_or(|out| out.try_send(one_line(line)).is_err()) {
+        if out.and_then(|out| out.send_now(one_line(line))).is_none() {
             tracing::debug!(upstream = %self.name, "the child does not read; an answer was dropped");
         }
     }
@@ -424,6 +458,8 @@ pub(crate) struct Exchange {
     number: u64,
     ear: Ear,
     heard_before: u64,
+    /// It is on its way to the child.
+    is_sent: bool,
     done: bool,
 }
 
@@ -471,6 +507,10 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if !self.is_sent {
+            self.inner.forget_unsent(self.number);
+            return;
+        }
         if self.done || !self.ask.cancel_on_drop || !self.inner.forget(self.number, Lost::Cancelled) {
             return;
         }
@@ -478,11 +518,44 @@ impl Drop for Exchange {
     }
 }
 
+/// The way to the child.
+#[derive(Clone)]
+struct Out {
+    queue: mpsc::Sender<Line>,
+    room: Arc<Semaphore>,
+}
+
+/// A line on its way to the child.
+struct Line {
+    /// The request that it is.
+    number: Option<u64>,
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Out {
+    /// Sends a line as soon as there is room. None: the conversation has ended.
+    async fn send(self, number: Option<u64>, bytes: Bytes) -> Option<()> {
+        let _room = self.room.acquire_many_owned(room_for(&bytes)).await.ok()?;
+        self.queue.send(Line { number, bytes, _room }).await.ok()
+    }
+
+    /// Sends a line if there is room. None: there is none.
+    fn send_now(self, bytes: Bytes) -> Option<()> {
+        let _room = self.room.try_acquire_many_owned(room_for(&bytes)).ok()?;
+        self.queue.try_send(Line { number: None, bytes, _room }).ok()
+    }
+}
+
+fn room_for(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len().min(ROOM)).unwrap_or(u32::MAX)
+}
+
 /// Writes whole lines, in order, until the conversation ends; then standard input is closed.
 async fn write(
     inner: Arc<Inner>,
     mut input: Box<dyn AsyncWrite + Send + Unpin>,
-    mut lines: mpsc::Receiver<Bytes>,
+    mut lines: mpsc::Receiver<Line>,
 ) {
     let mut ended = inner.ended.subscribe();
     loop {
@@ -490,9 +563,12 @@ async fn write(
             line = lines.recv() => line,
             _ = ended.wait_for(Option::is_some) => None,
         };
-        let Some(line) = line else { break };
+        let Some(Line { number, bytes, _room }) = line else { break };
+        if !inner.is_wanted(number) {
+            continue;
+        }
         let written = async {
-            input.write_all(&line).await?;
+            input.write_all(&bytes).await?;
             input.write_all(b"\n").await?;
             input.flush().await
         };

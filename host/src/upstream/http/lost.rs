@@ -67,21 +67,25 @@ impl HttpUpstream {
     }
 
     /// True where an answer with `status` says that the upstream knows the session no more. The protocol wants 404; many
-    /// servers say 400, which may as well be about the message, so they are sent a ping: a living session takes it.
+    /// servers say 400. Either may as well be about the message, so they are sent a ping: a living session takes it. Of one that
+    /// answers neither well nor badly, a 404 means what the protocol says.
     pub(super) async fn has_lost(
         &self,
         session: &HeaderValue,
         status: StatusCode,
         sender: Sender<'_>,
     ) -> bool {
-        if status != StatusCode::BAD_REQUEST {
-            return status == StatusCode::NOT_FOUND;
+        if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
+            return false;
         }
         // Without a version: it may be the caller's that was refused.
         let ping = Bytes::from_static(PING);
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, Some(session));
-        let Ok(ping) = self.compose(sender, draft) else { return false };
-        let answered = self.line.request(ping).await.map(|response| response.status());
-        matches!(answered, Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
+        let Ok(ping) = self.compose(sender, draft) else { return status == StatusCode::NOT_FOUND };
+        match self.line.request(ping).await.map(|response| response.status()) {
+            Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => true,
+            Ok(answered) if answered.is_success() => false,
+            _ => status == StatusCode::NOT_FOUND,
+        }
     }
 }

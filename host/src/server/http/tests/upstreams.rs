@@ -113,11 +113,22 @@ async fn plain_requests_are_bridged_to_an_older_upstream() {
 
 #[tokio::test]
 async fn a_held_session_that_is_forgotten_is_opened_anew() {
-    let forgotten = std::sync::atomic::AtomicBool::new(true);
+    const KEPT: u8 = 0;
+    const FORGOTTEN: u8 = 1;
+    const ANEW: u8 = 2;
+    let state = std::sync::atomic::AtomicU8::new(KEPT);
     let house = house(move |request| {
-        let is_list =
-            request.json()["method"] == "tools/list" && request.headers.contains_key("mcp-session-id");
-        if is_list && forgotten.swap(false, std::sync::atomic::Ordering::SeqCst) {
+        let in_session = request.headers.contains_key("mcp-session-id");
+        let step = |from, to| {
+            let ordering = std::sync::atomic::Ordering::SeqCst;
+            state.compare_exchange(from, to, ordering, ordering).is_ok()
+        };
+        match request.json()["method"].as_str() {
+            Some("initialize") => _ = step(FORGOTTEN, ANEW),
+            Some("tools/list") if in_session => _ = step(KEPT, FORGOTTEN),
+            _ => {}
+        }
+        if in_session && state.load(std::sync::atomic::Ordering::SeqCst) == FORGOTTEN {
             return answer_as(404, "text/plain", "Session not found");
         }
         older(request)
@@ -125,4 +136,21 @@ async fn a_held_session_that_is_forgotten_is_opened_anew() {
     .await;
     let listed = house.modern(ALICE, "tools/list", json!({})).await;
     assert_eq!(listed.json()["result"]["tools"], json!([{"name": "get_it"}]), "{listed:?}");
+}
+
+/// A 404 may be about the message: a living session takes a ping.
+#[tokio::test]
+async fn a_call_is_not_repeated_for_a_404_of_a_living_session() {
+    let house = house(|request| match request.json()["method"].as_str() {
+        Some("tools/call") => {
+            let error = json!({"code": -32602, "message": "no such record"});
+            json_answer(404, &json!({"jsonrpc": "2.0", "id": request.json()["id"], "error": error}))
+        }
+        _ => older(request),
+    })
+    .await;
+    let got = house.modern(ALICE, "tools/call", json!({"name": "get_it"})).await;
+    assert_eq!(got.json()["error"]["message"], "no such record", "{got:?}");
+    let calls = house.received().iter().filter(|request| request.json()["method"] == "tools/call").count();
+    assert_eq!(calls, 1);
 }

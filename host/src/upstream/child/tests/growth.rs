@@ -155,3 +155,22 @@ fn one_session_subscribes_to_so_many_resources_and_no_more() {
     assert!(matches!(member.subscribe("file:///more", share), Err(Rejection::InvalidRequest(_))));
     assert_eq!(member.subscribe("file:///7", share), Ok(()));
 }
+
+/// A caller who goes away gives the room of their message back; what waits for a child is bounded by itself.
+#[tokio::test]
+async fn a_child_that_does_not_read_is_sent_little() {
+    let (_unread, input) = tokio::io::duplex(64 << 10);
+    let (_silent, output) = tokio::io::duplex(64);
+    let pipes = Pipes { input: Box::new(input), output: Box::new(output), process: None };
+    let audience = Arc::new(Audience::default());
+    let terms = Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 };
+    let connection = Connection::begin(pipes, terms);
+    let mut on_their_way = 0;
+    for _ in 0..24 {
+        let asked = connection.request(Ask::default(), |_| Bytes::from(vec![b' '; 1 << 20]));
+        let asked = tokio::time::timeout(Duration::from_millis(20), asked).await;
+        on_their_way += usize::from(asked.is_ok());
+    }
+    assert_eq!(on_their_way, 4, "4 MiB, the one that is being written included");
+    assert_eq!(connection.open_requests(), on_their_way, "nobody waits for the others");
+}
