@@ -72,7 +72,7 @@ struct Seen {
 enum Id {
     /// That of the request.
     Same,
-    /// `null`: an error of a server that has not read so far.
+    /// `null`: that of nobody who waits for an answer.
     Nobodys,
 }
 
@@ -237,7 +237,8 @@ impl Passing {
         let text = std::str::from_utf8(&text).map_err(|_| Wrong::Form)?;
         self.seen.id = match text {
             "null" => Some(Id::Nobodys),
-            theirs if is_same(theirs, &self.id) => Some(Id::Same),
+            // It goes on as it is: a client that asked with a number waits for a number.
+            theirs if is_same(theirs, &self.id) && is_text(theirs) == is_text(&self.id) => Some(Id::Same),
             _ => return Err(Wrong::Id),
         };
         Ok(())
@@ -245,11 +246,17 @@ impl Passing {
 
     fn is_whole(&self) -> Result<(), Wrong> {
         match (self.seen.id, self.seen.result, self.seen.error) {
-            (Some(Id::Same), true, false) | (_, false, true) => Ok(()),
-            (Some(Id::Nobodys) | None, true, false) => Err(Wrong::Id),
+            (Some(Id::Same), true, false) | (Some(Id::Same), false, true) => Ok(()),
+            (Some(Id::Nobodys) | None, true, false) | (Some(Id::Nobodys) | None, false, true) => {
+                Err(Wrong::Id)
+            }
             _ => Err(Wrong::Form),
         }
     }
+}
+
+fn is_text(id: &str) -> bool {
+    id.starts_with('"')
 }
 
 #[cfg(test)]
@@ -269,13 +276,11 @@ mod tests {
     fn what_passes_is_a_response_to_the_request() {
         for (message, expected) in [
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, Ok(())),
-            (
-                r#" {"result" : {"id":8,"method":"x","error":["}","\"",{"a":[]}]} , "\u0069d" : "7" } "#,
-                Ok(()),
-            ),
+            (r#" {"result" : {"id":8,"method":"x","error":["}","\"",{"a":[]}]} , "\u0069d" : 7 } "#, Ok(())),
             (r#"{"id":7.0,"error":{"code":-1,"message":"no"}}"#, Ok(())),
-            (r#"{"id":null,"error":{"code":-1,"message":"no"}}"#, Ok(())),
-            (r#"{"error":{"code":-1,"message":"no"}}"#, Ok(())),
+            (r#"{"id":null,"error":{"code":-1,"message":"no"}}"#, Err(Wrong::Id)),
+            (r#"{"error":{"code":-1,"message":"no"}}"#, Err(Wrong::Id)),
+            (r#"{"id":"7","result":{}}"#, Err(Wrong::Id)),
             (r#"{"x":"\\","id":7,"result":"}"}"#, Ok(())),
             (r#"{"id":8,"result":{}}"#, Err(Wrong::Id)),
             (r#"{"result":{"id":7},"id":8}"#, Err(Wrong::Id)),
