@@ -123,7 +123,10 @@ async fn who_shows_nothing_has_no_name() {
                      anonymous = { roles = ['guest'] }";
     let (running, callers) = serve(setup(), &format!("{}{anonymous}", config(&recorder)), &["anonymous"]);
     assert!(Caller::new(running.url(), None).call("echo", json!({})).await.is_result());
-    assert_eq!(told(&recorder), ["x-witgate-kind: anonymous", "x-witgate-roles: guest"]);
+    // What Witgate itself asks may come over another connection meanwhile.
+    let mut told_of_caller = told(&recorder);
+    told_of_caller.retain(|told| told != "x-witgate-kind: witgate");
+    assert_eq!(told_of_caller, ["x-witgate-kind: anonymous", "x-witgate-roles: guest"]);
     assert!(callers[0].call("echo", json!({})).await.is_result());
     assert_eq!(told(&recorder)[..2], ["x-witgate-kind: known", "x-witgate-principal: keys||anonymous"]);
 }
