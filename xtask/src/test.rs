@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::tools::{self, Tools};
 use crate::{fuzz, guests, wit};
-use count::Count;
+use count::{Count, trouble};
 use witgate_build::cargo::cargo;
 use witgate_build::process::{Ended, attempt, run, works};
 
@@ -27,7 +27,7 @@ const TESTS: Duration = Duration::from_secs(75 * 60);
 /// Runs everything. What fails is shown at once and counts as a failure, and the rest goes on.
 pub(crate) fn all(root: &Path) -> Result<()> {
     let started = Instant::now();
-    let mut suite = Suite { root, count: Count::default(), broken: Vec::new() };
+    let mut suite = Suite { root, count: Count::default(), broken: Vec::new(), trouble: Vec::new() };
     // What is quick comes first, what only looks at the code before what runs it.
     suite.need("format and lints", &["fmt", "clippy"])?;
     suite.step("fmt", QUICK, cargo().args(["fmt", "--all", "--check"]));
@@ -71,7 +71,10 @@ pub(crate) fn all(root: &Path) -> Result<()> {
 struct Suite<'a> {
     root: &'a Path,
     count: Count,
+    /// The names of the checks that failed.
     broken: Vec<String>,
+    /// Tests that failed, or passed at a later try only, as the runner names them.
+    trouble: Vec<String>,
 }
 
 impl Suite<'_> {
@@ -79,10 +82,13 @@ impl Suite<'_> {
     fn step(&mut self, name: &str, limit: Duration, command: &mut Command) {
         let line = command.get_args().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
         command.current_dir(self.root);
+        let mut named = Vec::new();
         self.check(&format!("{name}: cargo {line}"), || {
             let ended = attempt(command, limit)?;
+            named = trouble(&ended.output).into_iter().map(str::to_owned).collect();
             Ok((Count::read(&ended.output), ended))
         });
+        self.trouble.append(&mut named);
     }
 
     /// Runs one check, which may have counted tests.
@@ -125,6 +131,9 @@ impl Suite<'_> {
     }
 
     fn conclude(self) -> Result<()> {
+        for line in &self.trouble {
+            println!("{line}");
+        }
         if !self.broken.is_empty() {
             println!("failed: {}", self.broken.join(", "));
         }

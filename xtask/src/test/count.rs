@@ -11,17 +11,20 @@ pub(super) struct Count {
 const FAILURES: [&str; 3] = ["failed", "timed out", "exec failed"];
 
 impl Count {
-    /// Adds up what nextest (`Summary […] 3 tests run: 2 passed (1 slow), 1 failed, 4 skipped`) or cargo
-    /// (`test result: ok. 3 passed; 0 failed; …`, once for each binary) say at their ends.
+    /// Reads the numbers at the end of a run of nextest
+    /// (`Summary […] 3 tests run: 2 passed (1 slow), 1 failed, 4 skipped`) or of cargo
+    /// (`test result: ok. 3 passed; 0 failed; …`, once for each binary).
+    ///
+    /// Nextest shows the output of a try that failed, which has a `test result` of its own: where there is a
+    /// summary, it alone counts.
     pub(super) fn read(output: &str) -> Self {
         let mut count = Self::default();
-        for line in output.lines() {
-            let line = line.trim_start();
-            let summary = line.strip_prefix("Summary [").and_then(|rest| rest.split_once("run:"));
-            let result = line.strip_prefix("test result:").and_then(|rest| rest.split_once(". "));
-            if let Some((_, numbers)) = summary.or(result) {
-                count.add(numbers);
-            }
+        if let Some(numbers) = output.lines().rev().find_map(summary) {
+            count.add(numbers);
+            return count;
+        }
+        for numbers in output.lines().filter_map(result) {
+            count.add(numbers);
         }
         count
     }
@@ -45,9 +48,25 @@ impl Count {
     }
 }
 
+/// The numbers in the summary of nextest.
+fn summary(line: &str) -> Option<&str> {
+    Some(line.trim_start().strip_prefix("Summary [")?.split_once("run:")?.1)
+}
+
+/// The numbers at the end of one of cargo's test binaries.
+fn result(line: &str) -> Option<&str> {
+    Some(line.trim_start().strip_prefix("test result:")?.split_once(". ")?.1)
+}
+
+/// The lines of nextest that name tests which failed, or passed at a later try only.
+pub(super) fn trouble(output: &str) -> Vec<&str> {
+    let after_summary = output.lines().skip_while(|line| summary(line).is_none()).skip(1);
+    after_summary.map(str::trim).filter(|line| line.contains(" [")).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Count;
+    use super::{Count, trouble};
 
     #[test]
     fn nextest_is_read() {
@@ -62,6 +81,13 @@ mod tests {
         let said = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!(Count::read(said), Count { passed: 4, failed: 2 });
+    }
+
+    #[test]
+    fn a_try_that_failed_before_one_that_passed_is_no_failure() {
+        let said = "  TRY 1 FAIL [   2.0s] witgate-tests::it a::b\n    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out\n  TRY 2 PASS [   1.0s] witgate-tests::it a::b\n     Summary [  12.345s] 48 tests run: 48 passed (1 flaky), 3 skipped\n   FLAKY 2/2 [   1.0s] witgate-tests::it a::b\n";
+        assert_eq!(Count::read(said), Count { passed: 48, failed: 0 });
+        assert_eq!(trouble(said), ["FLAKY 2/2 [   1.0s] witgate-tests::it a::b"]);
     }
 
     #[test]
