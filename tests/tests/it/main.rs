@@ -19,6 +19,7 @@ mod hostile;
 mod identity;
 mod issuers;
 mod kill;
+mod layers;
 mod network;
 mod oauth;
 mod pages;

@@ -1,0 +1,313 @@
+//! Which module of the host may import which: a module sees those of its own layer and of those below.
+
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use imports::{Imports, Module, read};
+
+/// From the ground up. A name stands for a module and all in it that is not named by itself.
+const LAYERS: &[(&str, &[&str])] = &[
+    (
+        "base",
+        &[
+            "breaker",
+            "cause",
+            "descriptors",
+            "digest",
+            "fingerprints",
+            "growth",
+            "leftovers",
+            "lines",
+            "metrics",
+            "peer",
+            "pem",
+            "printable",
+            "processes",
+            "shares",
+            "whole_file",
+        ],
+    ),
+    ("config", &["config", "key_store", "provenance", "log"]),
+    ("network", &["network", "signing"]),
+    ("services", &["services"]),
+    ("plugin", &["plugin"]),
+    ("policy", &["policy"]),
+    ("generation", &["generation"]),
+    ("flow", &["flow"]),
+    ("upstream", &["upstream"]),
+    ("server", &["server"]),
+    ("cases", &["policy::cases", "policy::record"]),
+    ("factory", &["generation::factory"]),
+    ("reload", &["reload"]),
+    ("status", &["status"]),
+    ("serve", &["serve"]),
+    ("embed", &["embed"]),
+    ("cli", &["cli"]),
+    ("main", &["main"]),
+];
+
+/// The crates that are looked at, the host first.
+const ROOTS: [&str; 11] = [
+    "host/src/lib.rs",
+    "plugins/sdk/src/lib.rs",
+    "plugins/build/src/lib.rs",
+    "plugins/api-key/src/lib.rs",
+    "plugins/client-certificate/src/lib.rs",
+    "plugins/jwt/src/lib.rs",
+    "plugins/oauth2-introspection/src/lib.rs",
+    "plugins/rbac/src/lib.rs",
+    "tests/src/lib.rs",
+    "tests/checks/src/lib.rs",
+    "xtask/src/main.rs",
+];
+
+/// Imports that run back up today. The list may only shrink.
+const BACK: &[(&str, &str)] = &[
+    ("breaker", "config"),
+    ("config", "signing"),
+    ("config::identity", "signing"),
+    ("config::resolve::signing", "signing"),
+    ("flow", "upstream"),
+    ("flow::list_changes", "upstream"),
+    ("flow::listing", "upstream"),
+    ("flow::listing", "upstream::json"),
+    ("flow::message::nulls", "upstream::json"),
+    ("flow::single", "upstream"),
+    ("flow::single", "upstream::json"),
+    ("flow::standing", "upstream"),
+    ("log", "flow::audit::facts"),
+    ("policy", "flow::credential"),
+    ("policy", "flow::reject"),
+    ("policy", "policy::cases::expect"),
+    ("policy", "policy::cases::stage"),
+    ("policy", "policy::record"),
+    ("policy", "policy::record::taken"),
+    ("policy", "policy::record::written"),
+    ("policy::make", "generation"),
+    ("policy::make", "generation::recipe"),
+    ("policy::make", "policy::record::written"),
+    ("server::admin", "reload"),
+    ("server::recording", "policy::record"),
+    ("services", "flow::credential::traces"),
+    ("services", "flow::identity"),
+    ("services", "flow::request"),
+    ("shares", "flow::identity"),
+];
+
+/// Modules that import each other in a circle today. The list may only shrink.
+const CIRCLES: &[&[&str]] = &[
+    &[
+        "cli",
+        "cli::check",
+        "cli::config",
+        "cli::demo",
+        "cli::in_force",
+        "cli::init",
+        "cli::key",
+        "cli::plugin",
+        "cli::plugin::asked",
+        "cli::plugin::bench",
+        "cli::plugin::bench::scene",
+        "cli::plugin::build",
+        "cli::plugin::diff",
+        "cli::plugin::export",
+        "cli::plugin::inspect",
+        "cli::plugin::list",
+        "cli::plugin::new",
+        "cli::plugin::project",
+        "cli::plugin::record",
+        "cli::plugin::record::file",
+        "cli::plugin::rollback",
+        "cli::plugin::run",
+        "cli::plugin::run::given",
+        "cli::plugin::run::told",
+        "cli::plugin::test",
+        "cli::plugin::test::coverage",
+        "cli::plugin::test::find",
+        "cli::plugin::test::json",
+        "cli::plugin::test::junit",
+        "cli::plugin::test::play",
+        "cli::plugin::test::told",
+        "cli::plugin::test::update",
+        "cli::serve",
+        "cli::terminal",
+        "cli::token",
+        "cli::token::forget",
+        "cli::token::issue",
+        "cli::token::revoke",
+        "cli::token::verify",
+    ],
+    &[
+        "config::resolve",
+        "config::resolve::environment_only",
+        "config::resolve::identity",
+        "config::resolve::network",
+        "config::resolve::server",
+        "config::resolve::upstreams",
+    ],
+    &[
+        "flow::credential",
+        "flow::dpop",
+        "flow::dpop::proof",
+        "flow::reject",
+        "flow::request",
+        "generation",
+        "generation::history",
+        "generation::pipeline",
+        "plugin::compile_queue",
+        "plugin::grants",
+        "plugin::instance",
+        "plugin::load",
+        "plugin::pool",
+        "plugin::settings",
+        "plugin::state",
+        "plugin::v0_1::exports",
+        "policy",
+        "policy::builtin",
+        "policy::cases",
+        "policy::cases::case",
+        "policy::cases::checks",
+        "policy::cases::exchange",
+        "policy::cases::read",
+        "policy::cases::stage",
+        "policy::guarded",
+        "policy::make",
+        "policy::record",
+        "policy::record::case",
+        "policy::record::http",
+        "policy::record::stand_in",
+        "policy::record::taken",
+        "policy::record::written",
+        "services",
+    ],
+    &[
+        "flow::limit",
+        "flow::list_changes",
+        "flow::listing",
+        "upstream",
+        "upstream::child",
+        "upstream::child::audience",
+        "upstream::child::connection",
+        "upstream::child::reading",
+        "upstream::child::rooms",
+        "upstream::child::supervise",
+        "upstream::child::tools",
+        "upstream::era",
+        "upstream::http",
+        "upstream::http::answering",
+        "upstream::http::events",
+        "upstream::http::held",
+        "upstream::http::line",
+        "upstream::http::lost",
+        "upstream::http::outgoing",
+        "upstream::http::passing",
+        "upstream::http::redirect",
+        "upstream::http::response",
+    ],
+    &["flow::message", "flow::message::nulls"],
+    &["network", "network::way"],
+    &["reload", "reload::upstreams"],
+    &["server::http", "server::http::cors", "server::http::metadata", "server::http::quiet"],
+    &["server::http::body", "server::http::body::one_event"],
+    &["server::proxies", "server::proxies::forwarded"],
+    &["services::fetch", "services::fetch::client", "services::fetch::server"],
+    &[
+        "services::jwks",
+        "services::jwks::discovery",
+        "services::jwks::pace",
+        "services::keys",
+        "services::keys::jwk",
+    ],
+    &["upstream::child::pipes", "upstream::child::process"],
+    &["testing", "testing::http"],
+    &["c", "javascript", "python", "tools"],
+    &["project", "wit"],
+    &["condition", "facts", "rules"],
+    &[
+        "fixture::server",
+        "fixture::tools",
+        "fixture::tools::ask",
+        "fixture::tools::content",
+        "fixture::tools::jobs",
+        "fixture::tools::rounds",
+        "fixture::tools::stream",
+    ],
+    &["demo", "demo::client", "demo::gateway", "demo::report", "demo::scene"],
+    &["guests", "guests::examples", "guests::hostile"],
+    &["load", "load::measure", "load::report", "load::scene", "load::start"],
+    &["soak::starve", "soak::starve::keys", "soak::starve::sandbox"],
+];
+
+#[test]
+fn no_import_runs_back_up() -> Result<()> {
+    let imports = imports(ROOTS[0])?;
+    let mut back = Vec::new();
+    for (from, to) in pairs(&imports) {
+        if layer(from)? < layer(to)? {
+            back.push((from.as_str(), to.as_str()));
+        }
+    }
+    assert_eq!(back, BACK);
+    Ok(())
+}
+
+#[test]
+fn no_modules_import_each_other_in_a_circle() -> Result<()> {
+    let mut found = Vec::new();
+    for root in ROOTS {
+        found.extend(circles(&imports(root)?));
+    }
+    let known: Vec<Vec<&str>> = CIRCLES.iter().map(|circle| circle.to_vec()).collect();
+    assert_eq!(found, known);
+    Ok(())
+}
+
+fn imports(root: &str) -> Result<Imports> {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(root))
+}
+
+fn pairs(imports: &Imports) -> impl Iterator<Item = (&Module, &Module)> {
+    imports.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to)))
+}
+
+/// Groups of modules each of which leads, by imports, to every other one of its group.
+fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
+    let reach: BTreeMap<&str, BTreeSet<&str>> =
+        imports.keys().map(|from| (from.as_str(), reached(imports, from))).collect();
+    let mut circles = BTreeSet::new();
+    for (from, reached) in &reach {
+        let circle: Vec<String> =
+            reached.iter().filter(|to| reach[*to].contains(from)).map(|to| (*to).to_owned()).collect();
+        if !circle.is_empty() {
+            circles.insert(circle);
+        }
+    }
+    circles
+}
+
+/// The modules that one leads to, over others too.
+fn reached<'a>(imports: &'a Imports, from: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&str> = imports.get(from).into_iter().flatten().map(String::as_str).collect();
+    while let Some(module) = next.pop() {
+        if reached.insert(module) {
+            next.extend(imports.get(module).into_iter().flatten().map(String::as_str));
+        }
+    }
+    reached
+}
+
+/// The place of a module in [`LAYERS`], by the longest name that it is in.
+fn layer(module: &str) -> Result<usize> {
+    let is_in =
+        |name: &str| module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let names = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(place, (_, names))| names.iter().map(move |name| (place, *name)));
+    let longest = names.filter(|(_, name)| is_in(name)).max_by_key(|(_, name)| name.len());
+    longest.map(|(place, _)| place).with_context(|| format!("add `{module}` to a layer"))
+}
