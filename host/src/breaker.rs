@@ -106,7 +106,7 @@ pub(crate) enum Turn {
     Probe,
 }
 
-/// What a failure changed.
+/// The change of a breaker's state after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Nothing.

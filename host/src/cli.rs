@@ -77,7 +77,7 @@ enum Command {
     CompileComponent,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It has done what it was asked to.
@@ -88,7 +88,7 @@ pub enum Exit {
     CouldNotRun,
     /// A file that the command is about is bad.
     BadData,
-    /// What was written is not in force in the running Witgate.
+    /// The change is written but not in force in the running Witgate.
     NotInForce,
     /// The configuration is bad.
     BadConfig,
@@ -114,7 +114,7 @@ impl Exit {
 /// Why a command could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// What is wrong, and what to do next.
+    /// The command could not run; the text says why and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
     /// A file that the command is about is bad: what that comes to, and where.
@@ -137,7 +137,7 @@ impl From<crate::key_store::KeyStoreError> for Failure {
     }
 }
 
-/// What every command shares.
+/// Options and streams that every command shares.
 struct Context {
     config: Option<PathBuf>,
     environment: Environment,
@@ -194,8 +194,8 @@ fn full(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// How long a thread for what blocks is kept: as good as for ever. One is there from the start, since Tokio panics where
-/// there is none and the system gives no other; with one, work waits.
+/// Keep-alive of blocking threads: practically for ever. One is there from the start, since Tokio panics
+/// where there is none and the system gives no other; with one, work waits.
 const KEEP_THREADS: Duration = Duration::from_secs(365 * 86_400);
 
 /// A runtime for the commands that wait.

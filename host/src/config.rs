@@ -30,22 +30,22 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// That file's content. Empty: there is none.
     pub text: String,
-    /// How Witgate meets its clients.
+    /// The listeners and their limits.
     pub server: Server,
-    /// How its own connections go out. None: what is written cannot be used.
+    /// The settings of outgoing connections. None: the section is invalid.
     pub network: Option<Network>,
-    /// What it protects, in the order of their names. Never empty.
+    /// The protected servers, in the order of their names. Never empty.
     pub upstreams: Vec<Upstream>,
     /// The policies by name, also those that no pipeline uses.
     pub policies: BTreeMap<String, Policy>,
     /// The keys that the host holds, by name.
     pub keys: BTreeMap<String, KeySource>,
-    /// How Witgate signs what it tells upstreams. None: it signs nothing.
+    /// The key and lifetime for signing what upstreams receive. None: no upstream is sent anything signed.
     pub signing: Option<Signing>,
     /// Files that it was made from: its own, and those with secrets. When one changes, so does the
     /// configuration.
     pub files: Fingerprints,
-    /// What of it cannot be used. Nothing, unless that was asked for ([`resolve::load_parts`]).
+    /// The unusable parts of the configuration. Empty unless [`resolve::load_parts`] was asked for a part.
     pub broken: Broken,
     /// `MCP_AUTH_ENABLED=false`: nobody is asked for a credential, one that is shown is not looked
     /// at, and every audit record says so.
@@ -87,7 +87,7 @@ pub struct Broken {
 pub struct ControlSocket {
     /// Its path.
     pub path: PathBuf,
-    /// Whether it is written: then no other will do.
+    /// True if the setting is written: then no other value will do.
     pub is_given: bool,
 }
 
@@ -100,7 +100,7 @@ pub struct Server {
     pub listen: SocketAddr,
     /// TLS there. None: HTTP in plain.
     pub tls: Option<TlsSettings>,
-    /// Whether proofs of possession have to hold a nonce of this server's.
+    /// True if proofs of possession need a nonce from this server.
     pub dpop_nonces: bool,
     /// Issuers named in the RFC 9728 metadata. Empty: there is no metadata.
     pub authorization_servers: Vec<String>,
@@ -119,29 +119,31 @@ pub struct Server {
     pub extensions: Vec<Extension>,
     /// The control socket. None: no such socket (without a config file).
     pub control: Option<ControlSocket>,
-    /// How long running calls may go on after a signal to stop.
+    /// Time that running calls may take after a signal to stop.
     pub shutdown_grace: Duration,
     /// Where a rollback is kept. None: nowhere (without a config file).
     pub state: Option<PathBuf>,
-    /// How many generations can be gone back to, the live one included.
+    /// Number of generations to keep for a rollback, the live one included.
     pub keep_generations: usize,
-    /// How many connections there may be at `listen`, where the limit of open files leaves room for them.
+    /// Maximum number of connections at `listen`, where the limit of open files leaves room for them.
     pub max_connections: usize,
-    /// How many of them may be of one address (IPv4) or network (/64 of IPv6). None: half of them.
+    /// Maximum number of connections from one address (IPv4) or network (/64 of IPv6). None: half of them.
     pub max_connections_per_peer: Option<usize>,
-    /// How many bytes of large heads and bodies may be held at once, of which one address or network has half.
+    /// Maximum number of bytes that large heads and bodies may hold at once; one address or network may hold
+    /// half.
     pub request_memory: usize,
     /// The largest message that a client may send, in bytes.
     pub max_request: usize,
-    /// What happens while the audit cannot be written.
+    /// Reaction to an audit that cannot be written.
     pub audit_overflow: AuditOverflow,
 }
 
-/// How an allowed host begins that stands for the names of a zone: one label, no more and no less, comes before the rest.
+/// The prefix that lets an allowed host stand for the names of a zone: exactly one label comes before the
+/// rest.
 pub const ANY_LABEL: &str = "*.";
 
 impl Server {
-    /// How many connections one address or network may have.
+    /// Maximum number of connections from one address or network.
     pub fn connections_of_one(&self) -> usize {
         self.max_connections_per_peer
             .unwrap_or(self.max_connections / 2)
@@ -160,7 +162,7 @@ pub enum Forwarded {
     ProxyProtocol,
 }
 
-/// What happens to calls while the audit cannot be written.
+/// The treatment of calls while the audit cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuditOverflow {
     /// They are made, and the records that are lost are counted.
@@ -175,7 +177,7 @@ pub enum AuditOverflow {
 pub struct Network {
     /// Authorities that servers' certificates may come from, beside those of the system.
     pub cas: Vec<CertificateDer<'static>>,
-    /// Whether those of the system are trusted.
+    /// True if the CAs of the system are trusted.
     pub system_cas: bool,
     /// The proxy for `http` URLs; it may hold a password.
     pub http_proxy: Option<SecretString>,
@@ -183,7 +185,7 @@ pub struct Network {
     pub https_proxy: Option<SecretString>,
     /// Names, zones, addresses and networks that no proxy is used for.
     pub no_proxy: Vec<String>,
-    /// Whether the proxy looks names up, so that where they lead is not checked here.
+    /// True if the proxy resolves names; their addresses are not checked here then.
     pub proxy_resolves: bool,
 }
 
@@ -207,7 +209,7 @@ impl Network {
         self.https_proxy = proxy;
     }
 
-    /// Whether both say the same.
+    /// True if both have the same settings.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let written =
             |proxy: &Option<SecretString>| proxy.as_ref().map(|proxy| proxy.expose_secret().to_owned());
@@ -251,7 +253,7 @@ pub struct TlsSettings {
     pub key: TlsKey,
     /// The CAs of the clients, in PEM.
     pub client_ca: Option<PathBuf>,
-    /// Whether a client has to show a certificate.
+    /// The demand for client certificates.
     pub clients: ClientCertificates,
 }
 
@@ -264,7 +266,7 @@ pub enum TlsKey {
     Text(SecretString),
 }
 
-/// Whether a client has to show a certificate.
+/// The demand for client certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// None is asked for.
@@ -294,13 +296,13 @@ pub struct Upstream {
     pub path: String,
     /// Its resource identifier: the audience of tokens and the RFC 9728 `resource`.
     pub resource: String,
-    /// What its metadata tells people.
+    /// The description in its metadata.
     pub about: About,
     /// Where it is.
     pub target: Target,
-    /// Who may do what there.
+    /// The policies that judge its calls.
     pub pipeline: Pipeline,
-    /// How long a request may wait for the first sign of an answer.
+    /// Maximum time until the first sign of an answer.
     pub timeout: Duration,
     /// OAuth scopes that a first login should ask for.
     pub scopes: Vec<String>,
@@ -308,7 +310,7 @@ pub struct Upstream {
     pub sessions: SessionBounds,
     /// The way in which a denial that no login can cure is told.
     pub denials: Denials,
-    /// What it is told of who calls.
+    /// The identity that the upstream receives with each call.
     pub identity: Identity,
     /// The eras that it speaks. None: it is asked.
     pub eras: Option<Eras>,
@@ -325,7 +327,8 @@ pub struct Eras {
     pub stateless: bool,
 }
 
-/// What the RFC 9728 metadata of a resource tells people (section 2). Each member stands there where it is some.
+/// The descriptive members of a resource's RFC 9728 metadata (section 2). Each member that is some is in the
+/// document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// `resource_name`.
@@ -384,8 +387,8 @@ pub enum Denials {
 }
 
 impl Upstream {
-    /// What of it is made once, at the start. Its headers, its environment, its scopes and
-    /// what it is told of who calls are not: a reload takes those.
+    /// A text of everything that is fixed at the start. Headers, environment, scopes and identity are left
+    /// out: a reload can change those.
     pub fn place(&self) -> String {
         let Self { path, resource, about, target, timeout, sessions, denials, eras, max_message, .. } = self;
         let target = match target {
@@ -454,9 +457,9 @@ pub struct Policy {
     pub kind: PolicyKind,
     /// The component file. None: the built-in.
     pub component: Option<PathBuf>,
-    /// What happens when the component cannot be had.
+    /// The reaction to a component that cannot be loaded or cannot decide.
     pub fallback: Fallback,
-    /// Whether its verdict counts.
+    /// Enforced or only watched.
     pub mode: Mode,
     /// Its own settings, as JSON; paths in it are as written.
     pub config: serde_json::Value,
@@ -464,13 +467,13 @@ pub struct Policy {
     pub provenance: Provenance,
     /// Cases that a candidate has to pass.
     pub cases: Option<PathBuf>,
-    /// What a call may use up.
+    /// Limits of one call.
     pub limits: Limits,
-    /// What its instances keep.
+    /// The state that instances keep between hooks.
     pub isolation: Isolation,
     /// When it is taken out.
     pub breaker: Breaker,
-    /// What it may reach.
+    /// The grants of the policy.
     pub grants: Grants,
 }
 
@@ -513,7 +516,7 @@ impl PolicyKind {
     }
 }
 
-/// What happens when a component is missing at start, traps, or overruns time, fuel or memory.
+/// The reaction to a component that is missing at start, traps, or overruns time, fuel or memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
     /// The call is denied.
@@ -523,7 +526,7 @@ pub enum Fallback {
     Builtin,
 }
 
-/// Whether a policy's verdict counts.
+/// The effect of a policy's verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// It counts.
@@ -533,19 +536,19 @@ pub enum Mode {
     Shadow,
 }
 
-/// What one call of a component may use up, and what its policy may hold.
+/// Limits of one call of a component, and of the memory that its policy may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a hook's own code may run.
+    /// Maximum running time of a hook's own code.
     pub timeout: Duration,
-    /// How long a hook may take by the clock on the wall, host calls and waiting for a free instance
-    /// included. None: [`Limits::wait`] says.
+    /// Maximum wall-clock time of a hook, host calls and waiting for a free instance included. None:
+    /// [`Limits::wait`] says.
     pub wait: Option<Duration>,
     /// All linear memories of one instance, in bytes. None: [`Limits::memory`] says.
     pub memory: Option<usize>,
     /// All tables of one instance, in elements.
     pub table_elements: usize,
-    /// What a hook's answer, or the arguments of one import, may take, in bytes.
+    /// Maximum size of a hook's answer, or of the arguments of one import, in bytes.
     pub output: usize,
     /// Lines that one hook may log.
     pub log_lines: u32,
@@ -562,18 +565,18 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// How much longer than its own code runs a hook may take: a busy machine makes everybody wait for a
-    /// turn, and that is no fault of the plugin's.
+    /// Wall-clock time that a hook may take beyond its running time: a busy machine makes everybody wait for
+    /// a turn, and that is no fault of the plugin's.
     const SLACK: Duration = Duration::from_millis(950);
 
-    /// How much longer where it may wait for the network: the longest wait of the fetcher.
+    /// Additional wall-clock time where the hook may wait for the network: the longest wait of the fetcher.
     const NETWORK: Duration = Duration::from_secs(5);
 
     /// All linear memories of one instance, in bytes, where nothing is written.
     const MEMORY: usize = 16 << 20;
 
-    /// How many bytes more for each byte of the settings, which every instance reads: a key store of several megabytes is
-    /// the operator's own wish.
+    /// Additional bytes of memory per byte of the settings, which every instance reads: a key store of
+    /// several megabytes is the operator's own wish.
     const MEMORY_OF_SETTINGS: usize = 16;
 
     /// The most that may be written, in bytes.
@@ -628,7 +631,7 @@ impl Default for Limits {
     }
 }
 
-/// What one hook may find of those before it in the same instance.
+/// The state that one hook leaves for the next one in the same instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Whatever the plugin keeps: an instance is used again, this many times.
@@ -666,7 +669,7 @@ impl Default for Breaker {
     }
 }
 
-/// What a policy may reach, beyond what its kind's own settings name.
+/// The grants of a policy beyond those that follow from its kind's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins (`https://idp.example.com`) for the `http` import.
@@ -698,7 +701,7 @@ pub enum KeySource {
     Remote {
         /// Where it lives.
         place: KeyPlace,
-        /// How long the last good one is used beyond its lifetime while it cannot be had.
+        /// Time that the last good key set is used beyond its lifetime while its server does not answer.
         max_stale: Duration,
     },
 }
@@ -714,8 +717,7 @@ impl KeySource {
     }
 }
 
-/// How long a fetched key set is used beyond its lifetime while its server does not answer, where nobody says
-/// otherwise: long enough for somebody to repair it on the next day.
+/// The default of `max_stale`: long enough for somebody to repair the server on the next day.
 pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a JWK Set lives that is fetched.

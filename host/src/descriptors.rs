@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// under some container runtimes, nothing would be gained by it.
 const HIGHEST: u64 = 1 << 20;
 
-/// What is counted on where the system knows no limit.
+/// The assumed limit where the system has none.
 const UNLIMITED: u64 = HIGHEST;
 
 /// The limit that this process was started with. Unset: it was not raised.
@@ -27,7 +27,7 @@ pub(crate) fn raise() {
     }
 }
 
-/// How many descriptors this process may have open.
+/// The maximum number of descriptors that this process may have open.
 pub(crate) fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(UNLIMITED)
 }

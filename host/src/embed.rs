@@ -76,7 +76,7 @@ pub struct Guard(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    /// What the service sees of the URL.
+    /// The URL that the service sees.
     uri: Uri,
     generations: Arc<Generations>,
     metrics: Arc<Metrics>,
@@ -197,7 +197,7 @@ impl Guard {
         self.0.config.server.listen
     }
 
-    /// What is counted, in the text format of Prometheus.
+    /// The metrics, in the text format of Prometheus.
     pub fn metrics(&self) -> String {
         self.0.metrics.render()
     }
@@ -342,7 +342,7 @@ fn name_host<B>(request: &mut Request<B>) {
     }
 }
 
-/// Whether `main` has called [`compile_if_asked`].
+/// True once `main` has called [`compile_if_asked`].
 static COMPILES: AtomicBool = AtomicBool::new(false);
 
 /// Compiles a component and ends the process, where this program was started for that. To be called first in `main`.
@@ -367,7 +367,7 @@ fn compiler() -> Compiler {
     }
 }
 
-/// What the service of this program is to see as its URL, where the configuration is one for it.
+/// The URL that this program's service sees.
 fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
     let fault = |at: &[&str], message: &str| fault_at(config.path.as_deref(), at, message);
     let mut faults = Vec::new();
@@ -428,7 +428,7 @@ fn in_the_file(path: &Path, error: ServeError) -> GuardError {
     }
 }
 
-/// What `witgate serve` runs beside its gateway, but for signals and certificates.
+/// Starts the background tasks of `witgate serve`, except for signals and certificates.
 async fn start_beside(
     beside: &Beside,
     config: &Config,

@@ -1,5 +1,5 @@
-//! What files looked like from outside just before they were read: enough to tell whether one is
-//! another or was written to since.
+//! Metadata of files, taken just before they were read: enough to tell whether a file was replaced or written
+//! to since.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -55,7 +55,7 @@ impl Fingerprints {
         }
     }
 
-    /// Whether a file is among them.
+    /// True if a file is among them.
     pub fn has(&self, file: &Path) -> bool {
         self.0.contains_key(file)
     }
@@ -65,19 +65,18 @@ impl Fingerprints {
         self.0.keys().cloned().collect()
     }
 
-    /// Whether a file was there at both times and is the same, by what it looks like from outside alone: if that may
-    /// not tell, it is not.
+    /// True if a file was there at both times and its metadata is equal; false if the metadata cannot tell.
     pub(crate) fn agree(&self, earlier: &Self, file: &Path) -> bool {
         let seen = |looks: &Self| looks.0.get(file).cloned().flatten().filter(|seen| seen.content.is_none());
         seen(self).is_some_and(|now| seen(earlier) == Some(now))
     }
 
-    /// Whether a file has changed since.
+    /// True if any file has changed since.
     pub(crate) fn differ(&self) -> bool {
         self.0.iter().any(|(file, seen)| differs(file, seen.as_ref()))
     }
 
-    /// Whether a file other than `besides` has changed since.
+    /// True if a file other than `besides` has changed since.
     pub(crate) fn differ_besides(&self, besides: &BTreeSet<PathBuf>) -> bool {
         let others = self.0.iter().filter(|(file, _)| !besides.contains(*file));
         others.into_iter().any(|(file, seen)| differs(file, seen.as_ref()))
@@ -89,7 +88,7 @@ impl Fingerprints {
     }
 }
 
-/// Whether a file is not what was seen.
+/// True if a file is not the one that was seen.
 fn differs(file: &Path, seen: Option<&Fingerprint>) -> bool {
     let now = outside(file);
     let Some(seen) = seen else { return now.is_some() };

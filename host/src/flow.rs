@@ -82,11 +82,11 @@ const STREAMS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
 
 /// A message as it arrives.
 pub struct Arrival {
-    /// How it came.
+    /// The transport of the message.
     pub transport: Transport,
-    /// Who is at the other end. None over stdio.
+    /// The address of the sender. None over stdio.
     pub peer: Option<IpAddr>,
-    /// Whether a good credential has come from there.
+    /// Remembers whether the sender has shown a good credential.
     pub known: Known,
     /// Told once it is with the upstream.
     pub under_way: UnderWay,
@@ -96,13 +96,13 @@ pub struct Arrival {
     pub headers: HeaderMap,
     /// The message. Empty for a GET or DELETE.
     pub body: Bytes,
-    /// What the process environment shows, over stdio. Over HTTP it is in the headers.
+    /// The credentials in the process environment, over stdio. Over HTTP they are in the headers.
     pub shown: Option<Shown>,
     /// The session that the process has opened, over stdio. Over HTTP it is in the headers.
     pub session: Option<Box<str>>,
 }
 
-/// What goes back.
+/// The response to a message.
 pub struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
@@ -110,7 +110,7 @@ pub struct Reply {
     pub session: Option<Box<str>>,
     /// The nonce for the client's next proof of possession.
     pub nonce: Option<Box<str>>,
-    /// What the upstream says.
+    /// The body of the upstream's answer.
     pub body: AnswerBody,
 }
 
@@ -139,12 +139,12 @@ impl<U: Upstream> Flow<U> {
         Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), ..self }
     }
 
-    /// Whether a policy takes tokens with a proof of possession, so that challenges say so.
+    /// True if a policy takes tokens with a proof of possession, so that challenges offer it.
     pub fn takes_proofs(&self) -> bool {
         self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
     }
 
-    /// What the way leads to.
+    /// The upstream behind this flow.
     pub fn upstream(&self) -> &U {
         &self.upstream
     }
@@ -238,8 +238,8 @@ impl<U: Upstream> Flow<U> {
         refuse(self.record(&self.generations.live()), Rejected { id: None, rejection })
     }
 
-    /// What is done to a session without a message: the same stages, and the right to the session
-    /// is judged by the upstream that holds it.
+    /// Handles a request on a session without a message: the same stages, and the upstream that holds the
+    /// session judges the right to it.
     async fn on_session<T>(
         &self,
         method: &'static str,
@@ -441,9 +441,9 @@ fn refuse(record: Record<'_>, rejected: Rejected) -> Rejected {
     rejected
 }
 
-/// What the caller is told, which may be less than what is recorded: in the stateless era a method
-/// that nobody knows and no rule allows is one that does not exist. Clients probe for methods, and
-/// negotiate by that answer.
+/// The rejection that the caller sees, which may say less than the record: in the stateless era, a method
+/// that is unknown and not allowed by a rule does not exist. Clients probe for methods, and negotiate by that
+/// answer.
 fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
     let request = record.request.as_deref();
     let id = request.filter(|request| matches!(request.call.kind(), Kind::Request { .. }));

@@ -60,22 +60,22 @@ impl Generation {
         self.origin
     }
 
-    /// What it was made from.
+    /// The recipe of the generation.
     pub fn recipe(&self) -> &Arc<Recipe> {
         &self.recipe
     }
 
-    /// Whether all its pipelines are made from that recipe, and nothing of it is missing.
+    /// True if all its pipelines follow that recipe, and nothing of it is missing.
     pub fn is_whole(&self) -> bool {
         !self.is_stale && self.pipelines.iter().all(Pipeline::is_whole)
     }
 
-    /// Whether a pipeline is made from its recipe as a whole.
+    /// True if a pipeline follows its recipe as a whole.
     pub(crate) fn takes_over(&self) -> bool {
         self.pipelines.iter().any(|pipeline| pipeline.is_whole() && pipeline.recipe == self.recipe)
     }
 
-    /// Whether the machine kept a policy from being made again, so that an earlier one goes on.
+    /// True if a fault of the machine kept a policy from being built again, so that an earlier one goes on.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }
@@ -96,7 +96,7 @@ impl Generation {
         &self.pipelines
     }
 
-    /// Whether its components were taken from a recipe, whatever their files were.
+    /// True if its components were taken from a recipe, whatever their files were.
     pub fn repeats(&self) -> bool {
         self.repeats
     }
@@ -151,8 +151,7 @@ impl Generation {
         &self.files
     }
 
-    /// Whether a key store, key set or secret has changed since: whatever it was made from and its recipe does not
-    /// hold.
+    /// True if a key store, key set or secret has changed since: the files that are no part of the recipe.
     pub fn has_new_data(&self) -> bool {
         self.files.differ_besides(&self.written)
     }
@@ -216,7 +215,7 @@ impl Generations {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How often a token was forgotten.
+    /// The number of forgotten tokens.
     pub fn forgotten(&self) -> u64 {
         self.forgotten.load(Ordering::Acquire)
     }

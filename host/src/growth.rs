@@ -1,17 +1,17 @@
-//! How the processor time of what reads others' messages grows with their size. Twice as much may take
-//! twice as long, and not four times: whoever may send one message must not hold a worker with it.
+//! Tests that the processor time for reading others' messages grows linearly with their size. Twice as much
+//! may take twice as long, and not four times: whoever may send one message must not hold a worker with it.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What twice the size may cost. Linear is 2, n log n a little more, quadratic 4.
+/// Maximum cost of twice the size, as a factor. Linear is 2, n log n a little more, quadratic 4.
 const MOST: f64 = 2.5;
 
-/// What is tried at least, and at most: the best of several is what the work itself costs.
+/// Minimum and maximum number of rounds: the best of several is the cost of the work itself.
 const ROUNDS: std::ops::Range<u32> = 3..25;
 
-/// What takes less than this says nothing about how it grows, and holds nobody up.
+/// Shortest time that says anything about growth; anything quicker holds nobody up.
 const NOISE: Duration = Duration::from_micros(50);
 
 /// Holds that the processor time of `work` on what `make` makes of a size grows no faster than the size.
@@ -52,7 +52,7 @@ mod messages {
     use super::assert_linear;
     use crate::flow::call::Call;
 
-    /// What grows, the size to begin with, and the message of a size.
+    /// The name of a case, the size to begin with, and the function that makes a message of a size.
     type Case = (&'static str, usize, fn(usize) -> Bytes);
 
     fn joined(count: usize, item: impl Fn(usize) -> String) -> String {

@@ -18,7 +18,7 @@ use crate::digest;
 use crate::printable;
 use crate::whole_file::{self, FileError};
 
-/// What stands above the keys.
+/// The comment above the keys.
 const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys themselves.\n\
                        # Written by `witgate key`, which keeps no comments but this one.\n\n";
 
@@ -61,10 +61,10 @@ impl std::fmt::Debug for KeyText {
     }
 }
 
-/// What a new key is to be.
+/// The properties of a new key.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
-    /// Whose key it is.
+    /// The name of the key.
     pub name: String,
     /// Roles of its identity.
     pub roles: Vec<String>,
@@ -127,7 +127,7 @@ pub enum KeyStoreError {
     Damaged {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in the store.
         error: StoreError,
     },
     /// The system has no random numbers.
@@ -148,10 +148,10 @@ pub enum KeyStoreError {
     Unknown {
         /// The name or id.
         name: String,
-        /// What there is.
+        /// The names that exist.
         known: String,
     },
-    /// What is revoked stays so.
+    /// The key is revoked, which is final.
     #[error("the key `{0}` is revoked, and stays so; make a new one with `witgate key create`")]
     Revoked(String),
     /// A new key or an import holds what a store cannot.

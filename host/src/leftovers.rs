@@ -1,4 +1,4 @@
-//! What processes leave behind that were killed while they wrote a file beside another.
+//! Removes the temporary files of processes that were killed while they replaced a file.
 
 use std::fs;
 use std::path::Path;

@@ -88,7 +88,7 @@ pub mod signing;
 pub mod status;
 pub mod whole_file;
 
-/// What the README shows compiles.
+/// Compiles the README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

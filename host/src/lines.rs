@@ -107,12 +107,12 @@ impl LineWriter {
         taken.then(|| Place(Arc::clone(&self.0)))
     }
 
-    /// Whether the last write has failed, and none has succeeded since.
+    /// True if the last write has failed, and none has succeeded since.
     pub fn is_failing(&self) -> bool {
         self.0.is_failing.load(Ordering::Relaxed)
     }
 
-    /// How many lines were lost so far.
+    /// The number of lines lost so far.
     pub fn lost(&self) -> Counter {
         self.0.lost.clone()
     }
@@ -195,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// What fails is tried again: a disk is full for a while, a reader comes back.
+    /// Writes a line, and tries again after a failure: a full disk gets room again, and a reader comes back.
     fn write_until_taken(&self, line: &[u8]) {
         let mut pause = FIRST_PAUSE;
         while self.output.write(line).is_err() {

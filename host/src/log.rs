@@ -29,7 +29,7 @@ const AUDIT_LINES: usize = 8192;
 /// Lines of the log that wait to be written.
 const LOG_LINES: usize = 1024;
 
-/// What `serve` writes to standard error.
+/// The log of `serve` on standard error.
 #[derive(Debug)]
 pub struct Logs {
     form: Form,

@@ -1,4 +1,4 @@
-//! What is counted, in the text format of Prometheus.
+//! The metrics, in the text format of Prometheus.
 
 use std::sync::{Mutex, PoisonError};
 

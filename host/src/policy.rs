@@ -1,4 +1,4 @@
-//! What an authenticator and an authorizer are: component and built-in behind one face.
+//! A policy: a component or a built-in behind one interface.
 
 mod builtin;
 pub mod cases;
@@ -64,7 +64,7 @@ enum Check {
     Broken(String),
 }
 
-/// What decides for a policy.
+/// The implementation of a policy.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// The built-in, as configured.
@@ -73,7 +73,7 @@ pub enum Source {
     Component {
         /// SHA-256 of its file.
         digest: Digest,
-        /// What it says of itself.
+        /// The description of itself.
         description: Description,
     },
     /// The built-in, because the component cannot be had.
@@ -147,7 +147,7 @@ impl Policy {
         Self::new(&config, services, check, None, source, wants, Written::nothing(&config))
     }
 
-    /// Whether it cannot decide anything.
+    /// True if it cannot decide anything.
     pub fn is_broken(&self) -> bool {
         matches!(self.check, Check::Broken(_))
     }
@@ -162,12 +162,12 @@ impl Policy {
         self.kind
     }
 
-    /// Whether its verdict counts.
+    /// Enforced or only watched.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// What decides for it.
+    /// The implementation.
     pub fn source(&self) -> &Source {
         &self.source
     }
@@ -185,7 +185,7 @@ impl Policy {
         self.credential_header.as_ref()
     }
 
-    /// What it has done.
+    /// The counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -201,7 +201,7 @@ impl Policy {
         self.disagreements.note(disagreement, with)
     }
 
-    /// Whether it is recorded just now.
+    /// True if it is being recorded.
     pub(crate) fn is_recorded(&self) -> bool {
         self.recorder.is_on()
     }
@@ -222,7 +222,7 @@ impl Policy {
         }
     }
 
-    /// Whether it has the hook of an authenticator.
+    /// True if it has the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         match &self.check {
             Check::Builtin(builtin) => builtin.authenticates(),
@@ -231,7 +231,7 @@ impl Policy {
         }
     }
 
-    /// Whether it has the hook of an authorizer.
+    /// True if it has the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         match &self.check {
             Check::Builtin(builtin) => builtin.authorizes(),
@@ -250,12 +250,12 @@ impl Policy {
         &self.services.scopes
     }
 
-    /// Whether it judges credentials of this scheme.
+    /// True if it judges credentials of this scheme.
     pub fn judges(&self, scheme: Scheme) -> bool {
         self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
     }
 
-    /// What it wants to see.
+    /// The parts of a request that it wants to see.
     pub fn wants(&self) -> Option<&Wants> {
         self.services.wants.get()
     }

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 /// A text of one line has at most so many bytes, its mark for a cut included.
 const LONGEST: usize = 1024;
 
-/// Whether a character shows itself, wherever it stands. Others move the cursor, end the line, turn the text around,
-/// or cannot be seen: control characters, line and paragraph separators, everything of the general category Format
-/// (bidirectional controls, zero width, byte order mark, tags), what Unicode calls ignorable by default (fillers,
-/// variation selectors), and noncharacters.
+/// True if a character is visible and harmless, wherever it stands. Others move the cursor, end the line,
+/// turn the text around, or cannot be seen: control characters, line and paragraph separators, everything of
+/// the general category Format (bidirectional controls, zero width, byte order mark, tags), what Unicode
+/// calls ignorable by default (fillers, variation selectors), and noncharacters.
 pub(crate) fn is_plain(c: char) -> bool {
     match c {
         ' '..='~' => true,
@@ -131,7 +131,7 @@ pub(crate) fn push_json(text: &mut String, c: char) {
     }
 }
 
-/// How many bytes [`push_json`] appends.
+/// The number of bytes that [`push_json`] appends.
 pub(crate) fn json_width(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' => 2,

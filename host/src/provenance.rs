@@ -12,7 +12,7 @@ use crate::digest::digest_text;
 /// The largest signature file: four lines, and comments in two of them.
 const LARGEST: u64 = 64 << 10;
 
-/// What an operator wants to know about a component before it is even compiled.
+/// The facts about a component before it is compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
     /// SHA-256 of its file.
@@ -31,9 +31,9 @@ pub enum ProvenanceError {
     Digest {
         /// The file.
         path: PathBuf,
-        /// What it has.
+        /// The actual digest.
         found: String,
-        /// What it should have.
+        /// The digest in the configuration.
         pinned: String,
     },
     /// There is no signature, or it cannot be read.
@@ -41,7 +41,7 @@ pub enum ProvenanceError {
         "{0} cannot be read ({1}), and `signed_by` wants a signature there: make one with `minisign -S -m`, and put it there before the component"
     )]
     NoSignature(PathBuf, io::Error),
-    /// What is there is none.
+    /// The file is not a signature.
     #[error("{0} is not a minisign signature: {1}")]
     NotASignature(PathBuf, String),
     /// It is not of this component, or of nobody in `signed_by`.

@@ -32,12 +32,12 @@ use self::rollback::Rollback;
 use self::upstreams::Fixed;
 use self::watch::{Unwatched, Watcher};
 
-/// What became of the last candidate.
+/// The result of the last candidate.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// When it was made.
     pub at: SystemTime,
-    /// How long it took, from the first sign of a change.
+    /// The time that it took, from the first sign of a change.
     pub took: Duration,
     /// The number of the generation that went live, or why none did.
     pub outcome: Result<u64, Vec<Refused>>,
@@ -48,9 +48,9 @@ pub struct Attempt {
 pub struct Refused {
     /// The policy that it is about. None: the configuration as a whole.
     pub policy: Option<String>,
-    /// What is wrong, and what to do.
+    /// The error, with advice.
     pub message: String,
-    /// Whether the machine is at fault, so that the same is tried again.
+    /// True if the machine is at fault, so that the same is tried again.
     pub may_pass: bool,
 }
 
@@ -77,11 +77,11 @@ impl From<&Diagnostic> for Refused {
 
 /// The end of an attempt.
 struct Looked {
-    /// What to look at from now on.
+    /// The files to watch from now on.
     files: Fingerprints,
-    /// Whether something failed that the machine is to blame for.
+    /// True if a failure was the machine's.
     may_pass: bool,
-    /// Whether a component is being compiled, so that there is more to come.
+    /// True if a component is being compiled, so that there is more to come.
     is_compiling: bool,
 }
 
@@ -92,9 +92,9 @@ pub struct Reloader {
     generations: Arc<Generations>,
     path: PathBuf,
     environment: Environment,
-    /// What a restart alone can change.
+    /// The settings that only a restart can change.
     fixed: Fixed,
-    /// What of the files waits for one.
+    /// The changes in the files that wait for a restart.
     waiting: Mutex<Vec<String>>,
     /// The upstreams that take what is new about them.
     upstreams: Vec<Renewable>,
@@ -120,13 +120,14 @@ pub struct Reloader {
     compiling_since: Mutex<Option<Instant>>,
 }
 
-/// How long an attempt may take: a few seconds for each policy that is slow to configure. Nothing is compiled in it.
+/// Time limit for an attempt: a few seconds for each policy that is slow to configure. Nothing is compiled in
+/// it.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
 /// After so long without a look at the files something is wrong: the looks are a second or an attempt apart.
 const LIVELY: Duration = Duration::from_secs(ATTEMPT.as_secs() + 30);
 
-/// How candidates have fared.
+/// The counters of candidates.
 #[derive(Debug, Default)]
 pub struct Reloads {
     /// Went live.
@@ -198,7 +199,7 @@ impl Reloader {
         self.asked.notify_one();
     }
 
-    /// What of the configuration as it is written waits for a restart.
+    /// The changes of the written configuration that wait for a restart.
     pub fn waiting(&self) -> Vec<String> {
         lock(&self.waiting).clone()
     }
@@ -208,12 +209,12 @@ impl Reloader {
         lock(&self.looked_at).elapsed()
     }
 
-    /// Whether it looks at the files at all. If not, no change is taken any more.
+    /// True if the files are being watched. If not, no change is taken any more.
     pub fn is_looking(&self) -> bool {
         self.looked_ago() < LIVELY
     }
 
-    /// What became of the last candidate. None: there was none yet.
+    /// The result of the last candidate. None: there was none yet.
     pub fn last(&self) -> Option<Attempt> {
         lock(&self.last).clone()
     }
@@ -223,7 +224,7 @@ impl Reloader {
         &self.unwatched
     }
 
-    /// How candidates have fared.
+    /// The counters of candidates.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
     }
@@ -343,8 +344,8 @@ impl Reloader {
         begun
     }
 
-    /// What the live generation was made from stays, and what else it reads is taken as it is now: a key that is
-    /// revoked is revoked also while the configuration is broken, or rolled back.
+    /// Rebuilds the live generation from its own recipe and today's data: a key that is revoked is revoked
+    /// also while the configuration is broken, or rolled back.
     async fn renew(&self, begun: Instant, mut files: Fingerprints) -> Looked {
         let live = self.generations.live();
         let mut may_pass = false;
@@ -488,7 +489,7 @@ impl Reloader {
         }
     }
 
-    /// Whether the last attempt failed for the same reasons: it is tried again and again.
+    /// True if the last attempt failed for the same reasons: it is tried again and again.
     fn has_said(&self, reasons: &[Refused]) -> bool {
         let last = lock(&self.last);
         let said = last.as_ref().and_then(|last| last.outcome.as_ref().err());
@@ -550,12 +551,12 @@ impl Reloader {
     }
 }
 
-/// What came of a successor.
+/// The result of a successor.
 struct Taken {
     live: Option<Arc<Generation>>,
     reasons: Vec<Refused>,
     may_pass: bool,
-    /// Whether a component is being compiled, so that there is more to come.
+    /// True if a component is being compiled, so that there is more to come.
     is_compiling: bool,
     files: Fingerprints,
 }

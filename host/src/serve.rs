@@ -49,7 +49,8 @@ use crate::upstream::http::SetUpError;
 use crate::upstream::own_tools::AuthStatus;
 use crate::upstream::renewal::Renewable;
 
-/// How long what is ended at the end may take: children after a second signal, the watcher, the control socket.
+/// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
+/// socket.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
 /// Why Witgate could not serve. Nothing is left half started.
@@ -69,7 +70,7 @@ pub enum ServeError {
     Command {
         /// Its name.
         upstream: String,
-        /// What is missing.
+        /// The reason.
         message: String,
     },
     /// An upstream cannot be set up.
@@ -119,8 +120,8 @@ fn hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// What is served: the configuration file at `path` (none: what the environment says), or what a rollback has made of
-/// it that was in force when the last process ended, also where the file is broken by now.
+/// Loads the configuration to serve: the file at `path` (none: the environment), or the rollback that was in
+/// force when the last process ended, even where the file is broken by now.
 ///
 /// # Errors
 /// With everything that is wrong with the configuration.
@@ -367,14 +368,14 @@ impl Listeners {
     }
 }
 
-/// What runs beside the gateway.
+/// The background tasks beside the gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     pub(crate) stop: CancellationToken,
     pub(crate) ended: CancellationToken,
     /// The second signal: the process is about to exit.
     cut: CancellationToken,
-    /// What leaves something behind unless it is ended properly.
+    /// Tasks that have to end properly, because they would leave something behind.
     tidy: TaskTracker,
 }
 
@@ -486,7 +487,7 @@ impl Beside {
     }
 }
 
-/// What is done for who asks over the control socket.
+/// The handler of the control socket's commands.
 pub(crate) struct Operator {
     pub(crate) status: Arc<Status>,
     pub(crate) generations: Arc<Generations>,

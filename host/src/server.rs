@@ -1,4 +1,4 @@
-//! How clients reach Witgate. Nothing is decided here.
+//! The listeners: HTTP, stdio, admin and control socket. Nothing is decided here.
 
 pub mod admin;
 pub(crate) mod connections;

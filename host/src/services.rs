@@ -1,5 +1,5 @@
-//! What the host does for its policies: one implementation, which a built-in reaches directly and
-//! a component through its imports.
+//! Host functions for policies: one implementation, which a built-in reaches directly and a component through
+//! its imports.
 
 pub mod cache;
 pub mod fetch;
@@ -29,12 +29,12 @@ use crate::flow::identity::Caller;
 use crate::flow::request::Request;
 use crate::printable::clean;
 
-/// What one policy of one generation may use.
+/// The host functions of one policy of one generation.
 #[derive(Debug)]
 pub struct Services {
     /// The policy's name.
     pub policy: Arc<str>,
-    /// What it wants to see. Set once it is configured.
+    /// The parts of a request that the policy wants to see. Set once it is configured.
     pub wants: OnceLock<Wants>,
     /// The keys that it may name.
     pub keys: Keyring,
@@ -48,9 +48,9 @@ pub struct Services {
     pub clock: Clock,
     /// The OAuth scopes that it may ask callers for.
     pub scopes: BTreeSet<String>,
-    /// Who watches it, on stage.
+    /// The trace of host calls, in a sandbox.
     pub witness: Option<Arc<Witness>>,
-    /// What it is told of a credential that only stands for one, on stage.
+    /// The recorded results about a credential that only stands for one, in a sandbox.
     pub retold: Option<Arc<Retold>>,
 }
 
@@ -64,7 +64,7 @@ impl Services {
         self.cache.as_ref().is_some_and(|cache| cache.bury(token, self.clock.now()))
     }
 
-    /// What a policy has that is only asked what it is: nothing.
+    /// Services for a policy that only has to describe itself: none.
     pub fn bare(policy: &str) -> Self {
         Self {
             policy: policy.into(),
@@ -101,23 +101,24 @@ impl Clock {
     }
 }
 
-/// What a hook is called about.
+/// The context of one hook call.
 #[derive(Clone, Debug)]
 pub struct Scope {
     /// The request at hand.
     pub request: Arc<Request>,
-    /// Whose it is, once that is known.
+    /// The caller, once it is known.
     pub caller: Option<Arc<Caller>>,
-    /// Whether a list is being filtered.
+    /// True if a list is being filtered.
     pub listing: bool,
-    /// Who notes what the hook hears, while the policy is recorded.
+    /// The notes on host calls, while the policy is recorded.
     pub heard: Option<Arc<Heard>>,
-    /// What the recording must not hold of the caller's: it cannot be read, only looked for.
+    /// The caller's secrets, which the recording must not hold: they can be searched for, not read.
     pub traces: Option<Arc<Traces>>,
 }
 
 impl Scope {
-    /// Whom a failure counts for: the caller, or as long as nobody has proved who they are, their network.
+    /// The party to which a failure is attributed: the caller, or as long as nobody has proved who they are,
+    /// their network.
     pub(crate) fn source(&self) -> Source {
         match self.caller.as_deref().filter(|caller| caller.is_somebody()) {
             Some(caller) => {
@@ -132,9 +133,9 @@ impl Scope {
 /// The host, as a policy sees it during one hook.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyHost<'a> {
-    /// What the policy may use.
+    /// The host functions of the policy.
     pub services: &'a Services,
-    /// What the hook is about. None: `describe` and `configure`.
+    /// The context of the hook. None: `describe` and `configure`.
     pub scope: Option<&'a Scope>,
 }
 
@@ -168,7 +169,7 @@ impl<'a> PolicyHost<'a> {
         self.scope?.heard.as_deref()
     }
 
-    /// Whom a server's failure counts for.
+    /// The party to which a server's failure is attributed.
     fn source(&self) -> Source {
         self.scope.map_or_else(|| Source::of_peer(None), Scope::source)
     }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::flow::identity::Party;
 
-/// How much a table holds.
+/// The capacity of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// All in all.
@@ -24,7 +24,7 @@ impl Bounds {
     }
 }
 
-/// How much of a table each party holds.
+/// The entries of each party in a table.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     of: HashMap<Party, usize>,
@@ -51,18 +51,18 @@ impl Holdings {
         }
     }
 
-    /// How much `party` holds.
+    /// The number of units that `party` holds.
     pub(crate) fn of(&self, party: &Party) -> usize {
         self.of.get(party).copied().unwrap_or(0)
     }
 
-    /// Whether `party` may have `amount` more as it is.
+    /// True if `party` may have `amount` more as it is.
     pub(crate) fn have_room(&self, party: &Party, amount: usize, bounds: Bounds) -> bool {
         self.of(party) + amount <= bounds.most_of_one && self.all + amount <= bounds.most
     }
 
-    /// Who has to give something up before `party` gets `amount` more: itself where its share is full; where
-    /// everything is full, whoever holds most. None: nobody.
+    /// The party that has to give something up before `party` gets `amount` more: itself where its share is
+    /// full; where everything is full, the largest one. None: nobody.
     pub(crate) fn gives_way(&self, party: &Party, amount: usize, bounds: Bounds) -> Option<Party> {
         if self.of(party) + amount > bounds.most_of_one {
             return Some(party.clone());

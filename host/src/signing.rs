@@ -56,7 +56,7 @@ impl Signer {
         &self.issuer
     }
 
-    /// What is served of it.
+    /// The public part, which is published.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }

@@ -1,4 +1,4 @@
-//! What a running Witgate says of itself: for `witgate plugin list` and for the metrics.
+//! The status of a running Witgate: for `witgate plugin list` and for the metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::plugin::pool::Pool;
 use crate::policy::{Counts, Disagreement, OutFor, Policy, Source, Tally};
 use crate::reload::{Attempt, Reloader};
 
-/// What there is to know.
+/// The sources of the status.
 #[derive(Debug)]
 pub struct Status {
     generations: Arc<Generations>,
@@ -144,8 +144,8 @@ fn policy_json(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> Va
 /// Files by the policies that were made from them, with the digest of what was read.
 type Files<'a> = BTreeMap<&'a str, BTreeSet<(&'a PathBuf, &'a Option<Digest>)>>;
 
-/// What the policies that are asked were made from. One has two contents of a file, where a pipeline that is held back goes
-/// by an earlier one.
+/// The files that the live policies were built from. A file has two contents here while a pipeline is held
+/// back on an earlier one.
 fn files(live: &Generation) -> Files<'_> {
     let mut files = Files::new();
     for policy in live.pipelines().iter().flat_map(Pipeline::policies) {

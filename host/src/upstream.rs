@@ -1,5 +1,5 @@
-//! What Witgate protects. An upstream takes only what was admitted, and carries its own
-//! credential; the caller's never gets here.
+//! The protected servers. An upstream takes only what was admitted, and carries its own credential; the
+//! caller's never gets here.
 
 pub mod any;
 pub mod bridge;
@@ -25,15 +25,15 @@ use crate::flow::reject::Rejection;
 use crate::flow::request::Request;
 use raw::RawBody;
 
-/// What an upstream has to say to one message.
+/// The answer of an upstream to one message.
 pub struct Answer {
     /// The session that the message belongs to or has opened, for the caller to name next time.
     pub session: Option<Box<str>>,
-    /// What it says.
+    /// The body.
     pub body: AnswerBody,
 }
 
-/// What an upstream says.
+/// The body of an upstream's answer.
 pub enum AnswerBody {
     /// A notification or a response was taken.
     Accepted,
@@ -74,22 +74,21 @@ pub struct Event {
     pub data: Bytes,
 }
 
-/// What a caller wants of its session beyond sending messages: the stream of the server's own
-/// messages, or its end.
+/// A request on a session without a message: the stream of the server's own messages, or the session's end.
 #[derive(Debug)]
 pub struct Listener {
-    /// Who asks; authenticated.
+    /// The authenticated caller.
     pub caller: Arc<Caller>,
     /// The session that it names.
     pub session: Box<str>,
-    /// What came with it.
+    /// The request.
     pub request: Arc<Request>,
     /// Where a broken stream is to be taken up again.
     pub last_event_id: Option<String>,
 }
 
 impl Listener {
-    /// Whose request it is.
+    /// The sender of the request.
     fn sender(&self) -> identity::Sender<'_> {
         identity::Sender::Caller(&self.caller, self.request.decision)
     }

@@ -16,11 +16,11 @@ pub enum FileError {
     /// It cannot be read or written.
     #[error("cannot {action} {}: {error}; the file is unchanged", path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// With which file.
         path: PathBuf,
-        /// What came of it.
+        /// The error.
         error: io::Error,
     },
     /// A mount point cannot be renamed over.

@@ -35,7 +35,7 @@ pub fn both(kind: PolicyKind) -> [Subject; 2] {
     [Subject::builtin(kind), Subject::component(kind, &component(kind.name()))]
 }
 
-/// What compiles components: each once for all tests.
+/// The loader of components: it compiles each once for all tests.
 pub fn loader() -> Loader {
     let cache = workspace().join("target/witgate-cache");
     Loader::new(Engine::new().unwrap(), Compiler::Within, Some(cache))

@@ -29,10 +29,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// How long a client may take unless its session says otherwise.
+/// Time limit for a client unless its session says otherwise.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a driver gets on top of its own limit to load its client, to report and to clean up: on a busy
+/// Time that a driver gets on top of its own limit to load its client, to report and to clean up: on a busy
 /// machine the Python ones take seconds to load.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -95,7 +95,7 @@ pub enum Sdk {
     TsSdk,
 }
 
-/// What a client is to do: where to connect, as whom, in which era, and what to call.
+/// The task of a client: where to connect, as whom, in which era, and what to call.
 #[derive(Debug, Clone)]
 pub struct Session {
     place: Vec<String>,
@@ -105,7 +105,7 @@ pub struct Session {
     limit: Duration,
 }
 
-/// Who a client is towards an authorization server.
+/// A client's registration with an authorization server.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Registered {
     /// Its id.
@@ -201,7 +201,7 @@ impl Session {
     }
 }
 
-/// What one client saw.
+/// The observations of one client.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Report {
     /// The driver's name.
@@ -215,12 +215,12 @@ pub struct Report {
     /// True where it could list once more after the call; None where it was not asked to.
     #[serde(default)]
     pub again: Option<bool>,
-    /// What stopped it.
+    /// The error that stopped it.
     pub error: Option<Failure>,
 }
 
 impl Report {
-    /// Whether the client was shown this tool.
+    /// True if the client was shown this tool.
     pub fn lists(&self, tool: &str) -> bool {
         self.listed.iter().flatten().any(|name| name == tool)
     }
@@ -233,7 +233,7 @@ impl Report {
     }
 }
 
-/// How far a client got.
+/// The stages of a client's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -248,7 +248,7 @@ pub enum Stage {
 /// An error as far as the client exposes it; `tests/clients/README.md` says how far that is for each.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Failure<S = Stage> {
-    /// How far the client got.
+    /// The last stage that the client reached.
     pub stage: S,
     /// The client's own name for the error.
     pub kind: String,
@@ -271,7 +271,7 @@ impl<S> Failure<S> {
     }
 }
 
-/// What a scenario saw, step by step; a failed step holds `{"error": …}`.
+/// The observations of a scenario, step by step; a failed step holds `{"error": …}`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Scenario {
     /// The driver's name with its SDK.
@@ -280,7 +280,7 @@ pub struct Scenario {
     pub protocol: Option<String>,
     /// Each step's findings.
     pub steps: BTreeMap<String, Value>,
-    /// What stopped all of it; its stage is `connect` or the step's name.
+    /// The error that stopped all of it; its stage is `connect` or the step's name.
     pub error: Option<Failure<String>>,
 }
 

@@ -13,9 +13,9 @@ use std::process::{Command, Stdio};
 pub struct Step {
     /// Its line on the page.
     pub line: usize,
-    /// What is typed.
+    /// The command.
     pub command: String,
-    /// What has to be shown.
+    /// The expected output.
     pub expected: Vec<String>,
     /// The exit code.
     pub code: i32,
@@ -49,7 +49,7 @@ impl Step {
         }
     }
 
-    /// What of this is not as the page says.
+    /// The difference from the page.
     fn fault(&self, shown: &str, code: i32) -> Option<String> {
         let shown: Vec<&str> = shown.trim_end().lines().map(str::trim_end).collect();
         let expected: Vec<&str> = self.expected.iter().map(String::as_str).collect();
@@ -62,7 +62,7 @@ impl Step {
     }
 }
 
-/// Whether lines are as a page has them.
+/// True if lines are as a page has them.
 fn matches(expected: &[&str], shown: &[&str]) -> bool {
     match (expected.split_first(), shown.split_first()) {
         (None, None) => true,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a process may take for what usually takes milliseconds: test machines are slow.
+/// Time limit for a process that usually takes milliseconds: test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The root of the workspace.
@@ -33,7 +33,7 @@ pub fn component(name: &str) -> PathBuf {
     file
 }
 
-/// Whether this machine lets a test have namespaces of its own.
+/// True if this machine lets a test have namespaces of its own.
 pub fn may(what: &str, arguments: &[&str]) -> bool {
     let may =
         Command::new(arguments[0]).args(&arguments[1..]).output().is_ok_and(|output| output.status.success());
@@ -60,7 +60,7 @@ pub struct Setup {
     port: u16,
     admin: u16,
     env: Vec<(String, String)>,
-    /// What serves in the place of `witgate serve`.
+    /// The program that serves in place of `witgate serve`.
     embedding: Option<&'static str>,
     /// A program that starts it, and its arguments.
     within: Vec<String>,
@@ -228,7 +228,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What it was set up with.
+    /// The set-up of the gateway.
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -263,7 +263,7 @@ impl Running {
         await_some(&format!("`{text}` in the log"), || Some(self.log()).filter(|log| log.contains(text)))
     }
 
-    /// What `witgate plugin list --json` says.
+    /// The output of `witgate plugin list --json`.
     pub fn plugins(&self) -> serde_json::Value {
         let output = self.setup.run(&["plugin", "list", "--json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -276,7 +276,7 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    /// How many threads it has, and how many files it holds open.
+    /// The number of its threads, and of its open files.
     pub fn threads_and_files(&self) -> (usize, usize) {
         let count = |what| std::fs::read_dir(format!("/proc/{}/{what}", self.pid())).unwrap().count();
         (count("task"), count("fd"))
@@ -329,7 +329,7 @@ impl Drop for Running {
     }
 }
 
-/// What a person reads in a diagnostic, without the frame and the line breaks that fit it to a terminal.
+/// A diagnostic without the frame and the line breaks that fit it to a terminal.
 pub fn unframed(text: &str) -> String {
     let bare = text.replace(['│', '×', '·', '╭', '╰', '─'], " ");
     bare.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// How often it looks whether somebody has come, and whether it should be there at all.
+/// Interval at which it checks for a visitor, and for its own end.
 const GLANCE: Duration = Duration::from_millis(2);
 
 /// An answer to whoever asks for a path.
@@ -26,7 +26,7 @@ pub struct Page {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
-    /// How long the answer takes.
+    /// The delay of the answer.
     pub delay: Duration,
 }
 
@@ -93,7 +93,7 @@ impl Issuer {
         format!("http://{}", self.address)
     }
 
-    /// What it answers at `path` from now on.
+    /// Sets the answer at `path` from now on.
     pub fn put(&self, path: &str, page: Page) {
         self.shared.lock().unwrap().pages.insert(path.to_owned(), page);
     }
@@ -112,7 +112,7 @@ impl Issuer {
         self.shared.lock().unwrap().asked.clone()
     }
 
-    /// How often it was asked for `path`.
+    /// The number of requests for `path`.
     pub fn count(&self, path: &str) -> usize {
         self.asked().iter().filter(|asked| *asked == path).count()
     }

@@ -14,7 +14,7 @@ use crate::clients::{Clients, Registered};
 use crate::gateway::free_port;
 use crate::possession::Holder;
 
-/// What an access token looks like.
+/// The format of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A random string: only the server knows what it is worth.
@@ -48,7 +48,7 @@ pub const ROBOT: (&str, &str) = ("robot", "the-secret-of-the-robot");
 /// The one account, and its password.
 pub const PERSON: (&str, &str) = ("ada", "lovelace");
 
-/// What a server is started with.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Plan {
     resources: serde_json::Map<String, Value>,
@@ -72,7 +72,7 @@ impl Plan {
         self
     }
 
-    /// How long tokens live, in seconds.
+    /// Sets the lifetime of tokens, in seconds.
     #[must_use]
     pub fn ttl_s(mut self, ttl_s: u32) -> Self {
         self.ttl_s = ttl_s;
@@ -181,7 +181,7 @@ impl AuthorizationServer {
         self.post("revocation_endpoint", INTROSPECTOR, &[("token", token)]).await.map(drop)
     }
 
-    /// Whether the server calls a token active, asked by somebody who may ask.
+    /// True if the server calls a token active when an authorized client asks.
     ///
     /// # Errors
     /// When it does not say.

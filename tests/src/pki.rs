@@ -35,7 +35,7 @@ pub struct Order {
     pub not_before: Option<u64>,
     /// The last one.
     pub not_after: Option<u64>,
-    /// Whether it is for servers alone.
+    /// True if it is for servers alone.
     pub for_servers: bool,
 }
 

@@ -108,7 +108,7 @@ fn discovered(message: &Value) -> Option<Value> {
     })
 }
 
-/// What the recorders answer: a handshake, one tool, and `{}` to everything else.
+/// The answers of the recorders: a handshake, one tool, and `{}` to everything else.
 pub fn answer(message: &Value) -> Option<Value> {
     let id = message.get("id")?;
     let method = message.get("method")?.as_str()?;

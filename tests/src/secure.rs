@@ -51,7 +51,7 @@ impl SecureServer {
         self.port
     }
 
-    /// How many requests have come.
+    /// The number of requests so far.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }

@@ -92,7 +92,7 @@ impl TlsConnection {
         self.stream.conn.peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// What was agreed on to be spoken inside.
+    /// The negotiated protocol inside TLS.
     pub fn protocol(&self) -> Option<Vec<u8>> {
         self.stream.conn.alpn_protocol().map(<[u8]>::to_vec)
     }

@@ -214,7 +214,7 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     /// The body, out of its chunks.
     pub body: Vec<u8>,
-    /// Whether the other end has closed.
+    /// True if the other end has closed.
     pub ended: bool,
 }
 
@@ -323,7 +323,7 @@ fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Whether `bytes` has `part` in it.
+/// True if `bytes` contains `part`.
 pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }

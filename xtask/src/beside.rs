@@ -1,4 +1,4 @@
-//! How long calls of a good policy take beside every hostile component at once: the measurement that lies with the
+//! Measures calls of a good policy beside every hostile component at once: the measurement lies with the
 //! hostile guests among the integration tests, in a release build of both sides.
 
 use std::path::Path;

@@ -80,7 +80,7 @@ fn show(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result<()> {
     show_refusal(scene, gateway, report)
 }
 
-/// Who may call what.
+/// Shows the decisions on each caller's calls.
 fn show_decisions(scene: &Scene, report: &mut Report) -> Result<()> {
     report.title("Who may call what: api-key.wasm says who is calling, rbac.wasm what they may do");
     let everything = scene.client.directly(&scene.upstream)?;
@@ -198,7 +198,7 @@ fn await_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Res
     }
 }
 
-/// What every driver prints is one JSON value a line.
+/// Parses the output of a driver: one JSON value a line.
 fn parse(line: &str) -> Result<serde_json::Value> {
     let value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
     ensure!(matches!(value, serde_json::Value::Object(_)), "not an object: {line:?}");

@@ -11,10 +11,10 @@ use crate::tools::need;
 use witgate_build::cargo::cargo;
 use witgate_build::process::{attempt, run};
 
-/// How long each target runs unless somebody says otherwise, in seconds.
+/// Running time of each target unless it is set otherwise, in seconds.
 const USUAL: u64 = 10;
 
-/// How long it runs with the tests: what breaks now breaks soon, if it is a fuzzer that finds it.
+/// Running time with the tests, in seconds: what breaks now breaks soon, if it is a fuzzer that finds it.
 const SMOKE: u64 = 5;
 
 /// Everything that Witgate stands on, where it is not there yet.
@@ -82,7 +82,7 @@ fn run_each(root: &Path, targets: &[String], seconds: u64, mut tell: impl FnMut(
     }
 }
 
-/// What it did, in figures.
+/// Runs one target, and returns its figures.
 fn run_one(root: &Path, target: &str, seconds: u64) -> Result<String> {
     let (corpus, artifacts) =
         (root.join("fuzz/corpus").join(target), root.join("fuzz/artifacts").join(target));
@@ -105,7 +105,7 @@ fn run_one(root: &Path, target: &str, seconds: u64) -> Result<String> {
         .with_context(|| format!("{target} saw nothing of the code:\n{}", ended.output.trim_end()))
 }
 
-/// How much was tried, and how much of the code that reached. None: the fuzzer was blind.
+/// The number of inputs, and the code that they reached. None: the fuzzer was blind.
 fn figures(output: &str) -> Option<String> {
     let inputs = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
     let reached = output.lines().rfind(|line| line.contains(" cov: "))?;

@@ -52,7 +52,7 @@ fn shipped() -> impl Iterator<Item = Guest> {
     guest::SHIPPED.into_iter().map(|name| Guest::new(format!("witgate-{name}"), name))
 }
 
-/// What the demo puts in place of a shipped one.
+/// The guest that replaces a shipped one in the demo.
 fn demonstrated() -> Guest {
     Guest::new("witgate-example-read-only", "examples/read-only")
 }

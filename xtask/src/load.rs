@@ -1,6 +1,6 @@
-//! What the whole gateway costs: the same calls to an upstream directly, through a proxy that
-//! checks nothing, and through Witgate with its checks as components, in turns, so that what else
-//! the machine does falls on all of them alike.
+//! Measures the cost of the whole gateway: the same calls to an upstream directly, through a proxy that
+//! checks nothing, and through Witgate with its checks as components, in turns, so that what else the machine
+//! does falls on all of them alike.
 
 mod call;
 mod measure;

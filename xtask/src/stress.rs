@@ -1,5 +1,5 @@
-//! What `swaps` and `soak` stand on: callers on connections that stay, a gateway whose every change is known, and a
-//! judge who holds each answer, and each line of the audit log, against what was in force.
+//! The base of `swaps` and `soak`: callers on connections that stay, a gateway whose every change is known,
+//! and a judge who compares each answer, and each line of the audit log, with the states that were in force.
 
 pub(crate) mod audit;
 pub(crate) mod caller;
@@ -24,9 +24,9 @@ const BUILD: Duration = Duration::from_secs(3600);
 /// Which build is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// What is shipped, and the one whose figures count.
+    /// The profile of a release, whose figures count.
     Release,
-    /// What is there after every test run.
+    /// The profile of every test run.
     Dev,
 }
 

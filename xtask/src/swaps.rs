@@ -35,7 +35,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// Changes elsewhere, under which the load is measured before and after: ten seconds each.
 const ELSEWHERE: usize = 2000;
 
-/// How often memory is looked at.
+/// Number of samples of the memory.
 const SAMPLES: usize = 500;
 
 /// Swaps of each kind whose time is measured when nothing else is replaced.
@@ -44,7 +44,7 @@ const TIMED: usize = 15;
 /// A command that writes a file.
 const QUICK: Duration = Duration::from_secs(30);
 
-/// What a name that no version has is called with: every role may.
+/// A name that no version has: every role may call it.
 const HARMLESS: &str = "get-brief";
 
 /// Builds, swaps, and prints the table. All of it stays on this machine.

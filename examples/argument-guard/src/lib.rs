@@ -74,7 +74,7 @@ struct Rule {
     bound: Bound,
 }
 
-/// What the argument has to be.
+/// The condition on an argument.
 #[derive(Debug)]
 enum Bound {
     Below(Root),

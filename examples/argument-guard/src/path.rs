@@ -7,7 +7,7 @@
 #[derive(Debug)]
 pub(crate) struct Root(String);
 
-/// What other programs take for a dot, a slash or a backslash, once they have normalised it.
+/// Characters that other programs turn into a dot, a slash or a backslash when they normalise a path.
 const LOOKALIKES: [char; 9] = [
     '\u{2024}', '\u{2025}', '\u{2026}', '\u{2044}', '\u{2215}', '\u{29f8}', '\u{ff0e}', '\u{ff0f}',
     '\u{ff3c}',
@@ -19,7 +19,7 @@ impl Root {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether `path` is the root or lies below it.
+    /// Checks that `path` is the root or lies below it.
     pub(crate) fn holds(&self, path: &str) -> Result<(), &'static str> {
         plain(path)?;
         match path.strip_prefix(&self.0) {

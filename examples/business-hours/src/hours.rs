@@ -69,7 +69,8 @@ impl Hours {
         self.0.iter().any(|span| span.covers(today, minute) || span.covers(yesterday, minute + DAY))
     }
 
-    /// How long until they open next. Where the clock is put forward over the first minute, this is that much late.
+    /// Seconds until the next opening. Where the clock is put forward over the first minute, this is that
+    /// much late.
     pub(crate) fn seconds_to_opening(&self, now: &Zoned) -> Option<u32> {
         let days = (0..=7).filter_map(|ahead| now.date().checked_add(ahead.days()).ok());
         let openings = days.flat_map(|day| self.0.iter().flat_map(move |span| span.openings(day, now)));
@@ -96,7 +97,7 @@ impl Span {
         Ok(Self { days, from, to: if to < from { to + DAY } else { to } })
     }
 
-    /// Whether it covers a minute, counted from the beginning of `day`.
+    /// True if the hours cover a minute, counted from the beginning of `day`.
     fn covers(&self, day: Weekday, minute: i16) -> bool {
         self.days.contains(&day) && (self.from..self.to).contains(&minute)
     }

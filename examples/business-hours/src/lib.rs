@@ -28,7 +28,7 @@ pub struct Settings {
     open: Vec<Window>,
 }
 
-/// What OpenID Connect calls it (Core 1.0, section 5.1).
+/// The name of the claim in OpenID Connect (Core 1.0, section 5.1).
 fn zoneinfo() -> String {
     "zoneinfo".to_owned()
 }

@@ -49,7 +49,8 @@ fn user<H: Host>(host: &H, principal: &Principal<'_>) -> Result<Entity, String> 
     Entity::new(uid(USER, principal.subject)?, attributes, roles).map_err(|error| error.to_string())
 }
 
-/// What is known of the call besides. Where a list is asked for there are no arguments.
+/// The context of the request: everything else that is known of the call. Where a list is asked for there are
+/// no arguments.
 fn context<H: Host>(host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Result<Context, String> {
     let now = i64::try_from(host.now()).map_err(|error| error.to_string())?;
     let arguments = host.arguments();

@@ -1,4 +1,4 @@
-//! What the application is about: a list of notes, with a page of its own.
+//! The application itself: a list of notes, with a page of its own.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

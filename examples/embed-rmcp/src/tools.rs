@@ -16,7 +16,7 @@ pub(crate) struct Tools;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 struct Name {
-    /// Whom to greet.
+    /// The name of the person to greet.
     name: String,
 }
 

@@ -12,10 +12,10 @@ use witgate_plugin::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many calls a caller has in each window.
+    /// Maximum number of calls per caller and window.
     calls: NonZeroU32,
-    /// How long a window is, in seconds: a day at most, for a cache is no place for what has to last. Windows begin at multiples of
-    /// it since 1970.
+    /// Length of a window in seconds: a day at most, because a cache is no place for what has to last.
+    /// Windows begin at multiples of it since 1970.
     #[schemars(range(max = 86400))]
     window_s: NonZeroU32,
     /// Patterns of what is counted.

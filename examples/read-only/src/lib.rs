@@ -1,4 +1,4 @@
-//! What the caller's roles allow, as long as it only reads.
+//! Allows what the caller's roles allow, as long as the call only reads.
 //!
 //! It takes the roles as the shipped RBAC does, so either can stand in for the other under the same settings.
 
@@ -17,11 +17,11 @@ const READING: [&str; 3] = ["get-", "list-", "echo"];
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What each role may do.
+    /// The permissions of each role.
     roles: BTreeMap<String, Role>,
 }
 
-/// What a role may do; `deny` wins.
+/// The permissions of one role; `deny` wins.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Role {

@@ -11,7 +11,7 @@ pub(crate) struct Input<'a> {
     kind: &'static str,
     /// The tool's name, the resource's URI, and so on.
     target: &'a str,
-    /// Whether a list is filtered. There are no arguments then.
+    /// True if a list is being filtered. There are no arguments then.
     listing: bool,
     stdio: bool,
     /// Absent where there are none.

@@ -24,7 +24,7 @@ pub struct Settings {
     /// Files of modules, by a name for messages.
     #[serde(default)]
     policy_files: BTreeMap<String, File>,
-    /// What policies see as `data`.
+    /// The document that policies see as `data`.
     #[serde(default)]
     data: serde_json::Map<String, serde_json::Value>,
     /// The rule that has to be true.
@@ -116,7 +116,7 @@ impl Rego {
     }
 }
 
-/// What is wrong, without the source around it.
+/// The error message without the source around it.
 fn short(error: &str) -> String {
     let lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ").chars().take(300).collect()

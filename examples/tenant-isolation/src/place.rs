@@ -5,7 +5,7 @@
 pub(crate) struct Template {
     before: String,
     after: String,
-    /// Whether more may follow.
+    /// True if more text may follow.
     open: bool,
 }
 
@@ -30,7 +30,7 @@ impl Template {
         Ok(Self { before: before.to_owned(), after: after.to_owned(), open })
     }
 
-    /// What stands in the tenant's place, where the URI is one of these.
+    /// The tenant in the URI, if the URI matches this place.
     pub(crate) fn tenant_in<'u>(&self, uri: &'u str) -> Option<&'u str> {
         let rest = uri.strip_prefix(self.before.as_str())?;
         let (tenant, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

@@ -20,9 +20,9 @@ use shown::{ID, SENDER, SIGNATURE, Shown, TIMESTAMP, is_word};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Who may send, by the name in `webhook-sender`, which becomes the subject.
+    /// The permitted senders, by the name in `webhook-sender`, which becomes the subject.
     senders: BTreeMap<String, Sender>,
-    /// How many seconds a timestamp may lie in the past or the future.
+    /// Maximum distance in seconds between a timestamp and now, in either direction.
     #[serde(default = "five_minutes")]
     #[schemars(range(min = 1, max = 3600))]
     window_s: u32,
@@ -40,7 +40,7 @@ struct Sender {
     roles: Vec<String>,
 }
 
-/// What Standard Webhooks recommends.
+/// The tolerance that Standard Webhooks recommends.
 fn five_minutes() -> u32 {
     300
 }

@@ -1,4 +1,4 @@
-//! What a webhook shows: who sends, when, under which id, and signatures.
+//! The parts of a webhook's headers: sender, time, id and signatures.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,13 +13,13 @@ pub(crate) const TIMESTAMP: &str = "webhook-timestamp";
 /// The header that says who sends. Standard Webhooks has none: there, each sender has an endpoint of his own.
 pub(crate) const SENDER: &str = "webhook-sender";
 
-/// What an HMAC with SHA-256 in base64 is marked with.
+/// The prefix of an HMAC with SHA-256 in base64.
 const HMAC_SHA256: &str = "v1,";
 
 /// A sender with two keys shows two; nobody has a use for many.
 const MOST_SIGNATURES: usize = 4;
 
-/// What one request shows.
+/// The headers of one request.
 pub(crate) struct Shown {
     pub(crate) sender: String,
     pub(crate) id: String,
@@ -38,8 +38,8 @@ impl Shown {
         })
     }
 
-    /// What has to be signed: `ID.TIMESTAMP.PAYLOAD`, where the payload is method, target and arguments, a line each. The
-    /// arguments are the text that will be forwarded, to the byte.
+    /// The text to sign: `ID.TIMESTAMP.PAYLOAD`, where the payload is method, target and arguments, a line
+    /// each. The arguments are the text that will be forwarded, to the byte.
     pub(crate) fn signed_text<H: Host>(&self, host: &H, call: &Call<'_>) -> Result<String, Refusal> {
         // With a line end in a name, one text could be read as two calls.
         if [call.method, call.target].iter().any(|name| name.contains('\n')) {
@@ -51,7 +51,7 @@ impl Shown {
     }
 }
 
-/// Whether a text has nothing in it that could move the border to the next part of the signed text.
+/// True if a text contains nothing that could move the border to the next part of the signed text.
 pub(crate) fn is_word(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     (1..=128).contains(&text.len()) && text.chars().all(plain)
@@ -72,7 +72,7 @@ fn seconds(text: &str) -> Result<u64, Refusal> {
     number.filter(canonical).ok_or_else(|| malformed("the timestamp is no number of seconds"))
 }
 
-/// What is marked otherwise is of a kind that others may know.
+/// Decodes the signatures with the known prefix, and ignores those of other kinds.
 fn signatures(value: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     let own: Vec<&str> = value.split(' ').filter_map(|one| one.strip_prefix(HMAC_SHA256)).collect();
     if !(1..=MOST_SIGNATURES).contains(&own.len()) {

@@ -1,4 +1,5 @@
-//! What the hooks cost, in processor time of the thread that runs them: other work on the machine does not count.
+//! Benchmarks of the hooks, in processor time of the thread that runs them: other work on the machine does
+//! not count.
 //!
 //! `cargo bench -p witgate` after `cargo xtask guests`. The figures and what they mean: `docs/performance.md`.
 
@@ -50,7 +51,7 @@ fn together_and_singly(bench: &mut Bench) {
     }
 }
 
-/// What nobody reads costs nothing.
+/// Checks that headers and arguments cost nothing unless a policy reads them.
 fn flatness(bench: &mut Bench) {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(Form::Component));

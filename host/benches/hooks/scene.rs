@@ -27,7 +27,7 @@ use witgate::services::Clock;
 use witgate_api_key::store::Time;
 use witgate_plugin::{Scheme, Transport};
 
-/// What runs a check.
+/// The form of a check: component or native code.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
     Component,
@@ -62,7 +62,7 @@ pub(crate) fn component(name: &str) -> PathBuf {
     file
 }
 
-/// How much there is of what nobody reads.
+/// The amount of data in a request that no policy reads.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) headers: usize,
@@ -185,7 +185,7 @@ pub(crate) async fn judge(generation: &Arc<Generation>, request: &Arc<Request>, 
     authorize(Arc::clone(generation), Arc::clone(request), caller, None).await.unwrap()
 }
 
-/// What tokens are for.
+/// The audience of the tokens.
 pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
 
 /// The three roles that every caller holds.
@@ -229,7 +229,7 @@ pub(crate) fn body(size: usize) -> Bytes {
     text.to_string().into()
 }
 
-/// What is called.
+/// The tool that is called.
 pub(crate) const TOOL: &str = "svc15_area4_get_item";
 
 /// Those that the protocol wants, and as many others as make `count`.

@@ -31,13 +31,13 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     Ok(if errors == 0 { Exit::Done } else { Exit::No })
 }
 
-/// What stands in the files of `[server.tls]`.
+/// Checks the files of `[server.tls]`.
 fn tls(config: &Config) -> Option<Diagnostic> {
     let error = Tls::load(config.server.tls.clone()?).err()?;
     Some(resolve::fault_at(config.path.as_deref(), &["server", "tls", error.setting], &error.message))
 }
 
-/// Whether `serve`, by this user, could make the control socket.
+/// Checks that `serve`, run by this user, could create the control socket.
 fn control(context: &Context, config: &Config) -> Option<Diagnostic> {
     let wanted = config.server.control.as_ref().filter(|_| config.server.transport == Transport::Http)?;
     let fault = place::fault(wanted, &context.environment)?;
@@ -47,8 +47,8 @@ fn control(context: &Context, config: &Config) -> Option<Diagnostic> {
     })
 }
 
-/// What only shows when every policy is made: components that do not compile or want more than is
-/// granted, and settings that a plugin refuses.
+/// Finds the faults that only show when every policy is built: components that do not compile or want more
+/// than is granted, and settings that a plugin refuses.
 fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, Failure> {
     let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
     let factory =

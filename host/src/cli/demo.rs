@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::terminal::table;
 use super::{Context, Exit, Failure, runtime};
 
-/// How long anything here may take that takes milliseconds.
+/// Time limit for anything here that normally takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The log of the server, in the folder of the demo.

@@ -1,5 +1,5 @@
-//! Whether the running Witgate goes by a file that a command has just written: not whether it may be expected to, but
-//! whether the content that its policies were made from is that of the file.
+//! Waits until the running Witgate uses a file that a command has just written. The proof is the content: the
+//! digest of what its policies were built from has to be that of the file.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,15 +16,15 @@ use crate::server::control::{self, AskError};
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the command waits.
+/// The option that limits the waiting time.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Wait {
-    /// How long to wait until the running Witgate goes by the change; 0s: not at all
+    /// Wait at most this long for the running Witgate to use the change; 0s: do not wait
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     wait: Duration,
 }
 
-/// What has become of a change.
+/// The state of a change in the running Witgate.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InForce {
     /// The running Witgate goes by it: the number of its generation.
@@ -38,7 +38,7 @@ pub(super) enum InForce {
 }
 
 impl InForce {
-    /// How the command ends.
+    /// The exit code of the command.
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Yes(_) | Self::Nobody | Self::NotAsked => Exit::Done,
@@ -176,7 +176,7 @@ impl Question {
         }
     }
 
-    /// Whether the gateway means this file, links resolved.
+    /// True if the gateway's file is this one, with links resolved.
     fn is_meant(&self, file: &Value) -> bool {
         let Some(theirs) = file.get("file").and_then(Value::as_str).map(Path::new) else { return false };
         let (own, theirs) = (real(&self.file), real(theirs));
@@ -198,7 +198,7 @@ impl Question {
     }
 }
 
-/// What the gateway says of changes that it does not take.
+/// The reasons that the gateway gives for changes that it rejects.
 fn reasons(status: &Value) -> String {
     let policies = status.get("policies").and_then(Value::as_array).into_iter().flatten();
     let text =

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     builtin: bool,
 }
 
-/// What a newcomer gets: it works as it is, and says what else there is.
+/// The starter configuration: it works as it is, and names the other options.
 pub(super) const STARTER: &str = include_str!("init/witgate.toml");
 
 const STORE: &str = "keys.toml";

@@ -40,12 +40,12 @@ pub(super) struct Place {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
-    /// Whose key it is
+    /// Name of the key
     name: String,
-    /// What it may do: `get_*` (tools), `resource:…`, `prompt:…`, `method:…`, `*`; may be repeated
+    /// Pattern to allow: `get_*` (tools), `resource:…`, `prompt:…`, `method:…`, `*`; may be repeated
     #[arg(long, value_name = "PATTERN")]
     allow: Vec<String>,
-    /// What it may not do, whatever is allowed; may be repeated
+    /// Pattern to deny, whatever is allowed; may be repeated
     #[arg(long, value_name = "PATTERN")]
     deny: Vec<String>,
     /// A role for authorizers that go by roles; may be repeated
@@ -74,7 +74,7 @@ pub(super) struct Revoke {
 pub(super) struct Rotate {
     /// Its name or id
     name: String,
-    /// How long the old text stays good; 0s ends it at once
+    /// Keep the old secret valid for this long; 0s ends it at once
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     overlap: Duration,
     /// When the key ends, from now, in place of what was said when it was made
@@ -114,7 +114,7 @@ fn wait(context: &Context, store: &KeyStore, wait: Wait, has: impl Fn(&[Key]) ->
     in_force::wait(context, store.path(), wait, |text| Store::parse(text).is_ok_and(|store| has(&store.keys)))
 }
 
-/// Whether a key has a text, or had it when it was revoked.
+/// True if a key has a text, or had one when it was revoked.
 fn has_text(keys: &[Key], key: &Key) -> bool {
     keys.iter().any(|now| now.id == key.id && (now.sha256 == key.sha256 || now.revoked.is_some()))
 }

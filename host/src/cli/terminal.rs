@@ -19,7 +19,7 @@ impl Terminal {
         Self { json }
     }
 
-    /// Whether a program reads the answer.
+    /// True if the output is for a program.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }

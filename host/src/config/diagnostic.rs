@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, for a person to read: where, what, and what to do.
+//! Configuration errors for a person to read: where, what, and what to do.
 
 use std::fmt;
 use std::ops::Range;
@@ -98,7 +98,7 @@ impl Diagnostic {
         self
     }
 
-    /// What stands at the caret.
+    /// Sets the text at the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some(place) = &mut self.place {
             place.label = Some(clean(&label.into()));
@@ -106,7 +106,7 @@ impl Diagnostic {
         self
     }
 
-    /// What to do about it. May have several lines.
+    /// Sets the advice. May have several lines.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into().lines().map(clean).collect::<Vec<_>>().join("\n"));
         self
@@ -134,12 +134,12 @@ impl Diagnostic {
         self.cause.may_pass()
     }
 
-    /// Whether it keeps the configuration from being used.
+    /// True if the diagnostic keeps the configuration from being used.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 
-    /// What is wrong, without where and what to do.
+    /// The message, without place and advice.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -223,7 +223,7 @@ impl miette::Diagnostic for Pretty<'_> {
     }
 }
 
-/// How diagnostics are drawn.
+/// The drawing style of diagnostics.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     /// With colours, for a terminal.
@@ -256,8 +256,8 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     diagnostics.iter().map(draw).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a setting of this name usually holds a secret: one of its words says so, and its last
-/// word does not say that it holds something else (`token_url`, `secret_file`).
+/// True if a setting of this name usually holds a secret: one of its words says so, and its last word does
+/// not say that it holds something else (`token_url`, `secret_file`).
 pub fn names_a_secret(name: &str) -> bool {
     const SECRET: [&str; 12] = [
         "secret",

@@ -33,12 +33,12 @@ impl<'t> Document<'t> {
         &self.root
     }
 
-    /// Whether something stands at `path`, good or bad.
+    /// True if there is a value at `path`, good or bad.
     pub(crate) fn has(&self, path: &[&str]) -> bool {
         self.find(path).is_some()
     }
 
-    /// What stands at `path`.
+    /// The value at `path`.
     pub(crate) fn value(&self, path: &[&str]) -> Option<&Spanned<DeValue<'t>>> {
         self.find(path)?.value
     }
@@ -53,7 +53,7 @@ impl<'t> Document<'t> {
         table.into_iter().flatten().map(|(key, _)| key.get_ref().to_string()).collect()
     }
 
-    /// Whether a list without anything in it stands at `path`.
+    /// True if there is an empty list at `path`.
     pub(crate) fn is_empty_list(&self, path: &[&str]) -> bool {
         let value = self.find(path).and_then(|found| found.value);
         value.and_then(|value| value.get_ref().as_array()).is_some_and(|items| items.is_empty())

@@ -27,7 +27,7 @@ impl Environment {
         self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// Whether the variable is there at all, even if empty.
+    /// True if the variable is set, even to an empty text.
     pub fn has(&self, name: &str) -> bool {
         self.variables.contains_key(name)
     }

@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use crate::signing::Signer;
 
-/// What an upstream is told of who calls. Nothing, unless the operator says so.
+/// The identity that an upstream receives with each call. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Fields, and the headers that they are told in.
@@ -21,13 +21,13 @@ pub struct Identity {
 /// One thing that can be told of who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// Whether it is somebody, anybody, or Witgate itself.
+    /// The kind of caller: somebody, anybody, or Witgate itself.
     Kind,
     /// Policy, issuer and subject as one text.
     Principal,
     /// The subject, unique within its policy and issuer.
     Subject,
-    /// Who vouches for the subject.
+    /// The issuer of the subject.
     Issuer,
     /// The policy that has proven it.
     Policy,
@@ -60,14 +60,14 @@ impl Field {
 pub struct IdentityToken {
     /// The header that it stands in; in `Authorization` as a bearer token.
     pub header: HeaderName,
-    /// Whom it is for.
+    /// The audience of the token.
     pub audience: String,
-    /// How long it is good.
+    /// The lifetime of the token.
     pub lifetime: Duration,
-    /// What its `sub` is: [`Field::Subject`] or [`Field::Principal`].
+    /// The content of `sub`: [`Field::Subject`] or [`Field::Principal`].
     pub sub: Field,
-    /// What else it says, beside kind, policy and issuer.
+    /// Further claims, beside kind, policy and issuer.
     pub claims: Vec<Field>,
-    /// Who signs it.
+    /// The signer of the token.
     pub signer: Arc<Signer>,
 }

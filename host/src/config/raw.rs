@@ -13,11 +13,11 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "witgate.toml")]
 pub struct File {
-    /// How Witgate meets its clients.
+    /// The listeners and their limits.
     pub server: Server,
-    /// How Witgate's own connections go out: to upstreams, key sets and the servers that policies ask.
+    /// Settings of outgoing connections: to upstreams, key sets and the servers that policies ask.
     pub network: Network,
-    /// What Witgate protects, by name: one is served at `/mcp`, several at `/NAME/mcp`.
+    /// The protected servers, by name: one is served at `/mcp`, several at `/NAME/mcp`.
     pub upstreams: BTreeMap<String, Upstream>,
     /// The policies, by name. One that no pipeline names does nothing.
     pub policies: BTreeMap<String, Policy>,
@@ -42,7 +42,7 @@ pub struct Signing {
     pub issuer: Option<String>,
 }
 
-/// How Witgate meets its clients.
+/// The listeners and their limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
@@ -90,7 +90,7 @@ pub struct Server {
     /// A directory for what has to survive a restart: which rollback is in force, and components to go back to.
     /// Default: `witgate.state` beside this file.
     pub state: Option<String>,
-    /// How many generations `witgate plugin rollback` can go back to, the live one included. Default: 5.
+    /// Number of generations that `witgate plugin rollback` can return to, the live one included. Default: 5.
     #[schemars(range(min = 1, max = 100))]
     pub keep_generations: Option<u64>,
     /// Connections at `listen`. Default: 10000, or as many as the limit of open files leaves room for.
@@ -110,7 +110,7 @@ pub struct Server {
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,
-    /// What happens while the audit cannot be written: `count` (the default) or `deny`.
+    /// Reaction to an audit that cannot be written: `count` (the default) or `deny`.
     pub audit_overflow: Option<AuditOverflow>,
 }
 
@@ -126,7 +126,7 @@ pub enum Forwarded {
     ProxyProtocol,
 }
 
-/// What happens while the audit cannot be written.
+/// Reaction to an audit that cannot be written.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditOverflow {
@@ -150,7 +150,7 @@ pub struct Tls {
     pub client_certificates: Option<ClientCertificates>,
 }
 
-/// Whether a client has to show a certificate.
+/// The demand for client certificates.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificates {
@@ -162,19 +162,19 @@ pub enum ClientCertificates {
     Required,
 }
 
-/// How Witgate's own connections go out. What is new counts for connections from then on.
+/// Settings of outgoing connections. What is new counts for connections from then on.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// Path of certificates of CAs, in PEM, that servers may come from, beside those of the system.
     pub ca_file: Option<String>,
-    /// Whether the CAs of the system are trusted. Default: true.
+    /// Trust the CAs of the system. Default: true.
     pub system_cas: Option<bool>,
     /// The URL of a proxy, or `environment` for `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Default: none.
     pub proxy: Option<Text>,
     /// Names with all that is below them, addresses and networks that no proxy is used for.
     pub no_proxy: Vec<String>,
-    /// Whether the proxy looks names up. Default: false.
+    /// Let the proxy resolve names. Default: false.
     pub proxy_resolves: Option<bool>,
 }
 
@@ -182,7 +182,7 @@ pub struct Network {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dpop {
-    /// Whether a proof has to hold a nonce that Witgate has given out in the last minutes.
+    /// Require each proof to hold a nonce that Witgate has issued in the last minutes.
     pub nonces: bool,
 }
 
@@ -285,11 +285,11 @@ pub struct Upstream {
     pub eras: Option<Vec<Era>>,
     /// Which policies decide here, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
-    /// What the upstream is told of who calls. Default: nothing.
+    /// The identity that the upstream receives with each call. Default: nothing.
     pub identity: Option<Identity>,
 }
 
-/// What an upstream is told of who calls.
+/// The identity that an upstream receives with each call.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
@@ -311,7 +311,7 @@ pub struct IdentityNames {
     pub principal: Option<String>,
     /// The subject, unique within its policy and issuer.
     pub subject: Option<String>,
-    /// Who vouches for the subject.
+    /// The issuer of the subject.
     pub issuer: Option<String>,
     /// The policy that has proven the subject.
     pub policy: Option<String>,
@@ -329,18 +329,18 @@ pub struct IdentityNames {
 pub struct IdentityToken {
     /// The header that it stands in; in `Authorization` as a bearer token. Default: `X-Witgate-Identity`.
     pub header: Option<String>,
-    /// Whom it is for (`aud`). Default: the `url`.
+    /// The audience (`aud`). Default: the `url`.
     pub audience: Option<String>,
     /// Seconds for which it is good. Default: 60.
     #[schemars(range(min = 5, max = 600))]
     pub lifetime_s: Option<u64>,
-    /// What `sub` is: `subject` (the default) or `principal`.
+    /// The content of `sub`: `subject` (the default) or `principal`.
     pub sub: Option<TokenSubject>,
-    /// What else it says, beside `kind`, `policy` and `issuer`: `roles`, `scopes`, `decision`.
+    /// Further claims, beside `kind`, `policy` and `issuer`: `roles`, `scopes`, `decision`.
     pub claims: Vec<TokenClaim>,
 }
 
-/// What `sub` of a token is.
+/// The content of a token's `sub`.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSubject {
@@ -350,7 +350,7 @@ pub enum TokenSubject {
     Principal,
 }
 
-/// What a token may say beside who calls.
+/// An optional claim of a token.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenClaim {
@@ -439,7 +439,7 @@ pub struct PrefixedSource {
     pub env: Option<String>,
     /// Path of a file. Line ends at its end do not belong to the text.
     pub file: Option<String>,
-    /// What stands before it, such as `"Bearer "`.
+    /// The text before the credential, such as `"Bearer "`.
     pub prefix: Option<String>,
 }
 
@@ -462,8 +462,8 @@ pub struct Policy {
     pub kind: Kind,
     /// The component file. Absent: the built-in.
     pub component: Option<String>,
-    /// What happens when the component is missing at start, traps or overruns its limits: `deny`
-    /// (the default), or `builtin`, for the shipped components only.
+    /// Reaction to a component that is missing at start, traps or overruns its limits: `deny` (the default),
+    /// or `builtin`, for the shipped components only.
     pub fallback: Option<Fallback>,
     /// `enforce` (the default), or `shadow`: its verdict is recorded and changes nothing.
     pub mode: Option<Mode>,
@@ -479,10 +479,10 @@ pub struct Policy {
     pub signed_by: Vec<String>,
     /// A file of cases, relative to this one, that the policy has to pass before it goes live.
     pub cases: Option<String>,
-    /// What a call of the component may use up.
+    /// Limits of one call of the component.
     #[serde(default)]
     pub limits: Limits,
-    /// What the component may reach, beyond what its settings name.
+    /// Grants beyond those that follow from the settings.
     #[serde(default)]
     pub grants: Grants,
     /// `pooled` (the default): instances are used again; or `per-call`: each hook has one of its own.
@@ -514,7 +514,7 @@ pub enum Kind {
     Custom,
 }
 
-/// What happens when a component cannot decide.
+/// The reaction to a component that cannot decide.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fallback {
@@ -524,7 +524,7 @@ pub enum Fallback {
     Builtin,
 }
 
-/// Whether a policy's verdict counts.
+/// The effect of a policy's verdict.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -534,8 +534,8 @@ pub enum Mode {
     Shadow,
 }
 
-/// What one call of a component may use up. Whatever passes a limit is denied, with a reason of its own, and
-/// the instance is thrown away.
+/// Limits of one call of a component. Whatever passes a limit is denied, with a reason of its own, and the
+/// instance is thrown away.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -552,7 +552,7 @@ pub struct Limits {
     /// Elements of all tables of one instance. Default: 100,000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub table_elements: Option<u64>,
-    /// What a hook answers, and what it hands to one import, in KiB. Default: 1,024.
+    /// Maximum size of a hook's answer, and of the arguments of one import, in KiB. Default: 1,024.
     #[schemars(range(min = 1, max = 131_072))]
     pub output_kib: Option<u64>,
     /// Lines that one hook may log. Default: 32.
@@ -575,7 +575,7 @@ pub struct Limits {
     pub cache_kib: Option<u64>,
 }
 
-/// What one hook may find of those before it in the same instance.
+/// The state that one hook leaves for the next one in the same instance.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
@@ -598,7 +598,7 @@ pub struct Breaker {
     pub pause_ms: Option<u64>,
 }
 
-/// What a component may reach, beyond what its settings name.
+/// Grants beyond those that follow from the settings.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
@@ -643,11 +643,11 @@ pub struct Pipeline {
     pub authenticate: Option<Vec<String>>,
     /// Authorizers; every one must allow.
     pub authorize: Option<Vec<String>>,
-    /// Who shows no credential at all. Absent: such a caller is refused.
+    /// The identity of callers without a credential. Absent: such a caller is refused.
     pub anonymous: Option<Anonymous>,
 }
 
-/// Who shows no credential at all.
+/// The identity of callers without a credential.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Anonymous {

@@ -37,13 +37,13 @@ pub use upstreams::resources;
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What may not be meant so.
+    /// Settings that are valid but probably not meant.
     pub warnings: Vec<Diagnostic>,
-    /// What is wrong with parts of it. Nothing, unless that was asked for.
+    /// Errors in parts of the configuration. Empty unless they were asked for.
     pub faults: Vec<Diagnostic>,
 }
 
-/// Whether a configuration may be used that is broken in parts.
+/// The treatment of a configuration that is broken in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
     /// Only if nothing is wrong with it.
@@ -193,15 +193,15 @@ fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
     (file, faults)
 }
 
-/// What commands other than `serve` need to know: the file as it is written, with nothing read
+/// The configuration as commands other than `serve` need it: the file as it is written, with nothing read
 /// beside it, so that making a key does not take the secrets of an upstream.
 #[derive(Debug)]
 pub struct Outline {
-    /// What of the file has the right shape.
+    /// The well-formed part of the file.
     pub file: raw::File,
     /// Where its relative paths begin.
     pub base: PathBuf,
-    /// What does not.
+    /// The errors in the rest.
     pub faults: Vec<Diagnostic>,
 }
 
@@ -292,16 +292,16 @@ enum Presence {
     Unknown,
 }
 
-/// What every part of the resolution shares.
+/// The state that every part of the resolution shares.
 struct Resolver<'a> {
     document: &'a Document<'a>,
     environment: &'a Environment,
     path: PathBuf,
     base: PathBuf,
     faults: Vec<Diagnostic>,
-    /// What was read, the configuration file itself included.
+    /// The files that were read, the configuration file itself included.
     files: Fingerprints,
-    /// Whether the components are known, whatever their files are by now.
+    /// True if the components are known, so that their files are not looked at.
     again: bool,
 }
 

@@ -11,7 +11,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Part};
 use super::document::Document;
 
-/// What of `document` fits `schema`, and what is wrong with the rest.
+/// Validates `document` against `schema`: the valid part, and the faults of the rest.
 pub(crate) fn fit(document: &Document<'_>, schema: &Value) -> (Map<String, Value>, Vec<Diagnostic>) {
     let mut walk = Walk::new(document, schema, &[]);
     let fitted = walk.table(schema, document.root().get_ref());
@@ -24,12 +24,12 @@ pub(super) struct Marked {
     pub(super) path: Vec<String>,
     /// The format.
     pub(super) format: String,
-    /// What stands there.
+    /// The value.
     pub(super) value: Value,
 }
 
-/// What is wrong with the table at `path` of `document` under `schema`, and the marked values in it.
-/// A table that is not there is an empty one.
+/// Validates the table at `path` of `document` against `schema`: the faults, and the marked values in it. A
+/// missing table counts as empty.
 pub(super) fn fit_at(
     document: &Document<'_>,
     path: &[&str],

@@ -19,7 +19,7 @@ use facts::Facts;
 
 pub use facts::Audit;
 
-/// How a message fared.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was forwarded, and answered.
@@ -136,8 +136,8 @@ impl Outcomes {
     }
 }
 
-/// What is known of a message so far. Dropped before it is closed, it says that the caller went
-/// away.
+/// The audit record of a message while it is handled. Dropped before it is closed, it says that the caller
+/// went away.
 #[derive(Debug)]
 pub struct Record<'a> {
     outcomes: &'a Outcomes,
@@ -145,13 +145,13 @@ pub struct Record<'a> {
     began: Instant,
     closed: bool,
     place: Option<Place>,
-    /// What the message is called.
+    /// The id of the message in the audit.
     pub decision: DecisionId,
     /// The generation that judges it.
     pub generation: u64,
     /// The message, once it is parsed.
     pub request: Option<Arc<Request>>,
-    /// Whose it is, once that is known.
+    /// The caller, once it is known.
     pub caller: Option<Arc<Caller>>,
 }
 

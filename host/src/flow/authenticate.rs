@@ -65,7 +65,7 @@ async fn establish(pipeline: &Pipeline, request: &Arc<Request>, shown: &Shown) -
     Err(Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None })
 }
 
-/// Who has not been asked, or had nothing to show.
+/// The anonymous caller, where the pipeline permits one.
 fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Caller, Rejection> {
     let roles = pipeline.anonymous.clone().ok_or(Rejection::NoCredential)?;
     let identity = Identity { subject: ANONYMOUS.to_owned(), roles, ..Identity::default() };

@@ -30,7 +30,7 @@ impl Permit {
         &self.request
     }
 
-    /// Whose it is.
+    /// The caller who holds the permit.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
     }
@@ -85,7 +85,8 @@ impl Permit {
         self.generation.pipeline(self.request.route.pipeline)
     }
 
-    /// Whether the caller may hear that the resource `uri` has changed: the same decision as for subscribing to it.
+    /// True if the caller may be notified about the resource `uri`: the same decision as for subscribing to
+    /// it.
     ///
     /// # Errors
     /// As [`Permit::sees`].
@@ -247,8 +248,8 @@ fn known(caller: &Caller) -> Result<(), Rejection> {
     Err(Rejection::Denied { policy: None, denial })
 }
 
-/// What is denied for want of scopes alone. Whether more of them would help is known only when everybody has been
-/// asked, and then all that are needed are told at once, so that one more authorization is enough.
+/// A denial that only lacks scopes. All authorizers are asked before it is reported, so that one challenge
+/// names every scope that is needed, and one more authorization is enough.
 #[derive(Default)]
 struct Lacking(Option<(Option<Arc<str>>, Denial)>);
 

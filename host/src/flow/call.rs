@@ -15,7 +15,7 @@ pub(crate) const LONGEST_NAME: usize = 8192;
 /// The longest id or progress token, in bytes of JSON. Those that clients make have a few dozen.
 pub(crate) const LONGEST_ID: usize = 1026;
 
-/// How many resources one message may name: each is decided on by every policy.
+/// Maximum number of resources in one message: every policy decides on each.
 pub(super) const MOST_TARGETS: usize = 1000;
 
 /// A place in the body.
@@ -24,14 +24,14 @@ pub type Span = Range<usize>;
 /// A thing that a call acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// What kind of thing.
+    /// The kind of target.
     pub kind: TargetKind,
     /// Tool name, resource URI, prompt name, or the method.
     pub name: Box<str>,
 }
 
 impl Target {
-    /// What stands before its name in a pattern.
+    /// The prefix of this kind in patterns.
     pub fn prefix(&self) -> &'static str {
         match self.kind {
             TargetKind::Tool => "",
@@ -42,7 +42,7 @@ impl Target {
     }
 }
 
-/// Whose right a call needs.
+/// The permission that a call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Any identity may: the handshake, `ping`, the lists (which are filtered), notifications of
@@ -54,7 +54,7 @@ pub enum Access {
     Targets(Vec<Target>),
 }
 
-/// What kind of JSON-RPC message it is.
+/// The kind of a JSON-RPC message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It wants an answer under this id.
@@ -84,7 +84,7 @@ pub struct Call {
     pub(super) progress_token: Option<Span>,
     /// `_meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(super) meta_version: Option<Box<str>>,
-    /// Whether `_meta["io.modelcontextprotocol/clientCapabilities"]` is there, as an object.
+    /// True if `_meta["io.modelcontextprotocol/clientCapabilities"]` is an object.
     pub(super) meta_capabilities: bool,
     /// Tasks that it names.
     pub(super) tasks: Vec<Box<str>>,
@@ -135,7 +135,7 @@ impl Call {
         &self.body
     }
 
-    /// What kind of message it is.
+    /// The kind of the message.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
@@ -145,7 +145,7 @@ impl Call {
         &self.method
     }
 
-    /// Whose right it needs.
+    /// The permission that it needs.
     pub fn access(&self) -> &Access {
         &self.access
     }
@@ -178,7 +178,7 @@ impl Call {
         self.meta_version.as_deref()
     }
 
-    /// Whether `_meta` has the members that every request of the stateless era needs.
+    /// True if `_meta` has the members that every request of the stateless era needs.
     pub fn has_full_meta(&self) -> bool {
         self.meta_version.is_some() && self.meta_capabilities
     }
@@ -188,12 +188,12 @@ impl Call {
         &self.tasks
     }
 
-    /// Whether the client of a message that names tasks may have declared the extension for them.
+    /// True if the client of a message that names tasks may have declared the extension for them.
     pub fn declares_tasks(&self) -> bool {
         self.declares_tasks
     }
 
-    /// Whether the answer may be a task instead of a result.
+    /// True if the answer may be a task instead of a result.
     pub fn may_start_task(&self) -> bool {
         self.may_start_task
     }

@@ -41,8 +41,8 @@ impl ClientCertificate {
         &self.thumbprint
     }
 
-    /// Whether it has not ended at `now`, in seconds since the Unix epoch. The handshake has looked
-    /// at that once; a connection may outlive a certificate.
+    /// True if the certificate has not expired at `now`, in seconds since the Unix epoch. The handshake has
+    /// looked at that once; a connection may outlive a certificate.
     pub fn is_valid_at(&self, now: u64) -> bool {
         now <= self.not_after
     }

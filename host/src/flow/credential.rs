@@ -1,5 +1,5 @@
-//! What a caller shows, in types that never print themselves. Extraction only; nothing is
-//! verified here.
+//! The credentials of a request, in types that never print themselves. Extraction only; nothing is verified
+//! here.
 
 mod traces;
 
@@ -97,7 +97,7 @@ impl Shown {
         }
     }
 
-    /// Whether nothing at all was shown.
+    /// True if the request has no credential at all.
     pub fn is_empty(&self) -> bool {
         self.items.iter().all(|item| item.watched)
     }

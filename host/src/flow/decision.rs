@@ -1,5 +1,5 @@
-//! What one message is called: in the audit, and before the upstream where that is told of it. It is no secret, and a
-//! caller has no say in it, as it would have in the id of a trace.
+//! The id of one message: in the audit, and in what the upstream is told. It is no secret, and a caller has
+//! no say in it, as it would have in the id of a trace.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -23,7 +23,7 @@ use crate::services::Clock;
 
 pub use proof::{ALGORITHMS, ProofFault};
 
-/// How far the time of a proof may be from ours, in seconds: 5 minutes (SEP-1932; RFC 9449, section
+/// Maximum distance in seconds between the time of a proof and ours: 5 minutes (SEP-1932; RFC 9449, section
 /// 11.1 leaves it open).
 const WINDOW_S: u32 = 300;
 
@@ -32,7 +32,7 @@ const WINDOW_S: u32 = 300;
 #[derive(Clone, Debug)]
 pub struct ProvenKey {
     good: Good,
-    /// Whether a policy that counts has asked; else the proof is not used up.
+    /// True if an enforced policy has asked; else the proof is not used up.
     counts: bool,
 }
 
@@ -136,7 +136,7 @@ impl Proofs {
     }
 }
 
-/// Whose proof it is, as far as room goes: keys cost nothing, so that somebody may have any number of them.
+/// The owner in the table of used proofs: the caller and not the key, because keys cost nothing.
 fn owner(caller: &Caller) -> Digest {
     let identity = caller.identity();
     let issuer = identity.issuer.as_deref().unwrap_or_default();

@@ -19,7 +19,7 @@ pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-v
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The body's method, since 2026-07-28.
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-/// What the body's method acts on, since 2026-07-28.
+/// The target of the body's method, since 2026-07-28.
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// The proof that belongs to a token (RFC 9449, section 4.1).
 pub const DPOP: HeaderName = HeaderName::from_static("dpop");

@@ -1,4 +1,4 @@
-//! Who a caller is after authentication.
+//! The caller after authentication.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ pub const ANONYMOUS: &str = "anonymous";
 /// Name in `proven_by` of everybody where nobody is checked (`MCP_AUTH_ENABLED=false`).
 pub const UNCHECKED: &str = "nobody, MCP_AUTH_ENABLED=false";
 
-/// Who a caller is, and which policy has proven it. On a request's way, the authenticate stage alone
-/// makes one.
+/// An authenticated caller, and the policy that has proven it. Only the authenticate stage makes one for a
+/// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     identity: Identity,
@@ -36,7 +36,7 @@ impl Caller {
         self.by_next.as_ref()
     }
 
-    /// What the policy has established.
+    /// The identity that the policy has established.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -56,7 +56,7 @@ impl Caller {
         &self.proven_by
     }
 
-    /// Whether no credential was shown.
+    /// True if the caller has shown no credential.
     pub fn is_anonymous(&self) -> bool {
         &*self.proven_by == ANONYMOUS
     }
@@ -66,7 +66,7 @@ impl Caller {
         !self.is_anonymous() && &*self.proven_by != UNCHECKED
     }
 
-    /// Whose share of what is bounded this caller uses, calling from `peer`.
+    /// The party whose share of bounded tables this caller uses, calling from `peer`.
     pub fn party(&self, peer: Option<IpAddr>) -> Party {
         match peer {
             Some(peer) if self.principal().is_nameless() => Party::Network(network(peer)),
@@ -74,8 +74,8 @@ impl Caller {
         }
     }
 
-    /// What sessions and child processes are bound to: the same value for the same principal,
-    /// whichever credential showed it.
+    /// The key of sessions and child processes: the same value for the same principal, whichever credential
+    /// they used.
     pub fn principal(&self) -> Principal {
         Principal {
             proven_by: Arc::clone(&self.proven_by),
@@ -106,7 +106,7 @@ impl Principal {
         &self.proven_by
     }
 
-    /// Who vouches for the subject.
+    /// The issuer of the subject.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
@@ -116,14 +116,14 @@ impl Principal {
         &self.subject
     }
 
-    /// Whether it is everybody who shows no credential, or who is not asked for one.
+    /// True if callers have no name: no credential was shown, or none is asked for.
     pub fn is_nameless(&self) -> bool {
         matches!(&*self.proven_by, ANONYMOUS | UNCHECKED)
     }
 }
 
-/// Whose share of a bounded table something takes: a principal's, or, where callers have no name, that of everybody in
-/// one network.
+/// The owner of a share of a bounded table: a principal, or, where callers have no name, everybody in one
+/// network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Party {
     /// Nobody in particular: what is everybody's, and Witgate's own.

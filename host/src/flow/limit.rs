@@ -13,7 +13,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// What was permitted.
+    /// The permit that was admitted.
     pub fn permit(&self) -> &Permit {
         &self.permit
     }

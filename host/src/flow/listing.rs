@@ -23,7 +23,7 @@ use crate::upstream::json::{Form, form};
 #[cfg(test)]
 mod tests;
 
-/// Whether an upstream has to hand over the answer to `call` message by message.
+/// True if the upstream has to hand over the answer to `call` message by message.
 pub fn needs_look(call: &Call) -> bool {
     call.may_start_task()
         || tells_capabilities(call)
@@ -38,7 +38,7 @@ pub fn needs_look(call: &Call) -> bool {
         )
 }
 
-/// Whether the answer tells a client what the server can do.
+/// True if the answer tells a client the server's capabilities.
 fn tells_capabilities(call: &Call) -> bool {
     matches!(call.method(), "initialize" | "server/discover")
 }
@@ -105,8 +105,8 @@ impl Look {
         Ok(data.map(|data| Event { data, ..event }))
     }
 
-    /// Whether the caller may have the message, where it is news of a resource or of a task. The right to it may have
-    /// ended since the caller has asked for it.
+    /// True if the caller may receive the message: notifications of a resource or a task need a right to it,
+    /// which may have ended since the caller asked.
     async fn hears(&self, envelope: &Members<'_>) -> Result<bool, Rejection> {
         let Some(method) = envelope.get("method").and_then(string) else { return Ok(true) };
         let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());

@@ -215,7 +215,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// What of `_meta` matters.
+/// The members of `_meta` that Witgate reads.
 #[derive(Default)]
 struct Meta<'a> {
     progress_token: Option<&'a RawValue>,
@@ -253,14 +253,14 @@ impl<'a> Meta<'a> {
         Ok(Self { progress_token, version: version.transpose()?.map(Cow::into), capabilities })
     }
 
-    /// Whether the client may have declared the tasks extension. Says yes too often rather than
-    /// too seldom: it costs a look at the answer.
+    /// True if the client may have declared the tasks extension. Says yes too often rather than too seldom:
+    /// it costs a look at the answer.
     fn names_tasks(&self) -> bool {
         self.capabilities.is_some_and(|raw| raw.get().contains("tasks") || raw.get().contains("\\u"))
     }
 }
 
-/// What a message acts on.
+/// The targets of a message.
 struct Acts {
     access: Access,
     tasks: Vec<Box<str>>,
@@ -374,7 +374,7 @@ fn fold(c: char) -> char {
     }
 }
 
-/// Whether an id is longer than it may be: it is held against all that are open.
+/// True if an id is longer than permitted: it is compared with all open ones.
 fn is_long(id: &RawValue) -> bool {
     id.get().len() > LONGEST_ID
 }

@@ -8,7 +8,7 @@ use witgate_plugin::TargetKind;
 pub struct Method {
     /// Where its `params` name what it acts on.
     pub shape: Shape,
-    /// Whether it wants an answer.
+    /// Request, notification, or either.
     pub form: Form,
     /// Which revisions have it.
     pub eras: Eras,
@@ -33,7 +33,7 @@ pub enum Shape {
     Task,
 }
 
-/// Whether a method wants an answer.
+/// The form of a method's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// It does.
@@ -124,7 +124,7 @@ pub(super) const META: &[&str] =
 
 /// The protocol version that a request of the stateless era names.
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// What the client of a request of the stateless era can do.
+/// The client's capabilities in a request of the stateless era.
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";

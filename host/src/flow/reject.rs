@@ -22,9 +22,9 @@ pub enum Rejection {
     HeaderMismatch(String),
     /// A protocol version that is not served here. `-32022`.
     UnsupportedVersion {
-        /// What was asked for.
+        /// The requested version.
         requested: String,
-        /// What is served.
+        /// The supported versions.
         supported: Vec<String>,
     },
     /// An extension that the client has not declared on this request, and that the request is of.
@@ -81,7 +81,7 @@ pub enum Rejection {
     Failed {
         /// The policy.
         policy: Arc<str>,
-        /// How it failed.
+        /// The kind of failure.
         failure: Failure,
         /// For the operator.
         detail: String,
@@ -112,7 +112,7 @@ pub enum Rejection {
     Untold(&'static str),
     /// The upstream did not do its part.
     Upstream {
-        /// How.
+        /// The kind of fault.
         fault: UpstreamFault,
         /// For the caller: what happened, without addresses or secrets.
         message: String,
@@ -135,14 +135,14 @@ impl From<Rejected> for Rejection {
     }
 }
 
-/// How an upstream did not do its part.
+/// The fault of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamFault {
     /// It cannot be reached, or ended.
     Unreachable,
     /// It did not answer in time.
     Timeout,
-    /// What it answered is not the protocol.
+    /// Its answer does not follow the protocol.
     BadAnswer,
     /// It answered more than is held for it.
     Flood,

@@ -37,17 +37,17 @@ pub enum Era {
 /// A call on its way.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked.
+    /// The parsed message.
     pub call: Call,
-    /// What it is called.
+    /// The id of the message.
     pub decision: DecisionId,
     /// The era that it speaks.
     pub era: Era,
     /// The headers, without those that carry credentials. Empty over stdio.
     pub headers: HeaderMap,
-    /// Who is at the other end. None over stdio.
+    /// The address of the sender. None over stdio.
     pub peer: Option<IpAddr>,
-    /// How it came.
+    /// The transport of the message.
     pub transport: Transport,
     /// Where it goes.
     pub route: Arc<Route>,

@@ -13,14 +13,14 @@ use super::credential::Shown;
 use super::reject::Rejection;
 use crate::generation::Generations;
 
-/// How soon it is noticed that a right has ended: a comparison of a few numbers per stream and second.
+/// Interval at which a right's end is noticed: a comparison of a few numbers per stream and second.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the policies are asked again, though nothing is known to have changed. What they remember spares the
-/// authorization server: it is asked as often as their own settings say.
+/// Interval at which the policies are asked again, though nothing is known to have changed. What they
+/// remember spares the authorization server: it is asked as often as their own settings say.
 const JUDGE_EVERY: Duration = Duration::from_secs(10);
 
-/// Who decides whether a right goes on.
+/// The generation that decides whether a right goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     /// The live generation, about everything: a standing stream has no other end.
@@ -38,7 +38,7 @@ pub struct Right {
     permit: Arc<Permit>,
     shown: Shown,
     judged_at: Instant,
-    /// How many tokens had been forgotten by then.
+    /// The number of tokens that had been forgotten by then.
     forgotten: u64,
 }
 
@@ -110,7 +110,7 @@ impl Right {
         Ok(())
     }
 
-    /// Whether it lasts.
+    /// Checks that the right still holds.
     pub(super) async fn check(&mut self) -> Result<(), Rejection> {
         let caller = self.permit.caller();
         if caller.identity().expires_at.is_some_and(|end| end <= now()) {

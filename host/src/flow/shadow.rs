@@ -128,7 +128,7 @@ fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> SeenWith {
     }
 }
 
-/// What one caller can be expected to have of the addresses: all those of its network, with IPv6.
+/// The addresses that one caller can have: its whole network, with IPv6.
 fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => {

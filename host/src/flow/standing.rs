@@ -15,7 +15,7 @@ use crate::upstream::Event;
 
 /// A stream that is guarded.
 pub struct Standing {
-    /// What it rests on.
+    /// The right that the stream rests on.
     pub right: Right,
     /// Looks at its events.
     pub look: Look,
@@ -23,11 +23,11 @@ pub struct Standing {
     pub(super) changes: Option<ListChanges>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
     pub stop: Option<CancellationToken>,
-    /// What it takes of the caller's share of streams, for as long as it lasts.
+    /// The stream's part of the caller's share, held as long as it lasts.
     pub(super) _share: Option<Share>,
 }
 
-/// What a stream does next.
+/// The next step of a stream.
 enum Next {
     Event(Event),
     Ended(Option<bytes::Bytes>),
@@ -88,10 +88,10 @@ impl Standing {
         }
     }
 
-    /// What the caller gets in place of an event that cannot be shown. In a call's own stream an answer becomes an error,
-    /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A notification
-    /// that a policy cannot judge ends a standing stream, because it would be missed otherwise. What is not JSON-RPC is
-    /// left out there.
+    /// The replacement for an event that cannot be shown. In a call's own stream an answer becomes an error,
+    /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
+    /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
+    /// What is not JSON-RPC is left out there.
     fn instead(&self, event: Event, rejection: &Rejection) -> Option<Next> {
         let is_failure = matches!(rejection, Rejection::Failed { .. });
         let answered = answered_id(&event.data);

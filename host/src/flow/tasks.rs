@@ -1,6 +1,6 @@
-//! Who started which task, and by which call. A task's id is no proof of anything: it belongs to the principal whose
-//! call has started it (MCP 2025-11-25 "Tasks", "Security Considerations"), for as long as that principal may make the
-//! call.
+//! The owners of tasks, and the calls that started them. A task's id is no proof of anything: it belongs to
+//! the principal whose call has started it (MCP 2025-11-25 "Tasks", "Security Considerations"), for as long
+//! as that principal may make the call.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,20 +12,20 @@ use super::reject::Rejection;
 use super::request::Era;
 use crate::shares::{Bounds, Holdings};
 
-/// What tasks of the stateless era are an extension of.
+/// The extension that tasks of the stateless era belong to.
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
-/// How many tasks are remembered per upstream, each party forgetting its own oldest first; a forgotten task is out of
-/// reach, never open to others.
+/// Maximum number of remembered tasks per upstream, each party forgetting its own oldest first; a forgotten
+/// task is out of reach, never open to others.
 const TASKS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
 
 /// The bytes of what is remembered of them, which is mostly the calls. Two of the greatest fit.
 const BYTES: Bounds = Bounds { most: 64 << 20, most_of_one: 9 << 20 };
 
-/// What a task takes beside its call and its id.
+/// Memory of a task beside its call and its id, in bytes.
 const OVERHEAD: usize = 512;
 
-/// Who started which task of one upstream.
+/// The tasks of one upstream, each with its owner.
 #[derive(Debug, Default)]
 pub struct Tasks {
     table: Mutex<Table>,
@@ -64,7 +64,7 @@ impl Tasks {
         Ok(())
     }
 
-    /// Whether a task may stand in the caller's list. Nobody is told the ids of the nameless.
+    /// True if a task may be in the caller's list. Nobody is told the ids of the nameless.
     ///
     /// # Errors
     /// As [`Tasks::is_heard_of`].
@@ -75,7 +75,7 @@ impl Tasks {
         self.is_heard_of(task, permit).await
     }
 
-    /// Whether the caller may hear of a task: it is the caller's, who may still make its call.
+    /// True if the caller may be notified about a task: it is the caller's, who may still make its call.
     ///
     /// # Errors
     /// Where a policy cannot say.

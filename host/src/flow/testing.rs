@@ -1,4 +1,4 @@
-//! What tests of the stages stand on.
+//! Helpers for the tests of the stages.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! How far a message has got, for who waits to answer it: an event stream may be opened before there is an answer only
-//! where nothing is left that belongs into the head of one.
+//! The progress of a message: an event stream may be opened before there is an answer only where nothing is
+//! left that belongs into the head of one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::call::{Call, Kind};
 
-/// Whether a message is with the upstream, and its answer may be an event.
+/// A flag: the message is with the upstream, and its answer may be an event.
 #[derive(Clone, Debug, Default)]
 pub struct UnderWay(Arc<AtomicBool>);
 
@@ -17,7 +17,7 @@ impl UnderWay {
         self.0.store(is_request && call.method() != "initialize", Ordering::Relaxed);
     }
 
-    /// Whether its answer may be an event.
+    /// True if the answer may be an event.
     pub fn may_stream(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

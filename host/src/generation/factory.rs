@@ -33,7 +33,7 @@ pub struct Factory {
     clock: Clock,
 }
 
-/// How components are compiled.
+/// The way components are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compiling {
     /// Whoever asks for one waits.
@@ -52,7 +52,7 @@ struct Parts {
     recipe: Arc<Recipe>,
 }
 
-/// What is to follow the live generation.
+/// The candidate to follow the live generation.
 #[derive(Debug)]
 pub struct Successor {
     /// The generation. None: nothing of the change can be taken, and nothing else has changed.
@@ -64,7 +64,7 @@ pub struct Successor {
 }
 
 impl Successor {
-    /// Whether a component is being compiled, so that there is more to come.
+    /// True if a component is being compiled, so that there is more to come.
     pub fn is_compiling(&self) -> bool {
         self.errors.iter().any(|error| error.cause == Cause::Compiling)
     }
@@ -271,7 +271,7 @@ impl Parts {
         }
     }
 
-    /// Whether what could be made is what `recipe` makes as well.
+    /// True if the parts that could be built follow from `recipe` as well.
     fn adds_nothing_to(&self, recipe: &Recipe) -> bool {
         let broken: Vec<_> = self.errors.iter().map(|error| error.policy.as_str()).collect();
         self.recipe.is_part_of(recipe, &broken)
@@ -355,16 +355,16 @@ fn used(config: &Config) -> impl Iterator<Item = &config::Policy> {
     config.policies.values().filter(move |policy| names.contains(&policy.name))
 }
 
-/// What is known while the successor of a generation is made.
+/// The state while the successor of a generation is built.
 struct Succession<'a> {
     factory: &'a Factory,
     config: &'a Config,
     live: &'a Generation,
     parts: Parts,
-    /// What pipelines that are held back are made from, with today's data.
+    /// The inputs of pipelines that are held back, with today's data.
     bases: Vec<Base>,
     errors: Vec<PolicyError>,
-    /// Whether a key store, key set or secret is another than the live generation has.
+    /// True if a key store, key set or secret differs from the live generation's.
     has_new_data: bool,
     /// A policy goes on that could not be made again.
     is_stale: Cell<bool>,
@@ -377,7 +377,7 @@ struct Base {
 }
 
 impl Succession<'_> {
-    /// Whether there is nothing to take over at `running`, besides what cannot be made.
+    /// True if there is nothing to take over at `running`, besides what cannot be built.
     fn is_up_to_date(&self, running: &Pipeline) -> bool {
         let waits = match &running.next {
             None => self.parts.adds_nothing_to(&running.recipe),
@@ -410,7 +410,8 @@ impl Succession<'_> {
         self.held_back(running, Some(upstream)).await
     }
 
-    /// What is in force at `running`, with today's data, restricted by what can be made of the new pipeline.
+    /// The pipeline in force at `running`, with today's data, restricted by the buildable part of the new
+    /// one.
     async fn held_back(&mut self, running: &Pipeline, upstream: Option<&config::Upstream>) -> Pipeline {
         let base = self.base(running).await.and_then(|place| self.bases.get(place));
         let Some(base @ Base { config, parts }) = base else { return running.clone() };
@@ -486,7 +487,7 @@ impl Succession<'_> {
     }
 }
 
-/// Whether pipelines are made from the same recipes, and held back by the same.
+/// True if pipelines come from the same recipes, and are held back by the same ones.
 fn same_sources(some: &[Pipeline], others: &[Pipeline]) -> bool {
     let of_next = |pipeline: &Pipeline| pipeline.next.as_ref().map(|next| Arc::clone(&next.pipeline.recipe));
     let same = |(one, other): (&Pipeline, &Pipeline)| {

@@ -18,9 +18,9 @@ pub struct Kept {
     pub origin: u64,
     /// When it went live.
     pub since: SystemTime,
-    /// What it was made from.
+    /// The recipe of the generation.
     pub recipe: Arc<Recipe>,
-    /// Whether all its pipelines were made from that.
+    /// True if all its pipelines follow that recipe.
     pub is_whole: bool,
     /// Its policies, and which component decides for each; none: a built-in.
     pub policies: Vec<(String, Option<Digest>)>,

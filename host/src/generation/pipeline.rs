@@ -1,4 +1,4 @@
-//! Who judges the calls of one upstream.
+//! The policies that judge the calls of one upstream.
 
 use std::sync::Arc;
 
@@ -41,9 +41,10 @@ pub struct Pipeline {
 /// A pipeline that cannot be made as a whole yet. It restricts the one that is in force and allows nothing by itself.
 #[derive(Clone, Debug)]
 pub struct Next {
-    /// What of it can be made. A policy that cannot is represented by the one in force, where there is one.
+    /// The buildable part of it. A policy that cannot be built is represented by the one in force, where
+    /// there is one.
     pub pipeline: Pipeline,
-    /// Whether all its authorizers are there. If not, the missing one may be the one that allows.
+    /// True if all its authorizers are there. If not, the missing one may be the one that allows.
     pub has_all_authorizers: bool,
 }
 
@@ -61,23 +62,23 @@ pub(super) struct Assembled {
     pub(super) pipeline: Pipeline,
     /// Policies that are listed under a hook that they do not have.
     pub(super) misfits: Vec<PolicyError>,
-    /// Whether each policy that counts is there.
+    /// True if every enforced policy is there.
     pub(super) is_whole: bool,
     pub(super) has_all_authorizers: bool,
 }
 
 impl Pipeline {
-    /// Whether an authenticator that counts judges credentials of this scheme.
+    /// True if an enforced authenticator judges credentials of this scheme.
     pub fn judges(&self, scheme: Scheme) -> bool {
         self.authenticate.iter().any(|policy| policy.judges(scheme))
     }
 
-    /// Whether one that is only watched does.
+    /// True if a shadow authenticator judges credentials of this scheme.
     pub fn watches(&self, scheme: Scheme) -> bool {
         self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
     }
 
-    /// Whether one of its policies is recorded just now.
+    /// True if one of its policies is being recorded.
     pub(crate) fn is_recorded(&self) -> bool {
         self.policies().any(|policy| policy.is_recorded())
     }
@@ -92,7 +93,7 @@ impl Pipeline {
         self.authenticate.iter().chain(&self.shadow_authenticate)
     }
 
-    /// Whether it is in force as it is written, with nothing pending or broken.
+    /// True if it is in force as it is written, with nothing pending or broken.
     pub fn is_whole(&self) -> bool {
         self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
     }

@@ -1,4 +1,4 @@
-//! What a generation was made from.
+//! The inputs of a generation.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use witgate_plugin::Digest;
 
 use crate::digest::{digest_of, digest_text};
 
-/// What a generation was made from, as far as somebody wrote or built it: the configuration, and which components.
-/// Key stores, key sets and secrets do not belong to it: whoever repeats a recipe takes them as they are now, so
-/// that no key that was revoked since comes back.
+/// The inputs of a generation, as far as somebody wrote or built them: the configuration, and the digests of
+/// components. Key stores, key sets and secrets do not belong to it: whoever repeats a recipe takes them as
+/// they are now, so that no key that was revoked since comes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -41,7 +41,7 @@ impl Recipe {
         self.components.get(file).and_then(|text| digest_of(text))
     }
 
-    /// Whether it says nothing that `other` does not, apart from the policies named `broken`.
+    /// True if every part of it, apart from the policies named `broken`, is in `other`.
     pub fn is_part_of(&self, other: &Self, broken: &[&str]) -> bool {
         let has = |(file, digest): (&PathBuf, &String)| other.components.get(file) == Some(digest);
         self.components.iter().all(has) && same_besides(&self.config, &other.config, broken)
@@ -53,7 +53,7 @@ impl Recipe {
     }
 }
 
-/// Whether two configurations say the same, apart from the policies named `broken`.
+/// True if two configurations are equal, apart from the policies named `broken`.
 fn same_besides(one: &str, other: &str, broken: &[&str]) -> bool {
     let rest = |text: &str| {
         let mut document = text.parse::<toml::Table>().ok()?;

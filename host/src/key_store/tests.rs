@@ -214,7 +214,8 @@ fn writers_in_many_threads_lose_nothing_and_readers_see_no_half() {
     assert_eq!(names(&store).len(), 41);
 }
 
-/// What the tests below run this test binary for, with a store and a job in the environment.
+/// The body of a child process: the tests below run this test binary with a store and a job in the
+/// environment.
 #[test]
 fn as_a_process() {
     let (Ok(path), Ok(job)) = (std::env::var("WITGATE_TEST_STORE"), std::env::var("WITGATE_TEST_JOB")) else {

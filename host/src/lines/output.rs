@@ -8,13 +8,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What a pipe takes at once where it takes anything, and in one piece (POSIX: at least 512; 4,096 on Linux).
+/// The number of bytes that a pipe takes at once and in one piece, if it takes any (POSIX: at least 512;
+/// 4,096 on Linux).
 pub(crate) const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// Another line is written in microseconds. Where that takes longer, this one goes to the queue.
 const TURN: Duration = Duration::from_millis(5);
 
-/// How long the thread waits for a reader before that counts as a failure, where the descriptor itself does not wait.
+/// Time to wait for a reader before that counts as a failure, where the descriptor itself does not wait.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A descriptor that several writers share: no line ends up within another.
@@ -28,7 +29,7 @@ pub struct Output {
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// What is left of a line of which a part is written: it comes before anything else.
+    /// The rest of a line of which a part is written: it comes before anything else.
     rest: Vec<u8>,
 }
 
@@ -78,7 +79,7 @@ impl Output {
 }
 
 impl Open {
-    /// Whether a write of no more than [`PIPE_BUF`] does not wait, after at most `longest`.
+    /// True if a write of no more than [`PIPE_BUF`] will not block, after waiting `longest` at most.
     fn is_ready(&self, longest: Duration) -> bool {
         let longest = Timespec::try_from(longest).ok();
         let mut polled = [PollFd::new(&self.file, PollFlags::OUT)];

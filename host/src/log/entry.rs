@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::digest::sha256;
 use crate::printable::{is_plain, json_width, push_json};
 
-/// How a line looks.
+/// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// `2026-11-29T01:10:24.123456Z  INFO witgate::audit: outcome="allowed"`.
@@ -134,7 +134,7 @@ pub(super) fn push(line: &mut String, text: &str) {
     }
 }
 
-/// Whether texts have at most so many bytes, as they are written.
+/// True if the texts together have at most so many bytes, as they are written.
 fn is_short<'t>(mut parts: impl Iterator<Item = &'t str>, most: usize) -> bool {
     let mut left = most;
     parts.all(|part| {
@@ -173,7 +173,7 @@ fn ends(whole: &str, most: usize) -> (&str, &str) {
     (whole.get(..begin).unwrap_or_default(), whole.get(whole.len() - end..).unwrap_or_default())
 }
 
-/// Whether a text can stand in a line of logfmt without quotes: a sentence in which nothing looks like a field.
+/// True if a text needs no quotes in a line of logfmt: a sentence in which nothing looks like a field.
 pub(super) fn is_sentence(text: &str) -> bool {
     text.chars().all(|c| is_plain(c) && !matches!(c, '=' | '"'))
 }
@@ -193,7 +193,7 @@ mod tests {
         line
     }
 
-    /// What go-logfmt makes of a line: names and values, a quoted value being a JSON string.
+    /// Parses a line as go-logfmt does: names and values, a quoted value being a JSON string.
     fn logfmt(line: &str) -> Vec<(String, String)> {
         let (_, mut rest) = line.split_once(": ").unwrap();
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! How the log for people writes what an event says, so that a reader of logfmt finds one value under each name.
+//! The text form of events, so that a reader of logfmt finds one value under each name.
 
 use std::fmt::{self, Debug, Write as _};
 

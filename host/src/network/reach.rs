@@ -19,7 +19,7 @@ pub enum Reach {
 #[error("the name resolves to addresses that are not connected to")]
 pub(super) struct RefusedAddress;
 
-/// Whether a connection was not made because of where it would have led.
+/// True if a connection was refused because of its destination.
 pub(crate) fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         error.is::<RefusedAddress>()
@@ -40,7 +40,7 @@ pub(crate) fn literal_address(url: &Url) -> Option<IpAddr> {
 }
 
 impl Reach {
-    /// Whether an address may be connected to.
+    /// True if an address may be connected to.
     pub(crate) fn covers(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         match self {

@@ -51,7 +51,7 @@ impl Proxies {
         }
     }
 
-    /// Whether one is spoken to over TLS.
+    /// True if the proxy is reached over TLS.
     pub(super) fn are_secure(&self) -> bool {
         self.are_secure
     }

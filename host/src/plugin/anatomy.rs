@@ -1,5 +1,5 @@
-//! What the bytes of a file say without being run: which form of WebAssembly it is, what it imports and exports, what
-//! its makers wrote into it. As much of that as can be read; the rest may be broken.
+//! The static facts of a file: which form of WebAssembly it is, its imports and exports, and its makers'
+//! notes. As much of that as can be read; the rest may be broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::printable::clean;
 /// Names of imports, exports, sections and tools that are told: more than any component has that means well.
 const MOST: usize = 200;
 
-/// What a file is.
+/// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A component.
@@ -55,18 +55,18 @@ impl Form {
     }
 }
 
-/// What a file has in it.
+/// The static facts of a file.
 #[derive(Debug)]
 pub struct Anatomy {
-    /// What it is.
+    /// The form of the file.
     pub form: Form,
-    /// What a component imports.
+    /// The imports of a component.
     pub imports: Vec<String>,
-    /// What it exports.
+    /// The exports of a component.
     pub exports: Vec<String>,
     /// Its custom sections by name, those of the modules in it included, with their bytes.
     pub sections: BTreeMap<String, usize>,
-    /// What made it, by field: `language`, `processed-by`, `sdk`.
+    /// The tools that made it, by field: `language`, `processed-by`, `sdk`.
     pub producers: BTreeMap<String, BTreeSet<String>>,
     /// Bytes of linear memory that all its modules have from the start.
     pub memory: u64,
@@ -93,12 +93,12 @@ impl Anatomy {
         anatomy
     }
 
-    /// Whether its functions have names, so that a trap says in which it was.
+    /// True if its functions have names, so that a trap names the function.
     pub fn has_names(&self) -> bool {
         self.sections.contains_key("name") || self.has_lines()
     }
 
-    /// Whether it has debug information, so that a trap says in which line it was.
+    /// True if it has debug information, so that a trap names the line.
     pub fn has_lines(&self) -> bool {
         self.sections.contains_key(".debug_line")
     }

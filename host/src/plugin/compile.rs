@@ -21,8 +21,8 @@ use crate::processes;
 /// take ten on a slow machine.
 const PROCESSOR_TIME: u64 = 60;
 
-/// How long that may be by the clock on the wall. Everybody else goes before the compiler, so that on a busy machine it
-/// gets little.
+/// Time limit for a compilation by the clock on the wall. The compiler has the lowest priority, so that it
+/// gets little time on a busy machine.
 const TIME: Duration = Duration::from_secs(300);
 
 /// Data of the process, in bytes. The compiler holds some hundred times the code that it is at; most of this
@@ -143,7 +143,7 @@ fn within(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
         .map_err(|error| CompileError::NotAComponent(fault_in(bytes, &error)))
 }
 
-/// What is wrong with what begins as a component.
+/// The error in a file that begins as a component does.
 fn fault_in(bytes: &[u8], error: &wasmtime::Error) -> String {
     let gist = gist(error);
     let anatomy = Anatomy::of(bytes);

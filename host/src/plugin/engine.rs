@@ -11,7 +11,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 /// The grain of deadlines. One millisecond is the smallest that a limit can name.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// How many instances may live at once, over all policies and generations.
+/// Maximum number of live instances, over all policies and generations.
 const INSTANCES: u32 = 1000;
 /// The largest memory that a policy's limit can name.
 pub const LARGEST_MEMORY: usize = 1 << 30;
@@ -27,7 +27,7 @@ const WASM_STACK: usize = 512 << 10;
 /// Frames of a stack that are looked at where a hook fails. A panic of Rust has eight of its own.
 const FRAMES: usize = 20;
 
-/// What is told of where a component failed.
+/// The detail of traces: with or without lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Places {
     /// Functions, by their names.
@@ -125,7 +125,7 @@ impl Engine {
         self.slow_lane.as_ref()
     }
 
-    /// What it tells of where a component failed.
+    /// The detail of its traces.
     pub(super) fn places(&self) -> Places {
         self.places
     }

@@ -2,7 +2,7 @@
 
 use crate::cause::Cause;
 
-/// How a policy failed to decide. Each denies.
+/// The kind of failure of a policy. Each denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// It took longer than its limit.
@@ -101,8 +101,8 @@ impl Failure {
         }
     }
 
-    /// Whether a built-in that is the same check may decide in the component's place, where the
-    /// configuration says so: where it did not get to an answer, not where it did wrong.
+    /// True if a built-in that is the same check may decide in the component's place, where the configuration
+    /// says so: where the component gave no answer, not where it did wrong.
     pub fn is_covered(self) -> bool {
         match self {
             Self::Timeout

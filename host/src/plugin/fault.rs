@@ -1,4 +1,4 @@
-//! How a hook fails, and which reason code that gets.
+//! Failures of hooks, and their reason codes.
 
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
@@ -9,7 +9,7 @@ use crate::cause::Cause;
 use crate::plugin::failure::Failure;
 use crate::printable::clean;
 
-/// How a hook failed.
+/// The failure of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The reason code.
@@ -48,11 +48,11 @@ impl Fault {
 
 const OUTPUT: &str = "what it hands to its host passes `output_kib`; make it smaller, or raise that limit";
 
-/// What stands in the place of names.
+/// The note that replaces a trace without names.
 const NAMELESS: &str = "; where is not known, because the component has no names of its functions: one that \
                         `witgate plugin build --debug` makes has them";
 
-/// What is told of what a component said, in bytes: the end, which says most.
+/// Maximum length in bytes of the output that is quoted: its end, which says most.
 const MOST_SAID: usize = 1000;
 
 fn told(said: &Said) -> String {

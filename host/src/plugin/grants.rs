@@ -1,5 +1,5 @@
-//! What can be offered to a component, in one list, and the linker that offers exactly what is
-//! granted.
+//! The interfaces that can be granted to a component, in one list, and the linker that links exactly those
+//! that are.
 
 use wasmtime::component::{Component, Linker};
 
@@ -51,7 +51,7 @@ impl Interface {
         }
     }
 
-    /// What an operator writes under `[policies.NAME]` to grant it. None: always granted.
+    /// The line under `[policies.NAME]` that grants the interface. None: always granted.
     pub fn grant_line(self) -> Option<&'static str> {
         match self {
             Self::Types | Self::Request | Self::Caller | Self::Clock | Self::Log => None,
@@ -132,7 +132,7 @@ pub enum ImportError {
 /// Packages of WASI that there are stubs of.
 const OFFERED_OF_WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
-/// What a policy has to have for one import.
+/// The requirement of one import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Nothing: every policy is offered it.
@@ -145,7 +145,7 @@ pub enum Need {
     NotHad(ImportError),
 }
 
-/// What a policy has to have for `import`.
+/// The requirement of `import`.
 pub fn need(import: &str) -> Need {
     match check_import(import, Granted::default()) {
         Ok(()) if import.starts_with("wasi:") => Need::Stub,
@@ -155,7 +155,7 @@ pub fn need(import: &str) -> Need {
     }
 }
 
-/// What stands between the braces of a line of grants.
+/// The text between the braces of a line of grants.
 pub fn inside(line: &str) -> Option<&str> {
     Some(line.split_once("{ ")?.1.split_once(" }")?.0)
 }

@@ -24,12 +24,11 @@ use crate::plugin::failure::Failure;
 use crate::printable::clean;
 use crate::services::{Scope, Services};
 
-/// How long `describe` and `configure` may take: they parse stores of any size, off the request
-/// path.
+/// Time limit for `describe` and `configure`: they parse stores of any size, off the request path.
 const SETUP_TIME: Duration = Duration::from_secs(5);
 
-/// What `describe` and `configure` may hand over at once: more than the bounds of what they return allow, so that who
-/// passes one of those is told which.
+/// Maximum output of `describe` and `configure`: above the bounds of what they return, so that a violation is
+/// reported as the bound that it breaks.
 const SETUP_OUTPUT: usize = 8 << 20;
 
 /// The package of the worlds.
@@ -51,18 +50,18 @@ pub enum PrepareError {
     Setup {
         /// Which of the two.
         function: &'static str,
-        /// How.
+        /// The kind of failure.
         failure: Failure,
-        /// What the engine says.
+        /// The engine's message.
         detail: String,
     },
     /// It does not take its settings.
     #[error("the component refuses its settings: {0}")]
     Config(ConfigError),
-    /// What it says of itself is not within the bounds.
+    /// The result of `describe` is out of bounds.
     #[error("the component describes itself out of bounds: {0}; correct what `describe` returns")]
     Description(String),
-    /// What it wants to see is not within the bounds.
+    /// The result of `configure` is out of bounds.
     #[error("the component wants what is out of bounds: {0}; correct what `configure` returns")]
     Wants(String),
 }
@@ -199,12 +198,12 @@ impl Prepared {
         Ok(Self { pre, exports, services, limits, gauges: Arc::default(), long_hooks, slow_lane })
     }
 
-    /// Whether it has the hook of an authenticator.
+    /// True if it exports the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         self.exports.authenticates()
     }
 
-    /// Whether it has the hook of an authorizer.
+    /// True if it exports the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         self.exports.authorizes()
     }
@@ -214,13 +213,14 @@ impl Prepared {
         self.slow_lane.as_ref()
     }
 
-    /// What a hook may use up.
+    /// The limits of a hook.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// How many instances may be at work at once. All policies have their memories and tables from one supply, one
-    /// memory and two tables for each instance; a component that takes more of them gets fewer instances.
+    /// Maximum number of instances at work at once. All policies have their memories and tables from one
+    /// supply, one memory and two tables for each instance; a component that takes more of them gets fewer
+    /// instances.
     pub(super) fn at_once(&self) -> usize {
         let parts = self.pre.component().resources_required();
         let each = parts.map_or(1, |parts| parts.num_memories.max(parts.num_tables.div_ceil(2)).max(1));

@@ -78,7 +78,7 @@ impl LoadError {
         }
     }
 
-    /// Whether the component is simply not there.
+    /// True if the component's file does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
     }
@@ -91,11 +91,12 @@ pub struct Loaded {
     pub component: Component,
     /// SHA-256 of its file.
     pub digest: Digest,
-    /// What was found out about it.
+    /// The facts about the component.
     facts: Arc<Facts>,
 }
 
-/// What a component's content alone decides: found out once, however many generations are made from it.
+/// The facts that follow from a component's content alone: found out once, however many generations are built
+/// from it.
 #[derive(Default)]
 struct Facts {
     linked: Mutex<HashMap<Granted, InstancePre<State>>>,
@@ -123,7 +124,7 @@ impl Loaded {
         Ok(made)
     }
 
-    /// What the component has said of itself, if it was asked.
+    /// The component's description of itself, if it was asked.
     pub fn description(&self) -> Option<&Description> {
         self.facts.description.get()
     }
@@ -336,7 +337,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(unreadable)
 }
 
-/// What this program's own compiler has made.
+/// Loads code that this program's own compiler has made.
 fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileError> {
     // SAFETY: the bytes came over a pipe from a process of this same program, or from this one; or from the disk cache,
     // whose files nobody else can write, and they are by their digest what was put there. They are in memory that
@@ -423,7 +424,7 @@ impl DiskCache {
         (metadata.is_file() && is_own).then_some(file)
     }
 
-    /// What a file begins with: SHA-256 of which component the code is of, for which engine, and of the code.
+    /// The first bytes of a cache file: SHA-256 over the component's digest, the engine and the code.
     fn seal(&self, digest: &Digest, compiled: &[u8]) -> Digest {
         let mut context = Context::new(&SHA256);
         [self.id.as_bytes(), digest, compiled].into_iter().for_each(|part| context.update(part));

@@ -1,5 +1,4 @@
-//! What a component says is somebody else's text: held against the bounds of the WIT package
-//! before it goes anywhere.
+//! Validates a component's output against the bounds of the WIT package: it is somebody else's text.
 
 use witgate_plugin::{Decision, Denial, Description, Identity, Refusal, Unavailability, Verdict, Wants};
 
@@ -8,18 +7,18 @@ use crate::printable::clean;
 /// Seconds since the Unix epoch that no expiry passes: the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
-/// What breaks a bound, in words.
+/// The violation of a bound, in words.
 type Checked = Result<(), String>;
 
-/// What a hook answers.
+/// The answer of a hook.
 pub(super) trait Output {
-    /// Whether it is within the bounds.
+    /// Checks the answer against the bounds.
     ///
     /// # Errors
     /// With what is not.
     fn check(&self) -> Checked;
 
-    /// Whether it lets the call go on.
+    /// True if the answer lets the call go on.
     fn lets_through(&self) -> bool;
 }
 
@@ -168,8 +167,8 @@ pub fn check_wants(wants: &Wants) -> Checked {
     ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
 }
 
-/// Whether a header means something to HTTP, to MCP, or to proxies and tracing on the way. `Authorization` does, too; it
-/// is made for credentials.
+/// True if a header has a meaning to HTTP, to MCP, or to proxies and tracing on the way. `Authorization`
+/// does, too; it is made for credentials.
 pub fn is_of_the_protocol(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))

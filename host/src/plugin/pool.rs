@@ -61,7 +61,7 @@ fn ended() -> Fault {
 pub struct Pool {
     prepared: Prepared,
     config: String,
-    /// Whether hooks wait for the network.
+    /// True if hooks wait for the network.
     network: bool,
     isolation: Isolation,
     idle: Mutex<Vec<Instance>>,
@@ -178,22 +178,22 @@ impl Pool {
         self.prepared.slow_lane().filter(|_| self.prepared.gauges().pace.is_slow()).map(|lane| &**lane)
     }
 
-    /// Whether it has the hook of an authenticator.
+    /// True if it has the hook of an authenticator.
     pub fn authenticates(&self) -> bool {
         self.prepared.authenticates()
     }
 
-    /// Whether it has the hook of an authorizer.
+    /// True if it has the hook of an authorizer.
     pub fn authorizes(&self) -> bool {
         self.prepared.authorizes()
     }
 
-    /// How many instances there are, at work or idle.
+    /// The number of instances, at work or idle.
     pub fn instances(&self) -> usize {
         self.prepared.gauges().instances.load(Ordering::Relaxed)
     }
 
-    /// What their linear memories hold, in bytes.
+    /// The size of their linear memories, in bytes.
     pub fn memory(&self) -> usize {
         self.prepared.gauges().memory.load(Ordering::Relaxed)
     }

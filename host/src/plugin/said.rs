@@ -1,5 +1,5 @@
-//! What a component says while a hook runs: lines for the log, and what it writes to its standard streams, which is
-//! how interpreted languages say why they failed.
+//! A component's output while a hook runs: log lines, and its standard streams, where interpreted languages
+//! report errors.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ const KEPT: usize = 12;
 /// Bytes of a stream that wait to be made lines of; of more, the last.
 const WAITING: usize = 32 << 10;
 
-/// What a component may write at once, as its streams always let it.
+/// Maximum size of one write of a component, the minimum that its streams always permit.
 const AT_ONCE: usize = 64 << 10;
 
 /// Secrets that are shorter would be found in every other word.
@@ -34,13 +34,13 @@ pub(super) struct Stream(Arc<Written>);
 
 #[derive(Debug, Default)]
 struct Written {
-    /// Whether there is anything: a hook of a component that writes nothing looks at no more.
+    /// True if there is any output: a hook of a component that writes nothing looks at no more.
     any: AtomicBool,
     bytes: Mutex<Vec<u8>>,
 }
 
 impl Stream {
-    /// What was written since the last time, if anything was.
+    /// The output since the last call, if there is any.
     pub(super) fn take(&self) -> Option<Vec<u8>> {
         if !self.0.any.load(Ordering::Relaxed) {
             return None;

@@ -41,7 +41,7 @@ const LARGEST_FILE: u64 = 16 << 20;
 pub struct SettingsError {
     /// JSON Pointer to the setting.
     pub pointer: String,
-    /// What is wrong, and what to write instead.
+    /// The error, and the right form.
     pub message: String,
     /// Where it lies.
     pub cause: Cause,
@@ -74,7 +74,7 @@ impl Problem {
 /// Settings, ready for the policy.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// What the policy gets.
+    /// The settings as the policy receives them.
     pub json: Value,
     /// The interfaces that it may import.
     pub granted: Granted,
@@ -136,7 +136,7 @@ impl RemoteKeys {
     }
 }
 
-/// What settings are resolved against.
+/// The context in which settings are resolved.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
     /// The directory that relative paths are relative to.
@@ -147,7 +147,7 @@ pub struct Surroundings<'a> {
     pub remote: &'a RemoteKeys,
     /// The environment that secrets may come from.
     pub environment: &'a Environment,
-    /// Whether a key that is named like an issuer stands for those that it publishes: on stage.
+    /// True in a sandbox, where a key with an issuer's name stands for the keys that the issuer publishes.
     pub on_stage: bool,
 }
 
@@ -189,7 +189,7 @@ fn granted(policy: &Policy, settings: &Settings) -> Granted {
     }
 }
 
-/// What is done with a setting that a schema marks: by its format, with its JSON Pointer.
+/// The visitor of settings that a schema marks: its format, the value, and its JSON Pointer.
 pub(crate) type Visit<'v, E> = dyn FnMut(&str, &mut Value, &str) -> Result<(), E> + 'v;
 
 /// Goes through schema and settings side by side, and hands over what a `format` marks.

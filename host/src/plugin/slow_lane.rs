@@ -52,7 +52,7 @@ fn step_back() {
 }
 
 impl Drop for SlowLane {
-    /// What runs here is ended by its own limits; nobody waits for that.
+    /// Does not wait: each hook in this lane is ended by its own limits.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -60,13 +60,14 @@ impl Drop for SlowLane {
     }
 }
 
-/// How a component's hooks have lately been: after one that took its time, the next go into the slow lane,
-/// until it is quick for a while.
+/// The recent speed of a component's hooks: after a long one, the next go into the slow lane, until they are
+/// quick for a while.
 #[derive(Debug, Default)]
 pub(super) struct Pace(AtomicU32);
 
 impl Pace {
-    /// What one long hook weighs against short ones: a component of which one hook in eight is long is a slow one.
+    /// The weight of one long hook against short ones: a component of which one hook in eight is long is a
+    /// slow one.
     const LONG: u32 = 8;
     /// From here on it is slow: after one long hook. A machine that stood still sends one short hook the slow way,
     /// which costs nothing where there is a processor to spare; each second long hook of many components costs everybody.

@@ -1,4 +1,4 @@
-//! What the host keeps for one instance: what the hook at hand is about, and what it has used up.
+//! The host's state for one instance: the context of the running hook, and the resources that it has used.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,11 +32,11 @@ const RANDOM_BYTES: u64 = 64 << 10;
 /// The instances of one policy: how many, how much, how fast.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
-    /// How many there are, at work or idle.
+    /// The number of instances, at work or idle.
     pub instances: AtomicUsize,
-    /// What they hold.
+    /// The size of their memories, in bytes.
     pub memory: AtomicUsize,
-    /// Whether their hooks take their time.
+    /// The recent speed of their hooks.
     pub pace: Pace,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct State {
     held: Held,
     /// Why the host ended the hook; what the trap then says is only a consequence.
     fault: Option<Failure>,
-    /// Whether the hook reached for what is not granted.
+    /// True if the hook called an import that is not granted.
     overreached: bool,
     /// The credential that the hook at hand is shown.
     credential: String,
@@ -67,7 +67,7 @@ pub(crate) struct State {
     table: ResourceTable,
 }
 
-/// What the hook at hand has used up.
+/// The resources that the running hook has used.
 #[derive(Default)]
 struct Spent {
     /// Of its own code's time.
@@ -79,7 +79,7 @@ struct Spent {
     http_requests: u32,
 }
 
-/// What the instance holds.
+/// The resources that the instance holds.
 #[derive(Default)]
 struct Held {
     memory: usize,
@@ -240,7 +240,7 @@ impl State {
         wasmtime::Error::msg(self.overrun(failure))
     }
 
-    /// What was overrun, and the setting that says how far it goes.
+    /// The limit that was exceeded, and the setting that raises it.
     fn overrun(&self, failure: Failure) -> String {
         let limits = &self.limits;
         let milliseconds = limits.timeout.as_millis();

@@ -12,7 +12,7 @@ const MOST: usize = 6;
 /// A function's name, or a file's; what passes it is cut from the side that says less.
 const LONGEST: usize = 120;
 
-/// What stands on the stack of any panic and says nothing of why.
+/// Functions that are on the stack of any panic and do not explain it.
 const MACHINERY: [&str; 10] =
     ["core::", "std::", "alloc::", "__rust", "_rust", "rust_", "<core::", "<std::", "<alloc::", "abort"];
 
@@ -86,7 +86,7 @@ fn end_of(file: &str) -> String {
 }
 
 impl Place {
-    /// Whether it says nothing of the plugin.
+    /// True if the frame belongs to the panic machinery and not to the plugin.
     fn is_machinery(&self) -> bool {
         let foreign = |at: &String| FOREIGN.iter().any(|part| at.contains(part));
         self.at.as_ref().is_some_and(foreign)

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Builtin {
 }
 
 impl Builtin {
-    /// What the check of a kind is. None: there is none.
+    /// The description of a kind's built-in. None: there is none.
     pub(super) fn describe(kind: PolicyKind) -> Option<Description> {
         match kind {
             PolicyKind::ApiKey => Some(ApiKey::describe()),

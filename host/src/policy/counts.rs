@@ -1,4 +1,4 @@
-//! What a policy has done since its generation began.
+//! The counters of a policy since its generation began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -96,13 +96,13 @@ impl Counts {
         read(&self.disagreements)
     }
 
-    /// How hooks have failed, those ways that there were.
+    /// The kinds of failures that occurred, with their numbers.
     pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
         let counted = Failure::ALL.into_iter().zip(&self.failures);
         counted.map(|(failure, counter)| (failure, read(counter))).filter(|(_, count)| *count > 0)
     }
 
-    /// What half of the hooks took at most, and what 99 % did. None: there was none yet.
+    /// The median and the 99th percentile of the hooks' times. None: no hook has run yet.
     pub fn times(&self) -> Option<(Duration, Duration)> {
         let times = self.times.as_ref()?.load();
         let of = |share| {

@@ -22,18 +22,18 @@ pub struct Disagreement {
     pub upstream: Box<str>,
     /// The method.
     pub method: Box<str>,
-    /// What was called, as patterns name it. None: it was about who calls.
+    /// The target of the call, as patterns name it. None: the disagreement was about the caller.
     pub target: Option<Box<str>>,
-    /// What the live policies said.
+    /// The verdict of the live policies.
     pub live: Box<str>,
-    /// What the shadow said.
+    /// The verdict of the shadow.
     pub shadow: Box<str>,
 }
 
-/// How often, and when last.
+/// The number of occurrences, and the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct Tally {
-    /// How often.
+    /// The number of occurrences.
     pub count: u64,
     /// When it happened last.
     pub last: SystemTime,
@@ -89,7 +89,7 @@ impl Disagreements {
         kinds.map(|(disagreement, entry)| (disagreement.clone(), entry.tally)).collect()
     }
 
-    /// How often a shadow disagreed in a way that is not remembered.
+    /// The number of disagreements that are not remembered.
     pub fn left_out(&self) -> u64 {
         let tables = self.lock();
         tables.known.left_out + tables.unknown.left_out
@@ -106,7 +106,7 @@ struct Table {
     most: usize,
     share: usize,
     kinds: BTreeMap<Disagreement, Entry>,
-    /// How many of them each owner has.
+    /// The number of disagreements of each owner.
     owners: HashMap<Arc<str>, usize>,
     left_out: u64,
 }

@@ -37,7 +37,7 @@ use crate::services::{Clock, Services};
 pub struct PolicyError {
     /// Its name.
     pub policy: String,
-    /// What is wrong, and what to do.
+    /// The error, with advice.
     pub message: String,
     /// Where it lies. In the machine, another try is worth while although no file changes.
     pub cause: Cause,
@@ -52,14 +52,14 @@ impl PolicyError {
     }
 }
 
-/// What policies are made with.
+/// The inputs for building policies.
 #[derive(Clone, Copy, Debug)]
 pub struct Making<'a> {
     /// Compiles components.
     pub loader: &'a Loader,
     /// Compiles them beside everything else. None: compiling is waited for.
     pub queue: Option<&'a CompileQueue>,
-    /// What settings are resolved against.
+    /// The context in which settings are resolved.
     pub around: Surroundings<'a>,
     /// The clock that they see.
     pub clock: &'a Clock,
@@ -68,22 +68,22 @@ pub struct Making<'a> {
     pub live: Option<&'a Generation>,
     /// The recipe that says which components are taken. None: their files say.
     pub again: Option<&'a Recipe>,
-    /// What stands in for the network. None: nothing does.
+    /// The sandbox in place of the network. None: the real network.
     pub stage: Option<&'a Stage>,
 }
 
-/// What a policy that cases are put to finds in place of the world.
+/// Test doubles for clock, network and secrets while cases run.
 #[derive(Clone)]
 pub struct Stage {
     /// The time, in seconds since the Unix epoch.
     pub clock: Arc<AtomicU64>,
-    /// Who is at the other end of its lines.
+    /// The servers at the other end of its connections.
     pub servers: Arc<dyn Exchange>,
-    /// Who watches it, if anybody does.
+    /// The trace of host calls, if one is kept.
     pub witness: Option<Arc<Witness>>,
-    /// What it is told of a credential that only stands for one.
+    /// The recorded results about a credential that only stands for one.
     pub retold: Arc<Retold>,
-    /// Whether everything is granted: an operator has not been asked yet.
+    /// True if everything is granted, because no operator has been asked yet.
     pub grants_everything: bool,
 }
 
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Stage {
 /// Why there is no policy.
 #[derive(Debug)]
 pub(super) struct Unmade {
-    /// What is wrong, and what to do.
+    /// The error, with advice.
     pub message: String,
     /// The setting that is at fault, and what is wrong with it.
     pub setting: Option<ConfigError>,
@@ -238,7 +238,7 @@ impl Policy {
     }
 }
 
-/// What there is at a component's path.
+/// The contents of a component's path.
 enum Found {
     /// A component.
     Component(Loaded),
@@ -299,15 +299,15 @@ fn unchanged(
     same.then(|| making.loader.compiled(&digest)).flatten()
 }
 
-/// Whether the component that is live may go on without its file: what the configuration says of it is still true. Its
-/// signature cannot be looked at any more.
+/// True if the live component may go on without its file: its digest still satisfies the configuration, and
+/// no signature is required.
 fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Making<'_>) -> bool {
     let provenance = &config.provenance;
     let is_same = making.live.is_some_and(|live| live.recipe().digest_at(path) == Some(*digest));
     is_same && provenance.signed_by.is_empty() && provenance.digest.is_none_or(|pin| pin == *digest)
 }
 
-/// What a component says of itself.
+/// A component's description of itself.
 ///
 /// # Errors
 /// With why it does not say.

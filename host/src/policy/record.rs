@@ -26,30 +26,30 @@ pub(super) use written::Written;
 /// Hooks that wait to be written down. More are shed: a caller waits for no recording.
 const WAITING: usize = 256;
 
-/// How often it is looked whether the policy is still the live one.
+/// Interval at which a recording checks that its policy is still the live one.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// How much is recorded.
+/// The bounds of a recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// After so many calls it ends.
     pub calls: u64,
     /// After this time it ends.
     pub time: Duration,
-    /// Whether claims are written down as they are.
+    /// True if claims are written down as they are.
     pub claims: bool,
 }
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// What the policy was made from, without secrets.
+    /// The settings of the policy, without secrets.
     pub settings: Map<String, Value>,
     /// The cases, in the order in which each was first seen.
     pub cases: Vec<Seen>,
-    /// How many calls were taken.
+    /// The number of recorded calls.
     pub calls: u64,
-    /// How many were not taken, because they came faster than they could be written down.
+    /// The number of calls that were left out because they came faster than they could be written down.
     pub shed: u64,
     /// Calls that cannot be asked again: why, and how many.
     pub left_out: BTreeMap<String, u64>,
@@ -62,9 +62,9 @@ pub struct Recorded {
 pub struct Seen {
     /// As a file of cases has it, but for its name.
     pub case: Map<String, Value>,
-    /// What it shows.
+    /// The title of the case.
     pub name: String,
-    /// How often.
+    /// The number of times.
     pub times: u64,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct Line {
 }
 
 impl Recorder {
-    /// Whether somebody records.
+    /// True if a recording is running.
     pub(super) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }

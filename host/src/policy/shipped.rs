@@ -10,7 +10,7 @@ include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 static DIGESTS: LazyLock<Vec<Digest>> =
     LazyLock::new(|| COMPONENTS.iter().map(|(_, bytes)| crate::digest::sha256(bytes)).collect());
 
-/// Whether a component is one of them, so that the built-in of its kind is the same check.
+/// True if a component is one of them, so that the built-in of its kind is the same check.
 pub(super) fn is_shipped(digest: &Digest) -> bool {
     DIGESTS.contains(digest)
 }

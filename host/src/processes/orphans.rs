@@ -12,7 +12,7 @@ use super::own;
 /// Until a child of our own that has ended is buried by the task that waits for it.
 const SOON: Duration = Duration::from_millis(50);
 
-/// How often it is looked for orphans that a killed one has left behind in its turn.
+/// Number of rounds in which orphans are sought, because a killed one may leave others behind in its turn.
 const ROUNDS: u32 = 40;
 
 /// Takes orphans from now on, and buries those that have ended. Must be called within a Tokio runtime.

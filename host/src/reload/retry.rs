@@ -39,7 +39,7 @@ impl Retry {
         self.at = self.pause.map(|pause| Instant::now() + pause.max(took.min(LONGEST_AFTER_LONG)));
     }
 
-    /// Whether the time has come.
+    /// True if it is time to try again.
     pub(super) fn is_due(&self) -> bool {
         self.at.is_some_and(|at| at <= Instant::now())
     }

@@ -22,11 +22,11 @@ const FILE: &str = "rollback.json";
 pub struct Rollback {
     /// The generation that was gone back to, as it was numbered then.
     pub to: u64,
-    /// What that was made from.
+    /// The recipe of that generation.
     pub recipe: Recipe,
-    /// What the files say that it holds against. Once they say something else, it is over.
+    /// The recipe of the files that the rollback overrides. Once they say something else, it is over.
     pub against: Recipe,
-    /// Whether what could be made of `against` restricts it.
+    /// True if the buildable part of `against` restricts it.
     #[serde(default)]
     pub restricted: bool,
 }
@@ -122,8 +122,8 @@ impl Rollback {
     }
 }
 
-/// What the configuration file at `path` says, and which components are in their places. A configuration that is
-/// missing or no TOML has none.
+/// The recipe in the files: the configuration at `path`, and the components in their places. A configuration
+/// that is missing or no TOML has none.
 ///
 /// # Errors
 /// Where the machine cannot read what is there: that is no change of the files, and ends no rollback.

@@ -1,4 +1,4 @@
-//! What upstreams take with a change, and what of it waits for a restart.
+//! The changes that upstreams take over at once, and those that wait for a restart.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::config::resolve::{self, Strictness};
 use crate::generation::{Generation, Pipeline};
 use crate::upstream::renewal::Renewable;
 
-/// What is made once, at the start: listeners, and where upstreams are.
+/// The settings that are fixed at the start: listeners, and the places of upstreams.
 #[derive(Debug)]
 pub(super) struct Fixed {
     server: String,
@@ -24,7 +24,7 @@ impl Fixed {
         Self { server: format!("{:?}", config.server), places: places.collect() }
     }
 
-    /// What of `now` waits for a restart.
+    /// The differences in `now` that wait for a restart.
     pub(super) fn waiting(&self, now: &Self) -> Vec<String> {
         let server = (self.server != now.server).then(|| "what was changed in [server]".to_owned());
         let moved = |(name, place): &(&String, &String)| {

@@ -18,17 +18,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fingerprints::Fingerprints;
 
-/// How long a file that is written in place has to be quiet before it is taken for whole.
+/// Time for which a file that is written in place has to be quiet before it counts as complete.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// How often the files are looked at, whatever notifications say. An edit through another mount, on another machine, or
-/// while the system has no watches to give, brings none.
+/// Interval at which the files are checked, whatever notifications say. An edit through another mount, on
+/// another machine, or while the system has no watches to give, brings none.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// As the kernel's: more links than this on the way to a file lead in a circle.
 const LINKS: usize = 40;
 
-/// What a notification tells of.
+/// The content of a notification.
 #[derive(Debug)]
 struct Change {
     paths: Vec<PathBuf>,
@@ -74,7 +74,7 @@ pub(crate) struct Watcher {
     places: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Files that somebody is writing, and when he was last seen doing so.
     writing: BTreeMap<PathBuf, Instant>,
-    /// What others are told of the files below.
+    /// The list that reports the files below to others.
     unwatched: Unwatched,
     silent: BTreeSet<PathBuf>,
 }
@@ -221,7 +221,7 @@ fn notifications(
     })
 }
 
-/// Whether something happened to one of `places`.
+/// True if something happened to one of `places`.
 fn concerns(paths: &[PathBuf], places: &BTreeSet<PathBuf>) -> bool {
     paths.iter().any(|path| places.contains(path))
 }
@@ -230,7 +230,7 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether what a notification tells of is whole. None: nothing has changed.
+/// True if the change that a notification reports is complete. None: nothing has changed.
 fn is_whole(kind: EventKind) -> Option<bool> {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))

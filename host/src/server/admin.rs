@@ -26,7 +26,7 @@ use crate::reload::Reloader;
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;
 
-/// How long it may take to arrive.
+/// Time limit for the request to arrive.
 const FORM_TIME: Duration = Duration::from_secs(10);
 
 /// Probes, a collector of metrics, and whoever looks by hand: a handful at once.
@@ -86,7 +86,7 @@ pub async fn serve(
     connections::serve(listener, ended, Duration::ZERO, respond).await;
 }
 
-/// Whether a request names this server. One of HTTP/1.0 need not name any, and no browser sends that.
+/// True if a request names this server. One of HTTP/1.0 need not name any, and no browser sends that.
 fn is_named(hosts: &Hosts, request: &Request<Incoming>, ends: &Ends) -> bool {
     let (uri, headers) = (request.uri(), request.headers());
     if request.version() == Version::HTTP_10 && !headers.contains_key(HOST) && uri.authority().is_none() {

@@ -39,18 +39,17 @@ use metered::Metered;
 use table::{Admission, Connection, Connections, End};
 use turn::WithTurn;
 
-/// How long a client may take over the head of a request, and how long a connection may idle, for
-/// hyper's timer covers both. Longer than the 90 s for which the most patient clients keep one, so
-/// that it is they who close it.
+/// Time limit for the head of a request, and for an idle connection, because hyper's timer covers both.
+/// Longer than the 90 s for which the most patient clients keep one, so that it is they who close it.
 const HEAD: Duration = Duration::from_secs(120);
 
 /// The largest head. One above it is answered with 431.
 const BUFFER: usize = 64 << 10;
 
-/// How long to wait when the system has no more file descriptors, or no memory for sockets.
+/// Pause when the system has no more file descriptors, or no memory for sockets.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
-/// What a connection is told that there is no place for.
+/// The response on a connection for which there is no place.
 static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
     let wire = Rejection::TooManyConnections.wire();
     let (status, body) = (wire.status, wire.body(None));
@@ -68,7 +67,7 @@ static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
 pub(super) struct Ends {
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
-    /// What the peer has shown in the handshake of TLS.
+    /// The certificate from the TLS handshake.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// The connection.
     pub(super) connection: Arc<Connection>,
@@ -78,7 +77,7 @@ pub(super) struct Ends {
 pub(super) struct Listener {
     /// The socket.
     pub(super) socket: TcpListener,
-    /// What is spoken on it. None: HTTP in plain.
+    /// The TLS settings of the listener. None: HTTP in plain.
     pub(super) tls: Option<Arc<Tls>>,
     /// Those that are open, and how many there may be.
     pub(super) connections: Arc<Connections>,
@@ -125,7 +124,7 @@ where
     }
 }
 
-/// Whether it is about the connection that was to be accepted, and the next one may be good.
+/// True if the error concerns only the connection that was to be accepted.
 fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)

@@ -20,10 +20,10 @@ use tokio::net::UnixListener;
 /// The longest request; those that there are have a hundred bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// How long a client waits for its answer. A rollback takes no longer.
+/// Time that a client waits for its answer. A rollback is quicker.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is asked for.
+/// A command on the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
@@ -46,7 +46,7 @@ pub enum Command {
         calls: u64,
         /// After so many seconds it ends.
         seconds: u64,
-        /// Whether claims are written down as they are.
+        /// True if claims are written down as they are.
         #[serde(default)]
         claims: bool,
     },
@@ -63,13 +63,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether its answer is for who waits alone: nothing has to be done for anybody else.
+    /// True if the command ends when its client goes away: its answer is for that client alone.
     fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
     }
 }
 
-/// Who asks, as the system says.
+/// The client, as the system identifies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// The user.

@@ -63,14 +63,14 @@ pub struct Gateway<U> {
     connections: Arc<Connections>,
 }
 
-/// What is known of who has sent a request, beside what the request says.
+/// The sender of a request, beside what the request says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sender {
     /// The address at the other end of the connection.
     pub(crate) peer: Option<IpAddr>,
     /// The address at this end.
     pub(crate) local: Option<IpAddr>,
-    /// What was shown in the handshake of TLS.
+    /// The certificate from the TLS handshake.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// Its connection. None: the program has its own.
     pub(crate) connection: Option<Arc<Connection>>,
@@ -238,12 +238,13 @@ impl<U: Upstream + 'static> Gateway<U> {
         result.unwrap_or_else(|rejected| endpoint.render(&rejected))
     }
 
-    /// What is held of one request.
+    /// Opens the account of memory for one request.
     fn hold(&self, sender: &Sender) -> Held {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
-    /// Who may send at all, and nothing secret in the URL. A proxy that sends it says whom it is from.
+    /// Checks the sender, `Host`, `Origin`, and that no secret is in the URL. Behind a trusted proxy, the
+    /// sender is the one that the proxy names.
     fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
         let sender = self.behind_proxies(parts, sender)?;
         self.check_host(parts, &sender)?;
@@ -407,8 +408,8 @@ fn render(wire: &Wire, rejected: &Rejected, metadata: Option<&str>, scopes: &[St
     response
 }
 
-/// What is at a path, or at the one without its last slash: clients write `/mcp/` for `/mcp`. A second slash is another
-/// path, and so is an encoded one.
+/// The place at a path, or at the one without its last slash: clients write `/mcp/` for `/mcp`. A second
+/// slash is another path, and so is an encoded one.
 fn at<'a, T>(places: &'a HashMap<String, T>, path: &str) -> Option<&'a T> {
     let without = || path.strip_suffix('/').filter(|path| !path.ends_with('/'));
     places.get(path).or_else(|| places.get(without()?))

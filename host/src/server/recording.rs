@@ -17,7 +17,7 @@ const MOST_CALLS: u64 = 100_000;
 /// The longest one, in seconds: an hour.
 const LONGEST_S: u64 = 3_600;
 
-/// How much is recorded.
+/// The bounds of a recording, checked.
 ///
 /// # Errors
 /// Where that is nothing or too much.

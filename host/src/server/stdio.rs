@@ -66,11 +66,11 @@ pub struct Sent {
     pub last_event_id: Option<String>,
 }
 
-/// What comes back.
+/// The answer to a line on stdin.
 pub struct Heard {
     /// The session that the message has opened.
     pub session: Option<Box<str>>,
-    /// What the upstream says.
+    /// The body of the upstream's answer.
     pub body: AnswerBody,
 }
 
@@ -103,10 +103,10 @@ impl Environment {
     }
 }
 
-/// How long, and how much.
+/// Limits in time and size.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How long running calls may go on at the end.
+    /// Time that running calls may take at the end.
     pub grace: Duration,
     /// The largest line that a client may send, in bytes.
     pub max_request: usize,
@@ -202,7 +202,7 @@ struct Front<P> {
     pump: Option<AbortHandle>,
 }
 
-/// What the tasks of one client have in common.
+/// The state that all tasks of one client share.
 struct Client<P> {
     pipeline: Arc<P>,
     environment: Environment,
@@ -214,14 +214,13 @@ struct Client<P> {
 
 struct Running {
     task: AbortHandle,
-    /// Whether letting go of it cancels it (2026-07-28). Before, only the upstream is told.
+    /// True if dropping the request cancels it (2026-07-28). In earlier versions, only the upstream is told.
     stateless: bool,
-    /// Whether it would never finish.
+    /// True if the request would never finish.
     listens: bool,
 }
 
-/// What a line says about itself, for its order among the others. Whether it is sound is judged in
-/// the pipeline.
+/// The members of a line that decide its order among the others. The pipeline checks the line itself.
 #[derive(Debug, Default)]
 struct Peek {
     id: Option<Box<str>>,

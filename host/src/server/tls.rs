@@ -25,10 +25,10 @@ use crate::flow::certificate::ClientCertificate;
 use crate::log::seldom::Seldom;
 use crate::pem;
 
-/// How long a handshake may take: two round trips and a signature, also over a bad line.
+/// Time limit for a handshake: two round trips and a signature, also over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What is spoken inside.
+/// The protocol inside TLS, for ALPN.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Why `[server.tls]` cannot be used.
@@ -37,7 +37,7 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 pub struct TlsError {
     /// Which of its settings is at fault.
     pub setting: &'static str,
-    /// What is wrong, and what to do.
+    /// The error, with advice.
     pub message: String,
 }
 
@@ -150,7 +150,7 @@ fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> 
     Ok(Arc::new(config))
 }
 
-/// Who of the clients has to show which certificate. None: nobody is asked.
+/// The verifier of client certificates. None: nobody is asked.
 fn verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(path) = settings.client_ca.as_ref().filter(|_| settings.clients != ClientCertificates::Off)
     else {

@@ -10,10 +10,10 @@ use quick_cache::sync::Cache as Store;
 const KEY_BYTES: usize = 256;
 /// Longest value, in bytes.
 const VALUE_BYTES: usize = 64 << 10;
-/// How long nothing is kept under a key that was buried, in seconds: longer than a policy may wait for an answer,
-/// which might be from before.
+/// Seconds for which a buried key stays empty: longer than a policy may wait for an answer, which might be
+/// from before.
 const BURIED_S: u64 = 15;
-/// What an entry takes on average, for sizing the table: an introspected token.
+/// Average size of an entry in bytes, for sizing the table: an introspected token.
 const USUAL_ENTRY: u64 = 400;
 
 /// A bounded cache.

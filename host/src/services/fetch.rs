@@ -40,9 +40,9 @@ pub type Document = http::Response<Bytes>;
 /// Why there is no answer, for a policy and for the log.
 #[derive(Debug)]
 pub struct Unanswered {
-    /// What a policy is told.
+    /// The error as the policy sees it.
     pub error: HttpError,
-    /// What went wrong on the way, in one line. None: `error` says it all.
+    /// The detail of a network error, in one line. None: `error` says it all.
     why: Option<String>,
 }
 
@@ -315,7 +315,7 @@ fn is_the_hosts_own(name: &HeaderName) -> bool {
     .contains(&name.as_str())
 }
 
-/// What a policy gets to know of an answer.
+/// The part of an answer that a policy may see.
 fn told(answer: Document) -> HttpResponse {
     let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     HttpResponse {

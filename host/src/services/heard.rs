@@ -1,4 +1,5 @@
-//! What one hook of a live policy heard of its host, for a recording; and the same, told again to a policy on stage.
+//! Host calls of one hook of a live policy, captured for a recording, and their replay to a policy in a
+//! sandbox.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, Si
 /// As much as is kept of one hook: bodies and what the cache held, in bytes. Ten introspected tokens.
 const MOST: usize = 128 << 10;
 
-/// What one hook heard of its host.
+/// The captured host calls of one hook.
 #[derive(Debug, Default)]
 pub struct Heard(Mutex<Notes>);
 
@@ -21,16 +22,16 @@ pub struct Notes {
     pub http: Vec<(HttpRequest, Result<HttpResponse, HttpError>)>,
     /// The signatures that it had checked.
     pub verified: Vec<Verified>,
-    /// What the cache held: key and value.
+    /// The cache entries that were found: key and value.
     pub cached: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether the built-in has decided in its place.
+    /// True if the built-in has decided in its place.
     pub stood_in: bool,
-    /// Whether there was more than is kept.
+    /// True if some notes were left out for want of room.
     pub cut: bool,
     size: usize,
 }
 
-/// What came of the check of a signature.
+/// The result of a signature check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The key's name.
@@ -39,7 +40,7 @@ pub struct Verified {
     pub key_id: Option<String>,
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// What came of it.
+    /// The result.
     pub outcome: Result<(), VerifyError>,
 }
 
@@ -96,8 +97,8 @@ impl Notes {
     }
 }
 
-/// What a policy on stage is told in place of what the host would find out: of a credential that only stands for the
-/// one that there was.
+/// The recorded results that a policy in a sandbox gets in place of real ones: of a credential that only
+/// stands for the original.
 #[derive(Debug, Default)]
 pub struct Retold(Mutex<Script>);
 

@@ -25,17 +25,18 @@ use crate::network::Ways;
 /// second more than this.
 const FETCH: Duration = Duration::from_secs(5);
 
-/// How long a caller waits for a new set where an old one is at hand, in case the server hangs.
+/// Time that a caller waits for a new set where an old one is at hand, in case the server hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a key that was looked for in vain is not looked for again: some servers sign with a key a
-/// moment before they publish it.
+/// Time for which a missing key is not looked for again: some servers sign with a key a moment before they
+/// publish it.
 const MISSED: Duration = Duration::from_secs(10);
 
-/// How long one is not that has gone from the set. Should it come back, the next fetch brings it.
+/// Time for which a key that has gone from the set is not looked for again. Should it come back, the next
+/// fetch brings it.
 const WITHDRAWN: Duration = Duration::from_secs(900);
 
-/// How many such ids are remembered: with a kilobyte each, a megabyte.
+/// Number of such ids that are remembered: with a kilobyte each, a megabyte.
 const REMEMBERED: usize = 1000;
 
 /// A JWK Set at a URL or of an issuer. One for all generations, so that a reload does not lose the
@@ -66,11 +67,11 @@ struct Loaded {
     set: Arc<KeySet>,
     /// When it was asked for: what the set says was so at this time or later.
     asked: Instant,
-    /// How long it is good from then on.
+    /// The lifetime from then on.
     lifetime: Duration,
 }
 
-/// What is to be done about a set of some age.
+/// The action that a set's age demands.
 #[derive(Debug, PartialEq, Eq)]
 enum Age {
     Fresh,
@@ -206,7 +207,7 @@ impl RemoteJwks {
         self.loaded.store(Some(Arc::new(loaded)));
     }
 
-    /// Whether what somebody else has fetched meanwhile will do.
+    /// True if the set that somebody else has fetched meanwhile is good enough.
     fn is_settled(&self, reason: &Reason) -> bool {
         self.loaded.load().as_ref().is_some_and(|loaded| match reason {
             Reason::Nothing => true,

@@ -18,14 +18,14 @@ use witgate_plugin::{Algorithm, Digest, Signed, VerifyError};
 use super::jwks::RemoteJwks;
 pub use jwk::PassedOver;
 
-/// How many signatures one policy remembers as good: 32 bytes each, so half a megabyte.
+/// Maximum number of signatures that one policy remembers as good: 32 bytes each, so half a megabyte.
 const REMEMBERED: usize = 10_000;
 
 /// Shortest HMAC secret, in bytes (RFC 7518, section 3.2: as long as the hash of HS256).
 pub const SHORTEST_SECRET: usize = 32;
 
-/// How many keys a set may have: issuers publish two or three. A token without a `kid` is tried with
-/// every one, so this bounds what a token can cost.
+/// Maximum number of keys in a set: issuers publish two or three. A token without a `kid` is tried with every
+/// one, so this bounds what a token can cost.
 pub const MOST_KEYS: usize = 100;
 
 /// The keys that one policy may name.
@@ -60,8 +60,8 @@ impl Keyring {
     }
 }
 
-/// What is remembered of a good signature. Each part is preceded by its length, so that no two
-/// different checks share a fingerprint.
+/// The fingerprint of a good signature. Each part is preceded by its length, so that no two different checks
+/// share a fingerprint.
 fn fingerprint(name: &str, version: u64, signed: &Signed<'_>) -> Digest {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let key_id = signed.key_id.unwrap_or_default().as_bytes();
@@ -87,7 +87,7 @@ pub enum Key {
     Remote {
         /// The set.
         set: Arc<RemoteJwks>,
-        /// How long it is used beyond its lifetime while nobody answers where it lives.
+        /// Time for which the set is used beyond its lifetime while its server does not answer.
         max_stale: Duration,
     },
     /// A set that cannot be had: on stage, where there is no network.
@@ -199,8 +199,8 @@ pub struct KeySet {
 #[derive(Debug)]
 struct VerifyingKey {
     id: Option<String>,
-    /// What the key is for, by its type, its curve and what its set says. It keeps an HMAC from
-    /// being checked with a public key.
+    /// The permitted algorithms of the key, by its type, its curve and its set. It keeps an HMAC from being
+    /// checked with a public key.
     algorithms: Vec<Jose>,
     key: DecodingKey,
 }
@@ -240,7 +240,7 @@ impl KeySet {
         }
     }
 
-    /// Whether a key of that id is in the set.
+    /// True if a key of that id is in the set.
     pub fn has(&self, key_id: &str) -> bool {
         self.keys.iter().any(|key| key.id.as_deref() == Some(key_id))
     }
@@ -250,8 +250,8 @@ impl KeySet {
         self.keys.iter().filter_map(|key| key.id.as_deref())
     }
 
-    /// Whether another look at where the set lives could bring nothing about that id: the id is
-    /// there, or nothing in the set has one.
+    /// True if fetching the set again could bring nothing about that id: the id is there, or nothing in the
+    /// set has one.
     pub(super) fn settles(&self, key_id: Option<&str>) -> bool {
         key_id.is_none_or(|id| self.has(id)) || self.keys.iter().all(|key| key.id.is_none())
     }

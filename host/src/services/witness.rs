@@ -1,4 +1,5 @@
-//! Who watches a policy on stage: what it asks of its host and what it is told, what it logs, and what it uses up.
+//! The trace of a policy in a sandbox: its host calls and their results, its log lines, and the resources
+//! that it uses.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -41,14 +42,14 @@ pub const IMPORTS: [&str; 21] = [
 #[derive(Debug, Default)]
 pub struct Witness(Mutex<Observed>);
 
-/// What came of one question, beside the answer.
+/// The trace of one question, beside the answer.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// What the policy asked of its host, and what it logged, in order.
+    /// The host calls and log lines, in order.
     pub events: Vec<Event>,
-    /// How often each import was called.
+    /// The number of calls of each import.
     pub host_calls: BTreeMap<&'static str, u64>,
-    /// How long the component's own code ran, in epochs of a millisecond.
+    /// The running time of the component's own code, in epochs of a millisecond.
     pub ticks: u64,
     /// The most that the instance's linear memories ever held, in bytes. 0: there is no instance.
     pub memory: usize,
@@ -61,14 +62,14 @@ pub enum Event {
     Call {
         /// The interface and the function, as in the WIT package: `request.header`.
         name: &'static str,
-        /// What it asked for. Nothing of a credential.
+        /// The arguments, with everything of a credential redacted.
         asked: String,
-        /// What it was told. Never a secret.
+        /// The result, with secrets redacted.
         told: String,
     },
     /// It logged a line.
     Log {
-        /// How much it matters.
+        /// The level of the line.
         level: Level,
         /// The line, fit for a terminal.
         line: String,
@@ -86,7 +87,7 @@ impl Observed {
 }
 
 impl Witness {
-    /// What was seen since the last time; what the instance holds, it goes on holding.
+    /// Takes the trace since the last call; the memory of the instance stays counted.
     pub fn take(&self) -> Observed {
         let mut seen = self.lock();
         let memory = seen.memory;

@@ -21,10 +21,10 @@ pub const MODERN: &str = "2026-07-28";
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
 const PREFIX: &str = "io.modelcontextprotocol/";
-/// What `_meta` carries for the protocol itself; the older era does not know it.
+/// Members of `_meta` for the protocol itself, which the older era does not know.
 const PROTOCOL_META: [&str; 4] = ["protocolVersion", "clientInfo", "clientCapabilities", "logLevel"];
 
-/// What an upstream of the older era has said to `initialize`.
+/// The answer of an upstream of the older era to `initialize`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// The whole result, as JSON text.
@@ -56,10 +56,10 @@ impl Opened {
 
 /// A session of the older era that Witgate itself holds towards an upstream for one principal.
 pub trait HeldSession: Sync {
-    /// What comes back of a request.
+    /// The type of an answer.
     type Answer: Send;
 
-    /// What the upstream said when the session was opened; opens it if need be.
+    /// The upstream's answer when the session was opened; opens it if need be.
     fn opened(&self) -> impl Future<Output = Result<Arc<Opened>, Rejection>> + Send;
 
     /// Sends a request and returns what comes back. `compose` writes it with the id and, if the
@@ -84,7 +84,7 @@ pub async fn carry<S: HeldSession>(session: &S, call: &Call) -> Result<(S::Answe
     Ok((answer, uplift))
 }
 
-/// Whether a request can be bridged at all.
+/// Checks that a request can be bridged at all.
 ///
 /// # Errors
 /// Why not.
@@ -132,7 +132,7 @@ pub fn request_down(call: &Call, id: &str, token: Option<&str>) -> Bytes {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#).into()
 }
 
-/// How a method's result differs between the eras.
+/// The difference of a method's result between the eras.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     /// A list, or a resource: with cache hints.
@@ -161,14 +161,14 @@ impl Shape {
     }
 }
 
-/// How severe a log message is (RFC 5424), and how severe it must be for a client to want it.
+/// The levels of log messages, in ascending order (RFC 5424).
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 fn severity(level: &str) -> Option<usize> {
     LEVELS.iter().position(|known| *known == level)
 }
 
-/// How answers to one bridged request are translated.
+/// The translation of answers to one bridged request.
 #[derive(Clone, Debug)]
 pub struct Uplift {
     shape: Shape,

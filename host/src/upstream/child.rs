@@ -65,33 +65,33 @@ pub const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
 const SUBSCRIPTIONS: Bounds = Bounds { most: 1 << 16, most_of_one: 1 << 12 };
 /// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
 const STARTING: Bounds = Bounds { most: 4, most_of_one: 2 };
-/// How often it is looked for what is idle.
+/// Interval at which idle children are sought.
 const REAPING: Duration = Duration::from_secs(15);
-/// What the client of a shared child may be able to do; each session's own word is kept, too.
+/// The capabilities that a shared child is told its client has; each session's own word is kept, too.
 const ALL_CAPABILITIES: &str =
     r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
 
 /// The largest line that is a message, where nothing else is said.
 const MAX_MESSAGE: usize = 16 << 20;
 
-/// How a child upstream is run.
+/// The settings of a child upstream.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The upstream's name.
     pub name: String,
     /// One child for all callers.
     pub shared: bool,
-    /// How long a request may wait for the first sign of an answer, and from one to the next.
+    /// Maximum time until the first sign of an answer, and from one to the next.
     pub timeout: Duration,
     /// The largest line that is a message, in bytes.
     pub max_message: usize,
-    /// How long running calls may go on at the end.
+    /// Time that running calls may take at the end.
     pub grace: Duration,
     /// After how long without use a session ends.
     pub session_idle: Duration,
     /// After how long without use a child ends that no session has.
     pub child_idle: Duration,
-    /// How many children there may be, those that are starting or ending included.
+    /// Maximum number of children, those that are starting or ending included.
     pub children: Bounds,
     /// The bounds of sessions that share a child. Else each has a child, and [`Settings::children`] counts.
     pub sessions: Bounds,
@@ -152,7 +152,7 @@ struct Sent<'a> {
     headers: Option<&'a HeaderMap>,
 }
 
-/// What comes back of it.
+/// The body of its answer, and what has to be kept for it.
 struct Back {
     session: Option<Box<str>>,
     outcome: Outcome,
@@ -565,7 +565,7 @@ impl Drop for Unopened<'_> {
     }
 }
 
-/// What the `initialize` of a client says that concerns Witgate.
+/// The members of a client's `initialize` that concern Witgate.
 struct Wanted {
     version: String,
     capabilities: BTreeSet<String>,
@@ -596,7 +596,7 @@ fn handshake(capabilities: &str) -> Opening {
     Opening::Handshake { request, id, complete: AtomicBool::new(true) }
 }
 
-/// What the connection needs to know of a request.
+/// The properties of a request that the connection needs.
 fn ask(sent: &Sent<'_>, session: Option<&Arc<str>>) -> Ask {
     let call = sent.call;
     let stateless = call.meta_version().is_some();
@@ -662,8 +662,7 @@ fn session_name() -> Result<Arc<str>, Rejection> {
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits).into())
 }
 
-/// What is heard, in the shape in which it is answered: one response, or a stream as soon as
-/// something else comes first.
+/// Turns the outcome into an answer: one response, or a stream as soon as something else comes first.
 async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
         Outcome::Taken => return Ok(AnswerBody::Accepted),

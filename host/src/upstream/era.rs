@@ -22,7 +22,7 @@ use crate::config;
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// An upstream that could not be asked is not asked again for this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long a verdict on disk holds: packages are updated overnight.
+/// Time for which a verdict on disk holds: packages are updated overnight.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which eras an upstream speaks.
@@ -34,7 +34,7 @@ pub struct Speaks {
     pub modern: bool,
 }
 
-/// What a request to an upstream came to, as far as its era can be told from it.
+/// The result of a request to an upstream, as far as its era can be told from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probed {
     /// A JSON-RPC response; over HTTP, whatever the status.
@@ -55,7 +55,7 @@ pub trait Probe: Sync {
     fn initialize(&self) -> impl Future<Output = Option<Probed>> + Send;
 }
 
-/// What asking has shown.
+/// The eras that an upstream speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Which eras.
@@ -90,7 +90,7 @@ pub async fn probe(upstream: &impl Probe) -> Option<Verdict> {
     Some(Verdict { speaks: Speaks { legacy, modern: false }, discovered: None })
 }
 
-/// What the answer to `server/discover` shows. None: nothing.
+/// The verdict that follows from the answer to `server/discover`. None: the answer shows nothing.
 pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
     let older = Verdict { speaks: Speaks { legacy: None, modern: false }, discovered: None };
     let response = match answer {
@@ -114,8 +114,8 @@ pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
     Some(if refused { Verdict { speaks: modern, discovered: None } } else { older })
 }
 
-/// Whether an answer to `initialize` means that the older era is not spoken: `-32022` without any
-/// version of it.
+/// True if an answer to `initialize` means that the older era is not spoken: `-32022` without any version of
+/// it.
 pub fn refuses_legacy(response: &[u8]) -> bool {
     let message = std::str::from_utf8(response).ok().and_then(Members::read);
     let error = message.and_then(|message| message.came("error").and_then(Members::read));
@@ -151,7 +151,8 @@ pub fn discover_request(id: &str) -> Bytes {
     .into()
 }
 
-/// What is known of an upstream's eras. Asked once; several who want to know wait for one answer.
+/// The verdict on an upstream's eras, once it is known. The upstream is asked once; all who need the verdict
+/// wait for that answer.
 #[derive(Debug, Default)]
 pub struct Eras {
     known: Mutex<Known>,
@@ -196,12 +197,12 @@ impl Eras {
         Self { known: Mutex::new(known), file: Some(file), ..Self::default() }
     }
 
-    /// What is known, without asking.
+    /// The verdict, if it is known already.
     pub fn remembered(&self) -> Option<Verdict> {
         super::child::lock(&self.known).verdict.clone()
     }
 
-    /// What is known; asks if nothing is. None: it cannot be told now.
+    /// The verdict; asks if there is none. None: it cannot be told now.
     pub async fn verdict(&self, upstream: &impl Probe) -> Option<Verdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
@@ -214,7 +215,7 @@ impl Eras {
         Arc::clone(&self.asking).lock_owned().await
     }
 
-    /// What is known by now; asks if nothing is.
+    /// The verdict by now; asks if there is none.
     pub async fn ask(&self, _turn: Turn, upstream: &impl Probe) -> Option<Verdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);

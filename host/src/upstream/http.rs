@@ -54,8 +54,8 @@ use outgoing::Draft;
 use passing::Passing;
 pub use sse::Sse;
 
-/// How much of a JSON answer is read before it is passed on. Most answers fit, and what fits is
-/// known to be JSON before the caller sees a status.
+/// Bytes of a JSON answer that are read before it is passed on. Most answers fit, and what fits is known to
+/// be JSON before the caller sees a status.
 const CHECKED_ANSWER: usize = 64 << 10;
 
 /// The largest answer that is looked at as a whole, and the largest event, where nothing else is said.
@@ -65,12 +65,12 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub type Outgoing = ::http::Request<Full<Bytes>>;
 type UpstreamSession = Session<Theirs>;
 
-/// What is known of a session with the upstream.
+/// A session with the upstream.
 #[derive(Debug)]
 struct Theirs {
-    /// What the upstream knows it by.
+    /// The upstream's id of the session.
     id: HeaderValue,
-    /// What it was asked.
+    /// The server's open requests.
     asked: Arc<Asked>,
 }
 
@@ -78,7 +78,7 @@ struct Theirs {
 pub struct HttpUpstream {
     line: Line,
     uri: Uri,
-    /// What every request is given; a reload may replace it.
+    /// The headers and settings of every request; a reload may replace them.
     given: Arc<ArcSwap<Given>>,
     timeout: Duration,
     max_message: usize,
@@ -92,16 +92,16 @@ pub struct HttpUpstream {
     held: Arc<Cache<Principal, Arc<held::Held>>>,
 }
 
-/// What every request to an HTTP upstream is given beside what the caller wants.
+/// The headers and settings of every request to an HTTP upstream.
 #[derive(Debug, Default)]
 struct Given {
     /// Headers of the upstream's own, its credential for one.
     own: HeaderMap,
-    /// What it is told of who calls.
+    /// The identity that the upstream receives.
     identity: Identity,
 }
 
-/// What every request to an HTTP upstream is given, to be replaced while it runs.
+/// The replaceable headers and settings of every request to an HTTP upstream.
 pub(super) struct Giving {
     given: Arc<ArcSwap<Given>>,
     held: Arc<Cache<Principal, Arc<held::Held>>>,
@@ -133,7 +133,7 @@ pub enum SetUpError {
          start that program, or write `command`, `url` or `own_tools = true`"
     )]
     Embedded,
-    /// What is written about it cannot be used.
+    /// The settings of this upstream cannot be used.
     #[error("what the configuration says about it cannot be used")]
     Broken,
     /// A header of its own is none that HTTP has. The value stays unnamed.
@@ -192,7 +192,7 @@ impl HttpUpstream {
         Self { eras: eras.map(Eras::configured).unwrap_or_default(), ..self }
     }
 
-    /// What its requests are given, to be replaced while it runs.
+    /// A handle that replaces the headers and settings of requests.
     pub(super) fn giving(&self) -> Giving {
         Giving { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
     }
@@ -288,7 +288,7 @@ impl HttpUpstream {
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
 
-    /// What the upstream says, as the gateway's answer.
+    /// Turns the upstream's response into the gateway's answer.
     async fn answer(
         &self,
         admitted: &Admitted,

@@ -1,5 +1,5 @@
-//! What an upstream is told of who calls. All of it is what Witgate itself has established; a caller's credential, and
-//! what else a caller sends, has no part in it.
+//! The identity that an upstream receives with each call. All of it is what Witgate itself has established; a
+//! caller's credential, and what else a caller sends, has no part in it.
 //!
 //! In headers a value is written so that every reader takes it for one value: what is not visible ASCII, and what
 //! separates or escapes elsewhere (`,` `;` `"` `\` `+` `%`), stands as `%` and two hexadecimal digits for each byte
@@ -32,7 +32,7 @@ const SPECIAL: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%').add(b'+').add(b
 /// Within the text of a principal, `|` separates.
 const IN_PRINCIPAL: AsciiSet = SPECIAL.add(b'|');
 
-/// Whose request an upstream is sent.
+/// The sender of a request to an upstream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sender<'a> {
     /// A caller's, about which this was decided.
@@ -122,7 +122,7 @@ fn signed(token: &IdentityToken, sender: Sender<'_>) -> Result<String, Rejection
     })
 }
 
-/// What a token says at `now`. It is not good for longer than the identity that it tells of.
+/// The claims of a token made at `now`. It is not good for longer than the identity that it tells of.
 fn claims(token: &IdentityToken, sender: Sender<'_>, now: Duration, id: &str) -> Map<String, Value> {
     let principal = sender.principal();
     let mut claims = Map::new();

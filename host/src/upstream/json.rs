@@ -77,7 +77,7 @@ impl<'a> Members<'a> {
         self.list.retain(|(key, _)| key != name);
     }
 
-    /// Whether there is none.
+    /// True if it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -98,7 +98,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// What a JSON-RPC message is, by the members that it has.
+/// The form of a JSON-RPC message, by the members that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// It has a method and an id.
@@ -109,7 +109,7 @@ pub(crate) enum Form {
     Response,
 }
 
-/// What a message is. None: it is no JSON-RPC message.
+/// The form of a message. None: it is no JSON-RPC message.
 pub(crate) fn form(message: &[u8]) -> Option<Form> {
     let members = Members::read(std::str::from_utf8(message).ok()?)?;
     let has = |name| members.get(name).is_some();

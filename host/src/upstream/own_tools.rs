@@ -22,12 +22,12 @@ pub struct OwnTools {
     auth: AuthStatus,
 }
 
-/// What `auth_status` tells: enough to see why a set-up does not work, nothing to get in with.
+/// The answer of `auth_status`: enough to see why a set-up does not work, nothing to get in with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct AuthStatus {
-    /// Whether callers are authenticated at all.
+    /// True if callers are authenticated at all.
     pub enabled: bool,
-    /// Whether there is a key to compare with.
+    /// True if there is a key to compare with.
     pub key_configured: bool,
 }
 

@@ -75,7 +75,7 @@ type Check = Box<dyn FnMut(&[u8]) -> Result<(), BodyError> + Send>;
 pub struct RawBody {
     head: Bytes,
     rest: Inflow,
-    /// What has to hold of it, or it breaks off.
+    /// The check that the body has to pass, or it breaks off.
     check: Option<Check>,
 }
 
@@ -120,7 +120,7 @@ impl fmt::Debug for RawBody {
     }
 }
 
-/// What came of reading a body up to a limit.
+/// The result of reading a body up to a limit.
 #[derive(Debug)]
 pub enum Gathered {
     /// All of it.

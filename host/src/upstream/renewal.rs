@@ -1,5 +1,6 @@
-//! What an upstream takes while Witgate runs: the headers or the environment that it gets from the configuration, and from
-//! the files of secrets that this names, and what it is told of who calls. Its place takes a restart.
+//! The settings of an upstream that can change while Witgate runs: headers or environment, from the
+//! configuration and the files of secrets that it names, and the identity that it receives. Its target needs
+//! a restart.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -20,10 +20,10 @@ mod tests;
 /// 192 bits: beyond guessing, and 32 characters without padding.
 const ID_BYTES: usize = 24;
 
-/// How many sessions are kept, and how long one may idle.
+/// The limits of sessions: their number, and their idle time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many, so that no party can push the others out.
+    /// Maximum number of sessions, in all and of one party.
     pub bounds: Bounds,
     /// Without any message and without an open stream.
     pub idle: Duration,
@@ -60,10 +60,10 @@ type Gone<T> = Vec<Arc<Session<T>>>;
 /// A session.
 #[derive(Debug)]
 pub struct Session<T> {
-    /// What the upstream knows it by.
+    /// The upstream's id of the session.
     pub upstream: T,
     principal: Principal,
-    /// Whose share it takes.
+    /// The party whose share it takes.
     party: Party,
     used: Mutex<Instant>,
     streams: AtomicUsize,

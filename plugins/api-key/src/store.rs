@@ -36,11 +36,11 @@ pub use time::Time;
 /// The version of the format that this release reads and writes.
 pub const VERSION: u32 = 1;
 
-/// How a key that Witgate made begins; [`KEY_BYTES`] random bytes in base64url without padding
-/// follow. Keys of another shape can be in a store too.
+/// The prefix of a key that Witgate made; [`KEY_BYTES`] random bytes in base64url without padding follow.
+/// Keys of another shape can be in a store too.
 pub const KEY_PREFIX: &str = "wgk_";
 
-/// How many random bytes a key holds.
+/// The number of random bytes in a key.
 pub const KEY_BYTES: usize = 32;
 
 /// The whole file.
@@ -58,9 +58,9 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// Whose key it is: the subject of its identity. 1 to 512 bytes, no control characters.
+    /// The subject of the key's identity. 1 to 512 bytes, no control characters.
     pub name: String,
-    /// What to call the key in lists and logs.
+    /// The id of the key in lists and logs.
     pub id: String,
     /// SHA-256 of the whole text of the key.
     pub sha256: Sha256,
@@ -81,7 +81,7 @@ pub struct Key {
     /// Patterns of what it may not do, whatever `allow` says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
-    /// What it was before its last rotation.
+    /// The secret before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
 }
@@ -132,7 +132,7 @@ pub enum StoreError {
     Format {
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The error.
         message: String,
     },
     /// It is of another version of the format.
@@ -141,12 +141,12 @@ pub enum StoreError {
     Key {
         /// The key's place in the file, from 1.
         place: usize,
-        /// What is wrong with it.
+        /// The fault of the entry.
         fault: KeyFault,
     },
 }
 
-/// What is wrong with a key's entry.
+/// A fault of a key's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyFault {
@@ -268,7 +268,7 @@ impl Key {
     }
 }
 
-/// What must not come twice, each with the place where it came first.
+/// Values that must be unique, each with the place where it came first.
 #[derive(Default)]
 struct Seen<'a> {
     names: HashMap<&'a str, usize>,
@@ -296,7 +296,7 @@ fn whole(text: &str) -> Result<Store, StoreError> {
     })
 }
 
-/// How the entry of a key begins, on a line of its own.
+/// The text that begins a key's entry, on a line of its own.
 const ENTRY: &str = "\n[[keys]]\n";
 
 /// The head of a store, in front of the first entry.

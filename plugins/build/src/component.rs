@@ -8,12 +8,12 @@ use crate::{Error, Lang, Project, package_version};
 /// The package that plugins are made for.
 const PACKAGE: &str = "witgate:auth/";
 
-/// What a component imports and exports, by the names of interfaces.
+/// The imports and exports of a component, by the names of interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surface {
-    /// What it needs of its host.
+    /// The imports.
     pub imports: Vec<String>,
-    /// What it offers.
+    /// The exports.
     pub exports: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     encode().context("the module does not fit its world")
 }
 
-/// What a component imports and exports.
+/// The imports and exports of a component.
 ///
 /// # Errors
 /// Where it is no component.
@@ -105,7 +105,7 @@ impl Surface {
     }
 }
 
-/// What the host links for every component.
+/// True for the interfaces that the host links for every component.
 fn is_wasi(name: &str) -> bool {
     let Some((interface, version)) = name.split_once('@') else { return false };
     let offered =

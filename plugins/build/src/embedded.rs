@@ -1,4 +1,4 @@
-//! What a new project is made of, as `build.rs` has embedded it.
+//! The templates of new projects, as `build.rs` has embedded them.
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 

@@ -13,7 +13,7 @@ pub enum Error {
     /// `plugin.toml` is not as it has to be: what is wrong and what to do.
     #[error("{0}")]
     Manifest(String),
-    /// What would compile it is missing: what, and the commands that help.
+    /// A tool is missing: which, and the commands that install it.
     #[error("{0}")]
     Tools(String),
     /// The source does not compile, or does not become what its world asks for.

@@ -19,8 +19,8 @@ const PACKAGE: &str = "node_modules/@bytecodealliance/componentize-js";
 /// The engine starts up within the build: a few seconds.
 const BUILD: Duration = Duration::from_secs(600);
 
-/// What npm installs, of exactly these versions: componentize-js takes whatever `preview2-shim` stands beside it, and does not
-/// find its files with 0.26.
+/// The npm packages, in exactly these versions: componentize-js takes whatever `preview2-shim` stands beside
+/// it, and does not find its files with 0.26.
 const FILES: [(&str, &str); 2] = [
     ("package.json", include_str!("javascript/package.json")),
     (".npmrc", include_str!("javascript/.npmrc")),
@@ -50,8 +50,8 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     Ok(Compiled { bytes, with: format!("componentize-js {VERSION}"), warnings: String::new() })
 }
 
-/// What a plugin's engine does without: Witgate grants none of it. Where something is being looked for, what the source
-/// writes to its console and the traces of errors go to standard error.
+/// The engine's features to leave out, since Witgate grants none of them. Debug builds keep standard error,
+/// for the console and the traces of errors.
 fn left_out(options: Options) -> &'static [&'static str] {
     match options.debug {
         true => &["random", "clocks", "http", "fetch-event"],
@@ -59,7 +59,7 @@ fn left_out(options: Options) -> &'static [&'static str] {
     }
 }
 
-/// What `npm install` has put into the project or a directory above it.
+/// The tool that `npm install` has put into the project or a directory above it.
 fn of_project(dir: &Path) -> Option<PathBuf> {
     dir.ancestors().map(|dir| dir.join(PACKAGE)).find(|library| is_right(library))
 }

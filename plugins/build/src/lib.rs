@@ -32,29 +32,29 @@ pub use error::Error;
 pub use project::{Lang, MANIFEST, Project, World};
 pub use tools::Tools;
 
-/// How to build.
+/// The options of a build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Keep the names of functions and the lines of the source, and what the guest writes to its standard error.
     pub debug: bool,
 }
 
-/// What a project has become.
+/// The result of a build.
 #[derive(Clone, Debug)]
 pub struct Built {
     /// The component.
     pub bytes: Vec<u8>,
-    /// What it imports and exports.
+    /// The imports and exports of the component.
     pub surface: Surface,
     /// With what it was compiled.
     pub with: String,
-    /// What the compiler said although it has compiled.
+    /// The warnings of the compiler.
     pub warnings: String,
-    /// How long all of it took.
+    /// The time that the build took.
     pub took: Duration,
 }
 
-/// What a language's compiler makes.
+/// The output of a language's compiler.
 struct Compiled {
     bytes: Vec<u8>,
     with: String,

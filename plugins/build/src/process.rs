@@ -9,22 +9,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How long a question such as `--version` may take.
+/// Time limit for a question such as `--version`.
 const PROBE: Duration = Duration::from_secs(20);
 
-/// How often a running program is looked at: short beside the shortest thing that is waited for.
+/// Interval at which a running program is checked: short beside the shortest thing that is waited for.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// How long output may still come after a program has ended: something that it left behind may hold the pipe.
+/// Time that output may still take after a program has ended: something that it left behind may hold the
+/// pipe.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug)]
 pub struct Ended {
     /// None: it was ended because its time was up.
     status: Option<ExitStatus>,
     limit: Duration,
-    /// What it wrote to stdout and stderr, in that order of time.
+    /// Its output on stdout and stderr, in that order of time.
     pub output: String,
 }
 
@@ -34,12 +35,12 @@ impl Ended {
         self.status.and_then(|status| status.code())
     }
 
-    /// Whether it said that all is well.
+    /// True if it reported success.
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 
-    /// How it failed, in words.
+    /// The failure, in words.
     pub fn reason(&self) -> String {
         match self.status {
             Some(status) => status.to_string(),
@@ -149,19 +150,19 @@ pub fn announce(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-/// Whether a program runs and says yes.
+/// True if a program runs and reports success.
 pub fn works(command: &mut Command) -> bool {
     attempt(command, PROBE).is_ok_and(|ended| ended.succeeded())
 }
 
-/// What a program says on stdout in answer to a short question, without the last line's end.
+/// The answer of a program on stdout to a short question, without the last line's end.
 pub fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let said = output.status.success().then_some(output.stdout)?;
     Some(String::from_utf8(said).ok()?.trim().to_owned())
 }
 
-/// Whether this run is a machine's: no colours, no moving lines.
+/// True if this run is a machine's: no colours, no moving lines.
 pub fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }

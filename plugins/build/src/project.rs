@@ -92,9 +92,9 @@ pub struct Project {
     pub dir: PathBuf,
     /// Its name, which the component's file has as well.
     pub name: String,
-    /// What it is written in.
+    /// The language of the source.
     pub lang: Lang,
-    /// What it is to become.
+    /// The world of the component.
     pub world: World,
     /// Its main file, below the directory.
     pub source: PathBuf,

@@ -10,10 +10,11 @@ use crate::{Compiled, Error, Options, Project, Tools, component};
 /// One guest on one slow core, with the standard library built from source, takes about two minutes.
 const BUILD: Duration = Duration::from_secs(1200);
 
-/// What ships: small, and it cannot unwind anyway. A project may tune it under this name.
+/// The build profile: small, and without unwinding, which a component cannot do anyway. A project may tune it
+/// under this name.
 const PROFILE: &str = "component";
 
-/// What cargo says of its own progress.
+/// The words with which cargo reports its own progress.
 const PROGRESS: [&str; 9] = [
     "Compiling",
     "Downloading",

@@ -12,9 +12,9 @@ use crate::{Error, Lang, Project, World, c};
 pub struct New {
     /// The plugin's name, which the directory gets.
     pub name: String,
-    /// What it is to be.
+    /// The world of the component.
     pub world: World,
-    /// What it is to be written in.
+    /// The language of the source.
     pub lang: Lang,
     /// Where its directory goes.
     pub parent: PathBuf,

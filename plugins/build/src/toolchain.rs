@@ -21,30 +21,30 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// `rustup target add` loads some 20 MB; where it cannot, it must not hold up what comes next.
 const TARGET_ADD: Duration = Duration::from_secs(60);
 
-/// What the file that remembers a choice says where rustup could not help.
+/// The content of the file that remembers a choice, where rustup could not help.
 const DEBIAN: &str = "debian";
 
-/// What guests are built with.
+/// The toolchain for guests.
 #[derive(Debug)]
 #[allow(private_interfaces, reason = "Debian's is nobody else's matter")]
 pub enum Toolchain {
     /// The one that built this program, with its wasm target.
     Rustup {
-        /// Whether the target was added by this run.
+        /// True if the target was added by this run.
         added: bool,
     },
     /// Debian's packages, with the standard library from source.
     Debian(Debian),
 }
 
-/// What to have cargo build, and where.
+/// The inputs of a cargo build.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe<'a> {
     /// `build` or `rustc`.
     pub subcommand: &'a str,
     /// Where cargo runs.
     pub directory: &'a Path,
-    /// What the component has in place of that directory.
+    /// The text that replaces that directory in the component.
     pub seen_as: &'a str,
     /// Where what is built goes.
     pub target_dir: &'a Path,
@@ -145,7 +145,7 @@ fn cargo_home() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(in_home, PathBuf::from)
 }
 
-/// Whether the compiler has the target's standard library: it knows the target's name in any case.
+/// True if the compiler has the target's standard library: it knows the target's name in any case.
 fn has_target(directory: &Path) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.current_dir(directory);

@@ -7,10 +7,10 @@ use tempfile::TempDir;
 
 use crate::{Error, Project, package_version};
 
-/// What every plugin is granted.
+/// Interfaces that every plugin is granted.
 const ALWAYS: [&str; 5] = ["types", "request", "caller", "clock", "log"];
 
-/// What an operator grants, by its name in `plugin.toml` and in the package.
+/// Interfaces that an operator grants, by their names in `plugin.toml` and in the package.
 pub(crate) const GRANTED: [&str; 4] = ["crypto", "secrets", "cache", "http"];
 
 /// The project's package with its world cut down to what `imports` in `plugin.toml` names. An interpreter imports all
@@ -47,7 +47,7 @@ fn world(project: &Project) -> String {
     format!("package witgate:plugin;\n\nworld {} {{\n{items}}}\n", project.world.name())
 }
 
-/// What helps where a compiler did not find an interface that `plugin.toml` does not name.
+/// The advice where a compiler did not find an interface that `plugin.toml` does not name.
 pub(crate) fn hint(project: &Project, said: &str) -> String {
     let missing =
         |name: &&&str| said.contains(**name) && !project.imports.iter().any(|import| import == **name);

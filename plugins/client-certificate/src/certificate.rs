@@ -1,4 +1,4 @@
-//! What of a certificate (RFC 5280) is looked at.
+//! The parts of a certificate (RFC 5280) that the policy reads.
 
 use serde_json::json;
 use witgate_plugin::Refusal;
@@ -10,7 +10,7 @@ use crate::Field;
 /// A certificate, read.
 pub(crate) struct Certificate {
     serial: String,
-    /// Who issued it (RFC 4514).
+    /// The issuer (RFC 4514).
     pub(crate) issuer: String,
     subject: String,
     /// The first second in which it is valid, since the Unix epoch.
@@ -73,7 +73,7 @@ impl Certificate {
         }
     }
 
-    /// What authorizers may go by.
+    /// The claims for authorizers.
     pub(crate) fn claims(&self) -> String {
         json!({
             "serial": self.serial,

@@ -32,7 +32,7 @@ impl Algorithm {
         Self::deserialize(StrDeserializer::<Error>::new(name)).ok()
     }
 
-    /// Whether its key is a shared secret.
+    /// True if its key is a shared secret.
     pub(crate) fn is_mac(self) -> bool {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }

@@ -1,5 +1,5 @@
-//! What kind of token it is: an access token, or one that was made for something else and only looks
-//! like it (RFC 8725, sections 2.8 and 3.11).
+//! The kind of a token: an access token, or one that was made for something else and only looks like it (RFC
+//! 8725, sections 2.8 and 3.11).
 
 use witgate_plugin::json::Json;
 use witgate_plugin::{Claims, Refusal};
@@ -7,23 +7,23 @@ use witgate_plugin::{Claims, Refusal};
 /// The type of access tokens (RFC 9068, section 2.1).
 pub(crate) const ACCESS_TOKEN: &str = "at+jwt";
 
-/// What such a token has to have (RFC 9068, section 2.2).
+/// The required claims of such a token (RFC 9068, section 2.2).
 pub(crate) const ACCESS_TOKEN_CLAIMS: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
 
-/// Whether `typ` says `wanted`: case does not matter, nor does `application/` before it (RFC 7515,
+/// True if `typ` is the type `wanted`: case does not matter, nor does `application/` before it (RFC 7515,
 /// section 4.1.9).
 pub(crate) fn is_type(typ: &str, wanted: &str) -> bool {
     bare(typ).eq_ignore_ascii_case(bare(wanted))
 }
 
-/// Whether something of this media type is a token itself.
+/// True if something of this media type is a token itself.
 pub(crate) fn is_token(typ: &str) -> bool {
     let typ = bare(typ).to_ascii_lowercase();
     typ == "jwt" || typ.ends_with("+jwt")
 }
 
-/// Whether `typ` names a kind of token that is not for access, such as `logout+jwt` and `dpop+jwt`. A
-/// mere `JWT` says nothing.
+/// True if `typ` names a kind of token that is not for access, such as `logout+jwt` and `dpop+jwt`. A mere
+/// `JWT` says nothing.
 pub(crate) fn is_for_other_purposes(typ: &str) -> bool {
     is_token(typ) && !is_type(typ, "JWT") && !is_type(typ, ACCESS_TOKEN)
 }

@@ -35,17 +35,17 @@ pub struct Config {
     /// never both.
     #[schemars(length(min = 1))]
     pub algorithms: Vec<Algorithm>,
-    /// Who may have issued a token (`iss`). A token of another issuer is left to the next policy.
-    /// Absent: whoever has a key.
+    /// The accepted issuers (`iss`). A token of another issuer is left to the next policy. Absent: whoever
+    /// has a key.
     #[serde(default)]
     #[schemars(schema_with = "issuers")]
     pub issuer: Option<OneOrMany>,
-    /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
+    /// The accepted audiences (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
     /// The claim that says whom a token is for, in place of `aud`, for issuers that do not write it: Cognito has
     /// `client_id`. One of `audience` has to be in it; an `aud` that is there is judged as well.
     pub audience_claim: Option<String>,
-    /// How many seconds the issuer's clock may be off. At most 3600.
+    /// Tolerance in seconds for the issuer's clock. At most 3600.
     #[serde(default = "default_leeway")]
     #[schemars(range(max = 3600))]
     pub leeway_s: u32,
@@ -57,7 +57,7 @@ pub struct Config {
     /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
     #[serde(default)]
     pub roles_claim: RolesClaim,
-    /// Whether an object in `roles_claim` stands for the names of its members, which are the roles.
+    /// Read an object in `roles_claim` as the names of its members, which are the roles.
     #[serde(default)]
     pub roles_are_keys: bool,
     /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
@@ -65,11 +65,11 @@ pub struct Config {
     /// The claim with the scopes, a list or a string with spaces between. Default: `scope`, else
     /// `scp`.
     pub scopes_claim: Option<String>,
-    /// What the token's `typ` has to be. With `at+jwt`, a token of that type has to have every claim
-    /// that RFC 9068 asks for. Absent: anything but a type for other purposes, such as `logout+jwt`.
+    /// The required `typ` of the token. With `at+jwt`, a token of that type has to have every claim that RFC
+    /// 9068 asks for. Absent: anything but a type for other purposes, such as `logout+jwt`.
     pub typ: Option<OneOrMany>,
-    /// Whether the issuer's access tokens have `at_hash`, or a `nonce` without any scopes, as those of Dex. Its ID
-    /// tokens are then good here as well, as far as nothing else tells them apart.
+    /// Accept `at_hash`, or a `nonce` without any scopes, in the issuer's access tokens, as those of Dex
+    /// have. The issuer's ID tokens are then accepted as well, unless something else tells them apart.
     #[serde(default)]
     pub access_tokens_have_at_hash: bool,
     /// The file of revoked tokens that `witgate token revoke` writes. With it, tokens need a `jti`.
@@ -79,8 +79,8 @@ pub struct Config {
     /// The header that carries a token, bare, in place of `Authorization`, for proxies that send it in one of their own:
     /// `Cf-Access-Jwt-Assertion`.
     pub header: Option<String>,
-    /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
-    /// `off`, `optional` or `required`.
+    /// The use of proofs of the key that a token is bound to (DPoP, RFC 9449): `off`, `optional` or
+    /// `required`.
     #[serde(default)]
     pub dpop: Dpop,
 }
@@ -97,7 +97,7 @@ fn issuers(_: &mut SchemaGenerator) -> Schema {
 #[schemars(inline, extend("format" = "witgate-key"))]
 pub struct KeyName(pub String);
 
-/// How far clocks drift apart where nobody looks after them.
+/// The usual drift of clocks that nobody looks after.
 fn default_leeway() -> u32 {
     60
 }
@@ -294,7 +294,7 @@ impl Jwt {
         })
     }
 
-    /// What has to be there, and what it has to say.
+    /// Checks that the required members are there, and their values.
     fn complete(&self, header: &Header<'_>, claims: &Claims<'_>) -> Result<(), Refusal> {
         let is_strict = |typ: &str| self.config.typ.is_some() && kind::is_type(typ, kind::ACCESS_TOKEN);
         let of_type = match header.typ.as_deref().is_some_and(is_strict) {

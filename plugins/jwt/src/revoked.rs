@@ -26,7 +26,7 @@ use crate::token::Shape;
 pub struct Entry {
     /// Its id.
     pub jti: String,
-    /// Who has issued it. None: whoever has.
+    /// The issuer of the token. None: any issuer.
     pub iss: Option<String>,
     /// When it ends, in seconds since the Unix epoch. Long after that the line may go.
     pub exp: Option<u64>,
@@ -56,7 +56,7 @@ impl Entry {
         Self::read(line).ok_or(RevokedError { line: 1 })
     }
 
-    /// What has to be written down to revoke a token. Whether anybody has signed it does not matter.
+    /// The entry that revokes a token. The token's signature is not checked.
     ///
     /// # Errors
     /// Where it is no token, or has no `jti`.

@@ -65,7 +65,7 @@ pub(crate) struct Token<'a> {
     pub(crate) payload: String,
     /// The raw signature.
     pub(crate) signature: Vec<u8>,
-    /// What was signed.
+    /// The signed text.
     pub(crate) message: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! What an introspection answer says (RFC 7662, section 2.2).
+//! The answer of an introspection (RFC 7662, section 2.2).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

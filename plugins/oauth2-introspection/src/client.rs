@@ -1,4 +1,4 @@
-//! Who asks: how this client proves itself to the authorization server.
+//! The client's authentication to the authorization server.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use witgate_plugin::{Assertion, Client, ClientAuth, ConfigError};
 
 use crate::Config;
 
-/// How the client proves itself to the authorization server.
+/// The client's method of authentication to the authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -19,7 +19,7 @@ pub enum AuthMethod {
     PrivateKeyJwt,
 }
 
-/// What the settings say of it, which has to be one thing.
+/// The authentication in the settings, which have to name exactly one.
 pub(crate) fn auth(config: &Config) -> Result<ClientAuth, ConfigError> {
     match (&config.client_secret, &config.client_key) {
         (Some(secret), None) => with_secret(config, secret),

@@ -42,40 +42,40 @@ pub struct Config {
     pub client_key: Option<String>,
     /// The id under which the server knows `client_key` (`kid`).
     pub client_key_id: Option<String>,
-    /// What `client_key` signs with. Default: RS256, ES256, ES384 or EdDSA, as the key is.
+    /// The algorithm of `client_key`. Default: RS256, ES256, ES384 or EdDSA, as the key is.
     pub client_key_algorithm: Option<String>,
-    /// How the client proves itself. Default: `private_key_jwt` with a key, `basic` with a secret.
+    /// The client's method of authentication. Default: `private_key_jwt` with a key, `basic` with a secret.
     pub auth_method: Option<AuthMethod>,
     /// Keys of the server, with which it has to sign its answers (RFC 9701); `issuer` is needed then,
     /// too. Without, answers are plain JSON.
     #[serde(default)]
     #[schemars(schema_with = "keys")]
     pub answer_keys: Vec<String>,
-    /// Whom a token has to be for (`aud`). Default: the upstream's `resource`.
+    /// The accepted audiences (`aud`). Default: the upstream's `resource`.
     pub audience: Option<OneOrMany>,
     /// The member that says whom a token is for, in place of `aud`, such as `client_id`. One of `audience` has to
     /// be in it; an `aud` that is there is judged as well.
     pub audience_claim: Option<String>,
-    /// Whether a token without `aud` will do. Every token of the server is then good here, for whatever
-    /// it was made.
+    /// Accept a token without `aud`. Every token of the server is then good here, for whatever resource it
+    /// was made.
     #[serde(default)]
     pub accept_without_audience: bool,
     /// Members that the answer has to have: a list of names, or a table of values by name, as in
     /// `{ client_id = ["desk", "phone"] }`.
     #[serde(default)]
     pub required_claims: RequiredClaims,
-    /// How many seconds an answer on a good token is remembered at most, and never beyond the
-    /// token's end. A revocation takes up to this long. 0: not at all.
+    /// Maximum time in seconds that an answer on a good token is remembered, and never beyond the token's
+    /// end. A revocation takes up to this long. 0: not at all.
     #[serde(default = "default_cache_ttl")]
     pub cache_ttl_s: u32,
-    /// How many seconds an answer on a bad token is remembered at most. 0: not at all.
+    /// Maximum time in seconds that an answer on a bad token is remembered. 0: not at all.
     #[serde(default = "default_negative_ttl")]
     pub negative_ttl_s: u32,
     /// The member with the roles, a string or a list of strings; dots lead into objects. Or a list of
     /// such claims, of which each may also be a list of names that lead into objects. An empty list: none.
     #[serde(default)]
     pub roles_claim: RolesClaim,
-    /// Whether an object in `roles_claim` stands for the names of its members, which are the roles.
+    /// Read an object in `roles_claim` as the names of its members, which are the roles.
     #[serde(default)]
     pub roles_are_keys: bool,
     /// The roles that count; others in `roles_claim` are left out. Absent: all, of which there may be 256.
@@ -83,8 +83,8 @@ pub struct Config {
     /// The header that carries a token, bare, in place of `Authorization`, for proxies that send it in one of their own:
     /// `Cf-Access-Jwt-Assertion`.
     pub header: Option<String>,
-    /// Whether tokens are shown with a proof of the key that they are bound to (DPoP, RFC 9449):
-    /// `off`, `optional` or `required`.
+    /// The use of proofs of the key that a token is bound to (DPoP, RFC 9449): `off`, `optional` or
+    /// `required`.
     #[serde(default)]
     pub dpop: Dpop,
 }
@@ -242,7 +242,7 @@ impl Introspection {
         }
     }
 
-    /// How long an answer may be remembered. None: it says nothing.
+    /// Seconds for which an answer may be remembered. None: the answer cannot be read.
     fn ttl(&self, now: u64, text: &str) -> Option<u32> {
         let claims = answer::read(text).ok()?;
         let end = claims.as_ref().and_then(|claims| claims.time("exp").ok()?);

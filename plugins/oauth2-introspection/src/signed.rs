@@ -12,10 +12,10 @@ use crate::Config;
 /// The media type of a signed answer (section 5).
 pub(crate) const MEDIA_TYPE: &str = "application/token-introspection+jwt";
 
-/// How old an answer may be, and how far ahead its clock, in seconds: it was asked for just now.
+/// Maximum age of an answer, and maximum lead of its clock, in seconds: it was asked for just now.
 const LEEWAY_S: f64 = 60.0;
 
-/// What signed answers are held against.
+/// The requirements for signed answers.
 #[derive(Debug)]
 pub(crate) struct Signatures {
     keys: Vec<String>,

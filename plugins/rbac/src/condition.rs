@@ -16,7 +16,7 @@ pub(crate) struct Condition {
     tests: Vec<Test>,
 }
 
-/// What a condition looks at.
+/// The value that a condition tests.
 #[derive(Debug)]
 enum Subject {
     /// By JSON Pointer.
@@ -55,17 +55,17 @@ impl Condition {
         Ok(Self { on, subject, tests })
     }
 
-    /// Whether it looks at arguments; at claims otherwise.
+    /// True if it tests arguments; claims otherwise.
     pub(crate) fn on_argument(&self) -> bool {
         matches!(self.subject, Subject::Argument(_))
     }
 
-    /// Whether it is for this call.
+    /// True if it applies to this call.
     pub(crate) fn is_for(&self, call: &Call<'_>) -> bool {
         self.on.matches(call.kind, call.target)
     }
 
-    /// Whether it holds, or is not for this call at all.
+    /// True if it holds, or does not apply to this call.
     pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
         if !self.is_for(facts.call) {
             return true;

@@ -1,5 +1,5 @@
-//! What a decision is about. Arguments, claims and issuer are pulled from the host when the first rule looks at them that
-//! the decision still depends on, and not before.
+//! The facts of a decision. Arguments, claims and issuer are pulled from the host when the first rule looks
+//! at them that the decision still depends on, and not before.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -20,7 +20,7 @@ pub(crate) struct Rules {
     scopes: Vec<(Pattern, Vec<String>)>,
     /// For each scope that calls need, those that stand for it.
     standing_for: BTreeMap<String, Vec<String>>,
-    /// What holds for everybody.
+    /// Conditions for all roles.
     pub(crate) conditions: Vec<Condition>,
     subjects: Vec<(settings::Subject, RoleSet)>,
 }
@@ -34,8 +34,7 @@ pub(crate) struct Role {
     pub(crate) conditions: Vec<Condition>,
 }
 
-/// How many roles there may be: as many as a [`RoleSet`] of 128 bytes holds, which a decision
-/// keeps on its stack.
+/// Maximum number of roles: as many as a [`RoleSet`] of 128 bytes holds, which a decision keeps on its stack.
 const MOST_ROLES: usize = 64 * WORDS;
 const WORDS: usize = 16;
 
@@ -107,7 +106,7 @@ impl Rules {
         same.map(|(_, place)| *place).find(is_named)
     }
 
-    /// Whether somebody with the scopes `held` has `scope`, or one that stands for it.
+    /// True if somebody with the scopes `held` has `scope`, or one that stands for it.
     pub(crate) fn has_scope(&self, held: &[String], scope: &String) -> bool {
         held.contains(scope)
             || self

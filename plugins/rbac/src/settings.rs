@@ -26,7 +26,7 @@ pub struct Config {
     /// Roles that certain callers have besides those of their credential.
     #[serde(default)]
     pub subjects: Vec<Subject>,
-    /// What happens to a call that no rule allows. It is denied; nothing else can be said here.
+    /// The verdict on a call that no rule allows: always `deny`.
     #[serde(default)]
     pub default: Fallback,
 }
@@ -97,7 +97,7 @@ pub struct Subject {
     pub roles: Vec<String>,
 }
 
-/// What happens where no rule speaks.
+/// The verdict where no rule applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

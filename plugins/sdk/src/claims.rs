@@ -1,4 +1,4 @@
-//! What a token says, read and judged the same way by everything that understands tokens.
+//! The claims of a token, read and judged the same way by everything that understands tokens.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,7 @@ impl From<ClaimError> for Unproven {
     }
 }
 
-/// How far the issuer's clock may be off, in seconds.
+/// The tolerance for the issuer's clock, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leeway {
     /// For `exp`.
@@ -78,7 +78,7 @@ impl<'a> Claims<'a> {
         &self.0
     }
 
-    /// Whether a claim is left out and has to be asked for (`_claim_names`, OpenID Connect Core, section
+    /// True if a claim is left out and has to be asked for (`_claim_names`, OpenID Connect Core, section
     /// 5.6.2), as Entra does with many groups; where the token came in a URL, it writes `hasgroups` instead.
     pub fn is_elsewhere(&self, name: &str) -> bool {
         let names = self.0.get("_claim_names").and_then(Json::as_object);
@@ -185,7 +185,8 @@ impl<'a> Claims<'a> {
         Ok(end.map(|end| end as u64))
     }
 
-    /// Whether the token is for one of those that `wanted` picks, by the claim at `path`, such as `aud`.
+    /// Checks that the token is for one of the audiences that `wanted` accepts, by the claim at `path`, such
+    /// as `aud`.
     ///
     /// # Errors
     /// With the refusal that follows.
@@ -205,8 +206,8 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whether the token says of itself that it is for something else than access, as Keycloak (`typ`), Cognito
-    /// and Hydra (`token_use`) write it.
+    /// True if the token names a purpose other than access, as Keycloak (`typ`), Cognito and Hydra
+    /// (`token_use`) write it.
     pub fn say_other_purpose(&self) -> bool {
         let says = |name: &str, kinds: &[&str]| {
             let is_one = |value: &Json<'_>| {
@@ -251,7 +252,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whose token it is: `sub`, else the first of `otherwise` that is there.
+    /// The subject of the token: `sub`, else the first of `otherwise` that is there.
     ///
     /// # Errors
     /// Where none is there, or the first that is there is not usable.
@@ -265,7 +266,7 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// What a token is bound to.
+/// The key that a token is bound to.
 #[derive(Default)]
 struct Binding<'a> {
     /// `x5t#S256`.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Call, Credential, Decision, Host, Principal, Scheme, Verdict};
 
-/// What a plugin is, whatever its settings.
+/// The fixed properties of a plugin, whatever its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// The plugin's name in kebab case.
@@ -20,7 +20,7 @@ pub struct Description {
     pub config_schema: String,
 }
 
-/// What of a request the host has to show.
+/// The parts of a request that the host has to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Data {
     /// The call's arguments.
@@ -33,7 +33,7 @@ pub struct Data {
     pub claims: bool,
 }
 
-/// What the plugin wants to see, under the settings it was given.
+/// The plugin's wishes, under the settings it was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// Credential schemes that it judges, in its order of preference.
@@ -58,7 +58,7 @@ pub struct Wants {
 pub struct ConfigError {
     /// JSON Pointer (RFC 6901) to the setting; empty for the settings as a whole.
     pub pointer: String,
-    /// What is wrong with it, and what to write instead.
+    /// The error, and the right form.
     pub message: String,
 }
 
@@ -104,7 +104,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// With the setting that cannot be used and what to write instead.
     fn configure(policy: &str, config: Self::Config) -> Result<(Self, Wants), ConfigError>;
 
-    /// What the plugin is.
+    /// Describes the plugin.
     fn describe() -> Description {
         Description {
             name: Self::NAME.to_owned(),

@@ -1,5 +1,5 @@
-//! What a policy may ask of its host. The built-in gets it directly, the component through the
-//! WIT imports; the same host code serves both.
+//! The host functions of a policy. The built-in calls them directly, the component through the WIT imports;
+//! the same host code serves both.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::future::Future;
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
-/// How much a log line matters.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// For the plugin's author.
@@ -45,7 +45,7 @@ pub struct Signed<'a> {
     pub algorithm: Algorithm,
     /// Picks a key of a set; none: every key of the set that is for the algorithm is tried.
     pub key_id: Option<&'a str>,
-    /// What was signed.
+    /// The signed bytes.
     pub message: &'a [u8],
     /// The raw signature, not in base64.
     pub signature: &'a [u8],
@@ -83,7 +83,7 @@ pub struct Client {
     pub secret: String,
 }
 
-/// What the host says of a client and signs, anew for each request (RFC 7523, section 2.2).
+/// The host's statement about a client, signed anew for each request (RFC 7523, section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assertion {
     /// The client's id: `iss` and `sub`.
@@ -94,11 +94,11 @@ pub struct Assertion {
     pub key_id: Option<String>,
     /// JOSE name of the signature algorithm; none: the usual one of the key.
     pub algorithm: Option<String>,
-    /// Whom it is for: the server's issuer identifier, or the endpoint's URL.
+    /// The audience: the server's issuer identifier, or the endpoint's URL.
     pub audience: String,
 }
 
-/// How the host proves the client towards the server (RFC 6749, section 2.3; RFC 7523, section 2.2).
+/// The client's authentication to the server (RFC 6749, section 2.3; RFC 7523, section 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
     /// Not at all.
@@ -122,9 +122,9 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// How the client proves itself.
+    /// The client's authentication.
     pub client_auth: ClientAuth,
-    /// Whether identical requests under way may share one answer.
+    /// Let identical requests under way share one answer.
     pub share: bool,
 }
 
@@ -159,7 +159,7 @@ pub enum HttpError {
     Resting(u32),
 }
 
-/// What a policy may ask of its host, during a hook.
+/// The host functions that a policy may call during a hook.
 ///
 /// ```
 /// use witgate_plugin::{ClientAuth, Host, HttpRequest, Level, Method, Unavailability};
@@ -216,7 +216,7 @@ pub trait Host: Sync {
     /// RFC 9449, section 6.1).
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>>;
 
-    /// Who vouches for the identity that is decided about.
+    /// The issuer of the identity that is decided about.
     fn issuer(&self) -> Option<Cow<'_, str>>;
     /// That identity's further claims, as one JSON object.
     fn claims(&self) -> Option<Cow<'_, str>>;

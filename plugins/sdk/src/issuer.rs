@@ -1,7 +1,7 @@
 //! Issuer identifiers, and where an issuer publishes what it is.
 
-/// Whether `text` can be an issuer whose metadata is looked up (RFC 8414, section 2): an absolute
-/// `https` or `http` URL without user, query and fragment.
+/// True if `text` can be an issuer whose metadata is looked up (RFC 8414, section 2): an absolute `https` or
+/// `http` URL without user, query and fragment.
 pub fn is_issuer(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();

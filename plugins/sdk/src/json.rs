@@ -89,7 +89,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// What a JSON Pointer (RFC 6901) points at.
+    /// The value at a JSON Pointer (RFC 6901).
     pub fn pointer(&self, pointer: &str) -> Option<&Json<'a>> {
         if pointer.is_empty() {
             return Some(self);

@@ -136,7 +136,7 @@ pub use types::{
     Unavailability, Unproven, Verdict,
 };
 
-/// What the README shows compiles.
+/// Compiles the README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

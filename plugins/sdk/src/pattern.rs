@@ -34,7 +34,7 @@ pub enum PatternError {
     Empty,
     /// A control character, which no name has.
     ControlCharacter,
-    /// What stands between its `*` is in no name that Witgate lets through, for this reason.
+    /// A part between two `*` is in no name that Witgate lets through, for this reason.
     NeverMatches(&'static str),
 }
 
@@ -87,7 +87,7 @@ fn split_kind(text: &str) -> (TargetKind, &str) {
 }
 
 impl Pattern {
-    /// Whether the pattern covers `name` of the kind `kind`.
+    /// True if the pattern covers `name` of the kind `kind`.
     pub fn matches(&self, kind: TargetKind, name: &str) -> bool {
         match self.kind {
             None => kind != TargetKind::Method,
@@ -116,7 +116,7 @@ pub struct Glob {
 enum Parts {
     /// No `*` at all.
     Exact(String),
-    /// What stands before the first `*`, between the others, and after the last.
+    /// The parts before the first `*`, between the others, and after the last.
     Runs { head: String, middle: Vec<String>, tail: String },
 }
 
@@ -127,7 +127,7 @@ impl Glob {
         Self { mark: head.bytes().enumerate().next_back(), parts: Parts::new(text) }
     }
 
-    /// Whether the whole of `name` fits.
+    /// True if the whole of `name` fits.
     pub fn matches(&self, name: &str) -> bool {
         let marked = |(place, byte): (usize, u8)| name.as_bytes().get(place) == Some(&byte);
         self.mark.is_none_or(marked) && self.parts.match_all(name)
@@ -178,13 +178,13 @@ impl Parts {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// What is allowed. Empty: nothing.
+    /// Permitted names. Empty: nothing.
     pub allow: Vec<Pattern>,
-    /// What is denied, whatever is allowed.
+    /// Denied names, whatever is allowed.
     pub deny: Vec<Pattern>,
 }
 
-/// What rules say of a name.
+/// The verdict of rules on a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// An allow pattern covers it, and no deny pattern does.
@@ -207,7 +207,7 @@ impl Rules {
         Ok(Self { allow: parse_all("allow", allow)?, deny: parse_all("deny", deny)? })
     }
 
-    /// What these rules say of `name` of the kind `kind`.
+    /// The verdict of these rules on `name` of the kind `kind`.
     pub fn judge(&self, kind: TargetKind, name: &str) -> Verdict {
         let covers = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(kind, name));
         if covers(&self.deny) {

@@ -26,7 +26,7 @@ impl TokenPlace {
         Ok(Self { header, dpop })
     }
 
-    /// What a policy has to ask for, to be shown such tokens.
+    /// The wishes of a policy that takes such tokens.
     pub fn wants(&self) -> Wants {
         let schemes = match self.header {
             Some(_) => vec![Scheme::Header],
@@ -35,7 +35,7 @@ impl TokenPlace {
         Wants { schemes, credential_header: self.header.clone(), ..Wants::default() }
     }
 
-    /// Whether a token that is shown in this way is looked at.
+    /// True if a token with this scheme is judged.
     pub fn takes(&self, scheme: Scheme) -> bool {
         match self.header {
             Some(_) => scheme == Scheme::Header,

@@ -36,7 +36,7 @@ impl Default for RequiredClaims {
 }
 
 impl RequiredClaims {
-    /// Whether every claim has a name, and a value that it can have.
+    /// Checks that every claim has a name, and a value that it can have.
     ///
     /// # Errors
     /// At the setting `/required_claims`.

@@ -53,7 +53,7 @@ impl Default for RolesClaim {
 }
 
 impl RolesClaim {
-    /// Whether no name is empty.
+    /// True if no name is empty.
     pub fn is_usable(&self) -> bool {
         self.paths().iter().all(|path| match path {
             Path::Dotted(path) => !path.is_empty(),
@@ -82,12 +82,12 @@ impl RolesClaim {
     }
 }
 
-/// How a caller's roles are read.
+/// The source of a caller's roles.
 #[derive(Clone, Copy, Debug)]
 pub struct Roles<'s> {
     /// Where they are.
     pub claim: &'s RolesClaim,
-    /// Whether an object stands for the names of its members.
+    /// True if the names of an object's members are the roles.
     pub are_keys: bool,
     /// Those that count. None: all.
     pub only: Option<&'s OneOrMany>,
@@ -171,8 +171,8 @@ impl<'a> Path<'a> {
         whole.into_iter().chain(first)
     }
 
-    /// What is there; `null` counts as absent. An error: the path ends at something that is no object, so
-    /// that nobody can tell whether there are roles.
+    /// The value at the path; `null` counts as absent. An error: the path ends at something that is no
+    /// object, so that nobody can tell whether there are roles.
     fn in_object<'v, 'j>(&self, object: &'v Object<'j>) -> Result<Option<&'v Json<'j>>, &'static str> {
         let (whole, split) = match *self {
             Self::Dotted(path) => {

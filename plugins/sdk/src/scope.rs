@@ -3,7 +3,7 @@
 /// The scope that is between a client and its authorization server: a resource server neither asks for it nor lists it.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// Whether a text is one scope token (RFC 6749, section 3.3), within the bounds of an identity.
+/// True if a text is one scope token (RFC 6749, section 3.3), within the bounds of an identity.
 ///
 /// ```
 /// use witgate_plugin::is_scope;

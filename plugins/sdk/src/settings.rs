@@ -7,8 +7,8 @@ use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::Scheme;
 
-/// Whether tokens are shown with a proof that their holder has the key that they are bound to
-/// (RFC 9449). The host checks the proof.
+/// The demand for a proof that the token's holder has the key that it is bound to (RFC 9449). The host checks
+/// the proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -32,7 +32,7 @@ impl Dpop {
         }
     }
 
-    /// Whether a token that is shown in this way is looked at.
+    /// True if a token with this scheme is judged.
     pub fn takes(self, scheme: Scheme) -> bool {
         scheme == Scheme::Bearer || (scheme == Scheme::Dpop && self != Self::Off)
     }
@@ -51,7 +51,7 @@ impl Dpop {
 pub struct OneOrMany(pub Vec<String>);
 
 impl OneOrMany {
-    /// Whether it holds `text`.
+    /// True if it holds `text`.
     pub fn has(&self, text: &str) -> bool {
         self.0.iter().any(|own| own == text)
     }

@@ -1,4 +1,4 @@
-//! What the claims of every token are held against, whoever says that the token is genuine.
+//! The requirements for the claims of every token, whoever vouches for the token.
 
 use crate::json::Json;
 use crate::{Claims, ConfigError, Dpop, Host, Leeway, OneOrMany, Refusal, Scheme};
@@ -73,7 +73,7 @@ impl Terms {
         Ok(Self { audience, leeway, dpop })
     }
 
-    /// How far the issuer's clock may be off.
+    /// The tolerance for the issuer's clock.
     pub fn leeway(&self) -> Leeway {
         self.leeway
     }

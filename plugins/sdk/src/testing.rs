@@ -91,7 +91,7 @@ struct Cached {
     end: u64,
 }
 
-/// What hooks have done.
+/// The effects of hooks.
 #[derive(Debug, Default)]
 struct Notes {
     log: Vec<(Level, String)>,
@@ -99,7 +99,7 @@ struct Notes {
     requests: Vec<HttpRequest>,
 }
 
-/// How a key checks signatures.
+/// The signature check of a key.
 struct Key(Box<Judge>);
 
 type Judge = dyn Fn(&Signed<'_>) -> Result<(), VerifyError> + Send + Sync;
@@ -135,7 +135,7 @@ impl Default for FakeHost {
     }
 }
 
-/// What is set before a hook runs.
+/// Setters, for use before a hook runs.
 impl FakeHost {
     /// A host with nothing but a clock and an upstream.
     pub fn new() -> Self {
@@ -298,7 +298,7 @@ impl FakeHost {
 
 /// Running hooks.
 impl FakeHost {
-    /// What `plugin` says of a credential.
+    /// The verdict of `plugin` on a credential.
     pub fn authenticate<P: Authenticate>(
         &self,
         plugin: &P,
@@ -308,7 +308,7 @@ impl FakeHost {
         block_on(plugin.authenticate(self, call, credential))
     }
 
-    /// What `plugin` decides about a call.
+    /// The decision of `plugin` on a call.
     pub fn authorize<P: Authorize>(
         &self,
         plugin: &P,
@@ -319,14 +319,14 @@ impl FakeHost {
     }
 }
 
-/// What hooks have done.
+/// Getters of the effects of hooks.
 impl FakeHost {
     /// The lines that were logged.
     pub fn log_lines(&self) -> Vec<(Level, String)> {
         self.notes().log.clone()
     }
 
-    /// How often a function of [`Host`] was called, by its name: `sha256`, `cached`.
+    /// The number of calls of a function of [`Host`], by its name: `sha256`, `cached`.
     ///
     /// ```
     /// use witgate_plugin::testing::FakeHost;
@@ -345,7 +345,7 @@ impl FakeHost {
         self.notes().requests.clone()
     }
 
-    /// What the cache holds under a key now.
+    /// The value under a key of the cache.
     pub fn in_cache(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         let cache = lock(&self.cache);
         cache.get(key.as_ref()).filter(|cached| self.now < cached.end).map(|cached| cached.value.clone())

@@ -1,6 +1,6 @@
 //! The values that the hooks exchange with the host: the WIT interface `types`, as plain Rust.
 
-/// How the call reached the host.
+/// The transport of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Streamable HTTP.
@@ -9,7 +9,7 @@ pub enum Transport {
     Stdio,
 }
 
-/// What kind of thing a call acts on.
+/// The kind of target that a call acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKind {
     /// A tool, by its name.
@@ -27,13 +27,13 @@ pub enum TargetKind {
 pub struct Call<'a> {
     /// The JSON-RPC method, for example `tools/call`.
     pub method: &'a str,
-    /// What kind of thing `target` names.
+    /// The kind of thing that `target` names.
     pub kind: TargetKind,
     /// Tool name, resource URI, prompt name, or the method again for [`TargetKind::Method`].
     pub target: &'a str,
     /// Where the call came in.
     pub transport: Transport,
-    /// Whether the host asks which entries of a list may be seen; there are no arguments then.
+    /// True if the host asks which entries of a list may be seen; there are no arguments then.
     pub listing: bool,
 }
 
@@ -54,7 +54,7 @@ pub enum Scheme {
     Certificate,
 }
 
-/// What the caller showed. Prints its scheme, never its value.
+/// The caller's credential. Prints its scheme, never its value.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
     /// Which way it was shown.
@@ -69,12 +69,12 @@ impl std::fmt::Debug for Credential<'_> {
     }
 }
 
-/// Who a caller is, as an authenticator has established it.
+/// The identity of a caller, as an authenticator has established it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The principal, unique within `issuer`.
     pub subject: String,
-    /// Who vouches for the subject.
+    /// The issuer of the subject.
     pub issuer: Option<String>,
     /// Roles.
     pub roles: Vec<String>,
@@ -118,7 +118,7 @@ impl Unavailability {
     }
 }
 
-/// What an authenticator says.
+/// The verdict of an authenticator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The credential is good, and this is whose it is.
@@ -203,7 +203,7 @@ pub struct Denial {
     pub detail: Option<String>,
 }
 
-/// What an authorizer says.
+/// The decision of an authorizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The call may go on, as far as this plugin is concerned.

@@ -45,7 +45,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What the proof says, read by other means, is what it has to say.
+/// Checks the content of the proof by other means.
 fn is_good(proof: &str, thumbprint: &str) {
     let mut parts = proof.split('.').map(|part| {
         let bytes = URL_SAFE_NO_PAD.decode(part).expect("a part is base64url");

@@ -78,7 +78,7 @@ fn verify(
     signatures.iter().map(one).collect()
 }
 
-/// What somebody could make who takes a part of the public set for the secret.
+/// The signatures that an attacker could make who takes a part of the public set for the secret.
 fn hmac_with_everything_public(algorithm: Algorithm, keys: &[Value]) -> Vec<Vec<u8>> {
     use aws_lc_rs::hmac;
     let family = match algorithm {

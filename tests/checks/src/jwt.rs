@@ -77,7 +77,7 @@ fn is_signed(token: &str) {
     assert_eq!(signature, URL_SAFE_NO_PAD.encode(mac(message.as_bytes())), "nobody has signed {token}");
 }
 
-/// What the token says, read by other means, lets its bearer in.
+/// Checks by other means that the token lets its bearer in.
 fn is_good(token: &str, identity: &Identity, issuer: Option<&str>) {
     let mut parts = token.split('.').map(|part| {
         let bytes = URL_SAFE_NO_PAD.decode(part).expect("a part is base64url");

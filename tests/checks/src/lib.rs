@@ -1,4 +1,4 @@
-//! What has to hold for whatever bytes.
+//! Properties that hold for any bytes.
 //!
 //! Each module has one `check`, which takes any input and panics where something does not hold. The
 //! targets of `fuzz/` make up inputs for it; the tests put the seeds to it, on any toolchain.

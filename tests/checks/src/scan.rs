@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-/// What a scan finds.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    /// How many arrays and objects stand in one another.
+    /// The nesting of arrays and objects.
     pub(crate) depth: usize,
     /// A key that an object has twice.
     pub(crate) twice: Option<String>,

@@ -12,10 +12,10 @@ use witgate_plugin::TargetKind;
 
 use crate::scan::scan;
 
-/// How deep a message may go.
+/// The maximum nesting of a message.
 const MAX_DEPTH: usize = 128;
 
-/// How deep `serde_json` reads into a [`Value`].
+/// The maximum nesting that `serde_json` reads into a [`Value`].
 const READABLE: usize = 127;
 
 /// Members of the envelope that a reader who ignores case must not find under another name.
@@ -85,7 +85,7 @@ pub fn check(data: &[u8]) {
     access_agrees(&call, &message);
 }
 
-/// What goes on is what came in, without optional members that were `null`.
+/// Checks that the output is the input without optional members that were `null`.
 fn nothing_but_nulls_are_gone(came: &[u8], goes: &[u8]) {
     let came = std::str::from_utf8(came).expect("what is accepted is UTF-8");
     let found = scan(came);

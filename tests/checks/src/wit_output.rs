@@ -1,5 +1,4 @@
-//! What a component may say: any value of the WIT package, against the bounds that the package
-//! documents.
+//! The output of a component: any value of the WIT package, against the bounds that the package documents.
 //!
 //! The first byte picks the kind of value, and the rest is made into one front to back, so that a
 //! seed can be written by hand. Texts are either the input's own bytes, or one character repeated
@@ -48,7 +47,7 @@ fn judge(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What passes is within the bounds.
+/// Checks that exactly the values within the bounds pass.
 fn agree(value: &impl std::fmt::Debug, passes: bool, within: bool) {
     assert!(within || !passes, "beyond the bounds, and it passes: {value:.400?}");
 }
@@ -92,7 +91,7 @@ fn documented(kind: Text, text: &str) -> bool {
     }
 }
 
-/// What nobody could object to.
+/// True for a text that no rule could object to.
 fn ordinary(kind: Text, text: &str) -> bool {
     let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     plain && documented(kind, text)

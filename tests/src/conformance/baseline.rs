@@ -27,13 +27,13 @@ pub struct Expected {
     pub upstream: Option<String>,
     /// The check, numbered as in [`super::Check::id`].
     pub check: String,
-    /// How it comes out.
+    /// The outcome.
     pub through: Outcome,
     /// Why it does.
     pub reason: String,
 }
 
-/// How a check came out in one of two runs.
+/// The outcome of a check in one of two runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "RawOutcome")]
 pub enum Outcome {

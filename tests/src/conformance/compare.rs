@@ -16,9 +16,9 @@ pub enum Difference {
         scenario: String,
         /// The check.
         check: String,
-        /// How it came out directly.
+        /// The outcome without Witgate.
         direct: Outcome,
-        /// How it came out through Witgate.
+        /// The outcome through Witgate.
         through: Outcome,
     },
     /// An entry of the baseline about a check that came out the same.

@@ -1,4 +1,4 @@
-//! What one run of the suite found.
+//! The results of one run of the suite.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! What a plugin's author does: a project is made, built, loaded, changed, and its decisions are a real gateway's.
+//! The work of a plugin's author: a project is made, built, loaded, changed, and its decisions are a real
+//! gateway's.
 
 use std::fs;
 use std::path::Path;

@@ -192,7 +192,7 @@ fn each_fault_has_its_line_and_serve_ends_with_78() {
     assert!(code(&output) == 78 && stderr(&output).contains("MCP_AUTH_ENABLED"), "{}", stderr(&output));
 }
 
-/// What only shows at the start: one line, 64 or up, and nothing is left behind.
+/// An error that only shows at the start gives one line and exit code 64 or up, and leaves nothing behind.
 #[test]
 fn what_cannot_run_says_so_and_leaves_nothing() {
     let setup = Setup::new();

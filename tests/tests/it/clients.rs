@@ -19,7 +19,7 @@ mod stdio;
 /// Clients that run at the same time: they start slowly, and mostly wait afterwards.
 const AT_ONCE: usize = 3;
 
-/// How long one may take: all of them share a slow machine.
+/// Time limit for one client: all of them share a slow machine.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Those of server-everything's tools that callers may use here.
@@ -63,7 +63,7 @@ fn assert_served(attempt: &Attempt, report: &Report) {
 /// A refusal as far as a client exposes it.
 #[derive(Debug, PartialEq)]
 struct Refusal {
-    /// How far it got.
+    /// The stage that it reached.
     stage: Stage,
     /// The HTTP status, the JSON-RPC code and Witgate's reason.
     status: Option<u16>,
@@ -71,7 +71,7 @@ struct Refusal {
     reason: Option<String>,
 }
 
-/// What a client is expected to say.
+/// The expected report of a client.
 struct Expected {
     refusal: Refusal,
     /// Part of the client's own kind and message, for those that expose nothing else.
@@ -115,7 +115,7 @@ fn assert_refused(reports: &[(Attempt, Report)], expected: impl Fn(&Attempt) -> 
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-/// Who may call: a key and a token, both with the role that is allowed [`ALLOWED`].
+/// The permitted callers: a key and a token, both with the role that is allowed [`ALLOWED`].
 struct Callers {
     key: String,
     token: String,

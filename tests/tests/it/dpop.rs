@@ -79,7 +79,7 @@ impl World {
     }
 }
 
-/// What a proof is made of.
+/// The parts of a proof.
 #[derive(Clone, Copy)]
 struct Making<'a> {
     holder: &'a Holder,

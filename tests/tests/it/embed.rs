@@ -257,7 +257,7 @@ fn the_wiring_of_each_example_is_short() {
     }
 }
 
-/// What two listeners would fight for is told apart: the control socket of a program that runs.
+/// A second program finds the control socket of the first in use, and says so.
 #[test]
 fn a_second_program_with_the_same_configuration_does_not_start() {
     let (running, _) = rmcp("");

@@ -70,7 +70,7 @@ fn the_readme_runs() {
     }
 }
 
-/// What the README shows as a configuration is one.
+/// The configuration in the README is valid.
 #[test]
 fn the_readme_s_configuration_is_good() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();

@@ -15,7 +15,7 @@ mod ward;
 /// The host's own limits are on the time that passes, and on a busy machine that is much.
 const PATIENT: &str = "limits = { timeout_ms = 20000 }";
 
-/// What a terminal would act on, and what would turn a line around.
+/// True if a text has nothing that a terminal would act on, or that would turn a line around.
 fn is_clean(text: &str) -> bool {
     !text.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2066}', '\0', '\r'])
 }

@@ -1,5 +1,5 @@
-//! What an upstream is told of who calls: by headers, by a token that real libraries verify, by the environment of a
-//! process. And that nobody else can tell it anything.
+//! The identity that an upstream receives: by headers, by a token that real libraries verify, by the
+//! environment of a process. Nobody but Witgate can set it.
 
 mod forged;
 mod headers;

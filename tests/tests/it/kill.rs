@@ -8,7 +8,7 @@ mod serve;
 
 use std::time::Duration;
 
-/// How many of all kills a test makes, by its share of a hundred.
+/// The number of kills in one test, by its share of a hundred.
 fn kills(share: u64) -> u64 {
     let all = std::env::var("WITGATE_KILLS").ok().and_then(|all| all.parse::<u64>().ok()).unwrap_or(60);
     (all * share / 100).max(1)

@@ -19,6 +19,7 @@ mod hostile;
 mod identity;
 mod issuers;
 mod kill;
+mod language;
 mod layers;
 mod network;
 mod oauth;

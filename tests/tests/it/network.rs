@@ -1,4 +1,4 @@
-//! What lies between Witgate and the others: names, certificates, proxies.
+//! The network between Witgate and the others: names, certificates, proxies.
 
 #![allow(clippy::indexing_slicing)] // a test fails by panicking
 

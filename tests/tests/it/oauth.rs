@@ -34,7 +34,7 @@ const GUARDED: [(&str, Format, bool); 4] = [
 const READ: &str = "tools:read";
 const WRITE: &str = "tools:write";
 
-/// How long a real client may take: several start at the same time on a busy machine.
+/// Time limit for a real client: several start at the same time on a busy machine.
 const PATIENT: Duration = Duration::from_secs(120);
 
 /// An authorization server, and a Witgate whose upstreams trust it.
@@ -43,11 +43,11 @@ struct World {
     witgate: Running,
 }
 
-/// How a world is made.
+/// The settings of a world.
 struct Making {
     make: Make,
     plan: Plan,
-    /// What is behind Witgate, in TOML.
+    /// The upstream of Witgate, in TOML.
     upstream: String,
     /// Further settings of the introspecting policies, in TOML; `{issuer}` is the server's.
     introspection: String,
@@ -130,7 +130,8 @@ impl Making {
     }
 }
 
-/// How long a good answer of the authorization server is remembered: so long that no test waits for its end.
+/// Time for which a good answer of the authorization server is remembered: so long that no test waits for its
+/// end.
 const CACHED_S: u32 = 300;
 
 fn kind(format: Format) -> &'static str {
@@ -158,7 +159,7 @@ impl World {
     }
 }
 
-/// What the tool `echo` is called with.
+/// The arguments of `echo`.
 fn hello() -> Value {
     json!({ "text": "hello" })
 }

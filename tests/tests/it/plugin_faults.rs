@@ -1,4 +1,4 @@
-//! What the operator reads when a component fails: where it was, what it had said, and what was asked.
+//! The report of a component's failure to the operator: where it was, its output, and the question.
 
 mod sections;
 

@@ -48,7 +48,7 @@ fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What `--json` says.
+/// The output with `--json`.
 fn json(setup: &Setup, arguments: &[&str]) -> Value {
     let output = test(setup, &[&["--json"], arguments].concat());
     serde_json::from_slice(&output.stdout)

@@ -1,4 +1,4 @@
-//! What holds for whatever rules, names, answers and moments.
+//! Properties that hold for any rules, names, answers and moments.
 
 use std::sync::LazyLock;
 

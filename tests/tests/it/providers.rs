@@ -20,7 +20,7 @@ use witgate_tests::wire::{Answer, Request, contains};
 /// The upstream of the page.
 const OWN: &str = "own_tools = true";
 
-/// What the page calls this server.
+/// The page's name for this server.
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
 /// Where each provider of JWTs has its keys. Entra's for v1 are at another host than the issuer, which can be no private

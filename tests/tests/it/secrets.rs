@@ -1,4 +1,4 @@
-//! What the caller shows stays with Witgate: it reaches no upstream, no log, no answer.
+//! The caller's credential stays with Witgate: it reaches no upstream, no log, no answer.
 
 #![allow(clippy::indexing_slicing)] // a test fails by panicking
 

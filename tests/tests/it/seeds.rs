@@ -70,7 +70,7 @@ enum Edit {
     Replace(Index, u8),
     Insert(Index, u8),
     Remove(Index, usize),
-    /// What stands there once more.
+    /// A part that is repeated.
     Repeat(Index, usize),
     /// A part of a seed: which, where it begins, how long it is.
     Splice(Index, Index, Index, usize),

@@ -66,7 +66,7 @@ impl Session {
     }
 }
 
-/// What the server's `echo` has said.
+/// The text of the server's `echo`.
 fn echoed(answer: &Answer) -> String {
     let text = answer.result()["content"][0]["text"].as_str().map(str::to_owned);
     text.unwrap_or_else(|| panic!("{answer:?}"))

@@ -1,5 +1,5 @@
-//! What is changed while the machine is short of something is in force once it is there again: `cargo xtask soak
-//! --starve`, for less than a minute and always in the same order.
+//! Changes during a shortage are in force once it is over: `cargo xtask soak --starve`, for less than a
+//! minute and always in the same order.
 
 use std::process::Command;
 

@@ -60,7 +60,7 @@ fn user(setup: &Setup) -> String {
     setup.key(&["user", "--allow", "*", "--role", "user"])
 }
 
-/// What `plugin list` says of one policy.
+/// The entry of one policy in `plugin list`.
 pub(crate) fn policy(running: &Running, name: &str) -> Value {
     let list = running.plugins();
     let policies = list["policies"].as_array().unwrap();

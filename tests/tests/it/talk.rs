@@ -16,7 +16,7 @@ pub(crate) struct Caller {
     token: Option<String>,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -33,7 +33,7 @@ impl Answer {
         self.body.pointer("/error/data/reason")?.as_str()
     }
 
-    /// Whether it is the result of what was asked.
+    /// True if it is the result of the request.
     pub(crate) fn is_result(&self) -> bool {
         self.status == 200 && self.body.get("result").is_some() && self.body["id"] == 7
     }
@@ -262,7 +262,7 @@ pub(crate) async fn metric(admin_url: &str, name: &str, label: &str) -> f64 {
     samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Whether a process runs; a zombie that nobody has buried does not.
+/// True if a process runs; a zombie that nobody has buried does not.
 pub(crate) fn alive(pid: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z')

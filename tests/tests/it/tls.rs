@@ -16,7 +16,7 @@ use witgate_tests::wire::{Answer, Request};
 const SECRET: &str = "a secret of the host that is long enough";
 const ADA: &str = "spiffe://example.com/agents/ada";
 
-/// Who issues what, in one test.
+/// The authorities of one test.
 struct Pki {
     servers: Authority,
     clients: Authority,

@@ -26,7 +26,7 @@ use witgate_tests::cases::{both, put};
 
 use forge::{AUDIENCE, ISSUER, NOW, SECRET};
 
-/// What the tokens are put to.
+/// The policy that judges the tokens.
 #[derive(Clone, Debug)]
 struct Policy {
     config: Value,
@@ -111,7 +111,7 @@ impl Attack {
     }
 }
 
-/// Who shows this token?
+/// The question about this token.
 fn asked(token: String) -> Question {
     let ask = Ask::Who { scheme: Scheme::Bearer, value: token };
     Question { now: NOW, audience: AUDIENCE.to_owned(), ..Question::new(CallOf::named("echo"), ask) }

@@ -14,7 +14,7 @@ use witgate_tests::hostile::Guest;
 struct Wrong {
     name: &'static str,
     content: Vec<u8>,
-    /// What stands under its policy beside the component.
+    /// The settings of its policy beside the component.
     settings: &'static str,
     /// Where the pipeline lists it.
     role: &'static str,
@@ -33,7 +33,7 @@ impl Wrong {
         Self { settings, ..self }
     }
 
-    /// What its author sees, without what is another each time.
+    /// The report to its author, without the parts that differ each time.
     fn shown(&self) -> String {
         let setup = Setup::new();
         setup.config("", &self.config());

@@ -18,7 +18,7 @@ use witgate_build::process::ask;
 /// Denied by the policy that is swapped in, and with a duration of one's choice.
 const LONG_TOOL: &str = "trigger-long-running-operation";
 
-/// How long the call takes that runs through the swap.
+/// Duration of the call that runs through the swap.
 const LONG: Duration = Duration::from_secs(3);
 
 /// The client, installed.
@@ -28,13 +28,13 @@ pub(super) struct Client {
     drivers: PathBuf,
 }
 
-/// What a client got.
+/// The answer to a client.
 pub(super) struct Answer {
     /// The tools it was shown.
     pub(super) listed: Vec<String>,
     /// The text that the tool answered.
     pub(super) called: Option<String>,
-    /// What stopped it.
+    /// The error that stopped it.
     pub(super) error: Option<Value>,
 }
 
@@ -104,9 +104,9 @@ pub(super) struct Steady {
     events: Receiver<Value>,
 }
 
-/// What it saw.
+/// The client's observations.
 pub(super) struct Done {
-    /// How many calls it made that should succeed.
+    /// The number of calls that should succeed.
     pub(super) calls: u64,
     /// Those that did not.
     pub(super) lost: Vec<Value>,
@@ -203,12 +203,12 @@ impl Drop for Steady {
 }
 
 impl Done {
-    /// Whether the long call came to its end.
+    /// True if the long call came to its end.
     pub(super) fn long_succeeded(&self) -> bool {
         self.long.get("text").is_some_and(Value::is_string)
     }
 
-    /// What became of the long call.
+    /// The outcome of the long call.
     pub(super) fn long_call(&self) -> String {
         let seconds = LONG.as_secs();
         if self.long_succeeded() {

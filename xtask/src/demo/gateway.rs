@@ -24,7 +24,7 @@ pub(super) struct Gateway {
     list: Box<dyn Fn() -> Command>,
 }
 
-/// What `witgate plugin list` says about the policy that is swapped.
+/// The entry of the swapped policy in `witgate plugin list`.
 pub(super) struct Rules {
     /// Of the live component.
     pub(super) digest: String,

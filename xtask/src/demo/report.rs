@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The output of the demo.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -83,7 +83,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(100).collect()
 }
 
-/// How to go on by hand.
+/// Prints the commands for going on by hand.
 pub(super) fn invite(scene: &Scene) {
     let (url, alice, bob) = (&scene.url, &scene.alice, &scene.bob);
     let (witgate, config) = (scene.witgate.display(), scene.config.display());

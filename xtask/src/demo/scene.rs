@@ -1,4 +1,4 @@
-//! What the demo plays on: a directory with a configuration, components and keys.
+//! The stage of the demo: a directory with a configuration, components and keys.
 
 use std::fs;
 use std::net::TcpListener;
@@ -33,7 +33,7 @@ pub(super) struct Scene {
     pub(super) alice: String,
     /// A guest's key.
     pub(super) bob: String,
-    /// Who talks to it.
+    /// The client.
     pub(super) client: Client,
     plugins: PathBuf,
 }

@@ -26,7 +26,7 @@ pub(super) fn body() -> String {
     with(&"x".repeat(BODY.saturating_sub(bare)))
 }
 
-/// What every call carries beside its credential.
+/// The headers of every call beside its credential.
 pub(super) const HEADERS: [(&str, &str); 5] = [
     ("Content-Type", "application/json"),
     ("Accept", "application/json, text/event-stream"),
@@ -54,7 +54,7 @@ pub(super) fn once(address: &str, path: &str, credential: Option<&(String, Strin
     Ok(response)
 }
 
-/// Whether a response is the answer to the call.
+/// True if a response is the answer to the call.
 pub(super) fn is_answer(response: &str) -> bool {
     response.starts_with("HTTP/1.1 200") && response.contains(r#""result":"#)
 }

@@ -14,7 +14,7 @@ use witgate_build::process::run;
 /// One run. With seven places, two numbers of connections and five rounds, minutes in all.
 const SECONDS: u32 = 3;
 
-/// What one run says.
+/// The figures of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
     pub(super) requests: u64,

@@ -1,4 +1,5 @@
-//! Who plays: two upstreams, the plain proxy, and Witgate in front of both with keys and tokens.
+//! The processes of the benchmark: two upstreams, the plain proxy, and Witgate in front of both with keys and
+//! tokens.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -36,7 +37,7 @@ pub(super) struct Place {
     pub(super) address: String,
     pub(super) path: String,
     pub(super) credential: Option<(String, String)>,
-    /// Whose processor time counts.
+    /// The process whose processor time counts.
     pub(super) process: u32,
 }
 
@@ -77,7 +78,7 @@ impl Scene {
         Server::silent(self.witgate(&["serve"]).stderr(log), &self.address)
     }
 
-    /// What Witgate has logged.
+    /// The log of Witgate.
     pub(super) fn log_text(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
@@ -171,7 +172,7 @@ pub(super) const RMCP_KEY: &str = "  Witgate, API key (rmcp)";
 pub(super) const RMCP_TOKEN: &str = "  Witgate, JWT RS256 (rmcp)";
 
 impl Place {
-    /// Whether calls are answered there.
+    /// Checks that calls are answered there.
     pub(super) fn check(&self) -> Result<()> {
         let response = call::once(&self.address, &self.path, self.credential.as_ref())?;
         if !call::is_answer(&response) {

@@ -16,7 +16,7 @@ const STARTS: usize = 11;
 /// Compiling four components on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long to wait before the next attempt: short beside what is measured.
+/// Pause before the next attempt: short beside what is measured.
 const GLANCE: Duration = Duration::from_micros(200);
 
 /// The median, in milliseconds.

@@ -12,11 +12,11 @@ use anyhow::Result;
 /// The one token that is good.
 pub(super) const GOOD: &str = "a-good-token-of-somebody";
 
-/// How long it is there, and how long it is not.
+/// Time for which it is there, and for which it is not.
 const THERE: Duration = Duration::from_millis(1500);
 const AWAY: Duration = Duration::from_millis(700);
 
-/// How often it looks whether to go.
+/// Interval at which it checks for its own end.
 const GLANCE: Duration = Duration::from_millis(5);
 
 pub(super) struct AuthorizationServer {

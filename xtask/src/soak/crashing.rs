@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// How long it lives, and how long it is dead.
+/// Time for which it lives, and for which it is dead.
 const ALIVE: Duration = Duration::from_millis(1100);
 const DEAD: Duration = Duration::from_millis(300);
 

@@ -1,4 +1,4 @@
-//! Who changes things: one after the other, so that it is known what is in force.
+//! The changes of the soak: one after the other, so that it is known what is in force.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(330);
 /// A command that reads and writes a file.
 const QUICK: Duration = Duration::from_secs(30);
 
-/// How long a component that means harm gets its calls.
+/// Time for which a malicious component gets its calls.
 const HARM: Duration = Duration::from_millis(400);
 
 /// A revocation is in force long before that.
@@ -30,9 +30,9 @@ pub(super) struct Plan<'a> {
     place: &'a Place,
     hostile: &'a Hostile,
     live: Arc<Live>,
-    /// What the files say; a rollback holds against it.
+    /// The state of the files; a rollback is compared with it.
     files: State,
-    /// What is live after each step.
+    /// The live state after each step.
     earlier: Vec<(u64, State)>,
     number: usize,
     revoked: Vec<Door>,
@@ -53,7 +53,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// How often each kind of thing was done.
+    /// The number of actions of each kind.
     pub(super) fn done(&self) -> &BTreeMap<&'static str, u64> {
         &self.done
     }

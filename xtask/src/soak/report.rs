@@ -1,4 +1,4 @@
-//! What came of it.
+//! The report of the soak.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -13,10 +13,10 @@ use crate::stress::gateway::Gateway;
 use crate::stress::load::{Phase, Seen};
 use crate::stress::vitals::Vitals;
 
-/// How long the log may be behind.
+/// Maximum delay of the log.
 const LAG: Duration = Duration::from_secs(1);
 
-/// How many of each kind of fault are shown.
+/// Maximum number of faults of each kind that are shown.
 const SHOWN: usize = 10;
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ use crate::stress::state::Verdict;
 /// From one call to the next.
 const PACE: Duration = Duration::from_millis(10);
 
-/// What they have seen.
+/// The callers' observations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) requests: u64,
@@ -23,7 +23,7 @@ pub(super) struct Tally {
     pub(super) wrong: Vec<String>,
 }
 
-/// What they share with who changes things.
+/// The state that callers share with the task that makes changes.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     /// Which component means harm just now; none: it is being replaced.

@@ -29,10 +29,11 @@ use shortage::{Kind, Means, Taken};
 
 const MINUTES: u64 = 10;
 
-/// What has changed is in force that many seconds after the shortage at the latest: a revocation, and an edited rule.
+/// Maximum number of seconds between the shortage and the change's effect: a revocation, and an edited rule.
 const IN_FORCE_S: u64 = 5;
 
-/// What is not in force by then never will be: a component is compiled in seconds, on a busy machine in a minute.
+/// Time after which a change counts as lost: a component is compiled in seconds, on a busy machine in a
+/// minute.
 const LOST: Duration = Duration::from_secs(150);
 
 /// The longest that something is short once everything is changed.
@@ -47,18 +48,18 @@ const GLANCE: Duration = Duration::from_millis(10);
 /// Where the files lie that share a small disk, within the directory of the gateway.
 const SMALL: &str = "small";
 
-/// What it is asked for.
+/// The options.
 pub(super) struct Arguments {
     time: Duration,
     seed: u64,
-    /// How soon revocations and edited rules have to be in force.
+    /// Time limit for revocations and edited rules to be in force.
     within: Duration,
     profile: Profile,
     /// Programs that are built already.
     programs: Option<PathBuf>,
-    /// What is taken away.
+    /// The resources to take away.
     kinds: Vec<Kind>,
-    /// What has the components, where that is not the workspace.
+    /// The directory of the components, where that is not the workspace.
     root: Option<PathBuf>,
 }
 
@@ -341,7 +342,7 @@ impl<'a> Starving<'a> {
     }
 }
 
-/// What an answer says, on a connection that is made anew where it broke. None: there is none just now.
+/// The verdict of an answer, on a connection that is made anew where it broke. None: no answer just now.
 fn call(
     caller: &mut Option<Caller>,
     door: &crate::stress::caller::Door,

@@ -13,7 +13,7 @@ use super::state::{State, TOOLS, Verdict};
 /// Lines that are kept for who has to find out what went wrong.
 const KEPT: usize = 40;
 
-/// What the log has said so far.
+/// The log so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Audit(Arc<Mutex<Books>>);
 
@@ -24,7 +24,7 @@ struct Books {
     flips: usize,
     refused: usize,
     refusals: BTreeSet<String>,
-    /// What each generation can be: several where more than one came of a change.
+    /// The possible states of each generation: several where more than one came of a change.
     states: BTreeMap<u64, Vec<State>>,
     /// Decisions of generations that nobody has named yet.
     waiting: Vec<Decision>,
@@ -33,7 +33,7 @@ struct Books {
     /// Outcomes and reason codes, and how often each was seen.
     reasons: BTreeMap<String, u64>,
     wrong: Vec<String>,
-    /// What the program's own faults say: where, and what.
+    /// Panics of the program: the place, and the message.
     panics: Vec<String>,
     /// The next line says what.
     panicking: bool,
@@ -102,7 +102,7 @@ impl Audit {
         self.lock().answered
     }
 
-    /// How often each outcome and reason was seen.
+    /// The number of each outcome and reason.
     pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
         self.lock().reasons.clone()
     }

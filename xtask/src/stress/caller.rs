@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An answer is half a kilobyte.
 const LARGEST: usize = 1 << 20;
 
-/// Who calls, and where.
+/// The caller's credential, and the address.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     pub(crate) address: String,
@@ -30,7 +30,7 @@ pub(crate) struct Caller {
     stream: BufReader<TcpStream>,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -38,7 +38,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// What was decided. An error: it is neither a result nor a refusal.
+    /// The verdict. An error: it is neither a result nor a refusal.
     pub(crate) fn verdict(&self) -> Result<Verdict> {
         if self.body.get("result").is_some() && self.status == 200 {
             return Ok(Verdict::Allowed);

@@ -38,7 +38,7 @@ const LOOKS: usize = 2;
 /// The upstream whose calls are judged.
 pub(crate) const JUDGED: &str = "judged";
 
-/// How a change comes.
+/// A way of making a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Another component, written elsewhere and renamed over the file.
@@ -55,7 +55,7 @@ impl Way {
     /// In turn.
     pub(crate) const ALL: [Self; 4] = [Self::Rename, Self::InPlace, Self::Flip, Self::Config];
 
-    /// What the next state is when a change comes this way.
+    /// The state that follows `state` when a change is made this way.
     pub(crate) fn next(self, state: State) -> State {
         match self {
             Self::Config => state.next_config(),
@@ -69,7 +69,7 @@ pub(crate) struct Place {
     directory: PathBuf,
     programs: PathBuf,
     versions: Vec<Vec<u8>>,
-    /// What the configuration holds beside what every run has.
+    /// The configuration beyond that of every run.
     more: String,
     upstream: String,
     pub(crate) door: Door,
@@ -267,7 +267,7 @@ config = {rules}
         bail!("witgate does not answer:\n{}", gateway.audit.tail())
     }
 
-    /// What the policies of the live generation hold.
+    /// The number of instances of the live generation.
     pub(crate) fn instances(&self) -> Result<u64> {
         let said = run(&mut self.witgate(&["plugin", "list", "--json"]), QUICK)?;
         let list: Value = serde_json::from_str(&said)?;
@@ -307,7 +307,7 @@ impl Gateway {
         Vitals::of(self.child.id())
     }
 
-    /// Whether it has ended by itself.
+    /// True if it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
@@ -327,7 +327,7 @@ impl Drop for Gateway {
     }
 }
 
-/// Who makes the changes, and sees each of them come into force on a connection of his own.
+/// The author of the changes, who sees each of them come into force on a connection of its own.
 pub(crate) struct Driver<'a> {
     place: &'a Place,
     audit: Audit,

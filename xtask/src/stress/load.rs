@@ -12,7 +12,7 @@ use super::timeline::Timeline;
 /// From one call of a connection to its next: a steady load that leaves room on two cores.
 const PACE: Duration = Duration::from_millis(5);
 
-/// What is going on meanwhile.
+/// The phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Nothing that counts.
@@ -23,7 +23,7 @@ pub(crate) enum Phase {
     Changing = 2,
 }
 
-/// What the callers have seen.
+/// The observations of the callers.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) requests: u64,
@@ -82,7 +82,7 @@ impl Load {
         self.shared.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// What was seen so far.
+    /// The observations so far.
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.shared.seen()
     }

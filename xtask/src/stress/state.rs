@@ -1,4 +1,4 @@
-//! What can be in force, and what each of it says about each call.
+//! The possible states, and the verdict of each on each call.
 
 /// A whole of component and configuration. Two that follow each other always differ in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(crate) struct State {
     pub(crate) config: usize,
 }
 
-/// What an answer says.
+/// The verdict in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The upstream's result.
@@ -24,13 +24,13 @@ pub(crate) const VERSIONS: usize = 4;
 /// Configurations that are in turns live.
 pub(crate) const CONFIGS: usize = 2;
 
-/// What is called: nobody may do all of it under any state.
+/// The tools that are called: no state allows all of them.
 pub(crate) const TOOLS: [&str; 3] = ["greet", "get-even", "get-odd"];
 
 impl State {
     pub(crate) const FIRST: Self = Self { version: 0, config: 0 };
 
-    /// What the answer to a call of `tool` has to be.
+    /// The expected verdict on a call of `tool`.
     ///
     /// An authenticator of one configuration with an authorizer of the other would give a role that has no rules,
     /// and so a reason that is none of these.

@@ -1,4 +1,4 @@
-//! What was in force when, as far as it can be known from outside.
+//! The states that were in force at each time, as far as it can be known from outside.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -37,8 +37,8 @@ impl Timeline {
         Moment(self.shown.load(Ordering::SeqCst))
     }
 
-    /// Whether an answer to a call of `tool`, made at `since` and answered by now, is that of one state that can
-    /// have been in force.
+    /// True if an answer to a call of `tool`, made at `since` and answered by now, is that of one state that
+    /// can have been in force.
     pub(crate) fn allows(&self, since: Moment, tool: &str, verdict: &Verdict) -> bool {
         let begun = self.lock();
         let possible = begun.get(since.0..).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! What a process holds, as the kernel counts it.
+//! The resources of a process, as the kernel counts them.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vitals {
     /// Resident memory, in bytes.

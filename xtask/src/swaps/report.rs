@@ -12,7 +12,7 @@ use crate::stress::gateway::{Gateway, Way};
 use crate::stress::load::{Phase, Seen};
 use crate::stress::vitals::Vitals;
 
-/// How long the log may be behind.
+/// Maximum delay of the log.
 const LAG: Duration = Duration::from_secs(5);
 
 /// Everything that was measured.

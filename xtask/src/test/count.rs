@@ -1,4 +1,4 @@
-//! How many tests a runner says passed and failed.
+//! The numbers of tests that a runner reports as passed and failed.
 
 /// Numbers of tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) struct Count {
     pub(super) failed: u64,
 }
 
-/// What the runners call a test that did not pass.
+/// The runners' words for a test that did not pass.
 const FAILURES: [&str; 3] = ["failed", "timed out", "exec failed"];
 
 impl Count {

@@ -1,4 +1,4 @@
-//! Who is asked something, with which settings: the arguments that `plugin run` and `plugin bench` share.
+//! The arguments that `plugin run` and `plugin bench` share: the plugin, and its settings.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ pub(super) struct Whom {
     cases: Option<PathBuf>,
 }
 
-/// Who is asked.
+/// The plugin that is asked, with its case.
 pub(super) struct Cast {
     pub(super) subject: Subject,
     /// The component file.

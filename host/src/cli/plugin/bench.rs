@@ -14,7 +14,7 @@ use super::asked::Whom;
 use crate::cli::terminal::table;
 use crate::cli::{Context, Exit, Failure, runtime};
 
-/// How long each thing is measured, after as many batches as a median wants.
+/// Time to spend on each measurement, once there are enough batches for a median.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
 /// The fewest of those things that take long.
 const COLD: usize = 5;
@@ -29,7 +29,8 @@ const BATCH: (f64, f64) = (10.0, 20_000.0);
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     of: Whom,
-    /// What is called, as patterns write it: `get_sum`, `resource:file:///a` [default: that of the case, or `echo`]
+    /// Target of the call as in patterns: `get_sum`, `resource:file:///a` [default: that of the case, or
+    /// `echo`]
     #[arg(long, value_name = "NAME")]
     call: Option<String>,
 }
@@ -44,7 +45,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-/// What was measured. Times are in microseconds.
+/// The measurements. Times are in microseconds.
 struct Report {
     component: String,
     threads: usize,

@@ -54,7 +54,7 @@ enum Named {
     Component(PathBuf),
 }
 
-/// What a policy of the configuration is made of, if there is one of that name.
+/// Finds the component of the configured policy with that name.
 fn of_policy(context: &Context, name: &str) -> Result<Option<Named>, Failure> {
     let Some(path) = context.config_path() else { return Ok(None) };
     let outline = Outline::read(&path).map_err(Failure::Config)?;
@@ -105,7 +105,7 @@ fn component(path: &Path) -> Result<Value, Failure> {
     }))
 }
 
-/// What comes of asking a component what it is.
+/// The component's answer to `describe`.
 #[derive(Default)]
 struct Asked {
     description: Option<Description>,
@@ -265,7 +265,7 @@ fn made_by(found: &Value) -> Option<String> {
     Some(makers.collect::<Vec<_>>().join("; ")).filter(|makers| !makers.is_empty())
 }
 
-/// What an operator sees of one.
+/// A hint for the operator about the traces that a trap of this component can give.
 fn of_a_trap(found: &Value) -> &'static str {
     let has = |name: &str| found.get(name).and_then(Value::as_bool).unwrap_or_default();
     match (has("names"), has("lines")) {

@@ -77,7 +77,7 @@ fn listing(status: &Value) -> String {
     text
 }
 
-/// What `plugin rollback --to N` can go back to.
+/// Lists the generations that `plugin rollback --to N` can return to.
 fn earlier(status: &Value) -> String {
     let kept = status.get("generations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let earlier: Vec<_> = kept

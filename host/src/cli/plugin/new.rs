@@ -13,10 +13,10 @@ use crate::cli::{Context, Exit, Failure, full};
 pub(in crate::cli) struct Arguments {
     /// The plugin's name: lower-case words with `-` between them; its directory is called so
     name: String,
-    /// What it says: who a caller is (authenticator), or what they may do (authorizer)
+    /// Kind of plugin: it establishes who a caller is (authenticator), or what they may do (authorizer)
     #[arg(long, value_enum)]
     kind: Kind,
-    /// What it is written in
+    /// Programming language
     #[arg(long, value_enum)]
     lang: Language,
     /// Where its directory goes

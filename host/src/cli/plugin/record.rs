@@ -24,7 +24,7 @@ use crate::policy::cases::{CasesError, Subject, Suite};
 use crate::provenance::Provenance;
 use crate::server::control::{self, Command};
 
-/// How long writing down and sending may take after the recording has ended.
+/// Time limit for writing and sending the result after the recording has ended.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
 /// Cases that differ are named, as many as this.
@@ -56,7 +56,7 @@ pub(in crate::cli) struct Arguments {
     claims: bool,
 }
 
-/// What the running Witgate has recorded.
+/// The recording of the running Witgate.
 #[derive(Debug, Deserialize)]
 struct Recording {
     policy: String,
@@ -161,7 +161,7 @@ async fn rehearse(context: &Context, recording: &mut Recording, path: &Path) -> 
     Ok(differing)
 }
 
-/// What is on disk has to be what was recorded.
+/// Checks that the component on disk is the recorded one.
 async fn look_at(loader: &Loader, component: &Path, digest: Option<&str>) -> Result<(), Failure> {
     let loaded = loader.load(component, &Provenance::default()).await;
     let loaded = loaded.map_err(|error| Failure::new(error.to_string()))?;

@@ -31,25 +31,25 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     Ok(if ran.is_yes() { Exit::Done } else { Exit::No })
 }
 
-/// What came of it.
+/// The result of a run.
 struct Ran {
     settings: Taken,
     /// The questions, and what came of each. Empty: the settings were not taken.
     asked: Vec<(Question, Asked)>,
-    /// What must not be shown.
+    /// Secrets to redact from the output.
     secrets: Vec<String>,
 }
 
-/// What became of the settings.
+/// The result of `configure`.
 enum Taken {
-    /// What it wants to see, and what it did meanwhile.
+    /// The plugin took them: its wishes, and the trace of its host calls.
     Yes(Box<witgate_plugin::Wants>, Observed),
     /// Why not.
     No(String),
 }
 
 impl Ran {
-    /// Whether the last answer lets the call go on.
+    /// True if the last answer lets the call go on.
     fn is_yes(&self) -> bool {
         let yes = |outcome: &Outcome| {
             matches!(outcome, Outcome::Verdict(Verdict::Identity(_)) | Outcome::Decision(Decision::Allow))

@@ -60,7 +60,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, requires = "update")]
     yes: bool,
 
-    /// How many cases run at once [default: as many as there are processors]
+    /// Number of cases that run at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     parallel: Option<NonZeroUsize>,
 
@@ -70,7 +70,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 impl Arguments {
-    /// What is looked at: what was named, or where we are.
+    /// The places to search: those that were named, else the current directory.
     fn places(&self) -> Vec<PathBuf> {
         match self.paths.is_empty() {
             true => vec![PathBuf::from(".")],
@@ -98,7 +98,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     })
 }
 
-/// What loads components.
+/// Makes the loader of components.
 pub(super) fn loader(context: &Context) -> Result<Arc<Loader>, Failure> {
     let engine = Engine::telling(Places::Lines).map_err(|error| Failure::new(error.to_string()))?;
     Ok(Arc::new(Loader::new(engine, Compiler::own(), cache_directory(&context.environment))))

@@ -18,7 +18,7 @@ use crate::config::{KeySource, PolicyKind, raw};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Whom the token is for: its subject
+    /// Subject of the token
     #[arg(long, value_name = "SUBJECT")]
     sub: String,
     /// A role; may be repeated
@@ -27,19 +27,19 @@ pub(in crate::cli) struct Arguments {
     /// An OAuth scope; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
-    /// What it is good for, in place of the upstream's resource; may be repeated
+    /// Audience, in place of the upstream's resource; may be repeated
     #[arg(long, value_name = "URL")]
     audience: Vec<String>,
     /// The upstream whose resource is the audience, where there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
-    /// How long it is good
+    /// Lifetime of the token
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     expires: Duration,
     /// Another claim; the value is JSON if it can be, else text; may be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
-    /// Who issues it, in place of the policy's first issuer
+    /// Issuer, in place of the policy's first issuer
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// The key under `[keys]` that signs, in place of the policy's first one that can
@@ -70,7 +70,7 @@ fn algorithm(text: &str) -> Result<Algorithm, String> {
         .map_err(|_| "write one of HS256, HS384, HS512, RS256, … PS512, ES256, ES384, EdDSA".to_owned())
 }
 
-/// What a jwt policy says that its tokens have to be.
+/// The requirements of a jwt policy for its tokens.
 #[derive(Default)]
 struct Expected {
     keys: Vec<Value>,
@@ -78,7 +78,7 @@ struct Expected {
     issuer: Option<String>,
     audience: Option<Value>,
     audience_claim: Option<String>,
-    /// What claims have to say, by name.
+    /// Required claims, by name.
     required: Map<String, Value>,
     roles_claim: RolesClaim,
     typ: Option<String>,
@@ -294,7 +294,7 @@ impl Source {
         }
     }
 
-    /// What the named policy expects; without any jwt policy, nothing is known.
+    /// The requirements of the named policy; empty if there is no jwt policy.
     fn expected(&self, wanted: Option<&str>) -> Result<Expected, Failure> {
         let found: Vec<(&str, Value)> = match self {
             Self::File(outline) => {

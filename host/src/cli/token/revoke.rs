@@ -16,7 +16,7 @@ use crate::config::raw::{Kind, Policy};
 use crate::config::resolve::Outline;
 use crate::whole_file::{self, Lock};
 
-/// How long a line stays after its token's end: no policy takes it for good later than this.
+/// Seconds that a line stays after its token's end: no policy accepts the token later than this.
 const LONGEST_LEEWAY_S: u64 = 3600;
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Arguments {
     /// The token's id (`jti`), where the token itself is not at hand
     #[arg(long, value_name = "ID")]
     jti: Option<String>,
-    /// Who has issued the one with that id. Absent: whoever has
+    /// Issuer of the token with that id [default: any issuer]
     #[arg(long, value_name = "URL", requires = "jti")]
     issuer: Option<String>,
     /// The jwt policy whose file is written, in place of all that take the token's issuer
@@ -67,7 +67,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     Ok(outcome.exit())
 }
 
-/// Whether the running Witgate goes by all of the files: where not, about the first of which it does not.
+/// The state of the change in the running Witgate; if a file is not used yet, the state of the first such
+/// file.
 fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: Wait, entry: &Entry) -> InForce {
     let has = |text: &str| entries(text).is_ok_and(|entries| entries.contains(entry));
     let mut outcome = InForce::NotAsked;
@@ -80,7 +81,7 @@ fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: Wait, entry: &En
     outcome
 }
 
-/// Whether a token is none that says of itself what it is.
+/// True if a token carries no description of itself.
 fn is_opaque(token: &SecretString) -> bool {
     token.expose_secret().split('.').count() != 3
 }

@@ -1,4 +1,4 @@
-//! What the RFC 9728 metadata tells people.
+//! The descriptive members of the RFC 9728 metadata.
 
 use url::Url;
 
@@ -10,7 +10,7 @@ use crate::printable::is_plain;
 const LONGEST_NAME: usize = 200;
 
 impl Resolver<'_> {
-    /// What `[server]` says, for upstreams that say nothing of their own.
+    /// The description in `[server]`, for upstreams without one.
     pub(super) fn servers_about(&mut self, server: &raw::Server) -> About {
         let raw::Server {
             resource_name, resource_documentation, resource_policy_uri, resource_tos_uri, ..
@@ -19,7 +19,7 @@ impl Resolver<'_> {
         self.about(server, &["server"], written)
     }
 
-    /// What an upstream says itself.
+    /// The description of one upstream.
     pub(super) fn own_about(&mut self, server: &raw::Server, name: &str, upstream: &raw::Upstream) -> About {
         let raw::Upstream {
             resource_name,

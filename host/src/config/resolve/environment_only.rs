@@ -25,7 +25,7 @@ use crate::fingerprints::Fingerprints;
 /// in hexadecimal digits, and what RFC 7518 (section 3.2) asks of an HS256 key.
 const FEWEST: usize = 32;
 
-/// What identities are called that `MCP_API_KEY` proves.
+/// The subject of identities that `MCP_API_KEY` proves.
 const KEY_NAME: &str = "mcp-api-key";
 
 pub(super) fn load(environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
@@ -47,7 +47,7 @@ pub(super) fn disabled(environment: &Environment) -> Result<Option<()>, Diagnost
     }
 }
 
-/// What the environment says about authentication.
+/// The authentication settings of the environment.
 enum Auth<'a> {
     Disabled,
     Enabled { api_key: Option<&'a str>, jwt_secret: Option<&'a str>, header: Option<&'a str> },

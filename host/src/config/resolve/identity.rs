@@ -16,7 +16,7 @@ use crate::config::{Mode, Pipeline, Policy, PolicyKind, Signing};
 /// A token is made for each request and used at once; clocks differ.
 const LIFETIME_S: u64 = 60;
 
-/// What an upstream's resolution needs beside its own section.
+/// The sections that an upstream's identity depends on.
 pub(super) struct Around<'a> {
     pub(super) policies: &'a BTreeMap<String, Policy>,
     pub(super) signing: Option<&'a Signing>,

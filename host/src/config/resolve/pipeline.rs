@@ -23,7 +23,7 @@ struct List {
     name: &'static str,
     does: &'static str,
     fits: fn(PolicyKind) -> bool,
-    /// What nobody in it comes to.
+    /// The consequence of an empty list.
     empty: &'static str,
 }
 
@@ -49,7 +49,7 @@ fn denying(policy: &Policy) -> impl Iterator<Item = &str> {
     all.filter(|(roles, name)| denies(roles, name, &mut BTreeSet::new())).map(|(_, name)| name)
 }
 
-/// Whether a role denies something, by itself or by one that it inherits from.
+/// True if a role denies something, itself or through a role that it inherits from.
 fn denies<'a>(roles: &'a Map<String, Value>, name: &'a str, seen: &mut BTreeSet<&'a str>) -> bool {
     let Some(role) = roles.get(name).filter(|_| seen.insert(name)) else { return false };
     let list = |key| role.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -77,7 +77,8 @@ impl Resolver<'_> {
     }
 }
 
-/// What stands before `${NAME}` in a text, and the name. Other programs replace that.
+/// Splits a text at `${NAME}`: the text before it, and the name. Other programs replace such references;
+/// Witgate does not.
 fn reference(text: &str) -> Option<(&str, &str)> {
     let (before, rest) = text.split_once("${")?;
     let (name, _) = rest.split_once('}')?;
@@ -85,7 +86,7 @@ fn reference(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((before, name))
 }
 
-/// How a text with a reference is written here. What stands beside that is shown only where it cannot be a secret.
+/// The right form of a text with a reference. The text beside it is shown only where it cannot be a secret.
 fn right_form(name: &str, before: &str, variable: &str) -> String {
     match before {
         "" => format!("write `{name} = {{ env = \"{variable}\" }}`"),

@@ -28,18 +28,18 @@ const DEFAULT_CONNECTIONS: usize = 10_000;
 /// Sixteen messages of the largest size.
 const DEFAULT_REQUEST_MEMORY_MIB: u64 = 64;
 
-/// What the SDKs take, too.
+/// The default of the MCP SDKs.
 const DEFAULT_REQUEST_MIB: u64 = 4;
 
 /// Shorter than the 10 seconds after which Docker kills.
 const DEFAULT_GRACE_S: u64 = 8;
 
-/// What fits into `sockaddr_un` with its closing zero, less what the name has more while it is made: 103
-/// bytes on Linux, 99 on macOS.
+/// The longest path that fits into `sockaddr_un` with its closing zero and the suffix of the temporary name:
+/// 103 bytes on Linux, 99 on macOS.
 const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 103 } else { 99 };
 
 impl Server {
-    /// What counts where nothing is written.
+    /// The defaults for a transport.
     pub(super) fn new(transport: Transport) -> Self {
         Self {
             transport,

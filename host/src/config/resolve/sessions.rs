@@ -1,4 +1,4 @@
-//! How many sessions an upstream may have, and how it tells denials.
+//! Limits on an upstream's sessions, and the form of its denials.
 
 use super::Resolver;
 use crate::config::raw;

@@ -19,7 +19,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What the host will read for the policy has to be there.
+    /// Checks that a file that the host will read for the policy exists.
     fn marked(&mut self, file: &raw::File, kind: PolicyKind, at: &[&str], format: &str, value: Value) {
         match (format, value) {
             ("witgate-file", Value::String(path)) => self.settings_file(kind, at, &path),
@@ -78,7 +78,7 @@ fn plugin_schema(kind: PolicyKind) -> Option<Value> {
     serde_json::from_str(&description(kind)?.config_schema).ok()
 }
 
-/// What the shipped plugin of a kind says of itself.
+/// The description of the shipped plugin of a kind.
 pub fn description(kind: PolicyKind) -> Option<Description> {
     match kind {
         PolicyKind::ApiKey => Some(witgate_api_key::ApiKey::describe()),

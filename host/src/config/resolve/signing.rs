@@ -61,7 +61,7 @@ impl Resolver<'_> {
         self.secret(&["signing", "key"], source)
     }
 
-    /// Who can read the key can be anybody before the upstreams.
+    /// Checks that only the owner can read the key: any other reader could sign in its name.
     fn is_private(&mut self, at: &[&str], path: &Path) {
         let Ok(metadata) = path.metadata() else { return };
         if metadata.permissions().mode() & 0o037 != 0 {

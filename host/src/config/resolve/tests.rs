@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-//! What a person reads. Each case is a configuration with a fault, and all that is said about it.
+//! The texts of diagnostics: each case is a configuration with a fault, and everything that is reported about
+//! it.
 
 mod identity;
 
@@ -75,7 +76,7 @@ fn good(config: &str) -> Config {
     }
 }
 
-/// What is said about `config` beside a good rest.
+/// Checks the diagnostics of `config` beside a good rest.
 #[track_caller]
 fn with_rest(config: &str, expected: &[&str]) {
     let said = says(&format!("{config}{REST}"));
@@ -502,7 +503,7 @@ fn a_policy_without_use_is_only_a_warning() {
     assert!(!loaded.warnings.iter().any(Diagnostic::is_error));
 }
 
-/// What a role denies is denied to those who have it, and nobody has one that is left out.
+/// A role that denies but is not counted is a warning: its denials would not apply.
 #[test]
 fn a_role_that_denies_and_does_not_count_is_a_warning() {
     let warnings = |only: &str| {

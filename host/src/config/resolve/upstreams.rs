@@ -18,7 +18,7 @@ use crate::config::raw::{self, UpstreamText, UpstreamTransport};
 use crate::config::shape::listed;
 use crate::config::{About, Denials, Eras, Pipeline, Policy, Signing, Target, Upstream};
 
-/// What the MCP SDKs wait for an answer themselves.
+/// The default timeout of the MCP SDKs.
 const DEFAULT_TIMEOUT_S: u64 = 60;
 
 /// The largest lists of tools seen have some hundred kilobytes; a resource of 12 MB in base64 fits.

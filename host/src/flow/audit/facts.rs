@@ -1,5 +1,5 @@
-//! What a record says, and the two ways to write it: a line of its own, or an event in the log of a program that has
-//! Witgate in it.
+//! The content of an audit record, and the two ways to write it: a line of its own, or an event in the log of
+//! a program that embeds Witgate.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ enum Sink {
     },
 }
 
-/// What a record says.
+/// The content of an audit record.
 pub(super) struct Facts<'a> {
     pub(super) outcome: &'static str,
     pub(super) decision: DecisionId,

@@ -1,5 +1,5 @@
-//! How credentials are known again in a text, whatever became of them on the way: for recordings, which must not hold
-//! them. This says yes or no and hands nothing out.
+//! Recognises credentials in a text, in every form that they may have taken: for recordings, which must not
+//! hold them. This says yes or no and hands nothing out.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const SHORTEST: usize = 4;
 /// JSON within texts of JSON is looked into so deep.
 const DEEPEST: usize = 8;
 
-/// What gives the credentials of one request away.
+/// The texts that would reveal the credentials of one request.
 #[derive(Default)]
 pub struct Traces(Vec<Zeroizing<String>>);
 
@@ -69,8 +69,8 @@ impl Traces {
         }
     }
 
-    /// Whether one of the credentials, or a part of one, stands anywhere in a value: in a name or a text, as it is or as
-    /// JSON writes it, or within a text that is JSON itself.
+    /// True if a credential, or a part of one, occurs anywhere in a value: in a name or a text, as it is or
+    /// as JSON writes it, or within a text that is JSON itself.
     pub fn are_in(&self, value: &Value) -> bool {
         self.are_within(value, DEEPEST)
     }

@@ -5,8 +5,8 @@ use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// How long one nonce is given out, in seconds. It is good for as long once more, so that it lives
-/// for two and a half to five minutes: a client that calls now and then need not ask each time.
+/// Seconds for which one nonce is issued. It is good for as long once more, so that it lives for two and a
+/// half to five minutes: a client that calls now and then need not ask each time.
 const TURN_S: u64 = 150;
 
 /// Makes nonces and knows them again. The key ends with the process; clients then ask once more.
@@ -28,7 +28,7 @@ impl Nonces {
         URL_SAFE_NO_PAD.encode(sign(&self.key, &turn(now)))
     }
 
-    /// Whether it was given out in this turn or the one before.
+    /// True if the nonce was issued in this turn or the one before.
     pub(super) fn is_good(&self, nonce: &str, now: u64) -> bool {
         let Ok(tag) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
         [now, now.saturating_sub(TURN_S)].iter().any(|at| verify(&self.key, &turn(*at), &tag).is_ok())

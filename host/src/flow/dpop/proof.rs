@@ -13,7 +13,7 @@ use super::WINDOW_S;
 use super::target::Target;
 use crate::digest::sha256;
 
-/// What a proof may be signed with, as challenges name it: nothing with a shared secret.
+/// Signature algorithms for proofs, as challenges name them: none with a shared secret.
 pub const ALGORITHMS: &str = "ES256 ES384 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";
 
 /// The longest proof, in bytes. With an RSA key of 8,192 bits one has half of that.
@@ -100,7 +100,7 @@ impl ProofFault {
     }
 }
 
-/// What a proof has to be for.
+/// The request that a proof has to match.
 pub(super) struct Expected<'a> {
     /// The HTTP method of the request.
     pub(super) method: &'a str,
@@ -112,7 +112,7 @@ pub(super) struct Expected<'a> {
     pub(super) now: u64,
 }
 
-/// What a good proof says.
+/// The content of a valid proof.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Good {
     /// The thumbprint of the key (RFC 7638), in base64url.

@@ -8,13 +8,13 @@ use witgate_plugin::Digest;
 
 use crate::digest::sha256;
 
-/// How many proofs are remembered: some 15 MiB, and 400 calls a second for five minutes.
+/// Maximum number of remembered proofs: some 15 MiB, and 400 calls a second for five minutes.
 const MOST: usize = 1 << 17;
 
-/// How many of one caller, whatever keys he has, so that nobody takes the room of all the others.
+/// Maximum number for one caller, whatever keys they have, so that nobody takes the room of all the others.
 const MOST_OF_ONE: usize = MOST / 4;
 
-/// What became of a proof.
+/// The result of using up a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spent {
     /// It is used now.
@@ -37,7 +37,7 @@ struct Memory {
     seen: HashSet<Digest>,
     /// By the last second in which they are not too old: what was seen, and whose.
     ends: BTreeMap<u64, Vec<(Digest, Digest)>>,
-    /// How many of each caller.
+    /// The number of proofs of each caller.
     of_owner: HashMap<Digest, usize>,
 }
 

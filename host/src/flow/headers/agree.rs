@@ -86,7 +86,7 @@ pub fn session(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
     unique(headers, &SESSION_ID)
 }
 
-/// What `Mcp-Name` has to repeat.
+/// The value that `Mcp-Name` has to repeat.
 pub fn routing_name(call: &Call) -> Option<&str> {
     match (call.method(), call.access(), call.tasks()) {
         ("tools/call" | "prompts/get" | "resources/read", Access::Target(target), _) => Some(&target.name),
@@ -104,7 +104,7 @@ pub fn encode(name: &str) -> Cow<'_, str> {
     if safe { Cow::Borrowed(name) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(name))) }
 }
 
-/// What a header value of [`encode`] says. Without both markers it stands for itself.
+/// Decodes a header value of [`encode`]. A value without both markers is returned as it is.
 pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, Rejection> {
     let Some(wrapped) = wrapped(value) else { return Ok(Cow::Borrowed(value)) };
     let bytes = STANDARD.decode(wrapped).ok();

@@ -127,7 +127,7 @@ fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Resul
     Ok(())
 }
 
-/// Whether there may be a proof, and how many, is judged where somebody asks for one.
+/// Takes the proofs; their number is judged later, where a policy asks for one.
 fn take_proofs(headers: &mut HeaderMap, shown: &mut Shown) {
     if let http::header::Entry::Occupied(entry) = headers.entry(DPOP) {
         for value in entry.remove_entry_mult().1 {

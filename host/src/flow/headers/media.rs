@@ -53,7 +53,7 @@ fn accepts(headers: &HeaderMap, media: &str) -> bool {
     fitting.max_by_key(|(specificity, _)| *specificity).is_some_and(|(_, wanted)| wanted)
 }
 
-/// How closely a media range names `media`; the closest range counts (RFC 9110 §12.5.1).
+/// The specificity of a media range for `media`; the most specific range counts (RFC 9110 §12.5.1).
 fn specificity(range: &str, media: &str) -> Option<u8> {
     let range = range.split(';').next()?.trim();
     let family = media.split('/').next()?;
@@ -67,7 +67,7 @@ fn specificity(range: &str, media: &str) -> Option<u8> {
     }
 }
 
-/// Whether a range's weight is not zero.
+/// True if a range's weight is not zero.
 fn wanted(range: &str) -> bool {
     let mut weights = range.split(';').skip(1).filter_map(|part| {
         let (name, value) = part.split_once('=')?;

@@ -1,5 +1,5 @@
-//! Whose browser may call, and under which names Witgate answers: the defence against DNS
-//! rebinding (MCP "Streamable HTTP", "Security Warning").
+//! Checks of `Host` and `Origin`: the defence against DNS rebinding (MCP "Streamable HTTP", "Security
+//! Warning").
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddrV4};
@@ -16,7 +16,7 @@ use crate::flow::reject::Rejection;
 #[derive(Debug)]
 pub struct Names {
     hosts: HashSet<String>,
-    /// What stands behind `*.`: names with one label before it.
+    /// Zones, written behind `*.`: names with one label before them.
     zones: HashSet<String>,
     origins: HashSet<String>,
     /// Whole `Host` values that pass anyway: most requests have one of these.

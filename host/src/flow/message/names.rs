@@ -53,7 +53,7 @@ fn check_length(name: &str) -> Result<(), NameFault> {
     if name.len() > LONGEST_NAME { Err(NameFault::TooLong) } else { Ok(()) }
 }
 
-/// Whether the text is in normal form C (Unicode Standard Annex #15).
+/// True if the text is in normal form C (Unicode Standard Annex #15).
 pub(crate) fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc(text)
 }

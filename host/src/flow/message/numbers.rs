@@ -4,8 +4,8 @@
 /// Significant digits that every double tells apart.
 const DIGITS: usize = 15;
 
-/// Whether all numbers in a JSON text are read alike: whole ones fit into 64 bits and into a double
-/// without a change; of the others, no two that pass are one double, so that they are equal and
+/// True if every reader takes all numbers in a JSON text for the same values: whole ones fit into 64 bits and
+/// into a double without a change; of the others, no two that pass are one double, so that they are equal and
 /// ordered to every reader in the same way. The text has to be JSON.
 pub(super) fn are_exact(json: &str) -> bool {
     let mut rest = json.as_bytes();
@@ -29,7 +29,7 @@ fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
-/// What follows the string whose quotation mark has been passed.
+/// The text after a string whose opening quotation mark has been passed.
 fn after_string(mut rest: &[u8]) -> &[u8] {
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
         let is_end = rest.get(at) == Some(&b'"');

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::names::fold;
 use super::numbers;
 
-/// How deep arrays and objects may stand in one another, the message itself included.
+/// Maximum nesting of arrays and objects, the message itself included.
 pub(crate) const MAX_DEPTH: usize = 128;
 
 /// From this many keys on, an object's keys are looked up in a set. Below, comparing with each is
@@ -98,7 +98,7 @@ pub(crate) struct Message<'de> {
     pub(crate) params: Option<Params<'de>>,
 }
 
-/// What stands under `params`.
+/// The value of `params`.
 #[derive(Debug)]
 pub(crate) enum Params<'de> {
     /// An object.
@@ -302,7 +302,7 @@ impl<'de> Strict<'de> {
     }
 }
 
-/// What the grammar's error says without any of the text that it is about.
+/// The grammar's error message without any of the text that it is about.
 pub(crate) fn category(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it ends too early",

@@ -8,7 +8,7 @@ fn request(method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
 }
 
-/// What the caller reads of a refusal: the kind, and the words.
+/// The kind and the message of a refusal.
 fn refusal(body: &str) -> String {
     match parse(body) {
         Ok(call) => panic!("taken for {call:?}"),

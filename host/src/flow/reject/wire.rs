@@ -38,21 +38,21 @@ pub struct Wire {
     pub status: StatusCode,
     /// The JSON-RPC error code: the protocol's where it has one, otherwise the HTTP status.
     pub code: i64,
-    /// What to do.
+    /// The error's message, which says what to do.
     pub message: Cow<'static, str>,
     /// Why, as a code.
     pub reason: Cow<'static, str>,
-    /// What else the error's `data` holds.
+    /// Further members of the error's `data`.
     pub data: Map<String, Value>,
     /// When trying again makes sense, in seconds.
     pub retry_after: Option<u32>,
-    /// What an OAuth client is told.
+    /// The challenge for an OAuth client.
     pub challenge: Challenge,
-    /// Whether only `allow`ed HTTP methods are to be named.
+    /// The value of the `Allow` header, if any.
     pub allow: Option<&'static str>,
 }
 
-/// What `WWW-Authenticate` says.
+/// The content of `WWW-Authenticate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// Nothing.
@@ -72,7 +72,7 @@ pub enum Challenge {
 }
 
 impl Rejection {
-    /// What the caller sees.
+    /// Maps a rejection to the HTTP status and the JSON-RPC error.
     pub fn wire(&self) -> Wire {
         match self {
             Self::Parse(what) => bad_request(
@@ -342,7 +342,7 @@ fn scope_list(scopes: &[String]) -> String {
     scopes.join(" ")
 }
 
-/// Whether clients are told of a scope.
+/// True if challenges may name a scope.
 pub fn is_offered(scope: &str) -> bool {
     is_scope(scope) && scope != OFFLINE_ACCESS
 }

@@ -15,7 +15,7 @@ const LARGEST: usize = 2000;
 /// Schemas that say something about one and the same value.
 const MOST_AT_ONCE: usize = 2000;
 
-/// How many of them lead from one to the next.
+/// Maximum length of a chain of references.
 const DEEPEST: usize = 64;
 
 /// A compiled pattern, in bytes. `^[a-z0-9-]{1,64}$` has a few thousand.
@@ -137,7 +137,7 @@ fn compile(schema: &Value) -> Result<Validator, String> {
     })
 }
 
-/// How many schemas are about one value.
+/// Counts the schemas that apply to one value.
 struct Extent<'a> {
     root: &'a Value,
     /// For each schema by where it lies; none: it is being looked at.
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(check(&chain(5000, |next| json!({ "items": next }))), Err(TOO_LARGE));
     }
 
-    /// What is just not too large is compiled on a stack like that of a worker thread.
+    /// The largest accepted schema can be compiled on a stack like that of a worker thread.
     #[test]
     fn the_largest_that_is_taken_can_be_compiled() {
         let items = chain(990, |next| json!({ "items": next }));

@@ -38,7 +38,7 @@ pub struct Suite {
 /// One configured policy and what it is asked, step by step.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it shows.
+    /// The case's title, which says what it shows.
     pub name: String,
     /// The line of the file on which it begins, from 1.
     pub line: usize,
@@ -48,15 +48,15 @@ pub struct Case {
     pub settings: SettingsOf,
     /// The time at which they are taken, in seconds since the Unix epoch.
     pub now: u64,
-    /// What the host holds.
+    /// The host's state.
     pub held: Arc<Held>,
-    /// What a hook may use up. None: the policy's own limits, or the default ones.
+    /// The limits of a hook. None: the policy's own limits, or the default ones.
     pub limits: Option<Limits>,
-    /// What `configure` has to ask for.
+    /// The wishes that `configure` has to return.
     pub wants: Option<Wanted>,
-    /// How `configure` has to refuse the settings. There are no steps then.
+    /// The error that `configure` has to return. There are no steps then.
     pub config_error: Option<ConfigFault>,
-    /// What is asked, in order, of one policy with one cache.
+    /// The questions, in order, to one policy with one cache.
     pub steps: Vec<Step>,
 }
 
@@ -81,11 +81,11 @@ impl Case {
 /// The settings of a case.
 #[derive(Clone, Debug, Default)]
 pub struct SettingsOf {
-    /// What they begin with. None: the policy's own.
+    /// The settings to begin with. None: the policy's own.
     pub base: Option<Value>,
-    /// What is merged into that.
+    /// The members to merge into them.
     pub change: Map<String, Value>,
-    /// What is left out.
+    /// The members to leave out.
     pub drop: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ impl SettingsOf {
     }
 }
 
-/// What the host holds while a case runs.
+/// The host's state while a case runs.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     /// Keys by name. Secrets are among them.
@@ -124,7 +124,7 @@ pub struct Step {
     pub question: Question,
     /// Parts of lines that have to be logged, in this order.
     pub log: Vec<String>,
-    /// How often imports have to be called.
+    /// The expected number of calls of each import.
     pub host_calls: BTreeMap<String, u64>,
     /// The answer that has to come.
     pub expect: Expect,
@@ -143,19 +143,19 @@ pub struct Question {
     pub call: CallOf,
     /// The request's headers.
     pub headers: HeaderMap,
-    /// Who calls.
+    /// The address of the caller.
     pub peer: Option<IpAddr>,
-    /// What the caller has proven to the host beside the credential.
+    /// The caller's proofs to the host beside the credential.
     pub proven: Proven,
     /// The question.
     pub ask: Ask,
     /// The HTTP requests that the policy has to send, in order, and the answers.
     pub http: Vec<Exchange>,
-    /// What the policy's cache is given beforehand. `{digest}` is the place of what is known of the credential.
+    /// The initial content of the policy's cache. `{digest}` is the place of what is known of the credential.
     pub cache: BTreeMap<String, String>,
-    /// What the credential is hashed to, where it only stands for another one.
+    /// The digest of the credential, where it only stands for another one.
     pub digest: Option<Digest>,
-    /// What comes of checks of signatures, whatever the signature.
+    /// The results of signature checks, whatever the signature.
     pub verify: Vec<Verified>,
 }
 
@@ -200,13 +200,13 @@ impl Question {
 pub struct CallOf {
     /// The JSON-RPC method.
     pub method: String,
-    /// What kind of thing it is on.
+    /// The kind of its target.
     pub kind: TargetKind,
     /// Its name.
     pub target: String,
     /// Where it came in.
     pub transport: Transport,
-    /// Whether a list is being filtered.
+    /// True if a list is being filtered.
     pub listing: bool,
     /// The arguments, as JSON text.
     pub arguments: Option<String>,

@@ -1,4 +1,4 @@
-//! What has to hold of an answer: what the case says, and what holds for every policy.
+//! The checks of an answer: those of the case, and those that hold for every policy.
 
 use witgate_plugin::{ConfigError, Scheme, Wants};
 

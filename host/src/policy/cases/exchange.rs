@@ -20,7 +20,7 @@ pub struct Exchange {
     pub request: String,
     /// The form that is posted. None: anything.
     pub form: Option<BTreeMap<String, String>>,
-    /// How the client is proven, as the file writes it.
+    /// The authentication of the client, as the file writes it.
     pub auth: String,
     /// The answer.
     pub answer: Result<HttpResponse, HttpError>,
@@ -32,7 +32,7 @@ pub(super) struct Servers(Mutex<Script>);
 
 #[derive(Debug, Default)]
 struct Script {
-    /// What is sent again and again, in whatever order.
+    /// Exchanges that may occur any number of times, in any order.
     always: Vec<Exchange>,
     expected: VecDeque<Exchange>,
     findings: Vec<Finding>,
@@ -49,7 +49,7 @@ impl Servers {
         *self.lock() = Script { always: exchanges.to_vec(), ..Script::default() };
     }
 
-    /// What went otherwise: requests that were not expected, and expected ones that never came.
+    /// The differences: unexpected requests, and expected ones that never came.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut script = self.lock();
         let missing: Vec<_> = script.expected.drain(..).collect();

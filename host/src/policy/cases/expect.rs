@@ -1,4 +1,4 @@
-//! What a case expects, and whether it came.
+//! The expectations of a case, and their comparison with the outcome.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use witgate_plugin::{Decision, Identity, Unavailability, Verdict};
 use crate::plugin::failure::Failure;
 use crate::printable::clean;
 
-/// What a hook answered.
+/// The answer of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// `authenticate`.
@@ -49,7 +49,7 @@ pub enum Expect {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectUnavailable {
-    /// What the detail has to hold.
+    /// The text that the detail has to contain.
     pub detail: String,
     /// When to try again, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +155,7 @@ impl JsonSchema for Expect {
 }
 
 impl Expect {
-    /// Whether `outcome` is what was expected.
+    /// Compares `outcome` with the expectation.
     ///
     /// # Errors
     /// With what came instead.
@@ -166,7 +166,7 @@ impl Expect {
         }
     }
 
-    /// Whether `outcome` is what was expected.
+    /// True if `outcome` is as expected.
     pub fn is(&self, outcome: &Outcome) -> bool {
         match (outcome, self) {
             (Outcome::Verdict(verdict), _) => self.is_verdict(verdict),
@@ -258,7 +258,7 @@ impl Outcome {
         }
     }
 
-    /// What it says besides, for the operator's log.
+    /// The detail for the operator's log.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Verdict(Verdict::Refused(refusal)) => refusal.detail.as_deref(),

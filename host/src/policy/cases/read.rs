@@ -152,7 +152,7 @@ impl Reader<'_> {
         Some(kind)
     }
 
-    /// What the host holds, whatever the case.
+    /// The host's state, whatever the case.
     fn held(&mut self) -> Held {
         let secrets = std::mem::take(&mut self.file.secrets);
         let mut keys: BTreeMap<_, _> = secrets
@@ -452,7 +452,7 @@ impl Reader<'_> {
         }))
     }
 
-    /// What a table that has been held against the schema already is.
+    /// Deserializes a table that has passed the schema.
     fn shape<T: DeserializeOwned>(&mut self, place: &[String], members: Map<String, Value>) -> Option<T> {
         match shaped(members) {
             Ok(value) => Some(value),

@@ -1,4 +1,4 @@
-//! What came of cases.
+//! The reports on cases.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::services::witness::Observed;
 /// Something that went otherwise than a case says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about: `answer`, `http`, `log`, `host calls`, `settings`, `wants`, `secret` or `bounds`.
+    /// The subject: `answer`, `http`, `log`, `host calls`, `settings`, `wants`, `secret` or `bounds`.
     pub what: &'static str,
-    /// What the case says.
+    /// The expectation of the case.
     pub expected: String,
-    /// What there was. Fit for a terminal.
+    /// The actual result. Fit for a terminal.
     pub found: String,
 }
 
@@ -31,27 +31,27 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// What came of one question.
+/// The result of one question.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The answer.
     pub outcome: Outcome,
-    /// What the policy did.
+    /// The trace of the policy's host calls.
     pub observed: Observed,
-    /// How long it took by the clock on the wall.
+    /// The time it took by the clock on the wall.
     pub wall: Duration,
-    /// What went otherwise about HTTP.
+    /// The differences in HTTP exchanges.
     pub http: Vec<Finding>,
 }
 
-/// What came of one step of a case.
+/// The result of one step of a case.
 #[derive(Clone, Debug)]
 pub struct StepReport {
     /// Where it stands in the file.
     pub place: Vec<String>,
-    /// What came of the question.
+    /// The result of the question.
     pub asked: Asked,
-    /// What is wrong with that. Empty: nothing.
+    /// The differences from the expectation. Empty: nothing.
     pub findings: Vec<Finding>,
 }
 
@@ -64,14 +64,14 @@ pub struct Hooks {
     pub authorizes: bool,
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The case.
     pub name: String,
     /// The line on which it begins.
     pub line: usize,
-    /// What is wrong with the settings, and with what `configure` made of them.
+    /// The differences in the settings, and in what `configure` returned.
     pub findings: Vec<Finding>,
     /// The hooks of whom it was put to. None of them: there was no policy with its settings.
     pub hooks: Hooks,
@@ -80,7 +80,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether everything went as the case says.
+    /// True if everything was as expected.
     pub fn passed(&self) -> bool {
         self.findings.is_empty() && self.steps.iter().all(|step| step.findings.is_empty())
     }

@@ -32,7 +32,7 @@ use crate::services::heard::Retold;
 use crate::services::witness::{Observed, Witness};
 use crate::services::{Clock, Scope};
 
-/// Who is put to cases: a component, or a built-in.
+/// The subject of cases: a component, or a built-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// Which check it is.
@@ -137,12 +137,12 @@ pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>)
 pub const SCHEMES: [Scheme; 6] =
     [Scheme::Bearer, Scheme::Header, Scheme::Basic, Scheme::Dpop, Scheme::Argument, Scheme::Certificate];
 
-/// What a stage begins with.
+/// The parameters of a new sandbox.
 pub(super) struct Staging {
     /// The time, in seconds since the Unix epoch.
     pub(super) now: u64,
     pub(super) grants_everything: bool,
-    /// Who watches, if anybody does.
+    /// The trace of host calls, if one is kept.
     pub(super) witness: Option<Arc<Witness>>,
 }
 
@@ -216,7 +216,7 @@ impl OnStage {
         Report { name: case.name.clone(), line: case.line, findings, hooks, steps }
     }
 
-    /// What it has done since it was last asked; in the beginning, what `configure` did.
+    /// The trace since the last call; at first, that of `configure`.
     pub fn seen(&self) -> Observed {
         self.stage.witness.as_ref().map(|witness| witness.take()).unwrap_or_default()
     }
@@ -314,7 +314,7 @@ fn scope(question: &Question, caller: Option<Arc<Caller>>) -> Scope {
 }
 
 impl Case {
-    /// What comes of it where there is no policy with its settings.
+    /// The report of a case whose settings were refused.
     pub(super) fn refused(&self, unmade: &Unmade) -> Report {
         let findings = match (&self.config_error, &unmade.setting) {
             (Some(expected), Some(error)) => checks::refusal(expected, error),

@@ -90,8 +90,8 @@ impl From<Alg> for witgate_plugin::Algorithm {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spec {
-    /// Who signs, by the name under `[signers]`. Needed where `shape` has a `{signature}`, here or where a step takes the
-    /// rest from.
+    /// The signer, by the name under `[signers]`. Needed where `shape` has a `{signature}`, here or where a
+    /// step takes the rest from.
     signer: Option<String>,
     /// The way in which it is shown. Default: `bearer`.
     #[serde(default)]
@@ -112,7 +112,7 @@ pub(super) struct Spec {
     without: Vec<String>,
     /// The payload's text instead.
     payload_text: Option<String>,
-    /// How the parts are put together. Default: `{header}.{payload}.{signature}`.
+    /// The composition of the parts. Default: `{header}.{payload}.{signature}`.
     shape: Option<String>,
     /// The part that gets stray trailing bits in its base64.
     stray_bits: Option<Part>,

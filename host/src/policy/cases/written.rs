@@ -34,16 +34,16 @@ pub(super) struct File {
     pub keys: BTreeMap<String, HeldKey>,
     /// Secrets that the host holds: what the `secrets` import yields by name, and what `{ env = "NAME" }` in settings finds.
     pub secrets: BTreeMap<String, String>,
-    /// Who signs the tokens of cases, by name.
+    /// The signers of the cases' tokens, by name.
     pub signers: BTreeMap<String, Signer>,
-    /// What tokens and the `claims` of HTTP answers hold, unless a case says otherwise.
+    /// Claims of tokens and of the `claims` of HTTP answers, unless a case says otherwise.
     pub claims: Map<String, Value>,
-    /// What an HTTP request and its answer are, unless a case says otherwise.
+    /// Members of an HTTP request and its answer, unless a case says otherwise.
     #[schemars(with = "Option<Exchange>")]
     pub exchange: Option<Map<String, Value>>,
-    /// What a signed HTTP answer claims beside `token_introspection`.
+    /// Claims of a signed HTTP answer beside `token_introspection`.
     pub answer: Map<String, Value>,
-    /// What a hook may use up, as `limits` of a policy. Default: the defaults of a policy.
+    /// Limits of a hook, as `limits` of a policy. Default: the defaults of a policy.
     pub limits: Option<raw::Limits>,
     /// The cases.
     #[serde(rename = "case")]
@@ -69,11 +69,11 @@ pub(super) struct HeldKey {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("additionalProperties" = false))]
 pub(super) struct Case {
-    /// What it shows.
+    /// The case's title, which says what it shows.
     pub name: String,
     /// Settings as an operator writes them, or the name of some under `[configs]`. Default: those of the file.
     pub config: Option<Config>,
-    /// What is merged into the settings.
+    /// Members to merge into the settings.
     #[serde(default)]
     pub change: Map<String, Value>,
     /// Settings that are left out.
@@ -81,11 +81,11 @@ pub(super) struct Case {
     pub drop: Vec<String>,
     /// The name that the operator gave the policy. Default: `own`.
     pub policy: Option<String>,
-    /// What `configure` has to ask for.
+    /// The wishes that `configure` has to return.
     pub wants: Option<Wanted>,
     /// The settings are refused, and how. Nothing is asked then.
     pub config_error: Option<ConfigFault>,
-    /// What a hook may use up, in place of the file's limits.
+    /// Limits of a hook, in place of the file's.
     pub limits: Option<raw::Limits>,
     /// Several questions to one policy with one cache. Each takes from the case what it does not say itself.
     #[schemars(with = "Option<Vec<Question>>")]
@@ -95,7 +95,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// What a case says of itself; whatever else stands in it is of its question.
+    /// The members of a case itself; all others belong to its question.
     pub(super) const OWN: [&str; 9] =
         ["name", "config", "change", "drop", "policy", "wants", "config_error", "limits", "steps"];
 }
@@ -110,7 +110,7 @@ pub(super) enum Config {
     Written(Map<String, Value>),
 }
 
-/// What `configure` has to ask for. What is left out can be anything.
+/// The wishes that `configure` has to return. Members that are left out can have any value.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Wanted {
@@ -120,25 +120,25 @@ pub struct Wanted {
     pub credential_header: Option<String>,
     /// Request headers, all of them.
     pub headers: Option<Vec<String>>,
-    /// Whether the call's arguments are wanted.
+    /// The call's arguments are wanted.
     pub arguments: Option<bool>,
-    /// Whether the call's `_meta` is wanted.
+    /// The call's `_meta` is wanted.
     pub meta: Option<bool>,
-    /// Whether the peer's address is wanted.
+    /// The peer's address is wanted.
     pub peer: Option<bool>,
-    /// Whether the caller's claims are wanted.
+    /// The caller's claims are wanted.
     pub claims: Option<bool>,
 }
 
-/// How settings are refused.
+/// The expected error of refused settings.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigFault {
     /// JSON Pointer to the setting; empty: the settings as a whole.
     pub pointer: String,
-    /// What the message has to hold.
+    /// A text that the message has to contain.
     pub message: String,
-    /// What it must not hold.
+    /// A text that it must not contain.
     pub never: Option<String>,
 }
 
@@ -148,8 +148,8 @@ pub struct ConfigFault {
 pub(super) struct Question {
     /// The clock, in seconds since the Unix epoch. Default: that of the file.
     pub now: Option<u64>,
-    /// What is called, as patterns write it and without `*`: `get_sum`, `resource:file:///a`, `prompt:brief`,
-    /// `method:tasks/list`. Default: `echo`.
+    /// The target of the call, as patterns write it and without `*`: `get_sum`, `resource:file:///a`,
+    /// `prompt:brief`, `method:tasks/list`. Default: `echo`.
     pub call: Option<String>,
     /// The JSON-RPC method, where it is not the usual one of such a call: `resources/subscribe`.
     pub method: Option<String>,
@@ -163,9 +163,9 @@ pub(super) struct Question {
     pub headers: BTreeMap<String, String>,
     /// The address of who calls.
     pub peer: Option<String>,
-    /// Whether a list is being filtered. Default: `false`.
+    /// A list is being filtered. Default: `false`.
     pub listing: bool,
-    /// Whether the call came over stdio. Default: `false`.
+    /// The call came over stdio. Default: `false`.
     pub stdio: bool,
     /// The name of the upstream that it goes to. Default: that of the file.
     pub upstream: Option<String>,
@@ -175,26 +175,29 @@ pub(super) struct Question {
     pub credential: Option<Credential>,
     /// Asks whether this caller may make the call: a question to an authorizer.
     pub principal: Option<Principal>,
-    /// What the host has found proven.
+    /// The proofs that the host has verified.
     pub proven: Proven,
     /// The HTTP requests that the policy has to send, in order, and the answers. Default: none.
     #[schemars(with = "Vec<Exchange>")]
     pub http: Vec<Map<String, Value>>,
-    /// What the policy's cache holds beforehand. `{digest}` is the place of what is known of the credential.
+    /// The initial content of the policy's cache. `{digest}` is the place of what is known of the credential.
     pub cache: BTreeMap<String, String>,
-    /// What `crypto.sha256` makes of the credential, in hexadecimal digits, where that only stands for another one.
+    /// The result of `crypto.sha256` for the credential, in hexadecimal digits, where that only stands for
+    /// another one.
     pub digest: Option<String>,
-    /// What comes of checks of signatures, whatever the signature. All others are done with the keys of the file.
+    /// The results of signature checks, whatever the signature. All others are done with the keys of the
+    /// file.
     pub verify: Vec<Verification>,
     /// Parts of lines that it has to log, in this order; there may be others between them.
     pub log: Vec<String>,
-    /// How often imports have to be called, by interface and function: `"http.send" = 1`. Others may be called as well.
+    /// The expected number of calls of imports, by interface and function: `"http.send" = 1`. Others may be
+    /// called as well.
     pub host_calls: BTreeMap<String, u64>,
     /// The answer that has to come.
     pub expect: Option<super::Expect>,
 }
 
-/// What comes of the check of a signature.
+/// The result of a signature check.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Verification {
@@ -204,11 +207,11 @@ pub(super) struct Verification {
     pub key_id: Option<String>,
     /// The algorithm.
     pub algorithm: Alg,
-    /// What comes of it.
+    /// The result.
     pub outcome: VerifyOutcome,
 }
 
-/// What comes of the check of a signature: `good`, or one of the errors of the WIT package.
+/// The result of a signature check: `good`, or one of the errors of the WIT package.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VerifyOutcome {
@@ -256,7 +259,7 @@ impl std::fmt::Debug for Credential {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Principal {
-    /// Who it is. Default: `alice`.
+    /// The subject. Default: `alice`.
     pub subject: String,
     /// The policy that has found it out. Default: `idp`.
     pub proven_by: String,
@@ -264,15 +267,15 @@ pub struct Principal {
     pub roles: Vec<String>,
     /// Its scopes.
     pub scopes: Vec<String>,
-    /// Who vouches for it.
+    /// The issuer of the subject.
     pub issuer: Option<String>,
-    /// What else is said of it.
+    /// Further claims about the subject.
     pub claims: Option<Map<String, Value>>,
     /// When it ends, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
 }
 
-/// What a caller has proven to the host: thumbprints, in base64url.
+/// A caller's proofs to the host: thumbprints, in base64url.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Proven {
@@ -290,8 +293,9 @@ pub(super) struct Exchange {
     pub request: Option<String>,
     /// The form that is posted. Default of a POST about a credential: that of RFC 7662; else any body will do.
     pub form: Option<BTreeMap<String, String>>,
-    /// How the client is proven: `none` (the default); `basic` or `post` with the client's id and the setting that has
-    /// its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and audience.
+    /// The authentication of the client: `none` (the default); `basic` or `post` with the client's id and the
+    /// setting that has its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and
+    /// audience.
     pub auth: Option<String>,
     /// The status. Default: 200.
     #[schemars(range(min = 100, max = 599))]

@@ -28,7 +28,7 @@ const LARGEST: usize = 3 << 20;
 /// A shorter credential could be guessed from its digest.
 const UNGUESSABLE: usize = 24;
 
-/// What a policy has remembered may be written down as it is if it is no longer than this, in bytes: a counter, a URL.
+/// Maximum length in bytes of cache content that is written down as it is: a counter, a URL.
 const REMARK: usize = 512;
 
 /// Why a call cannot be asked again.
@@ -37,9 +37,9 @@ type LeftOut = &'static str;
 /// The cases of one recording.
 pub(super) struct Cases<'p> {
     policy: &'p Policy,
-    /// Whether claims are kept as they are.
+    /// True if claims are kept as they are.
     claims: bool,
-    /// What stands in the policy's settings.
+    /// The texts of the policy's settings.
     settings: String,
     stand_ins: StandIns,
     cases: Vec<Seen>,
@@ -65,7 +65,7 @@ impl<'p> Cases<'p> {
         }
     }
 
-    /// How many calls were taken.
+    /// The number of recorded calls.
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
@@ -158,7 +158,7 @@ impl<'p> Cases<'p> {
         self.put_wanted(case, taken, notes)
     }
 
-    /// What the policy has asked to see of the request.
+    /// Adds the parts of the request that the policy has asked to see.
     fn put_wanted(&self, case: &mut Map<String, Value>, taken: &Taken, notes: &Notes) -> Result<(), LeftOut> {
         let scope = taken.scope();
         let host = PolicyHost { services: &self.policy.services, scope: Some(scope) };
@@ -271,7 +271,7 @@ fn words(taken: &Taken, outcome: &Outcome) -> Vec<String> {
         .collect()
 }
 
-/// What the host told it, as far as a case needs it.
+/// Adds the results of host calls, as far as a case needs them.
 fn put_heard(
     case: &mut Map<String, Value>,
     taken: &Taken,
@@ -379,8 +379,8 @@ fn call_text(kind: TargetKind, target: &str) -> String {
     format!("{prefix}{target}")
 }
 
-/// Whether a header's name says that its value is for nobody else, `Cookie` or `X-Hub-Signature`: credentials that the
-/// pipeline does not know as such.
+/// True if a header's name says that its value is confidential, `Cookie` or `X-Hub-Signature`: credentials
+/// that the pipeline does not know as such.
 fn is_secret(header: &str) -> bool {
     let name = header.to_ascii_lowercase();
     ["auth", "cookie", "credential", "key", "password", "secret", "signature", "token"]
@@ -388,7 +388,7 @@ fn is_secret(header: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// What a case shows, in a few words.
+/// The title of a case.
 fn name(taken: &Taken) -> String {
     let call = call_text(taken.kind, &taken.target);
     let asked = match (&taken.credential, &taken.scope().caller) {

@@ -7,7 +7,7 @@ use witgate_plugin::{HttpError, HttpRequest, HttpResponse, Method};
 use super::stand_in::Claims;
 use crate::policy::cases::{auth, verb};
 
-/// How long a server of a case lets itself be left alone.
+/// Seconds that a server of a case asks to be left alone.
 const RESTING_S: u32 = 7;
 
 /// A request and its answer. `personal` are texts that make an exchange one about the caller.

@@ -1,5 +1,5 @@
-//! What stands for credentials, and what is left of claims. A stand-in has the shape of what it stands for and opens
-//! nothing; of claims, what decisions are usually made of is kept, and of the rest only that it was there.
+//! Replacements for credentials and claims. A stand-in has the shape of the original and opens nothing.
+//! Claims on which decisions usually depend are kept; of the others, only the names are.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -36,10 +36,10 @@ const KEPT: [&str; 15] = [
 /// Members of a token's header that mean something (RFC 7515, 7516, 7797).
 const HEADER: [&str; 8] = ["alg", "typ", "kid", "cty", "crit", "b64", "zip", "enc"];
 
-/// What is written in the place of a text.
+/// The text that replaces a redacted one.
 pub(super) const REDACTED: &str = "redacted";
 
-/// How long what follows a prefix such as `wg_` has to be for that to be one.
+/// Minimum length of the rest after a prefix such as `wg_`, for that to count as one.
 const SECRET_PART: usize = 16;
 
 /// Credentials that were seen, by their digests, and what stands for each.
@@ -47,7 +47,7 @@ const SECRET_PART: usize = 16;
 pub(super) struct StandIns(HashMap<Digest, usize>);
 
 impl StandIns {
-    /// What a case writes as the credential that `value` is.
+    /// The replacement that a case writes for the credential `value`.
     pub(super) fn of(&mut self, scheme: Scheme, value: &str, claims: &Claims) -> Value {
         let next = self.0.len() + 1;
         let number = *self.0.entry(sha256(value.as_bytes())).or_insert(next);
@@ -79,7 +79,7 @@ fn opaque(value: &str, number: usize) -> String {
     text
 }
 
-/// What says what kind of key it is: `wg_`, `sk_live_`.
+/// The prefix that names the kind of key: `wg_`, `sk_live_`.
 fn prefix(value: &str) -> &str {
     let is_name =
         |part: &str| (1..=10).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphabetic());
@@ -125,7 +125,7 @@ impl Token {
     }
 }
 
-/// What is kept of claims.
+/// The rules for keeping claims.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     /// All of them.
@@ -139,12 +139,12 @@ impl Claims {
         Self { everything, words: words.into_iter().collect() }
     }
 
-    /// Whether they are kept as they are.
+    /// True if claims are kept as they are.
     pub(super) fn are_kept(&self) -> bool {
         self.everything
     }
 
-    /// What is kept of an object's members.
+    /// Redacts the members of an object.
     pub(super) fn object(&self, members: &Map<String, Value>) -> Map<String, Value> {
         let kept = |(name, value): (&String, &Value)| {
             let value = if KEPT.contains(&name.as_str()) { value.clone() } else { self.value(value) };
@@ -167,7 +167,7 @@ impl Claims {
         }
     }
 
-    /// What is kept of a text: of an object its members, of a token what a stand-in has. None: it is something else.
+    /// Redacts a text: an object keeps its members, a token becomes a stand-in. None: it is something else.
     pub(super) fn text(&self, text: &str) -> Option<String> {
         if self.everything && Token::of(text).is_none() {
             return Some(text.to_owned());

@@ -54,7 +54,7 @@ impl Taken {
         }
     }
 
-    /// What the hook is called with, so that what it hears is noted.
+    /// The scope for the hook, in which host calls are noted.
     pub(in crate::policy) fn scope(&self) -> &Scope {
         &self.scope
     }

@@ -1,5 +1,5 @@
-//! What a policy was made from, as far as it may be written down: settings as the operator wrote them, with files by
-//! their paths and everything secret replaced by something that only looks like it.
+//! The settings of a policy, as far as they may be written down: as the operator wrote them, with files by
+//! their paths and every secret replaced by a fake.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +19,10 @@ use crate::plugin::settings::{Schema, Settings, each_marked};
 /// Members of a JWK that everybody may know (RFC 7518, section 6; RFC 8037).
 const PUBLIC_MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"];
 
-/// What a policy was made from.
+/// The settings of a policy, as a recording writes them.
 #[derive(Debug)]
 pub(in crate::policy) struct Written {
-    /// Whether it reads raw secrets.
+    /// True if it reads raw secrets.
     pub(super) reads_secrets: bool,
     kind: PolicyKind,
     component: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub(in crate::policy) struct Written {
 }
 
 impl Written {
-    /// What is known when it is made.
+    /// Collects them when the policy is built.
     pub(in crate::policy) fn of(
         config: &config::Policy,
         dir: &Path,
@@ -117,7 +117,7 @@ impl Written {
         self.sources.iter().map(|(name, source)| (name.clone(), self.public(source))).collect()
     }
 
-    /// What everybody may know of a key. What comes of checks is told by the cases, so that nothing else is needed.
+    /// The public part of a key. Cases hold the results of signature checks, so that nothing else is needed.
     fn public(&self, source: &KeySource) -> Value {
         let known = match source {
             // It was read as a public key, or there would be no policy.

@@ -1,4 +1,4 @@
-//! How many connections the limit of open file descriptors leaves room for.
+//! The limit of open file descriptors, as a number of connections.
 
 use crate::config::{Config, Target};
 use crate::descriptors;

@@ -18,7 +18,7 @@ const UNKNOWN: u64 = u64::MAX;
 /// It is known by the chunks alone, to hyper.
 const CHUNKED: u64 = u64::MAX - 1;
 
-/// How many bytes of body follow the last head.
+/// The number of body bytes that follow the last head.
 #[derive(Clone, Debug)]
 pub(super) struct Framing(Arc<AtomicU64>);
 
@@ -39,12 +39,12 @@ impl Framing {
 #[derive(Debug)]
 pub(super) struct Heads<S> {
     stream: S,
-    /// What came behind a head, before it was known what it is.
+    /// Bytes behind a head, held until it is known what they are.
     held: BytesMut,
     /// Bytes of body that hyper may read before the next head begins; [`UNKNOWN`] or [`CHUNKED`].
     body: Framing,
     line: Line,
-    /// Whether the last byte of the head was a CR.
+    /// True if the last byte of the head was a CR.
     is_after_cr: bool,
 }
 
@@ -232,7 +232,7 @@ mod tests {
         address
     }
 
-    /// What comes back of these pieces, sent one after the other, until the other end closes or a second is over.
+    /// Sends these pieces one after the other, and reads until the other end closes or a second is over.
     async fn send(address: &str, pieces: &[&[u8]]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();

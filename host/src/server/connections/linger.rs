@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use super::table::Connection;
 
-/// How long the rest may take.
+/// Time limit for reading the rest.
 const TIME: Duration = Duration::from_secs(5);
 
-/// How many bytes of it are read: four times the largest message, where nothing else is said.
+/// Maximum number of bytes to read: four times the largest message with the default settings.
 const SIZE: usize = 16 << 20;
 
 /// Reads what is left of `body`, which has come over `connection`, beside what is answered. A rest that is too long or

@@ -1,4 +1,4 @@
-//! What may be held of requests that are on their way in, heads and bodies, in all and by one sender.
+//! The memory for requests on their way in, heads and bodies, in all and by one sender.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,8 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::peer::Peer;
 
-/// What each request may have without asking: as much as is read ahead on every connection anyhow, so that the number of
-/// connections bounds it. Most messages fit, and are let in however much others send.
+/// Bytes that each request may have without asking: as much as is read ahead on every connection anyhow, so
+/// that the number of connections bounds it. Most messages fit, and are let in however much others send.
 pub(crate) const FREE: usize = 8 << 10;
 
 /// A number of bytes that senders share. One has half of it at most.
@@ -30,7 +30,7 @@ struct Used {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
-/// What one request, or one connection, holds. Given back when it is dropped.
+/// The memory of one request, or one connection. Given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     memory: Arc<RequestMemory>,
@@ -50,7 +50,7 @@ impl RequestMemory {
         Held { memory: Arc::clone(self), peer, bytes: 0 }
     }
 
-    /// How many bytes are held now.
+    /// A gauge of the bytes in use.
     pub(super) fn gauge(&self) -> Gauge {
         self.gauge.clone()
     }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::memory::{FREE, Held};
 use super::table::Connection;
 
-/// What is read at once where there is more room than the 8 KiB that hyper begins with. It takes twice the room after each
-/// read that fills what it has, and goes back after reads that fill less than half.
+/// The size of one read where there is more room than the 8 KiB that hyper begins with. It takes twice the
+/// room after each read that fills what it has, and goes back after reads that fill less than half.
 const AT_ONCE: usize = FREE - 1;
 
 /// See the module.
@@ -20,9 +20,9 @@ pub(super) struct Metered<S> {
     stream: S,
     connection: Arc<Connection>,
     held: Held,
-    /// What has been read of this head.
+    /// The bytes of this head so far.
     head: usize,
-    /// How many heads came before it.
+    /// The number of heads before it.
     heads: u32,
 }
 

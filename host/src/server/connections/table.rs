@@ -24,7 +24,7 @@ use crate::server::proxies::Proxies;
 /// not done again for so long; where it did, as many have to come first.
 const LOOKING: Duration = Duration::from_millis(100);
 
-/// How many connections there may be.
+/// The limits of the table of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// In all.
@@ -81,7 +81,7 @@ impl Connections {
         Arc::new(Self { limits, memory, table, counts, refusing, proxies })
     }
 
-    /// What their heads and bodies may take.
+    /// The memory that their heads and bodies share.
     pub(crate) fn memory(&self) -> &Arc<RequestMemory> {
         &self.memory
     }
@@ -246,7 +246,7 @@ impl Admission {
         connections.admit_within(connections.limits.of_one, client, end)
     }
 
-    /// What it holds of heads: nothing yet.
+    /// A new, empty account of this connection in the memory for requests.
     pub(super) fn memory(&self) -> Held {
         self.connections.memory.hold(Some(self.connection.peer))
     }
@@ -284,7 +284,7 @@ pub(crate) struct Connection {
     opened: Instant,
     /// Since when its client has something to send: milliseconds after it was opened, and one. 0: it is being answered.
     waits_since: AtomicU64,
-    /// How many heads have come.
+    /// The number of heads so far.
     heads: AtomicU32,
     /// Turns that have not ended.
     turns: AtomicU32,
@@ -293,7 +293,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whether a good credential has come over it.
+    /// Remembers whether a good credential has come over it.
     pub(crate) fn known(&self) -> &Known {
         &self.known
     }
@@ -303,7 +303,7 @@ impl Connection {
         self.waits_since.store(0, Ordering::Relaxed);
     }
 
-    /// How many heads have come.
+    /// The number of heads so far.
     pub(super) fn heads(&self) -> u32 {
         self.heads.load(Ordering::Relaxed)
     }
@@ -320,7 +320,7 @@ impl Connection {
         Turn(Arc::clone(self))
     }
 
-    /// Whether the request of the last head is under way.
+    /// True if the request of the last head is being handled.
     pub(super) fn is_under_way(&self) -> bool {
         self.turns.load(Ordering::Relaxed) > 0
     }
@@ -330,7 +330,7 @@ impl Connection {
         self.waits_since.store(since.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// What comes first goes first. None: it is being answered.
+    /// The order of eviction: the lowest goes first. None: it is being answered.
     fn rank(&self) -> Option<(bool, Reverse<Duration>)> {
         let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1)?;
         let waited = self.opened.elapsed().saturating_sub(Duration::from_millis(since));

@@ -15,7 +15,7 @@ use crate::digest::sha256;
 /// all: whoever makes the socket first there could answer in the place of Witgate.
 const RUNTIME_DIRECTORY: &str = "XDG_RUNTIME_DIR";
 
-/// What does not work without it.
+/// The consequence of a missing control socket.
 const WITHOUT: &str = "without it there is no `witgate plugin list`, and `witgate key` cannot tell whether what it has written \
      is in force; set `server.control` to a path in a directory that can be written";
 

@@ -31,7 +31,7 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// The body of an answer.
 pub struct Body {
     kind: Kind,
-    /// What is held of the request, for as long as it is answered.
+    /// The memory of the request, held as long as it is answered.
     held: Option<Held>,
 }
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{Body, EVENTS, event_stream};
 use crate::flow::under_way::UnderWay;
 
-/// How long a call may be quiet: well below the 30 s after which the first proxies give up.
+/// Time that a call may be quiet: well below the 30 s after which the first proxies give up.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// When it is looked at again, where no stream may be opened yet.

@@ -11,8 +11,8 @@ use crate::flow::reject::Rejection;
 use crate::server::connections::memory::Held;
 use crate::upstream::raw::{Inflow, join, next};
 
-/// How long a body may take: half a minute, and as long again for each further 4 MiB that it may have. That is a slow
-/// line, not an attack.
+/// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a
+/// slow line, not an attack.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const IN_THAT_TIME: usize = 4 << 20;
 

@@ -108,7 +108,7 @@ pub(super) struct House {
     pub(super) folder: tempfile::TempDir,
 }
 
-/// What the client got.
+/// The response as the client received it.
 #[derive(Debug)]
 pub(super) struct Got {
     pub(super) status: u16,

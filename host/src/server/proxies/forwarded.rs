@@ -47,7 +47,7 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     }
 }
 
-/// What stands before the closing quote, and what follows that.
+/// The text before the closing quote, and the rest after it.
 fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

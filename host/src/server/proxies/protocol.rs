@@ -8,7 +8,7 @@ use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
 
-/// How long it may take: the proxy sends it before anything of the client's.
+/// Time limit: the proxy sends it before anything of the client's.
 const TIME: Duration = Duration::from_secs(5);
 
 /// Signature, version, command, family and length.

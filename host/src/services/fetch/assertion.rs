@@ -1,4 +1,4 @@
-//! How the host proves a client by a signature (`private_key_jwt`: RFC 7523, section 2.2, and OpenID Connect Core,
+//! Client authentication by a signature (`private_key_jwt`: RFC 7523, section 2.2, and OpenID Connect Core,
 //! section 9). The private key never leaves the host.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use witgate_plugin::{Assertion, HttpError};
 /// `client_assertion_type`.
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How long an assertion is good, in seconds: it is sent at once, and clocks differ.
+/// Lifetime of an assertion in seconds: it is sent at once, and clocks differ.
 const LIFETIME_S: u64 = 60;
 
 /// A private key that signs assertions.

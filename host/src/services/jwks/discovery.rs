@@ -13,7 +13,7 @@ use super::ACCEPT;
 use crate::network::Ways;
 use crate::services::fetch::{Document, Fetcher, Origin, Reach};
 
-/// How long the place is remembered: servers move their keys rarely, and an hour is what they tend to
+/// Time for which the place is remembered: servers move their keys rarely, and an hour is what they tend to
 /// allow for their metadata.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -104,8 +104,9 @@ impl Discovery {
         }
     }
 
-    /// What is at the issuer's own origin the operator has named. Where the metadata leads elsewhere, only
-    /// public addresses are connected to, so that it cannot point into the private network.
+    /// The fetcher for a URL: the operator has named the issuer's own origin, so any address of it is good.
+    /// Where the metadata leads elsewhere, only public addresses are connected to, so that it cannot point
+    /// into the private network.
     fn fetcher(&self, url: &Url) -> Fetcher {
         let own = Url::parse(&self.issuer).ok().and_then(|issuer| Origin::of(&issuer));
         let ways = Arc::clone(&self.ways);

@@ -1,4 +1,4 @@
-//! How long an answer is good by its caching headers (RFC 9111, section 4.2).
+//! The lifetime of an answer by its caching headers (RFC 9111, section 4.2).
 
 use std::time::{Duration, SystemTime};
 

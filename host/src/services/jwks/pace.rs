@@ -38,10 +38,10 @@ impl Reason {
 pub(super) struct Pace {
     /// When the last request was sent.
     asked: Option<Instant>,
-    /// How many requests for unknown keys are left, and since when that is counted.
+    /// The remaining requests for unknown keys, and the start of their count.
     budget: u32,
     counted: Instant,
-    /// How often it has failed in a row, and until when it is left alone for that.
+    /// The failures in a row, and the end of the pause after them.
     failures: u32,
     pause_ends: Option<Instant>,
 }

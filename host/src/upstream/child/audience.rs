@@ -61,7 +61,7 @@ impl Audience {
         lock(&self.members).get(session).cloned()
     }
 
-    /// Whether there is none.
+    /// True if it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         lock(&self.members).is_empty()
     }
@@ -81,15 +81,14 @@ impl Audience {
 }
 
 impl Member {
-    /// Whether the client can be asked `method` (`sampling/createMessage` needs `sampling`).
+    /// True if the client can be asked `method` (`sampling/createMessage` needs `sampling`).
     pub(crate) fn can(&self, method: &str) -> bool {
         let needed = method.split('/').next().unwrap_or_default();
         self.capabilities.contains(needed)
     }
 
-    /// Whether it has subscribed to `uri` or to what `uri` is a part of: what is subscribed to ends
-    /// where a part of `uri` does, so that `file:///pub` is told of `file:///pub/a` and not of
-    /// `file:///public`.
+    /// True if it has subscribed to `uri` or to a parent of it: a parent ends where a part of `uri` does, so
+    /// that `file:///pub` is told of `file:///pub/a` and not of `file:///public`.
     pub(crate) fn subscribes(&self, uri: &str) -> bool {
         let subscriptions = lock(&self.subscriptions);
         let ends = uri.match_indices(['/', '?', '#']).flat_map(|(at, _)| [at, at + 1]);
@@ -155,7 +154,7 @@ impl Inbox {
         true
     }
 
-    /// Whether a stream empties it now.
+    /// True if a stream is reading from it.
     pub(crate) fn is_open(&self) -> bool {
         lock(&self.kept).open
     }

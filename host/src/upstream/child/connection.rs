@@ -38,7 +38,7 @@ const STRAYS: usize = 1024;
 const RETRY_S: u32 = 1;
 /// A child that is alive answers a ping within this, whatever else it does.
 const PULSE: Duration = Duration::from_secs(3);
-/// How long people may take to answer what a server asks in the middle of a call.
+/// Time that people may take to answer a question that a server asks in the middle of a call.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
@@ -56,24 +56,24 @@ pub(super) struct Inner {
     out: Mutex<Option<Out>>,
     ended: watch::Sender<Option<Lost>>,
     process: Option<Process>,
-    /// Whether several callers may be on it.
+    /// True if several callers may be on it.
     pub(super) common: bool,
     pub(crate) began: Instant,
     /// Which request tells whether the child is alive: `ping` is gone in 2026-07-28.
     pulse: &'static str,
 }
 
-/// What is under way.
+/// The open requests.
 #[derive(Default)]
 pub(super) struct Table {
     next: u64,
     pending: BTreeMap<u64, Pending>,
-    /// How many of them are whose.
+    /// The number of open requests of each party.
     held: Holdings,
     /// Requests without an answer that nobody waits for any more: the child may still be at them.
     strays: BTreeMap<u64, Whose>,
     lost_track: bool,
-    /// Whether several callers may be on it.
+    /// True if several callers may be on it.
     common: bool,
     /// Requests of the child's that a session has yet to answer, by the id that it was told.
     pub(super) asked: BTreeMap<u64, Asked>,
@@ -89,7 +89,7 @@ pub(super) struct Asked {
     pub(super) within: Option<u64>,
 }
 
-/// Whose requests the child may be at, as far as these can make it ask or tell something.
+/// The callers whose requests the child may be working on, as far as these can make it ask or tell something.
 pub(super) enum AtWork {
     /// Nobody's.
     Nobodys,
@@ -156,8 +156,8 @@ impl Table {
         self.pending.values().any(|pending| pending.ask.whose.as_ref() != whose)
     }
 
-    /// Whose requests the child may be at. Those count that nobody waits for any more: who has gone away is not
-    /// somebody else.
+    /// The callers whose requests the child may be working on. Requests count on after their caller has gone
+    /// away.
     pub(super) fn at_work(&self) -> AtWork {
         let mut calls = self.pending.iter().filter(|(_, pending)| !pending.ask.listen);
         let whose = calls.clone().filter_map(|(_, pending)| pending.ask.whose.as_ref());
@@ -174,13 +174,13 @@ impl Table {
     }
 }
 
-/// What a conversation is about.
+/// The terms of a conversation.
 pub(crate) struct Terms {
     pub(crate) name: Arc<str>,
     pub(crate) audience: Arc<Audience>,
-    /// Whether the child is spoken to in the stateless manner of 2026-07-28.
+    /// True if the child is spoken to in the stateless manner of 2026-07-28.
     pub(crate) modern: bool,
-    /// Whether the child may be at requests of several callers.
+    /// True if the child may work on requests of several callers.
     pub(crate) common: bool,
     /// The largest line that is a message, in bytes.
     pub(crate) max_message: usize,
@@ -237,7 +237,7 @@ impl Connection {
         self.inner.send(line).await
     }
 
-    /// Whether a request of the child's waits for an answer of this session.
+    /// True if a request of the child's waits for an answer of this session.
     pub(crate) fn waits_for(&self, session: &str) -> bool {
         lock(&self.inner.table).asked.values().any(|asked| &*asked.session == session)
     }
@@ -269,7 +269,7 @@ impl Connection {
         self.inner.ended.borrow().clone()
     }
 
-    /// How many requests have no answer yet.
+    /// The number of requests without an answer.
     #[cfg(test)]
     pub(crate) fn open_requests(&self) -> usize {
         lock(&self.inner.table).pending.len()
@@ -281,12 +281,12 @@ impl Connection {
         let _ = self.inner.ended.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// How many requests are open, subscriptions aside.
+    /// The number of open requests, subscriptions aside.
     pub(crate) fn running(&self) -> usize {
         lock(&self.inner.table).pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
     }
 
-    /// Whether anyone waits for anything.
+    /// True if nobody waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         lock(&self.inner.table).pending.values().all(|pending| pending.to.is_deserted())
     }
@@ -364,7 +364,7 @@ impl Inner {
         table.asked.remove(&told)
     }
 
-    /// Whether a request of the child's within the request `number` waits for its answer.
+    /// True if a request of the child's within the request `number` waits for its answer.
     fn waits_for_client(&self, number: u64) -> bool {
         lock(&self.table).asked.values().any(|asked| asked.within == Some(number))
     }
@@ -383,7 +383,8 @@ impl Inner {
         sent.ok_or_else(|| self.ended.borrow().clone().map_or_else(gone, Rejection::from))
     }
 
-    /// Whether a line is still to be written. A request that was given up before is none that the child may be at.
+    /// True if a line is still to be written. A request that was given up before it was written never reaches
+    /// the child.
     fn is_wanted(&self, number: Option<u64>) -> bool {
         let Some(number) = number else { return true };
         let mut table = lock(&self.table);
@@ -499,7 +500,7 @@ impl Exchange {
         &self.ask.id
     }
 
-    /// Whether it is a subscription.
+    /// True if it is a subscription.
     pub(crate) fn listens(&self) -> bool {
         self.ask.listen
     }

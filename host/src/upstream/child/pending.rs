@@ -32,31 +32,31 @@ pub(crate) enum Lost {
     Fault(UpstreamFault, String),
 }
 
-/// Who asks, and what of the answer must be told apart.
+/// The asker, and the properties of the answer that matter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {
     /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
     pub(crate) session: Option<Arc<str>>,
-    /// Whose it is. None: Witgate's own.
+    /// The owner. None: Witgate itself.
     pub(crate) whose: Option<Whose>,
-    /// Whose share of the open requests it takes.
+    /// The party whose share of the open requests it takes.
     pub(crate) party: Party,
     /// The caller's id, as JSON text.
     pub(crate) id: Box<str>,
     /// The caller's progress token, as JSON text.
     pub(crate) token: Option<Box<str>>,
-    /// Whether log messages are wanted.
+    /// True if log messages are wanted.
     pub(crate) logs: bool,
-    /// Whether it is a subscription: it lasts, and only tagged notifications belong to it.
+    /// True for a subscription: it lasts, and only tagged notifications belong to it.
     pub(crate) listen: bool,
-    /// Whether the response may be a task, which goes on.
+    /// True if the response may be a task, which goes on.
     pub(crate) starts_task: bool,
-    /// Whether a caller who goes away cancels (2026-07-28; not so in 2025-11-25).
+    /// True if a caller who goes away cancels (2026-07-28; not so in 2025-11-25).
     pub(crate) cancel_on_drop: bool,
 }
 
-/// Who hears what belongs to a request: its principal, and nobody else. Callers without a name are one principal, so
-/// that their sessions tell them apart.
+/// The owner of a request, who alone receives its messages: a principal. Callers without a name are one
+/// principal, so that their sessions tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Whose {
     principal: Principal,
@@ -120,7 +120,7 @@ impl Mouth {
         let _ = self.lost.set(lost);
     }
 
-    /// Whether nobody listens any more.
+    /// True if nobody listens any more.
     pub(crate) fn is_deserted(&self) -> bool {
         self.queue.is_closed()
     }

@@ -1,4 +1,4 @@
-//! What a connection runs over: the pipes of a child process, or of a server in this process.
+//! The transport of a connection: the pipes of a child process, or of a server in this process.
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};

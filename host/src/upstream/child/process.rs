@@ -26,8 +26,8 @@ use crate::processes::{self, Own};
 use crate::shares::Share;
 use crate::upstream::identity::variables;
 
-/// What a program needs to run, to find its home and to reuse its package cache. A list of what is
-/// let through, not of what is held back: nothing secret of the host's can be forgotten here.
+/// Environment variables that a program needs to run, to find its home and to reuse its package cache. A list
+/// of what is let through, not of what is held back: nothing secret of the host's can be forgotten here.
 const INHERITED: &[&str] = &[
     "PATH",
     "HOME",
@@ -159,7 +159,7 @@ pub(crate) struct Process {
     order: watch::Sender<Order>,
 }
 
-/// What becomes of a process group.
+/// A signal to a process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Run,
@@ -262,7 +262,7 @@ async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
     }
 }
 
-/// Whether a command could be started: its program is found and may be executed.
+/// Checks that a command could be started: its program is found and may be executed.
 ///
 /// # Errors
 /// What is missing, and where it was looked for.
@@ -290,7 +290,7 @@ fn executable(path: &Path) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What brings a program that is often missing.
+/// The advice for a program that is often missing.
 fn hint(program: &str) -> &'static str {
     match program {
         "npx" | "node" | "npm" => " (it comes with Node.js)",

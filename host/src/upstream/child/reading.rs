@@ -26,8 +26,8 @@ const LOGGED: u32 = 3;
 const WHILE: Duration = Duration::from_secs(10);
 /// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
 const UNASKED: u32 = 1000;
-/// How long a caller who does not read may hold up the child: as long as a slow line takes, but
-/// hardly at all where other principals wait for the same child.
+/// Time for which a caller who does not read may hold up the child: as long as a slow line takes, but hardly
+/// at all where other principals wait for the same child.
 const STALL: Duration = Duration::from_secs(5);
 const STALL_OF_OTHERS: Duration = Duration::from_millis(250);
 /// Requests of the child's that clients have yet to answer.
@@ -184,9 +184,9 @@ impl Reader {
         true
     }
 
-    /// Whom a request of the child's is for. It does not say; so it is for whose requests it may be at, as long as those
-    /// are all one caller's: to ask another than it meant would hand one caller's data to the next. Where only one
-    /// session is on the child, it is for that.
+    /// The recipient of a request of the child's. The request does not name one, so it goes to the caller
+    /// whose requests the child may be working on, if there is only one: another choice could hand one
+    /// caller's data to the next. Where only one session is on the child, it goes to that one.
     fn home(&self, method: &str) -> Home {
         let mut ones = match lock(&self.inner.table).at_work() {
             AtWork::Ones(ones) => ones,
@@ -305,8 +305,8 @@ impl Reader {
         }
     }
 
-    /// What the child says of itself goes to every session's GET stream; what it says of a resource
-    /// to those that have subscribed.
+    /// Sends notifications: those about the child itself go to every session's GET stream, those about a
+    /// resource to the sessions that have subscribed.
     fn announce(&self, line: &Bytes, method: &str, params: &Members<'_>) {
         let members = self.inner.audience.all();
         // One that is no name by which a resource can be read is nobody's.

@@ -13,14 +13,14 @@ use super::{ChildUpstream, Inner, lock};
 /// A call that takes longer is cut: a process with a credential that was replaced must not stay for ever.
 const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
 
-/// How often it is looked whether the calls are done.
+/// Interval at which it is checked that the calls are done.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How the processes of an upstream are started, to be replaced while it runs.
+/// The way an upstream's processes are started, to be replaced while it runs.
 pub(in crate::upstream) struct Launching(Weak<Inner>);
 
 impl ChildUpstream {
-    /// How its processes are started.
+    /// The way its processes are started.
     pub(in crate::upstream) fn launching(&self) -> Launching {
         Launching(Arc::downgrade(&self.inner))
     }

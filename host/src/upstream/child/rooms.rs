@@ -1,5 +1,5 @@
-//! Who has which child: a bounded number of places, and the sessions that are bound to them. Each party has a share of
-//! both.
+//! The pool of children: a bounded number of places, and the sessions that are bound to them. Each party has
+//! a share of both.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::supervise::PROCESSES;
 use super::*;
 use crate::shares::{Bounds, Holdings};
 
-/// Whose child it is.
+/// The owner of a child.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// A session's of the older era.
@@ -27,7 +27,7 @@ impl Key {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
 
-    /// Whether its child serves one principal, for as long as it is there.
+    /// True if its child serves one principal, for as long as it is there.
     pub(super) fn is_of_one(&self) -> bool {
         match self {
             Self::Session(..) | Self::Stateless(_) | Self::Held(_) => true,
@@ -43,7 +43,8 @@ impl Key {
         }
     }
 
-    /// Whose share it takes, where `party` asks for it. Callers without a name have one child in common.
+    /// The party whose share it takes, where `party` asks for it. Callers without a name have one child in
+    /// common.
     pub(super) fn party(&self, party: &Party) -> Party {
         match self {
             Self::Session(..) => party.clone(),
@@ -57,7 +58,7 @@ impl Key {
 pub(super) struct Session {
     pub(super) member: Arc<Member>,
     pub(super) slot: Arc<Slot>,
-    /// Whose share it takes.
+    /// The party whose share it takes.
     pub(super) party: Party,
     used: Mutex<Instant>,
 }
@@ -78,7 +79,7 @@ impl Session {
         self.slot.touch();
     }
 
-    /// How long it has not been used; an open stream uses it.
+    /// Time since its last use; an open stream uses it.
     fn idle(&self) -> Duration {
         if self.member.inbox.is_open() {
             *lock(&self.used) = Instant::now();
@@ -99,7 +100,7 @@ pub(super) struct Rooms {
     closed: bool,
 }
 
-/// What nobody has used for this long may have to make room.
+/// Idle time after which a child may have to make room.
 const DISPLACEABLE: Duration = Duration::from_secs(30);
 
 impl Rooms {

@@ -32,7 +32,7 @@ const LONG_LIFE: Duration = Duration::from_secs(60);
 /// A call waits this long for a restart; beyond, the caller is told when to come again.
 const WORTH_WAITING: Duration = Duration::from_secs(2);
 
-/// How every child of an upstream is started.
+/// The settings for starting children of an upstream.
 pub(super) struct Start {
     pub(super) name: Arc<str>,
     pub(super) launcher: Mutex<Arc<dyn Launch>>,
@@ -47,7 +47,7 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// What starts the next one.
+    /// The launcher of the next one.
     pub(super) fn launcher(&self) -> Arc<dyn Launch> {
         Arc::clone(&lock(&self.launcher))
     }
@@ -63,10 +63,10 @@ impl Start {
     }
 }
 
-/// What there is too much of, in words for the caller.
+/// The name of the exhausted resource, for the caller.
 pub(super) const PROCESSES: &str = "server processes";
 
-/// How a child is greeted.
+/// The handshake with a child.
 #[derive(Debug)]
 pub(super) enum Opening {
     /// Not at all: 2026-07-28.
@@ -77,7 +77,7 @@ pub(super) enum Opening {
         request: Bytes,
         /// Where its id is.
         id: std::ops::Range<usize>,
-        /// Whether the second half is sent here; the first time a client sends its own.
+        /// True if the second half is sent here; the first time a client sends its own.
         complete: AtomicBool,
     },
 }
@@ -86,7 +86,7 @@ pub(super) enum Opening {
 pub(super) struct Slot {
     start: Arc<Start>,
     opening: Opening,
-    /// Whose share it takes. `Everybody`: its child may be at calls of several callers.
+    /// The party whose share it takes. `Everybody`: its child may be at calls of several callers.
     pub(super) party: Party,
     /// The one principal that its child serves. None: several.
     whose: Option<Principal>,
@@ -107,14 +107,14 @@ struct Live {
     not_before: Option<Instant>,
 }
 
-/// What can be looked at while a start is under way.
+/// The state that is visible while a start is under way.
 struct Seen {
     connection: Option<Connection>,
     opened: Option<Arc<Opened>>,
     used: Instant,
 }
 
-/// What a greeting came to.
+/// The result of a handshake.
 pub(super) enum Greeted {
     /// The child is there.
     Ready(Connection),
@@ -245,7 +245,7 @@ impl Slot {
         Ok(None)
     }
 
-    /// What the child said in the handshake.
+    /// The child's answer in the handshake.
     pub(super) fn opened(&self) -> Option<Arc<Opened>> {
         lock(&self.seen).opened.clone()
     }
@@ -266,7 +266,7 @@ impl Slot {
         lock(&self.seen).used = Instant::now();
     }
 
-    /// How long nobody has used it; zero while something is under way.
+    /// Time since the last use; zero while something is under way.
     pub(super) fn idle(&self) -> Duration {
         let starting = self.live.try_lock().is_err();
         let listening = self.audience.all().iter().any(|member| member.inbox.is_open());
@@ -286,7 +286,7 @@ impl Slot {
         self.outdated.load(Ordering::Acquire)
     }
 
-    /// Whether its child is being started or answers calls.
+    /// True if its child is being started or answers calls.
     pub(super) fn is_at_work(&self) -> bool {
         self.live.try_lock().is_err() || self.running().is_some_and(|connection| connection.running() > 0)
     }
@@ -322,7 +322,7 @@ impl Live {
     }
 }
 
-/// How long after its `failures`th end in a row a child stays down.
+/// Back-off after a child has ended `failures` times in a row.
 fn delay(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     LONGEST_DELAY.min(FIRST_DELAY * (1 << doublings))

@@ -126,7 +126,7 @@ pub(super) fn message(answer: &AnswerBody) -> Value {
     }
 }
 
-/// What a tool has said, as the Python server wraps it.
+/// The text of a tool's result, as the Python server wraps it.
 pub(super) fn said(answer: &AnswerBody) -> Value {
     let message = message(answer);
     let text = message["result"]["content"][0]["text"].as_str();

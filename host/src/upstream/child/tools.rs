@@ -27,7 +27,7 @@ const PAGES: usize = 64;
 /// By tool, and since when.
 type Known = (Instant, Arc<HashMap<String, Repeated>>);
 
-/// What is known of a child's tools.
+/// A child's tools, as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
     known: Mutex<Option<Known>>,
@@ -59,7 +59,7 @@ pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Re
 }
 
 impl Tools {
-    /// What is known, asked for if it is too old or not newer than `outdated`.
+    /// The known tools, asked for if they are too old or not newer than `outdated`.
     async fn known(&self, slot: &Arc<Slot>, modern: bool, outdated: Option<Instant>) -> Known {
         let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
         let remembered = || lock(&self.known).clone().filter(good);

@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::flow::call::LONGEST_ID;
 use crate::upstream::json::{quote, span_in, splice};
 
-/// How much is asked of a pipe at once; the size of a Linux pipe.
+/// Bytes read from a pipe at once; the size of a Linux pipe.
 const CHUNK: usize = 64 << 10;
 
-/// What comes of reading a line.
+/// The result of reading a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     /// A line that is not empty, without its end.
@@ -181,7 +181,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) what: What<'a>,
 }
 
-/// What kind of message it is.
+/// The kind of a message.
 #[derive(Debug)]
 pub(crate) enum What<'a> {
     /// The child wants an answer.

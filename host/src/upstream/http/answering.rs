@@ -81,7 +81,7 @@ impl Answering {
         }
     }
 
-    /// What callers get who have no answer yet. None: they have one, or ask again.
+    /// The event for callers who have no answer yet. None: they have one, or ask again.
     fn instead(&self, rejection: &Rejection) -> Option<Event> {
         let may_resume = self.has_ids && is_broken(rejection);
         tracing::warn!(upstream = &*self.request.route.upstream, ?rejection, "an event stream ends");

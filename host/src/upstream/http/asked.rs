@@ -71,7 +71,7 @@ impl Asked {
         place.and_then(|place| asked.remove(place)).is_some()
     }
 
-    /// Whether a request is open of whose progress the client may tell under `token`, as JSON text.
+    /// True if a request is open for which the client may report progress under `token`, as JSON text.
     pub(super) fn waits_for(&self, token: &str) -> bool {
         let Ok(token) = serde_json::from_str(token).map(plain) else { return false };
         let token = Some(token);

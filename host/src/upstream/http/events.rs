@@ -54,7 +54,8 @@ pub(in crate::upstream) struct Named {
 }
 
 impl Named {
-    /// What a client of MCP makes of it: one of another name holds no message. None: nothing.
+    /// The message in the event, as a client of MCP reads it: an event of another name holds none. None: it
+    /// has no id or retry time to pass on either.
     pub(in crate::upstream) fn message(self) -> Option<Event> {
         let Self { name, event } = self;
         match name {
@@ -68,9 +69,9 @@ impl Named {
 /// Bytes → events.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// How many bytes are held.
+    /// Maximum number of bytes held.
     most: usize,
-    /// What has no line end yet, and what follows it.
+    /// Bytes without a line end so far, and those after them.
     pending: BytesMut,
     /// Up to where `pending` holds no line end.
     searched: usize,

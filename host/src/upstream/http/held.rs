@@ -22,7 +22,7 @@ use crate::upstream::json::Members;
 use crate::upstream::raw::{Gathered, Inflow, gather};
 use crate::upstream::{AnswerBody, Event};
 
-/// How many principals may have a session held for them; the least used one is dropped.
+/// Maximum number of principals for whom a session is held; the least used one is dropped.
 pub(super) const MAX_HELD: usize = 1_000;
 
 /// A session that Witgate holds towards the upstream.
@@ -35,8 +35,8 @@ pub(super) struct Held {
 }
 
 impl HttpUpstream {
-    /// Whether requests of the stateless era have to be bridged. Not where it cannot be told: then
-    /// the request itself shows what is wrong.
+    /// True if requests of the stateless era have to be bridged. False if the era is unknown: then the
+    /// request itself shows what is wrong.
     pub(super) async fn is_older(&self) -> bool {
         match self.eras.verdict(self).await {
             Some(verdict) if verdict.speaks.modern => {
@@ -105,8 +105,8 @@ impl HttpUpstream {
         self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
     }
 
-    /// What comes back, as the stateless era wants it. The status has to be known before a stream
-    /// begins, so a stream that begins with the response is none.
+    /// The answer, as the stateless era wants it. The status has to be known before a stream begins, so a
+    /// stream that begins with the response is none.
     async fn lifted(
         &self,
         request: &Request,
@@ -238,7 +238,7 @@ impl HeldSession for Exchange<'_> {
 
 /// The way of one request's answers back to its client.
 struct Back {
-    /// What the upstream calls the request.
+    /// The upstream's id of the request.
     number: Box<str>,
     id: Box<str>,
     token: Option<Box<str>>,

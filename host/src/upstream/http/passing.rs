@@ -17,7 +17,7 @@ pub(super) struct Passing {
     /// The id of the request.
     id: Box<str>,
     place: Place,
-    /// How many arrays and objects are open, the message itself included.
+    /// The number of open arrays and objects, the message itself included.
     depth: usize,
     in_string: bool,
     is_escaped: bool,
@@ -27,7 +27,7 @@ pub(super) struct Passing {
     seen: Seen,
 }
 
-/// What is not as JSON-RPC wants it.
+/// A violation of JSON-RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Wrong {
     /// It is no response.

@@ -35,7 +35,7 @@ const BUFFER: usize = 64 << 10;
 /// So many messages may be on their way that the server has not taken.
 const AT_ONCE: usize = 32;
 
-/// How long the next message waits for one to be taken: most servers take it at once.
+/// Time that the next message waits for the previous one to be accepted: most servers accept it at once.
 const IN_ORDER: Duration = Duration::from_secs(1);
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -47,7 +47,7 @@ pub struct Sse {
     url: Url,
     /// Headers of the configuration, its credential for one.
     own: HeaderMap,
-    /// How long the server may take to name the place for messages.
+    /// Time limit for the server to name the place for messages.
     patience: Duration,
     /// The largest message of the server's, in bytes.
     max_message: usize,
@@ -155,7 +155,7 @@ fn shown(url: &Url) -> String {
     url.origin().ascii_serialization() + url.path()
 }
 
-/// What goes on over one event stream.
+/// The conversation over one event stream.
 struct Talk {
     line: Arc<Line>,
     place: Uri,

@@ -14,7 +14,8 @@ use crate::apt;
 use crate::cargo::tidy;
 use crate::process::ask;
 
-/// What cargo says about itself to the programs that it runs; Debian's must not take it for its own.
+/// Variables in which cargo describes itself to the programs that it runs; Debian's must not take them for
+/// its own.
 const FOREIGN: [&str; 7] = [
     "CARGO",
     "LD_LIBRARY_PATH",
@@ -37,7 +38,7 @@ impl Debian {
     /// Needed beside a linker, whose package carries its version in its name.
     pub(crate) const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
-    /// What is installed already.
+    /// Finds the installed toolchain.
     pub(crate) fn installed() -> Result<Self> {
         Self::below(Path::new("/usr"))
     }

@@ -1,5 +1,5 @@
-//! What a panic says, into the log of the host: a component has no standard error that anybody reads, and of a panic
-//! without its words there is left a trap.
+//! Writes the message of a panic into the log of the host: a component has no standard error that anybody
+//! reads, and without it only a trap is left.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;

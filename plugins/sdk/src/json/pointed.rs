@@ -43,7 +43,7 @@ pub fn any_item(text: &str, is_it: impl FnMut(&str) -> bool) -> Result<bool, ser
     Ok(found)
 }
 
-/// What is left of a pointer, without its first slash.
+/// The rest of a pointer, without its first slash.
 struct Step<'p>(&'p str);
 
 impl<'p> Step<'p> {

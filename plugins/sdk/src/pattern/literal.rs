@@ -79,7 +79,7 @@ fn of_escapes(part: &str, is_last: bool) -> Option<&'static str> {
     })
 }
 
-/// What stands before the first `*`; the whole pattern where there is none.
+/// Checks the part before the first `*`; the whole pattern where there is none.
 fn of_head(head: &str, is_whole: bool) -> Option<&'static str> {
     let (scheme, rest) = match head.split_once(':') {
         Some((scheme, rest)) => (scheme, Some(rest)),

@@ -1,4 +1,4 @@
-//! Who calls, and what.
+//! Test callers and their calls.
 
 use crate::{Call, Principal, TargetKind, Transport};
 

@@ -1,6 +1,6 @@
-//! What the hostile guests are made of. Each stands in a file of its own: `examples/*.rs` where the SDK can
-//! express it, `wat/*.wat` where it cannot. What has to become of each stands in the test
-//! `tests/tests/it/hostile/expected.rs`, which does not compile while one is missing there.
+//! The common parts of the hostile guests. Each guest is a file of its own: `examples/*.rs` where the SDK can
+//! express it, `wat/*.wat` where it cannot. The test `tests/tests/it/hostile/expected.rs` holds the expected
+//! fate of each, and does not compile while one is missing.
 
 use std::future::Future;
 use std::pin::pin;
@@ -20,12 +20,12 @@ pub const HOST: witgate_plugin::guest::GuestHost = witgate_plugin::guest::GuestH
 
 /// A guest made of functions, each harmless until it is replaced.
 pub trait Hostile {
-    /// What it says of itself.
+    /// Misbehaves in `describe`.
     fn describe() -> Description {
         description("{}")
     }
 
-    /// What it does with its settings, which it never reads.
+    /// Misbehaves in `configure`, without reading the settings.
     ///
     /// # Errors
     /// Where it is one that refuses them.
@@ -60,7 +60,7 @@ pub fn wants_key() -> Wants {
     Wants { schemes: vec![Scheme::Header], credential_header, ..Wants::default() }
 }
 
-/// What a call of the host came to: inside a component it is finished when it returns.
+/// The result of a call of the host: inside a component it is finished when it returns.
 #[allow(clippy::panic, reason = "nothing waits here")]
 pub fn done<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

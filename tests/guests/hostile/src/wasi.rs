@@ -1,5 +1,5 @@
-//! What of WASI the guests try to use. The host has stubs of it, so that guests of languages whose runtime
-//! expects a system can be linked.
+//! The parts of WASI that the guests try to use. The host has stubs of it, so that guests of languages whose
+//! runtime expects a system can be linked.
 
 #![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, reason = "generated")]
 

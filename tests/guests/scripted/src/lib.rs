@@ -11,11 +11,11 @@ use witgate_plugin::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What both hooks do.
+    /// The act of both hooks.
     does: Act,
 }
 
-/// What a hook does.
+/// The act of a hook.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {

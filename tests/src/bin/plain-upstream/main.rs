@@ -14,10 +14,11 @@ use serde_json::value::RawValue;
 
 use plain::{serve, whole};
 
-/// How long an answer is, as a whole.
+/// Length of an answer, as a whole.
 const ANSWER: usize = 500;
 
-/// What it says of itself, so that nobody takes it for a server of the older era and translates for it.
+/// The answer to `server/discover`, so that nobody takes it for a server of the older era and translates for
+/// it.
 const DISCOVERED: &str =
     r#""supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"resultType":"complete","#;
 

@@ -1,4 +1,4 @@
-//! What counts as a difference.
+//! The definition of a difference.
 
 use super::*;
 use crate::conformance::Status::{self, Failure, Skipped, Success, Warning};

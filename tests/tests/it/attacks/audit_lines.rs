@@ -32,8 +32,8 @@ fn call(running: &Running, tool: &str) -> Vec<String> {
     await_some("the record", || Some(lines()).filter(|lines| lines.len() > before)).split_off(before)
 }
 
-/// What a reader of logfmt makes of a line (go-logfmt: a quoted value is a JSON string): each name with its value.
-/// Words of the message have none.
+/// Parses a line as a reader of logfmt does (go-logfmt: a quoted value is a JSON string): each name with its
+/// value. Words of the message have none.
 fn logfmt(line: &str) -> Vec<(String, String)> {
     let mut rest = line.split_once(": ").map_or(line, |(_, fields)| fields);
     let mut found = Vec::new();
@@ -67,7 +67,7 @@ fn value<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
     value
 }
 
-/// What does something else on a terminal than show itself.
+/// True if a character does something else on a terminal than show itself.
 fn hides(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

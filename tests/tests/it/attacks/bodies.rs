@@ -133,7 +133,7 @@ fn bodies_of_strangers_have_a_common_bound() {
     findings.report();
 }
 
-/// What is announced and does not come takes nothing from anybody.
+/// A body that is announced and does not come takes nothing from anybody.
 #[test]
 fn announced_bodies_cost_nothing() {
     let (gateway, key) = serve("request_memory_mib = 8");

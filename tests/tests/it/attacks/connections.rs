@@ -35,7 +35,7 @@ fn idle(address: &str, count: usize) -> Vec<TcpStream> {
     (0..count).filter_map(|_| TcpStream::connect(address).ok()).collect()
 }
 
-/// How many of them the other end has not closed.
+/// The number of streams that the other end has not closed.
 fn open(streams: &[TcpStream]) -> usize {
     let is_open = |stream: &TcpStream| {
         stream.set_nonblocking(true).unwrap();
@@ -151,7 +151,7 @@ fn connections_of_one_address_are_bounded() {
     });
 }
 
-/// What Witgate starts has the limit that Witgate was started with.
+/// Children of Witgate have the limit that Witgate was started with.
 #[test]
 fn children_have_their_former_limit() {
     let setup = limited(Setup::new(), 300, 2000);

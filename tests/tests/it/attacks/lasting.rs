@@ -1,4 +1,4 @@
-//! What lasts beyond the right that it rests on: news of a resource, and results of a task.
+//! Streams that outlast the right they rest on: notifications of a resource, and results of a task.
 
 use std::time::Duration;
 

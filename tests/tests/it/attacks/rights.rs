@@ -1,4 +1,4 @@
-//! What nobody has allowed: calls, lists, completions, subscriptions, tasks, unknown methods.
+//! Requests that no rule allows: calls, lists, completions, subscriptions, tasks, unknown methods.
 
 use std::time::Duration;
 

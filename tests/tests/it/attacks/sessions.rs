@@ -99,7 +99,7 @@ fn sessions_belong_to_who_opened_them() {
     findings.report();
 }
 
-/// What a stream replays is filtered as what it said first, and only its owner may ask for it.
+/// A replayed stream is filtered as it was the first time, and only its owner may ask for it.
 #[test]
 fn resumption_shows_nothing_more() {
     let world = World::new();

@@ -50,7 +50,7 @@ async fn heard(response: reqwest::Response) -> String {
     heard.lines().filter(|line| line.starts_with("data:")).collect()
 }
 
-/// What the server's own question came to.
+/// The result of the server's own question.
 fn outcome(answer: &crate::talk::Answer) -> Value {
     answer.said()["error"]["code"].clone()
 }

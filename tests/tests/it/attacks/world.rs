@@ -1,4 +1,4 @@
-//! What is attacked: one Witgate before a stateful, a stateless, a child and a recording upstream.
+//! The target of the attacks: one Witgate before a stateful, a stateless, a child and a recording upstream.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use witgate_tests::wire::{Answer, Request, STATEFUL, contains};
 /// Where the upstreams are. The recorder is the last one.
 pub(super) const ENDPOINTS: [&str; 4] = ["/stateful/mcp", "/stateless/mcp", "/child/mcp", "/record/mcp"];
 
-/// What every attack has in its body, to be looked for behind Witgate.
+/// The text in the body of every attack, to be looked for behind Witgate.
 pub(super) const MARK: &str = "FORGED";
 
 /// The keys of the callers, and their patterns.

@@ -1,4 +1,4 @@
-//! What a single call cannot show: progress, cancellation, what the server asks and tells.
+//! Exchanges beyond a single call: progress, cancellation, the server's questions and notifications.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn assert_complete(name: &str, scenario: &Scenario) {
     assert_eq!(step("list_changed")["resources"], json!(1), "{name}");
 }
 
-/// What is the same in every run of one SDK over one transport.
+/// The part that is the same in every run of one SDK over one transport.
 fn stable(scenario: &Scenario) -> Value {
     let mut steps = json!(scenario.steps);
     let varying = [

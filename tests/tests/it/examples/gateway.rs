@@ -38,7 +38,7 @@ fn call(running: &Running, tool: &str, arguments: &Value) -> Request {
     Request::stateless(&running.address(), "/mcp", "tools/call", params)
 }
 
-/// What a sender of webhooks adds.
+/// Adds the headers of a sender of webhooks.
 fn signed(request: Request, id: &str, tool: &str, arguments: &Value) -> Request {
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let text = format!("{id}.{timestamp}.tools/call\n{tool}\n{arguments}");

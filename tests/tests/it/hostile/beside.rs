@@ -15,11 +15,11 @@ use super::expected::End;
 use super::ward::{UNBROKEN, Ward};
 use crate::talk::Caller;
 
-/// How long the good policy is called alone, and how long beside the others.
+/// Time for which the good policy is called alone, and beside the others.
 const ALONE: Duration = Duration::from_secs(1);
 const BESIDE: Duration = Duration::from_secs(5);
 
-/// How many call the good policy.
+/// The number of callers of the good policy.
 const GOOD: usize = 4;
 
 /// The longest that a good call may take. What it does take is for a load run to measure, on a machine of its own.
@@ -30,7 +30,7 @@ const BOUND: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_millis(5);
 const HOSTILE_PACE: Duration = Duration::from_millis(100);
 
-/// How long each half of a measurement takes.
+/// The duration of each half of a measurement.
 const MEASURED: Duration = Duration::from_secs(20);
 
 /// Calls of the good policy for a time, all of which have to be good: how long each took, in order.
@@ -128,8 +128,9 @@ fn report(ward: &Ward, alone: &[Duration], beside: &[Duration], made: &[(Guest, 
     );
 }
 
-/// What `cargo xtask beside` runs, in a release build: figures for docs/performance.md. The guests have the limits
-/// and the breaker that a policy has by default; then each of their calls is let through to them.
+/// The measurement of `cargo xtask beside`, in a release build: figures for docs/performance.md. The guests
+/// have the limits and the breaker that a policy has by default; then each of their calls is let through to
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, of a minute and a half"]
 async fn how_long_good_calls_take_beside_all_of_them() {

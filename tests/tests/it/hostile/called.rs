@@ -28,7 +28,7 @@ pub(super) fn callable() -> Vec<(Guest, &'static [(&'static str, End)])> {
 }
 
 impl End {
-    /// Whether this is it.
+    /// True if the answer is this one.
     pub(super) fn is(&self, answer: &Answer) -> bool {
         let seen = (answer.status, answer.reason());
         match self {
@@ -70,7 +70,7 @@ async fn each_fails_in_its_own_way_and_harms_nobody_else() {
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
-/// What they have left behind outside the answers.
+/// The traces that they have left outside the answers.
 fn traces(ward: &Ward) -> Vec<String> {
     let mut findings = Vec::new();
     let log = ward.running.log();

@@ -1,11 +1,11 @@
-//! What has to become of each guest. A guest that is not here does not compile.
+//! The expected end of each guest. A guest that is not here does not compile.
 
 use witgate_tests::hostile::Guest;
 
 /// One guest.
 pub(super) struct Case {
     pub(super) hook: Hook,
-    /// What its policy has beside the component. `{server}` is where it may go.
+    /// The settings of its policy beside the component. `{server}` is where it may go.
     pub(super) settings: &'static str,
     pub(super) expected: Expected,
 }
@@ -16,7 +16,7 @@ pub(super) enum Hook {
     Authenticate,
 }
 
-/// What has to become of it.
+/// The expected fate of a guest.
 pub(super) enum Expected {
     /// It does not become a policy, and one of these says why.
     Refused(&'static [&'static str]),
@@ -30,7 +30,7 @@ pub(super) enum Expected {
     Called(&'static [(&'static str, End)]),
 }
 
-/// How a call ends.
+/// The end of a call.
 pub(super) enum End {
     /// It goes on to the upstream.
     Passes,
@@ -69,7 +69,7 @@ const NO_WORLD: &[&str] = &["the component is not of a world of `witgate:auth@0.
 const OTHER_VERSION: &[&str] = &["this host has `witgate:auth@0.1.0`, so build it against that version"];
 const HTTP: &str = "grants = { http = [\"{server}\"] }";
 
-/// What has to become of `guest`.
+/// The expected fate of `guest`.
 #[allow(clippy::too_many_lines, reason = "a table")]
 pub(super) fn case(guest: Guest) -> Case {
     use Expected::{NotCompiled, Refused, RefusedLate, TakesOver};

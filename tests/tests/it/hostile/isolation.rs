@@ -1,4 +1,4 @@
-//! What one call of a component can learn of another: whatever its instance keeps.
+//! Isolation between calls of a component, for each setting of `isolation`.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;
@@ -6,10 +6,10 @@ use witgate_tests::hostile::Guest;
 
 use crate::talk::Caller;
 
-/// How often each is called.
+/// The number of calls of each.
 const CALLS: usize = 6;
 
-/// Whether each of some calls found what another has left.
+/// For each of some calls: true if it found traces of another.
 async fn finds(settings: &str) -> Vec<bool> {
     let setup = Setup::new();
     setup.config(

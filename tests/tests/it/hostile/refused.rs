@@ -19,7 +19,7 @@ const LONGEST: usize = 2000;
 /// A compiler may take a minute, and one that is refused for its memory comes after everybody else.
 pub(super) const PATIENCE: Duration = Duration::from_secs(100);
 
-/// What stands in the log before the reason.
+/// The text in the log before the reason.
 const REFUSED: &str = "the change was not taken, and the live generation stays: ";
 
 /// A gateway whose one policy is a component of no kind, `plugins/rules.wasm`.
@@ -61,7 +61,7 @@ impl Gateway {
         Caller::new(self.running.url(), Some(&self.key))
     }
 
-    /// What is live goes on.
+    /// Checks that the live policy still decides.
     pub(super) async fn goes_on(&self, name: &str) {
         let answer = self.caller().call("echo", json!({ "text": "mine" })).await;
         assert!(answer.is_result(), "after {name}: {answer:?}");
@@ -95,7 +95,7 @@ async fn a_candidate_that_is_no_policy_leaves_the_live_one() {
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
-/// What they need is not granted here.
+/// Components that need a grant which is missing here.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
     let mut gateway = Gateway::new();

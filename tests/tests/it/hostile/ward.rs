@@ -10,7 +10,7 @@ use super::expected::{Case, Hook, case};
 use super::server::Server;
 use crate::talk::Caller;
 
-/// What a secret's value is: nothing that is said anywhere may hold it.
+/// The value of a secret: no output anywhere may hold it.
 pub(super) const SECRET: &str = "unspeakable-0123456789abcdef0123456789abcdef";
 
 /// A breaker that nothing trips.

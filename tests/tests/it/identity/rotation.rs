@@ -1,4 +1,4 @@
-//! What changes while Witgate runs.
+//! Changes while Witgate runs.
 
 use std::fs;
 

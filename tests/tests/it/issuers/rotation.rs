@@ -12,9 +12,9 @@ use witgate_tests::issuer::{Issuer, Signer};
 
 use super::{call, gateway, outcome, token};
 
-/// How long the test rotates unless it is told otherwise.
+/// The duration of the rotation unless it is set otherwise.
 const USUALLY_S: u64 = 15;
-/// How many keys are published at once.
+/// The number of keys that are published at once.
 const OVERLAP: usize = 4;
 /// A set lives for five seconds at least; one more is for those that come while it is fetched, and the rest for
 /// machines that are busy with other things.

@@ -23,7 +23,7 @@ fn of(issuer: &Issuer) -> Keyring {
     ring(&KeyPlace::Issuer(issuer.url()))
 }
 
-/// Whether the ring takes a signature by `signer`.
+/// Verifies a signature by `signer` with the ring.
 async fn verify(ring: &Keyring, signer: &Signer, key_id: &str) -> Result<(), VerifyError> {
     let token = signer.token(&json!({}));
     let (message, signature) = token.rsplit_once('.').unwrap();
@@ -172,7 +172,7 @@ async fn a_flood_does_not_reach_the_server() {
     assert_eq!(verify(&ring, &signer, "a").await, Ok(()));
 }
 
-/// What the server says of its set's life is kept to: fetched again when it is over, not before.
+/// A set is fetched again when its lifetime is over, not before.
 #[tokio::test]
 async fn a_withdrawn_key_is_none_when_the_sets_life_is_over() {
     let (issuer, gone, stays) = (Issuer::start(), Signer::new("gone"), Signer::new("stays"));

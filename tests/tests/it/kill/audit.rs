@@ -1,4 +1,4 @@
-//! What the log holds of a `witgate serve` that was killed: whole lines, and one for each call that was answered.
+//! The log of a `witgate serve` that was killed: whole lines, and one for each call that was answered.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

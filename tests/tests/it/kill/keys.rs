@@ -11,7 +11,7 @@ use witgate_tests::gateway::Setup;
 
 use super::{Chance, kills};
 
-/// What is known of a key by what a command has said.
+/// The state of a key, as commands have reported it.
 #[derive(Clone, Debug)]
 struct Known {
     text: String,
@@ -87,7 +87,7 @@ fn holds(setup: &Setup, known: &BTreeMap<String, Known>, unsure: Option<&String>
     }
 }
 
-/// What an unfinished command has done, or not.
+/// Adopts the state that an unfinished command has left.
 fn adopt(setup: &Setup, known: &mut BTreeMap<String, Known>, name: &String) {
     let list = list(setup);
     match list.get(name) {

@@ -10,7 +10,7 @@ use syn::{Attribute, Item, ItemUse, UseTree, Visibility};
 /// A module, as a path from the root of the crate: `flow::message`. The root itself is empty.
 pub(super) type Module = String;
 
-/// Who imports whom. The code of tests is left out.
+/// The imports of each module. The code of tests is left out.
 pub(super) type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
 /// Reads the imports of the crate with this root file, inline modules counting for the file they are in.
@@ -103,7 +103,7 @@ struct Reader<'a> {
     module: &'a str,
     /// The modules in this one that have files of their own.
     children: BTreeSet<String>,
-    /// How many inline modules the reader is in.
+    /// The nesting of inline modules at the current item.
     depth: usize,
     found: Found,
 }

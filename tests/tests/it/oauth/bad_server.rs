@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How it is bad.
+/// The faults of a bad server.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bad {
     /// Not at all: this is what it says.
@@ -77,17 +77,17 @@ impl BadServer {
         server
     }
 
-    /// What it is from now on.
+    /// Sets the fault from now on.
     pub(super) fn turn(&self, bad: Bad) {
         *self.bad.lock().unwrap() = bad;
     }
 
-    /// How many questions have arrived.
+    /// The number of questions so far.
     pub(super) fn asked(&self) -> usize {
         self.counts.asked.load(Ordering::Relaxed)
     }
 
-    /// How many connections were open at the same time.
+    /// The maximum number of connections at the same time.
     pub(super) fn most_open(&self) -> usize {
         self.counts.most_open.load(Ordering::Relaxed)
     }

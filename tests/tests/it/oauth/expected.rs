@@ -1,6 +1,7 @@
-//! What clients expect of a resource server: the exchanges of the conformance suite's client scenarios (`auth/*`), played
-//! against Witgate, with the suite's names. Those about the client's own part, or the authorization server's, have
-//! nothing to say here; `auth/client-credentials-*` and the whole login are in `flows` and `login`.
+//! The expectations of clients towards a resource server: the exchanges of the conformance suite's client
+//! scenarios (`auth/*`), played against Witgate, with the suite's names. Those about the client's own part,
+//! or the authorization server's, have nothing to say here; `auth/client-credentials-*` and the whole login
+//! are in `flows` and `login`.
 
 use std::collections::BTreeMap;
 

@@ -56,7 +56,7 @@ async fn a_client_is_told_which_scopes_it_lacks() {
     assert!(report.text().is_some_and(|text| text.contains("42")), "{report:?}");
 }
 
-/// Whose tokens are for somebody else, or are none.
+/// Tokens for another resource, and texts that are no tokens, are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_sibling_resource_are_refused() {
     for make in Make::ALL {

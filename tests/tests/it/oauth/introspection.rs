@@ -1,4 +1,4 @@
-//! How Witgate proves itself to an authorization server, and how that proves what it says.
+//! The authentication of Witgate to an authorization server, and the signatures of that server's answers.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -66,7 +66,7 @@ async fn a_client_with_another_key_learns_nothing() {
     }
 }
 
-/// What is no key is noticed at the start, and not shown.
+/// A file that is no key is noticed at the start, and not shown.
 #[test]
 fn a_key_that_cannot_sign_is_refused_at_the_start() {
     let setup = witgate_tests::gateway::Setup::new();

@@ -9,10 +9,10 @@ use witgate_tests::oauth::Make;
 use super::{GUARDED, Making, READ, World, hello};
 use crate::talk::{Answer, Caller, until};
 
-/// How long it is away.
+/// Time for which the server is away.
 const AWAY: Duration = Duration::from_secs(6);
 
-/// How long an answer is remembered here, and what a busy machine takes to notice its end.
+/// Time for which an answer is remembered here, and that a busy machine takes to notice its end.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
 /// Within which each call is answered, whatever happens.

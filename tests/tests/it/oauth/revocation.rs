@@ -86,7 +86,7 @@ async fn the_admin_call_takes_one_token_and_nothing_else() {
     assert_eq!(form.send().await.unwrap().status(), 403);
 }
 
-/// What is open when a token ends.
+/// The open streams and calls when a token ends.
 struct Open {
     /// GET, 2025-11-25.
     stream: reqwest::Response,

@@ -106,7 +106,7 @@ fn components_that_fail_are_seen_to_fail() {
     assert!((5..20).contains(&ticks), "{report:#}");
 }
 
-/// What the policy sends, logs and asks of its host is held against the case.
+/// The policy's HTTP requests, log lines and host calls are compared with the case.
 #[test]
 fn what_a_policy_does_is_seen() {
     let setup = Setup::new();

@@ -1,4 +1,4 @@
-//! What programs read: JSON, JUnit's XML, the schema.
+//! Reports for programs: JSON, JUnit's XML, the schema.
 
 use serde_json::Value;
 use witgate_tests::gateway::{Setup, component};

@@ -12,7 +12,7 @@ use witgate::generation::{Generation, Generations};
 use super::RUNTIME;
 use super::stage::{Says, Stage, flow, send, store};
 
-/// How often the generation flips.
+/// The number of flips of the generation.
 const FLIPS: usize = 150;
 
 /// Generations of two colours. In each, the key has the role of that colour alone, and that role
@@ -29,7 +29,7 @@ async fn generation(stage: &Stage, colour: &str) -> Generation {
     stage.generation(&config).await
 }
 
-/// What the upstream says: the caller's role and all the tools that there are.
+/// The upstream's answer: the caller's role and all the tools that there are.
 fn everything(admitted: &Admitted) -> Value {
     let roles = &admitted.permit().caller().identity().roles;
     json!({ "roles": roles, "tools": [{ "name": "red" }, { "name": "blue" }, { "name": "both" }] })

@@ -18,7 +18,7 @@ const TOOLS: [&str; 4] = ["a", "b", "c", "d"];
 #[derive(Clone, Debug)]
 struct Rules {
     allowed: Vec<&'static str>,
-    /// Whether the key counts: its store is one of two, and one of these has no such key.
+    /// True if the key counts: its store is one of two, and one of these has no such key.
     knows_key: bool,
 }
 
@@ -44,7 +44,7 @@ fn all(_: &Admitted) -> Value {
     json!({ "tools": TOOLS.map(|name| json!({ "name": name })) })
 }
 
-/// What may be called, and what is listed, under a generation. None: the caller is refused.
+/// The permitted calls, and the filtered list, under a generation. None: the caller is refused.
 async fn may(generation: Generation) -> (Vec<&'static str>, Option<Value>) {
     let flow = flow(Arc::new(Generations::new(generation, 1)), Says(all));
     let mut called = Vec::new();

@@ -1,5 +1,4 @@
-//! What is listed is what may be called: whatever the rules of roles and keys, and whatever the
-//! names.
+//! Lists contain exactly the permitted entries: whatever the rules of roles and keys, and whatever the names.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -113,7 +112,7 @@ impl World {
         store(&held, &self.key.0, &self.key.1)
     }
 
-    /// What the upstream has, all of it.
+    /// The complete lists of the upstream.
     fn lists(&self) -> Value {
         let items = |names: &[String], key: &str| -> Vec<Value> {
             names.iter().map(|name| json!({ key: name })).collect()

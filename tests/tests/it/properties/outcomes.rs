@@ -18,7 +18,7 @@ use witgate_tests::gateway::component;
 use super::stage::{Stage, request, shown};
 use super::{RUNTIME, cases};
 
-/// What a policy does, as the settings of the guest `scripted` name it.
+/// The act of a policy, as the settings of the guest `scripted` name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Yes,
@@ -58,7 +58,7 @@ impl Act {
 /// A policy, by its name: there are two of each kind, since none stands in a pipeline twice.
 type Member = (Act, String);
 
-/// How a stage ends.
+/// The end of a stage.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Yes,
@@ -156,8 +156,8 @@ fn config(pipelines: &[Vec<Member>]) -> String {
     policies + &upstreams
 }
 
-/// What the stages make of the pipeline at `place`: the one that asks who it is, and the one that
-/// asks what somebody of the first pipeline may do.
+/// The results of the two stages for the pipeline at `place`: authentication, and authorization of somebody
+/// of the first pipeline.
 async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
     let params = json!({ "name": "anything" });
     let shown = shown(Scheme::Bearer);

@@ -5,7 +5,7 @@ use witgate_plugin::{Glob, Pattern, TargetKind};
 
 use super::cases;
 
-/// What a glob means: `*` is nothing, or one character more of the name.
+/// The meaning of a glob: `*` is nothing, or one character more of the name.
 fn fits(glob: &[char], name: &[char]) -> bool {
     match (glob, name) {
         ([], []) => true,
@@ -16,7 +16,7 @@ fn fits(glob: &[char], name: &[char]) -> bool {
     }
 }
 
-/// What a pattern means.
+/// The meaning of a pattern.
 fn covers(pattern: &str, kind: TargetKind, name: &str) -> bool {
     if pattern == "*" {
         return kind != TargetKind::Method;

@@ -1,5 +1,6 @@
-//! What the strict parse lets through is one thing to everybody: a URI to the `url` crate, to RFC 3986's rules, to Node's
-//! `URL` and to pydantic's `AnyUrl`; a name to those that compose; a number to those that keep doubles, integers and decimals.
+//! Agreement of readers: a URI, a name and a number that pass the strict parse are the same to everybody.
+//! URIs are compared with the `url` crate, RFC 3986's rules, Node's `URL` and pydantic's `AnyUrl`; names with
+//! readers that compose; numbers with readers that keep doubles, integers and decimals.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -196,7 +197,7 @@ fn ask_both(asked: &[Value]) -> (Vec<Value>, Vec<Value>) {
     (ask(clients.python(), "readers.py", asked), ask(clients.node(), "readers.mjs", asked))
 }
 
-/// What a reader of another kind makes of all of it, in its order.
+/// The results of another reader, in the order of its inputs.
 fn ask(program: PathBuf, script: &str, asked: &[Value]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("judges").join(script);
     let mut command = Command::new(program);

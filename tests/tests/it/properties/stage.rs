@@ -33,7 +33,7 @@ use witgate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
 use witgate_plugin::{Scheme, Transport};
 use witgate_tests::gateway::workspace;
 
-/// What the caller shows.
+/// The caller's credential.
 pub(super) const KEY: &str = "a key of the properties, long enough to be one";
 
 /// A directory with a configuration, and what makes generations of it.
@@ -64,7 +64,8 @@ impl Stage {
         self.factory.candidate(&config, None).await.unwrap_or_else(|errors| panic!("{errors:?}"))
     }
 
-    /// What is to follow `live` where `config`, a policy of which is broken, is written. None: nothing of it is new.
+    /// The successor of `live` where `config`, a policy of which is broken, is written. None: nothing of it
+    /// is new.
     pub(super) async fn successor(&self, config: &str, live: &Generation) -> Option<Generation> {
         let successor = self.factory.successor(&self.config(config), live, None).await;
         assert!(!successor.errors.is_empty(), "nothing is broken");

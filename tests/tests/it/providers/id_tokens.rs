@@ -1,4 +1,4 @@
-//! What each provider's ID token differs in from its access token, and why it is refused.
+//! The differences between each provider's ID token and its access token, by which it is refused.
 
 use serde_json::{Value, json};
 

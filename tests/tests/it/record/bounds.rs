@@ -1,4 +1,4 @@
-//! How a recording ends, and what is not recorded.
+//! The end of a recording, and the calls that are left out.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;

@@ -1,4 +1,4 @@
-//! What another policy would decide otherwise is shown, and nothing else.
+//! A recording shows exactly the decisions in which another policy differs.
 
 use serde_json::json;
 use witgate_tests::gateway::component;

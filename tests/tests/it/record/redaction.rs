@@ -1,4 +1,4 @@
-//! What a recording must not hold, and in no encoding.
+//! Secrets that a recording must not hold, in any encoding.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -30,7 +30,7 @@ async fn no_credential_and_no_secret_is_in_a_recording() {
     }
 }
 
-/// Who asks for claims gets them, and still no credential.
+/// Claims are written down if asked for, and still no credential.
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_are_written_down_for_who_asks_for_them() {
     let world = World::start();
@@ -46,7 +46,8 @@ async fn claims_are_written_down_for_who_asks_for_them() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// What depends on a claim that is not written down cannot be asked again; it is left out, and said so.
+/// A decision that depends on a claim that is not written down cannot be repeated; it is left out, with a
+/// note.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_depends_on_other_claims_is_left_out_unless_they_are_asked_for() {
     let world = World::start_with(&format!(

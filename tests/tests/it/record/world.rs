@@ -12,17 +12,17 @@ use witgate_tests::gateway::{Running, Setup};
 
 use crate::talk::Caller;
 
-/// What tokens are signed with.
+/// The secret that signs tokens.
 pub(super) const JWT_SECRET: &str = "a secret of the host that is long enough";
 
-/// What the client proves itself with at the authorization server.
+/// The client's secret at the authorization server.
 pub(super) const CLIENT_SECRET: &str = "the-secret-of-the-introspecting-client";
 
 /// An opaque token that the authorization server knows, and one that it does not.
 pub(super) const OPAQUE: &str = "opaque-token-of-eve-4711-0815";
 pub(super) const INACTIVE: &str = "opaque-token-that-has-ended-99";
 
-/// What nobody but the caller is to know.
+/// A private datum of the caller.
 pub(super) const EMAIL: &str = "ada.lovelace@example.com";
 
 /// A gateway, and the keys of two callers.
@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-/// How the log says that a recording has begun.
+/// The log line that begins a recording.
 fn began(policy: &str) -> String {
     format!("RECORDING: what the policy is asked and answers is recorded policy=\"{policy}\"")
 }
@@ -126,7 +126,7 @@ pub(super) struct Recording {
     file: PathBuf,
 }
 
-/// What it has come to.
+/// The result of a recording.
 pub(super) struct Recorded {
     pub(super) file: PathBuf,
     pub(super) text: String,
@@ -161,7 +161,7 @@ impl Recording {
     }
 }
 
-/// What `witgate plugin test` says.
+/// The output of `witgate plugin test`.
 pub(super) struct Tested {
     pub(super) code: Option<i32>,
     pub(super) report: Value,

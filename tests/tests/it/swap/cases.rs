@@ -6,7 +6,7 @@ use witgate_tests::gateway::Setup;
 use super::{PATIENT, config, policy, user};
 use crate::talk::{Caller, Upstream, until};
 
-/// What the operator wants to hold, whatever else is changed.
+/// The operator's cases, which have to pass whatever else is changed.
 const CASES: &str = r#"
 [[case]]
 name = "users greet"

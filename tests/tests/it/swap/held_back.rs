@@ -1,4 +1,4 @@
-//! What is broken holds back its own pipelines, and keeps no rule of anybody from being tightened.
+//! A broken policy holds back its own pipelines, and keeps no rule of anybody from being tightened.
 
 use std::fs;
 

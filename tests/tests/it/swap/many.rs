@@ -102,7 +102,7 @@ fn start(upstream: &Upstream, versions: &[Vec<u8>]) -> (Running, String) {
     (setup.serve(), key)
 }
 
-/// What the next change makes of a state: every fourth is of the configuration.
+/// The state after the next change: every fourth is of the configuration.
 fn next(number: usize, was: State) -> State {
     match number % 4 {
         3 => State { config: 1 - was.config, ..was },

@@ -75,7 +75,7 @@ async fn it_is_at_once_and_survives_a_restart_until_a_file_changes() {
     assert_eq!(greets(&caller).await.as_deref(), Some("not-read-only"), "over is over");
 }
 
-/// What was gone back to is not what the component's file says, however long nobody has touched that.
+/// A rollback's component differs from the one in the file, however long nobody has touched that.
 #[tokio::test(flavor = "multi_thread")]
 async fn its_end_by_the_configuration_brings_the_component_of_the_file() {
     for restarts in [false, true] {

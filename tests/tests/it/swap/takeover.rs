@@ -17,7 +17,7 @@ use crate::talk::{Answer, Caller, Upstream, metric, until};
 /// From the file event to the first call that the new component decides.
 const BOUND: Duration = Duration::from_millis(300);
 
-/// How often each way is tried. The bound is asked of the best: others compile on this machine
+/// The number of attempts of each way. The bound is asked of the best: others compile on this machine
 /// meanwhile, and what is shown is what the gateway takes, not what they do.
 const SWAPS: usize = 4;
 
@@ -43,7 +43,7 @@ async fn load(caller: Caller, stop: Arc<AtomicBool>) -> [usize; 2] {
     decided
 }
 
-/// How a new component comes.
+/// A way of replacing a component.
 enum Way {
     /// Written elsewhere and renamed over the file.
     Rename,

@@ -1,5 +1,5 @@
-//! What an upstream is given - headers, environment, scopes - follows its configuration and the files of secrets that this
-//! names; what does not is said.
+//! The changeable settings of an upstream - headers, environment, scopes - follow its configuration and the
+//! files of secrets that this names; changes that wait for a restart are reported.
 
 use std::fs;
 

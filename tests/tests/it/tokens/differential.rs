@@ -98,7 +98,7 @@ fn said(verdict: &Verdict) -> String {
     }
 }
 
-/// What Witgate says to each of the tokens, in their order.
+/// Witgate's verdicts on the tokens, in their order.
 async fn judged_by(subject: &Subject, tokens: &[&str]) -> Vec<Verdict> {
     let case = Attack::good(&Policy::public(), "generated", String::new()).case();
     let policy = subject.on_stage(&loader(), &directory(), &case).await.unwrap();

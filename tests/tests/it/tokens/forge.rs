@@ -1,4 +1,4 @@
-//! Who signs, and how tokens are put together out of whatever parts.
+//! Signers, and the composition of tokens out of any parts.
 
 use std::sync::LazyLock;
 
@@ -114,7 +114,7 @@ pub(super) fn header(algorithm: &str) -> Value {
     }
 }
 
-/// What a good token claims.
+/// The claims of a good token.
 pub(super) fn claims() -> Value {
     json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": NOW + 300, "iat": NOW - 10 })
 }

@@ -65,7 +65,7 @@ fn not_for_this() -> Vec<Attack> {
         .collect()
 }
 
-/// What is no key, or a key that everybody can sign with.
+/// Texts that are no keys, and keys that everybody can sign with.
 fn no_keys() -> Vec<Attack> {
     let ones = KEYS.jwk("ES256");
     let secret = json!({ "kty": "oct", "k": b64(SECRET.as_bytes()) });

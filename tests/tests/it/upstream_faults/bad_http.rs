@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How it is bad.
+/// The faults of a bad server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bad {
     /// Not at all.
@@ -76,12 +76,12 @@ impl Server {
         server
     }
 
-    /// How many bytes of a flood were taken.
+    /// The number of bytes of a flood that were accepted.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Whether a connection has ended.
+    /// True if a connection has ended.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
     }

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
-/// What a core module begins with; a component has another version there.
+/// The first bytes of a core module; a component has another version there.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// What texts are made components with.
+/// The compilers of textual components.
 pub(super) struct Texts {
     parts: PathBuf,
     resolve: Resolve,

@@ -138,7 +138,7 @@ impl Seen {
     }
 }
 
-/// Whether a refusal is for want of something, here or on the way to the upstream.
+/// True if a refusal is for want of something, here or on the way to the upstream.
 fn is_short(reason: &str, answer: &Answer) -> bool {
     SHORT.contains(&answer.status) || reason.starts_with("upstream-")
 }

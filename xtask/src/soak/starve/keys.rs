@@ -14,7 +14,7 @@ use crate::stress::gateway::Place;
 use crate::stress::state::Verdict;
 use witgate_build::process::{attempt, run};
 
-/// What keys of people are tried with.
+/// The tool with which people's keys are tried.
 pub(super) const TOOL: &str = "anything";
 
 /// For a command that is not to ask whether it is in force.
@@ -35,7 +35,7 @@ pub(super) struct Key {
     pub(super) door: Door,
 }
 
-/// What became of a command to revoke a key.
+/// The outcome of a command to revoke a key.
 pub(super) enum Revocation {
     /// The store says so.
     Written {

@@ -1,4 +1,4 @@
-//! What came of it.
+//! The report of the soak.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -10,10 +10,10 @@ use super::callers::Callers;
 use crate::stress::gateway::Way;
 use crate::stress::state::State;
 
-/// How many of each kind of fault are shown.
+/// Maximum number of faults of each kind that are shown.
 const SHOWN: usize = 10;
 
-/// What happened while something was short.
+/// The observations during one shortage.
 #[derive(Default)]
 struct Row {
     shortages: u64,

@@ -1,4 +1,4 @@
-//! What can be taken away from a running process, and how.
+//! The resources that can be taken away from a running process, and the means.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -20,7 +20,7 @@ const DISK: &str = "size=24m";
 /// Connections of who never says anything.
 const IDLE: u64 = 40;
 
-/// How many directories may be watched, in this user namespace.
+/// The maximum number of watched directories in this user namespace.
 const WATCHES: &str = "/proc/sys/user/max_inotify_watches";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +61,14 @@ impl Kind {
     }
 }
 
-/// What this machine lets a test do.
+/// The rights of a test on this machine.
 pub(super) struct Means {
     kinds: Vec<Kind>,
     /// The directory that has a disk of its own. None: the size of files is limited.
     disk: Option<PathBuf>,
     /// Where there is a second way to the files on it.
     silent: PathBuf,
-    /// How many directories may be watched when nothing is short. None: that cannot be changed here.
+    /// The maximum number of watched directories when nothing is short. None: that cannot be changed here.
     watches: Option<String>,
 }
 
@@ -85,7 +85,8 @@ impl Means {
         Ok(Self { kinds, disk, silent, watches })
     }
 
-    /// Who has to start the gateway: a file that grows beyond a limit is a signal, unless that is ignored.
+    /// The wrapper that starts the gateway: a file that grows beyond a limit is a signal, unless that is
+    /// ignored.
     pub(super) fn starter(&self) -> &'static [&'static str] {
         match self.disk {
             Some(_) => &[],

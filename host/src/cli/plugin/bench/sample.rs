@@ -7,7 +7,7 @@ const DRAWS: usize = 500;
 /// Samples that a draw takes: of more, every so manieth stands for the rest.
 const MOST: usize = 1000;
 
-/// What was seen of one thing, again and again.
+/// Repeated measurements of one thing.
 #[derive(Debug, Default)]
 pub(super) struct Samples(Vec<f64>);
 

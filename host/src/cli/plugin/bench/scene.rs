@@ -1,4 +1,5 @@
-//! What is measured: the component and a built-in, each on the stage that cases have, with nobody who watches.
+//! The subjects of the benchmark: the component and a built-in, each in the sandbox of the cases, without a
+//! trace.
 
 use std::path::Path;
 
@@ -15,10 +16,10 @@ use crate::plugin::load::Loader;
 use crate::policy::cases::{Ask, CallOf, Case, OnStage, Outcome, Principal, Question, Ready, Subject};
 use crate::provenance::Provenance;
 
-/// What a component may have that nobody has set limits for: one of an interpreted language has enough of it.
+/// Memory limit of a component without configured limits: enough for an interpreted language.
 const MEMORY: usize = 256 << 20;
 
-/// What surrounds the policies.
+/// The surroundings of the policies.
 pub(super) struct Scene {
     cast: Cast,
     call: Option<String>,
@@ -122,7 +123,7 @@ impl Asking {
         }
     }
 
-    /// What an instance of it holds, in bytes.
+    /// Mean memory of one instance, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.policy.policy().pool().map_or(0, |pool| pool.memory() / pool.instances().max(1))
     }

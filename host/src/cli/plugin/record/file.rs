@@ -30,7 +30,7 @@ const ORDER: [&str; 21] = [
     "expect",
 ];
 
-/// What stands at the head of the file where all cases say the same.
+/// The members that go to the head of the file if all cases agree on them.
 const SHARED: [&str; 2] = ["upstream", "audience"];
 
 /// The whole file.
@@ -66,7 +66,7 @@ fn comment(recording: &Recording) -> String {
     text
 }
 
-/// What all cases say alike.
+/// The members on which all cases agree.
 fn shared(cases: &[Seen]) -> Map<String, Value> {
     let alike = |name: &&str| {
         let first = cases.first()?.case.get(*name)?;

@@ -1,4 +1,4 @@
-//! What the command line says of a question.
+//! The options that describe a question.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     pub(super) of: Whom,
 
-    /// What is called, as patterns write it: `get_sum`, `resource:file:///a`, `method:tasks/list` [default: that of the
-    /// case, or `echo`]
+    /// Target of the call as in patterns: `get_sum`, `resource:file:///a`, `method:tasks/list` [default: that
+    /// of the case, or `echo`]
     #[arg(long, value_name = "NAME")]
     call: Option<String>,
 
@@ -60,15 +60,15 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "JSON", value_parser = principal)]
     pub(super) principal: Option<Principal>,
 
-    /// Who shows the credential in this environment variable?
+    /// Authenticate with the credential in this environment variable
     #[arg(long, value_name = "NAME", conflicts_with_all = ["principal", "credential_file"])]
     credential_env: Option<String>,
 
-    /// Who shows the credential in this file?
+    /// Authenticate with the credential in this file
     #[arg(long, value_name = "FILE", conflicts_with = "principal")]
     credential_file: Option<PathBuf>,
 
-    /// How the credential is shown [default: the first of these that the plugin judges]
+    /// Scheme of the credential [default: the first of these that the plugin judges]
     #[arg(long, value_parser = schemes())]
     pub(super) scheme: Option<Scheme>,
 }

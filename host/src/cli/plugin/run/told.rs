@@ -1,4 +1,4 @@
-//! What came of a question: step by step for people, and whole for programs.
+//! The report on a question: step by step for people, and whole for programs.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ fn wanted(wants: &Wants) -> String {
     }
 }
 
-/// What it did, in order.
+/// The host calls of the plugin, in order.
 fn events(observed: &Observed) -> impl Iterator<Item = String> {
     observed.events.iter().map(|event| match event {
         Event::Call { name, asked, told } => {

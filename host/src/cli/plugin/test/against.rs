@@ -1,4 +1,4 @@
-//! What another one answers otherwise: `--against`.
+//! The comparison of two components: `--against`.
 
 use crate::policy::cases::{Outcome, Report};
 use crate::printable::clean;
@@ -8,9 +8,9 @@ use crate::printable::clean;
 pub(super) struct Difference {
     /// The step, from 1; None: the settings.
     pub(super) step: Option<usize>,
-    /// What the one does whom the cases are for.
+    /// The answer of the component that the cases are for.
     pub(super) own: String,
-    /// What the other one does.
+    /// The answer of the other component.
     pub(super) other: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
     found
 }
 
-/// What an engine says of a failure is its own; everything else has to be the same.
+/// Compares two outcomes, except for the engine's words about a failure.
 fn is_same(own: &Outcome, other: &Outcome) -> bool {
     match (own, other) {
         (Outcome::Failed(own, _), Outcome::Failed(other, _)) => own == other,

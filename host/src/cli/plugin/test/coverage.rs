@@ -1,5 +1,5 @@
-//! What a suite has seen of a plugin: kinds of answers and reason codes. Nobody can list the reason codes that a plugin
-//! might give; what it never gave, of the kinds that its hooks have, can be told.
+//! Coverage of a suite: kinds of answers and reason codes that the plugin gave. Nobody can list the reason
+//! codes that a plugin might give; what it never gave, of the kinds that its hooks have, can be told.
 
 use std::collections::{BTreeMap, BTreeSet};
 

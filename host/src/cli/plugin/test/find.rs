@@ -10,10 +10,10 @@ use crate::cli::plugin::project::{self, case_files};
 use crate::config::PolicyKind;
 use crate::policy::cases::{Case, CasesError, Subject, Suite};
 
-/// What `--against` calls the built-in.
+/// The name of the built-in for `--against`.
 pub(super) const BUILTIN: &str = "builtin";
 
-/// What was found at the places that were named.
+/// The contents of the named places.
 pub(super) enum Found {
     /// Cases.
     Suites(Suites),
@@ -30,7 +30,7 @@ pub(super) struct Suites {
 pub(super) struct Cast {
     pub(super) suite: Suite,
     pub(super) subject: Subject,
-    /// Whom else.
+    /// The second component to run the cases against.
     pub(super) against: Option<Subject>,
 }
 
@@ -108,7 +108,8 @@ pub(super) fn files(place: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Who the cases of a file are put to: whom the command line names, whom the file names, or the project's component.
+/// The subject of a file's cases: the component that the command line names, the one that the file names, or
+/// the project's.
 fn subject(suite: &Suite, arguments: &Arguments) -> Result<Subject, Failure> {
     let kind = suite.kind.unwrap_or(PolicyKind::Custom);
     if let Some(path) = arguments.component.as_ref().or(suite.component.as_ref()) {

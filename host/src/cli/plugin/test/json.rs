@@ -1,4 +1,4 @@
-//! What came of a run, for programs.
+//! The report of a run as JSON.
 
 use serde_json::{Value, json};
 

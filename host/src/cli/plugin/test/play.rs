@@ -13,24 +13,24 @@ use crate::policy::cases::{Case, Report, Subject};
 use crate::policy::describe_component;
 use crate::provenance::Provenance;
 
-/// What came of a run.
+/// The result of a run.
 pub(super) struct Played {
     pub(super) cases: Vec<PlayedCase>,
 }
 
-/// What came of a case.
+/// The result of one case.
 pub(super) struct PlayedCase {
     /// Its file.
     pub(super) file: PathBuf,
     /// Which one of that.
     pub(super) case: Case,
     pub(super) report: Report,
-    /// What the other one answered otherwise.
+    /// The differences to the other component.
     pub(super) differences: Vec<Difference>,
 }
 
 impl Played {
-    /// Whether every case went as it says, and nobody differs.
+    /// True if every case passed and the other component never differed.
     pub(super) fn passed(&self) -> bool {
         self.cases.iter().all(|case| case.report.passed() && case.differences.is_empty())
     }
@@ -69,7 +69,7 @@ pub(super) async fn play(
     Ok(Played { cases })
 }
 
-/// What cannot be loaded at all is said once, and not for each case.
+/// Loads the component once, so that a file that cannot be loaded is reported once and not for each case.
 async fn look_at(subject: &Subject, loader: &Loader) -> Result<(), Failure> {
     let Some(path) = &subject.component else { return Ok(()) };
     let loaded =

@@ -1,4 +1,4 @@
-//! What came of a run, for people.
+//! The report of a run as text.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) fn case(played: &PlayedCase) -> String {
     lines.join("\n")
 }
 
-/// What was answered, in the words of a case.
+/// The answers, in the words of a case.
 fn answers(report: &Report) -> String {
     let mut told: Vec<String> = Vec::new();
     for step in &report.steps {
@@ -54,7 +54,7 @@ fn answers(report: &Report) -> String {
     }
 }
 
-/// What it took: of the guest's own time, the longest step; by the clock, all of them.
+/// Resources used: the longest step for the guest's own time, the sum of the steps for wall-clock time.
 pub(in crate::cli::plugin) fn used(steps: &[&Asked]) -> String {
     let seen = || steps.iter().map(|asked| &asked.observed);
     let ticks = seen().map(|seen| seen.ticks).max().unwrap_or(0);

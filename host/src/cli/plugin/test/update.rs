@@ -56,7 +56,7 @@ fn changes(case: &PlayedCase) -> Vec<Change<'_>> {
         .collect()
 }
 
-/// What was answered; of an identity, no more than was expected of it before.
+/// The new expectation: the answer itself; of an identity, only the members that were expected before.
 fn becomes(expected: &Expect, report: &StepReport) -> Json {
     let mut found = report.asked.outcome.written();
     let before = expected.written();
@@ -143,7 +143,7 @@ fn set(root: &mut Table, place: &[String], becomes: &Json) -> Option<()> {
     }
 }
 
-/// What stands before the brace that ends a table, which is taken from the member that is the last one until now.
+/// Takes the whitespace before the closing brace of a table from its last member.
 fn closing(table: &mut InlineTable) -> Option<RawString> {
     let (_, last) = table.iter_mut().last()?;
     at_leaf(last, |decor| {
@@ -183,7 +183,7 @@ fn expect(question: &mut dyn TableLike, becomes: &Json) -> Option<()> {
     Some(())
 }
 
-/// What stands behind a value.
+/// The whitespace and comment behind a value.
 fn suffix(item: &mut Item) -> Option<RawString> {
     match item {
         Item::Value(value) => at_leaf(value, |decor| decor.suffix().cloned()),

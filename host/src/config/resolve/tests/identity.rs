@@ -32,7 +32,7 @@ fn says(config: &str, expected: &[&str]) {
     assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{config}");
 }
 
-/// What is said of the identity of an upstream over HTTP, which begins in the first line.
+/// Checks the diagnostics of the identity of an upstream over HTTP, which begins in the first line.
 #[track_caller]
 fn over_http(identity: &str, expected: &[&str]) {
     says(&format!("[upstreams.a]\nurl = 'http://x/mcp'\n{identity}{PIPELINE}"), expected);

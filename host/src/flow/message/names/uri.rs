@@ -87,7 +87,7 @@ pub(crate) fn check_template(text: &str) -> Result<(), NameFault> {
     outcome
 }
 
-/// What stands before, between and after the expressions. None: braces that are no expressions.
+/// The literals before, between and after the expressions. None: braces that are no expressions.
 fn literals(text: &str) -> Option<Vec<&str>> {
     let (start, rest) = text.split_once('{')?;
     let mut literals = vec![start];

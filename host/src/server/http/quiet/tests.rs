@@ -15,7 +15,7 @@ fn passed(method: &str, id: &str) -> UnderWay {
     under_way
 }
 
-/// How long a call may be quiet here: a tenth of what these answers take that are late.
+/// Time that a call may be quiet here: a tenth of the time that late answers take.
 const QUIET: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! What is refused before anything reaches the upstream.
+//! Requests that are refused before anything reaches the upstream.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What pages in browsers are let read (Fetch, "CORS protocol").
+//! Access of pages in browsers (Fetch, "CORS protocol").
 
 use super::*;
 

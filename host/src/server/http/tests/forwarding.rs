@@ -1,4 +1,4 @@
-//! What reaches the upstream, and what comes back.
+//! Forwarding: the request that reaches the upstream, and the answer that comes back.
 
 use super::*;
 

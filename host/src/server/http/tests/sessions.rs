@@ -112,7 +112,7 @@ async fn a_deleted_session_is_gone() {
     assert_eq!(post.status, 404);
 }
 
-/// What a session was not asked, it has no answer to, and what it was asked, one.
+/// A session can answer only the requests that it was sent, each of them once.
 #[tokio::test]
 async fn an_answer_belongs_to_a_request_that_the_session_was_sent() {
     let house = house(|request| {

@@ -140,7 +140,7 @@ async fn what_a_child_has_started_ends_with_it() {
     assert_eq!(fault_of(late), UpstreamFault::Unreachable);
 }
 
-/// Whether a process runs; a zombie that nobody has buried does not.
+/// True if a process runs; a zombie that nobody has buried does not.
 pub(super) fn alive(pid: &Value) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).is_some_and(|state| state != 'Z')

@@ -1,4 +1,4 @@
-//! What a child says costs no more than there is of it.
+//! The cost of a child's output grows no faster than its size.
 
 use std::collections::BTreeSet;
 

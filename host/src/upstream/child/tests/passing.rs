@@ -1,4 +1,4 @@
-//! What passes through: ids, tokens, order, requests of the child's, sessions.
+//! The messages that pass through: ids, tokens, order, requests of the child's, sessions.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who hears what on a child that is everybody's.
+//! The recipients of messages from a child that all callers share.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn shared() -> Small {
     small("legacy", |settings| settings.shared = true)
 }
 
-/// What the child's question came to: the error's code, or the client's answer.
+/// The result of the child's question: the error's code, or the client's answer.
 fn asked(answer: &AnswerBody) -> Value {
     said(answer)["error"]["code"].clone()
 }

@@ -19,7 +19,8 @@ struct Draft {
     header: Map<String, Value>,
     claims: Map<String, Value>,
     keys: &'static Keys,
-    /// How the texts are bent before they are encoded, the signature after it is made, and the whole at the end.
+    /// Functions that damage the texts before they are encoded, the signature after it is made, and the whole
+    /// at the end.
     header_text: fn(String, &mut Random) -> String,
     payload_text: fn(String, &mut Random) -> String,
     signature: fn(Vec<u8>, &mut Random) -> Vec<u8>,
@@ -79,7 +80,7 @@ impl Draft {
     }
 }
 
-/// What a good token may have.
+/// Members that a good token may have.
 const HARMLESS: &[(&str, Change)] = &[
     ("more claims", |draft, random| {
         let deep = json!({ "a": [1, 2.5, null, { "b": "é\u{1f600}\n" }], "c": random.next() });

@@ -16,7 +16,7 @@ pub(super) enum Judge {
 impl Judge {
     pub(super) const ALL: [Self; 2] = [Self::PyJwt, Self::Jose];
 
-    /// What it says to each of the tokens, in their order: "yes", or "no" and why.
+    /// Its verdicts on the tokens, in their order: "yes", or "no" and why.
     pub(super) fn judge(self, terms: &Value, tokens: &[&str]) -> Vec<String> {
         let clients = Clients::installed().unwrap();
         let (program, script) = match self {

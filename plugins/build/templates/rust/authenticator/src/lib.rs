@@ -6,7 +6,7 @@ use witgate_plugin::{
     Authenticate, Call, ConfigError, Credential, Host, Identity, Plugin, Scheme, Verdict, Wants,
 };
 
-/// How the tokens begin that this plugin judges.
+/// The prefix of the tokens that this plugin judges.
 const FORM: &str = "tok_";
 
 /// The settings, as an operator writes them under `config`. Witgate holds them against the JSON Schema of this type.
@@ -17,7 +17,7 @@ pub struct Settings {
     header: String,
     /// The name of the secret that the token has to equal, as in `grants.secrets`.
     secret: String,
-    /// Who has the token.
+    /// The owner of the token.
     subject: String,
 }
 

@@ -8,7 +8,7 @@ use witgate_plugin::{Authorize, Call, ConfigError, Decision, Host, Plugin, Princ
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How the names of tools begin that may be called, such as `get-`.
+    /// Prefixes of the tools that may be called, such as `get-`.
     prefixes: Vec<String>,
 }
 
