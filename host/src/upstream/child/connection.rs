@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::audience::Audience;
 use super::lock;
-use super::pending::{Ask, Ear, Lost, Pending, Reply, Whose, replies};
+use super::pending::{Ask, Ear, Lost, Pending, Reply, Spares, Whose, replies};
 use super::pipes::Pipes;
 use super::process::Process;
 use super::reading;
@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pub(super) audience: Arc<Audience>,
     /// Lines that the child has said.
     pub(super) heard: AtomicU64,
+    /// A request has come.
+    came: Notify,
     out: Mutex<Option<Out>>,
     ended: watch::Sender<Option<Lost>>,
     process: Option<Process>,
@@ -70,6 +72,7 @@ pub(super) struct Table {
     pending: BTreeMap<u64, Pending>,
     /// The number of open requests of each party.
     held: Holdings,
+    spares: Spares,
     /// Requests without an answer that nobody waits for any more: the child may still be at them.
     strays: BTreeMap<u64, Whose>,
     lost_track: bool,
@@ -152,8 +155,10 @@ impl Table {
         self.pending.get(&number)
     }
 
-    pub(super) fn others_wait(&self, whose: Option<&Whose>) -> bool {
-        self.pending.values().any(|pending| pending.ask.whose.as_ref() != whose)
+    /// True where anybody waits for the child but the one who has asked `ask`.
+    fn others_wait(&self, ask: &Ask) -> bool {
+        let is_anothers = |other: &Ask| other.whose != ask.whose || other.party != ask.party;
+        self.pending.values().any(|pending| is_anothers(&pending.ask) && !pending.to.is_deserted())
     }
 
     /// The callers whose requests the child may be working on. Requests count on after their caller has gone
@@ -197,6 +202,7 @@ impl Connection {
             table: Mutex::new(Table { common: terms.common, ..Table::default() }),
             audience: terms.audience,
             heard: AtomicU64::new(0),
+            came: Notify::new(),
             out: Mutex::new(Some(out)),
             ended: watch::Sender::new(None),
             process: pipes.process,
@@ -215,7 +221,7 @@ impl Connection {
         ask: Ask,
         compose: impl FnOnce(&str) -> Bytes,
     ) -> Result<Exchange, Rejection> {
-        let (mouth, ear) = replies();
+        let (mouth, ear) = replies(lock(&self.inner.table).spares.of(&ask.party));
         let ask = Arc::new(ask);
         let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
         let mut exchange = Exchange {
@@ -322,7 +328,23 @@ impl Inner {
         if !table.held.have_room(&party, 1, bounds) {
             return Err(Rejection::Full { what: "open requests", retry_after: RETRY_S });
         }
-        Ok(table.insert(pending))
+        let number = table.insert(pending);
+        drop(table);
+        self.came.notify_waiters();
+        Ok(number)
+    }
+
+    /// Waits until anybody waits for the child but the one who has asked `ask`.
+    pub(super) async fn until_others_wait(&self, ask: &Ask) {
+        loop {
+            // Before looking, so that nobody comes unseen.
+            let mut came = std::pin::pin!(self.came.notified());
+            came.as_mut().enable();
+            if lock(&self.table).others_wait(ask) {
+                return;
+            }
+            came.await;
+        }
     }
 
     /// Takes out the requests that nobody waits for any more, and tells the child.

@@ -1,7 +1,8 @@
 //! The requests that a child has yet to answer, and the bounded way in which what it says reaches
 //! who has asked.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -9,10 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::flow::identity::{Party, Principal};
 use crate::flow::reject::UpstreamFault;
 
-/// Messages that wait for one caller. A caller who reads slower makes the child wait.
+/// Messages that wait for one request. A caller who reads slower makes the child wait, as long as nobody else waits for it.
 const MESSAGES: usize = 64;
-/// Their bytes. One message of the greatest size that a line may have still fits.
+/// Their bytes, and as many more of all requests of one party. One message of the greatest size that a line may have still
+/// fits.
 const ROOM: usize = 16 << 20;
+/// Bytes that a message in the spare room takes besides its own.
+const ENTRY: usize = 256;
 
 /// One thing that a child has said to a request.
 #[derive(Debug)]
@@ -21,6 +25,13 @@ pub(crate) enum Reply {
     Note(Bytes),
     /// The response.
     Last(Bytes),
+}
+
+impl Reply {
+    fn bytes(&self) -> &Bytes {
+        let (Self::Note(bytes) | Self::Last(bytes)) = self;
+        bytes
+    }
 }
 
 /// Why there will be no response.
@@ -81,38 +92,73 @@ pub(crate) struct Pending {
 /// The end of a reply queue that the child speaks into.
 #[derive(Clone, Debug)]
 pub(crate) struct Mouth {
-    queue: mpsc::Sender<(Reply, OwnedSemaphorePermit)>,
-    room: Arc<Semaphore>,
+    queue: mpsc::UnboundedSender<(Reply, Room)>,
+    /// The request's own room.
+    own: Arc<Semaphore>,
+    spare: Spare,
     lost: Arc<OnceLock<Lost>>,
 }
 
 /// The end that the caller hears from.
 #[derive(Debug)]
 pub(crate) struct Ear {
-    queue: mpsc::Receiver<(Reply, OwnedSemaphorePermit)>,
+    queue: mpsc::UnboundedReceiver<(Reply, Room)>,
     lost: Arc<OnceLock<Lost>>,
 }
 
+/// The room that a message takes until it is heard.
+#[derive(Debug)]
+pub(crate) struct Room(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+/// Room for messages of one party that reads slower than the child speaks, while others wait for the child.
+#[derive(Clone, Debug)]
+pub(crate) struct Spare(Arc<Semaphore>);
+
+/// The spare room of each party. It is the same as long as a message is in it, also where its request was given up.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(HashMap<Party, Weak<Semaphore>>);
+
+impl Spares {
+    /// That of `party`.
+    pub(crate) fn of(&mut self, party: &Party) -> Spare {
+        if let Some(spare) = self.0.get(party).and_then(Weak::upgrade) {
+            return Spare(spare);
+        }
+        self.0.retain(|_, spare| spare.strong_count() > 0);
+        let spare = Arc::new(Semaphore::new(ROOM));
+        self.0.insert(party.clone(), Arc::downgrade(&spare));
+        Spare(spare)
+    }
+}
+
 /// A reply queue.
-pub(crate) fn replies() -> (Mouth, Ear) {
-    let (sender, receiver) = mpsc::channel(MESSAGES);
+pub(crate) fn replies(spare: Spare) -> (Mouth, Ear) {
+    let (sender, receiver) = mpsc::unbounded_channel();
     let lost = Arc::new(OnceLock::new());
-    let mouth = Mouth { queue: sender, room: Arc::new(Semaphore::new(ROOM)), lost: Arc::clone(&lost) };
+    let own = Arc::new(Semaphore::new(ROOM));
+    let mouth = Mouth { queue: sender, own, spare, lost: Arc::clone(&lost) };
     (mouth, Ear { queue: receiver, lost })
 }
 
 impl Mouth {
-    /// Says something, as soon as there is room. False: nobody listens any more.
-    pub(crate) async fn say(&self, reply: Reply) -> bool {
-        let (Reply::Note(bytes) | Reply::Last(bytes)) = &reply;
-        let size = u32::try_from(bytes.len().min(ROOM)).unwrap_or(u32::MAX);
+    /// The request's own room for a message, as soon as there is some. None: nobody listens any more.
+    pub(crate) async fn room_for(&self, reply: &Reply) -> Option<Room> {
         tokio::select! {
-            room = Arc::clone(&self.room).acquire_many_owned(size) => match room {
-                Ok(room) => self.queue.send((reply, room)).await.is_ok(),
-                Err(_) => false,
-            },
-            () = self.queue.closed() => false,
+            room = Arc::clone(&self.own).acquire_many_owned(own_size(reply)) => room.ok().map(Room),
+            () = self.queue.closed() => None,
         }
+    }
+
+    /// Room for a message, the request's own or else the spare one. None: there is none now.
+    pub(crate) fn any_room_for(&self, reply: &Reply) -> Option<Room> {
+        let own = Arc::clone(&self.own).try_acquire_many_owned(own_size(reply));
+        let spare = || Arc::clone(&self.spare.0).try_acquire_many_owned(spare_size(reply));
+        own.or_else(|_| spare()).ok().map(Room)
+    }
+
+    /// Says something. False: nobody listens any more.
+    pub(crate) fn say(&self, reply: Reply, room: Room) -> bool {
+        self.queue.send((reply, room)).is_ok()
     }
 
     /// Says why there will be nothing more; the first word counts.
@@ -124,6 +170,19 @@ impl Mouth {
     pub(crate) fn is_deserted(&self) -> bool {
         self.queue.is_closed()
     }
+}
+
+/// So much that the room is full with [`MESSAGES`], however small they are.
+fn own_size(reply: &Reply) -> u32 {
+    permits(reply.bytes().len().max(ROOM / MESSAGES))
+}
+
+fn spare_size(reply: &Reply) -> u32 {
+    permits(reply.bytes().len() + ENTRY)
+}
+
+fn permits(size: usize) -> u32 {
+    u32::try_from(size.min(ROOM)).unwrap_or(u32::MAX)
 }
 
 impl Ear {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::AsyncRead;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::audience::Member;
 use super::connection::{Asked, AtWork, Inner};
@@ -26,10 +26,9 @@ const LOGGED: u32 = 3;
 const WHILE: Duration = Duration::from_secs(10);
 /// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
 const UNASKED: u32 = 1000;
-/// Time for which a caller who does not read may hold up the child: as long as a slow line takes, but hardly
-/// at all where other principals wait for the same child.
+/// Time for which a caller who does not read may hold up the child, where nobody else waits for it: as long as a slow
+/// line takes.
 const STALL: Duration = Duration::from_secs(5);
-const STALL_OF_OTHERS: Duration = Duration::from_millis(250);
 /// Requests of the child's that clients have yet to answer.
 const ASKED: usize = 128;
 /// Those that one session has to answer, where the child is everybody's.
@@ -339,16 +338,17 @@ impl Reader {
         self.inner.send_now(cancelled(&number.to_string(), "the client does not read"));
     }
 
+    /// Says something to a request, as soon as its caller has room for it. From the moment when somebody else waits for the
+    /// child as well, nobody is waited for: what fits nowhere is not said. However many callers do not read, they so hold
+    /// up nobody.
     async fn say(&self, to: &Pending, reply: Reply) -> bool {
-        let saying = to.to.say(reply);
-        tokio::pin!(saying);
-        if let Ok(said) = timeout(STALL_OF_OTHERS, &mut saying).await {
-            return said;
-        }
-        if lock(&self.inner.table).others_wait(to.ask.whose.as_ref()) {
-            return false;
-        }
-        timeout(STALL, saying).await.unwrap_or(false)
+        let room = tokio::select! {
+            biased;
+            room = to.to.room_for(&reply) => room,
+            () = self.inner.until_others_wait(&to.ask) => to.to.any_room_for(&reply),
+            () = sleep(STALL) => None,
+        };
+        room.is_some_and(|room| to.to.say(reply, room))
     }
 }
 

@@ -9,6 +9,7 @@ mod growth;
 mod passing;
 mod sharing;
 mod starting;
+mod unread;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

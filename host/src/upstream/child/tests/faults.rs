@@ -172,7 +172,7 @@ async fn the_number_of_children_is_bounded() {
 }
 
 #[tokio::test]
-async fn on_a_shared_child_who_does_not_read_hardly_holds_up_the_others() {
+async fn on_a_shared_child_who_does_not_read_holds_up_no_other() {
     let small = small("legacy", |settings| settings.shared = true);
     let (slow, other) = (small.session("a").await, small.session("b").await);
     let params = json!({"arguments": {"steps": 400}, "_meta": {"progressToken": "t"}});

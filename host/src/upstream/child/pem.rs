@@ -1,0 +1,55 @@
+//! Certificates in files.
+
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::cause::Cause;
+
+/// A file without what was looked for in it.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// What is wrong, and what to do.
+    pub(crate) message: String,
+    /// Where that lies.
+    pub(crate) cause: Cause,
+}
+
+/// The certificates in a file: one at least.
+///
+/// # Errors
+/// Where it cannot be read, is no PEM, or has none.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread> {
+    let wrong = |message| Unread { message, cause: Cause::Content };
+    let bytes = std::fs::read(path).map_err(|error| Unread {
+        message: format!("{} cannot be read: {error}", path.display()),
+        cause: Cause::of(&error),
+    })?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match read {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(wrong(format!(
+            "there is no certificate in {}; it has to be PEM (`BEGIN CERTIFICATE`)",
+            path.display()
+        ))),
+        Err(error) => Err(wrong(format!("{} is not good PEM: {error}", path.display()))),
+    }
+}
+
+/// The certificates of authorities in a file.
+///
+/// # Errors
+/// As [`certificates`], and where one is none of an authority.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread> {
+    let found = certificates(path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &found {
+        roots.add(certificate.clone()).map_err(|error| Unread {
+            message: format!("a certificate in {} is none of a CA: {error}", path.display()),
+            cause: Cause::Content,
+        })?;
+    }
+    Ok(found)
+}
