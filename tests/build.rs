@@ -25,7 +25,7 @@ fn source(names: &[String]) -> String {
     let all = list(&|name| format!("Self::{},\n", variant(name)));
     let texts = list(&|name| format!("Self::{} => \"{name}\",\n", variant(name)));
     format!(
-        "/// A component that is written to hurt.\n\
+        "/// A deliberately malicious component.\n\
          #[derive(Clone, Copy, Debug, PartialEq, Eq)]\npub enum Guest {{\n{variants}}}\n\
          impl Guest {{\n\
          /// All of them.\npub const ALL: [Self; {}] = [\n{all}];\n\

@@ -69,7 +69,7 @@ enum Command {
     /// Make and build plugins, look at them, and at the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Print the configuration's schema, or what it comes to
+    /// Print the configuration's schema, or the effective configuration
     #[command(subcommand)]
     Config(config::Command),
     /// Compile the component on standard input: what `serve` starts
@@ -117,7 +117,7 @@ pub enum Failure {
     /// The command could not run; the text says why and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
-    /// A file that the command is about is bad: what that comes to, and where.
+    /// A file that the command is about is bad: the kinds of faults, and their places.
     #[error("{0}")]
     Data(String, Vec<Diagnostic>),
     /// The configuration is bad.

@@ -87,7 +87,7 @@ pub struct Broken {
 pub struct ControlSocket {
     /// Its path.
     pub path: PathBuf,
-    /// True if the setting is written: then no other value will do.
+    /// True if the setting is written: then no other value is accepted.
     pub is_given: bool,
 }
 

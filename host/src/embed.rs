@@ -348,7 +348,7 @@ static COMPILES: AtomicBool = AtomicBool::new(false);
 /// Compiles a component and ends the process, where this program was started for that. To be called first in `main`.
 ///
 /// Components are never compiled in a process that serves: a guard starts its own program once more, with one argument,
-/// and this function is what that program has to come to. Without it, components are refused, and the built-in policies
+/// and that program has to call this function. Without it, components are refused, and the built-in policies
 /// work all the same.
 pub fn compile_if_asked() {
     COMPILES.store(true, Ordering::Release);

@@ -155,7 +155,7 @@ pub enum KeyStoreError {
     #[error("the key `{0}` is revoked, and stays so; make a new one with `witgate key create`")]
     Revoked(String),
     /// A new key or an import holds what a store cannot.
-    #[error("the key cannot be so: {0}")]
+    #[error("invalid key: {0}")]
     Invalid(StoreError),
     /// A name or role of a new key holds a character that does not show itself.
     #[error(
@@ -210,7 +210,7 @@ impl KeyStore {
     /// Adds a new key with a random text.
     ///
     /// # Errors
-    /// Where the name is taken, the key cannot be so, or the store cannot be changed.
+    /// Where the name is in use, the key is invalid, or the store cannot be changed.
     pub fn create(&self, new: NewKey, now: Time) -> Result<Made, KeyStoreError> {
         let text = KeyText::random()?;
         let sha256 = text.sha256();

@@ -6,7 +6,7 @@
 //! - [`embed`]: the whole pipeline as a tower layer before a service of your own, made from a `witgate.toml` and changed
 //!   with it while it runs.
 //! - [`config`]: that file, read, checked and resolved; everything that is wrong with it at once, each with its place.
-//! - [`policy`]: one check, component or built-in, behind one face; [`policy::cases`] puts questions to it.
+//! - [`policy`]: one check, component or built-in, behind one face; [`policy::cases`] tests it.
 //! - The crate `witgate-plugin`: for writing a policy.
 //!
 //! A configuration is looked at without serving anything:

@@ -388,7 +388,7 @@ impl Policy {
                 Ok(builtin)
             }
             _ => {
-                // On stage it may be meant to.
+                // In a sandbox it may be meant to.
                 if self.services.witness.is_none() {
                     tracing::warn!(policy = %self.name, reason, asked, "the component failed, so the call is denied: {detail}");
                 }

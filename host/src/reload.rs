@@ -388,7 +388,7 @@ impl Reloader {
     /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.
     fn hold_against_files(&self, rollback: &mut Option<Rollback>, restricted: bool) {
         let Some(held) = rollback else { return };
-        // Where they cannot be read now, they still differ from what it held against, and are looked at again.
+        // Where they cannot be read now, they still differ from the recipe that it overrides, and are looked at again.
         if let Ok(now) = rollback::written(&self.path) {
             held.against = now;
             held.restricted = restricted;

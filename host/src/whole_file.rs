@@ -43,7 +43,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
-/// The right to replace a file, held against other threads and processes until it is dropped, or
+/// The right to replace a file, which excludes other threads and processes until it is dropped, or
 /// until its process ends in whatever way.
 #[derive(Debug)]
 pub(crate) struct Lock {

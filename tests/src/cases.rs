@@ -1,4 +1,4 @@
-//! The tables of the shipped policies, and what they are put to. The host reads them and puts them, as it does for
+//! The tables of the shipped policies, and their subjects. The host reads and runs them, as it does for
 //! `witgate plugin test`.
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The guests that are written to hurt, by name: an enum made of the files in `guests/hostile`.
+//! The deliberately malicious guests, by name: an enum made of the files in `guests/hostile`.
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 /// Somebody who holds a key.
 pub struct Holder {
-    /// `alg` of what he signs.
+    /// `alg` of the holder's signatures.
     name: &'static str,
     algorithm: Algorithm,
     key: EncodingKey,

@@ -57,11 +57,11 @@ fn targets(root: &Path) -> Result<Vec<String>> {
 }
 
 /// Only the crates of the workspace are compiled anew: what they stand on is that of the tests, and nobody looks into
-/// it. Safe Rust needs no sanitizer, and without one the stable compiler will do.
+/// it. Safe Rust needs no sanitizer, and without one the stable compiler is enough.
 fn build(root: &Path, targets: &[String]) -> Result<()> {
     need("c++", &["g++"], &["--version"]).context("libFuzzer is C++")?;
     let mut build = cargo();
-    // The whole workspace, because what it stands on has features by who asks for it.
+    // The whole workspace, because the features of its dependencies depend on what is built together.
     build.args(["build", "--locked", "--workspace", "--features", "witgate-fuzz/fuzzer"]);
     build.args(targets.iter().flat_map(|target| ["--bin", target]));
     build.env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/watched"));

@@ -1,5 +1,5 @@
 //! Everything that can go wrong, all at once and for as long as one likes: changes, rollbacks, revocations, components
-//! that mean harm, upstreams that crash, an authorization server that comes and goes. Whatever happens, no call may be
+//! that are malicious, upstreams that crash, an authorization server that comes and goes. Whatever happens, no call may be
 //! decided wrongly.
 
 mod authorization_server;
@@ -96,7 +96,7 @@ fn soak(
     Ok(report)
 }
 
-/// Beside the pipeline that is judged: one whose authorizer means harm, one whose upstream crashes, one whose
+/// Beside the pipeline that is judged: one whose authorizer is malicious, one whose upstream crashes, one whose
 /// authorization server comes and goes.
 fn configuration(server: &AuthorizationServer, crashing: &Crashing, upstream: &str) -> String {
     let (endpoint, crashing) = (server.endpoint(), crashing.address());

@@ -36,7 +36,7 @@ fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
     Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 
-/// The caller, within his roles.
+/// The caller, within their roles.
 fn user<H: Host>(host: &H, principal: &Principal<'_>) -> Result<Entity, String> {
     let roles = principal.roles.iter().map(|role| uid("Role", role)).collect::<Result<HashSet<_>, _>>()?;
     let scopes = principal.scopes.iter().cloned().map(Value::new_string);

@@ -121,7 +121,7 @@ impl TenantIsolation {
         let tenant =
             claims.name(&self.claim).map_err(|_| denial("no-tenant", "the tenant's claim is no name"))?;
         let tenant =
-            tenant.ok_or_else(|| denial("no-tenant", "the caller has no claim that names his tenant"))?;
+            tenant.ok_or_else(|| denial("no-tenant", "the caller has no claim that names their tenant"))?;
         match place::is_name(tenant) {
             true => Ok(tenant.to_owned()),
             false => Err(denial(

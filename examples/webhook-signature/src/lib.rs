@@ -32,10 +32,10 @@ pub struct Settings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Sender {
-    /// The key that is shared with him.
+    /// The key that is shared with the sender.
     #[schemars(extend("format" = "witgate-key"))]
     key: String,
-    /// His roles.
+    /// The roles of the sender.
     #[serde(default)]
     roles: Vec<String>,
 }
@@ -63,7 +63,7 @@ impl Plugin for WebhookSignature {
         Settings { senders, window_s }: Settings,
     ) -> Result<(Self, Wants), ConfigError> {
         if senders.is_empty() {
-            return Err(ConfigError::at("/senders", "nobody may send; name a sender and his key"));
+            return Err(ConfigError::at("/senders", "nobody may send; name a sender and a key"));
         }
         if let Some(name) = senders.keys().find(|name| !is_word(name)) {
             let message = "no header can name this sender; write 1 to 128 letters, digits, `-` and `_`";
@@ -123,7 +123,7 @@ impl WebhookSignature {
     }
 }
 
-/// One good signature of those that are shown is enough: a sender who changes his key signs with both.
+/// One good signature of those that are shown is enough: a sender who changes keys signs with both.
 async fn verify<H: Host>(host: &H, key: &str, shown: &Shown, text: &str) -> Result<(), Unproven> {
     for signature in &shown.signatures {
         let signed =

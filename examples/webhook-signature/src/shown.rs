@@ -10,7 +10,7 @@ pub(crate) const SIGNATURE: &str = "webhook-signature";
 pub(crate) const ID: &str = "webhook-id";
 /// The header with the seconds since the Unix epoch.
 pub(crate) const TIMESTAMP: &str = "webhook-timestamp";
-/// The header that says who sends. Standard Webhooks has none: there, each sender has an endpoint of his own.
+/// The header that says who sends. Standard Webhooks has none: there, each sender has a separate endpoint.
 pub(crate) const SENDER: &str = "webhook-sender";
 
 /// The prefix of an HMAC with SHA-256 in base64.

@@ -15,7 +15,7 @@ use crate::config::{
 pub(super) enum Command {
     /// Print the JSON Schema of witgate.toml
     Schema,
-    /// Print what the configuration comes to, with every default and without any secret
+    /// Print the effective configuration, with every default and without any secret
     Show,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Wait {
 /// The state of a change in the running Witgate.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InForce {
-    /// The running Witgate goes by it: the number of its generation.
+    /// The running Witgate uses it: the number of its generation.
     Yes(u64),
     /// No Witgate is running that could be asked.
     Nobody,
@@ -66,7 +66,7 @@ impl InForce {
     fn sentence(&self) -> String {
         match self {
             Self::Yes(generation) => {
-                format!("The running Witgate goes by it (generation {generation}).")
+                format!("The running Witgate uses it (generation {generation}).")
             }
             Self::Nobody => "No Witgate is running with this configuration that could be asked; one over stdio sees it by \
                              itself, and the next one begins with it."
@@ -77,7 +77,7 @@ impl InForce {
     }
 }
 
-/// Waits until the running Witgate goes by `file`, which `has` the change also if others write to it meanwhile.
+/// Waits until the running Witgate uses `file`, which `has` the change also if others write to it meanwhile.
 pub(super) fn wait(context: &Context, file: &Path, wait: Wait, has: impl Fn(&str) -> bool) -> InForce {
     if wait.wait.is_zero() {
         return InForce::NotAsked;
@@ -133,14 +133,14 @@ impl Question {
         }
     }
 
-    /// Holds what the policies were made from against the digest of what is there now.
+    /// Compares the digests that the policies were built from with the digest of the file now.
     fn judge(&self, status: &Value, digest: &str) -> Asked {
         let policies =
             status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         if policies.iter().any(|policy| policy.get("files").is_none()) {
             let socket = self.socket.display();
             let why = format!(
-                "the one on {socket} does not say what it goes by, so it is of another version; restart it"
+                "the one on {socket} does not report its files, so it is of another version; restart it"
             );
             return Asked::Answer(InForce::No(why));
         }
@@ -189,7 +189,7 @@ impl Question {
             unwatched.filter(|file| self.is_meant(file)).find_map(|file| file.get("reason")?.as_str());
         let reason = reason.map(|reason| format!(". Its changes are found by looking alone: {reason}"));
         format!(
-            "{} still goes by what {} was before{}{}",
+            "{} still uses the former {}{}{}",
             behind.join(", "),
             self.file.display(),
             reason.unwrap_or_default(),
@@ -248,7 +248,7 @@ mod tests {
         let status = |policies: Value| json!({ "generation": 3, "policies": policies });
         let (new, old) = (policy("a", "sha256:new"), policy("b", "sha256:old"));
         assert_eq!(judged(&status(json!([new]))), Ok(InForce::Yes(3)));
-        assert!(judged(&status(json!([new, old]))).unwrap_err().starts_with("b still goes by"));
+        assert!(judged(&status(json!([new, old]))).unwrap_err().starts_with("b still uses"));
         assert!(judged(&status(json!([]))).unwrap_err().contains("for none of its policies"));
         let hidden = json!({ "name": "c", "files": [{ "file": "/none/keys.toml", "digest": null }] });
         assert!(judged(&status(json!([hidden]))).is_err());

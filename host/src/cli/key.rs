@@ -109,7 +109,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
     }
 }
 
-/// Waits until the running Witgate goes by a change of the store: one that `has` says it has.
+/// Waits until the running Witgate uses a change of the store: one that `has` says it has.
 fn wait(context: &Context, store: &KeyStore, wait: Wait, has: impl Fn(&[Key]) -> bool) -> InForce {
     in_force::wait(context, store.path(), wait, |text| Store::parse(text).is_ok_and(|store| has(&store.keys)))
 }
@@ -148,7 +148,7 @@ fn create(context: &Context, arguments: &Create) -> Result<Exit, Failure> {
     Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }
 
-/// Every authorizer must allow: beside one that goes by roles, patterns alone are not enough.
+/// Every authorizer must allow: together with one that decides by roles, patterns alone are not enough.
 fn hint_at_roles(context: &Context) {
     let Some(outline) = context.config_path().and_then(|path| Outline::read(&path).ok()) else { return };
     let by_roles = outline.file.policies.iter().find(|(_, policy)| matches!(policy.kind, Kind::Rbac));
@@ -156,7 +156,7 @@ fn hint_at_roles(context: &Context) {
     let roles = policy.config.get("roles").and_then(Value::as_object).into_iter().flatten();
     let roles: Vec<_> = roles.map(|(role, _)| role.as_str()).collect();
     context.terminal.say(&format!(
-        "The policy `{name}` goes by roles, and this key has none: where it decides, the key may do nothing. Give a key one \
+        "The policy `{name}` decides by roles, and this key has none: where it decides, the key may do nothing. Give a key one \
          with `--role` (there are: {}).",
         roles.join(", ")
     ));

@@ -24,9 +24,9 @@ use crate::server::control::place;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make a project for a plugin of one's own: source, cases, the interface, a README
+    /// Create a new plugin project: source, cases, the interface, a README
     New(new::Arguments),
-    /// Compile a project to a component, and hold that against its world
+    /// Build the component of a project and validate it against its WIT world
     Build(build::Arguments),
     /// Write the components that this program was built with to files
     Export(export::Arguments),

@@ -176,7 +176,7 @@ impl Permit {
         let decided = decide(self.pipeline(), &scope, &call, &self.caller, true).await;
         shadow::of_authorization(&self.generation, &scope, target, &self.caller, &decided);
         match decided {
-            // Who has shown nothing is asked for a credential before he is told that he may not.
+            // A caller without a credential is asked for one before being told about a denial.
             Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
             Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
                 Err(Rejection::Denied { policy, denial: self.with_held_scopes(denial) })

@@ -1,5 +1,5 @@
 //! Proof of possession (DPoP, RFC 9449) → [`ProvenKey`]: whoever shows a token as `DPoP` proves with
-//! each request that he holds a key. Whether it is the one that the token is bound to is judged by
+//! each request that they hold a key. Whether it is the one that the token is bound to is judged by
 //! the authenticators, through the interface `request`.
 
 mod nonce;

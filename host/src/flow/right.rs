@@ -161,8 +161,8 @@ impl Right {
         Ok(())
     }
 
-    /// Records that it has ended after its message was recorded as allowed, and says what the caller is told, where
-    /// he waits for an answer.
+    /// Records that it has ended after its message was recorded as allowed, and returns the message for a caller who
+    /// still waits for an answer.
     pub(super) fn record_end(&self, rejection: &Rejection) -> Option<bytes::Bytes> {
         self.record().end(rejection);
         let id = self.permit.request().call.id()?;

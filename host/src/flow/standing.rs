@@ -1,5 +1,5 @@
 //! Streams that go on after their request is answered (GET, `subscriptions/listen`), and those of calls that take
-//! their time. The protocol leaves open what becomes of one whose right ends; here it ends, and where the client
+//! their time. The protocol does not define the end of a stream whose right ends; here it ends, and where the client
 //! waits for an answer, that answer says why.
 
 use futures_util::StreamExt;

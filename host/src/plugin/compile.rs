@@ -78,7 +78,7 @@ pub enum CompileError {
     /// It is compiled, and the machine has not what it takes to load it.
     #[error("cannot be loaded now: {0}; see that the machine has memory and descriptors left")]
     NotLoaded(String),
-    /// The compiler came to an end of its own, or somebody else ended it: for want of memory or threads, which the
+    /// The compiler ended by itself, or somebody else ended it: for want of memory or threads, which the
     /// component may have used up within the compiler's bounds, or the machine may not have.
     #[error(
         "is too much for the compiler, which has bounds of memory and time, or the machine is short of memory: {0}"

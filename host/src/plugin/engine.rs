@@ -32,7 +32,7 @@ const FRAMES: usize = 20;
 pub enum Places {
     /// Functions, by their names.
     Functions,
-    /// Lines of the source as well. For whoever looks at his own component: debug information is read anew for each
+    /// Lines of the source as well. For authors who look at their own components: debug information is read anew for each
     /// frame of each failure, and one that is made to be slow takes seconds of a thread that others need.
     Lines,
 }
@@ -77,7 +77,7 @@ impl Engine {
         Self::telling(Places::Functions)
     }
 
-    /// The same, for a command that tells an author where his component failed.
+    /// The same, for a command that tells authors where their component failed.
     ///
     /// # Errors
     /// When the machine cannot run it.

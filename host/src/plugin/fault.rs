@@ -31,7 +31,7 @@ impl Fault {
         let mut detail = match error.downcast_ref::<Trap>() {
             // In the engine's words, it would be about fuel.
             None if failure == Failure::Output => OUTPUT.to_owned(),
-            // What a panic comes to, in any language.
+            // The form of a panic, in any language.
             Some(Trap::UnreachableCodeReached) => "it panicked or aborted (wasm `unreachable`)".to_owned(),
             _ => clean(&root),
         };

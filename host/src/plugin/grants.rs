@@ -96,7 +96,7 @@ impl Granted {
 /// Why a component's imports are not met.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// It is granted to nobody's surprise but this policy's.
+    /// The import exists, but this policy has not been granted it.
     #[error("the component imports `{import}`, which is not granted; to grant it, add to the policy: {line}")]
     NotGranted {
         /// The import.

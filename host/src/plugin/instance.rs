@@ -59,10 +59,10 @@ pub enum PrepareError {
     #[error("the component refuses its settings: {0}")]
     Config(ConfigError),
     /// The result of `describe` is out of bounds.
-    #[error("the component describes itself out of bounds: {0}; correct what `describe` returns")]
+    #[error("invalid `describe` result: {0}; correct what `describe` returns")]
     Description(String),
     /// The result of `configure` is out of bounds.
-    #[error("the component wants what is out of bounds: {0}; correct what `configure` returns")]
+    #[error("invalid `configure` result: {0}; correct what `configure` returns")]
     Wants(String),
 }
 

@@ -362,7 +362,7 @@ fn is_forbidden(error: &wasmtime::Error) -> bool {
 ///
 /// Whoever can write there can run code in this process, as whoever can write to the program
 /// itself: so a directory or file that others could have written is not used. Disks and copies go wrong, too: a file
-/// begins with a digest, which is held against the bytes that are then used.
+/// begins with a digest, which is compared with that of the bytes that are then used.
 #[derive(Debug)]
 struct DiskCache {
     dir: PathBuf,

@@ -42,7 +42,7 @@ impl Output for Decision {
     }
 }
 
-/// Holds what an authenticator says against the bounds.
+/// Checks the verdict of an authenticator against the bounds.
 ///
 /// # Errors
 /// With the bound that it breaks.
@@ -58,7 +58,7 @@ pub fn check_verdict(verdict: &Verdict) -> Checked {
     }
 }
 
-/// Holds what an authorizer says against the bounds.
+/// Checks the decision of an authorizer against the bounds.
 ///
 /// # Errors
 /// With the bound that it breaks.
@@ -124,7 +124,7 @@ fn check_detail(detail: Option<&str>) -> Checked {
     ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail passes 1,024 bytes")
 }
 
-/// Holds what a plugin says of itself against the bounds.
+/// Checks the description of a plugin against the bounds.
 ///
 /// # Errors
 /// With the bound that it breaks.
@@ -141,7 +141,7 @@ pub fn check_description(description: &Description) -> Checked {
     ensure(size <= 1 << 20, || format!("the config schema has {size} bytes, which is more than 1 MiB"))
 }
 
-/// Holds what a plugin wants to see against the bounds.
+/// Checks the wishes of a plugin against the bounds.
 ///
 /// # Errors
 /// With the bound that it breaks.

@@ -508,7 +508,7 @@ fn validate(validator: &Validator, settings: &Value) -> Result<(), SettingsError
             let help = if unknown { "; `witgate plugin inspect` shows which settings it has" } else { "" };
             Err(SettingsError {
                 pointer: error.instance_path().to_string(),
-                // The instance itself may be a file's content, and what it is held against is the plugin's text.
+                // The instance itself may be a file's content, and the schema is the plugin's text.
                 message: clean(&error.masked_with("the value").to_string()) + help,
                 cause: Cause::Content,
             })

@@ -281,7 +281,7 @@ impl Drop for State {
 struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Turn {
-    /// Waits for the next one, after everybody else has had his.
+    /// Waits for the next one, after everybody else has had one.
     async fn take(self, turns: Arc<Semaphore>) {
         tokio::task::yield_now().await;
         // Nobody closes it. If it were, the hook would run on within its time.
@@ -295,7 +295,7 @@ impl Turn {
 }
 
 /// Called whenever an epoch ends while the guest's own code runs. Everybody gives the worker thread back then, and
-/// whoever has run for a whole one goes on when it is his turn among those who run for long: so a guest that loops
+/// whoever has run for a whole one waits for a turn among those that run for long: so a guest that loops
 /// takes nobody else's turn, and all that loop together take no more than some of the processors.
 pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = context.data_mut();

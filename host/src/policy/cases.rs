@@ -1,4 +1,4 @@
-//! Cases: what has to come of certain calls. A plugin's author puts them to his component with `witgate plugin test`, an
+//! Cases: what has to come of certain calls. A plugin's author runs them with `witgate plugin test`, an
 //! operator to each candidate before it goes live. One format and one way to put them: to the real check under its real
 //! limits, in a world that is the case's own.
 //!
@@ -40,13 +40,13 @@ use self::stage::Staging;
 pub use written::{ConfigFault, Principal, Proven, Wanted, schema};
 
 impl Policy {
-    /// Makes the policy that `config` describes, and puts its cases to it.
+    /// Builds the policy that `config` describes, and runs its cases.
     ///
     /// # Errors
     /// With the first thing that is wrong.
     pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
         let (policy, mut files) = Self::make(config, making).await?;
-        // What is gone back to was rehearsed in its own time; cases written since must not stand in the way.
+        // A rollback's policies were rehearsed when they went live; cases written since must not block it.
         if let (Some(path), None) = (&config.cases, making.again)
             && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
         {
@@ -71,7 +71,7 @@ async fn rehearse(
     let suite = Suite::read(path)?;
     for case in &suite.cases {
         let report = match candidate(config, &suite, case, making, files).await {
-            // What is put to the test has to be what goes live.
+            // The tested component has to be the one that goes live.
             Ok(on_stage) if on_stage.policy().digest() != digest => {
                 return Err("the component was replaced while it was checked".into());
             }
@@ -90,7 +90,7 @@ async fn rehearse(
     Ok(())
 }
 
-/// The policy that `config` describes, on stage with the settings of a case. Its keys, limits and grants are its own,
+/// The policy that `config` describes, in a sandbox with the settings of a case. Its keys, limits and grants are its own,
 /// where the case has no others.
 async fn candidate(
     config: &config::Policy,

@@ -1,4 +1,4 @@
-//! Recordings: what a live policy is asked and answers, as cases that can be put to another one. While nobody records, a
+//! Recordings: the questions to a live policy and its answers, as cases that can be run against another one. While nobody records, a
 //! hook pays one relaxed load for it.
 
 mod case;

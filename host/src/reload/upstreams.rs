@@ -67,7 +67,7 @@ impl Reloader {
     }
 
     /// Serves the keys that `config` names, and those with which requests to upstreams are signed all the same: one
-    /// whose pipeline is held back goes by an earlier configuration.
+    /// whose pipeline is held back uses an earlier configuration.
     pub(super) fn publish(&self, config: &Config) {
         let in_use: Vec<_> = self.upstreams.iter().filter_map(Renewable::signer).collect();
         let written = config.signing.iter();

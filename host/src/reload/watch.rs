@@ -72,7 +72,7 @@ pub(crate) struct Watcher {
     /// The files, and the links and directories on the way to them: what happens beside them is nothing to
     /// look at, such as a log that grows in the same directory.
     places: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// Files that somebody is writing, and when he was last seen doing so.
+    /// Files that are being written, and the time of the last write.
     writing: BTreeMap<PathBuf, Instant>,
     /// The list that reports the files below to others.
     unwatched: Unwatched,
@@ -267,7 +267,7 @@ fn places(file: &Path) -> Vec<PathBuf> {
     places
 }
 
-/// The directory that holds `place`, or the nearest one in which it could come to be.
+/// The directory that holds `place`, or the nearest existing one above it.
 fn existing_parent(place: &Path) -> Option<PathBuf> {
     place.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned)
 }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// The policies of the live generation, and what became of the last candidate.
+    /// The policies of the live generation, and the result of the last candidate.
     PluginList,
     /// Where shadows would have decided otherwise.
     PluginDiff,

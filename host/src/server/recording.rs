@@ -1,4 +1,4 @@
-//! Recordings, for who asks over the control socket. That one runs, and for whom, is on the log.
+//! Recordings for clients of the control socket. That one runs, and for whom, is on the log.
 
 use std::sync::Arc;
 use std::time::Duration;

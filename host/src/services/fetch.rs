@@ -141,7 +141,7 @@ impl Fetcher {
     }
 
     /// A fetcher for one URL that the operator has named, and that its user asks for at intervals
-    /// of his own: it is asked however often it fails.
+    /// of its own. Failures never pause it.
     pub fn for_url(ways: Arc<Ways>, url: &Url) -> Self {
         let server = |origin: Origin| (origin.clone(), Server::tireless(origin, Reach::Private));
         let servers = Origin::of(url).map(server).into_iter().collect();
@@ -180,7 +180,7 @@ impl Fetcher {
 
     /// The answer to an identical request under way, or to this one. A task of its own fetches
     /// it, so that a caller who goes away does not take the others' answer along; and the task
-    /// clears away behind itself, so that nobody gets an answer to what he asked later.
+    /// clears away behind itself, so that nobody gets an answer that is older than the question.
     fn join(&self, request: HttpRequest, source: Source) -> Shared<BoxFuture<'static, Answer>> {
         let mut under_way = self.lock();
         if let Some(answer) = under_way.get(&request) {
@@ -197,7 +197,7 @@ impl Fetcher {
         answer
     }
 
-    /// Lets nobody join in a question that is under way: its answer may be older than what he asks for.
+    /// Lets nobody join in a question that is under way: its answer may be older than the new question.
     pub fn share_no_more(&self) {
         self.lock().clear();
     }

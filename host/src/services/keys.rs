@@ -90,7 +90,7 @@ pub enum Key {
         /// Time for which the set is used beyond its lifetime while its server does not answer.
         max_stale: Duration,
     },
-    /// A set that cannot be had: on stage, where there is no network.
+    /// A set that cannot be fetched: in a sandbox, where there is no network.
     Unavailable,
 }
 

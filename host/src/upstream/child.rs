@@ -122,7 +122,7 @@ impl Settings {
         }
     }
 
-    /// The bounds of sessions that this comes to.
+    /// The bounds of sessions that follow from it.
     fn session_bounds(&self) -> Bounds {
         if self.shared { self.sessions } else { self.children }
     }
@@ -455,7 +455,7 @@ impl Inner {
         lock(&self.rooms).take(key, &party, self.settings.children, make)
     }
 
-    /// Which eras the upstream speaks. Once it is being asked, it is asked to the end, whatever becomes of the caller.
+    /// Which eras the upstream speaks. Once it is being asked, the question goes on to its end, even if the caller goes away.
     async fn verdict(self: &Arc<Self>) -> Option<Verdict> {
         if let Some(verdict) = self.eras.remembered() {
             return Some(verdict);
@@ -545,7 +545,7 @@ impl Back {
     }
 }
 
-/// A session that is being opened. Unless it comes to that, its child is let go.
+/// A session that is being opened. If it never opens, its child is released.
 struct Unopened<'a> {
     rooms: &'a Mutex<Rooms>,
     name: Option<&'a str>,

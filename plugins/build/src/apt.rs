@@ -14,7 +14,7 @@ const UPDATE: Duration = Duration::from_secs(180);
 /// The largest set (a Rust toolchain) is about 200 MB.
 const INSTALL: Duration = Duration::from_secs(900);
 
-/// Says what stands in the way of [`install`].
+/// Says what prevents [`install`].
 pub fn obstacle() -> Option<&'static str> {
     if !works(Command::new("apt-get").arg("--version")) {
         return Some("there is no apt-get here");

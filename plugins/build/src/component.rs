@@ -43,7 +43,7 @@ pub fn surface(component: &[u8]) -> Result<Surface, Error> {
 }
 
 impl Surface {
-    /// Holds it against the world of a project.
+    /// Validates it against the world of a project.
     pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
         let wrong: Vec<String> =
             self.missing(project).into_iter().chain(self.other_version()).chain(self.foreign()).collect();

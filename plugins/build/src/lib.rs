@@ -1,6 +1,6 @@
 //! From a plugin's source to a component, in four languages.
 //!
-//! [`scaffold`] makes a project, [`build`] turns one into a component and holds that against its world. What compiles
+//! [`scaffold`] makes a project, [`build`] turns one into a component and validates it against its world. What compiles
 //! is looked for first and set up where it is missing and can be; where it cannot, the error names the command that
 //! helps. `xtask` builds the guests of the repository with the same toolchains.
 

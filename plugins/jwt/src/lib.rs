@@ -144,7 +144,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let keyed = config.algorithms.iter().filter(|algorithm| algorithm.is_mac()).count();
     if keyed != 0 && keyed != config.algorithms.len() {
-        let message = "HS algorithms beside others let a public key pass for a secret; \
+        let message = "HS algorithms combined with others let a public key pass for a secret; \
                        make two jwt policies of it";
         return Err(ConfigError::at("/algorithms", message));
     }

@@ -33,7 +33,7 @@ pub(crate) fn auth(config: &Config) -> Result<ClientAuth, ConfigError> {
 
 fn with_secret(config: &Config, secret: &str) -> Result<ClientAuth, ConfigError> {
     if secret.is_empty() {
-        return Err(ConfigError::at("/client_secret", "empty; the server wants to know who asks"));
+        return Err(ConfigError::at("/client_secret", "empty; the server has to know the client"));
     }
     for (pointer, given) in
         [("/client_key_id", &config.client_key_id), ("/client_key_algorithm", &config.client_key_algorithm)]

@@ -143,7 +143,7 @@ impl Plugin for Introspection {
 
 fn check(config: &Config) -> Result<(), ConfigError> {
     if config.client_id.is_empty() {
-        return Err(ConfigError::at("/client_id", "empty; the server wants to know who asks"));
+        return Err(ConfigError::at("/client_id", "empty; the server has to know the client"));
     }
     if config.only_roles.as_ref().is_some_and(|only| only.0.is_empty() || only.has("")) {
         return Err(ConfigError::at("/only_roles", "empty; leave it out for all roles"));

@@ -30,7 +30,7 @@ pub struct Claims<'a>(Object<'a>);
 pub enum ClaimError {
     /// It is not there.
     Missing(String),
-    /// It is not what it has to be.
+    /// It is invalid.
     Malformed(String, &'static str),
 }
 

@@ -18,7 +18,7 @@ pub struct Audience {
     pub ours: Option<OneOrMany>,
     /// The setting `audience_claim`: the claim that says it, in place of `aud`.
     pub claim: Option<String>,
-    /// The setting `accept_without_audience`: whether one that is for nobody in particular will do.
+    /// The setting `accept_without_audience`: accept a token for nobody in particular.
     pub may_be_missing: bool,
 }
 

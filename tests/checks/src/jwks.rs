@@ -27,7 +27,7 @@ const OTHERS: [Algorithm; 9] = [
     Algorithm::EdDsa,
 ];
 
-/// Parses an input, and puts signatures to the keys in it.
+/// Parses an input, and tries signatures on the keys in it.
 ///
 /// # Panics
 /// Where a set without a key to verify with is accepted, or an HMAC is checked with a public key.

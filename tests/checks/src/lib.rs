@@ -1,7 +1,7 @@
 //! Properties that hold for any bytes.
 //!
 //! Each module has one `check`, which takes any input and panics where something does not hold. The
-//! targets of `fuzz/` make up inputs for it; the tests put the seeds to it, on any toolchain.
+//! targets of `fuzz/` generate inputs; the tests run the seeds, on any toolchain.
 
 // A check reports what does not hold by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -56,7 +56,7 @@ const OPEN: &[&str] = &[
     "notifications/tasks/status",
 ];
 
-/// Holds the parse against an independent look at the same bytes.
+/// Compares the parse with an independent look at the same bytes.
 ///
 /// # Panics
 /// Where they disagree.

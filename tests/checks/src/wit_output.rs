@@ -13,7 +13,7 @@ use witgate_plugin::{
     Data, Decision, Denial, Description, Identity, Refusal, Scheme, Unavailability, Verdict, Wants,
 };
 
-/// Makes a value of the input, and holds what the host says of it against the documents.
+/// Makes a value of the input, and compares the host's verdict on it with the documented bounds.
 ///
 /// # Panics
 /// Where a value beyond its bounds passes, or an ordinary one does not.

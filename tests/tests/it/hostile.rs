@@ -1,4 +1,4 @@
-//! Components that are written to hurt: what becomes of each, and that nobody else notices.
+//! Deliberately malicious components: the end of each, which nobody else notices.
 
 mod beside;
 mod bombs;

@@ -26,6 +26,74 @@ fn a_doc_comment_begins_with_what_the_item_is() {
     assert!(found.is_empty(), "say it as a noun or in the imperative:\n{}", found.join("\n"));
 }
 
+/// Phrases that are translated thought, or the house's private words, each with plain ones.
+const BANNED: [(&str, &str); 38] = [
+    ("he", "they, or the noun"),
+    ("him", "them, or the noun"),
+    ("himself", "themselves, or the noun"),
+    ("his", "their, or the noun"),
+    ("became of", "the result of, the end of"),
+    ("become of", "the result of, the end of"),
+    ("becomes of", "the result of, the end of"),
+    ("beside others", "among others, together with others"),
+    ("beside the others", "among the others, together with the others"),
+    ("came to", "gave, was"),
+    ("cannot be so", "is invalid"),
+    ("come to", "is, gives"),
+    ("comes to", "is, gives"),
+    ("goes by", "uses"),
+    ("held against", "compared with, checked against"),
+    ("hold it against", "compare it with, check it against"),
+    ("hold that against", "compare that with, check that against"),
+    ("hold them against", "compare them with, check them against"),
+    ("holds it against", "compares it with, checks it against"),
+    ("holds that against", "compares that with, checks that against"),
+    ("holds them against", "compares them with, checks them against"),
+    ("is not what it has to be", "is invalid"),
+    ("lets go wrong", "injects failures"),
+    ("mean harm", "are malicious"),
+    ("means harm", "is malicious"),
+    ("nobody's surprise", "say it without irony"),
+    ("what is not told", "redacted, left out"),
+    ("on stage", "in a sandbox"),
+    ("one's own", "custom, or the noun"),
+    ("out of bounds:", "invalid"),
+    ("put to", "run against, tried on"),
+    ("puts to", "runs against, tries on"),
+    ("stand in the way", "prevent"),
+    ("stands in the way", "prevents"),
+    ("who asks", "the client, the caller"),
+    ("will do", "is enough"),
+    ("written to hurt", "malicious"),
+    ("puts them to", "runs them against"),
+];
+
+#[test]
+fn phrases_are_plain() {
+    let mut found = Vec::new();
+    for path in files(&["rs", "wit", "md", "toml"]) {
+        // The list itself.
+        if path.ends_with("it/language.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.to_lowercase();
+            for (phrase, plain) in BANNED.iter().filter(|(phrase, _)| has_phrase(&line, phrase)) {
+                found.push(format!("{}:{number}: \"{phrase}\": {plain}", shown(&path)));
+            }
+        }
+    }
+    assert!(found.is_empty(), "say it in plain words:\n{}", found.join("\n"));
+}
+
+/// True if `line` has the phrase as whole words.
+fn has_phrase(line: &str, phrase: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(phrase)
+        .any(|(at, _)| !line[..at].ends_with(is_word) && !line[at + phrase.len()..].starts_with(is_word))
+}
+
 /// The text of a doc comment's line.
 fn doc(line: &str) -> Option<&str> {
     let line = line.trim_start();

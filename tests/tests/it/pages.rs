@@ -1,4 +1,4 @@
-//! Pages that say what the code does, held against the code.
+//! Pages that describe the code, compared with the code.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The tables of the shipped policies, put to the built-ins and to the components.
+//! The tables of the shipped policies, run against the built-ins and the components.
 
 use witgate_tests::cases::{KINDS, both, put, table};
 

@@ -1,4 +1,4 @@
-//! The page on identity providers, put to tokens of the shape that each provider issues, before its metadata and keys
+//! The page on identity providers, tried with tokens of the shape that each provider issues, before its metadata and keys
 //! as they lie. What the page shows is what is read here.
 
 mod id_tokens;

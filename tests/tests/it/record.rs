@@ -1,4 +1,4 @@
-//! `witgate plugin record`: what a running gateway decides becomes cases that pass when they are put to the same policy,
+//! `witgate plugin record`: what a running gateway decides becomes cases that pass when they are run against the same policy,
 //! show what another one would decide otherwise, and hold no credential and no secret.
 
 mod bounds;

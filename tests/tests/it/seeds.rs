@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets, put to their checks: what a fuzzer has once found is looked at
+//! The seeds of the fuzz targets, run through their checks: what a fuzzer has once found is looked at
 //! on every toolchain.
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Attacks with tokens. Each one is put to the built-in and to the component, with keys that the real host
+//! Attacks with tokens. Each one is tried on the built-in and on the component, with keys that the real host
 //! holds, and has to be refused for the right reason by both; what is good has to be taken beside it.
 
 mod algorithms;
@@ -62,7 +62,7 @@ impl Policy {
     }
 }
 
-/// One token, and what has to become of it.
+/// One token, and the expected verdict.
 struct Attack {
     name: String,
     policy: Policy,

@@ -203,7 +203,7 @@ impl Drop for Steady {
 }
 
 impl Done {
-    /// True if the long call came to its end.
+    /// True if the long call ended.
     pub(super) fn long_succeeded(&self) -> bool {
         self.long.get("text").is_some_and(Value::is_string)
     }

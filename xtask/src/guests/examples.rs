@@ -47,7 +47,7 @@ fn projects(directory: &Path) -> Result<Vec<Project>> {
 /// to pack.
 pub(super) fn build_others(root: &Path) -> Result<()> {
     build_below(root, "examples", "examples", Options::default())?;
-    // What becomes of a trap is tested with them.
+    // The reports of traps are tested with them.
     build_below(root, "tests/guests", "tests", Options { debug: true })
 }
 

@@ -1,4 +1,4 @@
-//! Components that mean harm: all that there are among the guests of the tests.
+//! Malicious components: all the hostile guests of the tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};

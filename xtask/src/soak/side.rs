@@ -26,7 +26,7 @@ pub(super) struct Tally {
 /// The state that callers share with the task that makes changes.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    /// Which component means harm just now; none: it is being replaced.
+    /// The malicious component in use; none: it is being replaced.
     hostile: Mutex<Option<String>>,
     tally: Mutex<Tally>,
     stop: AtomicBool,

@@ -49,7 +49,7 @@ struct Decision {
 }
 
 impl Audit {
-    /// Reads a log to its end, in a thread of its own. `judged` is the upstream whose calls are held against the
+    /// Reads a log to its end, in a thread of its own. `judged` is the upstream whose calls are compared with the
     /// states.
     pub(crate) fn read(&self, log: impl Read + Send + 'static, judged: &'static str) {
         let audit = self.clone();
@@ -120,7 +120,7 @@ impl Audit {
         self.lock().tail.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
-    /// Where the program came to an end that it does not know, and what it said.
+    /// The place of an unknown end of the program, and its message.
     pub(crate) fn panics(&self) -> Vec<String> {
         self.lock().panics.clone()
     }

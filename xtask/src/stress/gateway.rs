@@ -131,7 +131,7 @@ impl Place {
         &self.person
     }
 
-    /// Puts shipped components beside the others.
+    /// Adds the shipped components.
     pub(crate) fn add_components(&self, root: &Path, names: &[&str]) -> Result<()> {
         for name in names {
             fs::copy(root.join("target/plugins").join(name), self.path(name))?;
@@ -334,7 +334,7 @@ pub(crate) struct Driver<'a> {
     timeline: Arc<Timeline>,
     caller: Caller,
     pub(crate) state: State,
-    /// Calls that he has made himself.
+    /// The driver's own calls.
     pub(crate) calls: u64,
 }
 

@@ -91,7 +91,7 @@ impl Report {
         self.notes.push(format!("{what}: at most {:.1}", times.percentile(100)));
     }
 
-    /// Holds the answers against the log.
+    /// Compares the answers with the log.
     pub(super) fn judge(&mut self, seen: &Seen, gateway: &Gateway, others: u64) -> Result<()> {
         let made = seen.requests + others;
         let begun = Instant::now();

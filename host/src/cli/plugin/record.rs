@@ -1,5 +1,5 @@
-//! `witgate plugin record`: from what a running Witgate decides to a file of cases. Each case is put to the same policy
-//! before it is written: what does not come to the same answer there is left out.
+//! `witgate plugin record`: from what a running Witgate decides to a file of cases. Each case is run against the same policy
+//! before it is written: one that gets another answer there is left out.
 
 mod file;
 
@@ -126,7 +126,7 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Fail
     })
 }
 
-/// Puts every case to the policy that it was recorded from, and leaves out what does not come to the same answer: the
+/// Runs every case against the policy that it was recorded from, and leaves out each that gets another answer: the
 /// recording must say nothing that was not so. Returns what is wrong with those.
 async fn rehearse(context: &Context, recording: &mut Recording, path: &Path) -> Result<Vec<String>, Failure> {
     if recording.cases.is_empty() {
@@ -200,7 +200,7 @@ fn tell(context: &Context, arguments: &Arguments, recording: &Recording, path: &
     let mut text = match cases.is_empty() {
         true => format!("{} of `{policy}`, and no case: nothing was written", counted_calls(*calls)),
         false => format!(
-            "{} of `{policy}` came to {} in {}",
+            "{} of `{policy}` gave {} in {}",
             counted_calls(*calls),
             counted(cases.len(), "case"),
             path.display()

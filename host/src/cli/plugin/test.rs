@@ -1,4 +1,4 @@
-//! `witgate plugin test`: cases, put to the real component under its real limits.
+//! `witgate plugin test`: runs cases against the real component under its real limits.
 
 mod against;
 mod coverage;
@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 
-    /// The component that the cases are put to, in place of the project's own
+    /// Component to run the cases against, in place of the project's own
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
 

@@ -243,7 +243,7 @@ impl Resolver<'_> {
         let is_open = written.token.as_ref().is_some_and(|token| token.sub.is_none());
         if is_open && (several_policies || several_issuers) {
             let message = "several policies or issuers may know callers here, and each may have a subject of the same name";
-            let help = "write `sub = \"principal\"`, or `sub = \"subject\"` where the upstream goes by `policy` and `issuer` as well";
+            let help = "write `sub = \"principal\"`, or `sub = \"subject\"` where the upstream checks `policy` and `issuer` as well";
             self.error(&[at, &["token"]].concat(), message, help);
         }
     }

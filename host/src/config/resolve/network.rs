@@ -93,7 +93,7 @@ impl Resolver<'_> {
             let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
             matches!(url.scheme(), "http" | "https") && url.host().is_some() && is_bare
         });
-        // The connection goes by this reader.
+        // The connection uses this reader.
         if !good || whole.parse::<http::Uri>().is_err() {
             self.error(&["network", "proxy"], "this is not the http or https URL of a proxy", HELP);
             return None;

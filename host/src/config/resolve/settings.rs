@@ -1,4 +1,4 @@
-//! The settings of the shipped kinds, held against their own schemas: a typo in a policy's `config`
+//! The settings of the shipped kinds, validated against their own schemas: a typo in a policy's `config`
 //! gets a line and a caret like any other.
 
 use serde_json::{Value, json};

@@ -59,7 +59,7 @@ impl Repeated {
 }
 
 /// The argument that a header repeats. One that is there in another case is the argument to some servers, and to
-/// the proxy that goes by the header it is not.
+/// a proxy that reads the header it is not.
 fn argument<'a>(
     arguments: &'a Value,
     path: &[String],

@@ -1,5 +1,5 @@
 //! The schema that a plugin has for its settings is somebody else's text, and the host goes through it: it has to
-//! be such that this comes to an end, and soon.
+//! be such that this ends, and soon.
 
 use std::collections::HashMap;
 use std::ptr;
@@ -67,7 +67,7 @@ impl Schema {
 /// Sees that whoever goes through a schema, references followed, gets to the end.
 ///
 /// # Errors
-/// With what keeps him from it.
+/// With the reason.
 fn check(schema: &Value) -> Result<(), String> {
     go_through(schema).map_err(|fault| match leads_elsewhere(schema).filter(|_| fault == ELSEWHERE) {
         Some(reference) => format!("{fault} (it has `{}`)", clean(reference)),

@@ -11,7 +11,7 @@ use crate::plugin::output::{check_decision, check_verdict};
 /// The shortest credential that is looked for in answers and log lines: a shorter one may stand there by accident.
 const SHORTEST: usize = 8;
 
-/// Holds what came of a question against its step.
+/// Compares the result of a question with its step.
 pub(super) fn step(step: &Step, asked: &Asked) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !step.expect.is(&asked.outcome) {

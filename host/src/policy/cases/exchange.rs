@@ -1,4 +1,4 @@
-//! HTTP on stage: the requests that a policy has to send, and the answers that it gets.
+//! HTTP in a sandbox: the requests that a policy has to send, and the answers that it gets.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};

@@ -73,7 +73,7 @@ pub struct Report {
     pub line: usize,
     /// The differences in the settings, and in what `configure` returned.
     pub findings: Vec<Finding>,
-    /// The hooks of whom it was put to. None of them: there was no policy with its settings.
+    /// The hooks of the tested policy. None of them: there was no policy with its settings.
     pub hooks: Hooks,
     /// Its steps.
     pub steps: Vec<StepReport>,

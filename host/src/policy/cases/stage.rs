@@ -146,7 +146,7 @@ pub(super) struct Staging {
     pub(super) witness: Option<Arc<Witness>>,
 }
 
-/// A question to a policy on stage, made up as the pipeline would hand it on.
+/// A question to a policy in a sandbox, composed as the pipeline would.
 #[derive(Debug)]
 pub struct Ready {
     scope: Scope,
@@ -154,7 +154,7 @@ pub struct Ready {
     ask: Ask,
 }
 
-/// A policy on stage.
+/// A policy in a sandbox.
 #[derive(Debug)]
 pub struct OnStage {
     policy: Policy,

@@ -291,7 +291,7 @@ pub struct Proven {
 pub(super) struct Exchange {
     /// `GET` or `POST`, a space and the URL.
     pub request: Option<String>,
-    /// The form that is posted. Default of a POST about a credential: that of RFC 7662; else any body will do.
+    /// The form that is posted. Default of a POST about a credential: that of RFC 7662; else any body is accepted.
     pub form: Option<BTreeMap<String, String>>,
     /// The authentication of the client: `none` (the default); `basic` or `post` with the client's id and the
     /// setting that has its secret; `private_key_jwt` with id, setting, key id or `-`, algorithm or `-`, and

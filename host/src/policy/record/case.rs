@@ -250,7 +250,7 @@ fn repeatable<'t>(taken: &'t Taken, notes: &Notes) -> Result<&'t Outcome, LeftOu
     if notes.cut {
         return Err("its host told it more than is kept");
     }
-    match taken.outcome.as_ref().ok_or("it did not come to an answer")? {
+    match taken.outcome.as_ref().ok_or("it gave no answer")? {
         Outcome::Failed(Failure::Timeout | Failure::Busy | Failure::Breaker | Failure::Unavailable, _) => {
             Err("it failed for want of time or of somebody else")
         }

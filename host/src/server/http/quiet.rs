@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// When it is looked at again, where no stream may be opened yet.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The answer that `work` comes to, or the stream in which it will stand. None in `under_way`: the caller takes no
+/// The answer of `work`, or the stream that will hold it. None in `under_way`: the caller takes no
 /// event streams.
 pub(super) async fn answer(
     work: BoxFuture<'static, Response<Body>>,

@@ -1,4 +1,4 @@
-//! A server that policies ask: how long it may take, how many may wait for it, and what becomes of it
+//! A server that policies ask: its time limit, the number of callers that may wait for it, and its circuit breaker
 //! when it fails.
 
 use std::future::Future;

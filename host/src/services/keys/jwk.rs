@@ -39,8 +39,8 @@ pub enum PassedOver {
     /// Its `alg` is not one that a key of its type verifies.
     #[error("its `alg` is not a supported one of its type")]
     Algorithm,
-    /// A member is not what it has to be.
-    #[error("its `{0}` is not what it has to be")]
+    /// A member is invalid.
+    #[error("invalid JWK member `{0}`")]
     Malformed(&'static str),
     /// An RSA key of another size.
     #[error("it is an RSA key of {0} bits; it has to have 2048 to 8192")]

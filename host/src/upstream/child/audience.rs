@@ -20,7 +20,7 @@ use crate::upstream::Event;
 const MESSAGES: usize = 128;
 /// And their bytes.
 const ROOM: usize = 4 << 20;
-/// "The list has changed" takes some sixty bytes. Longer messages are not held against those that are kept.
+/// "The list has changed" takes some sixty bytes. Longer messages are not compared with those that are kept.
 const SHORT: usize = 1 << 10;
 /// Resources that one session may have subscribed to.
 const SUBSCRIPTIONS: usize = 1000;

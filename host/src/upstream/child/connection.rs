@@ -603,7 +603,7 @@ async fn write(
     let _ = input.shutdown().await;
 }
 
-/// An id as JSON text, to be held against others: escapes do not matter, the type does.
+/// An id as JSON text, to be compared with others: escapes do not matter, the type does.
 struct SameId<'a> {
     text: &'a str,
     value: Option<serde_json::Value>,
@@ -611,7 +611,7 @@ struct SameId<'a> {
 
 impl<'a> SameId<'a> {
     fn of(text: &'a str) -> Self {
-        // A longer one is nobody's, and would be read only to be held against all.
+        // A longer one is nobody's, and would be read only to be compared with all.
         let value = Some(text).filter(|text| text.len() <= LONGEST_ID);
         Self { text, value: value.and_then(|text| serde_json::from_str(text).ok()) }
     }

@@ -127,7 +127,7 @@ impl Reader {
         }
     }
 
-    /// A response goes to who has asked, under the id that he has asked with.
+    /// A response goes to the requester, under the id of the request.
     async fn response(&mut self, message: &Incoming<'_>, result: Option<&str>) {
         let id = message.id().unwrap_or_default();
         let number = number_of(id);

@@ -169,7 +169,7 @@ impl Slot {
         live.wait().await?;
         let seat = self.start.seat(&self.party).await?;
         let turn = self.start.starting.wait_for_one(&self.party).await;
-        // From here on there may be a process. A task of its own sees to it, whatever becomes of the caller.
+        // From here on there may be a process. A task of its own ends it, even if the caller goes away.
         let slot = Arc::clone(self);
         let began = tokio::spawn(async move {
             let began = slot.begin(live, seat).await;

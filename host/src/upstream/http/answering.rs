@@ -1,4 +1,4 @@
-//! The event stream that answers a request, held against it (JSON-RPC 2.0, section 5).
+//! The event stream that answers a request, checked against it (JSON-RPC 2.0, section 5).
 
 use std::sync::Arc;
 

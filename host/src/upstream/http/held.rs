@@ -196,7 +196,7 @@ impl Probe for HttpUpstream {
     }
 }
 
-/// A session that is being opened. Unless it comes to that, the upstream is told that it is over.
+/// A session that is being opened. If it never opens, the upstream is told that it is over.
 struct Unopened<'a> {
     upstream: &'a HttpUpstream,
     session: Option<HeaderValue>,

@@ -10,7 +10,7 @@ use crate::flow::headers::SESSION_ID;
 use crate::upstream::era::PATIENCE;
 use crate::upstream::identity::Sender;
 
-/// Its id is none that a client's own counting comes to.
+/// Its id is out of the reach of a client that counts its own.
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
 
 /// An upstream's keeping of sessions, by the last `initialize`.

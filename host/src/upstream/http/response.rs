@@ -1,4 +1,4 @@
-//! A JSON answer, held against the request that it is to (JSON-RPC 2.0, section 5).
+//! A JSON answer, checked against its request (JSON-RPC 2.0, section 5).
 
 use bytes::Bytes;
 use serde_json::Value;

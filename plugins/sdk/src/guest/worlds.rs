@@ -2,7 +2,7 @@
 //!
 //! The bindings are generated once, for the world with both hooks. A component that has one hook
 //! exports that one's functions alone, and carries the type of its own world
-//! (`worlds/*.component-type`, written by `cargo xtask wit` and held against `wit/` by the tests).
+//! (`worlds/*.component-type`, written by `cargo xtask wit` and compared with `wit/` by the tests).
 
 #![allow(
     missing_docs,

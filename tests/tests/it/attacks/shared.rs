@@ -66,7 +66,7 @@ async fn the_question_of_a_call_that_was_left_goes_to_nobody_else() {
     assert_eq!(outcome(&bob.call_in(&of_bob, "ask-now", json!({})).await), -32601);
     bob.call_in(&of_bob, "log", json!({})).await;
     let heard = [heard(open).await, heard(stream).await].concat();
-    assert_eq!(heard, "", "neither the question nor a log line has come to bob");
+    assert_eq!(heard, "", "bob has received neither the question nor a log line");
 }
 
 #[tokio::test(flavor = "multi_thread")]

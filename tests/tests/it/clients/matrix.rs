@@ -1,4 +1,4 @@
-//! The table of `docs/compatibility.md`: what each client makes of what it meets, held against the page.
+//! The table of `docs/compatibility.md`: the behaviour of each client, compared with the page.
 
 use std::path::Path;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use super::expected::End;
 use super::ward::{UNBROKEN, Ward};
 use crate::talk::Caller;
 
-/// Time for which the good policy is called alone, and beside the others.
+/// Time for which the good policy is called alone, and together with the others.
 const ALONE: Duration = Duration::from_secs(1);
 const BESIDE: Duration = Duration::from_secs(5);
 
@@ -25,7 +25,7 @@ const GOOD: usize = 4;
 /// The longest that a good call may take. What it does take is for a load run to measure, on a machine of its own.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// From one call of somebody to his next, where it is measured how long calls take: so that it is the guests that
+/// Pause between two calls of one caller, where it is measured how long calls take: so that it is the guests that
 /// make the difference, and not how many requests there are.
 const PACE: Duration = Duration::from_millis(5);
 const HOSTILE_PACE: Duration = Duration::from_millis(100);

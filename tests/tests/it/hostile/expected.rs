@@ -167,7 +167,7 @@ pub(super) fn case(guest: Guest) -> Case {
             ("claims-twice", Fails("bad-output")),
             ("claims-nan", Fails("bad-output")),
             ("claims-large", Fails("bad-output")),
-            // Whoever reads them has bounds of his own; nobody does here.
+            // A reader of them would have its own bounds; there is none here.
             ("claims-deep", Passes),
             ("claims-beyond-numbers", Passes),
             ("lives-long", Fails("bad-output")),
@@ -176,7 +176,7 @@ pub(super) fn case(guest: Guest) -> Case {
             ("name-from-right-to-left", Passes),
             ("anybody", Passes),
         ])),
-        Guest::DescribesWithEscapes => authorizer(Refused(&["describes itself out of bounds: the name"])),
+        Guest::DescribesWithEscapes => authorizer(Refused(&["invalid `describe` result: the name"])),
 
         // The host's services.
         Guest::LeaksHandles => with(

@@ -161,7 +161,7 @@ fn one_that_never_comes_back_keeps_witgate_from_starting_for_a_while_only() {
     starting.into_iter().for_each(Starting::end);
 }
 
-/// Whoever looks at a component before he trusts it is no worse off.
+/// Looking at a component before trusting it does no harm.
 #[test]
 fn looking_at_one_harms_nobody() {
     let setup = Setup::new();

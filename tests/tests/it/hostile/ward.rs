@@ -51,7 +51,7 @@ impl Ward {
         self.caller("good", &self.key)
     }
 
-    /// Somebody whose call of `what` a guest decides on, and the tool that he calls: an authorizer hears of the tool,
+    /// Somebody whose call of `what` a guest decides on, and the tool that they call: an authorizer hears of the tool,
     /// an authenticator of the credential.
     pub(super) fn hostile(&self, guest: Guest, what: &str) -> (Caller, String) {
         let what = filled(what, &self.server, &self.elsewhere);

@@ -31,7 +31,7 @@ fn a_revoked_token_is_refused_as_soon_as_the_file_says_so() {
         for arguments in [vec![first.as_str()], vec!["--jti", "second", "--policy", "tokens"]] {
             let output = gateway.setup().run(&[&["token", "revoke"], arguments.as_slice()].concat());
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && said.contains("goes by it"), "{said}");
+            assert!(output.status.success() && said.contains("uses it"), "{said}");
         }
         let revoked = (401, "revoked".to_owned());
         // The command has waited until it was so.

@@ -20,7 +20,7 @@ fn a_refused_host_stands_in_the_log_and_one_of_an_allowed_zone_passes() {
     let log = gateway.await_log("allow it in `server.allowed_hosts`");
     assert!(log.contains(r"example.com\\u{202e}"), "{log}");
     assert!(!log.contains('\u{202e}'));
-    // Who asks a hundred times fills no log.
+    // A hundred requests do not fill the log.
     assert!((0..100).all(|_| asked("evil.example") == 403));
     assert_eq!(asked("b.example.com"), 200);
     assert_eq!(gateway.log().matches("allow it in `server.allowed_hosts`").count(), 1);

@@ -16,7 +16,7 @@ use super::stage::{Says, Stage, flow, send, store};
 const FLIPS: usize = 150;
 
 /// Generations of two colours. In each, the key has the role of that colour alone, and that role
-/// alone may call `both` and the tool of its colour: who gets his role from one and his right from
+/// alone may call `both` and the tool of its colour: a caller who gets a role from one and a right from
 /// the other may do nothing.
 async fn generation(stage: &Stage, colour: &str) -> Generation {
     stage.file("keys.toml", &store(&[colour.to_owned()], &[], &[]));

@@ -15,7 +15,7 @@ use witgate::upstream::Upstream;
 use super::stage::{Says, Stage, flow, send, store};
 use super::{RUNTIME, cases};
 
-/// Rules, and the names that they are put to.
+/// Rules, and the names that they are tried on.
 #[derive(Clone, Debug)]
 struct World {
     roles: Vec<Role>,

@@ -26,7 +26,7 @@ async fn changed_rules_change_what_they_are_about() {
     assert!(failed[0].contains("add by ada: denied"), "{failed:?}");
 }
 
-/// The store is read where it is: a key that is revoked changes what its own calls come to.
+/// The store is read where it is: a key that is revoked changes the result of its own calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_changes_its_own_decisions() {
     let world = World::start();

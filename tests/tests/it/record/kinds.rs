@@ -1,4 +1,4 @@
-//! Every shipped kind, as built-in and as component: what was recorded passes when it is put to the same.
+//! Every shipped kind, as built-in and as component: recordings pass when they are run against the same.
 
 use serde_json::json;
 use witgate_tests::gateway::Setup;

@@ -45,7 +45,7 @@ async fn a_revocation_that_is_said_to_be_in_force_is_so_for_the_very_next_call()
     for (number, key) in keys.iter().enumerate() {
         let output = running.setup().run(&["key", "revoke", &format!("k{number}")]);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        assert!(said(&output).contains("The running Witgate goes by it (generation "), "{}", said(&output));
+        assert!(said(&output).contains("The running Witgate uses it (generation "), "{}", said(&output));
         assert_eq!(greet(&running, key).await.reason(), Some("revoked"));
     }
     // Whatever bounds were lowered at the start: nothing of [server] was edited.

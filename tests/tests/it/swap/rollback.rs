@@ -25,7 +25,7 @@ async fn regretted() -> (Upstream, Running, Caller) {
     (upstream, running, caller)
 }
 
-/// Why the caller may not greet. None: he may.
+/// The reason why the caller may not greet. None: they may.
 async fn greets(caller: &Caller) -> Option<String> {
     let answer = caller.call("greet", json!({ "name": "you" })).await;
     answer.reason().map(str::to_owned)

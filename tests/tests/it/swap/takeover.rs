@@ -195,7 +195,7 @@ async fn an_authenticator() {
 
 /// A file that is being written is not taken because another one beside it is finished meanwhile.
 /// That it is left alone for as long as its writer pauses is not promised, and the machine may make
-/// him pause; so one of several rounds will do.
+/// it pause; so one of several rounds is enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_file_is_not_taken() {
     let upstream = Upstream::start();

@@ -100,7 +100,7 @@ fn ask(scheme: Option<Scheme>) -> Ask {
     }
 }
 
-/// A policy, and the question that is put to it.
+/// A policy, and a question for it.
 pub(super) struct Asking {
     policy: OnStage,
     ready: Ready,
@@ -112,7 +112,7 @@ impl Asking {
         Self { policy, ready }
     }
 
-    /// Asks it. Any answer will do.
+    /// Asks it. Any answer is accepted.
     pub(super) async fn ask(&self) -> Result<(), Failure> {
         match self.policy.put(&self.ready).await {
             Outcome::Failed(failure, detail) => Err(Failure::new(format!(

@@ -1,4 +1,4 @@
-//! Which cases there are, and whom they are put to.
+//! The search for cases, and for the component of each.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(super) struct Suites {
     pub(super) suites: Vec<Cast>,
 }
 
-/// A file of cases, and whom they are put to.
+/// A file of cases, and the component to run them against.
 pub(super) struct Cast {
     pub(super) suite: Suite,
     pub(super) subject: Subject,
@@ -121,7 +121,7 @@ fn subject(suite: &Suite, arguments: &Arguments) -> Result<Subject, Failure> {
     match project::above(&suite.path)? {
         Some((dir, project)) => Ok(Subject::component(kind, &project::component(&dir, &project)?)),
         None => Err(Failure::new(format!(
-            "nothing says whom the cases in {} are put to; name a component with `--component FILE`, or write \
+            "nothing names a component for the cases in {}; name a component with `--component FILE`, or write \
              `component = \"PATH.wasm\"` or `builtin = \"KIND\"` into the file",
             suite.path.display()
         ))),

@@ -21,7 +21,7 @@ struct Change<'a> {
     becomes: Json,
 }
 
-/// Rewrites the files, where whoever is asked agrees. False: there is nothing to rewrite, or he does not.
+/// Rewrites the files, if the user agrees. False: there is nothing to rewrite, or the user declined.
 pub(super) fn rewrite(context: &Context, played: &Played, yes: bool) -> Result<bool, Failure> {
     let mut by_file: BTreeMap<&PathBuf, Vec<Change<'_>>> = BTreeMap::new();
     for case in &played.cases {

@@ -177,7 +177,7 @@ fn a_name_that_two_sources_may_give_does_not_stand_alone() {
     of(
         &format!("identity.token = {{}}\n{SIGNING}"),
         &[&format!(
-            "witgate.toml:3:10: {several} (write `sub = \"principal\"`, or `sub = \"subject\"` where the upstream goes by \
+            "witgate.toml:3:10: {several} (write `sub = \"principal\"`, or `sub = \"subject\"` where the upstream checks \
              `policy` and `issuer` as well)"
         )],
     );

@@ -28,7 +28,7 @@ async fn the_question_of_a_call_whose_caller_hung_up_goes_to_nobody_else() {
     // The child asks now; the question is of the call that `a` has left.
     let answer = b.call(json!(2), "ask-now", json!({})).await.unwrap();
     assert_eq!(asked(&answer), -32601, "the child is told that nobody can be asked");
-    assert!(of_b.next().now_or_never().is_none(), "it has not come to `b`");
+    assert!(of_b.next().now_or_never().is_none(), "`b` has not received it");
     assert!(b.inbox().next().now_or_never().is_none() && a.inbox().next().now_or_never().is_none());
 }
 
@@ -43,7 +43,7 @@ async fn a_call_that_was_cancelled_still_counts_until_it_is_answered() {
     let mut of_b = begin(&b, json!(1), "begin", json!({})).await;
     assert_eq!(asked(&b.call(json!(2), "ask-now", json!({})).await.unwrap()), -32601);
     b.call(json!(3), "log", json!({})).await.unwrap();
-    assert!(of_b.next().now_or_never().is_none(), "neither question nor log line has come to `b`");
+    assert!(of_b.next().now_or_never().is_none(), "`b` has received neither question nor log line");
     // Its late answer shows that the child is done with it.
     b.call(json!(4), "answer-late", json!({})).await.unwrap();
     let mut events = stream(b.call(json!(5), "log", json!({})).await.unwrap());

@@ -240,7 +240,7 @@ const HARMFUL: &[(&str, Change)] = &[
         draft.algorithm = "HS256";
     }),
     ("by a stranger", |draft, _| draft.keys = &OTHERS),
-    ("by a stranger with a key of his own", |draft, _| {
+    ("by a stranger with another key", |draft, _| {
         draft.keys = &OTHERS;
         let jwk = OTHERS.jwk(draft.algorithm);
         draft.set("jwk", jwk);

@@ -9,7 +9,7 @@ use witgate_plugin::{
 /// The prefix of the tokens that this plugin judges.
 const FORM: &str = "tok_";
 
-/// The settings, as an operator writes them under `config`. Witgate holds them against the JSON Schema of this type.
+/// The settings, as an operator writes them under `config`. Witgate validates them against the JSON Schema of this type.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{Authorize, Call, ConfigError, Decision, Host, Plugin, Principal, TargetKind, Wants};
 
-/// The settings, as an operator writes them under `config`. Witgate holds them against the JSON Schema of this type.
+/// The settings, as an operator writes them under `config`. Witgate validates them against the JSON Schema of this type.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
