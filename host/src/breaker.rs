@@ -13,7 +13,7 @@ use foldhash::quality::RandomState;
 use crate::config;
 use crate::peer::Peer;
 
-/// However often it fails, it is tried this often.
+/// Upper bound of the back-off: a probe at least this often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Failures have to come from so many sources before it is out for everybody: one caller has perhaps two names.

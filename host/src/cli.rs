@@ -23,16 +23,16 @@ use crate::config::resolve::{Loaded, load};
 use crate::plugin::compile;
 use terminal::Terminal;
 
-/// Decides who may call which MCP tool, with plugins that are swapped while it runs
+/// Authenticate and authorize calls to MCP servers, with plugins that can be swapped while it runs
 #[derive(Debug, Parser)]
-#[command(name = "witgate", version, about = "Decides who may call which MCP tool, with plugins that are swapped while it runs", after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "witgate", version, about = "Authenticate and authorize calls to MCP servers, with plugins that can be swapped while it runs", after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub struct Cli {
-    /// The configuration file [default: WITGATE_CONFIG, else witgate.toml]
+    /// Configuration file [default: WITGATE_CONFIG, else witgate.toml]
     // Not clap's `env`: an empty variable is no file, and tests hand in their own environment.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print what a program can read
+    /// Print JSON for programs
     #[arg(long, global = true)]
     json: bool,
 
@@ -52,27 +52,27 @@ Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a 
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Guard MCP servers, until stopped
+    /// Run the gateway until it is stopped
     Serve(serve::Arguments),
-    /// Say everything that is wrong with the configuration
+    /// Check the configuration and report every fault
     Check,
-    /// Write a starter configuration, make a key, and print the snippet for Claude Desktop
+    /// Write a starter configuration, create a first key, and print the snippet for Claude Desktop
     Init(init::Arguments),
-    /// Show Witgate at work in front of a real MCP server
+    /// Run a demo in front of a real MCP server
     Demo(demo::Arguments),
-    /// Make, list and end API keys
+    /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
-    /// Issue and verify JSON Web Tokens
+    /// Issue, verify and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// Make and build plugins, look at them, and at the policies of a running Witgate
+    /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Print the configuration's schema, or the effective configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Compile the component on standard input: what `serve` starts
+    /// Compile the component on standard input; `serve` starts this command
     #[command(name = compile::COMMAND, hide = true)]
     CompileComponent,
 }

@@ -225,7 +225,7 @@ impl Generations {
         self.history.all()
     }
 
-    /// The generation to go back to: `to`, else the last one that was made from something else.
+    /// The generation to go back to: `to`, else the most recent one with different inputs.
     pub fn earlier(&self, to: Option<u64>) -> Option<Kept> {
         self.history.find(to, &self.live())
     }

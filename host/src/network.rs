@@ -78,7 +78,7 @@ impl Ways {
             return;
         }
         if before.settings.is_some() {
-            tracing::info!("connections that are made from now on go by the new [network]");
+            tracing::info!("new connections use the changed [network]");
         }
         self.current.store(Arc::new(Current::new(Some(settings))));
     }

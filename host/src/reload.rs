@@ -269,7 +269,7 @@ impl Reloader {
                     }
                     Err(_) => {
                         tracing::error!(
-                            "a change is not taken yet: it took more than {ATTEMPT:?}; it is tried again"
+                            "the change is not applied yet: it took more than {ATTEMPT:?}; it is tried again"
                         );
                         retry.after(true, begun.elapsed());
                     }
@@ -287,7 +287,7 @@ impl Reloader {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(
-                        "whether the files have changed cannot be told, so that the rollback stays: {error}"
+                        "cannot tell whether the files have changed; the rollback stays: {error}"
                     );
                     return Looked { may_pass: true, ..self.renew(begun, files).await };
                 }
@@ -403,7 +403,7 @@ impl Reloader {
         }
     }
 
-    /// Goes back to the generation `to`; none named: to the last one that was made from something else. Its
+    /// Goes back to the generation `to`; none named: to the most recent one with different inputs. Its
     /// configuration and its components come back; key stores, key sets and secrets stay as they are now. It holds
     /// until the configuration or a component changes again, and over a restart.
     ///
@@ -479,11 +479,11 @@ impl Reloader {
             match live {
                 None => tracing::error!(
                     live = self.generations.live().number(),
-                    "the change was not taken, and the live generation stays: {reason}"
+                    "the change was not applied; the live generation stays: {reason}"
                 ),
                 Some(live) => tracing::error!(
                     live = live.number(),
-                    "the change was not taken as a whole: {reason}; the pipelines that ask it allow no more than before"
+                    "the change was applied only in part: {reason}; the pipelines with that policy allow no more than before"
                 ),
             }
         }
@@ -511,7 +511,7 @@ impl Reloader {
     fn note_waiting(&self, now: Vec<String>) {
         let mut waiting = lock(&self.waiting);
         if *waiting != now {
-            now.iter().for_each(|what| tracing::warn!("takes a restart: {what}"));
+            now.iter().for_each(|what| tracing::warn!("needs a restart: {what}"));
             *waiting = now;
         }
     }
@@ -546,7 +546,7 @@ impl Reloader {
     fn forget_rollback(&self) {
         *lock(&self.rolled_back_to) = None;
         if let Some(Err(error)) = self.state.as_ref().map(|state| Rollback::remove(state)) {
-            tracing::error!("the rollback that is over cannot be removed: {error}");
+            tracing::error!("cannot remove the state of the former rollback: {error}");
         }
     }
 }
@@ -597,7 +597,7 @@ fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<Refused>> 
     if config.upstreams.iter().map(|upstream| &*upstream.name).eq(running()) {
         return Ok(());
     }
-    let message = "it has other upstreams than those that are served, which takes a restart".to_owned();
+    let message = "its upstreams differ from those that are served, which needs a restart".to_owned();
     Err(vec![Refused { policy: None, message, may_pass: false }])
 }
 

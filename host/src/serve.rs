@@ -137,7 +137,7 @@ pub fn load(
                 faults.insert(0, unrepeatable(to));
                 faults
             })?;
-        tracing::warn!("ROLLBACK: what generation {to} was made from is in force, not what the files say");
+        tracing::warn!("ROLLBACK: the inputs of generation {to} are in force instead of the files");
         return Ok((loaded, Some(rollback)));
     }
     let faults = match resolve::load(path, environment) {
@@ -414,10 +414,10 @@ impl Beside {
             while hangups.recv().await.is_some() {
                 match &reloader {
                     Some(reloader) => {
-                        tracing::info!("SIGHUP: the configuration and its files are looked at");
+                        tracing::info!("SIGHUP: checking the configuration and its files");
                         reloader.look();
                     }
-                    None => tracing::info!("SIGHUP: there is no configuration file to look at"),
+                    None => tracing::info!("SIGHUP: there is no configuration file to check"),
                 }
             }
         };

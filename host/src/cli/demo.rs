@@ -24,7 +24,7 @@ const LOG: &str = "witgate.log";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// End after the show, in place of serving on
+    /// Exit after the demo instead of serving until Ctrl-C
     #[arg(long)]
     once: bool,
 }

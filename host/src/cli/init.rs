@@ -13,13 +13,13 @@ use crate::key_store::{KeyStore, KeyStoreError, Made, NewKey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Write over a configuration that is there; its key store stays and gets one key more
+    /// Overwrite an existing configuration; its key store stays and gets one more key
     #[arg(long)]
     force: bool,
     /// Name of the first key
     #[arg(long, value_name = "NAME", default_value = "claude-desktop")]
     name: String,
-    /// Take the checks that are built in, and no components
+    /// Use the built-in checks instead of components
     #[arg(long)]
     builtin: bool,
 }

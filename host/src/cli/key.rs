@@ -15,25 +15,25 @@ use crate::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make a key and print it, once
+    /// Create a key and print it once
     Create(Create),
-    /// List the keys: names, patterns, ends; never the keys themselves
+    /// List keys with names, patterns and expiry; never the keys themselves
     List(Place),
-    /// End a key at once and for ever
+    /// Revoke a key, at once and for ever
     Revoke(Revoke),
-    /// Give a key a new text, and let the old one be good for a while
+    /// Issue a new secret for a key; the old one stays valid for --overlap
     Rotate(Rotate),
-    /// Take over keys of another server: {"api_keys": {NAME: KEY}, "key_permissions": {NAME: [PATTERN]}}
+    /// Import the keys of another server: {"api_keys": {NAME: KEY}, "key_permissions": {NAME: [PATTERN]}}
     Import(Import),
 }
 
 /// Which store.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
-    /// The api-key policy whose store it is, where there are several
+    /// api-key policy whose store to use, if there are several
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// The store itself, without a configuration
+    /// Path of the store, without a configuration
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     store: Option<PathBuf>,
 }
@@ -48,10 +48,10 @@ pub(super) struct Create {
     /// Pattern to deny, whatever is allowed; may be repeated
     #[arg(long, value_name = "PATTERN")]
     deny: Vec<String>,
-    /// A role for authorizers that go by roles; may be repeated
+    /// Role for authorizers that use roles; may be repeated
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// When it ends, from now: `30d`, `12h`
+    /// Expire after this time: `30d`, `12h`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub(super) struct Create {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Revoke {
-    /// Its name or id
+    /// Name or id of the key
     name: String,
     #[command(flatten)]
     wait: Wait,
@@ -72,12 +72,12 @@ pub(super) struct Revoke {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Rotate {
-    /// Its name or id
+    /// Name or id of the key
     name: String,
     /// Keep the old secret valid for this long; 0s ends it at once
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     overlap: Duration,
-    /// When the key ends, from now, in place of what was said when it was made
+    /// Expire after this time, instead of at the former expiry
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -88,9 +88,9 @@ pub(super) struct Rotate {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// The JSON file
+    /// JSON file to import
     file: PathBuf,
-    /// Also take keys of fewer than 32 characters
+    /// Also accept keys of fewer than 32 characters
     #[arg(long)]
     weak: bool,
     #[command(flatten)]

@@ -28,29 +28,29 @@ pub(super) enum Command {
     New(new::Arguments),
     /// Build the component of a project and validate it against its WIT world
     Build(build::Arguments),
-    /// Write the components that this program was built with to files
+    /// Write the shipped components to files
     Export(export::Arguments),
-    /// Show the policies of the running Witgate: which component, which fallback, why no newer one
+    /// List the policies of the running Witgate with components, fallbacks, call counts and failures
     List,
-    /// Go back to an earlier generation of policies, at once; keys and secrets stay as they are now
+    /// Return to an earlier generation of policies at once; keys and secrets are not rolled back
     Rollback {
-        /// Its number, as `plugin list` shows it [default: the last one that was made from something else]
+        /// Generation number (see `plugin list`) [default: the most recent one with different inputs]
         #[arg(long, value_name = "N")]
         to: Option<u64>,
     },
-    /// Show where policies with `mode = "shadow"` would have decided otherwise
+    /// List calls where policies with `mode = "shadow"` disagree with the enforced result
     Diff,
-    /// Ask a component one question, and show step by step what it does
+    /// Run one hook of a component and trace it step by step
     Run(Box<run::Arguments>),
-    /// Measure what a component costs, cold and warm, beside a built-in check
+    /// Measure the cost of a component, cold and warm, against a built-in check
     Bench(bench::Arguments),
-    /// Record what a policy of the running Witgate is asked and answers, as cases without credentials and secrets
+    /// Record the calls of a running Witgate's policy as test cases, without credentials and secrets
     Record(record::Arguments),
-    /// Put cases to a component, under its real limits
+    /// Run cases against a component under its real limits
     Test(test::Arguments),
-    /// Show what a plugin is, what it imports, and the schema of its settings
+    /// Show a plugin's description, imports and settings schema
     Inspect {
-        /// A component file, a policy of the configuration, or a kind such as `rbac`
+        /// Component file, configured policy, or kind such as `rbac`
         plugin: String,
     },
 }

@@ -19,7 +19,7 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Meet clients over this transport, whatever the configuration says
+    /// Use this transport instead of the configured one
     #[arg(long, value_enum)]
     transport: Option<Chosen>,
 }

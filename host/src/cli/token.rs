@@ -15,11 +15,11 @@ use super::{Context, Exit, Failure};
 pub(super) enum Command {
     /// Sign a token with a key of the configuration, and print it
     Issue(Box<issue::Arguments>),
-    /// Have the running Witgate forget what it knows of a token: the next call asks the authorization server
+    /// Drop the running Witgate's memory of a token, so that the next call asks the authorization server
     Forget(forget::Arguments),
-    /// Say whether the configured policies take a token, and why not
+    /// Check a token against the configured policies, and show why it is refused
     Verify(verify::Arguments),
-    /// End a token before its time
+    /// Revoke a token before it expires
     Revoke(revoke::Arguments),
 }
 

@@ -16,7 +16,7 @@ pub enum Reach {
 
 /// A name without any address in reach.
 #[derive(Debug, thiserror::Error)]
-#[error("the name resolves to addresses that are not connected to")]
+#[error("the host resolves only to disallowed (private or link-local) addresses")]
 pub(super) struct RefusedAddress;
 
 /// True if a connection was refused because of its destination.

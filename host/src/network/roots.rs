@@ -15,9 +15,7 @@ pub(super) fn of(settings: &Network) -> ClientConfig {
         roots.add_parsable_certificates(found.certs);
     }
     if roots.is_empty() && settings.system_cas {
-        tracing::warn!(
-            "no certificate authorities on this machine, so that none but those of [network] are trusted"
-        );
+        tracing::warn!("this machine has no certificate authorities; only those of [network] are trusted");
     }
     roots.add_parsable_certificates(settings.cas.iter().cloned());
     trusting(roots)

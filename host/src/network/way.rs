@@ -78,7 +78,7 @@ pub(crate) struct Way {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("what [network] says cannot be used, so that nothing goes out")]
+#[error("[network] cannot be used, so that nothing goes out")]
 struct Closed;
 
 impl Way {

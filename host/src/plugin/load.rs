@@ -61,7 +61,7 @@ pub enum LoadError {
     #[error("{0}")]
     NotCompiled(String, Cause),
     /// A component that once was loaded is not kept.
-    #[error("the component {} is kept nowhere any more; put it back in its place", digest_text(.0))]
+    #[error("no copy of the component {} is left; put its file back", digest_text(.0))]
     Gone(Digest),
 }
 
@@ -250,9 +250,7 @@ impl Loader {
     fn cached(&self, digest: &Digest) -> Option<Component> {
         let compiled = self.cache.as_ref()?.get(digest)?;
         let component = deserialize(&self.engine, &compiled);
-        component
-            .inspect_err(|error| tracing::warn!("a compiled component is compiled anew: it {error}"))
-            .ok()
+        component.inspect_err(|error| tracing::warn!("a cached component is compiled again: it {error}")).ok()
     }
 
     /// A component that was loaded once, whatever its file is by now.
@@ -472,7 +470,7 @@ impl DiskCache {
     }
 }
 
-/// Names the compatibility of compiled code: another version or other settings, another place.
+/// The directory name of the cache: it changes with the engine's version or settings.
 fn engine_id(engine: &Engine) -> String {
     use std::hash::{Hash as _, Hasher as _};
     let mut hasher = std::hash::DefaultHasher::new();

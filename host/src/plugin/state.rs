@@ -140,7 +140,7 @@ impl State {
         self.said.clear();
     }
 
-    /// Notes the credential that the hook at hand is shown, which its words must not show to others. The component's
+    /// Remembers the credential of the hook, so that it can be redacted from guest output. The component's
     /// own memory has it as well, and for as long.
     pub(super) fn shows(&mut self, credential: &str) {
         self.credential.push_str(credential);

@@ -274,7 +274,7 @@ async fn load(
                 LoadError::Gone(_) => error,
                 kept => kept,
             })?;
-            tracing::warn!(policy = %config.name, "the component's file is gone; what was loaded from it goes on");
+            tracing::warn!(policy = %config.name, "the component's file is gone; the loaded component stays in use");
             Ok(Found::Component(loaded))
         }
         (None | Some(Source::Fallback { .. }), Fallback::Builtin) => {

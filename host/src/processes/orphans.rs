@@ -30,7 +30,7 @@ pub(crate) fn adopt_orphans() {
                 }
             });
         }
-        Err(error) => tracing::warn!(%error, "processes that children leave behind are not buried"),
+        Err(error) => tracing::warn!(%error, "processes that children leave behind cannot be reaped"),
     }
 }
 

@@ -23,7 +23,7 @@ pub async fn watch(tls: &Tls, unwatched: &Unwatched) {
         seen = seen.renewed();
         let before = refused.take();
         match tls.reload() {
-            Ok(()) => tracing::info!("new connections get the certificate of [server.tls] as it is now"),
+            Ok(()) => tracing::info!("new connections use the changed certificate of [server.tls]"),
             Err(error) => {
                 if before.as_ref() != Some(&error) {
                     refuse(&error);
@@ -37,5 +37,5 @@ pub async fn watch(tls: &Tls, unwatched: &Unwatched) {
 /// While certificate and key are exchanged one after the other, they do not fit; the second change
 /// brings both.
 fn refuse(error: &TlsError) {
-    tracing::error!("the change of [server.tls] was not taken, and what was there stays: {error}");
+    tracing::error!("the change of [server.tls] was not applied; the former certificate stays: {error}");
 }

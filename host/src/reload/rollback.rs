@@ -73,7 +73,7 @@ impl Rollback {
         }
         tracing::info!("the files have changed, so the rollback to generation {} is over", rollback.to);
         if let Err(error) = Self::remove(&state) {
-            tracing::error!("the rollback that is over cannot be removed: {error}");
+            tracing::error!("cannot remove the state of the former rollback: {error}");
         }
         Ok(None)
     }

@@ -88,6 +88,6 @@ fn take(upstream: &Renewable, config: &Config) {
     match upstream.take(written) {
         Ok(true) => tracing::info!(upstream = upstream.name(), "its new headers or environment are in force"),
         Ok(false) => {}
-        Err(error) => tracing::error!(upstream = upstream.name(), "its former headers stay: {error}"),
+        Err(error) => tracing::error!(upstream = upstream.name(), "it keeps its former headers: {error}"),
     }
 }

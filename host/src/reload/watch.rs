@@ -51,7 +51,7 @@ impl Unwatched {
     fn replace(&self, before: &BTreeSet<PathBuf>, new: &BTreeMap<PathBuf, String>) {
         let mut all = lock(&self.0);
         for (file, why) in new.iter().filter(|(file, why)| all.get(*file) != Some(*why)) {
-            tracing::warn!("{} is looked at every {LOOK:?}, because {why}", file.display());
+            tracing::warn!("{} is checked every {LOOK:?}, because {why}", file.display());
         }
         all.retain(|file, _| !before.contains(file));
         all.extend(new.clone());

@@ -106,7 +106,7 @@ where
                 }
             }
             Err(error) if is_of_one(&error) => {
-                tracing::debug!(%error, "a connection was gone before it was taken")
+                tracing::debug!(%error, "a connection was closed before it was accepted")
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

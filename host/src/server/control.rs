@@ -33,7 +33,7 @@ pub enum Command {
     PluginDiff,
     /// Go back to an earlier generation.
     PluginRollback {
-        /// Its number. None: the last one that was made from something else.
+        /// The generation number. None: the most recent one with different inputs.
         #[serde(default)]
         to: Option<u64>,
     },
@@ -137,7 +137,7 @@ impl Control {
                     tokio::spawn(async move { drop(converse(stream, &*answer).await) });
                 }
                 Err(error) => {
-                    tracing::warn!("the control socket takes no connection: {error}");
+                    tracing::warn!("the control socket cannot accept a connection: {error}");
                     // Out of descriptors, most likely: not to be asked again at once.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

@@ -75,12 +75,7 @@ struct Said<'n> {
 impl<'n> Said<'n> {
     fn began(name: &'n str, client: Client) -> Self {
         let Client { uid, pid } = client;
-        tracing::warn!(
-            policy = name,
-            uid,
-            pid,
-            "RECORDING: what the policy is asked and answers is recorded"
-        );
+        tracing::warn!(policy = name, uid, pid, "RECORDING: the calls of the policy are being recorded");
         Self { name, client }
     }
 }

@@ -306,7 +306,7 @@ impl<P: Pipeline> Front<P> {
     /// A notification, an answer, or what is neither: nothing may overtake it.
     async fn pass_on(&mut self, line: Bytes) {
         if timeout(PASSING_ON, self.client.clone().request(line)).await.is_err() {
-            tracing::warn!("the upstream does not take what the client says; dropped");
+            tracing::warn!("the upstream does not accept messages of the client; dropped");
         }
     }
 

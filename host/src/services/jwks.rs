@@ -202,7 +202,7 @@ impl RemoteJwks {
             gone.for_each(|id| self.absent.insert(id.to_owned(), now + WITHDRAWN));
         }
         if self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!("the JWK Set {} can be had again", self.place);
+            tracing::info!("the JWK Set {} is available again", self.place);
         }
         self.loaded.store(Some(Arc::new(loaded)));
     }

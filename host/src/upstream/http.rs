@@ -134,7 +134,7 @@ pub enum SetUpError {
     )]
     Embedded,
     /// The settings of this upstream cannot be used.
-    #[error("what the configuration says about it cannot be used")]
+    #[error("its configuration cannot be used")]
     Broken,
     /// A header of its own is none that HTTP has. The value stays unnamed.
     #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]

@@ -174,7 +174,7 @@ fn a_new_certificate_is_for_new_connections() {
 
     // What cannot be used is refused, each with its reason, and what was there stays.
     gateway.setup().file("server.pem", "no certificate");
-    gateway.await_log("was not taken, and what was there stays: server.tls.certificate");
+    gateway.await_log("was not applied; the former certificate stays: server.tls.certificate");
     assert_eq!(shown(), second.der);
     gateway.setup().file("server.pem", &pki.server().pem);
     gateway.await_log("certificate and key cannot be used together");

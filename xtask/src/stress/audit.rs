@@ -137,7 +137,7 @@ impl Audit {
                     books.live = generation;
                     books.flips += 1;
                 }
-                (message, _) if message.contains("the change was not taken") => {
+                (message, _) if message.contains("the change was not applied") => {
                     books.refused += 1;
                     books.refusals.insert(message.chars().take(300).collect());
                 }

@@ -12,19 +12,19 @@ use crate::policy::cases::{Case, SettingsOf, Subject, Suite};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Whom {
-    /// A component file, or the directory of a plugin
+    /// Component file, or directory of a plugin project
     #[arg(value_name = "FILE|DIR", default_value = ".")]
     plugin: PathBuf,
 
-    /// The settings to configure it with, in JSON or TOML [default: those of the case, or none]
+    /// Settings in JSON or TOML [default: those of the case, or none]
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 
-    /// The case that says what is asked, and in which world
+    /// Case that provides the question and the host's state
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
 
-    /// The file that has it [default: those of the project]
+    /// File of the case [default: those of the project]
     #[arg(long, value_name = "FILE", requires = "case")]
     cases: Option<PathBuf>,
 }

@@ -13,10 +13,10 @@ use crate::serve::cache_directory;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The project's directory
+    /// Directory of the project
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Keep the names of functions, the lines of the source, and what a guest writes to standard error
+    /// Keep function names, source lines and the guest's standard error
     #[arg(long)]
     debug: bool,
 }

@@ -13,13 +13,13 @@ use crate::policy::shipped;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Which of them [default: all]
+    /// Components to write [default: all]
     #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SHIPPED))]
     kinds: Vec<String>,
-    /// The directory, which is made where it is missing
+    /// Target directory, created if missing
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Write over other components under these names; a running Witgate takes what it uses of them at once
+    /// Overwrite other components under these names; a running Witgate swaps to them at once
     #[arg(long)]
     force: bool,
 }

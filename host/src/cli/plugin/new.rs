@@ -11,15 +11,15 @@ use crate::cli::{Context, Exit, Failure, full};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The plugin's name: lower-case words with `-` between them; its directory is called so
+    /// Name of the plugin and its directory: lower-case words with `-` between them
     name: String,
-    /// Kind of plugin: it establishes who a caller is (authenticator), or what they may do (authorizer)
+    /// Kind of plugin: establish who a caller is (authenticator), or decide what they may do (authorizer)
     #[arg(long, value_enum)]
     kind: Kind,
     /// Programming language
     #[arg(long, value_enum)]
     lang: Language,
-    /// Where its directory goes
+    /// Parent directory of the project
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
 }

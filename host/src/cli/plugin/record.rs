@@ -35,15 +35,15 @@ const DIFFERS: &str = "of what is not written down, they are answered otherwise 
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The policy, by its name in the configuration
+    /// Policy to record, by its name in the configuration
     #[arg(long, value_name = "NAME")]
     policy: String,
 
-    /// End after so many calls
+    /// Stop after this many calls
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     calls: u64,
 
-    /// End after so many seconds
+    /// Stop after this many seconds
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
 
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// Write claims down as they are: they may be personal
+    /// Keep claims unredacted; they may be personal data
     #[arg(long)]
     claims: bool,
 }

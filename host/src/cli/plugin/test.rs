@@ -28,7 +28,7 @@ use crate::serve::cache_directory;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Plugin projects, or files of cases [default: the project here]
+    /// Plugin projects or files of cases [default: the project in the current directory]
     #[arg(value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 
@@ -36,15 +36,15 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
 
-    /// Put the cases to this one as well, and show what it answers otherwise: `builtin`, or a component file
+    /// Also run the cases against this component file, or `builtin`, and report differences
     #[arg(long, value_name = "builtin|FILE")]
     against: Option<String>,
 
-    /// Only cases whose name holds this
+    /// Run only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 
-    /// Go on, and run again whenever the component or the cases change
+    /// Keep running, and repeat whenever the component or the cases change
     #[arg(long, conflicts_with_all = ["update", "junit"])]
     watch: bool,
 
@@ -52,11 +52,11 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Rewrite what failing cases expect to what was answered, after asking
+    /// Ask, and update the expectations of failing cases to the actual answers
     #[arg(long)]
     update: bool,
 
-    /// Do not ask
+    /// Update without asking
     #[arg(long, requires = "update")]
     yes: bool,
 

@@ -10,7 +10,7 @@ use crate::server::control;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
+    /// Token; absent or `-`: read from standard input, which keeps it out of the shell's history
     token: Option<String>,
 }
 

@@ -21,40 +21,40 @@ pub(in crate::cli) struct Arguments {
     /// Subject of the token
     #[arg(long, value_name = "SUBJECT")]
     sub: String,
-    /// A role; may be repeated
+    /// Role; may be repeated
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// An OAuth scope; may be repeated
+    /// OAuth scope; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
-    /// Audience, in place of the upstream's resource; may be repeated
+    /// Audience, instead of the upstream's resource; may be repeated
     #[arg(long, value_name = "URL")]
     audience: Vec<String>,
-    /// The upstream whose resource is the audience, where there are several
+    /// Upstream whose resource is the audience, if there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
     /// Lifetime of the token
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     expires: Duration,
-    /// Another claim; the value is JSON if it can be, else text; may be repeated
+    /// Additional claim; the value is JSON if it parses, else text; may be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
-    /// Issuer, in place of the policy's first issuer
+    /// Issuer, instead of the policy's first one
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// The key under `[keys]` that signs, in place of the policy's first one that can
+    /// Signing key under `[keys]`, instead of the policy's first one that can sign
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// A private key in PEM that signs, which the configuration need not know
+    /// File with a private signing key in PEM; it need not be in the configuration
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     signing_key: Option<PathBuf>,
-    /// The id of the key, for the token's header
+    /// Key id for the token's header
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
-    /// The algorithm, in place of the policy's first one that fits the key
+    /// Algorithm, instead of the policy's first one that fits the key
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
-    /// The jwt policy that the token is for, where there are several
+    /// jwt policy that the token is for, if there are several
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
 }

@@ -21,16 +21,16 @@ const LONGEST_LEEWAY_S: u64 = 3600;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
+    /// Token; absent or `-`: read from standard input, which keeps it out of the shell's history
     #[arg(conflicts_with = "jti")]
     token: Option<String>,
-    /// The token's id (`jti`), where the token itself is not at hand
+    /// Id of the token (`jti`), if the token itself is not at hand
     #[arg(long, value_name = "ID")]
     jti: Option<String>,
     /// Issuer of the token with that id [default: any issuer]
     #[arg(long, value_name = "URL", requires = "jti")]
     issuer: Option<String>,
-    /// The jwt policy whose file is written, in place of all that take the token's issuer
+    /// jwt policy whose file to write, instead of all that accept the token's issuer
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     #[command(flatten)]

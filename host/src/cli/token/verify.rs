@@ -26,9 +26,9 @@ use crate::services::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The token; absent or `-`: read from standard input, which keeps it out of the shell's history
+    /// Token; absent or `-`: read from standard input, which keeps it out of the shell's history
     token: Option<String>,
-    /// The upstream whose pipeline judges, where there are several
+    /// Upstream whose pipeline judges, if there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
 }

@@ -241,7 +241,7 @@ fn upstreams_are_one_thing_and_somewhere() {
     case(
         "[upstreams.a]\ncommand = ['x']\nurl = 'http://x'",
         &[
-            "witgate.toml:3:7: the upstream `a` is one thing, and this names `command` and `url` (leave one; make a \
+            "witgate.toml:3:7: the upstream `a` has to be exactly one of `command` and `url` (leave one; make a \
            second upstream of the other)",
         ],
     );

@@ -213,8 +213,7 @@ impl Resolver<'_> {
                 None
             }
             (several, _) => {
-                let message =
-                    format!("the upstream `{name}` is one thing, and this names {}", listed(several));
+                let message = format!("the upstream `{name}` has to be exactly one of {}", listed(several));
                 let help = "leave one; make a second upstream of the other";
                 self.error(&["upstreams", name, several.last()?], message, help);
                 None

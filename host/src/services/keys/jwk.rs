@@ -46,7 +46,7 @@ pub enum PassedOver {
     #[error("it is an RSA key of {0} bits; it has to have 2048 to 8192")]
     RsaSize(usize),
     /// The numbers are no key: not a point of the curve, an exponent that signs everything.
-    #[error("its numbers are no public key")]
+    #[error("its numbers are not a public key")]
     NoKey,
 }
 

@@ -139,7 +139,7 @@ static ALL: LazyLock<All> = LazyLock::new(All::default);
 pub(crate) async fn end_all() {
     ALL.running.close();
     if timeout(ENDING, ALL.running.wait()).await.is_err() {
-        tracing::warn!(processes = ALL.running.len(), "killing what did not end in time");
+        tracing::warn!(processes = ALL.running.len(), "killing processes that did not end in time");
     }
     kill_all().await;
 }

@@ -44,13 +44,7 @@ fn next(uri: &Uri, response: &Response<Inflow>) -> Option<Uri> {
     let status = response.status().as_u16();
     // Without queries, which may hold secrets.
     let upstream = from.origin().ascii_serialization() + from.path();
-    tracing::warn!(
-        upstream,
-        status,
-        origin,
-        path,
-        "it redirects to where is not followed; correct its `url`"
-    );
+    tracing::warn!(upstream, status, origin, path, "its redirect is not followed; correct its `url`");
     None
 }
 

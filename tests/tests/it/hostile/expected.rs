@@ -111,7 +111,7 @@ pub(super) fn case(guest: Guest) -> Case {
         ),
         Guest::AmplifiesToHost => with(HTTP, once!(Fails("output"))),
         Guest::DescribesTooMuch => {
-            authorizer(Refused(&["`describe` ended with `output`", "describes itself out of bounds"]))
+            authorizer(Refused(&["`describe` ended with `output`", "invalid `describe` result"]))
         }
         Guest::WantsTooMuch => {
             authorizer(Refused(&["`configure` ended with `output`", "which are more than 64"]))

@@ -20,7 +20,7 @@ const LONGEST: usize = 2000;
 pub(super) const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The text in the log before the reason.
-const REFUSED: &str = "the change was not taken, and the live generation stays: ";
+const REFUSED: &str = "the change was not applied; the live generation stays: ";
 
 /// A gateway whose one policy is a component of no kind, `plugins/rules.wasm`.
 pub(super) struct Gateway {

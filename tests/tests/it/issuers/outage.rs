@@ -47,7 +47,7 @@ fn tokens_are_taken_on_the_last_good_keys_and_it_heals_by_itself() {
         issuer.come_back();
         let away = outcome(&unknown);
         await_outcome(&gateway, &token(&gateway, &issuer, &new), &taken(), &[away]);
-        gateway.await_log("can be had again");
+        gateway.await_log("is available again");
         let withdrawn = outcome(&call(&gateway, &good));
         assert_eq!(withdrawn, (401, "unknown-key".to_owned()), "{}", gateway.log());
     }

@@ -107,7 +107,7 @@ fn an_authority_of_the_configuration_is_trusted_and_changes_while_it_runs() {
     let gateway = setup.serve();
     assert_eq!(list(&gateway).refusal().2, "upstream-unreachable");
     gateway.setup().file("ca.pem", authority.pem());
-    gateway.await_log("connections that are made from now on go by the new [network]");
+    gateway.await_log("new connections use the changed [network]");
     assert!(list(&gateway).result()["tools"].is_array());
     // What cannot be used changes nothing.
     gateway.setup().file("ca.pem", "no certificate");

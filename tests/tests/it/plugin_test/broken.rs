@@ -88,7 +88,7 @@ fn nobody_to_put_them_to_is_said() {
     let setup = Setup::new();
     setup.file("cases.toml", GOOD.replace("builtin = \"rbac\"\n", ""));
     for (arguments, why) in
-        [(vec![], "nothing says whom"), (vec!["--component", "none.wasm"], "there is no file none.wasm")]
+        [(vec![], "nothing names a component"), (vec!["--component", "none.wasm"], "there is no file none.wasm")]
     {
         let output = test(&setup, &arguments);
         assert_eq!(output.status.code(), Some(69), "{}", out(&output));

@@ -117,7 +117,7 @@ impl World {
 
 /// The log line that begins a recording.
 fn began(policy: &str) -> String {
-    format!("RECORDING: what the policy is asked and answers is recorded policy=\"{policy}\"")
+    format!("RECORDING: the calls of the policy are being recorded policy=\"{policy}\"")
 }
 
 /// A `witgate plugin record` that runs.

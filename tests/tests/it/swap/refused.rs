@@ -92,7 +92,7 @@ async fn an_authenticator_among_the_authorizers() {
         let running = setup.serve();
         // At once: a change is seen from the moment on at which the file was read.
         running.setup().config("", &good.replace("[\"rules\"]", "[\"rules\", \"tokens\"]"));
-        let log = running.await_log("the change was not taken");
+        let log = running.await_log("the change was not applied");
         assert!(log.contains(why), "{kind}: {log}");
         let told = await_some("the reason", || {
             running.plugins()["last_change"]["errors"][0].as_str().map(str::to_owned)

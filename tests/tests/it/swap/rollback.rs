@@ -52,7 +52,7 @@ async fn it_is_at_once_and_survives_a_restart_until_a_file_changes() {
     let rules = running.setup().dir().join("plugins/rbac.wasm");
     rename_over(&rules, &fs::read(&rules).unwrap());
     running.restart();
-    running.await_log("ROLLBACK: what generation 1 was made from is in force");
+    running.await_log("ROLLBACK: the inputs of generation 1 are in force");
     assert_eq!(greets(&caller).await, None, "the restarted one goes on with what was gone back to");
     assert_eq!(running.plugins()["rolled_back_to"], 1);
 

@@ -74,7 +74,7 @@ async fn a_credential_is_rotated_while_the_configuration_is_broken() {
     let (running, caller) = serve("", &over_http(&recorder));
     shown(&recorder, &caller, "first-credential").await;
     edit(&running, "roles = { user = { allow = ['*'] } }", "roles = 7");
-    running.await_log("the change was not taken");
+    running.await_log("the change was not applied");
     rename_over(&running.setup().dir().join("token"), b"second-credential");
     shown(&recorder, &caller, "second-credential").await;
 }

@@ -24,39 +24,39 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NAME")]
     call: Option<String>,
 
-    /// The call's arguments
+    /// Arguments of the call
     #[arg(long, value_name = "JSON", value_parser = json)]
     arguments: Option<String>,
 
-    /// The call's `_meta`
+    /// `_meta` of the call
     #[arg(long, value_name = "JSON", value_parser = object)]
     meta: Option<String>,
 
-    /// A header of the request; may be given several times
+    /// Header of the request; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// The address of who calls
+    /// Address of the caller
     #[arg(long, value_name = "ADDRESS")]
     peer: Option<IpAddr>,
 
-    /// The name of the upstream that the call goes to
+    /// Name of the upstream
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
 
-    /// The upstream's resource identifier, which is the audience of tokens
+    /// Resource identifier of the upstream, the audience of tokens
     #[arg(long, value_name = "URI")]
     audience: Option<String>,
 
-    /// Ask as for an entry of a list that is filtered
+    /// Ask about an entry of a filtered list instead of a call
     #[arg(long)]
     listing: bool,
 
-    /// The time that the plugin sees [default: that of the case, or the present]
+    /// Time of the plugin's clock [default: that of the case, or now]
     #[arg(long, value_name = "SECONDS|RFC3339", value_parser = time)]
     pub(super) now: Option<u64>,
 
-    /// May this caller do so? `{"subject": "ada", "roles": ["user"]}`; what is left out is as in cases
+    /// Authorize this caller: `{"subject": "ada", "roles": ["user"]}`; missing members have the defaults of cases
     #[arg(long, value_name = "JSON", value_parser = principal)]
     pub(super) principal: Option<Principal>,
 
