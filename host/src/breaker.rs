@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 
-use crate::config;
 use crate::peer::Peer;
 
 /// Upper bound of the back-off: a probe at least this often.
@@ -42,10 +41,28 @@ impl Source {
     }
 }
 
+/// When what keeps failing is taken out, and for how long: for the caller that it fails for, and for everybody
+/// where it fails for several with no success in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Failures without a success in between.
+    pub failures: u32,
+    /// The first pause. Each probe that fails doubles it, up to 30 seconds.
+    pub pause: Duration,
+}
+
+impl Default for Bounds {
+    /// Whoever makes a plugin fail on purpose ten times in a row takes it from themselves alone; a second later their
+    /// next call tries again.
+    fn default() -> Self {
+        Self { failures: 10, pause: Duration::from_secs(1) }
+    }
+}
+
 /// The breaker of one thing that may fail.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    bounds: config::Breaker,
+    bounds: Bounds,
     /// Nobody has failed lately. What is asked on every call is this alone.
     is_quiet: AtomicBool,
     state: Mutex<State>,
@@ -129,7 +146,7 @@ pub enum OutFor {
 }
 
 impl Breaker {
-    pub(crate) fn new(bounds: config::Breaker, now: Instant) -> Self {
+    pub(crate) fn new(bounds: Bounds, now: Instant) -> Self {
         let (failing, streak) = Default::default();
         let state = State { failing, streak, out: None, tidy_at: now + FORGOTTEN };
         Self { bounds, is_quiet: AtomicBool::new(true), state: Mutex::new(state) }
@@ -235,13 +252,7 @@ impl State {
     }
 
     /// Looks whether a failure takes it out for everybody, or keeps it out, and for how long.
-    fn is_out(
-        &mut self,
-        turn: Turn,
-        had_failed: bool,
-        bounds: config::Breaker,
-        now: Instant,
-    ) -> Option<Duration> {
+    fn is_out(&mut self, turn: Turn, had_failed: bool, bounds: Bounds, now: Instant) -> Option<Duration> {
         match (&mut self.out, turn) {
             (Some(out), Turn::Probe) if had_failed => Some(out.failing.longer(now)),
             // Waits from its end on, however long it took.
@@ -269,7 +280,7 @@ impl State {
 
 impl Failing {
     /// Looks whether a failure takes it out for this source, or keeps it out, and for how long.
-    fn is_out(&mut self, turn: Turn, bounds: config::Breaker, now: Instant) -> Option<Duration> {
+    fn is_out(&mut self, turn: Turn, bounds: Bounds, now: Instant) -> Option<Duration> {
         match (&mut self.out, turn) {
             (Some(pause), Turn::Probe) => Some(pause.longer(now)),
             (Some(_), Turn::Regular) => None,
@@ -292,7 +303,7 @@ impl Out {
 }
 
 impl Pause {
-    fn new(bounds: config::Breaker, now: Instant) -> Self {
+    fn new(bounds: Bounds, now: Instant) -> Self {
         Self { until: now + bounds.pause, length: bounds.pause }
     }
 
@@ -313,7 +324,7 @@ mod tests {
     const FAILURES: u32 = 3;
 
     fn breaker(now: Instant) -> Breaker {
-        Breaker::new(config::Breaker { failures: FAILURES, pause: PAUSE }, now)
+        Breaker::new(Bounds { failures: FAILURES, pause: PAUSE }, now)
     }
 
     fn who(name: &str) -> Source {

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::breaker::Bounds;
 use crate::fingerprints::Fingerprints;
 use crate::provenance::Provenance;
 use crate::signing::{PublicKey, Signer};
@@ -472,8 +473,8 @@ pub struct Policy {
     /// The state that instances keep between hooks.
     pub isolation: Isolation,
     /// When it is taken out.
-    pub breaker: Breaker,
-    /// The grants of the policy.
+    pub breaker: Bounds,
+    /// What it may reach.
     pub grants: Grants,
 }
 
@@ -651,25 +652,7 @@ impl Default for Isolation {
     }
 }
 
-/// When a component that keeps failing is taken out, and for how long: for the caller that it fails for, and for everybody
-/// where it fails for several with no success in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// Failures without a success in between.
-    pub failures: u32,
-    /// The first pause. Each probe that fails doubles it, up to 30 seconds.
-    pub pause: Duration,
-}
-
-impl Default for Breaker {
-    /// Whoever makes a plugin fail on purpose ten times in a row takes it from themselves alone; a second later their
-    /// next call tries again.
-    fn default() -> Self {
-        Self { failures: 10, pause: Duration::from_secs(1) }
-    }
-}
-
-/// The grants of a policy beyond those that follow from its kind's settings.
+/// What a policy may reach, beyond what its kind's own settings name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins (`https://idp.example.com`) for the `http` import.

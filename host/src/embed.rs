@@ -48,6 +48,7 @@ use crate::config::environment::Environment;
 use crate::config::resolve::{fault_at, policy_fault};
 use crate::config::{AuditOverflow, Config, Target, Transport, Upstream};
 use crate::flow::Flow;
+use crate::flow::body::{BodyError, Inflow};
 use crate::flow::dpop::Proofs;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
@@ -59,7 +60,6 @@ use crate::server::http::{Gateway, Sender};
 use crate::services::Clock;
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
-use crate::upstream::raw::{BodyError, Inflow};
 
 pub use crate::flow::certificate::ClientCertificate;
 pub use crate::flow::identity::Caller;

@@ -3,11 +3,13 @@
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
+pub mod body;
 pub mod call;
 pub mod certificate;
 pub mod credential;
 pub mod decision;
 pub mod dpop;
+pub mod event;
 pub mod headers;
 pub mod identity;
 pub mod known;
@@ -16,6 +18,7 @@ pub mod list_changes;
 pub mod listing;
 pub mod message;
 pub mod method;
+pub mod port;
 pub mod reject;
 pub mod request;
 mod right;
@@ -39,10 +42,11 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind, Transport};
 
+use crate::flow::event::Event;
+use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::generation::{Generation, Generations, Pipeline};
 use crate::metrics::Metrics;
 use crate::shares::{Bounds, Share, Shares};
-use crate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authorize::{Permit, authorize};
@@ -56,7 +60,7 @@ use identity::Caller;
 use known::Known;
 use limit::admit;
 use list_changes::{Declared, ListChanges};
-use listing::{Look, needs_look, unread};
+use listing::{Look, unread};
 use reject::{Rejected, Rejection, UpstreamFault};
 use request::{Era, Request, Route};
 use right::Right;
@@ -301,18 +305,19 @@ impl<U: Upstream> Flow<U> {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
                 let message =
-                    if needs_look(call) { self.look(permit).message(message).await? } else { message };
+                    if call.needs_filtering() { self.look(permit).message(message).await? } else { message };
                 (status, AnswerBody::Message { status, message })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))
             }
             AnswerBody::Events(events) => {
-                let look = if needs_look(call) { self.look(permit) } else { self.look(permit).at_news() };
+                let look =
+                    if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
                 (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
             }
             // One that was let through for another call.
-            AnswerBody::Raw { .. } if needs_look(call) => return Err(unread()),
+            AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
             body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
         let nonce = self.proofs.next_nonce(&request);

@@ -150,7 +150,7 @@ mod messages {
 
     #[test]
     fn taking_an_object_apart_and_together_is_linear() {
-        use crate::upstream::json::{Members, names, splice};
+        use crate::flow::message::json::{Members, names, splice};
         let make = |n| format!("{{{}}}", members(n, "k"));
         assert_linear("members", 10_000, make, |text| {
             let mut members = Members::read(&text).unwrap();
@@ -188,7 +188,8 @@ mod messages {
 
     #[test]
     fn reading_lines_is_linear() {
-        use crate::upstream::child::wire::{Incoming, Lines, Read, one_line};
+        use crate::lines::input::{Lines, Read, one_line};
+        use crate::upstream::child::wire::Incoming;
         let read = |text: String| {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {

@@ -4,6 +4,7 @@
 //! stands in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
 //! the number is written in a line when lines go out again. Who cannot afford that takes a [`Place`] first.
 
+pub(crate) mod input;
 mod output;
 
 use std::collections::VecDeque;

@@ -15,8 +15,6 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::config::AuditOverflow;
-use crate::flow::audit::Audit;
 use crate::lines::{LineWriter, Output};
 use crate::metrics::Metrics;
 use crate::printable;
@@ -78,9 +76,9 @@ impl Logs {
         self.log.write(line.as_bytes());
     }
 
-    /// The audit, which does `overflow` when it cannot be written.
-    pub fn audit(&self, overflow: AuditOverflow) -> Audit {
-        Audit::lines(Arc::clone(&self.audit), self.form, overflow)
+    /// The writer of the audit's lines, and their form.
+    pub(crate) fn audit(&self) -> (Arc<LineWriter>, Form) {
+        (Arc::clone(&self.audit), self.form)
     }
 
     /// Adds the counts of what was lost.

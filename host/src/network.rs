@@ -18,27 +18,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::config::Network;
 use reach::Reach;
 pub(crate) use reach::is_refused;
+pub(crate) use way::{CONNECT, To};
 use way::{Proxies, Way};
 
 /// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
 /// would fail a call that was already sent.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
-/// and 3 s.
-pub(crate) const CONNECT: Duration = Duration::from_secs(5);
-
 /// A client.
 pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
-
-/// The destination of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum To {
-    /// An upstream, which the operator has named: whatever its address.
-    Upstream,
-    /// A server that is asked for keys, or by policies.
-    Asked(Reach),
-}
 
 /// The ways of one process, as `[network]` says at the moment. What is new counts for connections from then on; requests
 /// that are under way end on the former ones.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A sender, as shares are counted: an IPv4 address, or the /64 of an IPv6 one, which is what one customer is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(IpAddr);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peer(IpAddr);
 
 /// The part of an IPv6 address that names a network.
 const NETWORK: u128 = !0 << 64;

@@ -10,8 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::process::{Child, Command};
 
+use crate::shares::Bounds;
+
 #[cfg(target_os = "linux")]
 pub(crate) use orphans::{adopt_orphans, end_orphans};
+
+/// Sixty-four servers on Node.js take about 4 GB; one caller may have a quarter of them.
+pub(crate) const CHILDREN: Bounds = Bounds { most: 64, most_of_one: 16 };
 
 /// The children that a task waits for. To bury one of them would take its exit status from that task.
 static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());

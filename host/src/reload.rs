@@ -19,7 +19,7 @@ use crate::cause::Cause;
 use crate::config::Config;
 use crate::config::diagnostic::{Diagnostic, Part};
 use crate::config::environment::Environment;
-use crate::config::resolve::{self, Strictness};
+use crate::config::resolve::{self, Loaded, Strictness};
 use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
 use crate::generation::{Factory, Generation, Generations, Recipe, Successor};
@@ -29,7 +29,7 @@ use crate::upstream::renewal::Renewable;
 
 use self::retry::Retry;
 use self::rollback::Rollback;
-use self::upstreams::Fixed;
+use self::upstreams::{Fixed, Upstreams};
 use self::watch::{Unwatched, Watcher};
 
 /// The result of the last candidate.
@@ -96,10 +96,7 @@ pub struct Reloader {
     fixed: Fixed,
     /// The changes in the files that wait for a restart.
     waiting: Mutex<Vec<String>>,
-    /// The upstreams that take what is new about them.
-    upstreams: Vec<Renewable>,
-    /// The key set that is served for them.
-    keys: Arc<KeySet>,
+    upstreams: Upstreams,
     /// Where a rollback is kept over a restart.
     state: Option<PathBuf>,
     /// The rollback that is in force. Whoever makes a candidate holds it, so that it is one at a time.
@@ -165,8 +162,7 @@ impl Reloader {
             environment,
             fixed: Fixed::of(config),
             waiting: Mutex::default(),
-            upstreams: Vec::new(),
-            keys: Arc::default(),
+            upstreams: Upstreams::default(),
             state: config.server.state.clone(),
             rolled_back_to: Mutex::new(rollback.as_ref().map(|rollback| rollback.to)),
             rollback: tokio::sync::Mutex::new(rollback),
@@ -183,15 +179,16 @@ impl Reloader {
     /// The same, which has these upstreams take what is new about them.
     #[must_use]
     pub fn renewing(self, upstreams: Vec<Renewable>) -> Self {
-        Self { upstreams, ..self }
+        let keys = self.upstreams.keys;
+        Self { upstreams: Upstreams { all: upstreams, keys }, ..self }
     }
 
     /// The same, which serves in `keys` what `config` says, and what its upstreams take with a change.
     #[must_use]
     pub fn publishing(self, config: &Config, keys: Arc<KeySet>) -> Self {
-        let reloader = Self { keys, ..self };
-        reloader.publish(config);
-        reloader
+        let upstreams = Upstreams { keys, ..self.upstreams };
+        upstreams.publish(config);
+        Self { upstreams, ..self }
     }
 
     /// Makes a candidate soon, whether a file has changed or not.
@@ -516,10 +513,17 @@ impl Reloader {
         }
     }
 
+    fn renew_upstreams(&self, config: &Config, live: &Generation) -> bool {
+        self.upstreams.renew(config, live, |text| self.read(text, Strictness::Parts))
+    }
+
     /// The configuration of an earlier recipe.
     fn recovered(&self, recipe: &Recipe, strictness: Strictness) -> Result<Config, Vec<Refused>> {
-        let loaded = resolve::load_text_parts(&self.path, recipe.config(), &self.environment, strictness);
-        usable(loaded).map(|(config, _)| config)
+        usable(self.read(recipe.config(), strictness)).map(|(config, _)| config)
+    }
+
+    fn read(&self, text: &str, strictness: Strictness) -> Result<Loaded, Vec<Diagnostic>> {
+        resolve::load_text_parts(&self.path, text, &self.environment, strictness)
     }
 
     /// Makes a generation again of which nothing may be missing.
@@ -562,7 +566,7 @@ struct Taken {
 }
 
 /// The configuration, and what is wrong with parts of it.
-fn usable(loaded: Result<resolve::Loaded, Vec<Diagnostic>>) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
+fn usable(loaded: Result<Loaded, Vec<Diagnostic>>) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
     let reasons =
         |faults: &[Diagnostic]| faults.iter().filter(|fault| fault.is_error()).map(Refused::from).collect();
     match loaded {

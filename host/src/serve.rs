@@ -19,6 +19,7 @@ use crate::config::resolve::Strictness;
 use crate::config::{self, Config, Target, Transport, resolve};
 use crate::digest::digest_of;
 use crate::flow::Flow;
+use crate::flow::audit::Audit;
 use crate::flow::dpop::Proofs;
 use crate::flow::request::Route;
 use crate::generation::{Factory, Generations};
@@ -315,7 +316,8 @@ fn flows(
         let target = AnyUpstream::new(upstream, grace, status, kept, ways)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
-        let audit = logs.audit(config.server.audit_overflow);
+        let (lines, form) = logs.audit();
+        let audit = Audit::lines(lines, form, config.server.audit_overflow);
         Ok(flow.with_proofs(Arc::clone(&proofs)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
@@ -565,5 +567,5 @@ async fn over_stdio(
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
     let bounds = stdio::Bounds { grace, max_request };
     stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), bounds).await;
-    crate::upstream::Upstream::shut_down(flow.upstream()).await;
+    crate::flow::port::Upstream::shut_down(flow.upstream()).await;
 }

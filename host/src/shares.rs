@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::flow::identity::Party;
+use crate::party::Party;
 
 /// The capacity of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

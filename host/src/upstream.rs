@@ -1,5 +1,4 @@
-//! The protected servers. An upstream takes only what was admitted, and carries its own credential; the
-//! caller's never gets here.
+//! The servers that Witgate protects: adapters of the flow's port (`flow::port`).
 
 pub mod any;
 pub mod bridge;
@@ -7,112 +6,6 @@ pub mod child;
 pub mod era;
 pub mod http;
 mod identity;
-pub(crate) mod json;
 pub mod own_tools;
-pub mod raw;
 pub mod renewal;
 pub mod session;
-
-use std::sync::Arc;
-
-use ::http::StatusCode;
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
-
-use crate::flow::identity::Caller;
-use crate::flow::limit::{Admitted, Unfiltered};
-use crate::flow::reject::Rejection;
-use crate::flow::request::Request;
-use raw::RawBody;
-
-/// The answer of an upstream to one message.
-pub struct Answer {
-    /// The session that the message belongs to or has opened, for the caller to name next time.
-    pub session: Option<Box<str>>,
-    /// The body.
-    pub body: AnswerBody,
-}
-
-/// The body of an upstream's answer.
-pub enum AnswerBody {
-    /// A notification or a response was taken.
-    Accepted,
-    /// One JSON-RPC response.
-    Message {
-        /// 200, or what an HTTP upstream says beside a JSON-RPC error: clients negotiate by it. The
-        /// flow sets what the protocol wants of a message of the stateless era.
-        status: StatusCode,
-        /// The response.
-        message: Bytes,
-    },
-    /// Messages, of which the last is the response.
-    Events(BoxStream<'static, Event>),
-    /// A large answer of an HTTP upstream that needs no look: its bytes are passed on as they come.
-    Raw {
-        /// Proof that it needs none.
-        leave: Unfiltered,
-        /// The body, of `application/json`.
-        body: RawBody,
-    },
-}
-
-impl AnswerBody {
-    /// A response as any upstream but an HTTP one gives it.
-    pub fn message(message: Bytes) -> Self {
-        Self::Message { status: StatusCode::OK, message }
-    }
-}
-
-/// One message of a stream.
-#[derive(Clone, Debug, Default)]
-pub struct Event {
-    /// The SSE id, where the upstream gave one.
-    pub id: Option<String>,
-    /// The SSE reconnection time in milliseconds, where the upstream gave one.
-    pub retry: Option<u64>,
-    /// The JSON-RPC message; empty in an event that only primes the stream.
-    pub data: Bytes,
-}
-
-/// A request on a session without a message: the stream of the server's own messages, or the session's end.
-#[derive(Debug)]
-pub struct Listener {
-    /// The authenticated caller.
-    pub caller: Arc<Caller>,
-    /// The session that it names.
-    pub session: Box<str>,
-    /// The request.
-    pub request: Arc<Request>,
-    /// Where a broken stream is to be taken up again.
-    pub last_event_id: Option<String>,
-}
-
-impl Listener {
-    /// The sender of the request.
-    fn sender(&self) -> identity::Sender<'_> {
-        identity::Sender::Caller(&self.caller, self.request.decision)
-    }
-}
-
-/// An upstream, behind one face.
-pub trait Upstream: Send + Sync {
-    /// Sends an admitted message and returns what comes back, as soon as it begins.
-    fn forward(&self, admitted: Admitted) -> impl Future<Output = Result<Answer, Rejection>> + Send;
-
-    /// The stream of messages that belong to no request (the GET stream of 2025-11-25).
-    fn listen(
-        &self,
-        listener: Listener,
-    ) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejection>> + Send;
-
-    /// True where clients of the stateful era get sessions. False: there is nothing to GET or DELETE.
-    fn keeps_sessions(&self) -> impl Future<Output = bool> + Send {
-        std::future::ready(true)
-    }
-
-    /// Ends a session.
-    fn close(&self, listener: Listener) -> impl Future<Output = Result<(), Rejection>> + Send;
-
-    /// Lets running calls finish, then ends what it has started.
-    fn shut_down(&self) -> impl Future<Output = ()> + Send;
-}

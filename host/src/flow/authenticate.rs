@@ -6,11 +6,12 @@ use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::call::Access;
 use super::credential::Shown;
-use super::identity::{ANONYMOUS, Caller, UNCHECKED};
+use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
 use crate::generation::{Closed, Generation, Pipeline};
+use crate::party::{ANONYMOUS, UNCHECKED};
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;
 use crate::services::Scope;

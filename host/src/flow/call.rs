@@ -193,7 +193,27 @@ impl Call {
         self.declares_tasks
     }
 
-    /// True if the answer may be a task instead of a result.
+    /// True where its answer has to be filtered, so that an upstream hands it over message by message.
+    pub fn needs_filtering(&self) -> bool {
+        self.may_start_task()
+            || self.asks_capabilities()
+            || matches!(
+                self.method(),
+                "tools/list"
+                    | "resources/list"
+                    | "resources/templates/list"
+                    | "prompts/list"
+                    | "tasks/list"
+                    | "subscriptions/listen"
+            )
+    }
+
+    /// True where the answer tells a client what the server can do.
+    pub(super) fn asks_capabilities(&self) -> bool {
+        matches!(self.method(), "initialize" | "server/discover")
+    }
+
+    /// Whether the answer may be a task instead of a result.
     pub fn may_start_task(&self) -> bool {
         self.may_start_task
     }

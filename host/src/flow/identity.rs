@@ -1,15 +1,11 @@
 //! The caller after authentication.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use witgate_plugin::Identity;
 
-/// Name in `proven_by` of who showed no credential.
-pub const ANONYMOUS: &str = "anonymous";
-
-/// Name in `proven_by` of everybody where nobody is checked (`MCP_AUTH_ENABLED=false`).
-pub const UNCHECKED: &str = "nobody, MCP_AUTH_ENABLED=false";
+use crate::party::{ANONYMOUS, Party, Principal, UNCHECKED};
 
 /// An authenticated caller, and the policy that has proven it. Only the authenticate stage makes one for a
 /// request.
@@ -69,7 +65,7 @@ impl Caller {
     /// The party whose share of bounded tables this caller uses, calling from `peer`.
     pub fn party(&self, peer: Option<IpAddr>) -> Party {
         match peer {
-            Some(peer) if self.principal().is_nameless() => Party::Network(network(peer)),
+            Some(peer) if self.principal().is_nameless() => Party::Network(peer.into()),
             _ => Party::Principal(self.principal()),
         }
     }
@@ -77,68 +73,8 @@ impl Caller {
     /// The key of sessions and child processes: the same value for the same principal, whichever credential
     /// they used.
     pub fn principal(&self) -> Principal {
-        Principal {
-            proven_by: Arc::clone(&self.proven_by),
-            issuer: self.identity.issuer.as_deref().map(Arc::from),
-            subject: Arc::from(self.identity.subject.as_str()),
-        }
-    }
-}
-
-impl Principal {
-    /// As one text, which is another one for every other principal.
-    pub(super) fn to_text(&self) -> String {
-        format!("{:?} {:?} {:?}", self.proven_by, self.issuer, self.subject)
-    }
-}
-
-/// A principal, for comparing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Principal {
-    proven_by: Arc<str>,
-    issuer: Option<Arc<str>>,
-    subject: Arc<str>,
-}
-
-impl Principal {
-    /// The policy that has proven it.
-    pub(crate) fn proven_by(&self) -> &str {
-        &self.proven_by
-    }
-
-    /// The issuer of the subject.
-    pub(crate) fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
-    }
-
-    /// The subject, unique within policy and issuer.
-    pub(crate) fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// True if callers have no name: no credential was shown, or none is asked for.
-    pub fn is_nameless(&self) -> bool {
-        matches!(&*self.proven_by, ANONYMOUS | UNCHECKED)
-    }
-}
-
-/// The owner of a share of a bounded table: a principal, or, where callers have no name, everybody in one
-/// network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Party {
-    /// Nobody in particular: what is everybody's, and Witgate's own.
-    #[default]
-    Everybody,
-    /// Whoever has shown a credential.
-    Principal(Principal),
-    /// An IPv4 address, or the /64 of an IPv6 address, which one subscriber has (RFC 6177).
-    Network(IpAddr),
-}
-
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        let Identity { issuer, subject, .. } = &self.identity;
+        Principal::new(Arc::clone(&self.proven_by), issuer.as_deref(), subject)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::authorize::Permit;
-use super::listing::needs_look;
 
 /// Proof that a call may be forwarded now. An upstream takes nothing else.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ impl Admitted {
 
     /// The leave to answer with bytes that nobody looks at. None: the answer has to be filtered, message by message.
     pub fn unfiltered(&self) -> Option<Unfiltered> {
-        (!needs_look(&self.permit.request().call)).then_some(Unfiltered(()))
+        (!self.permit.request().call.needs_filtering()).then_some(Unfiltered(()))
     }
 
     /// The session that the caller names. Not yet known to be the caller's.

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::authorize::Permit;
 use super::request::Era;
+use crate::flow::event::Event;
 use crate::generation::Generation;
-use crate::upstream::Event;
 
 /// The kinds of lists, as methods name them.
 const KINDS: [&str; 3] = ["tools", "resources", "prompts"];

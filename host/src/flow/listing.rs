@@ -10,38 +10,17 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
-use super::call::Call;
 use super::list_changes::Declared;
-use super::message::strict::Members;
-use super::message::{folds_to, string};
+use super::message::folds_to;
+use super::message::strict::{Members, string};
 use super::reject::{Rejection, UpstreamFault};
 use super::request::Era;
 use super::tasks::Tasks;
-use crate::upstream::Event;
-use crate::upstream::json::{Form, form};
+use crate::flow::event::Event;
+use crate::flow::message::json::{Form, form};
 
 #[cfg(test)]
 mod tests;
-
-/// True if the upstream has to hand over the answer to `call` message by message.
-pub fn needs_look(call: &Call) -> bool {
-    call.may_start_task()
-        || tells_capabilities(call)
-        || matches!(
-            call.method(),
-            "tools/list"
-                | "resources/list"
-                | "resources/templates/list"
-                | "prompts/list"
-                | "tasks/list"
-                | "subscriptions/listen"
-        )
-}
-
-/// True if the answer tells a client the server's capabilities.
-fn tells_capabilities(call: &Call) -> bool {
-    matches!(call.method(), "initialize" | "server/discover")
-}
 
 /// A list in a result.
 #[derive(Clone, Copy)]
@@ -158,7 +137,7 @@ impl Look {
 
     fn note_capabilities(&self, result: &Members<'_>) {
         if let Some(capabilities) = result.get("capabilities")
-            && tells_capabilities(&self.permit.request().call)
+            && self.permit.request().call.asks_capabilities()
         {
             self.declared.note(capabilities.get());
         }
@@ -168,7 +147,7 @@ impl Look {
     /// of others stays.
     fn with_extensions(&self, result: &Members<'_>) -> Option<String> {
         let request = self.permit.request();
-        if request.route.extensions.is_empty() || !tells_capabilities(&request.call) {
+        if request.route.extensions.is_empty() || !request.call.asks_capabilities() {
             return None;
         }
         let mut capabilities: serde_json::Value =

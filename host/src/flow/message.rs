@@ -11,8 +11,9 @@ use super::call::{Access, Call, Kind, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, 
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
 use super::reject::{Rejected, Rejection};
 use names::NameFault;
-use strict::{Members, Message, Strict, category};
+use strict::{Members, Message, Strict, category, string};
 
+pub(crate) mod json;
 pub(crate) mod names;
 mod nulls;
 mod numbers;
@@ -383,16 +384,6 @@ fn is_long(id: &RawValue) -> bool {
 fn is_id(raw: &RawValue) -> bool {
     let text = raw.get();
     text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok()
-}
-
-/// The value of a JSON string.
-pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let text = raw.get();
-    let plain = text.strip_prefix('"')?.strip_suffix('"')?;
-    if plain.contains('\\') {
-        return serde_json::from_str(text).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(plain))
 }
 
 /// Where a value lies in the text that it was read from.

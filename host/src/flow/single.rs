@@ -9,8 +9,9 @@ use futures_util::stream::BoxStream;
 use super::headers::media;
 use super::reject::{Rejection, UpstreamFault};
 use super::request::Request;
-use crate::upstream::json::{Form, form};
-use crate::upstream::{Answer, AnswerBody, Event};
+use crate::flow::event::Event;
+use crate::flow::message::json::{Form, form};
+use crate::flow::port::{Answer, AnswerBody};
 
 /// The answer as the caller takes it. Of an event stream, one that takes none gets the response, and what comes before
 /// it, such as progress, is left out.

@@ -10,8 +10,8 @@ use super::list_changes::ListChanges;
 use super::listing::{Look, answered_id};
 use super::reject::Rejection;
 use super::right::Right;
+use crate::flow::event::Event;
 use crate::shares::Share;
-use crate::upstream::Event;
 
 /// A stream that is guarded.
 pub struct Standing {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::authorize::Permit;
 use super::call::Call;
-use super::identity::{Party, Principal};
 use super::reject::Rejection;
 use super::request::Era;
+use crate::party::{Party, Principal};
 use crate::shares::{Bounds, Holdings};
 
 /// The extension that tasks of the stateless era belong to.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use witgate_plugin::Identity;
 
-use super::identity::{ANONYMOUS, Caller, Party, Principal};
+use super::identity::Caller;
+use crate::party::{ANONYMOUS, Party, Principal};
 
 /// A caller of this name.
 pub(crate) fn caller(subject: &str) -> Arc<Caller> {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::http::Uri;
 use ::http::uri::{PathAndQuery, Scheme};
@@ -20,9 +21,21 @@ use secrecy::ExposeSecret as _;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::reach::RefusedAddress;
-use super::{CONNECT, To};
+use super::reach::{Reach, RefusedAddress};
 use crate::config::Network;
+
+/// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
+/// and 3 s.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+
+/// Whom a connection leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    /// An upstream, which the operator has named: whatever its address.
+    Upstream,
+    /// A server that is asked for keys, or by policies.
+    Asked(Reach),
+}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -196,7 +209,6 @@ fn address_of(host: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::reach::Reach;
     use crate::network::{is_refused, roots};
 
     fn way(to: To, resolve: bool) -> Way {

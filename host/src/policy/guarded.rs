@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
-use crate::breaker::{Breaker, Change, OutFor, Turn};
-use crate::config;
+use crate::breaker::{Bounds, Breaker, Change, OutFor, Turn};
 use crate::plugin::failure::Failure;
 use crate::plugin::fault::Fault;
 use crate::plugin::pool::Pool;
@@ -23,7 +22,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: config::Breaker) -> Self {
+    pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: Bounds) -> Self {
         Self { policy, pool: Arc::new(pool), breaker: Breaker::new(bounds, Instant::now()) }
     }
 

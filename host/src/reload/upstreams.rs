@@ -1,11 +1,13 @@
 //! The changes that upstreams take over at once, and those that wait for a restart.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Reloader;
 use crate::config::Config;
-use crate::config::resolve::{self, Strictness};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::resolve::Loaded;
 use crate::generation::{Generation, Pipeline};
+use crate::signing::KeySet;
 use crate::upstream::renewal::Renewable;
 
 /// The settings that are fixed at the start: listeners, and the places of upstreams.
@@ -40,24 +42,38 @@ impl Fixed {
     }
 }
 
-impl Reloader {
+/// What of upstreams a change renews.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams {
+    /// Those that take what is new about them.
+    pub(super) all: Vec<Renewable>,
+    /// The key set that is served for them.
+    pub(super) keys: Arc<KeySet>,
+}
+
+impl Upstreams {
     /// Has each upstream go by the configuration that its pipeline in `live` is made from, with secrets as they are now:
-    /// a credential comes and goes with the rules beside it. `config` is the newest one. Returns whether the machine kept
-    /// one from being read.
-    pub(super) fn renew_upstreams(&self, config: &Config, live: &Generation) -> bool {
+    /// a credential comes and goes with the rules beside it. `config` is the newest one, and `read` reads the text of an
+    /// earlier one. Returns whether the machine kept one from being read.
+    pub(super) fn renew(
+        &self,
+        config: &Config,
+        live: &Generation,
+        read: impl Fn(&str) -> Result<Loaded, Vec<Diagnostic>>,
+    ) -> bool {
         let mut may_pass = false;
-        for upstream in &self.upstreams {
+        for upstream in &self.all {
             let of_upstream = |pipeline: &&Pipeline| *pipeline.upstream == *upstream.name();
             let Some(pipeline) = live.pipelines().iter().find(of_upstream) else { continue };
             if pipeline.closed.is_some() {
                 continue;
             }
-            if pipeline.recipe.config() == config.text {
+            let text = pipeline.recipe.config();
+            if text == config.text {
                 take(upstream, config);
                 continue;
             }
-            let text = pipeline.recipe.config();
-            match resolve::load_text_parts(&self.path, text, &self.environment, Strictness::Parts) {
+            match read(text) {
                 Ok(loaded) => take(upstream, &loaded.config),
                 Err(faults) => may_pass |= faults.iter().any(|fault| fault.may_pass()),
             }
@@ -69,7 +85,7 @@ impl Reloader {
     /// Serves the keys that `config` names, and those with which requests to upstreams are signed all the same: one
     /// whose pipeline is held back uses an earlier configuration.
     pub(super) fn publish(&self, config: &Config) {
-        let in_use: Vec<_> = self.upstreams.iter().filter_map(Renewable::signer).collect();
+        let in_use: Vec<_> = self.all.iter().filter_map(Renewable::signer).collect();
         let written = config.signing.iter();
         let written =
             written.flat_map(|signing| [signing.signer.public()].into_iter().chain(&signing.published));

@@ -21,17 +21,18 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use witgate_plugin::{Scheme, Transport};
 
+use crate::flow::body::RawBody;
 use crate::flow::credential::Shown;
+use crate::flow::event::Event;
 use crate::flow::headers::LAST_EVENT_ID;
 use crate::flow::known::Known;
+use crate::flow::message::json::{Members, unquote};
+use crate::flow::port::{AnswerBody, Upstream};
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
 use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
+use crate::lines::input::{Lines, Read, one_line};
 use crate::upstream::child::lock;
-use crate::upstream::child::wire::{Lines, Read, one_line};
-use crate::upstream::json::{Members, unquote};
-use crate::upstream::raw::RawBody;
-use crate::upstream::{AnswerBody, Event, Upstream};
 
 /// The greatest answer that an HTTP upstream may give in one piece.
 const ANSWER: usize = 16 << 20;

@@ -14,11 +14,12 @@ use super::child::{ChildUpstream, Settings};
 use super::era::{Eras, Verdict};
 use super::http::{HttpUpstream, SetUpError, Sse, Within};
 use super::own_tools::{AuthStatus, OwnTools};
-use super::raw::BodyError;
-use super::{Answer, Event, Listener, Upstream};
 use crate::config::{self, Target};
 use crate::digest::{digest_text, sha256};
+use crate::flow::body::BodyError;
+use crate::flow::event::Event;
 use crate::flow::limit::Admitted;
+use crate::flow::port::{Answer, Listener, Upstream};
 use crate::flow::reject::Rejection;
 use crate::network::Ways;
 

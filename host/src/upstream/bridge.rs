@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::json::{Members, quote, unquote};
 use crate::flow::call::{Access, Call};
+use crate::flow::message::json::{Members, quote, unquote};
 use crate::flow::reject::Rejection;
 
 /// The one version of the stateless era.

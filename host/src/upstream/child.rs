@@ -19,13 +19,15 @@ use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
-use super::json::{span_in, splice};
-use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::config::SessionBounds;
 use crate::flow::call::{Access, Call, Kind};
-use crate::flow::identity::{Party, Principal};
+use crate::flow::event::Event;
 use crate::flow::limit::Admitted;
+use crate::flow::message::json::{span_in, splice};
+use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::party::{Party, Principal};
+use crate::processes::CHILDREN;
 use crate::shares::{Bounds, Shares};
 use audience::Member;
 use connection::{Connection, Exchange, Terms, fault};
@@ -57,8 +59,6 @@ pub use process::{Program, check};
 pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// A child that nobody is bound to starts again in seconds.
 pub const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Sixty-four servers on Node.js take about 4 GB; one caller may have a quarter of them.
-pub const CHILDREN: Bounds = Bounds { most: 64, most_of_one: 16 };
 /// Sessions that share a child, of one upstream: some kilobytes each.
 pub const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
 /// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
@@ -575,8 +575,14 @@ impl Wanted {
     fn read(call: &Call) -> Self {
         let params = bridge::params(call).unwrap_or_default();
         Self {
-            version: params.get("protocolVersion").and_then(super::json::unquote).unwrap_or_default(),
-            capabilities: params.get("capabilities").map(super::json::names).unwrap_or_default(),
+            version: params
+                .get("protocolVersion")
+                .and_then(crate::flow::message::json::unquote)
+                .unwrap_or_default(),
+            capabilities: params
+                .get("capabilities")
+                .map(crate::flow::message::json::names)
+                .unwrap_or_default(),
         }
     }
 }
@@ -584,9 +590,9 @@ impl Wanted {
 /// The InitializeResult of a shared child for one of its clients: in the version that it wants,
 /// where that is one of the older era; they differ in what may be said, not in how.
 fn welcome(opened: &Opened, version: &str) -> String {
-    let mut result = super::json::Members::read(&opened.result).unwrap_or_default();
+    let mut result = crate::flow::message::json::Members::read(&opened.result).unwrap_or_default();
     if bridge::LEGACY.contains(&version) {
-        result.set("protocolVersion", super::json::quote(version));
+        result.set("protocolVersion", crate::flow::message::json::quote(version));
     }
     result.render()
 }
@@ -630,7 +636,7 @@ async fn cancel(
 ) -> Result<(), Rejection> {
     let params = bridge::params(sent.call).unwrap_or_default();
     let Some(id) = params.get("requestId") else { return Ok(()) };
-    let reason = params.get("reason").and_then(super::json::unquote).unwrap_or_default();
+    let reason = params.get("reason").and_then(crate::flow::message::json::unquote).unwrap_or_default();
     connection.cancel(&ask(sent, session), id, &reason).await
 }
 

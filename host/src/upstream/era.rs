@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedMutexGuard;
 
 use super::bridge::MODERN;
-use super::json::{Members, unquote};
 use crate::config;
+use crate::flow::message::json::{Members, unquote};
 
 /// Clients give up on `server/discover` after ten seconds; they must hear before that.
 pub const PATIENCE: Duration = Duration::from_secs(8);

@@ -18,19 +18,20 @@ use secrecy::{ExposeSecret, SecretString};
 use super::bridge;
 use super::era::Eras;
 use super::identity::Sender;
-use super::raw::{BodyError, Gathered, Inflow, gather};
 use super::session::{Held, Limits, NotOpened, Session, Sessions};
-use super::{Answer, AnswerBody, Event, Listener, Upstream};
 use crate::cause::told;
 use crate::config::identity::Identity;
 use crate::config::{self, SessionBounds};
+use crate::flow::body::{BodyError, Gathered, Inflow, gather};
 use crate::flow::call::Kind;
+use crate::flow::event::Event;
 use crate::flow::headers::SESSION_ID;
-use crate::flow::identity::Principal;
 use crate::flow::limit::Admitted;
+use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
 use crate::network::{CONNECT, Ways};
+use crate::party::Principal;
 
 mod answering;
 mod asked;
@@ -393,7 +394,7 @@ impl Upstream for HttpUpstream {
 
     async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let sender = listener.sender();
+        let sender = Sender::from(&listener);
         let theirs = &session.upstream.id;
         let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs))?;
         let response = self.send(outgoing).await?;
@@ -427,7 +428,7 @@ impl Upstream for HttpUpstream {
         let theirs = &session.upstream.id;
         let callers = &listener.request.headers;
         let outgoing =
-            self.compose(listener.sender(), |uri, own| outgoing::delete(uri, own, callers, theirs))?;
+            self.compose(Sender::from(&listener), |uri, own| outgoing::delete(uri, own, callers, theirs))?;
         // Whatever the upstream says, the session is over for the caller.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }

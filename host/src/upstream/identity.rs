@@ -18,8 +18,10 @@ use witgate_plugin::UNREAD_ROLES;
 
 use crate::config::identity::{Field, Identity, IdentityToken};
 use crate::flow::decision::DecisionId;
-use crate::flow::identity::{Caller, Principal};
+use crate::flow::identity::Caller;
+use crate::flow::port::Listener;
 use crate::flow::reject::Rejection;
+use crate::party::Principal;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,12 @@ pub(super) enum Sender<'a> {
     Caller(&'a Arc<Caller>, DecisionId),
     /// Witgate's own: which era is spoken, the end of a session that nobody uses.
     Witgate,
+}
+
+impl<'a> From<&'a Listener> for Sender<'a> {
+    fn from(listener: &'a Listener) -> Self {
+        Self::Caller(&listener.caller, listener.request.decision)
+    }
 }
 
 /// Sets the headers by which the upstream is told, in the place of whatever has their names.

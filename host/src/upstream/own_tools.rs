@@ -10,7 +10,7 @@ use rmcp::{ServerHandler, ServiceExt, schemars, tool, tool_handler, tool_router}
 use serde::{Deserialize, Serialize};
 
 use super::child::pipes::{Launch, Pipes};
-use crate::flow::identity::Principal;
+use crate::party::Principal;
 use crate::shares::Share;
 
 /// Bytes between the two ends; more than any of these tools says.

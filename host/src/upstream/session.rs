@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::flow::identity::{Party, Principal};
 use crate::flow::reject::Rejection;
+use crate::party::{Party, Principal};
 use crate::shares::{Bounds, Holdings};
 
 #[cfg(test)]

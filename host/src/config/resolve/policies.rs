@@ -7,9 +7,10 @@ use std::time::Duration;
 use minisign_verify::PublicKey;
 
 use super::{Presence, Resolver};
+use crate::breaker::Bounds;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};
-use crate::config::{Breaker, Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
+use crate::config::{Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
 use crate::digest::digest_of;
 use crate::provenance::Provenance;
 
@@ -40,7 +41,7 @@ impl Policy {
             cases: None,
             limits: Limits::default(),
             isolation: Isolation::default(),
-            breaker: Breaker::default(),
+            breaker: Bounds::default(),
             grants: Grants::default(),
         }
     }
@@ -271,9 +272,9 @@ impl From<&raw::Limits> for Limits {
     }
 }
 
-fn breaker(written: &raw::Breaker) -> Breaker {
-    let default = Breaker::default();
-    Breaker {
+fn breaker(written: &raw::Breaker) -> Bounds {
+    let default = Bounds::default();
+    Bounds {
         failures: written.failures.unwrap_or(default.failures),
         pause: written.pause_ms.map_or(default.pause, Duration::from_millis),
     }

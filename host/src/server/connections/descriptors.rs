@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Target};
 use crate::descriptors;
-use crate::upstream::child::CHILDREN;
+use crate::processes::CHILDREN;
 
 /// Kept free for what is no call of a client's: 64 connections at `admin_listen`, those of the control socket, policies
 /// that ask servers (64 to each), files that a reload reads, the pipes of a compiler, watches, logs.

@@ -14,9 +14,9 @@ use http::header::CONTENT_TYPE;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use crate::flow::body::{BodyError, RawBody};
+use crate::flow::event::Event;
 use crate::server::connections::memory::Held;
-use crate::upstream::Event;
-use crate::upstream::raw::{BodyError, RawBody};
 use one_event::OneEvent;
 
 mod one_event;

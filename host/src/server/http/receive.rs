@@ -6,10 +6,10 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 use http_body::Body as _;
 
+use crate::flow::body::{Inflow, join, next};
 use crate::flow::headers::media;
 use crate::flow::reject::Rejection;
 use crate::server::connections::memory::Held;
-use crate::upstream::raw::{Inflow, join, next};
 
 /// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a
 /// slow line, not an attack.

@@ -9,8 +9,7 @@ use tokio::time::timeout;
 use witgate_plugin::HttpError;
 
 use super::{Document, Origin, Reach, Unanswered};
-use crate::breaker::{Breaker, Change, Source, Turn};
-use crate::config;
+use crate::breaker::{Bounds, Breaker, Change, Source, Turn};
 
 /// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
 /// who waits longer than this has given up.
@@ -25,7 +24,7 @@ const AT_ONCE: usize = 64;
 const SEATS: usize = 8 * AT_ONCE;
 /// So many failures of one caller, or of several, without a success in between are no accident. A second later one question tries
 /// again, and after each one that fails it takes twice as long, up to half a minute.
-const FAILURES: config::Breaker = config::Breaker { failures: 5, pause: Duration::from_secs(1) };
+const FAILURES: Bounds = Bounds { failures: 5, pause: Duration::from_secs(1) };
 
 /// One server, for one policy of one generation.
 #[derive(Debug)]
@@ -45,10 +44,10 @@ impl Server {
 
     /// One that is asked however often it fails.
     pub(super) fn tireless(origin: Origin, reach: Reach) -> Self {
-        Self::with(origin, reach, config::Breaker { failures: u32::MAX, ..FAILURES })
+        Self::with(origin, reach, Bounds { failures: u32::MAX, ..FAILURES })
     }
 
-    fn with(origin: Origin, reach: Reach, failures: config::Breaker) -> Self {
+    fn with(origin: Origin, reach: Reach, failures: Bounds) -> Self {
         let breaker = Breaker::new(failures, Instant::now());
         let (seats, at_once) = (Semaphore::new(SEATS), Semaphore::new(AT_ONCE));
         Self { origin, reach, seats, at_once, breaker }

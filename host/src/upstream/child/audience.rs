@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 
 use super::lock;
 use super::rooms::full;
-use crate::flow::identity::Principal;
+use crate::flow::event::Event;
 use crate::flow::reject::Rejection;
+use crate::party::Principal;
 use crate::shares::Share;
-use crate::upstream::Event;
 
 /// Messages kept for a stream that is not open, or slow. A client that asks for the stream does so
 /// within its first requests; what passes this bound is repeated notifications.

@@ -17,11 +17,12 @@ use super::pending::{Ask, Ear, Lost, Pending, Reply, Spares, Whose, replies};
 use super::pipes::Pipes;
 use super::process::Process;
 use super::reading;
-use super::wire::{cancelled, one_line};
+use super::wire::cancelled;
 use crate::flow::call::LONGEST_ID;
+use crate::flow::message::json::splice;
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::lines::input::one_line;
 use crate::shares::{Bounds, Holdings};
-use crate::upstream::json::splice;
 
 /// Lines on their way to the child. When it does not read, callers wait here.
 const LINES: usize = 32;

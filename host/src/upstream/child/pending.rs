@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::flow::identity::{Party, Principal};
 use crate::flow::reject::UpstreamFault;
+use crate::party::{Party, Principal};
 
 /// Messages that wait for one request. A caller who reads slower makes the child wait, as long as nobody else waits for it.
 const MESSAGES: usize = 64;

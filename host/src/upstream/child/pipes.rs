@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::process::Process;
-use crate::flow::identity::Principal;
+use crate::party::Principal;
 use crate::shares::Share;
 
 /// Both ends of a conversation.

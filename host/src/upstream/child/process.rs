@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pipes::{Launch, Pipes};
-use super::wire::{Lines, Read};
 use crate::config::identity::Field;
 use crate::descriptors;
-use crate::flow::identity::Principal;
+use crate::lines::input::{Lines, Read};
+use crate::party::Principal;
 use crate::printable;
 use crate::processes::{self, Own};
 use crate::shares::Share;

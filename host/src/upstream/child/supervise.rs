@@ -18,11 +18,11 @@ use super::pipes::Launch;
 use super::process::ENDING;
 use super::tools::Tools;
 use super::wire::{Incoming, What};
-use crate::flow::identity::{Party, Principal};
+use crate::flow::message::json::splice;
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::party::{Party, Principal};
 use crate::shares::{Share, Shares};
 use crate::upstream::bridge::Opened;
-use crate::upstream::json::splice;
 
 /// The first restart comes at once to a person; each further one takes twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(200);

@@ -9,11 +9,11 @@ use futures_util::stream::{BoxStream, unfold};
 use super::asked::Asked;
 use super::events::{self, Cut, Named};
 use super::{bad_answer, fault, response};
+use crate::flow::body::Inflow;
+use crate::flow::event::Event;
+use crate::flow::message::json::{Form, form};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
-use crate::upstream::Event;
-use crate::upstream::json::{Form, form};
-use crate::upstream::raw::Inflow;
 
 /// The messages of a stream. The last is the response under the caller's id, or an error in its place where the upstream
 /// answers another request, says what is no JSON-RPC, or ends without an answer that could still come: a stream whose

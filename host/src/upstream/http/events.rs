@@ -6,8 +6,8 @@ use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 
-use crate::upstream::Event;
-use crate::upstream::raw::Inflow;
+use crate::flow::body::Inflow;
+use crate::flow::event::Event;
 
 /// The messages of a body, until it ends, breaks or holds one of more than `most` bytes.
 pub(super) fn read(body: Inflow, most: usize) -> impl Stream<Item = Event> + Send {

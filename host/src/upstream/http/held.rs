@@ -12,15 +12,16 @@ use super::outgoing::Draft;
 use super::{
     HttpUpstream, Media, Outgoing, bad_answer, events, fault, media, outgoing, refused, response, said_no,
 };
+use crate::flow::body::{Gathered, Inflow, gather};
+use crate::flow::event::Event;
 use crate::flow::headers::SESSION_ID;
+use crate::flow::message::json::Members;
+use crate::flow::port::AnswerBody;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
 use crate::upstream::bridge::{self, HeldSession, Opened, Uplift, carry};
 use crate::upstream::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
 use crate::upstream::identity::Sender;
-use crate::upstream::json::Members;
-use crate::upstream::raw::{Gathered, Inflow, gather};
-use crate::upstream::{AnswerBody, Event};
 
 /// Maximum number of principals for whom a session is held; the least used one is dropped.
 pub(super) const MAX_HELD: usize = 1_000;

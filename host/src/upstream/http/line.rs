@@ -11,9 +11,9 @@ use http_body::Body;
 use tower::Service;
 
 use super::{Outgoing, redirect};
+use crate::flow::body::{BodyError, Inflow};
 use crate::flow::identity::Caller;
 use crate::network::{To, Ways};
-use crate::upstream::raw::{BodyError, Inflow};
 
 /// A service that can be an upstream: whatever takes whole requests and answers them with any body.
 pub trait Within<B>:

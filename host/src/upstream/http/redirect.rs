@@ -5,7 +5,7 @@ use ::http::header::LOCATION;
 use ::http::{Response, StatusCode, Uri};
 
 use super::Outgoing;
-use crate::upstream::raw::{BodyError, Inflow};
+use crate::flow::body::{BodyError, Inflow};
 
 /// A slash at the end, a version in the path: more in a row is a circle.
 const MOST: usize = 4;

@@ -22,12 +22,13 @@ use super::events::{Cut, Named, read_named};
 use super::line::Line;
 use super::{CHECKED_ANSWER, Media, Outgoing, SetUpError, bad_answer, media, own_headers};
 use crate::cause::told;
-use crate::flow::identity::Principal;
+use crate::flow::body::gather;
+use crate::lines::input::{Lines, Read, one_line};
 use crate::network::Ways;
+use crate::party::Principal;
 use crate::shares::Share;
 use crate::upstream::child::pipes::{Launch, Pipes};
-use crate::upstream::child::wire::{Incoming, Lines, Read, What, one_line};
-use crate::upstream::raw::gather;
+use crate::upstream::child::wire::{Incoming, What};
 
 /// Bytes between the two ends.
 const BUFFER: usize = 64 << 10;
@@ -260,7 +261,7 @@ mod tests {
 
     use super::*;
     use crate::config::Network;
-    use crate::flow::identity::Party;
+    use crate::party::Party;
     use crate::shares::{Bounds, Shares};
 
     /// A server whose first event is `endpoint`. It takes the message `late` once it has heard `early`, takes none that is

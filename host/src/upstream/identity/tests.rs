@@ -4,7 +4,7 @@ use ::http::HeaderName;
 use witgate_plugin::Identity as Known;
 
 use super::*;
-use crate::flow::identity::ANONYMOUS;
+use crate::party::ANONYMOUS;
 use crate::signing::Signer;
 use crate::signing::testing::PRIVATE;
 

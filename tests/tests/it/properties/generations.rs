@@ -61,7 +61,7 @@ fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
 
 /// Asks for the list and calls until it is done; how many answers of each colour there were.
 async fn call_until(
-    flow: &witgate::flow::Flow<impl witgate::upstream::Upstream>,
+    flow: &witgate::flow::Flow<impl witgate::flow::port::Upstream>,
     done: &AtomicBool,
 ) -> [u32; 2] {
     let mut seen = [0; 2];

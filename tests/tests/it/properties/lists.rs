@@ -8,9 +8,9 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use witgate::flow::Flow;
 use witgate::flow::limit::Admitted;
+use witgate::flow::port::Upstream;
 use witgate::flow::reject::Rejection;
 use witgate::generation::Generations;
-use witgate::upstream::Upstream;
 
 use super::stage::{Says, Stage, flow, send, store};
 use super::{RUNTIME, cases};

@@ -19,7 +19,9 @@ use witgate::digest::sha256;
 use witgate::flow::call::Call;
 use witgate::flow::credential::Shown;
 use witgate::flow::decision::DecisionId;
+use witgate::flow::event::Event;
 use witgate::flow::limit::Admitted;
+use witgate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use witgate::flow::reject::Rejection;
 use witgate::flow::request::{Era, Request, Route};
 use witgate::flow::{Arrival, Flow};
@@ -29,7 +31,6 @@ use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::load::Loader;
 use witgate::services::Clock;
-use witgate::upstream::{Answer, AnswerBody, Event, Listener, Upstream};
 use witgate_plugin::{Scheme, Transport};
 use witgate_tests::gateway::workspace;
 

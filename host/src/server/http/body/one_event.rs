@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame};
 
 use super::Body;
-use crate::upstream::raw::BodyError;
+use crate::flow::body::BodyError;
 
 /// See the module.
 pub(super) struct OneEvent {

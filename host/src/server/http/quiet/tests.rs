@@ -4,8 +4,8 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::flow::call::Call;
+use crate::flow::event::Event;
 use crate::server::http::json;
-use crate::upstream::Event;
 
 /// As the flow has it once `method` is with the upstream.
 fn passed(method: &str, id: &str) -> UnderWay {

@@ -1,23 +1,5 @@
 use super::*;
 
-#[tokio::test]
-async fn lines_are_bounded_and_a_long_one_costs_only_itself() {
-    let text = format!("{{}}\n\r\n{}\n  \nlast", "x".repeat(200_000));
-    let mut lines = Lines::new(text.as_bytes(), 1000);
-    assert_eq!(lines.next().await.unwrap(), Read::Line(Bytes::from_static(b"{}")));
-    assert!(matches!(lines.next().await.unwrap(), Read::TooLong(_)));
-    assert_eq!(lines.next().await.unwrap(), Read::Line(Bytes::from_static(b"last")));
-    assert_eq!(lines.next().await.unwrap(), Read::End);
-}
-
-#[tokio::test]
-async fn a_line_one_longer_than_the_bound_is_too_long() {
-    let mut lines = Lines::new(&b"12345\n1234\n"[..], 4);
-    assert!(matches!(lines.next().await.unwrap(), Read::TooLong(_)));
-    assert_eq!(lines.next().await.unwrap(), Read::Line(Bytes::from_static(b"1234")));
-    assert_eq!(lines.next().await.unwrap(), Read::End);
-}
-
 #[test]
 fn what_is_no_message_is_told_apart() {
     for line in [
@@ -40,32 +22,4 @@ fn parts_are_replaced_and_the_rest_stays() {
     let message = Incoming::read(line).unwrap();
     let id = message.id().unwrap();
     assert_eq!(message.with(&[(id, "\"x\"")]), br#"{ "id" : "x" , "result":{"a":"\u0041" ,"id":7}}"#[..]);
-}
-
-#[test]
-fn pretty_printed_messages_become_one_line() {
-    assert_eq!(one_line(Bytes::from_static(b"{\r\n \"a\": 1\n}")), b"{   \"a\": 1 }"[..]);
-}
-
-#[tokio::test]
-async fn an_id_is_found_at_either_end_of_a_line_that_is_skipped() {
-    let long = "x".repeat(100_000);
-    let cases = [
-        (format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"x":"{long}"}}}}"#), Some("7")),
-        (format!(r#"{{"jsonrpc":"2.0","id":"7","result":{{"x":"{long}"}}}}"#), Some("\"7\"")),
-        (format!(r#"{{"result":{{"x":"{long}"}},"jsonrpc":"2.0","id":7}}"#), Some("7")),
-        (format!(r#"{{"result":{{"x":"{long}"}}, "id" : 7, "jsonrpc":"2.0"}}"#), Some("7")),
-        (format!(r#"{{"result":{{"x":"{long}","id":7}}}}"#), None),
-        (format!(r#"{{"params":{{"id":7,"x":"{long}"}}}}"#), None),
-        (format!(r#"{{"result":{{"id":7}},"x":"{long}"}}"#), None),
-        (long, None),
-    ];
-    for (text, id) in cases {
-        for end in ["\n", ""] {
-            let text = format!("{text}{end}");
-            let mut lines = Lines::new(text.as_bytes(), 1000);
-            let Read::TooLong(ends) = lines.next().await.unwrap() else { panic!() };
-            assert_eq!(ends.id().as_deref(), id, "{}", &text[..40]);
-        }
-    }
 }
