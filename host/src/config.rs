@@ -474,7 +474,7 @@ pub struct Policy {
     pub isolation: Isolation,
     /// When it is taken out.
     pub breaker: Bounds,
-    /// What it may reach.
+    /// Its grants.
     pub grants: Grants,
 }
 
@@ -652,7 +652,7 @@ impl Default for Isolation {
     }
 }
 
-/// What a policy may reach, beyond what its kind's own settings name.
+/// The grants of a policy, beyond those that its kind's own settings name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins (`https://idp.example.com`) for the `http` import.

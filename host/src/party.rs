@@ -10,7 +10,7 @@ pub const ANONYMOUS: &str = "anonymous";
 /// Name in `proven_by` of everybody where nobody is checked (`MCP_AUTH_ENABLED=false`).
 pub const UNCHECKED: &str = "nobody, MCP_AUTH_ENABLED=false";
 
-/// Who a caller is, for comparing: the same value for the same subject, whichever credential showed it.
+/// A caller's identity, for comparing: the same value for the same subject, whichever credential showed it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Principal {
     proven_by: Arc<str>,
@@ -34,7 +34,7 @@ impl Principal {
         &self.proven_by
     }
 
-    /// Who vouches for the subject.
+    /// The issuer that vouches for the subject.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
@@ -44,13 +44,13 @@ impl Principal {
         &self.subject
     }
 
-    /// Whether it is everybody who shows no credential, or who is not asked for one.
+    /// True for everybody who shows no credential, or who is not asked for one.
     pub fn is_nameless(&self) -> bool {
         matches!(&*self.proven_by, ANONYMOUS | UNCHECKED)
     }
 }
 
-/// Whose share of a bounded table something takes: a principal's, or, where callers have no name, that of everybody in
+/// The owner of a share of a bounded table: a principal's, or, where callers have no name, that of everybody in
 /// one network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Party {

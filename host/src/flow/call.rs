@@ -213,7 +213,7 @@ impl Call {
         matches!(self.method(), "initialize" | "server/discover")
     }
 
-    /// Whether the answer may be a task instead of a result.
+    /// True where the answer may be a task instead of a result.
     pub fn may_start_task(&self) -> bool {
         self.may_start_task
     }

@@ -14,15 +14,15 @@ use super::limit::{Admitted, Unfiltered};
 use super::reject::Rejection;
 use super::request::Request;
 
-/// What an upstream has to say to one message.
+/// An upstream's answer to one message.
 pub struct Answer {
     /// The session that the message belongs to or has opened, for the caller to name next time.
     pub session: Option<Box<str>>,
-    /// What it says.
+    /// The answer itself.
     pub body: AnswerBody,
 }
 
-/// What an upstream says.
+/// The body of an answer.
 pub enum AnswerBody {
     /// A notification or a response was taken.
     Accepted,
@@ -52,15 +52,14 @@ impl AnswerBody {
     }
 }
 
-/// What a caller wants of its session beyond sending messages: the stream of the server's own
-/// messages, or its end.
+/// A request about a session itself: for the stream of the server's own messages, or for its end.
 #[derive(Debug)]
 pub struct Listener {
-    /// Who asks; authenticated.
+    /// The caller, authenticated.
     pub caller: Arc<Caller>,
     /// The session that it names.
     pub session: Box<str>,
-    /// What came with it.
+    /// The request, with its headers.
     pub request: Arc<Request>,
     /// Where a broken stream is to be taken up again.
     pub last_event_id: Option<String>,

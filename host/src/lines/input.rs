@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 #[cfg(test)]
 mod tests;
 
-/// How much is asked of a pipe at once; the size of a Linux pipe.
+/// Bytes to ask a pipe for at once; the size of a Linux pipe.
 const CHUNK: usize = 64 << 10;
 
-/// What comes of reading a line.
+/// The outcome of reading a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     /// A line that is not empty, without its end.

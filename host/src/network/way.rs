@@ -28,7 +28,7 @@ use crate::config::Network;
 /// and 3 s.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
-/// Whom a connection leads to.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum To {
     /// An upstream, which the operator has named: whatever its address.

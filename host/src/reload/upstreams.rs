@@ -42,7 +42,7 @@ impl Fixed {
     }
 }
 
-/// What of upstreams a change renews.
+/// The upstreams that a change renews.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     /// Those that take what is new about them.
