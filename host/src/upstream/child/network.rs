@@ -31,7 +31,7 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 /// A client.
 pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
 
-/// Whom a connection leads to.
+/// The destination of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum To {
     /// An upstream, which the operator has named: whatever its address.

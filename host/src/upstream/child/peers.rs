@@ -66,7 +66,7 @@ fn a_trusted_proxy_says_by_one_header_whom_a_request_is_from() {
     }
 }
 
-/// What a proxy says first of a client at 192.0.2.`last`.
+/// The header of a proxy for a client at 192.0.2.`last`.
 fn header(last: u8) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     header.extend([192, 0, 2, last, 127, 0, 0, 1, 1, 1, 2, 2]);

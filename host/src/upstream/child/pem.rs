@@ -11,7 +11,7 @@ use crate::cause::Cause;
 /// A file without what was looked for in it.
 #[derive(Debug)]
 pub(crate) struct Unread {
-    /// What is wrong, and what to do.
+    /// The error, with advice.
     pub(crate) message: String,
     /// Where that lies.
     pub(crate) cause: Cause,

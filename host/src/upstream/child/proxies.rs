@@ -19,7 +19,7 @@ pub(crate) struct Proxies {
     forwarded: Option<Forwarded>,
 }
 
-/// What a trusted proxy says cannot be read, or names no address.
+/// The proxy's header, which cannot be read or names no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy does not say by `{0}` whom the request is from")]
 pub(crate) struct Unclear(&'static str);
@@ -30,13 +30,13 @@ impl Proxies {
         Self { trusted: server.trusted_proxies.clone(), forwarded: server.forwarded }
     }
 
-    /// Whether an address is one of theirs.
+    /// True if an address is one of theirs.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether a connection from an address begins with a header of the PROXY protocol.
+    /// True if a connection from an address begins with a header of the PROXY protocol.
     pub(super) fn speaks_first(&self, peer: IpAddr) -> bool {
         self.forwarded == Some(Forwarded::ProxyProtocol) && self.trusts(peer)
     }

@@ -9,7 +9,7 @@ use crate::config::raw::{self, Text};
 use crate::config::{KeySource, Network, Target, Upstream};
 use crate::pem::{self, Unread};
 
-/// What `proxy` says where the environment is to be asked.
+/// The value of `proxy` that selects the proxy variables of the environment.
 const ENVIRONMENT: &str = "environment";
 
 const HELP: &str = "write one such as `http://proxy.example.com:3128`, or `environment`";
@@ -18,7 +18,7 @@ const HELP: &str = "write one such as `http://proxy.example.com:3128`, or `envir
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
 impl Resolver<'_> {
-    /// How connections go out. Faults concern this section alone.
+    /// Resolves `[network]`. Faults concern this section alone.
     pub(super) fn network(&mut self, written: &raw::Network) -> Network {
         let mut network = Network {
             cas: self.cas(written),
@@ -85,7 +85,7 @@ impl Resolver<'_> {
             let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
             matches!(url.scheme(), "http" | "https") && url.host().is_some() && is_bare
         });
-        // The connection goes by this reader.
+        // The connection uses this reader.
         if !good || whole.parse::<http::Uri>().is_err() {
             self.error(&["network", "proxy"], "this is not the http or https URL of a proxy", HELP);
             return None;
@@ -93,7 +93,7 @@ impl Resolver<'_> {
         Some(SecretString::from(whole))
     }
 
-    /// Who has set the variable means it for all programs, and finds out here that this one does not go by it.
+    /// Warns about proxy variables that are set but not used.
     pub(super) fn proxies_unused(&mut self, written: &raw::Network, upstreams: &[Upstream], fetches: bool) {
         let goes_out = |upstream: &Upstream| match &upstream.target {
             Target::Url { url, .. } => !matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),

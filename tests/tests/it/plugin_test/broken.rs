@@ -87,9 +87,10 @@ fn every_fault_is_told() {
 fn nobody_to_put_them_to_is_said() {
     let setup = Setup::new();
     setup.file("cases.toml", GOOD.replace("builtin = \"rbac\"\n", ""));
-    for (arguments, why) in
-        [(vec![], "nothing names a component"), (vec!["--component", "none.wasm"], "there is no file none.wasm")]
-    {
+    for (arguments, why) in [
+        (vec![], "nothing names a component"),
+        (vec!["--component", "none.wasm"], "there is no file none.wasm"),
+    ] {
         let output = test(&setup, &arguments);
         assert_eq!(output.status.code(), Some(69), "{}", out(&output));
         assert!(err(&output).contains(why), "{}", err(&output));

@@ -11,7 +11,7 @@ use crate::flow::testing::{anonymous, caller};
 use crate::upstream::child::audience::Audience;
 use crate::upstream::child::pipes::Pipes;
 
-/// Far below what a caller who does not read may hold up the child when he is alone, and long for a busy machine.
+/// Far below what a caller who does not read may hold up the child when they are alone, and long for a busy machine.
 const SOON: Duration = Duration::from_secs(3);
 /// Messages that one request has room for.
 const MESSAGES: u64 = 64;
@@ -106,16 +106,20 @@ async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at
         let slow = spoken.ask(&slow.0, slow.1).await;
         spoken.say_progress(&slow, 2 * MESSAGES, 1).await;
         spoken.until_heard(MESSAGES + 1).await;
-        // He is alone for a while, and by then it does not help to look only once who else is there.
+        // The reader is alone for a while, and by then it does not help to look only once for others.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(spoken.connection.inner.heard.load(Ordering::Relaxed), MESSAGES + 1, "he is waited for");
+        assert_eq!(
+            spoken.connection.inner.heard.load(Ordering::Relaxed),
+            MESSAGES + 1,
+            "the reader is waited for"
+        );
         let other = spoken.ask(&other.0, other.1).await;
         spoken.answer(&other).await;
         let heard = tokio::time::timeout(SOON, other.hear_all()).await.expect("it was held up");
         assert!(matches!(heard, (0, Ok(Reply::Last(_)))), "{heard:?}");
         spoken.answer(&slow).await;
         let heard = slow.hear_all().await;
-        assert!(matches!(heard, (128, Ok(Reply::Last(_)))), "he has lost nothing: {heard:?}");
+        assert!(matches!(heard, (128, Ok(Reply::Last(_)))), "the reader has lost nothing: {heard:?}");
     }
 }
 
