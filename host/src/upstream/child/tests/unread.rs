@@ -106,12 +106,12 @@ async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at
         let slow = spoken.ask(&slow.0, slow.1).await;
         spoken.say_progress(&slow, 2 * MESSAGES, 1).await;
         spoken.until_heard(MESSAGES + 1).await;
-        // The reader is alone for a while, and by then it does not help to look only once for others.
+        // The caller is alone for a while, and by then it does not help to look only once who else is there.
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(
             spoken.connection.inner.heard.load(Ordering::Relaxed),
             MESSAGES + 1,
-            "the reader is waited for"
+            "the child waits for them"
         );
         let other = spoken.ask(&other.0, other.1).await;
         spoken.answer(&other).await;
@@ -119,7 +119,7 @@ async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at
         assert!(matches!(heard, (0, Ok(Reply::Last(_)))), "{heard:?}");
         spoken.answer(&slow).await;
         let heard = slow.hear_all().await;
-        assert!(matches!(heard, (128, Ok(Reply::Last(_)))), "the reader has lost nothing: {heard:?}");
+        assert!(matches!(heard, (128, Ok(Reply::Last(_)))), "they have lost nothing: {heard:?}");
     }
 }
 
