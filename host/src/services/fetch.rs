@@ -34,6 +34,9 @@ const LARGEST_BODY: usize = 64 << 10;
 
 type Answer = Result<HttpResponse, HttpError>;
 
+/// A question under way, with who asked first.
+type Asked = (Source, Shared<BoxFuture<'static, Answer>>);
+
 /// A whole answer with its headers.
 pub type Document = http::Response<Bytes>;
 
@@ -87,7 +90,7 @@ pub struct Fetcher {
     servers: Arc<HashMap<Origin, Server>>,
     secrets: Arc<HashMap<String, SecretString>>,
     signing_keys: Arc<HashMap<String, SigningKey>>,
-    under_way: Arc<Mutex<HashMap<HttpRequest, Shared<BoxFuture<'static, Answer>>>>>,
+    under_way: Arc<Mutex<HashMap<HttpRequest, Asked>>>,
     failing: Arc<Seldom>,
     instead: Option<Arc<dyn Exchange>>,
 }
@@ -156,9 +159,14 @@ impl Fetcher {
         if let Some(instead) = &self.instead {
             return instead.answer(request);
         }
-        match request.share {
-            true => self.join(request, source).await,
-            false => self.clone().fetch(request, source).await,
+        if !request.share {
+            return self.clone().fetch(request, source).await;
+        }
+        let (first, answer) = self.join(request.clone(), source);
+        match answer.await {
+            // Refused to the first caller, whose share may be full: this one has another.
+            Err(HttpError::Resting(_)) if first != source => self.clone().fetch(request, source).await,
+            answer => answer,
         }
     }
 
@@ -178,13 +186,13 @@ impl Fetcher {
         self.whole(request, Source::of_peer(None)).await
     }
 
-    /// The answer to an identical request under way, or to this one. A task of its own fetches
+    /// The answer to an identical request under way, or to this one, and who has asked for it. A task of its own fetches
     /// it, so that a caller who goes away does not take the others' answer along; and the task
     /// clears away behind itself, so that nobody gets an answer that is older than the question.
-    fn join(&self, request: HttpRequest, source: Source) -> Shared<BoxFuture<'static, Answer>> {
+    fn join(&self, request: HttpRequest, source: Source) -> Asked {
         let mut under_way = self.lock();
-        if let Some(answer) = under_way.get(&request) {
-            return answer.clone();
+        if let Some(asked) = under_way.get(&request) {
+            return asked.clone();
         }
         let (fetcher, asked) = (self.clone(), request.clone());
         let task = tokio::spawn(async move {
@@ -193,8 +201,8 @@ impl Fetcher {
             answer
         });
         let answer = async move { task.await.unwrap_or(Err(HttpError::Unreachable)) }.boxed().shared();
-        under_way.insert(request, answer.clone());
-        answer
+        under_way.insert(request, (source, answer.clone()));
+        (source, answer)
     }
 
     /// Lets nobody join in a question that is under way: its answer may be older than the new question.
@@ -202,7 +210,7 @@ impl Fetcher {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<HttpRequest, Shared<BoxFuture<'static, Answer>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<HttpRequest, Asked>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -323,5 +331,50 @@ fn told(answer: Document) -> HttpResponse {
         content_type: header(CONTENT_TYPE).map(str::to_owned),
         retry_after: header(RETRY_AFTER).and_then(|value| value.parse().ok()),
         body: answer.into_body().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::future::pending;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
+    use url::Url;
+    use witgate_plugin::{ClientAuth, HttpError, HttpRequest, Method};
+
+    use super::server::SEATS;
+    use super::{Fetcher, Origin, Reach};
+    use crate::breaker::Source;
+    use crate::network::Ways;
+
+    /// The first of two who ask the same has no room left.
+    #[tokio::test]
+    async fn a_refusal_of_one_caller_is_not_shared_with_another() {
+        let url = Url::parse("https://a.example/metadata").unwrap();
+        let origin = Origin::of(&url).unwrap();
+        let fetcher =
+            Fetcher::new(Ways::closed(), HashMap::from([(origin.clone(), Reach::Public)]), HashMap::new());
+        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let server = &fetcher.servers[&origin];
+        let mut flood = Box::pin(join_all((0..SEATS.most_of_one).map(|_| server.ask(attacker, pending()))));
+        assert!((&mut flood).now_or_never().is_none(), "nobody answers them");
+        let question = || HttpRequest {
+            method: Method::Get,
+            url: url.to_string(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            client_auth: ClientAuth::None,
+            share: true,
+        };
+        let mut first = Box::pin(fetcher.send(question(), attacker));
+        assert!((&mut first).now_or_never().is_none(), "it is under way");
+        let second = fetcher.send(question(), other).await;
+        assert!(matches!(first.await, Err(HttpError::Resting(_))));
+        assert!(
+            matches!(second, Err(HttpError::Unreachable | HttpError::NotGranted)),
+            "it was asked: {second:?}"
+        );
     }
 }

@@ -59,11 +59,16 @@ impl Caller {
 
     /// One without a key that calls from this address of the machine's own.
     pub(crate) fn nameless(url: impl Into<String>, from: &str) -> Self {
+        Self::new(url, None).at(from)
+    }
+
+    /// The same, calling from this address of the machine's own.
+    pub(crate) fn at(self, address: &str) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
-            .local_address(Some(from.parse().unwrap()));
-        Self { http: http.build().unwrap(), ..Self::new(url, None) }
+            .local_address(Some(address.parse().unwrap()));
+        Self { http: http.build().unwrap(), ..self }
     }
 
     /// Calls a tool in the manner of 2026-07-28.

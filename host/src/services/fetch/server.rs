@@ -4,12 +4,12 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use witgate_plugin::HttpError;
 
 use super::{Document, Origin, Reach, Unanswered};
 use crate::breaker::{Bounds, Breaker, Change, Source, Turn};
+use crate::shares::{self, Shares};
 
 /// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
 /// who waits longer than this has given up.
@@ -18,10 +18,12 @@ const ANSWER: Duration = Duration::from_secs(4);
 /// a hook may take, so that it can say itself that the server is not there.
 const PLACE: Duration = Duration::from_secs(1);
 /// Questions that one server is asked at the same time: a thousand callers with tokens of their own
-/// are answered in a second by a server that takes 50 ms.
-const AT_ONCE: usize = 64;
+/// are answered in a second by a server that takes 50 ms. One caller has half of it, as one address has of connections:
+/// callers whom nobody knows yet are told apart by their networks, and many may share one.
+const AT_ONCE: shares::Bounds = shares::Bounds { most: 64, most_of_one: 32 };
 /// Questions that are asked or wait for that: more would wait in vain.
-const SEATS: usize = 8 * AT_ONCE;
+pub(super) const SEATS: shares::Bounds =
+    shares::Bounds { most: 8 * AT_ONCE.most, most_of_one: 8 * AT_ONCE.most_of_one };
 /// So many failures of one caller, or of several, without a success in between are no accident. A second later one question tries
 /// again, and after each one that fails it takes twice as long, up to half a minute.
 const FAILURES: Bounds = Bounds { failures: 5, pause: Duration::from_secs(1) };
@@ -32,8 +34,8 @@ pub(super) struct Server {
     origin: Origin,
     reach: Reach,
     /// For those who are answered, and those who wait for that.
-    seats: Semaphore,
-    at_once: Semaphore,
+    seats: Shares<Source>,
+    at_once: Shares<Source>,
     breaker: Breaker,
 }
 
@@ -49,7 +51,7 @@ impl Server {
 
     fn with(origin: Origin, reach: Reach, failures: Bounds) -> Self {
         let breaker = Breaker::new(failures, Instant::now());
-        let (seats, at_once) = (Semaphore::new(SEATS), Semaphore::new(AT_ONCE));
+        let (seats, at_once) = (Shares::new(SEATS), Shares::new(AT_ONCE));
         Self { origin, reach, seats, at_once, breaker }
     }
 
@@ -63,9 +65,9 @@ impl Server {
         source: Source,
         question: impl Future<Output = Result<Document, Unanswered>>,
     ) -> Result<Document, Unanswered> {
-        // Whoever asks has shown nothing yet, and each question takes memory.
-        let _seat = self.seats.try_acquire().map_err(|_| resting(Duration::ZERO))?;
-        let place = timeout(PLACE, self.at_once.acquire()).await;
+        // Whoever asks may have shown nothing yet, and each question takes memory.
+        let _seat = self.seats.take(&source).ok_or_else(|| resting(Duration::ZERO))?;
+        let place = timeout(PLACE, self.at_once.wait_for_one(&source)).await;
         let _place = place.map_err(|_| resting(Duration::ZERO))?;
         // Asked only now: whoever waited behind questions that failed does not fail in their way.
         let turn = self.breaker.turn(|| source, Instant::now).map_err(resting)?;
@@ -106,10 +108,11 @@ fn resting(left: Duration) -> Unanswered {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::future::{pending, ready};
 
     use futures_util::FutureExt as _;
     use futures_util::future::join_all;
+    use http::Response;
     use witgate_plugin::HttpError;
 
     use super::{FAILURES, Origin, Reach, SEATS, Server, Unanswered};
@@ -133,12 +136,25 @@ mod tests {
     async fn whoever_would_wait_in_vain_is_told_at_once() {
         let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
         let source = Source::of_peer(None);
-        let mut waiting = Box::pin(join_all((0..SEATS).map(|_| server.ask(source, pending()))));
+        let mut waiting = Box::pin(join_all((0..SEATS.most).map(|n| server.ask(Source::of(n), pending()))));
         assert!((&mut waiting).now_or_never().is_none(), "nobody answers them");
         let answer = server.ask(source, pending()).now_or_never();
         let answer = answer.map(|answer| answer.map_err(|unanswered| unanswered.error));
         assert!(matches!(answer, Some(Err(HttpError::Resting(_)))), "{answer:?}");
         drop(waiting);
         assert!(server.ask(source, pending()).now_or_never().is_none(), "there is a seat again");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_caller_leaves_room_for_all_others() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let of_attacker = (0..SEATS.most_of_one).map(|_| server.ask(attacker, pending()));
+        let mut flood = Box::pin(join_all(of_attacker));
+        assert!((&mut flood).now_or_never().is_none(), "nobody answers them");
+        let more = server.ask(attacker, pending()).now_or_never();
+        assert!(matches!(more, Some(Err(Unanswered { error: HttpError::Resting(_), .. }))), "{more:?}");
+        let answer = server.ask(other, ready(Ok(Response::default()))).now_or_never();
+        assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 use witgate_tests::gateway::{Running, Setup};
 
@@ -155,6 +157,24 @@ async fn calls_do_not_pile_up() {
     }
     assert!(server.most_open() <= 64, "{} at once", server.most_open());
     assert!(slowest < BOUND / 3, "somebody else waited {slowest:?}");
+}
+
+/// Hundreds of tokens that nobody knows, from one address, before a server that takes its time: others are let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_one_address_leaves_room_for_others() {
+    let server = BadServer::start(Bad::Slow(Duration::from_secs(3), INACTIVE.to_owned()));
+    let (witgate, _) = serve(&[("slow".to_owned(), &server)], "");
+    for upstream in ["slow"] {
+        server.turn(Bad::Slow(Duration::from_secs(3), INACTIVE.to_owned()));
+        let callers = (0..300).map(|number| caller(&witgate, upstream, &format!("token-{number}")));
+        let mut flood: FuturesUnordered<_> =
+            callers.map(|caller| async move { caller.call("echo", hello()).await }).collect();
+        assert_unavailable("beyond their share", &flood.next().await.unwrap());
+        server.turn(Bad::Not(active()));
+        let other = caller(&witgate, upstream, "good").at("127.0.0.2");
+        let (answer, _) = tokio::join!(other.call("echo", hello()), flood.count());
+        assert!(answer.is_result(), "{upstream}: {answer:?}");
+    }
 }
 
 /// One token, many calls at once: one question. A bad one is not asked about on every call either.
