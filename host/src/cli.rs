@@ -42,13 +42,13 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 To begin:
-  witgate init                    write a starter configuration and make a key
-  witgate check                   see what is wrong with it
+  witgate init                    write a starter configuration and create a key
+  witgate check                   check it
   witgate serve                   guard the MCP server that it names
   witgate key create NAME --role user --allow 'get-*'
-                                  let somebody in
+                                  create a key for a caller
 
-Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a bad file, 75: written and not in force, 78: bad configuration).";
+Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a bad file, 75: written but not in force, 78: bad configuration).";
 
 #[derive(Debug, Subcommand)]
 enum Command {

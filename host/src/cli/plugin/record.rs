@@ -47,7 +47,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
 
-    /// Where to write NAME.toml
+    /// Directory for the file NAME.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
