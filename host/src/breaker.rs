@@ -41,7 +41,7 @@ impl Source {
     }
 }
 
-/// When what keeps failing is taken out, and for how long: for the caller that it fails for, and for everybody
+/// The bounds of a breaker: when it opens, and for how long, for the caller that it fails for, and for everybody
 /// where it fails for several with no success in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

@@ -472,7 +472,7 @@ pub struct Policy {
     pub limits: Limits,
     /// The state that instances keep between hooks.
     pub isolation: Isolation,
-    /// When it is taken out.
+    /// The circuit breaker.
     pub breaker: Bounds,
     /// Its grants.
     pub grants: Grants,

@@ -330,7 +330,7 @@ impl Guarded {
     }
 }
 
-/// From HTTP/2 on the host stands in the URI alone.
+/// From HTTP/2 on the host is in the URI alone.
 fn name_host<B>(request: &mut Request<B>) {
     let is_newer = request.version() >= ::http::Version::HTTP_2;
     if !is_newer || request.headers().contains_key(HOST) {
@@ -416,7 +416,7 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
     }
 }
 
-/// A policy that cannot be used is a bad configuration, and is shown where it stands in the file.
+/// A policy that cannot be used is a bad configuration, and is shown where it is in the file.
 fn in_the_file(path: &Path, error: ServeError) -> GuardError {
     match error {
         ServeError::Policies(errors) => {

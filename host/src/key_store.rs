@@ -133,12 +133,12 @@ pub enum KeyStoreError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers; a key cannot be made")]
     Randomness,
-    /// The name is taken.
+    /// The name is in use.
     #[error(
         "there is a key `{0}` already; choose another name, or give it a new text with `witgate key rotate {0}`"
     )]
     Taken(String),
-    /// The name is taken by a key that is no longer good.
+    /// The name belongs to a key that is no longer valid.
     #[error(
         "`{0}` was the name of a key that is revoked; names stay taken, so that a line of a log means one key; choose another"
     )]
@@ -263,7 +263,7 @@ impl KeyStore {
     /// Takes over keys of another server, hashed; all of them or none.
     ///
     /// # Errors
-    /// Where a name is taken, a key can be guessed (unless `weak`), or the store cannot be changed.
+    /// Where a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
     pub fn import(&self, foreign: &Foreign, weak: bool, now: Time) -> Result<Vec<Key>, KeyStoreError> {
         let is_weak = |key: &PlainKey| key.0.chars().count() < SHORTEST_IMPORT;
         let weak_ones = foreign.api_keys.iter().filter(|(_, key)| is_weak(key)).map(|(name, _)| name.clone());

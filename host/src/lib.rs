@@ -46,7 +46,7 @@
 //! # }
 //! ```
 //!
-//! The other modules stand in the order of a request; what runs beside requests follows. They are public for the
+//! The other modules are in the order of a request; what runs beside requests follows. They are public for the
 //! program, its tests and its benchmarks, and change with them. `ARCHITECTURE.md` in the repository is the map.
 
 // The way of one call is a deep nest of futures.

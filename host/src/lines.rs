@@ -1,7 +1,7 @@
 //! Lines for somebody who may not read them, written without anybody waiting for it.
 //!
 //! A line is written at once, by the caller's own thread, where the descriptor takes it without waiting. Otherwise it
-//! stands in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
+//! is in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
 //! the number is written in a line when lines go out again. Who cannot afford that takes a [`Place`] first.
 
 pub(crate) mod input;

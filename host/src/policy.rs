@@ -357,7 +357,7 @@ impl Policy {
         decision
     }
 
-    /// Counts a hook. Where the built-in stands in from the start, each is a fallback.
+    /// Counts a hook. Where the built-in decides from the start, each is a fallback.
     fn count(&self, scope: &Scope, began: Instant, denied: bool) {
         self.counts.call(began.elapsed(), denied);
         if matches!(self.source, Source::Fallback { .. }) {
@@ -375,7 +375,7 @@ impl Policy {
         let _ = scope.request.stood_in.set(Arc::clone(&self.name));
     }
 
-    /// The built-in, where it may stand in for a component that failed; else the rejection.
+    /// The fallback, where the built-in may decide for a component that failed; else the rejection.
     fn stand_in_for(&self, fault: Fault, scope: &Scope, call: &Call<'_>) -> Result<&Builtin, Rejection> {
         let Fault { failure, detail } = fault;
         let reason = failure.reason();

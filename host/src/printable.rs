@@ -1,4 +1,4 @@
-//! Text from somebody else, as it may stand in a log, in a report or on a terminal: the one place that knows which
+//! Text from somebody else, as it may be in a log, in a report or on a terminal: the one place that knows which
 //! characters do something else there than show themselves.
 
 use std::borrow::Cow;

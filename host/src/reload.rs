@@ -105,7 +105,7 @@ pub struct Reloader {
     rolled_back_to: Mutex<Option<u64>>,
     /// Other files are to be watched.
     files_changed: Notify,
-    /// Somebody wants the files to be taken as they are.
+    /// A forced reload: the files count as they are.
     asked: Notify,
     /// Files whose changes bring no notification.
     unwatched: Unwatched,
@@ -206,7 +206,7 @@ impl Reloader {
         lock(&self.looked_at).elapsed()
     }
 
-    /// True if the files are being watched. If not, no change is taken any more.
+    /// True if the files are being watched. If not, no change takes effect any more.
     pub fn is_looking(&self) -> bool {
         self.looked_ago() < LIVELY
     }

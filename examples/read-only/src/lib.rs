@@ -1,6 +1,6 @@
 //! Allows what the caller's roles allow, as long as the call only reads.
 //!
-//! It takes the roles as the shipped RBAC does, so either can stand in for the other under the same settings.
+//! It takes the roles as the shipped RBAC does, so either can replace the other under the same settings.
 
 use std::collections::BTreeMap;
 

@@ -127,7 +127,7 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, component
     terminal.say(&format!("Wrote {} and {}.", path.display(), store.path().display()));
     if !components.is_empty() {
         terminal.say(&format!(
-            "The checks are WebAssembly components in {}, swapped while it runs; the same checks are built in and stand in \
+            "The checks are WebAssembly components in {}, swapped while it runs; the same checks are built in and decide \
              where one fails. `witgate init --builtin` goes without components.",
             path.with_file_name(PLUGINS).display()
         ));
@@ -145,7 +145,7 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, component
     }
     terminal.say(&format!(
         "\nNext: `witgate check`, then `witgate serve`; over HTTP, clients call http://127.0.0.1:8787/mcp with the header \
-         X-API-Key.\nWho may do what stands in {}.",
+         X-API-Key.\nWho may do what is in {}.",
         path.display()
     ));
 }

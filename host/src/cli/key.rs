@@ -324,7 +324,7 @@ fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, 
     match policy.config.get("store") {
         Some(Value::String(store)) => Ok(KeyStore::at(outline.base.join(store))),
         Some(_) => Err(Failure::new(format!(
-            "the store of `{name}` stands in the configuration itself; move it into a file"
+            "the store of `{name}` is in the configuration itself; move it into a file"
         ))),
         None => Err(Failure::new(format!(
             "the policy `{name}` names no store; add `config = {{ store = \"keys.toml\" }}`"

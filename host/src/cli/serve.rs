@@ -52,7 +52,7 @@ fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<E
         .map_err(|error| failure(context, error))
 }
 
-/// A policy that cannot be used is a bad configuration, and is shown where it stands in the file.
+/// A policy that cannot be used is a bad configuration, and is shown where it is in the file.
 fn failure(context: &Context, error: ServeError) -> Failure {
     match error {
         ServeError::Policies(errors) => {

@@ -144,12 +144,12 @@ impl Diagnostic {
         &self.message
     }
 
-    /// Where it stands in the file, as line and column from 1.
+    /// Where it is in the file, as line and column from 1.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.place.as_ref().map(|place| place.source.position(place.span.start))
     }
 
-    /// Where it stands in the file, in bytes.
+    /// Where it is in the file, in bytes.
     pub fn span(&self) -> Option<Range<usize>> {
         self.place.as_ref().map(|place| place.span.clone())
     }

@@ -58,7 +58,7 @@ impl Field {
 /// A token of Witgate's own that says who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityToken {
-    /// The header that it stands in; in `Authorization` as a bearer token.
+    /// The header that it is in; in `Authorization` as a bearer token.
     pub header: HeaderName,
     /// The audience of the token.
     pub audience: String,

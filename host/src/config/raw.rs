@@ -327,7 +327,7 @@ pub struct IdentityNames {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityToken {
-    /// The header that it stands in; in `Authorization` as a bearer token. Default: `X-Witgate-Identity`.
+    /// The header that it is in; in `Authorization` as a bearer token. Default: `X-Witgate-Identity`.
     pub header: Option<String>,
     /// The audience (`aud`). Default: the `url`.
     pub audience: Option<String>,
@@ -490,7 +490,7 @@ pub struct Policy {
     /// Hooks until a pooled instance is replaced. Default: 10,000.
     #[schemars(range(min = 1))]
     pub recycle_after: Option<u64>,
-    /// When a component that keeps failing is taken out.
+    /// The circuit breaker of a failing component.
     #[serde(default)]
     pub breaker: Breaker,
 }
@@ -585,7 +585,7 @@ pub enum Isolation {
     PerCall,
 }
 
-/// When a component that keeps failing is taken out, and for how long.
+/// The circuit breaker: when calls to a failing component are paused, and for how long.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Breaker {

@@ -349,7 +349,7 @@ impl<'a> Resolver<'a> {
         let fault = match fault {
             Ok(_) => Diagnostic::error("MCP_AUTH_ENABLED=false is set, and there is a configuration file")
                 .help(
-                    "unset it; whom the file lets in stands in its `[pipeline]` (callers without a \
+                    "unset it; the `[pipeline]` of the file decides who may call (callers without a \
                      credential: `anonymous = { roles = […] }`)",
                 ),
             Err(fault) => fault,

@@ -196,7 +196,7 @@ impl<'a, 't> Walk<'a, 't> {
     fn mismatch(&mut self, schema: &'a Value, value: &Spanned<DeValue<'_>>) {
         let name = self.path.last().map_or("", String::as_str);
         if is_secret_source(self.follow(schema)) && value.get_ref().is_str() {
-            let message = format!("a secret stands in the file as plain text: `{}`", dotted(&self.path));
+            let message = format!("a secret is in the file as plain text: `{}`", dotted(&self.path));
             let help = format!(
                 "put it into an environment variable and write `{name} = {{ env = \"NAME\" }}`, or into a \
                  file and write `{name} = {{ file = \"PATH\" }}`"

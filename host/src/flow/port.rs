@@ -24,7 +24,7 @@ pub struct Answer {
 
 /// The body of an answer.
 pub enum AnswerBody {
-    /// A notification or a response was taken.
+    /// A notification or a response was accepted.
     Accepted,
     /// One JSON-RPC response.
     Message {

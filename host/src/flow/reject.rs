@@ -32,7 +32,7 @@ pub enum Rejection {
     MissingExtension(&'static str),
     /// A method that the protocol version does not have. `-32601`.
     UnknownMethod(String),
-    /// The message is larger than those that are taken.
+    /// The message is larger than permitted.
     TooLarge,
     /// The body did not arrive in time.
     BodyTimeout,

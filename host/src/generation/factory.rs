@@ -55,7 +55,7 @@ struct Parts {
 /// The candidate to follow the live generation.
 #[derive(Debug)]
 pub struct Successor {
-    /// The generation. None: nothing of the change can be taken, and nothing else has changed.
+    /// The generation. None: nothing of the change can be applied, and nothing else has changed.
     pub generation: Option<Generation>,
     /// Everything that is wrong.
     pub errors: Vec<PolicyError>,

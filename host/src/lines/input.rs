@@ -31,7 +31,7 @@ pub(crate) struct Ends {
     tail: BytesMut,
 }
 
-/// Bytes of either end that are kept: an id stands in one of them, beside `jsonrpc`.
+/// Bytes of either end that are kept: an id is in one of them, beside `jsonrpc`.
 const END: usize = 4 << 10;
 
 impl Ends {

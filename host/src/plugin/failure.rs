@@ -19,7 +19,7 @@ pub enum Failure {
     HostDenied,
     /// It answered what is not within the bounds.
     BadOutput,
-    /// It answered, or handed to the host, more than is taken.
+    /// It answered, or passed to the host, more than is permitted.
     Output,
     /// It logged too much.
     Log,
@@ -35,7 +35,7 @@ pub enum Failure {
     Unavailable,
     /// It is not usable as configured.
     Config,
-    /// It kept failing and is taken out for a while.
+    /// It kept failing, and calls to it are paused.
     Breaker,
 }
 

@@ -12,7 +12,7 @@ use crate::plugin::pool::Pool;
 use crate::printable::clean;
 use crate::services::Scope;
 
-/// A component that is taken out for a while when it keeps failing: for the caller that it fails for, and where it fails
+/// A component behind a circuit breaker: calls are paused for the caller that it fails for, and where it fails
 /// for several, for everybody.
 #[derive(Debug)]
 pub(super) struct Guarded {
@@ -30,7 +30,7 @@ impl Guarded {
         &self.pool
     }
 
-    /// Looks whom it is taken out for just now.
+    /// Checks for whom it is paused.
     pub(super) fn out_for(&self) -> OutFor {
         self.breaker.out_for()
     }
@@ -81,13 +81,13 @@ impl Guarded {
             Change::None => {}
             Change::Out(pause) => {
                 let milliseconds = pause.as_millis();
-                tracing::error!(policy = %self.policy, milliseconds, "BREAKER: the component keeps failing and is taken out for a while");
+                tracing::error!(policy = %self.policy, milliseconds, "BREAKER: the component keeps failing; calls to it are paused");
             }
             Change::OutForOne(pause) => {
                 let milliseconds = pause.as_millis();
                 let subject = scope.caller.as_deref().map(|caller| clean(&caller.identity().subject));
                 let peer = scope.request.peer.map(tracing::field::display);
-                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller, and is taken out for that one for a while");
+                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller; calls of that one are paused");
             }
         }
     }

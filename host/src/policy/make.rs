@@ -63,7 +63,7 @@ pub struct Making<'a> {
     pub around: Surroundings<'a>,
     /// The clock that they see.
     pub clock: &'a Clock,
-    /// The generation that is live. None: at the start, when a built-in may stand in for a missing
+    /// The generation that is live. None: at the start, when a built-in may replace a missing
     /// component.
     pub live: Option<&'a Generation>,
     /// The recipe that says which components are taken. None: their files say.
@@ -247,7 +247,7 @@ enum Found {
 }
 
 /// A file that goes missing later changes nothing about which code decides: the component that is
-/// live goes on, or the built-in that stands in already. Were the candidate refused instead, no
+/// live goes on, or the built-in that decides already. Were the candidate refused instead, no
 /// other change would come into force either, the revocation of a key for one.
 async fn load(
     config: &config::Policy,
@@ -367,7 +367,7 @@ fn at_setting(ConfigError { pointer, message }: &ConfigError) -> String {
     format!("config{}: {message}", pointer.replace('/', "."))
 }
 
-/// The built-in that may stand in at run time: only for a component that is the same check.
+/// The fallback at run time: a built-in, only for a component that is the same check.
 fn stand_in(
     config: &config::Policy,
     loaded: &Loaded,
@@ -468,7 +468,7 @@ mod tests {
         assert!(fault(None, None).await.is_none());
         assert!(
             fault(Some("none.wasm"), None).await.is_none(),
-            "the built-in stands in for what is not there"
+            "the built-in decides in place of the missing component"
         );
         assert!(!fault(Some("keys.wasm"), None).await.unwrap().may_pass());
         assert!(!fault(None, Some("cases.toml")).await.unwrap().may_pass());

@@ -86,7 +86,7 @@ impl Rollback {
         };
         let sealed: Sealed = serde_json::from_slice(&text).map_err(|error| damaged(&file, &error))?;
         if sealed.sha256 != sealed.rollback.sha256() {
-            return Err(damaged(&file, &"its content does not have the digest that stands in it"));
+            return Err(damaged(&file, &"its content does not have the digest that is in it"));
         }
         Ok(Some(sealed.rollback))
     }

@@ -110,7 +110,7 @@ pub enum KeyError {
     #[error("this is not a JWK Set (RFC 7517, section 5): {0}")]
     Jwks(String),
     /// A JWK Set that is too large.
-    #[error("the JWK Set has {0} keys; at most {MOST_KEYS} are taken")]
+    #[error("the JWK Set has {0} keys; at most {MOST_KEYS} are accepted")]
     TooManyKeys(usize),
     /// A JWK Set without a usable key.
     #[error("the JWK Set has no key that signs with a supported algorithm{}", passed_over(.0))]
@@ -205,7 +205,7 @@ struct VerifyingKey {
     key: DecodingKey,
 }
 
-/// A JWK Set as it is written. What else stands in it has no meaning here (RFC 7517, section 5).
+/// A JWK Set as it is written. What else is in it has no meaning here (RFC 7517, section 5).
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow)]

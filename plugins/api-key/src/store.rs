@@ -20,7 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only the SHA-256 of a key stands in it. That suits keys of 256 random bits, which nobody can
+//! Only the SHA-256 of a key is in it. That suits keys of 256 random bits, which nobody can
 //! guess; for keys that a person made up it is weak, so such keys should not be imported.
 
 mod time;

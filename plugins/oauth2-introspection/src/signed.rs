@@ -115,7 +115,7 @@ impl Header {
             return Err(odd("has `crit`, and no extension is understood"));
         }
         let algorithm =
-            text("alg").and_then(algorithm).ok_or_else(|| odd("is not signed in a way that is taken"))?;
+            text("alg").and_then(algorithm).ok_or_else(|| odd("is not signed with an accepted algorithm"))?;
         Ok(Self { algorithm, key_id: text("kid").map(str::to_owned) })
     }
 }

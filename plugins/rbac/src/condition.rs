@@ -97,7 +97,7 @@ impl Condition {
 }
 
 /// The longest text, in bytes, of a list or an object that is compared as a whole. A longer one is equal to nothing that
-/// stands in settings.
+/// is in settings.
 const LONGEST: usize = 64 << 10;
 
 fn tests(written: &settings::Condition, place: &[&str]) -> Result<Vec<Test>, ConfigError> {

@@ -1,7 +1,7 @@
 //! The strict parse of messages.
 //!
 //! What is accepted is JSON to any reader, and the same JSON: no key twice, in whatever case, none that
-//! differs from a known one only in case, bounded depth; resources are named by URIs without dots. What was decided on is what stands in the bytes that go
+//! differs from a known one only in case, bounded depth; resources are named by URIs without dots. What was decided on is what is in the bytes that go
 //! on, and those are the ones that came, but for members that were `null`.
 
 use bytes::Bytes;

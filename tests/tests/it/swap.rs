@@ -1,5 +1,5 @@
 //! Policies replaced while calls run: what takes over and how fast, what does not and why, and
-//! what stands in for a component that is missing or fails.
+//! the fallback of a component that is missing or fails.
 
 mod cases;
 mod faults;

@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     }
     terminal.say(
         "\nA policy of the same kind takes one by `component = \"FILE\"`; with `fallback = \"builtin\"` the check that is built in \
-         stands in where it fails.",
+         decides where it fails.",
     );
     Ok(Exit::Done)
 }

@@ -60,7 +60,7 @@ impl Resolver<'_> {
             Text::Secret(source) => self.secret(at, source)?,
             Text::Plain(text) if text.contains("PRIVATE KEY") => {
                 let help = "move it into a file and write `pem = { file = \"PATH\" }`; public keys may stay";
-                self.error(at, "a private key stands in the file as plain text", help);
+                self.error(at, "a private key is in the file as plain text", help);
                 return None;
             }
             Text::Plain(text) => text.as_str().into(),

@@ -33,7 +33,7 @@ impl Resolver<'_> {
             Some(Text::Plain(text)) if text == ENVIRONMENT => self.environments_proxies(&mut network),
             Some(Text::Plain(text)) if text.contains('@') => {
                 let help = "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, where the whole URL stands";
-                self.error(&["network", "proxy"], "a user or a password does not stand in this file", help);
+                self.error(&["network", "proxy"], "a user or a password must not be in this file", help);
             }
             Some(Text::Plain(text)) => network.go_through(self.proxy(text)),
             Some(Text::Secret(source)) => {

@@ -42,7 +42,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// The value of an environment variable or a header, which may stand in the file unless its
+    /// The value of an environment variable or a header, which may be in the file unless its
     /// name says that it is a secret.
     pub(super) fn text(&mut self, at: &[&str], text: &UpstreamText) -> Option<SecretString> {
         let name = at.last().copied().unwrap_or_default();
@@ -65,7 +65,7 @@ impl Resolver<'_> {
             return None;
         }
         if names_a_secret(name) {
-            let message = format!("a secret stands in the file as plain text: `{}`", at.join("."));
+            let message = format!("a secret is in the file as plain text: `{}`", at.join("."));
             let help = format!(
                 "put it into an environment variable and write `{name} = {{ env = \"NAME\" }}`, or \
                  into a file and write `{name} = {{ file = \"PATH\" }}`"

@@ -316,7 +316,7 @@ fn every_missing_secret_is_named_at_once() {
         "[upstreams.c]\nurl = 'http://x'\nheaders = { API_TOKEN = 'hunter2', X = { env = 'UPSTREAM_TOKN' }, Y = { env = \
          'EMPTY' }, Z = { file = 'empty' }, W = { file = 'no' }, V = {}, U = { env = 'a', file = 'b' } }",
         &[
-            "witgate.toml:3:25: a secret stands in the file as plain text: `upstreams.c.headers.API_TOKEN` (put it \
+            "witgate.toml:3:25: a secret is in the file as plain text: `upstreams.c.headers.API_TOKEN` (put it \
              into an environment variable and write `API_TOKEN = { env = \"NAME\" }`, or into a file and write \
              `API_TOKEN = { file = \"PATH\" }`)",
             "witgate.toml:3:36: the environment variable `UPSTREAM_TOKN` is not set (did you mean `UPSTREAM_TOKEN`, \
@@ -341,7 +341,7 @@ fn keys_have_one_source() {
          jwks_file = 'no'\n[keys.h]\nissuer = 'idp.example.com'\n[keys.i]\nsecret = { env = 'UPSTREAM_TOKEN' }\n\
          max_stale_s = 60",
         &[
-            "witgate.toml:2:10: a secret stands in the file as plain text: `keys.a.secret` (put it into an \
+            "witgate.toml:2:10: a secret is in the file as plain text: `keys.a.secret` (put it into an \
              environment variable and write `secret = { env = \"NAME\" }`, or into a file and write `secret = { file = \
              \"PATH\" }`)",
             "witgate.toml:3:7: a key has one source, and this names `secret` and `pem` (write exactly one of `secret`, \
@@ -351,7 +351,7 @@ fn keys_have_one_source() {
             "witgate.toml:8:12: `ftp://x` is not an http or https URL (write a URL such as `https://mcp.example.com/mcp`)",
             "witgate.toml:10:7: this is not PEM (it begins with `-----BEGIN …-----`; a file is named by `pem = { file = \
              \"PATH\" }`)",
-            "witgate.toml:12:7: a private key stands in the file as plain text (move it into a file and write `pem = { \
+            "witgate.toml:12:7: a private key is in the file as plain text (move it into a file and write `pem = { \
              file = \"PATH\" }`; public keys may stay)",
             "witgate.toml:14:13: there is no file `no` (put the JWK Set there, or name it by `jwks_url`)",
             "witgate.toml:16:10: an issuer is an http or https URL without user, query and fragment (write it exactly as \
@@ -441,7 +441,7 @@ fn settings_of_shipped_kinds_are_checked_like_any_other() {
         &[
             "witgate.toml:1:11: the policy `j` is used nowhere (name it in a `[pipeline]`, or remove it)",
             "witgate.toml:3:20: there is no key `sesion` under `[keys]` (did you mean `session`?)",
-            "witgate.toml:3:41: a secret stands in the file as plain text: `policies.j.config.keys.1.secret` (put it into \
+            "witgate.toml:3:41: a secret is in the file as plain text: `policies.j.config.keys.1.secret` (put it into \
              an environment variable and write `secret = { env = \"NAME\" }`, or into a file and write `secret = { file = \
              \"PATH\" }`)",
             "witgate.toml:3:68: there is no file `no` (put the JWK Set there, or name it by `jwks_url`)",
@@ -455,7 +455,7 @@ fn settings_of_shipped_kinds_are_checked_like_any_other() {
             "witgate.toml:1:11: the policy `i` is used nowhere (name it in a `[pipeline]`, or remove it)",
             "witgate.toml:3:23: `idp` is not a URL: relative URL without a base (write a URL such as \
              `https://mcp.example.com/mcp`)",
-            "witgate.toml:3:63: a secret stands in the file as plain text: `policies.i.config.client_secret` (put it into \
+            "witgate.toml:3:63: a secret is in the file as plain text: `policies.i.config.client_secret` (put it into \
              an environment variable and write `client_secret = { env = \"NAME\" }`, or into a file and write \
              `client_secret = { file = \"PATH\" }`)",
         ],
@@ -536,7 +536,7 @@ fn a_fault_is_drawn_with_its_line_and_a_caret() {
    ╰────
   help: did you mean `listen`?
 
-  × a secret stands in the file as plain text: `keys.a.secret`
+  × a secret is in the file as plain text: `keys.a.secret`
    ╭─[witgate.toml:4:10]
  3 │ [keys.a]
  4 │ secret = '*******'
@@ -699,7 +699,7 @@ fn a_network_that_cannot_be() {
         &[
             "witgate.toml:2:11: there is no certificate in keys.toml; it has to be PEM (`BEGIN CERTIFICATE`) \
              (name a file in PEM with the certificates of the CAs)",
-            "witgate.toml:3:9: a user or a password does not stand in this file (write `{ env = \"NAME\" }` or \
+            "witgate.toml:3:9: a user or a password must not be in this file (write `{ env = \"NAME\" }` or \
              `{ file = \"PATH\" }`, where the whole URL stands)",
         ],
     );

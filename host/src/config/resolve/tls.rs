@@ -8,7 +8,7 @@ use crate::config::raw::{self, SecretSource};
 use crate::config::{ClientCertificates, TlsKey, TlsSettings};
 
 impl Resolver<'_> {
-    /// Where its parts are. What stands in the files is looked at when they are loaded: a reload of
+    /// Where its parts are. What is in the files is looked at when they are loaded: a reload of
     /// the rest does not depend on them.
     pub(super) fn tls(&mut self, server: &raw::Server) -> Option<TlsSettings> {
         let written = server.tls.as_ref()?;

@@ -97,7 +97,7 @@ impl Traces {
     }
 }
 
-/// The characters in which a text shows wherever it stands in base64, after as many bytes (modulo three) of something
+/// The characters in which a text shows wherever it is in base64, after as many bytes (modulo three) of something
 /// else.
 fn base64(engine: &impl base64::Engine, part: &str, before: usize) -> String {
     let padded = Zeroizing::new([[0; 3].get(..before).unwrap_or_default(), part.as_bytes()].concat());

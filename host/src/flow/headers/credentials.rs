@@ -55,7 +55,7 @@ pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(),
         let is_declared = declared.iter().any(|name| fold(name.as_str()) == folded);
         if is_declared || IN_QUERIES.contains(&folded.as_str()) {
             return Err(Rejection::BadCredential(
-                "a credential must not stand in the URL: send it in a header".to_owned(),
+                "a credential must not be in the URL: send it in a header".to_owned(),
             ));
         }
     }

@@ -31,7 +31,7 @@ pub(crate) enum NameFault {
     /// Readers that decode `%` read a path of another shape.
     #[error("has a control character, a dot segment or bytes that are not UTF-8 behind its percent-encoding")]
     Hidden,
-    /// File systems collapse empty segments, and separators cannot stand in a file's name.
+    /// File systems collapse empty segments, and separators cannot be in a file's name.
     #[error("is a file URI with an empty segment or an encoded separator in its path")]
     OddFile,
 }

@@ -255,7 +255,7 @@ pub(crate) struct Strict<'de> {
 }
 
 impl<'de> Strict<'de> {
-    /// Checks a value that stands in `depth` arrays and objects.
+    /// Checks a value that is in `depth` arrays and objects.
     ///
     /// # Errors
     /// With what is wrong with it: a [`Fault`], or the grammar's (a lone surrogate, a number that

@@ -95,11 +95,9 @@ impl Rejection {
                 code: METHOD_NOT_FOUND,
                 ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
             },
-            Self::TooLarge => plain(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The message is larger than those that are taken here",
-            ),
+            Self::TooLarge => {
+                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
+            }
             Self::BodyTimeout => {
                 plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }

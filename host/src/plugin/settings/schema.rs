@@ -26,11 +26,11 @@ const LONGEST_MATCH: usize = 100_000;
 
 const ITSELF: &str = "the plugin's config schema refers to itself for the same value, which has no end; let references lead to what \
                       lies deeper";
-const TOO_LARGE: &str = "the plugin's config schema is larger than is taken";
+const TOO_LARGE: &str = "the plugin's config schema is too large";
 const ELSEWHERE: &str = "the plugin's config schema refers to what is not in it; write `#/$defs/NAME`, with the \
                          definition under `$defs`";
 
-/// Keywords whose schemas, or lists of schemas, are about the same value as the schema that they stand in.
+/// Keywords whose schemas, or lists of schemas, are about the same value as the schema that contains them.
 const SAME_VALUE: [&str; 9] =
     ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
 

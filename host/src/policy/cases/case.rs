@@ -118,7 +118,7 @@ pub struct Held {
 /// One question, and what has to come of it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Where it stands in the file: the case, and the step where there are several.
+    /// Where it is in the file: the case, and the step where there are several.
     pub place: Vec<String>,
     /// The question.
     pub question: Question,

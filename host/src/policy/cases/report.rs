@@ -47,7 +47,7 @@ pub struct Asked {
 /// The result of one step of a case.
 #[derive(Clone, Debug)]
 pub struct StepReport {
-    /// Where it stands in the file.
+    /// Where it is in the file.
     pub place: Vec<String>,
     /// The result of the question.
     pub asked: Asked,

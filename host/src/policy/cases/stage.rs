@@ -200,7 +200,7 @@ impl OnStage {
     pub(super) async fn play(&self, case: &Case) -> Report {
         let mut findings = Vec::new();
         if case.config_error.is_some() {
-            findings.push(Finding::new("settings", "an error", "they were taken"));
+            findings.push(Finding::new("settings", "an error", "they were accepted"));
         }
         if let (Some(wanted), Some(wants)) = (&case.wants, self.policy.wants()) {
             findings.extend(checks::wants(wanted, wants));
@@ -318,7 +318,7 @@ impl Case {
     pub(super) fn refused(&self, unmade: &Unmade) -> Report {
         let findings = match (&self.config_error, &unmade.setting) {
             (Some(expected), Some(error)) => checks::refusal(expected, error),
-            _ => vec![Finding::new("settings", "settings that are taken", &unmade.message)],
+            _ => vec![Finding::new("settings", "settings that are accepted", &unmade.message)],
         };
         let hooks = Hooks::default();
         Report { name: self.name.clone(), line: self.line, findings, hooks, steps: Vec::new() }

@@ -69,7 +69,7 @@ impl Written {
         }
     }
 
-    /// Everything that stands in its settings and in the files that they name.
+    /// Everything that is in its settings and in the files that they name.
     pub(super) fn text(&self) -> String {
         let mut config = self.config.clone();
         // A file that cannot be read any more is about to be missed by everybody.

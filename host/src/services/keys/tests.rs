@@ -123,7 +123,7 @@ fn a_key_that_is_not_what_it_says_is_passed_over() {
     ] {
         let text = key.to_string();
         assert_eq!(jwk::read(&text).map(|_| ()), Err(why), "{text}");
-        // It never breaks the set that it stands in.
+        // It never breaks the set that it is in.
         let kept = set(&[key, ec()]).unwrap();
         assert_eq!(kept.keys.len(), 1, "{text}");
     }

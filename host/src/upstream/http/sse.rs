@@ -138,7 +138,7 @@ impl Sse {
 }
 
 /// The place for messages that a server names, within its origin: the headers of the configuration go nowhere else. What
-/// it names holds the id of a session, and stands in no error.
+/// it names holds the id of a session, and is in no error.
 fn place(url: &Url, named: &[u8]) -> Result<Uri, String> {
     let text = std::str::from_utf8(named).unwrap_or_default().trim();
     let wrong = || format!("{} names a place for messages that is no URL", shown(url));

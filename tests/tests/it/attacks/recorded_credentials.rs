@@ -1,4 +1,4 @@
-//! Callers whose own credential stands in an argument, in `_meta` or in a name, as software does that passes on what it
+//! Callers whose own credential is in an argument, in `_meta` or in a name, as software does that passes on what it
 //! was given. Expected: no recording holds it, of whichever policy and in whatever encoding.
 
 use std::process::{Child, Stdio};

@@ -261,7 +261,7 @@ pub(super) fn case(guest: Guest) -> Case {
         }
         Guest::SchemaRefersToItself => authorizer(Refused(&["config schema refers to itself"])),
         Guest::SchemaMultiplies | Guest::SchemaIsAChain => {
-            authorizer(Refused(&["config schema is larger than is taken"]))
+            authorizer(Refused(&["config schema is too large"]))
         }
         Guest::SchemaRefersElsewhere => authorizer(Refused(&["config schema refers to what is not in it"])),
 

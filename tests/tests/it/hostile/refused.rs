@@ -48,7 +48,7 @@ impl Gateway {
             log.lines()
                 .filter_map(|line| line.split_once(REFUSED))
                 .nth(self.refused - 1)
-                // A message with quotes in it stands in quotes itself.
+                // A message with quotes in it is in quotes itself.
                 .map(|(_, why)| why.replace("\\\"", "\""))
         });
         let why = line.await;

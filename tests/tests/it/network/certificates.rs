@@ -1,4 +1,4 @@
-//! Certificates of servers that Witgate asks: what is wrong with one stands in the log.
+//! Certificates of servers that Witgate asks: what is wrong with one is in the log.
 
 use serde_json::json;
 use witgate_tests::gateway::{Setup, unframed};

@@ -55,7 +55,7 @@ impl Act {
     }
 }
 
-/// A policy, by its name: there are two of each kind, since none stands in a pipeline twice.
+/// A policy, by its name: there are two of each kind, since none is in a pipeline twice.
 type Member = (Act, String);
 
 /// The end of a stage.

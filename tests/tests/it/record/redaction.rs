@@ -62,7 +62,7 @@ async fn what_depends_on_other_claims_is_left_out_unless_they_are_asked_for() {
         let counts = recorded.report["left_out"].as_object().unwrap().values();
         assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), left_out, "{said}");
         assert_eq!(recorded.text.contains("# Left out: 3"), left_out == 3, "{said}");
-        // It stands in the rule itself, once.
+        // It is in the rule itself, once.
         assert_eq!(recorded.text.matches(EMAIL).count() > 1, more == ["--claims"], "{said}");
         assert_eq!(world.test(&recorded, &[]).code, Some(0), "{said}");
         std::fs::remove_file(&recorded.file).unwrap();

@@ -1,4 +1,4 @@
-//! A component that cannot be had at the start: what stands in, and what keeps Witgate from it.
+//! A component that cannot be had at the start: the fallback, and the reasons against one.
 
 use std::fs;
 use std::process::Stdio;
