@@ -29,7 +29,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub(crate) struct Source(u64);
 
 impl Source {
-    /// Whoever `this` identifies.
+    /// The source that `this` identifies.
     pub(crate) fn of(this: impl Hash) -> Self {
         static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         Self(HASH.hash_one(this))
@@ -52,8 +52,8 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// Whoever makes a plugin fail on purpose ten times in a row takes it from themselves alone; a second later their
-    /// next call tries again.
+    /// The default bounds. A caller who makes a plugin fail on purpose ten times in a row loses only their
+    /// own calls; a second later their next call tries again.
     fn default() -> Self {
         Self { failures: 10, pause: Duration::from_secs(1) }
     }
@@ -75,7 +75,7 @@ struct State {
     streak: Streak,
     /// It is out for everybody.
     out: Option<Out>,
-    /// When failures are forgotten the next time.
+    /// The next time at which failures are forgotten.
     tidy_at: Instant,
 }
 

@@ -1,4 +1,5 @@
-//! Where a failure lies: in the machine, where it may pass by itself, or in what somebody wrote, where it does not.
+//! The cause of a failure: the machine, where it may pass by itself, or the content that somebody wrote,
+//! where it does not.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +8,7 @@ use std::path::Path;
 
 use crate::printable::clean;
 
-/// Where a failure lies.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// In a machine that is short of descriptors, memory, threads, disk or time, or whose disk or network file system
@@ -21,8 +22,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Where an error of the system lies. What the paths and files themselves are answers with one of a few errors;
-    /// every other one is the machine's.
+    /// The cause of a system error. A few errors belong to the paths and files themselves; every other one is
+    /// the machine's.
     pub fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound

@@ -111,7 +111,7 @@ impl Exit {
     }
 }
 
-/// Why a command could not run.
+/// The reason why a command could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The command could not run; the text says why and what to do next.

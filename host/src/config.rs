@@ -83,7 +83,7 @@ pub struct Broken {
     pub network: bool,
 }
 
-/// Where the control socket is to be.
+/// The path of the control socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlSocket {
     /// Its path.
@@ -97,7 +97,7 @@ pub struct ControlSocket {
 pub struct Server {
     /// Towards the clients.
     pub transport: Transport,
-    /// Where the MCP endpoint listens, for HTTP.
+    /// The address of the MCP endpoint, for HTTP.
     pub listen: SocketAddr,
     /// TLS there. None: HTTP in plain.
     pub tls: Option<TlsSettings>,
@@ -112,9 +112,9 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Proxies in front of `listen` that say for whom they speak.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where they say it. None: nowhere.
+    /// The header with the client's address. None: nowhere.
     pub forwarded: Option<Forwarded>,
-    /// Where health and metrics listen, if anywhere.
+    /// The address of health checks and metrics.
     pub admin_listen: Option<SocketAddr>,
     /// Extensions of MCP authorization that clients are told of.
     pub extensions: Vec<Extension>,
@@ -122,7 +122,7 @@ pub struct Server {
     pub control: Option<ControlSocket>,
     /// Time that running calls may take after a signal to stop.
     pub shutdown_grace: Duration,
-    /// Where a rollback is kept. None: nowhere (without a config file).
+    /// The file for a rollback. None: nowhere (without a config file).
     pub state: Option<PathBuf>,
     /// Number of generations to keep for a rollback, the live one included.
     pub keep_generations: usize,
@@ -152,7 +152,7 @@ impl Server {
     }
 }
 
-/// Where a proxy says for whom it speaks.
+/// The place of the client's address in a proxy's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarded {
     /// In `X-Forwarded-For`.
@@ -258,7 +258,7 @@ pub struct TlsSettings {
     pub clients: ClientCertificates,
 }
 
-/// Where a private key is.
+/// The source of a private key.
 #[derive(Clone, Debug)]
 pub enum TlsKey {
     /// In a file, which may change.
@@ -299,7 +299,7 @@ pub struct Upstream {
     pub resource: String,
     /// The description in its metadata.
     pub about: About,
-    /// Where it is.
+    /// The target.
     pub target: Target,
     /// The policies that judge its calls.
     pub pipeline: Pipeline,
@@ -404,7 +404,7 @@ impl Upstream {
     }
 }
 
-/// Where an upstream is.
+/// The target of an upstream.
 #[derive(Debug)]
 pub enum Target {
     /// A child process that speaks MCP over its standard input and output.
@@ -454,7 +454,7 @@ pub struct Pipeline {
 pub struct Policy {
     /// Its name.
     pub name: String,
-    /// Which check it is.
+    /// The kind of check.
     pub kind: PolicyKind,
     /// The component file. None: the built-in.
     pub component: Option<PathBuf>,
@@ -464,7 +464,7 @@ pub struct Policy {
     pub mode: Mode,
     /// Its own settings, as JSON; paths in it are as written.
     pub config: serde_json::Value,
-    /// Where the component has to come from.
+    /// The demands on the component's provenance.
     pub provenance: Provenance,
     /// Cases that a candidate has to pass.
     pub cases: Option<PathBuf>,
@@ -486,7 +486,7 @@ impl Policy {
     }
 }
 
-/// Which check a policy is.
+/// The kind of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyKind {
     /// API keys.
@@ -635,7 +635,7 @@ impl Default for Limits {
 /// The state that one hook leaves for the next one in the same instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Whatever the plugin keeps: an instance is used again, this many times.
+    /// Instances are used again, this many times, with all state that the plugin keeps.
     Pooled {
         /// Hooks until another instance takes its place.
         recycle_after: u64,
@@ -667,7 +667,7 @@ pub struct Grants {
     pub crypto: bool,
 }
 
-/// Where a key comes from.
+/// The source of a key.
 #[derive(Clone, Debug)]
 pub enum KeySource {
     /// A shared secret for HMAC, or a raw secret.
@@ -682,7 +682,7 @@ pub enum KeySource {
     Unavailable,
     /// A JWK Set that is fetched, cached and refreshed.
     Remote {
-        /// Where it lives.
+        /// The place of the set.
         place: KeyPlace,
         /// Time that the last good key set is used beyond its lifetime while its server does not answer.
         max_stale: Duration,
@@ -703,11 +703,11 @@ impl KeySource {
 /// The default of `max_stale`: long enough for somebody to repair the server on the next day.
 pub const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// Where a JWK Set lives that is fetched.
+/// The place of a JWK Set that is fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyPlace {
     /// At this URL.
     Url(url::Url),
-    /// Where the metadata of this issuer says. Its text is compared as it stands.
+    /// The place that the metadata of this issuer names. Its text is compared as it stands.
     Issuer(String),
 }

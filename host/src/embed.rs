@@ -99,7 +99,8 @@ impl Drop for Inner {
     }
 }
 
-/// Why there is no guard. Prints, with `{}` and with `{:?}`, what a person needs: `main` may return it.
+/// The error when no guard can be built. Prints, with `{}` and with `{:?}`, what a person needs: `main` may
+/// return it.
 pub enum GuardError {
     /// The configuration cannot be used.
     Config(Vec<Diagnostic>),
@@ -192,7 +193,7 @@ impl Guard {
         Guarded { gateway, guard: self.clone(), peer: |_| None }
     }
 
-    /// Where the configuration says that this listens (`server.listen`). The program may listen elsewhere.
+    /// The address in the configuration (`server.listen`). The program may listen elsewhere.
     pub fn listen(&self) -> SocketAddr {
         self.0.config.server.listen
     }

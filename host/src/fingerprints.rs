@@ -29,7 +29,7 @@ struct Fingerprint {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// Where the times do not tell enough.
+    /// The content, where the times do not tell enough.
     content: Option<Content>,
 }
 

@@ -279,7 +279,8 @@ impl<U: Upstream> Flow<U> {
         result.map_err(|rejection| told(&record, rejection))
     }
 
-    /// Why a GET or DELETE that names no session is refused (MCP 2025-11-25, "Listening for Messages from the Server").
+    /// The rejection of a GET or DELETE without a session (MCP 2025-11-25, "Listening for Messages from the
+    /// Server").
     async fn without_session(&self) -> Rejection {
         if self.upstream.keeps_sessions().await {
             Rejection::SessionRequired

@@ -101,7 +101,7 @@ impl Generation {
         self.repeats
     }
 
-    /// When it was made.
+    /// The time at which it was built.
     pub fn since(&self) -> SystemTime {
         self.since
     }

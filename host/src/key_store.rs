@@ -72,7 +72,7 @@ pub struct NewKey {
     pub allow: Vec<String>,
     /// Patterns of what it may not do.
     pub deny: Vec<String>,
-    /// When it ends.
+    /// The expiry.
     pub expires: Option<Time>,
 }
 
@@ -112,7 +112,7 @@ impl std::fmt::Debug for Foreign {
     }
 }
 
-/// Why a store cannot be read or changed. Whatever it was, the file is as it was before.
+/// The error when a store cannot be read or changed. The file is as it was before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyStoreError {
@@ -125,7 +125,7 @@ pub enum KeyStoreError {
     /// It is not a store, or a damaged one.
     #[error("{}: {error}; nothing was written. Correct that place, or put a copy of the store in its place", path.display())]
     Damaged {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
         /// The error in the store.
         error: StoreError,
@@ -162,7 +162,7 @@ pub enum KeyStoreError {
         "the {what} `{}` holds the character U+{:04X}, which cannot be seen or turns text around; write it without", printable::line(text), u32::from(*character)
     )]
     Hidden {
-        /// Which part of the key.
+        /// The part of the key.
         what: &'static str,
         /// The text.
         text: String,
@@ -174,7 +174,7 @@ pub enum KeyStoreError {
     Pattern {
         /// The text.
         pattern: String,
-        /// Why not.
+        /// The error in the pattern.
         error: PatternError,
     },
     /// The import has keys that can be guessed.
@@ -194,7 +194,7 @@ impl KeyStore {
         Self { path: path.into() }
     }
 
-    /// Where it is.
+    /// The path of the store.
     pub fn path(&self) -> &Path {
         &self.path
     }

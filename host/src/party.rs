@@ -57,7 +57,7 @@ pub enum Party {
     /// Nobody in particular: what is everybody's, and Witgate's own.
     #[default]
     Everybody,
-    /// Whoever has shown a credential.
+    /// A caller who has shown a credential.
     Principal(Principal),
     /// An IPv4 address, or the /64 of an IPv6 address, which one subscriber has (RFC 6177).
     Network(Peer),

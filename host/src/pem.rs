@@ -13,7 +13,7 @@ use crate::cause::Cause;
 pub(crate) struct Unread {
     /// The error, with advice.
     pub(crate) message: String,
-    /// Where that lies.
+    /// The cause.
     pub(crate) cause: Cause,
 }
 

@@ -78,12 +78,12 @@ pub enum Source {
     },
     /// The built-in, because the component cannot be had.
     Fallback {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// Nothing: it is broken, so that its calls are denied.
     Broken {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -157,7 +157,7 @@ impl Policy {
         &self.name
     }
 
-    /// Which check it is.
+    /// The kind of check.
     pub fn kind(&self) -> PolicyKind {
         self.kind
     }

@@ -1,4 +1,4 @@
-//! Where a component has to come from: the digest that its file has to have, and who has to have signed it.
+//! The provenance of a component: the digest of its file, and its signer.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -21,7 +21,7 @@ pub struct Provenance {
     pub signed_by: Vec<PublicKey>,
 }
 
-/// Why a component is not the one that is wanted.
+/// The difference from the demanded provenance.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvenanceError {
     /// It is another one.
@@ -57,7 +57,7 @@ pub enum ProvenanceError {
 }
 
 impl ProvenanceError {
-    /// Where it lies.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         match self {
             Self::NoSignature(_, error) => Cause::of(error),

@@ -35,7 +35,7 @@ use self::watch::{Unwatched, Watcher};
 /// The result of the last candidate.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// When it was made.
+    /// The time of the attempt.
     pub at: SystemTime,
     /// The time that it took, from the first sign of a change.
     pub took: Duration,
@@ -97,11 +97,11 @@ pub struct Reloader {
     /// The changes in the files that wait for a restart.
     waiting: Mutex<Vec<String>>,
     upstreams: Upstreams,
-    /// Where a rollback is kept over a restart.
+    /// The file that keeps a rollback over a restart.
     state: Option<PathBuf>,
     /// The rollback that is in force. Whoever makes a candidate holds it, so that it is one at a time.
     rollback: tokio::sync::Mutex<Option<Rollback>>,
-    /// Which generation that went back to, for those who only look.
+    /// The generation that was gone back to, for readers.
     rolled_back_to: Mutex<Option<u64>>,
     /// Other files are to be watched.
     files_changed: Notify,
@@ -111,9 +111,9 @@ pub struct Reloader {
     unwatched: Unwatched,
     last: Mutex<Option<Attempt>>,
     reloads: Reloads,
-    /// When it last looked at the files.
+    /// The time of the last look at the files.
     looked_at: Mutex<Instant>,
-    /// When the change was seen that the compiler is at.
+    /// The time at which the change was seen that is being compiled.
     compiling_since: Mutex<Option<Instant>>,
 }
 
@@ -140,7 +140,7 @@ pub struct RolledBack {
     pub to: u64,
     /// The generation that repeats it, and is live.
     pub live: u64,
-    /// Why it ends with the process. None: it survives a restart.
+    /// The reason why the rollback ends with the process. None: it survives a restart.
     pub unkept: Option<String>,
 }
 
@@ -201,7 +201,7 @@ impl Reloader {
         lock(&self.waiting).clone()
     }
 
-    /// When it last looked at the files, as the time since then.
+    /// The time since the last look at the files.
     pub fn looked_ago(&self) -> Duration {
         lock(&self.looked_at).elapsed()
     }
@@ -333,7 +333,7 @@ impl Reloader {
         Looked { files, may_pass, is_compiling }
     }
 
-    /// When a change was first seen, also where the compiler has been at it since.
+    /// The time at which a change was first seen, also where it has been compiling since.
     fn begun(&self, now: Instant, is_compiling: bool) -> Instant {
         let mut since = lock(&self.compiling_since);
         let begun = since.unwrap_or(now);

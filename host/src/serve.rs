@@ -54,7 +54,7 @@ use crate::upstream::renewal::Renewable;
 /// socket.
 const LAST_RESORT: Duration = Duration::from_secs(1);
 
-/// Why Witgate could not serve. Nothing is left half started.
+/// The error when Witgate could not start. Nothing is left half started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// No WebAssembly on this machine.
@@ -79,17 +79,17 @@ pub enum ServeError {
     Upstream {
         /// Its name.
         upstream: String,
-        /// Why.
+        /// The error.
         error: SetUpError,
     },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({setting}): {error}{}", hint(.error))]
     Listen {
-        /// Where.
+        /// The address.
         address: std::net::SocketAddr,
-        /// Which setting says so.
+        /// The setting with the address.
         setting: &'static str,
-        /// Why not.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// The admin listener cannot have a thread.
@@ -290,7 +290,7 @@ pub(crate) async fn first_generation(
     Ok((factory, Arc::new(Generations::new(first, config.server.keep_generations))))
 }
 
-/// Where compiled components are kept: `WITGATE_CACHE`, else the user's cache directory.
+/// The directory of compiled components: `WITGATE_CACHE`, else the user's cache directory.
 pub(crate) fn cache_directory(environment: &Environment) -> Option<PathBuf> {
     let own = environment.get("WITGATE_CACHE").map(PathBuf::from);
     let users = || environment.get("XDG_CACHE_HOME").map(|dir| PathBuf::from(dir).join("witgate"));

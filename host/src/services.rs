@@ -81,7 +81,7 @@ impl Services {
     }
 }
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system.

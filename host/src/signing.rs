@@ -23,7 +23,7 @@ pub struct Signer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey(Jwk);
 
-/// Why a text is no key for this.
+/// The error in a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
     /// It is no private key on P-256.
@@ -34,7 +34,7 @@ pub enum NoKey {
     Public,
 }
 
-/// Why nothing is signed.
+/// The error when nothing is signed.
 #[derive(Debug, thiserror::Error)]
 #[error("it cannot be signed: {0}")]
 pub struct Unsigned(#[from] jsonwebtoken::errors::Error);

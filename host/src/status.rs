@@ -63,7 +63,7 @@ impl Status {
         self.reloader.as_ref().map(|reloader| reloader.unwatched().all()).unwrap_or_default()
     }
 
-    /// Where the shadows of the live generation would have decided otherwise, most often first.
+    /// The disagreements of the live generation's shadows, most frequent first.
     pub fn disagreements(&self) -> Value {
         let live = self.generations.live();
         let shadows = live.policies().filter(|policy| policy.mode() == Mode::Shadow);

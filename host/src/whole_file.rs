@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A change takes milliseconds; who waits longer waits for a process that hangs.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Why a file cannot be read or replaced. Whatever it was, the file is as it was before.
+/// The error when a file cannot be read or replaced. The file is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read or written.

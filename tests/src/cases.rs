@@ -20,7 +20,7 @@ pub const KINDS: [PolicyKind; 5] = [
     PolicyKind::Rbac,
 ];
 
-/// Where the tables are.
+/// The directory of the tables.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
 }

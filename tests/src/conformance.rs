@@ -27,7 +27,7 @@ pub use suite::Suite;
 
 use std::path::PathBuf;
 
-/// Where the suite, its lockfile and the baseline are.
+/// The directory of the suite, its lockfile and the baseline.
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("conformance")
 }

@@ -23,7 +23,7 @@ pub enum Format {
     Jwt,
 }
 
-/// Which authorization server.
+/// The product of an authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
     /// `oidc-provider`, on Node.
@@ -190,7 +190,7 @@ impl AuthorizationServer {
         answer.get("active").and_then(Value::as_bool).with_context(|| format!("{answer}"))
     }
 
-    /// Where an endpoint is, by the server's own metadata (RFC 8414).
+    /// The URL of an endpoint, by the server's own metadata (RFC 8414).
     ///
     /// # Errors
     /// When it does not say.
@@ -324,7 +324,7 @@ fn program(make: Make) -> anyhow::Result<(PathBuf, PathBuf)> {
     Ok((program, directory().join(script)))
 }
 
-/// Where the servers and the driver of the browser are.
+/// The directory of the servers and the driver of the browser.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("authorization-servers")
 }

@@ -121,7 +121,7 @@ impl Request {
         self
     }
 
-    /// Where it goes: `HOST:PORT`.
+    /// The address: `HOST:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }

@@ -30,7 +30,7 @@ const BUILD: Duration = Duration::from_secs(45 * 60);
 /// A slow machine's patience; what is waited for takes milliseconds on a good one.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// When the demo ends.
+/// The end of the demo.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// By itself.

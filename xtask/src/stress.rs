@@ -21,7 +21,7 @@ use witgate_build::process::run;
 /// The release profile links everything as one piece.
 const BUILD: Duration = Duration::from_secs(3600);
 
-/// Which build is tried.
+/// The build profile to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// The profile of a release, whose figures count.

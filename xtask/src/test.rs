@@ -194,7 +194,7 @@ fn has_nextest() -> bool {
     there()
 }
 
-/// Where the tests find what was set up.
+/// Sets the variables with which tests find the installed tools.
 fn with_tools(mut command: Command, tools: &Tools, root: &Path) -> Command {
     command
         .env("WITGATE_TEST_TOOLS", &tools.dir)

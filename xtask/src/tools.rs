@@ -27,7 +27,7 @@ pub(crate) struct Tools {
     pub(crate) dir: PathBuf,
     /// A Node that is new enough for every client.
     pub(crate) node: PathBuf,
-    /// Where the Node packages are.
+    /// The directory of Node packages.
     pub(crate) node_modules: PathBuf,
 }
 

@@ -24,7 +24,7 @@ pub struct Settings {
     zone_claim: String,
     /// The time zone of callers without the claim. Absent: they are denied.
     default_zone: Option<String>,
-    /// When callers may call.
+    /// The times in which callers may call.
     open: Vec<Window>,
 }
 

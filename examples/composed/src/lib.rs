@@ -19,7 +19,7 @@ use witgate_plugin::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// When nothing changes. Absent: the other authorizer decides alone.
+    /// The time in which nothing changes. Absent: the other authorizer decides alone.
     freeze: Option<Freeze>,
     /// The settings of the other authorizer.
     inner: Value,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Where the settings of the other authorizer stand.
+/// The place of the other authorizer's settings.
 const PLACE: &str = "/properties/inner";
 
 /// `own`, with `inner` in its place. What is no schema there takes no settings.

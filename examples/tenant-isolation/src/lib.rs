@@ -32,7 +32,7 @@ pub struct Settings {
     shared: Vec<String>,
 }
 
-/// Where some calls name the tenant.
+/// A rule for calls that name the tenant in an argument.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ArgumentRule {

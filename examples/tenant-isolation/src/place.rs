@@ -1,4 +1,4 @@
-//! Where a URI names its tenant.
+//! The place of the tenant in a URI.
 
 /// A URI with the tenant in one place.
 #[derive(Debug)]

@@ -195,7 +195,7 @@ fn outcome(answer: &Value) -> String {
     format!("denied ({}): {}", part("/error/data/reason"), part("/error/message"))
 }
 
-/// Where its log goes: the audit would stand between the lines of the show.
+/// Opens the file for the log: on the terminal, the audit would come between the lines of the demo.
 fn log(folder: &Path) -> Result<File, Failure> {
     File::create(folder.join(LOG)).map_err(|error| Failure::new(format!("no log: {error}")))
 }

@@ -106,7 +106,7 @@ pub(super) fn wait(context: &Context, file: &Path, wait: Wait, has: impl Fn(&str
 enum Asked {
     /// It will be no other.
     Answer(InForce),
-    /// Why it is not in force yet.
+    /// The change is not in force yet; the text says why.
     NotYet(String),
 }
 
@@ -210,7 +210,7 @@ fn reasons(status: &Value) -> String {
     broken.collect::<String>() + &last_change(status)
 }
 
-/// Why the last change was refused, where it was.
+/// The reason why the last change was refused, if it was.
 fn last_change(status: &Value) -> String {
     let Some(last) = status.get("last_change").filter(|last| !last.is_null()) else { return String::new() };
     let errors = last.get("errors").and_then(Value::as_array).into_iter().flatten();

@@ -29,7 +29,7 @@ pub(super) const STARTER: &str = include_str!("init/witgate.toml");
 
 const STORE: &str = "keys.toml";
 
-/// Where the starter has its components, beside itself.
+/// The directory of the starter's components, beside itself.
 const PLUGINS: &str = "plugins";
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {

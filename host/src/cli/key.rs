@@ -27,7 +27,7 @@ pub(super) enum Command {
     Import(Import),
 }
 
-/// Which store.
+/// The options that choose a store.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
     /// api-key policy whose store to use, if there are several

@@ -71,7 +71,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
     }
 }
 
-/// Where the Witgate with this configuration listens. Nothing else of the configuration has to be
+/// The control socket of the Witgate with this configuration. Nothing else of the configuration has to be
 /// good: it may be broken just now, which is when one looks.
 pub(super) fn socket(context: &Context) -> Result<PathBuf, Failure> {
     let Some(path) = context.config_path() else {

@@ -9,7 +9,7 @@ use super::{Exit, Failure};
 use crate::config::diagnostic::{Diagnostic, Style, render};
 use crate::printable;
 
-/// Where a command speaks.
+/// The output streams of a command.
 pub(super) struct Terminal {
     json: bool,
 }
@@ -43,7 +43,7 @@ impl Terminal {
         }
     }
 
-    /// Why a command ends as it does, for a program that does not get that with the answer.
+    /// Prints the reason for the exit code, for a program that does not get it with the answer.
     pub(super) fn warn_json(&self, message: &str) {
         drop(writeln!(io::stderr(), "{}", serde_json::json!({ "error": message })));
     }

@@ -144,12 +144,12 @@ impl Diagnostic {
         &self.message
     }
 
-    /// Where it is in the file, as line and column from 1.
+    /// The position in the file, as line and column from 1.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.place.as_ref().map(|place| place.source.position(place.span.start))
     }
 
-    /// Where it is in the file, in bytes.
+    /// The position in the file, in bytes.
     pub fn span(&self) -> Option<Range<usize>> {
         self.place.as_ref().map(|place| place.span.clone())
     }
@@ -340,8 +340,8 @@ fn last_key(before: &str) -> &str {
     start.and_then(|at| key.get(at + 1..).or_else(|| key.get(at..))).unwrap_or(key)
 }
 
-/// Where a value that is a string, or a list that begins with one, ends; 0 for any other value,
-/// such as `{ env = "NAME" }`, which holds no secret itself.
+/// The end of a value that is a string, or a list that begins with one; 0 for any other value, such as `{ env
+/// = "NAME" }`, which holds no secret itself.
 fn value_end(value: &str) -> usize {
     let opening = value.len() - value.trim_start_matches([' ', '\t', '[']).len();
     let is_list = value.get(..opening).is_some_and(|opening| opening.contains('['));
@@ -359,7 +359,7 @@ fn value_end(value: &str) -> usize {
     opening + end
 }
 
-/// Where a value without quotes ends: `--token=abc` within a command.
+/// The end of a value without quotes: `--token=abc` within a command.
 fn bare_end(value: &str) -> usize {
     match value.starts_with([' ', '\t', '{', '[']) {
         true => 0,

@@ -74,8 +74,8 @@ impl<'t> Document<'t> {
         Diagnostic::error(message).at(&self.source, span)
     }
 
-    /// Where `path` stands: the value if it fits on a line, else its key, and where there is no such
-    /// setting, whatever should hold it.
+    /// The position of `path`: the value if it fits on a line, else its key; for a missing setting, the table
+    /// that would hold it.
     fn place(&self, path: &[&str]) -> Range<usize> {
         let mut path = path;
         loop {

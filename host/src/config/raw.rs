@@ -23,7 +23,7 @@ pub struct File {
     pub policies: BTreeMap<String, Policy>,
     /// Keys that the host holds, by name. Policies name them and never see them.
     pub keys: BTreeMap<String, Key>,
-    /// Which policies decide, for every upstream that has no pipeline of its own.
+    /// The pipeline of every upstream that has none of its own.
     pub pipeline: Option<Pipeline>,
     /// The key with which Witgate signs what it tells upstreams. Default: it signs nothing.
     pub signing: Option<Signing>,
@@ -48,7 +48,7 @@ pub struct Signing {
 pub struct Server {
     /// `http` (the default) or `stdio`.
     pub transport: Option<Transport>,
-    /// Where the MCP endpoint listens. Default: `127.0.0.1:8787`.
+    /// The address of the MCP endpoint. Default: `127.0.0.1:8787`.
     pub listen: Option<Address>,
     /// TLS at `listen`. Default: HTTP in plain, for a proxy in front that speaks TLS.
     pub tls: Option<Tls>,
@@ -80,9 +80,10 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Addresses and networks, such as `10.0.0.0/8`, of proxies in front of `listen` that say for whom they speak.
     pub trusted_proxies: Vec<String>,
-    /// Where they say it: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol` (version 2).
+    /// The header with the client's address: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol`
+    /// (version 2).
     pub forwarded: Option<Forwarded>,
-    /// Where `/healthz`, `/readyz` and `/metrics` listen. Default: nowhere.
+    /// The address of `/healthz`, `/readyz` and `/metrics`. Default: nowhere.
     pub admin_listen: Option<Address>,
     /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`
     /// beside this file.
@@ -114,7 +115,7 @@ pub struct Server {
     pub audit_overflow: Option<AuditOverflow>,
 }
 
-/// Where a proxy says for whom it speaks.
+/// The header with the client's address.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forwarded {
@@ -283,7 +284,7 @@ pub struct Upstream {
     /// a command on a process of its own, which takes as long as a start.
     #[schemars(length(min = 1))]
     pub eras: Option<Vec<Era>>,
-    /// Which policies decide here, in place of `[pipeline]`.
+    /// The pipeline of this upstream, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
     /// The identity that the upstream receives with each call. Default: nothing.
     pub identity: Option<Identity>,
@@ -430,7 +431,7 @@ impl std::fmt::Debug for UpstreamText {
     }
 }
 
-/// Where a text is read from: exactly one of `env` and `file`.
+/// The source of a text: exactly one of `env` and `file`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -443,7 +444,7 @@ pub struct PrefixedSource {
     pub prefix: Option<String>,
 }
 
-/// Where a secret is read from: exactly one of `env` and `file`.
+/// The source of a secret: exactly one of `env` and `file`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-secret"))]
@@ -458,7 +459,7 @@ pub struct SecretSource {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Which check it is.
+    /// The kind of check.
     pub kind: Kind,
     /// The component file. Absent: the built-in.
     pub component: Option<String>,
@@ -495,7 +496,7 @@ pub struct Policy {
     pub breaker: Breaker,
 }
 
-/// Which check a policy is.
+/// The kind of a policy.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -579,7 +580,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
-    /// Whatever the plugin keeps: instances are used again.
+    /// Instances are used again, with all state that the plugin keeps.
     Pooled,
     /// Nothing: each hook has an instance of its own.
     PerCall,
@@ -635,7 +636,7 @@ pub struct Key {
     pub max_stale_s: Option<u32>,
 }
 
-/// Which policies decide.
+/// The policies that decide.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pipeline {

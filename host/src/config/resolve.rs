@@ -79,7 +79,7 @@ pub fn load_parts(
     load_noting(path, &text, environment, files, Origin { is_earlier: false, strictness })
 }
 
-/// Where a text comes from, and what it is for.
+/// The source of a text, and its purpose.
 #[derive(Clone, Copy)]
 struct Origin {
     /// It was in the file once; its components need not be there any more.
@@ -181,7 +181,7 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
     })
 }
 
-/// Whatever of the document has the right shape.
+/// Validates the document: its well-formed part, and the faults.
 fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
     let (fitted, mut faults) = shape::fit(document, raw::schema());
     let file = serde_json::from_value(fitted.into()).unwrap_or_else(|error| {
@@ -199,7 +199,7 @@ fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
 pub struct Outline {
     /// The well-formed part of the file.
     pub file: raw::File,
-    /// Where its relative paths begin.
+    /// The directory to which relative paths refer.
     pub base: PathBuf,
     /// The errors in the rest.
     pub faults: Vec<Diagnostic>,
@@ -243,7 +243,7 @@ impl Outline {
         self.base.join(self.file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE))
     }
 
-    /// Where the control socket is to be.
+    /// The path of the control socket.
     pub fn control(&self) -> ControlSocket {
         let given = self.file.server.control.as_deref();
         let path = self.base.join(given.unwrap_or(server::DEFAULT_CONTROL));
@@ -251,8 +251,8 @@ impl Outline {
     }
 }
 
-/// Why `policy` of the configuration `file` cannot be made, at the setting that the message begins
-/// with (`config.roles.ops: …`), else at the policy. Without a file the message has to do.
+/// The fault of `policy` in the configuration `file`, at the setting that the message begins with
+/// (`config.roles.ops: …`), else at the policy. Without a file, the message alone.
 pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnostic {
     let whole = format!("the policy `{policy}` cannot be used: {message}");
     let setting = message.split_once(": ").map(|(setting, _)| setting).filter(|at| at.starts_with("config"));

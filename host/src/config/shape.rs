@@ -20,7 +20,7 @@ pub(crate) fn fit(document: &Document<'_>, schema: &Value) -> (Map<String, Value
 
 /// A value that the host is to read or to check, by the `witgate-…` format of its schema.
 pub(super) struct Marked {
-    /// Where it stands.
+    /// The path of the setting.
     pub(super) path: Vec<String>,
     /// The format.
     pub(super) format: String,

@@ -241,7 +241,7 @@ fn targets(access: &Access) -> &[Target] {
     }
 }
 
-/// Why, for the operator.
+/// The cause of an outcome, for the operator.
 #[derive(Default)]
 struct Cause<'a> {
     policy: Option<&'a str>,

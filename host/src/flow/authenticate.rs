@@ -73,7 +73,7 @@ fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Caller, Rejection> {
     Ok(Caller::new(identity, proven_by.into()))
 }
 
-/// Whatever the policy says: who has ended is nobody any more.
+/// The caller with this identity, unless it has expired, whatever the policy says.
 fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
     if identity.expires_at.is_some_and(|end| end <= policy.now()) {
         return Err(Rejection::Refused {

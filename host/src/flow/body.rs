@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
-/// Why a body broke off.
+/// The error that breaks off a body.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
 /// A body as it comes in.

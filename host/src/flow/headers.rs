@@ -25,7 +25,7 @@ pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// The nonce for the client's next proof of possession (RFC 9449, section 8).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
-/// Where a broken event stream is taken up again, in the stateful era.
+/// The event after which a broken stream resumes, in the stateful era.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Headers that repeat annotated arguments begin so, since 2026-07-28.
 pub const PARAM_PREFIX: &str = "mcp-param-";

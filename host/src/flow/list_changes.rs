@@ -17,7 +17,7 @@ use crate::generation::Generation;
 /// The kinds of lists, as methods name them.
 const KINDS: [&str; 3] = ["tools", "resources", "prompts"];
 
-/// Which changes of lists an upstream tells, by what it last said in a handshake.
+/// The changes of lists that an upstream announces, by its last handshake.
 #[derive(Debug, Default)]
 pub struct Declared([AtomicBool; KINDS.len()]);
 

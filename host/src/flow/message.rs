@@ -386,7 +386,7 @@ fn is_id(raw: &RawValue) -> bool {
     text.starts_with('"') || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok()
 }
 
-/// Where a value lies in the text that it was read from.
+/// The position of a value in the text that it was read from.
 fn span(text: &str, raw: &RawValue) -> Span {
     let start = raw.get().as_ptr().addr().wrapping_sub(text.as_ptr().addr());
     start..start + raw.get().len()

@@ -6,15 +6,15 @@ use witgate_plugin::TargetKind;
 /// A method of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method {
-    /// Where its `params` name what it acts on.
+    /// The place of its target in `params`.
     pub shape: Shape,
     /// Request, notification, or either.
     pub form: Form,
-    /// Which revisions have it.
+    /// The revisions that have it.
     pub eras: Eras,
 }
 
-/// Where a method's `params` name what it acts on.
+/// The place of a method's target in `params`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// It acts on nothing that a rule could name.
@@ -42,7 +42,7 @@ pub enum Form {
     Notification,
 }
 
-/// Which revisions of the protocol have a method.
+/// The revisions of the protocol that have a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eras {
     /// All of them, or those from 2026-07-28 on, where an older server does no harm with it.

@@ -61,7 +61,7 @@ pub struct Listener {
     pub session: Box<str>,
     /// The request, with its headers.
     pub request: Arc<Request>,
-    /// Where a broken stream is to be taken up again.
+    /// The event after which a broken stream resumes.
     pub last_event_id: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a message goes no further. The one map from that to HTTP and JSON-RPC is in [`wire`].
+//! The reasons for refusing a message. The one map from them to HTTP and JSON-RPC is in [`wire`].
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::plugin::failure::Failure;
 
 pub mod wire;
 
-/// Why a message goes no further. Each stage has its own variants; none ever allows.
+/// The reason for refusing a message. Each stage has its own variants; none ever allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// Not one JSON-RPC message in strict JSON. `-32700`.
@@ -65,7 +65,7 @@ pub enum Rejection {
     },
     /// The proof of possession that belongs to the credential is not good.
     Proof {
-        /// Why.
+        /// The fault.
         fault: ProofFault,
         /// The nonce for the next one, where that is what is missing.
         nonce: Option<Box<str>>,
@@ -74,7 +74,7 @@ pub enum Rejection {
     Denied {
         /// The policy that denied; none: nobody allowed.
         policy: Option<Arc<str>>,
-        /// Why, and what would help.
+        /// The denial, with what would help.
         denial: Denial,
     },
     /// A policy could not decide.
@@ -85,7 +85,7 @@ pub enum Rejection {
         failure: Failure,
         /// For the operator.
         detail: String,
-        /// When trying again makes sense, in seconds.
+        /// Seconds until a retry makes sense.
         retry_after: Option<u32>,
     },
     /// The task that is named is not the caller's, or is not at all.
@@ -96,7 +96,7 @@ pub enum Rejection {
     SessionNotFound,
     /// Too many calls.
     RateLimited {
-        /// When trying again makes sense, in seconds.
+        /// Seconds until a retry makes sense.
         retry_after: u32,
     },
     /// Calls cannot be recorded just now, and the configuration wants none that is not.
@@ -105,7 +105,7 @@ pub enum Rejection {
     Full {
         /// Of what there is too much, in words for the caller.
         what: &'static str,
-        /// When trying again makes sense, in seconds.
+        /// Seconds until a retry makes sense.
         retry_after: u32,
     },
     /// The upstream is to be told who calls, and it cannot be: why.
@@ -125,7 +125,7 @@ pub struct Rejected {
     /// The message's id as JSON text, where it has one that could be read: JSON-RPC 2.0 §5 wants
     /// it in the answer.
     pub id: Option<Box<str>>,
-    /// Why.
+    /// The rejection.
     pub rejection: Rejection,
 }
 

@@ -12,20 +12,20 @@ use super::decision::DecisionId;
 use super::dpop::ProvenKey;
 use crate::config::Extension;
 
-/// Where a call goes, as the policies know it.
+/// The route of a call, as the policies know it.
 #[derive(Debug)]
 pub struct Route {
     /// The upstream's name.
     pub upstream: Arc<str>,
     /// The upstream's resource identifier.
     pub resource: Arc<str>,
-    /// Which pipeline of the generation judges it: the upstream's place in the config.
+    /// The pipeline of the generation that judges it: the upstream's place in the config.
     pub pipeline: usize,
     /// Extensions of MCP authorization that its clients are told of.
     pub extensions: Vec<Extension>,
 }
 
-/// Which of the protocol's two eras a message is of.
+/// The protocol era of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Era {
     /// Up to 2025-11-25: `initialize`, sessions, requests of the server's.
@@ -49,7 +49,7 @@ pub struct Request {
     pub peer: Option<IpAddr>,
     /// The transport of the message.
     pub transport: Transport,
-    /// Where it goes.
+    /// The route.
     pub route: Arc<Route>,
     /// The client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,

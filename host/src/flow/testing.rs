@@ -23,7 +23,7 @@ pub(crate) fn party(subject: &str) -> Party {
     caller(subject).party(None)
 }
 
-/// Whoever has shown nothing.
+/// A caller without a credential.
 pub(crate) fn anonymous() -> Caller {
     Caller::new(Identity::default(), ANONYMOUS.into())
 }

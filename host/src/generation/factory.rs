@@ -36,7 +36,7 @@ pub struct Factory {
 /// The way components are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compiling {
-    /// Whoever asks for one waits.
+    /// The caller of a compilation waits for it.
     Waits,
     /// Beside everything else: until it is done, the policy cannot be made.
     Beside,

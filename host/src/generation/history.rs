@@ -16,7 +16,7 @@ pub struct Kept {
     pub number: u64,
     /// The generation that it repeats; its own number where it repeats none.
     pub origin: u64,
-    /// When it went live.
+    /// The time at which it went live.
     pub since: SystemTime,
     /// The recipe of the generation.
     pub recipe: Arc<Recipe>,

@@ -34,7 +34,7 @@ pub struct Pipeline {
     pub recipe: Arc<Recipe>,
     /// The pipeline that replaces this one as soon as all of it can be made. Until then a call has to pass both.
     pub next: Option<Box<Next>>,
-    /// Why nobody gets through. None: the policies decide.
+    /// The reason why the pipeline is closed to everybody. None: the policies decide.
     pub closed: Option<Closed>,
 }
 

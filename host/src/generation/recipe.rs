@@ -36,7 +36,7 @@ impl Recipe {
         &self.config
     }
 
-    /// Which component `file` was.
+    /// The digest of the component in `file`.
     pub fn digest_at(&self, file: &Path) -> Option<Digest> {
         self.components.get(file).and_then(|text| digest_of(text))
     }

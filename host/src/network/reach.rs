@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::Url;
 
-/// Which addresses an origin may resolve to.
+/// The addresses that an origin may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Public ones only: for origins that a plugin was granted.

@@ -38,7 +38,7 @@ impl Form {
         }
     }
 
-    /// Why it is not a component, and what to do about it. None: it is one.
+    /// The reason why it is not a component, and the advice. None: it is one.
     pub fn is_no_component(self) -> Option<&'static str> {
         match self {
             Self::Component => None,
@@ -70,7 +70,7 @@ pub struct Anatomy {
     pub producers: BTreeMap<String, BTreeSet<String>>,
     /// Bytes of linear memory that all its modules have from the start.
     pub memory: u64,
-    /// Why it cannot be read to the end. None: it can.
+    /// The reason why it cannot be read to the end. None: it can.
     pub broken: Option<String>,
 }
 

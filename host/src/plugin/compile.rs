@@ -41,7 +41,7 @@ const LINES: &str = "WITGATE_COMPILES_WITH_LINES";
 /// Set where the address space has no room to reserve.
 const SCARCE: &str = "WITGATE_COMPILES_FOR_LITTLE_ROOM";
 
-/// Where components are compiled.
+/// The place of compilation.
 #[derive(Clone, Debug)]
 pub enum Compiler {
     /// In this process, without bounds: for commands and tests that serve nobody.
@@ -52,7 +52,7 @@ pub enum Compiler {
     Apart(PathBuf),
 }
 
-/// Why a component is not compiled.
+/// The error when a component is not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// It is none.
@@ -93,7 +93,7 @@ pub enum CompileError {
 }
 
 impl CompileError {
-    /// Where it lies.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         match self {
             Self::NotAComponent(_)

@@ -46,7 +46,7 @@ pub(super) enum Room {
     Scarce,
 }
 
-/// Why there is no engine.
+/// The error when the engine cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("the WebAssembly engine cannot start on this machine: {0}")]
 pub struct EngineError(String);
@@ -130,7 +130,7 @@ impl Engine {
         self.places
     }
 
-    /// Where its memories are.
+    /// The room for its memories.
     pub(super) fn room(&self) -> Room {
         self.room
     }

@@ -82,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// Where it lies: who was too slow, or had no room, may be so only on a machine that has much to do.
+    /// The cause: a hook without time or memory may suffer from a busy machine.
     pub fn cause(self) -> Cause {
         match self {
             Self::Timeout | Self::Busy | Self::Unavailable | Self::Breaker => Cause::Machine,

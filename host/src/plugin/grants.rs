@@ -93,7 +93,7 @@ impl Granted {
     }
 }
 
-/// Why a component's imports are not met.
+/// The error when a component's imports are not met.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// The import exists, but this policy has not been granted it.

@@ -36,7 +36,7 @@ pub const PACKAGE: &str = "witgate:auth";
 /// Its version.
 pub const VERSION: &str = "0.1.0";
 
-/// Why a component cannot serve as a policy.
+/// The error when a component cannot serve as a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// Its imports are not met.
@@ -48,7 +48,7 @@ pub enum PrepareError {
     /// `describe` or `configure` did not come back.
     #[error("`{function}` ended with `{}`: {detail}", failure.reason())]
     Setup {
-        /// Which of the two.
+        /// The function.
         function: &'static str,
         /// The kind of failure.
         failure: Failure,
@@ -67,7 +67,7 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    /// Where it lies.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Setup { failure, .. } => failure.cause(),
@@ -208,7 +208,7 @@ impl Prepared {
         self.exports.authorizes()
     }
 
-    /// Where its hooks run when they run for long.
+    /// The threads for its long-running hooks.
     pub(super) fn slow_lane(&self) -> Option<&Arc<SlowLane>> {
         self.slow_lane.as_ref()
     }

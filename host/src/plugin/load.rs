@@ -36,7 +36,7 @@ const LARGEST_CACHE: u64 = 4 << 30;
 /// Bytes of the digest that a file of the cache begins with.
 const DIGEST: usize = size_of::<Digest>();
 
-/// Why a component could not be loaded.
+/// The error when a component could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is not there.
@@ -66,7 +66,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Where it lies.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Missing(_) | Self::TooLarge(..) | Self::Gone(_) => Cause::Content,
@@ -364,7 +364,7 @@ fn is_forbidden(error: &wasmtime::Error) -> bool {
 #[derive(Debug)]
 struct DiskCache {
     dir: PathBuf,
-    /// Which engine the code is for.
+    /// The id of the engine that the code is for.
     id: String,
     owner: u32,
 }

@@ -21,7 +21,7 @@ use crate::services::Scope;
 /// besides is given back, because all policies have theirs from one supply.
 const IDLE: usize = 32;
 
-/// Which threads a hook runs on.
+/// The threads that a hook runs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lane {
     /// Those that have the request.
@@ -173,7 +173,7 @@ impl Pool {
         within(deadline, hook).await?
     }
 
-    /// Where its next hook has to run, if it is no longer with everybody else's.
+    /// The slow lane, if its next hook has to run there.
     fn slow_lane(&self) -> Option<&SlowLane> {
         self.prepared.slow_lane().filter(|_| self.prepared.gauges().pace.is_slow()).map(|lane| &**lane)
     }

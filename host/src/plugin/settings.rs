@@ -35,7 +35,7 @@ pub use schema::Schema;
 /// Largest file that a setting names. A store of 50,000 keys has about ten megabytes.
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// Why settings cannot be used: where, and what to do.
+/// The error in settings: place and advice.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{message}", if pointer.is_empty() { String::new() } else { format!("{pointer}: ") })]
 pub struct SettingsError {
@@ -43,7 +43,7 @@ pub struct SettingsError {
     pub pointer: String,
     /// The error, and the right form.
     pub message: String,
-    /// Where it lies.
+    /// The cause.
     pub cause: Cause,
 }
 
@@ -90,7 +90,7 @@ pub struct Settings {
     pub scopes: BTreeSet<String>,
     /// The origins that it may reach.
     pub origins: HashMap<Origin, Reach>,
-    /// Where the keys that it may name come from; of secrets, that they are there.
+    /// The sources of the keys that it may name; secrets are only present or absent.
     pub sources: BTreeMap<String, KeySource>,
     /// The files that were read, with the SHA-256 digest of what was read. None: it is a secret.
     pub read: BTreeMap<PathBuf, Option<Digest>>,
@@ -106,7 +106,7 @@ pub struct RemoteKeys {
 }
 
 impl RemoteKeys {
-    /// Where there is no network, and no set can be had.
+    /// Sources without a network, where no set can be fetched.
     pub fn unreachable() -> Self {
         Self { is_cut_off: true, ..Self::new(Ways::closed()) }
     }

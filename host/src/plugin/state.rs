@@ -50,11 +50,11 @@ pub(crate) struct State {
     turn: Turn,
     lane: Lane,
     scope: Option<Scope>,
-    /// When the hook at hand has to be done.
+    /// The deadline of the running hook.
     deadline: Instant,
     spent: Spent,
     held: Held,
-    /// Why the host ended the hook; what the trap then says is only a consequence.
+    /// The reason why the host ended the hook; the trap is only a consequence.
     fault: Option<Failure>,
     /// True if the hook called an import that is not granted.
     overreached: bool,

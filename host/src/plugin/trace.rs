@@ -1,4 +1,4 @@
-//! Where a component was when it failed, in its own names: from the frames that the engine saw.
+//! The place in a component at which it failed, in its own names: from the frames that the engine saw.
 
 use std::fmt::{self, Display};
 
@@ -16,7 +16,8 @@ const LONGEST: usize = 120;
 const MACHINERY: [&str; 10] =
     ["core::", "std::", "alloc::", "__rust", "_rust", "rust_", "<core::", "<std::", "<alloc::", "abort"];
 
-/// Where source lies that is not the plugin's own: the standard library, crates, and the glue around a hook.
+/// Directories of source that is not the plugin's own: the standard library, crates, and the glue around a
+/// hook.
 const FOREIGN: [&str; 3] = ["/rustc/", "/registry/src/", "/sdk/src/guest"];
 
 /// A place in the component's source.

@@ -1,4 +1,4 @@
-//! Where a shadow would have decided otherwise: each way of disagreeing once, with how often it happened.
+//! The disagreements of shadows: each once, with the number of times.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -35,7 +35,7 @@ pub struct Disagreement {
 pub struct Tally {
     /// The number of occurrences.
     pub count: u64,
-    /// When it happened last.
+    /// The time of the last one.
     pub last: SystemTime,
 }
 

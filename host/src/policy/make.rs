@@ -31,7 +31,7 @@ use crate::services::keys::Keyring;
 use crate::services::witness::Witness;
 use crate::services::{Clock, Services};
 
-/// Why a policy cannot be made.
+/// The error when a policy cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("policy `{policy}`: {message}")]
 pub struct PolicyError {
@@ -39,7 +39,7 @@ pub struct PolicyError {
     pub policy: String,
     /// The error, with advice.
     pub message: String,
-    /// Where it lies. In the machine, another try is worth while although no file changes.
+    /// The cause. After a fault of the machine, another try is worth while although no file changes.
     pub cause: Cause,
     /// The files that were looked at: mending one of them is worth another try.
     pub files: Fingerprints,
@@ -93,14 +93,14 @@ impl std::fmt::Debug for Stage {
     }
 }
 
-/// Why there is no policy.
+/// The error in place of a policy.
 #[derive(Debug)]
 pub(super) struct Unmade {
     /// The error, with advice.
     pub message: String,
     /// The setting that is at fault, and what is wrong with it.
     pub setting: Option<ConfigError>,
-    /// Where it lies.
+    /// The cause.
     pub cause: Cause,
 }
 
@@ -332,7 +332,7 @@ async fn describe(
     Ok(loaded.describe(described).clone())
 }
 
-/// Where to look, for a fault in the content of a file that a setting names.
+/// The note on the place of a fault in a file that a setting names.
 fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, pointer: &str) -> String {
     let written = config.config.pointer(pointer).and_then(Value::as_str);
     match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {

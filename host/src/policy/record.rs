@@ -53,7 +53,7 @@ pub struct Recorded {
     pub shed: u64,
     /// Calls that cannot be asked again: why, and how many.
     pub left_out: BTreeMap<String, u64>,
-    /// Why it has ended.
+    /// The reason for its end.
     pub ended: &'static str,
 }
 
@@ -68,7 +68,7 @@ pub struct Seen {
     pub times: u64,
 }
 
-/// Why there is no recording.
+/// The error when there is no recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecorded {
     /// Somebody records it already.
@@ -81,7 +81,7 @@ pub enum NotRecorded {
     ReadsSecrets,
 }
 
-/// Where the hooks of a policy go while it is recorded.
+/// The destination of a policy's hooks while it is recorded.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     is_on: AtomicBool,
@@ -102,7 +102,7 @@ impl Recorder {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// Where a hook goes. None: nobody records.
+    /// The channel for hooks. None: nobody records.
     pub(super) fn line(&self) -> Option<Line> {
         self.is_on().then(|| self.lock().clone()).flatten()
     }

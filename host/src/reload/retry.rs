@@ -1,4 +1,4 @@
-//! When a change is tried again that failed for want of something that the machine did not have.
+//! The retry of a change that failed for want of something that the machine did not have.
 
 use std::time::Duration;
 

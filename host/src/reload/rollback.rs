@@ -116,7 +116,7 @@ impl Rollback {
         }
     }
 
-    /// Where components are kept.
+    /// The directory of kept components.
     pub fn components(state: &Path) -> PathBuf {
         state.join("components")
     }

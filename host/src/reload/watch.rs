@@ -1,5 +1,5 @@
-//! When files have changed, and nobody is in the middle of writing them: by notifications, and, since these do not
-//! come for every change, by a look every second.
+//! Finds changed files that nobody is still writing: by notifications, and, since these do not come for every
+//! change, by a look every second.
 
 mod silent;
 
@@ -67,7 +67,7 @@ pub(crate) struct Watcher {
     changes: mpsc::UnboundedReceiver<Change>,
     /// Directories, and which they were when their watch began.
     watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
-    /// Where the files are, links resolved.
+    /// The paths of the files, links resolved.
     files: BTreeSet<PathBuf>,
     /// The files, and the links and directories on the way to them: what happens beside them is nothing to
     /// look at, such as a log that grows in the same directory.
@@ -242,7 +242,7 @@ fn is_whole(kind: EventKind) -> Option<bool> {
     }
 }
 
-/// Where a change makes `file` another one: the links on the way to it, and, last, where it is.
+/// The places at which a change replaces `file`: the links on the way to it, and, last, the file itself.
 fn places(file: &Path) -> Vec<PathBuf> {
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let steps = |path: &Path| path.components().map(|step| step.as_os_str().to_owned()).collect::<Vec<_>>();

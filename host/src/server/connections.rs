@@ -73,7 +73,7 @@ pub(super) struct Ends {
     pub(super) connection: Arc<Connection>,
 }
 
-/// Where connections come in.
+/// A socket that accepts connections.
 pub(super) struct Listener {
     /// The socket.
     pub(super) socket: TcpListener,

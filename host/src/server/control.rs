@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Command {
     /// The policies of the live generation, and the result of the last candidate.
     PluginList,
-    /// Where shadows would have decided otherwise.
+    /// The disagreements of shadow policies.
     PluginDiff,
     /// Go back to an earlier generation.
     PluginRollback {
@@ -85,7 +85,7 @@ impl Client {
     }
 }
 
-/// Why there is no control socket.
+/// The error when there is no control socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
@@ -105,7 +105,7 @@ pub enum ControlError {
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
-    /// Which file it made: one that has taken its place since is somebody else's.
+    /// The file that it made: one that has taken its place since is somebody else's.
     inode: Option<u64>,
 }
 
@@ -221,7 +221,7 @@ async fn gone(lines: &mut (impl AsyncBufRead + Unpin)) {
     }
 }
 
-/// Why there is no answer, in one sentence each.
+/// The error in place of an answer, in one sentence each.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub enum AskError {

@@ -100,7 +100,7 @@ impl Sender {
 /// One upstream's place.
 struct Endpoint<U> {
     flow: Flow<U>,
-    /// Where its RFC 9728 metadata is, if there is any.
+    /// The URL of its RFC 9728 metadata, if there is any.
     metadata: Option<String>,
     denials: Denials,
     /// The largest message that it is sent, in bytes.
@@ -274,7 +274,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         cors::preflight(&parts.headers, self.generations.live().headers_read())
     }
 
-    /// Where there is no endpoint: metadata, or nothing.
+    /// Answers at a path without an endpoint: metadata, or nothing.
     fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
         if let Err(rejection) = self.check_host(parts, sender) {
             return plain(rejection);

@@ -31,11 +31,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The protocol inside TLS, for ALPN.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Why `[server.tls]` cannot be used.
+/// The error in `[server.tls]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("server.tls.{setting}: {message}")]
 pub struct TlsError {
-    /// Which of its settings is at fault.
+    /// The setting at fault.
     pub setting: &'static str,
     /// The error, with advice.
     pub message: String,

@@ -40,7 +40,7 @@ type Asked = (Source, Shared<BoxFuture<'static, Answer>>);
 /// A whole answer with its headers.
 pub type Document = http::Response<Bytes>;
 
-/// Why there is no answer, for a policy and for the log.
+/// The error in place of an answer, for a policy and for the log.
 #[derive(Debug)]
 pub struct Unanswered {
     /// The error as the policy sees it.

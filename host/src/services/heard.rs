@@ -36,7 +36,7 @@ pub struct Notes {
 pub struct Verified {
     /// The key's name.
     pub key: String,
-    /// Which one of a set.
+    /// The id of the key of a set.
     pub key_id: Option<String>,
     /// The algorithm.
     pub algorithm: Algorithm,
@@ -89,7 +89,7 @@ impl Heard {
 }
 
 impl Notes {
-    /// Whatever else is noted counts as a hundred bytes.
+    /// True if there is room for so many bytes; anything else counts as a hundred.
     fn has_room_for(&mut self, bytes: usize) -> bool {
         self.size = self.size.saturating_add(bytes).saturating_add(100);
         self.cut |= self.size > MOST;

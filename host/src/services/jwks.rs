@@ -65,7 +65,7 @@ enum Place {
 #[derive(Debug)]
 struct Loaded {
     set: Arc<KeySet>,
-    /// When it was asked for: what the set says was so at this time or later.
+    /// The time of the request: the set was so at this time or later.
     asked: Instant,
     /// The lifetime from then on.
     lifetime: Duration,

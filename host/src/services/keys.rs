@@ -94,7 +94,7 @@ pub enum Key {
     Unavailable,
 }
 
-/// Why a key cannot be used.
+/// The error when a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Too short to be an HMAC secret.

@@ -455,7 +455,8 @@ impl Inner {
         lock(&self.rooms).take(key, &party, self.settings.children, make)
     }
 
-    /// Which eras the upstream speaks. Once it is being asked, the question goes on to its end, even if the caller goes away.
+    /// The eras that the upstream speaks. Once it is being asked, the question goes on to its end, even if
+    /// the caller goes away.
     async fn verdict(self: &Arc<Self>) -> Option<Verdict> {
         if let Some(verdict) = self.eras.remembered() {
             return Some(verdict);

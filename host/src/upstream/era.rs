@@ -1,4 +1,4 @@
-//! Which of the protocol's two eras an upstream speaks: it is asked once, and remembered.
+//! The protocol eras of an upstream: it is asked once, and the answer is remembered.
 //!
 //! A server may lock its era on the first request, or end on one that it does not expect; so a
 //! child is asked on a process of its own that is thrown away (2026-07-28, Transports, "stdio").
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Time for which a verdict on disk holds: packages are updated overnight.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Which eras an upstream speaks.
+/// The eras that an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speaks {
     /// 2025-03-26 to 2025-11-25. None: not tried yet.
@@ -58,7 +58,7 @@ pub trait Probe: Sync {
 /// The eras that an upstream speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Which eras.
+    /// The eras.
     pub speaks: Speaks,
     /// The DiscoverResult, as it came.
     pub discovered: Option<Bytes>,

@@ -122,7 +122,7 @@ impl Giving {
     }
 }
 
-/// Why an HTTP upstream cannot be set up.
+/// The error when an HTTP upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
     /// The URL is none that HTTP has.

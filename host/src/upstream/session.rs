@@ -69,7 +69,7 @@ pub struct Session<T> {
     streams: AtomicUsize,
 }
 
-/// Why no session is opened.
+/// The reason why no session is opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOpened {
     /// The operating system has no random numbers.

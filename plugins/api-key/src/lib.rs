@@ -55,7 +55,7 @@ struct Key {
 struct Entry {
     digest: Digest,
     key: usize,
-    /// When the digest ends, where that is before the key does.
+    /// The end of the digest's validity, where that is before the key's.
     until: Option<u64>,
 }
 

@@ -64,12 +64,12 @@ pub struct Key {
     pub id: String,
     /// SHA-256 of the whole text of the key.
     pub sha256: Sha256,
-    /// When it was made.
+    /// The time of creation.
     pub created: Time,
     /// From when on it is no longer good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
-    /// When it was revoked. A key that has this is not good at any time.
+    /// The time of revocation. A key that has this is not valid at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Time>,
     /// Roles of its identity.
@@ -124,7 +124,7 @@ impl From<Sha256> for String {
     }
 }
 
-/// Why a store cannot be used. Says where, and never what stands there: it could be a key.
+/// The error in a store. It names the place, and never the text there: it could be a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {

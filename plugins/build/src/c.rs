@@ -17,7 +17,7 @@ const BUILD: Duration = Duration::from_secs(300);
 
 const TARGET: &str = "--target=wasm32-unknown-unknown";
 
-/// Where the bindings are, which are made from `wit/` anew by every build.
+/// The directory of the bindings, which every build makes anew from `wit/`.
 const BINDINGS: &str = "bindings";
 
 /// The compiler and the linker.

@@ -1,9 +1,9 @@
-//! Why there is no component, in the ways that make a difference to whoever asked for one.
+//! The errors of building a component, as far as a caller has to tell them apart.
 
 use std::io;
 use std::path::Path;
 
-/// Why a project was not made, or not built.
+/// The error when a project was not created, or not built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -90,7 +90,7 @@ pub fn lock(root: &Path) -> Result<File> {
     Ok(lock)
 }
 
-/// Where the choice of a toolchain is remembered ([`Toolchain::find`]).
+/// The file that remembers the choice of a toolchain ([`Toolchain::find`]).
 #[must_use]
 pub fn memory(root: &Path) -> std::path::PathBuf {
     root.join("target/guests/toolchain")

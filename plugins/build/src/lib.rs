@@ -86,7 +86,7 @@ pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<Built
     Ok(Built { bytes, surface, with, warnings, took: started.elapsed() })
 }
 
-/// Whoever looks at the file sees the old or the new one, whole.
+/// Replaces the file atomically: a reader sees the old or the new one, whole.
 fn write(file: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
     let directory = file.parent().unwrap_or_else(|| std::path::Path::new("."));
     let mut new = tempfile::NamedTempFile::new_in(directory)?;

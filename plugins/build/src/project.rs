@@ -141,7 +141,7 @@ impl Project {
         Ok(Self { dir, name, lang, world, source, imports })
     }
 
-    /// Where its component is.
+    /// The path of its component.
     pub fn component(&self) -> PathBuf {
         self.dir.join(format!("{}.wasm", self.name))
     }

@@ -16,7 +16,7 @@ pub struct New {
     pub world: World,
     /// The language of the source.
     pub lang: Lang,
-    /// Where its directory goes.
+    /// The parent directory of the project.
     pub parent: PathBuf,
 }
 

@@ -42,11 +42,11 @@ pub enum Toolchain {
 pub struct Recipe<'a> {
     /// `build` or `rustc`.
     pub subcommand: &'a str,
-    /// Where cargo runs.
+    /// The working directory of cargo.
     pub directory: &'a Path,
     /// The text that replaces that directory in the component.
     pub seen_as: &'a str,
-    /// Where what is built goes.
+    /// The target directory.
     pub target_dir: &'a Path,
     /// The profile.
     pub profile: &'a str,

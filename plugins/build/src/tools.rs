@@ -1,4 +1,5 @@
-//! Where tools are kept that a build sets up, and how one of two builds at once waits for the other.
+//! The directory of tools that a build sets up, and the lock with which one of two builds at once waits for
+//! the other.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

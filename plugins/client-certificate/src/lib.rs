@@ -19,8 +19,7 @@ use certificate::Certificate;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Which name of the certificate is the caller's: `san-uri`, `san-dns`, `san-email` or
-    /// `common-name`.
+    /// The name in the certificate that is the caller's: `san-uri`, `san-dns`, `san-email` or `common-name`.
     pub subject: Field,
     /// Patterns of the names that may call; `*` is any run of characters. Absent: whoever has a
     /// certificate of a configured CA.

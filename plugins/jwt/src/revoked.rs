@@ -28,7 +28,7 @@ pub struct Entry {
     pub jti: String,
     /// The issuer of the token. None: any issuer.
     pub iss: Option<String>,
-    /// When it ends, in seconds since the Unix epoch. Long after that the line may go.
+    /// The expiry, in seconds since the Unix epoch. Long after that the line may go.
     pub exp: Option<u64>,
 }
 

@@ -17,7 +17,7 @@ const JSON: &str = "application/json";
 /// Metadata changes rarely; an hour is what servers themselves tend to allow.
 const METADATA_TTL_S: u32 = 3_600;
 
-/// Where the endpoint is remembered. Tokens are remembered under digests, which are longer.
+/// The cache key of the endpoint. Tokens are remembered under digests, which are longer.
 const METADATA: &[u8] = b"endpoint";
 
 /// The authorization server.
@@ -142,7 +142,7 @@ async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<St
     Err(unusable.told())
 }
 
-/// Why each place of the metadata is of no use.
+/// The faults of each place of the metadata.
 #[derive(Default)]
 struct Unusable {
     reasons: Vec<String>,

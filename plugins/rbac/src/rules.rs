@@ -69,7 +69,7 @@ impl Rules {
         })
     }
 
-    /// Which data the conditions need.
+    /// The data that the conditions need.
     pub(crate) fn data(&self) -> Data {
         Data {
             arguments: self.every_condition().any(Condition::on_argument),

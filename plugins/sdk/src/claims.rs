@@ -25,7 +25,7 @@ use crate::{Dpop, Host, Refusal, Scheme, Unproven, json};
 #[derive(Clone, Debug)]
 pub struct Claims<'a>(Object<'a>);
 
-/// Why a claim is of no use.
+/// The fault of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimError {
     /// It is not there.

@@ -46,7 +46,7 @@ pub struct Wants {
     pub data: Data,
 }
 
-/// Why the settings cannot be used.
+/// The error in the settings.
 ///
 /// ```
 /// use witgate_plugin::ConfigError;
@@ -125,8 +125,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     }
 }
 
-/// Where the settings are not of their shape. The place in the JSON text is left out: the
-/// operator has never seen that text.
+/// The error for settings that do not have their shape. The place in the JSON text is left out: the operator
+/// has never seen that text.
 fn shape_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     use serde_path_to_error::Segment;
     let path: Vec<String> = error

@@ -51,7 +51,7 @@ pub struct Signed<'a> {
     pub signature: &'a [u8],
 }
 
-/// Why a signature was not found good.
+/// The error when a signature was not found good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyError {
     /// No key of that name is granted.
@@ -141,7 +141,7 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// The error in place of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpError {
     /// The origin is not granted, or its address is one that the host does not connect to.
@@ -220,7 +220,7 @@ pub trait Host: Sync {
     fn issuer(&self) -> Option<Cow<'_, str>>;
     /// That identity's further claims, as one JSON object.
     fn claims(&self) -> Option<Cow<'_, str>>;
-    /// When that identity ends, in seconds since the Unix epoch.
+    /// The expiry of that identity, in seconds since the Unix epoch.
     fn expires_at(&self) -> Option<u64>;
 
     /// SHA-256 of `data`.

@@ -9,9 +9,9 @@ pub fn is_issuer(text: &str) -> bool {
     !authority.is_empty() && !authority.contains('@') && text.chars().all(plain)
 }
 
-/// Where the metadata of `issuer` may be, in the order to try: RFC 8414 (section 3.1) and OpenID Connect
-/// with the well-known part before the issuer's path, then OpenID Connect Discovery (section 4), which
-/// has it behind. Without a path the last two are one.
+/// The possible URLs of the metadata of `issuer`, in the order to try: RFC 8414 (section 3.1) and OpenID
+/// Connect with the well-known part before the issuer's path, then OpenID Connect Discovery (section 4),
+/// which has it behind. Without a path the last two are one.
 pub fn metadata_urls(issuer: &str) -> Vec<String> {
     let bare = issuer.trim_end_matches('/');
     let authority = bare.find("://").map_or(0, |scheme| scheme + 3);

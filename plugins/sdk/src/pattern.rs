@@ -27,7 +27,7 @@ pub struct Pattern {
     glob: Glob,
 }
 
-/// Why a text is not a pattern.
+/// The error in a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternError {
     /// There is nothing to match.

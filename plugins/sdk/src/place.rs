@@ -1,9 +1,9 @@
-//! Where a caller shows a token.
+//! The place of a caller's token.
 
 use crate::{ConfigError, Dpop, Scheme, Wants};
 
-/// Where tokens are looked for, as the settings `header` and `dpop` say it: in `Authorization`, or bare in a header of
-/// their own, as proxies send them.
+/// The place of tokens, by the settings `header` and `dpop`: in `Authorization`, or bare in a header of their
+/// own, as proxies send them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPlace {
     header: Option<String>,

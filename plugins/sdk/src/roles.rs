@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::json::{Json, Object};
 use crate::{Claims, Host, Level, OneOrMany};
 
-/// Stands in the place of all roles of a caller whose roles could not be read whole. A part of them would
+/// Replaces all roles of a caller whose roles could not be read whole. A part of them would
 /// not do: a role that is left out may be one that denies. The host denies such a caller whatever needs a
 /// rule, before it asks any authorizer.
 pub const UNREAD_ROLES: &str = "witgate:unread-roles";
@@ -36,7 +36,7 @@ pub enum RolesClaim {
     Several(Vec<ClaimPath>),
 }
 
-/// Where a claim is.
+/// The path of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum ClaimPath {
@@ -85,7 +85,7 @@ impl RolesClaim {
 /// The source of a caller's roles.
 #[derive(Clone, Copy, Debug)]
 pub struct Roles<'s> {
-    /// Where they are.
+    /// The path of the roles.
     pub claim: &'s RolesClaim,
     /// True if the names of an object's members are the roles.
     pub are_keys: bool,

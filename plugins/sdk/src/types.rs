@@ -31,13 +31,13 @@ pub struct Call<'a> {
     pub kind: TargetKind,
     /// Tool name, resource URI, prompt name, or the method again for [`TargetKind::Method`].
     pub target: &'a str,
-    /// Where the call came in.
+    /// The transport of the call.
     pub transport: Transport,
     /// True if the host asks which entries of a list may be seen; there are no arguments then.
     pub listing: bool,
 }
 
-/// Which way a credential was shown.
+/// The scheme of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `Authorization: Bearer`, or `MCP_BEARER_TOKEN` over stdio.
@@ -57,7 +57,7 @@ pub enum Scheme {
 /// The caller's credential. Prints its scheme, never its value.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
-    /// Which way it was shown.
+    /// The scheme.
     pub scheme: Scheme,
     /// The credential itself, without the scheme's name.
     pub value: &'a str,
@@ -82,11 +82,11 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// Further claims, as one JSON object.
     pub claims: Option<String>,
-    /// When the identity ends, in seconds since the Unix epoch.
+    /// The expiry of the identity, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
 }
 
-/// Why a credential that the plugin recognised is not good.
+/// The fault of a credential that the plugin recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// A reason code in kebab case.
@@ -107,7 +107,7 @@ impl Refusal {
 pub struct Unavailability {
     /// A sentence for the operator's log.
     pub detail: String,
-    /// When trying again makes sense, in seconds from now.
+    /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
 }
 
@@ -190,14 +190,14 @@ pub struct Principal<'a> {
     pub scopes: &'a [String],
 }
 
-/// Why a call is not allowed.
+/// The reason why a call is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Denial {
     /// A reason code in kebab case.
     pub reason: String,
     /// All scopes that the operation needs, where more scopes would help.
     pub scopes: Vec<String>,
-    /// When trying again makes sense, in seconds from now.
+    /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
     /// A sentence for the operator's log.
     pub detail: Option<String>,

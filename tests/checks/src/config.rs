@@ -10,7 +10,7 @@ use witgate::config::environment::Environment;
 use witgate::config::resolve::{Loaded, load_text};
 use witgate::config::{Config, Target};
 
-/// Where no file is.
+/// A path without a file.
 const PLACE: &str = "/nowhere/witgate.toml";
 
 /// Loads an input, and looks at what is said of it.

@@ -73,7 +73,7 @@ fn is_good(proof: &str, thumbprint: &str) {
     assert!(url.starts_with("https://mcp.example.com"), "{url}");
 }
 
-/// Whoever holds the key, made once.
+/// The holder of the key, made once.
 struct Holder {
     key: EcdsaKeyPair,
     jwk: Value,

@@ -57,7 +57,7 @@ fn agree_on_ordinary(value: &impl std::fmt::Debug, said: std::result::Result<(),
     assert!(said.is_ok() || !is_ordinary, "{said:?}: {value:.400?}");
 }
 
-/// Which bound of the package a text is under.
+/// The bound of the package for a text.
 #[derive(Clone, Copy)]
 enum Text {
     /// 1 to 512 bytes, no control characters.

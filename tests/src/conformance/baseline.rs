@@ -29,7 +29,7 @@ pub struct Expected {
     pub check: String,
     /// The outcome.
     pub through: Outcome,
-    /// Why it does.
+    /// The reason.
     pub reason: String,
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Check, Expected, Outcome};
 
-/// Why two runs do not compare as they should.
+/// The reason why two runs do not compare as they should.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     /// A check came out differently, and not as the baseline says.

@@ -41,7 +41,7 @@ impl KeyProxy {
         Ok(proxy)
     }
 
-    /// Where it serves what is at the target.
+    /// The URL at which it serves the target.
     pub fn url(&self) -> &str {
         &self.url
     }

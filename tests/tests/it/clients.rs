@@ -169,7 +169,7 @@ fn everything(clients: &Clients) -> String {
     format!("[upstreams.everything]\ncommand = [{}]", command.join(", "))
 }
 
-/// Why an attempt is refused, from its name.
+/// The expected reason for refusing an attempt, from its name.
 fn reason(name: &str) -> &'static str {
     match name {
         name if name.ends_with("without a credential") => "no-credential",

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use witgate_tests::gateway::workspace;
 
 /// Words that begin a question or a relative clause, where the name of a thing or a verb should stand.
-const QUESTIONS: [&str; 6] = ["What", "Whether", "Who", "Whom", "Whose", "How"];
+const QUESTIONS: [&str; 13] = [
+    "What", "Whatever", "When", "Where", "Wherever", "Whether", "Which", "Who", "Whoever", "Whom", "Whose",
+    "Why", "How",
+];
 
 #[test]
 fn a_doc_comment_begins_with_what_the_item_is() {

@@ -1,4 +1,4 @@
-//! Which module of the host may import which: a module sees those of its own layer and of those below.
+//! The order of the host's modules: a module imports those of its own layer and of those below.
 
 mod imports;
 

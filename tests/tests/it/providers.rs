@@ -23,8 +23,8 @@ const OWN: &str = "own_tools = true";
 /// The page's name for this server.
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
-/// Where each provider of JWTs has its keys. Entra's for v1 are at another host than the issuer, which can be no private
-/// one as here.
+/// The paths of each JWT provider's keys. Entra's for v1 are at another host than the issuer, which can be no
+/// private one as here.
 const KEYS: [(&str, &str); 10] = [
     ("Entra ID, v2 tokens", "/8f2e1c5a-0000-4000-8000-0123456789ab/discovery/v2.0/keys"),
     ("Entra ID, v1 tokens", "/common/discovery/keys"),

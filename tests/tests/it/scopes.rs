@@ -1,4 +1,4 @@
-//! Which scopes a caller is told of: at a login, when some are missing, and in the metadata.
+//! The scopes that a caller is told: at a login, when some are missing, and in the metadata.
 
 use serde_json::{Value, json};
 use witgate_tests::gateway::{Running, Setup};

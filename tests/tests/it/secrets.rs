@@ -26,7 +26,7 @@ const AUDIENCE: &str = "https://mcp.example.com/record/mcp";
 struct Secrets(Vec<(&'static str, String)>);
 
 impl Secrets {
-    /// Which of them are in `bytes`: whole, and for longer ones by any part that gives them away.
+    /// The secrets in `bytes`: whole, and for longer ones by any part that gives them away.
     fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
         let is_there = |secret: &str| {
             let parts = secret.split('.').filter(|part| part.len() > 20);

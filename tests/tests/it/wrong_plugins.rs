@@ -16,7 +16,7 @@ struct Wrong {
     content: Vec<u8>,
     /// The settings of its policy beside the component.
     settings: &'static str,
-    /// Where the pipeline lists it.
+    /// The list of the pipeline that names it.
     role: &'static str,
 }
 

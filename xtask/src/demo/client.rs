@@ -92,7 +92,7 @@ impl Client {
 }
 
 impl Answer {
-    /// Why it was denied, as Witgate says it to programs.
+    /// The reason code of a denial.
     pub(super) fn reason(&self) -> Option<&str> {
         self.error.as_ref()?.pointer("/data/reason")?.as_str()
     }
@@ -160,7 +160,7 @@ impl Steady {
         Ok(stdin.write_all(b"long\n")?)
     }
 
-    /// When, in milliseconds since 1970, the outcome of the probing calls changed.
+    /// The time, in milliseconds since 1970, at which the outcome of the probing calls changed.
     pub(super) fn next_probe(&self, limit: Duration) -> Result<f64> {
         let event = self.next("probe", limit).context("no call was decided by the new policy")?;
         event.get("at").and_then(Value::as_f64).context("a probe has a time")

@@ -28,7 +28,7 @@ pub(super) struct Gateway {
 pub(super) struct Rules {
     /// Of the live component.
     pub(super) digest: String,
-    /// Why the file that is there now is not live.
+    /// The reason why the present file is not live.
     pub(super) error: Option<String>,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Scene {
     pub(super) witgate: PathBuf,
     /// Its configuration.
     pub(super) config: PathBuf,
-    /// Where it serves MCP.
+    /// The URL at which it serves MCP.
     pub(super) url: String,
     /// The address in it.
     pub(super) address: String,

@@ -45,7 +45,7 @@ const THREADS_END: Duration = Duration::from_secs(11);
 /// Between two looks at whether something is in force.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Where the files lie that share a small disk, within the directory of the gateway.
+/// The directory of files that share a small disk, within the directory of the gateway.
 const SMALL: &str = "small";
 
 /// The options.

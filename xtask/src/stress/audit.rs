@@ -71,7 +71,7 @@ impl Audit {
         (books.flips, books.refused)
     }
 
-    /// Why candidates did not go live.
+    /// The reasons why candidates did not go live.
     pub(crate) fn refusals(&self) -> Vec<String> {
         self.lock().refusals.iter().cloned().collect()
     }

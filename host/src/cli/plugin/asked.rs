@@ -34,7 +34,7 @@ pub(super) struct Cast {
     pub(super) subject: Subject,
     /// The component file.
     pub(super) path: PathBuf,
-    /// Where files lie that the settings name.
+    /// The directory of files that the settings name.
     pub(super) dir: PathBuf,
     /// The world, and the questions where a case has them.
     pub(super) case: Case,

@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-/// Where tools are kept: `WITGATE_TOOLS`, else with what else is cached.
+/// The directory for tools: `WITGATE_TOOLS`, else the cache directory.
 fn tools(environment: &Environment) -> Result<Tools, Failure> {
     let own = environment.get("WITGATE_TOOLS").map(PathBuf::from);
     let cached = || cache_directory(environment).map(|cache| cache.join("tools"));

@@ -91,7 +91,7 @@ impl Exported {
     }
 }
 
-/// Whoever looks at the file, such as a running Witgate, sees the old or the new one, whole.
+/// Replaces the file atomically: a reader, such as a running Witgate, sees the old or the new one, whole.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory)?;

@@ -56,7 +56,7 @@ pub(super) fn component(dir: &Path, project: &Project) -> Result<PathBuf, Failur
     }
 }
 
-/// Where that is, or will be.
+/// The path of the built component.
 pub(super) fn built_to(dir: &Path, project: &Project) -> PathBuf {
     dir.join(format!("{}.wasm", project.name))
 }

@@ -30,7 +30,7 @@ const AFTERWARDS: Duration = Duration::from_secs(30);
 /// Cases that differ are named, as many as this.
 const NAMED: usize = 3;
 
-/// Why those are left out.
+/// The note on cases that are left out.
 const DIFFERS: &str = "of what is not written down, they are answered otherwise when they are asked again";
 
 #[derive(Clone, Debug, clap::Args)]

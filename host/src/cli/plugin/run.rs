@@ -44,7 +44,7 @@ struct Ran {
 enum Taken {
     /// The plugin took them: its wishes, and the trace of its host calls.
     Yes(Box<witgate_plugin::Wants>, Observed),
-    /// Why not.
+    /// The plugin refused them; the text says why.
     No(String),
 }
 

@@ -277,8 +277,8 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
     }
 }
 
-/// Where keys and policies come from: a file, of which only what is needed is read, or the
-/// environment alone.
+/// The source of keys and policies: a file, of which only the needed parts are read, or the environment
+/// alone.
 enum Source {
     File(Box<Outline>),
     Environment(Box<crate::config::Config>),

@@ -211,7 +211,7 @@ fn jwt_policy() -> Policy {
     Policy::builtin("jwt", PolicyKind::Jwt, config)
 }
 
-/// Whoever holds the key or a token for this resource may do everything.
+/// The policy that allows everything to a caller with the key or a token for this resource.
 fn holders_policy(resource: &str) -> Policy {
     let roles = json!({ "roles": { resource: { "allow": ["*"] } } });
     Policy::builtin("holders", PolicyKind::Rbac, roles)

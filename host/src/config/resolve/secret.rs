@@ -13,7 +13,7 @@ use crate::config::environment::Environment;
 use crate::config::raw::{PrefixedSource, SecretSource, UpstreamText};
 use crate::config::shape::nearest;
 
-/// Why a secret cannot be had, and what to do about it.
+/// A missing secret: the reason, and the advice.
 pub(super) struct Missing {
     pub(super) message: String,
     pub(super) help: String,

@@ -8,7 +8,7 @@ use crate::config::raw::{self, SecretSource};
 use crate::config::{ClientCertificates, TlsKey, TlsSettings};
 
 impl Resolver<'_> {
-    /// Where its parts are. What is in the files is looked at when they are loaded: a reload of
+    /// Resolves `[server.tls]` to paths. What is in the files is looked at when they are loaded: a reload of
     /// the rest does not depend on them.
     pub(super) fn tls(&mut self, server: &raw::Server) -> Option<TlsSettings> {
         let written = server.tls.as_ref()?;
@@ -55,7 +55,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Whoever names a CA wants to see its certificates.
+    /// The demand for client certificates; a CA implies one.
     fn client_certificates(&mut self, written: &raw::Tls) -> ClientCertificates {
         let clients = match (written.client_certificates, &written.client_ca) {
             (Some(raw::ClientCertificates::Off), _) | (None, None) => ClientCertificates::Off,

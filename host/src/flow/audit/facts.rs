@@ -25,7 +25,7 @@ const ISSUER: usize = 256;
 const REASON: usize = 128;
 const DETAIL: usize = 448;
 
-/// Where records go.
+/// The destination of audit records.
 #[derive(Debug, Default)]
 pub struct Audit(Sink);
 

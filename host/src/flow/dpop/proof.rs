@@ -25,7 +25,7 @@ const LONGEST_ID: usize = 512;
 /// Members of a private or secret key (RFC 7518, section 6). Who sends one has given it away.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// Why a proof is not good.
+/// The fault of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProofFault {
     /// A token is shown as `DPoP`, and there is none.
@@ -104,7 +104,7 @@ impl ProofFault {
 pub(super) struct Expected<'a> {
     /// The HTTP method of the request.
     pub(super) method: &'a str,
-    /// Where the request goes, as the public knows it.
+    /// The target of the request, as the public knows it.
     pub(super) target: Target,
     /// The token that it comes with.
     pub(super) token: &'a str,
@@ -117,9 +117,9 @@ pub(super) struct Expected<'a> {
 pub(super) struct Good {
     /// The thumbprint of the key (RFC 7638), in base64url.
     pub(super) thumbprint: String,
-    /// Which proof of this key it is: the digest of `jti`.
+    /// The id of the proof among those of its key: the digest of `jti`.
     pub(super) id: Digest,
-    /// When it was made, rounded up, in seconds since the Unix epoch.
+    /// The time of issue, rounded up, in seconds since the Unix epoch.
     pub(super) issued_at: u64,
     /// The nonce that it holds. Not checked here.
     pub(super) nonce: Option<String>,

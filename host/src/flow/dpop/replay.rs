@@ -1,5 +1,5 @@
-//! Which proofs were used. A proof that is too old is refused for that, so that it need not be
-//! remembered any longer; what does not fit is refused, never forgotten early.
+//! The memory of used proofs. A proof that is too old is refused for that, so that it need not be remembered
+//! any longer; what does not fit is refused, never forgotten early.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub(super) enum Spent {
     Again,
     /// There is no room to remember it, so that it must not be used.
     Full {
-        /// When there is room again, in seconds.
+        /// Seconds until there is room again.
         retry_after: u32,
     },
 }

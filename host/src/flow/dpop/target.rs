@@ -2,8 +2,8 @@
 
 use url::Url;
 
-/// Where a request goes, without query and fragment, normalised: the case of scheme and host, the
-/// default port, dot segments, and percent-encoding (RFC 3986, sections 6.2.2 and 6.2.3).
+/// The target of a request, without query and fragment, normalised: the case of scheme and host, the default
+/// port, dot segments, and percent-encoding (RFC 3986, sections 6.2.2 and 6.2.3).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target(String);
 

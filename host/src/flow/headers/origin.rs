@@ -12,7 +12,7 @@ use super::{Single, single};
 use crate::config::ANY_LABEL;
 use crate::flow::reject::Rejection;
 
-/// Which hosts and origins a request may name.
+/// The hosts and origins that a request may name.
 #[derive(Debug)]
 pub struct Names {
     hosts: HashSet<String>,

@@ -137,7 +137,7 @@ pub(crate) fn unquote(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
-/// Where `part` lies in `whole`, of which it must be a slice.
+/// The position of `part` in `whole`, of which it must be a slice.
 pub(crate) fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;

@@ -10,7 +10,7 @@ pub(crate) use uri::{check_template, check_uri};
 
 mod uri;
 
-/// Why a name is refused.
+/// The fault of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NameFault {
     /// Policies are promised that no name is longer.

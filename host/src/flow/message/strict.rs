@@ -19,7 +19,7 @@ pub(crate) const MAX_DEPTH: usize = 128;
 /// quicker, because keys of different length differ at once.
 const MANY_KEYS: usize = 24;
 
-/// Why a value was refused, where it is not the grammar.
+/// The fault of a value that is valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// An object has a key twice.

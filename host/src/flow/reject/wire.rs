@@ -27,8 +27,7 @@ const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
 
-/// When a policy does not say when trying again makes sense: soon, for most failures are of one
-/// call.
+/// Seconds until a retry, where a policy does not say: soon, for most failures are of one call.
 const RETRY_SOON_S: u32 = 1;
 
 /// A rejection as the caller sees it.
@@ -40,11 +39,11 @@ pub struct Wire {
     pub code: i64,
     /// The error's message, which says what to do.
     pub message: Cow<'static, str>,
-    /// Why, as a code.
+    /// The reason code.
     pub reason: Cow<'static, str>,
     /// Further members of the error's `data`.
     pub data: Map<String, Value>,
-    /// When trying again makes sense, in seconds.
+    /// Seconds until a retry makes sense.
     pub retry_after: Option<u32>,
     /// The challenge for an OAuth client.
     pub challenge: Challenge,

@@ -9,7 +9,7 @@ use super::bindings::witgate::auth::types;
 use super::convert;
 use crate::plugin::state::State;
 
-/// Where a component's exports are.
+/// The positions of a component's exports.
 #[derive(Clone)]
 pub(in crate::plugin) struct Exports {
     plugin: plugin::GuestIndices,

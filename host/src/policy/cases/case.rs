@@ -118,7 +118,7 @@ pub struct Held {
 /// One question, and what has to come of it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Where it is in the file: the case, and the step where there are several.
+    /// The place in the file: the case, and the step where there are several.
     pub place: Vec<String>,
     /// The question.
     pub question: Question,
@@ -204,7 +204,7 @@ pub struct CallOf {
     pub kind: TargetKind,
     /// Its name.
     pub target: String,
-    /// Where it came in.
+    /// The transport of the call.
     pub transport: Transport,
     /// True if a list is being filtered.
     pub listing: bool,

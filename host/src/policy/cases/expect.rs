@@ -51,7 +51,7 @@ pub enum Expect {
 pub struct ExpectUnavailable {
     /// The text that the detail has to contain.
     pub detail: String,
-    /// When to try again, in seconds.
+    /// Seconds until a retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u32>,
 }
@@ -72,7 +72,7 @@ pub struct ExpectIdentity {
     /// The scopes, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// When it ends, in seconds since the Unix epoch; `"never"`: with the credential.
+    /// The expiry, in seconds since the Unix epoch; `"never"`: with the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<WrittenEnd>")]
     pub expires_at: Option<Value>,

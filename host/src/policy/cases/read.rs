@@ -29,7 +29,7 @@ const LARGEST: u64 = 4 << 20;
 /// The most cases: each candidate waits for all of them.
 const MOST: usize = 1000;
 
-/// Why there are no cases.
+/// The error when there are no cases.
 #[derive(Debug, thiserror::Error)]
 pub enum CasesError {
     /// The file cannot be read.
@@ -47,7 +47,7 @@ pub enum CasesError {
 }
 
 impl CasesError {
-    /// Where it lies.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Unreadable(_, error) => Cause::of(error),
@@ -112,7 +112,7 @@ struct Reader<'t> {
     faults: Vec<Diagnostic>,
 }
 
-/// Where a question stands: its case, and its step where there are several.
+/// The place of a question: its case, and its step where there are several.
 type Place = Vec<String>;
 
 impl Reader<'_> {

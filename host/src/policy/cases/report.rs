@@ -47,7 +47,7 @@ pub struct Asked {
 /// The result of one step of a case.
 #[derive(Clone, Debug)]
 pub struct StepReport {
-    /// Where it is in the file.
+    /// The place in the file.
     pub place: Vec<String>,
     /// The result of the question.
     pub asked: Asked,
@@ -85,7 +85,7 @@ impl Report {
         self.findings.is_empty() && self.steps.iter().all(|step| step.findings.is_empty())
     }
 
-    /// Where it lies that it did not pass: of a busy machine, that a hook had no time.
+    /// The cause of a failed case: a busy machine may have left a hook without time.
     pub(super) fn cause(&self) -> Cause {
         let otherwise = self.steps.iter().filter(|step| !step.findings.is_empty());
         let passing = |step: &StepReport| matches!(step.asked.outcome, Outcome::Failed(failure, _) if failure.cause().may_pass());

@@ -1,4 +1,4 @@
-//! Where cases are played: the real policy under its real limits, in a world that is the case's own.
+//! The sandbox for cases: the real policy under its real limits, with test doubles that the case defines.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ use crate::services::{Clock, Scope};
 /// The subject of cases: a component, or a built-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Which check it is.
+    /// The kind of check.
     pub kind: PolicyKind,
     /// The component file. None: the built-in.
     pub component: Option<PathBuf>,
@@ -115,7 +115,7 @@ impl Subject {
     }
 }
 
-/// Why there is no policy to put questions to.
+/// The error when there is no policy to test.
 #[derive(Debug)]
 pub struct NotMade(Unmade);
 

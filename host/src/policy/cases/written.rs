@@ -203,7 +203,7 @@ pub(super) struct Question {
 pub(super) struct Verification {
     /// The name of the key.
     pub key: String,
-    /// Which one of a set is asked for.
+    /// The id of the wanted key of a set.
     pub key_id: Option<String>,
     /// The algorithm.
     pub algorithm: Alg,
@@ -271,7 +271,7 @@ pub struct Principal {
     pub issuer: Option<String>,
     /// Further claims about the subject.
     pub claims: Option<Map<String, Value>>,
-    /// When it ends, in seconds since the Unix epoch.
+    /// The expiry, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
 }
 
@@ -320,7 +320,7 @@ pub(super) struct Exchange {
     pub error: Option<HttpFault>,
 }
 
-/// Why there is no answer.
+/// The error in place of an answer.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum HttpFault {

@@ -31,7 +31,7 @@ const UNGUESSABLE: usize = 24;
 /// Maximum length in bytes of cache content that is written down as it is: a counter, a URL.
 const REMARK: usize = 512;
 
-/// Why a call cannot be asked again.
+/// The reason why a call cannot be repeated.
 type LeftOut = &'static str;
 
 /// The cases of one recording.
@@ -43,7 +43,7 @@ pub(super) struct Cases<'p> {
     settings: String,
     stand_ins: StandIns,
     cases: Vec<Seen>,
-    /// Where a question with its answer is among them.
+    /// The positions of questions with their answers.
     places: HashMap<String, usize>,
     left_out: BTreeMap<String, u64>,
     calls: u64,

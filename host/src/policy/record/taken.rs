@@ -14,7 +14,7 @@ use crate::services::heard::Heard;
 /// One hook.
 #[derive(Debug)]
 pub(in crate::policy) struct Taken {
-    /// When it began, in seconds since the Unix epoch.
+    /// The start, in seconds since the Unix epoch.
     pub(super) now: u64,
     pub(super) method: String,
     pub(super) kind: TargetKind,

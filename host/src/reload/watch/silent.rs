@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-/// Why changes of `file` may bring no notification. None: nothing is known against it.
+/// The reason why changes of `file` may bring no notification. None: nothing is known against it.
 #[cfg(target_os = "linux")]
 pub(super) fn why(file: &Path) -> Option<String> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statfs, statx};

@@ -14,7 +14,7 @@ const OF_A_CHILD: u64 = 4;
 /// A stream, and the connection of what is posted.
 const OF_A_STREAM: u64 = 2;
 
-/// Whatever is kept free, there is room for so many connections.
+/// The minimum number of connections, whatever is kept free.
 const FEWEST: usize = 8;
 
 /// Lowers `max_connections` to what there is room for.

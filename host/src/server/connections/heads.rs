@@ -48,7 +48,7 @@ pub(super) struct Heads<S> {
     is_after_cr: bool,
 }
 
-/// Where in a head the next byte stands.
+/// The position of the next byte in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     /// Before the first line; empty ones may stand there.

@@ -49,7 +49,7 @@ struct Table {
     open: HashMap<u64, Arc<Connection>>,
     by_peer: HashMap<Peer, usize>,
     next: u64,
-    /// When it was last looked without finding enough.
+    /// The time of the last look that did not find enough.
     looked: Option<Instant>,
 }
 
@@ -60,7 +60,7 @@ struct Counts {
     ended: Counter,
 }
 
-/// Which bound a connection has met.
+/// The bound that a connection has met.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct Bound {
     of: &'static str,
@@ -234,7 +234,7 @@ impl Admission {
         &self.connections.proxies
     }
 
-    /// When it ends.
+    /// The end of the connection.
     pub(super) fn end(&self) -> &End {
         &self.connection.end
     }
@@ -261,7 +261,7 @@ impl Drop for Admission {
     }
 }
 
-/// When a connection ends.
+/// The end of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct End {
     /// After what is running on it.

@@ -1,5 +1,5 @@
-//! Where the control socket is: where the configuration says. Where it says nothing, beside it; and where that directory
-//! is mounted for reading alone, in the user's own runtime directory, which the system closes to all others.
+//! The path of the control socket: as configured, else beside the configuration, else, if that directory is
+//! read-only, in the user's own runtime directory, which the system closes to all others.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ impl Control {
     }
 }
 
-/// Why it cannot be made at `wanted` by this process.
+/// The reason why this process cannot create it at `wanted`.
 pub fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String> {
     let directory = wanted.path.parent()?;
     let error = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).err()?;
@@ -58,7 +58,7 @@ pub fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String
     }
 }
 
-/// Where it is to be looked for.
+/// The path at which clients look for it.
 pub fn find(wanted: &ControlSocket, environment: &Environment) -> PathBuf {
     let other = elsewhere(&wanted.path, environment)
         .filter(|other| !wanted.is_given && !wanted.path.exists() && other.exists());

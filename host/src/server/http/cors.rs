@@ -1,6 +1,6 @@
-//! Which answers a page in a browser may read (Fetch, "CORS protocol"). The browser asks by `OPTIONS` before it sends a
-//! credential, so that this is answered before there is any; what it is told there opens nothing, for each call is
-//! judged as it comes.
+//! The answers that a page in a browser may read (Fetch, "CORS protocol"). The browser asks by `OPTIONS`
+//! before it sends a credential, so that this is answered before there is any; what it is told there opens
+//! nothing, for each call is judged as it comes.
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@ use crate::flow::reject::wire::is_offered;
 use crate::generation::Generation;
 use crate::signing::KeySet;
 
-/// Where the key set is.
+/// The path of the key set.
 const KEY_SET: &str = "/.well-known/jwks.json";
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -109,7 +109,7 @@ impl Metadata {
         Some(Bytes::from(document.to_string()))
     }
 
-    /// Where the document of a resource is.
+    /// The URL of a resource's document.
     pub(super) fn url(&self, resource: &str) -> Option<&str> {
         self.urls.get(resource).map(String::as_str)
     }

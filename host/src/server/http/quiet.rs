@@ -13,7 +13,7 @@ use crate::flow::under_way::UnderWay;
 /// Time that a call may be quiet: well below the 30 s after which the first proxies give up.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// When it is looked at again, where no stream may be opened yet.
+/// The time until the next look, where no stream may be opened yet.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The answer of `work`, or the stream that will hold it. None in `under_way`: the caller takes no

@@ -14,7 +14,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// Signature, version, command, family and length.
 const FIXED: usize = 16;
 
-/// Where the command stands.
+/// The position of the command.
 const COMMAND: usize = 12;
 
 /// A connection of the proxy's own, such as a look whether somebody is there.

@@ -23,7 +23,7 @@ pub struct SigningKey {
     algorithms: Vec<Algorithm>,
 }
 
-/// Why a key cannot sign assertions.
+/// The message for a key that cannot sign assertions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this is not a private key in PEM (`BEGIN PRIVATE KEY`) for RSA of 2048 bits or more, P-256, P-384 or Ed25519"

@@ -1,4 +1,4 @@
-//! Where an issuer has its keys: by its metadata (RFC 8414; OpenID Connect Discovery 1.0).
+//! The place of an issuer's keys: by its metadata (RFC 8414; OpenID Connect Discovery 1.0).
 
 use std::collections::HashMap;
 use std::sync::Arc;

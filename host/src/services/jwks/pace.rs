@@ -1,4 +1,4 @@
-//! When a server may be asked for its keys. Times are handed in, so that this can be tested.
+//! The pace of requests to a server for its keys. Times are passed in, so that this can be tested.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest: so soon after it is back, the server is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Why the set is asked for.
+/// The reason for asking for a set.
 #[derive(Debug)]
 pub(super) enum Reason {
     /// There is none.
@@ -36,7 +36,7 @@ impl Reason {
 
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the last request was sent.
+    /// The time of the last request.
     asked: Option<Instant>,
     /// The remaining requests for unknown keys, and the start of their count.
     budget: u32,

@@ -21,7 +21,7 @@ pub(super) const RSA: [Jose; 6] =
 /// Members that only private and symmetric keys have (RFC 7518, section 6; RFC 8037, section 2).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// Why a key of a set is passed over.
+/// The reason for skipping a key of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassedOver {
     /// It is not one JSON object without duplicate members.

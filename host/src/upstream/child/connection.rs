@@ -35,7 +35,7 @@ const PENDING: usize = 512;
 const PENDING_OF_ONE: usize = PENDING / 4;
 /// Requests that were given up and that the child may still be at. Who has lost track of them asks nobody.
 const STRAYS: usize = 1024;
-/// When there may be room for a request again.
+/// Seconds until there may be room for a request again.
 const RETRY_S: u32 = 1;
 /// A child that is alive answers a ping within this, whatever else it does.
 const PULSE: Duration = Duration::from_secs(3);
@@ -62,7 +62,7 @@ pub(super) struct Inner {
     /// True if several callers may be on it.
     pub(super) common: bool,
     pub(crate) began: Instant,
-    /// Which request tells whether the child is alive: `ping` is gone in 2026-07-28.
+    /// The request that tests whether the child is alive: `ping` is gone in 2026-07-28.
     pulse: &'static str,
 }
 
@@ -271,7 +271,7 @@ impl Connection {
         self.inner.send(cancelled(&number.to_string(), reason)).await
     }
 
-    /// Why it has ended, if it has.
+    /// The reason for its end, if it has ended.
     pub(crate) fn ended(&self) -> Option<Lost> {
         self.inner.ended.borrow().clone()
     }

@@ -34,7 +34,7 @@ impl Reply {
     }
 }
 
-/// Why there will be no response.
+/// The reason why there will be no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// The caller has cancelled; nothing is to be said.

@@ -226,7 +226,7 @@ impl Rooms {
     }
 }
 
-/// Whatever was idle longest, if that is long enough.
+/// The entry that was idle longest, if that is long enough.
 fn longest_idle<'a, K: Clone + 'a>(all: impl Iterator<Item = (Duration, &'a K)>) -> Option<K> {
     let longest = all.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
     longest.map(|(_, key)| key.clone())

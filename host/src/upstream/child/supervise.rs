@@ -75,7 +75,7 @@ pub(super) enum Opening {
     Handshake {
         /// An `initialize` request.
         request: Bytes,
-        /// Where its id is.
+        /// The position of its id.
         id: std::ops::Range<usize>,
         /// True if the second half is sent here; the first time a client sends its own.
         complete: AtomicBool,

@@ -1,5 +1,5 @@
-//! Which headers repeat arguments of a child's tools. It is asked by Witgate itself, since who
-//! calls a tool need not have listed it on this process.
+//! The headers that repeat arguments of a child's tools. Witgate lists the tools itself, since a caller need
+//! not have done so on this process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -35,7 +35,7 @@ pub(in crate::upstream) fn read_named(
     })
 }
 
-/// Why a stream has no more events before its end.
+/// The reason why a stream has no more events before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) enum Cut {
     /// The connection broke.

@@ -1,4 +1,4 @@
-//! Where the requests to an HTTP upstream go: over the network, or to a service of this program.
+//! The transport of requests to an HTTP upstream: the network, or a service of this program.
 
 use std::sync::Arc;
 

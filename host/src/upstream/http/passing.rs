@@ -42,7 +42,7 @@ pub(super) enum Wrong {
 enum Place {
     /// Before the message.
     Before,
-    /// Where a key of the message comes, or its end.
+    /// A key of the message, or its end, comes next.
     Key,
     /// Between a key and its value.
     Colon,
@@ -60,7 +60,7 @@ enum Key {
     Method,
 }
 
-/// Which of those keys have come.
+/// The keys that have come.
 #[derive(Debug, Default)]
 struct Seen {
     id: Option<Id>,

@@ -28,7 +28,7 @@ where
     send(outgoing).await
 }
 
-/// Where to send the request now. None: the answer is what it is.
+/// The target of the redirect. None: the answer is passed on.
 fn next(uri: &Uri, response: &Response<Inflow>) -> Option<Uri> {
     if !response.status().is_redirection() {
         return None;

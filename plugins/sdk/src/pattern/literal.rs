@@ -6,7 +6,7 @@
 
 use crate::TargetKind;
 
-/// Why the pattern `glob` for things of a kind matches nothing. None: it may match.
+/// The reason why the pattern `glob` for things of a kind matches nothing. None: it may match.
 pub(super) fn never_matches(kind: TargetKind, glob: &str) -> Option<&'static str> {
     match kind {
         TargetKind::Resource => of_uri(glob),

@@ -21,7 +21,7 @@ struct Arguments {
     /// Address to serve HTTP on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where every request goes.
+    /// The target of every request.
     #[arg(long)]
     upstream: Uri,
 }

@@ -72,7 +72,7 @@ fn a_key_is_revoked_while_connections_take_every_descriptor_of_the_soft_limit() 
     assert!(open(&streams) > 0);
 }
 
-/// Where the hard limit is no higher, connections are bounded below it, and what says nothing goes first.
+/// With a low hard limit, connections are bounded below it, and silent ones are closed first.
 #[test]
 fn idle_connections_make_room_where_descriptors_are_few() {
     let setup = limited(own_tools(""), 400, 400);
@@ -192,7 +192,7 @@ fn set_limit(pid: u32, soft: u64) {
     rustix::process::prlimit(pid, resource, limit).unwrap();
 }
 
-/// Where descriptors are gone all the same, connections are neither refused for ever nor waited for in a loop.
+/// Without descriptors, connections are neither refused for ever nor waited for in a loop.
 #[test]
 fn accepting_goes_on_after_descriptors_have_run_out() {
     let setup = limited(own_tools(""), 4096, 4096);

@@ -10,7 +10,7 @@ use witgate_tests::gateway::{Running, Setup, program};
 use witgate_tests::recorder::Recorder;
 use witgate_tests::wire::{Answer, Request, STATEFUL, contains};
 
-/// Where the upstreams are. The recorder is the last one.
+/// The paths of the upstreams. The recorder is the last one.
 pub(super) const ENDPOINTS: [&str; 4] = ["/stateful/mcp", "/stateless/mcp", "/child/mcp", "/record/mcp"];
 
 /// The text in the body of every attack, to be looked for behind Witgate.

@@ -1,4 +1,4 @@
-//! Which era is spoken, by clients of either before upstreams of either.
+//! The era that is spoken, by clients of either before upstreams of either.
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;

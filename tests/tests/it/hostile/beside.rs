@@ -77,7 +77,7 @@ async fn a_good_policy_beside_all_of_them_sees_no_error() {
     assert!(after.is_result(), "{after:?}");
 }
 
-/// When one of many begins who all keep the same pace: spread over it, because nobody makes them call all at once.
+/// The start of one of many callers with the same pace: spread over it, so that they do not call all at once.
 async fn begin(number: usize, many: usize, pace: Duration) {
     tokio::time::sleep(pace.mul_f64(number as f64 / many as f64)).await;
 }

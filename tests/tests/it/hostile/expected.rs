@@ -10,7 +10,7 @@ pub(super) struct Case {
     pub(super) expected: Expected,
 }
 
-/// Which hook it has.
+/// The hook of a guest.
 pub(super) enum Hook {
     Authorize,
     Authenticate,
@@ -274,7 +274,7 @@ pub(super) fn case(guest: Guest) -> Case {
     }
 }
 
-/// Where a guest may not go, however it writes that.
+/// The expected end of guests that try to reach forbidden addresses, in any spelling.
 const REACHES: Expected = Expected::Called(&[
     ("{server}/", Denies("status-200")),
     ("headers+{server}/", Passes),

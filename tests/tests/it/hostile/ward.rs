@@ -18,9 +18,9 @@ pub(super) const UNBROKEN: &str = "breaker = { failures = 1000000 }";
 
 pub(super) struct Ward {
     pub(super) running: Running,
-    /// Where guests may go that may go anywhere.
+    /// The server that guests may reach.
     pub(super) server: Server,
-    /// Where nobody may go.
+    /// A server that no guest may reach.
     pub(super) elsewhere: Server,
     key: String,
 }

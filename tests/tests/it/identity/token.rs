@@ -43,7 +43,7 @@ async fn a_server_that_takes_tokens_of_witgate_alone_knows_each_caller_by_them()
     know_each_other(&Clients::installed().unwrap().python()).await;
 }
 
-/// Where clients of the newer era are bridged, sessions are opened for them, each as its caller.
+/// A server of the older era receives the identity in the sessions that the bridge opens, each as its caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_the_older_era_does_as_well() {
     know_each_other(&Clients::installed().unwrap().python_of("python-1")).await;

@@ -14,7 +14,7 @@ use super::{RUNTIME, cases};
 
 const TOOLS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Which tools the roles allow, and which policies of the pipeline there are.
+/// The tools that the roles allow, and the policies of the pipeline.
 #[derive(Clone, Debug)]
 struct Rules {
     allowed: Vec<&'static str>,

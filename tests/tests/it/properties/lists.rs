@@ -19,7 +19,7 @@ use super::{RUNTIME, cases};
 #[derive(Clone, Debug)]
 struct World {
     roles: Vec<Role>,
-    /// Which of the roles the key has.
+    /// The roles of the key.
     held: Vec<usize>,
     /// Patterns on what a scope is needed, which the key has none of.
     scoped: Vec<String>,

@@ -45,7 +45,7 @@ fn caller(running: &Running, upstream: &str, key: &str) -> Caller {
     Caller::new(format!("http://{}/{upstream}/mcp", running.address()), Some(key))
 }
 
-/// Why a tool may not be called. None: it may.
+/// The reason why a tool may not be called. None: it may.
 async fn denied(caller: &Caller, tool: &str) -> Option<String> {
     let answer = caller.call(tool, json!({})).await;
     answer.reason().map(str::to_owned)

@@ -21,7 +21,7 @@ const BOUND: Duration = Duration::from_millis(300);
 /// meanwhile, and what is shown is what the gateway takes, not what they do.
 const SWAPS: usize = 4;
 
-/// Which of the two has decided. Anything else is a lost call.
+/// The component that has decided. Anything else is a lost call.
 fn decided_by(tool: &str, answer: &Answer) -> &'static str {
     match (tool, answer.status, answer.reason()) {
         ("greet", 200, None) if answer.is_result() => "rbac",

@@ -49,7 +49,7 @@ async fn allowed(running: &Running, key: &str) {
     assert!(answer.is_result(), "{answer:?}");
 }
 
-/// Why a file is not watched, once the gateway has begun to watch and says so.
+/// The reason why a file is not watched, once the gateway has begun to watch and says so.
 fn reason(running: &Running, file: &str) -> String {
     await_some(&format!("{file} among what is not watched"), || {
         let list = running.plugins();

@@ -204,7 +204,7 @@ fn lists() -> Vec<Attack> {
     .collect()
 }
 
-/// Whoever shows them as a mere bearer has not shown the key that they are bound to.
+/// Attacks with bound tokens: a mere bearer has not proven the key that they are bound to.
 fn bindings() -> Vec<Attack> {
     let thumbprint = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     [

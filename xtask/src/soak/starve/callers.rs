@@ -32,7 +32,7 @@ pub(super) struct Seen {
     pub(super) unanswered: u64,
     pub(super) hung: Vec<String>,
     pub(super) wrong: Vec<String>,
-    /// When the last shortage ended. None: there is one.
+    /// The end of the last shortage. None: there is one.
     ended: Option<Instant>,
 }
 

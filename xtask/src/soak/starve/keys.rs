@@ -51,7 +51,7 @@ pub(super) enum Revocation {
 pub(super) struct Keys<'a> {
     place: &'a Place,
     store: String,
-    /// Where there is another link to the store.
+    /// Another link to the store.
     silent: PathBuf,
     ready: Vec<Key>,
     revoked: Vec<Key>,

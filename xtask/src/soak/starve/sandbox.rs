@@ -1,5 +1,6 @@
-//! Where limits bind and nobody else is hit by them: a user of its own, since root is exempt from the limit on threads, and
-//! namespaces of its own, in which a small disk can be mounted and notifications be rationed.
+//! A sandbox in which limits bind and nobody else is hit by them: a user of its own, since root is exempt
+//! from the limit on threads, and namespaces of its own, in which a small disk can be mounted and
+//! notifications be rationed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

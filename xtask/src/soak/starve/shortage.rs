@@ -66,7 +66,7 @@ pub(super) struct Means {
     kinds: Vec<Kind>,
     /// The directory that has a disk of its own. None: the size of files is limited.
     disk: Option<PathBuf>,
-    /// Where there is a second way to the files on it.
+    /// A second path to the files on it.
     silent: PathBuf,
     /// The maximum number of watched directories when nothing is short. None: that cannot be changed here.
     watches: Option<String>,

@@ -25,7 +25,8 @@ impl Samples {
         quantile(&self.sorted(), share)
     }
 
-    /// Where the median lies with 95 % confidence: the middle of the medians of samples that are drawn from these.
+    /// The 95 % confidence interval of the median: the middle of the medians of samples that are drawn from
+    /// these.
     pub(super) fn interval(&self) -> (f64, f64) {
         let sorted = self.sorted();
         let step = sorted.len().div_ceil(MOST).max(1);

@@ -22,7 +22,7 @@ pub(super) struct Played {
 pub(super) struct PlayedCase {
     /// Its file.
     pub(super) file: PathBuf,
-    /// Which one of that.
+    /// The case in that file.
     pub(super) case: Case,
     pub(super) report: Report,
     /// The differences to the other component.

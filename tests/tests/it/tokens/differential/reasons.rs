@@ -1,4 +1,4 @@
-//! Where the libraries and Witgate do not agree, and why that is right.
+//! The accepted differences between the libraries and Witgate, with reasons.
 
 use super::drafts::Made;
 use super::judges::Judge::{self, Jose, PyJwt};
