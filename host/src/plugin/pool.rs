@@ -4,7 +4,6 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use witgate_plugin::{Call, Credential, Decision, Principal, TargetKind, Transport, Verdict, Wants};
 use zeroize::Zeroizing;
@@ -13,9 +12,11 @@ use super::fault::Fault;
 use super::instance::{Instance, PrepareError, Prepared, within};
 use super::output::Output;
 use super::slow_lane::SlowLane;
+use crate::breaker::Source;
 use crate::config::Isolation;
 use crate::plugin::failure::Failure;
 use crate::services::Scope;
+use crate::shares::{Bounds, Share, Shares};
 
 /// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made
 /// besides is given back, because all policies have theirs from one supply.
@@ -57,6 +58,11 @@ fn ended() -> Fault {
     Fault::new(Failure::Trap, "the hook ended in a panic of the host")
 }
 
+/// So many at work, half of them for one caller: hooks that wait for the network would else hold all of them.
+fn bounds(most: usize) -> Bounds {
+    Bounds { most, most_of_one: most.div_ceil(2) }
+}
+
 /// A component at work.
 pub struct Pool {
     prepared: Prepared,
@@ -65,7 +71,7 @@ pub struct Pool {
     network: bool,
     isolation: Isolation,
     idle: Mutex<Vec<Instance>>,
-    at_work: Semaphore,
+    at_work: Shares<Source>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -86,7 +92,7 @@ impl Pool {
         isolation: Isolation,
     ) -> Result<(Self, Wants), PrepareError> {
         let (instance, wants) = prepared.configured(&config).await?;
-        let at_work = Semaphore::new(prepared.at_once());
+        let at_work = Shares::new(bounds(prepared.at_once()));
         let idle = Mutex::new(vec![instance]);
         Ok((Self { prepared, config, network, isolation, idle, at_work }, wants))
     }
@@ -203,7 +209,7 @@ impl Pool {
     }
 
     async fn check_out(&self, scope: &Scope, deadline: Instant, lane: Lane) -> Result<Work<'_>, Fault> {
-        let permit = self.permit(deadline).await?;
+        let place = self.place(scope.source(), deadline).await?;
         // Taken in a statement of its own, so that the lock is not held over the making.
         let idle = self.lock().pop();
         let mut instance = match idle {
@@ -211,17 +217,15 @@ impl Pool {
             None => self.prepared.configured(&self.config).await?.0,
         };
         instance.begin(scope.clone(), self.prepared.limits().timeout, deadline, lane);
-        Ok(Work { pool: self, instance, _permit: permit })
+        Ok(Work { pool: self, instance, _place: place })
     }
 
-    async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Fault> {
-        if let Ok(permit) = self.at_work.try_acquire() {
-            return Ok(permit);
+    async fn place(&self, source: Source, deadline: Instant) -> Result<Share<Source>, Fault> {
+        if let Some(place) = self.at_work.take(&source) {
+            return Ok(place);
         }
-        match tokio::time::timeout_at(deadline, self.at_work.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Fault::new(Failure::Busy, "all instances of the policy were at work")),
-        }
+        let place = tokio::time::timeout_at(deadline, self.at_work.wait_for_one(&source)).await;
+        place.map_err(|_| Fault::new(Failure::Busy, "all instances of the policy were at work"))
     }
 
     /// Takes back an instance that did its work well.
@@ -249,7 +253,7 @@ impl Pool {
 struct Work<'a> {
     pool: &'a Pool,
     instance: Instance,
-    _permit: SemaphorePermit<'a>,
+    _place: Share<Source>,
 }
 
 impl Work<'_> {

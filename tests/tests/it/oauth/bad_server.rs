@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// The time that a server takes over tokens that it does not know.
+pub(super) const SLOW: Duration = Duration::from_secs(3);
+
 /// The faults of a bad server.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Bad {
@@ -13,6 +16,8 @@ pub(super) enum Bad {
     Not(String),
     /// The same, later.
     Slow(Duration, String),
+    /// Says this of the token, and of all others, after [`SLOW`], that they are not active.
+    Knows(&'static str, String),
     /// Closes the connection instead of answering.
     HangsUp,
     /// Closes the connection in the middle of the answer.
@@ -96,7 +101,7 @@ impl BadServer {
 fn answer(stream: TcpStream, bad: &Mutex<Bad>, asked: &AtomicUsize) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
-    read_request(&mut reader)?;
+    let question = read_request(&mut reader)?;
     asked.fetch_add(1, Ordering::Relaxed);
     let bad = bad.lock().unwrap().clone();
     let head = |status: &str, media: &str, more: &str| {
@@ -108,6 +113,13 @@ fn answer(stream: TcpStream, bad: &Mutex<Bad>, asked: &AtomicUsize) -> std::io::
         Bad::Slow(delay, body) => {
             std::thread::sleep(delay);
             head("200 OK", json, "") + &body
+        }
+        Bad::Knows(token, body) if question.contains(&format!("token={token}&")) => {
+            head("200 OK", json, "") + &body
+        }
+        Bad::Knows(..) => {
+            std::thread::sleep(SLOW);
+            head("200 OK", json, "") + r#"{"active":false}"#
         }
         Bad::HangsUp => String::new(),
         Bad::BreaksOff => head("200 OK", json, "Content-Length: 1000\r\n") + "{\"active\":true,",
@@ -142,7 +154,8 @@ fn wait_for_the_end(reader: &mut impl Read) -> std::io::Result<()> {
     reader.read(&mut [0]).map(drop)
 }
 
-fn read_request(reader: &mut impl BufRead) -> std::io::Result<()> {
+/// The body of a request.
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<String> {
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -154,7 +167,9 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<()> {
             length = rest.trim().parse().unwrap_or(0);
         }
         if line.is_empty() {
-            return reader.read_exact(&mut vec![0; length]);
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            return Ok(String::from_utf8_lossy(&body).into_owned());
         }
     }
 }
