@@ -26,7 +26,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The origin of a call: one principal, or one network while no principal is known. A digest of this process alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Source(u64);
+pub struct Source(u64);
 
 impl Source {
     /// The source that `this` identifies.

@@ -26,6 +26,7 @@ mod session;
 mod shadow;
 mod single;
 pub mod standing;
+pub mod subject;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -54,7 +55,7 @@ use call::{Access, Call, Kind};
 use certificate::ClientCertificate;
 use credential::Shown;
 use decision::DecisionId;
-use dpop::Proofs;
+use dpop::{Proofs, Proven};
 use headers::{LAST_EVENT_ID, agree, credentials, media};
 use identity::Caller;
 use known::Known;
@@ -182,10 +183,10 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
-        let caller = self.establish(&generation, &request, &shown).await?;
+        let (proven, caller) = self.establish(&generation, &request, &shown).await?;
         record.caller = Some(Arc::clone(&caller));
-        let traces = shown.traces(generation.pipeline(self.route.pipeline));
-        let permit = Arc::new(authorize(generation, request, caller, traces).await?);
+        let traces = shown.traces(generation.pipeline(self.route.pipeline).is_recorded());
+        let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
         self.tasks.check(&permit).await?;
         session::check(permit.request(), session.as_deref())?;
         let listens = permit.request().call.method() == "subscriptions/listen";
@@ -208,11 +209,11 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Shown,
-    ) -> Result<Arc<Caller>, Rejection> {
-        self.proofs.prove(generation, request, shown)?;
-        let caller = authenticate(generation, request, shown).await?;
-        self.proofs.spend(request, &caller)?;
-        Ok(caller)
+    ) -> Result<(Proven, Arc<Caller>), Rejection> {
+        let proven = self.proofs.prove(generation, request, shown)?;
+        let caller = authenticate(generation, &proven, shown).await?;
+        self.proofs.spend(&proven, &caller)?;
+        Ok((proven, caller))
     }
 
     /// Opens the stream of the server's own messages (GET, in the stateful era).
@@ -261,14 +262,14 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         let stages = async {
             record.reserve()?;
-            let caller = self.establish(&generation, &request, &shown).await?;
+            let (proven, caller) = self.establish(&generation, &request, &shown).await?;
             record.caller = Some(Arc::clone(&caller));
             let session = match session {
                 Some(session) => session,
                 None => return Err(self.without_session().await),
             };
-            let traces = shown.traces(generation.pipeline(self.route.pipeline));
-            let permit = Arc::new(authorize(generation, Arc::clone(&request), caller, traces).await?);
+            let traces = shown.traces(generation.pipeline(self.route.pipeline).is_recorded());
+            let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let caller = Arc::clone(permit.caller());
             act(Listener { caller, session, request, last_event_id }, permit, shown).await
@@ -298,6 +299,7 @@ impl<U: Upstream> Flow<U> {
         share: Option<Share>,
     ) -> Result<Reply, Rejection> {
         let Answer { session, body } = answer;
+        let nonce = self.proofs.next_nonce(permit.proven());
         let request = Arc::clone(permit.request());
         let call = &request.call;
         let (status, body) = match body {
@@ -321,7 +323,6 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
             body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
         };
-        let nonce = self.proofs.next_nonce(&request);
         Ok(Reply { status, session, nonce, body })
     }
 
@@ -369,9 +370,8 @@ fn receive(
         examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
-    let (proven_key, stood_in) = Default::default();
-    let request =
-        Request { call, decision, era, headers, peer, certificate, transport, route, proven_key, stood_in };
+    let stood_in = Default::default();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, stood_in };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -435,9 +435,8 @@ fn receive_bodiless(
     };
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
-    let (proven_key, stood_in) = Default::default();
-    let request =
-        Request { call, decision, era, headers, peer, certificate, transport, route, proven_key, stood_in };
+    let stood_in = Default::default();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, stood_in };
     Ok((Arc::new(request), shown, session))
 }
 

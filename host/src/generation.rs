@@ -3,7 +3,6 @@
 mod factory;
 mod history;
 mod pipeline;
-mod recipe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,13 +16,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
 use crate::fingerprints::Fingerprints;
-use crate::policy::Policy;
+use crate::policy::{Before, Policy};
 
+pub use crate::policy::Recipe;
 pub use factory::{Factory, Successor};
 use history::History;
 pub use history::Kept;
 pub use pipeline::{Closed, Next, Pipeline};
-pub use recipe::Recipe;
 
 /// One immutable set of compiled policies with their config.
 #[derive(Debug)]
@@ -63,6 +62,23 @@ impl Generation {
     /// The recipe of the generation.
     pub fn recipe(&self) -> &Arc<Recipe> {
         &self.recipe
+    }
+
+    /// Its policies and their inputs, for the policies of a candidate.
+    pub(crate) fn before(&self) -> Before<'_> {
+        Before { policies: &self.policies, recipe: &self.recipe, files: &self.files, repeats: self.repeats }
+    }
+
+    fn kept(&self) -> Kept {
+        let policies = self.policies().map(|policy| (policy.name().to_string(), policy.digest()));
+        Kept {
+            number: self.number,
+            origin: self.origin,
+            since: self.since,
+            recipe: Arc::clone(&self.recipe),
+            is_whole: self.is_whole(),
+            policies: policies.collect(),
+        }
     }
 
     /// True if all its pipelines follow that recipe, and nothing of it is missing.
@@ -170,7 +186,7 @@ pub struct Generations {
 impl Generations {
     /// Begins with a first generation. `keep` of them can be gone back to.
     pub fn new(first: Generation, keep: usize) -> Self {
-        let history = History::new(&first, keep);
+        let history = History::new(first.kept(), keep);
         let (past, forgotten) = Default::default();
         Self { live: ArcSwap::from_pointee(first), history, past, forgotten }
     }
@@ -187,7 +203,7 @@ impl Generations {
         past.retain(|generation| generation.strong_count() > 0);
         past.push(Arc::downgrade(&self.live.swap(Arc::clone(&next))));
         drop(past);
-        self.history.add(&next);
+        self.history.add(next.kept());
         next
     }
 
@@ -227,6 +243,7 @@ impl Generations {
 
     /// The generation to go back to: `to`, else the most recent one with different inputs.
     pub fn earlier(&self, to: Option<u64>) -> Option<Kept> {
-        self.history.find(to, &self.live())
+        let live = self.live();
+        self.history.find(to, live.origin, &live.recipe)
     }
 }

@@ -1,7 +1,10 @@
-//! Certificates in files.
+//! Certificates in PEM.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -52,4 +55,16 @@ pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, U
         })?;
     }
     Ok(found)
+}
+/// A certificate's DER in PEM (RFC 7468).
+pub(crate) fn pem(der: &[u8]) -> String {
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = STANDARD.encode(der);
+    while !rest.is_empty() {
+        let next = rest.split_off(rest.len().min(64));
+        let _ = writeln!(pem, "{rest}");
+        rest = next;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }

@@ -1,13 +1,16 @@
 //! A policy: a component or a built-in behind one interface.
 
+pub mod answer;
 mod builtin;
 pub mod cases;
 mod counts;
 mod disagreements;
 mod guarded;
 mod make;
+mod recipe;
 pub mod record;
 pub(crate) mod shipped;
+mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,13 +22,11 @@ use witgate_plugin::{
     Call, Credential, Decision, Description, Digest, Principal, Scheme, Unavailability, Verdict, Wants,
 };
 
+use self::answer::{Failed, Outcome};
 use self::builtin::Builtin;
-use self::cases::{Outcome, SCHEMES};
 use self::guarded::Guarded;
-use self::record::{Recorder, Taken, Written};
+use self::tap::{RecordedSettings, Recorder, Taken};
 use crate::config::{self, Mode, PolicyKind};
-use crate::flow::credential::Shown;
-use crate::flow::reject::Rejection;
 use crate::plugin::failure::Failure;
 use crate::plugin::fault::Fault;
 use crate::plugin::pool::Pool;
@@ -35,7 +36,12 @@ use crate::services::{PolicyHost, Scope, Services};
 pub use crate::breaker::OutFor;
 pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, SeenWith, Tally};
-pub use make::{Making, PolicyError, Stage, describe_component};
+pub use make::{Before, Making, PolicyError, Stage, describe_component};
+pub use recipe::Recipe;
+
+/// The ways to show a credential, the usual ones first.
+pub const SCHEMES: [Scheme; 6] =
+    [Scheme::Bearer, Scheme::Header, Scheme::Basic, Scheme::Dpop, Scheme::Argument, Scheme::Certificate];
 
 /// A policy of one generation, ready for its hooks.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ pub struct Policy {
     counts: Counts,
     disagreements: Disagreements,
     recorder: Recorder,
-    written: Box<Written>,
+    written: Box<RecordedSettings>,
     files: BTreeMap<PathBuf, Option<Digest>>,
 }
 
@@ -96,7 +102,7 @@ impl Policy {
         stand_in: Option<Builtin>,
         source: Source,
         wants: Wants,
-        written: Written,
+        written: RecordedSettings,
     ) -> Self {
         let credential_header = wants.credential_header.as_ref().and_then(|name| name.parse().ok());
         let _ = services.wants.set(wants);
@@ -144,7 +150,7 @@ impl Policy {
         let services = Arc::new(Services::bare(name));
         let check = Check::Broken(reason.to_owned());
         let source = Source::Broken { reason: reason.to_owned() };
-        Self::new(&config, services, check, None, source, wants, Written::nothing(&config))
+        Self::new(&config, services, check, None, source, wants, RecordedSettings::nothing(&config))
     }
 
     /// True if it cannot decide anything.
@@ -272,11 +278,6 @@ impl Policy {
         self.services.forget(token)
     }
 
-    /// The credential that it judges, if one was shown.
-    pub fn pick<'a>(&self, shown: &'a Shown) -> Option<Credential<'a>> {
-        shown.first_of(&self.services.wants.get()?.schemes, self.credential_header.as_ref())
-    }
-
     /// Establishes who shows `credential`.
     ///
     /// # Errors
@@ -286,7 +287,7 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-    ) -> Result<Verdict, Rejection> {
+    ) -> Result<Verdict, Failed> {
         let Some(line) = self.recorder.line() else { return self.ask_who(scope, call, credential).await };
         let taken = Taken::who(self.now(), scope, call, credential);
         let verdict = self.ask_who(taken.scope(), call, credential).await;
@@ -299,7 +300,7 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-    ) -> Result<Verdict, Rejection> {
+    ) -> Result<Verdict, Failed> {
         let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let verdict = match &self.check {
@@ -308,7 +309,7 @@ impl Policy {
                 Ok(verdict) => Ok(verdict),
                 Err(fault) => match self.stand_in_for(fault, scope, call) {
                     Ok(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
-                    Err(rejection) => Err(rejection),
+                    Err(failed) => Err(failed),
                 },
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
@@ -326,7 +327,7 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-    ) -> Result<Decision, Rejection> {
+    ) -> Result<Decision, Failed> {
         let Some(line) = self.recorder.line() else { return self.ask_may(scope, call, principal).await };
         let taken = Taken::may(self.now(), scope, call);
         let decision = self.ask_may(taken.scope(), call, principal).await;
@@ -339,7 +340,7 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-    ) -> Result<Decision, Rejection> {
+    ) -> Result<Decision, Failed> {
         let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let decision = match &self.check {
@@ -348,7 +349,7 @@ impl Policy {
                 Ok(decision) => Ok(decision),
                 Err(fault) => match self.stand_in_for(fault, scope, call) {
                     Ok(builtin) => Ok(builtin.authorize(&host, call, principal).await),
-                    Err(rejection) => Err(rejection),
+                    Err(failed) => Err(failed),
                 },
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
@@ -372,11 +373,11 @@ impl Policy {
             heard.stood_in();
         }
         // The record has room for one; the others are on the log.
-        let _ = scope.request.stood_in.set(Arc::clone(&self.name));
+        scope.subject.note_fallback(&self.name);
     }
 
-    /// The fallback, where the built-in may decide for a component that failed; else the rejection.
-    fn stand_in_for(&self, fault: Fault, scope: &Scope, call: &Call<'_>) -> Result<&Builtin, Rejection> {
+    /// The built-in, where it may replace a component that failed; else the failure.
+    fn stand_in_for(&self, fault: Fault, scope: &Scope, call: &Call<'_>) -> Result<&Builtin, Failed> {
         let Fault { failure, detail } = fault;
         let reason = failure.reason();
         let asked = format!("{} {}", call.method, clean(call.target));
@@ -397,17 +398,17 @@ impl Policy {
         }
     }
 
-    fn cannot_decide(&self, reason: &str) -> Rejection {
+    fn cannot_decide(&self, reason: &str) -> Failed {
         self.counts.fail(Failure::Config);
         self.failed(Failure::Config, reason.to_owned(), None)
     }
 
-    fn failed(&self, failure: Failure, detail: String, retry_after: Option<u32>) -> Rejection {
-        Rejection::Failed { policy: Arc::clone(&self.name), failure, detail, retry_after }
+    fn failed(&self, failure: Failure, detail: String, retry_after: Option<u32>) -> Failed {
+        Failed { policy: Arc::clone(&self.name), failure, detail, retry_after }
     }
 
-    /// The rejection for a policy that says itself that it cannot decide.
-    pub fn unavailable(&self, said: Unavailability) -> Rejection {
+    /// The failure of a policy that says itself that it cannot decide.
+    pub fn unavailable(&self, said: Unavailability) -> Failed {
         self.counts.fail(Failure::Unavailable);
         self.failed(Failure::Unavailable, said.detail, said.retry_after)
     }

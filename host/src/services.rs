@@ -6,6 +6,8 @@ pub mod fetch;
 pub mod heard;
 pub mod jwks;
 pub mod keys;
+pub mod subject;
+pub mod traces;
 pub mod witness;
 
 use std::borrow::Cow;
@@ -21,12 +23,11 @@ use self::cache::Cache;
 use self::fetch::Fetcher;
 use self::heard::{Heard, Retold};
 use self::keys::Keyring;
+use self::subject::Subject;
+use self::traces::Traces;
 use self::witness::{Told, Witness};
 use crate::breaker::Source;
 use crate::digest::sha256;
-use crate::flow::credential::Traces;
-use crate::flow::identity::Caller;
-use crate::flow::request::Request;
 use crate::printable::clean;
 
 /// The host functions of one policy of one generation.
@@ -104,10 +105,8 @@ impl Clock {
 /// The context of one hook call.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// The request at hand.
-    pub request: Arc<Request>,
-    /// The caller, once it is known.
-    pub caller: Option<Arc<Caller>>,
+    /// The request and its caller.
+    pub subject: Arc<dyn Subject>,
     /// True if a list is being filtered.
     pub listing: bool,
     /// The notes on host calls, while the policy is recorded.
@@ -117,16 +116,14 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The party to which a failure is attributed: the caller, or as long as nobody has proved who they are,
-    /// their network.
+    /// The scope of a call that is not recorded yet.
+    pub fn new(subject: Arc<dyn Subject>, listing: bool, traces: Option<Arc<Traces>>) -> Self {
+        Self { subject, listing, heard: None, traces }
+    }
+
+    /// The source that a failure counts for.
     pub(crate) fn source(&self) -> Source {
-        match self.caller.as_deref().filter(|caller| caller.is_somebody()) {
-            Some(caller) => {
-                let identity = caller.identity();
-                Source::of((&**caller.proven_by(), identity.issuer.as_deref(), identity.subject.as_str()))
-            }
-            None => Source::of_peer(self.request.peer),
-        }
+        self.subject.source()
     }
 }
 
@@ -144,12 +141,12 @@ impl<'a> PolicyHost<'a> {
         self.services.wants.get()
     }
 
-    fn request(&self) -> Option<&'a Request> {
-        self.scope.map(|scope| &*scope.request)
+    fn subject(&self) -> Option<&'a dyn Subject> {
+        self.scope.map(|scope| &*scope.subject)
     }
 
     fn identity(&self) -> Option<&'a witgate_plugin::Identity> {
-        Some(self.scope?.caller.as_ref()?.identity())
+        self.subject()?.identity()
     }
 }
 
@@ -181,12 +178,12 @@ impl<'a> PolicyHost<'a> {
 
     pub(crate) fn find_peer(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.peer)?;
-        Some(self.request()?.peer?.to_string().into())
+        Some(self.subject()?.peer()?.to_string().into())
     }
 
     pub(crate) fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
         self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
-        let mut values = self.request()?.headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+        let mut values = self.subject()?.headers().get_all(name).iter().filter_map(|v| v.to_str().ok());
         let first = values.next()?;
         Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
     }
@@ -194,17 +191,16 @@ impl<'a> PolicyHost<'a> {
     pub(crate) fn find_arguments(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.arguments)?;
         self.scope.filter(|scope| !scope.listing)?;
-        self.request()?.call.arguments().map(Cow::Borrowed)
+        self.subject()?.arguments().map(Cow::Borrowed)
     }
 
     pub(crate) fn find_meta(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.meta)?;
-        self.request()?.call.meta().map(Cow::Borrowed)
+        self.subject()?.meta().map(Cow::Borrowed)
     }
 
     pub(crate) fn find_certificate_thumbprint(&self) -> Option<Cow<'a, str>> {
-        let certificate = self.request()?.certificate.as_ref()?;
-        certificate.is_valid_at(self.services.clock.now()).then(|| certificate.thumbprint().into())
+        self.subject()?.certificate_thumbprint(self.services.clock.now()).map(Cow::Borrowed)
     }
 
     fn find_claims(&self) -> Option<Cow<'a, str>> {
@@ -242,12 +238,12 @@ impl Host for PolicyHost<'_> {
     }
 
     fn upstream(&self) -> Cow<'_, str> {
-        let upstream = self.request().map_or("", |request| &request.route.upstream);
+        let upstream = self.subject().map_or("", Subject::upstream);
         self.told("request.upstream", nothing, upstream.into())
     }
 
     fn audience(&self) -> Cow<'_, str> {
-        let audience = self.request().map_or("", |request| &request.route.resource);
+        let audience = self.subject().map_or("", Subject::audience);
         self.told("request.audience", nothing, audience.into())
     }
 
@@ -272,8 +268,8 @@ impl Host for PolicyHost<'_> {
     }
 
     fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
-        let key = self.request().and_then(|request| request.proven_key.get());
-        self.told("request.dpop-thumbprint", nothing, key.map(|key| key.thumbprint().into()))
+        let thumbprint = self.subject().and_then(Subject::dpop_thumbprint);
+        self.told("request.dpop-thumbprint", nothing, thumbprint.map(Cow::Borrowed))
     }
 
     fn issuer(&self) -> Option<Cow<'_, str>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use criterion::BenchmarkId;
 use witgate::config::{Isolation, Limits};
+use witgate::flow::subject::CallSubject;
 use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::grants::Granted;
@@ -23,8 +24,8 @@ use crate::{Bench, runtime};
 pub(crate) fn an_instance_per_call(bench: &mut Bench) {
     let runtime = runtime();
     let scene = runtime.block_on(Scene::with_keys(Form::Native));
-    let request = scene.request(Shape::default());
-    let scope = Scope { request, caller: None, listing: false, heard: None, traces: None };
+    let subject = CallSubject::new(scene.request(Shape::default()), None);
+    let scope = Scope::new(Arc::new(subject), false, None);
     let mut group = bench.benchmark_group("fresh");
     let all = roles(|name, patterns| format!(r#""{name}": {{"allow": {patterns}}}"#));
     let few = r#""role15": {"allow": ["svc15_area4_get_*"]}"#.to_owned();

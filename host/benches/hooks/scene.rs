@@ -16,6 +16,7 @@ use witgate::flow::authorize::{Permit, authorize};
 use witgate::flow::call::Call;
 use witgate::flow::credential::Shown;
 use witgate::flow::decision::DecisionId;
+use witgate::flow::dpop::{Proofs, Proven};
 use witgate::flow::identity::Caller;
 use witgate::flow::request::{Era, Request, Route};
 use witgate::generation::{Factory, Generation};
@@ -146,43 +147,43 @@ impl Scene {
     }
 
     /// A call of the last tool that the last of the caller's roles allows.
-    pub(crate) fn request(&self, shape: Shape) -> Arc<Request> {
-        Arc::new(Request {
+    pub(crate) fn request(&self, shape: Shape) -> Proven {
+        let request = Request {
             call: Call::parse(body(shape.arguments)).unwrap(),
             decision: DecisionId::default(),
             era: Era::Stateless,
             headers: headers(shape.headers),
             peer: Some([127, 0, 0, 1].into()),
             certificate: None,
-            proven_key: OnceLock::new(),
             stood_in: OnceLock::new(),
             transport: Transport::Http,
             route: Arc::clone(&self.route),
-        })
+        };
+        Proofs::default().prove(&self.generation, &Arc::new(request), &Shown::default()).unwrap()
     }
 
-    pub(crate) async fn caller(&self, request: &Arc<Request>) -> Arc<Caller> {
+    pub(crate) async fn caller(&self, request: &Proven) -> Arc<Caller> {
         self.authenticate(request, &self.key()).await
     }
 
-    pub(crate) async fn authenticate(&self, request: &Arc<Request>, shown: &Shown) -> Arc<Caller> {
+    pub(crate) async fn authenticate(&self, request: &Proven, shown: &Shown) -> Arc<Caller> {
         authenticate(&self.generation, request, shown).await.unwrap()
     }
 
-    pub(crate) async fn authorize(&self, request: &Arc<Request>, caller: &Arc<Caller>) -> Permit {
-        authorize(Arc::clone(&self.generation), Arc::clone(request), Arc::clone(caller), None).await.unwrap()
+    pub(crate) async fn authorize(&self, request: &Proven, caller: &Arc<Caller>) -> Permit {
+        authorize(Arc::clone(&self.generation), request, Arc::clone(caller), None).await.unwrap()
     }
 
     /// Both hooks, as the flow calls them.
-    pub(crate) async fn judge(&self, request: &Arc<Request>, shown: &Shown) -> Permit {
+    pub(crate) async fn judge(&self, request: &Proven, shown: &Shown) -> Permit {
         judge(&self.generation, request, shown).await
     }
 }
 
 /// Both hooks of any generation.
-pub(crate) async fn judge(generation: &Arc<Generation>, request: &Arc<Request>, shown: &Shown) -> Permit {
+pub(crate) async fn judge(generation: &Arc<Generation>, request: &Proven, shown: &Shown) -> Permit {
     let caller = authenticate(generation, request, shown).await.unwrap();
-    authorize(Arc::clone(generation), Arc::clone(request), caller, None).await.unwrap()
+    authorize(Arc::clone(generation), request, caller, None).await.unwrap()
 }
 
 /// The audience of the tokens.

@@ -6,17 +6,19 @@ use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::call::Access;
 use super::credential::Shown;
+use super::dpop::Proven;
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
+use super::subject::CallSubject;
 use crate::generation::{Closed, Generation, Pipeline};
 use crate::party::{ANONYMOUS, UNCHECKED};
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;
 use crate::services::Scope;
 
-/// Establishes who makes `request`: the pipeline's authenticators in order. Each says who it is,
+/// Establishes who makes a request: the pipeline's authenticators in order. Each says who it is,
 /// that it is none of its business, or that the credential is refused, which ends the matter. Where another pipeline
 /// waits to take over, its authenticators have to know the caller as well.
 ///
@@ -24,22 +26,22 @@ use crate::services::Scope;
 /// `NoCredential`, `Refused` or `Failed`.
 pub async fn authenticate(
     generation: &Arc<Generation>,
-    request: &Arc<Request>,
+    proven: &Proven,
     shown: &Shown,
 ) -> Result<Arc<Caller>, Rejection> {
-    let pipeline = generation.pipeline(request.route.pipeline);
-    let mut caller = establish(pipeline, request, shown).await;
+    let pipeline = generation.pipeline(proven.request().route.pipeline);
+    let mut caller = establish(pipeline, proven, shown).await;
     if let (Ok(_), Some(next)) = (&caller, &pipeline.next) {
         // Rare, so that it takes no room in the future of every call.
-        let by_next = Box::pin(establish(&next.pipeline, request, shown)).await;
+        let by_next = Box::pin(establish(&next.pipeline, proven, shown)).await;
         caller = caller.and_then(|caller| Ok(caller.also_known_as(by_next?)));
     }
     let live = caller.map(Arc::new);
-    shadow::of_authentication(generation, request, shown, &live);
+    shadow::of_authentication(generation, proven, shown, &live);
     live
 }
 
-async fn establish(pipeline: &Pipeline, request: &Arc<Request>, shown: &Shown) -> Result<Caller, Rejection> {
+async fn establish(pipeline: &Pipeline, proven: &Proven, shown: &Shown) -> Result<Caller, Rejection> {
     if let Some(closed) = &pipeline.closed {
         return Err(closed.to_rejection());
     }
@@ -49,18 +51,18 @@ async fn establish(pipeline: &Pipeline, request: &Arc<Request>, shown: &Shown) -
     if shown.is_empty() {
         return somebody(pipeline, ANONYMOUS);
     }
-    let traces = shown.traces(pipeline);
-    let scope = Scope { request: Arc::clone(request), caller: None, listing: false, heard: None, traces };
-    let call = request.as_call();
+    let subject = CallSubject::new(proven.clone(), None);
+    let scope = Scope::new(Arc::new(subject), false, shown.traces(pipeline.is_recorded()));
+    let call = proven.request().as_call();
     for policy in &pipeline.authenticate {
-        let Some(credential) = policy.pick(shown) else { continue };
+        let Some(credential) = shown.for_policy(policy) else { continue };
         match policy.authenticate(&scope, &call, &credential).await? {
             Verdict::Identity(identity) => return caller(policy, identity),
             Verdict::NotMine => {}
             Verdict::Refused(Refusal { reason, detail }) => {
                 return Err(Rejection::Refused { policy: Some(Arc::clone(policy.name())), reason, detail });
             }
-            Verdict::Unavailable(u) => return Err(policy.unavailable(u)),
+            Verdict::Unavailable(u) => return Err(policy.unavailable(u).into()),
         }
     }
     Err(Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None })

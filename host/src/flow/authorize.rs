@@ -6,19 +6,21 @@ use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::call::{self, Access, Target};
-use super::credential::Traces;
+use super::dpop::Proven;
 use super::identity::Caller;
 use super::message::names;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
+use super::subject::CallSubject;
 use crate::generation::{Generation, Pipeline};
 use crate::services::Scope;
+use crate::services::traces::Traces;
 
 /// Proof that a caller may make a call. Only [`authorize`] makes one.
 #[derive(Debug)]
 pub struct Permit {
-    request: Arc<Request>,
+    subject: Arc<CallSubject>,
     caller: Arc<Caller>,
     generation: Arc<Generation>,
     traces: Option<Arc<Traces>>,
@@ -27,7 +29,12 @@ pub struct Permit {
 impl Permit {
     /// The call.
     pub fn request(&self) -> &Arc<Request> {
-        &self.request
+        self.subject.proven.request()
+    }
+
+    /// The request, with the key that its sender has proven to hold.
+    pub(super) fn proven(&self) -> &Proven {
+        &self.subject.proven
     }
 
     /// The caller who holds the permit.
@@ -73,8 +80,8 @@ impl Permit {
             TargetKind::Method => name,
         };
         let scope = self.scope(true);
-        let call = Call { method, kind, target: name, transport: self.request.transport, listing: true };
-        match decide(self.pipeline(), &scope, &call, &self.caller, true).await {
+        let call = Call { method, kind, target: name, transport: self.request().transport, listing: true };
+        match decide(self.pipeline(), &self.subject, &scope, &call, &self.caller, true).await {
             Ok(()) => Ok(true),
             Err(Rejection::Denied { .. }) => Ok(false),
             Err(failed) => Err(failed),
@@ -82,7 +89,7 @@ impl Permit {
     }
 
     fn pipeline(&self) -> &Pipeline {
-        self.generation.pipeline(self.request.route.pipeline)
+        self.generation.pipeline(self.request().route.pipeline)
     }
 
     /// True if the caller may be notified about the resource `uri`: the same decision as for subscribing to
@@ -94,13 +101,13 @@ impl Permit {
         if names::check(TargetKind::Resource, uri).is_err() {
             return Ok(false);
         }
-        let method = match self.request.call.method() {
+        let method = match self.request().call.method() {
             "subscriptions/listen" => "subscriptions/listen",
             _ => "resources/subscribe",
         };
-        let (kind, transport) = (TargetKind::Resource, self.request.transport);
+        let (kind, transport) = (TargetKind::Resource, self.request().transport);
         let call = Call { method, kind, target: uri, transport, listing: false };
-        match decide(self.pipeline(), &self.scope(false), &call, &self.caller, true).await {
+        match decide(self.pipeline(), &self.subject, &self.scope(false), &call, &self.caller, true).await {
             Ok(()) => Ok(true),
             Err(Rejection::Denied { .. }) => Ok(false),
             Err(failed) => Err(failed),
@@ -112,40 +119,37 @@ impl Permit {
     /// # Errors
     /// As [`authorize`].
     pub(super) async fn covers(&self, call: &call::Call) -> Result<(), Rejection> {
-        let request = Arc::new(self.request.asking(call.clone()));
+        let request = Arc::new(self.request().asking(call.clone()));
         let (generation, caller) = (Arc::clone(&self.generation), Arc::clone(&self.caller));
-        let decided = authorize(generation, Arc::clone(&request), caller, self.traces.clone()).await;
+        let proven = self.proven().asking(Arc::clone(&request));
+        let decided = authorize(generation, &proven, caller, self.traces.clone()).await;
         if let Some(policy) = request.stood_in.get() {
             // The record is of this request. One that it has already stays.
-            let _ = self.request.stood_in.set(Arc::clone(policy));
+            let _ = self.request().stood_in.set(Arc::clone(policy));
         }
         decided.map(drop)
     }
 
     fn scope(&self, listing: bool) -> Scope {
-        Scope {
-            request: Arc::clone(&self.request),
-            caller: Some(Arc::clone(&self.caller)),
-            listing,
-            heard: None,
-            traces: self.traces.clone(),
-        }
+        let subject = Arc::<CallSubject>::clone(&self.subject);
+        Scope::new(subject, listing, self.traces.clone())
     }
 }
 
-/// Decides whether `caller` may make `request`: every authorizer of the pipeline must allow. `traces` are of what the
+/// Decides whether `caller` may make a request: every authorizer of the pipeline must allow. `traces` are of what the
 /// caller has shown, for recordings.
 ///
 /// # Errors
 /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
 pub async fn authorize(
     generation: Arc<Generation>,
-    request: Arc<Request>,
+    proven: &Proven,
     caller: Arc<Caller>,
     traces: Option<Arc<Traces>>,
 ) -> Result<Permit, Rejection> {
-    let permit = Permit { request, caller, generation, traces };
-    match permit.request.call.access() {
+    let subject = CallSubject::new(proven.clone(), Some(Arc::clone(&caller)));
+    let permit = Permit { subject: Arc::new(subject), caller, generation, traces };
+    match permit.request().call.access() {
         Access::Open => {}
         Access::Target(target) => permit.check(target).await?,
         Access::Targets(targets) => permit.check_all(targets).await?,
@@ -166,15 +170,15 @@ impl Permit {
 
     async fn check(&self, target: &Target) -> Result<(), Rejection> {
         let call = Call {
-            method: self.request.call.method(),
+            method: self.request().call.method(),
             kind: target.kind,
             target: &target.name,
-            transport: self.request.transport,
+            transport: self.request().transport,
             listing: false,
         };
         let scope = self.scope(false);
-        let decided = decide(self.pipeline(), &scope, &call, &self.caller, true).await;
-        shadow::of_authorization(&self.generation, &scope, target, &self.caller, &decided);
+        let decided = decide(self.pipeline(), &self.subject, &scope, &call, &self.caller, true).await;
+        shadow::of_authorization(&self.generation, &self.subject, &scope, target, &self.caller, &decided);
         match decided {
             // A caller without a credential is asked for one before being told about a denial.
             Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
@@ -203,6 +207,7 @@ impl Permit {
 /// another pipeline waits to take over, both have to allow.
 async fn decide(
     pipeline: &Pipeline,
+    subject: &CallSubject,
     scope: &Scope,
     call: &Call<'_>,
     caller: &Caller,
@@ -218,7 +223,7 @@ async fn decide(
             Decision::Deny(denial) => {
                 lacking.note(Err(Rejection::Denied { policy: Some(Arc::clone(policy.name())), denial }))?;
             }
-            Decision::Unavailable(u) => return Err(policy.unavailable(u)),
+            Decision::Unavailable(u) => return Err(policy.unavailable(u).into()),
         }
     }
     lacking.conclude()?;
@@ -227,9 +232,10 @@ async fn decide(
     }
     let Some(next) = &pipeline.next else { return Ok(()) };
     let by_next = caller.by_next().ok_or_else(not_allowed)?;
-    let scope = Scope { caller: Some(Arc::clone(by_next)), ..scope.clone() };
+    let subject = CallSubject { caller: Some(Arc::clone(by_next)), ..subject.clone() };
+    let scope = Scope { subject: Arc::new(subject.clone()), ..scope.clone() };
     // Rare, so that it takes no room in the future of every call.
-    Box::pin(decide(&next.pipeline, &scope, call, by_next, next.has_all_authorizers)).await
+    Box::pin(decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers)).await
 }
 
 fn not_allowed() -> Rejection {

@@ -112,19 +112,6 @@ impl Call {
         }
     }
 
-    /// Stands for a message of which nothing is known but arguments and `_meta`, as JSON text: what a case is about
-    /// never came in as a message, and may be what no message could hold.
-    pub(crate) fn of_parts(arguments: Option<&str>, meta: Option<&str>) -> Self {
-        let [ahead, behind] = [arguments, meta].map(Option::unwrap_or_default);
-        let body = Bytes::from([ahead, behind].concat());
-        Self {
-            arguments: arguments.map(|_| 0..ahead.len()),
-            meta: meta.map(|_| ahead.len()..body.len()),
-            body,
-            ..Self::bodiless("case")
-        }
-    }
-
     /// The same call, in memory of its own: what a message came in may be larger.
     pub(super) fn kept(&self) -> Self {
         Self { body: Bytes::copy_from_slice(&self.body), ..self.clone() }

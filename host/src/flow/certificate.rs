@@ -1,13 +1,12 @@
 //! The client certificate of a mutual-TLS connection, once the handshake has found it good.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::digest::sha256;
+use crate::pem::pem;
 
 /// A client certificate, in the shapes in which it is asked for.
 #[derive(Debug)]
@@ -26,11 +25,6 @@ impl ClientCertificate {
         Some(Self { pem: pem(der), thumbprint: URL_SAFE_NO_PAD.encode(sha256(der)), not_after })
     }
 
-    /// For test cases: one of which nothing is known but its thumbprint.
-    pub(crate) fn of_thumbprint(thumbprint: &str) -> Self {
-        Self { pem: String::new(), thumbprint: thumbprint.to_owned(), not_after: u64::MAX }
-    }
-
     /// The certificate as a credential, in PEM (RFC 7468).
     pub(super) fn as_credential(&self) -> SecretString {
         self.pem.as_str().into()
@@ -46,17 +40,4 @@ impl ClientCertificate {
     pub fn is_valid_at(&self, now: u64) -> bool {
         now <= self.not_after
     }
-}
-
-/// A certificate's DER in PEM (RFC 7468).
-pub(crate) fn pem(der: &[u8]) -> String {
-    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    let mut rest = STANDARD.encode(der);
-    while !rest.is_empty() {
-        let next = rest.split_off(rest.len().min(64));
-        let _ = writeln!(pem, "{rest}");
-        rest = next;
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
 }

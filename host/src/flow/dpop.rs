@@ -7,6 +7,8 @@ mod proof;
 mod replay;
 mod target;
 
+use std::sync::Arc;
+
 use witgate_plugin::{Digest, Scheme, Transport};
 
 use self::nonce::Nonces;
@@ -27,8 +29,7 @@ pub use proof::{ALGORITHMS, ProofFault};
 /// 11.1 leaves it open).
 const WINDOW_S: u32 = 300;
 
-/// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one; for
-/// test cases of policies, `plugin/trial` does.
+/// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one.
 #[derive(Clone, Debug)]
 pub struct ProvenKey {
     good: Good,
@@ -41,10 +42,30 @@ impl ProvenKey {
     pub fn thumbprint(&self) -> &str {
         &self.good.thumbprint
     }
+}
 
-    pub(crate) fn on_trial(thumbprint: &str) -> Self {
-        let good = Good { thumbprint: thumbprint.to_owned(), ..Good::default() };
-        Self { good, counts: true }
+/// A request with the key that its sender has proven to hold, where a policy asks for one. Only [`Proofs::prove`]
+/// makes one.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    request: Arc<Request>,
+    key: Option<Arc<ProvenKey>>,
+}
+
+impl Proven {
+    /// The request.
+    pub fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    /// The key. None: no proof was asked for.
+    pub fn key(&self) -> Option<&ProvenKey> {
+        self.key.as_deref()
+    }
+
+    /// The same sender and key with another request of theirs.
+    pub(super) fn asking(&self, request: Arc<Request>) -> Self {
+        Self { request, key: self.key.clone() }
     }
 }
 
@@ -66,25 +87,37 @@ impl Proofs {
         Ok(Self { nonces, used: Used::default(), clock })
     }
 
-    /// Checks the proof that came with a request, where a policy asks for one, and keeps the key in
-    /// the request (RFC 9449, section 4.3).
+    /// Checks the proof that came with a request, where a policy asks for one (RFC 9449, section 4.3).
     ///
     /// # Errors
     /// `Proof`, where there is none and has to be one, or it is not good. Not where the only policies
     /// that ask are watched: they change nothing, and find that nothing was proven.
-    pub fn prove(&self, generation: &Generation, request: &Request, shown: &Shown) -> Result<(), Rejection> {
+    pub fn prove(
+        &self,
+        generation: &Generation,
+        request: &Arc<Request>,
+        shown: &Shown,
+    ) -> Result<Proven, Rejection> {
+        let key = self.key(generation, request, shown)?.map(Arc::new);
+        Ok(Proven { request: Arc::clone(request), key })
+    }
+
+    fn key(
+        &self,
+        generation: &Generation,
+        request: &Request,
+        shown: &Shown,
+    ) -> Result<Option<ProvenKey>, Rejection> {
         let pipeline = generation.pipeline(request.route.pipeline);
         let counts = pipeline.judges(Scheme::Dpop);
         if request.transport != Transport::Http || !(counts || pipeline.watches(Scheme::Dpop)) {
-            return Ok(());
+            return Ok(None);
         }
         match self.shown(request, shown) {
-            Err(rejection) if counts => return Err(rejection),
-            Err(_) | Ok(None) => {}
-            // A request is proven once, before anybody asks.
-            Ok(Some(good)) => drop(request.proven_key.set(ProvenKey { good, counts })),
+            Err(rejection) if counts => Err(rejection),
+            Err(_) => Ok(None),
+            Ok(good) => Ok(good.map(|good| ProvenKey { good, counts })),
         }
-        Ok(())
     }
 
     fn shown(&self, request: &Request, shown: &Shown) -> Result<Option<Good>, Rejection> {
@@ -118,8 +151,8 @@ impl Proofs {
     /// # Errors
     /// `Proof`, where it was used before; `RateLimited`, where no more can be remembered: a proof
     /// that might be used twice is not taken.
-    pub fn spend(&self, request: &Request, caller: &Caller) -> Result<(), Rejection> {
-        let Some(key) = request.proven_key.get().filter(|key| key.counts) else { return Ok(()) };
+    pub fn spend(&self, proven: &Proven, caller: &Caller) -> Result<(), Rejection> {
+        let Some(key) = proven.key().filter(|key| key.counts) else { return Ok(()) };
         let until = key.good.issued_at + u64::from(WINDOW_S);
         match self.used.spend(key.thumbprint(), owner(caller), key.good.id, until, self.clock.now()) {
             Spent::First => Ok(()),
@@ -129,8 +162,8 @@ impl Proofs {
     }
 
     /// The nonce for the client's next proof, where the one that it used is about to end.
-    pub fn next_nonce(&self, request: &Request) -> Option<Box<str>> {
-        let (nonces, key) = (self.nonces.as_ref()?, request.proven_key.get().filter(|key| key.counts)?);
+    pub fn next_nonce(&self, proven: &Proven) -> Option<Box<str>> {
+        let (nonces, key) = (self.nonces.as_ref()?, proven.key().filter(|key| key.counts)?);
         let current = nonces.current(self.clock.now());
         (key.good.nonce.as_deref() != Some(&*current)).then(|| current.into())
     }
@@ -170,7 +203,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{Good, Proofs, ProvenKey};
+    use super::{Good, Proofs, Proven, ProvenKey};
     use crate::flow::call::Call;
     use crate::flow::decision::DecisionId;
     use crate::flow::reject::Rejection;
@@ -179,9 +212,9 @@ mod tests {
     use crate::services::Clock;
 
     /// A request whose proof was made at `issued_at`, with this nonce.
-    fn proven(issued_at: u64, nonce: Option<String>) -> Request {
+    fn proven(issued_at: u64, nonce: Option<String>) -> Proven {
         let good = Good { thumbprint: "key".to_owned(), issued_at, nonce, ..Good::default() };
-        Request {
+        let request = Request {
             call: Call::bodiless("GET"),
             decision: DecisionId::default(),
             era: Era::Stateful,
@@ -195,9 +228,10 @@ mod tests {
                 pipeline: 0,
                 extensions: Vec::new(),
             }),
-            proven_key: ProvenKey { good, counts: true }.into(),
             stood_in: std::sync::OnceLock::new(),
-        }
+        };
+        let key = ProvenKey { good, counts: true };
+        Proven { request: Arc::new(request), key: Some(Arc::new(key)) }
     }
 
     #[test]

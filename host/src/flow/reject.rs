@@ -6,6 +6,7 @@ use witgate_plugin::Denial;
 
 use super::dpop::ProofFault;
 use crate::plugin::failure::Failure;
+use crate::policy::answer::Failed;
 
 pub mod wire;
 
@@ -117,6 +118,12 @@ pub enum Rejection {
         /// For the caller: what happened, without addresses or secrets.
         message: String,
     },
+}
+
+impl From<Failed> for Rejection {
+    fn from(Failed { policy, failure, detail, retry_after }: Failed) -> Self {
+        Self::Failed { policy, failure, detail, retry_after }
+    }
 }
 
 /// A rejection on its way back.

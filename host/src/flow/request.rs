@@ -9,7 +9,6 @@ use witgate_plugin::Transport;
 use super::call::Call;
 use super::certificate::ClientCertificate;
 use super::decision::DecisionId;
-use super::dpop::ProvenKey;
 use crate::config::Extension;
 
 /// The route of a call, as the policies know it.
@@ -53,8 +52,6 @@ pub struct Request {
     pub route: Arc<Route>,
     /// The client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
-    /// The key that the caller has proven to hold, once the DPoP stage has found its proof good.
-    pub proven_key: OnceLock<ProvenKey>,
     /// The first policy for which the built-in has decided in place of its component.
     pub stood_in: OnceLock<Arc<str>>,
 }
@@ -71,7 +68,6 @@ impl Request {
             transport: self.transport,
             route: Arc::clone(&self.route),
             certificate: self.certificate.clone(),
-            proven_key: self.proven_key.clone(),
             stood_in: OnceLock::new(),
         }
     }

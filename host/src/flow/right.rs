@@ -141,12 +141,12 @@ impl Right {
     }
 
     async fn judge(&mut self) -> Result<(), Rejection> {
-        let request = self.permit.request();
+        let proven = self.permit.proven();
         let generation = match self.by {
             By::Live => self.generations.live(),
             By::Own => Arc::clone(self.permit.generation()),
         };
-        let again = authenticate(&generation, request, &self.shown).await?;
+        let again = authenticate(&generation, proven, &self.shown).await?;
         if again.principal() != self.permit.caller().principal() {
             return Err(Rejection::Refused {
                 policy: Some(Arc::clone(again.proven_by())),
@@ -155,8 +155,9 @@ impl Right {
             });
         }
         if self.by == By::Live {
-            let traces = self.shown.traces(generation.pipeline(request.route.pipeline));
-            self.permit = Arc::new(authorize(generation, Arc::clone(request), again, traces).await?);
+            let is_recorded = generation.pipeline(proven.request().route.pipeline).is_recorded();
+            let traces = self.shown.traces(is_recorded);
+            self.permit = Arc::new(authorize(generation, proven, again, traces).await?);
         }
         Ok(())
     }

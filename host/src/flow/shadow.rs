@@ -9,9 +9,11 @@ use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
 use super::call::Target;
 use super::credential::Shown;
+use super::dpop::Proven;
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
+use super::subject::CallSubject;
 use crate::generation::Generation;
 use crate::policy::{Disagreement, Policy, SeenWith};
 use crate::printable::clean;
@@ -20,10 +22,11 @@ use crate::services::Scope;
 /// Asks the shadows among the authenticators what they make of the same credential.
 pub(super) fn of_authentication(
     generation: &Arc<Generation>,
-    request: &Arc<Request>,
+    proven: &Proven,
     shown: &Shown,
     live: &Result<Arc<Caller>, Rejection>,
 ) {
+    let request = proven.request();
     let shadows = &generation.pipeline(request.route.pipeline).shadow_authenticate;
     let Some(turn) = turn(generation, shadows) else { return };
     let caller = live.as_ref().ok();
@@ -32,14 +35,14 @@ pub(super) fn of_authentication(
         Err(_) => "refused".to_owned(),
     };
     let with = seen_with(request, caller);
-    let (generation, request, shown) = (Arc::clone(generation), Arc::clone(request), shown.again());
+    let (generation, proven, shown) = (Arc::clone(generation), proven.clone(), shown.again());
     tokio::spawn(async move {
+        let request = Arc::clone(proven.request());
         let pipeline = generation.pipeline(request.route.pipeline);
-        let traces = shown.traces(pipeline);
-        let scope =
-            Scope { request: Arc::clone(&request), caller: None, listing: false, heard: None, traces };
+        let subject = CallSubject::new(proven, None);
+        let scope = Scope::new(Arc::new(subject), false, shown.traces(pipeline.is_recorded()));
         for policy in &pipeline.shadow_authenticate {
-            if let Some(credential) = policy.pick(&shown) {
+            if let Some(credential) = shown.for_policy(policy) {
                 let said = who(policy, &scope, &request.as_call(), &credential).await;
                 record(policy, &request, None, &live, &said, with.clone());
             }
@@ -58,35 +61,30 @@ async fn who(policy: &Policy, scope: &Scope, call: &Call<'_>, credential: &Crede
 /// Asks the shadows among the authorizers about the same target.
 pub(super) fn of_authorization(
     generation: &Arc<Generation>,
+    subject: &CallSubject,
     scope: &Scope,
     target: &Target,
     caller: &Arc<Caller>,
     live: &Result<(), Rejection>,
 ) {
-    let shadows = &generation.pipeline(scope.request.route.pipeline).shadow_authorize;
+    let shadows = &generation.pipeline(subject.proven.request().route.pipeline).shadow_authorize;
     let Some(turn) = turn(generation, shadows) else { return };
     let live = if live.is_ok() { "allow" } else { "deny" };
     let (generation, scope) = (Arc::clone(generation), scope.clone());
-    let (target, caller) = (target.clone(), Arc::clone(caller));
+    let (request, target, caller) =
+        (Arc::clone(subject.proven.request()), target.clone(), Arc::clone(caller));
     tokio::spawn(async move {
         let call = Call {
-            method: scope.request.call.method(),
+            method: request.call.method(),
             kind: target.kind,
             target: &target.name,
-            transport: scope.request.transport,
+            transport: request.transport,
             listing: false,
         };
-        for policy in &generation.pipeline(scope.request.route.pipeline).shadow_authorize {
+        for policy in &generation.pipeline(request.route.pipeline).shadow_authorize {
             // An abstention leaves the verdict to the others, and so agrees with it.
             if let Some(said) = may(policy, &scope, &call, &caller.as_principal()).await {
-                record(
-                    policy,
-                    &scope.request,
-                    Some(&target),
-                    live,
-                    said,
-                    seen_with(&scope.request, Some(&caller)),
-                );
+                record(policy, &request, Some(&target), live, said, seen_with(&request, Some(&caller)));
             }
         }
         drop(turn);

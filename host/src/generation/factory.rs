@@ -203,7 +203,7 @@ impl Factory {
                 on_stage: false,
             },
             clock: &self.clock,
-            live,
+            before: live.map(Generation::before),
             again,
             stage: None,
         };

@@ -6,8 +6,7 @@ use std::time::SystemTime;
 
 use witgate_plugin::Digest;
 
-use super::Generation;
-use super::recipe::Recipe;
+use crate::policy::Recipe;
 
 /// A generation that could be repeated.
 #[derive(Clone, Debug)]
@@ -33,32 +32,18 @@ pub(super) struct History {
     most: usize,
 }
 
-impl Kept {
-    fn of(generation: &Generation) -> Self {
-        let policies = generation.policies().map(|policy| (policy.name().to_string(), policy.digest()));
-        Self {
-            number: generation.number(),
-            origin: generation.origin(),
-            since: generation.since(),
-            recipe: Arc::clone(generation.recipe()),
-            is_whole: generation.is_whole(),
-            policies: policies.collect(),
-        }
-    }
-}
-
 impl History {
-    pub(super) fn new(first: &Generation, most: usize) -> Self {
-        Self { kept: Mutex::new([Kept::of(first)].into()), most: most.max(1) }
+    pub(super) fn new(first: Kept, most: usize) -> Self {
+        Self { kept: Mutex::new([first].into()), most: most.max(1) }
     }
 
-    pub(super) fn add(&self, generation: &Generation) {
+    pub(super) fn add(&self, next: Kept) {
         let mut kept = self.lock();
         // Nobody goes back to one that is not whole, so that it takes no place of another.
         if kept.back().is_some_and(|last| !last.is_whole) {
             kept.pop_back();
         }
-        kept.push_back(Kept::of(generation));
+        kept.push_back(next);
         while kept.len() > self.most {
             kept.pop_front();
         }
@@ -68,12 +53,12 @@ impl History {
         self.lock().iter().cloned().collect()
     }
 
-    /// The generation `to`; none named: the last one before the live one that was made from something else.
-    pub(super) fn find(&self, to: Option<u64>, live: &Generation) -> Option<Kept> {
+    /// The generation `to`; none named: the last one before the origin of the `live` one that follows another `recipe`.
+    pub(super) fn find(&self, to: Option<u64>, live: u64, recipe: &Recipe) -> Option<Kept> {
         let kept = self.lock();
         let is_it = |each: &&Kept| match to {
             Some(number) => each.number == number,
-            None => each.is_whole && each.number < live.origin() && each.recipe != *live.recipe(),
+            None => each.is_whole && each.number < live && *each.recipe != *recipe,
         };
         kept.iter().rev().find(is_it).cloned()
     }

@@ -132,13 +132,16 @@ impl Pool {
         principal: &Principal<'_>,
     ) -> Result<Decision, Fault> {
         let deadline = self.deadline();
-        let (Some(lane), Some(caller)) = (self.slow_lane(), &scope.caller) else {
+        let Some(lane) = self.slow_lane() else {
             return self.ask_may(scope, call, principal, deadline, Lane::Fast).await;
         };
-        let (pool, caller) = (Arc::clone(self), Arc::clone(caller));
-        let (scope, call) = (scope.clone(), OwnedCall::of(call));
+        let (pool, scope, call) = (Arc::clone(self), scope.clone(), OwnedCall::of(call));
         let hook = async move {
-            pool.ask_may(&scope, &call.as_call(), &caller.as_principal(), deadline, Lane::Slow).await
+            let principal = scope
+                .subject
+                .principal()
+                .ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))?;
+            pool.ask_may(&scope, &call.as_call(), &principal, deadline, Lane::Slow).await
         };
         // By the clock of who waits: the lane may not get to it at all.
         within(deadline, lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))

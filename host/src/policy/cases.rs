@@ -31,10 +31,10 @@ pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};
 pub use checks::scheme_name;
 pub use exchange::Exchange;
 pub(super) use exchange::{auth, verb};
-pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, Outcome};
+pub use expect::{Expect, ExpectIdentity, ExpectUnavailable};
 pub use read::CasesError;
 pub use report::{Asked, Finding, Hooks, Report, StepReport};
-pub use stage::{NotMade, OnStage, Ready, SCHEMES, Subject};
+pub use stage::{NotMade, OnStage, Ready, Subject};
 
 use self::stage::Staging;
 pub use written::{ConfigFault, Principal, Proven, Wanted, schema};

@@ -85,9 +85,9 @@ impl Guarded {
             }
             Change::OutForOne(pause) => {
                 let milliseconds = pause.as_millis();
-                let subject = scope.caller.as_deref().map(|caller| clean(&caller.identity().subject));
-                let peer = scope.request.peer.map(tracing::field::display);
-                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller; calls of that one are paused");
+                let subject = scope.subject.identity().map(|identity| clean(&identity.subject));
+                let peer = scope.subject.peer().map(tracing::field::display);
+                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller, and is taken out for that one for a while");
             }
         }
     }

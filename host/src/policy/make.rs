@@ -1,6 +1,7 @@
 //! Policies from their configuration: component or built-in, settings, grants, and what takes over where a component
 //! cannot be had.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,13 +11,13 @@ use witgate_plugin::{ConfigError, Description, Digest};
 
 use super::builtin::Builtin;
 use super::guarded::Guarded;
-use super::record::Written;
+use super::recipe::Recipe;
+use super::tap::RecordedSettings;
 use super::{Check, Policy, Source, shipped};
 use crate::cause::Cause;
 use crate::config::{self, Fallback, Limits};
 use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
-use crate::generation::{Generation, Recipe};
 use crate::plugin::compile_queue::CompileQueue;
 use crate::plugin::engine::Engine;
 use crate::plugin::grants::Granted;
@@ -63,13 +64,26 @@ pub struct Making<'a> {
     pub around: Surroundings<'a>,
     /// The clock that they see.
     pub clock: &'a Clock,
-    /// The generation that is live. None: at the start, when a built-in may replace a missing
+    /// The policies that are live. None: at the start, when a built-in may replace a missing
     /// component.
-    pub live: Option<&'a Generation>,
+    pub before: Option<Before<'a>>,
     /// The recipe that says which components are taken. None: their files say.
     pub again: Option<&'a Recipe>,
     /// The sandbox in place of the network. None: the real network.
     pub stage: Option<&'a Stage>,
+}
+
+/// The policies that are live, and their inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// The policies by name.
+    pub policies: &'a BTreeMap<String, Arc<Policy>>,
+    /// The recipe that they follow.
+    pub recipe: &'a Recipe,
+    /// The files that they were made from, as they were just before.
+    pub files: &'a Fingerprints,
+    /// True if their components were taken from a recipe, whatever their files were.
+    pub repeats: bool,
 }
 
 /// Test doubles for clock, network and secrets while cases run.
@@ -197,7 +211,7 @@ impl Policy {
                 let message = at_setting(&error);
                 Unmade::setting(error, message, &place)
             })?;
-        let written = Written::of(config, making.around.dir, schema, &settings);
+        let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
         let services = services(config, making, settings);
         let builtin = Check::Builtin(Box::new(builtin));
@@ -218,7 +232,7 @@ impl Policy {
         let granted = settings.granted;
         let waits = granted.http || !settings.keys.is_empty();
         let json = settings.json.to_string();
-        let written = Written::of(config, making.around.dir, schema, &settings);
+        let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
         let services = services(config, making, settings);
         let limits = config.limits.with_settings(json.len());
@@ -267,7 +281,7 @@ async fn load(
         Err(error) if !error.is_missing() => return Err(error),
         Err(error) => error,
     };
-    let live = making.live.and_then(|live| live.policy(&config.name));
+    let live = making.before.and_then(|before| before.policies.get(&config.name));
     match (live.map(|policy| policy.source()), config.fallback) {
         (Some(Source::Component { digest, .. }), _) if may_go_on(config, path, digest, making) => {
             let loaded = making.loader.kept(digest).await.map_err(|kept| match kept {
@@ -293,9 +307,9 @@ fn unchanged(
     making: Making<'_>,
     files: &Fingerprints,
 ) -> Option<Loaded> {
-    let live = making.live.filter(|live| !live.repeats())?;
-    let digest = live.recipe().digest_at(path)?;
-    let same = files.agree(live.files(), path) && may_go_on(config, path, &digest, making);
+    let before = making.before.filter(|before| !before.repeats)?;
+    let digest = before.recipe.digest_at(path)?;
+    let same = files.agree(before.files, path) && may_go_on(config, path, &digest, making);
     same.then(|| making.loader.compiled(&digest)).flatten()
 }
 
@@ -303,7 +317,7 @@ fn unchanged(
 /// no signature is required.
 fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Making<'_>) -> bool {
     let provenance = &config.provenance;
-    let is_same = making.live.is_some_and(|live| live.recipe().digest_at(path) == Some(*digest));
+    let is_same = making.before.is_some_and(|before| before.recipe.digest_at(path) == Some(*digest));
     is_same && provenance.signed_by.is_empty() && provenance.digest.is_none_or(|pin| pin == *digest)
 }
 
@@ -444,7 +458,7 @@ mod tests {
             queue: None,
             around,
             clock: &Clock::System,
-            live: None,
+            before: None,
             again: None,
             stage: None,
         };

@@ -5,12 +5,10 @@ mod case;
 mod certificate;
 mod http;
 mod stand_in;
-mod taken;
 mod written;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -18,13 +16,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::Policy;
+use super::tap::{Line, Taken};
 use case::Cases;
 
-pub(super) use taken::Taken;
-pub(super) use written::Written;
-
-/// Hooks that wait to be written down. More are shed: a caller waits for no recording.
-const WAITING: usize = 256;
+pub use super::tap::NotRecorded;
 
 /// Interval at which a recording checks that its policy is still the live one.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -68,78 +63,6 @@ pub struct Seen {
     pub times: u64,
 }
 
-/// The error when there is no recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotRecorded {
-    /// Somebody records it already.
-    #[error("the policy is being recorded already; wait, or end that one")]
-    Already,
-    /// It reads secrets.
-    #[error(
-        "the policy reads raw secrets (`grants.secrets`), and a recording of what it does with them would hold them; record another one"
-    )]
-    ReadsSecrets,
-}
-
-/// The destination of a policy's hooks while it is recorded.
-#[derive(Debug, Default)]
-pub(super) struct Recorder {
-    is_on: AtomicBool,
-    line: Mutex<Option<Line>>,
-}
-
-/// The way to who writes down.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    to: mpsc::Sender<Taken>,
-    shed: Arc<AtomicU64>,
-    stop: Arc<Notify>,
-}
-
-impl Recorder {
-    /// True if a recording is running.
-    pub(super) fn is_on(&self) -> bool {
-        self.is_on.load(Ordering::Relaxed)
-    }
-
-    /// The channel for hooks. None: nobody records.
-    pub(super) fn line(&self) -> Option<Line> {
-        self.is_on().then(|| self.lock().clone()).flatten()
-    }
-
-    fn open(&self, line: Line) -> Result<(), NotRecorded> {
-        let mut place = self.lock();
-        if place.is_some() {
-            return Err(NotRecorded::Already);
-        }
-        *place = Some(line);
-        self.is_on.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Ends the recording whose line this is; one that has begun since goes on.
-    fn close(&self, line: &Line) {
-        let mut place = self.lock();
-        if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
-            self.is_on.store(false, Ordering::Relaxed);
-            *place = None;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Line>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Line {
-    /// Hands on a hook that is done, or drops it.
-    pub(super) fn offer(&self, taken: Taken) {
-        if self.to.try_send(taken).is_err() {
-            self.shed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// A recording of a policy. It ends when this is dropped, whoever waited for it.
 #[derive(Debug)]
 pub struct Recording<'p> {
@@ -179,19 +102,13 @@ impl Policy {
         if self.written.reads_secrets {
             return Err(NotRecorded::ReadsSecrets);
         }
-        let (to, from) = mpsc::channel(WAITING);
-        let line = Line { to, shed: Arc::default(), stop: Arc::default() };
-        self.recorder.open(line.clone())?;
+        let (line, from) = self.recorder.open()?;
         Ok(Recording { policy: self, from, line })
     }
 
     /// Ends its recording, which then says what there is. False: there is none.
     pub fn stop_recording(&self) -> bool {
-        let line = self.recorder.lock().clone();
-        line.is_some_and(|line| {
-            line.stop.notify_one();
-            true
-        })
+        self.recorder.stop()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::flow::authenticate::authenticate;
 use crate::flow::call::Call;
 use crate::flow::credential::Shown;
 use crate::flow::decision::DecisionId;
+use crate::flow::dpop::Proofs;
 use crate::flow::identity::Caller;
 use crate::flow::reject::Rejection;
 use crate::flow::request::{Era, Request, Route};
@@ -68,12 +69,15 @@ async fn judge(
         transport,
         route: Arc::new(route),
         certificate: None,
-        proven_key: OnceLock::new(),
         stood_in: OnceLock::new(),
     };
     let mut shown = Shown::default();
     shown.add(Scheme::Bearer, None, token);
-    Ok(authenticate(&Arc::new(generation), &Arc::new(request), &shown).await)
+    let generation = Arc::new(generation);
+    Ok(match Proofs::default().prove(&generation, &Arc::new(request), &shown) {
+        Ok(proven) => authenticate(&generation, &proven, &shown).await,
+        Err(rejection) => Err(rejection),
+    })
 }
 
 /// Authenticators are asked about a call; which one does not matter to those that judge tokens.

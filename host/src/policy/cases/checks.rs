@@ -2,11 +2,11 @@
 
 use witgate_plugin::{ConfigError, Scheme, Wants};
 
-use super::Outcome;
 use super::case::{Ask, Step};
 use super::report::{Asked, Finding};
 use super::written::{ConfigFault, Wanted};
 use crate::plugin::output::{check_decision, check_verdict};
+use crate::policy::answer::Outcome;
 
 /// The shortest credential that is looked for in answers and log lines: a shorter one may stand there by accident.
 const SHORTEST: usize = 8;

@@ -8,18 +8,8 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{Decision, Identity, Unavailability, Verdict};
 
 use crate::plugin::failure::Failure;
+use crate::policy::answer::Outcome;
 use crate::printable::clean;
-
-/// The answer of a hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// `authenticate`.
-    Verdict(Verdict),
-    /// `authorize`.
-    Decision(Decision),
-    /// Neither: how it failed, and what the engine says.
-    Failed(Failure, String),
-}
 
 /// The answer that a policy has to give.
 #[derive(Clone, Debug, Deserialize, Serialize)]

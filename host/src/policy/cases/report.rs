@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Outcome;
 use crate::cause::Cause;
+use crate::policy::answer::Outcome;
 use crate::printable::clean;
 use crate::services::witness::Observed;
 

@@ -1,36 +1,35 @@
 //! The sandbox for cases: the real policy under its real limits, with test doubles that the case defines.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use http::HeaderMap;
 use serde_json::Value;
-use witgate_plugin::{Credential, Scheme, Verdict};
+use witgate_plugin::{Credential, Identity, Scheme, Transport, Verdict};
 
+use super::Policy;
 use super::case::{Ask, CallOf, Case, Held, Question};
 use super::checks;
 use super::exchange::Servers;
 use super::report::{Asked, Finding, Hooks, Report, StepReport};
-use super::{Outcome, Policy};
+use super::written::Principal;
+use crate::breaker::Source;
 use crate::config::environment::Environment;
 use crate::config::{self, Grants, PolicyKind};
 use crate::fingerprints::Fingerprints;
-use crate::flow::call::Call;
-use crate::flow::certificate::ClientCertificate;
-use crate::flow::decision::DecisionId;
-use crate::flow::dpop::ProvenKey;
-use crate::flow::identity::Caller;
-use crate::flow::reject::Rejection;
-use crate::flow::request::{Era, Request, Route};
 use crate::plugin::failure::Failure;
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
+use crate::policy::SCHEMES;
+use crate::policy::answer::Outcome;
 use crate::policy::make::{Making, Stage, Unmade};
 use crate::services::heard::Retold;
 use crate::services::witness::{Observed, Witness};
-use crate::services::{Clock, Scope};
+use crate::services::{self, Clock, Scope};
 
 /// The subject of cases: a component, or a built-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +105,7 @@ impl Subject {
             queue: None,
             around,
             clock: &Clock::System,
-            live: None,
+            before: None,
             again: None,
             stage: None,
         };
@@ -132,10 +131,6 @@ pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>)
     let own = own.names().filter_map(|name| Some((name.to_owned(), own.get(name)?.to_owned())));
     own.chain(secrets.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
-
-/// The ways to show a credential, the usual ones first.
-pub const SCHEMES: [Scheme; 6] =
-    [Scheme::Bearer, Scheme::Header, Scheme::Basic, Scheme::Dpop, Scheme::Argument, Scheme::Certificate];
 
 /// The parameters of a new sandbox.
 pub(super) struct Staging {
@@ -243,14 +238,13 @@ impl OnStage {
         let digest = question.digest.map(|digest| (question.shown().to_vec(), digest));
         self.stage.retold.tell(digest.into_iter().collect(), question.verify.clone());
         self.servers.answer_always(&question.http);
-        let caller = match &question.ask {
+        let identity = match &question.ask {
             Ask::Who { .. } => None,
-            Ask::May(principal) => {
-                let proven_by = principal.proven_by.as_str().into();
-                Some(Arc::new(Caller::new(principal.identity(), proven_by)))
-            }
+            Ask::May(principal) => Some(principal.identity()),
         };
-        Ready { scope: scope(question, caller), call: question.call.clone(), ask: question.ask.clone() }
+        let questioned = Questioned { question: question.clone(), identity };
+        let scope = Scope::new(Arc::new(questioned), question.call.listing, None);
+        Ready { scope, call: question.call.clone(), ask: question.ask.clone() }
     }
 
     /// Puts a question to it that is ready.
@@ -258,7 +252,7 @@ impl OnStage {
         let Ready { scope, call, ask } = ready;
         let call = call.as_call();
         let policy = &self.policy;
-        let asked = match (ask, &scope.caller) {
+        let asked = match (ask, scope.subject.principal()) {
             (Ask::Who { .. }, _) if !policy.authenticates() => {
                 return missing("authenticates nobody", "principal");
             }
@@ -270,16 +264,12 @@ impl OnStage {
                 let credential = Credential { scheme: *scheme, value };
                 policy.authenticate(scope, &call, &credential).await.map(Outcome::Verdict)
             }
-            (Ask::May(_), Some(caller)) if policy.authorizes() => {
-                policy.authorize(scope, &call, &caller.as_principal()).await.map(Outcome::Decision)
+            (Ask::May(_), Some(principal)) if policy.authorizes() => {
+                policy.authorize(scope, &call, &principal).await.map(Outcome::Decision)
             }
             (Ask::May(_), _) => return missing("authorizes nothing", "credential"),
         };
-        asked.unwrap_or_else(|rejection| match rejection {
-            Rejection::Failed { failure, detail, .. } => Outcome::Failed(failure, detail),
-            // A hook is rejected for no other reason.
-            other => Outcome::Failed(Failure::Trap, format!("{other:?}")),
-        })
+        asked.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail))
     }
 }
 
@@ -288,29 +278,82 @@ fn missing(what: &str, instead: &str) -> Outcome {
     Outcome::Failed(Failure::Config, format!("the policy {what}; ask it with `{instead}`"))
 }
 
-fn scope(question: &Question, caller: Option<Arc<Caller>>) -> Scope {
-    let Question { call, proven, .. } = question;
-    // There are no arguments to a list.
-    let arguments = call.arguments.as_deref().filter(|_| !call.listing);
-    let proven_key = proven.dpop.as_deref().map(ProvenKey::on_trial);
-    let request = Request {
-        call: Call::of_parts(arguments, call.meta.as_deref()),
-        decision: DecisionId::default(),
-        era: Era::Stateless,
-        headers: question.headers.clone(),
-        peer: question.peer,
-        certificate: proven.certificate.as_deref().map(ClientCertificate::of_thumbprint).map(Arc::new),
-        proven_key: proven_key.map_or_else(OnceLock::new, OnceLock::from),
-        stood_in: OnceLock::new(),
-        transport: call.transport,
-        route: Arc::new(Route {
-            upstream: question.upstream.as_str().into(),
-            resource: question.audience.as_str().into(),
-            pipeline: 0,
-            extensions: Vec::new(),
-        }),
-    };
-    Scope { request: Arc::new(request), caller, listing: call.listing, heard: None, traces: None }
+/// The request that a question is about, and its caller where it names one.
+#[derive(Debug)]
+struct Questioned {
+    question: Question,
+    /// None: nobody is known yet.
+    identity: Option<Identity>,
+}
+
+impl Questioned {
+    fn named(&self) -> Option<&Principal> {
+        match &self.question.ask {
+            Ask::Who { .. } => None,
+            Ask::May(principal) => Some(principal),
+        }
+    }
+}
+
+impl services::subject::Subject for Questioned {
+    fn upstream(&self) -> &str {
+        &self.question.upstream
+    }
+
+    fn audience(&self) -> &str {
+        &self.question.audience
+    }
+
+    fn transport(&self) -> Transport {
+        self.question.call.transport
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.question.peer
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.question.headers
+    }
+
+    fn arguments(&self) -> Option<&str> {
+        self.question.call.arguments.as_deref()
+    }
+
+    fn meta(&self) -> Option<&str> {
+        self.question.call.meta.as_deref()
+    }
+
+    fn certificate_thumbprint(&self, _: u64) -> Option<&str> {
+        self.question.proven.certificate.as_deref()
+    }
+
+    fn dpop_thumbprint(&self) -> Option<&str> {
+        self.question.proven.dpop.as_deref()
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    fn principal(&self) -> Option<witgate_plugin::Principal<'_>> {
+        let (named, identity) = (self.named()?, self.identity.as_ref()?);
+        Some(witgate_plugin::Principal {
+            subject: &identity.subject,
+            proven_by: &named.proven_by,
+            roles: &identity.roles,
+            scopes: &identity.scopes,
+        })
+    }
+
+    fn source(&self) -> Source {
+        match self.named() {
+            Some(principal) => Source::of((&principal.proven_by, &principal.subject)),
+            None => Source::of_peer(self.question.peer),
+        }
+    }
+
+    fn note_fallback(&self, _: &Arc<str>) {}
 }
 
 impl Case {

@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
-use witgate_plugin::{Algorithm, Scheme, TargetKind, Transport, Verdict, VerifyError};
+use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict, VerifyError};
 
 use super::stand_in::{Claims, REDACTED, StandIns};
-use super::taken::Taken;
 use super::{Recorded, Seen, http};
 use crate::digest::{digest_text, sha256};
-use crate::flow::identity::Caller;
-use crate::flow::request::Request;
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;
-use crate::policy::cases::{CallOf, DIGEST, Outcome, scheme_name};
+use crate::policy::answer::Outcome;
+use crate::policy::cases::{CallOf, DIGEST, scheme_name};
+use crate::policy::tap::Taken;
 use crate::printable::clean;
 use crate::services::PolicyHost;
 use crate::services::heard::{Notes, Verified};
@@ -117,11 +116,14 @@ impl<'p> Cases<'p> {
         case.insert("now".to_owned(), taken.now.into());
         self.put_call(&mut case, taken, &notes)?;
         let claims = Claims::keeping(self.claims, words(taken, outcome));
-        match (&taken.credential, &taken.scope().caller) {
+        match (&taken.credential, taken.scope().subject.principal()) {
             (Some((scheme, value)), _) => {
                 self.put_credential(&mut case, *scheme, value.expose_secret(), &claims);
             }
-            (None, Some(caller)) => self.put_principal(&mut case, caller, &notes, &claims),
+            (None, Some(principal)) => {
+                let identity = taken.scope().subject.identity().ok_or("nobody was asked about")?;
+                self.put_principal(&mut case, principal.proven_by, identity, &notes, &claims);
+            }
             (None, None) => return Err("nobody was asked about"),
         }
         put_heard(&mut case, taken, &notes, &claims)?;
@@ -136,10 +138,10 @@ impl<'p> Cases<'p> {
     }
 
     fn put_call(&self, case: &mut Map<String, Value>, taken: &Taken, notes: &Notes) -> Result<(), LeftOut> {
-        let Request { route, transport, .. } = &*taken.scope().request;
+        let subject = &taken.scope().subject;
         let mut put = |name: &str, value: Value| drop(case.insert(name.to_owned(), value));
-        put("upstream", json!(&*route.upstream));
-        put("audience", json!(&*route.resource));
+        put("upstream", json!(subject.upstream()));
+        put("audience", json!(subject.audience()));
         let call = call_text(taken.kind, &taken.target);
         let named = CallOf::named(&call);
         if named.kind != taken.kind || named.target != taken.target {
@@ -152,7 +154,7 @@ impl<'p> Cases<'p> {
         if taken.scope().listing {
             put("listing", true.into());
         }
-        if *transport == Transport::Stdio {
+        if subject.transport() == Transport::Stdio {
             put("stdio", true.into());
         }
         self.put_wanted(case, taken, notes)
@@ -189,9 +191,9 @@ impl<'p> Cases<'p> {
             proven.insert("certificate".to_owned(), json!(thumbprint));
         }
         if notes.called.contains("request.dpop-thumbprint")
-            && let Some(key) = scope.request.proven_key.get()
+            && let Some(thumbprint) = scope.subject.dpop_thumbprint()
         {
-            proven.insert("dpop".to_owned(), json!(key.thumbprint()));
+            proven.insert("dpop".to_owned(), json!(thumbprint));
         }
         if !proven.is_empty() {
             put("proven", proven.into());
@@ -215,12 +217,18 @@ impl<'p> Cases<'p> {
         }
     }
 
-    fn put_principal(&self, case: &mut Map<String, Value>, caller: &Caller, notes: &Notes, claims: &Claims) {
-        let identity = caller.identity();
+    fn put_principal(
+        &self,
+        case: &mut Map<String, Value>,
+        proven_by: &str,
+        identity: &Identity,
+        notes: &Notes,
+        claims: &Claims,
+    ) {
         let mut principal = Map::new();
         let mut put = |name: &str, value: Value| drop(principal.insert(name.to_owned(), value));
         put("subject", json!(identity.subject));
-        put("proven_by", json!(&**caller.proven_by()));
+        put("proven_by", json!(proven_by));
         if !identity.roles.is_empty() {
             put("roles", json!(identity.roles));
         }
@@ -264,7 +272,7 @@ fn words(taken: &Taken, outcome: &Outcome) -> Vec<String> {
         Outcome::Verdict(Verdict::Identity(identity)) => Some(identity),
         _ => None,
     };
-    let asked = taken.scope().caller.as_ref().map(|caller| caller.identity());
+    let asked = taken.scope().subject.identity();
     let of = answered.into_iter().chain(asked);
     of.flat_map(|identity| [&identity.subject].into_iter().chain(&identity.roles).chain(&identity.scopes))
         .cloned()
@@ -279,7 +287,7 @@ fn put_heard(
     claims: &Claims,
 ) -> Result<(), LeftOut> {
     let credential = taken.credential.as_ref().map(|(_, value)| value.expose_secret());
-    let subject = taken.scope().caller.as_ref().map(|caller| caller.identity().subject.as_str());
+    let subject = taken.scope().subject.identity().map(|identity| identity.subject.as_str());
     let personal: Vec<_> = subject.into_iter().filter(|subject| !subject.is_empty()).collect();
     let exchanges: Result<Vec<_>, _> = notes
         .http
@@ -391,12 +399,12 @@ fn is_secret(header: &str) -> bool {
 /// The title of a case.
 fn name(taken: &Taken) -> String {
     let call = call_text(taken.kind, &taken.target);
-    let asked = match (&taken.credential, &taken.scope().caller) {
+    let asked = match (&taken.credential, taken.scope().subject.identity()) {
         (Some((scheme, _)), _) => format!("{call} with {}", scheme_name(*scheme)),
-        (None, Some(caller)) if taken.scope().listing => {
-            format!("{call} in a list for {}", caller.identity().subject)
+        (None, Some(identity)) if taken.scope().listing => {
+            format!("{call} in a list for {}", identity.subject)
         }
-        (None, Some(caller)) => format!("{call} by {}", caller.identity().subject),
+        (None, Some(identity)) => format!("{call} by {}", identity.subject),
         (None, None) => call,
     };
     let answer = match &taken.outcome {

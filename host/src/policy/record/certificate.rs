@@ -3,7 +3,7 @@
 
 use x509_parser::pem::parse_x509_pem;
 
-use crate::flow::certificate::pem;
+use crate::pem::pem;
 
 /// The certificate in PEM, without key and signature. None: it is none.
 pub(super) fn stand_in(text: &str) -> Option<String> {

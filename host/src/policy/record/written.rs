@@ -1,10 +1,8 @@
 //! The settings of a policy, as far as they may be written down: as the operator wrote them, with files by
 //! their paths and every secret replaced by a fake.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -13,62 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use crate::config::{self, KeySource, Limits, PolicyKind};
-use crate::plugin::settings::{Schema, Settings, each_marked};
+use crate::config::{KeySource, Limits, PolicyKind};
+use crate::plugin::settings::each_marked;
+use crate::policy::tap::RecordedSettings;
 
 /// Members of a JWK that everybody may know (RFC 7518, section 6; RFC 8037).
 const PUBLIC_MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"];
 
-/// The settings of a policy, as a recording writes them.
-#[derive(Debug)]
-pub(in crate::policy) struct Written {
-    /// True if it reads raw secrets.
-    pub(super) reads_secrets: bool,
-    kind: PolicyKind,
-    component: Option<PathBuf>,
-    config: Value,
-    /// None: nothing decides.
-    schema: Option<Arc<Schema>>,
-    /// The directory that paths in the settings are relative to.
-    dir: PathBuf,
-    sources: BTreeMap<String, KeySource>,
-    limits: Limits,
-}
-
-impl Written {
-    /// Collects them when the policy is built.
-    pub(in crate::policy) fn of(
-        config: &config::Policy,
-        dir: &Path,
-        schema: Arc<Schema>,
-        settings: &Settings,
-    ) -> Self {
-        Self {
-            reads_secrets: !settings.raw_secrets.is_empty(),
-            kind: config.kind,
-            component: config.component.clone(),
-            config: config.config.clone(),
-            schema: Some(schema),
-            dir: dir.to_owned(),
-            sources: settings.sources.clone(),
-            limits: config.limits,
-        }
-    }
-
-    /// A policy that could not be made.
-    pub(in crate::policy) fn nothing(config: &config::Policy) -> Self {
-        Self {
-            reads_secrets: false,
-            kind: config.kind,
-            component: config.component.clone(),
-            config: Value::Null,
-            schema: None,
-            dir: PathBuf::new(),
-            sources: BTreeMap::new(),
-            limits: config.limits,
-        }
-    }
-
+impl RecordedSettings {
     /// Everything that is in its settings and in the files that they name.
     pub(super) fn text(&self) -> String {
         let mut config = self.config.clone();
@@ -145,7 +95,7 @@ fn public_set(text: Option<&str>) -> Option<Value> {
 }
 
 struct Redactor<'w> {
-    written: &'w Written,
+    written: &'w RecordedSettings,
     keys: Map<String, Value>,
     secrets: Map<String, Value>,
 }

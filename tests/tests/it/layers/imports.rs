@@ -174,6 +174,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
+    /// `pub(in crate::policy)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         let export = self.depth == 0 && !matches!(item.vis, Visibility::Inherited);
         self.tree(&[], &item.tree, export);

@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::json;
 use witgate::flow::authenticate::authenticate;
 use witgate::flow::authorize::authorize;
+use witgate::flow::dpop::Proofs;
 use witgate::flow::reject::Rejection;
 use witgate::generation::Generation;
 use witgate::plugin::failure::Failure;
@@ -161,10 +162,14 @@ fn config(pipelines: &[Vec<Member>]) -> String {
 async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
     let params = json!({ "name": "anything" });
     let shown = shown(Scheme::Bearer);
-    let known = authenticate(generation, &request(0, "tools/call", &params), &shown).await.unwrap();
-    let request = request(place, "tools/call", &params);
-    let who = authenticate(generation, &request, &shown).await;
-    let may = authorize(Arc::clone(generation), request, known, None).await;
+    let proven = |place| {
+        let request = request(place, "tools/call", &params);
+        Proofs::default().prove(generation, &request, &shown).unwrap()
+    };
+    let known = authenticate(generation, &proven(0), &shown).await.unwrap();
+    let asked = proven(place);
+    let who = authenticate(generation, &asked, &shown).await;
+    let may = authorize(Arc::clone(generation), &asked, known, None).await;
     (End::of(who), End::of(may))
 }
 

@@ -116,7 +116,6 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         transport: Transport::Stdio,
         route: route(pipeline),
         certificate: None,
-        proven_key: OnceLock::new(),
         stood_in: OnceLock::new(),
     })
 }

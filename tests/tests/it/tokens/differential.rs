@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use witgate::config::PolicyKind;
-use witgate::policy::cases::{Outcome, Subject};
+use witgate::policy::answer::Outcome;
+use witgate::policy::cases::Subject;
 use witgate_plugin::Verdict;
 use witgate_tests::cases::{both, directory, loader};
 

@@ -13,7 +13,8 @@ use crate::config::{Limits, PolicyKind};
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
-use crate::policy::cases::{Ask, CallOf, Case, OnStage, Outcome, Principal, Question, Ready, Subject};
+use crate::policy::answer::Outcome;
+use crate::policy::cases::{Ask, CallOf, Case, OnStage, Principal, Question, Ready, Subject};
 use crate::provenance::Provenance;
 
 /// Memory limit of a component without configured limits: enough for an interpreted language.

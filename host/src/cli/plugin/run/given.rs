@@ -12,7 +12,8 @@ use witgate_plugin::Scheme;
 use crate::cli::Failure;
 use crate::cli::plugin::asked::Whom;
 use crate::config::environment::Environment;
-use crate::policy::cases::{Ask, Principal, Question, SCHEMES, scheme_name};
+use crate::policy::SCHEMES;
+use crate::policy::cases::{Ask, Principal, Question, scheme_name};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

@@ -8,7 +8,8 @@ use witgate_plugin::{Decision, Wants};
 use super::{Ran, Taken};
 use crate::cli::plugin::test::told::{level_name, used};
 use crate::plugin::said::redacted;
-use crate::policy::cases::{Ask, Asked, Outcome, Question, scheme_name};
+use crate::policy::answer::Outcome;
+use crate::policy::cases::{Ask, Asked, Question, scheme_name};
 use crate::printable::clean;
 use crate::services::witness::{Event, Observed};
 

@@ -1,6 +1,7 @@
 //! The comparison of two components: `--against`.
 
-use crate::policy::cases::{Outcome, Report};
+use crate::policy::answer::Outcome;
+use crate::policy::cases::Report;
 use crate::printable::clean;
 
 /// Something that the other one does otherwise.

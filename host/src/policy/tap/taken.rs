@@ -6,24 +6,23 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use witgate_plugin::{Call, Credential, Scheme, TargetKind};
 
-use crate::flow::reject::Rejection;
-use crate::policy::cases::Outcome;
+use crate::policy::answer::{Failed, Outcome};
 use crate::services::Scope;
 use crate::services::heard::Heard;
 
 /// One hook.
 #[derive(Debug)]
 pub(in crate::policy) struct Taken {
-    /// The start, in seconds since the Unix epoch.
-    pub(super) now: u64,
-    pub(super) method: String,
-    pub(super) kind: TargetKind,
-    pub(super) target: String,
+    /// The time at which it began, in seconds since the Unix epoch.
+    pub(in crate::policy) now: u64,
+    pub(in crate::policy) method: String,
+    pub(in crate::policy) kind: TargetKind,
+    pub(in crate::policy) target: String,
     /// None: a question to the authorizer.
-    pub(super) credential: Option<(Scheme, SecretString)>,
-    pub(super) heard: Arc<Heard>,
-    /// None: not yet, or it failed.
-    pub(super) outcome: Option<Outcome>,
+    pub(in crate::policy) credential: Option<(Scheme, SecretString)>,
+    pub(in crate::policy) heard: Arc<Heard>,
+    /// None: not yet.
+    pub(in crate::policy) outcome: Option<Outcome>,
     scope: Scope,
 }
 
@@ -60,12 +59,8 @@ impl Taken {
     }
 
     /// The same with its answer.
-    pub(in crate::policy) fn answered(self, outcome: Result<Outcome, &Rejection>) -> Self {
-        let outcome = outcome.map_err(|rejection| match rejection {
-            Rejection::Failed { failure, detail, .. } => Some(Outcome::Failed(*failure, detail.clone())),
-            // A hook is rejected for no other reason.
-            _ => None,
-        });
-        Self { outcome: outcome.map_or_else(|failed| failed, Some), ..self }
+    pub(in crate::policy) fn answered(self, answer: Result<Outcome, &Failed>) -> Self {
+        let outcome = answer.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail.clone()));
+        Self { outcome: Some(outcome), ..self }
     }
 }

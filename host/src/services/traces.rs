@@ -30,7 +30,7 @@ impl fmt::Debug for Traces {
 
 impl Traces {
     /// Adds a credential. A certificate is no secret.
-    pub(super) fn add(&mut self, scheme: Scheme, value: &str) {
+    pub(crate) fn add(&mut self, scheme: Scheme, value: &str) {
         match scheme {
             Scheme::Certificate => {}
             Scheme::Basic => {
@@ -47,7 +47,7 @@ impl Traces {
     }
 
     /// The text itself and each of its long parts, as they are and in other encodings.
-    pub(super) fn add_text(&mut self, value: &str) {
+    pub(crate) fn add_text(&mut self, value: &str) {
         if value.len() >= SHORTEST {
             self.add_part(value);
         }

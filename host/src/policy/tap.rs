@@ -1,0 +1,103 @@
+//! The tap of a policy: it hands hooks to a recording. While nobody records, a hook pays one relaxed load for it.
+
+mod settings;
+mod taken;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+pub(super) use settings::RecordedSettings;
+pub(super) use taken::Taken;
+
+/// Hooks that wait to be written down. More are shed: a caller waits for no recording.
+const WAITING: usize = 256;
+
+/// The reason why there is no recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRecorded {
+    /// Somebody records it already.
+    #[error("the policy is being recorded already; wait, or end that one")]
+    Already,
+    /// It reads secrets.
+    #[error(
+        "the policy reads raw secrets (`grants.secrets`), and a recording of what it does with them would hold them; record another one"
+    )]
+    ReadsSecrets,
+}
+
+/// The tap of one policy.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    is_on: AtomicBool,
+    line: Mutex<Option<Line>>,
+}
+
+/// The way to who writes down.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    to: mpsc::Sender<Taken>,
+    /// The number of hooks that were dropped.
+    pub(super) shed: Arc<AtomicU64>,
+    pub(super) stop: Arc<Notify>,
+}
+
+impl Recorder {
+    /// True if a recording is running.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// The way to the recording. None: nobody records.
+    pub(super) fn line(&self) -> Option<Line> {
+        self.is_on().then(|| self.lock().clone()).flatten()
+    }
+
+    /// Begins to take hooks.
+    ///
+    /// # Errors
+    /// `Already`.
+    pub(super) fn open(&self) -> Result<(Line, mpsc::Receiver<Taken>), NotRecorded> {
+        let mut place = self.lock();
+        if place.is_some() {
+            return Err(NotRecorded::Already);
+        }
+        let (to, from) = mpsc::channel(WAITING);
+        let line = Line { to, shed: Arc::default(), stop: Arc::default() };
+        *place = Some(line.clone());
+        self.is_on.store(true, Ordering::Relaxed);
+        Ok((line, from))
+    }
+
+    /// Asks the recording to end. False: there is none.
+    pub(super) fn stop(&self) -> bool {
+        let line = self.lock().clone();
+        line.is_some_and(|line| {
+            line.stop.notify_one();
+            true
+        })
+    }
+
+    /// Ends the recording whose line this is; one that has begun since goes on.
+    pub(super) fn close(&self, line: &Line) {
+        let mut place = self.lock();
+        if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
+            self.is_on.store(false, Ordering::Relaxed);
+            *place = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Line>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// Hands on a hook that is done, or drops it.
+    pub(super) fn offer(&self, taken: Taken) {
+        if self.to.try_send(taken).is_err() {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

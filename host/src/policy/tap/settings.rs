@@ -1,0 +1,61 @@
+//! The settings of a policy, kept for a recording of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::config::{self, KeySource, Limits, PolicyKind};
+use crate::plugin::settings::{Schema, Settings};
+
+/// The settings of a policy, as a recording writes them.
+#[derive(Debug)]
+pub(in crate::policy) struct RecordedSettings {
+    /// True if it reads raw secrets.
+    pub(in crate::policy) reads_secrets: bool,
+    pub(in crate::policy) kind: PolicyKind,
+    pub(in crate::policy) component: Option<PathBuf>,
+    pub(in crate::policy) config: Value,
+    /// None: nothing decides.
+    pub(in crate::policy) schema: Option<Arc<Schema>>,
+    /// The directory that paths in the settings are relative to.
+    pub(in crate::policy) dir: PathBuf,
+    pub(in crate::policy) sources: BTreeMap<String, KeySource>,
+    pub(in crate::policy) limits: Limits,
+}
+
+impl RecordedSettings {
+    /// Collects them when the policy is built.
+    pub(in crate::policy) fn of(
+        config: &config::Policy,
+        dir: &Path,
+        schema: Arc<Schema>,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            reads_secrets: !settings.raw_secrets.is_empty(),
+            kind: config.kind,
+            component: config.component.clone(),
+            config: config.config.clone(),
+            schema: Some(schema),
+            dir: dir.to_owned(),
+            sources: settings.sources.clone(),
+            limits: config.limits,
+        }
+    }
+
+    /// A policy that could not be made.
+    pub(in crate::policy) fn nothing(config: &config::Policy) -> Self {
+        Self {
+            reads_secrets: false,
+            kind: config.kind,
+            component: config.component.clone(),
+            config: Value::Null,
+            schema: None,
+            dir: PathBuf::new(),
+            sources: BTreeMap::new(),
+            limits: config.limits,
+        }
+    }
+}
