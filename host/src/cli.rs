@@ -184,7 +184,7 @@ fn explain(context: &Context) -> Result<Exit, Failure> {
     terminal.print(&Cli::command().render_help().to_string());
     match context.config_path() {
         Some(path) => terminal.say(&format!("The configuration here is {}.", path.display())),
-        None => terminal.say("There is no configuration here yet; `witgate init` makes one."),
+        None => terminal.say("There is no configuration here yet; create one with `witgate init`."),
     }
     Ok(Exit::Done)
 }

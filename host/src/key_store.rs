@@ -135,7 +135,7 @@ pub enum KeyStoreError {
     Randomness,
     /// The name is in use.
     #[error(
-        "there is a key `{0}` already; choose another name, or give it a new text with `witgate key rotate {0}`"
+        "there is a key `{0}` already; choose another name, or issue a new secret for it with `witgate key rotate {0}`"
     )]
     Taken(String),
     /// The name belongs to a key that is no longer valid.

@@ -68,11 +68,11 @@ impl InForce {
             Self::Yes(generation) => {
                 format!("The running Witgate uses it (generation {generation}).")
             }
-            Self::Nobody => "No Witgate is running with this configuration that could be asked; one over stdio sees it by \
-                             itself, and the next one begins with it."
+            Self::Nobody => "No running Witgate could be asked about this change. One over stdio notices it by itself, and the next one \
+                             starts with it."
                 .to_owned(),
-            Self::NotAsked => "Nobody was asked whether it is in force: `witgate plugin list --json` shows what is.".to_owned(),
-            Self::No(why) => format!("It is written, and NOT IN FORCE in the running Witgate: {why}"),
+            Self::NotAsked => "No running Witgate was asked about this change; `witgate plugin list --json` shows the files in use.".to_owned(),
+            Self::No(why) => format!("The change is written, but NOT IN FORCE in the running Witgate: {why}"),
         }
     }
 }

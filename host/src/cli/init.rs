@@ -127,13 +127,13 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, component
     terminal.say(&format!("Wrote {} and {}.", path.display(), store.path().display()));
     if !components.is_empty() {
         terminal.say(&format!(
-            "The checks are WebAssembly components in {}, swapped while it runs; the same checks are built in and decide \
-             where one fails. `witgate init --builtin` goes without components.",
+            "The policies are WebAssembly components in {}, which can be swapped while Witgate runs. If one fails, the same check that is built in \
+             decides. `witgate init --builtin` uses the built-in checks only.",
             path.with_file_name(PLUGINS).display()
         ));
     }
     terminal.say(&format!(
-        "\nThe key of `{}`, shown this once (256 random bits; its {} characters do where others ask for 64):\n",
+        "\nThe key of `{}`, shown only this once ({} characters, 256 random bits):\n",
         made.key.name,
         made.text.reveal().len()
     ));
@@ -145,7 +145,7 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, component
     }
     terminal.say(&format!(
         "\nNext: `witgate check`, then `witgate serve`; over HTTP, clients call http://127.0.0.1:8787/mcp with the header \
-         X-API-Key.\nWho may do what is in {}.",
+         X-API-Key.\nThe permissions are in {}.",
         path.display()
     ));
 }

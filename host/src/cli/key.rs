@@ -133,7 +133,7 @@ fn create(context: &Context, arguments: &Create) -> Result<Exit, Failure> {
     let (useless, without_role) = (allow.is_empty() && roles.is_empty(), roles.is_empty());
     let made = store.create(NewKey { name, roles, allow, deny, expires: expires.map(from_now) }, now())?;
     context.terminal.say(&format!(
-        "Made the key `{}` in {}. It is shown this once:",
+        "Created the key `{}` in {}. It is shown only this once:",
         made.key.name,
         store.path().display()
     ));
@@ -208,9 +208,11 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, Failure> {
     let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
     let old = until.map_or_else(
         || "The old one is no longer good".to_owned(),
-        |until| format!("The old one is good until {}", written(until)),
+        |until| format!("The old one stays valid until {}", written(until)),
     );
-    context.terminal.say(&format!("The key `{}` has a new text, shown this once. {old}.", made.key.name));
+    context
+        .terminal
+        .say(&format!("The key `{}` has a new secret, shown only this once. {old}.", made.key.name));
     show(context, &store, &made);
     Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }

@@ -74,10 +74,10 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, Failu
         return Ok(Exit::Done);
     }
     let dir = dir.strip_prefix(".").unwrap_or(&dir).display();
-    terminal.print(&format!("Made {dir}: {} in {}.", article(project.world), spoken(project.lang)));
+    terminal.print(&format!("Created {dir}: {} in {}.", article(project.world), spoken(project.lang)));
     terminal.say(&format!(
-        "\nNext:\n  cd {dir}\n  witgate plugin build   compile {source} to {name}.wasm\n  witgate plugin test    put \
-         cases.toml to it: one case fails, and README.md says what to change",
+        "\nNext:\n  cd {dir}\n  witgate plugin build   compile {source} to {name}.wasm\n  witgate plugin test    run \
+         cases.toml against it: one case fails, and README.md says what to change",
         source = project.source.display(),
         name = project.name,
     ));

@@ -137,7 +137,7 @@ async fn a_gateway_that_does_not_read_the_store_is_not_said_to_refuse() {
     // Who does not want to wait is told nothing.
     let output = running.setup().run(&["key", "revoke", "user", "--policy", "unused", "--wait", "0s"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(said(&output).contains("Nobody was asked"), "{}", said(&output));
+    assert!(said(&output).contains("No running Witgate was asked"), "{}", said(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
