@@ -100,7 +100,7 @@ fn with_no_gateway_there_is_nobody_to_ask() {
     let (setup, _) = set_up(&upstream, "keys.toml");
     let output = setup.run(&["key", "revoke", "user"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(said(&output).contains("No Witgate is running"), "{}", said(&output));
+    assert!(said(&output).contains("No running Witgate could be asked"), "{}", said(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]
