@@ -149,6 +149,16 @@ fn has_phrase(line: &str, phrase: &str) -> bool {
         .any(|(at, _)| !line[..at].ends_with(is_word) && !line[at + phrase.len()..].starts_with(is_word))
 }
 
+#[test]
+fn the_glossary_has_at_most_thirty_terms_with_a_sentence_each() {
+    let page = std::fs::read_to_string(workspace().join("ARCHITECTURE.md")).unwrap();
+    let glossary = page.split("\n## ").find(|section| section.starts_with("Glossary")).unwrap();
+    let rows: Vec<_> = glossary.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!((20..=30).contains(&rows.len()), "{} terms", rows.len());
+    let long: Vec<_> = rows.iter().filter(|row| row.contains(". ")).collect();
+    assert!(long.is_empty(), "more than a sentence: {long:?}");
+}
+
 /// The text of a doc comment's line.
 fn doc(line: &str) -> Option<&str> {
     let line = line.trim_start();
