@@ -116,7 +116,7 @@ pub struct Server {
     pub forwarded: Option<Forwarded>,
     /// The address of health checks and metrics.
     pub admin_listen: Option<SocketAddr>,
-    /// Extensions of MCP authorization that clients are told of.
+    /// Extensions of MCP authorization that clients learn of.
     pub extensions: Vec<Extension>,
     /// The control socket. None: no such socket (without a config file).
     pub control: Option<ControlSocket>,

@@ -1,4 +1,4 @@
-//! `[upstreams.NAME.identity]`: what an upstream is told of who calls.
+//! `[upstreams.NAME.identity]`: the caller's identity that an upstream receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Identity {
     pub token: Option<IdentityToken>,
 }
 
-/// One thing that can be told of who calls.
+/// A part of the caller's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The kind of caller: somebody, anybody, or Witgate itself.
@@ -55,7 +55,7 @@ impl Field {
     }
 }
 
-/// A token of Witgate's own that says who calls.
+/// A token of Witgate's own with the caller's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityToken {
     /// The header that it is in; in `Authorization` as a bearer token.

@@ -68,7 +68,7 @@ pub struct Server {
     pub resource_tos_uri: Option<String>,
     /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
     pub authorization_servers: Vec<String>,
-    /// Extensions of MCP authorization that the authorization servers offer, which clients are then told of.
+    /// Extensions of MCP authorization that the authorization servers offer, which clients then learn of.
     pub extensions: Vec<Extension>,
     /// OAuth scopes that a first login should ask for: challenges to who shows no good token name them. Default:
     /// none, and clients ask for what the metadata lists.
@@ -324,7 +324,7 @@ pub struct IdentityNames {
     pub decision: Option<String>,
 }
 
-/// A token of Witgate's own that says who calls.
+/// A token of Witgate's own with the caller's identity.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityToken {

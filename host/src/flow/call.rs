@@ -170,7 +170,7 @@ impl Call {
         self.meta_version.is_some() && self.meta_capabilities
     }
 
-    /// The tasks that it acts on or wants to hear of. Each has to be the caller's.
+    /// The tasks that it acts on or subscribes to. Each has to be the caller's.
     pub fn tasks(&self) -> &[Box<str>] {
         &self.tasks
     }

@@ -319,7 +319,7 @@ fn reference(params: &Params<'_>) -> Result<Target, Rejection> {
     Ok(Target { kind, name: name.into() })
 }
 
-/// `subscriptions/listen`: the resources and tasks to hear of. The lists' changes are anybody's.
+/// `subscriptions/listen`: the resources and tasks to subscribe to. Any caller may subscribe to changes of lists.
 fn subscriptions(params: &Params<'_>) -> Result<Acts, Rejection> {
     let wrong = || bad("params.notifications must be an object");
     let raw = params.get("notifications").ok_or_else(wrong)?;

@@ -27,7 +27,7 @@ pub enum Shape {
     Named(TargetKind, &'static str),
     /// `ref`, a prompt or a resource (`completion/complete`).
     Reference,
-    /// `notifications`, with resources and tasks to hear of (`subscriptions/listen`).
+    /// `notifications`, with resources and tasks to subscribe to (`subscriptions/listen`).
     Subscriptions,
     /// `taskId`; a task belongs to who started it.
     Task,

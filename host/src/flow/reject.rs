@@ -109,7 +109,7 @@ pub enum Rejection {
         /// Seconds until a retry makes sense.
         retry_after: u32,
     },
-    /// The upstream is to be told who calls, and it cannot be: why.
+    /// The upstream needs the caller's identity, which cannot be sent: the reason.
     Untold(&'static str),
     /// The upstream did not do its part.
     Upstream {

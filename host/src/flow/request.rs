@@ -20,7 +20,7 @@ pub struct Route {
     pub resource: Arc<str>,
     /// The pipeline of the generation that judges it: the upstream's place in the config.
     pub pipeline: usize,
-    /// Extensions of MCP authorization that its clients are told of.
+    /// Extensions of MCP authorization that its clients learn of.
     pub extensions: Vec<Extension>,
 }
 

@@ -59,7 +59,7 @@ impl Policy {
 /// Puts the cases in the file at `path` to the policy that `config` describes.
 ///
 /// # Errors
-/// With the first case that goes otherwise, or what is wrong with the file.
+/// With the first case that fails, or the fault of the file.
 async fn rehearse(
     config: &config::Policy,
     path: &Path,

@@ -181,7 +181,7 @@ impl HttpUpstream {
         Self { max_message, ..self }
     }
 
-    /// The same, which is told of who calls.
+    /// The same, which receives the caller's identity.
     pub fn with_identity(self, identity: Identity) -> Self {
         let own = self.given.load().own.clone();
         self.given.store(Arc::new(Given { own, identity }));

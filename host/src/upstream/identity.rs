@@ -125,7 +125,10 @@ fn in_header(field: Field, sender: Sender<'_>) -> Option<String> {
 fn signed(token: &IdentityToken, sender: Sender<'_>) -> Result<String, Rejection> {
     let claims = claims(token, sender, now(), &unique()?);
     token.signer.sign(&claims).map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "an upstream cannot be told who calls");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the caller's identity cannot be sent to an upstream"
+        );
         untold("the token cannot be signed")
     })
 }

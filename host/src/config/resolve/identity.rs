@@ -39,14 +39,14 @@ impl Resolver<'_> {
                 Some(_) => {
                     "a service of the program itself finds the caller in the extensions of each request"
                 }
-                None => "the host's own tools need not be told who calls",
+                None => "the host's own tools need no identity",
             };
             self.error(&at, message, "leave `identity` out");
             return Identity::default();
         }
         if upstream.transport == Some(UpstreamTransport::Sse) {
             let message =
-                "over HTTP+SSE an upstream is not told who calls: a stream carries no headers for a call";
+                "over HTTP+SSE an upstream gets no identity: a stream carries no headers for a call";
             self.error(&at, message, "leave `identity` out, or have the server speak Streamable HTTP");
             return Identity::default();
         }
@@ -67,7 +67,7 @@ impl Resolver<'_> {
         identity
     }
 
-    /// A process that is everybody's cannot know by its environment who calls, and one that is a caller's outlives the
+    /// A shared process cannot learn the caller from its environment, and one of a single caller outlives the
     /// call.
     fn for_process(&mut self, at: &[&str], upstream: &raw::Upstream, written: &raw::Identity) {
         let below = |key| [at, &[key]].concat();
@@ -90,7 +90,7 @@ impl Resolver<'_> {
                     "`{}` may be another with each call, and the environment of a process stays",
                     field.name()
                 );
-                let help = "leave it out; an upstream over HTTP can be told of each call";
+                let help = "leave it out; an upstream over HTTP can receive it with each call";
                 self.error(&[&below("env")[..], &[field.name()]].concat(), message, help);
             }
         }

@@ -61,7 +61,7 @@ fn network(text: &str) -> Result<IpNet, (String, String)> {
         ));
     }
     if network.prefix_len() == 0 {
-        let help = "name the proxies: whoever is believed can be anybody".to_owned();
+        let help = "name the proxies: a believed sender can claim any address".to_owned();
         return Err((format!("by `{text}` everybody would be believed"), help));
     }
     Ok(network)

@@ -275,7 +275,7 @@ fn a_transport_is_that_of_a_url() {
             "witgate.toml:3:13: `transport` means nothing for the host's own tools (leave it out)",
             "witgate.toml:7:10: `shared` means nothing for an HTTP endpoint (leave it out)",
             "witgate.toml:8:8: `eras` means nothing for HTTP+SSE, which is of the stateful era (leave it out)",
-            "witgate.toml:9:1: over HTTP+SSE an upstream is not told who calls: a stream carries no headers for a call (leave \
+            "witgate.toml:9:1: over HTTP+SSE an upstream gets no identity: a stream carries no headers for a call (leave \
              `identity` out, or have the server speak Streamable HTTP)",
         ],
     );
@@ -662,8 +662,8 @@ fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
         &[
             "witgate.toml:2:20: `10.0.0.1/8` is not the beginning of a network (write `10.0.0.0/8`)",
             "witgate.toml:2:34: `::ffff:10.0.0.1` is IPv4 within IPv6 (write it as IPv4)",
-            "witgate.toml:2:53: by `0.0.0.0/0` everybody would be believed (name the proxies: whoever is believed can be \
-             anybody)",
+            "witgate.toml:2:53: by `0.0.0.0/0` everybody would be believed (name the proxies: a believed sender can claim \
+           any address)",
             "witgate.toml:2:66: `proxy.example` is neither an address nor a network (write an address such as \
              `10.0.0.1`, or a network such as `10.0.0.0/8`)",
         ],

@@ -213,7 +213,7 @@ impl Rejection {
             Self::Untold(_) => plain(
                 StatusCode::FORBIDDEN,
                 "identity-untold",
-                "The MCP server has to know who calls, and who you are cannot be told: tell the operator",
+                "The MCP server needs your identity, which cannot be sent to it: tell the operator",
             ),
             Self::Upstream { fault, message } => upstream(*fault, message),
         }

@@ -161,7 +161,7 @@ pub(super) struct Question {
     pub meta: Option<Map<String, Value>>,
     /// The request's headers, by name.
     pub headers: BTreeMap<String, String>,
-    /// The address of who calls.
+    /// The address of the caller.
     pub peer: Option<String>,
     /// A list is being filtered. Default: `false`.
     pub listing: bool,

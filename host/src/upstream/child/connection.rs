@@ -31,7 +31,7 @@ const LINES: usize = 32;
 const ROOM: usize = 4 << 20;
 /// Requests that a child has yet to answer. Beyond, it does not keep up, and more would only wait.
 const PENDING: usize = 512;
-/// Those of one party, where the child is everybody's.
+/// Those of one party, for a shared child.
 const PENDING_OF_ONE: usize = PENDING / 4;
 /// Requests that were given up and that the child may still be at. Who has lost track of them asks nobody.
 const STRAYS: usize = 1024;

@@ -91,8 +91,9 @@ impl Launch for Program {
     fn launch(&self, seat: Share, whose: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
         let told = variables(&self.identity, whose);
         Box::pin(async move {
-            let told =
-                told.map_err(|_| "the upstream cannot be told who calls: a zero byte in a name".to_owned())?;
+            let told = told.map_err(|_| {
+                "the identity cannot be sent to the upstream: a zero byte in a name".to_owned()
+            })?;
             self.spawn(seat, told)
         })
     }

@@ -32,7 +32,7 @@ const UNASKED: u32 = 1000;
 const STALL: Duration = Duration::from_secs(5);
 /// Requests of the child's that clients have yet to answer.
 const ASKED: usize = 128;
-/// Those that one session has to answer, where the child is everybody's.
+/// Those that one session has to answer, for a shared child.
 const ASKED_OF_ONE: usize = ASKED / 4;
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
@@ -215,7 +215,7 @@ impl Reader {
         }
     }
 
-    /// The session that the child is for, where it is not everybody's.
+    /// The session of the child, unless it is shared.
     fn only_member(&self) -> Option<Arc<Member>> {
         if self.inner.common { None } else { self.inner.audience.only() }
     }

@@ -135,7 +135,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
         "identity.env = { roles = 'W_ROLES' }",
         &[
             "witgate.toml:3:26: `roles` may be another with each call, and the environment of a process stays (leave it \
-           out; an upstream over HTTP can be told of each call)",
+           out; an upstream over HTTP can receive it with each call)",
         ],
     );
     process(
@@ -150,7 +150,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
     );
     let own =
         format!("[upstreams.a]\nown_tools = true\nidentity.headers = {{ subject = 'X-User' }}{PIPELINE}");
-    says(&own, &["witgate.toml:3:1: the host's own tools need not be told who calls (leave `identity` out)"]);
+    says(&own, &["witgate.toml:3:1: the host's own tools need no identity (leave `identity` out)"]);
 }
 
 #[test]
