@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use super::context::Context;
+use super::outcome::{Exit, Failure};
+use super::runtime::runtime;
 use super::terminal::{counted, to_json};
-use super::{Context, Exit, Failure, runtime};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::{Config, Transport, resolve};
 use crate::generation::Factory;

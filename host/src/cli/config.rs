@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Failure};
+use super::context::Context;
+use super::outcome::{Exit, Failure};
 use crate::config::identity::Identity;
 use crate::config::{
     ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, Target,

@@ -13,8 +13,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
+use super::context::Context;
+use super::outcome::{Exit, Failure};
+use super::runtime::runtime;
 use super::terminal::table;
-use super::{Context, Exit, Failure, runtime};
 
 /// Time limit for anything here that normally takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);

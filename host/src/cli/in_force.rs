@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::plugin::{socket, time};
+use super::context::Context;
+use super::control::{socket, time};
+use super::outcome::Exit;
 use super::terminal::Terminal;
-use super::{Context, Exit};
 use crate::digest::{digest_text, sha256};
 use crate::server::control::{self, AskError};
 

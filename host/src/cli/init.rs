@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::context::{Context, DEFAULT_CONFIG};
 use super::key::now;
+use super::outcome::{Exit, Failure};
 use super::plugin::export::{Exported, export};
-use super::{Context, DEFAULT_CONFIG, Exit, Failure, full};
+use super::terminal::full;
 use crate::key_store::{KeyStore, KeyStoreError, Made, NewKey};
 
 #[derive(Debug, clap::Args)]

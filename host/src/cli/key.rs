@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use witgate_api_key::store::{Key, Store, Time};
 
+use super::context::Context;
 use super::in_force::{self, InForce, Wait};
+use super::outcome::{Exit, Failure};
 use super::terminal::table;
-use super::{Context, Exit, Failure};
 use crate::config::raw::{Kind, Policy};
 use crate::config::resolve::Outline;
 use crate::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};

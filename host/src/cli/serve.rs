@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{Context, Exit, Failure, runtime};
+use super::context::Context;
+use super::outcome::{Exit, Failure};
+use super::runtime::runtime;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::resolve::{fault_at, policy_fault};
 use crate::config::{Config, Transport};

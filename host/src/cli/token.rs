@@ -1,15 +1,13 @@
 //! `witgate token`.
 
+mod argument;
 mod forget;
 mod issue;
 mod revoke;
 mod verify;
 
-use std::io::Read;
-
-use secrecy::SecretString;
-
-use super::{Context, Exit, Failure};
+use super::context::Context;
+use super::outcome::{Exit, Failure};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -30,22 +28,6 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Verify(arguments) => verify::run(context, &arguments),
         Command::Revoke(arguments) => revoke::run(context, &arguments),
     }
-}
-
-/// A token that stands on the command line; absent or `-`: read from standard input.
-fn token(argument: Option<&str>) -> Result<SecretString, Failure> {
-    let text = match argument {
-        Some(token) if token != "-" => token.to_owned(),
-        _ => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| {
-                Failure::new(format!("no token could be read from standard input: {error}"))
-            })?;
-            text
-        }
-    };
-    Ok(text.trim().into())
 }
 
 #[cfg(test)]

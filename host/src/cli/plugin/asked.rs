@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::project;
-use crate::cli::Failure;
+use crate::cli::outcome::Failure;
 use crate::config::PolicyKind;
 use crate::config::shape::{listed, nearest};
 use crate::policy::cases::{Case, SettingsOf, Subject, Suite};

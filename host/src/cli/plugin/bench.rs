@@ -1,5 +1,6 @@
 //! `witgate plugin bench`: what a component costs, beside a check that the host has built in.
 
+mod arguments;
 mod sample;
 mod scene;
 
@@ -10,9 +11,12 @@ use serde_json::{Value, json};
 
 use self::sample::Samples;
 use self::scene::{Asking, Scene};
-use super::asked::Whom;
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::runtime::runtime;
 use crate::cli::terminal::table;
-use crate::cli::{Context, Exit, Failure, runtime};
+
+pub(in crate::cli) use self::arguments::Arguments;
 
 /// Time to spend on each measurement, once there are enough batches for a median.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
@@ -24,16 +28,6 @@ const BATCHES: u32 = 60;
 const FIRST: u32 = 200;
 /// The fewest and the most of a batch.
 const BATCH: (f64, f64) = (10.0, 20_000.0);
-
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
-    #[command(flatten)]
-    of: Whom,
-    /// Target of the call as in patterns: `get_sum`, `resource:file:///a` [default: that of the case, or
-    /// `echo`]
-    #[arg(long, value_name = "NAME")]
-    call: Option<String>,
-}
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let scene = Scene::new(arguments)?;

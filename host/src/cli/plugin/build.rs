@@ -6,7 +6,9 @@ use serde_json::json;
 use witgate_build::{Built, Error, Options, Project, Tools};
 
 use super::project::{self, failure};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::terminal::full;
 use crate::config::environment::Environment;
 use crate::digest::{digest_text, sha256};
 use crate::serve::cache_directory;
@@ -63,7 +65,7 @@ fn report(context: &Context, dir: &Path, project: &Project, built: &Built) {
     if terminal.is_json() {
         return terminal.print_json(&json!({
             "ok": true,
-            "path": crate::cli::full(&file),
+            "path": full(&file),
             "size": built.bytes.len(),
             "digest": digest,
             "world": project.world.name(),

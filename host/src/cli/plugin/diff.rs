@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{cell, socket};
+use crate::cli::context::Context;
+use crate::cli::control::{cell, socket};
+use crate::cli::outcome::{Exit, Failure};
 use crate::cli::terminal::table;
-use crate::cli::{Context, Exit, Failure};
 use crate::server::control;
 
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {

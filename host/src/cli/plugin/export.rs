@@ -7,7 +7,9 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use witgate_build::guest::SHIPPED;
 
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::terminal::full;
 use crate::digest::{digest_text, sha256};
 use crate::policy::shipped;
 
@@ -87,7 +89,7 @@ impl Exported {
 
     /// As programs read it.
     pub(in crate::cli) fn json(&self) -> Value {
-        json!({ "kind": self.kind, "path": crate::cli::full(&self.path), "digest": self.digest })
+        json!({ "kind": self.kind, "path": full(&self.path), "digest": self.digest })
     }
 }
 

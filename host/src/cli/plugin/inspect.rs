@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use witgate_plugin::Description;
 
-use crate::cli::{Context, Exit, Failure, full, runtime};
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::runtime::runtime;
+use crate::cli::terminal::full;
 use crate::config::resolve::{self, Outline, settings_schema};
 use crate::config::{Limits, PolicyKind};
 use crate::digest::{digest_text, sha256};

@@ -7,7 +7,9 @@ use witgate_build::scaffold::{New, scaffold};
 use witgate_build::{Lang, World};
 
 use super::project::failure;
-use crate::cli::{Context, Exit, Failure, full};
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::terminal::full;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use witgate_build::{Error, MANIFEST, Project};
 
-use crate::cli::Failure;
+use crate::cli::outcome::Failure;
 use crate::policy::cases::{CasesError, Suite};
 
 /// Of a project, of a file in it, or of the machine.

@@ -2,21 +2,23 @@
 //! before it is written: one that gets another answer there is left out.
 
 mod file;
+mod recording;
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::socket;
+use self::recording::{Recording, counted_calls};
 use super::test::loader;
+use crate::cli::context::Context;
+use crate::cli::control::socket;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::runtime::runtime;
 use crate::cli::terminal::counted;
-use crate::cli::{Context, Exit, Failure, runtime};
 use crate::config::PolicyKind;
 use crate::digest::digest_text;
 use crate::plugin::load::Loader;
@@ -54,28 +56,6 @@ pub(in crate::cli) struct Arguments {
     /// Keep claims unredacted; they may be personal data
     #[arg(long)]
     claims: bool,
-}
-
-/// The recording of the running Witgate.
-#[derive(Debug, Deserialize)]
-struct Recording {
-    policy: String,
-    /// The component's. None: the built-in decides.
-    digest: Option<String>,
-    settings: Map<String, Value>,
-    cases: Vec<Seen>,
-    calls: u64,
-    shed: u64,
-    left_out: BTreeMap<String, u64>,
-    ended: String,
-}
-
-/// A case, and how often it was seen.
-#[derive(Debug, Deserialize)]
-struct Seen {
-    name: String,
-    times: u64,
-    case: Map<String, Value>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -228,8 +208,4 @@ fn tell(context: &Context, arguments: &Arguments, recording: &Recording, path: &
         ));
     }
     context.terminal.print(&text);
-}
-
-fn counted_calls(calls: u64) -> String {
-    format!("{calls} call{}", if calls == 1 { "" } else { "s" })
 }

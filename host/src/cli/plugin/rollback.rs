@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{cell, socket};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::context::Context;
+use crate::cli::control::{cell, socket};
+use crate::cli::outcome::{Exit, Failure};
 use crate::server::control;
 
 pub(super) fn run(context: &Context, to: Option<u64>) -> Result<Exit, Failure> {

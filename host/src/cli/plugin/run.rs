@@ -1,20 +1,12 @@
 //! `witgate plugin run`: one question to a component, and everything that it does about it.
 
+mod execution;
 mod given;
 mod told;
 
-use witgate_plugin::{Decision, Scheme, Verdict};
-
-use super::asked::Cast;
-use crate::cli::{Context, Exit, Failure, runtime};
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::{Engine, Places};
-use crate::plugin::load::Loader;
-use crate::policy::answer::Outcome;
-use crate::policy::cases::{Ask, Asked, CallOf, OnStage, Principal, Question};
-use crate::provenance::Provenance;
-use crate::serve::cache_directory;
-use crate::services::witness::Observed;
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::runtime::runtime;
 
 pub(in crate::cli) use self::given::Arguments;
 
@@ -24,106 +16,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
         cast.case.now = now;
     }
     let credential = arguments.credential(&context.environment)?;
-    let ran = runtime()?.block_on(ran(context, arguments, &cast, credential))?;
+    let ran = runtime()?.block_on(execution::ran(context, arguments, &cast, credential))?;
     match context.terminal.is_json() {
         true => context.terminal.print_json(&told::json(&ran)),
         false => context.terminal.print(&told::text(&ran)),
     }
     Ok(if ran.is_yes() { Exit::Done } else { Exit::No })
-}
-
-/// The result of a run.
-struct Ran {
-    settings: Taken,
-    /// The questions, and what came of each. Empty: the settings were not taken.
-    asked: Vec<(Question, Asked)>,
-    /// Secrets to redact from the output.
-    secrets: Vec<String>,
-}
-
-/// The result of `configure`.
-enum Taken {
-    /// The plugin took them: its wishes, and the trace of its host calls.
-    Yes(Box<witgate_plugin::Wants>, Observed),
-    /// The plugin refused them; the text says why.
-    No(String),
-}
-
-impl Ran {
-    /// True if the last answer lets the call go on.
-    fn is_yes(&self) -> bool {
-        let yes = |outcome: &Outcome| {
-            matches!(outcome, Outcome::Verdict(Verdict::Identity(_)) | Outcome::Decision(Decision::Allow))
-        };
-        self.asked.last().is_some_and(|(_, asked)| yes(&asked.outcome))
-    }
-}
-
-async fn ran(
-    context: &Context,
-    arguments: &Arguments,
-    cast: &Cast,
-    credential: Option<String>,
-) -> Result<Ran, Failure> {
-    let engine = Engine::telling(Places::Lines).map_err(|error| Failure::new(error.to_string()))?;
-    let loader = Loader::new(engine, Compiler::own(), cache_directory(&context.environment));
-    // A file that is no component is no answer.
-    let loaded = loader.load(&cast.path, &Provenance::default()).await;
-    loaded.map_err(|error| Failure::new(error.to_string()))?;
-    let mut ran = Ran {
-        settings: Taken::No(String::new()),
-        asked: Vec::new(),
-        secrets: cast.case.held.secrets.values().cloned().chain(credential.clone()).collect(),
-    };
-    let policy = match cast.subject.on_stage(&loader, &cast.dir, &cast.case).await {
-        Ok(policy) => policy,
-        Err(unmade) => {
-            ran.settings = Taken::No(unmade.to_string());
-            return Ok(ran);
-        }
-    };
-    let wants = policy.policy().wants().cloned().unwrap_or_default();
-    ran.settings = Taken::Yes(Box::new(wants), policy.seen());
-    for question in questions(arguments, cast, &policy, credential)? {
-        if let Ask::Who { value, .. } = &question.ask {
-            // Of a token, its signature is what nobody else has.
-            ran.secrets.extend([value.clone(), value.rsplit('.').next().unwrap_or_default().to_owned()]);
-        }
-        let asked = policy.ask(&question).await;
-        ran.asked.push((question, asked));
-    }
-    Ok(ran)
-}
-
-/// Those of the case, or one of its own, each with what the command line says over it.
-fn questions(
-    arguments: &Arguments,
-    cast: &Cast,
-    policy: &OnStage,
-    credential: Option<String>,
-) -> Result<Vec<Question>, Failure> {
-    let scheme = arguments.scheme.or_else(|| policy.first_scheme()).unwrap_or(Scheme::Bearer);
-    let shown = credential.map(|value| Ask::Who { scheme, value });
-    let own = arguments.principal.clone().map(Ask::May).or(shown);
-    let mut questions: Vec<_> = cast.case.steps.iter().map(|step| step.question.clone()).collect();
-    if questions.is_empty() {
-        let ask = match own.clone() {
-            Some(ask) => ask,
-            None if policy.policy().authorizes() => Ask::May(Principal::default()),
-            None => {
-                return Err(Failure::new(
-                    "it says who somebody is, and nobody shows anything; name a credential by `--credential-env NAME` or \
-                     `--credential-file FILE`, or a case by `--case NAME`",
-                ));
-            }
-        };
-        questions.push(Question { now: cast.case.now, ..Question::new(CallOf::named("echo"), ask) });
-    }
-    for question in &mut questions {
-        arguments.put_over(question);
-        if let Some(ask) = &own {
-            question.ask = ask.clone();
-        }
-    }
-    Ok(questions)
 }

@@ -1,6 +1,7 @@
 //! `witgate plugin test`: runs cases against the real component under its real limits.
 
 mod against;
+mod arguments;
 mod coverage;
 mod find;
 mod json;
@@ -10,14 +11,15 @@ pub(super) mod told;
 mod update;
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::find::{Found, Suites};
 use self::play::Played;
-use crate::cli::{Context, Exit, Failure, runtime};
+use crate::cli::context::Context;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::runtime::runtime;
 use crate::fingerprints::Fingerprints;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, Places};
@@ -26,62 +28,7 @@ use crate::policy::cases::schema;
 use crate::reload::watch::{Unwatched, Watcher};
 use crate::serve::cache_directory;
 
-#[derive(Clone, Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
-    /// Plugin projects or files of cases [default: the project in the current directory]
-    #[arg(value_name = "DIR|FILE")]
-    paths: Vec<PathBuf>,
-
-    /// Component to run the cases against, in place of the project's own
-    #[arg(long, value_name = "FILE")]
-    component: Option<PathBuf>,
-
-    /// Also run the cases against this component file, or `builtin`, and report differences
-    #[arg(long, value_name = "builtin|FILE")]
-    against: Option<String>,
-
-    /// Run only cases whose name contains this
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
-
-    /// Keep running, and repeat whenever the component or the cases change
-    #[arg(long, conflicts_with_all = ["update", "junit"])]
-    watch: bool,
-
-    /// Write a report for CI systems
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-
-    /// Ask, and update the expectations of failing cases to the actual answers
-    #[arg(long)]
-    update: bool,
-
-    /// Update without asking
-    #[arg(long, requires = "update")]
-    yes: bool,
-
-    /// Number of cases that run at once [default: the number of processors]
-    #[arg(long, value_name = "N")]
-    parallel: Option<NonZeroUsize>,
-
-    /// Print the JSON Schema of files of cases, and do nothing else
-    #[arg(long)]
-    schema: bool,
-}
-
-impl Arguments {
-    /// The places to search: those that were named, else the current directory.
-    fn places(&self) -> Vec<PathBuf> {
-        match self.paths.is_empty() {
-            true => vec![PathBuf::from(".")],
-            false => self.paths.clone(),
-        }
-    }
-
-    fn at_once(&self) -> usize {
-        self.parallel.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
-    }
-}
+pub(in crate::cli) use self::arguments::Arguments;
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.schema {

@@ -3,8 +3,10 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::cli::plugin::socket;
-use crate::cli::{Context, Exit, Failure};
+use super::argument::token;
+use crate::cli::context::Context;
+use crate::cli::control::socket;
+use crate::cli::outcome::{Exit, Failure};
 use crate::digest::{digest_text, sha256};
 use crate::server::control;
 
@@ -15,7 +17,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    forget_and_tell(context, &super::token(arguments.token.as_deref())?)
+    forget_and_tell(context, &token(arguments.token.as_deref())?)
 }
 
 /// Has the running Witgate forget a token. Only the token's digest leaves this process.

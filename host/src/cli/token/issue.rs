@@ -10,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use witgate_plugin::RolesClaim;
 
+use crate::cli::context::Context;
 use crate::cli::key::{from_now, now, written};
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::outcome::{Exit, Failure};
 use crate::config::raw::Key;
 use crate::config::resolve::{self, Outline};
 use crate::config::{KeySource, PolicyKind, raw};

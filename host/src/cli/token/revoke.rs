@@ -8,10 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use witgate_jwt::revoked::{Entry, RevokedError, entries};
 
+use super::argument::token;
 use super::forget::{forget, forget_and_tell};
+use crate::cli::context::Context;
 use crate::cli::in_force::{self, InForce, Wait};
 use crate::cli::key::now;
-use crate::cli::{Context, Exit, Failure};
+use crate::cli::outcome::{Exit, Failure};
 use crate::config::raw::{Kind, Policy};
 use crate::config::resolve::Outline;
 use crate::whole_file::{self, Lock};
@@ -40,7 +42,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let token = match &arguments.jti {
         Some(_) => None,
-        None => Some(super::token(arguments.token.as_deref())?),
+        None => Some(token(arguments.token.as_deref())?),
     };
     // Only its server can read it, and end it there: what is left is to have it asked anew.
     if let Some(token) = token.as_ref().filter(|token| is_opaque(token)) {

@@ -8,8 +8,11 @@ use secrecy::SecretString;
 use serde_json::json;
 use witgate_plugin::{Scheme, Transport};
 
+use super::argument::token;
+use crate::cli::context::Context;
 use crate::cli::key::written;
-use crate::cli::{Context, Exit, Failure, runtime};
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::runtime::runtime;
 use crate::config::Config;
 use crate::flow::authenticate::authenticate;
 use crate::flow::call::Call;
@@ -35,7 +38,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let token = super::token(arguments.token.as_deref())?;
+    let token = token(arguments.token.as_deref())?;
     let config = context.load()?.config;
     let verdict = runtime()?.block_on(judge(context, &config, arguments.upstream.as_deref(), token))?;
     Ok(match verdict {

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::json;
 use witgate_plugin::Scheme;
 
-use super::Arguments;
-use crate::cli::Failure;
+use super::arguments::Arguments;
+use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Cast;
 use crate::config::{Limits, PolicyKind};
 use crate::plugin::compile::Compiler;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Recording, Seen, counted_calls};
-use crate::cli::Failure;
+use super::recording::{Recording, Seen, counted_calls};
+use crate::cli::outcome::Failure;
 
 /// Of a case, in this order.
 const ORDER: [&str; 21] = [

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use witgate_plugin::Scheme;
 
-use crate::cli::Failure;
+use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Whom;
 use crate::config::environment::Environment;
 use crate::policy::SCHEMES;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use witgate_plugin::{Decision, Wants};
 
-use super::{Ran, Taken};
+use super::execution::{Ran, Taken};
 use crate::cli::plugin::test::told::{level_name, used};
 use crate::plugin::said::redacted;
 use crate::policy::answer::Outcome;

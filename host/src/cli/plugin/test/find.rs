@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use witgate_build::MANIFEST;
 
-use super::Arguments;
-use crate::cli::Failure;
+use super::arguments::Arguments;
+use crate::cli::outcome::Failure;
 use crate::cli::plugin::project::{self, case_files};
 use crate::config::PolicyKind;
 use crate::policy::cases::{Case, CasesError, Subject, Suite};

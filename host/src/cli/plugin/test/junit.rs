@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::play::{Played, PlayedCase};
 use super::told;
-use crate::cli::Failure;
+use crate::cli::outcome::Failure;
 use crate::printable;
 
 /// Writes the report to `file`.

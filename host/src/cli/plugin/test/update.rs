@@ -9,8 +9,9 @@ use serde_json::Value as Json;
 use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, TableLike, Value};
 
 use super::play::{Played, PlayedCase};
+use crate::cli::context::Context;
+use crate::cli::outcome::Failure;
 use crate::cli::terminal::counted;
-use crate::cli::{Context, Failure};
 use crate::policy::cases::{Expect, StepReport};
 use crate::printable::clean;
 

@@ -1,0 +1,32 @@
+//! The surroundings of a command.
+
+use std::path::PathBuf;
+
+use super::outcome::Failure;
+use super::terminal::Terminal;
+use crate::config::environment::Environment;
+use crate::config::resolve::{Loaded, load};
+
+/// Options and streams that every command shares.
+pub(super) struct Context {
+    pub(super) config: Option<PathBuf>,
+    pub(super) environment: Environment,
+    pub(super) terminal: Terminal,
+}
+
+impl Context {
+    /// The configuration file: the flag, else `WITGATE_CONFIG`, else `witgate.toml`, if it is here.
+    /// None: there is none, and the environment alone counts.
+    pub(super) fn config_path(&self) -> Option<PathBuf> {
+        let here = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| path.exists());
+        let named = || self.environment.get("WITGATE_CONFIG").map(PathBuf::from);
+        self.config.clone().or_else(named).or_else(here)
+    }
+
+    pub(super) fn load(&self) -> Result<Loaded, Failure> {
+        load(self.config_path().as_deref(), &self.environment).map_err(Failure::Config)
+    }
+}
+
+/// The configuration file where nothing names another.
+pub(super) const DEFAULT_CONFIG: &str = "witgate.toml";
