@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
+use parking_lot::Mutex;
 
 use crate::peer::Peer;
 
@@ -154,7 +155,7 @@ impl Breaker {
 
     /// Looks whom it is out for.
     pub(crate) fn out_for(&self) -> OutFor {
-        let state = self.lock();
+        let state = self.state.lock();
         match state.out.is_some() {
             true => OutFor::Everybody,
             false if state.failing.values().any(|failing| failing.out.is_some()) => OutFor::SomeCallers,
@@ -172,7 +173,7 @@ impl Breaker {
             return Ok(Turn::Regular);
         }
         let (source, now) = (source(), now());
-        let State { failing, out, .. } = &mut *self.lock();
+        let State { failing, out, .. } = &mut *self.state.lock();
         let failing = failing.get_mut(&source);
         let has_failed = failing.is_some();
         let mut own = failing.and_then(|failing| failing.out.as_mut());
@@ -199,7 +200,7 @@ impl Breaker {
         if self.is_quiet.load(Ordering::Relaxed) {
             return false;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.failing.remove(&source());
         state.streak = Streak { number: state.streak.number + 1, ..Streak::default() };
         state.forget(now());
@@ -209,7 +210,7 @@ impl Breaker {
 
     /// Notes that a turn failed.
     pub(crate) fn failed(&self, turn: Turn, source: Source, now: Instant) -> Change {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         self.is_quiet.store(false, Ordering::Relaxed);
         let has_failed = state.failing.contains_key(&source);
         let own = state.note(source, now).is_out(turn, self.bounds, now);
@@ -219,10 +220,6 @@ impl Breaker {
             (None, Some(pause)) => Change::OutForOne(pause),
             (None, None) => Change::None,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -476,9 +473,9 @@ mod tests {
             let at = now + Duration::from_micros(name as u64);
             breaker.failed(Turn::Regular, Source::of(name), at);
         }
-        assert_eq!(breaker.lock().failing.len(), SOURCES);
-        assert!(!breaker.lock().failing.contains_key(&Source::of(0)));
-        assert!(breaker.lock().failing.contains_key(&Source::of(3 * SOURCES - 1)));
+        assert_eq!(breaker.state.lock().failing.len(), SOURCES);
+        assert!(!breaker.state.lock().failing.contains_key(&Source::of(0)));
+        assert!(breaker.state.lock().failing.contains_key(&Source::of(3 * SOURCES - 1)));
         succeed(&breaker, "a", now + 2 * FORGOTTEN);
         assert!(breaker.is_quiet.load(Ordering::Relaxed), "nothing is left to remember");
     }

@@ -32,14 +32,15 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use ::http::header::HOST;
 use ::http::{Extensions, HeaderValue, Request, Response, Uri};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tower::{Layer, Service};
 
@@ -189,7 +190,7 @@ impl Guard {
                 .with_proofs(Arc::clone(proofs))
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
-        gateways.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gateway));
+        gateways.lock().push(Arc::clone(&gateway));
         Guarded { gateway, guard: self.clone(), peer: |_| None }
     }
 
@@ -217,7 +218,7 @@ impl Guard {
     /// Ends the sessions with the service, and what runs beside it. For when nothing is served any more.
     pub async fn shut_down(&self) {
         self.0.beside.stop.cancel();
-        let gateways = self.0.gateways.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let gateways = self.0.gateways.lock().clone();
         for gateway in gateways {
             gateway.shut_down().await;
         }

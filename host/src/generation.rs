@@ -7,11 +7,12 @@ mod pipeline;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
@@ -199,7 +200,7 @@ impl Generations {
     /// Makes a candidate the live generation, in one step.
     pub fn flip(&self, candidate: Generation) -> Arc<Generation> {
         let next = Arc::new(candidate);
-        let mut past = self.past();
+        let mut past = self.past.lock();
         past.retain(|generation| generation.strong_count() > 0);
         past.push(Arc::downgrade(&self.live.swap(Arc::clone(&next))));
         drop(past);
@@ -218,17 +219,13 @@ impl Generations {
         for policy in live.all_policies() {
             policy.forget(token);
         }
-        for generation in self.past().iter().filter_map(Weak::upgrade) {
+        for generation in self.past.lock().iter().filter_map(Weak::upgrade) {
             for policy in generation.all_policies() {
                 policy.forget(token);
             }
         }
         self.forgotten.fetch_add(1, Ordering::Release);
         names
-    }
-
-    fn past(&self) -> MutexGuard<'_, Vec<Weak<Generation>>> {
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of forgotten tokens.

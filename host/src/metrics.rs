@@ -1,6 +1,6 @@
 //! The metrics, in the text format of Prometheus.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -39,13 +39,13 @@ impl Metrics {
 
     /// Adds further metrics.
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+        add(&mut self.registry.lock());
     }
 
     /// All of them, as text.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry.lock();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &registry);
         text

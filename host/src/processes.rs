@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 
 use crate::shares::Bounds;
@@ -28,7 +28,7 @@ pub(crate) struct Own(Option<i32>);
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(id) = self.0 {
-            own().remove(&id);
+            OWN.lock().remove(&id);
         }
     }
 }
@@ -39,15 +39,11 @@ impl Drop for Own {
 /// Where the system cannot start it.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
     // Held from before the start, so that one that ends at once is known by then.
-    let mut own = own();
+    let mut own = OWN.lock();
     let child = command.spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     own.extend(id);
     Ok((child, Own(id)))
-}
-
-fn own() -> MutexGuard<'static, BTreeSet<i32>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Elsewhere process 1 has the orphans.

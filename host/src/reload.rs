@@ -8,9 +8,10 @@ mod upstreams;
 pub mod watch;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use witgate_plugin::Digest;
@@ -198,12 +199,12 @@ impl Reloader {
 
     /// The changes of the written configuration that wait for a restart.
     pub fn waiting(&self) -> Vec<String> {
-        lock(&self.waiting).clone()
+        self.waiting.lock().clone()
     }
 
     /// The time since the last look at the files.
     pub fn looked_ago(&self) -> Duration {
-        lock(&self.looked_at).elapsed()
+        self.looked_at.lock().elapsed()
     }
 
     /// True if the files are being watched. If not, no change takes effect any more.
@@ -213,7 +214,7 @@ impl Reloader {
 
     /// The result of the last candidate. None: there was none yet.
     pub fn last(&self) -> Option<Attempt> {
-        lock(&self.last).clone()
+        self.last.lock().clone()
     }
 
     /// Files whose changes bring no notification.
@@ -228,7 +229,7 @@ impl Reloader {
 
     /// The generation that a rollback, which is in force, has gone back to.
     pub fn rolled_back_to(&self) -> Option<u64> {
-        *lock(&self.rolled_back_to)
+        *self.rolled_back_to.lock()
     }
 
     /// Watches for as long as the returned future is polled.
@@ -252,7 +253,7 @@ impl Reloader {
                     () = retry.due() => {}
                 },
             }
-            *lock(&self.looked_at) = Instant::now();
+            *self.looked_at.lock() = Instant::now();
             if retry.is_due() || seen.differ() {
                 let begun = Instant::now();
                 let attempt = self.attempt(begun, seen.renewed());
@@ -335,7 +336,7 @@ impl Reloader {
 
     /// The time at which a change was first seen, also where it has been compiling since.
     fn begun(&self, now: Instant, is_compiling: bool) -> Instant {
-        let mut since = lock(&self.compiling_since);
+        let mut since = self.compiling_since.lock();
         let begun = since.unwrap_or(now);
         *since = is_compiling.then_some(begun);
         begun
@@ -379,7 +380,7 @@ impl Reloader {
     }
 
     fn note(&self, begun: Instant, outcome: Result<u64, Vec<Refused>>) {
-        *lock(&self.last) = Some(Attempt { at: SystemTime::now(), took: begun.elapsed(), outcome });
+        *self.last.lock() = Some(Attempt { at: SystemTime::now(), took: begun.elapsed(), outcome });
     }
 
     /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.
@@ -488,7 +489,7 @@ impl Reloader {
 
     /// True if the last attempt failed for the same reasons: it is tried again and again.
     fn has_said(&self, reasons: &[Refused]) -> bool {
-        let last = lock(&self.last);
+        let last = self.last.lock();
         let said = last.as_ref().and_then(|last| last.outcome.as_ref().err());
         said.is_some_and(|said| reasons.iter().all(|reason| reason.may_pass && said.contains(reason)))
     }
@@ -506,7 +507,7 @@ impl Reloader {
     }
 
     fn note_waiting(&self, now: Vec<String>) {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if *waiting != now {
             now.iter().for_each(|what| tracing::warn!("needs a restart: {what}"));
             *waiting = now;
@@ -538,7 +539,7 @@ impl Reloader {
     }
 
     fn keep_rollback(&self, rollback: &Rollback) -> Option<String> {
-        *lock(&self.rolled_back_to) = Some(rollback.to);
+        *self.rolled_back_to.lock() = Some(rollback.to);
         let state = self.state.as_ref()?;
         let error = rollback.write(state).err()?;
         let message =
@@ -548,7 +549,7 @@ impl Reloader {
     }
 
     fn forget_rollback(&self) {
-        *lock(&self.rolled_back_to) = None;
+        *self.rolled_back_to.lock() = None;
         if let Some(Err(error)) = self.state.as_ref().map(|state| Rollback::remove(state)) {
             tracing::error!("cannot remove the state of the former rollback: {error}");
         }
@@ -603,10 +604,6 @@ fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<Refused>> 
     }
     let message = "its upstreams differ from those that are served, which needs a restart".to_owned();
     Err(vec![Refused { policy: None, message, may_pass: false }])
-}
-
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says what is new: for each component whose content changed, the old and the new digest.

@@ -1,11 +1,12 @@
 //! A guard before a service that records what it gets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::body::to_bytes;
 use axum::extract::Request as Whole;
 use axum::routing::any;
 use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
@@ -63,7 +64,7 @@ async fn record(request: Whole, seen: Arc<Mutex<Vec<Seen>>>) -> axum::Json<Value
     let id = serde_json::from_slice::<Value>(&body).unwrap_or_default()["id"].clone();
     let subject = parts.extensions.get::<Arc<Caller>>().map(|caller| caller.identity().subject.clone());
     let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
-    seen.lock().unwrap().push(Seen { method, uri, headers, subject, body });
+    seen.lock().push(Seen { method, uri, headers, subject, body });
     axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } }))
 }
 
@@ -90,7 +91,7 @@ impl House {
     }
 
     fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().clone()
     }
 }
 

@@ -3,7 +3,9 @@
 //! as that principal may make the call.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::authorize::Permit;
 use super::call::Call;
@@ -95,7 +97,7 @@ impl Tasks {
     /// one principal with all others who did not: to them a task's id, which a server makes unguessable, is all there is.
     fn begun_by(&self, task: &str, permit: &Permit) -> Option<Vec<Arc<Call>>> {
         let key = (permit.caller().principal(), Box::from(task));
-        self.table().begun_by.get(&key).cloned()
+        self.table.lock().begun_by.get(&key).cloned()
     }
 
     /// Notes that the permitted call has started a task. What may not start one has not: an answer that is replayed on
@@ -104,12 +106,8 @@ impl Tasks {
         let request = permit.request();
         if request.call.may_start_task() {
             let key = (permit.caller().principal(), task.into());
-            self.table().record(key, permit.caller().party(request.peer), &request.call);
+            self.table.lock().record(key, permit.caller().party(request.peer), &request.call);
         }
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The last generations, for those who want to go back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use witgate_plugin::Digest;
 
 use crate::policy::Recipe;
@@ -38,7 +39,7 @@ impl History {
     }
 
     pub(super) fn add(&self, next: Kept) {
-        let mut kept = self.lock();
+        let mut kept = self.kept.lock();
         // Nobody goes back to one that is not whole, so that it takes no place of another.
         if kept.back().is_some_and(|last| !last.is_whole) {
             kept.pop_back();
@@ -50,20 +51,16 @@ impl History {
     }
 
     pub(super) fn all(&self) -> Vec<Kept> {
-        self.lock().iter().cloned().collect()
+        self.kept.lock().iter().cloned().collect()
     }
 
     /// The generation `to`; none named: the last one before the origin of the `live` one that follows another `recipe`.
     pub(super) fn find(&self, to: Option<u64>, live: u64, recipe: &Recipe) -> Option<Kept> {
-        let kept = self.lock();
+        let kept = self.kept.lock();
         let is_it = |each: &&Kept| match to {
             Some(number) => each.number == number,
             None => each.is_whole && each.number < live && *each.recipe != *recipe,
         };
         kept.iter().rev().find(is_it).cloned()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
 //! Lines that others can cause as often as they like.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// From one such line to the next.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ impl Seldom {
     }
 
     fn turn_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.said.is_some_and(|said| now.saturating_duration_since(said) < PAUSE) {
             state.unsaid = state.unsaid.saturating_add(1);
             return None;

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use witgate_plugin::Digest;
@@ -63,12 +64,12 @@ impl CompileQueue {
 
     /// Begins a round.
     pub fn begin_round(&self) {
-        self.lock().round += 1;
+        self.jobs.lock().round += 1;
     }
 
     /// Ends a round: nobody waits for what it has not asked for. What the machine could not do is tried again.
     pub fn end_round(&self) {
-        let mut jobs = self.lock();
+        let mut jobs = self.jobs.lock();
         let round = jobs.round;
         let is_asked_for = |job: &Job| job.round == round;
         let may_pass = |job: &Job| matches!(&job.state, State::Failed(_, cause) if cause.may_pass());
@@ -81,7 +82,7 @@ impl CompileQueue {
     }
 
     fn ask(&self, path: &Path, uncompiled: Uncompiled) -> Result<Loaded, LoadError> {
-        let mut jobs = self.lock();
+        let mut jobs = self.jobs.lock();
         let (round, digest) = (jobs.round, uncompiled.digest);
         if let Some(job) = jobs.by_digest.get_mut(&digest) {
             job.round = round;
@@ -105,18 +106,10 @@ impl CompileQueue {
                 Ok(loaded) => State::Done(loaded),
                 Err(error) => State::Failed(error.to_string(), error.cause()),
             };
-            if let Some(job) = lock(&jobs).by_digest.get_mut(&digest) {
+            if let Some(job) = jobs.lock().by_digest.get_mut(&digest) {
                 job.state = state;
             }
             done.notify_one();
         }))
     }
-
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        lock(&self.jobs)
-    }
-}
-
-fn lock(jobs: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
-    jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }

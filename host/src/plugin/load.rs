@@ -6,10 +6,11 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 use wasmtime::component::{Component, InstancePre};
@@ -115,7 +116,7 @@ impl Loaded {
         granted: Granted,
         link: impl FnOnce() -> Result<InstancePre<State>, E>,
     ) -> Result<InstancePre<State>, E> {
-        let linked = || self.facts.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let linked = || self.facts.linked.lock();
         if let Some(known) = linked().get(&granted).cloned() {
             return Ok(known);
         }
@@ -244,7 +245,7 @@ impl Loader {
 
     /// Remembers what was compiled for somebody who may have been forgotten meanwhile.
     pub(super) fn take_over(&self, loaded: &Loaded) -> Loaded {
-        self.lock().entry(loaded.digest).or_insert_with(|| loaded.clone()).clone()
+        self.compiled.lock().entry(loaded.digest).or_insert_with(|| loaded.clone()).clone()
     }
 
     fn cached(&self, digest: &Digest) -> Option<Component> {
@@ -274,12 +275,12 @@ impl Loader {
 
     /// A component that is compiled already.
     pub fn compiled(&self, digest: &Digest) -> Option<Loaded> {
-        self.lock().get(digest).cloned()
+        self.compiled.lock().get(digest).cloned()
     }
 
     /// Forgets all components but these.
     pub fn keep_only(&self, digests: &HashSet<Digest>) {
-        self.lock().retain(|digest, _| digests.contains(digest));
+        self.compiled.lock().retain(|digest, _| digests.contains(digest));
         if let Some(store) = &self.store {
             store.keep_only(digests);
         }
@@ -287,7 +288,7 @@ impl Loader {
 
     fn remember(&self, component: Component, digest: Digest) -> Loaded {
         let loaded = Loaded::new(component, digest);
-        self.lock().insert(digest, loaded.clone());
+        self.compiled.lock().insert(digest, loaded.clone());
         loaded
     }
 
@@ -300,10 +301,6 @@ impl Loader {
             cache.put(&compiled, digest);
         }
         deserialize(&self.engine, &compiled)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Loaded>> {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Configured instances of one component: checked out for a hook, given back after it, and thrown
 //! away after any fault.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use witgate_plugin::{Call, Credential, Decision, Principal, TargetKind, Transport, Verdict, Wants};
 use zeroize::Zeroizing;
@@ -76,7 +77,7 @@ pub struct Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("idle", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("idle", &self.idle.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -214,7 +215,7 @@ impl Pool {
     async fn check_out(&self, scope: &Scope, deadline: Instant, lane: Lane) -> Result<Work<'_>, Fault> {
         let place = self.place(scope.source(), deadline).await?;
         // Taken in a statement of its own, so that the lock is not held over the making.
-        let idle = self.lock().pop();
+        let idle = self.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
             None => self.prepared.configured(&self.config).await?.0,
@@ -237,17 +238,13 @@ impl Pool {
         instance.served += 1;
         match self.isolation {
             Isolation::Pooled { recycle_after } if instance.served < recycle_after => {
-                let mut idle = self.lock();
+                let mut idle = self.idle.lock();
                 if idle.len() < IDLE {
                     idle.push(instance);
                 }
             }
             Isolation::Pooled { .. } | Isolation::PerCall => {}
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -46,11 +47,11 @@ impl Stream {
             return None;
         }
         self.0.any.store(false, Ordering::Relaxed);
-        Some(std::mem::take(&mut *self.bytes()))
+        Some(std::mem::take(&mut *self.0.bytes.lock()))
     }
 
     fn put(&self, more: &[u8]) {
-        let mut bytes = self.bytes();
+        let mut bytes = self.0.bytes.lock();
         bytes.extend_from_slice(more);
         // Only now and then, so that it costs little.
         if bytes.len() > 2 * WAITING {
@@ -58,10 +59,6 @@ impl Stream {
             bytes.drain(..rest);
         }
         self.0.any.store(true, Ordering::Relaxed);
-    }
-
-    fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,11 +6,12 @@ mod schema;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
@@ -129,7 +130,7 @@ impl RemoteKeys {
     }
 
     fn at(&self, place: &KeyPlace) -> Arc<RemoteJwks> {
-        let mut by_place = self.by_place.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_place = self.by_place.lock();
         Arc::clone(
             by_place.entry(place.clone()).or_insert_with(|| RemoteJwks::new(place, Arc::clone(&self.ways))),
         )

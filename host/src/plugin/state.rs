@@ -1,9 +1,10 @@
 //! The host's state for one instance: the context of the running hook, and the resources that it has used.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -286,11 +287,11 @@ impl Turn {
         tokio::task::yield_now().await;
         // Nobody closes it. If it were, the hook would run on within its time.
         let turn = turns.acquire_owned().await.ok();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+        *self.0.lock() = turn;
     }
 
     fn release(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock() = None;
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 /// Ways that are told apart for callers who are known. A shadow that disagrees about everything is understood long
 /// before.
@@ -70,7 +72,7 @@ impl Default for Disagreements {
 impl Disagreements {
     /// Notes one. True: it is the first of its kind, and there is room to remember it.
     pub(super) fn note(&self, disagreement: &Disagreement, with: SeenWith) -> bool {
-        let mut tables = self.lock();
+        let mut tables = self.tables.lock();
         let Tables { known, unknown } = &mut *tables;
         // Whoever comes later with a kind that is known already adds to it.
         if known.count(disagreement) || unknown.count(disagreement) {
@@ -84,19 +86,15 @@ impl Disagreements {
 
     /// All that are remembered.
     pub fn all(&self) -> Vec<(Disagreement, Tally)> {
-        let tables = self.lock();
+        let tables = self.tables.lock();
         let kinds = tables.known.kinds.iter().chain(&tables.unknown.kinds);
         kinds.map(|(disagreement, entry)| (disagreement.clone(), entry.tally)).collect()
     }
 
     /// The number of disagreements that are not remembered.
     pub fn left_out(&self) -> u64 {
-        let tables = self.lock();
+        let tables = self.tables.lock();
         tables.known.left_out + tables.unknown.left_out
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,10 @@
 mod settings;
 mod taken;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 pub(super) use settings::RecordedSettings;
@@ -51,7 +52,7 @@ impl Recorder {
 
     /// The way to the recording. None: nobody records.
     pub(super) fn line(&self) -> Option<Line> {
-        self.is_on().then(|| self.lock().clone()).flatten()
+        self.is_on().then(|| self.line.lock().clone()).flatten()
     }
 
     /// Begins to take hooks.
@@ -59,7 +60,7 @@ impl Recorder {
     /// # Errors
     /// `Already`.
     pub(super) fn open(&self) -> Result<(Line, mpsc::Receiver<Taken>), NotRecorded> {
-        let mut place = self.lock();
+        let mut place = self.line.lock();
         if place.is_some() {
             return Err(NotRecorded::Already);
         }
@@ -72,7 +73,7 @@ impl Recorder {
 
     /// Asks the recording to end. False: there is none.
     pub(super) fn stop(&self) -> bool {
-        let line = self.lock().clone();
+        let line = self.line.lock().clone();
         line.is_some_and(|line| {
             line.stop.notify_one();
             true
@@ -81,15 +82,11 @@ impl Recorder {
 
     /// Ends the recording whose line this is; one that has begun since goes on.
     pub(super) fn close(&self, line: &Line) {
-        let mut place = self.lock();
+        let mut place = self.line.lock();
         if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
             self.is_on.store(false, Ordering::Relaxed);
             *place = None;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Line>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use super::own;
+use super::OWN;
 
 /// Until a child of our own that has ended is buried by the task that waits for it.
 const SOON: Duration = Duration::from_millis(50);
@@ -38,7 +38,7 @@ pub(crate) fn adopt_orphans() {
 /// others.
 fn bury() -> bool {
     loop {
-        let own = own();
+        let own = OWN.lock();
         let ended = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
         let Ok(WaitStatus::Exited(id, _) | WaitStatus::Signaled(id, ..)) = ended else { return true };
         if own.contains(&id.as_raw()) {
@@ -70,7 +70,7 @@ pub(crate) async fn end_orphans() {
 
 /// The children that nobody waits for and that run.
 fn orphans() -> Vec<Pid> {
-    let own = own();
+    let own = OWN.lock();
     let mine = getpid().as_raw_nonzero().get();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

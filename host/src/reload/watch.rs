@@ -8,11 +8,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -44,12 +45,12 @@ pub struct Unwatched(Arc<Mutex<BTreeMap<PathBuf, String>>>);
 impl Unwatched {
     /// The files, and why.
     pub fn all(&self) -> BTreeMap<PathBuf, String> {
-        lock(&self.0).clone()
+        self.0.lock().clone()
     }
 
     /// Puts `new` in the place of what the same watcher has said before. Says what is new in it.
     fn replace(&self, before: &BTreeSet<PathBuf>, new: &BTreeMap<PathBuf, String>) {
-        let mut all = lock(&self.0);
+        let mut all = self.0.lock();
         for (file, why) in new.iter().filter(|(file, why)| all.get(*file) != Some(*why)) {
             tracing::warn!("{} is checked every {LOOK:?}, because {why}", file.display());
         }
@@ -101,7 +102,7 @@ impl Watcher {
     /// now, and what could not be watched the last time may be watched this time.
     pub(crate) fn watch(&mut self, files: &BTreeSet<PathBuf>) {
         let places: BTreeMap<_, _> = files.iter().map(|file| (file, places(file))).collect();
-        *lock(&self.places) =
+        *self.places.lock() =
             places.values().flatten().flat_map(|at| at.ancestors()).map(PathBuf::from).collect();
         self.files = places.values().filter_map(|places| places.last().cloned()).collect();
         let directories = places.values().flatten().filter_map(|place| existing_parent(place));
@@ -210,7 +211,7 @@ fn notifications(
         // An error, or an event of no place, may stand for events that were lost: look at the files.
         let change = match event {
             Ok(event) => is_whole(event.kind)
-                .filter(|_| event.paths.is_empty() || concerns(&event.paths, &lock(&of_interest)))
+                .filter(|_| event.paths.is_empty() || concerns(&event.paths, &of_interest.lock()))
                 .map(|whole| Change { paths: event.paths, whole }),
             Err(_) => Some(Change { paths: Vec::new(), whole: true }),
         };
@@ -224,10 +225,6 @@ fn notifications(
 /// True if something happened to one of `places`.
 fn concerns(paths: &[PathBuf], places: &BTreeSet<PathBuf>) -> bool {
     paths.iter().any(|path| places.contains(path))
-}
-
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// True if the change that a notification reports is complete. None: nothing has changed.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Limited};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -32,7 +33,6 @@ use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
 use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
 use crate::lines::input::{Lines, Read, one_line};
-use crate::upstream::child::lock;
 
 /// The greatest answer that an HTTP upstream may give in one piece.
 const ANSWER: usize = 16 << 20;
@@ -283,17 +283,17 @@ impl<P: Pipeline> Front<P> {
         let client = Arc::clone(&self.client);
         let key = id.clone();
         // Held until the task is noted, so that it cannot end before.
-        let mut running = lock(&self.client.running);
+        let mut running = self.client.running.lock();
         let task = self.tasks.spawn(async move {
             client.clone().request(line).await;
-            lock(&client.running).remove(&key);
+            client.running.lock().remove(&key);
         });
         running.insert(id, Running { task, stateless: peek.stateless, listens });
     }
 
     async fn notify(&mut self, line: Bytes, peek: &Peek) {
         if let Some(id) = &peek.cancels {
-            let mut running = lock(&self.client.running);
+            let mut running = self.client.running.lock();
             if running.get(id).is_some_and(|running| running.stateless) {
                 if let Some(cancelled) = running.remove(id) {
                     cancelled.task.abort();
@@ -313,7 +313,7 @@ impl<P: Pipeline> Front<P> {
 
     /// Lets the server's own messages out, once there is a session.
     fn start_pump(&mut self) {
-        let has_session = lock(&self.client.session).is_some();
+        let has_session = self.client.session.lock().is_some();
         if has_session && self.pump.is_none() {
             let client = Arc::clone(&self.client);
             self.pump = Some(self.tasks.spawn(client.pump()));
@@ -324,7 +324,7 @@ impl<P: Pipeline> Front<P> {
         if let Some(pump) = self.pump.take() {
             pump.abort();
         }
-        for running in lock(&self.client.running).values().filter(|running| running.listens) {
+        for running in self.client.running.lock().values().filter(|running| running.listens) {
             running.task.abort();
         }
         let _ = timeout(grace, async { while self.tasks.join_next().await.is_some() {} }).await;
@@ -334,7 +334,7 @@ impl<P: Pipeline> Front<P> {
 
 impl<P: Pipeline> Client<P> {
     fn sent(&self, body: Bytes) -> Sent {
-        let session = lock(&self.session).clone();
+        let session = self.session.lock().clone();
         Sent { body, shown: self.environment.shown(), session, last_event_id: None }
     }
 
@@ -344,7 +344,7 @@ impl<P: Pipeline> Client<P> {
         match self.pipeline.handle(self.sent(line)).await {
             Ok(heard) => {
                 if let Some(session) = heard.session {
-                    *lock(&self.session) = Some(session);
+                    *self.session.lock() = Some(session);
                 }
                 self.write_down(heard.body, peek.and_then(|peek| peek.id)).await;
             }

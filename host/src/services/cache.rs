@@ -1,8 +1,9 @@
 //! A policy's own cache: bounded in entries and bytes, with an end for each entry.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Store;
 
@@ -62,7 +63,7 @@ impl Cache {
             return;
         }
         // Held to the end, so that nobody buries it in between.
-        let buried = self.buried();
+        let buried = self.buried.lock();
         if buried.get(key).is_some_and(|until| *until > now) {
             return;
         }
@@ -72,7 +73,7 @@ impl Cache {
 
     /// Forgets `key`, and keeps nothing under it for a while. True: there was something.
     pub fn bury(&self, key: &[u8], now: u64) -> bool {
-        let mut buried = self.buried();
+        let mut buried = self.buried.lock();
         buried.retain(|_, until| *until > now);
         buried.insert(key.into(), now.saturating_add(BURIED_S));
         let was_there = self.get(key, now).is_some();
@@ -83,10 +84,6 @@ impl Cache {
     /// Forgets `key`.
     pub fn remove(&self, key: &[u8]) {
         self.store.remove(key);
-    }
-
-    fn buried(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, u64>> {
-        self.buried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

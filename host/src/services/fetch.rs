@@ -6,7 +6,7 @@ mod client;
 mod server;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http_body_util::Full;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use witgate_plugin::{ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
@@ -190,14 +191,14 @@ impl Fetcher {
     /// it, so that a caller who goes away does not take the others' answer along; and the task
     /// clears away behind itself, so that nobody gets an answer that is older than the question.
     fn join(&self, request: HttpRequest, source: Source) -> Asked {
-        let mut under_way = self.lock();
+        let mut under_way = self.under_way.lock();
         if let Some(asked) = under_way.get(&request) {
             return asked.clone();
         }
         let (fetcher, asked) = (self.clone(), request.clone());
         let task = tokio::spawn(async move {
             let answer = fetcher.clone().fetch(asked.clone(), source).await;
-            fetcher.lock().remove(&asked);
+            fetcher.under_way.lock().remove(&asked);
             answer
         });
         let answer = async move { task.await.unwrap_or(Err(HttpError::Unreachable)) }.boxed().shared();
@@ -207,11 +208,7 @@ impl Fetcher {
 
     /// Lets nobody join in a question that is under way: its answer may be older than the new question.
     pub fn share_no_more(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<HttpRequest, Asked>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().clear();
     }
 
     async fn fetch(self, request: HttpRequest, source: Source) -> Answer {

@@ -2,8 +2,8 @@
 //! sandbox.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, Signed, VerifyError};
 
 /// As much as is kept of one hook: bodies and what the cache held, in bytes. Ten introspected tokens.
@@ -47,20 +47,20 @@ pub struct Verified {
 impl Heard {
     /// All of it.
     pub fn take(&self) -> Notes {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.0.lock())
     }
 
     pub(super) fn called(&self, name: &'static str) {
-        self.lock().called.insert(name);
+        self.0.lock().called.insert(name);
     }
 
     /// The component failed, and the built-in decides.
     pub(crate) fn stood_in(&self) {
-        self.lock().stood_in = true;
+        self.0.lock().stood_in = true;
     }
 
     pub(super) fn verified(&self, key: &str, signed: &Signed<'_>, outcome: Result<(), VerifyError>) {
-        let mut notes = self.lock();
+        let mut notes = self.0.lock();
         if notes.has_room_for(key.len()) {
             let (key, key_id) = (key.to_owned(), signed.key_id.map(str::to_owned));
             notes.verified.push(Verified { key, key_id, algorithm: signed.algorithm, outcome });
@@ -68,7 +68,7 @@ impl Heard {
     }
 
     pub(super) fn cached(&self, key: &[u8], value: &[u8]) {
-        let mut notes = self.lock();
+        let mut notes = self.0.lock();
         let known = notes.cached.iter().any(|(at, _)| at == key);
         if !known && notes.has_room_for(key.len() + value.len()) {
             notes.cached.push((key.to_vec(), value.to_vec()));
@@ -76,15 +76,11 @@ impl Heard {
     }
 
     pub(super) fn sent(&self, request: HttpRequest, answer: &Result<HttpResponse, HttpError>) {
-        let mut notes = self.lock();
+        let mut notes = self.0.lock();
         let answered = answer.as_ref().map_or(0, |answer| answer.body.len());
         if notes.has_room_for(request.url.len() + request.body.len() + answered) {
             notes.http.push((request, answer.clone()));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Notes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,11 +107,11 @@ struct Script {
 impl Retold {
     /// From now on, `digests` are what these bytes are hashed to, and `verified` is what comes of these checks.
     pub(crate) fn tell(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<Verified>) {
-        *self.lock() = Script { digests, verified };
+        *self.0.lock() = Script { digests, verified };
     }
 
     pub(super) fn digest(&self, data: &[u8]) -> Option<Digest> {
-        self.lock().digests.get(data).copied()
+        self.0.lock().digests.get(data).copied()
     }
 
     /// None: nothing is said of such a check.
@@ -123,10 +119,6 @@ impl Retold {
         let is_it = |told: &&Verified| {
             told.key == key && told.algorithm == signed.algorithm && told.key_id.as_deref() == signed.key_id
         };
-        self.lock().verified.iter().find(is_it).map(|told| told.outcome)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Script> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().verified.iter().find(is_it).map(|told| told.outcome)
     }
 }

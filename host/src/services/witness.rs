@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use witgate_plugin::{Digest, HttpError, HttpResponse, Level, VerifyError};
 
 use crate::digest::digest_text;
@@ -89,13 +89,13 @@ impl Observed {
 impl Witness {
     /// Takes the trace since the last call; the memory of the instance stays counted.
     pub fn take(&self) -> Observed {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         let memory = seen.memory;
         std::mem::replace(&mut *seen, Observed { memory, ..Observed::default() })
     }
 
     pub(crate) fn called(&self, name: &'static str, asked: String, told: String) {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         *seen.host_calls.entry(name).or_default() += 1;
         if seen.events.len() < MOST {
             seen.events.push(Event::Call { name, asked: clean(&asked), told: clean(&told) });
@@ -103,7 +103,7 @@ impl Witness {
     }
 
     pub(crate) fn logged(&self, level: Level, line: &str) {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         *seen.host_calls.entry("log.write").or_default() += 1;
         if seen.events.len() < MOST {
             seen.events.push(Event::Log { level, line: clean(line) });
@@ -111,16 +111,12 @@ impl Witness {
     }
 
     pub(crate) fn ticked(&self) {
-        self.lock().ticks += 1;
+        self.0.lock().ticks += 1;
     }
 
     pub(crate) fn holds(&self, memory: usize) {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         seen.memory = seen.memory.max(memory);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Observed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Places of a bounded table that are taken for a time, and those who wait for one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Bounds, Holder, Holdings};
@@ -28,7 +29,7 @@ impl<P: Holder> Shares<P> {
 
     /// A place for `party`. None: its share is taken, or all are.
     pub(crate) fn take(&self, party: &P) -> Option<Share<P>> {
-        self.table.take(&mut self.table.state(), party)
+        self.table.take(&mut self.table.state.lock(), party)
     }
 
     /// A place for `party`, as soon as there is one. Of those who wait, whoever holds least comes first.
@@ -45,7 +46,7 @@ impl<P: Holder> Shares<P> {
     }
 
     fn take_or_wait(&self, party: &P) -> Result<Share<P>, Waiting<P>> {
-        let mut state = self.table.state();
+        let mut state = self.table.state.lock();
         if let Some(share) = self.table.take(&mut state, party) {
             return Ok(share);
         }
@@ -59,7 +60,7 @@ impl<P: Holder> Shares<P> {
             // Before looking, so that no place is given up unseen.
             let mut freed = std::pin::pin!(self.table.freed.notified());
             freed.as_mut().enable();
-            if self.table.state().held.all == 0 {
+            if self.table.state.lock().held.all == 0 {
                 return;
             }
             freed.await;
@@ -94,7 +95,7 @@ struct Waiting<P: Holder> {
 
 impl<P: Holder> Drop for Waiting<P> {
     fn drop(&mut self) {
-        self.table.state().dequeue(&self.party, self.ticket);
+        self.table.state.lock().dequeue(&self.party, self.ticket);
     }
 }
 
@@ -106,10 +107,6 @@ struct Table<P: Holder> {
 }
 
 impl<P: Holder> Table<P> {
-    fn state(&self) -> MutexGuard<'_, State<P>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take(self: &Arc<Self>, state: &mut State<P>, party: &P) -> Option<Share<P>> {
         if !state.held.have_room(party, 1, self.bounds) {
             return None;
@@ -120,7 +117,7 @@ impl<P: Holder> Table<P> {
 
     /// Frees a place of `party`, and gives what is free to those who wait.
     fn free(self: &Arc<Self>, party: &P) -> Vec<(Place<P>, Share<P>)> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.change(party, |state| state.held.remove(party, 1));
         let mut given = Vec::new();
         while let Some((party, ticket)) = state.first()
@@ -216,7 +213,7 @@ mod tests {
         of_ada.pop();
         assert!(shares.take(&bob).is_some());
         drop((of_ada, of_bob));
-        let state = shares.table.state();
+        let state = shares.table.state.lock();
         assert_eq!((state.held.all, state.held.of.len()), (0, 0));
     }
 
@@ -251,7 +248,7 @@ mod tests {
         assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
         assert!(shares.wait_for_one(&bob).now_or_never().is_some());
         drop(waiting);
-        let state = shares.table.state();
+        let state = shares.table.state.lock();
         assert!(state.waiting.is_empty() && state.order.is_empty(), "who has gone takes no room");
     }
 }

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::HeaderMap;
+use parking_lot::Mutex;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
@@ -220,16 +221,16 @@ impl Upstream for ChildUpstream {
 
     async fn close(&self, listener: Listener) -> Result<(), Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
-        lock(&self.inner.rooms).end(&session.member.session);
+        self.inner.rooms.lock().end(&session.member.session);
         Ok(())
     }
 
     async fn shut_down(&self) {
         self.inner.stopping.cancel();
-        let slots = lock(&self.inner.rooms).slots();
+        let slots = self.inner.rooms.lock().slots();
         let running: Vec<Connection> = slots.iter().filter_map(|slot| slot.running()).collect();
         drain(&running, self.inner.settings.grace).await;
-        lock(&self.inner.rooms).close();
+        self.inner.rooms.lock().close();
         // Not those of the places alone: those that were given up before may still be there.
         let _ = timeout(ENDING, self.inner.start.seats.all_free()).await;
     }
@@ -332,7 +333,7 @@ impl Inner {
             subscriptions: Mutex::default(),
         });
         let session = Session::new(member, slot, sent.party.clone());
-        lock(&self.rooms).seat(session, self.settings.session_bounds())?;
+        self.rooms.lock().seat(session, self.settings.session_bounds())?;
         unopened.disarm();
         let result =
             if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
@@ -383,9 +384,9 @@ impl Inner {
                 session.member.subscribe(uri, || self.subscriptions.take(&session.party))?;
             }
             ("resources/unsubscribe", Some(uri)) => {
-                lock(&session.member.subscriptions).remove(uri);
+                session.member.subscriptions.lock().remove(uri);
                 // With a shared child, others may still want to hear of it.
-                let wants = |member: &Arc<Member>| lock(&member.subscriptions).contains_key(uri);
+                let wants = |member: &Arc<Member>| member.subscriptions.lock().contains_key(uri);
                 if session.slot.audience.all().iter().any(wants) {
                     return Ok(own("{}"));
                 }
@@ -438,7 +439,7 @@ impl Inner {
 
     /// The session of this name, if it is the principal's.
     fn session(&self, name: &str, principal: &Principal) -> Result<Arc<Session>, Rejection> {
-        let session = lock(&self.rooms).session(name);
+        let session = self.rooms.lock().session(name);
         session.filter(|session| session.member.principal == *principal).ok_or(Rejection::SessionNotFound)
     }
 
@@ -452,7 +453,7 @@ impl Inner {
         let party = key.party(&sent.party);
         let whose = key.is_of_one().then(|| sent.principal.clone());
         let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone(), whose);
-        lock(&self.rooms).take(key, &party, self.settings.children, make)
+        self.rooms.lock().take(key, &party, self.settings.children, make)
     }
 
     /// The eras that the upstream speaks. Once it is being asked, the question goes on to its end, even if
@@ -472,7 +473,7 @@ const CANCELLED: &str = "notifications/cancelled";
 #[cfg(test)]
 impl Inner {
     fn rooms_in_use(&self) -> usize {
-        lock(&self.rooms).slots().len()
+        self.rooms.lock().slots().len()
     }
 }
 
@@ -561,7 +562,7 @@ impl Unopened<'_> {
 impl Drop for Unopened<'_> {
     fn drop(&mut self) {
         if let Some(name) = self.name {
-            lock(self.rooms).end(name);
+            self.rooms.lock().end(name);
         }
     }
 }
@@ -741,11 +742,6 @@ async fn reap(upstream: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(upstream) = upstream.upgrade() else { return };
-        lock(&upstream.rooms).end_idle(&upstream.settings);
+        upstream.rooms.lock().end_idle(&upstream.settings);
     }
-}
-
-/// A lock whose holder panicked protects nothing that could be half-done.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

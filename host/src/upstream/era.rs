@@ -6,10 +6,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedMutexGuard;
@@ -199,7 +200,7 @@ impl Eras {
 
     /// The verdict, if it is known already.
     pub fn remembered(&self) -> Option<Verdict> {
-        super::child::lock(&self.known).verdict.clone()
+        self.known.lock().verdict.clone()
     }
 
     /// The verdict; asks if there is none. None: it cannot be told now.
@@ -220,11 +221,11 @@ impl Eras {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
         }
-        if super::child::lock(&self.known).failed.is_some_and(|at| at.elapsed() < RETRY) {
+        if self.known.lock().failed.is_some_and(|at| at.elapsed() < RETRY) {
             return None;
         }
         let verdict = probe(upstream).await;
-        let mut known = super::child::lock(&self.known);
+        let mut known = self.known.lock();
         match verdict {
             Some(verdict) => {
                 let verdict = known.verdict.get_or_insert(verdict).clone();
@@ -241,7 +242,7 @@ impl Eras {
     /// Notes that the older era turned out to be spoken, or not. An upstream that speaks neither is
     /// asked again: it has changed.
     pub fn note_legacy(&self, spoken: bool) {
-        let mut known = super::child::lock(&self.known);
+        let mut known = self.known.lock();
         match &mut known.verdict {
             Some(verdict) if spoken || verdict.speaks.modern => verdict.speaks.legacy = Some(spoken),
             Some(_) => known.verdict = None,

@@ -2,8 +2,9 @@
 //! configuration and the files of secrets that it names, and the identity that it receives. Its target needs
 //! a restart.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::any::AnyUpstream;
@@ -60,7 +61,7 @@ impl Renewable {
 
     /// The key with which requests to it are signed.
     pub fn signer(&self) -> Option<Arc<Signer>> {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.taken.lock();
         taken.1.token.as_ref().map(|token| Arc::clone(&token.signer))
     }
 
@@ -76,7 +77,7 @@ impl Renewable {
         else {
             return Ok(false);
         };
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock();
         let (before, identity) = &*taken;
         if config.place() != self.place || same(before, texts) && *identity == config.identity {
             return Ok(false);

@@ -3,12 +3,13 @@
 //! is no such session.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 
 use crate::flow::reject::Rejection;
 use crate::party::{Party, Principal};
@@ -99,7 +100,7 @@ impl<T> Sessions<T> {
     ) -> Result<(Box<str>, Gone<T>), NotOpened> {
         let id = mint()?;
         let (used, streams) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let gone = self.make_room(&mut table, &party)?;
         table.held.add(&party, 1);
         table.by_id.insert(id.clone(), Arc::new(Session { upstream, principal, party, used, streams }));
@@ -111,13 +112,13 @@ impl<T> Sessions<T> {
     /// # Errors
     /// `SessionNotFound`, whether there is such a session of somebody else's or not.
     pub fn find(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
-        let table = self.lock();
+        let table = self.table.lock();
         let session = table.by_id.get(id).filter(|session| session.is_for(principal));
         let session = session.ok_or(Rejection::SessionNotFound)?;
         if session.idle() > self.limits.idle {
             return Err(Rejection::SessionNotFound);
         }
-        *session.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *session.used.lock() = Instant::now();
         Ok(Arc::clone(session))
     }
 
@@ -126,7 +127,7 @@ impl<T> Sessions<T> {
     /// # Errors
     /// As [`Sessions::find`].
     pub fn close(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         match table.by_id.get(id) {
             Some(session) if session.is_for(principal) => table.remove(id).ok_or(Rejection::SessionNotFound),
             _ => Err(Rejection::SessionNotFound),
@@ -135,7 +136,7 @@ impl<T> Sessions<T> {
 
     /// Takes out all sessions, for shutting down.
     pub fn drain(&self) -> Gone<T> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.held = Holdings::default();
         table.by_id.drain().map(|(_, session)| session).collect()
     }
@@ -151,10 +152,6 @@ impl<T> Sessions<T> {
             gone.extend(table.remove(&id));
         }
         Ok(gone)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table<T>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,7 +186,7 @@ impl<T> Session<T> {
         if self.streams.load(Ordering::Relaxed) > 0 {
             return Duration::ZERO;
         }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.used.lock().elapsed()
     }
 }
 
@@ -199,7 +196,7 @@ pub struct Held<T>(Arc<Session<T>>);
 
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
-        *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.0.used.lock() = Instant::now();
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }

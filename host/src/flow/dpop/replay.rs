@@ -2,8 +2,8 @@
 //! any longer; what does not fit is refused, never forgotten early.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use witgate_plugin::Digest;
 
 use crate::digest::sha256;
@@ -47,7 +47,7 @@ impl Used {
         let key = sha256(thumbprint.as_bytes());
         // `jti` is unique for its key.
         let proof = sha256(&[key, id].concat());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spend(proof, owner, until, now)
+        self.0.lock().spend(proof, owner, until, now)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use url::form_urlencoded;
 use witgate_plugin::{Assertion, ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
 
@@ -41,32 +41,28 @@ struct Script {
 impl Servers {
     /// Gives them the script of a question.
     pub(super) fn expect(&self, exchanges: &[Exchange]) {
-        *self.lock() = Script { expected: exchanges.iter().cloned().collect(), ..Script::default() };
+        *self.0.lock() = Script { expected: exchanges.iter().cloned().collect(), ..Script::default() };
     }
 
     /// Has them give these answers, whoever asks and however often.
     pub(super) fn answer_always(&self, exchanges: &[Exchange]) {
-        *self.lock() = Script { always: exchanges.to_vec(), ..Script::default() };
+        *self.0.lock() = Script { always: exchanges.to_vec(), ..Script::default() };
     }
 
     /// The differences: unexpected requests, and expected ones that never came.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut script = self.lock();
+        let mut script = self.0.lock();
         let missing: Vec<_> = script.expected.drain(..).collect();
         let missing =
             missing.iter().map(|exchange| Finding::new("http", &exchange.request, "nothing was sent"));
         script.findings.drain(..).chain(missing).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Script> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Answers for Servers {
     fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let sent = format!("{} {}", verb(request.method), request.url);
-        let mut script = self.lock();
+        let mut script = self.0.lock();
         if let Some(known) = script.always.iter().find(|known| known.request == sent) {
             return known.answer.clone();
         }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::peer::Peer;
@@ -56,7 +57,7 @@ impl RequestMemory {
     }
 
     fn take(&self, peer: Option<Peer>, bytes: usize) -> Result<(), Exhausted> {
-        let mut used = self.lock();
+        let mut used = self.used.lock();
         let share = peer.and_then(|peer| used.by_peer.get(&peer)).copied().unwrap_or(0) + bytes;
         if used.all + bytes > self.total || peer.is_some() && share > self.total / 2 {
             return Err(Exhausted);
@@ -70,7 +71,7 @@ impl RequestMemory {
     }
 
     fn give_back(&self, peer: Option<Peer>, bytes: usize) {
-        let mut used = self.lock();
+        let mut used = self.used.lock();
         used.all = used.all.saturating_sub(bytes);
         self.show(&used);
         if let Some(Entry::Occupied(mut share)) = peer.map(|peer| used.by_peer.entry(peer)) {
@@ -83,10 +84,6 @@ impl RequestMemory {
 
     fn show(&self, used: &Used) {
         self.gauge.set(i64::try_from(used.all).unwrap_or(i64::MAX));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Used> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,7 +135,7 @@ mod tests {
         assert_eq!(memory.hold(peer(3)).cover(FREE + 50), Ok(()));
         drop(second);
         assert_eq!(memory.gauge().get(), 0);
-        assert!(memory.lock().by_peer.is_empty());
+        assert!(memory.used.lock().by_peer.is_empty());
     }
 
     #[test]

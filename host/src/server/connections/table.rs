@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -113,7 +114,7 @@ impl Connections {
 
     fn admit_within(self: &Arc<Self>, share: usize, peer: IpAddr, end: End) -> Option<Admission> {
         let peer = Peer::from(peer);
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         if table.open.len() >= self.crowded() {
             self.make_room(&mut table, None);
         }
@@ -141,7 +142,7 @@ impl Connections {
 
     /// Ends connections that wait for their clients, where the process has no more descriptors.
     pub(super) fn free_descriptors(&self) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         self.make_room(&mut table, None);
     }
 
@@ -195,10 +196,6 @@ impl Connections {
                 self.counts.ended.inc();
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -255,7 +252,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         // One that was ended has no place any more.
-        if self.connections.lock().remove(self.number).is_some() {
+        if self.connections.table.lock().remove(self.number).is_some() {
             self.connections.counts.open.dec();
         }
     }
@@ -361,7 +358,7 @@ mod tests {
     fn admit(connections: &Arc<Connections>, last: u8) -> Option<Admission> {
         let end = End { stop: CancellationToken::new(), cut: CancellationToken::new() };
         // Looking is not put off in these tests.
-        connections.lock().looked = None;
+        connections.table.lock().looked = None;
         connections.admit(IpAddr::from([192, 0, 2, last]), end)
     }
 
@@ -380,7 +377,7 @@ mod tests {
         drop(first);
         assert!(busy(3).is_some());
         drop(second);
-        let table = connections.lock();
+        let table = connections.table.lock();
         assert_eq!((table.open.len(), table.by_peer.len()), (0, 0));
         assert_eq!(connections.counts.open.get(), 0);
     }
@@ -394,14 +391,14 @@ mod tests {
         let busy = |admitted: Option<Admission>| admitted.inspect(|admitted| admitted.connection.answers());
         let proxied: Vec<_> = (0..4).map(|_| busy(admit(&connections, 1)).unwrap()).collect();
         let mut passed = proxied.into_iter().map(|admitted| {
-            connections.lock().looked = None;
+            connections.table.lock().looked = None;
             busy(admitted.passed_to(address(7)))
         });
         let first = [passed.next().unwrap(), passed.next().unwrap()];
         assert!(first.iter().all(Option::is_some) && passed.next().unwrap().is_none());
-        assert_eq!(connections.lock().of_one(address(7).into()), 2);
+        assert_eq!(connections.table.lock().of_one(address(7).into()), 2);
         drop((first, passed));
-        assert_eq!(connections.lock().open.len(), 0);
+        assert_eq!(connections.table.lock().open.len(), 0);
     }
 
     #[test]

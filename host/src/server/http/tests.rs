@@ -1,6 +1,6 @@
 //! The gateway on its own sockets, with a real key policy, in front of a recording upstream.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
@@ -230,7 +230,7 @@ where
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             let request = Received { method: parts.method, headers: parts.headers, body };
-            received.lock().unwrap().push(request.clone());
+            received.lock().push(request.clone());
             respond(&request)
         }
     };
@@ -299,7 +299,7 @@ impl House {
     }
 
     pub(super) fn received(&self) -> Vec<Received> {
-        self.stub.received.lock().unwrap().clone()
+        self.stub.received.lock().clone()
     }
 }
 

@@ -36,7 +36,7 @@ impl Pipeline for Echo {
             sent.session.as_deref().unwrap_or("-"),
             shown.unwrap_or_default()
         );
-        lock(&self.seen).push(note);
+        self.seen.lock().push(note);
         let id = call.id().unwrap_or_default().to_owned();
         let response = |result: &str| {
             let message = Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\n\"id\":{id},\"result\":{result}}}"));
@@ -138,7 +138,7 @@ async fn the_session_is_the_process_s_and_its_own_messages_come_out() {
     assert_eq!(heard[0]["id"], 0);
     heard.sort_by_key(|message| message["method"].is_string());
     assert_eq!(heard[2], json!({"method": "own"}));
-    let seen = lock(&talk.pipeline.seen).clone();
+    let seen = talk.pipeline.seen.lock().clone();
     assert_eq!(seen, ["initialize - the-key", "notifications/initialized s1 the-key", "quick s1 the-key"]);
 }
 
@@ -169,7 +169,7 @@ async fn a_stateless_request_is_let_go_of_when_it_is_cancelled() {
     assert_eq!(talk.hear().await["id"], 2);
     talk.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#).await;
     timeout(Duration::from_secs(5), talk.pipeline.dropped.notified()).await.expect("it goes on");
-    assert!(!lock(&talk.pipeline.seen).iter().any(|seen| seen.starts_with("notifications/cancelled")));
+    assert!(!talk.pipeline.seen.lock().iter().any(|seen| seen.starts_with("notifications/cancelled")));
 }
 
 #[tokio::test]

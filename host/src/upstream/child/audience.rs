@@ -2,13 +2,13 @@
 //! empties (2025-11-25, Streamable HTTP, "Listening for Messages from the Server").
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::lock;
 use super::rooms::full;
 use crate::flow::event::Event;
 use crate::flow::reject::Rejection;
@@ -46,29 +46,29 @@ pub(crate) struct Member {
 impl Audience {
     /// Lets a session hear.
     pub(crate) fn join(&self, member: Arc<Member>) {
-        lock(&self.members).insert(Arc::clone(&member.session), member);
+        self.members.lock().insert(Arc::clone(&member.session), member);
     }
 
     /// Ends that, and the session's stream.
     pub(crate) fn leave(&self, session: &str) {
-        if let Some(member) = lock(&self.members).remove(session) {
+        if let Some(member) = self.members.lock().remove(session) {
             member.inbox.close();
         }
     }
 
     /// One session.
     pub(crate) fn member(&self, session: &str) -> Option<Arc<Member>> {
-        lock(&self.members).get(session).cloned()
+        self.members.lock().get(session).cloned()
     }
 
     /// True if it is empty.
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.members).is_empty()
+        self.members.lock().is_empty()
     }
 
     /// The only session, if there is just one.
     pub(crate) fn only(&self) -> Option<Arc<Member>> {
-        let members = lock(&self.members);
+        let members = self.members.lock();
         let mut all = members.values();
         let first = all.next()?;
         all.next().is_none().then(|| Arc::clone(first))
@@ -76,7 +76,7 @@ impl Audience {
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<Member>> {
-        lock(&self.members).values().cloned().collect()
+        self.members.lock().values().cloned().collect()
     }
 }
 
@@ -90,7 +90,7 @@ impl Member {
     /// True if it has subscribed to `uri` or to a parent of it: a parent ends where a part of `uri` does, so
     /// that `file:///pub` is told of `file:///pub/a` and not of `file:///public`.
     pub(crate) fn subscribes(&self, uri: &str) -> bool {
-        let subscriptions = lock(&self.subscriptions);
+        let subscriptions = self.subscriptions.lock();
         let ends = uri.match_indices(['/', '?', '#']).flat_map(|(at, _)| [at, at + 1]);
         ends.chain([uri.len()])
             .filter_map(|end| uri.get(..end))
@@ -106,7 +106,7 @@ impl Member {
         uri: &str,
         share: impl FnOnce() -> Option<Share>,
     ) -> Result<(), Rejection> {
-        let mut subscriptions = lock(&self.subscriptions);
+        let mut subscriptions = self.subscriptions.lock();
         if subscriptions.contains_key(uri) {
             return Ok(());
         }
@@ -140,7 +140,7 @@ struct Kept {
 impl Inbox {
     /// Puts a message in. False: there is no room, or the session has ended.
     pub(crate) fn put(&self, message: Bytes) -> bool {
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         if kept.closed || kept.messages.len() >= MESSAGES || kept.bytes + message.len() > ROOM {
             return false;
         }
@@ -156,12 +156,12 @@ impl Inbox {
 
     /// True if a stream is reading from it.
     pub(crate) fn is_open(&self) -> bool {
-        lock(&self.kept).open
+        self.kept.lock().open
     }
 
     /// Ends the stream.
     pub(crate) fn close(&self) {
-        lock(&self.kept).closed = true;
+        self.kept.lock().closed = true;
         self.stirred.notify_waiters();
     }
 
@@ -172,7 +172,7 @@ impl Inbox {
             tokio::pin!(stirred);
             stirred.as_mut().enable();
             {
-                let mut kept = lock(&self.kept);
+                let mut kept = self.kept.lock();
                 if kept.closed || kept.stream != stream {
                     return None;
                 }
@@ -190,7 +190,7 @@ impl Inbox {
 /// has lost the first.
 pub(crate) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
     let number = {
-        let mut kept = lock(&member.inbox.kept);
+        let mut kept = member.inbox.kept.lock();
         kept.stream += 1;
         kept.open = true;
         kept.stream
@@ -211,7 +211,7 @@ struct Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        let mut kept = lock(&self.member.inbox.kept);
+        let mut kept = self.member.inbox.kept.lock();
         if kept.stream == self.number {
             kept.open = false;
         }

@@ -2,17 +2,17 @@
 //! so that several callers can share a child and none can answer or cancel for another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::audience::Audience;
-use super::lock;
 use super::pending::{Ask, Ear, Lost, Pending, Reply, Spares, Whose, replies};
 use super::pipes::Pipes;
 use super::process::Process;
@@ -222,7 +222,7 @@ impl Connection {
         ask: Ask,
         compose: impl FnOnce(&str) -> Bytes,
     ) -> Result<Exchange, Rejection> {
-        let (mouth, ear) = replies(lock(&self.inner.table).spares.of(&ask.party));
+        let (mouth, ear) = replies(self.inner.table.lock().spares.of(&ask.party));
         let ask = Arc::new(ask);
         let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
         let mut exchange = Exchange {
@@ -246,7 +246,7 @@ impl Connection {
 
     /// True if a request of the child's waits for an answer of this session.
     pub(crate) fn waits_for(&self, session: &str) -> bool {
-        lock(&self.inner.table).asked.values().any(|asked| &*asked.session == session)
+        self.inner.table.lock().asked.values().any(|asked| &*asked.session == session)
     }
 
     /// Passes on a client's answer to a request of the child's.
@@ -279,7 +279,7 @@ impl Connection {
     /// The number of requests without an answer.
     #[cfg(test)]
     pub(crate) fn open_requests(&self) -> usize {
-        lock(&self.inner.table).pending.len()
+        self.inner.table.lock().pending.len()
     }
 
     /// Waits until it has ended.
@@ -290,12 +290,12 @@ impl Connection {
 
     /// The number of open requests, subscriptions aside.
     pub(crate) fn running(&self) -> usize {
-        lock(&self.inner.table).pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
+        self.inner.table.lock().pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
     }
 
     /// True if nobody waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.inner.table).pending.values().all(|pending| pending.to.is_deserted())
+        self.inner.table.lock().pending.values().all(|pending| pending.to.is_deserted())
     }
 
     /// Closes the child's standard input, on which it ends, by force if need be. That goes on by itself.
@@ -322,7 +322,7 @@ impl Inner {
         let bounds =
             Bounds { most: PENDING, most_of_one: if self.common { PENDING_OF_ONE } else { PENDING } };
         let party = pending.ask.party.clone();
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         if !table.held.have_room(&party, 1, bounds) {
             self.give_up_deserted(&mut table);
         }
@@ -341,7 +341,7 @@ impl Inner {
             // Before looking, so that nobody comes unseen.
             let mut came = std::pin::pin!(self.came.notified());
             came.as_mut().enable();
-            if lock(&self.table).others_wait(ask) {
+            if self.table.lock().others_wait(ask) {
                 return;
             }
             came.await;
@@ -359,7 +359,7 @@ impl Inner {
     }
 
     fn find(&self, whose: &Ask, id: &str) -> Option<u64> {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         let mine = |ask: &Ask| ask.session == whose.session && ask.whose == whose.whose;
         let id = SameId::of(id);
         table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
@@ -367,7 +367,7 @@ impl Inner {
 
     /// Takes a request out; who waits for it hears `lost`.
     pub(super) fn forget(&self, number: u64, lost: Lost) -> bool {
-        let removed = lock(&self.table).give_up(number);
+        let removed = self.table.lock().give_up(number);
         if let Some(pending) = &removed {
             pending.to.lose(lost);
         }
@@ -377,11 +377,11 @@ impl Inner {
     /// Takes a request out that the child has never heard of.
     fn forget_unsent(&self, number: u64) {
         self.forget(number, Lost::Cancelled);
-        lock(&self.table).strays.remove(&number);
+        self.table.lock().strays.remove(&number);
     }
 
     fn take_asked(&self, session: &str, told: u64) -> Option<Asked> {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let asked = table.asked.get(&told).filter(|asked| &*asked.session == session)?;
         tracing::trace!(upstream = %self.name, within = asked.within, "a client has answered");
         table.asked.remove(&told)
@@ -389,7 +389,7 @@ impl Inner {
 
     /// True if a request of the child's within the request `number` waits for its answer.
     fn waits_for_client(&self, number: u64) -> bool {
-        lock(&self.table).asked.values().any(|asked| asked.within == Some(number))
+        self.table.lock().asked.values().any(|asked| asked.within == Some(number))
     }
 
     async fn send(&self, line: Bytes) -> Result<(), Rejection> {
@@ -398,7 +398,7 @@ impl Inner {
 
     /// Sends a line that has a meaning only as long as somebody waits for the answer to the request `number`.
     async fn send_for(&self, number: Option<u64>, line: Bytes) -> Result<(), Rejection> {
-        let out = lock(&self.out).clone();
+        let out = self.out.lock().clone();
         let sent = match out {
             Some(out) => out.send(number, one_line(line)).await,
             None => None,
@@ -410,7 +410,7 @@ impl Inner {
     /// the child.
     fn is_wanted(&self, number: Option<u64>) -> bool {
         let Some(number) = number else { return true };
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let is_wanted = table.pending.contains_key(&number);
         if !is_wanted {
             table.strays.remove(&number);
@@ -421,7 +421,7 @@ impl Inner {
     /// Sends a line if the child takes it at once. For the reading side: were it to wait here for a
     /// child that waits to be read, both would wait for ever.
     pub(super) fn send_now(&self, line: Bytes) {
-        let out = lock(&self.out).clone();
+        let out = self.out.lock().clone();
         if out.and_then(|out| out.send_now(one_line(line))).is_none() {
             tracing::debug!(upstream = %self.name, "the child does not read; an answer was dropped");
         }
@@ -436,9 +436,9 @@ impl Inner {
             }
             first
         });
-        lock(&self.out).take();
+        self.out.lock().take();
         let pending = {
-            let mut table = lock(&self.table);
+            let mut table = self.table.lock();
             table.asked.clear();
             table.held = Holdings::default();
             std::mem::take(&mut table.pending)

@@ -11,7 +11,6 @@ use tokio::time::sleep;
 
 use super::audience::Member;
 use super::connection::{Asked, AtWork, Inner};
-use super::lock;
 use super::pending::{Lost, Pending, Reply};
 use super::wire::{Incoming, What, cancelled, error_response, result_response};
 use crate::flow::message::json::{Members, unquote};
@@ -122,7 +121,7 @@ impl Reader {
         }
         self.inner.heard.fetch_add(1, Ordering::Relaxed);
         let number = ends.id().and_then(|id| number_of(&id));
-        if let Some(pending) = number.and_then(|number| lock(&self.inner.table).answered(number)) {
+        if let Some(pending) = number.and_then(|number| self.inner.table.lock().answered(number)) {
             let message = "the upstream sent a message over 16 MiB".to_owned();
             pending.to.lose(Lost::Fault(UpstreamFault::Flood, message));
         }
@@ -132,9 +131,9 @@ impl Reader {
     async fn response(&mut self, message: &Incoming<'_>, result: Option<&str>) {
         let id = message.id().unwrap_or_default();
         let number = number_of(id);
-        let pending = number.and_then(|number| lock(&self.inner.table).answered(number));
+        let pending = number.and_then(|number| self.inner.table.lock().answered(number));
         let Some(pending) = pending else {
-            if !number.is_some_and(|number| lock(&self.inner.table).answered_late(number)) {
+            if !number.is_some_and(|number| self.inner.table.lock().answered_late(number)) {
                 self.unasked += 1;
             }
             tracing::debug!(upstream = %self.inner.name, "an answer that nobody waits for");
@@ -169,13 +168,13 @@ impl Reader {
             Home::None(why) => return self.inner.send_now(error_response(id, METHOD_NOT_FOUND, why, None)),
         };
         if !delivered {
-            lock(&self.inner.table).asked.remove(&told);
+            self.inner.table.lock().asked.remove(&told);
             self.inner.send_now(error_response(id, INTERNAL_ERROR, "the client cannot be asked now", None));
         }
     }
 
     fn note_asked(&self, told: u64, id: &str, session: Arc<str>, within: Option<u64>) -> bool {
-        let mut table = lock(&self.inner.table);
+        let mut table = self.inner.table.lock();
         let of_one = table.asked.values().filter(|asked| asked.session == session).count();
         if table.asked.len() >= ASKED || (self.inner.common && of_one >= ASKED_OF_ONE) {
             return false;
@@ -188,7 +187,7 @@ impl Reader {
     /// whose requests the child may be working on, if there is only one: another choice could hand one
     /// caller's data to the next. Where only one session is on the child, it goes to that one.
     fn home(&self, method: &str) -> Home {
-        let mut ones = match lock(&self.inner.table).at_work() {
+        let mut ones = match self.inner.table.lock().at_work() {
             AtWork::Ones(ones) => ones,
             AtWork::Nobodys => Vec::new(),
             AtWork::Several => {
@@ -255,7 +254,7 @@ impl Reader {
             return self.end_subscription(number, &pending).await;
         }
         let found = {
-            let mut table = lock(&self.inner.table);
+            let mut table = self.inner.table.lock();
             let told = table.asked.iter().find(|(_, asked)| *asked.id == *id).map(|(told, _)| *told);
             told.and_then(|told| Some((told, table.asked.remove(&told)?)))
         };
@@ -271,7 +270,7 @@ impl Reader {
 
     /// For the caller this is the graceful end: the response of `subscriptions/listen`.
     async fn end_subscription(&self, number: u64, pending: &Pending) {
-        lock(&self.inner.table).answered(number);
+        self.inner.table.lock().answered(number);
         let id = &pending.ask.id;
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
         let _ = self.say(pending, Reply::Last(result_response(id, &result))).await;
@@ -280,7 +279,7 @@ impl Reader {
     /// A log message names no request. It goes to the one that runs, so that it comes before the
     /// result; else to the GET stream. Between several callers it goes to none.
     async fn log(&mut self, line: &Bytes) {
-        let at_work = lock(&self.inner.table).at_work();
+        let at_work = self.inner.table.lock().at_work();
         let latest = match at_work {
             AtWork::Ones(mut ones) => ones.pop(),
             AtWork::Nobodys => None,
@@ -326,7 +325,7 @@ impl Reader {
 
     fn numbered(&self, text: &str) -> Option<(u64, Pending)> {
         let number = number_of(text)?;
-        let pending = lock(&self.inner.table).get(number).cloned()?;
+        let pending = self.inner.table.lock().get(number).cloned()?;
         Some((number, pending))
     }
 

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::pipes::Launch;
 use super::supervise::Slot;
-use super::{ChildUpstream, Inner, lock};
+use super::{ChildUpstream, Inner};
 
 /// A call that takes longer is cut: a process with a credential that was replaced must not stay for ever.
 const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
@@ -31,8 +31,8 @@ impl Launching {
     /// done. Must be called within a Tokio runtime.
     pub(in crate::upstream) fn replace(&self, launcher: Arc<dyn Launch>) {
         let Some(inner) = self.0.upgrade() else { return };
-        *lock(&inner.start.launcher) = launcher;
-        let outdated = lock(&inner.rooms).outdate();
+        *inner.start.launcher.lock() = launcher;
+        let outdated = inner.rooms.lock().outdate();
         for slot in outdated {
             tokio::spawn(end_when_done(Arc::clone(&inner), slot));
         }
@@ -46,5 +46,5 @@ async fn end_when_done(inner: Arc<Inner>, slot: Arc<Slot>) {
         }
     };
     let _ = timeout(LONGEST_CALL, done).await;
-    lock(&inner.rooms).end_slot(&slot);
+    inner.rooms.lock().end_slot(&slot);
 }

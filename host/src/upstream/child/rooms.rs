@@ -75,17 +75,17 @@ impl Session {
 
     /// Notes that it is used.
     pub(super) fn touch(&self) {
-        *lock(&self.used) = Instant::now();
+        *self.used.lock() = Instant::now();
         self.slot.touch();
     }
 
     /// Time since its last use; an open stream uses it.
     fn idle(&self) -> Duration {
         if self.member.inbox.is_open() {
-            *lock(&self.used) = Instant::now();
+            *self.used.lock() = Instant::now();
             return Duration::ZERO;
         }
-        lock(&self.used).elapsed()
+        self.used.lock().elapsed()
     }
 }
 

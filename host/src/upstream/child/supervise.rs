@@ -1,18 +1,18 @@
 //! A place for one child. The child in it is started when it is needed, greeted as its era wants
 //! it, and started again after it has ended - later each time it ends soon.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::audience::Audience;
 use super::connection::{Connection, Terms, fault};
-use super::lock;
 use super::pending::{Ask, Lost, Reply};
 use super::pipes::Launch;
 use super::process::ENDING;
@@ -49,7 +49,7 @@ pub(super) struct Start {
 impl Start {
     /// The launcher of the next one.
     pub(super) fn launcher(&self) -> Arc<dyn Launch> {
-        Arc::clone(&lock(&self.launcher))
+        Arc::clone(&self.launcher.lock())
     }
 
     /// A seat for a process of `party`. Places are bounded as seats are, so that where there is no seat, a process is on
@@ -184,7 +184,7 @@ impl Slot {
         match &began {
             Ok(Greeted::Ready(connection)) => {
                 live.connection = Some(connection.clone());
-                lock(&self.seen).connection = Some(connection.clone());
+                self.seen.lock().connection = Some(connection.clone());
                 // Whoever closes the place cancels first and then looks for a connection.
                 if self.closing.is_cancelled() {
                     connection.end();
@@ -238,7 +238,7 @@ impl Slot {
         else {
             return Ok(Some(response));
         };
-        lock(&self.seen).opened = Some(Arc::new(Opened::read(result)));
+        self.seen.lock().opened = Some(Arc::new(Opened::read(result)));
         if complete.load(Ordering::Acquire) {
             connection.tell(Bytes::from_static(INITIALIZED)).await?;
         }
@@ -247,7 +247,7 @@ impl Slot {
 
     /// The child's answer in the handshake.
     pub(super) fn opened(&self) -> Option<Arc<Opened>> {
-        lock(&self.seen).opened.clone()
+        self.seen.lock().opened.clone()
     }
 
     /// The client has completed the handshake: from now on it is done here after each restart.
@@ -259,11 +259,11 @@ impl Slot {
 
     /// The child, if one runs.
     pub(super) fn running(&self) -> Option<Connection> {
-        lock(&self.seen).connection.clone().filter(|connection| connection.ended().is_none())
+        self.seen.lock().connection.clone().filter(|connection| connection.ended().is_none())
     }
 
     pub(super) fn touch(&self) {
-        lock(&self.seen).used = Instant::now();
+        self.seen.lock().used = Instant::now();
     }
 
     /// Time since the last use; zero while something is under way.
@@ -274,7 +274,7 @@ impl Slot {
             self.touch();
             return Duration::ZERO;
         }
-        lock(&self.seen).used.elapsed()
+        self.seen.lock().used.elapsed()
     }
 
     /// Notes that its child has settings that are not in force any more.
@@ -294,7 +294,7 @@ impl Slot {
     /// Ends the child, also one that is being started. It ends whether that is waited for or not.
     pub(super) fn end(&self) {
         self.closing.cancel();
-        if let Some(connection) = &lock(&self.seen).connection {
+        if let Some(connection) = &self.seen.lock().connection {
             connection.end();
         }
     }

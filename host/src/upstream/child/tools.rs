@@ -2,17 +2,18 @@
 //! not have done so on this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::bridge::MODERN;
 use super::pending::{Ask, Reply};
 use super::supervise::Slot;
-use super::{Sent, lock, target};
+use super::{Sent, target};
 use crate::flow::headers::params::Repeated;
 use crate::flow::reject::Rejection;
 
@@ -62,7 +63,7 @@ impl Tools {
     /// The known tools, asked for if they are too old or not newer than `outdated`.
     async fn known(&self, slot: &Arc<Slot>, modern: bool, outdated: Option<Instant>) -> Known {
         let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
-        let remembered = || lock(&self.known).clone().filter(good);
+        let remembered = || self.known.lock().clone().filter(good);
         if let Some(known) = remembered() {
             return known;
         }
@@ -72,7 +73,7 @@ impl Tools {
         }
         let listed = tokio::time::timeout(PATIENCE, list(slot, modern)).await.ok().flatten();
         let known = (Instant::now(), Arc::new(listed.unwrap_or_default()));
-        *lock(&self.known) = Some(known.clone());
+        *self.known.lock() = Some(known.clone());
         known
     }
 }

@@ -2,8 +2,8 @@
 //! of none, is not passed on: it would be for somebody else's, where a server does not keep its sessions apart.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
@@ -52,7 +52,7 @@ impl Asked {
         let params: Option<Params> = params.and_then(|params| serde_json::from_str(params.get()).ok());
         let token = params.unwrap_or_default().meta.progress_token;
         let open = Open { id: plain(id), token: token.map(plain) };
-        let mut asked = self.lock();
+        let mut asked = self.0.lock();
         // A stream that is taken up again says what it has said before.
         if asked.contains(&open) {
             return;
@@ -66,7 +66,7 @@ impl Asked {
     /// Takes out the request that an answer under `id`, as JSON text, is to. False: there is none.
     pub(super) fn take(&self, id: &str) -> bool {
         let Ok(id) = serde_json::from_str(id).map(plain) else { return false };
-        let mut asked = self.lock();
+        let mut asked = self.0.lock();
         let place = asked.iter().position(|open| open.id == id);
         place.and_then(|place| asked.remove(place)).is_some()
     }
@@ -75,11 +75,7 @@ impl Asked {
     pub(super) fn waits_for(&self, token: &str) -> bool {
         let Ok(token) = serde_json::from_str(token).map(plain) else { return false };
         let token = Some(token);
-        self.lock().iter().any(|open| open.token == token)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Open>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().iter().any(|open| open.token == token)
     }
 }
 
@@ -125,7 +121,7 @@ mod tests {
         for id in 0..2 * MOST {
             asked.note(format!("{{\"id\":{id},\"method\":\"ping\"}}").as_bytes());
         }
-        assert_eq!(asked.lock().len(), MOST);
+        assert_eq!(asked.0.lock().len(), MOST);
         assert!(!asked.take("0") && asked.take(&MOST.to_string()));
     }
 }

@@ -12,7 +12,7 @@ fn open<T>(sessions: &Sessions<T>, who: &str, upstream: T) -> Result<(Box<str>, 
 /// Lets a session be idle for a minute.
 fn idle<T>(sessions: &Sessions<T>, id: &str) {
     let a_minute_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-    *sessions.lock().by_id.get(id).unwrap().used.lock().unwrap() = a_minute_ago;
+    *sessions.table.lock().by_id.get(id).unwrap().used.lock() = a_minute_ago;
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_idle_session_ends_and_an_open_stream_is_not_idle() {
     assert!(sessions.find(&idle, &principal("a")).is_err());
     let (streaming, gone) = open(&sessions, "a", 2).unwrap();
     assert_eq!(gone.len(), 1);
-    let held = sessions.lock().by_id.get(&streaming).unwrap().hold();
+    let held = sessions.table.lock().by_id.get(&streaming).unwrap().hold();
     assert!(sessions.find(&streaming, &principal("a")).is_ok());
     drop(held);
     assert!(sessions.find(&streaming, &principal("a")).is_err());

@@ -65,7 +65,7 @@ async fn the_routing_headers_are_made_anew() {
 async fn events_pass_as_they_come() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house = house(move |_| stream.lock().unwrap().take().unwrap()).await;
+    let house = house(move |_| stream.lock().take().unwrap()).await;
     let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
     let body = call("tools/call", json!({"name": "get_it"})).to_string();
     feed.send("id: 0/1\nretry: 3000\ndata:\n\n".to_owned()).unwrap();
@@ -191,8 +191,7 @@ async fn a_caller_who_goes_away_lets_go_of_the_upstream() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house =
-        house(move |request| discovers(request).unwrap_or_else(|| stream.lock().unwrap().take().unwrap()))
-            .await;
+        house(move |request| discovers(request).unwrap_or_else(|| stream.lock().take().unwrap())).await;
     let params = json!({"name": "get_it"});
     let lines = modern_lines(ALICE, "tools/call", &params);
     feed.send(": begun\n\n".to_owned()).unwrap();
@@ -353,7 +352,7 @@ async fn metadata_leads_oauth_clients_to_their_server() {
 async fn running_calls_finish_when_it_stops_and_standing_streams_end() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
-    let house = house(move |_| stream.lock().unwrap().take().unwrap()).await;
+    let house = house(move |_| stream.lock().take().unwrap()).await;
     feed.send(": begun\n\n".to_owned()).unwrap();
     let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
     let body = call("tools/call", json!({"name": "get_it"})).to_string();

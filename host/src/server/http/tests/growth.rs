@@ -16,11 +16,11 @@ fn assert_linear_way(
     let now = Arc::new(Mutex::new(String::new()));
     let told = Arc::clone(&now);
     let house = runtime.block_on(house(move |request| {
-        discovers(request).unwrap_or_else(|| answer_as(200, media, told.lock().unwrap().clone()))
+        discovers(request).unwrap_or_else(|| answer_as(200, media, told.lock().clone()))
     }));
     let make = |size| {
-        *now.lock().unwrap() = answer(size);
-        house.stub.received.lock().unwrap().clear();
+        *now.lock() = answer(size);
+        house.stub.received.lock().clear();
         message(size)
     };
     assert_linear(what, size, make, |message: Value| {

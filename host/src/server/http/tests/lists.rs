@@ -118,7 +118,7 @@ struct Hoarder(Mutex<Option<Unfiltered>>);
 
 impl Upstream for Hoarder {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
-        let kept = std::mem::replace(&mut *self.0.lock().unwrap(), admitted.unfiltered());
+        let kept = std::mem::replace(&mut *self.0.lock(), admitted.unfiltered());
         let body = match kept {
             Some(leave) => AnswerBody::Raw {
                 leave,

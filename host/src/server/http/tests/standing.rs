@@ -10,7 +10,7 @@ async fn streaming() -> (House, mpsc::UnboundedSender<String>, Response<Incoming
     let stream = Mutex::new(Some(stream));
     let house = house(move |request| {
         if request.method == Method::GET {
-            return stream.lock().unwrap().take().unwrap();
+            return stream.lock().take().unwrap();
         }
         let mut answer = result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
         answer.headers_mut().insert("mcp-session-id", "s".parse().unwrap());
@@ -112,7 +112,7 @@ async fn a_caller_who_leaves_before_the_answer_is_recorded() {
     let (_feed, silent) = fed();
     let silent = Mutex::new(Some(silent));
     let house = house(move |_| {
-        let mut silent = silent.lock().unwrap().take().unwrap();
+        let mut silent = silent.lock().take().unwrap();
         silent.headers_mut().insert("content-type", "application/json".parse().unwrap());
         silent
     })
@@ -133,7 +133,7 @@ async fn telling() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>)
     let stream = Mutex::new(Some(stream));
     let house = house(move |request| {
         if request.method == Method::GET {
-            return stream.lock().unwrap().take().unwrap();
+            return stream.lock().take().unwrap();
         }
         let capabilities = json!({"tools": {"listChanged": true}, "prompts": {}});
         let mut answer =
@@ -165,7 +165,7 @@ async fn a_subscription_hears_of_the_lists_that_the_server_has_acknowledged() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house = house(move |request| match request.json()["method"].as_str() {
-        Some("subscriptions/listen") => stream.lock().unwrap().take().unwrap(),
+        Some("subscriptions/listen") => stream.lock().take().unwrap(),
         _ => result(
             request,
             json!({"resultType": "complete", "supportedVersions": ["2026-07-28"],

@@ -35,7 +35,7 @@ async fn an_upstream_that_hangs_or_is_gone_is_told_within_its_time() {
     let mut silent = silent;
     silent.headers_mut().insert("content-type", "application/json".parse().unwrap());
     let silent = Mutex::new(Some(silent));
-    let hanging = house(move |_| silent.lock().unwrap().take().unwrap()).await;
+    let hanging = house(move |_| silent.lock().take().unwrap()).await;
     let got = hanging.post(ALICE, &get_it()).await;
     assert_eq!((got.status, got.reason().as_str()), (200, "upstream-timeout"));
 }

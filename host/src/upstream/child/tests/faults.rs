@@ -193,7 +193,7 @@ async fn what_nobody_uses_is_ended_and_what_is_used_is_not() {
         let _stream = listening.inbox();
         let inner = &small.upstream.inner;
         tokio::time::sleep(Duration::from_millis(30)).await;
-        lock(&inner.rooms).end_idle(&inner.settings);
+        inner.rooms.lock().end_idle(&inner.settings);
         assert_eq!(inner.rooms_in_use(), 1, "a shared child has another session");
         let gone = idle.call(json!(1), "echo", json!({})).await.map(|_| ());
         assert_eq!(gone, Err(Rejection::SessionNotFound));

@@ -147,7 +147,7 @@ async fn subscriptions_are_bounded_and_end_with_their_session() {
     assert!(a.say(subscribe(1)).await.is_ok(), "it is there already");
     let mut b = small.session("b").await;
     assert!(b.say(subscribe(1)).await.is_ok());
-    lock(&small.upstream.inner.rooms).end(a.session.as_deref().unwrap());
+    small.upstream.inner.rooms.lock().end(a.session.as_deref().unwrap());
     let mut again = small.session("a").await;
     assert!(again.say(subscribe(1)).await.is_ok());
 }
