@@ -8,6 +8,7 @@ pub mod failure;
 pub mod fault;
 pub mod grants;
 pub mod instance;
+mod linker;
 pub mod load;
 pub mod output;
 pub mod pool;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use witgate_plugin::{Digest, Scheme, Transport};
 
 use self::nonce::Nonces;
-use self::proof::{Expected, Good};
+use self::proof::{Expected, Good, WINDOW_S};
 use self::replay::{Spent, Used};
 use self::target::Target;
 use super::credential::{Proof, Shown};
@@ -24,10 +24,6 @@ use crate::generation::Generation;
 use crate::services::Clock;
 
 pub use proof::{ALGORITHMS, ProofFault};
-
-/// Maximum distance in seconds between the time of a proof and ours: 5 minutes (SEP-1932; RFC 9449, section
-/// 11.1 leaves it open).
-const WINDOW_S: u32 = 300;
 
 /// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one.
 #[derive(Clone, Debug)]

@@ -1,11 +1,8 @@
-//! The interfaces that can be granted to a component, in one list, and the linker that links exactly those
-//! that are.
+//! The interfaces that can be granted to a component, in one list.
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
 use super::engine::Engine;
-use super::state::State;
-use super::v0_1;
 
 /// An importable interface of `witgate:auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +77,7 @@ impl Granted {
     /// All of them.
     pub const EVERYTHING: Self = Self { crypto: true, secrets: true, cache: true, http: true };
 
-    fn covers(self, interface: Interface) -> bool {
+    pub(super) fn covers(self, interface: Interface) -> bool {
         match interface {
             Interface::Types | Interface::Request | Interface::Caller | Interface::Clock | Interface::Log => {
                 true
@@ -200,20 +197,6 @@ fn check_import(import: &str, granted: Granted) -> Result<(), ImportError> {
         }
         _ => Ok(()),
     }
-}
-
-/// A linker that offers exactly what is granted, and the `wasi:*` stubs: an empty environment, no
-/// files, no sockets, a clock, random numbers.
-///
-/// # Errors
-/// Never, short of a fault in the engine.
-pub(super) fn linker(engine: &Engine, granted: Granted) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine.inner());
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    for interface in Interface::ALL.into_iter().filter(|interface| granted.covers(*interface)) {
-        v0_1::link(&mut linker, interface)?;
-    }
-    Ok(linker)
 }
 
 #[cfg(test)]

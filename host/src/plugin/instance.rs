@@ -12,10 +12,10 @@ use witgate_plugin::{ConfigError, Description, Wants};
 use super::engine::Engine;
 use super::fault::Fault;
 use super::grants::{self, Granted, ImportError};
+use super::linker::linker;
 use super::load::Loaded;
 use super::output;
-use super::pool::Lane;
-use super::slow_lane::SlowLane;
+use super::slow_lane::{Lane, SlowLane};
 use super::state::{Gauges, State, on_tick};
 use super::v0_1::{Exports, Guest};
 use crate::cause::Cause;
@@ -190,7 +190,7 @@ impl Prepared {
         let pre = loaded.linked(granted, || {
             check_world(engine, &loaded.component)?;
             grants::check(engine, &loaded.component, granted)?;
-            let linker = grants::linker(engine, granted).map_err(PrepareError::world)?;
+            let linker = linker(engine, granted).map_err(PrepareError::world)?;
             linker.instantiate_pre(&loaded.component).map_err(PrepareError::other_types)
         })?;
         let exports = Exports::find(&pre).map_err(PrepareError::other_types)?;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::fault::Fault;
 use super::instance::{Instance, PrepareError, Prepared, within};
 use super::output::Output;
-use super::slow_lane::SlowLane;
+use super::slow_lane::{Lane, SlowLane};
 use crate::breaker::Source;
 use crate::config::Isolation;
 use crate::plugin::failure::Failure;
@@ -22,16 +22,6 @@ use crate::shares::{Bounds, Share, Shares};
 /// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made
 /// besides is given back, because all policies have theirs from one supply.
 const IDLE: usize = 32;
-
-/// The threads that a hook runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Those that have the request.
-    #[default]
-    Fast,
-    /// Those of the slow lane.
-    Slow,
-}
 
 /// A call that outlives the request, for a hook on other threads.
 struct OwnedCall {

@@ -11,6 +11,16 @@ use thread_priority::{
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
+/// The threads that a hook runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Those that have the request.
+    #[default]
+    Fast,
+    /// Those of the slow lane.
+    Slow,
+}
+
 /// The threads.
 #[derive(Debug)]
 pub(super) struct SlowLane {

@@ -13,9 +13,8 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use witgate_plugin::{Host as _, Level};
 
 use super::fault::{Fault, of_machine};
-use super::pool::Lane;
 use super::said::{Said, Stream, last_lines, redacted};
-use super::slow_lane::Pace;
+use super::slow_lane::{Lane, Pace};
 use crate::config::Limits;
 use crate::plugin::failure::Failure;
 use crate::services::{PolicyHost, Scope, Services};

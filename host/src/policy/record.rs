@@ -4,14 +4,13 @@
 mod case;
 mod certificate;
 mod http;
+mod recorded;
 mod stand_in;
 mod written;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
@@ -20,6 +19,7 @@ use super::tap::{Line, Taken};
 use case::Cases;
 
 pub use super::tap::NotRecorded;
+pub use recorded::{Recorded, Seen};
 
 /// Interval at which a recording checks that its policy is still the live one.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -33,34 +33,6 @@ pub struct Bounds {
     pub time: Duration,
     /// True if claims are written down as they are.
     pub claims: bool,
-}
-
-/// The result of a recording.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    /// The settings of the policy, without secrets.
-    pub settings: Map<String, Value>,
-    /// The cases, in the order in which each was first seen.
-    pub cases: Vec<Seen>,
-    /// The number of recorded calls.
-    pub calls: u64,
-    /// The number of calls that were left out because they came faster than they could be written down.
-    pub shed: u64,
-    /// Calls that cannot be asked again: why, and how many.
-    pub left_out: BTreeMap<String, u64>,
-    /// The reason for its end.
-    pub ended: &'static str,
-}
-
-/// A case, and how often it was seen.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// As a file of cases has it, but for its name.
-    pub case: Map<String, Value>,
-    /// The title of the case.
-    pub name: String,
-    /// The number of times.
-    pub times: u64,
 }
 
 /// A recording of a policy. It ends when this is dropped, whoever waited for it.

@@ -9,9 +9,12 @@ use serde::Deserialize;
 use witgate_plugin::Digest;
 use witgate_plugin::json::{self, Json, Object};
 
-use super::WINDOW_S;
 use super::target::Target;
 use crate::digest::sha256;
+
+/// Maximum distance in seconds between the time of a proof and ours: 5 minutes (SEP-1932; RFC 9449, section
+/// 11.1 leaves it open).
+pub(super) const WINDOW_S: u32 = 300;
 
 /// Signature algorithms for proofs, as challenges name them: none with a shared secret.
 pub const ALGORITHMS: &str = "ES256 ES384 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512";

@@ -99,7 +99,7 @@ impl SettingsOf {
     pub fn over(&self, own: &Value) -> Value {
         let mut config = self.base.as_ref().unwrap_or(own).clone();
         if let Value::Object(members) = &mut config {
-            *members = super::read::merged(std::mem::take(members), &self.change);
+            *members = merged(std::mem::take(members), &self.change);
             members.retain(|name, _| !self.drop.contains(name));
         }
         config
@@ -305,4 +305,18 @@ impl Principal {
             expires_at: self.expires_at,
         }
     }
+}
+
+/// Objects are merged member by member, everything else is replaced; an answer is replaced as a whole.
+pub(super) fn merged(mut base: Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in over {
+        let value = match (base.remove(name), value) {
+            (Some(Value::Object(base)), Value::Object(over)) if name != "expect" => {
+                Value::Object(merged(base, over))
+            }
+            (_, value) => value.clone(),
+        };
+        base.insert(name.clone(), value);
+    }
+    base
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use witgate_plugin::{Digest, HttpError, HttpResponse, Scheme, Transport, VerifyError};
 
-use super::case::{Ask, CallOf, Case, Held, NOW, Question, SettingsOf, Step, Suite};
+use super::case::{Ask, CallOf, Case, Held, NOW, Question, SettingsOf, Step, Suite, merged};
 use super::exchange::Exchange;
 use super::written::{self, Config, Credential, File, HeldKey, HttpFault, Verification, VerifyOutcome};
 use crate::cause::Cause;
@@ -549,20 +549,6 @@ fn call(raw: &written::Question) -> CallOf {
 
 fn shaped<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(members)).map_err(|error| error.to_string())
-}
-
-/// Objects are merged member by member, everything else is replaced; an answer is replaced as a whole.
-pub(super) fn merged(mut base: Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
-    for (name, value) in over {
-        let value = match (base.remove(name), value) {
-            (Some(Value::Object(base)), Value::Object(over)) if name != "expect" => {
-                Value::Object(merged(base, over))
-            }
-            (_, value) => value.clone(),
-        };
-        base.insert(name.clone(), value);
-    }
-    base
 }
 
 /// Puts the digest in the place of every `sha256(TEXT)`.

@@ -11,7 +11,6 @@ use http::HeaderMap;
 use serde_json::Value;
 use witgate_plugin::{Credential, Identity, Scheme, Transport, Verdict};
 
-use super::Policy;
 use super::case::{Ask, CallOf, Case, Held, Question};
 use super::checks;
 use super::exchange::Servers;
@@ -24,9 +23,9 @@ use crate::fingerprints::Fingerprints;
 use crate::plugin::failure::Failure;
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
-use crate::policy::SCHEMES;
 use crate::policy::answer::Outcome;
 use crate::policy::make::{Making, Stage, Unmade};
+use crate::policy::{Policy, SCHEMES};
 use crate::services::heard::Retold;
 use crate::services::witness::{Observed, Witness};
 use crate::services::{self, Clock, Scope};

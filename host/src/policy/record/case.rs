@@ -6,8 +6,9 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict, VerifyError};
 
+use super::http;
+use super::recorded::{Recorded, Seen};
 use super::stand_in::{Claims, REDACTED, StandIns};
-use super::{Recorded, Seen, http};
 use crate::digest::{digest_text, sha256};
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;
