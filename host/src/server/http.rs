@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use ::http::header::CONTENT_TYPE;
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
@@ -27,7 +27,6 @@ use crate::flow::headers::origin::Names;
 use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use crate::flow::known::Known;
 use crate::flow::port::{AnswerBody, Upstream};
-use crate::flow::reject::wire::Wire;
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
@@ -37,22 +36,19 @@ use crate::signing::KeySet;
 pub use body::Body;
 use cors::Readers;
 use metadata::Metadata;
+use paths::at;
 use receive::receive;
+use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 
 mod body;
 mod cors;
 mod metadata;
+mod paths;
 mod quiet;
 mod receive;
+mod responses;
 #[cfg(test)]
 mod tests;
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-/// Keeps nginx from holding events back.
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The public listener.
 pub struct Gateway<U> {
@@ -399,58 +395,6 @@ impl<U: Upstream> Endpoint<U> {
         }
         response
     }
-}
-
-fn render(wire: &Wire, rejected: &Rejected, metadata: Option<&str>, scopes: &[String]) -> Response<Body> {
-    let id = rejected.id.as_deref();
-    let mut response = json(wire.status(id.is_some()), wire.body(id));
-    response.headers_mut().extend(wire.headers(metadata, scopes));
-    response
-}
-
-/// The place at a path, or at the one without its last slash: clients write `/mcp/` for `/mcp`. A second
-/// slash is another path, and so is an encoded one.
-fn at<'a, T>(places: &'a HashMap<String, T>, path: &str) -> Option<&'a T> {
-    let without = || path.strip_suffix('/').filter(|path| !path.ends_with('/'));
-    places.get(path).or_else(|| places.get(without()?))
-}
-
-/// A rejection that no endpoint has a say in.
-fn plain(rejection: Rejection) -> Response<Body> {
-    let wire = rejection.wire();
-    render(&wire, &Rejected { id: None, rejection }, None, &[])
-}
-
-fn json(status: StatusCode, body: Bytes) -> Response<Body> {
-    let mut response = with_status(status, Body::whole(body));
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    response
-}
-
-fn event_stream(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
-    let mut response = with_status(status, body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CACHE_CONTROL, NO_CACHE);
-    headers.insert(BUFFERING, HeaderValue::from_static("no"));
-    response
-}
-
-fn not_allowed(methods: &'static str) -> Response<Body> {
-    let mut response = plain(Rejection::MethodNotAllowed);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    response
-}
-
-fn not_found() -> Response<Body> {
-    json(StatusCode::NOT_FOUND, Bytes::from_static(br#"{"error":"there is nothing here"}"#))
-}
-
-fn with_status(status: StatusCode, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
 }
 
 /// The names that this server answers under: the listen address, the hosts of the resources, and

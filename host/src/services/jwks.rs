@@ -14,10 +14,10 @@ use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 use url::Url;
 
-use self::discovery::Discovery;
+use self::discovery::{ACCEPT, Discovery};
 use self::pace::{Pace, Reason};
 use super::fetch::Fetcher;
-use super::keys::KeySet;
+use super::keys::set::KeySet;
 use crate::config::KeyPlace;
 use crate::network::Ways;
 
@@ -233,9 +233,6 @@ impl RemoteJwks {
         Ok(Loaded { set: Arc::new(set), asked, lifetime })
     }
 }
-
-/// RFC 7517, section 8.5.2, and what most servers say.
-const ACCEPT: &str = "application/jwk-set+json, application/json";
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

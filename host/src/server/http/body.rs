@@ -47,7 +47,7 @@ enum Kind {
         answer: BoxFuture<'static, Response<Body>>,
         pulse: Pulse,
     },
-    OneEvent(OneEvent),
+    OneEvent(OneEvent<Body>),
 }
 
 impl Body {

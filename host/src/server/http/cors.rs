@@ -13,7 +13,7 @@ use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
-use super::with_status;
+use super::responses::with_status;
 use crate::flow::headers::origin::Names;
 use crate::flow::headers::{
     DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use url::Url;
 use witgate_plugin::Scheme;
 
-use super::at;
 use super::body::Body;
+use super::paths::at;
 use crate::config::{About, Upstream};
 use crate::flow::dpop::ALGORITHMS;
 use crate::flow::reject::wire::is_offered;

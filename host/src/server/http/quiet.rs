@@ -7,7 +7,8 @@ use ::http::{Response, StatusCode};
 use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::{Body, EVENTS, event_stream};
+use super::body::Body;
+use super::responses::{EVENTS, event_stream};
 use crate::flow::under_way::UnderWay;
 
 /// Time that a call may be quiet: well below the 30 s after which the first proxies give up.

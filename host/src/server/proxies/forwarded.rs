@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Node;
+use super::node::Node;
 
 /// The parts of one line of `X-Forwarded-For`, read by nobody yet.
 pub(super) fn addresses(line: &str) -> Option<Vec<Node<'_>>> {

@@ -5,7 +5,7 @@ use http::uri::Scheme;
 use http_body_util::{BodyExt as _, Full, Limited};
 use witgate_plugin::HttpError;
 
-use super::{Document, Unanswered};
+use super::exchange::{Document, Unanswered};
 use crate::network::reach::Reach;
 use crate::network::{To, Ways, is_refused};
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use witgate_plugin::HttpError;
 
-use super::{Document, Origin, Reach, Unanswered};
+use super::exchange::{Document, Origin, Unanswered};
 use crate::breaker::{Bounds, Breaker, Change, Source, Turn};
+use crate::network::reach::Reach;
 use crate::shares::{self, Shares};
 
 /// Longest wait for a whole answer. Identity providers answer in well under a second; a caller

@@ -9,9 +9,11 @@ use url::Url;
 use witgate_plugin::issuer::metadata_urls;
 use witgate_plugin::{HttpError, json};
 
-use super::ACCEPT;
 use crate::network::Ways;
 use crate::services::fetch::{Document, Fetcher, Origin, Reach};
+
+/// RFC 7517, section 8.5.2, and what most servers say.
+pub(super) const ACCEPT: &str = "application/jwk-set+json, application/json";
 
 /// Time for which the place is remembered: servers move their keys rarely, and an hour is what they tend to
 /// allow for their metadata.

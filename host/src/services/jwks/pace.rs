@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::services::keys::KeySet;
+use crate::services::keys::set::KeySet;
 
 /// So many requests for unknown keys may bring nothing before they are spaced.
 const BUDGET: u32 = 5;

@@ -9,8 +9,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm as Jose, DecodingKey};
 use witgate_plugin::json::{self, Json, Object};
 
-use super::VerifyingKey;
-
 /// The modulus of an RSA key, in bits: shorter ones are broken or soon will be (RFC 7518, section 3.3),
 /// longer ones only cost time.
 pub(super) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -48,6 +46,26 @@ pub enum PassedOver {
     /// The numbers are no key: not a point of the curve, an exponent that signs everything.
     #[error("its numbers are not a public key")]
     NoKey,
+}
+
+/// A key that verifies signatures.
+#[derive(Debug)]
+pub(super) struct VerifyingKey {
+    pub(super) id: Option<String>,
+    /// The permitted algorithms of the key, by its type, its curve and its set. It keeps an HMAC from being
+    /// checked with a public key.
+    pub(super) algorithms: Vec<Jose>,
+    pub(super) key: DecodingKey,
+}
+
+impl VerifyingKey {
+    /// A key without an id answers to any.
+    pub(super) fn answers_to(&self, key_id: Option<&str>) -> bool {
+        match (key_id, self.id.as_deref()) {
+            (Some(wanted), Some(own)) => wanted == own,
+            (None, _) | (Some(_), None) => true,
+        }
+    }
 }
 
 /// Reads a key.

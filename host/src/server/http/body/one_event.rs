@@ -4,14 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame};
+use http_body::{Body, Frame};
 
-use super::Body;
 use crate::flow::body::BodyError;
 
 /// See the module.
-pub(super) struct OneEvent {
-    body: Box<Body>,
+pub(super) struct OneEvent<B> {
+    body: Box<B>,
     place: Place,
 }
 
@@ -21,8 +20,8 @@ enum Place {
     After,
 }
 
-impl OneEvent {
-    pub(super) fn of(body: Body) -> Self {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
+    pub(super) fn of(body: B) -> Self {
         Self { body: Box::new(body), place: Place::Before }
     }
 
