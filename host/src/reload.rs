@@ -481,7 +481,7 @@ impl Reloader {
                 ),
                 Some(live) => tracing::error!(
                     live = live.number(),
-                    "the change was applied only in part: {reason}; the pipelines with that policy allow no more than before"
+                    "the change was not applied completely: {reason}; the pipelines with that policy allow no more than before"
                 ),
             }
         }
