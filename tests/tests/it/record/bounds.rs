@@ -44,7 +44,7 @@ async fn it_ends_with_its_client() {
     drop(recording.output());
     witgate_tests::gateway::await_some("the end of the first", || {
         let log = world.gateway.log();
-        (log.matches("RECORDING: what").count() == log.matches("RECORDING: it has ended").count())
+        (log.matches("RECORDING: the calls").count() == log.matches("RECORDING: it has ended").count())
             .then_some(())
     });
     let recording = world.record("rules-own", &[]);
