@@ -18,6 +18,9 @@ use witgate_build::process::{Ended, attempt, run, works};
 /// Nothing is compiled for it.
 const QUICK: Duration = Duration::from_secs(60);
 
+/// Nothing is compiled either, but the crates of other platforms are loaded.
+const LOOK_UP: Duration = Duration::from_secs(5 * 60);
+
 /// Everything that Witgate stands on, compiled on two slow cores, takes a quarter of an hour.
 const COMPILE: Duration = Duration::from_secs(45 * 60);
 
@@ -37,6 +40,8 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     guests::build_all(root)?;
     let tools = tools::install(root)?;
     println!("set-up: {}", seconds(clock));
+
+    suite.step("dependencies", LOOK_UP, &mut deny());
 
     // Clippy and `cargo doc` share the metadata of all dependencies, which neither shares with the build.
     suite.step(
@@ -180,16 +185,34 @@ fn tests(tools: &Tools, root: &Path) -> Command {
 }
 
 fn has_nextest() -> bool {
-    let there = || works(cargo().args(["nextest", "--version"]));
+    let there = has("nextest", &[]);
+    if !there {
+        println!("set-up: without cargo-nextest; `cargo test` runs the tests instead");
+    }
+    there
+}
+
+/// What `deny.toml` says of licenses, sources and versions. An exception that is no longer needed is an error.
+fn deny() -> Command {
+    // An optimised build takes three times as long, and nobody would notice the difference.
+    has("deny", &["--debug"]);
+    let mut command = cargo();
+    command.args(["deny", "--locked", "check", "licenses", "bans", "sources", "--hide-inclusion-graph"]);
+    command.args(["-D", "unnecessary-skip", "-D", "unmatched-skip", "-D", "unmatched-skip-root"]);
+    command
+}
+
+/// Installs a command of cargo if it is not there. True: it is there now.
+fn has(name: &str, options: &[&str]) -> bool {
+    let there = || works(cargo().args([name, "--version"]));
     if there() {
         return true;
     }
-    println!("set-up: cargo install cargo-nextest (once, takes minutes)");
+    println!("set-up: cargo install cargo-{name} (once, takes minutes)");
     let mut install = cargo();
-    let installed = run(install.args(["install", "--locked", "cargo-nextest"]), Duration::from_secs(20 * 60));
-    if let Err(error) = installed {
-        println!("{error:#}\nset-up: without cargo-nextest; `cargo test` runs the tests instead");
-        return false;
+    install.args(["install", "--locked", &format!("cargo-{name}")]).args(options);
+    if let Err(error) = run(&mut install, Duration::from_secs(20 * 60)) {
+        println!("{error:#}");
     }
     there()
 }
