@@ -5,10 +5,12 @@ mod about;
 mod environment_only;
 mod identity;
 mod keys;
+mod loaded;
 mod network;
 mod pipeline;
 mod policies;
 mod proxies;
+mod resolver;
 mod secret;
 mod server;
 mod sessions;
@@ -20,37 +22,20 @@ mod upstreams;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Diagnostic, Part};
+use self::loaded::finish;
+use self::resolver::{Resolver, base};
+use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::environment::Environment;
 use super::{Broken, Config, ControlSocket, raw, shape};
-use crate::cause::{Cause, is_file};
+use crate::cause::Cause;
 use crate::fingerprints::Fingerprints;
 
 pub use keys::key;
+pub use loaded::{Loaded, Strictness};
 pub(crate) use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
-
-/// A configuration that can be used.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// Settings that are valid but probably not meant.
-    pub warnings: Vec<Diagnostic>,
-    /// Errors in parts of the configuration. Empty unless they were asked for.
-    pub faults: Vec<Diagnostic>,
-}
-
-/// The treatment of a configuration that is broken in parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
-    /// Only if nothing is wrong with it.
-    Whole,
-    /// Also if what is wrong concerns single policies, keys and upstreams.
-    Parts,
-}
 
 /// Loads the configuration file at `path`; None: what the environment alone says.
 ///
@@ -129,40 +114,6 @@ fn load_noting(
     resolver.environment_beside_file();
     let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
     finish(config, resolver.faults, origin.strictness)
-}
-
-fn finish(
-    config: Option<Config>,
-    mut faults: Vec<Diagnostic>,
-    strictness: Strictness,
-) -> Result<Loaded, Vec<Diagnostic>> {
-    faults.sort_by_key(Diagnostic::position);
-    let is_tolerable = |fault: &Diagnostic| match strictness {
-        Strictness::Whole => !fault.is_error(),
-        Strictness::Parts => !fault.is_error() || fault.part().is_some(),
-    };
-    let Some(config) = config.filter(|_| faults.iter().all(is_tolerable)) else { return Err(faults) };
-    let (faults, warnings): (Vec<_>, _) = faults.into_iter().partition(Diagnostic::is_error);
-    let broken = broken(&faults);
-    let network = config.network.filter(|_| !broken.network);
-    Ok(Loaded { config: Config { broken, network, ..config }, warnings, faults })
-}
-
-fn broken(faults: &[Diagnostic]) -> Broken {
-    let mut broken = Broken::default();
-    for fault in faults {
-        match fault.part() {
-            Some(Part::Policy(name)) => {
-                broken.policies.entry(name.clone()).or_insert_with(|| fault.to_string());
-            }
-            Some(Part::Upstream(name)) => drop(broken.upstreams.insert(name.clone())),
-            Some(Part::Pipeline(name)) => drop(broken.pipelines.insert(name.clone())),
-            Some(Part::Network) => broken.network = true,
-            // A policy that names the key finds out.
-            Some(Part::Key(_)) | None => {}
-        }
-    }
-    broken
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {
@@ -276,47 +227,7 @@ pub(crate) fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagn
     file.and_then(place).unwrap_or_else(|| Diagnostic::error(message))
 }
 
-/// The folder that relative paths of the configuration file `path` begin in.
-fn base(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
-}
-
-/// The thing at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
-    File,
-    NoFile,
-    Nothing,
-    /// It cannot be told, which is reported already.
-    Unknown,
-}
-
-/// The state that every part of the resolution shares.
-struct Resolver<'a> {
-    document: &'a Document<'a>,
-    environment: &'a Environment,
-    path: PathBuf,
-    base: PathBuf,
-    faults: Vec<Diagnostic>,
-    /// The files that were read, the configuration file itself included.
-    files: Fingerprints,
-    /// True if the components are known, so that their files are not looked at.
-    again: bool,
-}
-
-impl<'a> Resolver<'a> {
-    fn new(
-        document: &'a Document<'a>,
-        environment: &'a Environment,
-        path: &Path,
-        faults: Vec<Diagnostic>,
-        files: Fingerprints,
-    ) -> Self {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { document, environment, path: absolute, base: base(path), faults, files, again: false }
-    }
-
+impl Resolver<'_> {
     /// Every section is gone through, also when an earlier one is bad.
     fn config(&mut self, file: &raw::File) -> Option<Config> {
         let keys = self.keys(&file.keys);
@@ -355,38 +266,6 @@ impl<'a> Resolver<'a> {
             Err(fault) => fault,
         };
         self.faults.push(fault);
-    }
-
-    fn path(&self, written: &str) -> PathBuf {
-        self.base.join(written)
-    }
-
-    fn error(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        self.error_of(Cause::Content, at, message, help);
-    }
-
-    fn error_of(&mut self, cause: Cause, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.error(at, message).help(help).because_of(cause));
-    }
-
-    /// Looks at `path`, which the setting `at` names. An error of the look itself is reported: it does not mean that
-    /// nothing is there.
-    fn presence(&mut self, at: &[&str], path: &Path) -> Presence {
-        match is_file(path) {
-            Ok(true) => Presence::File,
-            Ok(false) => Presence::NoFile,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Nothing,
-            Err(error) => {
-                let message = format!("`{}` cannot be looked at: {error}", path.display());
-                let help = "see that the user who starts Witgate may read it, and that its disk is well";
-                self.error_of(Cause::of(&error), at, message, help);
-                Presence::Unknown
-            }
-        }
-    }
-
-    fn warning(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(self.document.warning(at, message).help(help));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::{About, raw};
 use crate::printable::is_plain;
 

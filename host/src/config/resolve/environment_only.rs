@@ -9,9 +9,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::loaded::{Loaded, Strictness, finish};
 use super::server::mib;
 use super::upstreams::DEFAULT_MESSAGE_MIB;
-use super::{Loaded, Strictness, finish};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::identity::Identity;

@@ -8,7 +8,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use serde_json::Value;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::identity::{Field, Identity, IdentityToken};
 use crate::config::raw::{self, IdentityNames, TokenClaim, TokenSubject, UpstreamTransport};
 use crate::config::{Mode, Pipeline, Policy, PolicyKind, Signing};

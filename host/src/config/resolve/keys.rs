@@ -7,8 +7,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use witgate_plugin::issuer::is_issuer;
 
+use super::resolver::{Presence, Resolver};
 use super::secret::read_secret;
-use super::{Presence, Resolver};
 use crate::config::environment::Environment;
 use crate::config::raw::{Key, Text};
 use crate::config::{KeyPlace, KeySource, MAX_STALE, raw};

@@ -4,7 +4,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::raw::{self, Text};
 use crate::config::{KeySource, Network, Target, Upstream};
 use crate::pem::{self, Unread};

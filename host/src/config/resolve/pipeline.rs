@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::shape::{listed, nearest};
 use crate::config::{Mode, Pipeline, Policy, PolicyKind, raw};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use minisign_verify::PublicKey;
 
-use super::{Presence, Resolver};
+use super::resolver::{Presence, Resolver};
 use crate::breaker::Bounds;
 use crate::config::raw;
 use crate::config::shape::{listed, nearest};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::{Forwarded, raw};
 
 impl From<raw::Forwarded> for Forwarded {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::cause::Cause;
 use crate::config::diagnostic::names_a_secret;
 use crate::config::environment::Environment;

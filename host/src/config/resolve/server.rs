@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::{
     ANY_LABEL, AuditOverflow, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw,
 };

@@ -1,6 +1,6 @@
 //! Limits on an upstream's sessions, and the form of its denials.
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::raw;
 use crate::config::{Denials, SessionBounds};
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use witgate_plugin::{Description, Plugin};
 
-use super::{Presence, Resolver};
+use super::resolver::{Presence, Resolver};
 use crate::config::raw::{self, Key, SecretSource};
 use crate::config::{PolicyKind, shape};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use url::Url;
 use witgate_plugin::issuer::is_issuer;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use super::server::listen;
 use crate::cause::Cause;
 use crate::config::raw::{self, SecretSource};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use super::secret::{Missing, read_secret};
 use crate::config::raw::{self, SecretSource};
 use crate::config::{ClientCertificates, TlsKey, TlsSettings};

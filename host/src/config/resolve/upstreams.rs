@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 
 use super::identity::Around;
+use super::resolver::{Presence, Resolver};
 use super::server::{listen, mib};
-use super::{Presence, Resolver};
 use crate::cause::Cause;
 use crate::config::identity::Identity;
 use crate::config::raw::{self, UpstreamText, UpstreamTransport};
