@@ -16,6 +16,7 @@ mod resources;
 pub mod serve;
 mod server;
 mod sessions;
+mod state;
 mod tools;
 
-pub use server::Fixture;
+pub use state::Fixture;
