@@ -2,8 +2,11 @@
 
 mod client;
 mod gateway;
+mod output;
+mod patience;
 mod report;
 mod scene;
+mod steady;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,24 +14,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::guests::{self, digest, replace};
 use crate::tools;
-use client::{Answer, Steady};
+use client::Answer;
 use gateway::Gateway;
+use patience::PATIENCE;
 use report::Report;
 use scene::Scene;
+use steady::Steady;
 use witgate_build::cargo::cargo;
 use witgate_build::process::run as run_program;
 
 /// Everything that the host stands on, compiled on two slow cores, takes a quarter of an hour.
 const BUILD: Duration = Duration::from_secs(45 * 60);
-
-/// A slow machine's patience; what is waited for takes milliseconds on a good one.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The end of the demo.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -182,27 +184,6 @@ fn show_refusal(scene: &Scene, gateway: &Gateway, report: &mut Report) -> Result
 
 fn now_ms() -> Result<f64> {
     Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() * 1000.0)
-}
-
-/// Looks at something until it is there.
-fn await_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if started.elapsed() > PATIENCE {
-            bail!("{what}: not within {} s", PATIENCE.as_secs());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Parses the output of a driver: one JSON value a line.
-fn parse(line: &str) -> Result<serde_json::Value> {
-    let value = serde_json::from_str(line).with_context(|| format!("not JSON: {line:?}"))?;
-    ensure!(matches!(value, serde_json::Value::Object(_)), "not an object: {line:?}");
-    Ok(value)
 }
 
 impl Answer {

@@ -1,51 +1,24 @@
 //! Guests: from Rust crates to components in `target/plugins`.
 
+mod component;
 mod examples;
 mod hostile;
+mod package;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::Result;
 
-use witgate_build::guest::{self, STRIPPED};
+use component::place;
+use package::Guest;
+use witgate_build::guest;
 use witgate_build::toolchain::Toolchain;
 
-/// A crate that becomes a component.
-pub(crate) struct Guest {
-    package: String,
-    /// Below `target/plugins`, without `.wasm`.
-    output: String,
-    profile: &'static str,
-    /// The manifest of a workspace of its own, if it has one.
-    manifest: Option<PathBuf>,
-    /// The component that it is composed with, if it is.
-    behind: Option<String>,
-}
+pub(crate) use component::{digest, encode, replace};
 
 /// With names and lines.
 const DEBUG: &str = "component-debug";
-
-impl Guest {
-    fn new(package: impl Into<String>, output: impl Into<String>) -> Self {
-        Self {
-            package: package.into(),
-            output: output.into(),
-            profile: STRIPPED,
-            manifest: None,
-            behind: None,
-        }
-    }
-}
-
-/// A component on disk.
-pub(crate) struct Built {
-    /// `sha256:` and the hash in hexadecimal digits.
-    digest: String,
-    size: usize,
-    changed: bool,
-}
 
 /// The policies that Witgate ships with.
 fn shipped() -> impl Iterator<Item = Guest> {
@@ -118,43 +91,4 @@ fn build_one(root: &Path, toolchain: &Toolchain, guest: &Guest) -> Result<()> {
     };
     built.tell(&guest.output);
     Ok(())
-}
-
-impl Built {
-    fn tell(&self, name: &str) {
-        let change = if self.changed { "" } else { "  (unchanged)" };
-        println!("guests: {name:36} {:5} KB  {}{change}", self.size.div_ceil(1024), self.digest);
-    }
-}
-
-/// Encodes a core module as a component.
-pub(crate) fn encode(module: &Path, component: &Path) -> Result<Built> {
-    let bytes = fs::read(module).with_context(|| format!("reading {}", module.display()))?;
-    let encoded = witgate_build::encode(&bytes).with_context(|| module.display().to_string())?;
-    place(component, &encoded)
-}
-
-/// Writes a component; a file that already is that component is not touched.
-fn place(component: &Path, encoded: &[u8]) -> Result<Built> {
-    let changed = !fs::read(component).is_ok_and(|old| old == encoded);
-    if changed {
-        replace(component, encoded)?;
-    }
-    Ok(Built { digest: digest(encoded), size: encoded.len(), changed })
-}
-
-/// Writes a file so that whoever looks at it sees the old or the new one, whole.
-pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
-    let directory = file.parent().context("a file is in a directory")?;
-    fs::create_dir_all(directory)?;
-    let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    std::io::Write::write_all(&mut new, content)?;
-    new.persist(file).with_context(|| format!("writing {}", file.display()))?;
-    Ok(())
-}
-
-/// As the configuration writes it.
-pub(crate) fn digest(content: &[u8]) -> String {
-    let hex: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
 }

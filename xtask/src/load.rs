@@ -4,6 +4,8 @@
 
 mod call;
 mod measure;
+mod median;
+mod places;
 mod report;
 mod scene;
 mod start;
@@ -14,9 +16,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Figures, measure};
+use measure::{CONNECTIONS, Figures, measure};
+use places::{Place, Places};
 use report::Report;
-use scene::{Place, Scene};
+use scene::Scene;
 use witgate_build::apt;
 use witgate_build::cargo::cargo;
 use witgate_build::process::{run as run_to_end, works};
@@ -27,9 +30,6 @@ const BUILD: Duration = Duration::from_secs(3600);
 /// As many as make the median steady on a machine that has other things to do.
 const ROUNDS: usize = 5;
 
-/// Connections at once: the latency of one caller, and what the machine can do.
-pub(crate) const CONNECTIONS: [u32; 2] = [1, 32];
-
 /// Builds, measures, and prints the table. All of it stays on this machine.
 pub(crate) fn run(root: &Path, rounds: Option<&str>) -> Result<()> {
     let rounds = rounds.map_or(Ok(ROUNDS), str::parse).context("ROUNDS is a number")?;
@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path, rounds: Option<&str>) -> Result<()> {
     let scene = Scene::set(root, directory.path())?;
     let start = start::measure(&scene)?;
     let mut report = Report::new(start);
-    let places = scene.open()?;
+    let places = Places::open(&scene)?;
     report.idle(places.gateway_memory()?);
     for place in places.all() {
         place.check()?;

@@ -99,10 +99,6 @@ const CIRCLES: &[&[&str]] = &[
     &["c", "javascript", "python", "tools"],
     &["project", "wit"],
     &["condition", "facts", "rules"],
-    &["demo", "demo::client", "demo::gateway", "demo::report", "demo::scene"],
-    &["guests", "guests::examples", "guests::hostile"],
-    &["load", "load::measure", "load::report", "load::scene", "load::start"],
-    &["soak::starve", "soak::starve::keys", "soak::starve::sandbox"],
 ];
 
 #[test]

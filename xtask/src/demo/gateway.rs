@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::await_some;
+use super::output::parse;
+use super::patience::await_some;
 use super::scene::Scene;
 use witgate_build::process::{ask, terminate};
 
@@ -66,7 +67,7 @@ impl Gateway {
     /// The policy `rules` as it is now.
     pub(super) fn rules(&self) -> Result<Rules> {
         let said = ask(&mut (self.list)()).context("`witgate plugin list --json` failed")?;
-        let listed = super::parse(&said)?;
+        let listed = parse(&said)?;
         let policies = listed.get("policies").and_then(Value::as_array).into_iter().flatten();
         let text = |policy: &Value, field: &str| Some(policy.get(field)?.as_str()?.to_owned());
         let rules = policies.into_iter().find(|policy| text(policy, "name").as_deref() == Some("rules"));

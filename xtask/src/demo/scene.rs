@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::client::Client;
+use super::output::parse;
 use crate::tools::Tools;
 use witgate_build::process::{ask, run};
 
@@ -97,7 +98,7 @@ fn create_key(witgate: &Path, config: &Path, name: &str, role: &str) -> Result<S
         run(&mut create, QUICK)?;
         anyhow::bail!("{create:?} failed, and then did not");
     };
-    let created = super::parse(&said)?;
+    let created = parse(&said)?;
     let key = created.get("key").and_then(|key| key.as_str());
     Ok(key.context("`witgate key create --json` prints no key")?.to_owned())
 }

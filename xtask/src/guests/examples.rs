@@ -9,7 +9,8 @@ use wasm_compose::composer::ComponentComposer;
 use wasm_compose::config::Config;
 use witgate_build::{Lang, Options, Project, Tools};
 
-use super::{Built, Guest, digest, place, replace};
+use super::component::{Built, digest, place, replace};
+use super::package::Guest;
 
 /// The one that is composed of two components: its own, and what that stands before.
 const COMPOSED: (&str, &str) = ("composed", "rbac");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::replace;
+use super::component::replace;
 use text::Texts;
 use witgate_build::encode;
 use witgate_build::guest::{BUILD, cargo};

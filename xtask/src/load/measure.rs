@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::call;
-use super::scene::Place;
+use super::places::Place;
 use crate::servers::processor_time;
 use witgate_build::process::run;
 
 /// One run. With seven places, two numbers of connections and five rounds, minutes in all.
 const SECONDS: u32 = 3;
+
+/// Connections at once: the latency of one caller, and what the machine can do.
+pub(super) const CONNECTIONS: [u32; 2] = [1, 32];
 
 /// The figures of one run.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use super::measure::Figures;
-use super::scene::{DIRECT, KEY, PROXY, RMCP, RMCP_KEY, RMCP_TOKEN, TOKEN};
+use super::measure::{CONNECTIONS, Figures};
+use super::median::median;
+use super::places::{DIRECT, KEY, PROXY, RMCP, RMCP_KEY, RMCP_TOKEN, TOKEN};
 
 /// Everything that was measured.
 pub(super) struct Report {
@@ -12,13 +13,6 @@ pub(super) struct Report {
     idle: u64,
     loaded: u64,
     runs: BTreeMap<(&'static str, u32), Vec<Figures>>,
-}
-
-/// The middle one.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 impl Report {
@@ -111,7 +105,7 @@ impl Display for Report {
         writeln!(f, "| place | connections | requests/s | p50 µs | p99 µs | server µs/request |")?;
         writeln!(f, "|---|---|---|---|---|---|")?;
         for place in [DIRECT, PROXY, KEY, TOKEN, RMCP, RMCP_KEY, RMCP_TOKEN] {
-            for connections in super::CONNECTIONS {
+            for connections in CONNECTIONS {
                 let of = |figure| self.of(place, connections, figure);
                 let (rate, cpu) = (of(|f| f.per_second), of(|f| f.cpu));
                 let (p50, p99) = (of(|f| f.p50), of(|f| f.p99));

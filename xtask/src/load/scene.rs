@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{call, start};
 use crate::servers::Server;
 use witgate_build::process::run;
 
@@ -23,29 +22,12 @@ const KEYS: usize = 100;
 /// A directory with Witgate's configuration, and the programs.
 pub(super) struct Scene {
     directory: PathBuf,
-    programs: PathBuf,
+    pub(super) programs: PathBuf,
     pub(super) address: String,
-    upstream: Server,
-    fixture: Server,
-    key: (String, String),
-    token: (String, String),
-}
-
-/// Somewhere to send calls.
-pub(super) struct Place {
-    pub(super) name: &'static str,
-    pub(super) address: String,
-    pub(super) path: String,
-    pub(super) credential: Option<(String, String)>,
-    /// The process whose processor time counts.
-    pub(super) process: u32,
-}
-
-/// All places, for as long as the servers run.
-pub(super) struct Places {
-    all: Vec<Place>,
-    gateway: Server,
-    _proxy: Server,
+    pub(super) upstream: Server,
+    pub(super) fixture: Server,
+    pub(super) key: (String, String),
+    pub(super) token: (String, String),
 }
 
 impl Scene {
@@ -81,38 +63,6 @@ impl Scene {
     /// The log of Witgate.
     pub(super) fn log_text(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
-    }
-
-    /// Starts Witgate and the proxy, and names the places.
-    pub(super) fn open(&self) -> Result<Places> {
-        let gateway = start::answering(self)?;
-        let mut proxy = Command::new(self.programs.join("plain-proxy"));
-        let proxy =
-            Server::announced(proxy.args(["--upstream", &format!("http://{}/mcp", self.upstream.address)]))?;
-        let through = |name, path: &str, credential: &(String, String)| Place {
-            name,
-            address: self.address.clone(),
-            path: path.to_owned(),
-            credential: Some(credential.clone()),
-            process: gateway.process(),
-        };
-        let straight = |name, server: &Server| Place {
-            name,
-            address: server.address.clone(),
-            path: "/mcp".to_owned(),
-            credential: None,
-            process: server.process(),
-        };
-        let all = vec![
-            straight(DIRECT, &self.upstream),
-            straight(PROXY, &proxy),
-            through(KEY, "/key", &self.key),
-            through(TOKEN, "/token", &self.token),
-            straight(RMCP, &self.fixture),
-            through(RMCP_KEY, "/rmcp-key", &self.key),
-            through(RMCP_TOKEN, "/rmcp-token", &self.token),
-        ];
-        Ok(Places { all, gateway, _proxy: proxy })
     }
 
     /// The credential that is used for the first call.
@@ -160,36 +110,6 @@ impl Scene {
         }
         let issued: Value = serde_json::from_str(&run(&mut issue, QUICK)?)?;
         Ok(issued.get("token").and_then(Value::as_str).context("no token")?.to_owned())
-    }
-}
-
-pub(super) const DIRECT: &str = "plain upstream, directly";
-pub(super) const PROXY: &str = "  plain proxy";
-pub(super) const KEY: &str = "  Witgate, API key";
-pub(super) const TOKEN: &str = "  Witgate, JWT RS256";
-pub(super) const RMCP: &str = "rmcp upstream, directly";
-pub(super) const RMCP_KEY: &str = "  Witgate, API key (rmcp)";
-pub(super) const RMCP_TOKEN: &str = "  Witgate, JWT RS256 (rmcp)";
-
-impl Place {
-    /// Checks that calls are answered there.
-    pub(super) fn check(&self) -> Result<()> {
-        let response = call::once(&self.address, &self.path, self.credential.as_ref())?;
-        if !call::is_answer(&response) {
-            bail!("{} does not answer the call:\n{response}", self.name);
-        }
-        Ok(())
-    }
-}
-
-impl Places {
-    pub(super) fn all(&self) -> &[Place] {
-        &self.all
-    }
-
-    /// Resident memory of Witgate, in KiB.
-    pub(super) fn gateway_memory(&self) -> Result<u64> {
-        self.gateway.memory()
     }
 }
 

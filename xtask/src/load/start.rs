@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::call;
-use super::report::median;
+use super::median::median;
 use super::scene::Scene;
 use crate::servers::Server;
 

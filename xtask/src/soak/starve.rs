@@ -2,6 +2,8 @@
 //! load, while keys are revoked, rules edited and components replaced. Whatever is short: once it is there again,
 //! everything that was changed is in force within seconds, and nothing is ever allowed that is not.
 
+mod arguments;
+mod call;
 mod callers;
 mod keys;
 mod random;
@@ -9,92 +11,30 @@ mod report;
 mod sandbox;
 mod shortage;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::stress::Profile;
-use crate::stress::caller::Caller;
 use crate::stress::gateway::{Gateway, Place, Way, upstream};
 use crate::stress::state::State;
 use crate::stress::timeline::Timeline;
+use call::{GLANCE, LOST, call};
 use callers::Callers;
 use keys::{Keys, NO_WAIT, Revocation};
 use random::Random;
 use report::Report;
-use shortage::{Kind, Means, Taken};
+use shortage::{Kind, Means, SMALL, Taken};
 
-const MINUTES: u64 = 10;
-
-/// Maximum number of seconds between the shortage and the change's effect: a revocation, and an edited rule.
-const IN_FORCE_S: u64 = 5;
-
-/// Time after which a change counts as lost: a component is compiled in seconds, on a busy machine in a
-/// minute.
-const LOST: Duration = Duration::from_secs(150);
+pub(super) use arguments::Arguments;
 
 /// The longest that something is short once everything is changed.
 const LONGEST_MS: u64 = 4000;
 
 /// A thread that waits for work is kept for ten seconds.
 const THREADS_END: Duration = Duration::from_secs(11);
-
-/// Between two looks at whether something is in force.
-const GLANCE: Duration = Duration::from_millis(10);
-
-/// The directory of files that share a small disk, within the directory of the gateway.
-const SMALL: &str = "small";
-
-/// The options.
-pub(super) struct Arguments {
-    time: Duration,
-    seed: u64,
-    /// Time limit for revocations and edited rules to be in force.
-    within: Duration,
-    profile: Profile,
-    /// Programs that are built already.
-    programs: Option<PathBuf>,
-    /// The resources to take away.
-    kinds: Vec<Kind>,
-    /// The directory of the components, where that is not the workspace.
-    root: Option<PathBuf>,
-}
-
-impl Arguments {
-    pub(super) fn parse(arguments: &[&str]) -> Result<Self> {
-        let seed = u64::from(std::process::id());
-        let time = Duration::from_secs(MINUTES * 60);
-        let mut parsed = Self {
-            time,
-            seed,
-            within: Duration::from_secs(IN_FORCE_S),
-            profile: Profile::Release,
-            programs: None,
-            kinds: Kind::ALL.into(),
-            root: None,
-        };
-        for pair in arguments.chunks(2) {
-            match *pair {
-                ["--minutes", number] => parsed.time = Duration::from_secs(number.parse::<u64>()? * 60),
-                ["--seconds", number] => parsed.time = Duration::from_secs(number.parse()?),
-                ["--within", number] => parsed.within = Duration::from_secs(number.parse()?),
-                ["--seed", number] => parsed.seed = number.parse()?,
-                ["--profile", name] => parsed.profile = Profile::named(name)?,
-                ["--programs", directory] => parsed.programs = Some(directory.into()),
-                ["--kinds", names] => parsed.kinds = Kind::named(names)?,
-                ["--root", directory] => parsed.root = Some(directory.into()),
-                _ => bail!(
-                    "usage: cargo xtask soak --starve [--minutes N | --seconds N] [--seed N] [--profile release|dev] \
-                     [--programs DIRECTORY] [--kinds KIND,KIND] [--within SECONDS]"
-                ),
-            }
-        }
-        Ok(parsed)
-    }
-}
 
 /// Runs and reports, as a user of its own where it can be.
 pub(super) fn run(root: &Path, arguments: Arguments) -> Result<()> {
@@ -340,19 +280,4 @@ impl<'a> Starving<'a> {
         self.report.lost(format!("the revocation of {} during a shortage of {shortage}", key.name));
         Ok(())
     }
-}
-
-/// The verdict of an answer, on a connection that is made anew where it broke. None: no answer just now.
-fn call(
-    caller: &mut Option<Caller>,
-    door: &crate::stress::caller::Door,
-    tool: &str,
-) -> Option<crate::stress::state::Verdict> {
-    let mut connected = match caller.take() {
-        Some(caller) => caller,
-        None => Caller::connect(door).ok()?,
-    };
-    let verdict = connected.call(tool).and_then(|answer| answer.verdict()).ok()?;
-    *caller = Some(connected);
-    Some(verdict)
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::call::{GLANCE, LOST, call};
 use super::random::Random;
 use super::report::Report;
-use super::{GLANCE, LOST, SMALL, call};
+use super::shortage::SMALL;
 use crate::stress::caller::Door;
 use crate::stress::gateway::Place;
 use crate::stress::state::Verdict;

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::Arguments;
+use super::arguments::Arguments;
 use witgate_build::process::works;
 
 /// A user that nobody is.

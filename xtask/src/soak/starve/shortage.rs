@@ -14,6 +14,9 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use super::random::Random;
 use witgate_build::process::works;
 
+/// The directory of files that share a small disk, within the directory of the gateway.
+pub(super) const SMALL: &str = "small";
+
 /// The space on the small disk.
 const DISK: &str = "size=24m";
 
