@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use proptest::test_runner::Config;
 use tokio::runtime::Runtime;
 
+mod combination;
 mod generations;
 mod held_back;
 mod lists;
