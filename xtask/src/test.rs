@@ -192,7 +192,7 @@ fn has_nextest() -> bool {
     there
 }
 
-/// What `deny.toml` says of licenses, sources and versions. An exception that is no longer needed is an error.
+/// Checks licenses, sources and versions against `deny.toml`. An exception that is no longer needed is an error.
 fn deny() -> Command {
     // An optimised build takes three times as long, and nobody would notice the difference.
     has("deny", &["--debug"]);

@@ -81,7 +81,6 @@ const CIRCLES: &[&[&str]] = &[
         "upstream::child::rooms",
         "upstream::child::supervise",
         "upstream::child::tools",
-        "upstream::era",
     ],
     &["upstream::child::pipes", "upstream::child::process"],
     &[
