@@ -44,6 +44,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tower::{Layer, Service};
 
+use crate::clock::Clock;
 use crate::config::diagnostic::{Diagnostic, Style, render};
 use crate::config::environment::Environment;
 use crate::config::resolve::{fault_at, policy_fault};
@@ -58,7 +59,6 @@ use crate::reload::Reloader;
 use crate::serve::{Beside, Operator, ServeError, announce_policies, first_generation, load, route};
 use crate::server::control::Control;
 use crate::server::http::{Gateway, Sender};
-use crate::services::Clock;
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
 

@@ -7,9 +7,11 @@ use std::hash::BuildHasher as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
+
+use crate::clock;
 
 /// Two writes within one tick of the kernel's clock leave the same times, and a tick has up to ten milliseconds: what
 /// was looked at so soon after a change is told by its content as well.
@@ -101,7 +103,7 @@ fn differs(file: &Path, seen: Option<&Fingerprint>) -> bool {
 fn fingerprint(file: &Path) -> Option<Fingerprint> {
     let outside = outside(file)?;
     let (seconds, nanoseconds) = outside.changed;
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = clock::since_epoch();
     let changed = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
     let settled = since.saturating_sub(changed) > TICK || outside.size > LARGEST;
     Some(Fingerprint { content: if settled { None } else { content(file) }, ..outside })

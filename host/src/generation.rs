@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
+use crate::clock::Clock;
 use crate::fingerprints::Fingerprints;
 use crate::policy::{Before, Policy};
 
@@ -31,6 +32,7 @@ pub struct Generation {
     number: u64,
     origin: u64,
     since: SystemTime,
+    clock: Clock,
     recipe: Arc<Recipe>,
     repeats: bool,
     /// The machine kept a policy from being made again, so that an earlier one goes on.
@@ -121,6 +123,11 @@ impl Generation {
     /// The time at which it was built.
     pub fn since(&self) -> SystemTime {
         self.since
+    }
+
+    /// The time now, as its policies see it, in whole seconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// Its policies by name.

@@ -29,12 +29,12 @@
 //!
 //! ```no_run
 //! # async fn example(config: witgate::config::Config) -> Result<(), Box<dyn std::error::Error>> {
+//! use witgate::clock::Clock;
 //! use witgate::config::environment::Environment;
 //! use witgate::generation::Factory;
 //! use witgate::plugin::compile::Compiler;
 //! use witgate::plugin::engine::Engine;
 //! use witgate::plugin::load::Loader;
-//! use witgate::services::Clock;
 //!
 //! let loader = Loader::new(Engine::new()?, Compiler::Within, None);
 //! let factory = Factory::new(loader, Environment::of_process(), Clock::System);
@@ -62,6 +62,7 @@ pub mod upstream;
 mod breaker;
 pub mod cause;
 pub mod cli;
+pub mod clock;
 pub mod config;
 mod descriptors;
 pub mod digest;

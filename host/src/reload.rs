@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use witgate_plugin::Digest;
 
 use crate::cause::Cause;
+use crate::clock;
 use crate::config::Config;
 use crate::config::diagnostic::{Diagnostic, Part};
 use crate::config::environment::Environment;
@@ -380,7 +381,7 @@ impl Reloader {
     }
 
     fn note(&self, begun: Instant, outcome: Result<u64, Vec<Refused>>) {
-        *self.last.lock() = Some(Attempt { at: SystemTime::now(), took: begun.elapsed(), outcome });
+        *self.last.lock() = Some(Attempt { at: clock::system_time(), took: begun.elapsed(), outcome });
     }
 
     /// The files have changed, and nothing better has come: a rollback goes on, also against what they say now.

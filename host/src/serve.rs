@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::environment::Environment;
 use crate::config::resolve::Strictness;
@@ -41,7 +42,6 @@ use crate::server::control::{Client, Command, Control, ControlError};
 use crate::server::http::Gateway;
 use crate::server::tls::{Tls, TlsError};
 use crate::server::{admin, recording, stdio};
-use crate::services::Clock;
 use crate::signing::KeySet;
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;

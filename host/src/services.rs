@@ -12,9 +12,7 @@ pub mod witness;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants};
@@ -27,6 +25,7 @@ use self::subject::Subject;
 use self::traces::Traces;
 use self::witness::{Told, Witness};
 use crate::breaker::Source;
+use crate::clock::Clock;
 use crate::digest::sha256;
 use crate::printable::clean;
 
@@ -78,26 +77,6 @@ impl Services {
             scopes: BTreeSet::new(),
             witness: None,
             retold: None,
-        }
-    }
-}
-
-/// The source of the time.
-#[derive(Clone, Debug, Default)]
-pub enum Clock {
-    /// The system.
-    #[default]
-    System,
-    /// A time that somebody sets, in seconds since the Unix epoch: for test cases.
-    Set(Arc<AtomicU64>),
-}
-
-impl Clock {
-    /// The time now, in whole seconds since the Unix epoch.
-    pub fn now(&self) -> u64 {
-        match self {
-            Self::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            Self::Set(now) => now.load(Ordering::Relaxed),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use criterion::BenchmarkId;
+use witgate::clock::Clock;
 use witgate::config::{Isolation, Limits};
 use witgate::flow::subject::CallSubject;
 use witgate::plugin::compile::Compiler;
@@ -15,7 +16,7 @@ use witgate::plugin::load::Loader;
 use witgate::plugin::pool::Pool;
 use witgate::provenance::Provenance;
 use witgate::services::keys::Keyring;
-use witgate::services::{Clock, Scope, Services};
+use witgate::services::{Scope, Services};
 use witgate_plugin::{Call, Principal, TargetKind, Transport};
 
 use crate::scene::{Form, HELD, Scene, Shape, TOOL, component, roles};

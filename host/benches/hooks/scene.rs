@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
+use witgate::clock::Clock;
 use witgate::config::environment::Environment;
 use witgate::config::resolve;
 use witgate::flow::authenticate::authenticate;
@@ -24,7 +25,6 @@ use witgate::key_store::{KeyStore, NewKey};
 use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::load::Loader;
-use witgate::services::Clock;
 use witgate_api_key::store::Time;
 use witgate_plugin::{Scheme, Transport};
 

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::outcome::{Exit, Failure};
 use super::runtime::runtime;
 use super::terminal::{counted, to_json};
+use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::{Config, Transport, resolve};
 use crate::generation::Factory;
@@ -14,7 +15,6 @@ use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
 use crate::server::control::place;
 use crate::server::tls::Tls;
-use crate::services::Clock;
 
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let path = context.config_path();

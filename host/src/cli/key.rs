@@ -1,7 +1,7 @@
 //! `witgate key`.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use witgate_api_key::store::{Key, Store, Time};
@@ -10,6 +10,7 @@ use super::context::Context;
 use super::in_force::{self, InForce, Wait};
 use super::outcome::{Exit, Failure};
 use super::terminal::table;
+use crate::clock;
 use crate::config::raw::{Kind, Policy};
 use crate::config::resolve::Outline;
 use crate::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};
@@ -336,7 +337,7 @@ fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, 
 }
 
 pub(super) fn now() -> Time {
-    Time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    Time(clock::since_epoch().as_secs())
 }
 
 pub(super) fn from_now(duration: Duration) -> Time {

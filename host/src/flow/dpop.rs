@@ -19,9 +19,9 @@ use super::credential::{Proof, Shown};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
+use crate::clock::Clock;
 use crate::digest::sha256;
 use crate::generation::Generation;
-use crate::services::Clock;
 
 pub use proof::{ALGORITHMS, ProofFault};
 
@@ -200,12 +200,12 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::{Good, Proofs, Proven, ProvenKey};
+    use crate::clock::Clock;
     use crate::flow::call::Call;
     use crate::flow::decision::DecisionId;
     use crate::flow::reject::Rejection;
     use crate::flow::request::{Era, Request, Route};
     use crate::flow::testing::caller;
-    use crate::services::Clock;
 
     /// A request whose proof was made at `issued_at`, with this nonce.
     fn proven(issued_at: u64, nonce: Option<String>) -> Proven {

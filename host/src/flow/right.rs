@@ -2,7 +2,7 @@
 //! it began; here it is judged again while it lasts.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
@@ -113,7 +113,7 @@ impl Right {
     /// Checks that the right still holds.
     pub(super) async fn check(&mut self) -> Result<(), Rejection> {
         let caller = self.permit.caller();
-        if caller.identity().expires_at.is_some_and(|end| end <= now()) {
+        if caller.identity().expires_at.is_some_and(|end| end <= self.permit.generation().now()) {
             return Err(Rejection::Refused {
                 policy: Some(Arc::clone(caller.proven_by())),
                 reason: "expired".to_owned(),
@@ -183,8 +183,4 @@ impl Right {
         record.caller = Some(Arc::clone(self.permit.caller()));
         record
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
 }

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -12,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::pipeline::{self, Assembled, Next, Pipeline};
 use super::{Generation, Generations, Recipe, SHADOWS};
 use crate::cause::Cause;
+use crate::clock::{self, Clock};
 use crate::config::environment::Environment;
 use crate::config::resolve::{self, Strictness};
 use crate::config::{self, Config};
@@ -21,7 +21,6 @@ use crate::plugin::compile_queue::CompileQueue;
 use crate::plugin::load::Loader;
 use crate::plugin::settings::{RemoteKeys, Surroundings};
 use crate::policy::{Making, Policy, PolicyError};
-use crate::services::Clock;
 
 /// Makes generations.
 #[derive(Debug)]
@@ -50,6 +49,7 @@ struct Parts {
     /// Those of the files that the recipe holds.
     written: BTreeSet<PathBuf>,
     recipe: Arc<Recipe>,
+    clock: Clock,
 }
 
 /// The candidate to follow the live generation.
@@ -207,7 +207,7 @@ impl Factory {
             again,
             stage: None,
         };
-        let mut parts = Parts::of(config);
+        let mut parts = Parts::of(config, self.clock.clone());
         // At once, so that those that take their time to be configured take it together.
         let made = used(config).map(|policy| Box::pin(made(policy, config, making)));
         for (policy, made) in used(config).zip(join_all(made).await) {
@@ -247,13 +247,14 @@ async fn made(
 
 impl Parts {
     /// No policies yet.
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, clock: Clock) -> Self {
         Self {
             policies: BTreeMap::new(),
             errors: Vec::new(),
             files: config.files.clone(),
             written: config.path.iter().cloned().collect(),
             recipe: Arc::new(Recipe::new(&config.text)),
+            clock,
         }
     }
 
@@ -302,7 +303,8 @@ impl Parts {
         Generation {
             number,
             origin: number,
-            since: SystemTime::now(),
+            since: clock::system_time(),
+            clock: self.clock,
             recipe: self.recipe,
             repeats: false,
             is_stale: false,

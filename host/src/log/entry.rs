@@ -2,8 +2,8 @@
 //! holds, a reader of either finds one value under each name, and the line ends where it ends.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
 
+use crate::clock;
 use crate::digest::sha256;
 use crate::printable::{is_plain, json_width, push_json};
 
@@ -31,7 +31,7 @@ pub(crate) struct Entry<'l> {
 impl<'l> Entry<'l> {
     /// Begins a line of now in `line`.
     pub(crate) fn begin(line: &'l mut String, form: Form, level: &str, target: &'static str) -> Self {
-        let now = humantime::format_rfc3339_micros(SystemTime::now());
+        let now = humantime::format_rfc3339_micros(clock::system_time());
         line.clear();
         // Writing to a string does not fail.
         let _ = match form {

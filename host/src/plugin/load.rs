@@ -7,7 +7,6 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use parking_lot::Mutex;
@@ -24,6 +23,7 @@ use super::settings::Schema;
 use super::state::State;
 use super::store::Store;
 use crate::cause::Cause;
+use crate::clock;
 use crate::digest::{digest_text, sha256};
 use crate::leftovers;
 use crate::provenance::{Provenance, ProvenanceError};
@@ -398,7 +398,7 @@ impl DiskCache {
         let path = self.file(digest);
         let file = self.open_own(&path)?;
         // The time of its last use, for who makes room.
-        let _ = file.set_modified(SystemTime::now());
+        let _ = file.set_modified(clock::system_time());
         let mut whole = Vec::new();
         file.take(LARGEST_OUTPUT + 1).read_to_end(&mut whole).ok()?;
         let compiled = whole.split_off(whole.len().min(DIGEST));
@@ -485,7 +485,7 @@ mod tests {
         let engine = Engine::new().unwrap();
         let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
         let left = NamedTempFile::new_in(&cache.dir).unwrap().keep().unwrap();
-        left.0.set_modified(std::time::SystemTime::now() - 2 * leftovers::AGE).unwrap();
+        left.0.set_modified(clock::system_time() - 2 * leftovers::AGE).unwrap();
         let fresh = NamedTempFile::new_in(&cache.dir).unwrap();
         let digest = sha256(b"a component");
         cache.put(b"compiled", &digest);
@@ -506,7 +506,7 @@ mod tests {
         for (digest, age) in digests.iter().zip([30, 20, 10]) {
             cache.put(&compiled, digest);
             let file = fs::File::open(cache.file(digest)).unwrap();
-            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+            file.set_modified(clock::system_time() - std::time::Duration::from_secs(age)).unwrap();
         }
         assert!(cache.get(&digests[0]).is_some());
         cache.trim(2 * (DIGEST + compiled.len()) as u64);

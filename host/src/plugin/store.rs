@@ -74,6 +74,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     #[test]
     fn a_component_that_was_cut_short_is_no_component_and_is_written_again() {
@@ -90,7 +91,7 @@ mod tests {
     fn what_a_killed_process_left_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let (left, path) = tempfile::NamedTempFile::new_in(&dir).unwrap().keep().unwrap();
-        left.set_modified(std::time::SystemTime::now() - 2 * leftovers::AGE).unwrap();
+        left.set_modified(clock::system_time() - 2 * leftovers::AGE).unwrap();
         Store::new(dir.path().to_owned());
         assert!(!path.exists());
     }

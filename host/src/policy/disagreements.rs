@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use crate::clock;
+
 /// Ways that are told apart for callers who are known. A shadow that disagrees about everything is understood long
 /// before.
 const MOST: usize = 800;
@@ -124,7 +126,7 @@ impl Table {
     fn count(&mut self, disagreement: &Disagreement) -> bool {
         let entry = self.kinds.get_mut(disagreement);
         entry.is_some_and(|Entry { tally, .. }| {
-            *tally = Tally { count: tally.count + 1, last: SystemTime::now() };
+            *tally = Tally { count: tally.count + 1, last: clock::system_time() };
             true
         })
     }
@@ -138,7 +140,7 @@ impl Table {
             return false;
         }
         *self.owners.entry(Arc::clone(&owner)).or_default() += 1;
-        let tally = Tally { count: 1, last: SystemTime::now() };
+        let tally = Tally { count: 1, last: clock::system_time() };
         self.kinds.insert(disagreement.clone(), Entry { tally, owner });
         has_room
     }

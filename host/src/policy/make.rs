@@ -15,6 +15,7 @@ use super::recipe::Recipe;
 use super::tap::RecordedSettings;
 use super::{Check, Policy, Source, shipped};
 use crate::cause::Cause;
+use crate::clock::Clock;
 use crate::config::{self, Fallback, Limits};
 use crate::digest::digest_text;
 use crate::fingerprints::Fingerprints;
@@ -25,12 +26,12 @@ use crate::plugin::instance::{PrepareError, Prepared};
 use crate::plugin::load::{LoadError, Loaded, Loader};
 use crate::plugin::pool::Pool;
 use crate::plugin::settings::{self, Schema, Settings, SettingsError, Surroundings};
+use crate::services::Services;
 use crate::services::cache::Cache;
 use crate::services::fetch::{Exchange, Fetcher};
 use crate::services::heard::Retold;
 use crate::services::keys::Keyring;
 use crate::services::witness::Witness;
-use crate::services::{Clock, Services};
 
 /// The error when a policy cannot be built.
 #[derive(Debug, thiserror::Error)]

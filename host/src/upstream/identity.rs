@@ -6,7 +6,7 @@
 //! (RFC 3986, section 2.1). Roles and scopes have a comma between them.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ::http::header::AUTHORIZATION;
 use ::http::{HeaderMap, HeaderValue};
@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use witgate_plugin::UNREAD_ROLES;
 
+use crate::clock;
 use crate::config::identity::{Field, Identity, IdentityToken};
 use crate::flow::decision::DecisionId;
 use crate::flow::identity::Caller;
@@ -123,7 +124,7 @@ fn in_header(field: Field, sender: Sender<'_>) -> Option<String> {
 }
 
 fn signed(token: &IdentityToken, sender: Sender<'_>) -> Result<String, Rejection> {
-    let claims = claims(token, sender, now(), &unique()?);
+    let claims = claims(token, sender, clock::since_epoch(), &unique()?);
     token.signer.sign(&claims).map_err(|error| {
         tracing::error!(
             error = &error as &dyn std::error::Error,
@@ -213,10 +214,6 @@ fn unique() -> Result<String, Rejection> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|_| untold("no random numbers are to be had"))?;
     Ok(URL_SAFE_NO_PAD.encode(bits))
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn untold(why: &'static str) -> Rejection {

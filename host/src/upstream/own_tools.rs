@@ -1,7 +1,7 @@
 //! The host's own small tools: an MCP server in this process, treated like any child. It is what a
 //! bare `witgate serve` guards, and what a first client can be tried on.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use futures_util::future::BoxFuture;
 use rmcp::handler::server::wrapper::{Json, Parameters};
@@ -10,6 +10,7 @@ use rmcp::{ServerHandler, ServiceExt, schemars, tool, tool_handler, tool_router}
 use serde::{Deserialize, Serialize};
 
 use super::child::pipes::{Launch, Pipes};
+use crate::clock;
 use crate::party::Principal;
 use crate::shares::Share;
 
@@ -98,7 +99,7 @@ impl OwnTools {
 
     #[tool(description = "Tells the time in UTC")]
     fn get_time(&self) -> Json<Now> {
-        let now = SystemTime::now();
+        let now = clock::system_time();
         let unix = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Json(Now { time: humantime::format_rfc3339_seconds(now).to_string(), unix })
     }

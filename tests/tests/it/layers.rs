@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "breaker",
             "cause",
+            "clock",
             "descriptors",
             "digest",
             "fingerprints",

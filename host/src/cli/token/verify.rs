@@ -13,6 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::key::written;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::runtime::runtime;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::authenticate::authenticate;
 use crate::flow::call::Call;
@@ -26,7 +27,6 @@ use crate::generation::Factory;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
-use crate::services::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

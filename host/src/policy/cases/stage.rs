@@ -17,6 +17,7 @@ use super::exchange::Servers;
 use super::report::{Asked, Finding, Hooks, Report, StepReport};
 use super::written::Principal;
 use crate::breaker::Source;
+use crate::clock::Clock;
 use crate::config::environment::Environment;
 use crate::config::{self, Grants, PolicyKind};
 use crate::fingerprints::Fingerprints;
@@ -28,7 +29,7 @@ use crate::policy::make::{Making, Stage, Unmade};
 use crate::policy::{Policy, SCHEMES};
 use crate::services::heard::Retold;
 use crate::services::witness::{Observed, Witness};
-use crate::services::{self, Clock, Scope};
+use crate::services::{self, Scope};
 
 /// The subject of cases: a component, or a built-in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The gateway on its own sockets, with a real key policy, in front of a recording upstream.
 
+use std::sync::atomic::AtomicU64;
+
 use parking_lot::Mutex;
 
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::resolve;
 use crate::digest::sha256;
 use crate::flow::request::Route;
@@ -19,7 +22,6 @@ use crate::network::Ways;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
-use crate::services::Clock;
 use crate::upstream::any::AnyUpstream;
 use crate::upstream::own_tools::AuthStatus;
 
@@ -36,6 +38,11 @@ mod upstreams;
 pub(super) const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
 /// May everything but methods.
 pub(super) const BOB: &str = "bob-0123456789abcdef0123456789abcdef";
+
+/// May `get_*` until [`END`].
+pub(super) const CAROL: &str = "carol-0123456789abcdef0123456789abcdef";
+/// The beginning of the year 2100.
+pub(super) const END: u64 = 4_102_444_800;
 
 /// A request as the upstream received it.
 #[derive(Clone, Debug)]
@@ -101,6 +108,8 @@ pub(super) struct House {
     pub(super) metrics: Arc<Metrics>,
     pub(super) generations: Arc<Generations>,
     pub(super) factory: Factory,
+    /// The time, in seconds since the Unix epoch.
+    pub(super) clock: Arc<AtomicU64>,
     pub(super) config: config::Config,
     pub(super) stop: CancellationToken,
     pub(super) served: tokio::task::JoinHandle<()>,
@@ -143,10 +152,11 @@ where
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), &upstream, server);
     let engine = Engine::new().unwrap();
+    let clock = Arc::new(AtomicU64::new(Clock::System.now()));
     let factory = Factory::new(
         Loader::new(engine, Compiler::Within, None),
         [("TOKEN", "upstreams-own")].into_iter().collect(),
-        Clock::System,
+        Clock::Set(Arc::clone(&clock)),
     );
     let generation = factory.candidate(&config, None).await.unwrap();
     let generations = Arc::new(Generations::new(generation, 1));
@@ -168,6 +178,7 @@ where
         folder,
         generations,
         factory,
+        clock,
         config,
     }
 }
@@ -201,9 +212,10 @@ fn config(folder: &std::path::Path, upstream: &str, server: &str) -> config::Con
         )
     };
     let store = format!(
-        "version = 1\n{}{}",
+        "version = 1\n{}{}{}expires = 2100-01-01T00:00:00Z\n",
         key("alice", ALICE, "'get_*', 'resource:file:///docs/*', 'prompt:hello', 'method:vendor/*'"),
         key("bob", BOB, "'*'"),
+        key("carol", CAROL, "'get_*'"),
     );
     std::fs::write(folder.join("keys.toml"), store).unwrap();
     let path = folder.join("witgate.toml");

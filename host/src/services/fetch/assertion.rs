@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use witgate_plugin::{Assertion, HttpError};
+
+use crate::clock;
 
 /// `client_assertion_type`.
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -71,7 +72,7 @@ impl SigningKey {
         };
         let mut header = Header::new(algorithm.ok_or(HttpError::InvalidRequest)?);
         header.kid.clone_from(&assertion.key_id);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = clock::since_epoch().as_secs();
         let claims = json!({
             "iss": assertion.id,
             "sub": assertion.id,

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderName};
 
+use crate::clock;
+
 /// Without a word of the server: a few requests in an hour, and a withdrawn key is soon none.
 const UNSAID: Duration = Duration::from_secs(300);
 /// A server that wants nothing kept is asked no more often than this.
@@ -38,7 +40,8 @@ fn by_directives(headers: &HeaderMap) -> Option<Duration> {
 fn by_date(headers: &HeaderMap) -> Option<Duration> {
     let expires = text(headers, EXPIRES)?;
     let date = text(headers, DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    let left = |end: SystemTime| end.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default();
+    let left =
+        |end: SystemTime| end.duration_since(date.unwrap_or_else(clock::system_time)).unwrap_or_default();
     // One that is no date, such as `0`, lies in the past.
     Some(httpdate::parse_http_date(expires).map_or(Duration::ZERO, left))
 }

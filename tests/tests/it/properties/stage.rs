@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use witgate::clock::Clock;
 use witgate::config::Config;
 use witgate::config::environment::Environment;
 use witgate::config::resolve;
@@ -30,7 +31,6 @@ use witgate::metrics::Metrics;
 use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::load::Loader;
-use witgate::services::Clock;
 use witgate_plugin::{Scheme, Transport};
 use witgate_tests::gateway::workspace;
 

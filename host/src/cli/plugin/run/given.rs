@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use http::{HeaderName, HeaderValue};
@@ -11,6 +11,7 @@ use witgate_plugin::Scheme;
 
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Whom;
+use crate::clock;
 use crate::config::environment::Environment;
 use crate::policy::SCHEMES;
 use crate::policy::cases::{Ask, Principal, Question, scheme_name};
@@ -120,7 +121,7 @@ impl Arguments {
 
 /// The present time.
 pub(super) fn present() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    clock::since_epoch().as_secs()
 }
 
 fn json(text: &str) -> Result<String, String> {

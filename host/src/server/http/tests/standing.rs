@@ -1,5 +1,7 @@
 //! Streams that outlast the right that they were opened by.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -45,6 +47,24 @@ async fn a_stream_ends_soon_after_its_key_is_revoked() {
     let (house, _feed, mut response) = streaming().await;
     let revoke = "name = 'alice'\nrevoked = 2026-01-02T00:00:00Z";
     flip(&house, |store| store.replace("name = 'alice'", revoke)).await;
+    assert_eq!(next(&mut response).await, None);
+}
+
+#[tokio::test]
+async fn a_call_under_way_ends_once_its_key_has_expired() {
+    let (feed, stream) = fed();
+    let stream = Mutex::new(Some(stream));
+    let house =
+        house(move |request| discovers(request).unwrap_or_else(|| stream.lock().take().unwrap())).await;
+    let params = json!({"name": "get_it"});
+    let lines = modern_lines(CAROL, "tools/call", &params);
+    feed.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n".to_owned()).unwrap();
+    let mut response =
+        house.open("", Method::POST, &lines, modern("tools/call", params.clone()).to_string()).await;
+    assert!(next(&mut response).await.is_some());
+    house.clock.store(END, Ordering::Relaxed);
+    let end = next(&mut response).await.unwrap();
+    assert!(std::str::from_utf8(&end).unwrap().contains("expired"), "{end:?}");
     assert_eq!(next(&mut response).await, None);
 }
 
