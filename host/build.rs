@@ -11,6 +11,7 @@ use witgate_build::toolchain::Toolchain;
 
 type Components = Vec<(&'static str, Vec<u8>)>;
 
+#[expect(clippy::disallowed_methods, reason = "the variables of a build")]
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?);
     println!("cargo::rerun-if-env-changed=WITGATE_COMPONENTS");

@@ -84,6 +84,7 @@ pub(crate) mod testing {
 
     /// True in a process that runs the test `name` alone, and may be starved by it. Elsewhere starts that process and
     /// fails where it fails.
+    #[expect(clippy::disallowed_methods, reason = "no variable of a configuration")]
     pub(crate) fn is_alone(name: &str) -> bool {
         const ALONE: &str = "WITGATE_TEST_ALONE";
         if std::env::var_os(ALONE).is_some() {

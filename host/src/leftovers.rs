@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::clock;
+
 /// Nobody writes for so long. Younger ones may be those of another process.
 pub(crate) const AGE: Duration = Duration::from_secs(600);
 
@@ -13,7 +15,8 @@ pub(crate) fn remove(dir: &Path) {
     // As `tempfile` names them.
     let temporary = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".tmp"));
     for entry in temporary {
-        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        let changed = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = changed.ok().and_then(|changed| clock::system_time().duration_since(changed).ok());
         if age.is_some_and(|age| age > AGE) {
             let _ = fs::remove_file(entry.path());
         }

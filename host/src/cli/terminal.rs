@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::outcome::{Exit, Failure};
 use crate::config::diagnostic::{Diagnostic, Style, render};
+use crate::config::environment;
 use crate::printable;
 
 /// The output streams of a command.
@@ -56,7 +57,7 @@ impl Terminal {
         }
         let stderr = io::stderr();
         let style = Style {
-            color: stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            color: stderr.is_terminal() && environment::variable("NO_COLOR").is_none(),
             ..Style::default()
         };
         drop(write!(stderr.lock(), "{}", render(diagnostics, style)));

@@ -2,6 +2,7 @@
 //! needed, so that what a configuration means does not depend on which process looks at it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -14,10 +15,10 @@ pub struct Environment {
 
 impl Environment {
     /// The environment of this process. Variables that are not UTF-8 are left out.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
     pub fn of_process() -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         std::env::vars_os().filter_map(text).collect()
     }
 
@@ -36,6 +37,12 @@ impl Environment {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
+}
+
+/// A variable of this process that no configuration names, whatever its encoding.
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {

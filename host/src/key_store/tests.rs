@@ -217,6 +217,7 @@ fn writers_in_many_threads_lose_nothing_and_readers_see_no_half() {
 /// The body of a child process: the tests below run this test binary with a store and a job in the
 /// environment.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "no variable of a configuration")]
 fn as_a_process() {
     let (Ok(path), Ok(job)) = (std::env::var("WITGATE_TEST_STORE"), std::env::var("WITGATE_TEST_JOB")) else {
         return;

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use super::anatomy::{Anatomy, Form};
 use super::engine::{Engine, Places, Room};
 use crate::cause::Cause;
+use crate::config::environment;
 use crate::printable::clean;
 use crate::processes;
 
@@ -239,8 +240,8 @@ pub fn run() -> u8 {
 fn compile_input() -> Result<(), CompileError> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes).map_err(CompileError::NoAnswer)?;
-    let places = if std::env::var_os(LINES).is_some() { Places::Lines } else { Places::Functions };
-    let room = if std::env::var_os(SCARCE).is_some() { Room::Scarce } else { Room::Reserved };
+    let places = if environment::variable(LINES).is_some() { Places::Lines } else { Places::Functions };
+    let room = if environment::variable(SCARCE).is_some() { Room::Scarce } else { Room::Reserved };
     let engine = Engine::for_compiling(places, room)
         .map_err(|error| CompileError::NoAnswer(io::Error::other(error)))?;
     let compiled = within(&engine, &bytes)?;

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedMutexGuard;
 
 use super::bridge::MODERN;
+use crate::clock;
 use crate::config;
 use crate::flow::message::json::{Members, unquote};
 
@@ -265,7 +266,7 @@ impl Eras {
 }
 
 fn read_kept(file: &Path) -> Option<Verdict> {
-    let age = fs::metadata(file).ok()?.modified().ok()?.elapsed().ok()?;
+    let age = clock::system_time().duration_since(fs::metadata(file).ok()?.modified().ok()?).ok()?;
     let kept: Kept = serde_json::from_slice(&fs::read(file).ok().filter(|_| age < KEPT)?).ok()?;
     let discovered = kept.discovered.map(|result| Bytes::from(result.get().to_owned()));
     Some(Verdict { speaks: Speaks { legacy: kept.legacy, modern: kept.modern }, discovered })

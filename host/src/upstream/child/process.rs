@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pipes::{Launch, Pipes};
+use crate::config::environment;
 use crate::config::identity::Field;
 use crate::descriptors;
 use crate::lines::input::{Lines, Read};
@@ -123,7 +124,7 @@ impl Program {
 }
 
 fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
-    INHERITED.iter().filter_map(|&name| Some((name, std::env::var_os(name)?)))
+    INHERITED.iter().filter_map(|&name| Some((name, environment::variable(name)?)))
 }
 
 /// The process groups that run: those that are let go of are on their way out and still there.
@@ -272,7 +273,7 @@ pub fn check(argv: &[String]) -> Result<(), String> {
     if program.contains('/') {
         return executable(Path::new(program)).map_err(|why| format!("`{program}` {why}"));
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = environment::variable("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| executable(&folder.join(program)).is_ok()) {
         return Ok(());
     }

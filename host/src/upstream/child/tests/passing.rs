@@ -194,6 +194,7 @@ async fn a_subscription_is_tagged_with_the_client_s_own_id() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "no variable of a configuration")]
 async fn only_what_a_program_needs_is_inherited() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
