@@ -16,6 +16,7 @@ mod component;
 mod embedded;
 mod error;
 mod javascript;
+mod prepare;
 mod project;
 mod python;
 mod rust;

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::wit::GRANTED;
 
 /// The file that makes a directory a project.
 pub const MANIFEST: &str = "plugin.toml";
+
+/// Interfaces that an operator grants, by their names in `plugin.toml` and in the package.
+pub(crate) const GRANTED: [&str; 4] = ["crypto", "secrets", "cache", "http"];
 
 /// A language that plugins are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -25,17 +25,6 @@ impl Tools {
         Self { dir: dir.into() }
     }
 
-    /// Sets up everything that builds in Python and JavaScript stand on, so that a later build finds it.
-    ///
-    /// # Errors
-    /// Where something is missing and cannot be had.
-    pub fn prepare(&self) -> Result<()> {
-        crate::python::find(self)?;
-        crate::javascript::find(self)?;
-        crate::c::find()?;
-        Ok(())
-    }
-
     /// A directory below, which is there.
     pub(crate) fn directory(&self, name: &str) -> Result<PathBuf> {
         let dir = self.dir.join(name);

@@ -5,13 +5,11 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::project::GRANTED;
 use crate::{Error, Project, package_version};
 
 /// Interfaces that every plugin is granted.
 const ALWAYS: [&str; 5] = ["types", "request", "caller", "clock", "log"];
-
-/// Interfaces that an operator grants, by their names in `plugin.toml` and in the package.
-pub(crate) const GRANTED: [&str; 4] = ["crypto", "secrets", "cache", "http"];
 
 /// The project's package with its world cut down to what `imports` in `plugin.toml` names. An interpreter imports all
 /// of its world, used or not, and the host refuses what is not granted.

@@ -5,7 +5,7 @@ use witgate_plugin::json::{self, Json, Number};
 use witgate_plugin::{Call, ConfigError, Glob, Pattern};
 
 use crate::facts::Facts;
-use crate::rules::pattern;
+use crate::patterns::pattern;
 use crate::settings;
 
 /// A condition, ready to check.
@@ -32,6 +32,11 @@ enum Test {
     Min(Number),
     Max(Number),
     Contains(Value),
+}
+
+/// True if all of `conditions` hold.
+pub(crate) fn all_hold(conditions: &[Condition], facts: &Facts<'_>) -> bool {
+    conditions.iter().all(|condition| condition.holds(facts))
 }
 
 impl Condition {

@@ -6,8 +6,6 @@ use std::cell::OnceCell;
 
 use witgate_plugin::{Call, Claims, Host, Principal};
 
-use crate::condition::Condition;
-
 /// The texts that a host has.
 trait Texts {
     fn arguments(&self) -> Option<Cow<'_, str>>;
@@ -70,10 +68,5 @@ impl<'a> Facts<'a> {
     pub(crate) fn claims(&self) -> Option<&Claims<'a>> {
         let text = || self.pulled.claims.get_or_init(|| self.pulled.host.claims()).as_deref();
         self.claims.get_or_init(|| Claims::parse(text()?).ok()).as_ref()
-    }
-
-    /// Looks whether all of `conditions` hold.
-    pub(crate) fn meet(&self, conditions: &[Condition]) -> bool {
-        conditions.iter().all(|condition| condition.holds(self))
     }
 }

@@ -6,11 +6,13 @@
 
 mod condition;
 mod facts;
+mod patterns;
 mod rules;
 pub mod settings;
 
 use witgate_plugin::{Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, Wants};
 
+use condition::all_hold;
 use facts::{Facts, Pulled};
 use rules::{Held, Role, Rules};
 pub use settings::Config;
@@ -71,7 +73,7 @@ impl Rbac {
         }
         let mut unmet: Option<&Role> = None;
         for role in allowing() {
-            if facts.meet(&role.conditions) {
+            if all_hold(&role.conditions, facts) {
                 return Ok(());
             }
             unmet = unmet.or(Some(role));

@@ -6,6 +6,7 @@ use witgate_plugin::{Call, ConfigError, Data, Pattern, is_scope};
 
 use crate::condition::Condition;
 use crate::facts::Facts;
+use crate::patterns::{pattern, patterns};
 use crate::settings::{self, Config};
 
 /// All rules.
@@ -299,16 +300,4 @@ fn conditions(written: &[settings::Condition], place: &[&str]) -> Result<Vec<Con
         Condition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
     };
     written.iter().enumerate().map(compile).collect()
-}
-
-fn patterns(texts: &[String], path: &[&str]) -> Result<Vec<Pattern>, ConfigError> {
-    texts
-        .iter()
-        .enumerate()
-        .map(|(index, text)| pattern(text, &[path, &[index.to_string().as_str()]].concat()))
-        .collect()
-}
-
-pub(crate) fn pattern(text: &str, path: &[&str]) -> Result<Pattern, ConfigError> {
-    text.parse().map_err(|error: witgate_plugin::PatternError| ConfigError::at_path(path, error.to_string()))
 }

@@ -36,17 +36,19 @@
 //! no component.
 
 mod http;
+mod lock;
 mod person;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use sha2::{Digest as _, Sha256};
 
+use self::lock::lock;
 use crate::{
     Authenticate, Authorize, Call, Credential, Decision, Digest, Host, HttpError, HttpRequest, HttpResponse,
     Level, Method, Principal, Signed, Verdict, VerifyError, Wants,
@@ -472,10 +474,6 @@ impl Host for FakeHost {
 
 fn shown(value: Option<&String>, wanted: bool) -> Option<Cow<'_, str>> {
     value.filter(|_| wanted).map(|value| value.as_str().into())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Drives a future to its end, on this thread. The futures of hooks are ready at once before a

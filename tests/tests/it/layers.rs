@@ -95,10 +95,6 @@ const CIRCLES: &[&[&str]] = &[
         "upstream::http::redirect",
         "upstream::http::response",
     ],
-    &["testing", "testing::http"],
-    &["c", "javascript", "python", "tools"],
-    &["project", "wit"],
-    &["condition", "facts", "rules"],
 ];
 
 #[test]

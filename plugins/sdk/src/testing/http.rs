@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
+use super::lock::lock;
 use crate::{HttpError, HttpResponse, Method};
 
 type Answer = Result<HttpResponse, HttpError>;
@@ -13,11 +14,11 @@ pub(super) struct Answers(Mutex<HashMap<(Method, String), VecDeque<Answer>>>);
 
 impl Answers {
     pub(super) fn add(&self, method: Method, url: &str, answer: Answer) {
-        super::lock(&self.0).entry((method, url.to_owned())).or_default().push_back(answer);
+        lock(&self.0).entry((method, url.to_owned())).or_default().push_back(answer);
     }
 
     pub(super) fn next(&self, method: Method, url: &str) -> Answer {
-        let mut answers = super::lock(&self.0);
+        let mut answers = lock(&self.0);
         let queue = answers.get_mut(&(method, url.to_owned())).ok_or(HttpError::NotGranted)?;
         let next = match queue.len() {
             1 => queue.front().cloned(),
