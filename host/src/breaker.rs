@@ -313,8 +313,6 @@ impl Pause {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     const PAUSE: Duration = Duration::from_secs(1);

@@ -4,8 +4,10 @@
 //! 2026-07-28: names, texts and schemas in here are the suite's, not ours. It protects nothing,
 //! so that whatever is refused in a test was refused by Witgate.
 
-// The suite still asks for sampling, roots and logging, which SEP-2577 deprecates.
-#![allow(deprecated)]
+#![expect(
+    deprecated,
+    reason = "the suite still asks for sampling, roots and logging, which SEP-2577 deprecates"
+)]
 
 mod changes;
 mod completions;

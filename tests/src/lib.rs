@@ -1,7 +1,13 @@
 //! The harness that the integration tests stand on.
 
 // A test harness stops at the first broken expectation: a panic is how it reports one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 pub mod cases;
 pub mod clients;

@@ -1,7 +1,7 @@
 //! Everything that needs more than cargo.
 
 // Saying what it does is half of its job.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
 
 mod beside;
 mod demo;

@@ -3,12 +3,7 @@
 //!
 //! `cargo bench -p witgate` after `cargo xtask guests`. The figures and what they mean: `docs/performance.md`.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a bench stops at what is wrong"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench stops at what is wrong")]
 
 mod cpu_time;
 mod flow;

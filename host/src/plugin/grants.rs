@@ -6,7 +6,7 @@ use super::engine::Engine;
 
 /// An importable interface of `witgate:auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the WIT package documents them")]
+#[expect(missing_docs, reason = "the WIT package documents them")]
 pub enum Interface {
     Types,
     Request,

@@ -337,7 +337,7 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> Result<Component, CompileErr
     // SAFETY: the bytes came over a pipe from a process of this same program, or from this one; or from the disk cache,
     // whose files nobody else can write, and they are by their digest what was put there. They are in memory that
     // nobody else writes to, and the engine copies them. It checks version and settings itself.
-    #[allow(unsafe_code, reason = "see SAFETY")]
+    #[expect(unsafe_code, reason = "see SAFETY")]
     let component = unsafe { Component::deserialize(engine.inner(), compiled) };
     component.map_err(|error| match of_machine(&error) {
         true => CompileError::NotLoaded(format!("{error:#}")),

@@ -280,8 +280,6 @@ pub fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Val
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use std::os::unix::fs::PermissionsExt;
 
     use serde_json::json;

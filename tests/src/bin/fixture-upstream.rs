@@ -51,7 +51,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The one line on stdout, which tells whoever started us where to connect.
-#[allow(clippy::print_stdout)]
+#[expect(clippy::print_stdout, reason = "a program says where it listens")]
 fn say_where(url: &str) {
     println!("listening {url}");
 }

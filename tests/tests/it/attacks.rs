@@ -1,7 +1,5 @@
 //! Attacks over the wire: a real Witgate before real upstreams of every kind.
 
-#![allow(clippy::indexing_slicing)] // a test fails by panicking
-
 mod admin;
 mod audit_lines;
 mod blocked_log;

@@ -1,7 +1,5 @@
 //! Bad input: each fault is named with its place and the remedy, and nothing is half done.
 
-#![allow(clippy::indexing_slicing)] // a test fails by panicking
-
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;

@@ -1,7 +1,13 @@
 //! The integration tests, in one binary.
 
 // A test fails by panicking; JSON that lacks a member reads as null, which no assertion takes for a success.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod attacks;
 mod authors;

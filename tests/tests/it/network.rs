@@ -1,7 +1,5 @@
 //! The network between Witgate and the others: names, certificates, proxies.
 
-#![allow(clippy::indexing_slicing)] // a test fails by panicking
-
 mod certificates;
 mod hosts;
 mod peers;

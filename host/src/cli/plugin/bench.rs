@@ -104,7 +104,7 @@ async fn warm(name: &'static str, asking: &Arc<Asking>, threads: usize) -> Resul
 }
 
 /// Hooks of a batch: as many as take so long that neither the clock's grain nor the start of a thread is seen.
-#[allow(
+#[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "it is within the bounds of a batch"

@@ -163,8 +163,6 @@ fn added(text: &str, entry: &Entry, now: u64) -> Result<String, RevokedError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use witgate_jwt::revoked::Entry;
 
     use super::added;

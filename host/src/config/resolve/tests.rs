@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 //! The texts of diagnostics: each case is a configuration with a fault, and everything that is reported about
 //! it.
 

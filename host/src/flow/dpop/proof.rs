@@ -184,7 +184,7 @@ fn issued_at(claims: &Object<'_>) -> Result<u64, ProofFault> {
         Some(Json::Number(number)) => number.as_f64(),
         _ => return Err(ProofFault::Malformed("the proof has no `iat`")),
     };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to END")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to END")]
     (0.0..=END).contains(&seconds).then(|| seconds.ceil() as u64).ok_or(ProofFault::Time)
 }
 

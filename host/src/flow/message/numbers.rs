@@ -53,7 +53,7 @@ fn is_exact(number: &str) -> bool {
     is_told_apart || (value != 0.0 && Decimal::read(&format!("{value:e}")) == Some(written))
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "it is what is asked about")]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "it is what is asked about")]
 fn is_exact_integer(number: &str) -> bool {
     let whole = number.parse::<i64>().map(i128::from).or_else(|_| number.parse::<u64>().map(i128::from));
     whole.is_ok_and(|whole| (whole as f64) as i128 == whole)

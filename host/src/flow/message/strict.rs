@@ -194,7 +194,7 @@ struct Seen<'de>(HashSet<Cow<'de, str>>);
 
 impl<'de> Seen<'de> {
     /// Takes note of `key`, the next one after `before`.
-    #[allow(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
+    #[expect(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
     fn once<'a>(
         &mut self,
         mut before: impl ExactSizeIterator<Item = &'a Cow<'de, str>>,
@@ -222,7 +222,7 @@ struct Folded<'de>(HashSet<Cow<'de, str>>);
 
 impl<'de> Folded<'de> {
     /// Takes note of `key`, the next one after `before`.
-    #[allow(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
+    #[expect(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
     fn once(&mut self, before: &[Cow<'de, str>], key: &Cow<'de, str>) -> Result<(), Fault> {
         let is_alike = if before.len() < MANY_KEYS && self.0.is_empty() && key.is_ascii() {
             before.iter().any(|other| other.eq_ignore_ascii_case(key))
@@ -240,7 +240,6 @@ impl<'de> Folded<'de> {
     }
 }
 
-#[allow(clippy::ptr_arg, reason = "it stays borrowed where it is")]
 fn folded<'de>(key: &Cow<'de, str>) -> Cow<'de, str> {
     let is_folded = key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
     if is_folded { key.clone() } else { Cow::Owned(fold(key)) }

@@ -191,8 +191,6 @@ impl<'a> Extent<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use serde_json::{Value, json};
 
     use super::{ELSEWHERE, ITSELF, TOO_LARGE, check as checked, compile, go_through as check};

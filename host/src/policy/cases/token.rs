@@ -32,7 +32,6 @@ impl std::fmt::Debug for Signer {
 
 /// The name of an algorithm (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "as they are registered")]
 pub(super) enum Alg {
     HS256,
     HS384,

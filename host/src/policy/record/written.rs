@@ -165,8 +165,6 @@ fn limits(own: &Limits) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use serde_json::json;
 
     use super::{private_key, public_set};

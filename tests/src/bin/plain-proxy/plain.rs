@@ -44,7 +44,7 @@ where
     }
 }
 
-#[allow(clippy::print_stdout)]
+#[expect(clippy::print_stdout, reason = "a program says where it listens")]
 fn say_where(address: SocketAddr) {
     println!("listening http://{address}/mcp");
 }

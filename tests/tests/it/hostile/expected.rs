@@ -70,7 +70,7 @@ const OTHER_VERSION: &[&str] = &["this host has `witgate:auth@0.1.0`, so build i
 const HTTP: &str = "grants = { http = [\"{server}\"] }";
 
 /// The expected fate of `guest`.
-#[allow(clippy::too_many_lines, reason = "a table")]
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn case(guest: Guest) -> Case {
     use Expected::{NotCompiled, Refused, RefusedLate, TakesOver};
     match guest {

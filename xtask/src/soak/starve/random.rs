@@ -25,7 +25,7 @@ impl Random {
     }
 
     /// One of `all`, of which there is at least one.
-    #[allow(clippy::indexing_slicing, reason = "the place is below the length")]
+    #[expect(clippy::indexing_slicing, reason = "the place is below the length")]
     pub(super) fn among<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.place(all.len())]
     }

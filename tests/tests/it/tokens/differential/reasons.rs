@@ -8,7 +8,7 @@ use super::judges::Judge::{self, Jose, PyJwt};
 pub(super) struct Reason {
     change: &'static str,
     libraries: &'static [Judge],
-    #[allow(dead_code, reason = "for whoever reads this, and for what a failure prints")]
+    #[expect(dead_code, reason = "for whoever reads this, and for what a failure prints")]
     why: &'static str,
 }
 
