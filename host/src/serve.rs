@@ -45,7 +45,7 @@ use crate::server::{admin, recording, stdio};
 use crate::signing::KeySet;
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
-use crate::upstream::child::process;
+use crate::upstream::child::{process, program};
 use crate::upstream::http::SetUpError;
 use crate::upstream::own_tools::AuthStatus;
 use crate::upstream::renewal::Renewable;
@@ -257,7 +257,7 @@ pub async fn run(
 fn check_commands(config: &Config) -> Result<(), ServeError> {
     for upstream in &config.upstreams {
         if let Target::Command { argv, .. } = &upstream.target {
-            process::check(argv)
+            program::check(argv)
                 .map_err(|message| ServeError::Command { upstream: upstream.name.clone(), message })?;
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::child::pipes::Launch;
-use super::child::process::Program;
+use super::child::program::Program;
 use super::child::{ChildUpstream, Settings};
 use super::era::{Eras, Verdict};
 use super::http::{HttpUpstream, SetUpError, Sse, Within};

@@ -5,14 +5,13 @@
 //! one child per principal. With `shared`, one child of each era serves all. What a caller says
 //! goes through byte for byte but for ids and progress tokens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,48 +19,48 @@ use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
-use crate::config::SessionBounds;
-use crate::flow::call::{Access, Call, Kind};
+use crate::flow::call::{Call, Kind};
 use crate::flow::event::Event;
 use crate::flow::limit::Admitted;
 use crate::flow::message::json::{span_in, splice};
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::party::{Party, Principal};
-use crate::processes::CHILDREN;
 use crate::shares::{Bounds, Shares};
 use audience::Member;
-use connection::{Connection, Exchange, Terms, fault};
+use connection::{Connection, Exchange, Terms};
+use conversation::fault;
 use pending::{Ask, Lost, Reply, Whose};
 use pipes::Launch;
 use process::ENDING;
 use rooms::{Key, Rooms, Session};
+use sent::Sent;
 use supervise::{Greeted, Opening, Slot, Start, drain};
 use wire::{Incoming, result_response};
 
 mod audience;
 mod connection;
+mod conversation;
+mod full;
 mod pending;
 pub mod pipes;
 pub mod process;
+pub mod program;
 mod reading;
 pub(super) mod renewal;
+mod repeated;
 mod rooms;
+mod sent;
+mod settings;
 mod supervise;
 #[cfg(test)]
 mod tests;
 mod tools;
 pub(crate) mod wire;
 
-pub use process::{Program, check};
+pub use program::{Program, check};
+pub use settings::Settings;
 
-/// A client that comes back within this finds its session; agents pause for thought, people for
-/// lunch do not.
-pub const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
-/// A child that nobody is bound to starts again in seconds.
-pub const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
-/// Sessions that share a child, of one upstream: some kilobytes each.
-pub const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
 /// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
 const SUBSCRIPTIONS: Bounds = Bounds { most: 1 << 16, most_of_one: 1 << 12 };
 /// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
@@ -71,63 +70,6 @@ const REAPING: Duration = Duration::from_secs(15);
 /// The capabilities that a shared child is told its client has; each session's own word is kept, too.
 const ALL_CAPABILITIES: &str =
     r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
-
-/// The largest line that is a message, where nothing else is said.
-const MAX_MESSAGE: usize = 16 << 20;
-
-/// The settings of a child upstream.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The upstream's name.
-    pub name: String,
-    /// One child for all callers.
-    pub shared: bool,
-    /// Maximum time until the first sign of an answer, and from one to the next.
-    pub timeout: Duration,
-    /// The largest line that is a message, in bytes.
-    pub max_message: usize,
-    /// Time that running calls may take at the end.
-    pub grace: Duration,
-    /// After how long without use a session ends.
-    pub session_idle: Duration,
-    /// After how long without use a child ends that no session has.
-    pub child_idle: Duration,
-    /// Maximum number of children, those that are starting or ending included.
-    pub children: Bounds,
-    /// The bounds of sessions that share a child. Else each has a child, and [`Settings::children`] counts.
-    pub sessions: Bounds,
-}
-
-impl Settings {
-    /// With the defaults of this module.
-    pub fn new(name: &str, shared: bool, timeout: Duration, grace: Duration) -> Self {
-        Self {
-            name: name.to_owned(),
-            shared,
-            timeout,
-            max_message: MAX_MESSAGE,
-            grace,
-            session_idle: SESSION_IDLE,
-            child_idle: CHILD_IDLE,
-            children: CHILDREN,
-            sessions: SESSIONS,
-        }
-    }
-
-    /// With as many sessions as the configuration says.
-    pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
-        if self.shared {
-            Self { sessions: self.sessions.set(most, most_of_one), ..self }
-        } else {
-            Self { children: self.children.set(most, most_of_one), ..self }
-        }
-    }
-
-    /// The bounds of sessions that follow from it.
-    fn session_bounds(&self) -> Bounds {
-        if self.shared { self.sessions } else { self.children }
-    }
-}
 
 /// A child upstream.
 pub struct ChildUpstream {
@@ -141,16 +83,6 @@ struct Inner {
     rooms: Mutex<Rooms>,
     subscriptions: Shares,
     stopping: CancellationToken,
-}
-
-/// A message on its way to a child, without the proof that let it come this far.
-struct Sent<'a> {
-    call: &'a Call,
-    principal: Principal,
-    party: Party,
-    session: Option<&'a str>,
-    /// Over HTTP.
-    headers: Option<&'a HeaderMap>,
 }
 
 /// The body of its answer, and what has to be kept for it.
@@ -276,7 +208,7 @@ impl Inner {
                 result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
             return Ok(Back::plain(Outcome::Response(response)));
         }
-        tools::check(&slot, sent, true).await?;
+        repeated::check(&slot, sent, true).await?;
         let exchange = self.request(&slot, sent, None).await?;
         Ok(Back::plain(Outcome::Running(exchange, None)))
     }
@@ -289,7 +221,7 @@ impl Inner {
         } else {
             self.room(Key::Held(sent.principal.clone()), sent, || handshake("{}"))?
         };
-        tools::check(&slot, sent, false).await?;
+        repeated::check(&slot, sent, false).await?;
         let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
         Ok(Back::plain(Outcome::Running(exchange, Some(uplift))))
     }
@@ -374,7 +306,7 @@ impl Inner {
     async fn session_request(&self, sent: &Sent<'_>, session: &Session) -> Result<Outcome, Rejection> {
         session.is_current()?;
         let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
-        match (sent.call.method(), target(sent.call)) {
+        match (sent.call.method(), sent.target()) {
             ("initialize", _) => {
                 return Err(Rejection::InvalidRequest("the session is already open".to_owned()));
             }
@@ -647,13 +579,6 @@ fn under_id(response: &Bytes, id: &str) -> Bytes {
     match Incoming::read(response) {
         Some(message) => message.with(&[(message.id().unwrap_or_default(), id)]),
         None => response.clone(),
-    }
-}
-
-fn target(call: &Call) -> Option<&str> {
-    match call.access() {
-        Access::Target(target) => Some(&target.name),
-        Access::Open | Access::Targets(_) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::any::AnyUpstream;
-use super::child::process::Program;
+use super::child::program::Program;
 use super::child::renewal::Launching;
 use super::http::{Giving, SetUpError, Sse};
 use crate::config::identity::Identity;

@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::rooms::full;
+use super::full::full;
 use crate::flow::event::Event;
 use crate::flow::reject::Rejection;
 use crate::party::Principal;

@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 use tokio::time::sleep;
 
 use super::audience::Member;
-use super::connection::{Asked, AtWork, Inner};
+use super::conversation::{Asked, AtWork, Inner};
 use super::pending::{Lost, Pending, Reply};
 use super::wire::{Incoming, What, cancelled, error_response, result_response};
 use crate::flow::message::json::{Members, unquote};

@@ -1,10 +1,19 @@
 //! The pool of children: a bounded number of places, and the sessions that are bound to them. Each party has
 //! a share of both.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::supervise::PROCESSES;
-use super::*;
+use parking_lot::Mutex;
+
+use super::audience::Member;
+use super::conversation::fault;
+use super::full::{DISPLACEABLE, PROCESSES, full};
+use super::settings::Settings;
+use super::supervise::Slot;
+use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::party::{Party, Principal};
 use crate::shares::{Bounds, Holdings};
 
 /// The owner of a child.
@@ -99,9 +108,6 @@ pub(super) struct Rooms {
     /// It stops: nothing is taken in any more.
     closed: bool,
 }
-
-/// Idle time after which a child may have to make room.
-const DISPLACEABLE: Duration = Duration::from_secs(30);
 
 impl Rooms {
     /// The place of `wanted`, made for `party` if need be. A new one may displace one that is idle: of the same party, or,
@@ -230,8 +236,4 @@ impl Rooms {
 fn longest_idle<'a, K: Clone + 'a>(all: impl Iterator<Item = (Duration, &'a K)>) -> Option<K> {
     let longest = all.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
     longest.map(|(_, key)| key.clone())
-}
-
-pub(super) fn full(what: &'static str) -> Rejection {
-    Rejection::Full { what, retry_after: DISPLACEABLE.as_secs() as u32 }
 }

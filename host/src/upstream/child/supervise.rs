@@ -12,7 +12,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::audience::Audience;
-use super::connection::{Connection, Terms, fault};
+use super::connection::{Connection, Terms};
+use super::conversation::fault;
+use super::full::PROCESSES;
 use super::pending::{Ask, Lost, Reply};
 use super::pipes::Launch;
 use super::process::ENDING;
@@ -62,9 +64,6 @@ impl Start {
         seat.map_err(|_| Rejection::Full { what: PROCESSES, retry_after: ENDING.as_secs() as u32 })
     }
 }
-
-/// The name of the exhausted resource, for the caller.
-pub(super) const PROCESSES: &str = "server processes";
 
 /// The handshake with a child.
 #[derive(Debug)]

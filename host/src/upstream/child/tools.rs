@@ -1,32 +1,21 @@
-//! The headers that repeat arguments of a child's tools. Witgate lists the tools itself, since a caller need
-//! not have done so on this process.
+//! The tools of a child, as far as they are known.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::HeaderMap;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 
-use super::bridge::MODERN;
-use super::pending::{Ask, Reply};
-use super::supervise::Slot;
-use super::{Sent, target};
 use crate::flow::headers::params::Repeated;
-use crate::flow::reject::Rejection;
 
 /// A tool that changes within this may be called by its former schema.
 const FRESH: Duration = Duration::from_secs(60);
 /// A child that does not list its tools within this is called all the same: no header reaches it,
 /// and what is decided on is the body.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Pages of a list; nobody's is longer.
-const PAGES: usize = 64;
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// By tool, and since when.
-type Known = (Instant, Arc<HashMap<String, Repeated>>);
+pub(super) type Known = (Instant, Arc<HashMap<String, Repeated>>);
 
 /// A child's tools, as far as they are known.
 #[derive(Debug, Default)]
@@ -35,33 +24,14 @@ pub(super) struct Tools {
     asking: tokio::sync::Mutex<()>,
 }
 
-/// Checks the `Mcp-Param-` headers of a `tools/call` of 2026-07-28 over HTTP.
-///
-/// # Errors
-/// `HeaderMismatch`.
-pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Result<(), Rejection> {
-    let (Some(headers), Some(name), "tools/call") = (sent.headers, target(sent.call), sent.call.method())
-    else {
-        return Ok(());
-    };
-    let checked = |tools: &HashMap<String, Repeated>, headers: &HeaderMap| match tools.get(name) {
-        Some(repeated) => repeated.check(sent.call.arguments(), headers),
-        None => Ok(()),
-    };
-    let (at, tools) = slot.tools.known(slot, modern, None).await;
-    match checked(&tools, headers) {
-        // The schema may be another by now.
-        Err(_) if at.elapsed() > Duration::from_secs(1) => {
-            let (_, tools) = slot.tools.known(slot, modern, Some(at)).await;
-            checked(&tools, headers)
-        }
-        outcome => outcome,
-    }
-}
-
 impl Tools {
     /// The known tools, asked for if they are too old or not newer than `outdated`.
-    async fn known(&self, slot: &Arc<Slot>, modern: bool, outdated: Option<Instant>) -> Known {
+    /// `list` asks for them; None: they cannot be had.
+    pub(super) async fn known(
+        &self,
+        outdated: Option<Instant>,
+        list: impl Future<Output = Option<HashMap<String, Repeated>>>,
+    ) -> Known {
         let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
         let remembered = || self.known.lock().clone().filter(good);
         if let Some(known) = remembered() {
@@ -71,51 +41,9 @@ impl Tools {
         if let Some(known) = remembered() {
             return known;
         }
-        let listed = tokio::time::timeout(PATIENCE, list(slot, modern)).await.ok().flatten();
+        let listed = tokio::time::timeout(PATIENCE, list).await.ok().flatten();
         let known = (Instant::now(), Arc::new(listed.unwrap_or_default()));
         *self.known.lock() = Some(known.clone());
         known
-    }
-}
-
-async fn list(slot: &Arc<Slot>, modern: bool) -> Option<HashMap<String, Repeated>> {
-    let mut tools = HashMap::new();
-    let mut cursor = None;
-    for _ in 0..PAGES {
-        let page = page(slot, modern, cursor.as_ref()).await?;
-        for tool in page.get("tools")?.as_array()? {
-            let repeated = tool.get("inputSchema").map(Repeated::of).unwrap_or_default();
-            tools.extend(tool.get("name").and_then(Value::as_str).map(|name| (name.to_owned(), repeated)));
-        }
-        cursor = page.get("nextCursor").filter(|cursor| cursor.is_string()).cloned();
-        if cursor.is_none() {
-            break;
-        }
-    }
-    Some(tools)
-}
-
-async fn page(slot: &Arc<Slot>, modern: bool, cursor: Option<&Value>) -> Option<Value> {
-    let mut params = serde_json::Map::new();
-    params.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor.clone())));
-    if modern {
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": {},
-            "io.modelcontextprotocol/clientInfo": { "name": "witgate", "version": env!("CARGO_PKG_VERSION") },
-        });
-        params.insert("_meta".to_owned(), meta);
-    }
-    let params = Value::Object(params);
-    let compose = |id: &str| {
-        Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{params}}}"#))
-    };
-    let connection = slot.connection().await.ok()?;
-    let ask = Ask { id: "0".into(), cancel_on_drop: true, ..Ask::default() };
-    let mut exchange = connection.request(ask, compose).await.ok()?;
-    loop {
-        if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
-            return serde_json::from_slice::<Value>(&response).ok()?.get("result").cloned();
-        }
     }
 }

@@ -8,7 +8,8 @@ use futures_util::stream::{BoxStream, unfold};
 
 use super::asked::Asked;
 use super::events::{self, Cut, Named};
-use super::{bad_answer, fault, response};
+use super::fault::{bad_answer, fault};
+use super::response;
 use crate::flow::body::Inflow;
 use crate::flow::event::Event;
 use crate::flow::message::json::{Form, form};

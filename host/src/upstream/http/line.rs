@@ -10,7 +10,8 @@ use futures_util::future::{BoxFuture, Either};
 use http_body::Body;
 use tower::Service;
 
-use super::{Outgoing, redirect};
+use super::outgoing::Outgoing;
+use super::redirect;
 use crate::flow::body::{BodyError, Inflow};
 use crate::flow::identity::Caller;
 use crate::network::{To, Ways};

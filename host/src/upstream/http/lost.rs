@@ -1,38 +1,17 @@
 //! Upstreams that keep no sessions, and those that have lost one.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use bytes::Bytes;
 
-use super::{HttpUpstream, bridge, outgoing};
+use super::outgoing;
+use super::upstream::HttpUpstream;
 use crate::flow::headers::SESSION_ID;
+use crate::upstream::bridge;
 use crate::upstream::era::PATIENCE;
 use crate::upstream::identity::Sender;
 
 /// Its id is out of the reach of a client that counts its own.
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
-
-/// An upstream's keeping of sessions, by the last `initialize`.
-#[derive(Debug, Default)]
-pub(super) struct Keeps(AtomicU8);
-
-impl Keeps {
-    const NO: u8 = 1;
-    const YES: u8 = 2;
-
-    pub(super) fn note(&self, keeps: bool) {
-        self.0.store(if keeps { Self::YES } else { Self::NO }, Ordering::Relaxed);
-    }
-
-    fn known(&self) -> Option<bool> {
-        match self.0.load(Ordering::Relaxed) {
-            Self::NO => Some(false),
-            Self::YES => Some(true),
-            _ => None,
-        }
-    }
-}
 
 impl HttpUpstream {
     /// True where `initialize` opens sessions; where nobody has tried yet, it is tried. An upstream that cannot be

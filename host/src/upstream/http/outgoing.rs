@@ -6,15 +6,17 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
 
-use super::super::bridge::MODERN;
-use super::super::identity::{Sender, introduce};
-use super::Outgoing;
 use crate::config::identity::Identity;
 use crate::flow::headers::agree::{encode, routing_name};
 use crate::flow::headers::{LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID};
 use crate::flow::port::Listener;
 use crate::flow::reject::Rejection;
 use crate::flow::request::{Era, Request};
+use crate::upstream::bridge::MODERN;
+use crate::upstream::identity::{Sender, introduce};
+
+/// A request to an upstream.
+pub type Outgoing = ::http::Request<Full<Bytes>>;
 
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");

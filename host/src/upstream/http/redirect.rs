@@ -4,7 +4,7 @@
 use ::http::header::LOCATION;
 use ::http::{Response, StatusCode, Uri};
 
-use super::Outgoing;
+use super::outgoing::Outgoing;
 use crate::flow::body::{BodyError, Inflow};
 
 /// A slash at the end, a version in the path: more in a row is a circle.

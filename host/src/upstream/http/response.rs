@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::bad_answer;
+use super::fault::bad_answer;
 use crate::flow::call::Kind;
 use crate::flow::message::json::{Members, span_in, splice};
 use crate::flow::reject::Rejection;

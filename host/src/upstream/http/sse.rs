@@ -19,8 +19,12 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::events::{Cut, Named, read_named};
+use super::fault::bad_answer;
 use super::line::Line;
-use super::{CHECKED_ANSWER, Media, Outgoing, SetUpError, bad_answer, media, own_headers};
+use super::media::{Media, media};
+use super::outgoing::Outgoing;
+use super::refusal::CHECKED_ANSWER;
+use super::upstream::{SetUpError, own_headers};
 use crate::cause::told;
 use crate::flow::body::gather;
 use crate::lines::input::{Lines, Read, one_line};

@@ -1,5 +1,6 @@
 use super::events::{Decoder, Flooded, Named};
-use super::*;
+use super::upstream::{MAX_MESSAGE, own_headers};
+use secrecy::SecretString;
 
 fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {
     let mut decoder = Decoder::new(MAX_MESSAGE);

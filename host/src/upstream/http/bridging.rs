@@ -1,0 +1,306 @@
+//! The bridge towards an HTTP upstream of the older era: finding out which era it speaks, and
+//! holding a session with it for each principal that comes with 2026-07-28.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use super::fault::{bad_answer, fault};
+use super::held::Held;
+use super::media::{Media, media};
+use super::outgoing::Draft;
+use super::outgoing::Outgoing;
+use super::refusal::{refused, said_no};
+use super::upstream::HttpUpstream;
+use super::{events, outgoing, response};
+use crate::flow::body::{Gathered, Inflow, gather};
+use crate::flow::event::Event;
+use crate::flow::headers::SESSION_ID;
+use crate::flow::message::json::Members;
+use crate::flow::port::AnswerBody;
+use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::flow::request::Request;
+use crate::upstream::bridge::{self, HeldSession, Opened, Uplift, carry};
+use crate::upstream::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
+use crate::upstream::identity::Sender;
+
+impl HttpUpstream {
+    /// True if requests of the stateless era have to be bridged. False if the era is unknown: then the
+    /// request itself shows what is wrong.
+    pub(super) async fn is_older(&self) -> bool {
+        match self.eras.verdict(self).await {
+            Some(verdict) if verdict.speaks.modern => {
+                self.is_stateless.store(true, Ordering::Relaxed);
+                false
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Carries a request over the held session of its principal. A session that the upstream has
+    /// forgotten is opened anew, once.
+    pub(super) async fn bridged(
+        &self,
+        request: &Request,
+        sender: Sender<'_>,
+    ) -> Result<AnswerBody, Rejection> {
+        bridge::bridgeable(&request.call)?;
+        let Some(principal) = sender.principal() else { return Err(unreadable()) };
+        let mut is_first = true;
+        loop {
+            let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
+            let exchange = Exchange { upstream: self, held: &held, request, sender };
+            let ((response, number), uplift) = carry(&exchange, &request.call).await?;
+            if is_first
+                && let Some(session) = &held.session
+                && self.has_lost(session, response.status(), sender).await
+            {
+                self.held.remove(&principal);
+                is_first = false;
+                continue;
+            }
+            let back = Back::new(request, number, uplift);
+            return self.lifted(request, response, back).await;
+        }
+    }
+
+    async fn open_held(&self, request: &Request, sender: Sender<'_>) -> Result<Arc<Held>, Rejection> {
+        let (body, _) = bridge::initialize("{}");
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
+        let response = self.send(self.compose(sender, draft)?).await?;
+        if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return Err(refused(request, true, response.status()));
+        }
+        let session = response.headers().get(SESSION_ID).cloned();
+        let mut unopened = Unopened { upstream: self, session: session.clone() };
+        let message = self.message_of(response).await;
+        let message = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
+        let text = std::str::from_utf8(&message).unwrap_or_default();
+        let result = Members::read(text).and_then(|members| members.came("result").map(Opened::read));
+        let Some(opened) = result else {
+            self.eras.note_legacy(!refuses_legacy(&message));
+            return Err(bad_answer("The MCP server does not open a session"));
+        };
+        let held = Held { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
+        let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        self.send(self.post_within(&held, initialized, sender)?).await?;
+        unopened.session = None;
+        Ok(Arc::new(held))
+    }
+
+    fn post_within(&self, held: &Held, body: Bytes, sender: Sender<'_>) -> Result<Outgoing, Rejection> {
+        let version = HeaderValue::try_from(&*held.opened.version).ok();
+        let session = held.session.as_ref();
+        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
+    }
+
+    /// The answer, as the stateless era wants it. The status has to be known before a stream begins, so a
+    /// stream that begins with the response is none.
+    async fn lifted(
+        &self,
+        request: &Request,
+        response: Response<Inflow>,
+        back: Back,
+    ) -> Result<AnswerBody, Rejection> {
+        match (response.status(), media(response.headers())) {
+            (StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Media::Json) => {
+                let message = self.message_of(response).await.ok_or_else(unreadable)?;
+                let message = back.translate(message).ok_or_else(unreadable)?;
+                Ok(AnswerBody::Message { status: StatusCode::OK, message: message.data })
+            }
+            (StatusCode::OK, Media::Events) => {
+                let events = events::read(response.into_body(), self.max_message);
+                let mut events = events
+                    .filter_map(move |event| {
+                        let translated = back.translate(event.data);
+                        async move { translated }
+                    })
+                    .scan(false, |is_over, translated| {
+                        let was_over = std::mem::replace(is_over, translated.is_last);
+                        std::future::ready((!was_over).then_some(translated))
+                    })
+                    .boxed();
+                let first = tokio::time::timeout(self.timeout, events.next()).await;
+                let first = first
+                    .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not answer in time"))?;
+                let first = first.ok_or_else(unreadable)?;
+                if first.is_last {
+                    return Ok(AnswerBody::Message { status: StatusCode::OK, message: first.data });
+                }
+                let rest = futures_util::stream::iter([first]).chain(events);
+                Ok(AnswerBody::Events(rest.map(Translated::into_event).boxed()))
+            }
+            (status, _) => {
+                let (head, body) = response.into_parts();
+                said_no(request, true, status, &head.headers, body).await
+            }
+        }
+    }
+
+    /// The one response in an answer of whatever form.
+    async fn message_of(&self, response: Response<Inflow>) -> Option<Bytes> {
+        let reading = async {
+            match media(response.headers()) {
+                Media::Json => match gather(response.into_body(), self.max_message).await.ok()? {
+                    Gathered::Whole(message) => Some(message),
+                    Gathered::Part(_) => None,
+                },
+                Media::Events => {
+                    let events = events::read(response.into_body(), self.max_message);
+                    let responses = events.filter(|event| std::future::ready(is_response(&event.data)));
+                    std::pin::pin!(responses).next().await.map(|event| event.data)
+                }
+                Media::Other => None,
+            }
+        };
+        tokio::time::timeout(self.timeout, reading).await.ok()?
+    }
+
+    async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> Probed {
+        let asking = async {
+            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return Probed::Unknown };
+            let Ok(response) = self.line.request(outgoing).await else { return Probed::Unknown };
+            // A question that has opened a session leaves none behind.
+            if let Some(session) = response.headers().get(SESSION_ID) {
+                self.close_in_background(session);
+            }
+            match response.status().as_u16() {
+                401 | 403 | 500.. => Probed::Unknown,
+                _ => self.message_of(response).await.map_or(Probed::Nothing, Probed::Said),
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Probed::Unknown)
+    }
+}
+
+impl Probe for HttpUpstream {
+    async fn discover(&self) -> Probed {
+        let body = discover_request("\"witgate\"");
+        self.ask(|uri, own| outgoing::discover(uri, own, body)).await
+    }
+
+    async fn initialize(&self) -> Option<Probed> {
+        let (body, _) = bridge::initialize("{}");
+        Some(self.ask(|uri, own| outgoing::own_post(uri, own, body, None, None)).await)
+    }
+}
+
+/// A session that is being opened. If it never opens, the upstream is told that it is over.
+struct Unopened<'a> {
+    upstream: &'a HttpUpstream,
+    session: Option<HeaderValue>,
+}
+
+impl Drop for Unopened<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            self.upstream.close_in_background(session);
+        }
+    }
+}
+
+/// One request over a held session.
+struct Exchange<'a> {
+    upstream: &'a HttpUpstream,
+    held: &'a Held,
+    request: &'a Request,
+    sender: Sender<'a>,
+}
+
+impl HeldSession for Exchange<'_> {
+    type Answer = (Response<Inflow>, Box<str>);
+
+    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+        Ok(Arc::clone(&self.held.opened))
+    }
+
+    async fn send(
+        &self,
+        compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
+    ) -> Result<Self::Answer, Rejection> {
+        let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let token = self.request.call.progress_token().map(|_| number.as_str());
+        let outgoing = self.upstream.post_within(self.held, compose(&number, token), self.sender)?;
+        Ok((self.upstream.send(outgoing).await?, number.into()))
+    }
+}
+
+/// The way of one request's answers back to its client.
+struct Back {
+    /// The upstream's id of the request.
+    number: Box<str>,
+    id: Box<str>,
+    token: Option<Box<str>>,
+    uplift: Uplift,
+}
+
+struct Translated {
+    data: Bytes,
+    is_last: bool,
+}
+
+impl Translated {
+    fn into_event(self) -> Event {
+        Event { data: self.data, ..Event::default() }
+    }
+}
+
+impl Back {
+    fn new(request: &Request, number: Box<str>, uplift: Uplift) -> Self {
+        let call = &request.call;
+        let id = call.id().unwrap_or("null").into();
+        Self { number, id, token: call.progress_token().map(Box::from), uplift }
+    }
+
+    /// A message for the client; None for what it cannot have: requests of the server's, which the
+    /// stateless era has not, and notifications that it has not asked for.
+    fn translate(&self, message: Bytes) -> Option<Translated> {
+        let text = std::str::from_utf8(&message).ok()?;
+        let members = Members::read(text)?;
+        match (members.get("method").is_some(), members.get("id").is_some()) {
+            (true, true) => None,
+            (true, false) => {
+                let notification = self.uplift.notification(message.clone())?;
+                Some(Translated { data: self.with_token(notification), is_last: false })
+            }
+            (false, _) => {
+                let is_ours = members.get("id").is_some_and(|id| response::is_same(id, &self.number));
+                if !is_ours && members.get("error").is_none() {
+                    let wrong = bad_answer("The MCP server answered another request");
+                    return Some(Translated { data: wrong.wire().body(Some(&self.id)), is_last: true });
+                }
+                let lifted = self.uplift.response(&message);
+                let text = std::str::from_utf8(&lifted).ok()?;
+                let mut members = Members::read(text)?;
+                members.set("id", self.id.to_string());
+                Some(Translated { data: members.render().into(), is_last: true })
+            }
+        }
+    }
+
+    /// A progress notification under the client's own token.
+    fn with_token(&self, notification: Bytes) -> Bytes {
+        let renamed = || {
+            let mut members = Members::read(std::str::from_utf8(&notification).ok()?)?;
+            let mut params = members.came("params").and_then(Members::read)?;
+            let token = self.token.as_ref().filter(|_| params.get("progressToken") == Some(&*self.number))?;
+            params.set("progressToken", token.to_string());
+            members.set("params", params.render());
+            Some(Bytes::from(members.render()))
+        };
+        renamed().unwrap_or(notification)
+    }
+}
+
+fn is_response(message: &[u8]) -> bool {
+    let members = std::str::from_utf8(message).ok().and_then(Members::read);
+    members.is_some_and(|members| members.get("result").is_some() || members.get("error").is_some())
+}
+
+fn unreadable() -> Rejection {
+    bad_answer("The MCP server's answer cannot be read")
+}
