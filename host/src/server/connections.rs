@@ -8,6 +8,7 @@ pub(crate) mod memory;
 mod metered;
 pub(crate) mod table;
 mod turn;
+mod unread;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -38,6 +39,7 @@ use heads::Heads;
 use metered::Metered;
 use table::{Admission, Connection, Connections, End};
 use turn::WithTurn;
+use unread::Unread;
 
 /// Time limit for the head of a request, and for an idle connection, because hyper's timer covers both.
 /// Longer than the 90 s for which the most patient clients keep one, so that it is they who close it.
@@ -202,6 +204,7 @@ where
             Ok::<_, Infallible>(response.map(|body| WithTurn::new(body, turn)))
         }
     });
+    let stream = Unread::new(stream, unread::PATIENCE);
     let stream = Metered::new(stream, Arc::clone(&ends.connection), admission.memory());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -25,7 +25,16 @@ pub(crate) fn check_uri(text: &str) -> Result<(), NameFault> {
         return Err(NameFault::NotNormal);
     }
     check_decoded(text)?;
-    check_path(uri.path().as_str(), uri.scheme().as_str() == "file")
+    let is_file = uri.scheme().as_str() == "file";
+    let behind = [uri.query().map(|query| query.as_str()), uri.fragment().map(|fragment| fragment.as_str())];
+    // RFC 8089 has neither, and to a server that cuts the scheme off they are parts of a path.
+    if is_file && behind.iter().any(Option::is_some) {
+        return Err(NameFault::OddFile);
+    }
+    for part in behind.into_iter().flatten() {
+        check_segments(&decode(part)?)?;
+    }
+    check_path(uri.path().as_str(), is_file)
 }
 
 /// Checks what servers read that decode the URI once, as those do that have templates.
@@ -44,14 +53,20 @@ fn check_decoded(text: &str) -> Result<(), NameFault> {
 /// show once `%2F` is decoded.
 fn check_path(path: &str, is_file: bool) -> Result<(), NameFault> {
     let decoded = decode(path)?;
-    if decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
-        return Err(NameFault::Hidden);
-    }
+    check_segments(&decoded)?;
     let separators = |text: &str| text.matches(['/', '\\']).count();
     if is_file && (path.contains("//") || separators(path) != separators(&decoded)) {
         return Err(NameFault::OddFile);
     }
     Ok(())
+}
+
+/// Refuses dot segments, in a query and a fragment too: not every server knows where a path ends.
+fn check_segments(decoded: &str) -> Result<(), NameFault> {
+    match decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
+        true => Err(NameFault::Hidden),
+        false => Ok(()),
+    }
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, NameFault> {
@@ -115,7 +130,7 @@ mod tests {
             "file:///docs/..a/...b/c..",
             "file://server/share/a",
             "http://example.com/",
-            "https://example.com/a//b?q=../c#../d",
+            "https://example.com/a//b?q=../c#d/e",
             "https://user@example.com:8443/a;v=1/b,c",
             "demo://resource/static/document/a.md",
             "demo://resource/dynamic/text/1",
@@ -205,6 +220,15 @@ mod tests {
             ("demo://x/%FF", Hidden),
             ("demo://x/%C0%AE%C0%AE/", Hidden),
             ("demo://x/u%CC%88ber", NotComposed),
+            ("file:///docs/?/../../secret/key", OddFile),
+            ("file:///docs/#/../../secret/key", OddFile),
+            ("file:///docs/a?x", OddFile),
+            ("file:///docs/a#x", OddFile),
+            ("demo://docs/?/../../secret/key", Hidden),
+            ("demo://docs/#/../../secret/key", Hidden),
+            ("demo://docs/?../secret", Hidden),
+            ("demo://docs/?a/%2E%2E/b", NotNormal),
+            ("demo://docs/#a%2F..%2Fb", Hidden),
             ("file:///docs//secret/key", OddFile),
             ("file:////docs/a", NotNormal),
             ("file:///docs%2Fsecret/key", OddFile),
