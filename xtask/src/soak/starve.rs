@@ -142,7 +142,7 @@ impl<'a> Starving<'a> {
         let mut callers = Callers::start(&self.place.door, &self.timeline);
         let begun = Instant::now();
         while begun.elapsed() < time {
-            self.keys.make_ready()?;
+            self.keys.make_ready(&mut self.report, self.within)?;
             let short = self.round(gateway, &callers)?;
             if gateway.has_ended() {
                 self.report.restarted(&short, &gateway.audit.tail());

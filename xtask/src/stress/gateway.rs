@@ -18,7 +18,7 @@ use super::state::{CONFIGS, State, TOOLS, VERSIONS, role, rules};
 use super::timeline::Timeline;
 use super::vitals::Vitals;
 use crate::servers::Server;
-use witgate_build::process::{ask, run, terminate};
+use witgate_build::process::{run, terminate};
 
 /// A command that reads and writes a file, or asks over a socket.
 const QUICK: Duration = Duration::from_secs(30);
@@ -152,10 +152,10 @@ impl Place {
         self.versions.get(number).map(Vec::as_slice).context("there are four versions")
     }
 
-    /// Makes a key, and returns it.
+    /// Makes a key, and returns it. A gateway that runs may not use it yet.
     pub(crate) fn make_key(&self, name: &str, store: &str, role: &str) -> Result<String> {
         let mut create = self.witgate(&["key", "create", name, "--allow", "*", "--role", role, "--json"]);
-        let said = ask(create.args(["--store", store])).context("no key was made")?;
+        let said = run(create.args(["--store", store, "--wait", "0s"]), QUICK).context("no key was made")?;
         let made: Value = serde_json::from_str(&said)?;
         Ok(made.get("key").and_then(Value::as_str).context("no key")?.to_owned())
     }

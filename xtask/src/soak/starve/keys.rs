@@ -73,8 +73,8 @@ impl<'a> Keys<'a> {
         Ok(Self { place, store, silent: silent.to_owned(), ready: Vec::new(), revoked: Vec::new(), made: 0 })
     }
 
-    /// Makes as many keys as may be revoked next, and sees that they are good.
-    pub(super) fn make_ready(&mut self) -> Result<()> {
+    /// Makes as many keys as may be revoked next, and waits until they are good.
+    pub(super) fn make_ready(&mut self, report: &mut Report, within: Duration) -> Result<()> {
         while self.ready.len() < READY {
             self.made += 1;
             let name = format!("brief-{}", self.made);
@@ -83,13 +83,15 @@ impl<'a> Keys<'a> {
             let door = Door { credential, path: "/people".to_owned(), ..self.place.door.clone() };
             self.ready.push(Key { name, door });
         }
+        let made = Instant::now();
         for key in &self.ready {
-            let (begun, mut caller) = (Instant::now(), None);
+            let mut caller = None;
             while !call(&mut caller, &key.door, TOOL).is_some_and(|verdict| is_allowed(&verdict)) {
-                ensure!(begun.elapsed() < LOST, "{} is not good after {LOST:?}", key.name);
+                ensure!(made.elapsed() < LOST, "{} is not good after {LOST:?}", key.name);
                 std::thread::sleep(GLANCE);
             }
         }
+        report.keys_good(made.elapsed(), within);
         Ok(())
     }
 

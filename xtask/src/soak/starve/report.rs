@@ -37,6 +37,7 @@ pub(super) struct Report {
     panics: Vec<String>,
     lines: Vec<String>,
     hung: usize,
+    keys_good: Duration,
 }
 
 impl Report {
@@ -68,6 +69,14 @@ impl Report {
         row.revoked = row.revoked.max(took);
         if took > bound {
             self.late.push(format!("a revocation: {took:.1?} after a shortage of {shortage}"));
+        }
+    }
+
+    /// New keys are good, some time after they were written with nothing short.
+    pub(super) fn keys_good(&mut self, took: Duration, bound: Duration) {
+        self.keys_good = self.keys_good.max(took);
+        if took > bound {
+            self.late.push(format!("new keys: {took:.1?} after they were written"));
         }
     }
 
@@ -140,6 +149,7 @@ impl Display for Report {
             )?;
         }
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f, "new keys were good within {:.2} s", self.keys_good.as_secs_f64())?;
         writeln!(f, "wrong answers: {}", self.wrong.len())?;
         writeln!(
             f,
