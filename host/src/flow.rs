@@ -16,6 +16,7 @@ pub mod known;
 pub mod limit;
 pub mod list_changes;
 pub mod listing;
+pub mod malformed;
 pub mod message;
 pub mod method;
 pub mod port;
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind, Transport};
 
 use crate::flow::event::Event;
+use crate::flow::malformed::Malformed;
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::generation::{Generation, Generations, Pipeline};
 use crate::metrics::Metrics;
@@ -286,7 +288,7 @@ impl<U: Upstream> Flow<U> {
         if self.upstream.keeps_sessions().await {
             Rejection::SessionRequired
         } else {
-            Rejection::MethodNotAllowed
+            Malformed::MethodNotAllowed.into()
         }
     }
 
@@ -455,7 +457,7 @@ fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
     let id = id.and_then(|request| request.call.id()).map(Box::from);
     let rejection = match (rejection, request) {
         (Rejection::Denied { .. }, Some(request)) if is_unknown_method(request) => {
-            Rejection::UnknownMethod(request.call.method().to_owned())
+            Malformed::UnknownMethod(request.call.method().to_owned()).into()
         }
         (rejection, _) => rejection,
     };

@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::call::{Access, Target};
 use super::decision::{DecisionId, DecisionIds};
 use super::identity::Caller;
+use super::malformed::Malformed;
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use crate::lines::Place;
@@ -76,22 +77,7 @@ impl Outcome {
 
     fn of(rejection: &Rejection) -> Self {
         match rejection {
-            Rejection::Parse(_)
-            | Rejection::InvalidRequest(_)
-            | Rejection::InvalidParams(_)
-            | Rejection::HeaderMismatch(_)
-            | Rejection::UnsupportedVersion { .. }
-            | Rejection::MissingExtension(_)
-            | Rejection::UnknownMethod(_)
-            | Rejection::TooLarge
-            | Rejection::BodyTimeout
-            | Rejection::UnsupportedMediaType
-            | Rejection::NotAcceptable
-            | Rejection::MethodNotAllowed
-            | Rejection::ForbiddenOrigin
-            | Rejection::ForbiddenHost
-            | Rejection::BadCredential(_)
-            | Rejection::SessionRequired => Self::Malformed,
+            Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
             Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
             Rejection::Denied { .. }
@@ -263,23 +249,13 @@ impl<'a> Cause<'a> {
                 (Some(&**policy), failure.reason(), Some(detail.as_str()))
             }
             Rejection::Upstream { fault, message } => (None, fault.reason(), Some(message.as_str())),
-            Rejection::Parse(what)
-            | Rejection::InvalidRequest(what)
-            | Rejection::InvalidParams(what)
-            | Rejection::HeaderMismatch(what)
-            | Rejection::BadCredential(what) => (None, "malformed", Some(what.as_str())),
-            Rejection::UnsupportedVersion { .. } => (None, "unsupported-version", None),
-            Rejection::MissingExtension(_) => (None, "missing-extension", None),
-            Rejection::UnknownMethod(_) => (None, "unknown-method", None),
-            Rejection::TooLarge => (None, "too-large", None),
+            Rejection::Malformed(malformed) => {
+                let (reason, detail) = of_malformed(malformed);
+                (None, reason, detail)
+            }
             Rejection::BodyTimeout => (None, "body-timeout", None),
             Rejection::TooManyBodies => (None, "too-many-bodies", None),
             Rejection::TooManyConnections => (None, "too-many-connections", None),
-            Rejection::UnsupportedMediaType => (None, "unsupported-media-type", None),
-            Rejection::NotAcceptable => (None, "not-acceptable", None),
-            Rejection::MethodNotAllowed => (None, "method-not-allowed", None),
-            Rejection::ForbiddenOrigin => (None, "forbidden-origin", None),
-            Rejection::ForbiddenHost => (None, "forbidden-host", None),
             Rejection::NoCredential => (None, "no-credential", None),
             Rejection::TaskNotFound => (None, "task-not-found", None),
             Rejection::SessionRequired => (None, "session-required", None),
@@ -290,5 +266,25 @@ impl<'a> Cause<'a> {
             Rejection::Untold(why) => (None, "identity-untold", Some(*why)),
         };
         Self { policy, reason: Some(reason), detail }
+    }
+}
+
+/// The reason and the detail of a malformed message, for its record.
+fn of_malformed(malformed: &Malformed) -> (&'static str, Option<&str>) {
+    match malformed {
+        Malformed::Parse(what)
+        | Malformed::InvalidRequest(what)
+        | Malformed::InvalidParams(what)
+        | Malformed::HeaderMismatch(what)
+        | Malformed::BadCredential(what) => ("malformed", Some(what)),
+        Malformed::UnsupportedVersion { .. } => ("unsupported-version", None),
+        Malformed::MissingExtension(_) => ("missing-extension", None),
+        Malformed::UnknownMethod(_) => ("unknown-method", None),
+        Malformed::TooLarge => ("too-large", None),
+        Malformed::UnsupportedMediaType => ("unsupported-media-type", None),
+        Malformed::NotAcceptable => ("not-acceptable", None),
+        Malformed::MethodNotAllowed => ("method-not-allowed", None),
+        Malformed::ForbiddenOrigin => ("forbidden-origin", None),
+        Malformed::ForbiddenHost => ("forbidden-host", None),
     }
 }

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::call::{Access, Call, Kind, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, Span, Target};
+use super::malformed::{Malformed, Unparsed};
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
-use super::reject::{Rejected, Rejection};
 use names::NameFault;
 use strict::{Members, Message, Strict, category, string};
 
@@ -29,15 +29,15 @@ impl Call {
     /// whatever case, no lone surrogates, no number that a double rounds); `InvalidRequest` where it is not one JSON-RPC message of MCP;
     /// `InvalidParams` where a known method does not have its shape; `UnknownMethod` where the
     /// revision that the message names has removed its method.
-    pub fn parse(body: Bytes) -> Result<Self, Rejected> {
-        let nameless = |rejection| Rejected { id: None, rejection };
+    pub fn parse(body: Bytes) -> Result<Self, Unparsed> {
+        let nameless = |malformed| Unparsed { id: None, malformed };
         let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
         let (envelope, params) = Envelope::read(text).map_err(nameless)?;
         if let Some(rest) = params.as_ref().and_then(|params| nulls::dropped(text, &envelope.members, params))
         {
             return Self::parse(rest);
         }
-        let named = |rejection| Rejected { id: envelope.id.map(|id| id.get().into()), rejection };
+        let named = |malformed| Unparsed { id: envelope.id.map(|id| id.get().into()), malformed };
         read(&body, text, &envelope, params).map_err(named)
     }
 }
@@ -49,7 +49,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn read(text: &'a str) -> Result<(Self, Option<strict::Params<'a>>), Rejection> {
+    fn read(text: &'a str) -> Result<(Self, Option<strict::Params<'a>>), Malformed> {
         if text.trim_start().starts_with('[') {
             return Err(invalid("batches are not accepted: send one message at a time"));
         }
@@ -75,7 +75,7 @@ fn read<'a>(
     text: &'a str,
     envelope: &Envelope<'a>,
     params: Option<strict::Params<'a>>,
-) -> Result<Call, Rejection> {
+) -> Result<Call, Malformed> {
     let members = &envelope.members;
     if members.get("jsonrpc").is_none_or(|version| version.get() != "\"2.0\"") {
         return Err(invalid("jsonrpc must be \"2.0\""));
@@ -103,7 +103,7 @@ fn read<'a>(
 /// Members that are ids where the protocol defines them. No policy reckons with one.
 const IDS: &[&str] = &["id", "requestId", "progressToken"];
 
-fn check<'a>(strict: &mut Strict<'a>, key: &str, value: &'a RawValue, depth: usize) -> Result<(), Rejection> {
+fn check<'a>(strict: &mut Strict<'a>, key: &str, value: &'a RawValue, depth: usize) -> Result<(), Malformed> {
     match IDS.contains(&key) {
         true => strict.check_id(value, depth),
         false => strict.check(value, depth),
@@ -112,7 +112,7 @@ fn check<'a>(strict: &mut Strict<'a>, key: &str, value: &'a RawValue, depth: usi
 }
 
 /// An answer to a request of the server's.
-fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Rejection> {
+fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Malformed> {
     let id = envelope.id.ok_or_else(|| invalid("an answer needs the id of its request"))?;
     Ok(Call {
         body: body.clone(),
@@ -138,11 +138,11 @@ fn message<'a>(
     name: &str,
     params: &Params<'a>,
     strict: &mut Strict<'a>,
-) -> Result<Call, Rejection> {
+) -> Result<Call, Malformed> {
     let meta = Meta::read(params.get("_meta"), strict)?;
     let known = method::find(name);
     if meta.version.is_some() && known.is_some_and(|method| method.eras == Eras::Stateful) {
-        return Err(Rejection::UnknownMethod(name.to_owned()));
+        return Err(Malformed::UnknownMethod(name.to_owned()));
     }
     let kind = match envelope.id {
         Some(id) => Kind::Request { id: span(text, id) },
@@ -167,7 +167,7 @@ fn message<'a>(
 }
 
 /// A known method sent in the other form would be taken for one that nobody knows.
-fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejection> {
+fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Malformed> {
     match (known.map(|method| method.form), kind) {
         (Some(Form::Request), Kind::Notification) => Err(invalid("this method needs an id")),
         (Some(Form::Notification), Kind::Request { .. }) => Err(invalid("a notification has no id")),
@@ -179,7 +179,7 @@ fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Rejectio
 struct Params<'a>(Option<Members<'a>>);
 
 impl<'a> Params<'a> {
-    fn check(params: Option<strict::Params<'a>>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
+    fn check(params: Option<strict::Params<'a>>, strict: &mut Strict<'a>) -> Result<Self, Malformed> {
         let members = match params {
             None => return Ok(Self(None)),
             Some(strict::Params::Null | strict::Params::Other) => {
@@ -200,13 +200,13 @@ impl<'a> Params<'a> {
     }
 
     /// A string that has to be there.
-    fn string(&self, key: &str) -> Result<Box<str>, Rejection> {
+    fn string(&self, key: &str) -> Result<Box<str>, Malformed> {
         let value = self.get(key).and_then(string);
         value.map(Cow::into).ok_or_else(|| bad(format!("params.{key} must be a string")))
     }
 
     /// An object that may be there; `shaped` where the method says that it is one.
-    fn object(&self, key: &str, shaped: bool) -> Result<Option<&'a RawValue>, Rejection> {
+    fn object(&self, key: &str, shaped: bool) -> Result<Option<&'a RawValue>, Malformed> {
         match self.get(key) {
             Some(value) if shaped && !value.get().starts_with('{') => {
                 Err(bad(format!("params.{key} must be an object")))
@@ -226,7 +226,7 @@ struct Meta<'a> {
 
 impl<'a> Meta<'a> {
     /// Reads `_meta`, and checks it all the way down.
-    fn read(raw: Option<&'a RawValue>, strict: &mut Strict<'a>) -> Result<Self, Rejection> {
+    fn read(raw: Option<&'a RawValue>, strict: &mut Strict<'a>) -> Result<Self, Malformed> {
         let Some(raw) = raw else { return Ok(Self::default()) };
         if !raw.get().starts_with('{') {
             return Err(bad("params._meta must be an object"));
@@ -268,7 +268,7 @@ struct Acts {
 }
 
 impl Acts {
-    fn read(name: &str, shape: Option<Shape>, params: &Params<'_>) -> Result<Self, Rejection> {
+    fn read(name: &str, shape: Option<Shape>, params: &Params<'_>) -> Result<Self, Malformed> {
         let access = match shape {
             Some(Shape::Open) => Access::Open,
             Some(Shape::OpenWith(member)) => {
@@ -300,7 +300,7 @@ impl Acts {
 }
 
 /// `completion/complete`: the prompt or resource that `ref` names.
-fn reference(params: &Params<'_>) -> Result<Target, Rejection> {
+fn reference(params: &Params<'_>) -> Result<Target, Malformed> {
     let wrong = || bad("params.ref must name a prompt or a resource");
     let raw = params.get("ref").ok_or_else(wrong)?;
     let members = Members::read(raw.get()).map_err(|_| wrong())?;
@@ -320,7 +320,7 @@ fn reference(params: &Params<'_>) -> Result<Target, Rejection> {
 }
 
 /// `subscriptions/listen`: the resources and tasks to subscribe to. Any caller may subscribe to changes of lists.
-fn subscriptions(params: &Params<'_>) -> Result<Acts, Rejection> {
+fn subscriptions(params: &Params<'_>) -> Result<Acts, Malformed> {
     let wrong = || bad("params.notifications must be an object");
     let raw = params.get("notifications").ok_or_else(wrong)?;
     let members = Members::read(raw.get()).map_err(|_| wrong())?;
@@ -339,7 +339,7 @@ fn subscriptions(params: &Params<'_>) -> Result<Acts, Rejection> {
     Ok(Acts { access, tasks: strings(&members, "taskIds")? })
 }
 
-fn strings(members: &Members<'_>, key: &str) -> Result<Vec<Box<str>>, Rejection> {
+fn strings(members: &Members<'_>, key: &str) -> Result<Vec<Box<str>>, Malformed> {
     let Some(raw) = members.get(key) else { return Ok(Vec::new()) };
     serde_json::from_str(raw.get())
         .map_err(|_| bad(format!("params.notifications.{key} must be an array of strings")))
@@ -392,23 +392,23 @@ fn span(text: &str, raw: &RawValue) -> Span {
     start..start + raw.get().len()
 }
 
-fn parse(what: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection::Parse(what.into().into_owned())
+fn parse(what: impl Into<Cow<'static, str>>) -> Malformed {
+    Malformed::Parse(what.into().into_owned())
 }
 
-fn invalid(what: &str) -> Rejection {
-    Rejection::InvalidRequest(what.to_owned())
+fn invalid(what: &str) -> Malformed {
+    Malformed::InvalidRequest(what.to_owned())
 }
 
-fn invalid_owned(what: String) -> Rejection {
-    Rejection::InvalidRequest(what)
+fn invalid_owned(what: String) -> Malformed {
+    Malformed::InvalidRequest(what)
 }
 
 /// A name that readers could take for another one.
-fn misnamed(member: &str, fault: NameFault) -> Rejection {
+fn misnamed(member: &str, fault: NameFault) -> Malformed {
     bad(format!("{member} {fault}"))
 }
 
-fn bad(what: impl Into<String>) -> Rejection {
-    Rejection::InvalidParams(what.into())
+fn bad(what: impl Into<String>) -> Malformed {
+    Malformed::InvalidParams(what.into())
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use witgate_plugin::Denial;
 
 use super::dpop::ProofFault;
+use super::headers::credentials::NotTaken;
+use super::malformed::{Malformed, Unparsed};
 use crate::plugin::failure::Failure;
 use crate::policy::answer::Failed;
 
@@ -13,46 +15,14 @@ pub mod wire;
 /// The reason for refusing a message. Each stage has its own variants; none ever allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Not one JSON-RPC message in strict JSON. `-32700`.
-    Parse(String),
-    /// JSON, but not a well-formed JSON-RPC or MCP message. `-32600`.
-    InvalidRequest(String),
-    /// A known method whose `params` are not of its shape. `-32602`.
-    InvalidParams(String),
-    /// Headers that disagree with the body or with themselves. `-32020`.
-    HeaderMismatch(String),
-    /// A protocol version that is not served here. `-32022`.
-    UnsupportedVersion {
-        /// The requested version.
-        requested: String,
-        /// The supported versions.
-        supported: Vec<String>,
-    },
-    /// An extension that the client has not declared on this request, and that the request is of.
-    /// `-32021`.
-    MissingExtension(&'static str),
-    /// A method that the protocol version does not have. `-32601`.
-    UnknownMethod(String),
-    /// The message is larger than permitted.
-    TooLarge,
+    /// The message is malformed.
+    Malformed(Malformed),
     /// The body did not arrive in time.
     BodyTimeout,
     /// So much of bodies is being received that there is no room for this one.
     TooManyBodies,
     /// There are so many connections that there is no place for this one.
     TooManyConnections,
-    /// The Content-Type is not JSON.
-    UnsupportedMediaType,
-    /// The Accept header leaves no answer that Witgate could give.
-    NotAcceptable,
-    /// An HTTP method that the endpoint does not have.
-    MethodNotAllowed,
-    /// A browser origin that is not allowed.
-    ForbiddenOrigin,
-    /// A Host that is not this server's.
-    ForbiddenHost,
-    /// A credential where none may be (in the query), or several where one may be.
-    BadCredential(String),
     /// No credential was shown, and one is needed.
     NoCredential,
     /// The credential is not good. The reason code is for the caller, too; the detail is not.
@@ -120,6 +90,24 @@ pub enum Rejection {
     },
 }
 
+impl From<Malformed> for Rejection {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<NotTaken> for Rejection {
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Malformed(malformed) => malformed.into(),
+            NotTaken::NoToken => Self::NoCredential,
+            NotTaken::UnknownScheme => {
+                Self::Refused { policy: None, reason: "unsupported-scheme".to_owned(), detail: None }
+            }
+        }
+    }
+}
+
 impl From<Failed> for Rejection {
     fn from(Failed { policy, failure, detail, retry_after }: Failed) -> Self {
         Self::Failed { policy, failure, detail, retry_after }
@@ -134,6 +122,12 @@ pub struct Rejected {
     pub id: Option<Box<str>>,
     /// The rejection.
     pub rejection: Rejection,
+}
+
+impl From<Unparsed> for Rejected {
+    fn from(Unparsed { id, malformed }: Unparsed) -> Self {
+        Self { id, rejection: malformed.into() }
+    }
 }
 
 impl From<Rejected> for Rejection {

@@ -10,6 +10,7 @@ use super::headers::media;
 use super::reject::{Rejection, UpstreamFault};
 use super::request::Request;
 use crate::flow::event::Event;
+use crate::flow::malformed::Malformed;
 use crate::flow::message::json::{Form, form};
 use crate::flow::port::{Answer, AnswerBody};
 
@@ -36,7 +37,7 @@ async fn response(events: BoxStream<'static, Event>) -> Result<AnswerBody, Rejec
     while let Some(event) = events.next().await {
         match form(&event.data) {
             Some(Form::Response) => return Ok(AnswerBody::message(event.data)),
-            Some(Form::Request) => return Err(Rejection::NotAcceptable),
+            Some(Form::Request) => return Err(Malformed::NotAcceptable.into()),
             Some(Form::Notification) | None => {}
         }
     }

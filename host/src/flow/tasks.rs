@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::authorize::Permit;
 use super::call::Call;
+use super::malformed::Malformed;
 use super::reject::Rejection;
 use super::request::Era;
 use crate::party::{Party, Principal};
@@ -56,7 +57,7 @@ impl Tasks {
         let request = permit.request();
         let call = &request.call;
         if request.era == Era::Stateless && !call.tasks().is_empty() && !call.declares_tasks() {
-            return Err(Rejection::MissingExtension(EXTENSION));
+            return Err(Malformed::MissingExtension(EXTENSION).into());
         }
         let begun_by = call.tasks().iter().map(|task| self.begun_by(task, permit));
         let begun_by: Option<Vec<_>> = begun_by.collect();

@@ -7,7 +7,7 @@ use ::http::header::HOST;
 use ::http::{HeaderMap, Uri};
 
 use crate::flow::headers::origin::Names;
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 use crate::log::seldom::Seldom;
 use crate::printable::clean;
 
@@ -40,7 +40,7 @@ impl Hosts {
         headers: &HeaderMap,
         local: Option<IpAddr>,
         peer: Option<IpAddr>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Malformed> {
         self.names.check_host(uri, headers, local).inspect_err(|_| self.log(uri, headers, peer))
     }
 

@@ -26,6 +26,7 @@ use crate::flow::certificate::ClientCertificate;
 use crate::flow::headers::origin::Names;
 use crate::flow::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
 use crate::flow::known::Known;
+use crate::flow::malformed::Malformed;
 use crate::flow::port::{AnswerBody, Upstream};
 use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::under_way::UnderWay;
@@ -258,11 +259,11 @@ impl<U: Upstream + 'static> Gateway<U> {
         // What a program is reached through is that program's to know.
         let (Some(_), Some(peer)) = (&sender.connection, sender.peer) else { return Ok(sender) };
         let client = self.connections.proxies().client(peer, &parts.headers);
-        let client = client.map_err(|unclear| Rejection::InvalidRequest(unclear.to_string()))?;
+        let client = client.map_err(|unclear| Malformed::InvalidRequest(unclear.to_string()))?;
         Ok(Sender { peer: Some(client), ..sender })
     }
 
-    fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), Rejection> {
+    fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), Malformed> {
         self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer)
     }
 
@@ -272,8 +273,8 @@ impl<U: Upstream + 'static> Gateway<U> {
 
     /// Answers at a path without an endpoint: metadata, or nothing.
     fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
-        if let Err(rejection) = self.check_host(parts, sender) {
-            return plain(rejection);
+        if let Err(malformed) = self.check_host(parts, sender) {
+            return plain(malformed.into());
         }
         // Also where there is nothing: a page may find that out.
         if cors::is_preflight(parts) {
@@ -300,7 +301,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
             Method::GET => self.get(parts.headers, sender).await,
             Method::DELETE => self.delete(parts.headers, sender).await,
             _ => {
-                self.flow.refuse_unread(Rejection::MethodNotAllowed);
+                self.flow.refuse_unread(Malformed::MethodNotAllowed.into());
                 Ok(not_allowed("POST, GET, DELETE"))
             }
         }
@@ -331,8 +332,8 @@ impl<U: Upstream + 'static> Endpoint<U> {
     }
 
     async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
-        if let Err(rejection) = media::accepts_events(&headers) {
-            return Err(self.flow.refuse_unread(rejection));
+        if let Err(malformed) = media::accepts_events(&headers) {
+            return Err(self.flow.refuse_unread(malformed.into()));
         }
         // Boxed, so that programs with Witgate in them compile: the way of one call is a deep nest of futures.
         let events = Box::pin(self.flow.listen(arrival(headers, Bytes::new(), sender))).await?;

@@ -27,6 +27,7 @@ use crate::flow::credential::Shown;
 use crate::flow::event::Event;
 use crate::flow::headers::LAST_EVENT_ID;
 use crate::flow::known::Known;
+use crate::flow::malformed::Malformed;
 use crate::flow::message::json::{Members, unquote};
 use crate::flow::port::{AnswerBody, Upstream};
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
@@ -252,7 +253,7 @@ impl<P: Pipeline> Front<P> {
         loop {
             match lines.next().await {
                 Ok(Read::Line(line)) => self.take(line).await,
-                Ok(Read::TooLong(_)) => self.client.refuse(None, Rejection::TooLarge).await,
+                Ok(Read::TooLong(_)) => self.client.refuse(None, Malformed::TooLarge.into()).await,
                 Ok(Read::End) | Err(_) => return,
             }
             while self.tasks.try_join_next().is_some() {}
@@ -419,7 +420,7 @@ impl<P: Pipeline> Client<P> {
 }
 
 fn is_malformed(rejection: &Rejection) -> bool {
-    matches!(rejection, Rejection::Parse(_))
+    matches!(rejection, Rejection::Malformed(Malformed::Parse(_)))
 }
 
 fn broken_off() -> Rejection {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::flow::call::{Access, Call};
+use crate::flow::malformed::Malformed;
 use crate::flow::message::json::{Members, quote, unquote};
 use crate::flow::reject::Rejection;
 
@@ -90,17 +91,18 @@ pub async fn carry<S: HeldSession>(session: &S, call: &Call) -> Result<(S::Answe
 /// Why not.
 pub fn bridgeable(call: &Call) -> Result<(), Rejection> {
     if let Some(other) = call.meta_version().filter(|version| *version != MODERN) {
-        return Err(Rejection::UnsupportedVersion {
+        return Err(Malformed::UnsupportedVersion {
             requested: other.to_owned(),
             supported: [MODERN].into_iter().chain(LEGACY).map(str::to_owned).collect(),
-        });
+        }
+        .into());
     }
     if !Shape::of(call.method()).is_bridged() {
-        return Err(Rejection::UnknownMethod(call.method().to_owned()));
+        return Err(Malformed::UnknownMethod(call.method().to_owned()).into());
     }
     let params = params(call).unwrap_or_default();
     if params.get("inputResponses").is_some() || params.get("requestState").is_some() {
-        return Err(Rejection::InvalidParams("this server has asked for no input".to_owned()));
+        return Err(Malformed::InvalidParams("this server has asked for no input".to_owned()).into());
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refus
 use crate::flow::call::{Call, Kind};
 use crate::flow::event::Event;
 use crate::flow::limit::Admitted;
+use crate::flow::malformed::Malformed;
 use crate::flow::message::json::{span_in, splice};
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
@@ -235,7 +236,7 @@ impl Inner {
                 Ok(Back::plain(Outcome::Response(pong)))
             }
             // Over stdio a client may ask without any `_meta` whether this is 2026-07-28.
-            "server/discover" => Err(Rejection::UnknownMethod("server/discover".to_owned())),
+            "server/discover" => Err(Malformed::UnknownMethod("server/discover".to_owned()).into()),
             _ => Err(Rejection::SessionRequired),
         }
     }
@@ -245,7 +246,7 @@ impl Inner {
         let wanted = Wanted::read(sent.call);
         if self.eras.remembered().is_some_and(|verdict| verdict.speaks.legacy == Some(false)) {
             let supported = vec![MODERN.to_owned()];
-            return Err(Rejection::UnsupportedVersion { requested: wanted.version, supported });
+            return Err(Malformed::UnsupportedVersion { requested: wanted.version, supported }.into());
         }
         let id = sent.call.id().unwrap_or("null");
         let name = session_name()?;
@@ -308,7 +309,7 @@ impl Inner {
         let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
         match (sent.call.method(), sent.target()) {
             ("initialize", _) => {
-                return Err(Rejection::InvalidRequest("the session is already open".to_owned()));
+                return Err(Malformed::InvalidRequest("the session is already open".to_owned()).into());
             }
             // Whether Witgate is there is what the client asks; the child's health is not its affair.
             ("ping", _) => return Ok(own("{}")),
@@ -583,7 +584,7 @@ fn under_id(response: &Bytes, id: &str) -> Bytes {
 }
 
 fn nothing_asked() -> Rejection {
-    Rejection::InvalidRequest("it answers no open request".to_owned())
+    Malformed::InvalidRequest("it answers no open request".to_owned()).into()
 }
 
 /// A session id: 192 random bits in URL-safe base64, which is visible ASCII throughout.

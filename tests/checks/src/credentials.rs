@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use witgate::flow::credential::Shown;
 use witgate::flow::headers::credentials::{none_in_query, take};
+use witgate::flow::reject::Rejection;
 use witgate::plugin::output::is_of_the_protocol;
 use witgate_plugin::Scheme;
 
@@ -31,9 +32,9 @@ pub fn check(data: &[u8]) {
     let before = headers(lines, &declared);
     let mut after = before.clone();
     match take(&mut after, &declared) {
-        Err(rejection) => {
-            silent(&rejection);
-            silent(&String::from_utf8_lossy(&rejection.wire().body(None)));
+        Err(not_taken) => {
+            silent(&not_taken);
+            silent(&String::from_utf8_lossy(&Rejection::from(not_taken).wire().body(None)));
         }
         Ok(shown) => {
             silent(&shown);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use witgate::flow::malformed::Malformed;
 use witgate::flow::reject::{Rejection, UpstreamFault};
 use witgate::plugin::failure::Failure;
 use witgate_tests::gateway::workspace;
@@ -80,23 +81,23 @@ fn rejections() -> Vec<Rejection> {
         |failure| Rejection::Failed { policy: Arc::from("p"), failure, detail: text(), retry_after: None };
     let upstream = |fault| Rejection::Upstream { fault, message: text() };
     let mut all = vec![
-        Rejection::Parse(text()),
-        Rejection::InvalidRequest(text()),
-        Rejection::InvalidParams(text()),
-        Rejection::HeaderMismatch(text()),
-        Rejection::UnsupportedVersion { requested: text(), supported: Vec::new() },
-        Rejection::MissingExtension("extension"),
-        Rejection::UnknownMethod(text()),
-        Rejection::TooLarge,
+        Rejection::Malformed(Malformed::Parse(text())),
+        Rejection::Malformed(Malformed::InvalidRequest(text())),
+        Rejection::Malformed(Malformed::InvalidParams(text())),
+        Rejection::Malformed(Malformed::HeaderMismatch(text())),
+        Rejection::Malformed(Malformed::UnsupportedVersion { requested: text(), supported: Vec::new() }),
+        Rejection::Malformed(Malformed::MissingExtension("extension")),
+        Rejection::Malformed(Malformed::UnknownMethod(text())),
+        Rejection::Malformed(Malformed::TooLarge),
         Rejection::BodyTimeout,
         Rejection::TooManyBodies,
         Rejection::TooManyConnections,
-        Rejection::UnsupportedMediaType,
-        Rejection::NotAcceptable,
-        Rejection::MethodNotAllowed,
-        Rejection::ForbiddenOrigin,
-        Rejection::ForbiddenHost,
-        Rejection::BadCredential(text()),
+        Rejection::Malformed(Malformed::UnsupportedMediaType),
+        Rejection::Malformed(Malformed::NotAcceptable),
+        Rejection::Malformed(Malformed::MethodNotAllowed),
+        Rejection::Malformed(Malformed::ForbiddenOrigin),
+        Rejection::Malformed(Malformed::ForbiddenHost),
+        Rejection::Malformed(Malformed::BadCredential(text())),
         Rejection::NoCredential,
         Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None },
         Rejection::Denied { policy: None, denial: Default::default() },

@@ -86,7 +86,7 @@ async fn judge(
 /// Authenticators are asked about a call; which one does not matter to those that judge tokens.
 fn any_call() -> Result<Call, Failure> {
     let ping = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
-    Call::parse(ping).map_err(|rejected| Failure::new(format!("{:?}", rejected.rejection)))
+    Call::parse(ping).map_err(|unparsed| Failure::new(format!("{:?}", unparsed.malformed)))
 }
 
 fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {

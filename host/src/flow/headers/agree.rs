@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, Single, single};
 use crate::flow::call::{Access, Call, Kind};
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 use crate::flow::request::Era;
 
 /// Versions of the stateless era that are served.
@@ -23,7 +23,7 @@ pub const STATEFUL: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26", "2024-
 /// # Errors
 /// `InvalidParams` where metadata is missing, `HeaderMismatch` where header and body disagree or a
 /// header stands there twice, `UnsupportedVersion`.
-pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Rejection> {
+pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Malformed> {
     let version = unique(headers, &PROTOCOL_VERSION)?;
     let method = unique(headers, &METHOD)?;
     let name = unique(headers, &NAME)?;
@@ -38,7 +38,7 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Rejection> {
             }
         }
         (Era::Stateless, Kind::Response { .. }) => {
-            return Err(Rejection::InvalidRequest(
+            return Err(Malformed::InvalidRequest(
                 "this protocol version has no requests of the server's to answer".to_owned(),
             ));
         }
@@ -57,7 +57,7 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Rejection> {
 ///
 /// # Errors
 /// `InvalidParams` where metadata is missing, `UnsupportedVersion`.
-pub fn check_without_headers(call: &Call) -> Result<Era, Rejection> {
+pub fn check_without_headers(call: &Call) -> Result<Era, Malformed> {
     let era = era(call, None);
     if era == Era::Stateless {
         check_meta(call)?;
@@ -70,10 +70,10 @@ pub fn check_without_headers(call: &Call) -> Result<Era, Rejection> {
 ///
 /// # Errors
 /// `MethodNotAllowed` in the stateless era, otherwise as [`check`].
-pub fn check_bodiless(headers: &HeaderMap) -> Result<(), Rejection> {
+pub fn check_bodiless(headers: &HeaderMap) -> Result<(), Malformed> {
     let version = unique(headers, &PROTOCOL_VERSION)?;
     if version.is_some_and(is_stateless) {
-        return Err(Rejection::MethodNotAllowed);
+        return Err(Malformed::MethodNotAllowed);
     }
     supported(Era::Stateful, version)
 }
@@ -82,7 +82,7 @@ pub fn check_bodiless(headers: &HeaderMap) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// `HeaderMismatch` where it stands there twice or not in visible ASCII.
-pub fn session(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
+pub fn session(headers: &HeaderMap) -> Result<Option<&str>, Malformed> {
     unique(headers, &SESSION_ID)
 }
 
@@ -105,7 +105,7 @@ pub fn encode(name: &str) -> Cow<'_, str> {
 }
 
 /// Decodes a header value of [`encode`]. A value without both markers is returned as it is.
-pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, Rejection> {
+pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, Malformed> {
     let Some(wrapped) = wrapped(value) else { return Ok(Cow::Borrowed(value)) };
     let bytes = STANDARD.decode(wrapped).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -130,21 +130,21 @@ fn is_stateless(version: &str) -> bool {
     version >= "2026-07-28"
 }
 
-fn check_meta(call: &Call) -> Result<(), Rejection> {
+fn check_meta(call: &Call) -> Result<(), Malformed> {
     if call.has_full_meta() {
         return Ok(());
     }
     let what = "_meta must hold the protocol version and the client capabilities";
-    Err(Rejection::InvalidParams(what.to_owned()))
+    Err(Malformed::InvalidParams(what.to_owned()))
 }
 
-fn supported(era: Era, version: Option<&str>) -> Result<(), Rejection> {
+fn supported(era: Era, version: Option<&str>) -> Result<(), Malformed> {
     let served = match era {
         Era::Stateless => STATELESS,
         Era::Stateful => STATEFUL,
     };
     match version {
-        Some(version) if !served.contains(&version) => Err(Rejection::UnsupportedVersion {
+        Some(version) if !served.contains(&version) => Err(Malformed::UnsupportedVersion {
             requested: version.to_owned(),
             supported: served.iter().map(|&version| version.to_owned()).collect(),
         }),
@@ -152,7 +152,7 @@ fn supported(era: Era, version: Option<&str>) -> Result<(), Rejection> {
     }
 }
 
-fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Rejection> {
+fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Malformed> {
     match single(headers, name) {
         Single::Absent => Ok(None),
         Single::One(value) => Ok(Some(value)),
@@ -160,11 +160,11 @@ fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     }
 }
 
-fn present(name: &HeaderName, value: Option<&str>) -> Result<(), Rejection> {
+fn present(name: &HeaderName, value: Option<&str>) -> Result<(), Malformed> {
     value.map(|_| ()).ok_or_else(|| mismatch(name, "is missing"))
 }
 
-fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), Rejection> {
+fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), Malformed> {
     match (header, body) {
         (Some(header), Some(body)) if header != body => {
             Err(mismatch(name, "does not say what the body says"))
@@ -173,6 +173,6 @@ fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(
     }
 }
 
-pub(super) fn mismatch(name: &HeaderName, what: &str) -> Rejection {
-    Rejection::HeaderMismatch(format!("the header {name} {what}"))
+pub(super) fn mismatch(name: &HeaderName, what: &str) -> Malformed {
+    Malformed::HeaderMismatch(format!("the header {name} {what}"))
 }

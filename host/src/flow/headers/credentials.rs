@@ -8,22 +8,39 @@ use witgate_plugin::Scheme;
 
 use super::DPOP;
 use crate::flow::credential::Shown;
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 
 /// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
 /// server takes a header line above 16 KiB.
 const MAX_LENGTH: usize = 16 << 10;
+
+/// The reason for which no credentials could be taken out of headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// A header is malformed.
+    Malformed(Malformed),
+    /// A scheme without a token.
+    NoToken,
+    /// A scheme that nothing here judges.
+    UnknownScheme,
+}
+
+impl From<Malformed> for NotTaken {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
 
 /// Takes the credentials out of `headers`: `Authorization`, those that the pipeline's policies have declared, and the
 /// proof that belongs to a token.
 ///
 /// # Errors
 /// `BadCredential` where a header stands there twice, is too long or is not text (RFC 6750 §3.1:
-/// 400 for a malformed request), `NoCredential` for a scheme without a token, `Refused` for a scheme that nothing here judges.
+/// 400 for a malformed request), `NoToken`, `UnknownScheme`.
 pub fn take<'d>(
     headers: &mut HeaderMap,
     declared: impl IntoIterator<Item = &'d HeaderName, IntoIter: Clone>,
-) -> Result<Shown, Rejection> {
+) -> Result<Shown, NotTaken> {
     let declared = declared.into_iter();
     // Witgate sets no cookies and is no proxy of the client's choice: these are somebody else's.
     headers.remove(COOKIE);
@@ -48,13 +65,13 @@ pub fn take<'d>(
 ///
 /// # Errors
 /// `BadCredential`.
-pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(), Rejection> {
+pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(), Malformed> {
     let Some(query) = query else { return Ok(()) };
     for (key, _) in url::form_urlencoded::parse(query.as_bytes()) {
         let folded = fold(&key);
         let is_declared = declared.iter().any(|name| fold(name.as_str()) == folded);
         if is_declared || IN_QUERIES.contains(&folded.as_str()) {
-            return Err(Rejection::BadCredential(
+            return Err(Malformed::BadCredential(
                 "a credential must not be in the URL: send it in a header".to_owned(),
             ));
         }
@@ -96,7 +113,7 @@ fn fold(name: &str) -> String {
 }
 
 /// Scheme and credentials (RFC 9110 §11.4); the scheme's name is without case.
-fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Result<(), Rejection> {
+fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Result<(), NotTaken> {
     let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
     let token = rest.trim_matches(' ');
     let scheme = match name {
@@ -109,19 +126,15 @@ fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Resul
             return Ok(());
         }
         _ => {
-            return Err(Rejection::Refused {
-                policy: None,
-                reason: "unsupported-scheme".to_owned(),
-                detail: None,
-            });
+            return Err(NotTaken::UnknownScheme);
         }
     };
     // RFC 6750 §3: a challenge is what gets a client its token. No other credential makes up for the one that is missing.
     if token.is_empty() {
-        return Err(Rejection::NoCredential);
+        return Err(NotTaken::NoToken);
     }
     if token.contains([' ', ',']) {
-        return Err(bad(&AUTHORIZATION, "must hold one scheme and one token"));
+        return Err(bad(&AUTHORIZATION, "must hold one scheme and one token").into());
     }
     shown.add(scheme, None, SecretString::from(token));
     Ok(())
@@ -137,7 +150,7 @@ fn take_proofs(headers: &mut HeaderMap, shown: &mut Shown) {
     }
 }
 
-fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Rejection> {
+fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Malformed> {
     match headers.entry(name) {
         http::header::Entry::Vacant(_) => Ok(None),
         http::header::Entry::Occupied(entry) => {
@@ -150,7 +163,7 @@ fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderV
     }
 }
 
-fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, Rejection> {
+fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, Malformed> {
     if value.len() > MAX_LENGTH {
         return Err(bad(name, "is too long"));
     }
@@ -158,6 +171,6 @@ fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, Reject
     if text.is_empty() { Err(bad(name, "is empty")) } else { Ok(text) }
 }
 
-fn bad(name: &HeaderName, what: &str) -> Rejection {
-    Rejection::BadCredential(format!("the header {name} {what}"))
+fn bad(name: &HeaderName, what: &str) -> Malformed {
+    Malformed::BadCredential(format!("the header {name} {what}"))
 }

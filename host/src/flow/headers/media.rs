@@ -4,15 +4,15 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::{Single, single};
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 
 /// Refuses a body that is not announced as plain JSON in UTF-8.
 ///
 /// # Errors
 /// `UnsupportedMediaType`.
-pub fn is_json(headers: &HeaderMap) -> Result<(), Rejection> {
+pub fn is_json(headers: &HeaderMap) -> Result<(), Malformed> {
     let Single::One(value) = single(headers, &CONTENT_TYPE) else {
-        return Err(Rejection::UnsupportedMediaType);
+        return Err(Malformed::UnsupportedMediaType);
     };
     let mut parts = value.split(';').map(str::trim);
     let json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
@@ -20,7 +20,7 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Rejection> {
     if json && utf8 && !headers.contains_key(CONTENT_ENCODING) {
         Ok(())
     } else {
-        Err(Rejection::UnsupportedMediaType)
+        Err(Malformed::UnsupportedMediaType)
     }
 }
 
@@ -29,16 +29,16 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// `NotAcceptable`.
-pub fn accepts_json(headers: &HeaderMap) -> Result<(), Rejection> {
-    if accepts(headers, "application/json") { Ok(()) } else { Err(Rejection::NotAcceptable) }
+pub fn accepts_json(headers: &HeaderMap) -> Result<(), Malformed> {
+    if accepts(headers, "application/json") { Ok(()) } else { Err(Malformed::NotAcceptable) }
 }
 
 /// Refuses a caller that does not take an event stream: every GET wants one, and a POST gets JSON instead where it can.
 ///
 /// # Errors
 /// `NotAcceptable`.
-pub fn accepts_events(headers: &HeaderMap) -> Result<(), Rejection> {
-    if accepts(headers, "text/event-stream") { Ok(()) } else { Err(Rejection::NotAcceptable) }
+pub fn accepts_events(headers: &HeaderMap) -> Result<(), Malformed> {
+    if accepts(headers, "text/event-stream") { Ok(()) } else { Err(Malformed::NotAcceptable) }
 }
 
 fn accepts(headers: &HeaderMap, media: &str) -> bool {

@@ -10,7 +10,7 @@ use url::Host;
 
 use super::{Single, single};
 use crate::config::ANY_LABEL;
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 
 /// The hosts and origins that a request may name.
 #[derive(Debug)]
@@ -51,17 +51,17 @@ impl Names {
     ///
     /// # Errors
     /// `ForbiddenHost`.
-    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Rejection> {
+    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Malformed> {
         let Single::One(host) = single(headers, &HOST) else {
-            return Err(Rejection::ForbiddenHost);
+            return Err(Malformed::ForbiddenHost);
         };
         if uri.authority().is_none() && self.usual.iter().any(|usual| usual == host) {
             return Ok(());
         }
         // A request in absolute form names a host twice (RFC 9112 §3.2.2).
         let twice = uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host));
-        let name = name_of(host).ok_or(Rejection::ForbiddenHost)?;
-        if !twice && self.is_own(&name, local) { Ok(()) } else { Err(Rejection::ForbiddenHost) }
+        let name = name_of(host).ok_or(Malformed::ForbiddenHost)?;
+        if !twice && self.is_own(&name, local) { Ok(()) } else { Err(Malformed::ForbiddenHost) }
     }
 
     /// Checks `Origin`. A request without one is not a browser's. Where `Host` is a loopback name,
@@ -69,16 +69,16 @@ impl Names {
     ///
     /// # Errors
     /// `ForbiddenOrigin`.
-    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Malformed> {
         let origin = match single(headers, &ORIGIN) {
             Single::Absent => return Ok(()),
             Single::One(origin) => origin.to_ascii_lowercase(),
-            Single::Bad => return Err(Rejection::ForbiddenOrigin),
+            Single::Bad => return Err(Malformed::ForbiddenOrigin),
         };
         if self.origins.contains(&origin) || is_own_loopback(&origin, headers) {
             Ok(())
         } else {
-            Err(Rejection::ForbiddenOrigin)
+            Err(Malformed::ForbiddenOrigin)
         }
     }
 

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::agree::{decode, mismatch};
 use super::{PARAM_PREFIX, Single, single};
+use crate::flow::malformed::Malformed;
 use crate::flow::message::folds_to;
-use crate::flow::reject::Rejection;
 
 /// Schemas that nest deeper are nobody's; it bounds the recursion.
 const DEPTH: usize = 32;
@@ -31,7 +31,7 @@ impl Repeated {
     /// # Errors
     /// `HeaderMismatch` where one is missing, malformed, there without its argument, or says
     /// something else.
-    pub fn check(&self, arguments: Option<&str>, headers: &HeaderMap) -> Result<(), Rejection> {
+    pub fn check(&self, arguments: Option<&str>, headers: &HeaderMap) -> Result<(), Malformed> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -64,7 +64,7 @@ fn argument<'a>(
     arguments: &'a Value,
     path: &[String],
     name: &HeaderName,
-) -> Result<Option<&'a Value>, Rejection> {
+) -> Result<Option<&'a Value>, Malformed> {
     let mut value = arguments;
     for key in path {
         let Some(object) = value.as_object() else { return Ok(None) };

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 use witgate_plugin::Scheme;
 
+use super::credentials::NotTaken;
 use super::origin::Names;
 use super::{agree, credentials, media};
 use crate::flow::call::Call;
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 use crate::flow::request::Era;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -71,7 +72,7 @@ fn headers_that_disagree_with_the_body_are_refused() {
     ];
     for lines in cases {
         let result = agree::check(&call, &headers(lines));
-        assert!(matches!(result, Err(Rejection::HeaderMismatch(_))), "{lines:?}: {result:?}");
+        assert!(matches!(result, Err(Malformed::HeaderMismatch(_))), "{lines:?}: {result:?}");
     }
 }
 
@@ -79,13 +80,13 @@ fn headers_that_disagree_with_the_body_are_refused() {
 fn the_order_of_checks_is_the_sdks() {
     let bare = plain(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#);
     let right = headers(&[VERSION, ("mcp-method", "tools/list")]);
-    assert!(matches!(agree::check(&bare, &right), Err(Rejection::InvalidParams(_))));
+    assert!(matches!(agree::check(&bare, &right), Err(Malformed::InvalidParams(_))));
     let future = plain(
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"v999.0.0","io.modelcontextprotocol/clientCapabilities":{}}}}"#,
     );
-    assert!(matches!(agree::check(&future, &right), Err(Rejection::HeaderMismatch(_))));
+    assert!(matches!(agree::check(&future, &right), Err(Malformed::HeaderMismatch(_))));
     let both = headers(&[("mcp-protocol-version", "v999.0.0"), ("mcp-method", "tools/list")]);
-    let unsupported = Rejection::UnsupportedVersion {
+    let unsupported = Malformed::UnsupportedVersion {
         requested: "v999.0.0".to_owned(),
         supported: vec!["2026-07-28".to_owned()],
     };
@@ -93,7 +94,7 @@ fn the_order_of_checks_is_the_sdks() {
     let half = plain(
         r#"{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
     );
-    assert!(matches!(agree::check(&half, &right), Err(Rejection::InvalidParams(_))));
+    assert!(matches!(agree::check(&half, &right), Err(Malformed::InvalidParams(_))));
 }
 
 #[test]
@@ -104,10 +105,10 @@ fn the_stateful_era_needs_none_of_them_and_lies_in_none() {
         assert_eq!(agree::check(&call, &headers(&[("mcp-protocol-version", version)])), Ok(Era::Stateful));
     }
     let unknown = agree::check(&call, &headers(&[("mcp-protocol-version", "1999-01-01")]));
-    assert!(matches!(unknown, Err(Rejection::UnsupportedVersion { .. })));
+    assert!(matches!(unknown, Err(Malformed::UnsupportedVersion { .. })));
     for lie in [("mcp-method", "tools/list"), ("mcp-name", "other")] {
         let result = agree::check(&call, &headers(&[lie]));
-        assert!(matches!(result, Err(Rejection::HeaderMismatch(_))), "{lie:?}");
+        assert!(matches!(result, Err(Malformed::HeaderMismatch(_))), "{lie:?}");
     }
 }
 
@@ -115,8 +116,8 @@ fn the_stateful_era_needs_none_of_them_and_lies_in_none() {
 fn the_stateless_era_has_no_answers_and_no_bodiless_methods() {
     let answer = plain(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
     assert_eq!(agree::check(&answer, &HeaderMap::new()), Ok(Era::Stateful));
-    assert!(matches!(agree::check(&answer, &headers(&[VERSION])), Err(Rejection::InvalidRequest(_))));
-    assert_eq!(agree::check_bodiless(&headers(&[VERSION])), Err(Rejection::MethodNotAllowed));
+    assert!(matches!(agree::check(&answer, &headers(&[VERSION])), Err(Malformed::InvalidRequest(_))));
+    assert_eq!(agree::check_bodiless(&headers(&[VERSION])), Err(Malformed::MethodNotAllowed));
     assert_eq!(agree::check_bodiless(&headers(&[("mcp-protocol-version", "2025-11-25")])), Ok(()));
 }
 
@@ -153,7 +154,7 @@ fn only_plain_json_is_taken() {
         &[("content-type", "application/json"), ("content-encoding", "gzip")],
     ];
     for lines in bad {
-        assert_eq!(media::is_json(&headers(lines)), Err(Rejection::UnsupportedMediaType), "{lines:?}");
+        assert_eq!(media::is_json(&headers(lines)), Err(Malformed::UnsupportedMediaType), "{lines:?}");
     }
 }
 
@@ -205,7 +206,7 @@ fn only_own_hosts_are_answered() {
         "a b",
         "127.0.0.1.nip.io",
     ] {
-        assert_eq!(check(bad), Err(Rejection::ForbiddenHost), "{bad}");
+        assert_eq!(check(bad), Err(Malformed::ForbiddenHost), "{bad}");
     }
     let two = headers(&[("host", "localhost"), ("host", "evil.example.com")]);
     assert!(names.check_host(&Uri::from_static("/mcp"), &two, Some(LOCAL)).is_err());
@@ -231,7 +232,7 @@ fn a_star_is_one_label_before_the_names_of_a_zone() {
         "a.example.com@evil.com",
         "a.com",
     ] {
-        assert_eq!(check(bad), Err(Rejection::ForbiddenHost), "{bad}");
+        assert_eq!(check(bad), Err(Malformed::ForbiddenHost), "{bad}");
     }
 }
 
@@ -256,7 +257,7 @@ fn only_allowed_origins_and_the_own_loopback_one_may_call() {
         ("localhost:80", "https://app.example.com.evil.com"),
         ("localhost:80", "http://localhost:80.evil.com"),
     ] {
-        assert_eq!(check(host, origin), Err(Rejection::ForbiddenOrigin), "{origin}");
+        assert_eq!(check(host, origin), Err(Malformed::ForbiddenOrigin), "{origin}");
     }
 }
 
@@ -293,17 +294,17 @@ fn credentials_that_could_be_read_two_ways_are_refused() {
     ];
     for lines in bad {
         let result = credentials::take(&mut headers(lines), &declared);
-        assert!(matches!(result, Err(Rejection::BadCredential(_))), "{lines:.80?}");
+        assert!(matches!(result, Err(NotTaken::Malformed(Malformed::BadCredential(_)))), "{lines:.80?}");
     }
     for nothing in ["Bearer", "bearer ", "DPoP", "Basic"] {
         let beside = headers(&[("authorization", nothing), ("x-api-key", "good")]);
         for mut lines in [headers(&[("authorization", nothing)]), beside] {
             let result = credentials::take(&mut lines, &declared);
-            assert!(matches!(result, Err(Rejection::NoCredential)), "{nothing}");
+            assert!(matches!(result, Err(NotTaken::NoToken)), "{nothing}");
         }
     }
     let strange = credentials::take(&mut headers(&[("authorization", "Negotiate abc")]), &declared);
-    assert!(matches!(strange, Err(Rejection::Refused { .. })));
+    assert!(matches!(strange, Err(NotTaken::UnknownScheme)));
 }
 
 #[test]
@@ -321,7 +322,7 @@ fn no_credential_stands_in_a_query() {
         "token",
     ] {
         let result = credentials::none_in_query(Some(bad), &declared);
-        assert!(matches!(result, Err(Rejection::BadCredential(_))), "{bad}");
+        assert!(matches!(result, Err(Malformed::BadCredential(_))), "{bad}");
     }
     for good in [None, Some(""), Some("session=1&x=token")] {
         assert_eq!(credentials::none_in_query(good, &declared), Ok(()), "{good:?}");

@@ -1,7 +1,7 @@
 use super::*;
 
-fn parse(body: &str) -> Result<Call, Rejection> {
-    Call::parse(Bytes::copy_from_slice(body.as_bytes())).map_err(Rejection::from)
+fn parse(body: &str) -> Result<Call, Malformed> {
+    Call::parse(Bytes::copy_from_slice(body.as_bytes())).map_err(|unparsed| unparsed.malformed)
 }
 
 fn request(method: &str, params: &str) -> String {
@@ -12,10 +12,10 @@ fn request(method: &str, params: &str) -> String {
 fn refusal(body: &str) -> String {
     match parse(body) {
         Ok(call) => panic!("taken for {call:?}"),
-        Err(Rejection::Parse(what)) => format!("parse: {what}"),
-        Err(Rejection::InvalidRequest(what)) => format!("request: {what}"),
-        Err(Rejection::InvalidParams(what)) => format!("params: {what}"),
-        Err(Rejection::UnknownMethod(what)) => format!("unknown: {what}"),
+        Err(Malformed::Parse(what)) => format!("parse: {what}"),
+        Err(Malformed::InvalidRequest(what)) => format!("request: {what}"),
+        Err(Malformed::InvalidParams(what)) => format!("params: {what}"),
+        Err(Malformed::UnknownMethod(what)) => format!("unknown: {what}"),
         Err(other) => panic!("refused with {other:?}"),
     }
 }
@@ -143,8 +143,8 @@ fn a_key_twice_among_many_is_found() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused() {
     let body = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\xff\"}";
-    let rejected = Call::parse(Bytes::from_static(body)).unwrap_err();
-    assert_eq!(rejected.rejection, Rejection::Parse("it is not UTF-8".to_owned()));
+    let unparsed = Call::parse(Bytes::from_static(body)).unwrap_err();
+    assert_eq!(unparsed.malformed, Malformed::Parse("it is not UTF-8".to_owned()));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::{Rejection, UpstreamFault};
 use crate::config::Denials;
 use crate::flow::dpop::ALGORITHMS;
 use crate::flow::headers::DPOP_NONCE;
+use crate::flow::malformed::Malformed;
 
 #[cfg(test)]
 mod tests;
@@ -74,29 +75,7 @@ impl Rejection {
     /// Maps a rejection to the HTTP status and the JSON-RPC error.
     pub fn wire(&self) -> Wire {
         match self {
-            Self::Parse(what) => bad_request(
-                PARSE_ERROR,
-                "parse-error",
-                format!("The body is not one JSON-RPC message in strict JSON: {what}"),
-            ),
-            Self::InvalidRequest(what) => {
-                bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
-            }
-            Self::InvalidParams(what) => {
-                bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
-            }
-            Self::HeaderMismatch(what) => {
-                bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
-            }
-            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
-            Self::MissingExtension(name) => missing_extension(name),
-            Self::UnknownMethod(_) => Wire {
-                code: METHOD_NOT_FOUND,
-                ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
-            },
-            Self::TooLarge => {
-                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
-            }
+            Self::Malformed(malformed) => malformed.wire(),
             Self::BodyTimeout => {
                 plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }
@@ -115,36 +94,6 @@ impl Rejection {
                     "too-many-connections",
                     "Too many connections are open: try again later",
                 )
-            },
-            Self::UnsupportedMediaType => plain(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Send Content-Type: application/json, in UTF-8 and not encoded",
-            ),
-            Self::NotAcceptable => plain(
-                StatusCode::NOT_ACCEPTABLE,
-                "not-acceptable",
-                "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
-            ),
-            Self::MethodNotAllowed => Wire {
-                allow: Some("POST"),
-                ..plain(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "method-not-allowed",
-                    "This endpoint does not have this HTTP method",
-                )
-            },
-            Self::ForbiddenOrigin => {
-                plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
-            }
-            Self::ForbiddenHost => plain(
-                StatusCode::FORBIDDEN,
-                "forbidden-host",
-                "This server does not answer under this host name",
-            ),
-            Self::BadCredential(what) => Wire {
-                challenge: Challenge::InvalidRequest,
-                ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
             },
             Self::NoCredential => Wire {
                 challenge: Challenge::Needed,
@@ -216,6 +165,66 @@ impl Rejection {
                 "The MCP server needs your identity, which cannot be sent to it: tell the operator",
             ),
             Self::Upstream { fault, message } => upstream(*fault, message),
+        }
+    }
+}
+
+impl Malformed {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::Parse(what) => bad_request(
+                PARSE_ERROR,
+                "parse-error",
+                format!("The body is not one JSON-RPC message in strict JSON: {what}"),
+            ),
+            Self::InvalidRequest(what) => {
+                bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
+            }
+            Self::InvalidParams(what) => {
+                bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
+            }
+            Self::HeaderMismatch(what) => {
+                bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
+            }
+            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+            Self::MissingExtension(name) => missing_extension(name),
+            Self::UnknownMethod(_) => Wire {
+                code: METHOD_NOT_FOUND,
+                ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
+            },
+            Self::TooLarge => {
+                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
+            }
+            Self::UnsupportedMediaType => plain(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Send Content-Type: application/json, in UTF-8 and not encoded",
+            ),
+            Self::NotAcceptable => plain(
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
+            ),
+            Self::MethodNotAllowed => Wire {
+                allow: Some("POST"),
+                ..plain(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method-not-allowed",
+                    "This endpoint does not have this HTTP method",
+                )
+            },
+            Self::ForbiddenOrigin => {
+                plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
+            }
+            Self::ForbiddenHost => plain(
+                StatusCode::FORBIDDEN,
+                "forbidden-host",
+                "This server does not answer under this host name",
+            ),
+            Self::BadCredential(what) => Wire {
+                challenge: Challenge::InvalidRequest,
+                ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use http_body::Body as _;
 
 use crate::flow::body::{Inflow, join, next};
 use crate::flow::headers::media;
+use crate::flow::malformed::Malformed;
 use crate::flow::reject::Rejection;
 use crate::server::connections::memory::Held;
 
@@ -30,7 +31,7 @@ pub(super) async fn receive(
     media::accepts_json(headers)?;
     let announced = body.size_hint().lower();
     if announced > most as u64 {
-        return Err(Rejection::TooLarge);
+        return Err(Malformed::TooLarge.into());
     }
     let gathered = tokio::time::timeout(time_for(most), gather(body, most, held)).await;
     gathered.unwrap_or(Err(Rejection::BodyTimeout))
@@ -45,11 +46,11 @@ fn time_for(most: usize) -> Duration {
 async fn gather(body: &mut Inflow, most: usize, held: &mut Held) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {
-        let read = next(body).await.map_err(|_| Rejection::Parse("it ends too early".to_owned()))?;
+        let read = next(body).await.map_err(|_| Malformed::Parse("it ends too early".to_owned()))?;
         let Some(data) = read else { return Ok(whole) };
         let size = whole.len() + data.len();
         if size > most {
-            return Err(Rejection::TooLarge);
+            return Err(Malformed::TooLarge.into());
         }
         held.cover(size).map_err(|_| Rejection::TooManyBodies)?;
         whole = if whole.is_empty() { data } else { join(whole, &data) };

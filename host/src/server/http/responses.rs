@@ -5,6 +5,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
+use crate::flow::malformed::Malformed;
 use crate::flow::reject::wire::Wire;
 use crate::flow::reject::{Rejected, Rejection};
 
@@ -38,7 +39,7 @@ pub(super) fn event_stream(status: StatusCode, content_type: HeaderValue, body: 
 }
 
 pub(super) fn not_allowed(methods: &'static str) -> Response<Body> {
-    let mut response = plain(Rejection::MethodNotAllowed);
+    let mut response = plain(Malformed::MethodNotAllowed.into());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }

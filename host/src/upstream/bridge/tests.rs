@@ -137,10 +137,13 @@ fn logs_come_from_the_level_that_was_asked_for() {
 fn what_cannot_be_bridged_is_refused() {
     for method in ["server/discover", "subscriptions/listen", "tasks/get", "vendor/method"] {
         let params = json!({"notifications": {}, "taskId": "t"});
-        assert_eq!(bridgeable(&call(method, params)), Err(Rejection::UnknownMethod(method.to_owned())));
+        assert_eq!(
+            bridgeable(&call(method, params)),
+            Err(Rejection::Malformed(Malformed::UnknownMethod(method.to_owned())))
+        );
     }
     let retry = call("tools/call", json!({"name": "t", "requestState": "s"}));
-    assert!(matches!(bridgeable(&retry), Err(Rejection::InvalidParams(_))));
+    assert!(matches!(bridgeable(&retry), Err(Rejection::Malformed(Malformed::InvalidParams(_)))));
     assert_eq!(bridgeable(&call("tools/call", json!({"name": "t"}))), Ok(()));
 }
 

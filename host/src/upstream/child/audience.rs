@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::full::full;
 use crate::flow::event::Event;
+use crate::flow::malformed::Malformed;
 use crate::flow::reject::Rejection;
 use crate::party::Principal;
 use crate::shares::Share;
@@ -112,7 +113,7 @@ impl Member {
         }
         if subscriptions.len() >= SUBSCRIPTIONS {
             let what = "the session has subscribed to 1,000 resources: unsubscribe from some first";
-            return Err(Rejection::InvalidRequest(what.to_owned()));
+            return Err(Malformed::InvalidRequest(what.to_owned()).into());
         }
         let share = share().ok_or_else(|| full("subscriptions"))?;
         subscriptions.insert(uri.to_owned(), share);

@@ -17,6 +17,7 @@ use super::pending::{Ask, Ear, Lost, Pending, Reply, replies};
 use super::pipes::Pipes;
 use super::reading;
 use super::wire::cancelled;
+use crate::flow::malformed::Malformed;
 use crate::flow::message::json::splice;
 use crate::flow::reject::{Rejection, UpstreamFault};
 
@@ -112,7 +113,7 @@ impl Connection {
         let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
         let asked = told.and_then(|told| self.inner.take_asked(session, told));
         let asked =
-            asked.ok_or_else(|| Rejection::InvalidRequest("it answers no open request".to_owned()))?;
+            asked.ok_or_else(|| Malformed::InvalidRequest("it answers no open request".to_owned()))?;
         self.inner.send(splice(body, &mut [(id, &asked.id)])).await
     }
 

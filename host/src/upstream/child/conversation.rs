@@ -14,6 +14,7 @@ use super::pending::{Ask, Lost, Pending, Spares, Whose};
 use super::process::Process;
 use super::wire::cancelled;
 use crate::flow::call::LONGEST_ID;
+use crate::flow::malformed::Malformed;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::lines::input::one_line;
 use crate::shares::{Bounds, Holdings};
@@ -371,7 +372,7 @@ pub(super) fn gone() -> Rejection {
 impl From<Lost> for Rejection {
     fn from(lost: Lost) -> Self {
         match lost {
-            Lost::Cancelled => Self::InvalidRequest("the request was cancelled".to_owned()),
+            Lost::Cancelled => Malformed::InvalidRequest("the request was cancelled".to_owned()).into(),
             Lost::Fault(fault, message) => Self::Upstream { fault, message },
         }
     }

@@ -14,7 +14,7 @@ use super::sent::Sent;
 use super::supervise::Slot;
 use super::tools::PATIENCE;
 use crate::flow::headers::params::Repeated;
-use crate::flow::reject::Rejection;
+use crate::flow::malformed::Malformed;
 use crate::upstream::bridge::MODERN;
 
 /// Pages of a list; nobody's is longer.
@@ -24,7 +24,7 @@ const PAGES: usize = 64;
 ///
 /// # Errors
 /// `HeaderMismatch`.
-pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Result<(), Rejection> {
+pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Result<(), Malformed> {
     let (Some(headers), Some(name), "tools/call") = (sent.headers, sent.target(), sent.call.method()) else {
         return Ok(());
     };

@@ -21,6 +21,7 @@ use crate::flow::call::Kind;
 use crate::flow::event::Event;
 use crate::flow::headers::SESSION_ID;
 use crate::flow::limit::Admitted;
+use crate::flow::malformed::Malformed;
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
@@ -396,9 +397,9 @@ impl Upstream for HttpUpstream {
                 let noted = events.inspect(move |event| asked.note(&event.data));
                 Ok(noted.inspect(move |_| _ = &held).boxed())
             }
-            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Rejection::MethodNotAllowed),
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Malformed::MethodNotAllowed.into()),
             (StatusCode::CONFLICT, _) => {
-                Err(Rejection::InvalidRequest("this session has an open stream already".to_owned()))
+                Err(Malformed::InvalidRequest("this session has an open stream already".to_owned()).into())
             }
             _ => Err(bad_answer("The MCP server does not open an event stream")),
         }
@@ -467,7 +468,7 @@ fn belongs(request: &Request, session: Option<&Theirs>) -> Result<bool, Rejectio
     let Some(Theirs { asked, .. }) = session else { return Ok(true) };
     match call.kind() {
         Kind::Response { .. } if !call.id().is_some_and(|id| asked.take(id)) => {
-            Err(Rejection::InvalidRequest("it answers no open request".to_owned()))
+            Err(Malformed::InvalidRequest("it answers no open request".to_owned()).into())
         }
         Kind::Notification if call.method() == "notifications/progress" => {
             let params = bridge::params(call).unwrap_or_default();

@@ -84,13 +84,17 @@ fn an_upstreams_fault_reaches_the_callers_code() {
 #[test]
 fn the_protocols_codes_stand_where_it_has_them() {
     let cases = [
-        (Rejection::Parse(String::new()), 400, -32700),
-        (Rejection::InvalidRequest(String::new()), 400, -32600),
-        (Rejection::UnknownMethod(String::new()), 404, -32601),
-        (Rejection::InvalidParams(String::new()), 400, -32602),
-        (Rejection::HeaderMismatch(String::new()), 400, -32020),
-        (Rejection::UnsupportedVersion { requested: "x".into(), supported: vec![] }, 400, -32022),
-        (Rejection::TooLarge, 413, 413),
+        (Rejection::Malformed(Malformed::Parse(String::new())), 400, -32700),
+        (Rejection::Malformed(Malformed::InvalidRequest(String::new())), 400, -32600),
+        (Rejection::Malformed(Malformed::UnknownMethod(String::new())), 404, -32601),
+        (Rejection::Malformed(Malformed::InvalidParams(String::new())), 400, -32602),
+        (Rejection::Malformed(Malformed::HeaderMismatch(String::new())), 400, -32020),
+        (
+            Rejection::Malformed(Malformed::UnsupportedVersion { requested: "x".into(), supported: vec![] }),
+            400,
+            -32022,
+        ),
+        (Rejection::Malformed(Malformed::TooLarge), 413, 413),
         (Rejection::SessionNotFound, 404, 404),
         (Rejection::RateLimited { retry_after: 3 }, 429, 429),
     ];
@@ -126,7 +130,12 @@ fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
     assert_eq!((wire.status(true), wire.code, &*wire.reason), (StatusCode::OK, 403, "scope"));
     assert_eq!(wire.body(Some("1")), denied(&[]).wire().body(Some("1")));
     assert_eq!(wire.status(false), StatusCode::FORBIDDEN, "a notification has no answer to tell it in");
-    for cured in [denied(&["mcp:write"]), refused(), Rejection::NoCredential, Rejection::ForbiddenHost] {
+    for cured in [
+        denied(&["mcp:write"]),
+        refused(),
+        Rejection::NoCredential,
+        Rejection::Malformed(Malformed::ForbiddenHost),
+    ] {
         assert_eq!(told(&cured), cured.wire());
     }
     assert_eq!(denied(&[]).wire_at(Denials::Http).status, StatusCode::FORBIDDEN);
@@ -134,7 +143,7 @@ fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
 
 #[test]
 fn a_malformed_credential_is_an_invalid_request() {
-    let wire = Rejection::BadCredential("it is empty".to_owned()).wire();
+    let wire = Rejection::Malformed(Malformed::BadCredential("it is empty".to_owned())).wire();
     assert_eq!(wire.status, StatusCode::BAD_REQUEST);
     assert_eq!(wire.headers(None, &[])[WWW_AUTHENTICATE], r#"Bearer error="invalid_request", realm="mcp""#);
 }

@@ -7,6 +7,7 @@ use crate::flow::Arrival;
 use crate::flow::body::Inflow;
 use crate::flow::event::Event;
 use crate::flow::limit::{Admitted, Unfiltered};
+use crate::flow::malformed::Malformed;
 use crate::flow::port::Listener as Listens;
 use crate::flow::port::{Answer, Upstream};
 
@@ -130,7 +131,7 @@ impl Upstream for Hoarder {
     }
 
     async fn listen(&self, _: Listens) -> Result<BoxStream<'static, Event>, Rejection> {
-        Err(Rejection::MethodNotAllowed)
+        Err(Malformed::MethodNotAllowed.into())
     }
 
     async fn close(&self, _: Listens) -> Result<(), Rejection> {

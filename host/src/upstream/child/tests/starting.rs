@@ -88,5 +88,8 @@ async fn a_client_that_names_a_lost_session_opens_a_new_one() {
         assert!(client.call(json!(1), "echo", json!({})).await.is_ok());
     }
     let again = client.say(initialize(json!({}))).await.map(|_| ());
-    assert!(matches!(again, Err(Rejection::InvalidRequest(_))), "one that lives: {again:?}");
+    assert!(
+        matches!(again, Err(Rejection::Malformed(Malformed::InvalidRequest(_)))),
+        "one that lives: {again:?}"
+    );
 }
