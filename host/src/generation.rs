@@ -1,8 +1,7 @@
 //! Generations: immutable, fully checked sets of policies. Exactly one is live.
 
-mod factory;
 mod history;
-mod pipeline;
+pub mod pipeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,12 +15,11 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::fingerprints::Fingerprints;
 use crate::policy::{Before, Policy};
 
 pub use crate::policy::Recipe;
-pub use factory::{Factory, Successor};
 use history::History;
 pub use history::Kept;
 pub use pipeline::{Closed, Next, Pipeline};
@@ -48,10 +46,67 @@ pub struct Generation {
     shadows: Arc<Semaphore>,
 }
 
+/// The contents of a generation, as they were made from one recipe.
+#[derive(Debug)]
+pub struct Contents {
+    /// The policies that the configuration names, as far as they could be made.
+    pub policies: BTreeMap<String, Arc<Policy>>,
+    /// The pipelines, in the order of the upstreams.
+    pub pipelines: Vec<Pipeline>,
+    /// The recipe.
+    pub recipe: Arc<Recipe>,
+    /// The files that were looked at.
+    pub files: Fingerprints,
+    /// Those of the files that the recipe holds.
+    pub written: BTreeSet<PathBuf>,
+    /// The clock of its policies.
+    pub clock: Clock,
+}
+
 /// Calls that shadows judge at once. Under load they are the first to go without.
 const SHADOWS: usize = 32;
 
 impl Generation {
+    /// The generation `number`, which repeats none.
+    pub fn new(number: u64, contents: Contents) -> Self {
+        let Contents { mut policies, pipelines, recipe, files, written, clock } = contents;
+        for policy in pipelines.iter().flat_map(Pipeline::own_policies) {
+            policies.insert(policy.name().to_string(), Arc::clone(policy));
+        }
+        let all = || policies.values().chain(pipelines.iter().flat_map(Pipeline::policies));
+        let mut credential_headers = Vec::new();
+        for header in all().filter_map(|policy| policy.credential_header()) {
+            if !credential_headers.contains(header) {
+                credential_headers.push(header.clone());
+            }
+        }
+        Self {
+            number,
+            origin: number,
+            since: clock::system_time(),
+            clock,
+            recipe,
+            repeats: false,
+            is_stale: false,
+            policies,
+            pipelines,
+            credential_headers,
+            files,
+            written,
+            shadows: Arc::new(Semaphore::new(SHADOWS)),
+        }
+    }
+
+    /// The same; `repeats` where its components were taken from a recipe, whatever their files were.
+    pub fn with_repeats(self, repeats: bool) -> Self {
+        Self { repeats, ..self }
+    }
+
+    /// The same; `is_stale` where the machine kept a policy from being made again, so that an earlier one goes on.
+    pub fn with_stale(self, is_stale: bool) -> Self {
+        Self { is_stale, ..self }
+    }
+
     /// Its number; the first is 1.
     pub fn number(&self) -> u64 {
         self.number

@@ -6,7 +6,7 @@
 //! - [`embed`]: the whole pipeline as a tower layer before a service of your own, made from a `witgate.toml` and changed
 //!   with it while it runs.
 //! - [`config`]: that file, read, checked and resolved; everything that is wrong with it at once, each with its place.
-//! - [`policy`]: one check, component or built-in, behind one face; [`policy::cases`] tests it.
+//! - [`policy`]: one check, component or built-in, behind one face; [`cases`] tests it.
 //! - The crate `witgate-plugin`: for writing a policy.
 //!
 //! A configuration is looked at without serving anything:
@@ -25,13 +25,13 @@
 //! }
 //! ```
 //!
-//! Its policies are made by a [`generation::Factory`], which is also how one finds out whether they can be used:
+//! Its policies are made by a [`factory::Factory`], which is also how one finds out whether they can be used:
 //!
 //! ```no_run
 //! # async fn example(config: witgate::config::Config) -> Result<(), Box<dyn std::error::Error>> {
 //! use witgate::clock::Clock;
 //! use witgate::config::environment::Environment;
-//! use witgate::generation::Factory;
+//! use witgate::factory::Factory;
 //! use witgate::plugin::compile::Compiler;
 //! use witgate::plugin::engine::Engine;
 //! use witgate::plugin::load::Loader;
@@ -59,14 +59,18 @@ pub mod server;
 pub mod services;
 pub mod upstream;
 
+pub mod admin;
 mod breaker;
+pub mod cases;
 pub mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 mod descriptors;
 pub mod digest;
 pub mod embed;
+pub mod factory;
 pub mod fingerprints;
 pub mod generation;
 #[cfg(test)]

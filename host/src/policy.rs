@@ -2,15 +2,13 @@
 
 pub mod answer;
 mod builtin;
-pub mod cases;
 mod counts;
 mod disagreements;
 mod guarded;
-mod make;
+pub(crate) mod make;
 mod recipe;
-pub mod record;
 pub(crate) mod shipped;
-mod tap;
+pub(crate) mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -212,6 +210,26 @@ impl Policy {
         self.recorder.is_on()
     }
 
+    /// Its tap.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Ends its recording, which then says what there is. False: there is none.
+    pub fn stop_recording(&self) -> bool {
+        self.recorder.stop()
+    }
+
+    /// Its settings, for a recording.
+    pub(crate) fn recorded_settings(&self) -> &RecordedSettings {
+        &self.written
+    }
+
+    /// What its hooks ask of the host, for the request that is in `scope`.
+    pub(crate) fn host<'p>(&'p self, scope: &'p Scope) -> PolicyHost<'p> {
+        PolicyHost { services: &self.services, scope: Some(scope) }
+    }
+
     /// The instances of its component. None for a built-in.
     pub fn pool(&self) -> Option<&Pool> {
         match &self.check {
@@ -267,7 +285,7 @@ impl Policy {
     }
 
     /// Puts something into its cache, as if it had done so itself. Nothing, where it has none.
-    fn remember(&self, key: &[u8], value: &[u8]) {
+    pub(crate) fn remember(&self, key: &[u8], value: &[u8]) {
         if let Some(cache) = &self.services.cache {
             cache.put(key, value, self.now(), u32::MAX);
         }

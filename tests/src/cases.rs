@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use witgate::cases::{Case, Subject, Suite};
 use witgate::config::PolicyKind;
 use witgate::plugin::compile::Compiler;
 use witgate::plugin::engine::Engine;
 use witgate::plugin::load::Loader;
-use witgate::policy::cases::{Case, Subject, Suite};
 
 use crate::gateway::{component, workspace};
 

@@ -9,11 +9,11 @@ use super::terminal::{counted, to_json};
 use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::{Config, Transport, resolve};
-use crate::generation::Factory;
+use crate::control::place;
+use crate::factory::Factory;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
-use crate::server::control::place;
 use crate::server::tls::Tls;
 
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {

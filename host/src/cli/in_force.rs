@@ -11,8 +11,8 @@ use super::context::Context;
 use super::control::{socket, time};
 use super::outcome::Exit;
 use super::terminal::Terminal;
+use crate::control::{self, AskError};
 use crate::digest::{digest_text, sha256};
-use crate::server::control::{self, AskError};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);

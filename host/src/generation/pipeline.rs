@@ -58,13 +58,13 @@ pub struct Closed {
 }
 
 /// A pipeline as it came out of the policies that there are.
-pub(super) struct Assembled {
-    pub(super) pipeline: Pipeline,
+pub(crate) struct Assembled {
+    pub(crate) pipeline: Pipeline,
     /// Policies that are listed under a hook that they do not have.
-    pub(super) misfits: Vec<PolicyError>,
+    pub(crate) misfits: Vec<PolicyError>,
     /// True if every enforced policy is there.
-    pub(super) is_whole: bool,
-    pub(super) has_all_authorizers: bool,
+    pub(crate) is_whole: bool,
+    pub(crate) has_all_authorizers: bool,
 }
 
 impl Pipeline {
@@ -120,18 +120,18 @@ impl Pipeline {
     }
 
     /// Every policy that it asks itself.
-    pub(super) fn own_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+    pub(crate) fn own_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         let enforced = self.authenticate.iter().chain(&self.authorize);
         enforced.chain(&self.shadow_authenticate).chain(&self.shadow_authorize)
     }
 
     /// The policy of this name, if the pipeline in force has it.
-    pub(super) fn own_policy(&self, name: &str) -> Option<&Arc<Policy>> {
+    pub(crate) fn own_policy(&self, name: &str) -> Option<&Arc<Policy>> {
         self.own_policies().find(|policy| &**policy.name() == name)
     }
 
     /// A pipeline that lets nobody through.
-    pub(super) fn closed(upstream: &str, name: &str, reason: String) -> Self {
+    pub(crate) fn closed(upstream: &str, name: &str, reason: String) -> Self {
         let closed = Some(Closed { name: name.into(), reason });
         Self { upstream: upstream.into(), closed, ..Self::default() }
     }
@@ -139,7 +139,7 @@ impl Pipeline {
 
 /// Puts the pipeline of `upstream` together from the policies that `find` knows. Those that are only watched may be
 /// missing: they decide nothing.
-pub(super) fn assemble(
+pub(crate) fn assemble(
     upstream: &config::Upstream,
     config: &config::Config,
     recipe: &Arc<Recipe>,

@@ -110,7 +110,7 @@ impl std::fmt::Debug for Stage {
 
 /// The error in place of a policy.
 #[derive(Debug)]
-pub(super) struct Unmade {
+pub(crate) struct Unmade {
     /// The error, with advice.
     pub message: String,
     /// The setting that is at fault, and what is wrong with it.
@@ -150,13 +150,13 @@ impl Unmade {
     }
 
     /// Of the policy, whose making has looked at `files`.
-    pub(super) fn of(self, config: &config::Policy, files: Fingerprints) -> PolicyError {
+    pub(crate) fn of(self, config: &config::Policy, files: Fingerprints) -> PolicyError {
         PolicyError { policy: config.name.clone(), message: self.message, cause: self.cause, files }
     }
 }
 
 /// A policy, and the files that it came from.
-pub(super) type Made = (Policy, Fingerprints);
+pub(crate) type Made = (Policy, Fingerprints);
 
 impl Policy {
     /// Makes the policy that `config` describes: the component's digest, compilation, imports and
@@ -172,7 +172,7 @@ impl Policy {
             .map_err(|unmade| unmade.of(config, files))
     }
 
-    pub(super) async fn make_noting(
+    pub(crate) async fn make_noting(
         config: &config::Policy,
         making: Making<'_>,
         files: &mut Fingerprints,

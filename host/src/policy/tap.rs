@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-pub(super) use settings::RecordedSettings;
-pub(super) use taken::Taken;
+pub(crate) use settings::RecordedSettings;
+pub(crate) use taken::Taken;
 
 /// Hooks that wait to be written down. More are shed: a caller waits for no recording.
 const WAITING: usize = 256;
@@ -30,28 +30,28 @@ pub enum NotRecorded {
 
 /// The tap of one policy.
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     is_on: AtomicBool,
     line: Mutex<Option<Line>>,
 }
 
 /// The way to who writes down.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     to: mpsc::Sender<Taken>,
     /// The number of hooks that were dropped.
-    pub(super) shed: Arc<AtomicU64>,
-    pub(super) stop: Arc<Notify>,
+    pub(crate) shed: Arc<AtomicU64>,
+    pub(crate) stop: Arc<Notify>,
 }
 
 impl Recorder {
     /// True if a recording is running.
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
 
     /// The way to the recording. None: nobody records.
-    pub(super) fn line(&self) -> Option<Line> {
+    pub(crate) fn line(&self) -> Option<Line> {
         self.is_on().then(|| self.line.lock().clone()).flatten()
     }
 
@@ -59,7 +59,7 @@ impl Recorder {
     ///
     /// # Errors
     /// `Already`.
-    pub(super) fn open(&self) -> Result<(Line, mpsc::Receiver<Taken>), NotRecorded> {
+    pub(crate) fn open(&self) -> Result<(Line, mpsc::Receiver<Taken>), NotRecorded> {
         let mut place = self.line.lock();
         if place.is_some() {
             return Err(NotRecorded::Already);
@@ -72,7 +72,7 @@ impl Recorder {
     }
 
     /// Asks the recording to end. False: there is none.
-    pub(super) fn stop(&self) -> bool {
+    pub(crate) fn stop(&self) -> bool {
         let line = self.line.lock().clone();
         line.is_some_and(|line| {
             line.stop.notify_one();
@@ -81,7 +81,7 @@ impl Recorder {
     }
 
     /// Ends the recording whose line this is; one that has begun since goes on.
-    pub(super) fn close(&self, line: &Line) {
+    pub(crate) fn close(&self, line: &Line) {
         let mut place = self.line.lock();
         if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
             self.is_on.store(false, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl Recorder {
 
 impl Line {
     /// Hands on a hook that is done, or drops it.
-    pub(super) fn offer(&self, taken: Taken) {
+    pub(crate) fn offer(&self, taken: Taken) {
         if self.to.try_send(taken).is_err() {
             self.shed.fetch_add(1, Ordering::Relaxed);
         }

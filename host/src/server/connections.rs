@@ -3,7 +3,7 @@
 mod at_once;
 pub(crate) mod descriptors;
 mod heads;
-pub(super) mod linger;
+pub(crate) mod linger;
 pub(crate) mod memory;
 mod metered;
 pub(crate) mod table;
@@ -66,27 +66,27 @@ static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
 
 /// The two ends of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Ends {
-    pub(super) peer: SocketAddr,
-    pub(super) local: SocketAddr,
+pub(crate) struct Ends {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// The certificate from the TLS handshake.
-    pub(super) certificate: Option<Arc<ClientCertificate>>,
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// The connection.
-    pub(super) connection: Arc<Connection>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 /// A socket that accepts connections.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     /// The socket.
-    pub(super) socket: TcpListener,
+    pub(crate) socket: TcpListener,
     /// The TLS settings of the listener. None: HTTP in plain.
-    pub(super) tls: Option<Arc<Tls>>,
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Those that are open, and how many there may be.
-    pub(super) connections: Arc<Connections>,
+    pub(crate) connections: Arc<Connections>,
 }
 
 /// Answers requests until `stop`; then lets those that run go on for `grace`, and cuts them off.
-pub(super) async fn serve<F, R, B>(listener: Listener, stop: CancellationToken, grace: Duration, respond: F)
+pub(crate) async fn serve<F, R, B>(listener: Listener, stop: CancellationToken, grace: Duration, respond: F)
 where
     F: Fn(Request<Incoming>, Ends) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,

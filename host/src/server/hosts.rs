@@ -13,7 +13,7 @@ use crate::printable::clean;
 
 /// The names of one listener.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     names: Names,
     /// The setting that has the listener's address.
     listener: &'static str,
@@ -21,12 +21,12 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub(super) fn new(names: Names, listener: &'static str) -> Self {
+    pub(crate) fn new(names: Names, listener: &'static str) -> Self {
         Self { names, listener, refusing: Seldom::default() }
     }
 
     /// The names themselves.
-    pub(super) fn names(&self) -> &Names {
+    pub(crate) fn names(&self) -> &Names {
         &self.names
     }
 
@@ -34,7 +34,7 @@ impl Hosts {
     ///
     /// # Errors
     /// `ForbiddenHost`.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         uri: &Uri,
         headers: &HeaderMap,

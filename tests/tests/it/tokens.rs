@@ -17,10 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use witgate::cases::{Ask, CallOf, Case, Expect, ExpectIdentity, Held, Question, SettingsOf, Step, Subject};
 use witgate::config::{KeySource, Limits, PolicyKind};
-use witgate::policy::cases::{
-    Ask, CallOf, Case, Expect, ExpectIdentity, Held, Question, SettingsOf, Step, Subject,
-};
 use witgate_plugin::Scheme;
 use witgate_tests::cases::{both, put};
 

@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::control::{cell, socket};
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::terminal::table;
-use crate::server::control;
+use crate::control;
 
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let found = control::ask(&socket(context)?, &control::Command::PluginDiff).map_err(Failure::new)?;

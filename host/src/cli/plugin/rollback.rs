@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::cli::context::Context;
 use crate::cli::control::{cell, socket};
 use crate::cli::outcome::{Exit, Failure};
-use crate::server::control;
+use crate::control;
 
 pub(super) fn run(context: &Context, to: Option<u64>) -> Result<Exit, Failure> {
     let done =

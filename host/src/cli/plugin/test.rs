@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use self::find::{Found, Suites};
 use self::play::Played;
+use crate::cases::schema;
 use crate::cli::context::Context;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::runtime::runtime;
@@ -24,7 +25,6 @@ use crate::fingerprints::Fingerprints;
 use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, Places};
 use crate::plugin::load::Loader;
-use crate::policy::cases::schema;
 use crate::reload::watch::{Unwatched, Watcher};
 use crate::serve::cache_directory;
 

@@ -7,8 +7,8 @@ use super::argument::token;
 use crate::cli::context::Context;
 use crate::cli::control::socket;
 use crate::cli::outcome::{Exit, Failure};
+use crate::control;
 use crate::digest::{digest_text, sha256};
-use crate::server::control;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

@@ -11,28 +11,23 @@ use crate::plugin::settings::{Schema, Settings};
 
 /// The settings of a policy, as a recording writes them.
 #[derive(Debug)]
-pub(in crate::policy) struct RecordedSettings {
+pub(crate) struct RecordedSettings {
     /// True if it reads raw secrets.
-    pub(in crate::policy) reads_secrets: bool,
-    pub(in crate::policy) kind: PolicyKind,
-    pub(in crate::policy) component: Option<PathBuf>,
-    pub(in crate::policy) config: Value,
+    pub(crate) reads_secrets: bool,
+    pub(crate) kind: PolicyKind,
+    pub(crate) component: Option<PathBuf>,
+    pub(crate) config: Value,
     /// None: nothing decides.
-    pub(in crate::policy) schema: Option<Arc<Schema>>,
+    pub(crate) schema: Option<Arc<Schema>>,
     /// The directory that paths in the settings are relative to.
-    pub(in crate::policy) dir: PathBuf,
-    pub(in crate::policy) sources: BTreeMap<String, KeySource>,
-    pub(in crate::policy) limits: Limits,
+    pub(crate) dir: PathBuf,
+    pub(crate) sources: BTreeMap<String, KeySource>,
+    pub(crate) limits: Limits,
 }
 
 impl RecordedSettings {
     /// Collects them when the policy is built.
-    pub(in crate::policy) fn of(
-        config: &config::Policy,
-        dir: &Path,
-        schema: Arc<Schema>,
-        settings: &Settings,
-    ) -> Self {
+    pub(crate) fn of(config: &config::Policy, dir: &Path, schema: Arc<Schema>, settings: &Settings) -> Self {
         Self {
             reads_secrets: !settings.raw_secrets.is_empty(),
             kind: config.kind,
@@ -46,7 +41,7 @@ impl RecordedSettings {
     }
 
     /// A policy that could not be made.
-    pub(in crate::policy) fn nothing(config: &config::Policy) -> Self {
+    pub(crate) fn nothing(config: &config::Policy) -> Self {
         Self {
             reads_secrets: false,
             kind: config.kind,

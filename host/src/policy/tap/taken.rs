@@ -12,34 +12,29 @@ use crate::services::heard::Heard;
 
 /// One hook.
 #[derive(Debug)]
-pub(in crate::policy) struct Taken {
+pub(crate) struct Taken {
     /// The time at which it began, in seconds since the Unix epoch.
-    pub(in crate::policy) now: u64,
-    pub(in crate::policy) method: String,
-    pub(in crate::policy) kind: TargetKind,
-    pub(in crate::policy) target: String,
+    pub(crate) now: u64,
+    pub(crate) method: String,
+    pub(crate) kind: TargetKind,
+    pub(crate) target: String,
     /// None: a question to the authorizer.
-    pub(in crate::policy) credential: Option<(Scheme, SecretString)>,
-    pub(in crate::policy) heard: Arc<Heard>,
+    pub(crate) credential: Option<(Scheme, SecretString)>,
+    pub(crate) heard: Arc<Heard>,
     /// None: not yet.
-    pub(in crate::policy) outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
     scope: Scope,
 }
 
 impl Taken {
     /// A question to `authenticate`.
-    pub(in crate::policy) fn who(
-        now: u64,
-        scope: &Scope,
-        call: &Call<'_>,
-        credential: &Credential<'_>,
-    ) -> Self {
+    pub(crate) fn who(now: u64, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> Self {
         let credential = (credential.scheme, credential.value.into());
         Self { credential: Some(credential), ..Self::may(now, scope, call) }
     }
 
     /// A question to `authorize`.
-    pub(in crate::policy) fn may(now: u64, scope: &Scope, call: &Call<'_>) -> Self {
+    pub(crate) fn may(now: u64, scope: &Scope, call: &Call<'_>) -> Self {
         let heard = Arc::<Heard>::default();
         Self {
             now,
@@ -54,12 +49,12 @@ impl Taken {
     }
 
     /// The scope for the hook, in which host calls are noted.
-    pub(in crate::policy) fn scope(&self) -> &Scope {
+    pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }
 
     /// The same with its answer.
-    pub(in crate::policy) fn answered(self, answer: Result<Outcome, &Failed>) -> Self {
+    pub(crate) fn answered(self, answer: Result<Outcome, &Failed>) -> Self {
         let outcome = answer.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail.clone()));
         Self { outcome: Some(outcome), ..self }
     }

@@ -20,7 +20,7 @@ const SIZE: usize = 16 << 20;
 
 /// Reads what is left of `body`, which has come over `connection`, beside what is answered. A rest that is too long or
 /// too slow ends the connection.
-pub(in crate::server) fn discard<B>(mut body: B, connection: Option<&Arc<Connection>>)
+pub(crate) fn discard<B>(mut body: B, connection: Option<&Arc<Connection>>)
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {

@@ -52,7 +52,7 @@ impl RequestMemory {
     }
 
     /// A gauge of the bytes in use.
-    pub(super) fn gauge(&self) -> Gauge {
+    pub(crate) fn gauge(&self) -> Gauge {
         self.gauge.clone()
     }
 

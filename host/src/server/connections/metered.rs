@@ -16,7 +16,7 @@ use super::table::Connection;
 const AT_ONCE: usize = FREE - 1;
 
 /// See the module.
-pub(super) struct Metered<S> {
+pub(crate) struct Metered<S> {
     stream: S,
     connection: Arc<Connection>,
     held: Held,
@@ -27,7 +27,7 @@ pub(super) struct Metered<S> {
 }
 
 impl<S> Metered<S> {
-    pub(super) fn new(stream: S, connection: Arc<Connection>, held: Held) -> Self {
+    pub(crate) fn new(stream: S, connection: Arc<Connection>, held: Held) -> Self {
         Self { stream, connection, held, head: 0, heads: 0 }
     }
 

@@ -63,7 +63,7 @@ struct Counts {
 
 /// The bound that a connection has met.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     of: &'static str,
 }
 
@@ -107,7 +107,7 @@ impl Connections {
     }
 
     /// Takes a connection in, which `end` ends. None: there are too many.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
         let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
         self.admit_within(share, peer, end)
     }
@@ -141,7 +141,7 @@ impl Connections {
     }
 
     /// Ends connections that wait for their clients, where the process has no more descriptors.
-    pub(super) fn free_descriptors(&self) {
+    pub(crate) fn free_descriptors(&self) {
         let mut table = self.table.lock();
         self.make_room(&mut table, None);
     }
@@ -218,33 +218,33 @@ impl Table {
 
 /// A connection's place among the others. Free once it is dropped.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     connections: Arc<Connections>,
     number: u64,
     /// The connection.
-    pub(super) connection: Arc<Connection>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 impl Admission {
     /// The proxies in front of the listener.
-    pub(super) fn proxies(&self) -> &Proxies {
+    pub(crate) fn proxies(&self) -> &Proxies {
         &self.connections.proxies
     }
 
     /// The end of the connection.
-    pub(super) fn end(&self) -> &End {
+    pub(crate) fn end(&self) -> &End {
         &self.connection.end
     }
 
     /// The same connection, which turns out to be of `client`, of whose share it takes a part. None: there are too many.
-    pub(super) fn passed_to(self, client: IpAddr) -> Option<Self> {
+    pub(crate) fn passed_to(self, client: IpAddr) -> Option<Self> {
         let (connections, end) = (Arc::clone(&self.connections), self.connection.end.clone());
         drop(self);
         connections.admit_within(connections.limits.of_one, client, end)
     }
 
     /// A new, empty account of this connection in the memory for requests.
-    pub(super) fn memory(&self) -> Held {
+    pub(crate) fn memory(&self) -> Held {
         self.connections.memory.hold(Some(self.connection.peer))
     }
 }
@@ -260,11 +260,11 @@ impl Drop for Admission {
 
 /// The end of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct End {
+pub(crate) struct End {
     /// After what is running on it.
-    pub(super) stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// At once.
-    pub(super) cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 impl End {
@@ -301,24 +301,24 @@ impl Connection {
     }
 
     /// The number of heads so far.
-    pub(super) fn heads(&self) -> u32 {
+    pub(crate) fn heads(&self) -> u32 {
         self.heads.load(Ordering::Relaxed)
     }
 
     /// A head has come: until what is returned is dropped, a request is under way.
-    pub(super) fn begin(self: &Arc<Self>) -> Turn {
+    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.goes_on()
     }
 
     /// The request of the last head is still under way until what is returned is dropped, too.
-    pub(super) fn goes_on(self: &Arc<Self>) -> Turn {
+    pub(crate) fn goes_on(self: &Arc<Self>) -> Turn {
         self.turns.fetch_add(1, Ordering::Relaxed);
         Turn(Arc::clone(self))
     }
 
     /// True if the request of the last head is being handled.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.turns.load(Ordering::Relaxed) > 0
     }
 
@@ -337,7 +337,7 @@ impl Connection {
 
 /// A request that is under way.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Connection>);
+pub(crate) struct Turn(Arc<Connection>);
 
 impl Drop for Turn {
     fn drop(&mut self) {

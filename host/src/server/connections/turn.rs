@@ -8,13 +8,13 @@ use http_body::{Body, Frame, SizeHint};
 use super::table::Turn;
 
 /// A body that ends a [`Turn`] when it is dropped.
-pub(super) struct WithTurn<B> {
+pub(crate) struct WithTurn<B> {
     body: B,
     _turn: Turn,
 }
 
 impl<B> WithTurn<B> {
-    pub(super) fn new(body: B, turn: Turn) -> Self {
+    pub(crate) fn new(body: B, turn: Turn) -> Self {
         Self { body, _turn: turn }
     }
 }

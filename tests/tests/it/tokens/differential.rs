@@ -10,9 +10,9 @@ mod reasons;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
+use witgate::cases::Subject;
 use witgate::config::PolicyKind;
 use witgate::policy::answer::Outcome;
-use witgate::policy::cases::Subject;
 use witgate_plugin::Verdict;
 use witgate_tests::cases::{both, directory, loader};
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use witgate_plugin::Scheme;
 
 use super::arguments::Arguments;
+use crate::cases::{Ask, CallOf, Case, OnStage, Principal, Question, Ready, Subject};
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Cast;
 use crate::config::{Limits, PolicyKind};
@@ -14,7 +15,6 @@ use crate::plugin::compile::Compiler;
 use crate::plugin::engine::Engine;
 use crate::plugin::load::Loader;
 use crate::policy::answer::Outcome;
-use crate::policy::cases::{Ask, CallOf, Case, OnStage, Principal, Question, Ready, Subject};
 use crate::provenance::Provenance;
 
 /// Memory limit of a component without configured limits: enough for an interpreted language.

@@ -3,6 +3,7 @@
 use witgate_plugin::{Decision, Scheme, Verdict};
 
 use super::given::Arguments;
+use crate::cases::{Ask, Asked, CallOf, OnStage, Principal, Question};
 use crate::cli::context::Context;
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Cast;
@@ -10,7 +11,6 @@ use crate::plugin::compile::Compiler;
 use crate::plugin::engine::{Engine, Places};
 use crate::plugin::load::Loader;
 use crate::policy::answer::Outcome;
-use crate::policy::cases::{Ask, Asked, CallOf, OnStage, Principal, Question};
 use crate::provenance::Provenance;
 use crate::serve::cache_directory;
 use crate::services::witness::Observed;

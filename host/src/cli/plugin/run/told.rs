@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use witgate_plugin::{Decision, Wants};
 
 use super::execution::{Ran, Taken};
+use crate::cases::{Ask, Asked, Question, scheme_name};
 use crate::cli::plugin::test::told::{level_name, used};
 use crate::plugin::said::redacted;
 use crate::policy::answer::Outcome;
-use crate::policy::cases::{Ask, Asked, Question, scheme_name};
 use crate::printable::clean;
 use crate::services::witness::{Event, Observed};
 

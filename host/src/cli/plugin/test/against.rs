@@ -1,7 +1,7 @@
 //! The comparison of two components: `--against`.
 
+use crate::cases::Report;
 use crate::policy::answer::Outcome;
-use crate::policy::cases::Report;
 use crate::printable::clean;
 
 /// Something that the other one does otherwise.
@@ -33,7 +33,7 @@ pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
             add(own.asked.outcome.told(), other.asked.outcome.told());
         }
         if own.asked.http != other.asked.http {
-            let sent = |findings: &[crate::policy::cases::Finding]| match findings {
+            let sent = |findings: &[crate::cases::Finding]| match findings {
                 [] => "HTTP as the case says".to_owned(),
                 findings => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             };

@@ -6,7 +6,7 @@ use super::against::Difference;
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
 use super::told;
-use crate::policy::cases::{Finding, StepReport};
+use crate::cases::{Finding, StepReport};
 
 pub(super) fn report(played: &Played) -> Value {
     let failed = played.cases.iter().filter(|case| !case.report.passed()).count();

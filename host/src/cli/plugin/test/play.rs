@@ -7,9 +7,9 @@ use futures_util::{StreamExt as _, stream};
 
 use super::against::Difference;
 use super::find::Suites;
+use crate::cases::{Case, Report, Subject};
 use crate::cli::outcome::Failure;
 use crate::plugin::load::Loader;
-use crate::policy::cases::{Case, Report, Subject};
 use crate::policy::describe_component;
 use crate::provenance::Provenance;
 

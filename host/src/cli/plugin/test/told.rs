@@ -6,8 +6,8 @@ use witgate_plugin::Level;
 
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
+use crate::cases::{Asked, Report, StepReport};
 use crate::cli::terminal::counted;
-use crate::policy::cases::{Asked, Report, StepReport};
 use crate::printable::clean;
 
 /// One case: a line, and what is wrong where something is.
@@ -82,7 +82,7 @@ fn of_step(number: Option<usize>, step: &StepReport) -> Vec<String> {
     lines
 }
 
-fn finding(finding: &crate::policy::cases::Finding) -> [String; 3] {
+fn finding(finding: &crate::cases::Finding) -> [String; 3] {
     [
         format!("       {}", finding.what),
         format!("         expected   {}", finding.expected),

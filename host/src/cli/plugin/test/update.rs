@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, TableLike, Value};
 
 use super::play::{Played, PlayedCase};
+use crate::cases::{Expect, StepReport};
 use crate::cli::context::Context;
 use crate::cli::outcome::Failure;
 use crate::cli::terminal::counted;
-use crate::policy::cases::{Expect, StepReport};
 use crate::printable::clean;
 
 /// An expectation that becomes another.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::control::Client;
+use super::Client;
+use crate::cases::record::{Bounds, Recorded, Recording};
 use crate::digest::digest_text;
 use crate::generation::{Generation, Generations};
 use crate::policy::Policy;
-use crate::policy::record::{Bounds, Recorded};
 
 /// The most calls of one recording.
 const MOST_CALLS: u64 = 100_000;
@@ -41,7 +41,7 @@ pub(crate) async fn record(
     let live = generations.live();
     let policy = find(&live, name)?;
     let is_live = || Arc::ptr_eq(&generations.live(), &live);
-    let recording = policy.start_recording().map_err(|error| error.to_string())?;
+    let recording = Recording::start(policy).map_err(|error| error.to_string())?;
     let said = Said::began(name, client);
     let recorded = recording.run(bounds, is_live).await;
     drop(said);

@@ -10,6 +10,7 @@ mod checks;
 mod exchange;
 mod expect;
 mod read;
+pub mod record;
 mod report;
 mod stage;
 mod token;
@@ -20,11 +21,11 @@ use std::sync::Arc;
 
 use witgate_plugin::Digest;
 
-use super::Policy;
-use super::make::{Made, Making, PolicyError, Unmade};
 use crate::config;
 use crate::fingerprints::Fingerprints;
 use crate::plugin::settings::Surroundings;
+use crate::policy::Policy;
+use crate::policy::make::{Made, Making, PolicyError, Unmade};
 
 pub(super) use case::DIGEST;
 pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};

@@ -9,14 +9,13 @@ use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict
 use super::http;
 use super::recorded::{Recorded, Seen};
 use super::stand_in::{Claims, REDACTED, StandIns};
+use crate::cases::{CallOf, DIGEST, scheme_name};
 use crate::digest::{digest_text, sha256};
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;
 use crate::policy::answer::Outcome;
-use crate::policy::cases::{CallOf, DIGEST, scheme_name};
 use crate::policy::tap::Taken;
 use crate::printable::clean;
-use crate::services::PolicyHost;
 use crate::services::heard::{Notes, Verified};
 
 /// As many as a file of cases may have.
@@ -55,7 +54,7 @@ impl<'p> Cases<'p> {
         Self {
             policy,
             claims,
-            settings: policy.written.text(),
+            settings: policy.recorded_settings().text(),
             stand_ins: StandIns::default(),
             cases: Vec::new(),
             places: HashMap::new(),
@@ -100,7 +99,7 @@ impl<'p> Cases<'p> {
     pub(super) fn recorded(self, shed: u64, ended: &'static str) -> Recorded {
         let is_component = self.policy.digest().is_some();
         Recorded {
-            settings: self.policy.written.without_secrets(is_component),
+            settings: self.policy.recorded_settings().without_secrets(is_component),
             cases: self.cases,
             calls: self.calls,
             shed,
@@ -164,7 +163,7 @@ impl<'p> Cases<'p> {
     /// Adds the parts of the request that the policy has asked to see.
     fn put_wanted(&self, case: &mut Map<String, Value>, taken: &Taken, notes: &Notes) -> Result<(), LeftOut> {
         let scope = taken.scope();
-        let host = PolicyHost { services: &self.policy.services, scope: Some(scope) };
+        let host = self.policy.host(scope);
         let mut put = |name: &str, value: Value| drop(case.insert(name.to_owned(), value));
         if let Some(arguments) = host.find_arguments() {
             put("arguments_text", json!(arguments));

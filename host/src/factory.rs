@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
 
-use super::pipeline::{self, Assembled, Next, Pipeline};
-use super::{Generation, Generations, Recipe, SHADOWS};
 use crate::cause::Cause;
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::environment::Environment;
 use crate::config::resolve::{self, Strictness};
 use crate::config::{self, Config};
 use crate::fingerprints::Fingerprints;
+use crate::generation::pipeline::{self, Assembled, Next, Pipeline};
+use crate::generation::{Contents, Generation, Generations, Recipe};
 use crate::network::Ways;
 use crate::plugin::compile_queue::CompileQueue;
 use crate::plugin::load::Loader;
@@ -112,7 +111,7 @@ impl Factory {
     ) -> Result<Generation, Vec<PolicyError>> {
         let parts = self.parts(config, live, Some(recipe), Compiling::Waits).await;
         let repeated = whole(config, live, parts)?;
-        Ok(Generation { origin, repeats: true, ..repeated })
+        Ok(repeated.with_repeats(true).repeating(Some(origin)))
     }
 
     /// Makes the first generation. A policy that is broken closes the pipelines that ask it, and no others.
@@ -150,7 +149,7 @@ impl Factory {
         for error in &errors {
             parts.files.extend(error.files.clone());
         }
-        Ok((Generation { repeats: recipe.is_some(), ..parts.generation(1, pipelines) }, errors))
+        Ok((parts.generation(1, pipelines).with_repeats(recipe.is_some()), errors))
     }
 
     /// Makes what is to follow `live`. A pipeline takes over as a whole. Where a policy of it cannot be made, the
@@ -168,7 +167,7 @@ impl Factory {
             parts,
             bases: Vec::new(),
             errors: Vec::new(),
-            has_new_data: live.is_stale || live.has_new_data(),
+            has_new_data: live.is_stale() || live.has_new_data(),
             is_stale: Cell::new(false),
         };
         let mut pipelines = Vec::new();
@@ -289,32 +288,8 @@ impl Parts {
     }
 
     fn generation(self, number: u64, pipelines: Vec<Pipeline>) -> Generation {
-        let mut policies = self.policies;
-        for policy in pipelines.iter().flat_map(Pipeline::own_policies) {
-            policies.insert(policy.name().to_string(), Arc::clone(policy));
-        }
-        let all = || policies.values().chain(pipelines.iter().flat_map(Pipeline::policies));
-        let mut credential_headers = Vec::new();
-        for header in all().filter_map(|policy| policy.credential_header()) {
-            if !credential_headers.contains(header) {
-                credential_headers.push(header.clone());
-            }
-        }
-        Generation {
-            number,
-            origin: number,
-            since: clock::system_time(),
-            clock: self.clock,
-            recipe: self.recipe,
-            repeats: false,
-            is_stale: false,
-            policies,
-            pipelines,
-            credential_headers,
-            files: self.files,
-            written: self.written,
-            shadows: Arc::new(Semaphore::new(SHADOWS)),
-        }
+        let Self { policies, files, written, recipe, clock, errors: _ } = self;
+        Generation::new(number, Contents { policies, pipelines, recipe, files, written, clock })
     }
 }
 
@@ -334,7 +309,7 @@ fn whole(
     if !parts.errors.is_empty() {
         return Err(parts.errors);
     }
-    Ok(parts.generation(live.map_or(1, |live| live.number + 1), pipelines))
+    Ok(parts.generation(live.map_or(1, |live| live.number() + 1), pipelines))
 }
 
 /// The error for a policy whose configuration is broken.
@@ -489,8 +464,9 @@ impl Succession<'_> {
         if nothing_new && !errors.is_empty() {
             return Successor { generation: None, errors, files };
         }
-        let generation = parts.generation(live.number + 1, pipelines);
-        Successor { generation: Some(Generation { repeats, is_stale, ..generation }), errors, files }
+        let generation =
+            parts.generation(live.number() + 1, pipelines).with_repeats(repeats).with_stale(is_stale);
+        Successor { generation: Some(generation), errors, files }
     }
 }
 

@@ -12,16 +12,16 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::memory::RequestMemory;
-use super::connections::table::{Connections, Limits};
-use super::connections::{self, Ends, Listener, linger};
-use super::hosts::Hosts;
 use crate::config::Server;
 use crate::digest::sha256;
 use crate::flow::headers::origin::Names;
 use crate::generation::Generations;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
+use crate::server::connections::memory::RequestMemory;
+use crate::server::connections::table::{Connections, Limits};
+use crate::server::connections::{self, Ends, Listener, linger};
+use crate::server::hosts::Hosts;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;

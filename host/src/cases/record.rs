@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::Policy;
-use super::tap::{Line, Taken};
+use crate::policy::Policy;
+use crate::policy::tap::{Line, Taken};
 use case::Cases;
 
-pub use super::tap::NotRecorded;
+pub use crate::policy::tap::NotRecorded;
 pub use recorded::{Recorded, Seen};
 
 /// Interval at which a recording checks that its policy is still the live one.
@@ -45,16 +45,28 @@ pub struct Recording<'p> {
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
-        self.policy.recorder.close(&self.line);
+        self.policy.recorder().close(&self.line);
     }
 }
 
-impl Recording<'_> {
+impl<'p> Recording<'p> {
+    /// Begins to record what `policy` is asked.
+    ///
+    /// # Errors
+    /// Where it cannot be recorded.
+    pub fn start(policy: &'p Policy) -> Result<Self, NotRecorded> {
+        if policy.recorded_settings().reads_secrets {
+            return Err(NotRecorded::ReadsSecrets);
+        }
+        let (line, from) = policy.recorder().open()?;
+        Ok(Self { policy, from, line })
+    }
+
     /// Takes what comes until `bounds` are reached, [`Policy::stop_recording`] is called, or `is_live` is no longer true.
     pub async fn run(mut self, bounds: Bounds, is_live: impl Fn() -> bool) -> Recorded {
         let mut cases = Cases::new(self.policy, bounds.claims);
         let ended = take(&mut self.from, &self.line.stop, &mut cases, bounds, is_live).await;
-        self.policy.recorder.close(&self.line);
+        self.policy.recorder().close(&self.line);
         // What was under way when it ended.
         while cases.calls() < bounds.calls
             && let Ok(taken) = self.from.try_recv()
@@ -62,25 +74,6 @@ impl Recording<'_> {
             cases.add(&taken);
         }
         cases.recorded(self.line.shed.load(Ordering::Relaxed), ended)
-    }
-}
-
-impl Policy {
-    /// Begins to record what it is asked.
-    ///
-    /// # Errors
-    /// Where it cannot be recorded.
-    pub fn start_recording(&self) -> Result<Recording<'_>, NotRecorded> {
-        if self.written.reads_secrets {
-            return Err(NotRecorded::ReadsSecrets);
-        }
-        let (line, from) = self.recorder.open()?;
-        Ok(Recording { policy: self, from, line })
-    }
-
-    /// Ends its recording, which then says what there is. False: there is none.
-    pub fn stop_recording(&self) -> bool {
-        self.recorder.stop()
     }
 }
 

@@ -5,6 +5,7 @@
 //! Then it may send the next one, or close. A line has at most 64 KiB.
 
 pub mod place;
+pub(crate) mod recording;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};

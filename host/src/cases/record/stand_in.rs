@@ -10,8 +10,8 @@ use url::Url;
 use witgate_plugin::{Digest, Scheme};
 
 use super::certificate;
+use crate::cases::scheme_name;
 use crate::digest::sha256;
-use crate::policy::cases::scheme_name;
 
 /// Claims that say whom a token is from, for and about, how long and what for, and what it is bound to (RFC 7519, 7662,
 /// 7800, 8693).

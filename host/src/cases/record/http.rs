@@ -5,7 +5,7 @@ use url::form_urlencoded;
 use witgate_plugin::{HttpError, HttpRequest, HttpResponse, Method};
 
 use super::stand_in::Claims;
-use crate::policy::cases::{auth, verb};
+use crate::cases::{auth, verb};
 
 /// Seconds that a server of a case asks to be left alone.
 const RESTING_S: u32 = 7;
