@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use parking_lot::Mutex;
@@ -438,32 +439,53 @@ impl DiskCache {
             new.as_file().sync_all()?;
             new.persist(self.file(digest)).map_err(|error| error.error)
         };
-        match written() {
-            Ok(_) => self.trim(LARGEST_CACHE),
-            Err(reason) => tracing::debug!("a compiled component was not kept on disk: {reason}"),
+        if let Err(reason) = written() {
+            tracing::debug!("a compiled component was not kept on disk: {reason}");
         }
+        let kept = self.kept();
+        let free = rustix::fs::statvfs(&self.dir)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        trim(&kept, LARGEST_CACHE.min(half_of_disk(&kept, free)));
     }
 
-    /// Removes what was used longest ago, until no more than `most` bytes are left. What runs is mapped already,
-    /// and stays.
-    fn trim(&self, most: u64) {
+    /// What is kept, that which was used longest ago first.
+    fn kept(&self) -> Vec<Kept> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let kept = entries.filter(|entry| entry.path().extension().is_some_and(|suffix| suffix == "cwasm"));
         let mut kept: Vec<_> = kept
             .filter_map(|entry| {
                 let metadata = entry.metadata().ok()?;
-                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+                Some(Kept { used: metadata.modified().ok()?, size: metadata.len(), path: entry.path() })
             })
             .collect();
         kept.sort_unstable();
-        let mut total: u64 = kept.iter().map(|(_, size, _)| size).sum();
-        for (_, size, path) in kept {
-            if total <= most {
-                return;
-            }
-            total -= size;
-            let _ = fs::remove_file(path);
+        kept
+    }
+}
+
+/// A file of the cache.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    used: SystemTime,
+    size: u64,
+    path: PathBuf,
+}
+
+/// Half of the space that the cache has and could have, in bytes: key stores and the state may be on the same disk, and
+/// a full one keeps a key from being revoked.
+fn half_of_disk(kept: &[Kept], free: u64) -> u64 {
+    kept.iter().map(|file| file.size).sum::<u64>().saturating_add(free) / 2
+}
+
+/// Removes the first of `kept`, until no more than `most` bytes are left. What runs is mapped already, and stays.
+fn trim(kept: &[Kept], most: u64) {
+    let mut total: u64 = kept.iter().map(|file| file.size).sum();
+    for file in kept {
+        if total <= most {
+            return;
         }
+        total -= file.size;
+        let _ = fs::remove_file(&file.path);
     }
 }
 
@@ -509,9 +531,17 @@ mod tests {
             file.set_modified(clock::system_time() - std::time::Duration::from_secs(age)).unwrap();
         }
         assert!(cache.get(&digests[0]).is_some());
-        cache.trim(2 * (DIGEST + compiled.len()) as u64);
+        trim(&cache.kept(), 2 * (DIGEST + compiled.len()) as u64);
         let kept = digests.map(|digest| cache.file(&digest).exists());
         assert_eq!(kept, [true, false, true]);
+    }
+
+    #[test]
+    fn the_cache_leaves_half_of_a_small_disk_free() {
+        let kept = [3, 5].map(|size| Kept { used: clock::system_time(), size, path: PathBuf::new() });
+        assert_eq!(half_of_disk(&kept, 4), 6, "4 free and 8 kept");
+        assert_eq!(half_of_disk(&kept, 0), 4, "the disk is full");
+        assert!(half_of_disk(&kept, u64::MAX) > LARGEST_CACHE, "the size of the disk is unknown");
     }
 
     #[test]
