@@ -138,22 +138,12 @@ impl KeySet {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    //! Keys that everybody may know.
-
-    /// On P-256.
-    pub(crate) const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgYdULgdrCzEJ80ISu\nAcZXwaeNgh6GN7bBi5h5p3tHlO6hRANCAAQJlW+9wDkq54+5bp84qtCPhBuTijSy\nUoo2ZX1G7dnZZWRgienoEOM2zFALiyDErlC+h5dBNyyjPDhK3ErsQzkE\n-----END PRIVATE KEY-----\n";
-    /// Its other half.
-    pub(crate) const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECZVvvcA5KuePuW6fOKrQj4Qbk4o0\nslKKNmV9Ru3Z2WVkYInp6BDjNsxQC4sgxK5QvoeXQTcsozw4StxK7EM5BA==\n-----END PUBLIC KEY-----\n";
-}
-
-#[cfg(test)]
 mod tests {
     use jsonwebtoken::{Validation, decode};
     use serde_json::{Value, json};
 
-    use super::testing::{PRIVATE, PUBLIC};
     use super::*;
+    use witgate_testing::keys::{PRIVATE, PUBLIC};
 
     /// Keys of other kinds, and no keys.
     const OTHERS: [&str; 4] = [

@@ -431,11 +431,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cause::testing::{is_alone, take_descriptors};
     use crate::config::PolicyKind;
     use crate::config::environment::Environment;
     use crate::plugin::compile::Compiler;
     use crate::plugin::settings::RemoteKeys;
+    use witgate_testing::shortage::{is_alone, take_descriptors};
 
     /// Makes an API key policy from the files in `dir`. None: it is good.
     async fn fault(

@@ -153,7 +153,7 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cause::testing::{is_alone, take_descriptors};
+    use witgate_testing::shortage::{is_alone, take_descriptors};
 
     #[test]
     fn files_that_the_machine_cannot_read_have_not_changed() {

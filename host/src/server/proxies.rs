@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn long_chains_take_time_that_grows_with_their_length() {
         let chain = |n: usize| vec!["for=\"[2001:db8:1::7]:80\";by=a"; n].join(", ");
-        crate::growth::assert_linear("forwarded", 500, chain, |chain: String| {
+        witgate_testing::growth::assert_linear("forwarded", 500, chain, |chain: String| {
             assert!(client(Forwarded::Forwarded, "10.0.0.1", &[&chain]).is_some());
         });
     }

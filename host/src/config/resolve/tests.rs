@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use super::load;
-use crate::cause::testing::{is_alone, take_descriptors};
 use crate::config::diagnostic::{Diagnostic, Style, render};
 use crate::config::environment::Environment;
 use crate::config::{Config, Fallback, Mode, Target, Transport};
+use witgate_testing::shortage::{is_alone, take_descriptors};
 
 /// A folder with a store and a configuration.
 struct Folder(tempfile::TempDir);

@@ -306,6 +306,6 @@ mod tests {
             let mut bytes = head.into_bytes();
             assert_eq!(scan(&mut bytes, &mut Line::Before, &mut false), None);
         };
-        crate::growth::assert_linear("lines of a head", 40_000, |n| "a: b\r\n".repeat(n), read);
+        witgate_testing::growth::assert_linear("lines of a head", 40_000, |n| "a: b\r\n".repeat(n), read);
     }
 }

@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_passes_is_looked_at_in_linear_time() {
-        use crate::growth::assert_linear;
+        use witgate_testing::growth::assert_linear;
         let result = |n| format!(r#"{{"result":[{}]}}"#, r#"{"a":"\""},"#.repeat(n));
         assert_linear("a result", 20_000, result, |text| _ = Passing::to("7").see(text.as_bytes()));
         let members = |n| format!(r#"{{{}"id":7}}"#, r#""key":"value","#.repeat(n));

@@ -49,7 +49,7 @@ fn an_event_without_end_is_a_flood() {
 
 #[test]
 fn reading_events_is_linear() {
-    use crate::growth::assert_linear;
+    use witgate_testing::growth::assert_linear;
     let read = |chunk: usize| {
         move |text: String| {
             let mut decoder = Decoder::new(MAX_MESSAGE);

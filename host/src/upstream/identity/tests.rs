@@ -6,7 +6,7 @@ use witgate_plugin::Identity as Known;
 use super::*;
 use crate::party::ANONYMOUS;
 use crate::signing::Signer;
-use crate::signing::testing::PRIVATE;
+use witgate_testing::keys::PRIVATE;
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-subject");
 const ROLES: HeaderName = HeaderName::from_static("x-roles");

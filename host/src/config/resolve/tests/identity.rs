@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::Folder;
 use crate::config::identity::{Field, Identity};
-use crate::signing::testing::{PRIVATE, PUBLIC};
+use witgate_testing::keys::{PRIVATE, PUBLIC};
 
 const PIPELINE: &str = "\n[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
                         [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n";

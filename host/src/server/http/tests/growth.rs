@@ -2,7 +2,7 @@
 //! runs on one thread here: client, gateway and upstream.
 
 use super::*;
-use crate::growth::assert_linear;
+use witgate_testing::growth::assert_linear;
 
 /// Measures a request of `message(size)`, answered with `answer(size)`.
 fn assert_linear_way(

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
-use crate::growth::assert_linear;
 use crate::upstream::child::audience::{Audience, Inbox};
 use crate::upstream::child::pipes::Pipes;
+use witgate_testing::growth::assert_linear;
 
 fn member(session: &str, subscriptions: impl Iterator<Item = String>) -> Arc<Member> {
     let shares = Shares::new(SUBSCRIPTIONS);

@@ -1,0 +1,7 @@
+//! Helpers for the tests of the host's crates.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+pub mod growth;
+pub mod keys;
+pub mod shortage;
