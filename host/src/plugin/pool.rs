@@ -49,7 +49,8 @@ fn ended() -> Fault {
     Fault::new(Failure::Trap, "the hook ended in a panic of the host")
 }
 
-/// So many at work, half of them for one caller: hooks that wait for the network would else hold all of them.
+/// So many at work, half of them for one caller: hooks that wait for the network would else hold all of them. The shares
+/// shrink as they are taken.
 fn bounds(most: usize) -> Bounds {
     Bounds { most, most_of_one: most.div_ceil(2) }
 }

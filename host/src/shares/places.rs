@@ -22,9 +22,19 @@ impl<P: Holder> Clone for Shares<P> {
 }
 
 impl<P: Holder> Shares<P> {
-    /// With all places free.
+    /// With all places free, and shares that shrink as the table fills.
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { table: Arc::new(Table { bounds, state: Mutex::default(), freed: Notify::new() }) }
+        Self::with(bounds, Holdings::have_room)
+    }
+
+    /// With all places free, for what lasts and has been given its room elsewhere: each share stays as large as it is,
+    /// because whoever comes first keeps theirs, and the shares of the last alone would shrink.
+    pub(crate) fn lasting(bounds: Bounds) -> Self {
+        Self::with(bounds, Holdings::fits)
+    }
+
+    fn with(bounds: Bounds, has_room: HasRoom<P>) -> Self {
+        Self { table: Arc::new(Table { bounds, has_room, state: Mutex::default(), freed: Notify::new() }) }
     }
 
     /// A place for `party`. None: its share is taken, or all are.
@@ -99,16 +109,20 @@ impl<P: Holder> Drop for Waiting<P> {
     }
 }
 
+/// Says whether a party may have so many places more. It lets nobody have one whom it lets have none with fewer.
+type HasRoom<P> = fn(&Holdings<P>, &P, usize, Bounds) -> bool;
+
 #[derive(Debug)]
 struct Table<P: Holder> {
     bounds: Bounds,
+    has_room: HasRoom<P>,
     state: Mutex<State<P>>,
     freed: Notify,
 }
 
 impl<P: Holder> Table<P> {
     fn take(self: &Arc<Self>, state: &mut State<P>, party: &P) -> Option<Share<P>> {
-        if !state.held.have_room(party, 1, self.bounds) {
+        if !(self.has_room)(&state.held, party, 1, self.bounds) {
             return None;
         }
         state.change(party, |state| state.held.add(party, 1));
@@ -205,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_it_is_given_up() {
-        let (shares, ada, bob) = (Shares::new(BOUNDS), party("ada"), party("bob"));
+        let (shares, ada, bob) = (Shares::lasting(BOUNDS), party("ada"), party("bob"));
         let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         assert!(of_ada.len() == 3 && shares.take(&ada).is_none(), "her share is full");
         let of_bob: Vec<_> = (0..3).filter_map(|_| shares.take(&bob)).collect();
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn of_those_who_wait_whoever_holds_least_comes_first() {
-        let (shares, [ada, bob, eve]) = (Shares::new(BOUNDS), ["ada", "bob", "eve"].map(party));
+        let (shares, [ada, bob, eve]) = (Shares::lasting(BOUNDS), ["ada", "bob", "eve"].map(party));
         let wait = |party| Box::pin(shares.wait_for_one(party));
         let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         let _of_bob: Vec<_> = (0..2).filter_map(|_| shares.take(&bob)).collect();
@@ -250,5 +264,41 @@ mod tests {
         drop(waiting);
         let state = shares.table.state.lock();
         assert!(state.waiting.is_empty() && state.order.is_empty(), "who has gone takes no room");
+    }
+
+    #[test]
+    fn those_who_wait_share_what_is_given_back_and_leave_a_place_for_a_newcomer() {
+        let shares = &Shares::new(Bounds { most: 64, most_of_one: 32 });
+        // The first has half of it when the second comes, and so on; the last of them find nothing.
+        let mut waiting: Vec<_> = (0..10)
+            .flat_map(|party| [party; 100])
+            .map(|party| Box::pin(async move { (party, shares.wait_for_one(&party).await) }))
+            .collect();
+        let mut held = Vec::new();
+        let mut look = |held: &mut Vec<_>| {
+            waiting.retain_mut(|one| match one.now_or_never() {
+                Some(taken) => {
+                    held.push(taken);
+                    false
+                }
+                None => true,
+            });
+        };
+        look(&mut held);
+        // As if all that are served were answered, the longest served first.
+        for _ in 0..64 {
+            drop(held.remove(0));
+            look(&mut held);
+        }
+        for _ in 0..300 {
+            let newcomer = shares.take(&10).expect("ten parties leave some of 64 places free");
+            drop(newcomer);
+            drop(held.remove(0));
+            look(&mut held);
+        }
+        for party in 0..10 {
+            let has = held.iter().filter(|(of, _)| *of == party).count();
+            assert!((5..=6).contains(&has), "{party} has {has} of 64");
+        }
     }
 }

@@ -111,7 +111,7 @@ impl ChildUpstream {
             timeout: settings.timeout,
             max_message: settings.max_message,
             starting: Shares::new(STARTING),
-            seats: Shares::new(settings.children),
+            seats: Shares::lasting(settings.children),
         };
         let inner = Arc::new(Inner {
             settings,

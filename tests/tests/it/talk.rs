@@ -57,6 +57,11 @@ impl Caller {
         Self { token: Some(token.to_owned()), ..Self::new(url, None) }
     }
 
+    /// The same caller's connections, with another token.
+    pub(crate) fn showing_token(&self, token: String) -> Self {
+        Self { token: Some(token), ..self.clone() }
+    }
+
     /// One without a key that calls from this address of the machine's own.
     pub(crate) fn nameless(url: impl Into<String>, from: &str) -> Self {
         Self::new(url, None).at(from)

@@ -20,7 +20,8 @@ const ANSWER: Duration = Duration::from_secs(4);
 const PLACE: Duration = Duration::from_secs(1);
 /// Questions that one server is asked at the same time: a thousand callers with tokens of their own
 /// are answered in a second by a server that takes 50 ms. One caller has half of it, as one address has of connections:
-/// callers whom nobody knows yet are told apart by their networks, and many may share one.
+/// callers whom nobody knows yet are told apart by their networks, and many may share one. Two of them leave room for others
+/// as well: shares shrink as they are taken.
 const AT_ONCE: shares::Bounds = shares::Bounds { most: 64, most_of_one: 32 };
 /// Questions that are asked or wait for that: more would wait in vain.
 pub(super) const SEATS: shares::Bounds =
@@ -157,5 +158,21 @@ mod tests {
         assert!(matches!(more, Some(Err(Unanswered { error: HttpError::Resting(_), .. }))), "{more:?}");
         let answer = server.ask(other, ready(Ok(Response::default()))).now_or_never();
         assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn floods_of_several_callers_leave_room_for_all_others() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let (attackers, other) = ((0..4).map(Source::of), Source::of("other"));
+        let of_attackers = attackers.flat_map(|attacker| [attacker; SEATS.most]);
+        let waiting: Vec<_> = of_attackers
+            .filter_map(|attacker| {
+                let mut question = Box::pin(server.ask(attacker, pending()));
+                (&mut question).now_or_never().is_none().then_some(question)
+            })
+            .collect();
+        let answer = server.ask(other, ready(Ok(Response::default()))).now_or_never();
+        assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+        drop(waiting);
     }
 }

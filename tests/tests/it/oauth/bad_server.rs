@@ -16,7 +16,7 @@ pub(super) enum Bad {
     Not(String),
     /// The same, later.
     Slow(Duration, String),
-    /// Says this of the token, and of all others, after [`SLOW`], that they are not active.
+    /// Says this of tokens that begin so, and of all others, after [`SLOW`], that they are not active.
     Knows(&'static str, String),
     /// Closes the connection instead of answering.
     HangsUp,
@@ -114,7 +114,7 @@ fn answer(stream: TcpStream, bad: &Mutex<Bad>, asked: &AtomicUsize) -> std::io::
             std::thread::sleep(delay);
             head("200 OK", json, "") + &body
         }
-        Bad::Knows(token, body) if question.contains(&format!("token={token}&")) => {
+        Bad::Knows(token, body) if question.contains(&format!("token={token}")) => {
             head("200 OK", json, "") + &body
         }
         Bad::Knows(..) => {

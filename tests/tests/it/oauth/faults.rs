@@ -176,6 +176,57 @@ async fn a_flood_from_one_address_leaves_room_for_others() {
     }
 }
 
+/// Tokens that nobody knows from several addresses, many at once from each: whoever comes with a good one is let in at once,
+/// the first time as well, and whoever has been let in before stays so.
+async fn strangers_keep_nobody_out(upstream: &str, addresses: u8) {
+    let server = BadServer::start(Bad::Knows("good", active()));
+    let (witgate, _) = serve(&[("slow".to_owned(), &server)], "");
+    let known = caller(&witgate, upstream, "good-and-known");
+    let answer = known.call("echo", hello()).await;
+    assert!(answer.is_result(), "{answer:?}");
+    let of_one = |address| {
+        let from = caller(&witgate, upstream, "").at(&format!("127.0.1.{address}"));
+        (0..300).map(move |number| from.showing_token(format!("token-{address}-{number}")))
+    };
+    let strangers: Vec<_> = (1..=addresses).flat_map(of_one).collect();
+    let flood = join_all(strangers.iter().map(|stranger| stranger.call("echo", hello())));
+    let mut flood = std::pin::pin!(flood);
+    // Until the strangers wait for their answers, each address as often as it may.
+    let begun = until("the strangers' questions", async || (server.most_open() >= 32).then_some(()));
+    tokio::select! {
+        _ = &mut flood => panic!("the strangers have their answers already"),
+        () = begun => {}
+    }
+    let others = async {
+        for number in 0..u8::MAX {
+            let answer = known.call("echo", hello()).await;
+            assert!(answer.is_result(), "let in before, {addresses} addresses, {upstream}: {answer:?}");
+            let newcomer = caller(&witgate, upstream, &format!("good-{number}"));
+            let answer = newcomer.at(&format!("127.0.2.{number}")).call("echo", hello()).await;
+            assert!(answer.is_result(), "{number}, {addresses} addresses, {upstream}: {answer:?}");
+        }
+    };
+    let answers = tokio::select! {
+        answers = &mut flood => answers,
+        () = others => flood.await,
+    };
+    let refused = answers.iter().filter(|answer| answer.status == 503).count();
+    assert!(refused > 0 && answers.iter().all(|answer| [401, 503].contains(&answer.status)), "{answers:?}");
+    let answer = known.call("echo", hello()).await;
+    assert!(answer.is_result(), "let in before, {addresses} addresses, {upstream}: {answer:?}");
+    assert!(!witgate.log().contains("BREAKER"), "{}", witgate.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_addresses_keep_nobody_out() {
+    strangers_keep_nobody_out("slow", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_addresses_keep_nobody_out() {
+    strangers_keep_nobody_out("slow", 4).await;
+}
+
 /// One token, many calls at once: one question. A bad one is not asked about on every call either.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_token_is_one_question() {
