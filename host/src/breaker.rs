@@ -147,6 +147,7 @@ pub enum OutFor {
 }
 
 impl Breaker {
+    /// A closed one.
     pub(crate) fn new(bounds: Bounds, now: Instant) -> Self {
         let (failing, streak) = Default::default();
         let state = State { failing, streak, out: None, tidy_at: now + FORGOTTEN };

@@ -13,6 +13,8 @@ mod read;
 pub mod record;
 mod report;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod token;
 mod written;
 
@@ -40,21 +42,19 @@ pub use stage::{NotMade, OnStage, Ready, Subject};
 use self::stage::Staging;
 pub use written::{ConfigFault, Principal, Proven, Wanted, schema};
 
-impl Policy {
-    /// Builds the policy that `config` describes, and runs its cases.
-    ///
-    /// # Errors
-    /// With the first thing that is wrong.
-    pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
-        let (policy, mut files) = Self::make(config, making).await?;
-        // A rollback's policies were rehearsed when they went live; cases written since must not block it.
-        if let (Some(path), None) = (&config.cases, making.again)
-            && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
-        {
-            return Err(unmade.of(config, files));
-        }
-        Ok((policy, files))
+/// Builds the policy that `config` describes, and runs its cases.
+///
+/// # Errors
+/// With the first thing that is wrong.
+pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+    let (policy, mut files) = Policy::make(config, making).await?;
+    // A rollback's policies were rehearsed when they went live; cases written since must not block it.
+    if let (Some(path), None) = (&config.cases, making.again)
+        && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
+    {
+        return Err(unmade.of(config, files));
     }
+    Ok((policy, files))
 }
 
 /// Puts the cases in the file at `path` to the policy that `config` describes.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use crate::cases::make_rehearsed;
 use crate::cause::Cause;
 use crate::clock::Clock;
 use crate::config::environment::Environment;
@@ -240,7 +241,7 @@ async fn made(
 ) -> Result<(Policy, Fingerprints), PolicyError> {
     match config.broken.policies.get(&policy.name) {
         Some(fault) => Err(unusable(&policy.name, fault)),
-        None => Policy::make_rehearsed(policy, making).await,
+        None => make_rehearsed(policy, making).await,
     }
 }
 

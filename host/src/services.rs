@@ -155,11 +155,13 @@ impl<'a> PolicyHost<'a> {
         self.told("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
     }
 
+    /// The address of the caller, if the policy may know it.
     pub(crate) fn find_peer(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.peer)?;
         Some(self.subject()?.peer()?.to_string().into())
     }
 
+    /// The value of a header that the policy has asked for.
     pub(crate) fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
         self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
         let mut values = self.subject()?.headers().get_all(name).iter().filter_map(|v| v.to_str().ok());
@@ -167,17 +169,20 @@ impl<'a> PolicyHost<'a> {
         Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
     }
 
+    /// The arguments of the call, as JSON.
     pub(crate) fn find_arguments(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.arguments)?;
         self.scope.filter(|scope| !scope.listing)?;
         self.subject()?.arguments().map(Cow::Borrowed)
     }
 
+    /// The `_meta` of the call, as JSON.
     pub(crate) fn find_meta(&self) -> Option<Cow<'a, str>> {
         self.wants().filter(|wants| wants.data.meta)?;
         self.subject()?.meta().map(Cow::Borrowed)
     }
 
+    /// The thumbprint of the client certificate (RFC 8705, section 3.1).
     pub(crate) fn find_certificate_thumbprint(&self) -> Option<Cow<'a, str>> {
         self.subject()?.certificate_thumbprint(self.services.clock.now()).map(Cow::Borrowed)
     }

@@ -53,6 +53,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// Takes the lock beside the file at `path`, as soon as nobody else has it.
     pub(crate) fn take(path: &Path) -> Result<Self, FileError> {
         // Through a symbolic link, what it leads to is replaced and not the link.
         let target = match path.canonicalize() {

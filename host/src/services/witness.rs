@@ -94,6 +94,7 @@ impl Witness {
         std::mem::replace(&mut *seen, Observed { memory, ..Observed::default() })
     }
 
+    /// Notes a host call, with what was asked and the answer.
     pub(crate) fn called(&self, name: &'static str, asked: String, told: String) {
         let mut seen = self.0.lock();
         *seen.host_calls.entry(name).or_default() += 1;
@@ -102,6 +103,7 @@ impl Witness {
         }
     }
 
+    /// Notes a line of the guest's log.
     pub(crate) fn logged(&self, level: Level, line: &str) {
         let mut seen = self.0.lock();
         *seen.host_calls.entry("log.write").or_default() += 1;
@@ -110,10 +112,12 @@ impl Witness {
         }
     }
 
+    /// Notes that an epoch has passed.
     pub(crate) fn ticked(&self) {
         self.0.lock().ticks += 1;
     }
 
+    /// Notes the memory that the guest holds, in bytes.
     pub(crate) fn holds(&self, memory: usize) {
         let mut seen = self.0.lock();
         seen.memory = seen.memory.max(memory);
