@@ -133,6 +133,8 @@ pub struct Server {
     /// Maximum number of bytes that large heads and bodies may hold at once; one address or network may hold
     /// half.
     pub request_memory: usize,
+    /// Maximum number of bytes that large answers may hold until they are read; one party may hold half.
+    pub answer_memory: usize,
     /// The largest message that a client may send, in bytes.
     pub max_request: usize,
     /// Reaction to an audit that cannot be written.

@@ -54,6 +54,7 @@ use crate::flow::Flow;
 use crate::flow::body::{BodyError, Inflow};
 use crate::flow::dpop::Proofs;
 use crate::generation::Generations;
+use crate::memory::AnswerMemory;
 use crate::metrics::Metrics;
 use crate::plugin::compile::{self, Compiler};
 use crate::reload::Reloader;
@@ -82,6 +83,7 @@ struct Inner {
     generations: Arc<Generations>,
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
+    answers: Arc<AnswerMemory>,
     beside: Beside,
     /// One for each service that is protected.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
@@ -165,13 +167,15 @@ impl Guard {
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
         let (metrics, beside) = (Arc::new(Metrics::default()), Beside::default());
+        let answers = AnswerMemory::new(config.server.answer_memory);
+        answers.register_answers(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
         start_beside(&beside, &config, &metrics, &generations, Arc::new(reloader), control).await?;
         announce_policies(&generations);
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
-        Ok(Self(Arc::new(Inner { config, uri, generations, metrics, proofs, beside, gateways })))
+        Ok(Self(Arc::new(Inner { config, uri, generations, metrics, proofs, answers, beside, gateways })))
     }
 
     /// The service behind the pipeline.
@@ -181,13 +185,14 @@ impl Guard {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        let Inner { config, uri, generations, metrics, proofs, beside, gateways } = &*self.0;
+        let Inner { config, uri, generations, metrics, proofs, answers, beside, gateways } = &*self.0;
         // There is one: `service_of` has looked.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
             let route = Arc::new(route(config, place, upstream));
             Flow::new(route, target, Arc::clone(generations), metrics, beside.stop.clone())
                 .with_proofs(Arc::clone(proofs))
+                .with_answers(Arc::clone(answers))
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.lock().push(Arc::clone(&gateway));

@@ -1,5 +1,6 @@
 //! The life of a request: parse → credential → proof → authenticate → authorize → limit → upstream → audit.
 
+pub mod account;
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
@@ -48,8 +49,10 @@ use crate::flow::event::Event;
 use crate::flow::malformed::Malformed;
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::generation::{Generation, Generations, Pipeline};
+use crate::memory::AnswerMemory;
 use crate::metrics::Metrics;
 use crate::shares::{Bounds, Share, Shares};
+use account::Account;
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authorize::{Permit, authorize};
@@ -80,12 +83,16 @@ pub struct Flow<U> {
     outcomes: Arc<Outcomes>,
     proofs: Arc<Proofs>,
     streams: Shares,
+    answers: Arc<AnswerMemory>,
     declared: Arc<Declared>,
     stop: CancellationToken,
 }
 
 /// Streams that stand open: as many as there may be sessions over HTTP.
 const STREAMS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+
+/// Bytes of answers that wait to be read, where nothing else is said.
+const ANSWER_MEMORY: usize = 256 << 20;
 
 /// A message as it arrives.
 pub struct Arrival {
@@ -132,13 +139,18 @@ impl<U: Upstream> Flow<U> {
     ) -> Self {
         let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
         let (tasks, proofs, declared) = Default::default();
-        let streams = Shares::new(STREAMS);
-        Self { route, upstream, generations, tasks, outcomes, proofs, streams, declared, stop }
+        let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
+        Self { route, upstream, generations, tasks, outcomes, proofs, streams, answers, declared, stop }
     }
 
     /// The same with `proofs`, which remembers for all flows which proofs of possession were used.
     pub fn with_proofs(self, proofs: Arc<Proofs>) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// The same, whose answers share `answers` with those of other flows.
+    pub fn with_answers(self, answers: Arc<AnswerMemory>) -> Self {
+        Self { answers, ..self }
     }
 
     /// The same, with its records in `audit`.
@@ -196,7 +208,7 @@ impl<U: Upstream> Flow<U> {
             media::accepts_events(&permit.request().headers)?;
         }
         let share = if listens { Some(self.stream_of(&permit)?) } else { None };
-        let admitted = admit(Arc::clone(&permit), session);
+        let admitted = admit(Arc::clone(&permit), session, &self.answers);
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         let answer =
@@ -274,7 +286,8 @@ impl<U: Upstream> Flow<U> {
             let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let caller = Arc::clone(permit.caller());
-            act(Listener { caller, session, request, last_event_id }, permit, shown).await
+            let account = Account::new(&self.answers, &permit);
+            act(Listener { caller, session, request, last_event_id, account }, permit, shown).await
         };
         let result = stages.await;
         let record = record.close(&result);
@@ -306,12 +319,12 @@ impl<U: Upstream> Flow<U> {
         let call = &request.call;
         let (status, body) = match body {
             AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
-            AnswerBody::Message { status, message } => {
+            AnswerBody::Message { status, message, hold } => {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
                 let message =
                     if call.needs_filtering() { self.look(permit).message(message).await? } else { message };
-                (status, AnswerBody::Message { status, message })
+                (status, AnswerBody::Message { status, message, hold })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
                 (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))

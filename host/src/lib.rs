@@ -79,6 +79,7 @@ pub mod key_store;
 mod leftovers;
 pub mod lines;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod party;

@@ -21,6 +21,9 @@ pub(crate) use reach::is_refused;
 pub(crate) use way::{CONNECT, To};
 use way::{Proxies, Way};
 
+/// Bytes of an answer that are read before somebody reads them here, and of the largest head: as towards clients.
+const READ_AHEAD: usize = 64 << 10;
+
 /// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
 /// would fail a call that was already sent.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
@@ -111,6 +114,7 @@ impl Current {
         let mut builder = Client::builder(TokioExecutor::new());
         if to == To::Upstream {
             builder.pool_idle_timeout(IDLE_CONNECTION).pool_timer(TokioTimer::new());
+            builder.http1_max_buf_size(READ_AHEAD);
         }
         builder.build(https)
     }

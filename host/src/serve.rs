@@ -30,6 +30,7 @@ use crate::flow::request::Route;
 use crate::generation::Generations;
 use crate::leftovers;
 use crate::log::Logs;
+use crate::memory::AnswerMemory;
 use crate::metrics::Metrics;
 use crate::network::Ways;
 use crate::plugin::compile::Compiler;
@@ -314,6 +315,8 @@ fn flows(
     let grace = config.server.shutdown_grace;
     let status = auth_status(generations);
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
+    let answers = AnswerMemory::new(config.server.answer_memory);
+    answers.register_answers(metrics);
     let flow = |(place, upstream): (usize, &crate::config::Upstream)| {
         let route = route(config, place, upstream);
         let target = AnyUpstream::new(upstream, grace, status, kept, ways)
@@ -321,7 +324,7 @@ fn flows(
         let flow = Flow::new(Arc::new(route), target, Arc::clone(generations), metrics, stop.clone());
         let (lines, form) = logs.audit();
         let audit = Audit::lines(lines, form, config.server.audit_overflow);
-        Ok(flow.with_proofs(Arc::clone(&proofs)).with_audit(audit))
+        Ok(flow.with_proofs(Arc::clone(&proofs)).with_answers(Arc::clone(&answers)).with_audit(audit))
     };
     config.upstreams.iter().enumerate().map(flow).collect()
 }

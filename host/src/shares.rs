@@ -63,6 +63,17 @@ impl<P: Holder> Holdings<P> {
         }
     }
 
+    /// The number of units that all hold.
+    pub(crate) fn all(&self) -> usize {
+        self.all
+    }
+
+    /// The number of those who hold something.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        self.of.len()
+    }
+
     /// The number of units that `party` holds.
     pub(crate) fn of(&self, party: &P) -> usize {
         self.of.get(party).copied().unwrap_or(0)

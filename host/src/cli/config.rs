@@ -89,6 +89,7 @@ fn server(config: &Config) -> Value {
         "max_connections_per_peer": server.connections_of_one(),
         "max_request_mib": server.max_request >> 20,
         "request_memory_mib": server.request_memory >> 20,
+        "answer_memory_mib": server.answer_memory >> 20,
         "control": server.control.as_ref().map(|control| &control.path),
         "shutdown_grace_s": server.shutdown_grace.as_secs(),
     })

@@ -105,6 +105,10 @@ pub struct Server {
     /// below 8 KiB does not count. Default: 64.
     #[schemars(range(min = 8, max = 65_536))]
     pub request_memory_mib: Option<u64>,
+    /// MiB that large answers may take together until they are read, of which one caller has half. What an answer has
+    /// below 8 KiB does not count. Default: 256.
+    #[schemars(range(min = 32, max = 65_536))]
+    pub answer_memory_mib: Option<u64>,
     /// MiB of the largest message that a client may send. Default: 4.
     #[schemars(range(min = 1, max = 1024))]
     pub max_request_mib: Option<u64>,

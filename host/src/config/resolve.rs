@@ -239,6 +239,7 @@ impl Resolver<'_> {
         let network = self.network(&file.network);
         self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
         let server = self.with_resource_hosts(server?, &upstreams);
+        self.answers_fit(&server, &upstreams);
         Some(Config {
             path: Some(self.path.clone()),
             text: String::new(),

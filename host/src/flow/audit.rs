@@ -88,6 +88,7 @@ impl Outcome {
             Rejection::RateLimited { .. }
             | Rejection::Full { .. }
             | Rejection::TooManyBodies
+            | Rejection::TooManyAnswers
             | Rejection::TooManyConnections => Self::RateLimited,
             Rejection::Upstream { .. } => Self::UpstreamFailed,
         }
@@ -255,6 +256,7 @@ impl<'a> Cause<'a> {
             }
             Rejection::BodyTimeout => (None, "body-timeout", None),
             Rejection::TooManyBodies => (None, "too-many-bodies", None),
+            Rejection::TooManyAnswers => (None, "too-many-answers", None),
             Rejection::TooManyConnections => (None, "too-many-connections", None),
             Rejection::NoCredential => (None, "no-credential", None),
             Rejection::TaskNotFound => (None, "task-not-found", None),

@@ -11,6 +11,9 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
+use super::account::Account;
+use crate::memory::{Exhausted, Hold};
+
 /// The error that breaks off a body.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -77,17 +80,19 @@ pub struct RawBody {
     rest: Inflow,
     /// The check that the body has to pass, or it breaks off.
     check: Option<Check>,
+    /// The memory for what of it is on its way.
+    account: Account,
 }
 
 impl From<Inflow> for RawBody {
     fn from(rest: Inflow) -> Self {
-        Self::new(Bytes::new(), rest)
+        Self::new(Bytes::new(), rest, Account::default())
     }
 }
 
 impl RawBody {
-    fn new(head: Bytes, rest: Inflow) -> Self {
-        Self { head, rest, check: None }
+    fn new(head: Bytes, rest: Inflow, account: Account) -> Self {
+        Self { head, rest, check: None, account }
     }
 
     /// The same, as long as its bytes pass `check`. It breaks off before those that do not.
@@ -110,7 +115,10 @@ impl RawBody {
         if let (Some(check), Some(data)) = (&mut self.check, frame.data_ref()) {
             check(data)?;
         }
-        Ok(frame)
+        match frame.into_data() {
+            Ok(data) => Ok(Frame::data(self.account.hold(data.len())?.keep(data))),
+            Err(frame) => Ok(frame),
+        }
     }
 }
 
@@ -124,24 +132,37 @@ impl fmt::Debug for RawBody {
 #[derive(Debug)]
 pub enum Gathered {
     /// All of it.
-    Whole(Bytes),
+    Whole(Bytes, Hold),
     /// There is more.
     Part(RawBody),
+}
+
+/// The reason why a body cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum NotGathered {
+    /// The connection broke.
+    #[error("the body breaks off")]
+    Broken(#[source] BodyError),
+    /// There is no memory for it.
+    #[error(transparent)]
+    NoRoom(#[from] Exhausted),
 }
 
 /// Reads a body as long as it stays within `limit` bytes. One that came in one piece is not copied.
 ///
 /// # Errors
-/// Where the connection breaks.
-pub async fn gather(mut body: Inflow, limit: usize) -> Result<Gathered, BodyError> {
-    let mut head = Bytes::new();
-    while let Some(data) = next(&mut body).await? {
+/// Where the connection breaks, or `account` has no room.
+pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result<Gathered, NotGathered> {
+    let (mut head, mut held) = (Bytes::new(), None);
+    while let Some(data) = next(&mut body).await.map_err(NotGathered::Broken)? {
+        account.cover(&mut held, head.len() + data.len())?;
         head = if head.is_empty() { data } else { join(head, &data) };
         if head.len() > limit {
-            return Ok(Gathered::Part(RawBody::new(head, body)));
+            let head = Hold::from(held).keep(head);
+            return Ok(Gathered::Part(RawBody::new(head, body, account.clone())));
         }
     }
-    Ok(Gathered::Whole(head))
+    Ok(Gathered::Whole(head, held.into()))
 }
 
 /// The next piece of a body.

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::memory::Hold;
+
 /// One message of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
@@ -11,4 +13,6 @@ pub struct Event {
     pub retry: Option<u64>,
     /// The JSON-RPC message; empty in an event that only primes the stream.
     pub data: Bytes,
+    /// The memory that it takes.
+    pub hold: Hold,
 }

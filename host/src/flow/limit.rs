@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::account::Account;
 use super::authorize::Permit;
+use crate::memory::AnswerMemory;
 
 /// Proof that a call may be forwarded now. An upstream takes nothing else.
 #[derive(Debug)]
 pub struct Admitted {
     permit: Arc<Permit>,
     session: Option<Box<str>>,
+    account: Account,
 }
 
 impl Admitted {
@@ -22,6 +25,11 @@ impl Admitted {
         (!self.permit.request().call.needs_filtering()).then_some(Unfiltered(()))
     }
 
+    /// The memory for its answer.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// The session that the caller names. Not yet known to be the caller's.
     pub fn session(&self) -> Option<&str> {
         self.session.as_deref()
@@ -33,6 +41,7 @@ impl Admitted {
 pub struct Unfiltered(());
 
 /// Admits a permitted call. The permit stays with the flow, too, which filters the answer by it.
-pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>) -> Admitted {
-    Admitted { permit, session }
+pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>, answers: &Arc<AnswerMemory>) -> Admitted {
+    let account = Account::new(answers, &permit);
+    Admitted { permit, session, account }
 }

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::StatusCode;
 
+use super::account::Account;
 use super::body::RawBody;
 use super::event::Event;
 use super::identity::Caller;
 use super::limit::{Admitted, Unfiltered};
 use super::reject::Rejection;
 use super::request::Request;
+use crate::memory::Hold;
 
 /// An upstream's answer to one message.
 pub struct Answer {
@@ -33,6 +35,8 @@ pub enum AnswerBody {
         status: StatusCode,
         /// The response.
         message: Bytes,
+        /// The memory that it takes.
+        hold: Hold,
     },
     /// Messages, of which the last is the response.
     Events(BoxStream<'static, Event>),
@@ -46,9 +50,14 @@ pub enum AnswerBody {
 }
 
 impl AnswerBody {
-    /// A response as any upstream but an HTTP one gives it.
+    /// A response as any upstream but an HTTP one gives it, so small that its memory does not count.
     pub fn message(message: Bytes) -> Self {
-        Self::Message { status: StatusCode::OK, message }
+        Self::held(message, Hold::default())
+    }
+
+    /// A response as any upstream but an HTTP one gives it.
+    pub fn held(message: Bytes, hold: Hold) -> Self {
+        Self::Message { status: StatusCode::OK, message, hold }
     }
 }
 
@@ -63,6 +72,8 @@ pub struct Listener {
     pub request: Arc<Request>,
     /// The event after which a broken stream resumes.
     pub last_event_id: Option<String>,
+    /// The memory for what it hears.
+    pub account: Account,
 }
 
 /// An upstream, behind one face.

@@ -7,6 +7,7 @@ use witgate_plugin::Denial;
 use super::dpop::ProofFault;
 use super::headers::credentials::NotTaken;
 use super::malformed::{Malformed, Unparsed};
+use crate::memory::Exhausted;
 use crate::plugin::failure::Failure;
 use crate::policy::answer::Failed;
 
@@ -21,6 +22,8 @@ pub enum Rejection {
     BodyTimeout,
     /// So much of bodies is being received that there is no room for this one.
     TooManyBodies,
+    /// So much of large answers waits to be read that there is no room for this one.
+    TooManyAnswers,
     /// There are so many connections that there is no place for this one.
     TooManyConnections,
     /// No credential was shown, and one is needed.
@@ -111,6 +114,12 @@ impl From<NotTaken> for Rejection {
 impl From<Failed> for Rejection {
     fn from(Failed { policy, failure, detail, retry_after }: Failed) -> Self {
         Self::Failed { policy, failure, detail, retry_after }
+    }
+}
+
+impl From<Exhausted> for Rejection {
+    fn from(_: Exhausted) -> Self {
+        Self::TooManyAnswers
     }
 }
 

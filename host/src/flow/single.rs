@@ -36,7 +36,7 @@ async fn response(events: BoxStream<'static, Event>) -> Result<AnswerBody, Rejec
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match form(&event.data) {
-            Some(Form::Response) => return Ok(AnswerBody::message(event.data)),
+            Some(Form::Response) => return Ok(AnswerBody::held(event.data, event.hold)),
             Some(Form::Request) => return Err(Malformed::NotAcceptable.into()),
             Some(Form::Notification) | None => {}
         }

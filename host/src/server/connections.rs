@@ -4,7 +4,6 @@ mod at_once;
 pub(crate) mod descriptors;
 mod heads;
 pub(crate) mod linger;
-pub(crate) mod memory;
 mod metered;
 pub(crate) mod table;
 mod turn;

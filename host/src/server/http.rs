@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
-use super::connections::memory::{Held, RequestMemory};
 use super::connections::table::{Connection, Connections, Limits};
 use super::connections::{self, Ends, Listener, linger};
 use super::hosts::Hosts;
@@ -32,7 +31,9 @@ use crate::flow::reject::{Rejected, Rejection};
 use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
 use crate::generation::Generations;
+use crate::memory::{Held, RequestMemory};
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::signing::KeySet;
 pub use body::Body;
 use cors::Readers;
@@ -236,7 +237,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// Opens the account of memory for one request.
-    fn hold(&self, sender: &Sender) -> Held {
+    fn hold(&self, sender: &Sender) -> Held<Peer> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
@@ -294,7 +295,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         parts: Parts,
         body: &mut Inflow,
         sender: Sender,
-        held: Held,
+        held: Held<Peer>,
     ) -> Result<Response<Body>, Rejected> {
         match parts.method {
             Method::POST => self.post(parts.headers, body, sender, held).await,
@@ -312,7 +313,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         headers: HeaderMap,
         body: &mut Inflow,
         sender: Sender,
-        mut held: Held,
+        mut held: Held<Peer>,
     ) -> Result<Response<Body>, Rejected> {
         let body = match receive(&headers, body, self.max_request, &mut held).await {
             Ok(body) => body,
@@ -365,7 +366,7 @@ fn answer(reply: Reply) -> Response<Body> {
     let Reply { status, session, nonce, body } = reply;
     let mut response = match body {
         AnswerBody::Accepted => with_status(status, Body::empty()),
-        AnswerBody::Message { message, .. } => json(status, message),
+        AnswerBody::Message { message, hold, .. } => json(status, hold.keep(message)),
         AnswerBody::Events(events) => event_stream(status, EVENTS, Body::events(events)),
         AnswerBody::Raw { body, .. } => {
             let mut response = with_status(status, Body::raw(body));

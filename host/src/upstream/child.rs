@@ -19,6 +19,7 @@ use witgate_plugin::Transport;
 
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
+use crate::flow::account::Account;
 use crate::flow::call::{Call, Kind};
 use crate::flow::event::Event;
 use crate::flow::limit::Admitted;
@@ -31,7 +32,7 @@ use crate::shares::{Bounds, Shares};
 use audience::Member;
 use connection::{Connection, Exchange, Terms};
 use conversation::fault;
-use pending::{Ask, Lost, Reply, Whose};
+use pending::{Ask, Lost, Reply, Said, Whose};
 use pipes::Launch;
 use process::ENDING;
 use rooms::{Key, Rooms, Session};
@@ -133,11 +134,12 @@ impl Upstream for ChildUpstream {
             call: &request.call,
             principal: admitted.permit().caller().principal(),
             party: admitted.permit().caller().party(request.peer),
+            account: admitted.account(),
             session: admitted.session(),
             headers: (request.transport == Transport::Http).then_some(&request.headers),
         };
         let back = self.inner.send(sent).await?;
-        let body = answer(back.outcome, self.inner.settings.timeout).await?;
+        let body = answer(back.outcome, self.inner.settings.timeout, admitted.account()).await?;
         Ok(Answer { session: back.session, body })
     }
 
@@ -436,7 +438,7 @@ impl Inner {
             let mut exchange = connection.request(ask, compose).await.ok()?;
             loop {
                 if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
-                    return Some(response);
+                    return Some(response.line);
                 }
             }
         };
@@ -546,6 +548,7 @@ fn ask(sent: &Sent<'_>, session: Option<&Arc<str>>) -> Ask {
         session: session.cloned(),
         whose: Some(Whose::new(&sent.principal, session)),
         party: sent.party.clone(),
+        account: sent.account.clone(),
         starts_task: call.may_start_task(),
         id: call.id().unwrap_or("null").into(),
         token: call.progress_token().map(Box::from),
@@ -597,14 +600,17 @@ fn session_name() -> Result<Arc<str>, Rejection> {
 }
 
 /// Turns the outcome into an answer: one response, or a stream as soon as something else comes first.
-async fn answer(outcome: Outcome, patience: Duration) -> Result<AnswerBody, Rejection> {
+async fn answer(outcome: Outcome, patience: Duration, account: &Account) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
         Outcome::Taken => return Ok(AnswerBody::Accepted),
-        Outcome::Response(response) => return Ok(AnswerBody::message(response)),
+        Outcome::Response(response) => {
+            let hold = account.hold(response.len())?;
+            return Ok(AnswerBody::held(response, hold));
+        }
         Outcome::Running(exchange, uplift) => (exchange, uplift),
     };
     match exchange.next(Some(patience)).await {
-        Ok(Reply::Last(response)) => Ok(AnswerBody::message(lift(uplift.as_ref(), response))),
+        Ok(Reply::Last(Said { line, hold })) => Ok(AnswerBody::held(lift(uplift.as_ref(), line), hold)),
         Ok(Reply::Note(first)) => {
             // A subscription lasts; anything else is to show a sign of life now and then.
             let patience = (!exchange.listens()).then_some(patience);
@@ -624,19 +630,19 @@ struct Rest {
     exchange: Exchange,
     uplift: Option<Uplift>,
     patience: Option<Duration>,
-    first: Option<Bytes>,
+    first: Option<Said>,
     done: bool,
 }
 
 fn events(rest: Rest) -> BoxStream<'static, Event> {
     Box::pin(stream::unfold(rest, |mut rest| async move {
-        let data = rest.next().await?;
-        Some((Event { data, ..Event::default() }, rest))
+        let Said { line, hold } = rest.next().await?;
+        Some((Event { data: line, hold, ..Event::default() }, rest))
     }))
 }
 
 impl Rest {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Said> {
         while !self.done {
             let heard = match self.first.take() {
                 Some(first) => Ok(Reply::Note(first)),
@@ -644,18 +650,20 @@ impl Rest {
             };
             self.done = !matches!(heard, Ok(Reply::Note(_)));
             match heard {
-                Ok(Reply::Note(line)) => {
+                Ok(Reply::Note(Said { line, hold })) => {
                     let wanted = match &self.uplift {
                         Some(uplift) => uplift.notification(line),
                         None => Some(line),
                     };
-                    if wanted.is_some() {
-                        return wanted;
+                    if let Some(line) = wanted {
+                        return Some(Said { line, hold });
                     }
                 }
-                Ok(Reply::Last(response)) => return Some(lift(self.uplift.as_ref(), response)),
+                Ok(Reply::Last(Said { line, hold })) => {
+                    return Some(Said { line: lift(self.uplift.as_ref(), line), hold });
+                }
                 Err(Lost::Cancelled) => return None,
-                Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id()))),
+                Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id())).into()),
             }
         }
         None

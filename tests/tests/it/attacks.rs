@@ -1,6 +1,7 @@
 //! Attacks over the wire: a real Witgate before real upstreams of every kind.
 
 mod admin;
+mod answers;
 mod audit_lines;
 mod blocked_log;
 mod bodies;

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "growth",
             "leftovers",
             "lines",
+            "memory",
             "metrics",
             "party",
             "peer",

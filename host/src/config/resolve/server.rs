@@ -28,6 +28,9 @@ const DEFAULT_CONNECTIONS: usize = 10_000;
 /// Sixteen messages of the largest size.
 const DEFAULT_REQUEST_MEMORY_MIB: u64 = 64;
 
+/// Eight of the largest messages for one caller who reads none of them.
+const DEFAULT_ANSWER_MEMORY_MIB: u64 = 256;
+
 /// The default of the MCP SDKs.
 const DEFAULT_REQUEST_MIB: u64 = 4;
 
@@ -60,6 +63,7 @@ impl Server {
             max_connections: DEFAULT_CONNECTIONS,
             max_connections_per_peer: None,
             request_memory: mib(DEFAULT_REQUEST_MEMORY_MIB),
+            answer_memory: mib(DEFAULT_ANSWER_MEMORY_MIB),
             max_request: mib(DEFAULT_REQUEST_MIB),
             audit_overflow: AuditOverflow::default(),
         }
@@ -101,6 +105,7 @@ impl Resolver<'_> {
             max_connections: server.max_connections.map_or(DEFAULT_CONNECTIONS, count),
             max_connections_per_peer: server.max_connections_per_peer.map(count),
             request_memory: mib(server.request_memory_mib.unwrap_or(DEFAULT_REQUEST_MEMORY_MIB)),
+            answer_memory: mib(server.answer_memory_mib.unwrap_or(DEFAULT_ANSWER_MEMORY_MIB)),
             max_request: mib(server.max_request_mib.unwrap_or(DEFAULT_REQUEST_MIB)),
             audit_overflow: match server.audit_overflow {
                 None | Some(raw::AuditOverflow::Count) => AuditOverflow::Count,
@@ -187,6 +192,19 @@ impl Resolver<'_> {
                 (server.max_request >> 20).saturating_mul(2)
             );
             self.error(&["server", "max_request_mib"], message, help);
+        }
+    }
+
+    /// One party has half of the memory: a larger answer would never be let through.
+    pub(super) fn answers_fit(&mut self, server: &Server, upstreams: &[Upstream]) {
+        for upstream in upstreams.iter().filter(|upstream| upstream.max_message > server.answer_memory / 2) {
+            let message = "a message as large as that would not be let through: it is more than half of \
+                           `server.answer_memory_mib`";
+            let help = format!(
+                "set `answer_memory_mib` to {} at least",
+                (upstream.max_message >> 20).saturating_mul(2)
+            );
+            self.error(&["upstreams", &upstream.name, "max_message_mib"], message, help);
         }
     }
 

@@ -692,6 +692,18 @@ fn a_request_is_as_large_as_is_written_and_fits_into_the_memory_that_there_is() 
 }
 
 #[test]
+fn a_message_of_a_server_fits_into_the_memory_for_answers() {
+    let with = |server: &str, mib: u64| {
+        let rest = REST.replace("own_tools = true", &format!("own_tools = true\nmax_message_mib = {mib}"));
+        assert_ne!(rest, REST);
+        format!("[server]\n{server}{rest}")
+    };
+    assert_eq!(good(&with("", 128)).server.answer_memory, 256 << 20);
+    assert!(says(&with("", 129)).contains("set `answer_memory_mib` to 258 at least"));
+    assert_eq!(good(&with("answer_memory_mib = 258", 129)).upstreams[0].max_message, 129 << 20);
+}
+
+#[test]
 fn a_network_that_cannot_be() {
     with_rest(
         "[network]\nca_file = 'keys.toml'\nproxy = 'http://user:hunter2@proxy.example'",

@@ -87,6 +87,14 @@ impl Rejection {
                     "Too many large messages are being received: send it again later",
                 )
             },
+            Self::TooManyAnswers => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too-many-answers",
+                    "The answer is lost: too many large ones wait to be read, of yours or of all callers; read yours first",
+                )
+            },
             Self::TooManyConnections => Wire {
                 retry_after: Some(RETRY_SOON_S),
                 ..plain(

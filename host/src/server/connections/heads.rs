@@ -210,10 +210,10 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::sync::CancellationToken;
 
-    use super::super::memory::RequestMemory;
     use super::super::table::{Connections, Limits};
     use super::super::{Ends, Listener, serve};
     use super::*;
+    use crate::memory::RequestMemory;
 
     /// Answers each request with its headers and its body.
     async fn mirror() -> String {

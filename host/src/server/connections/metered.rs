@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::memory::{FREE, Held};
 use super::table::Connection;
+use crate::memory::{FREE, Held};
+use crate::peer::Peer;
 
 /// The size of one read where there is more room than the 8 KiB that hyper begins with. It takes twice the
 /// room after each read that fills what it has, and goes back after reads that fill less than half.
@@ -19,7 +20,7 @@ const AT_ONCE: usize = FREE - 1;
 pub(crate) struct Metered<S> {
     stream: S,
     connection: Arc<Connection>,
-    held: Held,
+    held: Held<Peer>,
     /// The bytes of this head so far.
     head: usize,
     /// The number of heads before it.
@@ -27,7 +28,7 @@ pub(crate) struct Metered<S> {
 }
 
 impl<S> Metered<S> {
-    pub(crate) fn new(stream: S, connection: Arc<Connection>, held: Held) -> Self {
+    pub(crate) fn new(stream: S, connection: Arc<Connection>, held: Held<Peer>) -> Self {
         Self { stream, connection, held, head: 0, heads: 0 }
     }
 

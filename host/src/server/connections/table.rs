@@ -14,9 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
-use super::memory::{Held, RequestMemory};
 use crate::flow::known::Known;
 use crate::log::seldom::Seldom;
+use crate::memory::{Held, RequestMemory};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::server::proxies::Proxies;
@@ -96,9 +96,12 @@ impl Connections {
             registry.register("connections_refused", help, refused.clone());
             let help = "Connections without a request that were ended because there were too many";
             registry.register("connections_ended", help, ended.clone());
-            let help = "Bytes of large heads and bodies that are held";
-            registry.register("request_memory_bytes", help, self.memory.gauge());
         });
+        self.memory.register(
+            metrics,
+            "request_memory_bytes",
+            "Bytes of large heads and bodies that are held",
+        );
     }
 
     /// The proxies in front of the listener.
@@ -244,7 +247,7 @@ impl Admission {
     }
 
     /// A new, empty account of this connection in the memory for requests.
-    pub(crate) fn memory(&self) -> Held {
+    pub(crate) fn memory(&self) -> Held<Peer> {
         self.connections.memory.hold(Some(self.connection.peer))
     }
 }

@@ -16,7 +16,8 @@ use tokio::time::{Sleep, sleep};
 
 use crate::flow::body::{BodyError, RawBody};
 use crate::flow::event::Event;
-use crate::server::connections::memory::Held;
+use crate::memory::Held;
+use crate::peer::Peer;
 use one_event::OneEvent;
 
 mod one_event;
@@ -32,7 +33,7 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 pub struct Body {
     kind: Kind,
     /// The memory of the request, held as long as it is answered.
-    held: Option<Held>,
+    held: Option<Held<Peer>>,
 }
 
 enum Kind {
@@ -84,7 +85,7 @@ impl Body {
     }
 
     /// The same, which holds what is held of its request.
-    pub(super) fn holding(self, held: Held) -> Self {
+    pub(super) fn holding(self, held: Held<Peer>) -> Self {
         Self { held: Some(held), ..self }
     }
 }
@@ -116,7 +117,9 @@ impl http_body::Body for Body {
             Kind::Events { events, pulse } => {
                 if let Poll::Ready(event) = events.as_mut().poll_next(context) {
                     pulse.rest();
-                    return Poll::Ready(event.map(|event| Ok(Frame::data(encode(&event)))));
+                    return Poll::Ready(
+                        event.map(|event| Ok(Frame::data(event.hold.clone().keep(encode(&event))))),
+                    );
                 }
                 pulse.poll(context)
             }

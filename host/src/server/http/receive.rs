@@ -10,7 +10,8 @@ use crate::flow::body::{Inflow, join, next};
 use crate::flow::headers::media;
 use crate::flow::malformed::Malformed;
 use crate::flow::reject::Rejection;
-use crate::server::connections::memory::Held;
+use crate::memory::Held;
+use crate::peer::Peer;
 
 /// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a
 /// slow line, not an attack.
@@ -25,7 +26,7 @@ pub(super) async fn receive(
     headers: &HeaderMap,
     body: &mut Inflow,
     most: usize,
-    held: &mut Held,
+    held: &mut Held<Peer>,
 ) -> Result<Bytes, Rejection> {
     media::is_json(headers)?;
     media::accepts_json(headers)?;
@@ -43,7 +44,7 @@ fn time_for(most: usize) -> Duration {
 }
 
 /// All of a body. What is held is what has come, not what was announced: to announce costs nothing.
-async fn gather(body: &mut Inflow, most: usize, held: &mut Held) -> Result<Bytes, Rejection> {
+async fn gather(body: &mut Inflow, most: usize, held: &mut Held<Peer>) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {
         let read = next(body).await.map_err(|_| Malformed::Parse("it ends too early".to_owned()))?;

@@ -373,6 +373,7 @@ impl From<Lost> for Rejection {
     fn from(lost: Lost) -> Self {
         match lost {
             Lost::Cancelled => Malformed::InvalidRequest("the request was cancelled".to_owned()).into(),
+            Lost::NoRoom => Self::TooManyAnswers,
             Lost::Fault(fault, message) => Self::Upstream { fault, message },
         }
     }

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::flow::account::Account;
 use crate::flow::reject::UpstreamFault;
+use crate::memory::Hold;
 use crate::party::{Party, Principal};
 
 /// Messages that wait for one request. A caller who reads slower makes the child wait, as long as nobody else waits for it.
@@ -22,15 +24,39 @@ const ENTRY: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A notification or a request of the server's that belongs to it.
-    Note(Bytes),
+    Note(Said),
     /// The response.
-    Last(Bytes),
+    Last(Said),
+}
+
+/// A message of a child's, and the memory that it takes until its caller has read it.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) line: Bytes,
+    pub(crate) hold: Hold,
+}
+
+impl From<Bytes> for Said {
+    fn from(line: Bytes) -> Self {
+        Self { line, hold: Hold::default() }
+    }
 }
 
 impl Reply {
-    fn bytes(&self) -> &Bytes {
-        let (Self::Note(bytes) | Self::Last(bytes)) = self;
-        bytes
+    fn len(&self) -> usize {
+        let (Self::Note(said) | Self::Last(said)) = self;
+        said.line.len()
+    }
+
+    /// The same, whose memory is that of `ask`.
+    ///
+    /// # Errors
+    /// Where there is no room.
+    pub(crate) fn held_for(mut self, ask: &Ask) -> Result<Self, Lost> {
+        let hold = ask.account.hold(self.len()).map_err(|_| Lost::NoRoom)?;
+        let (Self::Note(said) | Self::Last(said)) = &mut self;
+        said.hold = hold;
+        Ok(self)
     }
 }
 
@@ -39,6 +65,8 @@ impl Reply {
 pub(crate) enum Lost {
     /// The caller has cancelled; nothing is to be said.
     Cancelled,
+    /// There is no memory for what it says.
+    NoRoom,
     /// The child did not do its part.
     Fault(UpstreamFault, String),
 }
@@ -52,6 +80,8 @@ pub(crate) struct Ask {
     pub(crate) whose: Option<Whose>,
     /// The party whose share of the open requests it takes.
     pub(crate) party: Party,
+    /// The memory for what the child says to it.
+    pub(crate) account: Account,
     /// The caller's id, as JSON text.
     pub(crate) id: Box<str>,
     /// The caller's progress token, as JSON text.
@@ -174,11 +204,11 @@ impl Mouth {
 
 /// So much that the room is full with [`MESSAGES`], however small they are.
 fn own_size(reply: &Reply) -> u32 {
-    permits(reply.bytes().len().max(ROOM / MESSAGES))
+    permits(reply.len().max(ROOM / MESSAGES))
 }
 
 fn spare_size(reply: &Reply) -> u32 {
-    permits(reply.bytes().len() + ENTRY)
+    permits(reply.len() + ENTRY)
 }
 
 fn permits(size: usize) -> u32 {

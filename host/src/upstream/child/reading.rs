@@ -144,8 +144,8 @@ impl Reader {
         if let (true, Some(tag)) = (pending.ask.listen, result.and_then(subscription)) {
             parts.push((tag, &*pending.ask.id));
         }
-        if !self.say(&pending, Reply::Last(message.with(&parts))).await {
-            pending.to.lose(not_read());
+        if let Err(lost) = self.say(&pending, Reply::Last(message.with(&parts).into())).await {
+            pending.to.lose(lost);
         }
     }
 
@@ -160,7 +160,7 @@ impl Reader {
         let delivered = match self.home(method) {
             Home::Request(number, pending, session) => {
                 self.note_asked(told, id, session, Some(number))
-                    && self.say(&pending, Reply::Note(told_line)).await
+                    && self.say(&pending, Reply::Note(told_line.into())).await.is_ok()
             }
             Home::Inbox(member) => {
                 self.note_asked(told, id, Arc::clone(&member.session), None) && member.inbox.put(told_line)
@@ -273,7 +273,7 @@ impl Reader {
         self.inner.table.lock().answered(number);
         let id = &pending.ask.id;
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
-        let _ = self.say(pending, Reply::Last(result_response(id, &result))).await;
+        let _ = self.say(pending, Reply::Last(result_response(id, &result).into())).await;
     }
 
     /// A log message names no request. It goes to the one that runs, so that it comes before the
@@ -286,11 +286,11 @@ impl Reader {
             AtWork::Several => return,
         };
         match latest {
-            Some((number, pending)) if pending.ask.logs => self.note(number, &pending, line.clone()).await,
+            Some((number, pending)) if pending.ask.logs => self.note(number, &pending, apart(line)).await,
             Some(_) => {}
             None => {
                 if let Some(member) = self.only_member() {
-                    let _ = member.inbox.put(line.clone());
+                    let _ = member.inbox.put(apart(line));
                 }
             }
         }
@@ -308,6 +308,7 @@ impl Reader {
     /// resource to the sessions that have subscribed.
     fn announce(&self, line: &Bytes, method: &str, params: &Members<'_>) {
         let members = self.inner.audience.all();
+        let line = &apart(line);
         // One that is no name by which a resource can be read is nobody's.
         let uri = params.get("uri").and_then(unquote).filter(|uri| names::check_uri(uri).is_ok());
         let alone = self.only_member().is_some();
@@ -331,24 +332,27 @@ impl Reader {
 
     /// Says something to a request; one whose caller holds the others up is given up.
     async fn note(&self, number: u64, pending: &Pending, line: Bytes) {
-        if self.say(pending, Reply::Note(line)).await || pending.to.is_deserted() {
+        let Err(lost) = self.say(pending, Reply::Note(line.into())).await else { return };
+        if pending.to.is_deserted() {
             return;
         }
-        self.inner.forget(number, not_read());
+        self.inner.forget(number, lost);
         self.inner.send_now(cancelled(&number.to_string(), "the client does not read"));
     }
 
-    /// Says something to a request, as soon as its caller has room for it. From the moment when somebody else waits for the
+    /// Says something to a request, as soon as its caller has room for it, and if there is memory for it at once. From the moment when somebody else waits for the
     /// child as well, nobody is waited for: what fits nowhere is not said. However many callers do not read, they so hold
     /// up nobody.
-    async fn say(&self, to: &Pending, reply: Reply) -> bool {
+    async fn say(&self, to: &Pending, reply: Reply) -> Result<(), Lost> {
+        let reply = reply.held_for(&to.ask)?;
         let room = tokio::select! {
             biased;
             room = to.to.room_for(&reply) => room,
             () = self.inner.until_others_wait(&to.ask) => to.to.any_room_for(&reply),
             () = sleep(STALL) => None,
         };
-        room.is_some_and(|room| to.to.say(reply, room))
+        let is_said = room.is_some_and(|room| to.to.say(reply, room));
+        if is_said { Ok(()) } else { Err(not_read()) }
     }
 }
 
@@ -357,6 +361,11 @@ fn number_of(id: &str) -> Option<u64> {
     let text = unquote(id);
     let digits = text.as_deref().unwrap_or(id);
     digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
+}
+
+/// A copy of a line, which keeps nothing of the buffer that others were read into.
+fn apart(line: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(line)
 }
 
 fn not_read() -> Lost {

@@ -80,7 +80,7 @@ async fn page(slot: &Arc<Slot>, modern: bool, cursor: Option<&Value>) -> Option<
     let mut exchange = connection.request(ask, compose).await.ok()?;
     loop {
         if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
-            return serde_json::from_slice::<Value>(&response).ok()?.get("result").cloned();
+            return serde_json::from_slice::<Value>(&response.line).ok()?.get("result").cloned();
         }
     }
 }

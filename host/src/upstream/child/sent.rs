@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 
+use crate::flow::account::Account;
 use crate::flow::call::{Access, Call};
 use crate::party::{Party, Principal};
 
@@ -10,6 +11,7 @@ pub(super) struct Sent<'a> {
     pub(super) call: &'a Call,
     pub(super) principal: Principal,
     pub(super) party: Party,
+    pub(super) account: &'a Account,
     pub(super) session: Option<&'a str>,
     /// Over HTTP.
     pub(super) headers: Option<&'a HeaderMap>,

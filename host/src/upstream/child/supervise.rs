@@ -227,7 +227,7 @@ impl Slot {
         let mut exchange = connection.request(ask, compose).await?;
         let response = loop {
             match exchange.next(Some(self.start.timeout)).await {
-                Ok(Reply::Last(response)) => break response,
+                Ok(Reply::Last(response)) => break response.line,
                 Ok(Reply::Note(_)) => {}
                 Err(lost) => return Err(greeting_failed(lost)),
             }
@@ -334,7 +334,7 @@ fn stopped() -> Rejection {
 fn greeting_failed(lost: Lost) -> Rejection {
     match lost {
         Lost::Cancelled => fault(UpstreamFault::Unreachable, "the upstream cannot be started"),
-        Lost::Fault(..) => lost.into(),
+        Lost::NoRoom | Lost::Fault(..) => lost.into(),
     }
 }
 

@@ -86,10 +86,11 @@ impl Client<'_> {
         let call = Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let principal = self.principal.clone();
         let party = self.party.clone();
-        let sent = Sent { call: &call, principal, party, session, headers: None };
+        let sent =
+            Sent { call: &call, principal, party, account: &Account::default(), session, headers: None };
         let back = self.small.upstream.inner.send(sent).await?;
         let patience = self.small.upstream.inner.settings.timeout;
-        Ok((back.session, answer(back.outcome, patience).await?))
+        Ok((back.session, answer(back.outcome, patience, &Account::default()).await?))
     }
 
     /// Calls a tool in the client's session.

@@ -10,6 +10,7 @@ use super::asked::Asked;
 use super::events::{self, Cut, Named};
 use super::fault::{bad_answer, fault};
 use super::response;
+use crate::flow::account::Account;
 use crate::flow::body::Inflow;
 use crate::flow::event::Event;
 use crate::flow::message::json::{Form, form};
@@ -21,10 +22,10 @@ use crate::flow::request::Request;
 /// events have ids is one that a client takes up again. Requests of the server's are noted in `asked`.
 pub(super) fn of(
     request: Arc<Request>,
-    (body, max_message): (Inflow, usize),
+    (body, max_message, account): (Inflow, usize, Account),
     asked: Option<Arc<Asked>>,
 ) -> BoxStream<'static, Event> {
-    let events = events::read_named(body, max_message).boxed();
+    let events = events::read_named(body, max_message, account).boxed();
     let answering = Answering { request, events, asked, is_answered: false, has_ids: false };
     unfold(Some(answering), |state| async move {
         let mut answering = state?;
@@ -97,6 +98,7 @@ impl Answering {
 fn cut(cut: Cut) -> Rejection {
     match cut {
         Cut::Broken => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
+        Cut::NoRoom => Rejection::TooManyAnswers,
         Cut::Flooded => fault(UpstreamFault::Flood, "The MCP server's answer has an event that is too large"),
     }
 }

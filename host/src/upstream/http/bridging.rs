@@ -8,6 +8,7 @@ use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::events::{self, Cut, Named};
 use super::fault::{bad_answer, fault};
 use super::held::Held;
 use super::media::{Media, media};
@@ -15,14 +16,17 @@ use super::outgoing::Draft;
 use super::outgoing::Outgoing;
 use super::refusal::{refused, said_no};
 use super::upstream::HttpUpstream;
-use super::{events, outgoing, response};
-use crate::flow::body::{Gathered, Inflow, gather};
+use super::{outgoing, response};
+use crate::flow::account::Account;
+use crate::flow::body::{Gathered, Inflow, NotGathered, gather};
 use crate::flow::event::Event;
 use crate::flow::headers::SESSION_ID;
+use crate::flow::limit::Admitted;
 use crate::flow::message::json::Members;
 use crate::flow::port::AnswerBody;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
+use crate::memory::{Exhausted, Hold};
 use crate::upstream::bridge::{self, HeldSession, Opened, Uplift, carry};
 use crate::upstream::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
 use crate::upstream::identity::Sender;
@@ -45,9 +49,10 @@ impl HttpUpstream {
     /// forgotten is opened anew, once.
     pub(super) async fn bridged(
         &self,
-        request: &Request,
+        admitted: &Admitted,
         sender: Sender<'_>,
     ) -> Result<AnswerBody, Rejection> {
+        let (request, account) = (admitted.permit().request(), admitted.account());
         bridge::bridgeable(&request.call)?;
         let Some(principal) = sender.principal() else { return Err(unreadable()) };
         let mut is_first = true;
@@ -64,7 +69,7 @@ impl HttpUpstream {
                 continue;
             }
             let back = Back::new(request, number, uplift);
-            return self.lifted(request, response, back).await;
+            return self.lifted(request, response, back, account).await;
         }
     }
 
@@ -77,8 +82,8 @@ impl HttpUpstream {
         }
         let session = response.headers().get(SESSION_ID).cloned();
         let mut unopened = Unopened { upstream: self, session: session.clone() };
-        let message = self.message_of(response).await;
-        let message = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
+        let message = self.message_of(response, &Account::default()).await?;
+        let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();
         let result = Members::read(text).and_then(|members| members.came("result").map(Opened::read));
         let Some(opened) = result else {
@@ -105,59 +110,82 @@ impl HttpUpstream {
         request: &Request,
         response: Response<Inflow>,
         back: Back,
+        account: &Account,
     ) -> Result<AnswerBody, Rejection> {
         match (response.status(), media(response.headers())) {
             (StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Media::Json) => {
-                let message = self.message_of(response).await.ok_or_else(unreadable)?;
+                let (message, hold) = self.message_of(response, account).await?.ok_or_else(unreadable)?;
                 let message = back.translate(message).ok_or_else(unreadable)?;
-                Ok(AnswerBody::Message { status: StatusCode::OK, message: message.data })
+                Ok(AnswerBody::held(message.data, hold))
             }
             (StatusCode::OK, Media::Events) => {
-                let events = events::read(response.into_body(), self.max_message);
+                let id = back.id.clone();
+                let events = events::read_named(response.into_body(), self.max_message, account.clone());
                 let mut events = events
-                    .filter_map(move |event| {
-                        let translated = back.translate(event.data);
-                        async move { translated }
-                    })
+                    .filter_map(move |event| std::future::ready(back.event(event)))
                     .scan(false, |is_over, translated| {
-                        let was_over = std::mem::replace(is_over, translated.is_last);
+                        let is_last = translated.as_ref().map_or(true, |translated| translated.is_last);
+                        let was_over = std::mem::replace(is_over, is_last);
                         std::future::ready((!was_over).then_some(translated))
                     })
                     .boxed();
                 let first = tokio::time::timeout(self.timeout, events.next()).await;
                 let first = first
                     .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not answer in time"))?;
-                let first = first.ok_or_else(unreadable)?;
+                let first = first.ok_or_else(unreadable)??;
                 if first.is_last {
-                    return Ok(AnswerBody::Message { status: StatusCode::OK, message: first.data });
+                    return Ok(AnswerBody::held(first.data, first.hold));
                 }
-                let rest = futures_util::stream::iter([first]).chain(events);
-                Ok(AnswerBody::Events(rest.map(Translated::into_event).boxed()))
+                let rest = events.map(move |translated| {
+                    translated.unwrap_or_else(|exhausted| instead(&exhausted.into(), &id))
+                });
+                let all = futures_util::stream::iter([first]).chain(rest);
+                Ok(AnswerBody::Events(all.map(Translated::into_event).boxed()))
             }
             (status, _) => {
                 let (head, body) = response.into_parts();
-                said_no(request, true, status, &head.headers, body).await
+                said_no(request, true, status, &head.headers, body, account).await
             }
         }
     }
 
     /// The one response in an answer of whatever form.
-    async fn message_of(&self, response: Response<Inflow>) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// Where `account` has no room for it.
+    async fn message_of(
+        &self,
+        response: Response<Inflow>,
+        account: &Account,
+    ) -> Result<Option<(Bytes, Hold)>, Exhausted> {
         let reading = async {
             match media(response.headers()) {
-                Media::Json => match gather(response.into_body(), self.max_message).await.ok()? {
-                    Gathered::Whole(message) => Some(message),
-                    Gathered::Part(_) => None,
+                Media::Json => match gather(response.into_body(), self.max_message, account).await {
+                    Ok(Gathered::Whole(message, hold)) => Ok(Some((message, hold))),
+                    Err(NotGathered::NoRoom(exhausted)) => Err(exhausted),
+                    Ok(Gathered::Part(_)) | Err(NotGathered::Broken(_)) => Ok(None),
                 },
                 Media::Events => {
-                    let events = events::read(response.into_body(), self.max_message);
-                    let responses = events.filter(|event| std::future::ready(is_response(&event.data)));
-                    std::pin::pin!(responses).next().await.map(|event| event.data)
+                    let events = events::read_named(response.into_body(), self.max_message, account.clone());
+                    let mut events = std::pin::pin!(events);
+                    while let Some(event) = events.next().await {
+                        match event {
+                            Err(Cut::NoRoom) => return Err(Exhausted),
+                            Err(Cut::Broken | Cut::Flooded) => return Ok(None),
+                            Ok(named) => match named.message() {
+                                Some(event) if is_response(&event.data) => {
+                                    return Ok(Some((event.data, event.hold)));
+                                }
+                                _ => {}
+                            },
+                        }
+                    }
+                    Ok(None)
                 }
-                Media::Other => None,
+                Media::Other => Ok(None),
             }
         };
-        tokio::time::timeout(self.timeout, reading).await.ok()?
+        tokio::time::timeout(self.timeout, reading).await.unwrap_or(Ok(None))
     }
 
     async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> Probed {
@@ -170,7 +198,10 @@ impl HttpUpstream {
             }
             match response.status().as_u16() {
                 401 | 403 | 500.. => Probed::Unknown,
-                _ => self.message_of(response).await.map_or(Probed::Nothing, Probed::Said),
+                _ => match self.message_of(response, &Account::default()).await {
+                    Ok(Some((message, _))) => Probed::Said(message),
+                    Ok(None) | Err(Exhausted) => Probed::Nothing,
+                },
             }
         };
         tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Probed::Unknown)
@@ -240,12 +271,13 @@ struct Back {
 
 struct Translated {
     data: Bytes,
+    hold: Hold,
     is_last: bool,
 }
 
 impl Translated {
     fn into_event(self) -> Event {
-        Event { data: self.data, ..Event::default() }
+        Event { data: self.data, hold: self.hold, ..Event::default() }
     }
 }
 
@@ -254,6 +286,18 @@ impl Back {
         let call = &request.call;
         let id = call.id().unwrap_or("null").into();
         Self { number, id, token: call.progress_token().map(Box::from), uplift }
+    }
+
+    /// A message of a stream for the client; None for what it cannot have.
+    fn event(&self, event: Result<Named, Cut>) -> Option<Result<Translated, Exhausted>> {
+        match event {
+            Ok(named) => {
+                let Event { data, hold, .. } = named.message()?;
+                Some(Ok(Translated { hold, ..self.translate(data)? }))
+            }
+            Err(Cut::NoRoom) => Some(Err(Exhausted)),
+            Err(Cut::Broken | Cut::Flooded) => None,
+        }
     }
 
     /// A message for the client; None for what it cannot have: requests of the server's, which the
@@ -265,19 +309,22 @@ impl Back {
             (true, true) => None,
             (true, false) => {
                 let notification = self.uplift.notification(message.clone())?;
-                Some(Translated { data: self.with_token(notification), is_last: false })
+                Some(Translated {
+                    data: self.with_token(notification),
+                    hold: Hold::default(),
+                    is_last: false,
+                })
             }
             (false, _) => {
                 let is_ours = members.get("id").is_some_and(|id| response::is_same(id, &self.number));
                 if !is_ours && members.get("error").is_none() {
-                    let wrong = bad_answer("The MCP server answered another request");
-                    return Some(Translated { data: wrong.wire().body(Some(&self.id)), is_last: true });
+                    return Some(instead(&bad_answer("The MCP server answered another request"), &self.id));
                 }
                 let lifted = self.uplift.response(&message);
                 let text = std::str::from_utf8(&lifted).ok()?;
                 let mut members = Members::read(text)?;
                 members.set("id", self.id.to_string());
-                Some(Translated { data: members.render().into(), is_last: true })
+                Some(Translated { data: members.render().into(), hold: Hold::default(), is_last: true })
             }
         }
     }
@@ -294,6 +341,11 @@ impl Back {
         };
         renamed().unwrap_or(notification)
     }
+}
+
+/// The last message where there is no answer to the request under `id`.
+fn instead(rejection: &Rejection, id: &str) -> Translated {
+    Translated { data: rejection.wire().body(Some(id)), hold: Hold::default(), is_last: true }
 }
 
 fn is_response(message: &[u8]) -> bool {

@@ -6,33 +6,65 @@ use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 
+use crate::flow::account::Account;
 use crate::flow::body::Inflow;
 use crate::flow::event::Event;
+use crate::memory::{FREE, Held};
+use crate::party::Party;
 
-/// The messages of a body, until it ends, breaks or holds one of more than `most` bytes.
-pub(super) fn read(body: Inflow, most: usize) -> impl Stream<Item = Event> + Send {
-    read_named(body, most).filter_map(|event| ready(event.ok().and_then(Named::message)))
+/// The messages of a body, until it ends, breaks or holds one of more than `most` bytes, or than `account` has room for.
+pub(super) fn read(body: Inflow, most: usize, account: Account) -> impl Stream<Item = Event> + Send {
+    read_named(body, most, account).filter_map(|event| ready(event.ok().and_then(Named::message)))
 }
 
 /// The events of a body, whatever their names. The last is why there are no more, where the body has not just ended.
 pub(in crate::upstream) fn read_named(
     body: Inflow,
     most: usize,
+    account: Account,
 ) -> impl Stream<Item = Result<Named, Cut>> + Send {
-    unfold(Some((body, Decoder::new(most))), |state| async move {
-        let (mut body, mut decoder) = state?;
-        loop {
-            if let Some(event) = decoder.next() {
-                return Some((Ok(event), Some((body, decoder))));
-            }
-            let Ok(frame) = body.frame().await? else { return Some((Err(Cut::Broken), None)) };
-            if let Ok(data) = frame.into_data()
-                && decoder.push(&data).is_err()
-            {
-                return Some((Err(Cut::Flooded), None));
-            }
+    let reading = Reading { body, decoder: Decoder::new(most), account, held: None };
+    unfold(Some(reading), |state| async move {
+        let mut reading = state?;
+        match reading.next().await? {
+            Ok(event) => Some((Ok(event), Some(reading))),
+            Err(cut) => Some((Err(cut), None)),
         }
     })
+}
+
+struct Reading {
+    body: Inflow,
+    decoder: Decoder,
+    account: Account,
+    /// The memory of what the decoder holds.
+    held: Option<Held<Party>>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Named, Cut>> {
+        loop {
+            if let Some(mut named) = self.decoder.next() {
+                if named.event.data.len() > FREE {
+                    named.event.hold = self.held.take().into();
+                }
+                return Some(Ok(named));
+            }
+            if self.decoder.held() <= FREE {
+                self.held = None;
+            }
+            let Ok(frame) = self.body.frame().await? else { return Some(Err(Cut::Broken)) };
+            let Ok(data) = frame.into_data() else { continue };
+            if let Err(cut) = self.take(&data) {
+                return Some(Err(cut));
+            }
+        }
+    }
+
+    fn take(&mut self, data: &[u8]) -> Result<(), Cut> {
+        self.account.cover(&mut self.held, self.decoder.held() + data.len()).map_err(|_| Cut::NoRoom)?;
+        self.decoder.push(data).map_err(|_| Cut::Flooded)
+    }
 }
 
 /// The reason why a stream has no more events before its end.
@@ -42,6 +74,8 @@ pub(in crate::upstream) enum Cut {
     Broken,
     /// An event is larger than is held.
     Flooded,
+    /// There is no memory for an event.
+    NoRoom,
 }
 
 /// An event with its name.
@@ -96,10 +130,13 @@ impl Decoder {
         Self { most, pending: BytesMut::new(), searched: 0, event: Building::default() }
     }
 
+    fn held(&self) -> usize {
+        self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len)
+    }
+
     /// Takes more of the body.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
-        let held = self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len);
-        if held + bytes.len() > self.most {
+        if self.held() + bytes.len() > self.most {
             return Err(Flooded);
         }
         self.pending.extend_from_slice(bytes);
@@ -169,7 +206,7 @@ impl Building {
         let is_nothing = self.id.is_none() && self.retry.is_none() && self.data.is_none();
         let name = self.name.filter(|name| !name.is_empty() && name != "message");
         let data = self.data.map(Bytes::from).unwrap_or_default();
-        let event = Event { id: self.id, retry: self.retry, data };
+        let event = Event { id: self.id, retry: self.retry, data, ..Event::default() };
         (!is_nothing).then_some(Named { name, event })
     }
 }

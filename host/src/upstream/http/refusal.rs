@@ -5,7 +5,8 @@ use ::http::{HeaderMap, StatusCode};
 use super::fault::{bad_answer, fault};
 use super::media::{Media, media};
 use super::response;
-use crate::flow::body::{Gathered, Inflow, gather};
+use crate::flow::account::Account;
+use crate::flow::body::{Gathered, Inflow, NotGathered, gather};
 use crate::flow::port::AnswerBody;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::{Era, Request};
@@ -22,6 +23,7 @@ pub(super) async fn said_no(
     status: StatusCode,
     headers: &HeaderMap,
     body: Inflow,
+    account: &Account,
 ) -> Result<AnswerBody, Rejection> {
     let refused = || refused(request, has_session, status);
     let is_ours = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -29,13 +31,17 @@ pub(super) async fn said_no(
     if is_ours || !is_error || !matches!(media(headers), Media::Json) {
         return Err(refused());
     }
-    let Ok(Gathered::Whole(message)) = gather(body, CHECKED_ANSWER).await else { return Err(refused()) };
+    let (message, hold) = match gather(body, CHECKED_ANSWER, account).await {
+        Ok(Gathered::Whole(message, hold)) => (message, hold),
+        Err(NotGathered::NoRoom(exhausted)) => return Err(exhausted.into()),
+        Ok(Gathered::Part(_)) | Err(NotGathered::Broken(_)) => return Err(refused()),
+    };
     let message = response::error_of(request, &message).ok_or_else(refused)?;
     let told = match status {
         StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => status,
         _ => StatusCode::OK,
     };
-    Ok(AnswerBody::Message { status: told, message })
+    Ok(AnswerBody::Message { status: told, message, hold })
 }
 
 /// A status that says no, in words for a caller who knows nothing of the upstream.

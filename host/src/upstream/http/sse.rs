@@ -26,7 +26,8 @@ use super::outgoing::Outgoing;
 use super::refusal::CHECKED_ANSWER;
 use super::upstream::{SetUpError, own_headers};
 use crate::cause::told;
-use crate::flow::body::gather;
+use crate::flow::account::Account;
+use crate::flow::body::{NotGathered, gather};
 use crate::lines::input::{Lines, Read, one_line};
 use crate::network::Ways;
 use crate::party::Principal;
@@ -131,7 +132,7 @@ impl Sse {
         if status != StatusCode::OK || !matches!(media(response.headers()), Media::Events) {
             return Err(format!("{at} answers a GET with no event stream (HTTP {})", status.as_u16()));
         }
-        let mut events = read_named(response.into_body(), self.max_message).boxed();
+        let mut events = read_named(response.into_body(), self.max_message, Account::default()).boxed();
         while let Some(Ok(Named { name, event })) = events.next().await {
             if name.as_deref() == Some("endpoint") {
                 return Ok((events, place(&self.url, &event.data)?));
@@ -209,11 +210,11 @@ impl Talk {
         headers.insert(ACCEPT, JSON);
         headers.insert(CONTENT_TYPE, JSON);
         let sent = async {
-            let sent =
-                self.line.request(outgoing(Method::POST, self.place.clone(), headers, line.clone())).await?;
+            let sent = self.line.request(outgoing(Method::POST, self.place.clone(), headers, line.clone()));
+            let sent = sent.await.map_err(NotGathered::Broken)?;
             let status = sent.status();
             // Read to its end, so that the connection serves for the next one.
-            gather(sent.into_body(), CHECKED_ANSWER).await.map(|_| status)
+            gather(sent.into_body(), CHECKED_ANSWER, &Account::default()).await.map(|_| status)
         };
         match sent.await {
             Ok(status) if status.is_success() => Ok(()),

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::cause::told;
 use crate::config::identity::Identity;
 use crate::config::{self, SessionBounds};
-use crate::flow::body::{BodyError, Gathered, Inflow, gather};
+use crate::flow::body::{BodyError, Gathered, Inflow, NotGathered, gather};
 use crate::flow::call::Kind;
 use crate::flow::event::Event;
 use crate::flow::headers::SESSION_ID;
@@ -295,13 +295,15 @@ impl HttpUpstream {
                     let asked = session.map(|theirs| Arc::clone(&theirs.asked));
                     Ok(AnswerBody::Events(answering::of(
                         Arc::clone(request),
-                        (body, self.max_message),
+                        (body, self.max_message, admitted.account().clone()),
                         asked,
                     )))
                 }
                 Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
             },
-            (status, _) => said_no(request, has_session, status, &head.headers, body).await,
+            (status, _) => {
+                said_no(request, has_session, status, &head.headers, body, admitted.account()).await
+            }
         }
     }
 
@@ -309,12 +311,10 @@ impl HttpUpstream {
     async fn json(&self, admitted: &Admitted, body: Inflow) -> Result<AnswerBody, Rejection> {
         let leave = admitted.unfiltered();
         let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { self.max_message };
-        let gathered = gather(body, limit).await;
-        let gathered =
-            gathered.map_err(|_| fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"))?;
+        let gathered = gather(body, limit, admitted.account()).await.map_err(not_gathered)?;
         match (gathered, leave) {
-            (Gathered::Whole(message), _) => {
-                Ok(AnswerBody::message(response::of(admitted.permit().request(), message)?))
+            (Gathered::Whole(message, hold), _) => {
+                Ok(AnswerBody::held(response::of(admitted.permit().request(), message)?, hold))
             }
             (Gathered::Part(body), Some(leave)) => {
                 let mut passing = Passing::to(admitted.permit().request().call.id().unwrap_or("null"));
@@ -349,7 +349,7 @@ impl Upstream for HttpUpstream {
         }
         if self.needs_bridge(request).await {
             let body =
-                self.bridged(request, Sender::Caller(admitted.permit().caller(), request.decision)).await?;
+                self.bridged(&admitted, Sender::Caller(admitted.permit().caller(), request.decision)).await?;
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
@@ -392,7 +392,7 @@ impl Upstream for HttpUpstream {
         match (response.status(), media(response.headers())) {
             (StatusCode::OK, Media::Events) => {
                 let held = session.hold();
-                let events = events::read(response.into_body(), self.max_message);
+                let events = events::read(response.into_body(), self.max_message, listener.account.clone());
                 let asked = Arc::clone(&session.upstream.asked);
                 let noted = events.inspect(move |event| asked.note(&event.data));
                 Ok(noted.inspect(move |_| _ = &held).boxed())
@@ -491,4 +491,11 @@ pub(super) fn own_headers(headers: &[(String, SecretString)]) -> Result<HeaderMa
         own.insert(header, value);
     }
     Ok(own)
+}
+
+fn not_gathered(reason: NotGathered) -> Rejection {
+    match reason {
+        NotGathered::Broken(_) => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
+        NotGathered::NoRoom(exhausted) => exhausted.into(),
+    }
 }

@@ -30,7 +30,7 @@ fn call(gateway: &Running, key: &str, size: usize) -> Answer {
     Request::stateless(&gateway.address(), "/mcp", "tools/call", echo).bearer(key).send()
 }
 
-fn metric(gateway: &Running, name: &str) -> usize {
+pub(super) fn metric(gateway: &Running, name: &str) -> usize {
     let metrics = Request::new("GET", gateway.admin_url().trim_start_matches("http://"), "/metrics").send();
     let text = String::from_utf8(metrics.body).unwrap();
     let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
@@ -38,7 +38,7 @@ fn metric(gateway: &Running, name: &str) -> usize {
 }
 
 /// Bytes of memory that the process has for itself.
-fn resident(gateway: &Running) -> usize {
+pub(super) fn resident(gateway: &Running) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10

@@ -7,10 +7,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use crate::flow::body::BodyError;
+use crate::memory::FREE;
+
+/// Bytes that go out at once: such small parts need no memory of their own.
+const PART: usize = FREE;
 
 /// See the module.
 pub(super) struct OneEvent<B> {
     body: Box<B>,
+    /// The part that has come and is still to go out.
+    rest: Bytes,
     place: Place,
 }
 
@@ -22,7 +28,7 @@ enum Place {
 
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
     pub(super) fn of(body: B) -> Self {
-        Self { body: Box::new(body), place: Place::Before }
+        Self { body: Box::new(body), rest: Bytes::new(), place: Place::Before }
     }
 
     /// Between its tokens, JSON takes a blank for a line end, and within them it has none.
@@ -34,19 +40,24 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
             if matches!(self.place, Place::After) {
                 return Poll::Ready(None);
             }
-            let data = match ready!(Pin::new(&mut *self.body).poll_frame(context)) {
+            if !self.rest.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(self.part()))));
+            }
+            self.rest = match ready!(Pin::new(&mut *self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(self.end().map(|end| Ok(Frame::data(end)))),
             };
-            if data.is_empty() {
-                continue;
-            }
-            let begin: &[u8] = if matches!(self.place, Place::Before) { b"data: " } else { b"" };
-            self.place = Place::Within;
-            let flat = data.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte });
-            return Poll::Ready(Some(Ok(Frame::data(begin.iter().copied().chain(flat).collect()))));
         }
+    }
+
+    /// The next few bytes, so that not all of a large answer is there twice.
+    fn part(&mut self) -> Bytes {
+        let begin: &[u8] = if matches!(self.place, Place::Before) { b"data: " } else { b"" };
+        self.place = Place::Within;
+        let part = self.rest.split_to(PART.min(self.rest.len()));
+        let flat = part.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte });
+        begin.iter().copied().chain(flat).collect()
     }
 
     fn end(&mut self) -> Option<Bytes> {

@@ -1,0 +1,204 @@
+//! Large answers that nobody reads, many at once.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use witgate_tests::gateway::{Running, Setup, await_some};
+use witgate_tests::wire::{Answer, Request, contains};
+
+use super::bodies::{metric, resident};
+
+const MIB: usize = 1 << 20;
+const HELD: &str = "witgate_answer_memory_bytes";
+/// The memory for answers, of which one caller has half.
+const MEMORY: usize = 64 * MIB;
+/// Bytes that calls in the making may take beside: for the lines and bodies that are read, what is made of them, and what the
+/// allocator keeps. All that is asked for is several times as much.
+const AT_WORK: usize = 160 * MIB;
+
+/// A server of the older era, which answers a call with as much text as it asks for.
+const CHILD: &str = r#"
+import json, sys
+out = sys.stdout.buffer
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    id = json.dumps(message["id"]).encode()
+    if message["method"] == "initialize":
+        result = b'{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"large","version":"1"}}'
+    elif message["method"] == "tools/list":
+        result = b'{"tools":[{"name":"large","inputSchema":{"type":"object"}}]}'
+    else:
+        size = message["params"]["arguments"]["size"]
+        result = b'{"content":[{"type":"text","text":"' + b"x" * size + b'"}]}'
+    out.write(b'{"jsonrpc":"2.0","id":' + id + b',"result":' + result + b'}\n')
+    out.flush()
+"#;
+
+/// The same over HTTP, in one piece or as an event.
+fn server(events: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            std::thread::spawn(move || serve_connection(&stream, events));
+        }
+    });
+    url
+}
+
+fn serve_connection(stream: &TcpStream, events: bool) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut line, mut length) = (String::new(), 0);
+        while reader.read_line(&mut line).ok()? > 2 {
+            if let Some((_, value)) =
+                line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            {
+                length = value.trim().parse().ok()?;
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let message: Value = serde_json::from_slice(&body).ok()?;
+        let answer = match (message["method"].as_str()?, message.get("id")) {
+            (_, None) => "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            ("initialize", Some(id)) => {
+                let info = json!({ "name": "large", "version": "1" });
+                let result =
+                    json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": info });
+                answer(&json!({ "jsonrpc": "2.0", "id": id, "result": result }), false)
+            }
+            (_, Some(id)) => {
+                let size = message["params"]["arguments"]["size"].as_u64()? as usize;
+                let content = json!([{ "type": "text", "text": "x".repeat(size) }]);
+                answer(&json!({ "jsonrpc": "2.0", "id": id, "result": { "content": content } }), events)
+            }
+        };
+        (&*stream).write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+fn answer(message: &Value, event: bool) -> String {
+    let (media, body) = match event {
+        false => ("application/json", message.to_string()),
+        true => ("text/event-stream", format!("data: {message}\n\n")),
+    };
+    format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+struct World {
+    gateway: Running,
+    keys: [String; 2],
+}
+
+/// Witgate before `upstream`, and the keys of two callers.
+fn serve(upstream: &str) -> World {
+    let setup = Setup::new();
+    let script = setup.file("large.py", CHILD);
+    let upstream = upstream.replace("SCRIPT", &script.display().to_string());
+    setup.config(
+        &format!("answer_memory_mib = {}\nrequest_memory_mib = 4096", MEMORY / MIB),
+        &format!(
+            "[upstreams.large]\n{upstream}\n\
+             [policies.keys]\nkind = 'api-key'\nconfig = {{ store = 'keys.toml' }}\n\
+             [pipeline]\nauthenticate = ['keys']\nauthorize = ['keys']\n"
+        ),
+    );
+    let keys = ["ada", "bob"].map(|name| setup.key(&[name, "--policy", "keys", "--allow", "*"]));
+    World { gateway: setup.serve(), keys }
+}
+
+impl World {
+    fn request(&self, key: usize, tool: &str, size: usize) -> Request {
+        let arguments = match tool {
+            "echo" => json!({ "text": "x".repeat(size) }),
+            _ => json!({ "size": size }),
+        };
+        let params = json!({ "name": tool, "arguments": arguments });
+        let request = Request::stateless(&self.gateway.address(), "/mcp", "tools/call", params);
+        request.bearer(&self.keys[key])
+    }
+
+    fn call(&self, key: usize, tool: &str, size: usize) -> Answer {
+        self.request(key, tool, size).send()
+    }
+
+    /// One key asks for so many answers of `size` and reads none of them. What is held stays within its share, the
+    /// others of its calls are refused, and another key's answers come as ever.
+    fn is_attacked(&self, tool: &str, times: usize, size: usize) {
+        let read = |answer: &Answer| answer.result()["content"][0]["text"].as_str().map_or(0, str::len);
+        assert_eq!(read(&self.call(0, tool, size)), size, "it is answered as long as it reads");
+        let before = resident(&self.gateway);
+        let streams: Vec<_> = (0..times).map(|_| self.request(0, tool, size).open()).collect();
+        let told: Vec<_> = streams.iter().map(beginning).collect();
+        let refused: Vec<_> = told.iter().filter(|text| contains(text, b"\"too-many-answers\"")).collect();
+        assert!(!refused.is_empty() && refused.len() < times, "{} of {times} are refused", refused.len());
+        for text in &refused {
+            let text = String::from_utf8_lossy(text);
+            let is_whole = text.starts_with("HTTP/1.1 503 ") && text.contains("retry-after: 1");
+            // One that began before there was an answer ends with an error.
+            assert!(is_whole || text.contains("text/event-stream") && text.contains("503"), "{text}");
+        }
+        let held = metric(&self.gateway, HELD);
+        assert!((size..=MEMORY / 2).contains(&held), "{held} bytes are held");
+        let grown = resident(&self.gateway).saturating_sub(before);
+        assert!(grown < MEMORY / 2 + AT_WORK, "{} MiB more than before", grown / MIB);
+        assert_eq!(read(&self.call(1, tool, size)), size, "another caller has a share of its own");
+        assert_eq!(read(&self.call(0, tool, 1000)), 1000, "a small answer needs no memory");
+        drop(streams);
+        await_some("all of it to be given back", || (metric(&self.gateway, HELD) == 0).then_some(()));
+        assert_eq!(read(&self.call(0, tool, size)), size);
+    }
+}
+
+/// The beginning of what comes, which is all of it where it is short.
+fn beginning(mut stream: &TcpStream) -> Vec<u8> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    while bytes.len() < 4096 && !bytes.ends_with(b"}") {
+        match stream.read(&mut buffer).expect("something comes") {
+            0 => break,
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn answers_of_a_shared_child_that_nobody_reads_have_a_bound() {
+    let world = serve("command = ['python3', 'SCRIPT']\nshared = true\neras = ['stateful']");
+    world.is_attacked("large", 60, 15 * MIB);
+}
+
+#[test]
+fn answers_of_own_tools_that_nobody_reads_have_a_bound() {
+    serve("own_tools = true").is_attacked("echo", 200, 39 * MIB / 10);
+}
+
+#[test]
+fn answers_over_http_that_nobody_reads_have_a_bound() {
+    for (events, eras) in [(false, "stateful"), (true, "stateless"), (true, "stateful")] {
+        let world = serve(&format!("url = '{}'\neras = ['{eras}']", server(events)));
+        world.is_attacked("large", 200, 39 * MIB / 10);
+    }
+}
+
+/// An answer that passes as it comes is held by its parts.
+#[test]
+fn answers_that_pass_as_they_come_hold_little() {
+    let world = serve(&format!("url = '{}'\neras = ['stateless']", server(false)));
+    let before = resident(&world.gateway);
+    let streams: Vec<_> = (0..200).map(|_| world.request(0, "large", 15 * MIB).open()).collect();
+    streams.iter().for_each(|stream| _ = beginning(stream));
+    assert!(metric(&world.gateway, HELD) <= MEMORY / 2);
+    let grown = resident(&world.gateway).saturating_sub(before);
+    assert!(grown < MEMORY / 2 + AT_WORK, "{} MiB more than before", grown / MIB);
+    let answer = world.call(1, "large", 15 * MIB);
+    assert_eq!(answer.result()["content"][0]["text"].as_str().map(str::len), Some(15 * MIB));
+}
