@@ -34,7 +34,7 @@ pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};
 pub use checks::scheme_name;
 pub use exchange::Exchange;
 pub(super) use exchange::{auth, verb};
-pub use expect::{Expect, ExpectIdentity, ExpectUnavailable};
+pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, OutcomeText};
 pub use read::CasesError;
 pub use report::{Asked, Finding, Hooks, Report, StepReport};
 pub use stage::{NotMade, OnStage, Ready, Subject};

@@ -5,6 +5,7 @@ use witgate_plugin::{ConfigError, Scheme, Wants};
 use super::case::{Ask, Step};
 use super::report::{Asked, Finding};
 use super::written::{ConfigFault, Wanted};
+use crate::cases::OutcomeText as _;
 use crate::plugin::output::{check_decision, check_verdict};
 use crate::policy::answer::Outcome;
 

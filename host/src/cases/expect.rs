@@ -226,9 +226,23 @@ impl Expect {
 
 const INSUFFICIENT_SCOPE: &str = "insufficient-scope";
 
-impl Outcome {
+/// Outcomes in the words of cases.
+pub trait OutcomeText {
     /// As a case would expect it. Nothing of a credential is in any of it.
-    pub fn written(&self) -> Value {
+    fn written(&self) -> Value;
+
+    /// The detail for the operator's log.
+    fn detail(&self) -> Option<&str>;
+
+    /// In the words of a case, on one line.
+    fn told(&self) -> String;
+
+    /// Its kind and its reason code.
+    fn class(&self) -> (&'static str, Option<&str>);
+}
+
+impl OutcomeText for Outcome {
+    fn written(&self) -> Value {
         match self {
             Self::Verdict(Verdict::Identity(identity)) => json!({ "identity": written_identity(identity) }),
             Self::Verdict(Verdict::NotMine) => json!("not_mine"),
@@ -248,8 +262,7 @@ impl Outcome {
         }
     }
 
-    /// The detail for the operator's log.
-    pub fn detail(&self) -> Option<&str> {
+    fn detail(&self) -> Option<&str> {
         match self {
             Self::Verdict(Verdict::Refused(refusal)) => refusal.detail.as_deref(),
             Self::Decision(Decision::Deny(denial)) => denial.detail.as_deref(),
@@ -258,8 +271,7 @@ impl Outcome {
         }
     }
 
-    /// In the words of a case, on one line.
-    pub fn told(&self) -> String {
+    fn told(&self) -> String {
         let mut text = inline(&self.written());
         if let Self::Decision(Decision::Deny(denial)) = self
             && denial.reason != INSUFFICIENT_SCOPE
@@ -273,8 +285,7 @@ impl Outcome {
         }
     }
 
-    /// Its kind and its reason code.
-    pub fn class(&self) -> (&'static str, Option<&str>) {
+    fn class(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Verdict(Verdict::Identity(_)) => ("identity", None),
             Self::Verdict(Verdict::NotMine) => ("not_mine", None),

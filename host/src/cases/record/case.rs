@@ -9,6 +9,8 @@ use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict
 use super::http;
 use super::recorded::{Recorded, Seen};
 use super::stand_in::{Claims, REDACTED, StandIns};
+use super::written::WrittenSettings;
+use crate::cases::OutcomeText as _;
 use crate::cases::{CallOf, DIGEST, scheme_name};
 use crate::digest::{digest_text, sha256};
 use crate::plugin::failure::Failure;
@@ -54,7 +56,7 @@ impl<'p> Cases<'p> {
         Self {
             policy,
             claims,
-            settings: policy.recorded_settings().text(),
+            settings: WrittenSettings(policy.recorded_settings()).text(),
             stand_ins: StandIns::default(),
             cases: Vec::new(),
             places: HashMap::new(),
@@ -99,7 +101,7 @@ impl<'p> Cases<'p> {
     pub(super) fn recorded(self, shed: u64, ended: &'static str) -> Recorded {
         let is_component = self.policy.digest().is_some();
         Recorded {
-            settings: self.policy.recorded_settings().without_secrets(is_component),
+            settings: WrittenSettings(self.policy.recorded_settings()).without_secrets(is_component),
             cases: self.cases,
             calls: self.calls,
             shed,

@@ -18,14 +18,17 @@ use crate::policy::tap::RecordedSettings;
 /// Members of a JWK that everybody may know (RFC 7518, section 6; RFC 8037).
 const PUBLIC_MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"];
 
-impl RecordedSettings {
+/// The settings of a policy, for writing them down.
+pub(super) struct WrittenSettings<'s>(pub(super) &'s RecordedSettings);
+
+impl WrittenSettings<'_> {
     /// Everything that is in its settings and in the files that they name.
     pub(super) fn text(&self) -> String {
-        let mut config = self.config.clone();
+        let mut config = self.0.config.clone();
         // A file that cannot be read any more is about to be missed by everybody.
         let _ = self.each_marked::<()>(&mut config, &mut |format, value, _| {
             if let (true, Some(path)) = (format == "witgate-file", value.as_str()) {
-                *value = fs::read_to_string(self.dir.join(path)).unwrap_or_default().into();
+                *value = fs::read_to_string(self.0.dir.join(path)).unwrap_or_default().into();
             }
             Ok(())
         });
@@ -35,22 +38,22 @@ impl RecordedSettings {
     /// As a file of cases has it.
     pub(super) fn without_secrets(&self, is_component: bool) -> Map<String, Value> {
         let mut whole = Map::new();
-        let component = self.component.as_deref().filter(|_| is_component).map(absolute);
+        let component = self.0.component.as_deref().filter(|_| is_component).map(absolute);
         if let Some(component) = component {
             whole.insert("component".to_owned(), component.display().to_string().into());
         }
-        if self.kind != PolicyKind::Custom {
-            whole.insert("builtin".to_owned(), self.kind.name().into());
+        if self.0.kind != PolicyKind::Custom {
+            whole.insert("builtin".to_owned(), self.0.kind.name().into());
         }
         let mut redactor = Redactor { written: self, keys: self.keys(), secrets: Map::new() };
-        let mut config = self.config.clone();
+        let mut config = self.0.config.clone();
         let visited = self
             .each_marked(&mut config, &mut |format, value, pointer| redactor.replace(format, value, pointer));
         let Redactor { keys, secrets, .. } = redactor;
         whole.insert("config".to_owned(), if visited.is_ok() { config } else { json!({}) });
         whole.insert("keys".to_owned(), keys.into());
         whole.insert("secrets".to_owned(), secrets.into());
-        whole.insert("limits".to_owned(), limits(&self.limits).into());
+        whole.insert("limits".to_owned(), limits(&self.0.limits).into());
         whole
     }
 
@@ -60,11 +63,11 @@ impl RecordedSettings {
         config: &mut Value,
         visit: &mut dyn FnMut(&str, &mut Value, &str) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.schema.as_ref().map_or(Ok(()), |schema| each_marked(schema, config, visit))
+        self.0.schema.as_ref().map_or(Ok(()), |schema| each_marked(schema, config, visit))
     }
 
     fn keys(&self) -> Map<String, Value> {
-        self.sources.iter().map(|(name, source)| (name.clone(), self.public(source))).collect()
+        self.0.sources.iter().map(|(name, source)| (name.clone(), self.public(source))).collect()
     }
 
     /// The public part of a key. Cases hold the results of signature checks, so that nothing else is needed.
@@ -72,7 +75,9 @@ impl RecordedSettings {
         let known = match source {
             // It was read as a public key, or there would be no policy.
             KeySource::Pem(pem) => Some(json!({ "pem": pem.expose_secret() })),
-            KeySource::JwksFile(path) => public_set(fs::read_to_string(self.dir.join(path)).ok().as_deref()),
+            KeySource::JwksFile(path) => {
+                public_set(fs::read_to_string(self.0.dir.join(path)).ok().as_deref())
+            }
             KeySource::Jwks(text) => public_set(Some(text)),
             KeySource::Secret(_) | KeySource::Unavailable | KeySource::Remote { .. } => None,
         };
@@ -95,7 +100,7 @@ fn public_set(text: Option<&str>) -> Option<Value> {
 }
 
 struct Redactor<'w> {
-    written: &'w RecordedSettings,
+    written: &'w WrittenSettings<'w>,
     keys: Map<String, Value>,
     secrets: Map<String, Value>,
 }
@@ -107,7 +112,7 @@ impl Redactor<'_> {
         match format {
             "witgate-file" => {
                 if let Some(path) = value.as_str() {
-                    *value = absolute(&self.written.dir.join(path)).display().to_string().into();
+                    *value = absolute(&self.written.0.dir.join(path)).display().to_string().into();
                 }
             }
             // Inline, its name is its place.

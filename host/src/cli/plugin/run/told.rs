@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use witgate_plugin::{Decision, Wants};
 
 use super::execution::{Ran, Taken};
+use crate::cases::OutcomeText as _;
 use crate::cases::{Ask, Asked, Question, scheme_name};
 use crate::cli::plugin::test::told::{level_name, used};
 use crate::plugin::said::redacted;

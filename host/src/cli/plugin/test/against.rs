@@ -1,5 +1,6 @@
 //! The comparison of two components: `--against`.
 
+use crate::cases::OutcomeText as _;
 use crate::cases::Report;
 use crate::policy::answer::Outcome;
 use crate::printable::clean;

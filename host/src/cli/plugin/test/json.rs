@@ -6,6 +6,7 @@ use super::against::Difference;
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
 use super::told;
+use crate::cases::OutcomeText as _;
 use crate::cases::{Finding, StepReport};
 
 pub(super) fn report(played: &Played) -> Value {

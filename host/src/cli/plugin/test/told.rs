@@ -6,6 +6,7 @@ use witgate_plugin::Level;
 
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
+use crate::cases::OutcomeText as _;
 use crate::cases::{Asked, Report, StepReport};
 use crate::cli::terminal::counted;
 use crate::printable::clean;

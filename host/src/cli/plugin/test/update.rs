@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, TableLike, Value};
 
 use super::play::{Played, PlayedCase};
+use crate::cases::OutcomeText as _;
 use crate::cases::{Expect, StepReport};
 use crate::cli::context::Context;
 use crate::cli::outcome::Failure;
