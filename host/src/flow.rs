@@ -183,7 +183,7 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
         let record = record.close(&result);
-        known.note(record.caller.as_deref());
+        note(known, record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
     }
 
@@ -291,7 +291,7 @@ impl<U: Upstream> Flow<U> {
         };
         let result = stages.await;
         let record = record.close(&result);
-        known.note(record.caller.as_deref());
+        note(known, record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
     }
 
@@ -459,6 +459,13 @@ fn receive_bodiless(
 fn refuse(record: Record<'_>, rejected: Rejected) -> Rejected {
     record.refuse(&rejected.rejection);
     rejected
+}
+
+/// Notes a sender whose caller has shown a good credential.
+fn note(known: &Known, caller: Option<&Caller>) {
+    if caller.is_some_and(|caller| !caller.is_anonymous()) {
+        known.note();
+    }
 }
 
 /// The rejection that the caller sees, which may say less than the record: in the stateless era, a method

@@ -1,5 +1,6 @@
 //! Those who have a share of what all have together: principals, and networks of callers without a name.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::peer::Peer;
@@ -42,6 +43,14 @@ impl Principal {
     /// The subject, unique within policy and issuer.
     pub(crate) fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// The party whose share of bounded tables it uses, calling from `peer`.
+    pub fn party(self, peer: Option<IpAddr>) -> Party {
+        match peer {
+            Some(peer) if self.is_nameless() => Party::Network(peer.into()),
+            _ => Party::Principal(self),
+        }
     }
 
     /// True for everybody who shows no credential, or who is not asked for one.

@@ -64,10 +64,7 @@ impl Caller {
 
     /// The party whose share of bounded tables this caller uses, calling from `peer`.
     pub fn party(&self, peer: Option<IpAddr>) -> Party {
-        match peer {
-            Some(peer) if self.principal().is_nameless() => Party::Network(peer.into()),
-            _ => Party::Principal(self.principal()),
-        }
+        self.principal().party(peer)
     }
 
     /// The key of sessions and child processes: the same value for the same principal, whichever credential

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::identity::Caller;
-
 /// Remembers that a sender has shown a good credential, over a connection for example. It only helps to
 /// choose among senders; no decision depends on it.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +14,9 @@ impl Known {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes an authenticated caller; an anonymous one does not count.
-    pub(crate) fn note(&self, caller: Option<&Caller>) {
-        if caller.is_some_and(|caller| !caller.is_anonymous()) && !self.is_known() {
+    /// Notes that it has shown one.
+    pub(crate) fn note(&self) {
+        if !self.is_known() {
             self.0.store(true, Ordering::Relaxed);
         }
     }

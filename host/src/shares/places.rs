@@ -213,13 +213,12 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::flow::testing::party;
 
     const BOUNDS: Bounds = Bounds { most: 5, most_of_one: 3 };
 
     #[test]
     fn a_place_is_free_again_when_it_is_given_up() {
-        let (shares, ada, bob) = (Shares::lasting(BOUNDS), party("ada"), party("bob"));
+        let (shares, ada, bob) = (Shares::lasting(BOUNDS), "ada", "bob");
         let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         assert!(of_ada.len() == 3 && shares.take(&ada).is_none(), "her share is full");
         let of_bob: Vec<_> = (0..3).filter_map(|_| shares.take(&bob)).collect();
@@ -233,7 +232,7 @@ mod tests {
 
     #[test]
     fn of_those_who_wait_whoever_holds_least_comes_first() {
-        let (shares, [ada, bob, eve]) = (Shares::lasting(BOUNDS), ["ada", "bob", "eve"].map(party));
+        let (shares, [ada, bob, eve]) = (Shares::lasting(BOUNDS), ["ada", "bob", "eve"]);
         let wait = |party| Box::pin(shares.wait_for_one(party));
         let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         let _of_bob: Vec<_> = (0..2).filter_map(|_| shares.take(&bob)).collect();
@@ -256,7 +255,7 @@ mod tests {
 
     #[test]
     fn who_waits_behind_a_full_share_keeps_nobody_else_waiting() {
-        let (shares, [ada, bob]) = (Shares::new(BOUNDS), ["ada", "bob"].map(party));
+        let (shares, [ada, bob]) = (Shares::new(BOUNDS), ["ada", "bob"]);
         let _of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         let mut waiting: Vec<_> = (0..9).map(|_| Box::pin(shares.wait_for_one(&ada))).collect();
         assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));

@@ -409,7 +409,7 @@ mod tests {
         let connections = connections(8, 8);
         let all: Vec<_> = (0..7).map(|_| admit(&connections, 1).unwrap()).collect();
         all[0].connection.answers();
-        all[1].connection.known.note(Some(&crate::flow::testing::caller("someone")));
+        all[1].connection.known.note();
         for (admitted, ms) in all.iter().skip(1).zip([40, 30, 20, 10, 5, 1]) {
             admitted.connection.waits_since.store(50 - ms, Ordering::Relaxed);
         }

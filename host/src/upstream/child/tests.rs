@@ -2,6 +2,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::party::ANONYMOUS;
 
 mod bridging;
 mod faults;
@@ -36,17 +37,22 @@ pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
     Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) }
 }
 
+/// The principal that a policy `keys` calls `name`.
+fn principal_named(name: &str) -> Principal {
+    Principal::new("keys".into(), None, name)
+}
+
 impl Small {
     pub(super) fn client(&self, principal: &str) -> Client<'_> {
-        let caller = crate::flow::testing::caller(principal);
-        Client { small: self, principal: caller.principal(), party: caller.party(None), session: None }
+        let principal = principal_named(principal);
+        Client { small: self, party: principal.clone().party(None), principal, session: None }
     }
 
     /// A client without a name, at this address.
     pub(super) fn nameless(&self, peer: &str) -> Client<'_> {
-        let caller = crate::flow::testing::anonymous();
-        let party = caller.party(Some(peer.parse().unwrap()));
-        Client { small: self, principal: caller.principal(), party, session: None }
+        let principal = Principal::new(ANONYMOUS.into(), None, "");
+        let party = principal.clone().party(Some(peer.parse().unwrap()));
+        Client { small: self, principal, party, session: None }
     }
 
     /// A client that has opened a session.

@@ -1,5 +1,13 @@
 use super::*;
-use crate::flow::testing::{party, principal};
+use crate::party::{Party, Principal};
+
+fn principal(name: &str) -> Principal {
+    Principal::new("keys".into(), None, name)
+}
+
+fn party(name: &str) -> Party {
+    principal(name).party(None)
+}
 
 fn limits(most: usize, most_of_one: usize) -> Limits {
     Limits { bounds: Bounds { most, most_of_one }, idle: Duration::from_secs(3600) }

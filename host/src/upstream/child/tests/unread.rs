@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::*;
-use crate::flow::identity::Caller;
-use crate::flow::testing::{anonymous, caller};
+use crate::party::{ANONYMOUS, Principal};
 use crate::upstream::child::audience::Audience;
 use crate::upstream::child::pipes::Pipes;
 
@@ -40,10 +39,10 @@ impl Spoken {
         Self { connection: Connection::begin(pipes, terms), child, said: 0 }
     }
 
-    async fn ask(&self, caller: &Caller, peer: Option<IpAddr>) -> Asked {
+    async fn ask(&self, principal: &Principal, peer: Option<IpAddr>) -> Asked {
         let ask = Ask {
-            whose: Some(Whose::new(&caller.principal(), None)),
-            party: caller.party(peer),
+            whose: Some(Whose::new(principal, None)),
+            party: principal.clone().party(peer),
             id: "1".into(),
             token: Some("1".into()),
             ..Ask::default()
@@ -98,10 +97,11 @@ impl Asked {
 #[tokio::test]
 async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at_once() {
     let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|peer| Some(peer.parse().unwrap()));
-    let nameless = || Arc::new(anonymous());
-    for (slow, other) in
-        [((caller("ada"), here), (caller("bob"), here)), ((nameless(), here), (nameless(), there))]
-    {
+    let nameless = || Principal::new(ANONYMOUS.into(), None, "");
+    for (slow, other) in [
+        ((principal_named("ada"), here), (principal_named("bob"), here)),
+        ((nameless(), here), (nameless(), there)),
+    ] {
         let mut spoken = Spoken::shared();
         let slow = spoken.ask(&slow.0, slow.1).await;
         spoken.say_progress(&slow, 2 * MESSAGES, 1).await;
@@ -126,11 +126,11 @@ async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at
 #[tokio::test]
 async fn many_who_do_not_read_hold_nobody_up_together_either() {
     let mut spoken = Spoken::shared();
-    let other = spoken.ask(&caller("bob"), None).await;
+    let other = spoken.ask(&principal_named("bob"), None).await;
     let answered = async {
         let mut slow = Vec::new();
         for number in 0..40 {
-            let asked = spoken.ask(&caller(&format!("slow-{number}")), None).await;
+            let asked = spoken.ask(&principal_named(&format!("slow-{number}")), None).await;
             spoken.say_progress(&asked, MESSAGES + 2, 1).await;
             slow.push(asked);
         }
@@ -144,9 +144,10 @@ async fn many_who_do_not_read_hold_nobody_up_together_either() {
 #[tokio::test]
 async fn what_waits_for_one_party_is_bounded() {
     let mut spoken = Spoken::shared();
-    let _other = spoken.ask(&caller("bob"), None).await;
-    let (first, second) = (spoken.ask(&caller("ada"), None).await, spoken.ask(&caller("ada"), None).await);
-    let third = spoken.ask(&caller("eve"), None).await;
+    let _other = spoken.ask(&principal_named("bob"), None).await;
+    let (first, second) =
+        (spoken.ask(&principal_named("ada"), None).await, spoken.ask(&principal_named("ada"), None).await);
+    let third = spoken.ask(&principal_named("eve"), None).await;
     for slow in [&first, &second, &third] {
         spoken.say_progress(slow, 31, MIB - 1024).await;
         spoken.answer(slow).await;
@@ -164,10 +165,10 @@ async fn what_waits_for_one_party_is_bounded() {
 #[tokio::test]
 async fn a_caller_who_is_alone_makes_the_child_wait() {
     let mut spoken = Spoken::shared();
-    let slow = spoken.ask(&caller("ada"), None).await;
-    let mut gone = spoken.ask(&caller("bob"), None).await;
+    let slow = spoken.ask(&principal_named("ada"), None).await;
+    let mut gone = spoken.ask(&principal_named("bob"), None).await;
     // Whoever has gone does not wait; the request stays, for the child has to answer it.
-    gone.exchange = spoken.ask(&caller("ada"), None).await.exchange;
+    gone.exchange = spoken.ask(&principal_named("ada"), None).await.exchange;
     spoken.say_progress(&slow, 3 * MESSAGES, 1).await;
     spoken.until_heard(MESSAGES + 1).await;
     for _ in 0..100 {
