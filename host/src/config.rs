@@ -107,7 +107,7 @@ pub struct Server {
     pub authorization_servers: Vec<String>,
     /// Browser origins that may call.
     pub allowed_origins: Vec<String>,
-    /// Host names (without port), or [`ANY_LABEL`] before one, that a request may name, beside loopback names and the
+    /// Host names (without port), or [`ANY_LABEL`](crate::zone::ANY_LABEL) before one, that a request may name, beside loopback names and the
     /// listen address.
     pub allowed_hosts: Vec<String>,
     /// Proxies in front of `listen` that say for whom they speak.
@@ -140,10 +140,6 @@ pub struct Server {
     /// Reaction to an audit that cannot be written.
     pub audit_overflow: AuditOverflow,
 }
-
-/// The prefix that lets an allowed host stand for the names of a zone: exactly one label comes before the
-/// rest.
-pub const ANY_LABEL: &str = "*.";
 
 impl Server {
     /// Maximum number of connections from one address or network.

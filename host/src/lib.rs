@@ -94,6 +94,7 @@ mod shares;
 pub mod signing;
 pub mod status;
 pub mod whole_file;
+pub mod zone;
 
 /// Compiles the README's examples.
 #[cfg(doctest)]

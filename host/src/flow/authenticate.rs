@@ -11,6 +11,7 @@ use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
+use super::shown;
 use super::subject::CallSubject;
 use crate::generation::{Closed, Generation, Pipeline};
 use crate::party::{ANONYMOUS, UNCHECKED};
@@ -52,10 +53,10 @@ async fn establish(pipeline: &Pipeline, proven: &Proven, shown: &Shown) -> Resul
         return somebody(pipeline, ANONYMOUS);
     }
     let subject = CallSubject::new(proven.clone(), None);
-    let scope = Scope::new(Arc::new(subject), false, shown.traces(pipeline.is_recorded()));
+    let scope = Scope::new(Arc::new(subject), false, shown::traces(shown, pipeline.is_recorded()));
     let call = proven.request().as_call();
     for policy in &pipeline.authenticate {
-        let Some(credential) = shown.for_policy(policy) else { continue };
+        let Some(credential) = shown::for_policy(shown, policy) else { continue };
         match policy.authenticate(&scope, &call, &credential).await? {
             Verdict::Identity(identity) => return caller(policy, identity),
             Verdict::NotMine => {}

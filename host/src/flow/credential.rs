@@ -1,14 +1,9 @@
 //! The credentials of a request, in types that never print themselves. Extraction only; nothing is verified
 //! here.
 
-use std::sync::Arc;
-
 use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{Credential, Scheme};
-
-use crate::policy::Policy;
-use crate::services::traces::Traces;
 
 /// The credentials of one request, at most one of each scheme, and the proof that belongs to one.
 #[derive(Debug, Default)]
@@ -69,17 +64,10 @@ impl Shown {
         self.items.iter().find(|item| item.scheme == scheme).map(|item| item.value.expose_secret())
     }
 
-    /// The traces by which a recording recognises these credentials, which must not be in it.
-    /// None where nothing is recorded.
-    pub(super) fn traces(&self, is_recorded: bool) -> Option<Arc<Traces>> {
-        is_recorded.then(|| self.all_traces())
-    }
-
-    fn all_traces(&self) -> Arc<Traces> {
-        let mut traces = Traces::default();
-        self.items.iter().for_each(|item| traces.add(item.scheme, item.value.expose_secret()));
-        self.proof.iter().for_each(|proof| traces.add_text(proof.expose_secret()));
-        Arc::new(traces)
+    /// The texts of all credentials, each with its scheme, and of the proof, which has none.
+    pub fn texts(&self) -> impl Iterator<Item = (Option<Scheme>, &str)> {
+        let items = self.items.iter().map(|item| (Some(item.scheme), item.value.expose_secret()));
+        items.chain(self.proof.iter().map(|proof| (None, proof.expose_secret())))
     }
 
     /// The same once more, for a shadow to look at after the request has gone on.
@@ -100,11 +88,6 @@ impl Shown {
     /// True if the request has no credential at all.
     pub fn is_empty(&self) -> bool {
         self.items.iter().all(|item| item.watched)
-    }
-
-    /// The credential that `policy` judges, if one was shown.
-    pub fn for_policy(&self, policy: &Policy) -> Option<Credential<'_>> {
-        self.first_of(&policy.wants()?.schemes, policy.credential_header())
     }
 
     /// The first credential that a policy judges, in the policy's order of preference.

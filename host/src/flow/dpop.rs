@@ -203,8 +203,9 @@ mod tests {
     use crate::clock::Clock;
     use crate::flow::call::Call;
     use crate::flow::decision::DecisionId;
+    use crate::flow::era::Era;
     use crate::flow::reject::Rejection;
-    use crate::flow::request::{Era, Request, Route};
+    use crate::flow::request::{Request, Route};
     use crate::flow::testing::caller;
 
     /// A request whose proof was made at `issued_at`, with this nonce.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::authorize::Permit;
-use super::request::Era;
+use super::era::Era;
 use crate::flow::event::Event;
 use crate::generation::Generation;
 

@@ -9,6 +9,7 @@ use witgate_plugin::Transport;
 use super::call::Call;
 use super::certificate::ClientCertificate;
 use super::decision::DecisionId;
+use super::era::Era;
 use crate::config::Extension;
 
 /// The route of a call, as the policies know it.
@@ -22,15 +23,6 @@ pub struct Route {
     pub pipeline: usize,
     /// Extensions of MCP authorization that its clients learn of.
     pub extensions: Vec<Extension>,
-}
-
-/// The protocol era of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Era {
-    /// Up to 2025-11-25: `initialize`, sessions, requests of the server's.
-    Stateful,
-    /// From 2026-07-28 on: each request says everything about itself.
-    Stateless,
 }
 
 /// A call on its way.

@@ -11,6 +11,7 @@ use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
 use super::credential::Shown;
 use super::reject::Rejection;
+use super::shown;
 use crate::generation::Generations;
 
 /// Interval at which a right's end is noticed: a comparison of a few numbers per stream and second.
@@ -156,7 +157,7 @@ impl Right {
         }
         if self.by == By::Live {
             let is_recorded = generation.pipeline(proven.request().route.pipeline).is_recorded();
-            let traces = self.shown.traces(is_recorded);
+            let traces = shown::traces(&self.shown, is_recorded);
             self.permit = Arc::new(authorize(generation, proven, again, traces).await?);
         }
         Ok(())

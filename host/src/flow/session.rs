@@ -1,9 +1,10 @@
 //! Messages that mean something within a session alone.
 
 use super::call::Kind;
+use super::era::Era;
 use super::method;
 use super::reject::Rejection;
-use super::request::{Era, Request};
+use super::request::Request;
 
 /// The one notification that a client without a session sends: the end of the handshake with a server that keeps none.
 const INITIALIZED: &str = "notifications/initialized";

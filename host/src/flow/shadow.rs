@@ -13,6 +13,7 @@ use super::dpop::Proven;
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
+use super::shown;
 use super::subject::CallSubject;
 use crate::generation::Generation;
 use crate::policy::{Disagreement, Policy, SeenWith};
@@ -40,9 +41,9 @@ pub(super) fn of_authentication(
         let request = Arc::clone(proven.request());
         let pipeline = generation.pipeline(request.route.pipeline);
         let subject = CallSubject::new(proven, None);
-        let scope = Scope::new(Arc::new(subject), false, shown.traces(pipeline.is_recorded()));
+        let scope = Scope::new(Arc::new(subject), false, shown::traces(&shown, pipeline.is_recorded()));
         for policy in &pipeline.shadow_authenticate {
-            if let Some(credential) = shown.for_policy(policy) {
+            if let Some(credential) = shown::for_policy(&shown, policy) {
                 let said = who(policy, &scope, &request.as_call(), &credential).await;
                 record(policy, &request, None, &live, &said, with.clone());
             }

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 use super::authorize::Permit;
 use super::call::Call;
+use super::era::Era;
 use super::malformed::Malformed;
 use super::reject::Rejection;
-use super::request::Era;
 use crate::party::{Party, Principal};
 use crate::shares::{Bounds, Holdings};
 

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "signing",
             "log",
             "whole_file",
+            "zone",
         ],
     ),
     ("config", &["config", "key_store", "provenance"]),

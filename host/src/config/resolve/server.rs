@@ -6,9 +6,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::resolver::Resolver;
-use crate::config::{
-    ANY_LABEL, AuditOverflow, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw,
-};
+use crate::config::{AuditOverflow, ControlSocket, Extension, Forwarded, Server, Transport, Upstream, raw};
+use crate::zone::ANY_LABEL;
 
 /// Only this machine reaches it, and no usual server is in its way.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, Single, single};
 use crate::flow::call::{Access, Call, Kind};
+use crate::flow::era::Era;
 use crate::flow::malformed::Malformed;
-use crate::flow::request::Era;
 
 /// Versions of the stateless era that are served.
 pub const STATELESS: &[&str] = &["2026-07-28"];

@@ -9,8 +9,8 @@ use http::{HeaderMap, Uri};
 use url::Host;
 
 use super::{Single, single};
-use crate::config::ANY_LABEL;
 use crate::flow::malformed::Malformed;
+use crate::zone::ANY_LABEL;
 
 /// The hosts and origins that a request may name.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use super::credentials::NotTaken;
 use super::origin::Names;
 use super::{agree, credentials, media};
 use crate::flow::call::Call;
+use crate::flow::era::Era;
 use crate::flow::malformed::Malformed;
-use crate::flow::request::Era;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
