@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Server;
 use crate::digest::sha256;
-use crate::flow::headers::origin::Names;
 use crate::generation::Generations;
 use crate::memory::RequestMemory;
+use crate::message::headers::origin::Names;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::server::connections::table::{Connections, Limits};

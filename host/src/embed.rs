@@ -63,8 +63,8 @@ use crate::server::http::{Gateway, Sender};
 use crate::status::Status;
 use crate::upstream::any::AnyUpstream;
 
-pub use crate::flow::certificate::ClientCertificate;
 pub use crate::flow::identity::Caller;
+pub use crate::message::certificate::ClientCertificate;
 pub use crate::server::http::Body;
 pub use crate::server::stdio::told_to_stop;
 pub use crate::upstream::http::{Outgoing, Within};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use witgate_testing::growth::assert_linear;
 
-use crate::flow::call::Call;
+use crate::message::call::Call;
 
 /// The name of a case, the size to begin with, and the function that makes a message of a size.
 type Case = (&'static str, usize, fn(usize) -> Bytes);
@@ -94,7 +94,7 @@ fn refusing_a_message_is_linear() {
 
 #[test]
 fn taking_an_object_apart_and_together_is_linear() {
-    use crate::flow::message::json::{Members, names, splice};
+    use crate::message::json::{Members, names, splice};
     let make = |n| format!("{{{}}}", members(n, "k"));
     assert_linear("members", 10_000, make, |text| {
         let mut members = Members::read(&text).unwrap();

@@ -53,6 +53,7 @@
 #![recursion_limit = "256"]
 
 pub mod flow;
+pub mod message;
 pub mod plugin;
 pub mod policy;
 pub mod server;

@@ -8,13 +8,13 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, empty};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
-use witgate::flow::call::Call;
 use witgate::flow::event::Event;
 use witgate::flow::limit::Admitted;
 use witgate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use witgate::flow::reject::Rejection;
 use witgate::flow::{Arrival, Flow};
 use witgate::generation::Generations;
+use witgate::message::call::Call;
 use witgate::metrics::Metrics;
 use witgate_plugin::Transport;
 

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 use witgate::flow::authenticate::authenticate;
-use witgate::flow::credential::Shown;
+use witgate::message::credential::Shown;
 use witgate_plugin::Scheme;
 
 use crate::scene::{Form, HELD, RESOURCE, SECRET, Scene, Shape};

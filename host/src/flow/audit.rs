@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::call::{Access, Target};
 use super::decision::{DecisionId, DecisionIds};
 use super::identity::Caller;
-use super::malformed::Malformed;
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use crate::lines::Place;
+use crate::message::call::{Access, Target};
+use crate::message::malformed::Malformed;
 use crate::metrics::Metrics;
 use facts::Facts;
 

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
-use super::call::Access;
-use super::credential::Shown;
 use super::dpop::Proven;
 use super::identity::Caller;
 use super::reject::Rejection;
@@ -14,6 +12,8 @@ use super::shadow;
 use super::shown;
 use super::subject::CallSubject;
 use crate::generation::{Closed, Generation, Pipeline};
+use crate::message::call::Access;
+use crate::message::credential::Shown;
 use crate::party::{ANONYMOUS, UNCHECKED};
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use witgate_plugin::TargetKind;
 
-use super::call::Call;
 use super::dpop::Proven;
 use super::identity::Caller;
-use super::message::names;
 use super::reject::Rejection;
 use super::request::Request;
 use super::subject::CallSubject;
 use crate::generation::Generation;
+use crate::message::call::Call;
+use crate::message::names;
 use crate::services::traces::Traces;
 use judge::Judge;
 

@@ -15,13 +15,13 @@ use self::nonce::Nonces;
 use self::proof::{Expected, Good, WINDOW_S};
 use self::replay::{Spent, Used};
 use self::target::Target;
-use super::credential::{Proof, Shown};
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use crate::clock::Clock;
 use crate::digest::sha256;
 use crate::generation::Generation;
+use crate::message::credential::{Proof, Shown};
 
 pub use proof::{ALGORITHMS, ProofFault};
 
@@ -201,12 +201,12 @@ mod tests {
 
     use super::{Good, Proofs, Proven, ProvenKey};
     use crate::clock::Clock;
-    use crate::flow::call::Call;
     use crate::flow::decision::DecisionId;
-    use crate::flow::era::Era;
     use crate::flow::reject::Rejection;
     use crate::flow::request::{Request, Route};
     use crate::flow::testing::caller;
+    use crate::message::call::Call;
+    use crate::message::era::Era;
 
     /// A request whose proof was made at `issued_at`, with this nonce.
     fn proven(issued_at: u64, nonce: Option<String>) -> Proven {

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::authorize::Permit;
-use super::era::Era;
 use crate::flow::event::Event;
 use crate::generation::Generation;
+use crate::message::era::Era;
 
 /// The kinds of lists, as methods name them.
 const KINDS: [&str; 3] = ["tools", "resources", "prompts"];

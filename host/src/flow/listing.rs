@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
-use super::era::Era;
 use super::list_changes::Declared;
-use super::message::folds_to;
-use super::message::strict::{Members, string};
 use super::reject::{Rejection, UpstreamFault};
 use super::tasks::Tasks;
 use crate::flow::event::Event;
-use crate::flow::message::json::{Form, form};
+use crate::message::era::Era;
+use crate::message::json::{Form, form};
+use crate::message::parse::folds_to;
+use crate::message::strict::{Members, string};
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use witgate_plugin::Denial;
 
 use super::dpop::ProofFault;
-use super::headers::credentials::NotTaken;
-use super::malformed::{Malformed, Unparsed};
 use crate::memory::Exhausted;
+use crate::message::headers::credentials::NotTaken;
+use crate::message::malformed::{Malformed, Unparsed};
 use crate::plugin::failure::Failure;
 use crate::policy::answer::Failed;
 

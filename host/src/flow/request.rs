@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderMap;
 use witgate_plugin::Transport;
 
-use super::call::Call;
-use super::certificate::ClientCertificate;
 use super::decision::DecisionId;
-use super::era::Era;
 use crate::config::Extension;
+use crate::message::call::Call;
+use crate::message::certificate::ClientCertificate;
+use crate::message::era::Era;
 
 /// The route of a call, as the policies know it.
 #[derive(Debug)]

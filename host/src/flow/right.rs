@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::audit::{Outcomes, Record};
 use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
-use super::credential::Shown;
 use super::reject::Rejection;
 use super::shown;
 use crate::generation::Generations;
+use crate::message::credential::Shown;
 
 /// Interval at which a right's end is noticed: a comparison of a few numbers per stream and second.
 const CHECK_EVERY: Duration = Duration::from_secs(1);

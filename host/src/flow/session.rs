@@ -1,10 +1,10 @@
 //! Messages that mean something within a session alone.
 
-use super::call::Kind;
-use super::era::Era;
-use super::method;
 use super::reject::Rejection;
 use super::request::Request;
+use crate::message::call::Kind;
+use crate::message::era::Era;
+use crate::message::method;
 
 /// The one notification that a client without a session sends: the end of the handshake with a server that keeps none.
 const INITIALIZED: &str = "notifications/initialized";
@@ -12,7 +12,7 @@ const INITIALIZED: &str = "notifications/initialized";
 /// Checks that an answer, or a notification about something under way, comes within a session. Outside of one, the
 /// request that it names is not this caller's, and an upstream that took it would answer or end somebody else's.
 ///
-/// The stateless era has neither: see [`super::headers::agree`] and the upstreams.
+/// The stateless era has neither: see [`crate::message::headers::agree`] and the upstreams.
 ///
 /// # Errors
 /// `SessionRequired`.

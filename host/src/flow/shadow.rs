@@ -7,8 +7,6 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
-use super::call::Target;
-use super::credential::Shown;
 use super::dpop::Proven;
 use super::identity::Caller;
 use super::reject::Rejection;
@@ -16,6 +14,8 @@ use super::request::Request;
 use super::shown;
 use super::subject::CallSubject;
 use crate::generation::Generation;
+use crate::message::call::Target;
+use crate::message::credential::Shown;
 use crate::policy::{Disagreement, Policy, SeenWith};
 use crate::printable::clean;
 use crate::services::Scope;

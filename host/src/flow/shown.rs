@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use witgate_plugin::Credential;
 
-use super::credential::Shown;
+use crate::message::credential::Shown;
 use crate::policy::Policy;
 use crate::services::traces::Traces;
 

@@ -6,13 +6,13 @@ use std::pin::pin;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use super::headers::media;
 use super::reject::{Rejection, UpstreamFault};
 use super::request::Request;
 use crate::flow::event::Event;
-use crate::flow::malformed::Malformed;
-use crate::flow::message::json::{Form, form};
 use crate::flow::port::{Answer, AnswerBody};
+use crate::message::headers::media;
+use crate::message::json::{Form, form};
+use crate::message::malformed::Malformed;
 
 /// The answer as the caller takes it. Of an event stream, one that takes none gets the response, and what comes before
 /// it, such as progress, is left out.

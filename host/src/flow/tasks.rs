@@ -8,10 +8,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::authorize::Permit;
-use super::call::Call;
-use super::era::Era;
-use super::malformed::Malformed;
 use super::reject::Rejection;
+use crate::message::call::Call;
+use crate::message::era::Era;
+use crate::message::malformed::Malformed;
 use crate::party::{Party, Principal};
 use crate::shares::{Bounds, Holdings};
 

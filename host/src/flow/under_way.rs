@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::call::{Call, Kind};
+use crate::message::call::{Call, Kind};
 
 /// A flag: the message is with the upstream, and its answer may be an event.
 #[derive(Clone, Debug, Default)]

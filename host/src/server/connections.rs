@@ -31,8 +31,8 @@ use tokio_util::task::TaskTracker;
 
 use super::proxies;
 use super::tls::Tls;
-use crate::flow::certificate::ClientCertificate;
 use crate::flow::reject::Rejection;
+use crate::message::certificate::ClientCertificate;
 use at_once::AtOnce;
 use heads::Heads;
 use metered::Metered;

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use ::http::header::HOST;
 use ::http::{HeaderMap, Uri};
 
-use crate::flow::headers::origin::Names;
-use crate::flow::malformed::Malformed;
 use crate::log::seldom::Seldom;
+use crate::message::headers::origin::Names;
+use crate::message::malformed::Malformed;
 use crate::printable::clean;
 
 /// The names of one listener.

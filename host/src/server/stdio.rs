@@ -23,17 +23,17 @@ use tokio::time::{sleep, timeout};
 use witgate_plugin::{Scheme, Transport};
 
 use crate::flow::body::RawBody;
-use crate::flow::credential::Shown;
 use crate::flow::event::Event;
-use crate::flow::headers::LAST_EVENT_ID;
 use crate::flow::known::Known;
-use crate::flow::malformed::Malformed;
-use crate::flow::message::json::{Members, unquote};
 use crate::flow::port::{AnswerBody, Upstream};
 use crate::flow::reject::{Rejected, Rejection, UpstreamFault};
 use crate::flow::under_way::UnderWay;
 use crate::flow::{Arrival, Flow, Reply};
 use crate::lines::input::{Lines, Read, one_line};
+use crate::message::credential::Shown;
+use crate::message::headers::LAST_EVENT_ID;
+use crate::message::json::{Members, unquote};
+use crate::message::malformed::Malformed;
 
 /// The greatest answer that an HTTP upstream may give in one piece.
 const ANSWER: usize = 16 << 20;

@@ -21,8 +21,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::cause;
 use crate::config::{ClientCertificates, TlsKey, TlsSettings};
-use crate::flow::certificate::ClientCertificate;
 use crate::log::seldom::Seldom;
+use crate::message::certificate::ClientCertificate;
 use crate::pem;
 
 /// Time limit for a handshake: two round trips and a signature, also over a bad line.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::flow::call::{Access, Call};
-use crate::flow::malformed::Malformed;
-use crate::flow::message::json::{Members, quote, unquote};
 use crate::flow::reject::Rejection;
+use crate::message::call::{Access, Call};
+use crate::message::json::{Members, quote, unquote};
+use crate::message::malformed::Malformed;
 
 /// The one version of the stateless era.
 pub const MODERN: &str = "2026-07-28";

@@ -20,13 +20,13 @@ use witgate_plugin::Transport;
 use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
 use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
 use crate::flow::account::Account;
-use crate::flow::call::{Call, Kind};
 use crate::flow::event::Event;
 use crate::flow::limit::Admitted;
-use crate::flow::malformed::Malformed;
-use crate::flow::message::json::{span_in, splice};
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::message::call::{Call, Kind};
+use crate::message::json::{span_in, splice};
+use crate::message::malformed::Malformed;
 use crate::party::{Party, Principal};
 use crate::shares::{Bounds, Shares};
 use audience::Member;
@@ -514,12 +514,9 @@ impl Wanted {
         Self {
             version: params
                 .get("protocolVersion")
-                .and_then(crate::flow::message::json::unquote)
+                .and_then(crate::message::json::unquote)
                 .unwrap_or_default(),
-            capabilities: params
-                .get("capabilities")
-                .map(crate::flow::message::json::names)
-                .unwrap_or_default(),
+            capabilities: params.get("capabilities").map(crate::message::json::names).unwrap_or_default(),
         }
     }
 }
@@ -527,9 +524,9 @@ impl Wanted {
 /// The InitializeResult of a shared child for one of its clients: in the version that it wants,
 /// where that is one of the older era; they differ in what may be said, not in how.
 fn welcome(opened: &Opened, version: &str) -> String {
-    let mut result = crate::flow::message::json::Members::read(&opened.result).unwrap_or_default();
+    let mut result = crate::message::json::Members::read(&opened.result).unwrap_or_default();
     if bridge::LEGACY.contains(&version) {
-        result.set("protocolVersion", crate::flow::message::json::quote(version));
+        result.set("protocolVersion", crate::message::json::quote(version));
     }
     result.render()
 }
@@ -574,7 +571,7 @@ async fn cancel(
 ) -> Result<(), Rejection> {
     let params = bridge::params(sent.call).unwrap_or_default();
     let Some(id) = params.get("requestId") else { return Ok(()) };
-    let reason = params.get("reason").and_then(crate::flow::message::json::unquote).unwrap_or_default();
+    let reason = params.get("reason").and_then(crate::message::json::unquote).unwrap_or_default();
     connection.cancel(&ask(sent, session), id, &reason).await
 }
 

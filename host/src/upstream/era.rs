@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::bridge::MODERN;
 use crate::clock;
 use crate::config;
-use crate::flow::message::json::{Members, unquote};
+use crate::message::json::{Members, unquote};
 
 /// Clients give up on `server/discover` after ten seconds; they must hear before that.
 pub const PATIENCE: Duration = Duration::from_secs(8);

@@ -7,9 +7,9 @@ use std::fmt::Debug;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use witgate::flow::credential::Shown;
-use witgate::flow::headers::credentials::{none_in_query, take};
 use witgate::flow::reject::Rejection;
+use witgate::message::credential::Shown;
+use witgate::message::headers::credentials::{none_in_query, take};
 use witgate::plugin::output::is_of_the_protocol;
 use witgate_plugin::Scheme;
 

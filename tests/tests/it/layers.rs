@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "zone",
         ],
     ),
+    ("message", &["message"]),
     ("config", &["config", "key_store", "provenance"]),
     ("network", &["network"]),
     ("services", &["services"]),

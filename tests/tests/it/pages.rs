@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use witgate::flow::malformed::Malformed;
 use witgate::flow::reject::{Rejection, UpstreamFault};
+use witgate::message::malformed::Malformed;
 use witgate::plugin::failure::Failure;
 use witgate_tests::gateway::workspace;
 

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::AuditOverflow;
-use crate::flow::call::Target;
 use crate::flow::decision::DecisionId;
 use crate::flow::reject::Rejection;
 use crate::lines::{LineWriter, Place};
 use crate::log::entry::{Entry, Form, cut};
+use crate::message::call::Target;
 
 /// Targets of one message that are named; `targets` says how many there are.
 const NAMED: usize = 8;

@@ -6,13 +6,13 @@ use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::combine::{Combination, Lacking, not_allowed};
-use crate::flow::call::{Access, Target};
 use crate::flow::identity::Caller;
 use crate::flow::reject::Rejection;
 use crate::flow::request::Request;
 use crate::flow::shadow;
 use crate::flow::subject::CallSubject;
 use crate::generation::{Generation, Pipeline};
+use crate::message::call::{Access, Target};
 use crate::services::Scope;
 use crate::services::traces::Traces;
 

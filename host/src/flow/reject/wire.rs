@@ -12,8 +12,8 @@ use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 use super::{Rejection, UpstreamFault};
 use crate::config::Denials;
 use crate::flow::dpop::ALGORITHMS;
-use crate::flow::headers::DPOP_NONCE;
-use crate::flow::malformed::Malformed;
+use crate::message::headers::DPOP_NONCE;
+use crate::message::malformed::Malformed;
 
 #[cfg(test)]
 mod tests;

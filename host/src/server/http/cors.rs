@@ -14,8 +14,8 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::responses::with_status;
-use crate::flow::headers::origin::Names;
-use crate::flow::headers::{
+use crate::message::headers::origin::Names;
+use crate::message::headers::{
     DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,
 };
 

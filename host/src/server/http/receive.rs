@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http_body::Body as _;
 
 use crate::flow::body::{Inflow, join, next};
-use crate::flow::headers::media;
-use crate::flow::malformed::Malformed;
 use crate::flow::reject::Rejection;
 use crate::memory::Held;
+use crate::message::headers::media;
+use crate::message::malformed::Malformed;
 use crate::peer::Peer;
 
 /// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a

@@ -5,9 +5,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
-use crate::flow::malformed::Malformed;
 use crate::flow::reject::wire::Wire;
 use crate::flow::reject::{Rejected, Rejection};
+use crate::message::malformed::Malformed;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");

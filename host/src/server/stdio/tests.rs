@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::flow::call::Call;
+use crate::message::call::Call;
 
 const LINE: usize = 4 << 20;
 

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 use super::full::full;
 use crate::flow::event::Event;
-use crate::flow::malformed::Malformed;
 use crate::flow::reject::Rejection;
+use crate::message::malformed::Malformed;
 use crate::party::Principal;
 use crate::shares::Share;
 

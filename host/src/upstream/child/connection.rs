@@ -17,9 +17,9 @@ use super::pending::{Ask, Ear, Lost, Pending, Reply, replies};
 use super::pipes::Pipes;
 use super::reading;
 use super::wire::cancelled;
-use crate::flow::malformed::Malformed;
-use crate::flow::message::json::splice;
 use crate::flow::reject::{Rejection, UpstreamFault};
+use crate::message::json::splice;
+use crate::message::malformed::Malformed;
 
 /// Lines on their way to the child. When it does not read, callers wait here.
 const LINES: usize = 32;

@@ -13,10 +13,10 @@ use super::audience::Audience;
 use super::pending::{Ask, Lost, Pending, Spares, Whose};
 use super::process::Process;
 use super::wire::cancelled;
-use crate::flow::call::LONGEST_ID;
-use crate::flow::malformed::Malformed;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::lines::input::one_line;
+use crate::message::call::LONGEST_ID;
+use crate::message::malformed::Malformed;
 use crate::shares::{Bounds, Holdings};
 
 /// Their bytes, and those of the line that is being written; one line may have more. A caller who waits for room holds what

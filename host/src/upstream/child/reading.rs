@@ -13,10 +13,10 @@ use super::audience::Member;
 use super::conversation::{Asked, AtWork, Inner};
 use super::pending::{Lost, Pending, Reply};
 use super::wire::{Incoming, What, cancelled, error_response, result_response};
-use crate::flow::message::json::{Members, unquote};
-use crate::flow::message::names;
 use crate::flow::reject::UpstreamFault;
 use crate::lines::input::{Ends, Lines, Read};
+use crate::message::json::{Members, unquote};
+use crate::message::names;
 
 /// Lines within [`WHILE`] that are no message. One that prints what belongs on standard error is borne, at any length; one
 /// that prints without pause would keep a core busy.

@@ -13,8 +13,8 @@ use super::pending::{Ask, Reply};
 use super::sent::Sent;
 use super::supervise::Slot;
 use super::tools::PATIENCE;
-use crate::flow::headers::params::Repeated;
-use crate::flow::malformed::Malformed;
+use crate::message::headers::params::Repeated;
+use crate::message::malformed::Malformed;
 use crate::upstream::bridge::MODERN;
 
 /// Pages of a list; nobody's is longer.

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use crate::flow::account::Account;
-use crate::flow::call::{Access, Call};
+use crate::message::call::{Access, Call};
 use crate::party::{Party, Principal};
 
 /// A message on its way to a child, without the proof that let it come this far.

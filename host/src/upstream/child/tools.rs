@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::flow::headers::params::Repeated;
+use crate::message::headers::params::Repeated;
 
 /// A tool that changes within this may be called by its former schema.
 const FRESH: Duration = Duration::from_secs(60);

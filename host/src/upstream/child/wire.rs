@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::flow::call::LONGEST_ID;
-use crate::flow::message::json::{quote, span_in, splice};
+use crate::message::call::LONGEST_ID;
+use crate::message::json::{quote, span_in, splice};
 
 /// A message of a child, taken apart as far as it takes to find its way.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use super::response;
 use crate::flow::account::Account;
 use crate::flow::body::Inflow;
 use crate::flow::event::Event;
-use crate::flow::message::json::{Form, form};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
+use crate::message::json::{Form, form};
 
 /// The messages of a stream. The last is the response under the caller's id, or an error in its place where the upstream
 /// answers another request, says what is no JSON-RPC, or ends without an answer that could still come: a stream whose

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::outgoing;
 use super::upstream::HttpUpstream;
-use crate::flow::headers::SESSION_ID;
+use crate::message::headers::SESSION_ID;
 use crate::upstream::bridge;
 use crate::upstream::era::PATIENCE;
 use crate::upstream::identity::Sender;

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use crate::config::identity::Identity;
-use crate::flow::era::Era;
-use crate::flow::headers::agree::{encode, routing_name};
-use crate::flow::headers::{LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID};
 use crate::flow::port::Listener;
 use crate::flow::reject::Rejection;
 use crate::flow::request::Request;
+use crate::message::era::Era;
+use crate::message::headers::agree::{encode, routing_name};
+use crate::message::headers::{LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID};
 use crate::upstream::bridge::MODERN;
 use crate::upstream::identity::{Sender, introduce};
 

@@ -3,7 +3,7 @@
 //! there: its end, without which it is no JSON, is never sent.
 
 use super::response::is_same;
-use crate::flow::call::LONGEST_ID;
+use crate::message::call::LONGEST_ID;
 
 /// The longest key that is read, escapes included; those of JSON-RPC have seven letters at most.
 const LONGEST_KEY: usize = 64;

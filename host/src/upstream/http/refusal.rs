@@ -7,10 +7,10 @@ use super::media::{Media, media};
 use super::response;
 use crate::flow::account::Account;
 use crate::flow::body::{Gathered, Inflow, NotGathered, gather};
-use crate::flow::era::Era;
 use crate::flow::port::AnswerBody;
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
+use crate::message::era::Era;
 
 /// Bytes of a JSON answer that are read before it is passed on. Most answers fit, and what fits is known to
 /// be JSON before the caller sees a status.

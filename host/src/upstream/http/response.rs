@@ -4,10 +4,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::fault::bad_answer;
-use crate::flow::call::Kind;
-use crate::flow::message::json::{Members, span_in, splice};
 use crate::flow::reject::Rejection;
 use crate::flow::request::Request;
+use crate::message::call::Kind;
+use crate::message::json::{Members, span_in, splice};
 
 /// The response in `message`, under the caller's id. An error may come without one, where the server has not read so far.
 pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> {

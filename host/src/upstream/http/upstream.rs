@@ -17,15 +17,15 @@ use crate::cause::told;
 use crate::config::identity::Identity;
 use crate::config::{self, SessionBounds};
 use crate::flow::body::{BodyError, Gathered, Inflow, NotGathered, gather};
-use crate::flow::call::Kind;
-use crate::flow::era::Era;
 use crate::flow::event::Event;
-use crate::flow::headers::SESSION_ID;
 use crate::flow::limit::Admitted;
-use crate::flow::malformed::Malformed;
 use crate::flow::port::{Answer, AnswerBody, Listener, Upstream};
 use crate::flow::reject::{Rejection, UpstreamFault};
 use crate::flow::request::Request;
+use crate::message::call::Kind;
+use crate::message::era::Era;
+use crate::message::headers::SESSION_ID;
+use crate::message::malformed::Malformed;
 use crate::network::{CONNECT, Ways};
 use crate::party::Principal;
 use crate::upstream::bridge;
@@ -458,7 +458,7 @@ fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
 fn is_without_effect(request: &Request) -> bool {
     request.era == Era::Stateless
         && *request.call.kind() == Kind::Notification
-        && crate::flow::method::find(request.call.method()).is_some()
+        && crate::message::method::find(request.call.method()).is_some()
 }
 
 /// Checks that an answer is to a request of the server's that the session was sent, and that progress is told of one.

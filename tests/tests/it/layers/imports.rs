@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemUse, UseTree, Visibility};
 
-/// A module, as a path from the root of the crate: `flow::message`. The root itself is empty.
+/// A module, as a path from the root of the crate: `message::headers`. The root itself is empty.
 pub(super) type Module = String;
 
 /// The imports of each module. The code of tests is left out.

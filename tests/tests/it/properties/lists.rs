@@ -8,10 +8,10 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use witgate::flow::Flow;
 use witgate::flow::limit::Admitted;
-use witgate::flow::malformed::Malformed;
 use witgate::flow::port::Upstream;
 use witgate::flow::reject::Rejection;
 use witgate::generation::Generations;
+use witgate::message::malformed::Malformed;
 
 use super::stage::{Says, Stage, flow, send, store};
 use super::{RUNTIME, cases};

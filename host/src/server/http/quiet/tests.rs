@@ -3,8 +3,8 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::flow::call::Call;
 use crate::flow::event::Event;
+use crate::message::call::Call;
 use crate::server::http::json;
 
 /// As the flow has it once `method` is with the upstream.

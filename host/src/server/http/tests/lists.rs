@@ -7,9 +7,9 @@ use crate::flow::Arrival;
 use crate::flow::body::Inflow;
 use crate::flow::event::Event;
 use crate::flow::limit::{Admitted, Unfiltered};
-use crate::flow::malformed::Malformed;
 use crate::flow::port::Listener as Listens;
 use crate::flow::port::{Answer, Upstream};
+use crate::message::malformed::Malformed;
 
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},{"name":"get_e","Name":"drop_e"},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
 

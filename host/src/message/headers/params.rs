@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::agree::{decode, mismatch};
 use super::{PARAM_PREFIX, Single, single};
-use crate::flow::malformed::Malformed;
-use crate::flow::message::folds_to;
+use crate::message::malformed::Malformed;
+use crate::message::parse::folds_to;
 
 /// Schemas that nest deeper are nobody's; it bounds the recursion.
 const DEPTH: usize = 32;

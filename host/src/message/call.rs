@@ -7,16 +7,16 @@ use bytes::Bytes;
 use witgate_plugin::TargetKind;
 
 /// The longest method, in bytes, that a policy is asked about (WIT `call.method`).
-pub(super) const LONGEST_METHOD: usize = 256;
+pub const LONGEST_METHOD: usize = 256;
 
 /// The longest name of a thing, in bytes, that a policy is asked about (WIT `call.target`).
-pub(crate) const LONGEST_NAME: usize = 8192;
+pub const LONGEST_NAME: usize = 8192;
 
 /// The longest id or progress token, in bytes of JSON. Those that clients make have a few dozen.
-pub(crate) const LONGEST_ID: usize = 1026;
+pub const LONGEST_ID: usize = 1026;
 
 /// Maximum number of resources in one message: every policy decides on each.
-pub(super) const MOST_TARGETS: usize = 1000;
+pub const MOST_TARGETS: usize = 1000;
 
 /// A place in the body.
 pub type Span = Range<usize>;
@@ -113,7 +113,7 @@ impl Call {
     }
 
     /// The same call, in memory of its own: what a message came in may be larger.
-    pub(super) fn kept(&self) -> Self {
+    pub fn kept(&self) -> Self {
         Self { body: Bytes::copy_from_slice(&self.body), ..self.clone() }
     }
 
@@ -196,7 +196,7 @@ impl Call {
     }
 
     /// True where the answer tells a client what the server can do.
-    pub(super) fn asks_capabilities(&self) -> bool {
+    pub fn asks_capabilities(&self) -> bool {
         matches!(self.method(), "initialize" | "server/discover")
     }
 

@@ -7,9 +7,9 @@ use witgate_plugin::Scheme;
 use super::credentials::NotTaken;
 use super::origin::Names;
 use super::{agree, credentials, media};
-use crate::flow::call::Call;
-use crate::flow::era::Era;
-use crate::flow::malformed::Malformed;
+use crate::message::call::Call;
+use crate::message::era::Era;
+use crate::message::malformed::Malformed;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 
 use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, Single, single};
-use crate::flow::call::{Access, Call, Kind};
-use crate::flow::era::Era;
-use crate::flow::malformed::Malformed;
+use crate::message::call::{Access, Call, Kind};
+use crate::message::era::Era;
+use crate::message::malformed::Malformed;
 
 /// Versions of the stateless era that are served.
 pub const STATELESS: &[&str] = &["2026-07-28"];

@@ -13,7 +13,7 @@ use super::names::fold;
 use super::numbers;
 
 /// Maximum nesting of arrays and objects, the message itself included.
-pub(crate) const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 128;
 
 /// From this many keys on, an object's keys are looked up in a set. Below, comparing with each is
 /// quicker, because keys of different length differ at once.
@@ -21,7 +21,7 @@ const MANY_KEYS: usize = 24;
 
 /// The fault of a value that is valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// An object has a key twice.
     DuplicateKey,
     /// An object has two keys that a reader takes for one who ignores case or normalises.
@@ -47,19 +47,19 @@ impl fmt::Display for Fault {
 
 /// An object, each value as the text it came as, in its order. No key twice.
 #[derive(Debug)]
-pub(crate) struct Members<'de>(pub(crate) Vec<(Cow<'de, str>, &'de RawValue)>);
+pub struct Members<'de>(pub(crate) Vec<(Cow<'de, str>, &'de RawValue)>);
 
 impl<'de> Members<'de> {
     /// Reads an object.
     ///
     /// # Errors
     /// Where it is not one, is not JSON, or has a key twice.
-    pub(crate) fn read(text: &'de str) -> Result<Self, serde_json::Error> {
+    pub fn read(text: &'de str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
     /// The value of a key.
-    pub(crate) fn get(&self, key: &str) -> Option<&'de RawValue> {
+    pub fn get(&self, key: &str) -> Option<&'de RawValue> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 }
@@ -92,15 +92,16 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
 /// A message: its envelope, and `params` taken apart in the same pass. No key twice in either.
 #[derive(Debug)]
-pub(crate) struct Message<'de> {
+pub struct Message<'de> {
     /// The members, without `params`.
-    pub(crate) envelope: Members<'de>,
-    pub(crate) params: Option<Params<'de>>,
+    pub envelope: Members<'de>,
+    /// `params`, if it is there.
+    pub params: Option<Params<'de>>,
 }
 
 /// The value of `params`.
 #[derive(Debug)]
-pub(crate) enum Params<'de> {
+pub enum Params<'de> {
     /// An object.
     Object(Members<'de>),
     /// `null`.
@@ -247,7 +248,7 @@ fn folded<'de>(key: &Cow<'de, str>) -> Cow<'de, str> {
 
 /// Checks values all the way down. One is used for a whole message, so that it allocates once.
 #[derive(Default)]
-pub(crate) struct Strict<'de> {
+pub struct Strict<'de> {
     /// The keys of the objects that are open, the innermost last.
     keys: Vec<Cow<'de, str>>,
     fault: Option<Fault>,
@@ -259,7 +260,7 @@ impl<'de> Strict<'de> {
     /// # Errors
     /// With what is wrong with it: a [`Fault`], or the grammar's (a lone surrogate, a number that
     /// no number type holds).
-    pub(crate) fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
+    pub fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         self.check_id(value, depth)?;
         match numbers::are_exact(value.get()) {
             true => Ok(()),
@@ -271,7 +272,7 @@ impl<'de> Strict<'de> {
     ///
     /// # Errors
     /// As [`Strict::check`].
-    pub(crate) fn check_id(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
+    pub fn check_id(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         // Found to be JSON already; what is left to find needs an escape, a number or a nested key.
         match value.get().as_bytes() {
             [b'"', text @ ..] if !text.contains(&b'\\') => return Ok(()),
@@ -289,7 +290,7 @@ impl<'de> Strict<'de> {
     ///
     /// # Errors
     /// [`Fault::AlikeKeys`].
-    pub(crate) fn check_keys(&mut self, members: &Members<'de>) -> Result<(), Cow<'static, str>> {
+    pub fn check_keys(&mut self, members: &Members<'de>) -> Result<(), Cow<'static, str>> {
         let mut folded = Folded::default();
         self.keys.clear();
         for (key, _) in &members.0 {
@@ -302,7 +303,7 @@ impl<'de> Strict<'de> {
 }
 
 /// The grammar's error message without any of the text that it is about.
-pub(crate) fn category(error: &serde_json::Error) -> &'static str {
+pub fn category(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
@@ -415,7 +416,7 @@ impl<'de> Visitor<'de> for KeyVisitor {
     }
 }
 /// The value of a JSON string.
-pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = raw.get();
     let plain = text.strip_prefix('"')?.strip_suffix('"')?;
     if plain.contains('\\') {

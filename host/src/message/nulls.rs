@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::strict::{self, Params, string};
-use crate::flow::message::json::Members;
-use crate::flow::method::{self, Shape};
+use crate::message::json::Members;
+use crate::message::method::{self, Shape};
 
 /// The message without `params`, `params.cursor` of a list, `params.arguments` of a method of the protocol, `params._meta`
 /// and `params._meta.progressToken` where they are `null`. None: none of them is, or `text` is no message with a method.

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::{Single, single};
-use crate::flow::malformed::Malformed;
+use crate::message::malformed::Malformed;
 
 /// Refuses a body that is not announced as plain JSON in UTF-8.
 ///

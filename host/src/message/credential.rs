@@ -41,7 +41,7 @@ impl Shown {
     }
 
     /// Adds one that only policies look at that are only watched.
-    pub(super) fn add_watched(&mut self, scheme: Scheme, value: SecretString) {
+    pub fn add_watched(&mut self, scheme: Scheme, value: SecretString) {
         self.items.push(Item { scheme, header: None, value, watched: true });
     }
 
@@ -51,7 +51,7 @@ impl Shown {
     }
 
     /// The proof of possession.
-    pub(super) fn proof(&self) -> Proof<'_> {
+    pub fn proof(&self) -> Proof<'_> {
         match &self.proof {
             None => Proof::None,
             Some(_) if self.several_proofs => Proof::Several,
@@ -60,7 +60,7 @@ impl Shown {
     }
 
     /// The credential of a scheme that is shown once.
-    pub(super) fn of(&self, scheme: Scheme) -> Option<&str> {
+    pub fn of(&self, scheme: Scheme) -> Option<&str> {
         self.items.iter().find(|item| item.scheme == scheme).map(|item| item.value.expose_secret())
     }
 
@@ -71,7 +71,7 @@ impl Shown {
     }
 
     /// The same once more, for a shadow to look at after the request has gone on.
-    pub(super) fn again(&self) -> Self {
+    pub fn again(&self) -> Self {
         let copy = |item: &Item| Item {
             scheme: item.scheme,
             header: item.header.clone(),

@@ -15,7 +15,7 @@ use super::{NameFault, check_length, is_composed};
 /// # Errors
 /// Where it is no URI (RFC 3986), is not its own normal form by RFC 3986, section 6.2.2, or by
 /// WHATWG URL, or hides something behind `%`.
-pub(crate) fn check_uri(text: &str) -> Result<(), NameFault> {
+pub fn check_uri(text: &str) -> Result<(), NameFault> {
     check_length(text)?;
     let uri = Uri::parse(text).map_err(|_| NameFault::NoUri)?;
     // Default ports are WHATWG's affair: it knows those of the schemes that readers know.
@@ -78,7 +78,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, NameFault> {
 ///
 /// # Errors
 /// As [`check_uri`], where no expansion could be a URI that is accepted.
-pub(crate) fn check_template(text: &str) -> Result<(), NameFault> {
+pub fn check_template(text: &str) -> Result<(), NameFault> {
     check_length(text)?;
     if !text.contains('{') {
         return check_uri(text);

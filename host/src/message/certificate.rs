@@ -26,7 +26,7 @@ impl ClientCertificate {
     }
 
     /// The certificate as a credential, in PEM (RFC 7468).
-    pub(super) fn as_credential(&self) -> SecretString {
+    pub fn as_credential(&self) -> SecretString {
         self.pem.as_str().into()
     }
 

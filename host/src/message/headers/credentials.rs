@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use witgate_plugin::Scheme;
 
 use super::DPOP;
-use crate::flow::credential::Shown;
-use crate::flow::malformed::Malformed;
+use crate::message::credential::Shown;
+use crate::message::malformed::Malformed;
 
 /// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
 /// server takes a header line above 16 KiB.

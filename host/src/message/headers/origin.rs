@@ -9,7 +9,7 @@ use http::{HeaderMap, Uri};
 use url::Host;
 
 use super::{Single, single};
-use crate::flow::malformed::Malformed;
+use crate::message::malformed::Malformed;
 use crate::zone::ANY_LABEL;
 
 /// The hosts and origins that a request may name.

@@ -10,14 +10,10 @@ use witgate_plugin::TargetKind;
 use super::call::{Access, Call, Kind, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, Span, Target};
 use super::malformed::{Malformed, Unparsed};
 use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
-use names::NameFault;
-use strict::{Members, Message, Strict, category, string};
+use super::names::{self, NameFault};
+use super::nulls;
+use super::strict::{self, Members, Message, Strict, category, string};
 
-pub(crate) mod json;
-pub(crate) mod names;
-mod nulls;
-mod numbers;
-pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -360,7 +356,8 @@ fn refuse_look_alikes(members: &Members<'_>, names: &[&str]) -> Result<(), Strin
     Ok(())
 }
 
-pub(super) fn folds_to(key: &str, name: &str) -> bool {
+/// True if `key` is `name` to a reader that ignores case.
+pub fn folds_to(key: &str, name: &str) -> bool {
     if key.is_ascii() {
         return key.eq_ignore_ascii_case(name);
     }

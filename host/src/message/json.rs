@@ -8,11 +8,11 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use crate::flow::message::strict;
+use crate::message::strict;
 
 /// The members of a JSON object, in order, each value as it came.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Members<'a> {
+pub struct Members<'a> {
     list: Vec<(Cow<'a, str>, Text<'a>)>,
 }
 
@@ -40,17 +40,17 @@ impl<'a> From<&strict::Members<'a>> for Members<'a> {
 
 impl<'a> Members<'a> {
     /// Reads an object. None: it is no object, or a key comes twice.
-    pub(crate) fn read(text: &'a str) -> Option<Self> {
+    pub fn read(text: &'a str) -> Option<Self> {
         strict::Members::read(text).ok().map(|members| Self::from(&members))
     }
 
     /// The value of `name` as JSON text.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.list.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of `name` where it came with the object, borrowed from the text that was read.
-    pub(crate) fn came(&self, name: &str) -> Option<&'a str> {
+    pub fn came(&self, name: &str) -> Option<&'a str> {
         self.list.iter().find(|(key, _)| key == name).and_then(|(_, value)| match value {
             Text::Came(raw) => Some(raw.get()),
             Text::Made(_) => None,
@@ -58,7 +58,7 @@ impl<'a> Members<'a> {
     }
 
     /// Sets `name` to the JSON text `value`, in its place or at the end.
-    pub(crate) fn set(&mut self, name: &str, value: String) {
+    pub fn set(&mut self, name: &str, value: String) {
         match self.list.iter_mut().find(|(key, _)| key == name) {
             Some((_, old)) => *old = Text::Made(value),
             None => self.list.push((name.to_owned().into(), Text::Made(value))),
@@ -66,24 +66,24 @@ impl<'a> Members<'a> {
     }
 
     /// Sets `name` unless it is there.
-    pub(crate) fn set_if_absent(&mut self, name: &str, value: &str) {
+    pub fn set_if_absent(&mut self, name: &str, value: &str) {
         if self.get(name).is_none() {
             self.set(name, value.to_owned());
         }
     }
 
     /// Takes `name` out.
-    pub(crate) fn remove(&mut self, name: &str) {
+    pub fn remove(&mut self, name: &str) {
         self.list.retain(|(key, _)| key != name);
     }
 
     /// True if it is empty.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// The object as JSON text.
-    pub(crate) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         let mut text = String::from("{");
         for (key, value) in &self.list {
             if text.len() > 1 {
@@ -100,7 +100,7 @@ impl<'a> Members<'a> {
 
 /// The form of a JSON-RPC message, by the members that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// It has a method and an id.
     Request,
     /// It has a method alone.
@@ -110,7 +110,7 @@ pub(crate) enum Form {
 }
 
 /// The form of a message. None: it is no JSON-RPC message.
-pub(crate) fn form(message: &[u8]) -> Option<Form> {
+pub fn form(message: &[u8]) -> Option<Form> {
     let members = Members::read(std::str::from_utf8(message).ok()?)?;
     let has = |name| members.get(name).is_some();
     match (has("method"), has("id"), has("result") || has("error")) {
@@ -122,30 +122,30 @@ pub(crate) fn form(message: &[u8]) -> Option<Form> {
 }
 
 /// The keys of an object. None where it is no object.
-pub(crate) fn names(object: &str) -> BTreeSet<String> {
+pub fn names(object: &str) -> BTreeSet<String> {
     let members = Members::read(object).unwrap_or_default();
     members.list.into_iter().map(|(key, _)| key.into_owned()).collect()
 }
 
 /// A string as JSON text.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// Reads JSON text as a string.
-pub(crate) fn unquote(text: &str) -> Option<String> {
+pub fn unquote(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
 /// The position of `part` in `whole`, of which it must be a slice.
-pub(crate) fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
+pub fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (end <= whole.len()).then_some(start..end)
 }
 
 /// `body` with the text at each span replaced; everything else byte for byte.
-pub(crate) fn splice(body: &[u8], edits: &mut [(Range<usize>, &str)]) -> Bytes {
+pub fn splice(body: &[u8], edits: &mut [(Range<usize>, &str)]) -> Bytes {
     edits.sort_by_key(|(span, _)| span.start);
     let mut spliced = BytesMut::with_capacity(body.len() + 32);
     let mut done = 0;

@@ -5,14 +5,14 @@
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use witgate_plugin::TargetKind;
 
-use crate::flow::call::LONGEST_NAME;
-pub(crate) use uri::{check_template, check_uri};
+use crate::message::call::LONGEST_NAME;
+pub use uri::{check_template, check_uri};
 
 mod uri;
 
 /// The fault of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NameFault {
+pub enum NameFault {
     /// Policies are promised that no name is longer.
     #[error("is longer than 8,192 bytes")]
     TooLong,
@@ -40,7 +40,7 @@ pub(crate) enum NameFault {
 ///
 /// # Errors
 /// Where a reader could take another name for the same one.
-pub(crate) fn check(kind: TargetKind, name: &str) -> Result<(), NameFault> {
+pub fn check(kind: TargetKind, name: &str) -> Result<(), NameFault> {
     check_length(name)?;
     match kind {
         TargetKind::Resource => check_uri(name),
@@ -54,7 +54,7 @@ fn check_length(name: &str) -> Result<(), NameFault> {
 }
 
 /// True if the text is in normal form C (Unicode Standard Annex #15).
-pub(crate) fn is_composed(text: &str) -> bool {
+pub fn is_composed(text: &str) -> bool {
     text.is_ascii() || is_nfc(text)
 }
 

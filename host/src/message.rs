@@ -1,0 +1,16 @@
+//! Bytes → [`call::Call`]: the messages of clients, their headers, and the credentials with them, read and not
+//! judged. Nothing here knows of callers, policies or upstreams.
+
+pub mod call;
+pub mod certificate;
+pub mod credential;
+pub mod era;
+pub mod headers;
+pub mod json;
+pub mod malformed;
+pub mod method;
+pub mod names;
+mod nulls;
+mod numbers;
+pub mod parse;
+pub mod strict;
