@@ -178,7 +178,7 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
         let record = record.close(&result);
-        note(known, record.caller.as_deref());
+        note(&known, record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
     }
 
@@ -286,7 +286,7 @@ impl<U: Upstream> Flow<U> {
         };
         let result = stages.await;
         let record = record.close(&result);
-        note(known, record.caller.as_deref());
+        note(&known, record.caller.as_deref());
         result.map_err(|rejection| told(&record, rejection))
     }
 
