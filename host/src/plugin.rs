@@ -17,5 +17,6 @@ pub mod settings;
 mod slow_lane;
 mod state;
 pub mod store;
+mod time;
 mod trace;
 pub mod v0_1;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre};
 use witgate_plugin::{ConfigError, Description, Wants};
@@ -17,6 +16,7 @@ use super::load::Loaded;
 use super::output;
 use super::slow_lane::{Lane, SlowLane};
 use super::state::{Gauges, State, on_tick};
+use super::time::Time;
 use super::v0_1::{Exports, Guest};
 use crate::cause::Cause;
 use crate::config::Limits;
@@ -240,7 +240,7 @@ impl Prepared {
         let failed = |fault| PrepareError::setup("describe", fault);
         let mut instance = self.instantiate("describe").await?;
         let Instance { store, guest, .. } = &mut instance;
-        let described = within(store.data().deadline(), guest.describe(store)).await.map_err(failed)?;
+        let described = store.data().time().bounds(guest.describe(store)).await.map_err(failed)?;
         let description = described.map_err(|error| failed(instance.fault(&error)))?;
         output::check_description(&description).map_err(PrepareError::Description)?;
         Ok(description)
@@ -254,9 +254,8 @@ impl Prepared {
         let failed = |fault| PrepareError::setup("configure", fault);
         let mut instance = self.instantiate("configure").await?;
         let Instance { store, guest, .. } = &mut instance;
-        let configure =
-            within(store.data().deadline(), guest.configure(store, &self.services.policy, config));
-        match configure.await.map_err(failed)? {
+        let time = store.data().time();
+        match time.bounds(guest.configure(store, &self.services.policy, config)).await.map_err(failed)? {
             Ok(Ok(wants)) => {
                 output::check_wants(&wants).map_err(PrepareError::Wants)?;
                 instance.store.data_mut().end();
@@ -285,10 +284,10 @@ impl Prepared {
         store.set_max_component_handles(self.limits.handles);
         store.epoch_deadline_callback(on_tick);
         store.set_epoch_deadline(1);
-        let deadline = Instant::now() + SETUP_TIME;
-        store.data_mut().begin(None, SETUP_TIME, deadline, Lane::Fast);
+        let time = Time::of(SETUP_TIME);
+        store.data_mut().begin(None, SETUP_TIME, time.clone(), Lane::Fast);
         let failed = |fault| PrepareError::setup(function, fault);
-        let made = within(deadline, self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
+        let made = time.bounds(self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
         let made = made.map_err(|error| failed(store.data_mut().fault(&error)))?;
         let guest = self.exports.load(&mut store, &made).map_err(PrepareError::other_types)?;
         Ok(Instance { store, guest, served: 0 })
@@ -297,24 +296,12 @@ impl Prepared {
 
 impl Instance {
     /// Readies it for a hook about `scope`.
-    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, deadline: Instant, lane: Lane) {
-        self.store.data_mut().begin(Some(scope), timeout, deadline, lane);
+    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, time: Time, lane: Lane) {
+        self.store.data_mut().begin(Some(scope), timeout, time, lane);
         self.store.set_epoch_deadline(1);
     }
 
     pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
         self.store.data_mut().fault(error)
     }
-}
-
-/// Ends what waits for longer than it may: a component that sleeps in an import runs no code of its own
-/// that the epochs could end.
-pub(super) async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Fault> {
-    let overrun = |_| {
-        Fault::new(
-            Failure::Timeout,
-            "it had no answer in the time that it has by the clock, waiting included",
-        )
-    };
-    tokio::time::timeout_at(deadline, work).await.map_err(overrun)
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 use witgate_plugin::{Call, Credential, Decision, Principal, TargetKind, Transport, Verdict, Wants};
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
-use super::instance::{Instance, PrepareError, Prepared, within};
+use super::instance::{Instance, PrepareError, Prepared};
 use super::output::Output;
 use super::slow_lane::{Lane, SlowLane};
+use super::time::{Time, Wait};
 use crate::breaker::Source;
 use crate::config::Isolation;
 use crate::plugin::failure::Failure;
@@ -99,18 +99,18 @@ impl Pool {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Verdict, Fault> {
-        let deadline = self.deadline();
+        let time = self.time();
         let Some(lane) = self.slow_lane() else {
-            return self.ask_who(scope, call, credential, deadline, Lane::Fast).await;
+            return self.ask_who(scope, call, credential, &time, Lane::Fast).await;
         };
-        let (pool, scope, call) = (Arc::clone(self), scope.clone(), OwnedCall::of(call));
+        let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
         let (scheme, value) = (credential.scheme, Zeroizing::new(credential.value.to_owned()));
         let hook = async move {
             let credential = Credential { scheme, value: &value };
-            pool.ask_who(&scope, &call.as_call(), &credential, deadline, Lane::Slow).await
+            pool.ask_who(&scope, &call.as_call(), &credential, &own, Lane::Slow).await
         };
         // By the clock of who waits: the lane may not get to it at all.
-        within(deadline, lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
+        time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
     /// Asks the component whether `principal` may make `call`.
@@ -123,20 +123,20 @@ impl Pool {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Decision, Fault> {
-        let deadline = self.deadline();
+        let time = self.time();
         let Some(lane) = self.slow_lane() else {
-            return self.ask_may(scope, call, principal, deadline, Lane::Fast).await;
+            return self.ask_may(scope, call, principal, &time, Lane::Fast).await;
         };
-        let (pool, scope, call) = (Arc::clone(self), scope.clone(), OwnedCall::of(call));
+        let (pool, scope, call, own) = (Arc::clone(self), scope.clone(), OwnedCall::of(call), time.clone());
         let hook = async move {
             let principal = scope
                 .subject
                 .principal()
                 .ok_or_else(|| Fault::new(Failure::Config, "there is no caller to judge"))?;
-            pool.ask_may(&scope, &call.as_call(), &principal, deadline, Lane::Slow).await
+            pool.ask_may(&scope, &call.as_call(), &principal, &own, Lane::Slow).await
         };
         // By the clock of who waits: the lane may not get to it at all.
-        within(deadline, lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
+        time.bounds(lane.run(hook)).await?.unwrap_or_else(|| Err(ended()))
     }
 
     async fn ask_who(
@@ -144,17 +144,17 @@ impl Pool {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-        deadline: Instant,
+        time: &Time,
         lane: Lane,
     ) -> Result<Verdict, Fault> {
         let hook = async {
-            let mut work = self.check_out(scope, deadline, lane).await?;
+            let mut work = self.check_out(scope, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             store.data_mut().shows(credential.value);
             let outcome = guest.authenticate(store, call, credential).await;
             work.finish(outcome)
         };
-        within(deadline, hook).await?
+        time.bounds(hook).await?
     }
 
     async fn ask_may(
@@ -162,16 +162,16 @@ impl Pool {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-        deadline: Instant,
+        time: &Time,
         lane: Lane,
     ) -> Result<Decision, Fault> {
         let hook = async {
-            let mut work = self.check_out(scope, deadline, lane).await?;
+            let mut work = self.check_out(scope, time, lane).await?;
             let Instance { store, guest, .. } = &mut work.instance;
             let outcome = guest.authorize(store, call, principal).await;
             work.finish(outcome)
         };
-        within(deadline, hook).await?
+        time.bounds(hook).await?
     }
 
     /// The slow lane, if its next hook has to run there.
@@ -199,28 +199,27 @@ impl Pool {
         self.prepared.gauges().memory.load(Ordering::Relaxed)
     }
 
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.prepared.limits().wait(self.network)
+    fn time(&self) -> Time {
+        Time::of(self.prepared.limits().wait(self.network))
     }
 
-    async fn check_out(&self, scope: &Scope, deadline: Instant, lane: Lane) -> Result<Work<'_>, Fault> {
-        let place = self.place(scope.source(), deadline).await?;
+    async fn check_out(&self, scope: &Scope, time: &Time, lane: Lane) -> Result<Work<'_>, Fault> {
+        let place = self.place(scope.source(), time).await?;
         // Taken in a statement of its own, so that the lock is not held over the making.
         let idle = self.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
             None => self.prepared.configured(&self.config).await?.0,
         };
-        instance.begin(scope.clone(), self.prepared.limits().timeout, deadline, lane);
+        instance.begin(scope.clone(), self.prepared.limits().timeout, time.clone(), lane);
         Ok(Work { pool: self, instance, _place: place })
     }
 
-    async fn place(&self, source: Source, deadline: Instant) -> Result<Share<Source>, Fault> {
+    async fn place(&self, source: Source, time: &Time) -> Result<Share<Source>, Fault> {
         if let Some(place) = self.at_work.take(&source) {
             return Ok(place);
         }
-        let place = tokio::time::timeout_at(deadline, self.at_work.wait_for_one(&source)).await;
-        place.map_err(|_| Fault::new(Failure::Busy, "all instances of the policy were at work"))
+        time.waits(Wait::Instance, self.at_work.wait_for_one(&source)).await
     }
 
     /// Takes back an instance that did its work well.

@@ -15,6 +15,7 @@ use witgate_plugin::{Host as _, Level};
 use super::fault::{Fault, of_machine};
 use super::said::{Said, Stream, last_lines, redacted};
 use super::slow_lane::{Lane, Pace};
+use super::time::Time;
 use crate::config::Limits;
 use crate::plugin::failure::Failure;
 use crate::services::{PolicyHost, Scope, Services};
@@ -50,8 +51,8 @@ pub(crate) struct State {
     turn: Turn,
     lane: Lane,
     scope: Option<Scope>,
-    /// The deadline of the running hook.
-    deadline: Instant,
+    /// The time of the running hook by the clock.
+    time: Time,
     spent: Spent,
     held: Held,
     /// The reason why the host ended the hook; the trap is only a consequence.
@@ -105,7 +106,7 @@ impl State {
             turn: Turn::default(),
             lane: Lane::default(),
             scope: None,
-            deadline: Instant::now(),
+            time: Time::of(Duration::ZERO),
             spent: Spent::default(),
             held: Held::default(),
             fault: None,
@@ -128,12 +129,12 @@ impl State {
     }
 
     /// Begins a hook, `describe` or `configure`, whose own code may run for `timeout`, and which has to
-    /// be done at `deadline`.
-    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, deadline: Instant, lane: Lane) {
+    /// be done within `time`.
+    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, time: Time, lane: Lane) {
         self.scope = scope;
         self.lane = lane;
         self.limits.timeout = timeout;
-        self.deadline = deadline;
+        self.time = time;
         self.spent = Spent::default();
         self.fault = None;
         self.overreached = false;
@@ -163,8 +164,9 @@ impl State {
         Fault::of(self.fault, error, &self.said)
     }
 
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
+    /// The time of the running hook by the clock. A clone is the same.
+    pub(super) fn time(&self) -> Time {
+        self.time.clone()
     }
 
     /// The host, for one call of an import. Each counts.
@@ -240,6 +242,12 @@ impl State {
         wasmtime::Error::msg(self.overrun(failure))
     }
 
+    /// Ends a hook whose time by the clock is over.
+    pub(super) fn overrun_by_the_clock(&mut self, Fault { failure, detail }: Fault) -> wasmtime::Error {
+        self.fault = Some(failure);
+        wasmtime::Error::msg(detail)
+    }
+
     /// The limit that was exceeded, and the setting that raises it.
     fn overrun(&self, failure: Failure) -> String {
         let limits = &self.limits;
@@ -303,8 +311,12 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
     if let Some(witness) = &state.services.witness {
         witness.ticked();
     }
-    if state.spent.ticks > state.limits.timeout.as_millis() || Instant::now() >= state.deadline {
+    if state.spent.ticks > state.limits.timeout.as_millis() {
         return Err(state.fail(Failure::Timeout));
+    }
+    if Instant::now() >= state.time.deadline() {
+        let overrun = state.time.overrun();
+        return Err(state.overrun_by_the_clock(overrun));
     }
     if state.spent.ticks == LONG {
         state.gauges.pace.note(true);

@@ -69,7 +69,7 @@ impl Guarded {
                     tracing::info!(policy = %self.policy, "the component works again");
                 }
             }
-            // Nothing that the component did.
+            // Nothing that the component did: it had no instance, or its time went into waiting for a server.
             Err(Fault { failure: Failure::Busy | Failure::Unavailable, .. }) => {}
             Err(_) => self.report(scope, self.breaker.failed(turn, scope.source(), Instant::now())),
         }

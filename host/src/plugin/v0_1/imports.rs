@@ -1,15 +1,14 @@
 //! The imports, served by the same code that serves the built-ins.
 
-use tokio::time::timeout_at;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
 use witgate_plugin::{Host as _, HttpError, Signed, VerifyError};
 
 use super::bindings::witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets, types};
 use super::convert;
-use crate::plugin::failure::Failure;
 use crate::plugin::grants::Interface;
 use crate::plugin::state::State;
+use crate::plugin::time::Wait;
 
 /// Offers one interface to a component.
 pub(in crate::plugin) fn link(linker: &mut Linker<State>, interface: Interface) -> Result<()> {
@@ -114,15 +113,15 @@ impl crypto::Host for State {
             message: &message,
             signature: &signature,
         };
-        let deadline = self.deadline();
-        let outcome = timeout_at(deadline, self.host()?.verify(&key, &signed)).await;
+        let time = self.time();
+        let outcome = time.waits(Wait::Server, self.host()?.verify(&key, &signed)).await;
         match outcome {
             Ok(Err(VerifyError::UnknownKey)) => {
                 self.overreach("a key");
                 Ok(Err(crypto::VerifyError::UnknownKey))
             }
             Ok(outcome) => Ok(outcome.map_err(convert::verify_error)),
-            Err(_) => Err(self.fail(Failure::Timeout)),
+            Err(overrun) => Err(self.overrun_by_the_clock(overrun)),
         }
     }
 }
@@ -155,10 +154,11 @@ impl cache::Host for State {
 
 impl http::Host for State {
     async fn send(&mut self, request: http::Outgoing) -> Result<Result<http::Incoming, http::HttpError>> {
-        let deadline = self.deadline();
-        let answer = timeout_at(deadline, self.host_for_http()?.send(convert::outgoing(request))).await;
+        let time = self.time();
+        let request = convert::outgoing(request);
+        let answer = time.waits(Wait::Server, self.host_for_http()?.send(request)).await;
         match answer {
-            Err(_) => Err(self.fail(Failure::Timeout)),
+            Err(overrun) => Err(self.overrun_by_the_clock(overrun)),
             Ok(Err(HttpError::NotGranted)) => {
                 self.overreach("an HTTP origin");
                 Ok(Err(http::HttpError::NotGranted))

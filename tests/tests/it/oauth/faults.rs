@@ -227,6 +227,16 @@ async fn four_addresses_keep_nobody_out() {
     strangers_keep_nobody_out("slow", 4).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_addresses_keep_nobody_from_a_component() {
+    strangers_keep_nobody_out("slow-guest", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_addresses_keep_nobody_from_a_component() {
+    strangers_keep_nobody_out("slow-guest", 4).await;
+}
+
 /// One token, many calls at once: one question. A bad one is not asked about on every call either.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_token_is_one_question() {
