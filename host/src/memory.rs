@@ -16,7 +16,7 @@ use crate::shares::{Bounds, Holder, Holdings};
 /// that the number of connections bounds it. Most messages fit, and pass however much others hold.
 pub(crate) const FREE: usize = 8 << 10;
 
-/// A number of bytes that holders share. One has half of it at most.
+/// A number of bytes that holders share. One has half of it at most, and less where others hold much already.
 #[derive(Debug)]
 pub struct Memory<H: Holder> {
     total: usize,
