@@ -9,6 +9,7 @@ use std::time::Instant;
 use prometheus_client::metrics::counter::Counter;
 
 use super::decision::{DecisionId, DecisionIds};
+use super::dpop::ProofError;
 use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::{Request, Route};
@@ -16,6 +17,7 @@ use crate::lines::Place;
 use crate::message::call::{Access, Target};
 use crate::message::malformed::Malformed;
 use crate::metrics::Metrics;
+use crate::policy::answer::Failed;
 use facts::Facts;
 
 pub use facts::Audit;
@@ -79,13 +81,14 @@ impl Outcome {
         match rejection {
             Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
             Rejection::NoCredential => Self::NoCredential,
-            Rejection::Refused { .. } | Rejection::Proof { .. } => Self::Refused,
+            Rejection::Refused { .. } | Rejection::Proof(ProofError::Bad { .. }) => Self::Refused,
             Rejection::Denied { .. }
             | Rejection::TaskNotFound
             | Rejection::SessionNotFound
             | Rejection::Untold(_) => Self::Denied,
-            Rejection::Failed { .. } | Rejection::Unrecorded => Self::Failed,
+            Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
             Rejection::RateLimited { .. }
+            | Rejection::Proof(ProofError::Full { .. })
             | Rejection::Full { .. }
             | Rejection::TooManyBodies
             | Rejection::TooManyAnswers
@@ -242,11 +245,12 @@ impl<'a> Cause<'a> {
             Rejection::Refused { policy, reason, detail } => {
                 (policy.as_deref(), reason.as_str(), detail.as_deref())
             }
-            Rejection::Proof { fault, .. } => (None, fault.reason(), Some(fault.detail())),
+            Rejection::Proof(ProofError::Bad { fault, .. }) => (None, fault.reason(), Some(fault.detail())),
+            Rejection::Proof(ProofError::Full { .. }) => (None, "rate-limited", None),
             Rejection::Denied { policy, denial } => {
                 (policy.as_deref(), denial.reason.as_str(), denial.detail.as_deref())
             }
-            Rejection::Failed { policy, failure, detail, .. } => {
+            Rejection::Failed(Failed { policy, failure, detail, .. }) => {
                 (Some(&**policy), failure.reason(), Some(detail.as_str()))
             }
             Rejection::Upstream { fault, message } => (None, fault.reason(), Some(message.as_str())),

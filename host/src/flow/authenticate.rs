@@ -17,6 +17,7 @@ use crate::message::credential::Shown;
 use crate::party::{ANONYMOUS, UNCHECKED};
 use crate::plugin::failure::Failure;
 use crate::policy::Policy;
+use crate::policy::answer::Failed;
 use crate::services::Scope;
 
 /// Establishes who makes a request: the pipeline's authenticators in order. Each says who it is,
@@ -90,12 +91,12 @@ fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
 
 impl Closed {
     fn to_rejection(&self) -> Rejection {
-        Rejection::Failed {
+        Rejection::Failed(Failed {
             policy: Arc::clone(&self.name),
             failure: Failure::Config,
             detail: self.reason.clone(),
             retry_after: None,
-        }
+        })
     }
 }
 

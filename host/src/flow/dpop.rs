@@ -16,7 +16,6 @@ use self::proof::{Expected, Good, WINDOW_S};
 use self::replay::{Spent, Used};
 use self::target::Target;
 use super::identity::Caller;
-use super::reject::Rejection;
 use super::request::Request;
 use crate::clock::Clock;
 use crate::digest::sha256;
@@ -38,6 +37,23 @@ impl ProvenKey {
     pub fn thumbprint(&self) -> &str {
         &self.good.thumbprint
     }
+}
+
+/// The reason for which a proof of possession is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProofError {
+    /// It is not good.
+    Bad {
+        /// The fault.
+        fault: ProofFault,
+        /// The nonce for the next one, where that is what is missing.
+        nonce: Option<Box<str>>,
+    },
+    /// No more proofs can be remembered, and one that might be used twice is not taken.
+    Full {
+        /// Seconds until a retry makes sense.
+        retry_after: u32,
+    },
 }
 
 /// A request with the key that its sender has proven to hold, where a policy asks for one. Only [`Proofs::prove`]
@@ -86,14 +102,14 @@ impl Proofs {
     /// Checks the proof that came with a request, where a policy asks for one (RFC 9449, section 4.3).
     ///
     /// # Errors
-    /// `Proof`, where there is none and has to be one, or it is not good. Not where the only policies
+    /// `Bad`, where there is none and has to be one, or it is not good. Not where the only policies
     /// that ask are watched: they change nothing, and find that nothing was proven.
     pub fn prove(
         &self,
         generation: &Generation,
         request: &Arc<Request>,
         shown: &Shown,
-    ) -> Result<Proven, Rejection> {
+    ) -> Result<Proven, ProofError> {
         let key = self.key(generation, request, shown)?.map(Arc::new);
         Ok(Proven { request: Arc::clone(request), key })
     }
@@ -103,20 +119,20 @@ impl Proofs {
         generation: &Generation,
         request: &Request,
         shown: &Shown,
-    ) -> Result<Option<ProvenKey>, Rejection> {
+    ) -> Result<Option<ProvenKey>, ProofError> {
         let pipeline = generation.pipeline(request.route.pipeline);
         let counts = pipeline.judges(Scheme::Dpop);
         if request.transport != Transport::Http || !(counts || pipeline.watches(Scheme::Dpop)) {
             return Ok(None);
         }
         match self.shown(request, shown) {
-            Err(rejection) if counts => Err(rejection),
+            Err(error) if counts => Err(error),
             Err(_) => Ok(None),
             Ok(good) => Ok(good.map(|good| ProvenKey { good, counts })),
         }
     }
 
-    fn shown(&self, request: &Request, shown: &Shown) -> Result<Option<Good>, Rejection> {
+    fn shown(&self, request: &Request, shown: &Shown) -> Result<Option<Good>, ProofError> {
         match (shown.of(Scheme::Dpop), shown.proof()) {
             (None, Proof::None) => Ok(None),
             (None, _) if shown.of(Scheme::Bearer).is_none() => Ok(None),
@@ -127,7 +143,7 @@ impl Proofs {
         }
     }
 
-    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<Good, Rejection> {
+    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<Good, ProofError> {
         let now = self.clock.now();
         let target = Target::of(&request.route.resource).ok_or(refused(ProofFault::Url))?;
         let expected = Expected { method: http_method(request), target, token, now };
@@ -135,7 +151,7 @@ impl Proofs {
         match &self.nonces {
             Some(nonces) if !good.nonce.as_deref().is_some_and(|nonce| nonces.is_good(nonce, now)) => {
                 let nonce = Some(nonces.current(now).into());
-                Err(Rejection::Proof { fault: ProofFault::Nonce, nonce })
+                Err(ProofError::Bad { fault: ProofFault::Nonce, nonce })
             }
             _ => Ok(good),
         }
@@ -145,15 +161,15 @@ impl Proofs {
     /// memory of what was used.
     ///
     /// # Errors
-    /// `Proof`, where it was used before; `RateLimited`, where no more can be remembered: a proof
+    /// `Bad`, where it was used before; `Full`, where no more can be remembered: a proof
     /// that might be used twice is not taken.
-    pub fn spend(&self, proven: &Proven, caller: &Caller) -> Result<(), Rejection> {
+    pub fn spend(&self, proven: &Proven, caller: &Caller) -> Result<(), ProofError> {
         let Some(key) = proven.key().filter(|key| key.counts) else { return Ok(()) };
         let until = key.good.issued_at + u64::from(WINDOW_S);
         match self.used.spend(key.thumbprint(), owner(caller), key.good.id, until, self.clock.now()) {
             Spent::First => Ok(()),
             Spent::Again => Err(refused(ProofFault::Replayed)),
-            Spent::Full { retry_after } => Err(Rejection::RateLimited { retry_after }),
+            Spent::Full { retry_after } => Err(ProofError::Full { retry_after }),
         }
     }
 
@@ -190,8 +206,8 @@ fn http_method(request: &Request) -> &str {
     if request.call.body().is_empty() { request.call.method() } else { "POST" }
 }
 
-fn refused(fault: ProofFault) -> Rejection {
-    Rejection::Proof { fault, nonce: None }
+fn refused(fault: ProofFault) -> ProofError {
+    ProofError::Bad { fault, nonce: None }
 }
 
 #[cfg(test)]
@@ -199,10 +215,9 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{Good, Proofs, Proven, ProvenKey};
+    use super::{Good, ProofError, Proofs, Proven, ProvenKey};
     use crate::clock::Clock;
     use crate::flow::decision::DecisionId;
-    use crate::flow::reject::Rejection;
     use crate::flow::request::{Request, Route};
     use crate::flow::testing::caller;
     use crate::message::call::Call;
@@ -238,7 +253,7 @@ mod tests {
         // Of the future, as far as that is taken: good until 600 seconds from now.
         assert_eq!(proofs.spend(&proven(1300, None), &caller("ada")), Ok(()));
         now.store(1600, Ordering::Relaxed);
-        assert!(matches!(proofs.spend(&proven(1300, None), &caller("ada")), Err(Rejection::Proof { .. })));
+        assert!(matches!(proofs.spend(&proven(1300, None), &caller("ada")), Err(ProofError::Bad { .. })));
     }
 
     #[test]

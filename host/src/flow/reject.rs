@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use witgate_plugin::Denial;
 
-use super::dpop::ProofFault;
+use super::dpop::ProofError;
 use crate::memory::Exhausted;
 use crate::message::headers::credentials::NotTaken;
 use crate::message::malformed::{Malformed, Unparsed};
-use crate::plugin::failure::Failure;
 use crate::policy::answer::Failed;
 
 pub mod wire;
@@ -37,13 +36,8 @@ pub enum Rejection {
         /// For the operator.
         detail: Option<String>,
     },
-    /// The proof of possession that belongs to the credential is not good.
-    Proof {
-        /// The fault.
-        fault: ProofFault,
-        /// The nonce for the next one, where that is what is missing.
-        nonce: Option<Box<str>>,
-    },
+    /// The proof of possession that belongs to the credential is not taken.
+    Proof(ProofError),
     /// The caller may not do this.
     Denied {
         /// The policy that denied; none: nobody allowed.
@@ -52,16 +46,7 @@ pub enum Rejection {
         denial: Denial,
     },
     /// A policy could not decide.
-    Failed {
-        /// The policy.
-        policy: Arc<str>,
-        /// The kind of failure.
-        failure: Failure,
-        /// For the operator.
-        detail: String,
-        /// Seconds until a retry makes sense.
-        retry_after: Option<u32>,
-    },
+    Failed(Failed),
     /// The task that is named is not the caller's, or is not at all.
     TaskNotFound,
     /// A session id is needed.
@@ -111,9 +96,15 @@ impl From<NotTaken> for Rejection {
     }
 }
 
+impl From<ProofError> for Rejection {
+    fn from(error: ProofError) -> Self {
+        Self::Proof(error)
+    }
+}
+
 impl From<Failed> for Rejection {
-    fn from(Failed { policy, failure, detail, retry_after }: Failed) -> Self {
-        Self::Failed { policy, failure, detail, retry_after }
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
     }
 }
 

@@ -129,7 +129,7 @@ impl Right {
         let judged = self.judge().await;
         (self.judged_at, self.forgotten) = (began, forgotten);
         match (self.by, judged) {
-            (By::Own, Err(Rejection::Failed { .. })) => Ok(()),
+            (By::Own, Err(Rejection::Failed(_))) => Ok(()),
             (_, judged) => judged,
         }
     }

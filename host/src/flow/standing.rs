@@ -93,7 +93,7 @@ impl Standing {
     /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
     /// What is not JSON-RPC is left out there.
     fn instead(&self, event: Event, rejection: &Rejection) -> Option<Next> {
-        let is_failure = matches!(rejection, Rejection::Failed { .. });
+        let is_failure = matches!(rejection, Rejection::Failed(_));
         let answered = answered_id(&event.data);
         match (self.stop.is_some(), is_failure, answered) {
             (true, false, _) | (false, true, None) => None,

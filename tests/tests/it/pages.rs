@@ -5,6 +5,7 @@ use std::sync::Arc;
 use witgate::flow::reject::{Rejection, UpstreamFault};
 use witgate::message::malformed::Malformed;
 use witgate::plugin::failure::Failure;
+use witgate::policy::answer::Failed;
 use witgate_tests::gateway::workspace;
 
 /// A setting without a word on it, or a word on a setting that is gone, is a mistake.
@@ -77,8 +78,9 @@ fn the_page_on_the_wire_has_every_refusal() {
 
 fn rejections() -> Vec<Rejection> {
     let text = String::new;
-    let failed =
-        |failure| Rejection::Failed { policy: Arc::from("p"), failure, detail: text(), retry_after: None };
+    let failed = |failure| {
+        Rejection::Failed(Failed { policy: Arc::from("p"), failure, detail: text(), retry_after: None })
+    };
     let upstream = |fault| Rejection::Upstream { fault, message: text() };
     let mut all = vec![
         Rejection::Malformed(Malformed::Parse(text())),

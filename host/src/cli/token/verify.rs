@@ -80,7 +80,7 @@ async fn judge(
     let generation = Arc::new(generation);
     Ok(match Proofs::default().prove(&generation, &Arc::new(request), &shown) {
         Ok(proven) => authenticate(&generation, &proven, &shown).await,
-        Err(rejection) => Err(rejection),
+        Err(error) => Err(error.into()),
     })
 }
 

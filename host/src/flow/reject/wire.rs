@@ -11,9 +11,10 @@ use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 
 use super::{Rejection, UpstreamFault};
 use crate::config::Denials;
-use crate::flow::dpop::ALGORITHMS;
+use crate::flow::dpop::{ALGORITHMS, ProofError};
 use crate::message::headers::DPOP_NONCE;
 use crate::message::malformed::Malformed;
+use crate::policy::answer::Failed;
 
 #[cfg(test)]
 mod tests;
@@ -119,19 +120,9 @@ impl Rejection {
                     "The credential is not accepted: get a new one, or check that it is complete",
                 )
             },
-            Self::Proof { fault, nonce } => Wire {
-                challenge: match nonce {
-                    Some(nonce) => Challenge::UseNonce(nonce.clone()),
-                    None => Challenge::InvalidProof,
-                },
-                ..plain(
-                    StatusCode::UNAUTHORIZED,
-                    fault.reason(),
-                    "The proof of possession (DPoP) is not accepted: make a new one for this request",
-                )
-            },
+            Self::Proof(error) => error.wire(),
             Self::Denied { denial, .. } => denied(denial),
-            Self::Failed { failure, retry_after, .. } => Wire {
+            Self::Failed(Failed { failure, retry_after, .. }) => Wire {
                 retry_after: Some(retry_after.unwrap_or(RETRY_SOON_S)),
                 ..plain(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -154,10 +145,7 @@ impl Rejection {
                 "session-not-found",
                 "Session not found: send initialize again, without Mcp-Session-Id",
             ),
-            Self::RateLimited { retry_after } => Wire {
-                retry_after: Some(*retry_after),
-                ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later")
-            },
+            Self::RateLimited { retry_after } => rate_limited(*retry_after),
             Self::Unrecorded => Wire {
                 retry_after: Some(RETRY_SOON_S),
                 ..plain(
@@ -173,6 +161,25 @@ impl Rejection {
                 "The MCP server needs your identity, which cannot be sent to it: tell the operator",
             ),
             Self::Upstream { fault, message } => upstream(*fault, message),
+        }
+    }
+}
+
+impl ProofError {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::Bad { fault, nonce } => Wire {
+                challenge: match nonce {
+                    Some(nonce) => Challenge::UseNonce(nonce.clone()),
+                    None => Challenge::InvalidProof,
+                },
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    fault.reason(),
+                    "The proof of possession (DPoP) is not accepted: make a new one for this request",
+                )
+            },
+            Self::Full { retry_after } => rate_limited(*retry_after),
         }
     }
 }
@@ -396,6 +403,13 @@ fn missing_extension(name: &str) -> Wire {
     );
     wire.data.insert("requiredCapabilities".to_owned(), json!({ "extensions": { name: {} } }));
     wire
+}
+
+fn rate_limited(retry_after: u32) -> Wire {
+    Wire {
+        retry_after: Some(retry_after),
+        ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later")
+    }
 }
 
 fn full(what: &'static str, retry_after: u32) -> Wire {

@@ -78,9 +78,9 @@ proptest! {
     fn a_failure_is_told_as_one_unless_a_final_denial_came_first(answers in answers()) {
         let ends = |answer: &Answer| answer.is_failure() || *answer == Answer::Deny;
         match (answers.iter().copied().find(ends), combined(&answers, true)) {
-            (Some(first), Err(Rejection::Failed { .. })) => prop_assert!(first.is_failure()),
+            (Some(first), Err(Rejection::Failed(_))) => prop_assert!(first.is_failure()),
             (Some(first), Err(Rejection::Denied { .. })) => prop_assert_eq!(first, Answer::Deny),
-            (None, Err(Rejection::Failed { .. })) => prop_assert!(false, "nobody failed"),
+            (None, Err(Rejection::Failed(_))) => prop_assert!(false, "nobody failed"),
             (None, _) => {}
             (Some(_), outcome) => prop_assert!(false, "{:?}", outcome),
         }

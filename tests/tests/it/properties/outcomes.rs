@@ -73,7 +73,7 @@ impl End {
         match outcome {
             Ok(_) => Self::Yes,
             Err(Rejection::Denied { .. } | Rejection::Refused { .. }) => Self::No,
-            Err(Rejection::Failed { policy, failure, .. }) => Self::Failed(policy.to_string(), failure),
+            Err(Rejection::Failed(failed)) => Self::Failed(failed.policy.to_string(), failed.failure),
             Err(other) => panic!("neither yes nor no: {other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::super::Failure;
 use super::*;
+use crate::plugin::failure::Failure;
 
 const METADATA: Option<&str> = Some("https://a.example/.well-known/oauth-protected-resource/mcp");
 
@@ -57,12 +57,12 @@ fn a_refusal_says_nothing_of_keys_users_or_rules() {
 
 #[test]
 fn a_failure_is_told_as_one_that_may_pass() {
-    let rejection = Rejection::Failed {
+    let rejection = Rejection::Failed(Failed {
         policy: Arc::from("keys"),
         failure: Failure::Timeout,
         detail: "50 ms".to_owned(),
         retry_after: None,
-    };
+    });
     let wire = rejection.wire();
     assert_eq!((wire.status, wire.code), (StatusCode::SERVICE_UNAVAILABLE, 503));
     assert_eq!(wire.headers(None, &[])[RETRY_AFTER], "1");
