@@ -74,8 +74,6 @@ pub mod embed;
 pub mod factory;
 pub mod fingerprints;
 pub mod generation;
-#[cfg(test)]
-mod growth;
 pub mod key_store;
 mod leftovers;
 pub mod lines;

@@ -5,6 +5,8 @@ pub mod call;
 pub mod certificate;
 pub mod credential;
 pub mod era;
+#[cfg(test)]
+mod growth;
 pub mod headers;
 pub mod json;
 pub mod malformed;

@@ -19,7 +19,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "descriptors",
             "digest",
             "fingerprints",
-            "growth",
             "leftovers",
             "lines",
             "memory",

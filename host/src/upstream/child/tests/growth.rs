@@ -177,3 +177,27 @@ async fn a_child_that_does_not_read_is_sent_little() {
     assert_eq!(on_their_way, 4, "4 MiB, the one that is being written included");
     assert_eq!(connection.open_requests(), on_their_way, "nobody waits for the others");
 }
+
+#[test]
+fn reading_lines_is_linear() {
+    use crate::lines::input::{Lines, Read, one_line};
+    use crate::upstream::child::wire::Incoming;
+    let read = |text: String| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut lines = Lines::new(text.as_bytes(), 16 << 20);
+            while let Read::Line(line) = lines.next().await.unwrap() {
+                assert!(Incoming::read(&line).is_some());
+            }
+        });
+    };
+    let line = |n: usize| format!(r#"{{"jsonrpc":"2.0","method":"x","params":{}}}"#, members(n));
+    assert_linear("lines", 2_000, |n| (line(3) + "\n").repeat(n), read);
+    assert_linear("a line", 40_000, line, read);
+    assert_linear(
+        "line ends in a message",
+        400_000,
+        |n| Bytes::from("{\n}".repeat(n)),
+        |message| drop(one_line(message)),
+    );
+}

@@ -124,27 +124,3 @@ fn what_policies_read_of_a_message_is_linear() {
     let glob = Glob::new("*a*a*b*a*c");
     assert_linear("a name under a pattern", 200_000, |n| "a".repeat(n), |name| assert!(!glob.matches(&name)));
 }
-
-#[test]
-fn reading_lines_is_linear() {
-    use crate::lines::input::{Lines, Read, one_line};
-    use crate::upstream::child::wire::Incoming;
-    let read = |text: String| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut lines = Lines::new(text.as_bytes(), 16 << 20);
-            while let Read::Line(line) = lines.next().await.unwrap() {
-                assert!(Incoming::read(&line).is_some());
-            }
-        });
-    };
-    let line = |n: usize| format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{{}}}}}"#, members(n, "k"));
-    assert_linear("lines", 2_000, |n| (line(3) + "\n").repeat(n), read);
-    assert_linear("a line", 40_000, line, read);
-    assert_linear(
-        "line ends in a message",
-        400_000,
-        |n| Bytes::from("{\n}".repeat(n)),
-        |message| drop(one_line(message)),
-    );
-}
