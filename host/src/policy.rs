@@ -225,7 +225,7 @@ impl Policy {
         &self.written
     }
 
-    /// What its hooks ask of the host, for the request that is in `scope`.
+    /// The host functions of its hooks, for the request that is in `scope`.
     pub(crate) fn host<'p>(&'p self, scope: &'p Scope) -> PolicyHost<'p> {
         PolicyHost { services: &self.services, scope: Some(scope) }
     }

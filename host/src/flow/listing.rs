@@ -128,7 +128,7 @@ impl Look {
         if let Some(result) = self.with_extensions(&members) {
             return Ok(Some(replace(&envelope, "result", &result)));
         }
-        if !members.0.iter().any(|(key, _)| list_of(key).is_some()) {
+        if !members.iter().any(|(key, _)| list_of(key).is_some()) {
             return Ok(Some(message));
         }
         let result = self.list_result(&members).await?;
@@ -163,7 +163,7 @@ impl Look {
     async fn list_result(&self, members: &Members<'_>) -> Result<String, Rejection> {
         let mut object = Object::default();
         let mut scoped = false;
-        for (key, value) in &members.0 {
+        for (key, value) in members.iter() {
             match list_of(key) {
                 Some((name, _)) if name != key => return Err(garbage()),
                 Some((_, list)) => object.member(key, &self.filter(list, value).await?),
@@ -206,7 +206,7 @@ impl Look {
     async fn sees(&self, list: List, item: &RawValue) -> Result<bool, Rejection> {
         let Ok(members) = Members::read(item.get()) else { return Ok(false) };
         // To a client that ignores case, the other one may be the name.
-        let is_alone = |key: &str| members.0.iter().all(|(other, _)| other == key || !folds_to(other, key));
+        let is_alone = |key: &str| members.iter().all(|(other, _)| other == key || !folds_to(other, key));
         let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
         match list {
             List::Things(kind, key) => match name(key) {
@@ -263,7 +263,7 @@ fn replace(object: &Members<'_>, key: &str, value: &str) -> Bytes {
 
 fn replaced(object: &Members<'_>, key: &str, value: &str) -> String {
     let mut replaced = Object::default();
-    for (name, old) in &object.0 {
+    for (name, old) in object.iter() {
         replaced.member(name, if name == key { value } else { old.get() });
     }
     replaced.finish()

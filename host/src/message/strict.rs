@@ -47,7 +47,7 @@ impl fmt::Display for Fault {
 
 /// An object, each value as the text it came as, in its order. No key twice.
 #[derive(Debug)]
-pub struct Members<'de>(pub(crate) Vec<(Cow<'de, str>, &'de RawValue)>);
+pub struct Members<'de>(pub(super) Vec<(Cow<'de, str>, &'de RawValue)>);
 
 impl<'de> Members<'de> {
     /// Reads an object.
@@ -60,7 +60,12 @@ impl<'de> Members<'de> {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'de RawValue> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// Its members, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'de RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, *value))
     }
 }
 

@@ -448,7 +448,7 @@ impl DiskCache {
         trim(&kept, LARGEST_CACHE.min(half_of_disk(&kept, free)));
     }
 
-    /// What is kept, that which was used longest ago first.
+    /// The files of the cache, that which was used longest ago first.
     fn kept(&self) -> Vec<Kept> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let kept = entries.filter(|entry| entry.path().extension().is_some_and(|suffix| suffix == "cwasm"));

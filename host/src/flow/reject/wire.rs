@@ -76,7 +76,7 @@ impl Rejection {
     /// Maps a rejection to the HTTP status and the JSON-RPC error.
     pub fn wire(&self) -> Wire {
         match self {
-            Self::Malformed(malformed) => malformed.wire(),
+            Self::Malformed(malformed) => of_malformed(malformed),
             Self::BodyTimeout => {
                 plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
             }
@@ -184,63 +184,59 @@ impl ProofError {
     }
 }
 
-impl Malformed {
-    fn wire(&self) -> Wire {
-        match self {
-            Self::Parse(what) => bad_request(
-                PARSE_ERROR,
-                "parse-error",
-                format!("The body is not one JSON-RPC message in strict JSON: {what}"),
-            ),
-            Self::InvalidRequest(what) => {
-                bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
-            }
-            Self::InvalidParams(what) => {
-                bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
-            }
-            Self::HeaderMismatch(what) => {
-                bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
-            }
-            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
-            Self::MissingExtension(name) => missing_extension(name),
-            Self::UnknownMethod(_) => Wire {
-                code: METHOD_NOT_FOUND,
-                ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
-            },
-            Self::TooLarge => {
-                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
-            }
-            Self::UnsupportedMediaType => plain(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Send Content-Type: application/json, in UTF-8 and not encoded",
-            ),
-            Self::NotAcceptable => plain(
-                StatusCode::NOT_ACCEPTABLE,
-                "not-acceptable",
-                "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
-            ),
-            Self::MethodNotAllowed => Wire {
-                allow: Some("POST"),
-                ..plain(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "method-not-allowed",
-                    "This endpoint does not have this HTTP method",
-                )
-            },
-            Self::ForbiddenOrigin => {
-                plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
-            }
-            Self::ForbiddenHost => plain(
-                StatusCode::FORBIDDEN,
-                "forbidden-host",
-                "This server does not answer under this host name",
-            ),
-            Self::BadCredential(what) => Wire {
-                challenge: Challenge::InvalidRequest,
-                ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
-            },
+fn of_malformed(malformed: &Malformed) -> Wire {
+    match malformed {
+        Malformed::Parse(what) => bad_request(
+            PARSE_ERROR,
+            "parse-error",
+            format!("The body is not one JSON-RPC message in strict JSON: {what}"),
+        ),
+        Malformed::InvalidRequest(what) => {
+            bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
         }
+        Malformed::InvalidParams(what) => {
+            bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
+        }
+        Malformed::HeaderMismatch(what) => {
+            bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
+        }
+        Malformed::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+        Malformed::MissingExtension(name) => missing_extension(name),
+        Malformed::UnknownMethod(_) => Wire {
+            code: METHOD_NOT_FOUND,
+            ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
+        },
+        Malformed::TooLarge => {
+            plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
+        }
+        Malformed::UnsupportedMediaType => plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Send Content-Type: application/json, in UTF-8 and not encoded",
+        ),
+        Malformed::NotAcceptable => plain(
+            StatusCode::NOT_ACCEPTABLE,
+            "not-acceptable",
+            "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
+        ),
+        Malformed::MethodNotAllowed => Wire {
+            allow: Some("POST"),
+            ..plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This endpoint does not have this HTTP method",
+            )
+        },
+        Malformed::ForbiddenOrigin => {
+            plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
+        }
+        Malformed::ForbiddenHost => {
+            plain(StatusCode::FORBIDDEN, "forbidden-host", "This server does not answer under this host name")
+        }
+        Malformed::BadCredential(what) => Wire {
+            challenge: Challenge::InvalidRequest,
+            ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
+        },
     }
 }
 
