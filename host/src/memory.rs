@@ -155,7 +155,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{AnswerMemory, Exhausted, FREE, Hold, RequestMemory};
-    use crate::flow::testing::party;
+    use crate::party::Principal;
 
     fn peer(last: u8) -> Option<super::Peer> {
         Some(IpAddr::from([192, 0, 2, last]).into())
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_held_until_its_last_part_is_dropped() {
         let memory = AnswerMemory::new(100);
-        let mut held = memory.hold(Some(party("ada")));
+        let mut held = memory.hold(Some(Principal::new("keys".into(), None, "ada").party(None)));
         assert_eq!(held.cover(FREE + 50), Ok(()));
         let mut kept = Hold::from(Some(held)).keep(Bytes::from_static(b"an answer"));
         let part = kept.split_to(2);
