@@ -12,16 +12,16 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Server;
-use crate::digest::sha256;
-use crate::generation::Generations;
-use crate::memory::RequestMemory;
-use crate::message::headers::origin::Names;
-use crate::metrics::Metrics;
 use crate::reload::Reloader;
-use crate::server::connections::table::{Connections, Limits};
-use crate::server::connections::{self, Ends, Listener, linger};
-use crate::server::hosts::Hosts;
+use witgate_base::digest::sha256;
+use witgate_config::Server;
+use witgate_message::headers::origin::Names;
+use witgate_policy::generation::Generations;
+use witgate_runtime::memory::RequestMemory;
+use witgate_runtime::metrics::Metrics;
+use witgate_server::connections::table::{Connections, Limits};
+use witgate_server::connections::{self, Ends, Listener, linger};
+use witgate_server::hosts::Hosts;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
 const LARGEST_FORM: usize = 64 << 10;

@@ -20,10 +20,10 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::environment::Environment;
-use crate::plugin::compile;
 use context::Context;
 use terminal::Terminal;
+use witgate_component::compile;
+use witgate_config::environment::Environment;
 
 pub use outcome::{Exit, Failure};
 

@@ -58,7 +58,7 @@ pub enum Command {
     },
     /// Forget what is remembered about a token, and judge everything again that lasts.
     TokenForget {
-        /// SHA-256 of the token, as [`crate::digest::digest_text`] writes it: the token itself is nobody's business here.
+        /// SHA-256 of the token, as [`witgate_base::digest::digest_text`] writes it: the token itself is nobody's business here.
         digest: String,
     },
 }

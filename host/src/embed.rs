@@ -44,30 +44,30 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tower::{Layer, Service};
 
-use crate::clock::Clock;
-use crate::config::diagnostic::{Diagnostic, Style, render};
-use crate::config::environment::Environment;
-use crate::config::resolve::{fault_at, policy_fault};
-use crate::config::{AuditOverflow, Config, Target, Transport, Upstream};
 use crate::control::Control;
-use crate::flow::Flow;
-use crate::flow::body::{BodyError, Inflow};
-use crate::flow::dpop::Proofs;
-use crate::generation::Generations;
-use crate::memory::AnswerMemory;
-use crate::metrics::Metrics;
-use crate::plugin::compile::{self, Compiler};
 use crate::reload::Reloader;
 use crate::serve::{Beside, Operator, ServeError, announce_policies, first_generation, load, route};
-use crate::server::http::{Gateway, Sender};
 use crate::status::Status;
-use crate::upstream::any::AnyUpstream;
+use witgate_base::clock::Clock;
+use witgate_component::compile::{self, Compiler};
+use witgate_config::diagnostic::{Diagnostic, Style, render};
+use witgate_config::environment::Environment;
+use witgate_config::resolve::{fault_at, policy_fault};
+use witgate_config::{AuditOverflow, Config, Target, Transport, Upstream};
+use witgate_flow::Flow;
+use witgate_flow::body::{BodyError, Inflow};
+use witgate_flow::dpop::Proofs;
+use witgate_policy::generation::Generations;
+use witgate_runtime::memory::AnswerMemory;
+use witgate_runtime::metrics::Metrics;
+use witgate_server::http::{Gateway, Sender};
+use witgate_upstream::any::AnyUpstream;
 
-pub use crate::flow::identity::Caller;
-pub use crate::message::certificate::ClientCertificate;
-pub use crate::server::http::Body;
-pub use crate::server::stdio::told_to_stop;
-pub use crate::upstream::http::{Outgoing, Within};
+pub use witgate_flow::identity::Caller;
+pub use witgate_message::certificate::ClientCertificate;
+pub use witgate_server::http::Body;
+pub use witgate_server::stdio::told_to_stop;
+pub use witgate_upstream::http::{Outgoing, Within};
 
 /// The pipeline of one configuration, for a service of this program.
 ///
@@ -428,7 +428,7 @@ fn in_the_file(path: &Path, error: ServeError) -> GuardError {
     match error {
         ServeError::Policies(errors) => {
             let fault =
-                |error: &crate::policy::PolicyError| policy_fault(Some(path), &error.policy, &error.message);
+                |error: &witgate_policy::PolicyError| policy_fault(Some(path), &error.policy, &error.message);
             GuardError::Config(errors.iter().map(fault).collect())
         }
         other => GuardError::Start(other),

@@ -14,45 +14,45 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
-use crate::clock::Clock;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::environment::Environment;
-use crate::config::resolve::Strictness;
-use crate::config::{self, Config, Target, Transport, resolve};
 use crate::control::recording;
 use crate::control::{Client, Command, Control, ControlError};
-use crate::digest::digest_of;
-use crate::factory::Factory;
-use crate::flow::Flow;
-use crate::flow::audit::Audit;
-use crate::flow::dpop::Proofs;
-use crate::flow::request::Route;
-use crate::generation::Generations;
-use crate::leftovers;
-use crate::log::Logs;
-use crate::memory::AnswerMemory;
-use crate::metrics::Metrics;
-use crate::network::Ways;
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::{Engine, EngineError};
-use crate::plugin::load::Loader;
-use crate::plugin::store::Store;
-use crate::policy::{PolicyError, Source};
-use crate::processes;
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::Unwatched;
 use crate::reload::{Reloader, RolledBack, certificates};
-use crate::server::connections::descriptors;
-use crate::server::http::Gateway;
-use crate::server::stdio;
-use crate::server::tls::{Tls, TlsError};
-use crate::signing::KeySet;
 use crate::status::Status;
-use crate::upstream::any::AnyUpstream;
-use crate::upstream::child::{process, program};
-use crate::upstream::http::SetUpError;
-use crate::upstream::own_tools::AuthStatus;
-use crate::upstream::renewal::Renewable;
+use witgate_base::clock::Clock;
+use witgate_base::digest::digest_of;
+use witgate_base::signing::KeySet;
+use witgate_cases::factory::Factory;
+use witgate_component::compile::Compiler;
+use witgate_component::engine::{Engine, EngineError};
+use witgate_component::load::Loader;
+use witgate_component::store::Store;
+use witgate_config::diagnostic::Diagnostic;
+use witgate_config::environment::Environment;
+use witgate_config::resolve::Strictness;
+use witgate_config::{self as config, Config, Target, Transport, resolve};
+use witgate_flow::Flow;
+use witgate_flow::audit::Audit;
+use witgate_flow::dpop::Proofs;
+use witgate_flow::request::Route;
+use witgate_policy::generation::Generations;
+use witgate_policy::{PolicyError, Source};
+use witgate_runtime::leftovers;
+use witgate_runtime::log::Logs;
+use witgate_runtime::memory::AnswerMemory;
+use witgate_runtime::metrics::Metrics;
+use witgate_runtime::processes;
+use witgate_server::connections::descriptors;
+use witgate_server::http::Gateway;
+use witgate_server::stdio;
+use witgate_server::tls::{Tls, TlsError};
+use witgate_services::network::Ways;
+use witgate_upstream::any::AnyUpstream;
+use witgate_upstream::child::{process, program};
+use witgate_upstream::http::SetUpError;
+use witgate_upstream::own_tools::AuthStatus;
+use witgate_upstream::renewal::Renewable;
 
 /// Grace period for background tasks at shutdown: children after a second signal, the watcher, the control
 /// socket.
@@ -164,7 +164,7 @@ fn usable_parts(mut loaded: resolve::Loaded) -> Option<resolve::Loaded> {
         return None;
     }
     upstreams.retain(|upstream| !broken.upstreams.contains(&upstream.name));
-    let is_whole = |upstream: &crate::config::Upstream| {
+    let is_whole = |upstream: &witgate_config::Upstream| {
         let pipeline = &upstream.pipeline;
         let policies = pipeline.authenticate.iter().chain(&pipeline.authorize);
         !broken.pipelines.contains(&upstream.name)
@@ -317,7 +317,7 @@ fn flows(
     let proofs = Arc::new(Proofs::new(config.server.dpop_nonces, Clock::System)?);
     let answers = AnswerMemory::new(config.server.answer_memory);
     answers.register_answers(metrics);
-    let flow = |(place, upstream): (usize, &crate::config::Upstream)| {
+    let flow = |(place, upstream): (usize, &witgate_config::Upstream)| {
         let route = route(config, place, upstream);
         let target = AnyUpstream::new(upstream, grace, status, kept, ways)
             .map_err(|error| ServeError::Upstream { upstream: upstream.name.clone(), error })?;
@@ -330,7 +330,7 @@ fn flows(
 }
 
 /// The way to the upstream at `place` of `config`.
-pub(crate) fn route(config: &Config, place: usize, upstream: &crate::config::Upstream) -> Route {
+pub(crate) fn route(config: &Config, place: usize, upstream: &witgate_config::Upstream) -> Route {
     Route {
         upstream: upstream.name.as_str().into(),
         resource: upstream.resource.as_str().into(),
@@ -536,7 +536,7 @@ pub(crate) fn announce_policies(generations: &Generations) {
     for policy in generations.live().policies() {
         let source = match policy.source() {
             Source::Builtin => "built-in".to_owned(),
-            Source::Component { digest, .. } => crate::digest::digest_text(digest),
+            Source::Component { digest, .. } => witgate_base::digest::digest_text(digest),
             Source::Fallback { .. } => "FALLBACK to the built-in".to_owned(),
             Source::Broken { reason } => format!("BROKEN, so that its calls are denied: {reason}"),
         };
@@ -573,5 +573,5 @@ async fn over_stdio(
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
     let bounds = stdio::Bounds { grace, max_request };
     stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), bounds).await;
-    crate::flow::port::Upstream::shut_down(flow.upstream()).await;
+    witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
 }

@@ -14,13 +14,13 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use serde_json::{Value, json};
 use witgate_plugin::Digest;
 
-use crate::config::Mode;
-use crate::digest::{digest_text, sha256};
-use crate::generation::{Generation, Generations, Kept, Pipeline};
-use crate::metrics::Metrics;
-use crate::plugin::pool::Pool;
-use crate::policy::{Counts, Disagreement, OutFor, Policy, Source, Tally};
 use crate::reload::{Attempt, Reloader};
+use witgate_base::digest::{digest_text, sha256};
+use witgate_component::pool::Pool;
+use witgate_config::Mode;
+use witgate_policy::generation::{Generation, Generations, Kept, Pipeline};
+use witgate_policy::{Counts, Disagreement, OutFor, Policy, Source, Tally};
+use witgate_runtime::metrics::Metrics;
 
 /// The sources of the status.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use witgate::cases::{Case, Subject, Suite};
-use witgate::config::PolicyKind;
-use witgate::plugin::compile::Compiler;
-use witgate::plugin::engine::Engine;
-use witgate::plugin::load::Loader;
+use witgate_cases::{Case, Subject, Suite};
+use witgate_component::compile::Compiler;
+use witgate_component::engine::Engine;
+use witgate_component::load::Loader;
+use witgate_config::PolicyKind;
 
 use crate::gateway::{component, workspace};
 

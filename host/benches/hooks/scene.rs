@@ -9,26 +9,26 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
-use witgate::clock::Clock;
-use witgate::config::environment::Environment;
-use witgate::config::resolve;
-use witgate::factory::Factory;
-use witgate::flow::authenticate::authenticate;
-use witgate::flow::authorize::{Permit, authorize};
-use witgate::flow::decision::DecisionId;
-use witgate::flow::dpop::{Proofs, Proven};
-use witgate::flow::identity::Caller;
-use witgate::flow::request::{Request, Route};
-use witgate::generation::Generation;
-use witgate::key_store::{KeyStore, NewKey};
-use witgate::message::call::Call;
-use witgate::message::credential::Shown;
-use witgate::message::era::Era;
-use witgate::plugin::compile::Compiler;
-use witgate::plugin::engine::Engine;
-use witgate::plugin::load::Loader;
 use witgate_api_key::store::Time;
+use witgate_base::clock::Clock;
+use witgate_cases::factory::Factory;
+use witgate_component::compile::Compiler;
+use witgate_component::engine::Engine;
+use witgate_component::load::Loader;
+use witgate_config::environment::Environment;
+use witgate_config::key_store::{KeyStore, NewKey};
+use witgate_config::resolve;
+use witgate_flow::authenticate::authenticate;
+use witgate_flow::authorize::{Permit, authorize};
+use witgate_flow::decision::DecisionId;
+use witgate_flow::dpop::{Proofs, Proven};
+use witgate_flow::identity::Caller;
+use witgate_flow::request::{Request, Route};
+use witgate_message::call::Call;
+use witgate_message::credential::Shown;
+use witgate_message::era::Era;
 use witgate_plugin::{Scheme, Transport};
+use witgate_policy::generation::Generation;
 
 /// The form of a check: component or native code.
 #[derive(Clone, Copy)]
@@ -80,7 +80,7 @@ impl Default for Shape {
 
 /// A generation, and somebody who may call.
 pub(crate) struct Scene {
-    config: witgate::config::Config,
+    config: witgate_config::Config,
     factory: Factory,
     pub(crate) generation: Arc<Generation>,
     key: String,

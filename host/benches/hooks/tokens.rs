@@ -8,8 +8,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
-use witgate::flow::authenticate::authenticate;
-use witgate::message::credential::Shown;
+use witgate_flow::authenticate::authenticate;
+use witgate_message::credential::Shown;
 use witgate_plugin::Scheme;
 
 use crate::scene::{Form, HELD, RESOURCE, SECRET, Scene, Shape};

@@ -6,15 +6,15 @@ use super::context::Context;
 use super::outcome::{Exit, Failure};
 use super::runtime::runtime;
 use super::terminal::{counted, to_json};
-use crate::clock::Clock;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::{Config, Transport, resolve};
 use crate::control::place;
-use crate::factory::Factory;
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::Engine;
-use crate::plugin::load::Loader;
-use crate::server::tls::Tls;
+use witgate_base::clock::Clock;
+use witgate_cases::factory::Factory;
+use witgate_component::compile::Compiler;
+use witgate_component::engine::Engine;
+use witgate_component::load::Loader;
+use witgate_config::diagnostic::Diagnostic;
+use witgate_config::{Config, Transport, resolve};
+use witgate_server::tls::Tls;
 
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let path = context.config_path();

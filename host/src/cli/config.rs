@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::outcome::{Exit, Failure};
-use crate::config::identity::Identity;
-use crate::config::{
+use witgate_config::identity::Identity;
+use witgate_config::{
     ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, Target,
     TlsKey, Transport, raw,
 };
@@ -156,7 +156,7 @@ fn policy(policy: &Policy) -> Value {
         "fallback": format!("{:?}", policy.fallback).to_lowercase(),
         "mode": format!("{:?}", policy.mode).to_lowercase(),
         "config": policy.config,
-        "digest": policy.provenance.digest.map(|digest| crate::digest::digest_text(&digest)),
+        "digest": policy.provenance.digest.map(|digest| witgate_base::digest::digest_text(&digest)),
         "signed_by": policy.provenance.signed_by.len(),
         "cases": policy.cases,
         "limits": { "timeout_ms": policy.limits.timeout.as_millis(), "memory_mib": policy.limits.memory() >> 20 },

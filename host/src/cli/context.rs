@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::outcome::Failure;
 use super::terminal::Terminal;
-use crate::config::environment::Environment;
-use crate::config::resolve::{Loaded, load};
+use witgate_config::environment::Environment;
+use witgate_config::resolve::{Loaded, load};
 
 /// Options and streams that every command shares.
 pub(super) struct Context {

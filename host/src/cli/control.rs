@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::outcome::Failure;
-use crate::config::resolve::Outline;
 use crate::control::place;
+use witgate_config::resolve::Outline;
 
 /// The control socket of the Witgate with this configuration. Nothing else of the configuration has to be
 /// good: it may be broken just now, which is when one looks.

@@ -12,7 +12,7 @@ use super::control::{socket, time};
 use super::outcome::Exit;
 use super::terminal::Terminal;
 use crate::control::{self, AskError};
-use crate::digest::{digest_text, sha256};
+use witgate_base::digest::{digest_text, sha256};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);

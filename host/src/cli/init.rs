@@ -11,7 +11,7 @@ use super::key::now;
 use super::outcome::{Exit, Failure};
 use super::plugin::export::{Exported, export};
 use super::terminal::full;
-use crate::key_store::{KeyStore, KeyStoreError, Made, NewKey};
+use witgate_config::key_store::{KeyStore, KeyStoreError, Made, NewKey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -10,10 +10,10 @@ use super::context::Context;
 use super::in_force::{self, InForce, Wait};
 use super::outcome::{Exit, Failure};
 use super::terminal::table;
-use crate::clock;
-use crate::config::raw::{Kind, Policy};
-use crate::config::resolve::Outline;
-use crate::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};
+use witgate_base::clock;
+use witgate_config::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};
+use witgate_config::raw::{Kind, Policy};
+use witgate_config::resolve::Outline;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -1,7 +1,7 @@
 //! The end of a command: its exit code, and why it could not run.
 
-use crate::config::diagnostic::Diagnostic;
-use crate::key_store::KeyStoreError;
+use witgate_config::diagnostic::Diagnostic;
+use witgate_config::key_store::KeyStoreError;
 
 /// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use super::context::Context;
 use super::outcome::{Exit, Failure};
 use super::runtime::runtime;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::resolve::{fault_at, policy_fault};
-use crate::config::{Config, Transport};
-use crate::log::Logs;
-use crate::policy::PolicyError;
 use crate::serve::ServeError;
-use crate::upstream::http::SetUpError;
+use witgate_config::diagnostic::Diagnostic;
+use witgate_config::resolve::{fault_at, policy_fault};
+use witgate_config::{Config, Transport};
+use witgate_policy::PolicyError;
+use witgate_runtime::log::Logs;
+use witgate_upstream::http::SetUpError;
 
 /// Lines that nobody has taken after this time at the end are lost.
 const LONGEST_FLUSH: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ enum Chosen {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let logs = logs(context)?;
-    crate::descriptors::raise();
+    witgate_runtime::descriptors::raise();
     let served = serve(context, arguments, &logs);
     logs.flush(LONGEST_FLUSH);
     served

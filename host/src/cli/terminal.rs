@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::outcome::{Exit, Failure};
-use crate::config::diagnostic::{Diagnostic, Style, render};
-use crate::config::environment;
-use crate::printable;
+use witgate_base::printable;
+use witgate_config::diagnostic::{Diagnostic, Style, render};
+use witgate_config::environment;
 
 /// The output streams of a command.
 pub(super) struct Terminal {

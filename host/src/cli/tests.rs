@@ -5,9 +5,9 @@ use jsonwebtoken::{DecodingKey, Validation, decode};
 
 use super::{Cli, Context, Exit, run};
 use crate::cli::terminal::{Terminal, table};
-use crate::config::environment::Environment;
-use crate::config::resolve::load;
-use crate::key_store::KeyStore;
+use witgate_config::environment::Environment;
+use witgate_config::key_store::KeyStore;
+use witgate_config::resolve::load;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split(' '))

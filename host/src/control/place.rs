@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Control, ControlError};
-use crate::config::ControlSocket;
-use crate::config::environment::Environment;
-use crate::digest::sha256;
+use witgate_base::digest::sha256;
+use witgate_config::ControlSocket;
+use witgate_config::environment::Environment;
 
 /// The directory of one user for the time of their session (XDG Base Directory Specification). Never one that is open to
 /// all: whoever makes the socket first there could answer in the place of Witgate.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Client;
-use crate::cases::record::{Bounds, Recorded, Recording};
-use crate::digest::digest_text;
-use crate::generation::{Generation, Generations};
-use crate::policy::Policy;
+use witgate_base::digest::digest_text;
+use witgate_cases::record::{Bounds, Recorded, Recording};
+use witgate_policy::Policy;
+use witgate_policy::generation::{Generation, Generations};
 
 /// The most calls of one recording.
 const MOST_CALLS: u64 = 100_000;

@@ -32,7 +32,7 @@ struct House {
 async fn house() -> House {
     let folder = tempfile::tempdir().unwrap();
     let sha256: String =
-        crate::digest::sha256(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        witgate_base::digest::sha256(KEY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let store = format!(
         "version = 1\n[[keys]]\nname = 'ada'\nid = 'ada'\nsha256 = '{sha256}'\ncreated = 2026-01-01T00:00:00Z\n\
          allow = ['get_*']\n"

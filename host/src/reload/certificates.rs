@@ -1,9 +1,9 @@
 //! Certificate and key of `[server.tls]`, read again when their files change. Apart from generations:
 //! neither has to wait until the other is mended.
 
-use crate::fingerprints::Fingerprints;
 use crate::reload::watch::{Unwatched, Watcher};
-use crate::server::tls::{Tls, TlsError};
+use witgate_base::fingerprints::Fingerprints;
+use witgate_server::tls::{Tls, TlsError};
 
 /// Watches for as long as the returned future is polled. Says in `unwatched` which of the files bring no notifications.
 pub async fn watch(tls: &Tls, unwatched: &Unwatched) {

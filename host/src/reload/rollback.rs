@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cause::Cause;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::resolve::Outline;
-use crate::digest::{digest_text, sha256};
-use crate::generation::Recipe;
+use witgate_base::cause::Cause;
+use witgate_base::digest::{digest_text, sha256};
+use witgate_config::diagnostic::Diagnostic;
+use witgate_config::resolve::Outline;
+use witgate_policy::generation::Recipe;
 
 /// The file, in the directory `server.state`.
 const FILE: &str = "rollback.json";

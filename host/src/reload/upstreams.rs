@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::Config;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::resolve::Loaded;
-use crate::generation::{Generation, Pipeline};
-use crate::signing::KeySet;
-use crate::upstream::renewal::Renewable;
+use witgate_base::signing::KeySet;
+use witgate_config::Config;
+use witgate_config::diagnostic::Diagnostic;
+use witgate_config::resolve::Loaded;
+use witgate_policy::generation::{Generation, Pipeline};
+use witgate_upstream::renewal::Renewable;
 
 /// The settings that are fixed at the start: listeners, and the places of upstreams.
 #[derive(Debug)]

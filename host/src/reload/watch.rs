@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::fingerprints::Fingerprints;
+use witgate_base::fingerprints::Fingerprints;
 
 /// Time for which a file that is written in place has to be quiet before it counts as complete.
 const QUIET: Duration = Duration::from_millis(50);

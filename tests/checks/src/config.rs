@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use witgate::config::diagnostic::{Diagnostic, Style, render};
-use witgate::config::environment::Environment;
-use witgate::config::resolve::{Loaded, load_text};
-use witgate::config::{Config, Target};
+use witgate_config::diagnostic::{Diagnostic, Style, render};
+use witgate_config::environment::Environment;
+use witgate_config::resolve::{Loaded, load_text};
+use witgate_config::{Config, Target};
 
 /// A path without a file.
 const PLACE: &str = "/nowhere/witgate.toml";

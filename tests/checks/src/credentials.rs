@@ -7,10 +7,10 @@ use std::fmt::Debug;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use witgate::flow::reject::Rejection;
-use witgate::message::credential::Shown;
-use witgate::message::headers::credentials::{none_in_query, take};
-use witgate::plugin::output::is_of_the_protocol;
+use witgate_component::output::is_of_the_protocol;
+use witgate_flow::reject::Rejection;
+use witgate_message::credential::Shown;
+use witgate_message::headers::credentials::{none_in_query, take};
 use witgate_plugin::Scheme;
 
 /// The proof that belongs to a token. There may be several; whether they are good is judged later.

@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use witgate::flow::dpop::examine;
+use witgate_flow::dpop::examine;
 
 use crate::jwt::altered;
 use crate::scan::scan;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use witgate::services::keys::{Key, KeySet, Keyring};
 use witgate_plugin::{Algorithm, Signed, VerifyError};
+use witgate_services::keys::{Key, KeySet, Keyring};
 
 /// Algorithms whose key is a shared secret.
 const MACS: [Algorithm; 3] = [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512];

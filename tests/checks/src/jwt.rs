@@ -11,7 +11,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use witgate::plugin::output::check_verdict;
+use witgate_component::output::check_verdict;
 use witgate_jwt::Jwt;
 use witgate_plugin::testing::{FakeHost, tool};
 use witgate_plugin::{Algorithm, Credential, Identity, Plugin, Scheme, Verdict, VerifyError};

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use witgate::message::call::{Access, Call, Kind, Target};
+use witgate_message::call::{Access, Call, Kind, Target};
 use witgate_plugin::TargetKind;
 
 use crate::scan::scan;

@@ -6,7 +6,7 @@
 
 use arbitrary::{Result, Unstructured};
 use serde_json::value::RawValue;
-use witgate::plugin::output::{
+use witgate_component::output::{
     check_decision, check_description, check_verdict, check_wants, is_of_the_protocol,
 };
 use witgate_plugin::{

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use serde_json::{Value, json};
-use witgate::digest::{digest_text, sha256};
+use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Setup, await_some, component};
 
 use crate::swap::policy;

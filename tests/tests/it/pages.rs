@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use witgate::flow::reject::{Rejection, UpstreamFault};
-use witgate::message::malformed::Malformed;
-use witgate::plugin::failure::Failure;
-use witgate::policy::answer::Failed;
+use witgate_component::failure::Failure;
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_message::malformed::Malformed;
+use witgate_policy::answer::Failed;
 use witgate_tests::gateway::workspace;
 
 /// A setting without a word on it, or a word on a setting that is gone, is a mistake.
 #[test]
 fn the_configuration_page_has_every_key() {
     let page = page("docs/configuration.md");
-    let schema = witgate::config::raw::schema();
+    let schema = witgate_config::raw::schema();
     let mut keys = properties(schema);
     for definition in schema["$defs"].as_object().unwrap().values() {
         keys.extend(properties(definition));

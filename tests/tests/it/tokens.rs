@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use witgate::cases::{Ask, CallOf, Case, Expect, ExpectIdentity, Held, Question, SettingsOf, Step, Subject};
-use witgate::config::{KeySource, Limits, PolicyKind};
+use witgate_cases::{Ask, CallOf, Case, Expect, ExpectIdentity, Held, Question, SettingsOf, Step, Subject};
+use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_plugin::Scheme;
 use witgate_tests::cases::{both, put};
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::project;
-use crate::cases::{Case, SettingsOf, Subject, Suite};
 use crate::cli::outcome::Failure;
-use crate::config::PolicyKind;
-use crate::config::shape::{listed, nearest};
+use witgate_cases::{Case, SettingsOf, Subject, Suite};
+use witgate_config::PolicyKind;
+use witgate_config::shape::{listed, nearest};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Whom {

@@ -9,9 +9,9 @@ use super::project::{self, failure};
 use crate::cli::context::Context;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::terminal::full;
-use crate::config::environment::Environment;
-use crate::digest::{digest_text, sha256};
 use crate::serve::cache_directory;
+use witgate_base::digest::{digest_text, sha256};
+use witgate_config::environment::Environment;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

@@ -10,8 +10,8 @@ use witgate_build::guest::SHIPPED;
 use crate::cli::context::Context;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::terminal::full;
-use crate::digest::{digest_text, sha256};
-use crate::policy::shipped;
+use witgate_base::digest::{digest_text, sha256};
+use witgate_policy::shipped;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

@@ -9,18 +9,18 @@ use crate::cli::context::Context;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::full;
-use crate::config::resolve::{self, Outline, settings_schema};
-use crate::config::{Limits, PolicyKind};
-use crate::digest::{digest_text, sha256};
-use crate::plugin::anatomy::{Anatomy, Form};
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::Engine;
-use crate::plugin::grants::{self, Need};
-use crate::plugin::instance::{PACKAGE, VERSION, world_of};
-use crate::plugin::load::{self, Loader};
-use crate::plugin::settings::Schema;
-use crate::policy::describe_component;
-use crate::provenance::Provenance;
+use witgate_base::digest::{digest_text, sha256};
+use witgate_base::provenance::Provenance;
+use witgate_component::anatomy::{Anatomy, Form};
+use witgate_component::compile::Compiler;
+use witgate_component::engine::Engine;
+use witgate_component::grants::{self, Need};
+use witgate_component::instance::{PACKAGE, VERSION, world_of};
+use witgate_component::load::{self, Loader};
+use witgate_component::settings::Schema;
+use witgate_config::resolve::{self, Outline, settings_schema};
+use witgate_config::{Limits, PolicyKind};
+use witgate_policy::describe_component;
 
 pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
     const SHIPPED: [PolicyKind; 5] = [

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use witgate_build::{Error, MANIFEST, Project};
 
-use crate::cases::{CasesError, Suite};
 use crate::cli::outcome::Failure;
+use witgate_cases::{CasesError, Suite};
 
 /// Of a project, of a file in it, or of the machine.
 pub(super) fn failure(error: &Error) -> Failure {

@@ -14,17 +14,17 @@ use serde_json::json;
 
 use self::recording::{Recording, counted_calls};
 use super::test::loader;
-use crate::cases::{CasesError, Subject, Suite};
 use crate::cli::context::Context;
 use crate::cli::control::socket;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::counted;
-use crate::config::PolicyKind;
 use crate::control::{self, Command};
-use crate::digest::digest_text;
-use crate::plugin::load::Loader;
-use crate::provenance::Provenance;
+use witgate_base::digest::digest_text;
+use witgate_base::provenance::Provenance;
+use witgate_cases::{CasesError, Subject, Suite};
+use witgate_component::load::Loader;
+use witgate_config::PolicyKind;
 
 /// Time limit for writing and sending the result after the recording has ended.
 const AFTERWARDS: Duration = Duration::from_secs(30);

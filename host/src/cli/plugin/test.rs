@@ -17,16 +17,16 @@ use std::time::Instant;
 
 use self::find::{Found, Suites};
 use self::play::Played;
-use crate::cases::schema;
 use crate::cli::context::Context;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::runtime::runtime;
-use crate::fingerprints::Fingerprints;
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::{Engine, Places};
-use crate::plugin::load::Loader;
 use crate::reload::watch::{Unwatched, Watcher};
 use crate::serve::cache_directory;
+use witgate_base::fingerprints::Fingerprints;
+use witgate_cases::schema;
+use witgate_component::compile::Compiler;
+use witgate_component::engine::{Engine, Places};
+use witgate_component::load::Loader;
 
 pub(in crate::cli) use self::arguments::Arguments;
 

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::control::socket;
 use crate::cli::outcome::{Exit, Failure};
 use crate::control;
-use crate::digest::{digest_text, sha256};
+use witgate_base::digest::{digest_text, sha256};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

@@ -13,9 +13,9 @@ use witgate_plugin::RolesClaim;
 use crate::cli::context::Context;
 use crate::cli::key::{from_now, now, written};
 use crate::cli::outcome::{Exit, Failure};
-use crate::config::raw::Key;
-use crate::config::resolve::{self, Outline};
-use crate::config::{KeySource, PolicyKind, raw};
+use witgate_config::raw::Key;
+use witgate_config::resolve::{self, Outline};
+use witgate_config::{KeySource, PolicyKind, raw};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -282,7 +282,7 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
 /// alone.
 enum Source {
     File(Box<Outline>),
-    Environment(Box<crate::config::Config>),
+    Environment(Box<witgate_config::Config>),
 }
 
 impl Source {

@@ -14,9 +14,9 @@ use crate::cli::context::Context;
 use crate::cli::in_force::{self, InForce, Wait};
 use crate::cli::key::now;
 use crate::cli::outcome::{Exit, Failure};
-use crate::config::raw::{Kind, Policy};
-use crate::config::resolve::Outline;
-use crate::whole_file::{self, Lock};
+use witgate_base::whole_file::{self, Lock};
+use witgate_config::raw::{Kind, Policy};
+use witgate_config::resolve::Outline;
 
 /// Seconds that a line stays after its token's end: no policy accepts the token later than this.
 const LONGEST_LEEWAY_S: u64 = 3600;

@@ -13,21 +13,21 @@ use crate::cli::context::Context;
 use crate::cli::key::written;
 use crate::cli::outcome::{Exit, Failure};
 use crate::cli::runtime::runtime;
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::factory::Factory;
-use crate::flow::authenticate::authenticate;
-use crate::flow::decision::DecisionId;
-use crate::flow::dpop::Proofs;
-use crate::flow::identity::Caller;
-use crate::flow::reject::Rejection;
-use crate::flow::request::{Request, Route};
-use crate::message::call::Call;
-use crate::message::credential::Shown;
-use crate::message::era::Era;
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::Engine;
-use crate::plugin::load::Loader;
+use witgate_base::clock::Clock;
+use witgate_cases::factory::Factory;
+use witgate_component::compile::Compiler;
+use witgate_component::engine::Engine;
+use witgate_component::load::Loader;
+use witgate_config::Config;
+use witgate_flow::authenticate::authenticate;
+use witgate_flow::decision::DecisionId;
+use witgate_flow::dpop::Proofs;
+use witgate_flow::identity::Caller;
+use witgate_flow::reject::Rejection;
+use witgate_flow::request::{Request, Route};
+use witgate_message::call::Call;
+use witgate_message::credential::Shown;
+use witgate_message::era::Era;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

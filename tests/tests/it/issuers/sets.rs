@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use witgate::config::KeyPlace;
-use witgate::config::{MAX_STALE, Network};
-use witgate::network::Ways;
-use witgate::services::jwks::RemoteJwks;
-use witgate::services::keys::{Key, Keyring, MOST_KEYS};
+use witgate_config::KeyPlace;
+use witgate_config::{MAX_STALE, Network};
 use witgate_plugin::{Algorithm, Signed, VerifyError};
+use witgate_services::jwks::RemoteJwks;
+use witgate_services::keys::{Key, Keyring, MOST_KEYS};
+use witgate_services::network::Ways;
 use witgate_tests::issuer::{Issuer, Page, Signer};
 
 fn ring(place: &KeyPlace) -> Keyring {

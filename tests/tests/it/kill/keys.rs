@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use witgate::digest::{digest_text, sha256};
+use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::Setup;
 
 use super::{Chance, kills};

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use witgate::digest::{digest_text, sha256};
+use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{Chance, kills};

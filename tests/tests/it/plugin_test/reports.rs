@@ -80,7 +80,7 @@ fn the_page_has_every_key() {
     }
     let workspace = witgate_tests::gateway::workspace();
     let page = std::fs::read_to_string(workspace.join("docs/cases.md")).unwrap();
-    let mut schema = witgate::cases::schema().clone();
+    let mut schema = witgate_cases::schema().clone();
     // Those are a policy's, and stand on the page of the configuration.
     schema["$defs"].as_object_mut().unwrap().remove("Limits");
     let mut found = Vec::new();

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use witgate::flow::authorize::combine::Combination;
-use witgate::flow::reject::Rejection;
-use witgate::plugin::failure::Failure;
-use witgate::policy::answer::Failed;
+use witgate_component::failure::Failure;
+use witgate_flow::authorize::combine::Combination;
+use witgate_flow::reject::Rejection;
 use witgate_plugin::{Decision, Denial, Unavailability};
+use witgate_policy::answer::Failed;
 
 /// An answer of an authorizer.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use witgate::flow::limit::Admitted;
-use witgate::generation::{Generation, Generations};
+use witgate_flow::limit::Admitted;
+use witgate_policy::generation::{Generation, Generations};
 
 use super::RUNTIME;
 use super::stage::{Says, Stage, flow, send, store};
@@ -61,7 +61,7 @@ fn a_request_is_decided_by_one_generation_whatever_flips_meanwhile() {
 
 /// Asks for the list and calls until it is done; how many answers of each colour there were.
 async fn call_until(
-    flow: &witgate::flow::Flow<impl witgate::flow::port::Upstream>,
+    flow: &witgate_flow::Flow<impl witgate_flow::port::Upstream>,
     done: &AtomicBool,
 ) -> [u32; 2] {
     let mut seen = [0; 2];

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use witgate::flow::limit::Admitted;
-use witgate::generation::{Generation, Generations};
+use witgate_flow::limit::Admitted;
+use witgate_policy::generation::{Generation, Generations};
 
 use super::stage::{Says, Stage, flow, send, store};
 use super::{RUNTIME, cases};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use witgate::flow::Flow;
-use witgate::flow::limit::Admitted;
-use witgate::flow::port::Upstream;
-use witgate::flow::reject::Rejection;
-use witgate::generation::Generations;
-use witgate::message::malformed::Malformed;
+use witgate_flow::Flow;
+use witgate_flow::limit::Admitted;
+use witgate_flow::port::Upstream;
+use witgate_flow::reject::Rejection;
+use witgate_message::malformed::Malformed;
+use witgate_policy::generation::Generations;
 
 use super::stage::{Says, Stage, flow, send, store};
 use super::{RUNTIME, cases};

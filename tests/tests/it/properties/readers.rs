@@ -12,7 +12,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use url::Url;
-use witgate::message::call::Call;
+use witgate_message::call::Call;
 use witgate_plugin::Pattern;
 use witgate_tests::clients::Clients;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinSet;
-use witgate::digest::{digest_text, sha256};
+use witgate_base::digest::{digest_text, sha256};
 use witgate_tests::gateway::{Running, Setup, component};
 
 use super::{PATIENT, another, policy, rename_over};

@@ -1,7 +1,7 @@
 //! Genuine tokens that claim what cannot be, or are not for here and now.
 
 use serde_json::{Value, json};
-use witgate::cases::{Expect, ExpectIdentity};
+use witgate_cases::{Expect, ExpectIdentity};
 use witgate_plugin::UNREAD_ROLES;
 
 use super::forge::{AUDIENCE, NOW, claims, with_claims, with_payload};

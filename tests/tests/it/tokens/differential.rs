@@ -10,10 +10,10 @@ mod reasons;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use witgate::cases::Subject;
-use witgate::config::PolicyKind;
-use witgate::policy::answer::Outcome;
+use witgate_cases::Subject;
+use witgate_config::PolicyKind;
 use witgate_plugin::Verdict;
+use witgate_policy::answer::Outcome;
 use witgate_tests::cases::{both, directory, loader};
 
 use super::forge::{self, AUDIENCE, ISSUER, NOW};

@@ -7,15 +7,15 @@ use serde_json::json;
 use witgate_plugin::Scheme;
 
 use super::arguments::Arguments;
-use crate::cases::{Ask, CallOf, Case, OnStage, Principal, Question, Ready, Subject};
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Cast;
-use crate::config::{Limits, PolicyKind};
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::Engine;
-use crate::plugin::load::Loader;
-use crate::policy::answer::Outcome;
-use crate::provenance::Provenance;
+use witgate_base::provenance::Provenance;
+use witgate_cases::{Ask, CallOf, Case, OnStage, Principal, Question, Ready, Subject};
+use witgate_component::compile::Compiler;
+use witgate_component::engine::Engine;
+use witgate_component::load::Loader;
+use witgate_config::{Limits, PolicyKind};
+use witgate_policy::answer::Outcome;
 
 /// Memory limit of a component without configured limits: enough for an interpreted language.
 const MEMORY: usize = 256 << 20;

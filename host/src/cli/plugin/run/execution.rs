@@ -3,17 +3,17 @@
 use witgate_plugin::{Decision, Scheme, Verdict};
 
 use super::given::Arguments;
-use crate::cases::{Ask, Asked, CallOf, OnStage, Principal, Question};
 use crate::cli::context::Context;
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Cast;
-use crate::plugin::compile::Compiler;
-use crate::plugin::engine::{Engine, Places};
-use crate::plugin::load::Loader;
-use crate::policy::answer::Outcome;
-use crate::provenance::Provenance;
 use crate::serve::cache_directory;
-use crate::services::witness::Observed;
+use witgate_base::provenance::Provenance;
+use witgate_cases::{Ask, Asked, CallOf, OnStage, Principal, Question};
+use witgate_component::compile::Compiler;
+use witgate_component::engine::{Engine, Places};
+use witgate_component::load::Loader;
+use witgate_policy::answer::Outcome;
+use witgate_services::witness::Observed;
 
 /// The result of a run.
 pub(super) struct Ran {

@@ -9,12 +9,12 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use witgate_plugin::Scheme;
 
-use crate::cases::{Ask, Principal, Question, scheme_name};
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::asked::Whom;
-use crate::clock;
-use crate::config::environment::Environment;
-use crate::policy::SCHEMES;
+use witgate_base::clock;
+use witgate_cases::{Ask, Principal, Question, scheme_name};
+use witgate_config::environment::Environment;
+use witgate_policy::SCHEMES;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {

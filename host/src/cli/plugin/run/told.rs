@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use witgate_plugin::{Decision, Wants};
 
 use super::execution::{Ran, Taken};
-use crate::cases::OutcomeText as _;
-use crate::cases::{Ask, Asked, Question, scheme_name};
 use crate::cli::plugin::test::told::{level_name, used};
-use crate::plugin::said::redacted;
-use crate::policy::answer::Outcome;
-use crate::printable::clean;
-use crate::services::witness::{Event, Observed};
+use witgate_base::printable::clean;
+use witgate_cases::OutcomeText as _;
+use witgate_cases::{Ask, Asked, Question, scheme_name};
+use witgate_component::said::redacted;
+use witgate_policy::answer::Outcome;
+use witgate_services::witness::{Event, Observed};
 
 pub(super) fn text(ran: &Ran) -> String {
     let mut lines = Vec::new();

@@ -1,9 +1,9 @@
 //! The comparison of two components: `--against`.
 
-use crate::cases::OutcomeText as _;
-use crate::cases::Report;
-use crate::policy::answer::Outcome;
-use crate::printable::clean;
+use witgate_base::printable::clean;
+use witgate_cases::OutcomeText as _;
+use witgate_cases::Report;
+use witgate_policy::answer::Outcome;
 
 /// Something that the other one does otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) fn differences(own: &Report, other: &Report) -> Vec<Difference> {
             add(own.asked.outcome.told(), other.asked.outcome.told());
         }
         if own.asked.http != other.asked.http {
-            let sent = |findings: &[crate::cases::Finding]| match findings {
+            let sent = |findings: &[witgate_cases::Finding]| match findings {
                 [] => "HTTP as the case says".to_owned(),
                 findings => findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             };

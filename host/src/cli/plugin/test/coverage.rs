@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::play::PlayedCase;
-use crate::cases::OutcomeText as _;
+use witgate_cases::OutcomeText as _;
 
 /// The answers of an authenticator.
 const WHO: [&str; 3] = ["identity", "not_mine", "refused"];

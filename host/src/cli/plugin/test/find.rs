@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use witgate_build::MANIFEST;
 
 use super::arguments::Arguments;
-use crate::cases::{Case, CasesError, Subject, Suite};
 use crate::cli::outcome::Failure;
 use crate::cli::plugin::project::{self, case_files};
-use crate::config::PolicyKind;
+use witgate_cases::{Case, CasesError, Subject, Suite};
+use witgate_config::PolicyKind;
 
 /// The name of the built-in for `--against`.
 pub(super) const BUILTIN: &str = "builtin";

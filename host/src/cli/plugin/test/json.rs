@@ -6,8 +6,8 @@ use super::against::Difference;
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
 use super::told;
-use crate::cases::OutcomeText as _;
-use crate::cases::{Finding, StepReport};
+use witgate_cases::OutcomeText as _;
+use witgate_cases::{Finding, StepReport};
 
 pub(super) fn report(played: &Played) -> Value {
     let failed = played.cases.iter().filter(|case| !case.report.passed()).count();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::play::{Played, PlayedCase};
 use super::told;
 use crate::cli::outcome::Failure;
-use crate::printable;
+use witgate_base::printable;
 
 /// Writes the report to `file`.
 pub(super) fn write(file: &Path, played: &Played) -> Result<(), Failure> {

@@ -7,11 +7,11 @@ use futures_util::{StreamExt as _, stream};
 
 use super::against::Difference;
 use super::find::Suites;
-use crate::cases::{Case, Report, Subject};
 use crate::cli::outcome::Failure;
-use crate::plugin::load::Loader;
-use crate::policy::describe_component;
-use crate::provenance::Provenance;
+use witgate_base::provenance::Provenance;
+use witgate_cases::{Case, Report, Subject};
+use witgate_component::load::Loader;
+use witgate_policy::describe_component;
 
 /// The result of a run.
 pub(super) struct Played {

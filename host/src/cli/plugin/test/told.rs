@@ -6,10 +6,10 @@ use witgate_plugin::Level;
 
 use super::coverage::Coverage;
 use super::play::{Played, PlayedCase};
-use crate::cases::OutcomeText as _;
-use crate::cases::{Asked, Report, StepReport};
 use crate::cli::terminal::counted;
-use crate::printable::clean;
+use witgate_base::printable::clean;
+use witgate_cases::OutcomeText as _;
+use witgate_cases::{Asked, Report, StepReport};
 
 /// One case: a line, and what is wrong where something is.
 pub(super) fn case(played: &PlayedCase) -> String {
@@ -83,7 +83,7 @@ fn of_step(number: Option<usize>, step: &StepReport) -> Vec<String> {
     lines
 }
 
-fn finding(finding: &crate::cases::Finding) -> [String; 3] {
+fn finding(finding: &witgate_cases::Finding) -> [String; 3] {
     [
         format!("       {}", finding.what),
         format!("         expected   {}", finding.expected),

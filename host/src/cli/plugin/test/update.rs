@@ -9,12 +9,12 @@ use serde_json::Value as Json;
 use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, TableLike, Value};
 
 use super::play::{Played, PlayedCase};
-use crate::cases::OutcomeText as _;
-use crate::cases::{Expect, StepReport};
 use crate::cli::context::Context;
 use crate::cli::outcome::Failure;
 use crate::cli::terminal::counted;
-use crate::printable::clean;
+use witgate_base::printable::clean;
+use witgate_cases::OutcomeText as _;
+use witgate_cases::{Expect, StepReport};
 
 /// An expectation that becomes another.
 struct Change<'a> {

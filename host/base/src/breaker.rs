@@ -1,0 +1,489 @@
+//! Takes out what keeps failing, a component or a server, and lets it back in once it works again. What one caller can
+//! make fail is taken from that caller alone; what fails for several with no success in between, from everybody.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use foldhash::quality::RandomState;
+use parking_lot::Mutex;
+
+use crate::peer::Peer;
+
+/// Upper bound of the back-off: a probe at least this often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Failures have to come from so many sources before it is out for everybody: one caller has perhaps two names.
+const SEVERAL: u32 = 3;
+
+/// Sources whose failures are remembered. Of more, the one that failed longest ago is forgotten.
+const SOURCES: usize = 1024;
+
+/// A failure is forgotten after this time.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// The origin of a call: one principal, or one network while no principal is known. A digest of this process alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(u64);
+
+impl Source {
+    /// The source that `this` identifies.
+    pub fn of(this: impl Hash) -> Self {
+        static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+        Self(HASH.hash_one(this))
+    }
+
+    /// Everybody in the network of a peer. None: the one at the other end of stdio, or this program itself.
+    pub fn of_peer(peer: Option<IpAddr>) -> Self {
+        Self::of(peer.map(Peer::from))
+    }
+}
+
+/// The bounds of a breaker: when it opens, and for how long, for the caller that it fails for, and for everybody
+/// where it fails for several with no success in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Failures without a success in between.
+    pub failures: u32,
+    /// The first pause. Each probe that fails doubles it, up to 30 seconds.
+    pub pause: Duration,
+}
+
+impl Default for Bounds {
+    /// The default bounds. A caller who makes a plugin fail on purpose ten times in a row loses only their
+    /// own calls; a second later their next call tries again.
+    fn default() -> Self {
+        Self { failures: 10, pause: Duration::from_secs(1) }
+    }
+}
+
+/// The breaker of one thing that may fail.
+#[derive(Debug)]
+pub struct Breaker {
+    bounds: Bounds,
+    /// Nobody has failed lately. What is asked on every call is this alone.
+    is_quiet: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Sources that have failed and not succeeded since.
+    failing: HashMap<Source, Failing>,
+    streak: Streak,
+    /// It is out for everybody.
+    out: Option<Out>,
+    /// The next time at which failures are forgotten.
+    tidy_at: Instant,
+}
+
+/// Failures of all sources with no success in between.
+#[derive(Debug, Default)]
+struct Streak {
+    number: u64,
+    failures: u32,
+    sources: u32,
+}
+
+/// One source that fails.
+#[derive(Debug)]
+struct Failing {
+    failures: u32,
+    last: Instant,
+    /// The streak that it was last counted in.
+    streak: Option<u64>,
+    /// It is out for this source.
+    out: Option<Pause>,
+}
+
+/// A time in which nobody tries.
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    length: Duration,
+}
+
+/// It is out for everybody, until somebody's try goes well.
+#[derive(Debug)]
+struct Out {
+    /// For sources that have failed themselves.
+    failing: Pause,
+    /// For others, who are a better proof, and must not wait for those.
+    others_until: Instant,
+}
+
+/// A call that may reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// As any other.
+    Regular,
+    /// The one that tries whether it works again.
+    Probe,
+}
+
+/// The change of a breaker's state after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// It is out for its source, for so long.
+    OutForOne(Duration),
+    /// It is out for everybody, for so long.
+    Out(Duration),
+}
+
+/// Callers that it is out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutFor {
+    /// None.
+    Nobody,
+    /// Some that it keeps failing for.
+    SomeCallers,
+    /// All.
+    Everybody,
+}
+
+impl Breaker {
+    /// A closed one.
+    pub fn new(bounds: Bounds, now: Instant) -> Self {
+        let (failing, streak) = Default::default();
+        let state = State { failing, streak, out: None, tidy_at: now + FORGOTTEN };
+        Self { bounds, is_quiet: AtomicBool::new(true), state: Mutex::new(state) }
+    }
+
+    /// Looks whom it is out for.
+    pub fn out_for(&self) -> OutFor {
+        let state = self.state.lock();
+        match state.out.is_some() {
+            true => OutFor::Everybody,
+            false if state.failing.values().any(|failing| failing.out.is_some()) => OutFor::SomeCallers,
+            false => OutFor::Nobody,
+        }
+    }
+
+    /// Asks for a turn. Without one, the time until this source may try again.
+    pub fn turn(
+        &self,
+        source: impl FnOnce() -> Source,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<Turn, Duration> {
+        if self.is_quiet.load(Ordering::Relaxed) {
+            return Ok(Turn::Regular);
+        }
+        let (source, now) = (source(), now());
+        let State { failing, out, .. } = &mut *self.state.lock();
+        let failing = failing.get_mut(&source);
+        let has_failed = failing.is_some();
+        let mut own = failing.and_then(|failing| failing.out.as_mut());
+        let mut all = out.as_mut().map(|out| out.for_one_that(has_failed));
+        let ends = [own.as_ref().map(|pause| pause.until), all.as_ref().map(|until| **until)];
+        let left = ends.into_iter().flatten().map(|end| end.saturating_duration_since(now)).max();
+        match left {
+            None => return Ok(Turn::Regular),
+            Some(Duration::ZERO) => {}
+            Some(left) => return Err(left),
+        }
+        // One at a time. One that never comes back (its caller went away) is followed by another.
+        if let Some(own) = &mut own {
+            own.until = now + own.length;
+        }
+        if let Some(until) = &mut all {
+            **until = now + self.bounds.pause;
+        }
+        Ok(Turn::Probe)
+    }
+
+    /// Notes that a turn went well. True: it is back for everybody.
+    pub fn went_well(&self, source: impl FnOnce() -> Source, now: impl FnOnce() -> Instant) -> bool {
+        if self.is_quiet.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut state = self.state.lock();
+        state.failing.remove(&source());
+        state.streak = Streak { number: state.streak.number + 1, ..Streak::default() };
+        state.forget(now());
+        self.is_quiet.store(state.failing.is_empty(), Ordering::Relaxed);
+        state.out.take().is_some()
+    }
+
+    /// Notes that a turn failed.
+    pub fn failed(&self, turn: Turn, source: Source, now: Instant) -> Change {
+        let mut state = self.state.lock();
+        self.is_quiet.store(false, Ordering::Relaxed);
+        let has_failed = state.failing.contains_key(&source);
+        let own = state.note(source, now).is_out(turn, self.bounds, now);
+        let all = state.is_out(turn, has_failed, self.bounds, now);
+        match (all, own) {
+            (Some(pause), _) => Change::Out(pause),
+            (None, Some(pause)) => Change::OutForOne(pause),
+            (None, None) => Change::None,
+        }
+    }
+}
+
+impl State {
+    /// Counts a failure of this source.
+    fn note(&mut self, source: Source, now: Instant) -> &mut Failing {
+        self.make_room_for(source);
+        let Self { failing, streak, .. } = self;
+        let own =
+            failing.entry(source).or_insert(Failing { failures: 0, last: now, streak: None, out: None });
+        (own.failures, own.last) = (own.failures.saturating_add(1), now);
+        streak.failures = streak.failures.saturating_add(1);
+        if own.streak.replace(streak.number) != Some(streak.number) {
+            streak.sources = streak.sources.saturating_add(1);
+        }
+        own
+    }
+
+    fn make_room_for(&mut self, source: Source) {
+        if self.failing.len() < SOURCES || self.failing.contains_key(&source) {
+            return;
+        }
+        let oldest = self.failing.iter().min_by_key(|(_, failing)| failing.last).map(|(source, _)| *source);
+        if let Some(oldest) = oldest {
+            self.failing.remove(&oldest);
+        }
+    }
+
+    /// Looks whether a failure takes it out for everybody, or keeps it out, and for how long.
+    fn is_out(&mut self, turn: Turn, had_failed: bool, bounds: Bounds, now: Instant) -> Option<Duration> {
+        match (&mut self.out, turn) {
+            (Some(out), Turn::Probe) if had_failed => Some(out.failing.longer(now)),
+            // Waits from its end on, however long it took.
+            (Some(out), Turn::Probe) => {
+                out.others_until = now + bounds.pause;
+                None
+            }
+            // What was under way when it was taken out says nothing new.
+            (Some(_), Turn::Regular) => None,
+            (None, _) if self.streak.failures < bounds.failures || self.streak.sources < SEVERAL => None,
+            (None, _) => {
+                self.out = Some(Out { failing: Pause::new(bounds, now), others_until: now });
+                Some(bounds.pause)
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        if now >= self.tidy_at {
+            self.failing.retain(|_, failing| now.saturating_duration_since(failing.last) < FORGOTTEN);
+            self.tidy_at = now + FORGOTTEN;
+        }
+    }
+}
+
+impl Failing {
+    /// Looks whether a failure takes it out for this source, or keeps it out, and for how long.
+    fn is_out(&mut self, turn: Turn, bounds: Bounds, now: Instant) -> Option<Duration> {
+        match (&mut self.out, turn) {
+            (Some(pause), Turn::Probe) => Some(pause.longer(now)),
+            (Some(_), Turn::Regular) => None,
+            (None, _) if self.failures < bounds.failures => None,
+            (None, _) => {
+                self.out = Some(Pause::new(bounds, now));
+                Some(bounds.pause)
+            }
+        }
+    }
+}
+
+impl Out {
+    fn for_one_that(&mut self, has_failed: bool) -> &mut Instant {
+        match has_failed {
+            true => &mut self.failing.until,
+            false => &mut self.others_until,
+        }
+    }
+}
+
+impl Pause {
+    fn new(bounds: Bounds, now: Instant) -> Self {
+        Self { until: now + bounds.pause, length: bounds.pause }
+    }
+
+    fn longer(&mut self, now: Instant) -> Duration {
+        self.length = (self.length * 2).min(LONGEST_PAUSE);
+        self.until = now + self.length;
+        self.length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(1);
+    const FAILURES: u32 = 3;
+
+    fn breaker(now: Instant) -> Breaker {
+        Breaker::new(Bounds { failures: FAILURES, pause: PAUSE }, now)
+    }
+
+    fn who(name: &str) -> Source {
+        Source::of(name)
+    }
+
+    fn turn(breaker: &Breaker, name: &str, now: Instant) -> Result<Turn, Duration> {
+        breaker.turn(|| who(name), || now)
+    }
+
+    fn fail(breaker: &Breaker, name: &str, now: Instant) -> Change {
+        breaker.failed(Turn::Regular, who(name), now)
+    }
+
+    fn succeed(breaker: &Breaker, name: &str, now: Instant) -> bool {
+        breaker.went_well(|| who(name), || now)
+    }
+
+    /// Takes it out for everybody, by failures of three of whom none fails often enough to be out alone.
+    fn trip(breaker: &Breaker, now: Instant) {
+        assert_eq!(fail(breaker, "a", now), Change::None);
+        assert_eq!(fail(breaker, "b", now), Change::None);
+        assert_eq!(fail(breaker, "c", now), Change::Out(PAUSE));
+    }
+
+    #[test]
+    fn a_success_in_between_keeps_it_in() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        for _ in 0..10 {
+            assert_eq!(fail(&breaker, "a", now), Change::None);
+            assert_eq!(fail(&breaker, "a", now), Change::None);
+            assert!(!succeed(&breaker, "a", now));
+        }
+        assert_eq!(turn(&breaker, "a", now), Ok(Turn::Regular));
+        for _ in 0..10 {
+            assert_eq!(fail(&breaker, "a", now), Change::None);
+            assert_eq!(fail(&breaker, "b", now), Change::None);
+            succeed(&breaker, "a", now);
+            succeed(&breaker, "b", now);
+            assert_eq!(fail(&breaker, "c", now), Change::None);
+            succeed(&breaker, "c", now);
+        }
+        assert_eq!(breaker.out_for(), OutFor::Nobody);
+    }
+
+    #[test]
+    fn failures_of_one_take_it_from_that_one_alone() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        for _ in 0..2 {
+            assert_eq!(fail(&breaker, "a", now), Change::None);
+        }
+        assert_eq!(fail(&breaker, "a", now), Change::OutForOne(PAUSE));
+        for _ in 0..1000 {
+            assert_eq!(fail(&breaker, "a", now), Change::None, "was under way");
+        }
+        assert_eq!(turn(&breaker, "a", now + PAUSE / 2), Err(PAUSE / 2));
+        assert_eq!(turn(&breaker, "b", now), Ok(Turn::Regular));
+        // One more who fails makes it two.
+        for _ in 0..1000 {
+            fail(&breaker, "b", now);
+        }
+        assert_eq!(turn(&breaker, "c", now), Ok(Turn::Regular));
+        assert_eq!(breaker.out_for(), OutFor::SomeCallers);
+        assert!(!succeed(&breaker, "c", now));
+        assert!(turn(&breaker, "a", now).is_err(), "a success of somebody else's does not bring it back");
+    }
+
+    #[test]
+    fn what_is_out_for_one_is_tried_by_one_call_at_a_time_and_comes_back() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        for _ in 0..FAILURES {
+            fail(&breaker, "a", now);
+        }
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Err(PAUSE), "a second one while the first is under way");
+        succeed(&breaker, "a", now + PAUSE);
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Regular));
+        assert_eq!(breaker.out_for(), OutFor::Nobody);
+    }
+
+    #[test]
+    fn a_probe_that_fails_doubles_the_pause_up_to_half_a_minute() {
+        let mut now = Instant::now();
+        let (one, all) = (breaker(now), breaker(now));
+        for _ in 0..FAILURES {
+            fail(&one, "a", now);
+        }
+        trip(&all, now);
+        for seconds in [2, 4, 8, 16, 30, 30] {
+            now += Duration::from_secs(60);
+            let pause = Duration::from_secs(seconds);
+            assert_eq!(turn(&one, "a", now), Ok(Turn::Probe));
+            assert_eq!(one.failed(Turn::Probe, who("a"), now), Change::OutForOne(pause));
+            assert_eq!(turn(&all, "a", now), Ok(Turn::Probe));
+            assert_eq!(all.failed(Turn::Probe, who("a"), now), Change::Out(pause));
+        }
+        assert!(turn(&one, "a", now + PAUSE).is_err() && turn(&all, "b", now + PAUSE).is_err());
+    }
+
+    #[test]
+    fn what_fails_for_several_is_out_for_everybody_and_back_with_the_first_success() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        trip(&breaker, now);
+        assert_eq!(breaker.out_for(), OutFor::Everybody);
+        for failing in ["a", "b", "c"] {
+            assert_eq!(turn(&breaker, failing, now), Err(PAUSE));
+        }
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(turn(&breaker, "b", now + PAUSE), Err(PAUSE));
+        assert!(succeed(&breaker, "a", now + PAUSE));
+        assert_eq!(turn(&breaker, "b", now + PAUSE), Ok(Turn::Regular));
+        assert!(!succeed(&breaker, "a", now + PAUSE), "it is back only once");
+    }
+
+    #[test]
+    fn who_has_not_failed_need_not_wait_for_those_who_have() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        trip(&breaker, now);
+        assert_eq!(turn(&breaker, "d", now), Ok(Turn::Probe), "at once");
+        assert_eq!(turn(&breaker, "e", now), Err(PAUSE), "and one at a time");
+        // The others' probes, which all fail, do not move that.
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(breaker.failed(Turn::Probe, who("a"), now + PAUSE), Change::Out(2 * PAUSE));
+        assert_eq!(turn(&breaker, "e", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(breaker.failed(Turn::Probe, who("e"), now + PAUSE), Change::None);
+        assert_eq!(turn(&breaker, "f", now + 2 * PAUSE), Ok(Turn::Probe));
+        assert!(succeed(&breaker, "f", now + 2 * PAUSE));
+    }
+
+    #[test]
+    fn what_was_under_way_when_it_was_taken_out_changes_nothing() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        trip(&breaker, now);
+        assert_eq!(fail(&breaker, "a", now + PAUSE / 2), Change::None);
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+    }
+
+    #[test]
+    fn failures_are_remembered_of_so_many_sources_and_for_so_long() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        for name in 0..3 * SOURCES {
+            let at = now + Duration::from_micros(name as u64);
+            breaker.failed(Turn::Regular, Source::of(name), at);
+        }
+        assert_eq!(breaker.state.lock().failing.len(), SOURCES);
+        assert!(!breaker.state.lock().failing.contains_key(&Source::of(0)));
+        assert!(breaker.state.lock().failing.contains_key(&Source::of(3 * SOURCES - 1)));
+        succeed(&breaker, "a", now + 2 * FORGOTTEN);
+        assert!(breaker.is_quiet.load(Ordering::Relaxed), "nothing is left to remember");
+    }
+
+    #[test]
+    fn addresses_that_one_may_have_are_one_source() {
+        let of = |peer: &str| Source::of_peer(Some(peer.parse().unwrap()));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1:2:3"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_ne!(of("192.0.2.1"), Source::of_peer(None));
+    }
+}

@@ -1,0 +1,17 @@
+//! The ground: values and small tools that know nothing of MCP, policies or the network.
+
+#![forbid(unsafe_code)]
+
+pub mod breaker;
+pub mod cause;
+pub mod clock;
+pub mod digest;
+pub mod fingerprints;
+pub mod party;
+pub mod peer;
+pub mod pem;
+pub mod printable;
+pub mod provenance;
+pub mod signing;
+pub mod whole_file;
+pub mod zone;

@@ -1,0 +1,70 @@
+//! Certificates in PEM.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::cause::Cause;
+
+/// A file without what was looked for in it.
+#[derive(Debug)]
+pub struct Unread {
+    /// The error, with advice.
+    pub message: String,
+    /// The cause.
+    pub cause: Cause,
+}
+
+/// The certificates in a file: one at least.
+///
+/// # Errors
+/// Where it cannot be read, is no PEM, or has none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread> {
+    let wrong = |message| Unread { message, cause: Cause::Content };
+    let bytes = std::fs::read(path).map_err(|error| Unread {
+        message: format!("{} cannot be read: {error}", path.display()),
+        cause: Cause::of(&error),
+    })?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match read {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(wrong(format!(
+            "there is no certificate in {}; it has to be PEM (`BEGIN CERTIFICATE`)",
+            path.display()
+        ))),
+        Err(error) => Err(wrong(format!("{} is not good PEM: {error}", path.display()))),
+    }
+}
+
+/// The certificates of authorities in a file.
+///
+/// # Errors
+/// As [`certificates`], and where one is none of an authority.
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread> {
+    let found = certificates(path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &found {
+        roots.add(certificate.clone()).map_err(|error| Unread {
+            message: format!("a certificate in {} is none of a CA: {error}", path.display()),
+            cause: Cause::Content,
+        })?;
+    }
+    Ok(found)
+}
+/// A certificate's DER in PEM (RFC 7468).
+pub fn pem(der: &[u8]) -> String {
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = STANDARD.encode(der);
+    while !rest.is_empty() {
+        let next = rest.split_off(rest.len().min(64));
+        let _ = writeln!(pem, "{rest}");
+        rest = next;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}

@@ -1,0 +1,229 @@
+//! Files that commands change and others read meanwhile: read whole and replaced whole.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A change takes milliseconds; who waits longer waits for a process that hangs.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// The error when a file cannot be read or replaced. The file is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read or written.
+    #[error("cannot {action} {}: {error}; the file is unchanged", path.display())]
+    Io {
+        /// The action that failed.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// A mount point cannot be renamed over.
+    #[error(
+        "cannot replace {}: it is mounted by itself, so that no other file can take its place; the file is unchanged. Mount the directory that holds it instead of the file",
+        .0.display()
+    )]
+    Mounted(PathBuf),
+    /// Another process holds the lock for longer than a change takes.
+    #[error("another process is changing {}; try again when it has finished", .0.display())]
+    Locked(PathBuf),
+}
+
+/// The text of the file at `path`, if there is one.
+pub fn read(path: &Path) -> Result<Option<String>, FileError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path, error)),
+    }
+}
+
+/// The right to replace a file, which excludes other threads and processes until it is dropped, or
+/// until its process ends in whatever way.
+#[derive(Debug)]
+pub struct Lock {
+    /// The file itself, behind symbolic links.
+    target: PathBuf,
+    _held: File,
+}
+
+impl Lock {
+    /// Takes the lock beside the file at `path`, as soon as nobody else has it.
+    pub fn take(path: &Path) -> Result<Self, FileError> {
+        // Through a symbolic link, what it leads to is replaced and not the link.
+        let target = match path.canonicalize() {
+            Ok(target) => target,
+            // A link that leads nowhere would be replaced itself.
+            Err(error) if path.is_symlink() => return Err(failed("follow the link", path, error)),
+            Err(_) => path.to_owned(),
+        };
+        // The file that is replaced cannot be the one that is locked: after a rename, two
+        // processes would hold locks on two files. This one stays, since removing it would race.
+        let beside = beside(&target, ".lock");
+        let held =
+            open_lock(&beside, &target).map_err(|error| failed("open the lock file", &beside, error))?;
+        let begin = Instant::now();
+        loop {
+            match held.try_lock() {
+                Ok(()) => return Ok(Self { target, _held: held }),
+                Err(TryLockError::WouldBlock) if begin.elapsed() < LONGEST_WAIT => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Err(FileError::Locked(target)),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &beside, error)),
+            }
+        }
+    }
+
+    /// Puts a file with `text` in the place of the one that is locked.
+    pub fn replace(&self, text: &str) -> Result<(), FileError> {
+        self.replace_by(text, |from, to| std::fs::rename(from, to))
+    }
+
+    /// `rename` is the step before which nothing and after which everything has happened.
+    pub fn replace_by(
+        &self,
+        text: &str,
+        rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), FileError> {
+        let new = beside(&self.target, ".new");
+        let write = || {
+            // What a process left that was killed here, or what somebody else put here.
+            remove(&new)?;
+            let mut file = private().create_new(true).open(&new)?;
+            keep_access(&self.target, &file)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        let done = write().map_err(|error| failed("write", &new, error)).and_then(|()| {
+            rename(&new, &self.target).map_err(|error| match error.kind() {
+                io::ErrorKind::ResourceBusy => FileError::Mounted(self.target.clone()),
+                _ => failed("replace", &self.target, error),
+            })
+        });
+        if done.is_err() {
+            // Its own failure would hide the one that matters.
+            drop(remove(&new));
+            return done;
+        }
+        sync_folder(&self.target);
+        Ok(())
+    }
+}
+
+/// Opens a lock file. One that is made here belongs to whoever the locked file belongs to, so that root who makes a key
+/// does not lock the service out.
+fn open_lock(lock: &Path, target: &Path) -> io::Result<File> {
+    match private().create_new(true).open(lock) {
+        Ok(new) => {
+            give_to_owner(target, &new)?;
+            Ok(new)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => private().open(lock),
+        Err(error) => Err(error),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn failed(action: &'static str, path: &Path, error: io::Error) -> FileError {
+    FileError::Io { action, path: path.to_owned(), error }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// After a crash of the machine, the rename is either in the folder or not; syncing it makes it
+/// stay. Where folders cannot be synced, that is as good as it gets.
+fn sync_folder(path: &Path) {
+    if let Ok(folder) = File::open(folder_of(path)) {
+        drop(folder.sync_all());
+    }
+}
+
+/// Only the owner reads it.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+/// The owner and the group that may read the old file may read the new one, so that making a key as
+/// root does not lock the service out. Others never may.
+#[cfg(unix)]
+fn keep_access(old: &Path, new: &File) -> io::Result<()> {
+    give_to_owner(old, new)?;
+    let Ok(old) = old.metadata() else { return Ok(()) };
+    let group_reads = old.mode() & 0o040;
+    new.set_permissions(std::fs::Permissions::from_mode(0o600 | group_reads))
+}
+
+/// Gives a file that was just made to the owner of the one at `of`; where there is none yet, of its directory.
+#[cfg(unix)]
+fn give_to_owner(of: &Path, new: &File) -> io::Result<()> {
+    let Ok(owner) = of.metadata().or_else(|_| folder_of(of).metadata()) else { return Ok(()) };
+    let own = new.metadata()?;
+    if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
+        // Possible for root only; for others it is their own file from here on.
+        drop(fchown(new, Some(owner.uid()), Some(owner.gid())));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn give_to_owner(_of: &Path, _new: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn keep_access(_old: &Path, _new: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    use super::*;
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_file_or_of_its_directory() {
+        const SERVICE: u32 = 1234;
+        let folder = tempfile::tempdir().unwrap();
+        if chown(folder.path(), Some(SERVICE), Some(SERVICE)).is_err() {
+            eprintln!("not shown: this needs to be root");
+            return;
+        }
+        let owner = |path: &Path| path.metadata().map(|file| (file.uid(), file.gid())).unwrap();
+        let (store, lock) = (folder.path().join("keys.toml"), folder.path().join(".keys.toml.lock"));
+        Lock::take(&store).unwrap().replace("text").unwrap();
+        assert_eq!((owner(&store), owner(&lock)), ((SERVICE, SERVICE), (SERVICE, SERVICE)));
+        std::fs::remove_file(&lock).unwrap();
+        chown(&store, Some(4321), Some(4321)).unwrap();
+        Lock::take(&store).unwrap().replace("text").unwrap();
+        assert_eq!((owner(&store), owner(&lock)), ((4321, 4321), (4321, 4321)));
+    }
+}

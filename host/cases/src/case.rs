@@ -1,0 +1,322 @@
+//! Cases, resolved: every value stands where it is used.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::{Map, Value};
+use witgate_plugin::{Digest, Identity, Scheme, TargetKind, Transport};
+
+use super::Expect;
+use super::exchange::Exchange;
+use super::written::{ConfigFault, Principal, Proven, Wanted};
+use witgate_base::digest::sha256;
+use witgate_config::{KeySource, Limits, PolicyKind};
+use witgate_services::heard::Verified;
+
+/// The time of a case that does not say: 2033-05-18T03:33:20Z.
+pub(super) const NOW: u64 = 2_000_000_000;
+
+/// The key under which policies remember what they know of the credential: its digest.
+pub const DIGEST: &str = "{digest}";
+
+/// A file of cases.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// The file.
+    pub path: PathBuf,
+    /// The component that it names.
+    pub component: Option<PathBuf>,
+    /// The shipped kind that it names.
+    pub kind: Option<PolicyKind>,
+    /// Its cases, in their order.
+    pub cases: Vec<Case>,
+}
+
+/// One configured policy and what it is asked, step by step.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The case's title, which says what it shows.
+    pub name: String,
+    /// The line of the file on which it begins, from 1.
+    pub line: usize,
+    /// The name that the operator gave the policy.
+    pub policy: String,
+    /// Its settings, as an operator writes them.
+    pub settings: SettingsOf,
+    /// The time at which they are taken, in seconds since the Unix epoch.
+    pub now: u64,
+    /// The host's state.
+    pub held: Arc<Held>,
+    /// The limits of a hook. None: the policy's own limits, or the default ones.
+    pub limits: Option<Limits>,
+    /// The wishes that `configure` has to return.
+    pub wants: Option<Wanted>,
+    /// The error that `configure` has to return. There are no steps then.
+    pub config_error: Option<ConfigFault>,
+    /// The questions, in order, to one policy with one cache.
+    pub steps: Vec<Step>,
+}
+
+impl Case {
+    /// One without a file: a policy with these settings, of which whatever is wanted may be asked.
+    pub fn of(config: Value) -> Self {
+        Self {
+            name: "a question".to_owned(),
+            line: 1,
+            policy: "own".to_owned(),
+            settings: SettingsOf::just(config),
+            now: NOW,
+            held: Arc::default(),
+            limits: None,
+            wants: None,
+            config_error: None,
+            steps: Vec::new(),
+        }
+    }
+}
+
+/// The settings of a case.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsOf {
+    /// The settings to begin with. None: the policy's own.
+    pub base: Option<Value>,
+    /// The members to merge into them.
+    pub change: Map<String, Value>,
+    /// The members to leave out.
+    pub drop: Vec<String>,
+}
+
+impl SettingsOf {
+    /// These and no others.
+    pub fn just(config: Value) -> Self {
+        Self { base: Some(config), ..Self::default() }
+    }
+
+    /// The whole, over a policy's `own`.
+    pub fn over(&self, own: &Value) -> Value {
+        let mut config = self.base.as_ref().unwrap_or(own).clone();
+        if let Value::Object(members) = &mut config {
+            *members = merged(std::mem::take(members), &self.change);
+            members.retain(|name, _| !self.drop.contains(name));
+        }
+        config
+    }
+}
+
+/// The host's state while a case runs.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Keys by name. Secrets are among them.
+    pub keys: BTreeMap<String, KeySource>,
+    /// The secrets, by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// One question, and what has to come of it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The place in the file: the case, and the step where there are several.
+    pub place: Vec<String>,
+    /// The question.
+    pub question: Question,
+    /// Parts of lines that have to be logged, in this order.
+    pub log: Vec<String>,
+    /// The expected number of calls of each import.
+    pub host_calls: BTreeMap<String, u64>,
+    /// The answer that has to come.
+    pub expect: Expect,
+}
+
+/// One question to one of the hooks, and the world in which it is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The time, in seconds since the Unix epoch.
+    pub now: u64,
+    /// The upstream's name.
+    pub upstream: String,
+    /// The upstream's resource identifier.
+    pub audience: String,
+    /// The call that it is about.
+    pub call: CallOf,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The address of the caller.
+    pub peer: Option<IpAddr>,
+    /// The caller's proofs to the host beside the credential.
+    pub proven: Proven,
+    /// The question.
+    pub ask: Ask,
+    /// The HTTP requests that the policy has to send, in order, and the answers.
+    pub http: Vec<Exchange>,
+    /// The initial content of the policy's cache. `{digest}` is the place of what is known of the credential.
+    pub cache: BTreeMap<String, String>,
+    /// The digest of the credential, where it only stands for another one.
+    pub digest: Option<Digest>,
+    /// The results of signature checks, whatever the signature.
+    pub verify: Vec<Verified>,
+}
+
+impl Question {
+    /// A question in an empty world.
+    pub fn new(call: CallOf, ask: Ask) -> Self {
+        Self {
+            now: NOW,
+            upstream: "upstream".to_owned(),
+            audience: String::new(),
+            call,
+            headers: HeaderMap::new(),
+            peer: None,
+            proven: Proven::default(),
+            ask,
+            http: Vec::new(),
+            cache: BTreeMap::new(),
+            digest: None,
+            verify: Vec::new(),
+        }
+    }
+
+    /// The credential that it is about; empty: none.
+    pub(super) fn shown(&self) -> &[u8] {
+        match &self.ask {
+            Ask::Who { value, .. } => value.as_bytes(),
+            Ask::May(_) => &[],
+        }
+    }
+
+    /// The place in the cache that a case writes as `key`.
+    pub(super) fn place(&self, key: &str) -> Vec<u8> {
+        match key {
+            DIGEST => self.digest.unwrap_or_else(|| sha256(self.shown())).to_vec(),
+            key => key.as_bytes().to_vec(),
+        }
+    }
+}
+
+/// A call.
+#[derive(Clone, Debug)]
+pub struct CallOf {
+    /// The JSON-RPC method.
+    pub method: String,
+    /// The kind of its target.
+    pub kind: TargetKind,
+    /// Its name.
+    pub target: String,
+    /// The transport of the call.
+    pub transport: Transport,
+    /// True if a list is being filtered.
+    pub listing: bool,
+    /// The arguments, as JSON text.
+    pub arguments: Option<String>,
+    /// `_meta`, as JSON text.
+    pub meta: Option<String>,
+}
+
+impl CallOf {
+    /// A call over HTTP, without arguments, of what is named as patterns write it: `echo`, `resource:file:///a`.
+    pub fn named(text: &str) -> Self {
+        let kinds = [
+            ("resource:", "resources/read", TargetKind::Resource),
+            ("prompt:", "prompts/get", TargetKind::Prompt),
+            ("method:", "", TargetKind::Method),
+        ];
+        let (target, method, kind) = kinds
+            .into_iter()
+            .find_map(|(prefix, method, kind)| Some((text.strip_prefix(prefix)?, method, kind)))
+            .unwrap_or((text, "tools/call", TargetKind::Tool));
+        Self {
+            method: if method.is_empty() { target } else { method }.to_owned(),
+            kind,
+            target: target.to_owned(),
+            transport: Transport::Http,
+            listing: false,
+            arguments: None,
+            meta: None,
+        }
+    }
+
+    /// The same of another thing, which is named as patterns write it.
+    #[must_use]
+    pub fn on(self, text: &str) -> Self {
+        let Self { method, kind, target, .. } = Self::named(text);
+        Self { method, kind, target, ..self }
+    }
+
+    /// As a policy sees it.
+    pub fn as_call(&self) -> witgate_plugin::Call<'_> {
+        witgate_plugin::Call {
+            method: &self.method,
+            kind: self.kind,
+            target: &self.target,
+            transport: self.transport,
+            listing: self.listing,
+        }
+    }
+}
+
+/// A question to one of the hooks.
+#[derive(Clone)]
+pub enum Ask {
+    /// To `authenticate`.
+    Who {
+        /// The way the credential is shown.
+        scheme: Scheme,
+        /// The credential.
+        value: String,
+    },
+    /// To `authorize`.
+    May(Principal),
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Who { scheme, .. } => f.debug_struct("Who").field("scheme", scheme).finish_non_exhaustive(),
+            Self::May(principal) => f.debug_tuple("May").field(principal).finish(),
+        }
+    }
+}
+
+impl Default for Principal {
+    fn default() -> Self {
+        Self {
+            subject: "alice".to_owned(),
+            proven_by: "idp".to_owned(),
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            issuer: None,
+            claims: None,
+            expires_at: None,
+        }
+    }
+}
+
+impl Principal {
+    /// The identity that it stands for.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            subject: self.subject.clone(),
+            issuer: self.issuer.clone(),
+            roles: self.roles.clone(),
+            scopes: self.scopes.clone(),
+            claims: self.claims.as_ref().map(|claims| Value::Object(claims.clone()).to_string()),
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+/// Objects are merged member by member, everything else is replaced; an answer is replaced as a whole.
+pub(super) fn merged(mut base: Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in over {
+        let value = match (base.remove(name), value) {
+            (Some(Value::Object(base)), Value::Object(over)) if name != "expect" => {
+                Value::Object(merged(base, over))
+            }
+            (_, value) => value.clone(),
+        };
+        base.insert(name.clone(), value);
+    }
+    base
+}

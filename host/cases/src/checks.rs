@@ -1,0 +1,154 @@
+//! The checks of an answer: those of the case, and those that hold for every policy.
+
+use witgate_plugin::{ConfigError, Scheme, Wants};
+
+use super::case::{Ask, Step};
+use super::report::{Asked, Finding};
+use super::written::{ConfigFault, Wanted};
+use crate::OutcomeText as _;
+use witgate_component::output::{check_decision, check_verdict};
+use witgate_policy::answer::Outcome;
+
+/// The shortest credential that is looked for in answers and log lines: a shorter one may stand there by accident.
+const SHORTEST: usize = 8;
+
+/// Compares the result of a question with its step.
+pub(super) fn step(step: &Step, asked: &Asked) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !step.expect.is(&asked.outcome) {
+        findings.push(Finding::new("answer", &step.expect.told(), &asked.outcome.told()));
+    }
+    findings.extend(asked.http.iter().cloned());
+    findings.extend(log(step, asked));
+    findings.extend(host_calls(step, asked));
+    findings.extend(leak(&step.question.ask, asked));
+    findings.extend(bounds(&asked.outcome));
+    findings
+}
+
+/// The parts have to come one after the other; whatever else is logged does no harm.
+fn log(step: &Step, asked: &Asked) -> Option<Finding> {
+    let mut lines = asked.observed.log().map(|(_, line)| line);
+    let missing = step.log.iter().find(|part| !lines.any(|line| line.contains(part.as_str())))?;
+    let logged: Vec<_> = asked.observed.log().map(|(_, line)| format!("{line:?}")).collect();
+    let found = match logged.is_empty() {
+        true => "nothing was logged".to_owned(),
+        false => format!("the lines {}", logged.join(", ")),
+    };
+    Some(Finding::new("log", &format!("{missing:?}"), &found))
+}
+
+fn host_calls<'a>(step: &'a Step, asked: &'a Asked) -> impl Iterator<Item = Finding> {
+    step.host_calls.iter().filter_map(|(name, expected)| {
+        let found = asked.observed.host_calls.get(name.as_str()).copied().unwrap_or(0);
+        let told = |count: u64| format!("{name} {count} times");
+        (found != *expected).then(|| Finding::new("host calls", &told(*expected), &told(found)))
+    })
+}
+
+/// No answer and no log line holds the credential.
+fn leak(ask: &Ask, asked: &Asked) -> Option<Finding> {
+    let Ask::Who { value, .. } = ask else { return None };
+    // Of a token, its signature is what nobody else has.
+    let last = value.rsplit('.').next().unwrap_or(value);
+    let parts = [value.as_str(), last].into_iter().filter(|part| part.len() >= SHORTEST);
+    let mut said = vec![("the answer", format!("{:?}", asked.outcome))];
+    said.extend(asked.observed.log().map(|(_, line)| ("a log line", line.to_owned())));
+    let leaky = parts.into_iter().find_map(|part| said.iter().find(|(_, text)| text.contains(part)))?;
+    Some(Finding::new("secret", "nothing of the credential is told", &format!("{} holds it", leaky.0)))
+}
+
+/// A component is held to these in any case; a built-in here.
+fn bounds(outcome: &Outcome) -> Option<Finding> {
+    let checked = match outcome {
+        Outcome::Verdict(verdict) => check_verdict(verdict),
+        Outcome::Decision(decision) => check_decision(decision),
+        Outcome::Failed(..) => Ok(()),
+    };
+    checked.err().map(|why| Finding::new("bounds", "an answer within the bounds", &why))
+}
+
+/// Holds a refusal of settings against what a case says of it.
+pub(super) fn refusal(expected: &ConfigFault, error: &ConfigError) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if error.pointer != expected.pointer {
+        findings.push(Finding::new(
+            "settings",
+            &at(&expected.pointer),
+            &format!("{}: {}", at(&error.pointer), error.message),
+        ));
+    }
+    if !error.message.contains(&expected.message) {
+        findings.push(Finding::new(
+            "settings",
+            &format!("a message with {:?}", expected.message),
+            &error.message,
+        ));
+    }
+    if expected.never.as_ref().is_some_and(|never| error.message.contains(never)) {
+        findings.push(Finding::new(
+            "settings",
+            "a message without what it must never hold",
+            "one that holds it",
+        ));
+    }
+    findings
+}
+
+fn at(pointer: &str) -> String {
+    match pointer {
+        "" => "an error of the settings as a whole".to_owned(),
+        pointer => format!("an error at {pointer}"),
+    }
+}
+
+/// Holds what `configure` asks for against what a case says of it.
+pub(super) fn wants(wanted: &Wanted, wants: &Wants) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut compare = |name: &str, expected: Option<String>, found: String| {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            findings.push(Finding::new(
+                "wants",
+                &format!("{name} = {expected}"),
+                &format!("{name} = {found}"),
+            ));
+        }
+    };
+    let Wanted { schemes, credential_header, headers, arguments, meta, peer, claims } = wanted;
+    let flags = [
+        ("arguments", arguments, wants.data.arguments),
+        ("meta", meta, wants.data.meta),
+        ("peer", peer, wants.data.peer),
+        ("claims", claims, wants.data.claims),
+    ];
+    for (name, expected, found) in flags {
+        compare(name, expected.map(|flag| flag.to_string()), found.to_string());
+    }
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        format!("{names:?}")
+    };
+    let schemes_found: Vec<_> = wants.schemes.iter().map(|scheme| scheme_name(*scheme).to_owned()).collect();
+    compare("schemes", schemes.as_deref().map(sorted), sorted(&schemes_found));
+    compare("headers", headers.as_deref().map(sorted), sorted(&wants.headers));
+    let header = wants.credential_header.as_ref();
+    compare(
+        "credential_header",
+        credential_header.as_ref().map(|name| format!("{name:?}")),
+        header.map_or_else(|| "none".to_owned(), |name| format!("{name:?}")),
+    );
+    findings
+}
+
+/// As `credential` writes it.
+pub fn scheme_name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Bearer => "bearer",
+        Scheme::Basic => "basic",
+        Scheme::Dpop => "dpop",
+        Scheme::Header => "header",
+        Scheme::Argument => "argument",
+        Scheme::Certificate => "certificate",
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP in a sandbox: the requests that a policy has to send, and the answers that it gets.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+
+use parking_lot::Mutex;
+use url::form_urlencoded;
+use witgate_plugin::{Assertion, ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
+
+use super::report::Finding;
+use witgate_services::fetch::Exchange as Answers;
+
+/// Requests too many of one question that are told.
+const MOST: usize = 100;
+
+/// One HTTP request that is expected, and its answer.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// `GET` or `POST`, a space and the URL.
+    pub request: String,
+    /// The form that is posted. None: anything.
+    pub form: Option<BTreeMap<String, String>>,
+    /// The authentication of the client, as the file writes it.
+    pub auth: String,
+    /// The answer.
+    pub answer: Result<HttpResponse, HttpError>,
+}
+
+/// The servers of a case: one script, from which nothing may be left out.
+#[derive(Debug, Default)]
+pub(super) struct Servers(Mutex<Script>);
+
+#[derive(Debug, Default)]
+struct Script {
+    /// Exchanges that may occur any number of times, in any order.
+    always: Vec<Exchange>,
+    expected: VecDeque<Exchange>,
+    findings: Vec<Finding>,
+}
+
+impl Servers {
+    /// Gives them the script of a question.
+    pub(super) fn expect(&self, exchanges: &[Exchange]) {
+        *self.0.lock() = Script { expected: exchanges.iter().cloned().collect(), ..Script::default() };
+    }
+
+    /// Has them give these answers, whoever asks and however often.
+    pub(super) fn answer_always(&self, exchanges: &[Exchange]) {
+        *self.0.lock() = Script { always: exchanges.to_vec(), ..Script::default() };
+    }
+
+    /// The differences: unexpected requests, and expected ones that never came.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut script = self.0.lock();
+        let missing: Vec<_> = script.expected.drain(..).collect();
+        let missing =
+            missing.iter().map(|exchange| Finding::new("http", &exchange.request, "nothing was sent"));
+        script.findings.drain(..).chain(missing).collect()
+    }
+}
+
+impl Answers for Servers {
+    fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let sent = format!("{} {}", verb(request.method), request.url);
+        let mut script = self.0.lock();
+        if let Some(known) = script.always.iter().find(|known| known.request == sent) {
+            return known.answer.clone();
+        }
+        let Some(expected) = script.expected.pop_front() else {
+            if script.findings.len() < MOST {
+                script.findings.push(Finding::new("http", "no further request", &sent));
+            }
+            return Err(HttpError::Unreachable);
+        };
+        script.findings.extend(differences(&expected, &request, &sent));
+        expected.answer
+    }
+}
+
+fn differences(expected: &Exchange, request: &HttpRequest, sent: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut compare = |what, expected: &str, found: &str| {
+        if expected != found {
+            findings.push(Finding::new(what, expected, found));
+        }
+    };
+    compare("http", &expected.request, sent);
+    compare("http client", &expected.auth, &auth(&request.client_auth));
+    if let Some(form) = &expected.form
+        && request.method == Method::Post
+    {
+        let is_form = |(name, value): &(String, String)| {
+            name.eq_ignore_ascii_case("content-type")
+                && value.starts_with("application/x-www-form-urlencoded")
+        };
+        let found = match request.headers.iter().any(is_form) {
+            true => format!("{:?}", fields(&request.body)),
+            false => "a body that is no form".to_owned(),
+        };
+        compare("http form", &format!("{form:?}"), &found);
+    }
+    findings
+}
+
+/// Reads `application/x-www-form-urlencoded`.
+fn fields(body: &[u8]) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
+    form_urlencoded::parse(body).collect()
+}
+
+pub fn verb(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+    }
+}
+
+/// As a case writes it.
+pub fn auth(auth: &ClientAuth) -> String {
+    match auth {
+        ClientAuth::None => "none".to_owned(),
+        ClientAuth::Basic(client) => format!("basic {} {}", client.id, client.secret),
+        ClientAuth::Post(client) => format!("post {} {}", client.id, client.secret),
+        ClientAuth::PrivateKeyJwt(assertion) => {
+            let Assertion { id, key, key_id, algorithm, audience } = assertion;
+            let [key_id, algorithm] = [key_id, algorithm].map(|text| text.as_deref().unwrap_or("-"));
+            format!("private_key_jwt {id} {key} {key_id} {algorithm} {audience}")
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Cases: what has to come of certain calls. A plugin's author runs them with `witgate plugin test`, an
+//! operator to each candidate before it goes live. One format and one way to put them: to the real check under its real
+//! limits, in a world that is the case's own.
+//!
+//! [`Suite::read`] makes [`Case`]s of a file, and [`Subject::put`] a [`Report`] of each. For one question,
+//! [`Subject::on_stage`] makes the policy and [`OnStage::ask`] says what it answered and everything that it did.
+
+#![forbid(unsafe_code)]
+
+mod case;
+mod checks;
+mod exchange;
+mod expect;
+pub mod factory;
+mod read;
+pub mod record;
+mod report;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod token;
+mod written;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use witgate_plugin::Digest;
+
+use witgate_base::fingerprints::Fingerprints;
+use witgate_component::settings::Surroundings;
+use witgate_config as config;
+use witgate_policy::Policy;
+use witgate_policy::make::{Made, Making, PolicyError, Unmade};
+
+pub(crate) use case::DIGEST;
+pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};
+pub use checks::scheme_name;
+pub use exchange::Exchange;
+pub(crate) use exchange::{auth, verb};
+pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, OutcomeText};
+pub use read::CasesError;
+pub use report::{Asked, Finding, Hooks, Report, StepReport};
+pub use stage::{NotMade, OnStage, Ready, Subject};
+
+use self::stage::Staging;
+pub use written::{ConfigFault, Principal, Proven, Wanted, schema};
+
+/// Builds the policy that `config` describes, and runs its cases.
+///
+/// # Errors
+/// With the first thing that is wrong.
+pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+    let (policy, mut files) = Policy::make(config, making).await?;
+    // A rollback's policies were rehearsed when they went live; cases written since must not block it.
+    if let (Some(path), None) = (&config.cases, making.again)
+        && let Err(unmade) = rehearse(config, path, making, policy.digest(), &mut files).await
+    {
+        return Err(unmade.of(config, files));
+    }
+    Ok((policy, files))
+}
+
+/// Puts the cases in the file at `path` to the policy that `config` describes.
+///
+/// # Errors
+/// With the first case that fails, or the fault of the file.
+async fn rehearse(
+    config: &config::Policy,
+    path: &Path,
+    making: Making<'_>,
+    digest: Option<Digest>,
+    files: &mut Fingerprints,
+) -> Result<(), Unmade> {
+    files.note(path);
+    let suite = Suite::read(path)?;
+    for case in &suite.cases {
+        let report = match candidate(config, &suite, case, making, files).await {
+            // The tested component has to be the one that goes live.
+            Ok(on_stage) if on_stage.policy().digest() != digest => {
+                return Err("the component was replaced while it was checked".into());
+            }
+            Ok(on_stage) => on_stage.play(case).await,
+            // Whatever the case expects of its settings, this is not it.
+            Err(unmade) if unmade.cause.may_pass() => return Err(unmade),
+            Err(unmade) => case.refused(&unmade),
+        };
+        if !report.passed() {
+            let why = report.problems().join("; ");
+            let message = format!("case \"{}\" in {}: {why}", case.name, path.display());
+            return Err(Unmade { cause: report.cause(), ..message.into() });
+        }
+    }
+    tracing::debug!(policy = %config.name, "{} cases went as they should", suite.cases.len());
+    Ok(())
+}
+
+/// The policy that `config` describes, in a sandbox with the settings of a case. Its keys, limits and grants are its own,
+/// where the case has no others.
+async fn candidate(
+    config: &config::Policy,
+    suite: &Suite,
+    case: &Case,
+    making: Making<'_>,
+    files: &mut Fingerprints,
+) -> Result<OnStage, Unmade> {
+    let own = config::Policy {
+        config: case.settings.over(&config.config),
+        limits: case.limits.unwrap_or(config.limits),
+        ..config.clone()
+    };
+    let Held { keys, secrets } = &*case.held;
+    let mut all = making.around.keys.clone();
+    all.extend(keys.clone());
+    let environment = stage::environment(making.around.environment, secrets);
+    let around = Surroundings {
+        // Files are named relative to where they are named.
+        dir: if case.settings.base.is_some() { suite.dir() } else { making.around.dir },
+        keys: &all,
+        environment: &environment,
+        on_stage: true,
+        ..making.around
+    };
+    let staging = Staging { now: case.now, grants_everything: false, witness: Some(Arc::default()) };
+    OnStage::make(&own, Making { around, ..making }, staging, files).await
+}

@@ -1,0 +1,104 @@
+//! Recordings: the questions to a live policy and its answers, as cases that can be run against another one. While nobody records, a
+//! hook pays one relaxed load for it.
+
+mod case;
+mod certificate;
+mod http;
+mod recorded;
+mod stand_in;
+mod written;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
+
+use case::Cases;
+use witgate_policy::Policy;
+use witgate_policy::tap::{Line, Taken};
+
+pub use recorded::{Recorded, Seen};
+pub use witgate_policy::tap::NotRecorded;
+
+/// Interval at which a recording checks that its policy is still the live one.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// The bounds of a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// After so many calls it ends.
+    pub calls: u64,
+    /// After this time it ends.
+    pub time: Duration,
+    /// True if claims are written down as they are.
+    pub claims: bool,
+}
+
+/// A recording of a policy. It ends when this is dropped, whoever waited for it.
+#[derive(Debug)]
+pub struct Recording<'p> {
+    policy: &'p Policy,
+    from: mpsc::Receiver<Taken>,
+    line: Line,
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.policy.recorder().close(&self.line);
+    }
+}
+
+impl<'p> Recording<'p> {
+    /// Begins to record what `policy` is asked.
+    ///
+    /// # Errors
+    /// Where it cannot be recorded.
+    pub fn start(policy: &'p Policy) -> Result<Self, NotRecorded> {
+        if policy.recorded_settings().reads_secrets {
+            return Err(NotRecorded::ReadsSecrets);
+        }
+        let (line, from) = policy.recorder().open()?;
+        Ok(Self { policy, from, line })
+    }
+
+    /// Takes what comes until `bounds` are reached, [`Policy::stop_recording`] is called, or `is_live` is no longer true.
+    pub async fn run(mut self, bounds: Bounds, is_live: impl Fn() -> bool) -> Recorded {
+        let mut cases = Cases::new(self.policy, bounds.claims);
+        let ended = take(&mut self.from, &self.line.stop, &mut cases, bounds, is_live).await;
+        self.policy.recorder().close(&self.line);
+        // What was under way when it ended.
+        while cases.calls() < bounds.calls
+            && let Ok(taken) = self.from.try_recv()
+        {
+            cases.add(&taken);
+        }
+        cases.recorded(self.line.shed.load(Ordering::Relaxed), ended)
+    }
+}
+
+/// Takes what comes, until something ends it; says what.
+async fn take(
+    from: &mut mpsc::Receiver<Taken>,
+    stop: &Notify,
+    cases: &mut Cases<'_>,
+    bounds: Bounds,
+    is_live: impl Fn() -> bool,
+) -> &'static str {
+    let end = Instant::now() + bounds.time;
+    let mut glance = tokio::time::interval(GLANCE);
+    loop {
+        tokio::select! {
+            Some(taken) = from.recv() => cases.add(&taken),
+            () = stop.notified() => return "stopped",
+            () = sleep_until(end) => return "time",
+            _ = glance.tick() => if !is_live() { return "reload" },
+        }
+        if cases.calls() >= bounds.calls {
+            return "calls";
+        }
+        if cases.are_full() {
+            return "full";
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The sandbox for cases: the real policy under its real limits, with test doubles that the case defines.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use http::HeaderMap;
+use serde_json::Value;
+use witgate_plugin::{Credential, Identity, Scheme, Transport, Verdict};
+
+use super::case::{Ask, CallOf, Case, Held, Question};
+use super::checks;
+use super::exchange::Servers;
+use super::report::{Asked, Finding, Hooks, Report, StepReport};
+use super::written::Principal;
+use witgate_base::breaker::Source;
+use witgate_base::clock::Clock;
+use witgate_base::fingerprints::Fingerprints;
+use witgate_component::failure::Failure;
+use witgate_component::load::Loader;
+use witgate_component::settings::{RemoteKeys, Surroundings};
+use witgate_config::environment::Environment;
+use witgate_config::{self as config, Grants, PolicyKind};
+use witgate_policy::answer::Outcome;
+use witgate_policy::make::{Making, Stage, Unmade};
+use witgate_policy::{Policy, SCHEMES};
+use witgate_services::heard::Retold;
+use witgate_services::witness::{Observed, Witness};
+use witgate_services::{self as services, Scope};
+
+/// The subject of cases: a component, or a built-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The kind of check.
+    pub kind: PolicyKind,
+    /// The component file. None: the built-in.
+    pub component: Option<PathBuf>,
+}
+
+impl Subject {
+    /// The built-in of a kind.
+    pub fn builtin(kind: PolicyKind) -> Self {
+        Self { kind, component: None }
+    }
+
+    /// A component, under the kind that it stands for.
+    pub fn component(kind: PolicyKind, path: &Path) -> Self {
+        Self { kind, component: Some(path.to_owned()) }
+    }
+
+    /// Puts a case to it. Files that its settings name are relative to `dir`.
+    pub async fn put(&self, loader: &Loader, dir: &Path, case: &Case) -> Report {
+        match self.on_stage(loader, dir, case).await {
+            Ok(policy) => policy.play(case).await,
+            Err(unmade) => case.refused(&unmade.0),
+        }
+    }
+
+    /// The policy with the settings of a case, ready for questions.
+    ///
+    /// # Errors
+    /// With why there is none.
+    pub async fn on_stage(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+        self.made(loader, dir, case, Some(Arc::default())).await
+    }
+
+    /// The same with nobody who watches, which takes time: for measuring.
+    ///
+    /// # Errors
+    /// With why there is none.
+    pub async fn unwatched(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+        self.made(loader, dir, case, None).await
+    }
+
+    async fn made(
+        &self,
+        loader: &Loader,
+        dir: &Path,
+        case: &Case,
+        witness: Option<Arc<Witness>>,
+    ) -> Result<OnStage, NotMade> {
+        let Held { keys, secrets } = &*case.held;
+        let config = config::Policy {
+            component: self.component.clone(),
+            limits: case.limits.unwrap_or_default(),
+            grants: Grants {
+                keys: keys.keys().filter(|name| !secrets.contains_key(*name)).cloned().collect(),
+                secrets: secrets.keys().cloned().collect(),
+                ..Grants::default()
+            },
+            ..config::Policy::builtin(
+                &case.policy,
+                self.kind,
+                case.settings.over(&Value::Object(Default::default())),
+            )
+        };
+        let environment = environment(&Environment::default(), secrets);
+        let remote = RemoteKeys::unreachable();
+        let around = Surroundings { dir, keys, remote: &remote, environment: &environment, on_stage: true };
+        let making = Making {
+            loader,
+            queue: None,
+            around,
+            clock: &Clock::System,
+            before: None,
+            again: None,
+            stage: None,
+        };
+        let staging = Staging { now: case.now, grants_everything: true, witness };
+        OnStage::make(&config, making, staging, &mut Fingerprints::default()).await.map_err(NotMade)
+    }
+}
+
+/// The error when there is no policy to test.
+#[derive(Debug)]
+pub struct NotMade(Unmade);
+
+impl std::fmt::Display for NotMade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for NotMade {}
+
+/// An environment that has secrets, too.
+pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>) -> Environment {
+    let own = own.names().filter_map(|name| Some((name.to_owned(), own.get(name)?.to_owned())));
+    own.chain(secrets.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
+}
+
+/// The parameters of a new sandbox.
+pub(super) struct Staging {
+    /// The time, in seconds since the Unix epoch.
+    pub(super) now: u64,
+    pub(super) grants_everything: bool,
+    /// The trace of host calls, if one is kept.
+    pub(super) witness: Option<Arc<Witness>>,
+}
+
+/// A question to a policy in a sandbox, composed as the pipeline would.
+#[derive(Debug)]
+pub struct Ready {
+    scope: Scope,
+    call: CallOf,
+    ask: Ask,
+}
+
+/// A policy in a sandbox.
+#[derive(Debug)]
+pub struct OnStage {
+    policy: Policy,
+    stage: Stage,
+    servers: Arc<Servers>,
+}
+
+impl OnStage {
+    /// Makes the policy that `config` describes with a clock of its own, and nobody at the other end of any line but
+    /// the servers of a question.
+    pub(super) async fn make(
+        config: &config::Policy,
+        making: Making<'_>,
+        staging: Staging,
+        files: &mut Fingerprints,
+    ) -> Result<Self, Unmade> {
+        let servers = Arc::<Servers>::default();
+        let Staging { now, grants_everything, witness } = staging;
+        let stage = Stage {
+            clock: Arc::new(AtomicU64::new(now)),
+            servers: Arc::<Servers>::clone(&servers),
+            witness,
+            retold: Arc::<Retold>::default(),
+            grants_everything,
+        };
+        let clock = Clock::Set(Arc::clone(&stage.clock));
+        let making = Making { clock: &clock, stage: Some(&stage), ..making };
+        let policy = Policy::make_noting(config, making, files).await?;
+        Ok(Self { policy, stage, servers })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The way to show a credential that it is asked about where nobody says another. None: it judges none.
+    pub fn first_scheme(&self) -> Option<Scheme> {
+        SCHEMES.into_iter().find(|scheme| self.policy.judges(*scheme))
+    }
+
+    /// Puts a case to it, whose settings it has.
+    pub(super) async fn play(&self, case: &Case) -> Report {
+        let mut findings = Vec::new();
+        if case.config_error.is_some() {
+            findings.push(Finding::new("settings", "an error", "they were accepted"));
+        }
+        if let (Some(wanted), Some(wants)) = (&case.wants, self.policy.wants()) {
+            findings.extend(checks::wants(wanted, wants));
+        }
+        let mut steps = Vec::new();
+        for step in &case.steps {
+            let asked = self.ask(&step.question).await;
+            let findings = checks::step(step, &asked);
+            steps.push(StepReport { place: step.place.clone(), asked, findings });
+        }
+        let hooks =
+            Hooks { authenticates: self.policy.authenticates(), authorizes: self.policy.authorizes() };
+        Report { name: case.name.clone(), line: case.line, findings, hooks, steps }
+    }
+
+    /// The trace since the last call; at first, that of `configure`.
+    pub fn seen(&self) -> Observed {
+        self.stage.witness.as_ref().map(|witness| witness.take()).unwrap_or_default()
+    }
+
+    /// Puts one question to it.
+    pub async fn ask(&self, question: &Question) -> Asked {
+        let ready = self.ready(question);
+        self.servers.expect(&question.http);
+        // What `configure` did is not the hook's.
+        drop(self.seen());
+        let began = Instant::now();
+        let outcome = self.put(&ready).await;
+        let wall = began.elapsed();
+        Asked { outcome, observed: self.seen(), wall, http: self.servers.findings() }
+    }
+
+    /// Makes the world that of a question, which can then be put again and again. Its servers give the same answers
+    /// each time.
+    pub fn ready(&self, question: &Question) -> Ready {
+        self.stage.clock.store(question.now, Ordering::Relaxed);
+        for (key, value) in &question.cache {
+            self.policy.remember(&question.place(key), value.as_bytes());
+        }
+        let digest = question.digest.map(|digest| (question.shown().to_vec(), digest));
+        self.stage.retold.tell(digest.into_iter().collect(), question.verify.clone());
+        self.servers.answer_always(&question.http);
+        let identity = match &question.ask {
+            Ask::Who { .. } => None,
+            Ask::May(principal) => Some(principal.identity()),
+        };
+        let questioned = Questioned { question: question.clone(), identity };
+        let scope = Scope::new(Arc::new(questioned), question.call.listing, None);
+        Ready { scope, call: question.call.clone(), ask: question.ask.clone() }
+    }
+
+    /// Puts a question to it that is ready.
+    pub async fn put(&self, ready: &Ready) -> Outcome {
+        let Ready { scope, call, ask } = ready;
+        let call = call.as_call();
+        let policy = &self.policy;
+        let asked = match (ask, scope.subject.principal()) {
+            (Ask::Who { .. }, _) if !policy.authenticates() => {
+                return missing("authenticates nobody", "principal");
+            }
+            // As in the pipeline: what it does not judge is not shown to it.
+            (Ask::Who { scheme, .. }, _) if !policy.judges(*scheme) => {
+                return Outcome::Verdict(Verdict::NotMine);
+            }
+            (Ask::Who { scheme, value }, _) => {
+                let credential = Credential { scheme: *scheme, value };
+                policy.authenticate(scope, &call, &credential).await.map(Outcome::Verdict)
+            }
+            (Ask::May(_), Some(principal)) if policy.authorizes() => {
+                policy.authorize(scope, &call, &principal).await.map(Outcome::Decision)
+            }
+            (Ask::May(_), _) => return missing("authorizes nothing", "credential"),
+        };
+        asked.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail))
+    }
+}
+
+/// The hook that the question is for is not there.
+fn missing(what: &str, instead: &str) -> Outcome {
+    Outcome::Failed(Failure::Config, format!("the policy {what}; ask it with `{instead}`"))
+}
+
+/// The request that a question is about, and its caller where it names one.
+#[derive(Debug)]
+struct Questioned {
+    question: Question,
+    /// None: nobody is known yet.
+    identity: Option<Identity>,
+}
+
+impl Questioned {
+    fn named(&self) -> Option<&Principal> {
+        match &self.question.ask {
+            Ask::Who { .. } => None,
+            Ask::May(principal) => Some(principal),
+        }
+    }
+}
+
+impl services::subject::Subject for Questioned {
+    fn upstream(&self) -> &str {
+        &self.question.upstream
+    }
+
+    fn audience(&self) -> &str {
+        &self.question.audience
+    }
+
+    fn transport(&self) -> Transport {
+        self.question.call.transport
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.question.peer
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.question.headers
+    }
+
+    fn arguments(&self) -> Option<&str> {
+        self.question.call.arguments.as_deref()
+    }
+
+    fn meta(&self) -> Option<&str> {
+        self.question.call.meta.as_deref()
+    }
+
+    fn certificate_thumbprint(&self, _: u64) -> Option<&str> {
+        self.question.proven.certificate.as_deref()
+    }
+
+    fn dpop_thumbprint(&self) -> Option<&str> {
+        self.question.proven.dpop.as_deref()
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    fn principal(&self) -> Option<witgate_plugin::Principal<'_>> {
+        let (named, identity) = (self.named()?, self.identity.as_ref()?);
+        Some(witgate_plugin::Principal {
+            subject: &identity.subject,
+            proven_by: &named.proven_by,
+            roles: &identity.roles,
+            scopes: &identity.scopes,
+        })
+    }
+
+    fn source(&self) -> Source {
+        match self.named() {
+            Some(principal) => Source::of((&principal.proven_by, &principal.subject)),
+            None => Source::of_peer(self.question.peer),
+        }
+    }
+
+    fn note_fallback(&self, _: &Arc<str>) {}
+}
+
+impl Case {
+    /// The report of a case whose settings were refused.
+    pub(super) fn refused(&self, unmade: &Unmade) -> Report {
+        let findings = match (&self.config_error, &unmade.setting) {
+            (Some(expected), Some(error)) => checks::refusal(expected, error),
+            _ => vec![Finding::new("settings", "settings that are accepted", &unmade.message)],
+        };
+        let hooks = Hooks::default();
+        Report { name: self.name.clone(), line: self.line, findings, hooks, steps: Vec::new() }
+    }
+}

@@ -1,0 +1,115 @@
+//! Components that are compiled beside everything else. The compiler may take minutes for one; no change that does not
+//! need it waits for that.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+use witgate_plugin::Digest;
+
+use super::load::{Found, LoadError, Loaded, Loader, Uncompiled};
+use witgate_base::cause::Cause;
+use witgate_base::provenance::Provenance;
+
+/// The queue. A round is one attempt to make a generation: what it does not ask for is not compiled any more.
+#[derive(Debug)]
+pub struct CompileQueue {
+    loader: Arc<Loader>,
+    jobs: Arc<Mutex<Jobs>>,
+    done: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    round: u64,
+    by_digest: HashMap<Digest, Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    /// The last round that asked for it.
+    round: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The compiler is at it. Dropping this ends it.
+    Running { _task: AbortOnDropHandle<()> },
+    /// It is done, and nobody has come for it.
+    Done(Loaded),
+    /// It cannot be compiled: the message, and where that lies.
+    Failed(String, Cause),
+}
+
+impl CompileQueue {
+    /// A queue before `loader`.
+    pub fn new(loader: Arc<Loader>) -> Self {
+        Self { loader, jobs: Arc::default(), done: Arc::default() }
+    }
+
+    /// Loads a component file, as [`Loader::load`] does; but where it has to be compiled, that only begins.
+    ///
+    /// # Errors
+    /// `Compiling`, or what is wrong with the file.
+    pub async fn load(&self, path: &Path, from: &Provenance) -> Result<Loaded, LoadError> {
+        match self.loader.load_compiled(path, from).await? {
+            Found::Compiled(loaded) => Ok(loaded),
+            Found::Uncompiled(uncompiled) => self.ask(path, uncompiled),
+        }
+    }
+
+    /// Begins a round.
+    pub fn begin_round(&self) {
+        self.jobs.lock().round += 1;
+    }
+
+    /// Ends a round: nobody waits for what it has not asked for. What the machine could not do is tried again.
+    pub fn end_round(&self) {
+        let mut jobs = self.jobs.lock();
+        let round = jobs.round;
+        let is_asked_for = |job: &Job| job.round == round;
+        let may_pass = |job: &Job| matches!(&job.state, State::Failed(_, cause) if cause.may_pass());
+        jobs.by_digest.retain(|_, job| is_asked_for(job) && !may_pass(job));
+    }
+
+    /// Waits until a component is compiled, or found out to be none.
+    pub async fn done(&self) {
+        self.done.notified().await;
+    }
+
+    fn ask(&self, path: &Path, uncompiled: Uncompiled) -> Result<Loaded, LoadError> {
+        let mut jobs = self.jobs.lock();
+        let (round, digest) = (jobs.round, uncompiled.digest);
+        if let Some(job) = jobs.by_digest.get_mut(&digest) {
+            job.round = round;
+            return match &job.state {
+                State::Running { .. } => Err(LoadError::Compiling(path.to_owned())),
+                State::Done(loaded) => Ok(self.loader.take_over(loaded)),
+                State::Failed(message, cause) => Err(LoadError::NotCompiled(message.clone(), *cause)),
+            };
+        }
+        tracing::info!("{} is being compiled; what does not need it goes on", path.display());
+        let state = State::Running { _task: self.compile(uncompiled) };
+        jobs.by_digest.insert(digest, Job { round, state });
+        Err(LoadError::Compiling(path.to_owned()))
+    }
+
+    fn compile(&self, uncompiled: Uncompiled) -> AbortOnDropHandle<()> {
+        let (loader, jobs, done) = (Arc::clone(&self.loader), Arc::clone(&self.jobs), Arc::clone(&self.done));
+        let digest = uncompiled.digest;
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let state = match loader.finish(uncompiled).await {
+                Ok(loaded) => State::Done(loaded),
+                Err(error) => State::Failed(error.to_string(), error.cause()),
+            };
+            if let Some(job) = jobs.lock().by_digest.get_mut(&digest) {
+                job.state = state;
+            }
+            done.notify_one();
+        }))
+    }
+}

@@ -1,0 +1,105 @@
+//! Failures of hooks, and their reason codes.
+
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::said::Said;
+use super::trace;
+use crate::failure::Failure;
+use witgate_base::cause::Cause;
+use witgate_base::printable::clean;
+
+/// The failure of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The reason code.
+    pub failure: Failure,
+    /// For the operator.
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
+        Self { failure, detail: detail.into() }
+    }
+
+    /// The fault behind an engine's error, with where the component was and what it had said. Where the host ended the
+    /// hook, it `knows` why.
+    pub(super) fn of(known: Option<Failure>, error: &wasmtime::Error, said: &Said) -> Self {
+        let root = error.root_cause().to_string();
+        let failure = known.unwrap_or_else(|| failure_of(error, &root));
+        let mut detail = match error.downcast_ref::<Trap>() {
+            // In the engine's words, it would be about fuel.
+            None if failure == Failure::Output => OUTPUT.to_owned(),
+            // The form of a panic, in any language.
+            Some(Trap::UnreachableCodeReached) => "it panicked or aborted (wasm `unreachable`)".to_owned(),
+            _ => clean(&root),
+        };
+        if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
+            match trace::way(trace) {
+                Some(way) => detail += &format!("; in {way}"),
+                None => detail += NAMELESS,
+            }
+        }
+        detail += &told(said);
+        Self { failure, detail }
+    }
+}
+
+const OUTPUT: &str = "what it hands to its host passes `output_kib`; make it smaller, or raise that limit";
+
+/// The note that replaces a trace without names.
+const NAMELESS: &str = "; where is not known, because the component has no names of its functions: one that \
+                        `witgate plugin build --debug` makes has them";
+
+/// Maximum length in bytes of the output that is quoted: its end, which says most.
+const MOST_SAID: usize = 1000;
+
+fn told(said: &Said) -> String {
+    let mut told: Vec<&str> = Vec::new();
+    let mut room = MOST_SAID;
+    for line in said.lines().rev() {
+        room = match room.checked_sub(line.len()) {
+            Some(room) => room,
+            None => break,
+        };
+        told.push(line);
+    }
+    told.reverse();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("; it had said: {}", told.join(" | ")),
+    }
+}
+
+fn failure_of(error: &wasmtime::Error, root: &str) -> Failure {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => Failure::Fuel,
+        Some(Trap::Interrupt) => Failure::Timeout,
+        Some(Trap::StackOverflow) => Failure::Stack,
+        Some(_) => Failure::Trap,
+        None if error.is::<wasmtime::PoolConcurrencyLimitError>() || of_machine(error) => {
+            Failure::Unavailable
+        }
+        None if is_full_table(error) => Failure::Handles,
+        // Two errors of the engine that have no type of their own.
+        None if root.starts_with("too much data is being copied") => Failure::Output,
+        None if root.contains("component handles") => Failure::Handles,
+        // No code of the component's was running: it has answered, and what it answered cannot be read.
+        None if !error.is::<WasmBacktrace>() => Failure::BadOutput,
+        None => Failure::Trap,
+    }
+}
+
+/// True where the system refused the engine something: memory to map, descriptors of files in memory.
+pub(super) fn of_machine(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno));
+        let machine = |error: &std::io::Error| Cause::of(error).may_pass();
+        errno.as_ref().or(cause.downcast_ref()).is_some_and(machine)
+    })
+}
+
+fn is_full_table(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ResourceTableError::Full)))
+}

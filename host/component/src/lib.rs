@@ -1,0 +1,22 @@
+//! Components: loaded, linked with what is granted, pooled, and called within their limits.
+
+pub mod anatomy;
+pub mod compile;
+pub mod compile_queue;
+pub mod engine;
+pub mod failure;
+pub mod fault;
+pub mod grants;
+pub mod instance;
+mod linker;
+pub mod load;
+pub mod output;
+pub mod pool;
+pub mod said;
+pub mod settings;
+mod slow_lane;
+mod state;
+pub mod store;
+mod time;
+mod trace;
+pub mod v0_1;

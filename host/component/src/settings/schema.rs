@@ -1,0 +1,284 @@
+//! The schema that a plugin has for its settings is somebody else's text, and the host goes through it: it has to
+//! be such that this ends, and soon.
+
+use std::collections::HashMap;
+use std::ptr;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Map, Value};
+
+use witgate_base::printable::clean;
+
+/// Objects and lists in a schema. The largest of a shipped plugin has some two hundred.
+const LARGEST: usize = 2000;
+
+/// Schemas that say something about one and the same value.
+const MOST_AT_ONCE: usize = 2000;
+
+/// Maximum length of a chain of references.
+const DEEPEST: usize = 64;
+
+/// A compiled pattern, in bytes. `^[a-z0-9-]{1,64}$` has a few thousand.
+const LARGEST_PATTERN: usize = 256 << 10;
+
+/// Steps of a pattern that goes back and tries again.
+const LONGEST_MATCH: usize = 100_000;
+
+const ITSELF: &str = "the plugin's config schema refers to itself for the same value, which has no end; let references lead to what \
+                      lies deeper";
+const TOO_LARGE: &str = "the plugin's config schema is too large";
+const ELSEWHERE: &str = "the plugin's config schema refers to what is not in it; write `#/$defs/NAME`, with the \
+                         definition under `$defs`";
+
+/// Keywords whose schemas, or lists of schemas, are about the same value as the schema that contains them.
+const SAME_VALUE: [&str; 9] =
+    ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
+
+/// Keywords that lead elsewhere in ways that are not followed here.
+const NOT_FOLLOWED: [&str; 4] = ["$id", "$dynamicRef", "$recursiveRef", "id"];
+
+/// A schema that is one, and that can be gone through.
+#[derive(Debug)]
+pub struct Schema {
+    pub(super) json: Value,
+    pub(super) validator: Validator,
+}
+
+impl Schema {
+    /// Reads what a plugin says that its settings are.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let json = serde_json::from_str(text).map_err(|error| {
+            format!("the plugin's config schema is not JSON ({error}); correct what `describe` returns")
+        })?;
+        check(&json)?;
+        let validator = compile(&json)?;
+        Ok(Self { json, validator })
+    }
+
+    /// The schema, as the plugin has it.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+}
+
+/// Sees that whoever goes through a schema, references followed, gets to the end.
+///
+/// # Errors
+/// With the reason.
+fn check(schema: &Value) -> Result<(), String> {
+    go_through(schema).map_err(|fault| match leads_elsewhere(schema).filter(|_| fault == ELSEWHERE) {
+        Some(reference) => format!("{fault} (it has `{}`)", clean(reference)),
+        None => fault.to_owned(),
+    })
+}
+
+/// The first reference that leads out of a schema. Whoever asks knows that there is an end to it.
+fn leads_elsewhere(schema: &Value) -> Option<&str> {
+    let mut rest = vec![schema];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Object(members) => {
+                let inside = |target: &str| {
+                    target.strip_prefix('#').is_some_and(|path| schema.pointer(path).is_some())
+                };
+                let reference = members.get("$ref").and_then(Value::as_str).filter(|target| !inside(target));
+                let others = NOT_FOLLOWED.iter().filter_map(|name| members.get(*name)?.as_str());
+                if let Some(found) = reference.into_iter().chain(others).next() {
+                    return Some(found);
+                }
+                rest.extend(members.values());
+            }
+            Value::Array(items) => rest.extend(items),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn go_through(schema: &Value) -> Result<(), &'static str> {
+    let mut extent = Extent { root: schema, at_once: HashMap::new() };
+    let mut seen = 0;
+    let mut rest = vec![schema];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Object(members) => rest.extend(members.values()),
+            Value::Array(items) => rest.extend(items),
+            _ => continue,
+        }
+        seen += 1;
+        if seen > LARGEST {
+            return Err(TOO_LARGE);
+        }
+        extent.of(value, 0)?;
+    }
+    Ok(())
+}
+
+/// Compiles a schema that has been checked.
+///
+/// # Errors
+/// When it is none.
+fn compile(schema: &Value) -> Result<Validator, String> {
+    let patterns = PatternOptions::fancy_regex().size_limit(LARGEST_PATTERN).backtrack_limit(LONGEST_MATCH);
+    let compiled = jsonschema::options().with_pattern_options(patterns).build(schema);
+    // What is wrong may be quoted in full, and is the plugin's text.
+    let said = |error: jsonschema::ValidationError<'_>| match error.instance_path().as_str() {
+        "" => clean(&error.to_string()),
+        place => clean(&format!("at `{place}`, {error}")),
+    };
+    compiled.map_err(|error| {
+        format!(
+            "the plugin's config schema is not a JSON Schema: {}; correct what `describe` returns",
+            said(error)
+        )
+    })
+}
+
+/// Counts the schemas that apply to one value.
+struct Extent<'a> {
+    root: &'a Value,
+    /// For each schema by where it lies; none: it is being looked at.
+    at_once: HashMap<*const Value, Option<usize>>,
+}
+
+impl<'a> Extent<'a> {
+    fn of(&mut self, schema: &'a Value, depth: usize) -> Result<usize, &'static str> {
+        let Value::Object(members) = schema else { return Ok(1) };
+        match self.at_once.get(&ptr::from_ref(schema)) {
+            Some(Some(known)) => return Ok(*known),
+            Some(None) => return Err(ITSELF),
+            None if depth > DEEPEST => return Err(TOO_LARGE),
+            None => {}
+        }
+        self.at_once.insert(schema, None);
+        let mut sum = 1_usize;
+        for next in self.same_value(members)? {
+            sum = sum.saturating_add(self.of(next, depth + 1)?);
+        }
+        if sum > MOST_AT_ONCE {
+            return Err(TOO_LARGE);
+        }
+        self.at_once.insert(schema, Some(sum));
+        Ok(sum)
+    }
+
+    /// The schemas that are about the same value as the one with these members.
+    fn same_value(&self, members: &'a Map<String, Value>) -> Result<Vec<&'a Value>, &'static str> {
+        // A member of that name that is no text is a setting that is called so.
+        let text = |name: &str| members.get(name).and_then(Value::as_str);
+        if NOT_FOLLOWED.iter().any(|name| text(name).is_some()) {
+            return Err(ELSEWHERE);
+        }
+        let mut schemas = Vec::new();
+        for keyword in SAME_VALUE {
+            match members.get(keyword) {
+                Some(Value::Array(all)) => schemas.extend(all),
+                Some(Value::Object(each)) if keyword.starts_with("dependen") => schemas.extend(each.values()),
+                Some(one) => schemas.push(one),
+                None => {}
+            }
+        }
+        if let Some(target) = text("$ref") {
+            let path = target.strip_prefix('#').ok_or(ELSEWHERE)?;
+            schemas.push(self.root.pointer(path).ok_or(ELSEWHERE)?);
+        }
+        Ok(schemas)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{ELSEWHERE, ITSELF, TOO_LARGE, check as checked, compile, go_through as check};
+
+    /// `$defs` in which each leads to the next by `link`.
+    fn chain(length: usize, link: impl Fn(Value) -> Value) -> Value {
+        let next = |n: usize| json!({ "$ref": format!("#/$defs/{n}") });
+        let mut defs: serde_json::Map<String, Value> =
+            (0..length).map(|n| (n.to_string(), link(next(n + 1)))).collect();
+        defs.insert(length.to_string(), json!({}));
+        json!({ "$defs": defs, "$ref": "#/$defs/0" })
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_for_the_same_value_has_no_end() {
+        for schema in [
+            json!({ "$ref": "#" }),
+            json!({ "anyOf": [{ "$ref": "#" }] }),
+            json!({ "not": { "$ref": "#" } }),
+            json!({ "dependentSchemas": { "a": { "$ref": "#" } } }),
+            json!({ "$defs": { "a": { "allOf": [{ "$ref": "#/$defs/b" }] }, "b": { "$ref": "#/$defs/a" } } }),
+            json!({ "properties": { "a": { "if": {}, "then": { "$ref": "#/properties/a" } } } }),
+        ] {
+            assert_eq!(check(&schema), Err(ITSELF), "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_schema_may_refer_to_itself_for_what_lies_deeper() {
+        let tree = json!({ "properties": { "children": { "items": { "$ref": "#" } } } });
+        assert_eq!(check(&tree), Ok(()));
+        assert!(compile(&tree).unwrap().is_valid(&json!({ "children": [{ "children": [] }] })));
+    }
+
+    #[test]
+    fn a_schema_that_multiplies_is_too_large() {
+        let twice = |next: Value| json!({ "allOf": [next.clone(), next] });
+        assert_eq!(check(&chain(60, twice)), Err(TOO_LARGE));
+        assert_eq!(check(&chain(12, twice)), Err(TOO_LARGE));
+        assert_eq!(check(&chain(5, twice)), Ok(()));
+    }
+
+    #[test]
+    fn a_long_way_is_too_large() {
+        assert_eq!(check(&chain(5000, |next| next)), Err(TOO_LARGE));
+        assert_eq!(check(&chain(100, |next| next)), Err(TOO_LARGE));
+        assert_eq!(check(&chain(5000, |next| json!({ "items": next }))), Err(TOO_LARGE));
+    }
+
+    /// The largest accepted schema can be compiled on a stack like that of a worker thread.
+    #[test]
+    fn the_largest_that_is_taken_can_be_compiled() {
+        let items = chain(990, |next| json!({ "items": next }));
+        assert_eq!(check(&items), Ok(()));
+        compile(&items).unwrap();
+        let properties = chain(660, |next| json!({ "properties": { "a": next } }));
+        assert_eq!(check(&properties), Ok(()));
+        compile(&properties).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_got_from_elsewhere() {
+        for schema in [
+            json!({ "$ref": "http://127.0.0.1:1/" }),
+            json!({ "$ref": "file:///etc/passwd" }),
+            json!({ "$ref": "#anchor" }),
+            json!({ "$ref": "#/$defs/missing" }),
+            json!({ "properties": { "a": { "$dynamicRef": "#node" } } }),
+            json!({ "$defs": { "a": { "$id": "http://example.com/", "$ref": "#" } } }),
+        ] {
+            assert_eq!(check(&schema), Err(ELSEWHERE), "{schema}");
+            assert!(checked(&schema).unwrap_err().contains("(it has `"), "{schema}");
+        }
+        // Settings may be called as they like.
+        let names = json!({ "properties": { "$ref": { "type": "string" }, "$id": {}, "not": {} } });
+        assert_eq!(check(&names), Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_few_words() {
+        let error = compile(&json!({ "type": "\u{9b}2J".repeat(10_000) })).unwrap_err();
+        assert!(error.len() < 1200 && !error.contains('\u{9b}'), "{} bytes", error.len());
+    }
+
+    #[test]
+    fn a_pattern_that_takes_much_memory_is_none() {
+        let error = compile(&json!({ "pattern": "\\p{L}{500}" })).unwrap_err();
+        assert!(error.contains("not a JSON Schema"), "{error}");
+        compile(&json!({ "pattern": "^[a-z0-9-]{1,64}$" })).unwrap();
+    }
+}

@@ -1,0 +1,382 @@
+//! The host's state for one instance: the context of the running hook, and the resources that it has used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use secrecy::ExposeSecret as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use witgate_plugin::{Host as _, Level};
+
+use super::fault::{Fault, of_machine};
+use super::said::{Said, Stream, last_lines, redacted};
+use super::slow_lane::{Lane, Pace};
+use super::time::Time;
+use crate::failure::Failure;
+use witgate_config::Limits;
+use witgate_services::{PolicyHost, Scope, Services};
+
+/// Core instances, memories and tables of one component each; one of an interpreted language has a
+/// dozen.
+const PARTS: usize = 100;
+
+/// A hook of so many ticks is a long one: it has run for a whole one. The first may come just after it began.
+const LONG: u128 = 2;
+
+/// Random bytes that `wasi:random` gives at once.
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// The instances of one policy: how many, how much, how fast.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    /// The number of instances, at work or idle.
+    pub instances: AtomicUsize,
+    /// The size of their memories, in bytes.
+    pub memory: AtomicUsize,
+    /// The recent speed of their hooks.
+    pub pace: Pace,
+}
+
+/// The data of a store.
+pub struct State {
+    services: Arc<Services>,
+    limits: Limits,
+    gauges: Arc<Gauges>,
+    long_hooks: Arc<Semaphore>,
+    /// The turn of a hook that runs for long.
+    turn: Turn,
+    lane: Lane,
+    scope: Option<Scope>,
+    /// The time of the running hook by the clock.
+    time: Time,
+    spent: Spent,
+    held: Held,
+    /// The reason why the host ended the hook; the trap is only a consequence.
+    fault: Option<Failure>,
+    /// True if the hook called an import that is not granted.
+    overreached: bool,
+    /// The credential that the hook at hand is shown.
+    credential: String,
+    said: Said,
+    stdout: Stream,
+    stderr: Stream,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+/// The resources that the running hook has used.
+#[derive(Default)]
+struct Spent {
+    /// Of its own code's time.
+    ticks: u128,
+    host_calls: u32,
+    log_lines: u32,
+    /// Lines on standard streams.
+    written_lines: u32,
+    http_requests: u32,
+}
+
+/// The resources that the instance holds.
+#[derive(Default)]
+struct Held {
+    memory: usize,
+    table_elements: usize,
+}
+
+impl State {
+    pub(super) fn new(
+        services: Arc<Services>,
+        limits: Limits,
+        gauges: Arc<Gauges>,
+        long_hooks: Arc<Semaphore>,
+    ) -> Self {
+        gauges.instances.fetch_add(1, Ordering::Relaxed);
+        let mut table = ResourceTable::new();
+        let (stdout, stderr) = (Stream::default(), Stream::default());
+        table.set_max_capacity(limits.handles);
+        Self {
+            services,
+            limits,
+            gauges,
+            long_hooks,
+            turn: Turn::default(),
+            lane: Lane::default(),
+            scope: None,
+            time: Time::of(Duration::ZERO),
+            spent: Spent::default(),
+            held: Held::default(),
+            fault: None,
+            overreached: false,
+            credential: String::new(),
+            said: Said::default(),
+            // Empty: no environment, no arguments, no files, no sockets, no standard input.
+            wasi: WasiCtx::builder()
+                .stdout(stdout.clone())
+                .stderr(stderr.clone())
+                .max_random_size(RANDOM_BYTES)
+                // A socket that leads nowhere is an open file of this process all the same.
+                .allow_tcp(false)
+                .allow_udp(false)
+                .build(),
+            stdout,
+            stderr,
+            table,
+        }
+    }
+
+    /// Begins a hook, `describe` or `configure`, whose own code may run for `timeout`, and which has to
+    /// be done within `time`.
+    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, time: Time, lane: Lane) {
+        self.scope = scope;
+        self.lane = lane;
+        self.limits.timeout = timeout;
+        self.time = time;
+        self.spent = Spent::default();
+        self.fault = None;
+        self.overreached = false;
+        self.said.clear();
+    }
+
+    /// Remembers the credential of the hook, so that it can be redacted from guest output. The component's
+    /// own memory has it as well, and for as long.
+    pub(super) fn shows(&mut self, credential: &str) {
+        self.credential.push_str(credential);
+    }
+
+    /// Ends it: nothing of the request stays with the instance's host side.
+    pub(super) fn end(&mut self) {
+        self.hear();
+        self.credential.clear();
+        self.scope = None;
+        self.turn.release();
+        if self.spent.ticks < LONG {
+            self.gauges.pace.note(false);
+        }
+    }
+
+    /// The fault behind an engine's error.
+    pub(super) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
+        self.hear();
+        Fault::of(self.fault, error, &self.said)
+    }
+
+    /// The time of the running hook by the clock. A clone is the same.
+    pub(super) fn time(&self) -> Time {
+        self.time.clone()
+    }
+
+    /// The host, for one call of an import. Each counts.
+    pub(super) fn host(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
+        self.spent.host_calls += 1;
+        if self.spent.host_calls > self.limits.host_calls {
+            return Err(self.fail(Failure::HostCalls));
+        }
+        Ok(PolicyHost { services: &self.services, scope: self.scope.as_ref() })
+    }
+
+    /// A line for the log. Each counts.
+    pub(super) fn log(&mut self, level: Level, line: &str) -> wasmtime::Result<()> {
+        self.spent.log_lines += 1;
+        if self.spent.log_lines > self.limits.log_lines {
+            return Err(self.fail(Failure::Log));
+        }
+        self.host()?;
+        // What it wrote before comes before.
+        self.hear();
+        self.say(level, line);
+        Ok(())
+    }
+
+    /// Makes lines of what the component has written to its standard streams: as many as it may log, and no more.
+    fn hear(&mut self) {
+        for (written, level) in [(self.stdout.take(), Level::Debug), (self.stderr.take(), Level::Error)] {
+            let Some(written) = written else { continue };
+            let room = self.limits.log_lines.saturating_sub(self.spent.written_lines);
+            let (lines, more) = last_lines(&written, usize::try_from(room).unwrap_or(usize::MAX));
+            if more && room > 0 {
+                self.say(level, "… what it wrote before this is left out");
+            }
+            for line in &lines {
+                self.spent.written_lines += 1;
+                self.say(level, line);
+            }
+        }
+    }
+
+    fn say(&mut self, level: Level, line: &str) {
+        let secrets = self.services.secrets.values().map(|secret| secret.expose_secret());
+        let line = redacted(line, secrets.chain([self.credential.as_str()]));
+        PolicyHost { services: &self.services, scope: self.scope.as_ref() }.log(level, &line);
+        self.said.keep(level, &line);
+    }
+
+    /// The host, for one HTTP request.
+    pub(super) fn host_for_http(&mut self) -> wasmtime::Result<PolicyHost<'_>> {
+        self.spent.http_requests += 1;
+        if self.spent.http_requests > self.limits.http_requests {
+            return Err(self.fail(Failure::HttpRequests));
+        }
+        self.host()
+    }
+
+    /// Notes that the hook reached for what is not granted. It is told so and may still refuse;
+    /// it may not allow any more.
+    pub(super) fn overreach(&mut self, what: &str) {
+        // Once is enough for the operator; the plugin may try in a loop.
+        if !self.overreached {
+            tracing::warn!(policy = %self.services.policy, "the component reached for {what}, which is not granted");
+        }
+        self.overreached = true;
+    }
+
+    pub(super) fn has_overreached(&self) -> bool {
+        self.overreached
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) -> wasmtime::Error {
+        self.fault = Some(failure);
+        wasmtime::Error::msg(self.overrun(failure))
+    }
+
+    /// Ends a hook whose time by the clock is over.
+    pub(super) fn overrun_by_the_clock(&mut self, Fault { failure, detail }: Fault) -> wasmtime::Error {
+        self.fault = Some(failure);
+        wasmtime::Error::msg(detail)
+    }
+
+    /// The limit that was exceeded, and the setting that raises it.
+    fn overrun(&self, failure: Failure) -> String {
+        let limits = &self.limits;
+        let milliseconds = limits.timeout.as_millis();
+        match failure {
+            Failure::Timeout if self.scope.is_none() => {
+                format!("its own code ran for longer than the {milliseconds} ms that there are for it")
+            }
+            Failure::Timeout => format!("its own code ran for longer than `timeout_ms = {milliseconds}`"),
+            Failure::Memory => format!(
+                "it wanted more than `memory_mib = {}` or `table_elements = {}` let it have",
+                limits.memory() >> 20,
+                limits.table_elements
+            ),
+            Failure::Log => format!("it logged more than `log_lines = {}`", limits.log_lines),
+            Failure::HostCalls => {
+                format!("it called its host more often than `host_calls = {}`", limits.host_calls)
+            }
+            Failure::HttpRequests => {
+                format!("it sent more requests than `http_requests = {}`", limits.http_requests)
+            }
+            Failure::Unavailable => "the machine has no more memory".to_owned(),
+            other => other.reason().to_owned(),
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Of a hook that was broken off.
+        self.hear();
+        self.gauges.instances.fetch_sub(1, Ordering::Relaxed);
+        self.gauges.memory.fetch_sub(self.held.memory, Ordering::Relaxed);
+    }
+}
+
+/// The turn of a hook that runs for long, shared with the future that waits for it.
+#[derive(Clone, Default)]
+struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// Waits for the next one, after everybody else has had one.
+    async fn take(self, turns: Arc<Semaphore>) {
+        tokio::task::yield_now().await;
+        // Nobody closes it. If it were, the hook would run on within its time.
+        let turn = turns.acquire_owned().await.ok();
+        *self.0.lock() = turn;
+    }
+
+    fn release(&self) {
+        *self.0.lock() = None;
+    }
+}
+
+/// Called whenever an epoch ends while the guest's own code runs. Everybody gives the worker thread back then, and
+/// whoever has run for a whole one waits for a turn among those that run for long: so a guest that loops
+/// takes nobody else's turn, and all that loop together take no more than some of the processors.
+pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = context.data_mut();
+    state.spent.ticks += 1;
+    if let Some(witness) = &state.services.witness {
+        witness.ticked();
+    }
+    if state.spent.ticks > state.limits.timeout.as_millis() {
+        return Err(state.fail(Failure::Timeout));
+    }
+    if Instant::now() >= state.time.deadline() {
+        let overrun = state.time.overrun();
+        return Err(state.overrun_by_the_clock(overrun));
+    }
+    if state.spent.ticks == LONG {
+        state.gauges.pace.note(true);
+    }
+    // In the slow lane, nobody has to be spared.
+    if state.spent.ticks < LONG || state.lane == Lane::Slow {
+        return Ok(UpdateDeadline::Yield(1));
+    }
+    state.turn.release();
+    let next = state.turn.clone().take(Arc::clone(&state.long_hooks));
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(next)))
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // All memories together: a component may have many.
+        let total = self.held.memory.saturating_sub(current).saturating_add(desired);
+        if total > self.limits.memory() {
+            return Err(self.fail(Failure::Memory));
+        }
+        self.gauges.memory.fetch_add(desired.saturating_sub(current), Ordering::Relaxed);
+        self.held.memory = total;
+        if let Some(witness) = &self.services.witness {
+            witness.holds(total);
+        }
+        Ok(true)
+    }
+
+    /// A component that grows past its own bounds may go on as it likes; one that the machine has no memory for may not.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        match of_machine(&error) {
+            true => Err(self.fail(Failure::Unavailable)),
+            false => Ok(()),
+        }
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.held.table_elements.saturating_sub(current).saturating_add(desired);
+        if total > self.limits.table_elements {
+            return Err(self.fail(Failure::Memory));
+        }
+        self.held.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS
+    }
+
+    fn tables(&self) -> usize {
+        PARTS
+    }
+
+    fn memories(&self) -> usize {
+        PARTS
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

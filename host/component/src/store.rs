@@ -1,0 +1,98 @@
+//! Component files by digest, for those who go back to one whose file is another by now.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::{fs, io};
+
+use witgate_plugin::Digest;
+
+use witgate_base::digest::{digest_text, sha256};
+use witgate_runtime::leftovers;
+
+/// A directory of component files.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// A store in `dir`, which is made with the first file.
+    pub fn new(dir: PathBuf) -> Self {
+        leftovers::remove(&dir);
+        Self { dir }
+    }
+
+    /// Keeps a component. That this fails is no reason to fail anything else: going back then works for as long as
+    /// the process lives.
+    pub(super) fn put(&self, bytes: &[u8], digest: &Digest) {
+        let file = self.file(digest);
+        // One that a crash of the machine has cut short is written again.
+        if matches!(self.get(digest), Ok(Some(_))) {
+            return;
+        }
+        let written = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+            let mut new = tempfile::NamedTempFile::new_in(&self.dir)?;
+            new.write_all(bytes)?;
+            new.persist(&file).map_err(|error| error.error)
+        };
+        if let Err(error) = written() {
+            tracing::debug!(%error, "a component was not kept in {}", self.dir.display());
+        }
+    }
+
+    /// The component with `digest`, if it is here and nobody has changed it.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(super) fn get(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.file(digest)) {
+            Ok(bytes) => Ok(Some(bytes).filter(|bytes| sha256(bytes) == *digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes all but `digests`.
+    pub(super) fn keep_only(&self, digests: &HashSet<Digest>) {
+        let wanted: HashSet<_> = digests.iter().map(|digest| self.file(digest)).collect();
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let components = files.filter(|file| file.extension().is_some_and(|suffix| suffix == "wasm"));
+        for file in components.filter(|file| !wanted.contains(file)) {
+            let _ = fs::remove_file(file);
+        }
+    }
+
+    pub(super) fn file(&self, digest: &Digest) -> PathBuf {
+        let text = digest_text(digest);
+        self.dir.join(format!("{}.wasm", text.trim_start_matches("sha256:")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use witgate_base::clock;
+
+    #[test]
+    fn a_component_that_was_cut_short_is_no_component_and_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned());
+        let digest = sha256(b"a component");
+        fs::write(store.file(&digest), b"a comp").unwrap();
+        assert_eq!(store.get(&digest).unwrap(), None);
+        store.put(b"a component", &digest);
+        assert_eq!(store.get(&digest).unwrap().as_deref(), Some(&b"a component"[..]));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (left, path) = tempfile::NamedTempFile::new_in(&dir).unwrap().keep().unwrap();
+        left.set_modified(clock::system_time() - 2 * leftovers::AGE).unwrap();
+        Store::new(dir.path().to_owned());
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,196 @@
+//! The time of a hook by the clock on the wall, and the part of it that went into waiting for others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::fault::Fault;
+use crate::failure::Failure;
+
+/// The time of one hook. Clones are the same time, for whoever waits for the hook and for its host.
+#[derive(Clone, Debug)]
+pub(super) struct Time(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    begun: Instant,
+    deadline: Instant,
+    waits: Mutex<Waits>,
+}
+
+/// The waiting of a hook for what is not its component's.
+#[derive(Debug, Default)]
+struct Waits {
+    /// The last one, which may be under way.
+    last: Option<Wait>,
+    /// The beginning of the wait that is under way.
+    since: Option<Instant>,
+    /// The length of those that are over.
+    over: Duration,
+}
+
+/// Something that a hook waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// An instance, while all are at work.
+    Instance,
+    /// A server that it has asked, or that its host asks for keys.
+    Server,
+}
+
+impl Time {
+    /// A time that begins now.
+    pub(super) fn of(length: Duration) -> Self {
+        let begun = Instant::now();
+        Self(Arc::new(Inner { begun, deadline: begun + length, waits: Mutex::default() }))
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.0.deadline
+    }
+
+    /// Ends what takes longer: a component that sleeps in an import runs no code of its own that the epochs could end.
+    ///
+    /// # Errors
+    /// With whose fault it is.
+    pub(super) async fn bounds<T>(&self, work: impl Future<Output = T>) -> Result<T, Fault> {
+        timeout_at(self.0.deadline, work).await.map_err(|_| self.overrun())
+    }
+
+    /// Lets the hook wait for `work`, which is others', until its time is over.
+    ///
+    /// # Errors
+    /// As [`Time::bounds`].
+    pub(super) async fn waits<T>(&self, wait: Wait, work: impl Future<Output = T>) -> Result<T, Fault> {
+        let _waiting = Waiting::begin(&self.0, wait);
+        self.bounds(work).await
+    }
+
+    /// The fault of a hook whose time is over.
+    pub(super) fn overrun(&self) -> Fault {
+        let Inner { begun, deadline, waits } = &*self.0;
+        let excuse = waits.lock().excuse(*deadline - *begun, Instant::now());
+        excuse.map_or_else(
+            || {
+                Fault::new(
+                    Failure::Timeout,
+                    "it had no answer in the time that it has by the clock, waiting included",
+                )
+            },
+            Wait::fault,
+        )
+    }
+}
+
+impl Waits {
+    fn begin(&mut self, wait: Wait, now: Instant) {
+        (self.last, self.since) = (Some(wait), Some(now));
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.over += self.under_way(now);
+        self.since = None;
+    }
+
+    fn under_way(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// The wait that is to blame for the end of a time of this `length`, if the component is not: it has not begun, or
+    /// half of the time or more went into waiting. Whoever makes a server slow, or keeps all instances at work, could
+    /// else have the component taken from everybody.
+    fn excuse(&self, length: Duration, now: Instant) -> Option<Wait> {
+        let has_begun = self.since.is_none() || self.last != Some(Wait::Instance);
+        let waited = self.over + self.under_way(now);
+        self.last.filter(|_| !has_begun || waited >= length / 2)
+    }
+}
+
+impl Wait {
+    fn fault(self) -> Fault {
+        match self {
+            Self::Instance => Fault::new(Failure::Busy, "all instances of the policy were at work"),
+            Self::Server => Fault::new(
+                Failure::Unavailable,
+                "its time was over while it waited for a server, or soon after",
+            ),
+        }
+    }
+}
+
+/// A wait that is under way until this is dropped.
+struct Waiting<'t>(&'t Inner);
+
+impl<'t> Waiting<'t> {
+    fn begin(time: &'t Inner, wait: Wait) -> Self {
+        time.waits.lock().begin(wait, Instant::now());
+        Self(time)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waits.lock().end(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_secs(6);
+
+    /// Waits that began and ended at these seconds, of which the last may be under way, and the excuse after six.
+    fn excuse(waits: &[(Wait, u64, Option<u64>)]) -> Option<Wait> {
+        let begun = Instant::now();
+        let at = |second| begun + Duration::from_secs(second);
+        let mut all = Waits::default();
+        for (wait, from, to) in waits {
+            all.begin(*wait, at(*from));
+            if let Some(to) = to {
+                all.end(at(*to));
+            }
+        }
+        all.excuse(LENGTH, at(6))
+    }
+
+    #[test]
+    fn a_hook_that_waits_for_nobody_or_not_for_long_is_too_slow_itself() {
+        assert_eq!(excuse(&[]), None);
+        assert_eq!(excuse(&[(Wait::Server, 0, Some(2))]), None);
+        assert_eq!(excuse(&[(Wait::Server, 4, None)]), None);
+        assert_eq!(excuse(&[(Wait::Instance, 0, Some(1)), (Wait::Server, 5, None)]), None);
+    }
+
+    #[test]
+    fn a_hook_whose_time_went_into_waiting_is_not() {
+        for wait in [Wait::Server, Wait::Instance] {
+            assert_eq!(excuse(&[(wait, 0, None)]), Some(wait));
+            assert_eq!(excuse(&[(wait, 0, Some(3))]), Some(wait));
+        }
+        let both = [(Wait::Instance, 0, Some(2)), (Wait::Server, 5, None)];
+        assert_eq!(excuse(&both), Some(Wait::Server));
+    }
+
+    #[test]
+    fn a_hook_without_an_instance_has_not_begun() {
+        assert_eq!(excuse(&[(Wait::Instance, 5, None)]), Some(Wait::Instance));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_from_outside_is_told_the_same() {
+        for (wait, failure) in [(Wait::Server, Failure::Unavailable), (Wait::Instance, Failure::Busy)] {
+            let time = Time::of(Duration::ZERO);
+            let inside = time.waits(wait, pending::<()>());
+            assert_eq!(inside.await.unwrap_err().failure, failure);
+            let outside = time.bounds(pending::<()>());
+            assert_eq!(outside.await.unwrap_err().failure, failure);
+        }
+        let nothing = Time::of(Duration::ZERO).bounds(pending::<()>()).await;
+        assert_eq!(nothing.unwrap_err().failure, Failure::Timeout);
+    }
+}

@@ -1,0 +1,96 @@
+//! The place in a component at which it failed, in its own names: from the frames that the engine saw.
+
+use std::fmt::{self, Display};
+
+use wasmtime::{FrameInfo, WasmBacktrace};
+
+use witgate_base::printable::clean;
+
+/// Places that are told. Further out is the glue that called the hook.
+const MOST: usize = 6;
+
+/// A function's name, or a file's; what passes it is cut from the side that says less.
+const LONGEST: usize = 120;
+
+/// Functions that are on the stack of any panic and do not explain it.
+const MACHINERY: [&str; 10] =
+    ["core::", "std::", "alloc::", "__rust", "_rust", "rust_", "<core::", "<std::", "<alloc::", "abort"];
+
+/// Directories of source that is not the plugin's own: the standard library, crates, and the glue around a
+/// hook.
+const FOREIGN: [&str; 3] = ["/rustc/", "/registry/src/", "/sdk/src/guest"];
+
+/// A place in the component's source.
+struct Place {
+    function: String,
+    /// The file and line, where the component has debug information.
+    at: Option<String>,
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.function)?;
+        self.at.as_ref().map_or(Ok(()), |at| write!(f, " ({at})"))
+    }
+}
+
+/// The way to where it failed, innermost first. None: the component does not have its functions' names.
+pub(super) fn way(trace: &WasmBacktrace) -> Option<String> {
+    let named: Vec<Place> = trace.frames().iter().flat_map(places).collect();
+    let own: Vec<String> = named.iter().filter(|place| !place.is_machinery()).map(Place::to_string).collect();
+    let told: Vec<String> = match own.is_empty() {
+        true => named.iter().map(Place::to_string).collect(),
+        false => own,
+    };
+    let told: Vec<&str> = told.iter().take(MOST).map(String::as_str).collect();
+    (!told.is_empty()).then(|| told.join(", called by "))
+}
+
+/// A frame is several places where functions were put into one another.
+fn places(frame: &FrameInfo) -> Vec<Place> {
+    let inlined = frame.symbols().iter().filter_map(|symbol| {
+        let at = symbol.file().map(|file| match symbol.line() {
+            Some(line) => format!("{}:{line}", end_of(file)),
+            None => end_of(file),
+        });
+        Some(Place { function: name(symbol.name().or(frame.func_name())?), at })
+    });
+    let inlined: Vec<Place> = inlined.collect();
+    match inlined.is_empty() {
+        true => frame.func_name().map(|raw| Place { function: name(raw), at: None }).into_iter().collect(),
+        false => inlined,
+    }
+}
+
+/// As its author wrote it, without the hash that the compiler adds.
+fn name(raw: &str) -> String {
+    let name = clean(&format!("{:#}", rustc_demangle::demangle(raw)));
+    // Debug information writes types out, and has no names for what an `async fn` becomes.
+    let name = match name.find('<') {
+        _ if name.starts_with("{async_fn") => "an async fn".to_owned(),
+        Some(generics) if generics > 0 => name.get(..generics).unwrap_or_default().to_owned(),
+        _ => name,
+    };
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => name.get(..end).unwrap_or_default().to_owned() + "…",
+        None => name,
+    }
+}
+
+fn end_of(file: &str) -> String {
+    let file = clean(file);
+    let start = file.len().saturating_sub(LONGEST);
+    match (start..file.len()).find(|at| file.is_char_boundary(*at)) {
+        Some(start) if start > 0 => format!("…{}", file.get(start..).unwrap_or_default()),
+        _ => file,
+    }
+}
+
+impl Place {
+    /// True if the frame belongs to the panic machinery and not to the plugin.
+    fn is_machinery(&self) -> bool {
+        let foreign = |at: &String| FOREIGN.iter().any(|part| at.contains(part));
+        self.at.as_ref().is_some_and(foreign)
+            || MACHINERY.iter().any(|start| self.function.starts_with(start))
+    }
+}

@@ -1,0 +1,59 @@
+//! The environment variables that a configuration may name. Handed in rather than read where it is
+//! needed, so that what a configuration means does not depend on which process looks at it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// Environment variables. Prints their names, never their values.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Environment {
+    /// The environment of this process. Variables that are not UTF-8 are left out.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
+    pub fn of_process() -> Self {
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        std::env::vars_os().filter_map(text).collect()
+    }
+
+    /// The value of the variable `name`, where it is set and not empty: to whoever sets
+    /// `API_KEY=` in a file of variables, it is not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// True if the variable is set, even to an empty text.
+    pub fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(name)
+    }
+
+    /// The names of all variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+}
+
+/// A variable of this process that no configuration names, whatever its encoding.
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        let own = |(name, value): (N, V)| (name.into(), Zeroizing::new(value.into()));
+        Self { variables: variables.into_iter().map(own).collect() }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}

@@ -1,0 +1,375 @@
+//! The store of hashed keys behind `witgate key`: made, listed, revoked, rotated, imported.
+//!
+//! A change is one atomic step: under a lock the store is read and checked, the new one is written
+//! beside it and synced, and a rename puts it in place. Whoever reads sees the old store or the new
+//! one; a store that cannot be read is never written over.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use witgate_api_key::store::{KEY_BYTES, KEY_PREFIX, Key, Previous, Sha256, Store, StoreError, Time};
+use witgate_plugin::PatternError;
+use zeroize::Zeroizing;
+
+use witgate_base::digest;
+use witgate_base::printable;
+use witgate_base::whole_file::{self, FileError};
+
+/// The comment above the keys.
+const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys themselves.\n\
+                       # Written by `witgate key`, which keeps no comments but this one.\n\n";
+
+/// Fewer characters can hardly be random enough for a plain hash to hide them.
+const SHORTEST_IMPORT: usize = 32;
+
+/// A store at a path.
+#[derive(Clone, Debug)]
+pub struct KeyStore {
+    path: PathBuf,
+}
+
+/// The text of a key: shown once, to whoever made it. Never prints itself, gone when dropped.
+pub struct KeyText(Zeroizing<String>);
+
+impl KeyText {
+    fn random() -> Result<Self, KeyStoreError> {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| KeyStoreError::Randomness)?;
+        let encoded = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+        let mut text = Zeroizing::new(String::with_capacity(KEY_PREFIX.len() + encoded.len()));
+        text.push_str(KEY_PREFIX);
+        text.push_str(&encoded);
+        Ok(Self(text))
+    }
+
+    /// The key itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    fn sha256(&self) -> Sha256 {
+        sha256(&self.0)
+    }
+}
+
+impl std::fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyText(****)")
+    }
+}
+
+/// The properties of a new key.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    /// The name of the key.
+    pub name: String,
+    /// Roles of its identity.
+    pub roles: Vec<String>,
+    /// Patterns of what it may do.
+    pub allow: Vec<String>,
+    /// Patterns of what it may not do.
+    pub deny: Vec<String>,
+    /// The expiry.
+    pub expires: Option<Time>,
+}
+
+/// A key that was made or rotated.
+#[derive(Debug)]
+pub struct Made {
+    /// Its entry in the store.
+    pub key: Key,
+    /// Its text, which is nowhere else.
+    pub text: KeyText,
+}
+
+/// Keys of another server, in plain text: `{"api_keys": {…}, "key_permissions": {…}}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Foreign {
+    /// Name → key.
+    api_keys: BTreeMap<String, PlainKey>,
+    /// Name → patterns.
+    #[serde(default)]
+    key_permissions: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct PlainKey(Zeroizing<String>);
+
+impl From<String> for PlainKey {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl std::fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Foreign").field("api_keys", &self.api_keys.keys()).finish_non_exhaustive()
+    }
+}
+
+/// The error when a store cannot be read or changed. The file is as it was before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyStoreError {
+    /// There is none.
+    #[error("there is no key store at {}; make it with the first key: `witgate key create NAME --allow 'get_*'`", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not a store, or a damaged one.
+    #[error("{}: {error}; nothing was written. Correct that place, or put a copy of the store in its place", path.display())]
+    Damaged {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error in the store.
+        error: StoreError,
+    },
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers; a key cannot be made")]
+    Randomness,
+    /// The name is in use.
+    #[error(
+        "there is a key `{0}` already; choose another name, or issue a new secret for it with `witgate key rotate {0}`"
+    )]
+    Taken(String),
+    /// The name belongs to a key that is no longer valid.
+    #[error(
+        "`{0}` was the name of a key that is revoked; names stay taken, so that a line of a log means one key; choose another"
+    )]
+    TakenByRevoked(String),
+    /// There is no such key.
+    #[error("there is no key `{name}`; there are: {known}")]
+    Unknown {
+        /// The name or id.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// The key is revoked, which is final.
+    #[error("the key `{0}` is revoked, and stays so; make a new one with `witgate key create`")]
+    Revoked(String),
+    /// A new key or an import holds what a store cannot.
+    #[error("invalid key: {0}")]
+    Invalid(StoreError),
+    /// A name or role of a new key holds a character that does not show itself.
+    #[error(
+        "the {what} `{}` holds the character U+{:04X}, which cannot be seen or turns text around; write it without", printable::line(text), u32::from(*character)
+    )]
+    Hidden {
+        /// The part of the key.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// The first such character.
+        character: char,
+    },
+    /// A pattern is none.
+    #[error("`{pattern}` is not a pattern: {error}")]
+    Pattern {
+        /// The text.
+        pattern: String,
+        /// The error in the pattern.
+        error: PatternError,
+    },
+    /// The import has keys that can be guessed.
+    #[error("these keys have fewer than {SHORTEST_IMPORT} characters, so that a hash does not hide them well: {}. Make new ones with `witgate key create`, or import them as they are with `--weak`", .0.join(", "))]
+    Weak(Vec<String>),
+    /// The import names permissions for keys that it does not have.
+    #[error("`key_permissions` names `{0}`, and `api_keys` does not; correct the file")]
+    Permissions(String),
+    /// A time beyond what a store can hold.
+    #[error("that is beyond the year 9999; choose a shorter time")]
+    TooLong,
+}
+
+impl KeyStore {
+    /// The store at `path`, which need not be there yet.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The path of the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where there is none, or it is damaged.
+    pub fn read(&self) -> Result<Store, KeyStoreError> {
+        self.parse()?.ok_or_else(|| KeyStoreError::Missing(self.path.clone()))
+    }
+
+    /// Adds a new key with a random text.
+    ///
+    /// # Errors
+    /// Where the name is in use, the key is invalid, or the store cannot be changed.
+    pub fn create(&self, new: NewKey, now: Time) -> Result<Made, KeyStoreError> {
+        let text = KeyText::random()?;
+        let sha256 = text.sha256();
+        let key = self.change(|store| {
+            let key = entry(store, new, sha256, now)?;
+            store.keys.push(key.clone());
+            Ok(key)
+        })?;
+        Ok(Made { key, text })
+    }
+
+    /// Ends a key at once and for ever. One that is revoked already stays as it is.
+    ///
+    /// # Errors
+    /// Where there is no such key, or the store cannot be changed.
+    pub fn revoke(&self, name: &str, now: Time) -> Result<Key, KeyStoreError> {
+        self.change_existing(|store| {
+            let key = find(store, name)?;
+            key.revoked.get_or_insert(now);
+            Ok(key.clone())
+        })
+    }
+
+    /// Gives a key a new text; the old one is good until `until`. With `expires` the key gets a
+    /// new end, too.
+    ///
+    /// # Errors
+    /// Where there is no such key, it is revoked, or the store cannot be changed.
+    pub fn rotate(
+        &self,
+        name: &str,
+        until: Option<Time>,
+        expires: Option<Time>,
+    ) -> Result<Made, KeyStoreError> {
+        let text = KeyText::random()?;
+        let sha256 = text.sha256();
+        let key = self.change_existing(|store| {
+            let key = find(store, name)?;
+            if key.revoked.is_some() {
+                return Err(KeyStoreError::Revoked(key.name.clone()));
+            }
+            key.previous = until.map(|until| Previous { sha256: key.sha256, until });
+            key.sha256 = sha256;
+            key.expires = expires.or(key.expires);
+            Ok(key.clone())
+        })?;
+        Ok(Made { key, text })
+    }
+
+    /// Takes over keys of another server, hashed; all of them or none.
+    ///
+    /// # Errors
+    /// Where a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
+    pub fn import(&self, foreign: &Foreign, weak: bool, now: Time) -> Result<Vec<Key>, KeyStoreError> {
+        let is_weak = |key: &PlainKey| key.0.chars().count() < SHORTEST_IMPORT;
+        let weak_ones = foreign.api_keys.iter().filter(|(_, key)| is_weak(key)).map(|(name, _)| name.clone());
+        let weak_ones: Vec<_> = weak_ones.collect();
+        if !weak && !weak_ones.is_empty() {
+            return Err(KeyStoreError::Weak(weak_ones));
+        }
+        if let Some(name) = foreign.key_permissions.keys().find(|name| !foreign.api_keys.contains_key(*name))
+        {
+            return Err(KeyStoreError::Permissions(name.clone()));
+        }
+        self.change(|store| {
+            let first = store.keys.len();
+            for (name, text) in &foreign.api_keys {
+                let allow = foreign.key_permissions.get(name).cloned().unwrap_or_default();
+                let new = NewKey { name: name.clone(), allow, ..NewKey::default() };
+                let key = entry(store, new, sha256(&text.0), now)?;
+                store.keys.push(key);
+            }
+            Ok(store.keys.get(first..).unwrap_or_default().to_vec())
+        })
+    }
+
+    fn parse(&self) -> Result<Option<Store>, KeyStoreError> {
+        let damaged = |error| KeyStoreError::Damaged { path: self.path.clone(), error };
+        whole_file::read(&self.path)?.map(|text| Store::parse(&text).map_err(damaged)).transpose()
+    }
+
+    fn change_existing<T>(
+        &self,
+        change: impl FnOnce(&mut Store) -> Result<T, KeyStoreError>,
+    ) -> Result<T, KeyStoreError> {
+        if !self.path.exists() {
+            return Err(KeyStoreError::Missing(self.path.clone()));
+        }
+        self.change(change)
+    }
+
+    /// The one way to change the store.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Store) -> Result<T, KeyStoreError>,
+    ) -> Result<T, KeyStoreError> {
+        let lock = whole_file::Lock::take(&self.path)?;
+        let mut store = self.parse()?.unwrap_or_default();
+        let changed = change(&mut store)?;
+        store.check().map_err(KeyStoreError::Invalid)?;
+        let text = store.to_toml().map_err(|_| KeyStoreError::TooLong)?;
+        lock.replace(&format!("{HEADING}{text}"))?;
+        Ok(changed)
+    }
+}
+
+fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Key, KeyStoreError> {
+    if let Some(taken) = store.keys.iter().find(|key| key.name == new.name) {
+        return Err(match taken.revoked {
+            None => KeyStoreError::Taken(new.name),
+            Some(_) => KeyStoreError::TakenByRevoked(new.name),
+        });
+    }
+    shows_itself("name", &new.name)?;
+    new.roles.iter().try_for_each(|role| shows_itself("role", role))?;
+    for pattern in new.allow.iter().chain(&new.deny) {
+        shows_itself("pattern", pattern)?;
+        if let Err(error) = pattern.parse::<witgate_plugin::Pattern>() {
+            return Err(KeyStoreError::Pattern { pattern: pattern.clone(), error });
+        }
+    }
+    let NewKey { name, roles, allow, deny, expires } = new;
+    let id = fresh_id(store)?;
+    Ok(Key { name, id, sha256, created: now, expires, revoked: None, roles, allow, deny, previous: None })
+}
+
+/// A name that looks like another one, or turns the line around in which it stands, misleads whoever reads a log.
+fn shows_itself(what: &'static str, text: &str) -> Result<(), KeyStoreError> {
+    match text.chars().find(|c| !printable::is_plain(*c)) {
+        None => Ok(()),
+        Some(character) => Err(KeyStoreError::Hidden { what, text: text.to_owned(), character }),
+    }
+}
+
+/// Eight hexadecimal digits that no other key has.
+fn fresh_id(store: &Store) -> Result<String, KeyStoreError> {
+    loop {
+        let id = format!("{:08x}", getrandom::u32().map_err(|_| KeyStoreError::Randomness)?);
+        if store.keys.iter().all(|key| key.id != id) {
+            return Ok(id);
+        }
+    }
+}
+
+/// By name, else by id.
+fn find<'s>(store: &'s mut Store, name: &str) -> Result<&'s mut Key, KeyStoreError> {
+    let place = store.keys.iter().position(|key| key.name == name);
+    let place = place.or_else(|| store.keys.iter().position(|key| key.id == name));
+    let known = match store.keys.is_empty() {
+        true => "none".to_owned(),
+        false => store.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    let unknown = KeyStoreError::Unknown { name: name.to_owned(), known };
+    place.and_then(|place| store.keys.get_mut(place)).ok_or(unknown)
+}
+
+fn sha256(text: &str) -> Sha256 {
+    Sha256(digest::sha256(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,705 @@
+//! `witgate.toml` as it is written: the shapes that serde reads and `witgate config schema` prints.
+//! Nothing is checked here beyond types and names; [`super::resolve`] does the rest.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+/// The configuration of Witgate.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "witgate.toml")]
+pub struct File {
+    /// The listeners and their limits.
+    pub server: Server,
+    /// Settings of outgoing connections: to upstreams, key sets and the servers that policies ask.
+    pub network: Network,
+    /// The protected servers, by name: one is served at `/mcp`, several at `/NAME/mcp`.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// The policies, by name. One that no pipeline names does nothing.
+    pub policies: BTreeMap<String, Policy>,
+    /// Keys that the host holds, by name. Policies name them and never see them.
+    pub keys: BTreeMap<String, Key>,
+    /// The pipeline of every upstream that has none of its own.
+    pub pipeline: Option<Pipeline>,
+    /// The key with which Witgate signs what it tells upstreams. Default: it signs nothing.
+    pub signing: Option<Signing>,
+}
+
+/// The key with which Witgate signs what it tells upstreams. The public half is served at `/.well-known/jwks.json`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signing {
+    /// The private key: P-256, in PEM (PKCS #8), in a file that nobody else may read.
+    pub key: Option<SecretSource>,
+    /// Paths of further public keys in PEM, which are served beside it: the former one, as long as somebody may hold a
+    /// token of it, or the next one, before it signs.
+    pub published: Vec<String>,
+    /// `iss` of the tokens. Default: the origin of `server.resource`.
+    pub issuer: Option<String>,
+}
+
+/// The listeners and their limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `http` (the default) or `stdio`.
+    pub transport: Option<Transport>,
+    /// The address of the MCP endpoint. Default: `127.0.0.1:8787`.
+    pub listen: Option<Address>,
+    /// TLS at `listen`. Default: HTTP in plain, for a proxy in front that speaks TLS.
+    pub tls: Option<Tls>,
+    /// Proofs of possession (DPoP, RFC 9449), where a policy asks for them.
+    pub dpop: Dpop,
+    /// The public URL of the endpoint: the audience of tokens, and the `resource` of the RFC 9728
+    /// metadata. Default: made from `listen`.
+    pub resource: Option<String>,
+    /// RFC 9728: what people call the endpoint, in the metadata.
+    #[schemars(length(min = 1, max = 200))]
+    pub resource_name: Option<String>,
+    /// RFC 9728: an https URL of a page for those who use it.
+    pub resource_documentation: Option<String>,
+    /// RFC 9728: an https URL of a page on what may be done with the data.
+    pub resource_policy_uri: Option<String>,
+    /// RFC 9728: an https URL of the terms of service.
+    pub resource_tos_uri: Option<String>,
+    /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
+    pub authorization_servers: Vec<String>,
+    /// Extensions of MCP authorization that the authorization servers offer, which clients then learn of.
+    pub extensions: Vec<Extension>,
+    /// OAuth scopes that a first login should ask for: challenges to who shows no good token name them. Default:
+    /// none, and clients ask for what the metadata lists.
+    pub scopes: Vec<String>,
+    /// Browser origins that may call, such as `https://app.example.com`.
+    pub allowed_origins: Vec<String>,
+    /// Host names, without port, that a request may name beside loopback names, the listen address
+    /// and the hosts of the resources. `*.example.com` is each name with one label more.
+    pub allowed_hosts: Vec<String>,
+    /// Addresses and networks, such as `10.0.0.0/8`, of proxies in front of `listen` that say for whom they speak.
+    pub trusted_proxies: Vec<String>,
+    /// The header with the client's address: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol`
+    /// (version 2).
+    pub forwarded: Option<Forwarded>,
+    /// The address of `/healthz`, `/readyz` and `/metrics`. Default: nowhere.
+    pub admin_listen: Option<Address>,
+    /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`
+    /// beside this file.
+    pub control: Option<String>,
+    /// A directory for what has to survive a restart: which rollback is in force, and components to go back to.
+    /// Default: `witgate.state` beside this file.
+    pub state: Option<String>,
+    /// Number of generations that `witgate plugin rollback` can return to, the live one included. Default: 5.
+    #[schemars(range(min = 1, max = 100))]
+    pub keep_generations: Option<u64>,
+    /// Connections at `listen`. Default: 10000, or as many as the limit of open files leaves room for.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: Option<u64>,
+    /// Connections of one IPv4 address, or of one /64 of IPv6. Behind a proxy, all have the proxy's. Default: half of
+    /// `max_connections`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections_per_peer: Option<u64>,
+    /// MiB that large heads and bodies of requests may take together, of which one address has half. What a request has
+    /// below 8 KiB does not count. Default: 64.
+    #[schemars(range(min = 8, max = 65_536))]
+    pub request_memory_mib: Option<u64>,
+    /// MiB that large answers may take together until they are read, of which one caller has half. What an answer has
+    /// below 8 KiB does not count. Default: 256.
+    #[schemars(range(min = 32, max = 65_536))]
+    pub answer_memory_mib: Option<u64>,
+    /// MiB of the largest message that a client may send. Default: 4.
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_request_mib: Option<u64>,
+    /// Seconds that running calls may go on after a signal to stop. Default: 8.
+    #[schemars(range(max = 3600))]
+    pub shutdown_grace_s: Option<u64>,
+    /// Reaction to an audit that cannot be written: `count` (the default) or `deny`.
+    pub audit_overflow: Option<AuditOverflow>,
+}
+
+/// The header with the client's address.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarded {
+    /// In the header `X-Forwarded-For`.
+    XForwardedFor,
+    /// In the header `Forwarded`.
+    Forwarded,
+    /// At the beginning of each connection.
+    ProxyProtocol,
+}
+
+/// Reaction to an audit that cannot be written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditOverflow {
+    /// Calls are made, and the records that are lost are counted.
+    Count,
+    /// Calls are denied with `audit-unavailable`.
+    Deny,
+}
+
+/// TLS towards the clients. The files are read again when they change; new connections get what is new.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Path of the certificate in PEM, followed by those that lead to the CA.
+    pub certificate: Option<String>,
+    /// Its private key in PEM.
+    pub key: Option<SecretSource>,
+    /// Path of the CAs, in PEM, that certificates of clients come from.
+    pub client_ca: Option<String>,
+    /// `off`, `optional` or `required`. Default: `required` where there is a `client_ca`, else `off`.
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// The demand for client certificates.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificates {
+    /// None is asked for.
+    Off,
+    /// It may; one that it shows has to be good.
+    Optional,
+    /// It has to.
+    Required,
+}
+
+/// Settings of outgoing connections. What is new counts for connections from then on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Path of certificates of CAs, in PEM, that servers may come from, beside those of the system.
+    pub ca_file: Option<String>,
+    /// Trust the CAs of the system. Default: true.
+    pub system_cas: Option<bool>,
+    /// The URL of a proxy, or `environment` for `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Default: none.
+    pub proxy: Option<Text>,
+    /// Names with all that is below them, addresses and networks that no proxy is used for.
+    pub no_proxy: Vec<String>,
+    /// Let the proxy resolve names. Default: false.
+    pub proxy_resolves: Option<bool>,
+}
+
+/// Proofs of possession.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpop {
+    /// Require each proof to hold a nonce that Witgate has issued in the last minutes.
+    pub nonces: bool,
+}
+
+/// An extension of MCP authorization.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extension {
+    /// `io.modelcontextprotocol/oauth-client-credentials`.
+    OauthClientCredentials,
+    /// `io.modelcontextprotocol/enterprise-managed-authorization`.
+    EnterpriseManagedAuthorization,
+}
+
+/// Towards the clients.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Streamable HTTP.
+    Http,
+    /// Standard input and output.
+    Stdio,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Address(pub SocketAddr);
+
+impl JsonSchema for Address {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An IP address and a port, such as `127.0.0.1:8787` or `[::1]:8787`.",
+            "type": "string",
+            "format": "socket-address",
+        })
+    }
+}
+
+/// An MCP server that Witgate protects: exactly one of `command`, `url`, `own_tools` and `embedded`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Program and arguments of a child process that speaks MCP over its standard input and output.
+    #[schemars(length(min = 1))]
+    pub command: Option<Vec<String>>,
+    /// An endpoint of Streamable HTTP, or of the transport that `transport` names.
+    pub url: Option<String>,
+    /// The transport at the URL: `streamable-http` (the default), or `sse` for HTTP+SSE of 2024-11-05.
+    pub transport: Option<UpstreamTransport>,
+    /// `true`: the host's own small tools.
+    pub own_tools: Option<bool>,
+    /// `true`: a service of the program that has Witgate in it as a library.
+    pub embedded: Option<bool>,
+    /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
+    pub path: Option<String>,
+    /// Its resource identifier, in place of the one made from `server.resource`: what the audience
+    /// of a token has to be.
+    pub resource: Option<String>,
+    /// RFC 9728: what people call it, in the metadata. Default: that of `[server]`.
+    #[schemars(length(min = 1, max = 200))]
+    pub resource_name: Option<String>,
+    /// RFC 9728: an https URL of a page for those who use it. Default: that of `[server]`.
+    pub resource_documentation: Option<String>,
+    /// RFC 9728: an https URL of a page on what may be done with the data. Default: that of `[server]`.
+    pub resource_policy_uri: Option<String>,
+    /// RFC 9728: an https URL of the terms of service. Default: that of `[server]`.
+    pub resource_tos_uri: Option<String>,
+    /// OAuth scopes that a first login should ask for, in place of `server.scopes`.
+    pub scopes: Option<Vec<String>>,
+    /// One child process for all callers. Default: one per session or principal.
+    pub shared: Option<bool>,
+    /// Environment variables of the child process. Credentials come from `{ env = "NAME" }` or
+    /// `{ file = "PATH" }`, with a `prefix` where they need one.
+    pub env: BTreeMap<String, UpstreamText>,
+    /// Headers that Witgate sends to the URL. Credentials come from `{ env = "NAME" }` or
+    /// `{ file = "PATH" }`, with a `prefix` such as `"Bearer "` where they need one.
+    pub headers: BTreeMap<String, UpstreamText>,
+    /// Seconds that a request may wait for the first sign of an answer. Default: 60.
+    #[schemars(range(min = 1, max = 86400))]
+    pub timeout_s: Option<u64>,
+    /// MiB of the largest message of the server's that Witgate has to hold as a whole. Default: 16.
+    #[schemars(range(min = 1, max = 256))]
+    pub max_message_mib: Option<u64>,
+    /// Sessions at a time. Default: 64 with a command, 4096 with a shared one, 10000 with a URL.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_sessions: Option<u64>,
+    /// Sessions of one caller at a time. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_sessions_per_caller: Option<u64>,
+    /// The way in which a denial that no login can cure is told over HTTP: `http` (the default), with status 403, or `json-rpc`,
+    /// with status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
+    pub denials: Option<Denials>,
+    /// The eras that it speaks: `stateful` (2025-11-25 and before), `stateless` (2026-07-28), or both. Default: it is asked,
+    /// a command on a process of its own, which takes as long as a start.
+    #[schemars(length(min = 1))]
+    pub eras: Option<Vec<Era>>,
+    /// The pipeline of this upstream, in place of `[pipeline]`.
+    pub pipeline: Option<Pipeline>,
+    /// The identity that the upstream receives with each call. Default: nothing.
+    pub identity: Option<Identity>,
+}
+
+/// The identity that an upstream receives with each call.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// With a URL: headers in which it is told.
+    pub headers: Option<IdentityNames>,
+    /// With a command: environment variables in which it is told.
+    pub env: Option<IdentityNames>,
+    /// With a URL: a JSON Web Token, signed by the key of `[signing]`.
+    pub token: Option<IdentityToken>,
+}
+
+/// The names of the headers or variables in which things are told. What has no name is not told.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityNames {
+    /// `known`, `anonymous`, or `witgate` for requests of Witgate's own.
+    pub kind: Option<String>,
+    /// Policy, issuer and subject as one text.
+    pub principal: Option<String>,
+    /// The subject, unique within its policy and issuer.
+    pub subject: Option<String>,
+    /// The issuer of the subject.
+    pub issuer: Option<String>,
+    /// The policy that has proven the subject.
+    pub policy: Option<String>,
+    /// Roles.
+    pub roles: Option<String>,
+    /// OAuth scopes.
+    pub scopes: Option<String>,
+    /// The id of the decision, as the audit has it.
+    pub decision: Option<String>,
+}
+
+/// A token of Witgate's own with the caller's identity.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityToken {
+    /// The header that it is in; in `Authorization` as a bearer token. Default: `X-Witgate-Identity`.
+    pub header: Option<String>,
+    /// The audience (`aud`). Default: the `url`.
+    pub audience: Option<String>,
+    /// Seconds for which it is good. Default: 60.
+    #[schemars(range(min = 5, max = 600))]
+    pub lifetime_s: Option<u64>,
+    /// The content of `sub`: `subject` (the default) or `principal`.
+    pub sub: Option<TokenSubject>,
+    /// Further claims, beside `kind`, `policy` and `issuer`: `roles`, `scopes`, `decision`.
+    pub claims: Vec<TokenClaim>,
+}
+
+/// The content of a token's `sub`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenSubject {
+    /// The subject.
+    Subject,
+    /// Policy, issuer and subject as one text.
+    Principal,
+}
+
+/// An optional claim of a token.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenClaim {
+    /// Roles.
+    Roles,
+    /// OAuth scopes, in `scope`.
+    Scopes,
+    /// The id of the decision.
+    Decision,
+}
+
+/// An era of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Era {
+    /// 2025-03-26 to 2025-11-25.
+    Stateful,
+    /// 2026-07-28.
+    Stateless,
+}
+
+/// The transport of an upstream over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpstreamTransport {
+    /// Streamable HTTP, of 2025-03-26 and later.
+    StreamableHttp,
+    /// HTTP+SSE, of 2024-11-05.
+    Sse,
+}
+
+/// The way in which denials are told.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denials {
+    /// By the HTTP status.
+    Http,
+    /// In the JSON-RPC message alone.
+    JsonRpc,
+}
+
+/// A text that may be a secret.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Text {
+    /// In plain, for what is no secret.
+    Plain(String),
+    /// From elsewhere.
+    Secret(SecretSource),
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(****)"),
+            Self::Secret(source) => source.fmt(f),
+        }
+    }
+}
+
+/// A text that may be a secret with something before it.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum UpstreamText {
+    /// In plain, for what is no secret.
+    Plain(String),
+    /// From elsewhere.
+    Secret(PrefixedSource),
+}
+
+impl std::fmt::Debug for UpstreamText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(****)"),
+            Self::Secret(source) => source.fmt(f),
+        }
+    }
+}
+
+/// The source of a text: exactly one of `env` and `file`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("format" = "witgate-secret"))]
+pub struct PrefixedSource {
+    /// Name of an environment variable.
+    pub env: Option<String>,
+    /// Path of a file. Line ends at its end do not belong to the text.
+    pub file: Option<String>,
+    /// The text before the credential, such as `"Bearer "`.
+    pub prefix: Option<String>,
+}
+
+/// The source of a secret: exactly one of `env` and `file`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("format" = "witgate-secret"))]
+pub struct SecretSource {
+    /// Name of an environment variable.
+    pub env: Option<String>,
+    /// Path of a file. Line ends at its end do not belong to the secret.
+    pub file: Option<String>,
+}
+
+/// A policy: an authenticator, an authorizer, or both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The kind of check.
+    pub kind: Kind,
+    /// The component file. Absent: the built-in.
+    pub component: Option<String>,
+    /// Reaction to a component that is missing at start, traps or overruns its limits: `deny` (the default),
+    /// or `builtin`, for the shipped components only.
+    pub fallback: Option<Fallback>,
+    /// `enforce` (the default), or `shadow`: its verdict is recorded and changes nothing.
+    pub mode: Option<Mode>,
+    /// The policy's own settings; `witgate plugin inspect` prints their schema.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Pins the component file: `sha256:` and 64 hexadecimal digits.
+    #[schemars(regex(pattern = "^sha256:[0-9a-fA-F]{64}$"))]
+    pub digest: Option<String>,
+    /// Minisign public keys, one of which has to have signed the component: the line of `minisign.pub` that begins
+    /// with `RW`. The signature stands beside the component, as `minisign -S` writes it (`PATH.minisig`).
+    #[serde(default)]
+    pub signed_by: Vec<String>,
+    /// A file of cases, relative to this one, that the policy has to pass before it goes live.
+    pub cases: Option<String>,
+    /// Limits of one call of the component.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Grants beyond those that follow from the settings.
+    #[serde(default)]
+    pub grants: Grants,
+    /// `pooled` (the default): instances are used again; or `per-call`: each hook has one of its own.
+    pub isolation: Option<Isolation>,
+    /// Hooks until a pooled instance is replaced. Default: 10,000.
+    #[schemars(range(min = 1))]
+    pub recycle_after: Option<u64>,
+    /// The circuit breaker of a failing component.
+    #[serde(default)]
+    pub breaker: Breaker,
+}
+
+/// The kind of a policy.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// API keys from a store that `witgate key` writes.
+    ApiKey,
+    /// JSON Web Tokens.
+    Jwt,
+    /// OAuth 2.0 token introspection (RFC 7662).
+    #[serde(rename = "oauth2-introspection")]
+    Introspection,
+    /// Client certificates of mutual TLS.
+    ClientCertificate,
+    /// Roles with patterns.
+    Rbac,
+    /// A component of your own.
+    Custom,
+}
+
+/// The reaction to a component that cannot decide.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// The call is denied.
+    Deny,
+    /// The built-in of the same kind decides, loudly.
+    Builtin,
+}
+
+/// The effect of a policy's verdict.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It counts.
+    Enforce,
+    /// It is recorded and changes nothing.
+    Shadow,
+}
+
+/// Limits of one call of a component. Whatever passes a limit is denied, with a reason of its own, and the
+/// instance is thrown away.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Milliseconds that a hook's own code may run. Default: 50.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds that a hook may take by the clock on the wall, waiting included. Default: 950 more than
+    /// `timeout_ms`, and 5,000 more still where it has keys or `http`.
+    #[schemars(range(min = 1, max = 600_000))]
+    pub wait_ms: Option<u64>,
+    /// Linear memories of one instance together, in MiB. Default: 16.
+    #[schemars(range(min = 1, max = 1024))]
+    pub memory_mib: Option<u64>,
+    /// Elements of all tables of one instance. Default: 100,000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub table_elements: Option<u64>,
+    /// Maximum size of a hook's answer, and of the arguments of one import, in KiB. Default: 1,024.
+    #[schemars(range(min = 1, max = 131_072))]
+    pub output_kib: Option<u64>,
+    /// Lines that one hook may log. Default: 32.
+    #[schemars(range(max = 10_000))]
+    pub log_lines: Option<u32>,
+    /// Imports of `witgate:auth` that one hook may call. Default: 1,000.
+    #[schemars(range(max = 10_000_000))]
+    pub host_calls: Option<u32>,
+    /// HTTP requests that one hook may send. Default: 6.
+    #[schemars(range(max = 1000))]
+    pub http_requests: Option<u32>,
+    /// Resources of the host, such as streams, that one instance may hold. Default: 1,000.
+    #[schemars(range(max = 1_000_000))]
+    pub handles: Option<u64>,
+    /// Instances that work at once; more calls wait. Default: 100.
+    #[schemars(range(min = 1, max = 1000))]
+    pub instances: Option<u64>,
+    /// Keys and values of the policy's cache, in KiB; what is least used goes first. Default: 4,096.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub cache_kib: Option<u64>,
+}
+
+/// The state that one hook leaves for the next one in the same instance.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Instances are used again, with all state that the plugin keeps.
+    Pooled,
+    /// Nothing: each hook has an instance of its own.
+    PerCall,
+}
+
+/// The circuit breaker: when calls to a failing component are paused, and for how long.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Breaker {
+    /// Failures without a success in between. Default: 10.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures: Option<u32>,
+    /// Milliseconds until a call tries the component again; each failure then doubles it, up to 30 s.
+    /// Default: 1,000.
+    #[schemars(range(min = 1, max = 30_000))]
+    pub pause_ms: Option<u64>,
+}
+
+/// Grants beyond those that follow from the settings.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Origins, such as `https://idp.example.com`, for the `http` import.
+    pub http: Vec<String>,
+    /// Names under `[keys]` for the `crypto` import.
+    pub keys: Vec<String>,
+    /// Names under `[keys]` whose raw value the `secrets` import reveals to the component.
+    pub secrets: Vec<String>,
+    /// The `cache` import.
+    pub cache: bool,
+    /// The `crypto` import without any key: digests and comparisons.
+    pub crypto: bool,
+}
+
+/// A key that the host holds: exactly one of the four.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("format" = "witgate-key"))]
+pub struct Key {
+    /// A shared secret for HMAC, or any other secret.
+    pub secret: Option<SecretSource>,
+    /// A public key, certificate or private key in PEM. A public one may stand here in plain.
+    pub pem: Option<Text>,
+    /// Path of a JWK Set, read again when it changes.
+    pub jwks_file: Option<String>,
+    /// URL of a JWK Set; fetched, cached and refreshed.
+    pub jwks_url: Option<String>,
+    /// An issuer, whose metadata says where its JWK Set is (RFC 8414, OpenID Connect Discovery).
+    pub issuer: Option<String>,
+    /// Of a set that is fetched: how many seconds the last good one is used beyond its lifetime while
+    /// it cannot be had. Default: 86400. At most 2592000.
+    #[schemars(range(max = 2_592_000))]
+    pub max_stale_s: Option<u32>,
+}
+
+/// The policies that decide.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pipeline {
+    /// Authenticators, asked in this order until one knows the credential.
+    pub authenticate: Option<Vec<String>>,
+    /// Authorizers; every one must allow.
+    pub authorize: Option<Vec<String>>,
+    /// The identity of callers without a credential. Absent: such a caller is refused.
+    pub anonymous: Option<Anonymous>,
+}
+
+/// The identity of callers without a credential.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Anonymous {
+    /// Roles that such a caller has.
+    pub roles: Vec<String>,
+}
+
+/// The JSON Schema of `witgate.toml`.
+pub fn schema() -> &'static serde_json::Value {
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
+        let mut schema = schemars::schema_for!(File).to_value();
+        without_null(&mut schema);
+        schema
+    });
+    &SCHEMA
+}
+
+/// TOML has no null: a setting that may be absent is simply not required.
+pub fn without_null(schema: &mut serde_json::Value) {
+    use serde_json::Value;
+    match schema {
+        Value::Object(members) => {
+            if members.get("default").is_some_and(Value::is_null) {
+                members.remove("default");
+            }
+            if let Some(Value::Array(types)) = members.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    members.insert("type".to_owned(), only);
+                }
+            }
+            unwrap_optional(members);
+            members.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}
+
+/// `anyOf: [X, null]` → `X`.
+fn unwrap_optional(members: &mut serde_json::Map<String, serde_json::Value>) {
+    let Some(serde_json::Value::Array(choices)) = members.get_mut("anyOf") else { return };
+    choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+    if let [serde_json::Value::Object(only)] = choices.as_slice() {
+        let only = only.clone();
+        members.remove("anyOf");
+        members.extend(only);
+    }
+}

@@ -1,0 +1,274 @@
+//! From what is written to what is meant: secrets read, paths made absolute, defaults filled in,
+//! and everything that cannot be reported at once.
+
+mod about;
+mod environment_only;
+mod identity;
+mod keys;
+mod loaded;
+mod network;
+mod pipeline;
+mod policies;
+mod proxies;
+mod resolver;
+mod secret;
+mod server;
+mod sessions;
+mod settings;
+mod signing;
+mod tls;
+mod upstreams;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use self::loaded::finish;
+use self::resolver::{Resolver, base};
+use super::diagnostic::Diagnostic;
+use super::document::Document;
+use super::environment::Environment;
+use super::{Broken, Config, ControlSocket, raw, shape};
+use witgate_base::cause::Cause;
+use witgate_base::fingerprints::Fingerprints;
+
+pub use keys::key;
+pub use loaded::{Loaded, Strictness};
+pub use secret::in_file as secret_in_file;
+pub use settings::{description, schema as settings_schema};
+pub use upstreams::resources;
+
+/// Loads the configuration file at `path`; None: what the environment alone says.
+///
+/// # Errors
+/// With everything that is wrong, and the warnings too, in the order of the file.
+pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    match path {
+        Some(path) => load_parts(path, environment, Strictness::Whole),
+        None => environment_only::load(environment),
+    }
+}
+
+/// Loads the configuration file at `path`. With [`Strictness::Parts`], whatever can be used of it: `config.broken` has
+/// the rest.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_parts(
+    path: &Path,
+    environment: &Environment,
+    strictness: Strictness,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut files = Fingerprints::default();
+    files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    let text = read(path).map_err(|fault| vec![fault])?;
+    load_noting(path, &text, environment, files, Origin { is_earlier: false, strictness })
+}
+
+/// The source of a text, and its purpose.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// It was in the file once; its components need not be there any more.
+    is_earlier: bool,
+    strictness: Strictness,
+}
+
+/// Loads what once was in the configuration file at `path`. What it names is read as it is now, besides components,
+/// which need not be there any more.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(path: &Path, text: &str, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    load_text_parts(path, text, environment, Strictness::Whole)
+}
+
+/// As [`load_text`]. With [`Strictness::Parts`], as [`load_parts`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text_parts(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    strictness: Strictness,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut files = Fingerprints::default();
+    files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    load_noting(path, text, environment, files, Origin { is_earlier: true, strictness })
+}
+
+fn load_noting(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    files: Fingerprints,
+    origin: Origin,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let (document, faults) = Document::parse(&name, text);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let (file, faults) = fit(&document);
+    let mut resolver = Resolver::new(&document, environment, path, faults, files);
+    resolver.again = origin.is_earlier;
+    resolver.environment_beside_file();
+    let config = resolver.config(&file).map(|config| Config { text: text.to_owned(), ..config });
+    finish(config, resolver.faults, origin.strictness)
+}
+
+fn read(path: &Path) -> Result<String, Diagnostic> {
+    let name = path.display();
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Diagnostic::error(format!("there is no configuration file `{name}`"))
+            .help("make one with `witgate init`, or name one with `--config FILE`"),
+        _ => Diagnostic::error(format!("the configuration file `{name}` cannot be read: {error}"))
+            .help("it has to be a file that the user who starts Witgate may read")
+            .because_of(Cause::of(&error)),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Diagnostic::error(format!("the configuration file `{name}` is not UTF-8, from byte {at} on"))
+            .help("save it as UTF-8")
+    })
+}
+
+/// Validates the document: its well-formed part, and the faults.
+fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
+    let (fitted, mut faults) = shape::fit(document, raw::schema());
+    let file = serde_json::from_value(fitted.into()).unwrap_or_else(|error| {
+        // The schema is made from the types, so that this does not happen; if it did, silence
+        // would be a configuration that nobody wrote.
+        faults.push(Diagnostic::error(format!("the configuration does not have its shape: {error}")));
+        raw::File::default()
+    });
+    (file, faults)
+}
+
+/// The configuration as commands other than `serve` need it: the file as it is written, with nothing read
+/// beside it, so that making a key does not take the secrets of an upstream.
+#[derive(Debug)]
+pub struct Outline {
+    /// The well-formed part of the file.
+    pub file: raw::File,
+    /// The directory to which relative paths refer.
+    pub base: PathBuf,
+    /// The errors in the rest.
+    pub faults: Vec<Diagnostic>,
+}
+
+impl Outline {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Where there is no such file, or it is not TOML at all.
+    pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let text = read(path).map_err(|fault| vec![fault])?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let (file, faults) = fit(&document);
+        Ok(Self { file, base: base(path), faults })
+    }
+
+    /// Reads what can be read of the file at `path`, also where it is not TOML just now.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    pub fn recover(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let text = read(path).map_err(|fault| vec![fault])?;
+        let (document, mut faults) = Document::parse(&path.display().to_string(), &text);
+        let (file, misfits) = fit(&document);
+        faults.extend(misfits);
+        Ok(Self { file, base: base(path), faults })
+    }
+
+    /// The component files of its policies.
+    pub fn components(&self) -> Vec<PathBuf> {
+        let named = self.file.policies.values().filter_map(|policy| policy.component.as_ref());
+        named.map(|component| self.base.join(component)).collect()
+    }
+
+    /// The directory for what survives a restart.
+    pub fn state(&self) -> PathBuf {
+        self.base.join(self.file.server.state.as_deref().unwrap_or(server::DEFAULT_STATE))
+    }
+
+    /// The path of the control socket.
+    pub fn control(&self) -> ControlSocket {
+        let given = self.file.server.control.as_deref();
+        let path = self.base.join(given.unwrap_or(server::DEFAULT_CONTROL));
+        ControlSocket { path, is_given: given.is_some() }
+    }
+}
+
+/// The fault of `policy` in the configuration `file`, at the setting that the message begins with
+/// (`config.roles.ops: …`), else at the policy. Without a file, the message alone.
+pub fn policy_fault(file: Option<&Path>, policy: &str, message: &str) -> Diagnostic {
+    let whole = format!("the policy `{policy}` cannot be used: {message}");
+    let setting = message.split_once(": ").map(|(setting, _)| setting).filter(|at| at.starts_with("config"));
+    let steps = setting.unwrap_or_default().split('.').filter(|step| !step.is_empty());
+    let at: Vec<_> = ["policies", policy].into_iter().chain(steps).collect();
+    let place = |path: &Path| {
+        let text = read(path).ok()?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        faults.is_empty().then(|| document.error(&at, whole.clone()))
+    };
+    file.and_then(place).unwrap_or_else(|| Diagnostic::error(whole.clone()))
+}
+
+/// A fault of the setting `at`, at its place in the configuration `file`.
+pub fn fault_at(file: Option<&Path>, at: &[&str], message: &str) -> Diagnostic {
+    let place = |path: &Path| {
+        let text = read(path).ok()?;
+        let (document, faults) = Document::parse(&path.display().to_string(), &text);
+        faults.is_empty().then(|| document.error(at, message))
+    };
+    file.and_then(place).unwrap_or_else(|| Diagnostic::error(message))
+}
+
+impl Resolver<'_> {
+    /// Every section is gone through, also when an earlier one is bad.
+    fn config(&mut self, file: &raw::File) -> Option<Config> {
+        let keys = self.keys(&file.keys);
+        let policies = self.policies(file);
+        let server = self.server(&file.server);
+        let signing = self.signing(file);
+        let upstreams = self.upstreams(file, &policies, signing.as_ref());
+        self.unused(file, &policies);
+        let network = self.network(&file.network);
+        self.proxies_unused(&file.network, &upstreams, keys.values().any(network::is_fetched));
+        let server = self.with_resource_hosts(server?, &upstreams);
+        self.answers_fit(&server, &upstreams);
+        Some(Config {
+            path: Some(self.path.clone()),
+            text: String::new(),
+            server,
+            network: Some(network),
+            upstreams,
+            policies,
+            keys,
+            signing,
+            files: std::mem::take(&mut self.files),
+            broken: Broken::default(),
+            auth_disabled: false,
+        })
+    }
+
+    /// Variables that only count without a file. The dangerous one must not be overlooked.
+    fn environment_beside_file(&mut self) {
+        let Some(fault) = environment_only::disabled(self.environment).transpose() else { return };
+        let fault = match fault {
+            Ok(_) => Diagnostic::error("MCP_AUTH_ENABLED=false is set, and there is a configuration file")
+                .help(
+                    "unset it; the `[pipeline]` of the file decides who may call (callers without a \
+                     credential: `anonymous = { roles = […] }`)",
+                ),
+            Err(fault) => fault,
+        };
+        self.faults.push(fault);
+    }
+}
+
+#[cfg(test)]
+mod tests;

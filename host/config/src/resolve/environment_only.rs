@@ -1,0 +1,218 @@
+//! Without a configuration file: the environment variables that users of other MCP servers have.
+//!
+//! They become ordinary built-in policies with ordinary settings, so that nothing downstream knows
+//! the difference: a store with one key, made from `MCP_API_KEY`; a `jwt` policy on `JWT_SECRET`.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::loaded::{Loaded, Strictness, finish};
+use super::server::mib;
+use super::upstreams::DEFAULT_MESSAGE_MIB;
+use crate::diagnostic::Diagnostic;
+use crate::environment::Environment;
+use crate::identity::Identity;
+use crate::{
+    About, Broken, Config, Denials, KeySource, Network, Pipeline, Policy, PolicyKind, Server, SessionBounds,
+    Target, Transport, Upstream,
+};
+use witgate_base::fingerprints::Fingerprints;
+
+/// The fewest characters that `MCP_API_KEY` and `JWT_SECRET` may have: what nobody guesses, even
+/// in hexadecimal digits, and what RFC 7518 (section 3.2) asks of an HS256 key.
+const FEWEST: usize = 32;
+
+/// The subject of identities that `MCP_API_KEY` proves.
+const KEY_NAME: &str = "mcp-api-key";
+
+pub(super) fn load(environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut faults = Vec::new();
+    let auth = Auth::read(environment, &mut faults);
+    let config = auth.map(|auth| config(&auth));
+    finish(config, faults, Strictness::Whole)
+}
+
+/// `MCP_AUTH_ENABLED=false`: `Some(())`. Anything that is no answer to yes or no is an error, since
+/// a guess would either lock out or let in.
+pub(super) fn disabled(environment: &Environment) -> Result<Option<()>, Diagnostic> {
+    let value = environment.get("MCP_AUTH_ENABLED").unwrap_or("true");
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(None),
+        "false" | "0" | "no" | "off" => Ok(Some(())),
+        _ => Err(Diagnostic::error("MCP_AUTH_ENABLED is neither `true` nor `false`")
+            .help("set it to `true`, or unset it, which is the same")),
+    }
+}
+
+/// The authentication settings of the environment.
+enum Auth<'a> {
+    Disabled,
+    Enabled { api_key: Option<&'a str>, jwt_secret: Option<&'a str>, header: Option<&'a str> },
+}
+
+impl<'a> Auth<'a> {
+    fn read(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        match disabled(environment) {
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+            Ok(Some(())) => {
+                faults.push(
+                    Diagnostic::warning(
+                        "MCP_AUTH_ENABLED=false: nobody is checked, everybody may do everything",
+                    )
+                    .help("every audit record says so; unset it and set MCP_API_KEY to change that"),
+                );
+                Some(Self::Disabled)
+            }
+            Ok(None) => Self::enabled(environment, faults),
+        }
+    }
+
+    fn enabled(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Option<Self> {
+        let api_key = credential("MCP_API_KEY", environment, faults);
+        let jwt_secret = credential("JWT_SECRET", environment, faults);
+        let header = header(environment, faults);
+        if environment.get("MCP_API_KEY").or(environment.get("JWT_SECRET")).is_none() {
+            let message = "there is no configuration file, and MCP_API_KEY is not set";
+            let help = "make a configuration with `witgate init`, name one with `--config FILE`, or set \
+                        MCP_API_KEY to a random key of at least 32 characters, for example by \
+                        `export MCP_API_KEY=$(openssl rand -hex 32)`";
+            faults.push(Diagnostic::error(message).help(help));
+            return None;
+        }
+        Some(Self::Enabled { api_key, jwt_secret, header })
+    }
+}
+
+fn credential<'a>(name: &str, environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Option<&'a str> {
+    let value = environment.get(name)?;
+    let length = value.chars().count();
+    if length >= FEWEST {
+        return Some(value);
+    }
+    let message = format!("{name} has {length} characters, and at least {FEWEST} are needed");
+    let help = format!("short secrets can be guessed; make one by `export {name}=$(openssl rand -hex 32)`");
+    faults.push(Diagnostic::error(message).help(help));
+    None
+}
+
+fn header<'a>(environment: &'a Environment, faults: &mut Vec<Diagnostic>) -> Option<&'a str> {
+    let header = environment.get("MCP_AUTH_HEADER")?;
+    if header.parse::<http::HeaderName>().is_err() {
+        let message = format!("MCP_AUTH_HEADER is not the name of a header: `{header}`");
+        faults.push(Diagnostic::error(message).help("set it to a name such as `X-API-Key`, or unset it"));
+    }
+    // `Authorization: Bearer` is read in any case.
+    Some(header).filter(|header| !header.eq_ignore_ascii_case("authorization"))
+}
+
+fn config(auth: &Auth<'_>) -> Config {
+    let server = Server::new(Transport::Stdio);
+    let resource = format!("http://{}/mcp", server.listen);
+    let (policies, pipeline) = match auth {
+        Auth::Disabled => for_everybody(),
+        Auth::Enabled { api_key, jwt_secret, header } => checked(*api_key, *jwt_secret, *header, &resource),
+    };
+    let keys = match auth {
+        Auth::Enabled { jwt_secret: Some(secret), .. } => {
+            [("jwt-secret".to_owned(), KeySource::Secret(SecretString::from(*secret)))].into()
+        }
+        _ => BTreeMap::new(),
+    };
+    Config {
+        path: None,
+        text: String::new(),
+        server,
+        network: Some(Network::default()),
+        upstreams: vec![own_tools(resource, pipeline)],
+        policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
+        keys,
+        signing: None,
+        files: Fingerprints::default(),
+        broken: Broken::default(),
+        auth_disabled: matches!(auth, Auth::Disabled),
+    }
+}
+
+fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
+    Upstream {
+        name: "own".to_owned(),
+        path: "/mcp".to_owned(),
+        resource,
+        about: About::default(),
+        target: Target::OwnTools,
+        pipeline,
+        timeout: std::time::Duration::from_secs(60),
+        scopes: Vec::new(),
+        sessions: SessionBounds::default(),
+        denials: Denials::default(),
+        identity: Identity::default(),
+        eras: None,
+        max_message: mib(DEFAULT_MESSAGE_MIB),
+    }
+}
+
+fn for_everybody() -> (Vec<Policy>, Pipeline) {
+    let roles = json!({ "roles": { "everybody": { "allow": ["*", "method:*"] } } });
+    let policy = Policy::builtin("everybody", PolicyKind::Rbac, roles);
+    let pipeline = Pipeline {
+        authenticate: Vec::new(),
+        authorize: vec!["everybody".to_owned()],
+        anonymous: Some(vec!["everybody".to_owned()]),
+    };
+    (vec![policy], pipeline)
+}
+
+fn checked(
+    api_key: Option<&str>,
+    jwt_secret: Option<&str>,
+    header: Option<&str>,
+    resource: &str,
+) -> (Vec<Policy>, Pipeline) {
+    let mut policies = Vec::new();
+    policies.extend(api_key.map(|key| api_key_policy(key, header, resource)));
+    policies.extend(jwt_secret.map(|_| jwt_policy()));
+    let authenticate = policies.iter().map(|policy| policy.name.clone()).collect();
+    let authorize = match jwt_secret {
+        None => "api-key",
+        Some(_) => {
+            policies.push(holders_policy(resource));
+            "holders"
+        }
+    };
+    let pipeline = Pipeline { authenticate, authorize: vec![authorize.to_owned()], anonymous: None };
+    (policies, pipeline)
+}
+
+/// A store with one key that may do everything.
+fn api_key_policy(key: &str, header: Option<&str>, resource: &str) -> Policy {
+    let sha256: String =
+        digest(&SHA256, key.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let store = format!(
+        "version = 1\n\n[[keys]]\nname = \"{KEY_NAME}\"\nid = \"environment\"\nsha256 = \"{sha256}\"\n\
+         created = 1970-01-01T00:00:00Z\nroles = [\"{resource}\"]\nallow = [\"*\"]\n"
+    );
+    let mut config = json!({ "store": { "content": store } });
+    if let (Some(header), Some(config)) = (header, config.as_object_mut()) {
+        config.insert("header".to_owned(), header.into());
+    }
+    Policy::builtin("api-key", PolicyKind::ApiKey, config)
+}
+
+/// `aud` serves as the role. The token's own roles mean something to whoever issues it, which
+/// nobody has told Witgate; that it is for this resource has been checked.
+fn jwt_policy() -> Policy {
+    let config = json!({ "keys": ["jwt-secret"], "algorithms": ["HS256"], "roles_claim": "aud" });
+    Policy::builtin("jwt", PolicyKind::Jwt, config)
+}
+
+/// The policy that allows everything to a caller with the key or a token for this resource.
+fn holders_policy(resource: &str) -> Policy {
+    let roles = json!({ "roles": { resource: { "allow": ["*"] } } });
+    Policy::builtin("holders", PolicyKind::Rbac, roles)
+}

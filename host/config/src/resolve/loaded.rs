@@ -1,0 +1,58 @@
+//! The end of a resolution: a configuration with its warnings, or its faults.
+
+use crate::diagnostic::{Diagnostic, Part};
+use crate::{Broken, Config};
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Settings that are valid but probably not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Errors in parts of the configuration. Empty unless they were asked for.
+    pub faults: Vec<Diagnostic>,
+}
+
+/// The treatment of a configuration that is broken in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// Only if nothing is wrong with it.
+    Whole,
+    /// Also if what is wrong concerns single policies, keys and upstreams.
+    Parts,
+}
+
+pub(super) fn finish(
+    config: Option<Config>,
+    mut faults: Vec<Diagnostic>,
+    strictness: Strictness,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    faults.sort_by_key(Diagnostic::position);
+    let is_tolerable = |fault: &Diagnostic| match strictness {
+        Strictness::Whole => !fault.is_error(),
+        Strictness::Parts => !fault.is_error() || fault.part().is_some(),
+    };
+    let Some(config) = config.filter(|_| faults.iter().all(is_tolerable)) else { return Err(faults) };
+    let (faults, warnings): (Vec<_>, _) = faults.into_iter().partition(Diagnostic::is_error);
+    let broken = broken(&faults);
+    let network = config.network.filter(|_| !broken.network);
+    Ok(Loaded { config: Config { broken, network, ..config }, warnings, faults })
+}
+
+fn broken(faults: &[Diagnostic]) -> Broken {
+    let mut broken = Broken::default();
+    for fault in faults {
+        match fault.part() {
+            Some(Part::Policy(name)) => {
+                broken.policies.entry(name.clone()).or_insert_with(|| fault.to_string());
+            }
+            Some(Part::Upstream(name)) => drop(broken.upstreams.insert(name.clone())),
+            Some(Part::Pipeline(name)) => drop(broken.pipelines.insert(name.clone())),
+            Some(Part::Network) => broken.network = true,
+            // A policy that names the key finds out.
+            Some(Part::Key(_)) | None => {}
+        }
+    }
+    broken
+}

@@ -1,0 +1,90 @@
+//! The state of a resolution: what it reads from, the faults found so far, and the files read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::Diagnostic;
+use crate::document::Document;
+use crate::environment::Environment;
+use witgate_base::cause::{Cause, is_file};
+use witgate_base::fingerprints::Fingerprints;
+
+/// The state that every part of the resolution shares.
+pub(super) struct Resolver<'a> {
+    pub(super) document: &'a Document<'a>,
+    pub(super) environment: &'a Environment,
+    pub(super) path: PathBuf,
+    pub(super) base: PathBuf,
+    pub(super) faults: Vec<Diagnostic>,
+    /// The files that were read, the configuration file itself included.
+    pub(super) files: Fingerprints,
+    /// True if the components are known, so that their files are not looked at.
+    pub(super) again: bool,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(
+        document: &'a Document<'a>,
+        environment: &'a Environment,
+        path: &Path,
+        faults: Vec<Diagnostic>,
+        files: Fingerprints,
+    ) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { document, environment, path: absolute, base: base(path), faults, files, again: false }
+    }
+
+    pub(super) fn path(&self, written: &str) -> PathBuf {
+        self.base.join(written)
+    }
+
+    pub(super) fn error(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        self.error_of(Cause::Content, at, message, help);
+    }
+
+    pub(super) fn error_of(
+        &mut self,
+        cause: Cause,
+        at: &[&str],
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.faults.push(self.document.error(at, message).help(help).because_of(cause));
+    }
+
+    /// Looks at `path`, which the setting `at` names. An error of the look itself is reported: it does not mean that
+    /// nothing is there.
+    pub(super) fn presence(&mut self, at: &[&str], path: &Path) -> Presence {
+        match is_file(path) {
+            Ok(true) => Presence::File,
+            Ok(false) => Presence::NoFile,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Nothing,
+            Err(error) => {
+                let message = format!("`{}` cannot be looked at: {error}", path.display());
+                let help = "see that the user who starts Witgate may read it, and that its disk is well";
+                self.error_of(Cause::of(&error), at, message, help);
+                Presence::Unknown
+            }
+        }
+    }
+
+    pub(super) fn warning(&mut self, at: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(self.document.warning(at, message).help(help));
+    }
+}
+
+/// The thing at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    File,
+    NoFile,
+    Nothing,
+    /// It cannot be told, which is reported already.
+    Unknown,
+}
+
+/// The folder that relative paths of the configuration file `path` begin in.
+pub(super) fn base(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
+}

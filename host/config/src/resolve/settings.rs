@@ -1,0 +1,119 @@
+//! The settings of the shipped kinds, validated against their own schemas: a typo in a policy's `config`
+//! gets a line and a caret like any other.
+
+use serde_json::{Value, json};
+use witgate_plugin::{Description, Plugin};
+
+use super::resolver::{Presence, Resolver};
+use crate::raw::{self, Key, SecretSource};
+use crate::{PolicyKind, shape};
+
+impl Resolver<'_> {
+    pub(super) fn settings(&mut self, file: &raw::File, name: &str, kind: PolicyKind) {
+        let Some(schema) = schema(kind) else { return };
+        let (faults, marked) = shape::fit_at(self.document, &["policies", name, "config"], &schema);
+        self.faults.extend(faults);
+        for shape::Marked { path, format, value } in marked {
+            let at: Vec<_> = path.iter().map(String::as_str).collect();
+            self.marked(file, kind, &at, &format, value);
+        }
+    }
+
+    /// Checks that a file that the host will read for the policy exists.
+    fn marked(&mut self, file: &raw::File, kind: PolicyKind, at: &[&str], format: &str, value: Value) {
+        match (format, value) {
+            ("witgate-file", Value::String(path)) => self.settings_file(kind, at, &path),
+            ("witgate-endpoint", Value::String(url)) => drop(self.url(at, &url)),
+            ("witgate-key", Value::String(name)) => self.known_key(file, at, &name),
+            ("witgate-key", inline) => {
+                if let Ok(key) = serde_json::from_value::<Key>(inline) {
+                    self.key(at, &key);
+                }
+            }
+            ("witgate-secret", source) => {
+                if let Ok(source) = serde_json::from_value::<SecretSource>(source) {
+                    self.secret(at, &source);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn settings_file(&mut self, kind: PolicyKind, at: &[&str], written: &str) {
+        let path = self.path(written);
+        match self.presence(at, &path) {
+            Presence::File | Presence::Unknown => return,
+            Presence::NoFile => {
+                return self.error(
+                    at,
+                    format!("`{}` is not a file", path.display()),
+                    "write the path of a file; a relative one begins beside this file",
+                );
+            }
+            Presence::Nothing => {}
+        }
+        let help = match kind {
+            PolicyKind::Jwt => "make it empty: `witgate token revoke` writes it",
+            PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
+            _ => "correct the path; a relative one begins beside this file",
+        };
+        self.error(at, format!("there is no file `{}`", path.display()), help);
+    }
+}
+
+/// The JSON Schema of the settings of a shipped kind, as an operator writes them.
+pub fn schema(kind: PolicyKind) -> Option<Value> {
+    let mut schema = plugin_schema(kind)?;
+    as_written(&mut schema);
+    let own = raw::schema();
+    let target = schema.as_object_mut()?.entry("$defs").or_insert_with(|| json!({})).as_object_mut()?;
+    for name in ["Key", "SecretSource", "Text"] {
+        target.insert(name.to_owned(), own.pointer(&format!("/$defs/{name}"))?.clone());
+    }
+    Some(schema)
+}
+
+/// In what the plugin says of itself, everything that the host reads is a plain string.
+fn plugin_schema(kind: PolicyKind) -> Option<Value> {
+    serde_json::from_str(&description(kind)?.config_schema).ok()
+}
+
+/// The description of the shipped plugin of a kind.
+pub fn description(kind: PolicyKind) -> Option<Description> {
+    match kind {
+        PolicyKind::ApiKey => Some(witgate_api_key::ApiKey::describe()),
+        PolicyKind::Jwt => Some(witgate_jwt::Jwt::describe()),
+        PolicyKind::Introspection => Some(witgate_oauth2_introspection::Introspection::describe()),
+        PolicyKind::ClientCertificate => Some(witgate_client_certificate::ClientCertificate::describe()),
+        PolicyKind::Rbac => Some(witgate_rbac::Rbac::describe()),
+        PolicyKind::Custom => None,
+    }
+}
+
+/// Puts in place of those strings what an operator writes for them.
+fn as_written(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let plain = |format: &str| json!({ "type": "string", "format": format });
+            let written = match members.get("format").and_then(Value::as_str) {
+                Some("witgate-file") => json!([plain("witgate-file"), {
+                    "type": "object",
+                    "properties": { "content": { "type": "string" } },
+                    "required": ["content"],
+                    "additionalProperties": false,
+                }]),
+                Some("witgate-key") => json!([plain("witgate-key"), { "$ref": "#/$defs/Key" }]),
+                Some("witgate-secret" | "witgate-signing-key") => {
+                    *schema = json!({ "$ref": "#/$defs/SecretSource" });
+                    return;
+                }
+                _ => return members.values_mut().for_each(as_written),
+            };
+            members.remove("type");
+            members.remove("format");
+            members.insert("anyOf".to_owned(), written);
+        }
+        Value::Array(items) => items.iter_mut().for_each(as_written),
+        _ => {}
+    }
+}

@@ -1,0 +1,72 @@
+//! `[server.tls]`.
+
+use std::path::PathBuf;
+
+use super::resolver::Resolver;
+use super::secret::{Missing, read_secret};
+use crate::raw::{self, SecretSource};
+use crate::{ClientCertificates, TlsKey, TlsSettings};
+
+impl Resolver<'_> {
+    /// Resolves `[server.tls]` to paths. What is in the files is looked at when they are loaded: a reload of
+    /// the rest does not depend on them.
+    pub(super) fn tls(&mut self, server: &raw::Server) -> Option<TlsSettings> {
+        let written = server.tls.as_ref()?;
+        if matches!(server.transport, Some(raw::Transport::Stdio)) {
+            let message = "over stdio nobody connects, so that there is nothing to encrypt";
+            self.warning(&["server", "tls"], message, "leave `[server.tls]` out, or serve over `http`");
+        }
+        if server.resource.as_ref().is_some_and(|resource| resource.starts_with("http://")) {
+            let message = "`resource` says http, and `listen` speaks TLS";
+            let help = "write the URL with https: tokens have to name it as their audience";
+            self.warning(&["server", "resource"], message, help);
+        }
+        let certificate = self.tls_path("certificate", written.certificate.as_deref());
+        let key = self.tls_key(written.key.as_ref());
+        let client_ca = written.client_ca.as_deref().map(|path| self.path(path));
+        let clients = self.client_certificates(written);
+        Some(TlsSettings { certificate: certificate?, key: key?, client_ca, clients })
+    }
+
+    fn tls_path(&mut self, setting: &str, written: Option<&str>) -> Option<PathBuf> {
+        if written.is_none() {
+            let message = format!("TLS needs a `{setting}`");
+            let help = format!("write `{setting} = \"PATH\"`, a file in PEM");
+            self.error(&["server", "tls"], message, help);
+        }
+        written.map(|path| self.path(path))
+    }
+
+    fn tls_key(&mut self, written: Option<&SecretSource>) -> Option<TlsKey> {
+        let Some(source) = written else {
+            let help = "write `key = { file = \"PATH\" }`, a file in PEM that only Witgate's user may read";
+            self.error(&["server", "tls"], "TLS needs the `key` of its certificate", help);
+            return None;
+        };
+        if let (Some(file), None) = (&source.file, &source.env) {
+            return Some(TlsKey::File(self.path(file)));
+        }
+        match read_secret(source, self.environment, |file| self.path(file)) {
+            Ok(text) => Some(TlsKey::Text(text)),
+            Err(Missing { message, help, cause }) => {
+                self.error_of(cause, &["server", "tls", "key"], message, help);
+                None
+            }
+        }
+    }
+
+    /// The demand for client certificates; a CA implies one.
+    fn client_certificates(&mut self, written: &raw::Tls) -> ClientCertificates {
+        let clients = match (written.client_certificates, &written.client_ca) {
+            (Some(raw::ClientCertificates::Off), _) | (None, None) => ClientCertificates::Off,
+            (Some(raw::ClientCertificates::Optional), _) => ClientCertificates::Optional,
+            (Some(raw::ClientCertificates::Required), _) | (None, Some(_)) => ClientCertificates::Required,
+        };
+        if clients != ClientCertificates::Off && written.client_ca.is_none() {
+            let message = "nothing says which CA the certificates of clients come from";
+            let at = ["server", "tls", "client_certificates"];
+            self.error(&at, message, "write `client_ca = \"PATH\"`, a file in PEM");
+        }
+        clients
+    }
+}

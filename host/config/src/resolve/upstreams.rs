@@ -1,0 +1,403 @@
+//! `[upstreams]`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use witgate_plugin::{OFFLINE_ACCESS, is_scope};
+
+use super::identity::Around;
+use super::resolver::{Presence, Resolver};
+use super::server::{listen, mib};
+use crate::identity::Identity;
+use crate::raw::{self, UpstreamText, UpstreamTransport};
+use crate::shape::listed;
+use crate::{About, Denials, Eras, Pipeline, Policy, Signing, Target, Upstream};
+use witgate_base::cause::Cause;
+
+/// The default timeout of the MCP SDKs.
+const DEFAULT_TIMEOUT_S: u64 = 60;
+
+/// The largest lists of tools seen have some hundred kilobytes; a resource of 12 MB in base64 fits.
+pub(super) const DEFAULT_MESSAGE_MIB: u64 = 16;
+
+impl Resolver<'_> {
+    pub(super) fn upstreams(
+        &mut self,
+        file: &raw::File,
+        policies: &BTreeMap<String, Policy>,
+        signing: Option<&Signing>,
+    ) -> Vec<Upstream> {
+        self.at_least_one(file);
+        let common = file.pipeline.as_ref().map(|written| self.pipeline(&["pipeline"], written, policies));
+        let names = self.document.keys(&["upstreams"]);
+        let alone = names.len() <= 1;
+        let servers_about = self.servers_about(&file.server);
+        let around = Around { policies, signing, is_signing: file.signing.is_some() };
+        let resolve = |(name, written): (&String, &raw::Upstream)| {
+            let pipeline = self.pipeline_of(name, written, common.as_ref(), policies);
+            let about = self.own_about(&file.server, name, written).or(&servers_about);
+            let identity = self.identity(name, written, &pipeline, &around);
+            Upstream { about, identity, ..self.upstream(file, name, written, pipeline, alone) }
+        };
+        let upstreams: Vec<_> = file.upstreams.iter().map(resolve).collect();
+        self.paths_apart(&upstreams);
+        self.signing_is_used(file);
+        upstreams
+    }
+
+    fn at_least_one(&mut self, file: &raw::File) {
+        let names = self.document.keys(&["upstreams"]);
+        let help = "add one, for example\n[upstreams.everything]\ncommand = [\"npx\", \"-y\", \
+                    \"@modelcontextprotocol/server-everything\"]\nor, for Witgate's own small \
+                    tools,\n[upstreams.own]\nown_tools = true";
+        if names.is_empty() {
+            self.error(&["upstreams"], "there is no upstream: nothing to protect", help);
+        }
+        if let (Some(raw::Transport::Stdio), [_, second, ..]) = (file.server.transport, names.as_slice()) {
+            let message = "over stdio there is one upstream, because there is one stream";
+            let help = "leave one, or write `transport = \"http\"`, where each has a path of its own";
+            self.error(&["upstreams", second], message, help);
+        }
+    }
+
+    fn pipeline_of(
+        &mut self,
+        name: &str,
+        written: &raw::Upstream,
+        common: Option<&Pipeline>,
+        policies: &BTreeMap<String, Policy>,
+    ) -> Pipeline {
+        let at = ["upstreams", name, "pipeline"];
+        match (&written.pipeline, common) {
+            (Some(own), _) => self.pipeline(&at, own, policies),
+            (None, Some(common)) => common.clone(),
+            (None, None) => {
+                if !self.document.has(&at) && !self.document.has(&["pipeline"]) {
+                    let message = format!("nothing says who may use the upstream `{name}`");
+                    let help = "add `[pipeline]` with `authenticate = [\"…\"]` and `authorize = [\"…\"]`";
+                    self.error(&["upstreams", name], message, help);
+                }
+                Pipeline::default()
+            }
+        }
+    }
+
+    fn upstream(
+        &mut self,
+        file: &raw::File,
+        name: &str,
+        written: &raw::Upstream,
+        pipeline: Pipeline,
+        alone: bool,
+    ) -> Upstream {
+        self.named_well(name);
+        let path = self.endpoint(name, written, alone);
+        let resource = self.resource(file, name, written, &path, alone);
+        let target = self.target(name, written).unwrap_or(Target::Broken);
+        Upstream {
+            name: name.to_owned(),
+            path,
+            resource,
+            about: About::default(),
+            target,
+            pipeline,
+            timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),
+            scopes: self.scopes(file, name, written),
+            sessions: self.sessions(name, written),
+            denials: written.denials.map(Denials::from).unwrap_or_default(),
+            identity: Identity::default(),
+            eras: written.eras.as_deref().map(eras),
+            max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
+        }
+    }
+
+    /// Scopes (RFC 6749, section 3.3) for a first login.
+    fn scopes(&mut self, file: &raw::File, name: &str, written: &raw::Upstream) -> Vec<String> {
+        let (at, scopes): (&[&str], _) = match &written.scopes {
+            Some(own) => (&["upstreams", name, "scopes"], own),
+            None => (&["server", "scopes"], &file.server.scopes),
+        };
+        for (index, scope) in scopes.iter().enumerate() {
+            let index = index.to_string();
+            let at = [at, &[index.as_str()]].concat();
+            if !is_scope(scope) {
+                self.error(
+                    &at,
+                    format!("`{scope}` is not a scope"),
+                    "write one scope, without spaces and quotes",
+                );
+            } else if scope == OFFLINE_ACCESS {
+                let message = format!("`{OFFLINE_ACCESS}` is between a client and its authorization server");
+                self.error(&at, message, "take it out: a client asks for it where it wants to");
+            }
+        }
+        scopes.clone()
+    }
+
+    /// The name becomes a part of a path.
+    fn named_well(&mut self, name: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            let message = format!("`{name}` cannot be the name of an upstream");
+            self.error(&["upstreams", name], message, "use letters, digits, `-`, `_` and `.`");
+        }
+    }
+
+    fn endpoint(&mut self, name: &str, written: &raw::Upstream, alone: bool) -> String {
+        let Some(path) = &written.path else { return default_path(name, alone) };
+        let at = ["upstreams", name, "path"];
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '{' | '}' | '*' | '\\' | '%');
+        let odd = !path.starts_with('/') || path.contains("//") || path.contains("/.");
+        let slashed = path.ends_with('/') && path != "/";
+        if odd && !path.starts_with("/.well-known") || slashed || !path.chars().all(plain) {
+            self.error(
+                &at,
+                format!("`{path}` cannot be the path of an endpoint"),
+                "write one such as `/mcp`",
+            );
+        } else if path.starts_with("/.well-known") {
+            let message = "`/.well-known` is where clients look for metadata";
+            self.error(&at, message, "choose another path, such as `/mcp`");
+        }
+        path.clone()
+    }
+
+    fn resource(
+        &mut self,
+        file: &raw::File,
+        name: &str,
+        written: &raw::Upstream,
+        path: &str,
+        alone: bool,
+    ) -> String {
+        if let Some(own) = &written.resource {
+            self.url(&["upstreams", name, "resource"], own);
+        } else if let Some(public) = &file.server.resource {
+            self.url(&["server", "resource"], public);
+        }
+        resource(file, written, path, alone)
+    }
+
+    fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<Target> {
+        let targets = ["command", "url", "own_tools", "embedded"];
+        let there: Vec<_> =
+            targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
+        match (there.as_slice(), written) {
+            (["command"], raw::Upstream { command: Some(argv), .. }) => self.child(name, written, argv),
+            (["url"], raw::Upstream { url: Some(url), .. }) => self.remote(name, written, url),
+            (["own_tools"], raw::Upstream { own_tools: Some(true), .. }) => {
+                self.useless(
+                    name,
+                    written,
+                    &["env", "headers", "shared", "transport"],
+                    "the host's own tools",
+                );
+                Some(Target::OwnTools)
+            }
+            (["embedded"], raw::Upstream { embedded: Some(true), .. }) => {
+                let useless = ["env", "headers", "shared", "transport"];
+                self.useless(name, written, &useless, "a service of the program itself");
+                Some(Target::Embedded)
+            }
+            // Of the wrong type, which is reported already.
+            ([_], raw::Upstream { own_tools: None, embedded: None, .. }) => None,
+            ([] | [_], _) => {
+                let message = format!("nothing says where the upstream `{name}` is");
+                let help =
+                    "write `command = [\"…\"]` for a child process, or `url = \"…\"` for an HTTP endpoint";
+                self.error(&["upstreams", name], message, help);
+                None
+            }
+            (several, _) => {
+                let message = format!("the upstream `{name}` has to be exactly one of {}", listed(several));
+                let help = "leave one; make a second upstream of the other";
+                self.error(&["upstreams", name, several.last()?], message, help);
+                None
+            }
+        }
+    }
+
+    fn child(&mut self, name: &str, written: &raw::Upstream, argv: &[String]) -> Option<Target> {
+        self.useless(name, written, &["headers", "transport"], "a child process");
+        let env = self.texts(&["upstreams", name, "env"], &written.env, |variable| {
+            let fits = !variable.is_empty() && !variable.contains(['=', '\0']);
+            if fits { Ok(()) } else { Err("the name of an environment variable has no `=`") }
+        });
+        let mut argv = argv.to_vec();
+        let program = argv.first_mut()?;
+        *program = self.program(name, program, &written.env)?;
+        Some(Target::Command { argv, env, shared: written.shared.unwrap_or(false) })
+    }
+
+    /// A name is looked up on `PATH` when the child starts; a path begins beside the config file.
+    fn program(&mut self, name: &str, program: &str, env: &BTreeMap<String, UpstreamText>) -> Option<String> {
+        let at = ["upstreams", name, "command", "0"];
+        if program.contains('/') {
+            let path = self.path(program);
+            if matches!(self.presence(&at, &path), Presence::Nothing | Presence::NoFile) {
+                let message = format!("there is no program `{}`", path.display());
+                self.error(&at, message, "correct the path; a relative one begins beside this file");
+            }
+            return path.to_str().map(str::to_owned);
+        }
+        let search = self.environment.get("PATH").filter(|_| !env.contains_key("PATH"));
+        if let Some(cause) = search.and_then(|search| not_on_path(program, search)) {
+            let help = match program {
+                "npx" | "node" | "npm" => {
+                    "install Node.js, which brings it (nodejs.org), or write its full path"
+                }
+                "uvx" | "uv" => "install uv, which brings it (docs.astral.sh/uv), or write its full path",
+                "docker" => "install Docker, or write the program's full path",
+                _ => "install it, correct the name, or write its full path",
+            };
+            self.error_of(cause, &at, format!("the program `{program}` is not on PATH"), help);
+        }
+        Some(program.to_owned())
+    }
+
+    fn remote(&mut self, name: &str, written: &raw::Upstream, url: &str) -> Option<Target> {
+        self.useless(name, written, &["env", "shared"], "an HTTP endpoint");
+        let at = ["upstreams", name, "headers"];
+        let headers = self.texts(&at, &written.headers, |header| match header.parse::<HeaderName>() {
+            Ok(name) if own_header(&name) => Err("Witgate sets this header itself"),
+            Ok(_) => Ok(()),
+            Err(_) => Err("this is not the name of a header"),
+        });
+        for (header, value) in &headers {
+            if HeaderValue::from_str(value.expose_secret()).is_err() {
+                let message = "the value of this header holds characters that a header cannot have";
+                self.error(
+                    &[at.as_slice(), &[header]].concat(),
+                    message,
+                    "look for line breaks and control characters",
+                );
+            }
+        }
+        if written.transport == Some(UpstreamTransport::Sse) {
+            self.useless(name, written, &["eras"], "HTTP+SSE, which is of the stateful era");
+        }
+        let url = self.url(&["upstreams", name, "url"], url)?;
+        Some(match written.transport {
+            Some(UpstreamTransport::Sse) => Target::Sse { url, headers },
+            Some(UpstreamTransport::StreamableHttp) | None => Target::Url { url, headers },
+        })
+    }
+
+    fn texts(
+        &mut self,
+        at: &[&str],
+        texts: &BTreeMap<String, UpstreamText>,
+        check: impl Fn(&str) -> Result<(), &'static str>,
+    ) -> Vec<(String, SecretString)> {
+        let mut resolved = Vec::new();
+        for (name, text) in texts {
+            let at = [at, &[name]].concat();
+            if let Err(message) = check(name) {
+                self.error(&at, format!("{message}: `{name}`"), "correct the name, or leave it out");
+            }
+            resolved.extend(self.text(&at, text).map(|value| (name.clone(), value)));
+        }
+        resolved
+    }
+
+    /// A setting that does nothing is a misunderstanding.
+    fn useless(&mut self, name: &str, written: &raw::Upstream, settings: &[&str], what: &str) {
+        let there = |setting: &&&str| match **setting {
+            "env" => !written.env.is_empty(),
+            "headers" => !written.headers.is_empty(),
+            "transport" => written.transport.is_some(),
+            "eras" => written.eras.is_some(),
+            _ => written.shared.is_some(),
+        };
+        for setting in settings.iter().filter(there) {
+            let message = format!("`{setting}` means nothing for {what}");
+            self.error(&["upstreams", name, setting], message, "leave it out");
+        }
+    }
+
+    fn paths_apart(&mut self, upstreams: &[Upstream]) {
+        let mut first: BTreeMap<&str, &str> = BTreeMap::new();
+        for Upstream { name, path, .. } in upstreams {
+            if let Some(other) = first.insert(path, name) {
+                let message = format!("the upstreams `{other}` and `{name}` are both at `{path}`");
+                let help = format!("write another `path` for one of them, such as `/{name}/mcp`");
+                self.error(&["upstreams", name, "path"], message, help);
+            }
+        }
+    }
+}
+
+fn default_path(name: &str, alone: bool) -> String {
+    if alone { "/mcp".to_owned() } else { format!("/{name}/mcp") }
+}
+
+/// The resource identifier of an upstream at `path`; `alone`: there is no other.
+fn resource(file: &raw::File, written: &raw::Upstream, path: &str, alone: bool) -> String {
+    match (&written.resource, &file.server.resource) {
+        (Some(own), _) => own.clone(),
+        (None, Some(public)) if alone => public.clone(),
+        // Whatever a proxy puts before the paths stays before them.
+        (None, Some(public)) => format!("{}{path}", public.trim_end_matches('/').trim_end_matches("/mcp")),
+        (None, None) => {
+            let mut listen = listen(&file.server);
+            if listen.ip().is_unspecified() {
+                listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            let scheme = if file.server.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{listen}{path}")
+        }
+    }
+}
+
+/// Names and resource identifiers of all upstreams, for commands that need nothing else of them.
+pub fn resources(file: &raw::File) -> Vec<(String, String)> {
+    let alone = file.upstreams.len() <= 1;
+    let of = |(name, written): (&String, &raw::Upstream)| {
+        let path = written.path.clone().unwrap_or_else(|| default_path(name, alone));
+        (name.clone(), resource(file, written, &path, alone))
+    };
+    file.upstreams.iter().map(of).collect()
+}
+
+/// Headers that belong to the protocol or to the hop.
+fn own_header(name: &HeaderName) -> bool {
+    const OWN: [&str; 10] = [
+        "host",
+        "content-length",
+        "content-type",
+        "accept",
+        "connection",
+        "transfer-encoding",
+        "mcp-session-id",
+        "mcp-protocol-version",
+        "last-event-id",
+        "te",
+    ];
+    OWN.contains(&name.as_str())
+}
+
+/// Looks for a program on the search path. None: it is there. `Machine`: some folder could not be looked at.
+fn not_on_path(program: &str, search: &str) -> Option<Cause> {
+    let mut cause = Cause::Content;
+    for folder in std::env::split_paths(search) {
+        match is_program(&folder.join(program)) {
+            Ok(true) => return None,
+            Err(error) if Cause::of(&error).may_pass() => cause = Cause::Machine,
+            Ok(false) | Err(_) => {}
+        }
+    }
+    Some(cause)
+}
+
+fn is_program(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().map(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn eras(named: &[raw::Era]) -> Eras {
+    Eras { stateful: named.contains(&raw::Era::Stateful), stateless: named.contains(&raw::Era::Stateless) }
+}

@@ -1,0 +1,296 @@
+//! One record for each message, refused ones included. It holds no secret: a credential is never
+//! within reach here.
+
+mod facts;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::decision::{DecisionId, DecisionIds};
+use super::dpop::ProofError;
+use super::identity::Caller;
+use super::reject::Rejection;
+use super::request::{Request, Route};
+use facts::Facts;
+use witgate_message::call::{Access, Target};
+use witgate_message::malformed::Malformed;
+use witgate_policy::answer::Failed;
+use witgate_runtime::lines::Place;
+use witgate_runtime::metrics::Metrics;
+
+pub use facts::Audit;
+
+/// The outcome of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was forwarded, and answered.
+    Allowed,
+    /// It was no acceptable message.
+    Malformed,
+    /// No credential came with it.
+    NoCredential,
+    /// Its credential is not good.
+    Refused,
+    /// Its caller may not do this.
+    Denied,
+    /// A policy could not decide.
+    Failed,
+    /// Its caller called too often.
+    RateLimited,
+    /// It was allowed, and the upstream did not do its part.
+    UpstreamFailed,
+    /// Its caller went away.
+    Cancelled,
+    /// Its caller's right ended while it was under way, after it was allowed.
+    Ended,
+}
+
+impl Outcome {
+    const ALL: [Self; 10] = [
+        Self::Allowed,
+        Self::Malformed,
+        Self::NoCredential,
+        Self::Refused,
+        Self::Denied,
+        Self::Failed,
+        Self::RateLimited,
+        Self::UpstreamFailed,
+        Self::Cancelled,
+        Self::Ended,
+    ];
+
+    /// Its name in records and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Malformed => "malformed",
+            Self::NoCredential => "no-credential",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::RateLimited => "rate-limited",
+            Self::UpstreamFailed => "upstream-failed",
+            Self::Cancelled => "cancelled",
+            Self::Ended => "ended",
+        }
+    }
+
+    fn of(rejection: &Rejection) -> Self {
+        match rejection {
+            Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::SessionRequired => Self::Malformed,
+            Rejection::NoCredential => Self::NoCredential,
+            Rejection::Refused { .. } | Rejection::Proof(ProofError::Bad { .. }) => Self::Refused,
+            Rejection::Denied { .. }
+            | Rejection::TaskNotFound
+            | Rejection::SessionNotFound
+            | Rejection::Untold(_) => Self::Denied,
+            Rejection::Failed(_) | Rejection::Unrecorded => Self::Failed,
+            Rejection::RateLimited { .. }
+            | Rejection::Proof(ProofError::Full { .. })
+            | Rejection::Full { .. }
+            | Rejection::TooManyBodies
+            | Rejection::TooManyAnswers
+            | Rejection::TooManyConnections => Self::RateLimited,
+            Rejection::Upstream { .. } => Self::UpstreamFailed,
+        }
+    }
+}
+
+/// The counters of one upstream, and where its records go.
+#[derive(Debug)]
+pub struct Outcomes {
+    counters: Vec<(Outcome, Counter)>,
+    audit: Audit,
+    ids: DecisionIds,
+}
+
+impl Outcomes {
+    /// Counters for `upstream`, and its records in the log of the program.
+    pub fn new(metrics: &Metrics, upstream: &str) -> Self {
+        let counter = |outcome: Outcome| (outcome, metrics.messages(upstream, outcome.name()));
+        let counters = Outcome::ALL.into_iter().map(counter).collect();
+        Self { counters, audit: Audit::default(), ids: DecisionIds::default() }
+    }
+
+    /// The same, with records in `audit`.
+    pub(super) fn recorded_in(&self, audit: Audit) -> Self {
+        Self { counters: self.counters.clone(), audit, ids: DecisionIds::default() }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        if let Some((_, counter)) = self.counters.iter().find(|(counted, _)| *counted == outcome) {
+            counter.inc();
+        }
+    }
+}
+
+/// The audit record of a message while it is handled. Dropped before it is closed, it says that the caller
+/// went away.
+#[derive(Debug)]
+pub struct Record<'a> {
+    outcomes: &'a Outcomes,
+    route: &'a Route,
+    began: Instant,
+    closed: bool,
+    place: Option<Place>,
+    /// The id of the message in the audit.
+    pub decision: DecisionId,
+    /// The generation that judges it.
+    pub generation: u64,
+    /// The message, once it is parsed.
+    pub request: Option<Arc<Request>>,
+    /// The caller, once it is known.
+    pub caller: Option<Arc<Caller>>,
+}
+
+impl<'a> Record<'a> {
+    /// Begins a record.
+    pub fn begin(outcomes: &'a Outcomes, route: &'a Route, generation: u64) -> Self {
+        Self {
+            outcomes,
+            route,
+            began: Instant::now(),
+            closed: false,
+            place: None,
+            decision: outcomes.ids.next(),
+            generation,
+            request: None,
+            caller: None,
+        }
+    }
+
+    /// Makes sure that it can be written once it is closed, where the configuration wants no call without a record.
+    ///
+    /// # Errors
+    /// `Unrecorded`.
+    pub fn reserve(&mut self) -> Result<(), Rejection> {
+        self.place = self.outcomes.audit.reserve()?;
+        Ok(())
+    }
+
+    /// Writes it.
+    pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
+        match result {
+            Ok(_) => self.write(Outcome::Allowed, &Cause::default()),
+            Err(rejection) => self.write(Outcome::of(rejection), &Cause::of(rejection)),
+        }
+        self
+    }
+
+    /// Writes that nothing was decided.
+    pub fn refuse(mut self, rejection: &Rejection) {
+        self.write(Outcome::of(rejection), &Cause::of(rejection));
+    }
+
+    /// Writes that what was allowed before has ended.
+    pub fn end(mut self, rejection: &Rejection) {
+        self.write(Outcome::Ended, &Cause::of(rejection));
+    }
+
+    fn write(&mut self, outcome: Outcome, cause: &Cause<'_>) {
+        self.closed = true;
+        self.outcomes.count(outcome);
+        let request = self.request.as_deref();
+        let caller = self.caller.as_deref();
+        let facts = Facts {
+            outcome: outcome.name(),
+            decision: self.decision,
+            upstream: &self.route.upstream,
+            generation: self.generation,
+            method: request.map(|request| request.call.method()),
+            targets: request.map_or(&[], |request| targets(request.call.access())),
+            subject: caller.map(|caller| caller.identity().subject.as_str()),
+            issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
+            proven_by: caller.map(|caller| &**caller.proven_by()),
+            policy: cause.policy,
+            fallback: request.and_then(|request| request.stood_in.get()).map(|policy| &**policy),
+            reason: cause.reason,
+            detail: cause.detail,
+            peer: request.and_then(|request| request.peer),
+            micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        self.outcomes.audit.write(&facts, self.place.take());
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.write(Outcome::Cancelled, &Cause::default());
+        }
+    }
+}
+
+fn targets(access: &Access) -> &[Target] {
+    match access {
+        Access::Open => &[],
+        Access::Target(target) => std::slice::from_ref(target),
+        Access::Targets(targets) => targets,
+    }
+}
+
+/// The cause of an outcome, for the operator.
+#[derive(Default)]
+struct Cause<'a> {
+    policy: Option<&'a str>,
+    reason: Option<&'a str>,
+    detail: Option<&'a str>,
+}
+
+impl<'a> Cause<'a> {
+    fn of(rejection: &'a Rejection) -> Self {
+        let (policy, reason, detail) = match rejection {
+            Rejection::Refused { policy, reason, detail } => {
+                (policy.as_deref(), reason.as_str(), detail.as_deref())
+            }
+            Rejection::Proof(ProofError::Bad { fault, .. }) => (None, fault.reason(), Some(fault.detail())),
+            Rejection::Proof(ProofError::Full { .. }) => (None, "rate-limited", None),
+            Rejection::Denied { policy, denial } => {
+                (policy.as_deref(), denial.reason.as_str(), denial.detail.as_deref())
+            }
+            Rejection::Failed(Failed { policy, failure, detail, .. }) => {
+                (Some(&**policy), failure.reason(), Some(detail.as_str()))
+            }
+            Rejection::Upstream { fault, message } => (None, fault.reason(), Some(message.as_str())),
+            Rejection::Malformed(malformed) => {
+                let (reason, detail) = of_malformed(malformed);
+                (None, reason, detail)
+            }
+            Rejection::BodyTimeout => (None, "body-timeout", None),
+            Rejection::TooManyBodies => (None, "too-many-bodies", None),
+            Rejection::TooManyAnswers => (None, "too-many-answers", None),
+            Rejection::TooManyConnections => (None, "too-many-connections", None),
+            Rejection::NoCredential => (None, "no-credential", None),
+            Rejection::TaskNotFound => (None, "task-not-found", None),
+            Rejection::SessionRequired => (None, "session-required", None),
+            Rejection::SessionNotFound => (None, "session-not-found", None),
+            Rejection::RateLimited { .. } => (None, "rate-limited", None),
+            Rejection::Unrecorded => (None, "audit-unavailable", None),
+            Rejection::Full { what, .. } => (None, "rate-limited", Some(*what)),
+            Rejection::Untold(why) => (None, "identity-untold", Some(*why)),
+        };
+        Self { policy, reason: Some(reason), detail }
+    }
+}
+
+/// The reason and the detail of a malformed message, for its record.
+fn of_malformed(malformed: &Malformed) -> (&'static str, Option<&str>) {
+    match malformed {
+        Malformed::Parse(what)
+        | Malformed::InvalidRequest(what)
+        | Malformed::InvalidParams(what)
+        | Malformed::HeaderMismatch(what)
+        | Malformed::BadCredential(what) => ("malformed", Some(what)),
+        Malformed::UnsupportedVersion { .. } => ("unsupported-version", None),
+        Malformed::MissingExtension(_) => ("missing-extension", None),
+        Malformed::UnknownMethod(_) => ("unknown-method", None),
+        Malformed::TooLarge => ("too-large", None),
+        Malformed::UnsupportedMediaType => ("unsupported-media-type", None),
+        Malformed::NotAcceptable => ("not-acceptable", None),
+        Malformed::MethodNotAllowed => ("method-not-allowed", None),
+        Malformed::ForbiddenOrigin => ("forbidden-origin", None),
+        Malformed::ForbiddenHost => ("forbidden-host", None),
+    }
+}

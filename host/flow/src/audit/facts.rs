@@ -1,0 +1,250 @@
+//! The content of an audit record, and the two ways to write it: a line of its own, or an event in the log of
+//! a program that embeds Witgate.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::decision::DecisionId;
+use crate::reject::Rejection;
+use witgate_config::AuditOverflow;
+use witgate_message::call::Target;
+use witgate_runtime::lines::{LineWriter, Place};
+use witgate_runtime::log::entry::{Entry, Form, cut};
+
+/// Targets of one message that are named; `targets` says how many there are.
+const NAMED: usize = 8;
+
+// As many bytes each text may have, as it is written. All of them together, with their names and marks, stay below the
+// 4,096 bytes that a pipe takes in one piece.
+const NAME: usize = 128;
+const METHOD: usize = 256;
+const TARGET: usize = 896;
+const SUBJECT: usize = 320;
+const ISSUER: usize = 256;
+const REASON: usize = 128;
+const DETAIL: usize = 448;
+
+/// The destination of audit records.
+#[derive(Debug, Default)]
+pub struct Audit(Sink);
+
+#[derive(Debug, Default)]
+enum Sink {
+    /// Events of the target `witgate::audit`, of which the program makes what it wants.
+    #[default]
+    Log,
+    Lines {
+        to: Arc<LineWriter>,
+        form: Form,
+        overflow: AuditOverflow,
+    },
+}
+
+/// The content of an audit record.
+pub(super) struct Facts<'a> {
+    pub(super) outcome: &'static str,
+    pub(super) decision: DecisionId,
+    pub(super) upstream: &'a str,
+    pub(super) generation: u64,
+    pub(super) method: Option<&'a str>,
+    pub(super) targets: &'a [Target],
+    pub(super) subject: Option<&'a str>,
+    pub(super) issuer: Option<&'a str>,
+    pub(super) proven_by: Option<&'a str>,
+    pub(super) policy: Option<&'a str>,
+    pub(super) fallback: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
+    pub(super) detail: Option<&'a str>,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) micros: u64,
+}
+
+thread_local! {
+    /// The line that is being made: it is written, or copied into the queue, before the next one.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+impl Audit {
+    /// Records as lines.
+    pub fn lines(to: Arc<LineWriter>, form: Form, overflow: AuditOverflow) -> Self {
+        Self(Sink::Lines { to, form, overflow })
+    }
+
+    /// A place for a record, where no call may go without one.
+    pub(super) fn reserve(&self) -> Result<Option<Place>, Rejection> {
+        match &self.0 {
+            Sink::Lines { to, overflow: AuditOverflow::Deny, .. } => {
+                let place = to.place().filter(|_| !to.is_failing());
+                place.map(Some).ok_or(Rejection::Unrecorded)
+            }
+            Sink::Lines { overflow: AuditOverflow::Count, .. } | Sink::Log => Ok(None),
+        }
+    }
+
+    pub(super) fn write(&self, facts: &Facts<'_>, place: Option<Place>) {
+        match &self.0 {
+            Sink::Log => facts.log(),
+            Sink::Lines { to, form, .. } => LINE.with_borrow_mut(|line| {
+                facts.write(line, *form);
+                match place {
+                    Some(place) => place.write(line.as_bytes()),
+                    None => to.write(line.as_bytes()),
+                }
+            }),
+        }
+    }
+}
+
+impl Facts<'_> {
+    fn write(&self, line: &mut String, form: Form) {
+        let mut entry = Entry::begin(line, form, "INFO", "witgate::audit");
+        let text = |entry: &mut Entry<'_>, name: &str, text: Option<&str>, most: usize| {
+            if let Some(text) = text {
+                entry.text(name, [text], most);
+            }
+        };
+        entry.text("outcome", [self.outcome], NAME);
+        entry.text("decision", [self.decision.to_string().as_str()], NAME);
+        entry.text("upstream", [self.upstream], NAME);
+        entry.number("generation", self.generation);
+        text(&mut entry, "method", self.method, METHOD);
+        if !self.targets.is_empty() {
+            entry.text("target", self.named(), TARGET);
+        }
+        if self.targets.len() > 1 {
+            entry.number("targets", u64::try_from(self.targets.len()).unwrap_or(u64::MAX));
+        }
+        text(&mut entry, "subject", self.subject, SUBJECT);
+        text(&mut entry, "issuer", self.issuer, ISSUER);
+        text(&mut entry, "proven_by", self.proven_by, NAME);
+        text(&mut entry, "policy", self.policy, NAME);
+        text(&mut entry, "fallback", self.fallback, NAME);
+        text(&mut entry, "reason", self.reason, REASON);
+        text(&mut entry, "detail", self.detail, DETAIL);
+        if let Some(peer) = self.peer {
+            entry.text("peer", [peer.to_string().as_str()], NAME);
+        }
+        entry.number("micros", self.micros);
+        entry.end();
+    }
+
+    /// The first targets, as patterns name them.
+    fn named(&self) -> impl Iterator<Item = &str> + Clone {
+        let named = self.targets.iter().take(NAMED).enumerate();
+        named.flat_map(|(index, target)| [if index > 0 { "," } else { "" }, target.prefix(), &*target.name])
+    }
+
+    fn log(&self) {
+        if !tracing::enabled!(target: "witgate::audit", tracing::Level::INFO) {
+            return;
+        }
+        let mut cuts = String::new();
+        let mut shown =
+            |name: &str, text: Option<&str>, most: usize| text.map(|text| cut(name, [text], most, &mut cuts));
+        let method = shown("method", self.method, METHOD);
+        let subject = shown("subject", self.subject, SUBJECT);
+        let issuer = shown("issuer", self.issuer, ISSUER);
+        let reason = shown("reason", self.reason, REASON);
+        let detail = shown("detail", self.detail, DETAIL);
+        let target = (!self.targets.is_empty()).then(|| cut("target", self.named(), TARGET, &mut cuts));
+        tracing::info!(
+            target: "witgate::audit",
+            outcome = self.outcome,
+            decision = self.decision.to_string(),
+            upstream = self.upstream,
+            generation = self.generation,
+            method,
+            target,
+            targets = Some(self.targets.len()).filter(|many| *many > 1),
+            subject,
+            issuer,
+            proven_by = self.proven_by,
+            policy = self.policy,
+            fallback = self.fallback,
+            reason,
+            detail,
+            peer = self.peer.map(|peer| peer.to_string()),
+            micros = self.micros,
+            cut = Some(cuts).filter(|cuts| !cuts.is_empty()),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+
+    use serde_json::Value;
+    use witgate_plugin::TargetKind;
+
+    use super::*;
+    use witgate_runtime::lines::Output;
+
+    fn facts<'a>(targets: &'a [Target], text: &'a str) -> Facts<'a> {
+        Facts {
+            outcome: "upstream-failed",
+            decision: DecisionId::default(),
+            upstream: text,
+            generation: u64::MAX,
+            method: Some(text),
+            targets,
+            subject: Some(text),
+            issuer: Some(text),
+            proven_by: Some(text),
+            policy: Some(text),
+            fallback: Some(text),
+            reason: Some(text),
+            detail: Some(text),
+            peer: Some("1111:1111:1111:1111:1111:1111:1111:1111".parse().unwrap()),
+            micros: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_pipe_takes_in_one_piece() {
+        for unit in ["x", "\"", "\u{202e}", "\u{e0041}", "\u{1f600}"] {
+            let text = unit.repeat(2000);
+            let target = Target { kind: TargetKind::Resource, name: text.as_str().into() };
+            for form in [Form::Text, Form::Json] {
+                let mut line = String::new();
+                facts(&vec![target.clone(); 9], &text).write(&mut line, form);
+                assert!(line.len() <= 4096, "{} bytes: {line}", line.len());
+                assert!(line.contains("targets"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_no_call_may_go_without_a_record_a_full_queue_denies() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let output = Arc::new(Output::new(OwnedFd::from(writer)));
+        let lines =
+            Arc::new(LineWriter::start("test", output, 4, |lost| format!("lost {lost}\n").into()).unwrap());
+        let deny = Audit::lines(Arc::clone(&lines), Form::Json, AuditOverflow::Deny);
+        let count = Audit::lines(Arc::clone(&lines), Form::Json, AuditOverflow::Count);
+        let long = "x".repeat(300);
+        let mut written = 0;
+        while let Ok(place) = deny.reserve() {
+            assert!(place.is_some());
+            deny.write(&facts(&[], &long), place);
+            written += 1;
+        }
+        assert!(written > 4, "first the pipe is filled, then the queue");
+        assert_eq!(deny.reserve().unwrap_err(), Rejection::Unrecorded);
+        assert!(count.reserve().unwrap().is_none());
+        count.write(&facts(&[], &long), None);
+        assert_eq!(lines.lost().get(), 1);
+        drop((deny, count));
+        // The writing end is with the thread, which ends when all is written.
+        drop(lines);
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        assert_eq!((all.lines().count(), all.lines().last()), (written + 1, Some("lost 1")));
+        for line in all.lines().take(written) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["fields"]["outcome"], "upstream-failed");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Credential → caller. Knows nothing of permissions.
+
+use std::sync::Arc;
+
+use witgate_plugin::{Call, Identity, Refusal, Verdict};
+
+use super::dpop::Proven;
+use super::identity::Caller;
+use super::reject::Rejection;
+use super::request::Request;
+use super::shadow;
+use super::shown;
+use super::subject::CallSubject;
+use witgate_base::party::{ANONYMOUS, UNCHECKED};
+use witgate_component::failure::Failure;
+use witgate_message::call::Access;
+use witgate_message::credential::Shown;
+use witgate_policy::Policy;
+use witgate_policy::answer::Failed;
+use witgate_policy::generation::{Closed, Generation, Pipeline};
+use witgate_services::Scope;
+
+/// Establishes who makes a request: the pipeline's authenticators in order. Each says who it is,
+/// that it is none of its business, or that the credential is refused, which ends the matter. Where another pipeline
+/// waits to take over, its authenticators have to know the caller as well.
+///
+/// # Errors
+/// `NoCredential`, `Refused` or `Failed`.
+pub async fn authenticate(
+    generation: &Arc<Generation>,
+    proven: &Proven,
+    shown: &Shown,
+) -> Result<Arc<Caller>, Rejection> {
+    let pipeline = generation.pipeline(proven.request().route.pipeline);
+    let mut caller = establish(pipeline, proven, shown).await;
+    if let (Ok(_), Some(next)) = (&caller, &pipeline.next) {
+        // Rare, so that it takes no room in the future of every call.
+        let by_next = Box::pin(establish(&next.pipeline, proven, shown)).await;
+        caller = caller.and_then(|caller| Ok(caller.also_known_as(by_next?)));
+    }
+    let live = caller.map(Arc::new);
+    shadow::of_authentication(generation, proven, shown, &live);
+    live
+}
+
+async fn establish(pipeline: &Pipeline, proven: &Proven, shown: &Shown) -> Result<Caller, Rejection> {
+    if let Some(closed) = &pipeline.closed {
+        return Err(rejection(closed));
+    }
+    if pipeline.unchecked {
+        return somebody(pipeline, UNCHECKED);
+    }
+    if shown.is_empty() {
+        return somebody(pipeline, ANONYMOUS);
+    }
+    let subject = CallSubject::new(proven.clone(), None);
+    let scope = Scope::new(Arc::new(subject), false, shown::traces(shown, pipeline.is_recorded()));
+    let call = proven.request().as_call();
+    for policy in &pipeline.authenticate {
+        let Some(credential) = shown::for_policy(shown, policy) else { continue };
+        match policy.authenticate(&scope, &call, &credential).await? {
+            Verdict::Identity(identity) => return caller(policy, identity),
+            Verdict::NotMine => {}
+            Verdict::Refused(Refusal { reason, detail }) => {
+                return Err(Rejection::Refused { policy: Some(Arc::clone(policy.name())), reason, detail });
+            }
+            Verdict::Unavailable(u) => return Err(policy.unavailable(u).into()),
+        }
+    }
+    Err(Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None })
+}
+
+/// The anonymous caller, where the pipeline permits one.
+fn somebody(pipeline: &Pipeline, proven_by: &str) -> Result<Caller, Rejection> {
+    let roles = pipeline.anonymous.clone().ok_or(Rejection::NoCredential)?;
+    let identity = Identity { subject: ANONYMOUS.to_owned(), roles, ..Identity::default() };
+    Ok(Caller::new(identity, proven_by.into()))
+}
+
+/// The caller with this identity, unless it has expired, whatever the policy says.
+fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
+    if identity.expires_at.is_some_and(|end| end <= policy.now()) {
+        return Err(Rejection::Refused {
+            policy: Some(Arc::clone(policy.name())),
+            reason: "expired".to_owned(),
+            detail: Some("the identity has ended".to_owned()),
+        });
+    }
+    Ok(Caller::new(identity, Arc::clone(policy.name())))
+}
+
+fn rejection(closed: &Closed) -> Rejection {
+    Rejection::Failed(Failed {
+        policy: Arc::clone(&closed.name),
+        failure: Failure::Config,
+        detail: closed.reason.clone(),
+        retry_after: None,
+    })
+}
+
+impl Request {
+    /// The call, as an authenticator sees it.
+    pub(super) fn as_call(&self) -> Call<'_> {
+        let method = self.call.method();
+        let (kind, target) = match self.call.access() {
+            Access::Target(target) => (target.kind, &*target.name),
+            Access::Targets(targets) => match targets.first() {
+                Some(first) => (first.kind, &*first.name),
+                None => (witgate_plugin::TargetKind::Method, method),
+            },
+            Access::Open => (witgate_plugin::TargetKind::Method, method),
+        };
+        Call { method, kind, target, transport: self.transport, listing: false }
+    }
+}

@@ -1,0 +1,115 @@
+//! Request + caller → permit. The one function that decides calls and lists.
+
+pub mod combine;
+mod judge;
+
+use std::sync::Arc;
+
+use witgate_plugin::TargetKind;
+
+use super::dpop::Proven;
+use super::identity::Caller;
+use super::reject::Rejection;
+use super::request::Request;
+use super::subject::CallSubject;
+use judge::Judge;
+use witgate_message::call::Call;
+use witgate_message::names;
+use witgate_policy::generation::Generation;
+use witgate_services::traces::Traces;
+
+/// Decides whether `caller` may make a request: every authorizer of the pipeline must allow. `traces` are of what the
+/// caller has shown, for recordings.
+///
+/// # Errors
+/// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
+pub async fn authorize(
+    generation: Arc<Generation>,
+    proven: &Proven,
+    caller: Arc<Caller>,
+    traces: Option<Arc<Traces>>,
+) -> Result<Permit, Rejection> {
+    let subject = CallSubject::new(proven.clone(), Some(Arc::clone(&caller)));
+    let judge = Judge { subject: Arc::new(subject), caller, generation, traces };
+    judge.judge_request().await?;
+    Ok(Permit { judge })
+}
+
+/// Proof that a caller may make a call. Only [`authorize`] makes one, once every authorizer has been asked.
+#[derive(Debug)]
+pub struct Permit {
+    judge: Judge,
+}
+
+impl Permit {
+    /// The call.
+    pub fn request(&self) -> &Arc<Request> {
+        self.judge.request()
+    }
+
+    /// The request, with the key that its sender has proven to hold.
+    pub(super) fn proven(&self) -> &Proven {
+        &self.judge.subject.proven
+    }
+
+    /// The caller who holds the permit.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.judge.caller
+    }
+
+    /// The generation that decided.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.judge.generation
+    }
+
+    /// Decides whether the caller may see `name` in a list, as [`authorize`] decides whether they may call it. Nobody sees
+    /// what nobody can call, because the parse refuses such a name.
+    ///
+    /// # Errors
+    /// `Failed`: a policy cannot say, so that a list without the entry would be as wrong as one with it.
+    pub async fn sees(&self, kind: TargetKind, name: &str) -> Result<bool, Rejection> {
+        match names::check(kind, name) {
+            Ok(()) => self.judge.permits_entry(kind, name).await,
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The same for a template of resources.
+    ///
+    /// # Errors
+    /// As [`Permit::sees`].
+    pub async fn sees_template(&self, template: &str) -> Result<bool, Rejection> {
+        match names::check_template(template) {
+            Ok(()) => self.judge.permits_entry(TargetKind::Resource, template).await,
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// True if the caller may be notified about the resource `uri`: the same decision as for subscribing to
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Permit::sees`].
+    pub(super) async fn hears_of(&self, uri: &str) -> Result<bool, Rejection> {
+        match names::check(TargetKind::Resource, uri) {
+            Ok(()) => self.judge.permits_subscription(uri).await,
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Decides whether the caller may make `call` now, which has begun what this request is about.
+    ///
+    /// # Errors
+    /// As [`authorize`].
+    pub(super) async fn covers(&self, call: &Call) -> Result<(), Rejection> {
+        let Judge { caller, generation, traces, .. } = &self.judge;
+        let request = Arc::new(self.request().asking(call.clone()));
+        let proven = self.proven().asking(Arc::clone(&request));
+        let decided = authorize(Arc::clone(generation), &proven, Arc::clone(caller), traces.clone()).await;
+        if let Some(policy) = request.stood_in.get() {
+            // The record is of this request. One that it has already stays.
+            let _ = self.request().stood_in.set(Arc::clone(policy));
+        }
+        decided.map(drop)
+    }
+}

@@ -1,0 +1,172 @@
+//! The judge of a request: asks the authorizers of a generation about it.
+
+use std::sync::Arc;
+
+use tokio::task::coop::consume_budget;
+use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
+
+use super::combine::{Combination, Lacking, not_allowed};
+use crate::identity::Caller;
+use crate::reject::Rejection;
+use crate::request::Request;
+use crate::shadow;
+use crate::subject::CallSubject;
+use witgate_message::call::{Access, Target};
+use witgate_policy::generation::{Generation, Pipeline};
+use witgate_services::Scope;
+use witgate_services::traces::Traces;
+
+/// A request and its caller, before the policies of one generation.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) subject: Arc<CallSubject>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) generation: Arc<Generation>,
+    /// Of the credentials that the caller has shown, for recordings.
+    pub(super) traces: Option<Arc<Traces>>,
+}
+
+impl Judge {
+    pub(super) fn request(&self) -> &Arc<Request> {
+        self.subject.proven.request()
+    }
+
+    /// Decides on everything that the request acts on.
+    ///
+    /// # Errors
+    /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
+    pub(super) async fn judge_request(&self) -> Result<(), Rejection> {
+        match self.request().call.access() {
+            Access::Open => Ok(()),
+            Access::Target(target) => self.judge_target(target).await,
+            Access::Targets(targets) => self.judge_targets(targets).await,
+        }
+    }
+
+    /// All of them. Scopes that are missing for several are told at once.
+    async fn judge_targets(&self, targets: &[Target]) -> Result<(), Rejection> {
+        let mut lacking = Lacking::default();
+        for target in targets {
+            consume_budget().await;
+            lacking.note(self.judge_target(target).await)?;
+        }
+        lacking.conclude()
+    }
+
+    async fn judge_target(&self, target: &Target) -> Result<(), Rejection> {
+        let scope = self.scope(false);
+        let call = self.call(self.request().call.method(), target.kind, &target.name);
+        let decided = decide(self.pipeline(), &self.subject, &scope, &call, &self.caller, true).await;
+        shadow::of_authorization(&self.generation, &self.subject, &scope, target, &self.caller, &decided);
+        match decided {
+            // A caller without a credential is asked for one before being told about a denial.
+            Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
+            Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
+                Err(Rejection::Denied { policy, denial: self.with_held_scopes(denial) })
+            }
+            decided => decided,
+        }
+    }
+
+    /// The scopes that are missing, and those that the caller has and the policies ask for: a client that asks for the
+    /// missing ones alone would lose the others.
+    fn with_held_scopes(&self, mut denial: Denial) -> Denial {
+        let held = &self.caller.identity().scopes;
+        let asked = self.pipeline().authorize.iter().flat_map(|policy| policy.scopes());
+        denial.scopes.extend(asked.filter(|scope| held.contains(scope)).cloned());
+        denial.scopes.sort_unstable();
+        denial.scopes.dedup();
+        denial
+    }
+
+    /// Decides whether the caller may see something in a list, as [`Judge::judge_request`] decides on calls.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> Result<bool, Rejection> {
+        // A list may be long, and policies may answer without a pause.
+        consume_budget().await;
+        let method = match kind {
+            TargetKind::Tool => "tools/call",
+            TargetKind::Resource => "resources/read",
+            TargetKind::Prompt => "prompts/get",
+            TargetKind::Method => name,
+        };
+        let call = Call { listing: true, ..self.call(method, kind, name) };
+        self.permits(&call).await
+    }
+
+    /// Decides whether the caller may subscribe to the resource `uri`.
+    ///
+    /// # Errors
+    /// `Failed`.
+    pub(super) async fn permits_subscription(&self, uri: &str) -> Result<bool, Rejection> {
+        let method = match self.request().call.method() {
+            "subscriptions/listen" => "subscriptions/listen",
+            _ => "resources/subscribe",
+        };
+        self.permits(&self.call(method, TargetKind::Resource, uri)).await
+    }
+
+    async fn permits(&self, call: &Call<'_>) -> Result<bool, Rejection> {
+        let scope = self.scope(call.listing);
+        match decide(self.pipeline(), &self.subject, &scope, call, &self.caller, true).await {
+            Ok(()) => Ok(true),
+            Err(Rejection::Denied { .. }) => Ok(false),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    fn call<'a>(&self, method: &'a str, kind: TargetKind, target: &'a str) -> Call<'a> {
+        Call { method, kind, target, transport: self.request().transport, listing: false }
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        self.generation.pipeline(self.request().route.pipeline)
+    }
+
+    fn scope(&self, listing: bool) -> Scope {
+        let subject = Arc::<CallSubject>::clone(&self.subject);
+        Scope::new(subject, listing, self.traces.clone())
+    }
+}
+
+/// The decision of a pipeline: the caller's roles are known, none of its authorizers denies or fails, and, where one
+/// `has_to_allow`, one allows. Where another pipeline waits to take over, both have to allow.
+async fn decide(
+    pipeline: &Pipeline,
+    subject: &CallSubject,
+    scope: &Scope,
+    call: &Call<'_>,
+    caller: &Caller,
+    has_to_allow: bool,
+) -> Result<(), Rejection> {
+    known(caller)?;
+    let principal = caller.as_principal();
+    let mut combination = Combination::default();
+    for policy in &pipeline.authorize {
+        let answer = match policy.authorize(scope, call, &principal).await {
+            Ok(Decision::Unavailable(said)) => Err(policy.unavailable(said)),
+            answer => answer,
+        };
+        combination.add(policy.name(), answer)?;
+    }
+    combination.conclude(has_to_allow)?;
+    let Some(next) = &pipeline.next else { return Ok(()) };
+    let by_next = caller.by_next().ok_or_else(not_allowed)?;
+    let subject = CallSubject { caller: Some(Arc::clone(by_next)), ..subject.clone() };
+    let scope = Scope { subject: Arc::new(subject.clone()), ..scope.clone() };
+    // Rare, so that it takes no room in the future of every call.
+    Box::pin(decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers)).await
+}
+
+/// Denies a caller whose roles could not be read: one of them may be one that denies. It is said here, so that no
+/// authorizer has to know.
+fn known(caller: &Caller) -> Result<(), Rejection> {
+    if !caller.identity().roles.iter().any(|role| role == UNREAD_ROLES) {
+        return Ok(());
+    }
+    let detail = Some("the caller's roles could not be read; the log names the claim".to_owned());
+    let denial = Denial { reason: "unread-roles".to_owned(), detail, ..Denial::default() };
+    Err(Rejection::Denied { policy: None, denial })
+}

@@ -1,0 +1,222 @@
+//! Bodies on their way through: what was read of one already, and the rest.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+
+use super::account::Account;
+use witgate_runtime::memory::{Exhausted, Hold};
+
+/// The error that breaks off a body.
+pub type BodyError = Box<dyn Error + Send + Sync>;
+
+/// A body as it comes in.
+#[derive(Debug)]
+pub enum Inflow {
+    /// Over a connection of Witgate's own.
+    Wire(Incoming),
+    /// From the program that this is a part of.
+    Here(UnsyncBoxBody<Bytes, BodyError>),
+}
+
+impl Inflow {
+    /// A body from within this program.
+    pub fn here<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        Self::Here(body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl From<Incoming> for Inflow {
+    fn from(body: Incoming) -> Self {
+        Self::Wire(body)
+    }
+}
+
+impl Body for Inflow {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Wire(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Here(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Wire(body) => body.is_end_stream(),
+            Self::Here(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Wire(body) => body.size_hint(),
+            Self::Here(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Checks the bytes of a body as they pass.
+type Check = Box<dyn FnMut(&[u8]) -> Result<(), BodyError> + Send>;
+
+/// A body, the beginning of which may have been read.
+pub struct RawBody {
+    head: Bytes,
+    rest: Inflow,
+    /// The check that the body has to pass, or it breaks off.
+    check: Option<Check>,
+    /// The memory for what of it is on its way.
+    account: Account,
+}
+
+impl From<Inflow> for RawBody {
+    fn from(rest: Inflow) -> Self {
+        Self::new(Bytes::new(), rest, Account::default())
+    }
+}
+
+impl RawBody {
+    fn new(head: Bytes, rest: Inflow, account: Account) -> Self {
+        Self { head, rest, check: None, account }
+    }
+
+    /// The same, as long as its bytes pass `check`. It breaks off before those that do not.
+    ///
+    /// # Errors
+    /// Where what has been read does not.
+    pub fn checked_by<E>(
+        self,
+        mut check: impl FnMut(&[u8]) -> Result<(), E> + Send + 'static,
+    ) -> Result<Self, E>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        check(&self.head)?;
+        let check: Check = Box::new(move |bytes| check(bytes).map_err(Into::into));
+        Ok(Self { check: Some(check), ..self })
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        if let (Some(check), Some(data)) = (&mut self.check, frame.data_ref()) {
+            check(data)?;
+        }
+        match frame.into_data() {
+            Ok(data) => Ok(Frame::data(self.account.hold(data.len())?.keep(data))),
+            Err(frame) => Ok(frame),
+        }
+    }
+}
+
+impl fmt::Debug for RawBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawBody").field("head", &self.head).field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
+/// The result of reading a body up to a limit.
+#[derive(Debug)]
+pub enum Gathered {
+    /// All of it.
+    Whole(Bytes, Hold),
+    /// There is more.
+    Part(RawBody),
+}
+
+/// The reason why a body cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum NotGathered {
+    /// The connection broke.
+    #[error("the body breaks off")]
+    Broken(#[source] BodyError),
+    /// There is no memory for it.
+    #[error(transparent)]
+    NoRoom(#[from] Exhausted),
+}
+
+/// Reads a body as long as it stays within `limit` bytes. One that came in one piece is not copied.
+///
+/// # Errors
+/// Where the connection breaks, or `account` has no room.
+pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result<Gathered, NotGathered> {
+    let (mut head, mut held) = (Bytes::new(), None);
+    while let Some(data) = next(&mut body).await.map_err(NotGathered::Broken)? {
+        account.cover(&mut held, head.len() + data.len())?;
+        head = if head.is_empty() { data } else { join(head, &data) };
+        if head.len() > limit {
+            let head = Hold::from(held).keep(head);
+            return Ok(Gathered::Part(RawBody::new(head, body, account.clone())));
+        }
+    }
+    Ok(Gathered::Whole(head, held.into()))
+}
+
+/// The next piece of a body.
+///
+/// # Errors
+/// Where the connection breaks.
+pub async fn next(body: &mut Inflow) -> Result<Option<Bytes>, BodyError> {
+    while !body.is_end_stream() {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(frame) => {
+                if let Ok(data) = frame?.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Both, in one piece; in place where nobody else holds the first.
+pub fn join(first: Bytes, second: &[u8]) -> Bytes {
+    let mut joined = first.try_into_mut().unwrap_or_else(|first| BytesMut::from(&*first));
+    joined.extend_from_slice(second);
+    joined.freeze()
+}
+
+impl Body for RawBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if !this.head.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.head)))));
+        }
+        let frame = std::task::ready!(Pin::new(&mut this.rest).poll_frame(context));
+        Poll::Ready(frame.map(|frame| this.pass(frame?)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.head.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.rest.size_hint();
+        let head = self.head.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(head));
+        }
+        hint.set_lower(hint.lower().saturating_add(head));
+        hint
+    }
+}

@@ -1,0 +1,272 @@
+//! Proof of possession (DPoP, RFC 9449) → [`ProvenKey`]: whoever shows a token as `DPoP` proves with
+//! each request that they hold a key. Whether it is the one that the token is bound to is judged by
+//! the authenticators, through the interface `request`.
+
+mod nonce;
+mod proof;
+mod replay;
+mod target;
+
+use std::sync::Arc;
+
+use witgate_plugin::{Digest, Scheme, Transport};
+
+use self::nonce::Nonces;
+use self::proof::{Expected, Good, WINDOW_S};
+use self::replay::{Spent, Used};
+use self::target::Target;
+use super::identity::Caller;
+use super::request::Request;
+use witgate_base::clock::Clock;
+use witgate_base::digest::sha256;
+use witgate_message::credential::{Proof, Shown};
+use witgate_policy::generation::Generation;
+
+pub use proof::{ALGORITHMS, ProofFault};
+
+/// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one.
+#[derive(Clone, Debug)]
+pub struct ProvenKey {
+    good: Good,
+    /// True if an enforced policy has asked; else the proof is not used up.
+    counts: bool,
+}
+
+impl ProvenKey {
+    /// Its thumbprint (RFC 7638), in base64url.
+    pub fn thumbprint(&self) -> &str {
+        &self.good.thumbprint
+    }
+}
+
+/// The reason for which a proof of possession is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProofError {
+    /// It is not good.
+    Bad {
+        /// The fault.
+        fault: ProofFault,
+        /// The nonce for the next one, where that is what is missing.
+        nonce: Option<Box<str>>,
+    },
+    /// No more proofs can be remembered, and one that might be used twice is not taken.
+    Full {
+        /// Seconds until a retry makes sense.
+        retry_after: u32,
+    },
+}
+
+/// A request with the key that its sender has proven to hold, where a policy asks for one. Only [`Proofs::prove`]
+/// makes one.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    request: Arc<Request>,
+    key: Option<Arc<ProvenKey>>,
+}
+
+impl Proven {
+    /// The request.
+    pub fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    /// The key. None: no proof was asked for.
+    pub fn key(&self) -> Option<&ProvenKey> {
+        self.key.as_deref()
+    }
+
+    /// The same sender and key with another request of theirs.
+    pub(super) fn asking(&self, request: Arc<Request>) -> Self {
+        Self { request, key: self.key.clone() }
+    }
+}
+
+/// Judges proofs, and remembers which were used.
+#[derive(Debug, Default)]
+pub struct Proofs {
+    nonces: Option<Nonces>,
+    used: Used,
+    clock: Clock,
+}
+
+impl Proofs {
+    /// With nonces of this server's (RFC 9449, section 9), or without.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new(nonces: bool, clock: Clock) -> Result<Self, getrandom::Error> {
+        let nonces = if nonces { Some(Nonces::new()?) } else { None };
+        Ok(Self { nonces, used: Used::default(), clock })
+    }
+
+    /// Checks the proof that came with a request, where a policy asks for one (RFC 9449, section 4.3).
+    ///
+    /// # Errors
+    /// `Bad`, where there is none and has to be one, or it is not good. Not where the only policies
+    /// that ask are watched: they change nothing, and find that nothing was proven.
+    pub fn prove(
+        &self,
+        generation: &Generation,
+        request: &Arc<Request>,
+        shown: &Shown,
+    ) -> Result<Proven, ProofError> {
+        let key = self.key(generation, request, shown)?.map(Arc::new);
+        Ok(Proven { request: Arc::clone(request), key })
+    }
+
+    fn key(
+        &self,
+        generation: &Generation,
+        request: &Request,
+        shown: &Shown,
+    ) -> Result<Option<ProvenKey>, ProofError> {
+        let pipeline = generation.pipeline(request.route.pipeline);
+        let counts = pipeline.judges(Scheme::Dpop);
+        if request.transport != Transport::Http || !(counts || pipeline.watches(Scheme::Dpop)) {
+            return Ok(None);
+        }
+        match self.shown(request, shown) {
+            Err(error) if counts => Err(error),
+            Err(_) => Ok(None),
+            Ok(good) => Ok(good.map(|good| ProvenKey { good, counts })),
+        }
+    }
+
+    fn shown(&self, request: &Request, shown: &Shown) -> Result<Option<Good>, ProofError> {
+        match (shown.of(Scheme::Dpop), shown.proof()) {
+            (None, Proof::None) => Ok(None),
+            (None, _) if shown.of(Scheme::Bearer).is_none() => Ok(None),
+            (None, _) => Err(refused(ProofFault::BesideBearer)),
+            (Some(_), Proof::None) => Err(refused(ProofFault::Missing)),
+            (Some(_), Proof::Several) => Err(refused(ProofFault::Several)),
+            (Some(token), Proof::One(proof)) => self.check(request, token, proof).map(Some),
+        }
+    }
+
+    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<Good, ProofError> {
+        let now = self.clock.now();
+        let target = Target::of(&request.route.resource).ok_or(refused(ProofFault::Url))?;
+        let expected = Expected { method: http_method(request), target, token, now };
+        let good = proof::check(proof, &expected).map_err(refused)?;
+        match &self.nonces {
+            Some(nonces) if !good.nonce.as_deref().is_some_and(|nonce| nonces.is_good(nonce, now)) => {
+                let nonce = Some(nonces.current(now).into());
+                Err(ProofError::Bad { fault: ProofFault::Nonce, nonce })
+            }
+            _ => Ok(good),
+        }
+    }
+
+    /// Marks the request's proof as used. Once the caller is known, so that nobody else fills the
+    /// memory of what was used.
+    ///
+    /// # Errors
+    /// `Bad`, where it was used before; `Full`, where no more can be remembered: a proof
+    /// that might be used twice is not taken.
+    pub fn spend(&self, proven: &Proven, caller: &Caller) -> Result<(), ProofError> {
+        let Some(key) = proven.key().filter(|key| key.counts) else { return Ok(()) };
+        let until = key.good.issued_at + u64::from(WINDOW_S);
+        match self.used.spend(key.thumbprint(), owner(caller), key.good.id, until, self.clock.now()) {
+            Spent::First => Ok(()),
+            Spent::Again => Err(refused(ProofFault::Replayed)),
+            Spent::Full { retry_after } => Err(ProofError::Full { retry_after }),
+        }
+    }
+
+    /// The nonce for the client's next proof, where the one that it used is about to end.
+    pub fn next_nonce(&self, proven: &Proven) -> Option<Box<str>> {
+        let (nonces, key) = (self.nonces.as_ref()?, proven.key().filter(|key| key.counts)?);
+        let current = nonces.current(self.clock.now());
+        (key.good.nonce.as_deref() != Some(&*current)).then(|| current.into())
+    }
+}
+
+/// The owner in the table of used proofs: the caller and not the key, because keys cost nothing.
+fn owner(caller: &Caller) -> Digest {
+    let identity = caller.identity();
+    let issuer = identity.issuer.as_deref().unwrap_or_default();
+    let parts = [caller.proven_by().as_ref(), issuer, identity.subject.as_str()];
+    let bytes = parts.iter().flat_map(|part| [&part.len().to_be_bytes(), part.as_bytes()].concat());
+    sha256(&bytes.collect::<Vec<_>>())
+}
+
+/// Checks one proof for a POST to `url` with `token` at `now`, as [`Proofs::prove`] does: the
+/// thumbprint of its key.
+///
+/// # Errors
+/// With why it is not good.
+pub fn examine(proof: &str, url: &str, token: &str, now: u64) -> Result<String, ProofFault> {
+    let target = Target::of(url).ok_or(ProofFault::Url)?;
+    let good = proof::check(proof, &Expected { method: "POST", target, token, now })?;
+    Ok(good.thumbprint)
+}
+
+/// GET and DELETE have no message, and stand for themselves.
+fn http_method(request: &Request) -> &str {
+    if request.call.body().is_empty() { request.call.method() } else { "POST" }
+}
+
+fn refused(fault: ProofFault) -> ProofError {
+    ProofError::Bad { fault, nonce: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::{Good, ProofError, Proofs, Proven, ProvenKey};
+    use crate::decision::DecisionId;
+    use crate::request::{Request, Route};
+    use crate::testing::caller;
+    use witgate_base::clock::Clock;
+    use witgate_message::call::Call;
+    use witgate_message::era::Era;
+
+    /// A request whose proof was made at `issued_at`, with this nonce.
+    fn proven(issued_at: u64, nonce: Option<String>) -> Proven {
+        let good = Good { thumbprint: "key".to_owned(), issued_at, nonce, ..Good::default() };
+        let request = Request {
+            call: Call::bodiless("GET"),
+            decision: DecisionId::default(),
+            era: Era::Stateful,
+            headers: http::HeaderMap::new(),
+            peer: None,
+            certificate: None,
+            transport: witgate_plugin::Transport::Http,
+            route: Arc::new(Route {
+                upstream: "up".into(),
+                resource: "https://a/mcp".into(),
+                pipeline: 0,
+                extensions: Vec::new(),
+            }),
+            stood_in: std::sync::OnceLock::new(),
+        };
+        let key = ProvenKey { good, counts: true };
+        Proven { request: Arc::new(request), key: Some(Arc::new(key)) }
+    }
+
+    #[test]
+    fn a_proof_is_remembered_for_as_long_as_it_is_taken() {
+        let now = Arc::new(AtomicU64::new(1000));
+        let proofs = Proofs::new(false, Clock::Set(Arc::clone(&now))).unwrap();
+        // Of the future, as far as that is taken: good until 600 seconds from now.
+        assert_eq!(proofs.spend(&proven(1300, None), &caller("ada")), Ok(()));
+        now.store(1600, Ordering::Relaxed);
+        assert!(matches!(proofs.spend(&proven(1300, None), &caller("ada")), Err(ProofError::Bad { .. })));
+    }
+
+    #[test]
+    fn the_next_nonce_comes_before_the_last_one_ends() {
+        let now = Arc::new(AtomicU64::new(1500));
+        let proofs = Proofs::new(true, Clock::Set(Arc::clone(&now))).unwrap();
+        let first = proofs.nonces.as_ref().unwrap().current(1500);
+        assert_eq!(proofs.next_nonce(&proven(1500, Some(first.clone()))), None, "it is the current one");
+        now.store(1650, Ordering::Relaxed);
+        let next = proofs.next_nonce(&proven(1650, Some(first.clone()))).unwrap();
+        let nonces = proofs.nonces.as_ref().unwrap();
+        assert!(nonces.is_good(&first, 1650) && nonces.is_good(&next, 1650 + 150));
+        let none = Proofs::new(false, Clock::Set(now)).unwrap();
+        assert_eq!(none.next_nonce(&proven(1650, Some(first))), None, "there are none");
+    }
+}

@@ -1,0 +1,93 @@
+//! The caller after authentication.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use witgate_plugin::Identity;
+
+use witgate_base::party::{ANONYMOUS, Party, Principal, UNCHECKED};
+
+/// An authenticated caller, and the policy that has proven it. Only the authenticate stage makes one for a
+/// request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    identity: Identity,
+    proven_by: Arc<str>,
+    /// The same caller, as the authenticators of the pipeline that is to follow see them.
+    by_next: Option<Arc<Caller>>,
+}
+
+impl Caller {
+    pub fn new(identity: Identity, proven_by: Arc<str>) -> Self {
+        Self { identity, proven_by, by_next: None }
+    }
+
+    /// Adds how the authenticators of the next pipeline see the same caller.
+    pub(super) fn also_known_as(self, by_next: Self) -> Self {
+        Self { by_next: Some(Arc::new(by_next)), ..self }
+    }
+
+    /// The caller as the authenticators of the next pipeline see them, where there is one.
+    pub(super) fn by_next(&self) -> Option<&Arc<Self>> {
+        self.by_next.as_ref()
+    }
+
+    /// The identity that the policy has established.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// As an authorizer sees it.
+    pub(crate) fn as_principal(&self) -> witgate_plugin::Principal<'_> {
+        witgate_plugin::Principal {
+            subject: &self.identity.subject,
+            proven_by: &self.proven_by,
+            roles: &self.identity.roles,
+            scopes: &self.identity.scopes,
+        }
+    }
+
+    /// The policy that has proven it, or [`ANONYMOUS`].
+    pub fn proven_by(&self) -> &Arc<str> {
+        &self.proven_by
+    }
+
+    /// True if the caller has shown no credential.
+    pub fn is_anonymous(&self) -> bool {
+        &*self.proven_by == ANONYMOUS
+    }
+
+    /// True where a credential has proved who it is: not the one caller that all are who have shown none.
+    pub(crate) fn is_somebody(&self) -> bool {
+        !self.is_anonymous() && &*self.proven_by != UNCHECKED
+    }
+
+    /// The party whose share of bounded tables this caller uses, calling from `peer`.
+    pub fn party(&self, peer: Option<IpAddr>) -> Party {
+        self.principal().party(peer)
+    }
+
+    /// The key of sessions and child processes: the same value for the same principal, whichever credential
+    /// they used.
+    pub fn principal(&self) -> Principal {
+        let Identity { issuer, subject, .. } = &self.identity;
+        Principal::new(Arc::clone(&self.proven_by), issuer.as_deref(), subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_without_a_name_are_told_apart_by_their_network() {
+        let anonymous = crate::testing::anonymous();
+        let party = |peer: &str| anonymous.party(Some(peer.parse().unwrap()));
+        assert_ne!(party("192.0.2.1"), party("192.0.2.2"));
+        assert_eq!(party("192.0.2.1"), party("::ffff:192.0.2.1"));
+        assert_eq!(party("2001:db8::1"), party("2001:db8::ffff:2"));
+        assert_ne!(party("2001:db8::1"), party("2001:db8:0:1::1"));
+        let ada = Caller::new(Identity { subject: "ada".to_owned(), ..Identity::default() }, "keys".into());
+        assert_eq!(ada.party(Some([192, 0, 2, 1].into())), ada.party(None), "a name is the same everywhere");
+    }
+}

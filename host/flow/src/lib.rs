@@ -1,0 +1,523 @@
+//! The life of a request: parse → credential → proof → authenticate → authorize → limit → upstream → audit.
+
+#![forbid(unsafe_code)]
+#![recursion_limit = "256"]
+
+pub mod account;
+pub mod audit;
+pub mod authenticate;
+pub mod authorize;
+pub mod body;
+pub mod decision;
+pub mod dpop;
+pub mod event;
+pub mod identity;
+pub mod known;
+pub mod limit;
+pub mod list_changes;
+pub mod listing;
+pub mod port;
+pub mod reject;
+pub mod request;
+mod right;
+mod session;
+mod shadow;
+mod shown;
+mod single;
+pub mod standing;
+pub mod subject;
+pub mod tasks;
+#[cfg(test)]
+pub mod testing;
+pub mod under_way;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+use witgate_plugin::{Scheme, TargetKind, Transport};
+
+use crate::event::Event;
+use crate::port::{Answer, AnswerBody, Listener, Upstream};
+use account::Account;
+use audit::{Audit, Outcomes, Record};
+use authenticate::authenticate;
+use authorize::{Permit, authorize};
+use decision::DecisionId;
+use dpop::{Proofs, Proven};
+use identity::Caller;
+use known::Known;
+use limit::admit;
+use list_changes::{Declared, ListChanges};
+use listing::{Look, unread};
+use reject::{Rejected, Rejection, UpstreamFault};
+use request::{Request, Route};
+use right::Right;
+use standing::Standing;
+use tasks::Tasks;
+use under_way::UnderWay;
+use witgate_message::call::{Access, Call, Kind};
+use witgate_message::certificate::ClientCertificate;
+use witgate_message::credential::Shown;
+use witgate_message::era::Era;
+use witgate_message::headers::{LAST_EVENT_ID, agree, credentials, media};
+use witgate_message::malformed::Malformed;
+use witgate_policy::generation::{Generation, Generations, Pipeline};
+use witgate_runtime::memory::AnswerMemory;
+use witgate_runtime::metrics::Metrics;
+use witgate_runtime::shares::{Bounds, Share, Shares};
+
+/// The way of all messages to one upstream.
+pub struct Flow<U> {
+    route: Arc<Route>,
+    upstream: U,
+    generations: Arc<Generations>,
+    tasks: Arc<Tasks>,
+    outcomes: Arc<Outcomes>,
+    proofs: Arc<Proofs>,
+    streams: Shares,
+    answers: Arc<AnswerMemory>,
+    declared: Arc<Declared>,
+    stop: CancellationToken,
+}
+
+/// Streams that stand open: as many as there may be sessions over HTTP.
+const STREAMS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+
+/// Bytes of answers that wait to be read, where nothing else is said.
+const ANSWER_MEMORY: usize = 256 << 20;
+
+/// A message as it arrives.
+pub struct Arrival {
+    /// The transport of the message.
+    pub transport: Transport,
+    /// The address of the sender. None over stdio.
+    pub peer: Option<IpAddr>,
+    /// Remembers whether the sender has shown a good credential.
+    pub known: Known,
+    /// Told once it is with the upstream.
+    pub under_way: UnderWay,
+    /// The client certificate of its connection.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// The headers. Empty over stdio.
+    pub headers: HeaderMap,
+    /// The message. Empty for a GET or DELETE.
+    pub body: Bytes,
+    /// The credentials in the process environment, over stdio. Over HTTP they are in the headers.
+    pub shown: Option<Shown>,
+    /// The session that the process has opened, over stdio. Over HTTP it is in the headers.
+    pub session: Option<Box<str>>,
+}
+
+/// The response to a message.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The session that the message has opened.
+    pub session: Option<Box<str>>,
+    /// The nonce for the client's next proof of possession.
+    pub nonce: Option<Box<str>>,
+    /// The body of the upstream's answer.
+    pub body: AnswerBody,
+}
+
+impl<U: Upstream> Flow<U> {
+    /// The way to `upstream`. Cancelling `stop` ends the streams that would not end by themselves.
+    pub fn new(
+        route: Arc<Route>,
+        upstream: U,
+        generations: Arc<Generations>,
+        metrics: &Metrics,
+        stop: CancellationToken,
+    ) -> Self {
+        let outcomes = Arc::new(Outcomes::new(metrics, &route.upstream));
+        let (tasks, proofs, declared) = Default::default();
+        let (streams, answers) = (Shares::new(STREAMS), AnswerMemory::new(ANSWER_MEMORY));
+        Self { route, upstream, generations, tasks, outcomes, proofs, streams, answers, declared, stop }
+    }
+
+    /// The same with `proofs`, which remembers for all flows which proofs of possession were used.
+    pub fn with_proofs(self, proofs: Arc<Proofs>) -> Self {
+        Self { proofs, ..self }
+    }
+
+    /// The same, whose answers share `answers` with those of other flows.
+    pub fn with_answers(self, answers: Arc<AnswerMemory>) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// The same, with its records in `audit`.
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { outcomes: Arc::new(self.outcomes.recorded_in(audit)), ..self }
+    }
+
+    /// True if a policy takes tokens with a proof of possession, so that challenges offer it.
+    pub fn takes_proofs(&self) -> bool {
+        self.generations.live().pipeline(self.route.pipeline).judges(Scheme::Dpop)
+    }
+
+    /// The upstream behind this flow.
+    pub fn upstream(&self) -> &U {
+        &self.upstream
+    }
+
+    /// Handles one message.
+    ///
+    /// # Errors
+    /// With why it goes no further, and the id to answer under.
+    pub async fn handle(&self, arrival: Arrival) -> Result<Reply, Rejected> {
+        let generation = self.generations.live();
+        let mut record = self.record(&generation);
+        let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
+        let (request, shown, session) = match receive(arrival, record.decision, &generation, &self.route) {
+            Ok(received) => received,
+            Err(rejected) => return Err(refuse(record, rejected)),
+        };
+        record.request = Some(Arc::clone(&request));
+        let result = self.run(generation, request, (shown, session), under_way, &mut record).await;
+        let record = record.close(&result);
+        note(&known, record.caller.as_deref());
+        result.map_err(|rejection| told(&record, rejection))
+    }
+
+    /// The order of the stages. Each one's result is the only key to the next.
+    async fn run(
+        &self,
+        generation: Arc<Generation>,
+        request: Arc<Request>,
+        (shown, session): (Shown, Option<Box<str>>),
+        under_way: UnderWay,
+        record: &mut Record<'_>,
+    ) -> Result<Reply, Rejection> {
+        record.reserve()?;
+        let (proven, caller) = self.establish(&generation, &request, &shown).await?;
+        record.caller = Some(Arc::clone(&caller));
+        let traces = shown::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
+        let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
+        self.tasks.check(&permit).await?;
+        session::check(permit.request(), session.as_deref())?;
+        let listens = permit.request().call.method() == "subscriptions/listen";
+        if listens {
+            media::accepts_events(&permit.request().headers)?;
+        }
+        let share = if listens { Some(self.stream_of(&permit)?) } else { None };
+        let admitted = admit(Arc::clone(&permit), session, &self.answers);
+        let mut right = self.right(&permit, shown);
+        under_way.begins(&permit.request().call);
+        let answer =
+            async { single::taken_by(permit.request(), self.upstream.forward(admitted).await?).await };
+        let answer = right.for_as_long(answer).await?;
+        self.look_at(answer, permit, right, share).await
+    }
+
+    /// Proof of possession → authenticate. A proof is used up only by who is known, and only once.
+    async fn establish(
+        &self,
+        generation: &Arc<Generation>,
+        request: &Arc<Request>,
+        shown: &Shown,
+    ) -> Result<(Proven, Arc<Caller>), Rejection> {
+        let proven = self.proofs.prove(generation, request, shown)?;
+        let caller = authenticate(generation, &proven, shown).await?;
+        self.proofs.spend(&proven, &caller)?;
+        Ok((proven, caller))
+    }
+
+    /// Opens the stream of the server's own messages (GET, in the stateful era).
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, Rejected> {
+        self.on_session("GET", arrival, async |listener, permit, shown| {
+            let share = self.stream_of(&permit)?;
+            let events = self.upstream.listen(listener).await?;
+            let right = self.right(&permit, shown);
+            Ok(self.standing(permit, right, Some(share)).guard(events))
+        })
+        .await
+    }
+
+    /// Ends a session (DELETE, in the stateful era).
+    ///
+    /// # Errors
+    /// As [`Flow::handle`].
+    pub async fn close(&self, arrival: Arrival) -> Result<(), Rejected> {
+        self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await).await
+    }
+
+    /// Counts and records what the transport refuses before there is a message.
+    pub fn refuse_unread(&self, rejection: Rejection) -> Rejected {
+        refuse(self.record(&self.generations.live()), Rejected { id: None, rejection })
+    }
+
+    /// Handles a request on a session without a message: the same stages, and the upstream that holds the
+    /// session judges the right to it.
+    async fn on_session<T>(
+        &self,
+        method: &'static str,
+        arrival: Arrival,
+        act: impl AsyncFnOnce(Listener, Arc<Permit>, Shown) -> Result<T, Rejection>,
+    ) -> Result<T, Rejected> {
+        let generation = self.generations.live();
+        let mut record = self.record(&generation);
+        let known = arrival.known.clone();
+        let (request, shown, session) =
+            match receive_bodiless(method, arrival, record.decision, &generation, &self.route) {
+                Ok(received) => received,
+                Err(rejection) => return Err(refuse(record, Rejected { id: None, rejection })),
+            };
+        record.request = Some(Arc::clone(&request));
+        let stages = async {
+            record.reserve()?;
+            let (proven, caller) = self.establish(&generation, &request, &shown).await?;
+            record.caller = Some(Arc::clone(&caller));
+            let session = match session {
+                Some(session) => session,
+                None => return Err(self.without_session().await),
+            };
+            let traces = shown::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
+            let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
+            let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
+            let caller = Arc::clone(permit.caller());
+            let account = Account::new(&self.answers, &permit);
+            act(Listener { caller, session, request, last_event_id, account }, permit, shown).await
+        };
+        let result = stages.await;
+        let record = record.close(&result);
+        note(&known, record.caller.as_deref());
+        result.map_err(|rejection| told(&record, rejection))
+    }
+
+    /// The rejection of a GET or DELETE without a session (MCP 2025-11-25, "Listening for Messages from the
+    /// Server").
+    async fn without_session(&self) -> Rejection {
+        if self.upstream.keeps_sessions().await {
+            Rejection::SessionRequired
+        } else {
+            Malformed::MethodNotAllowed.into()
+        }
+    }
+
+    /// Looks at an answer where that is needed, and sets its status.
+    async fn look_at(
+        &self,
+        answer: Answer,
+        permit: Arc<Permit>,
+        right: Right,
+        share: Option<Share>,
+    ) -> Result<Reply, Rejection> {
+        let Answer { session, body } = answer;
+        let nonce = self.proofs.next_nonce(permit.proven());
+        let request = Arc::clone(permit.request());
+        let call = &request.call;
+        let (status, body) = match body {
+            AnswerBody::Accepted => (StatusCode::ACCEPTED, AnswerBody::Accepted),
+            AnswerBody::Message { status, message, hold } => {
+                let status = status_of(request.era, status, &message)?;
+                // Whatever the status says: what looks like a list is one.
+                let message =
+                    if call.needs_filtering() { self.look(permit).message(message).await? } else { message };
+                (status, AnswerBody::Message { status, message, hold })
+            }
+            AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
+                (StatusCode::OK, AnswerBody::Events(self.standing(permit, right, share).guard(events)))
+            }
+            AnswerBody::Events(events) => {
+                let look =
+                    if call.needs_filtering() { self.look(permit) } else { self.look(permit).at_news() };
+                (StatusCode::OK, AnswerBody::Events(under_way(right, look).guard(events)))
+            }
+            // One that was let through for another call.
+            AnswerBody::Raw { .. } if call.needs_filtering() => return Err(unread()),
+            body @ AnswerBody::Raw { .. } => (StatusCode::OK, body),
+        };
+        Ok(Reply { status, session, nonce, body })
+    }
+
+    fn look(&self, permit: Arc<Permit>) -> Look {
+        Look::new(permit, Arc::clone(&self.tasks), Arc::clone(&self.declared))
+    }
+
+    fn right(&self, permit: &Arc<Permit>, shown: Shown) -> Right {
+        Right::of_call(&self.generations, &self.outcomes, Arc::clone(permit), shown)
+    }
+
+    /// The caller's share of the streams that may stand open.
+    fn stream_of(&self, permit: &Permit) -> Result<Share, Rejection> {
+        let party = permit.caller().party(permit.request().peer);
+        self.streams.take(&party).ok_or(Rejection::Full { what: "open streams", retry_after: 1 })
+    }
+
+    fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> Standing {
+        let changes = Some(ListChanges::new(&permit, &self.declared));
+        let (look, stop) = (self.look(permit), Some(self.stop.clone()));
+        Standing { right: right.standing(), look, changes, stop, _share: share }
+    }
+
+    fn record(&self, generation: &Generation) -> Record<'_> {
+        Record::begin(&self.outcomes, &self.route, generation.number())
+    }
+}
+
+type Received = (Arc<Request>, Shown, Option<Box<str>>);
+
+/// Parse → credential: everything that is known of a message without asking who it is from.
+fn receive(
+    arrival: Arrival,
+    decision: DecisionId,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<Received, Rejected> {
+    let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
+    let call = Call::parse(body)?;
+    let examined = match transport {
+        Transport::Http => examine(&call, &mut headers, generation.pipeline(route.pipeline)),
+        Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
+    };
+    let (era, mut shown, session) =
+        examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
+    show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    let route = Arc::clone(route);
+    let stood_in = Default::default();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, stood_in };
+    Ok((Arc::new(request), shown, session))
+}
+
+/// A certificate that no policy judges is no credential: it was for the transport.
+fn show_certificate(
+    shown: &mut Shown,
+    certificate: Option<&ClientCertificate>,
+    generation: &Generation,
+    route: &Route,
+) {
+    let Some(certificate) = certificate else { return };
+    let pipeline = generation.pipeline(route.pipeline);
+    if pipeline.judges(Scheme::Certificate) {
+        shown.add(Scheme::Certificate, None, certificate.as_credential());
+    } else if pipeline.watches(Scheme::Certificate) {
+        shown.add_watched(Scheme::Certificate, certificate.as_credential());
+    }
+}
+
+/// Headers against the body, then the credentials among them.
+fn examine(
+    call: &Call,
+    headers: &mut HeaderMap,
+    pipeline: &Pipeline,
+) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+    let era = agree::check(call, headers)?;
+    let shown = credentials::take(headers, pipeline.credential_headers())?;
+    let session = match era {
+        Era::Stateful => agree::session(headers)?.map(Box::from),
+        Era::Stateless => None,
+    };
+    Ok((era, shown, session))
+}
+
+/// Over stdio there are no headers, and the process has one session.
+fn examine_stdio(
+    call: &Call,
+    shown: Shown,
+    session: Option<Box<str>>,
+) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+    let era = agree::check_without_headers(call)?;
+    Ok((era, shown, session.filter(|_| era == Era::Stateful)))
+}
+
+fn receive_bodiless(
+    method: &'static str,
+    arrival: Arrival,
+    decision: DecisionId,
+    generation: &Generation,
+    route: &Arc<Route>,
+) -> Result<Received, Rejection> {
+    let Arrival { transport, peer, certificate, mut headers, shown, session, .. } = arrival;
+    let (mut shown, session) = match transport {
+        Transport::Stdio => (shown.unwrap_or_default(), session),
+        Transport::Http => {
+            agree::check_bodiless(&headers)?;
+            let declared = generation.pipeline(route.pipeline).credential_headers();
+            let shown = credentials::take(&mut headers, declared)?;
+            (shown, agree::session(&headers)?.map(Box::from))
+        }
+    };
+    show_certificate(&mut shown, certificate.as_deref(), generation, route);
+    let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
+    let stood_in = Default::default();
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route, stood_in };
+    Ok((Arc::new(request), shown, session))
+}
+
+/// Records a refusal that comes before anything was decided.
+fn refuse(record: Record<'_>, rejected: Rejected) -> Rejected {
+    record.refuse(&rejected.rejection);
+    rejected
+}
+
+/// Notes a sender whose caller has shown a good credential.
+fn note(known: &Known, caller: Option<&Caller>) {
+    if caller.is_some_and(|caller| !caller.is_anonymous()) {
+        known.note();
+    }
+}
+
+/// The rejection that the caller sees, which may say less than the record: in the stateless era, a method
+/// that is unknown and not allowed by a rule does not exist. Clients probe for methods, and negotiate by that
+/// answer.
+fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
+    let request = record.request.as_deref();
+    let id = request.filter(|request| matches!(request.call.kind(), Kind::Request { .. }));
+    let id = id.and_then(|request| request.call.id()).map(Box::from);
+    let rejection = match (rejection, request) {
+        (Rejection::Denied { .. }, Some(request)) if is_unknown_method(request) => {
+            Malformed::UnknownMethod(request.call.method().to_owned()).into()
+        }
+        (rejection, _) => rejection,
+    };
+    Rejected { id, rejection }
+}
+
+fn is_unknown_method(request: &Request) -> bool {
+    request.era == Era::Stateless
+        && matches!(request.call.access(), Access::Target(target) if target.kind == TargetKind::Method)
+}
+
+/// A call's own stream: shutting down waits for its end.
+fn under_way(right: Right, look: Look) -> Standing {
+    Standing { right, look, changes: None, stop: None, _share: None }
+}
+
+/// The HTTP status for a JSON answer, which has to be JSON; `status` where nothing else follows. In the stateless era it follows from
+/// the error's code (MCP 2026-07-28, "Streamable HTTP"), whatever spoke to the upstream.
+fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
+    #[derive(Deserialize)]
+    struct Peek<'a> {
+        #[serde(borrow)]
+        error: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let is_object = message.trim_ascii_start().starts_with(b"{");
+    let peek = serde_json::from_slice::<Peek<'_>>(message).ok().filter(|_| is_object);
+    let peek = peek.ok_or_else(|| Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server answered what is not JSON-RPC".to_owned(),
+    })?;
+    let code = peek.error.and_then(|error| serde_json::from_str::<Error>(error.get()).ok());
+    Ok(match (era, code.map(|error| error.code)) {
+        (Era::Stateless, Some(-32601)) => StatusCode::NOT_FOUND,
+        (Era::Stateless, Some(-32022..=-32020)) => StatusCode::BAD_REQUEST,
+        _ => status,
+    })
+}
+
+fn text_of(headers: &HeaderMap, name: &http::HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}

@@ -1,0 +1,306 @@
+//! Answers that need a look before the caller gets them: lists are filtered with the decision that
+//! calls are decided with, and tasks that come into being get an owner. Everything else in them
+//! stays as it is, byte for byte.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+use serde_json::value::RawValue;
+use witgate_plugin::TargetKind;
+
+use super::authorize::Permit;
+use super::list_changes::Declared;
+use super::reject::{Rejection, UpstreamFault};
+use super::tasks::Tasks;
+use crate::event::Event;
+use witgate_message::era::Era;
+use witgate_message::json::{Form, form};
+use witgate_message::parse::folds_to;
+use witgate_message::strict::{Members, string};
+
+#[cfg(test)]
+mod tests;
+
+/// A list in a result.
+#[derive(Clone, Copy)]
+enum List {
+    /// Things that rules name; the second is the item's member with the name.
+    Things(TargetKind, &'static str),
+    /// Templates of resources; named by their `uriTemplate`.
+    Templates,
+    /// Tasks; each belongs to somebody.
+    Tasks,
+}
+
+/// Items of one page of a list: each is decided on by every policy. Servers with more of them have pages.
+const MOST_ITEMS: usize = 20_000;
+
+/// The members of results that are lists. They are told by their names alone, because an event
+/// stream that is taken up again replays answers without their questions.
+const LISTS: &[(&str, List)] = &[
+    ("tools", List::Things(TargetKind::Tool, "name")),
+    ("resources", List::Things(TargetKind::Resource, "uri")),
+    ("resourceTemplates", List::Templates),
+    ("prompts", List::Things(TargetKind::Prompt, "name")),
+    ("tasks", List::Tasks),
+];
+
+/// Looks at what an upstream says, for one caller.
+#[derive(Clone, Debug)]
+pub struct Look {
+    permit: Arc<Permit>,
+    tasks: Arc<Tasks>,
+    declared: Arc<Declared>,
+    /// Answers are none of those that need a look.
+    at_news_alone: bool,
+}
+
+impl Look {
+    /// For whoever has the permit.
+    pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<Declared>) -> Self {
+        Self { permit, tasks, declared, at_news_alone: false }
+    }
+
+    /// The same, for a stream whose answer needs no look: it may hold news of resources and tasks all the same.
+    pub(super) fn at_news(self) -> Self {
+        Self { at_news_alone: true, ..self }
+    }
+
+    /// Looks for the same caller by a new permit.
+    pub fn renew(&mut self, permit: Arc<Permit>) {
+        self.permit = permit;
+    }
+
+    /// The event as the caller may see it. None: it is not for them.
+    ///
+    /// # Errors
+    /// As [`Look::message`].
+    pub async fn event(&self, event: Event) -> Result<Option<Event>, Rejection> {
+        if event.data.is_empty() || (self.at_news_alone && form(&event.data) != Some(Form::Notification)) {
+            return Ok(Some(event));
+        }
+        let data = self.look_at(event.data).await?;
+        Ok(data.map(|data| Event { data, ..event }))
+    }
+
+    /// True if the caller may receive the message: notifications of a resource or a task need a right to it,
+    /// which may have ended since the caller asked.
+    async fn hears(&self, envelope: &Members<'_>) -> Result<bool, Rejection> {
+        let Some(method) = envelope.get("method").and_then(string) else { return Ok(true) };
+        let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());
+        let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
+        match &*method {
+            "notifications/resources/updated" => match named("uri") {
+                Some(uri) => self.permit.hears_of(&uri).await,
+                None => Ok(false),
+            },
+            method if method.starts_with("notifications/tasks") => match named("taskId") {
+                Some(task) => self.tasks.is_heard_of(&task, &self.permit).await,
+                None => Ok(false),
+            },
+            _ => Ok(true),
+        }
+    }
+
+    /// The answer as the caller may see it.
+    ///
+    /// # Errors
+    /// `Upstream` where it is no JSON-RPC message in which every key stands once; `Failed` where a policy cannot say what
+    /// of a list the caller may see.
+    pub async fn message(&self, message: Bytes) -> Result<Bytes, Rejection> {
+        self.look_at(message).await?.ok_or_else(garbage)
+    }
+
+    /// The message as the caller may see it. None: it is a notification that is not for them.
+    async fn look_at(&self, message: Bytes) -> Result<Option<Bytes>, Rejection> {
+        let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
+        let envelope = Members::read(text).map_err(|_| garbage())?;
+        if !self.hears(&envelope).await? {
+            return Ok(None);
+        }
+        let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
+            return Ok(Some(message));
+        };
+        let members = Members::read(result.get()).map_err(|_| garbage())?;
+        self.record_task(&members);
+        self.note_capabilities(&members);
+        if let Some(result) = self.with_extensions(&members) {
+            return Ok(Some(replace(&envelope, "result", &result)));
+        }
+        if !members.iter().any(|(key, _)| list_of(key).is_some()) {
+            return Ok(Some(message));
+        }
+        let result = self.list_result(&members).await?;
+        Ok(Some(replace(&envelope, "result", &result)))
+    }
+
+    fn note_capabilities(&self, result: &Members<'_>) {
+        if let Some(capabilities) = result.get("capabilities")
+            && self.permit.request().call.asks_capabilities()
+        {
+            self.declared.note(capabilities.get());
+        }
+    }
+
+    /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says
+    /// of others stays.
+    fn with_extensions(&self, result: &Members<'_>) -> Option<String> {
+        let request = self.permit.request();
+        if request.route.extensions.is_empty() || !request.call.asks_capabilities() {
+            return None;
+        }
+        let mut capabilities: serde_json::Value =
+            serde_json::from_str(result.get("capabilities")?.get()).ok()?;
+        let extensions = capabilities.as_object_mut()?.entry("extensions").or_insert_with(|| json!({}));
+        for extension in &request.route.extensions {
+            extensions.as_object_mut()?.insert(extension.name().to_owned(), json!({}));
+        }
+        Some(replaced(result, "capabilities", &capabilities.to_string()))
+    }
+
+    /// A result with lists, filtered. A list that depends on the caller is nobody else's to cache.
+    async fn list_result(&self, members: &Members<'_>) -> Result<String, Rejection> {
+        let mut object = Object::default();
+        let mut scoped = false;
+        for (key, value) in members.iter() {
+            match list_of(key) {
+                Some((name, _)) if name != key => return Err(garbage()),
+                Some((_, list)) => object.member(key, &self.filter(list, value).await?),
+                None if key == "cacheScope" => {
+                    scoped = true;
+                    object.member(key, "\"private\"");
+                }
+                None => object.member(key, value.get()),
+            }
+        }
+        if !scoped && self.permit.request().era == Era::Stateless {
+            object.member("cacheScope", "\"private\"");
+        }
+        Ok(object.finish())
+    }
+
+    /// The items that the caller may see, as they came. One without a name is nobody's.
+    async fn filter(&self, list: List, value: &RawValue) -> Result<String, Rejection> {
+        let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| garbage())?;
+        if items.len() > MOST_ITEMS {
+            return Err(Rejection::Upstream {
+                fault: UpstreamFault::Flood,
+                message: "The MCP server's list has more than 20,000 items on one page".to_owned(),
+            });
+        }
+        let mut kept = String::with_capacity(value.get().len());
+        kept.push('[');
+        for item in items {
+            if self.sees(list, item).await? {
+                if kept.len() > 1 {
+                    kept.push(',');
+                }
+                kept.push_str(item.get());
+            }
+        }
+        kept.push(']');
+        Ok(kept)
+    }
+
+    async fn sees(&self, list: List, item: &RawValue) -> Result<bool, Rejection> {
+        let Ok(members) = Members::read(item.get()) else { return Ok(false) };
+        // To a client that ignores case, the other one may be the name.
+        let is_alone = |key: &str| members.iter().all(|(other, _)| other == key || !folds_to(other, key));
+        let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
+        match list {
+            List::Things(kind, key) => match name(key) {
+                Some(name) => self.permit.sees(kind, &name).await,
+                None => Ok(false),
+            },
+            List::Templates => match name("uriTemplate") {
+                Some(template) => self.permit.sees_template(&template).await,
+                None => Ok(false),
+            },
+            List::Tasks => match name("taskId") {
+                Some(task) => self.tasks.is_listed(&task, &self.permit).await,
+                None => Ok(false),
+            },
+        }
+    }
+
+    /// `CreateTaskResult`: `task` in 2025-11-25, the result itself in the extension of 2026-07-28.
+    fn record_task(&self, result: &Members<'_>) {
+        if let Some(task) = result.get("task")
+            && let Ok(task) = Members::read(task.get())
+        {
+            self.record(&task);
+        }
+        if result.get("resultType").is_some_and(|kind| kind.get() == "\"task\"") {
+            self.record(result);
+        }
+    }
+
+    fn record(&self, task: &Members<'_>) {
+        if let Some(id) = task.get("taskId").and_then(string) {
+            self.tasks.record(&id, &self.permit);
+        }
+    }
+}
+
+/// The id of the request that a message answers, as it stands there. None: it is no answer, or has no id that a
+/// request can have.
+pub(super) fn answered_id(message: &[u8]) -> Option<String> {
+    let envelope = Members::read(std::str::from_utf8(message).ok()?).ok()?;
+    let id = envelope.get("id").filter(|_| envelope.get("method").is_none())?.get();
+    id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+        .then(|| id.to_owned())
+}
+
+/// The list that a result's member is, or that a reader who ignores case would take it for.
+fn list_of(key: &str) -> Option<(&'static str, List)> {
+    LISTS.iter().find(|(name, _)| folds_to(key, name)).copied()
+}
+
+fn replace(object: &Members<'_>, key: &str, value: &str) -> Bytes {
+    Bytes::from(replaced(object, key, value))
+}
+
+fn replaced(object: &Members<'_>, key: &str, value: &str) -> String {
+    let mut replaced = Object::default();
+    for (name, old) in object.iter() {
+        replaced.member(name, if name == key { value } else { old.get() });
+    }
+    replaced.finish()
+}
+
+/// An object being written.
+#[derive(Default)]
+struct Object(String);
+
+impl Object {
+    fn member(&mut self, key: &str, value: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push_str(&serde_json::Value::from(key).to_string());
+        self.0.push(':');
+        self.0.push_str(value);
+    }
+
+    fn finish(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push('{');
+        }
+        self.0.push('}');
+        self.0
+    }
+}
+
+fn garbage() -> Rejection {
+    Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server answered what is not JSON-RPC".to_owned(),
+    }
+}
+
+/// An upstream has answered with bytes where messages are needed: a mistake in this program, which shows nothing.
+pub(super) fn unread() -> Rejection {
+    Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server's answer was not read, so that it cannot be filtered".to_owned(),
+    }
+}

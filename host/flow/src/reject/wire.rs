@@ -1,0 +1,447 @@
+//! The one map from a rejection to HTTP and JSON-RPC. Its messages tell the caller what to do, and
+//! nothing about keys, users or rules.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
+
+use super::{Rejection, UpstreamFault};
+use crate::dpop::{ALGORITHMS, ProofError};
+use witgate_config::Denials;
+use witgate_message::headers::DPOP_NONCE;
+use witgate_message::malformed::Malformed;
+use witgate_policy::answer::Failed;
+
+#[cfg(test)]
+mod tests;
+
+/// JSON-RPC 2.0 §5.1.
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
+const INVALID_PARAMS: i64 = -32602;
+/// MCP 2026-07-28, "Error Codes".
+const HEADER_MISMATCH: i64 = -32020;
+const MISSING_CAPABILITY: i64 = -32021;
+const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// Seconds until a retry, where a policy does not say: soon, for most failures are of one call.
+const RETRY_SOON_S: u32 = 1;
+
+/// A rejection as the caller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wire {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The JSON-RPC error code: the protocol's where it has one, otherwise the HTTP status.
+    pub code: i64,
+    /// The error's message, which says what to do.
+    pub message: Cow<'static, str>,
+    /// The reason code.
+    pub reason: Cow<'static, str>,
+    /// Further members of the error's `data`.
+    pub data: Map<String, Value>,
+    /// Seconds until a retry makes sense.
+    pub retry_after: Option<u32>,
+    /// The challenge for an OAuth client.
+    pub challenge: Challenge,
+    /// The value of the `Allow` header, if any.
+    pub allow: Option<&'static str>,
+}
+
+/// The content of `WWW-Authenticate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// Nothing.
+    None,
+    /// A credential is needed.
+    Needed,
+    /// The credential is not shown as it should be (RFC 6750 §3.1).
+    InvalidRequest,
+    /// The credential shown is not good.
+    InvalidToken,
+    /// A token with these scopes would do (RFC 6750 §3.1).
+    InsufficientScope(Vec<String>),
+    /// The proof that belongs to the token is not good (RFC 9449 §7.1).
+    InvalidProof,
+    /// A proof with this nonce would do (RFC 9449 §9).
+    UseNonce(Box<str>),
+}
+
+impl Rejection {
+    /// Maps a rejection to the HTTP status and the JSON-RPC error.
+    pub fn wire(&self) -> Wire {
+        match self {
+            Self::Malformed(malformed) => of_malformed(malformed),
+            Self::BodyTimeout => {
+                plain(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time")
+            }
+            Self::TooManyBodies => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too-many-bodies",
+                    "Too many large messages are being received: send it again later",
+                )
+            },
+            Self::TooManyAnswers => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too-many-answers",
+                    "The answer is lost: too many large ones wait to be read, of yours or of all callers; read yours first",
+                )
+            },
+            Self::TooManyConnections => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too-many-connections",
+                    "Too many connections are open: try again later",
+                )
+            },
+            Self::NoCredential => Wire {
+                challenge: Challenge::Needed,
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    "no-credential",
+                    "A credential is needed: send Authorization: Bearer, or your API key in its header",
+                )
+            },
+            Self::Refused { reason, .. } => Wire {
+                challenge: Challenge::InvalidToken,
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    reason.clone(),
+                    "The credential is not accepted: get a new one, or check that it is complete",
+                )
+            },
+            Self::Proof(error) => error.wire(),
+            Self::Denied { denial, .. } => denied(denial),
+            Self::Failed(Failed { failure, retry_after, .. }) => Wire {
+                retry_after: Some(retry_after.unwrap_or(RETRY_SOON_S)),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    failure.reason(),
+                    "Access could not be checked: try again later",
+                )
+            },
+            Self::TaskNotFound => Wire {
+                status: StatusCode::OK,
+                code: INVALID_PARAMS,
+                ..plain(StatusCode::OK, "task-not-found", "There is no such task")
+            },
+            Self::SessionRequired => plain(
+                StatusCode::BAD_REQUEST,
+                "session-required",
+                "A session is needed: send initialize first, then its Mcp-Session-Id",
+            ),
+            Self::SessionNotFound => plain(
+                StatusCode::NOT_FOUND,
+                "session-not-found",
+                "Session not found: send initialize again, without Mcp-Session-Id",
+            ),
+            Self::RateLimited { retry_after } => rate_limited(*retry_after),
+            Self::Unrecorded => Wire {
+                retry_after: Some(RETRY_SOON_S),
+                ..plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "audit-unavailable",
+                    "Calls cannot be recorded just now, so none is made: try again later",
+                )
+            },
+            Self::Full { what, retry_after } => full(what, *retry_after),
+            Self::Untold(_) => plain(
+                StatusCode::FORBIDDEN,
+                "identity-untold",
+                "The MCP server needs your identity, which cannot be sent to it: tell the operator",
+            ),
+            Self::Upstream { fault, message } => upstream(*fault, message),
+        }
+    }
+}
+
+impl ProofError {
+    fn wire(&self) -> Wire {
+        match self {
+            Self::Bad { fault, nonce } => Wire {
+                challenge: match nonce {
+                    Some(nonce) => Challenge::UseNonce(nonce.clone()),
+                    None => Challenge::InvalidProof,
+                },
+                ..plain(
+                    StatusCode::UNAUTHORIZED,
+                    fault.reason(),
+                    "The proof of possession (DPoP) is not accepted: make a new one for this request",
+                )
+            },
+            Self::Full { retry_after } => rate_limited(*retry_after),
+        }
+    }
+}
+
+fn of_malformed(malformed: &Malformed) -> Wire {
+    match malformed {
+        Malformed::Parse(what) => bad_request(
+            PARSE_ERROR,
+            "parse-error",
+            format!("The body is not one JSON-RPC message in strict JSON: {what}"),
+        ),
+        Malformed::InvalidRequest(what) => {
+            bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
+        }
+        Malformed::InvalidParams(what) => {
+            bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
+        }
+        Malformed::HeaderMismatch(what) => {
+            bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
+        }
+        Malformed::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+        Malformed::MissingExtension(name) => missing_extension(name),
+        Malformed::UnknownMethod(_) => Wire {
+            code: METHOD_NOT_FOUND,
+            ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
+        },
+        Malformed::TooLarge => {
+            plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
+        }
+        Malformed::UnsupportedMediaType => plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Send Content-Type: application/json, in UTF-8 and not encoded",
+        ),
+        Malformed::NotAcceptable => plain(
+            StatusCode::NOT_ACCEPTABLE,
+            "not-acceptable",
+            "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
+        ),
+        Malformed::MethodNotAllowed => Wire {
+            allow: Some("POST"),
+            ..plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This endpoint does not have this HTTP method",
+            )
+        },
+        Malformed::ForbiddenOrigin => {
+            plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
+        }
+        Malformed::ForbiddenHost => {
+            plain(StatusCode::FORBIDDEN, "forbidden-host", "This server does not answer under this host name")
+        }
+        Malformed::BadCredential(what) => Wire {
+            challenge: Challenge::InvalidRequest,
+            ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
+        },
+    }
+}
+
+impl Rejection {
+    /// The answer of an endpoint that tells denials so. What a login or a step-up cures stays as it is:
+    /// clients act on its status and challenge.
+    pub fn wire_at(&self, denials: Denials) -> Wire {
+        let wire = self.wire();
+        match (self, denials) {
+            (Self::Denied { .. }, Denials::JsonRpc) if wire.challenge == Challenge::None => {
+                Wire { status: StatusCode::OK, ..wire }
+            }
+            _ => wire,
+        }
+    }
+}
+
+impl Wire {
+    /// The JSON-RPC error, under the request's id as JSON text.
+    pub fn body(&self, id: Option<&str>) -> Bytes {
+        let mut data = self.data.clone();
+        data.insert("reason".to_owned(), Value::from(&*self.reason));
+        let error = json!({ "code": self.code, "message": self.message, "data": data });
+        let id = id.unwrap_or("null");
+        Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
+    }
+
+    /// The HTTP status for a message with or without an id. An upstream's fault, and where that is set a denial, is told in a
+    /// JSON-RPC error with status 200, which reaches the caller's code; without an id there is
+    /// nowhere to tell it but the status.
+    pub fn status(&self, has_id: bool) -> StatusCode {
+        match u16::try_from(self.code).ok().and_then(|code| StatusCode::from_u16(code).ok()) {
+            Some(code) if self.status == StatusCode::OK && !has_id => code,
+            _ => self.status,
+        }
+    }
+
+    /// The HTTP headers. `metadata` is the URL of the RFC 9728 document, where there is one; `scopes` are those that
+    /// a first login should ask for.
+    pub fn headers(&self, metadata: Option<&str>, scopes: &[String]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(challenge) = self.challenge.header(metadata, scopes) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        headers
+    }
+}
+
+impl Wire {
+    /// Further headers where a policy takes tokens with a proof of possession, to stand behind the
+    /// others.
+    pub fn dpop_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let nonce = match &self.challenge {
+            Challenge::UseNonce(nonce) => HeaderValue::try_from(&**nonce).ok(),
+            _ => None,
+        };
+        let challenge = self.challenge.dpop_header().map(|value| (WWW_AUTHENTICATE, value));
+        challenge.into_iter().chain(nonce.map(|nonce| (DPOP_NONCE, nonce)))
+    }
+}
+
+impl Challenge {
+    /// RFC 9449 §7.1: beside that for bearer tokens, which clients that know no DPoP look at.
+    fn dpop_header(&self) -> Option<HeaderValue> {
+        let error = match self {
+            Self::None => return None,
+            Self::Needed => String::new(),
+            Self::InvalidRequest => "error=\"invalid_request\", ".to_owned(),
+            Self::InvalidToken => "error=\"invalid_token\", ".to_owned(),
+            Self::InsufficientScope(scopes) => {
+                format!("error=\"insufficient_scope\", scope=\"{}\", ", scope_list(scopes))
+            }
+            Self::InvalidProof => "error=\"invalid_dpop_proof\", ".to_owned(),
+            Self::UseNonce(_) => "error=\"use_dpop_nonce\", ".to_owned(),
+        };
+        HeaderValue::try_from(format!("DPoP {error}algs=\"{ALGORITHMS}\"")).ok()
+    }
+
+    /// RFC 6750 §3, with RFC 9728 §5.1. A scheme needs at least one parameter, hence the realm
+    /// where nothing else is said; without metadata nothing tells a client to start a login.
+    fn header(&self, metadata: Option<&str>, scopes: &[String]) -> Option<HeaderValue> {
+        let error = match self {
+            Self::None => return None,
+            Self::Needed | Self::InvalidProof | Self::UseNonce(_) => None,
+            Self::InvalidRequest => Some("error=\"invalid_request\"".to_owned()),
+            Self::InvalidToken => Some("error=\"invalid_token\"".to_owned()),
+            Self::InsufficientScope(scopes) => {
+                Some(format!("error=\"insufficient_scope\", scope=\"{}\"", scope_list(scopes)))
+            }
+        };
+        let metadata_is_there = metadata.is_some();
+        let metadata = match metadata {
+            Some(url) => format!("resource_metadata=\"{url}\""),
+            None => "realm=\"mcp\"".to_owned(),
+        };
+        // Scopes are for logins, of which the metadata tells.
+        let scopes = match self {
+            Self::Needed | Self::InvalidToken if !scopes.is_empty() && metadata_is_there => {
+                format!(", scope=\"{}\"", scope_list(scopes))
+            }
+            _ => String::new(),
+        };
+        let value = match error {
+            Some(error) => format!("Bearer {error}, {metadata}{scopes}"),
+            None => format!("Bearer {metadata}{scopes}"),
+        };
+        HeaderValue::try_from(value).ok()
+    }
+}
+
+/// Scope tokens (RFC 6749 §3.3), without the one that concerns only the authorization server.
+fn scope_list(scopes: &[String]) -> String {
+    let scopes: Vec<_> = scopes.iter().map(String::as_str).filter(|scope| is_offered(scope)).collect();
+    scopes.join(" ")
+}
+
+/// True if challenges may name a scope.
+pub fn is_offered(scope: &str) -> bool {
+    is_scope(scope) && scope != OFFLINE_ACCESS
+}
+
+fn denied(denial: &Denial) -> Wire {
+    let (message, challenge) = if denial.scopes.is_empty() {
+        ("You are not allowed to do this: ask for access if you need it", Challenge::None)
+    } else {
+        ("This needs a token with more scopes", Challenge::InsufficientScope(denial.scopes.clone()))
+    };
+    let mut wire = plain(StatusCode::FORBIDDEN, denial.reason.clone(), message);
+    if !denial.scopes.is_empty() {
+        wire.data.insert("scopes".to_owned(), Value::from(denial.scopes.clone()));
+    }
+    if wire.reason.is_empty() {
+        wire.reason = Cow::Borrowed("not-allowed");
+    }
+    Wire { challenge, retry_after: denial.retry_after, ..wire }
+}
+
+fn unsupported(requested: &str, supported: &[String]) -> Wire {
+    let mut wire = bad_request(
+        UNSUPPORTED_VERSION,
+        "unsupported-version",
+        format!("Unsupported protocol version; supported: {}", supported.join(", ")),
+    );
+    wire.data.insert("supported".to_owned(), Value::from(supported));
+    wire.data.insert("requested".to_owned(), Value::from(requested));
+    wire
+}
+
+fn missing_extension(name: &str) -> Wire {
+    let mut wire = bad_request(
+        MISSING_CAPABILITY,
+        "missing-extension",
+        format!("Missing required client capability: the extension {name}"),
+    );
+    wire.data.insert("requiredCapabilities".to_owned(), json!({ "extensions": { name: {} } }));
+    wire
+}
+
+fn rate_limited(retry_after: u32) -> Wire {
+    Wire {
+        retry_after: Some(retry_after),
+        ..plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many calls: try again later")
+    }
+}
+
+fn full(what: &'static str, retry_after: u32) -> Wire {
+    let message = format!(
+        "There are too many {what} of yours, or of all callers together: end some, or try again later"
+    );
+    let mut wire = plain(StatusCode::TOO_MANY_REQUESTS, "rate-limited", message);
+    wire.data.insert("full".to_owned(), Value::from(what));
+    Wire { retry_after: Some(retry_after), ..wire }
+}
+
+fn upstream(fault: UpstreamFault, message: &str) -> Wire {
+    let code = match fault {
+        UpstreamFault::Unreachable | UpstreamFault::BadAnswer | UpstreamFault::Flood => 502,
+        UpstreamFault::Timeout => 504,
+    };
+    Wire { code, ..plain(StatusCode::OK, fault.reason(), message.to_owned()) }
+}
+
+fn bad_request(code: i64, reason: &'static str, message: String) -> Wire {
+    Wire { code, ..plain(StatusCode::BAD_REQUEST, reason, message) }
+}
+
+fn plain(
+    status: StatusCode,
+    reason: impl Into<Cow<'static, str>>,
+    message: impl Into<Cow<'static, str>>,
+) -> Wire {
+    Wire {
+        status,
+        code: i64::from(status.as_u16()),
+        message: message.into(),
+        reason: reason.into(),
+        data: Map::new(),
+        retry_after: None,
+        challenge: Challenge::None,
+        allow: None,
+    }
+}

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use super::*;
+use witgate_component::failure::Failure;
+
+const METADATA: Option<&str> = Some("https://a.example/.well-known/oauth-protected-resource/mcp");
+
+fn challenge(rejection: &Rejection, metadata: Option<&str>) -> Option<String> {
+    let headers = rejection.wire().headers(metadata, &[]);
+    headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned())
+}
+
+fn refused() -> Rejection {
+    Rejection::Refused { policy: None, reason: "expired".to_owned(), detail: Some("key 7 of bob".to_owned()) }
+}
+
+fn denied(scopes: &[&str]) -> Rejection {
+    let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+    let denial =
+        Denial { reason: "scope".to_owned(), scopes, detail: Some("rule 3".to_owned()), ..Denial::default() };
+    Rejection::Denied { policy: Some(Arc::from("rbac")), denial }
+}
+
+#[test]
+fn oauth_clients_are_led_to_a_login_only_where_there_is_one() {
+    assert_eq!(challenge(&Rejection::NoCredential, None).unwrap(), r#"Bearer realm="mcp""#);
+    assert_eq!(challenge(&refused(), None).unwrap(), r#"Bearer error="invalid_token", realm="mcp""#);
+    assert_eq!(
+        challenge(&Rejection::NoCredential, METADATA).unwrap(),
+        r#"Bearer resource_metadata="https://a.example/.well-known/oauth-protected-resource/mcp""#
+    );
+    assert_eq!(
+        challenge(&refused(), METADATA).unwrap(),
+        r#"Bearer error="invalid_token", resource_metadata="https://a.example/.well-known/oauth-protected-resource/mcp""#
+    );
+}
+
+#[test]
+fn scopes_are_asked_for_only_where_they_would_help() {
+    assert_eq!(challenge(&denied(&[]), METADATA), None);
+    assert_eq!(
+        challenge(&denied(&["a", "b\"", "offline_access", "c"]), None).unwrap(),
+        r#"Bearer error="insufficient_scope", scope="a c", realm="mcp""#
+    );
+}
+
+#[test]
+fn a_refusal_says_nothing_of_keys_users_or_rules() {
+    for rejection in [refused(), denied(&[]), denied(&["a"])] {
+        let body = rejection.wire().body(Some("1"));
+        let body = std::str::from_utf8(&body).unwrap();
+        for secret in ["bob", "key 7", "rule 3", "rbac"] {
+            assert!(!body.contains(secret), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_told_as_one_that_may_pass() {
+    let rejection = Rejection::Failed(Failed {
+        policy: Arc::from("keys"),
+        failure: Failure::Timeout,
+        detail: "50 ms".to_owned(),
+        retry_after: None,
+    });
+    let wire = rejection.wire();
+    assert_eq!((wire.status, wire.code), (StatusCode::SERVICE_UNAVAILABLE, 503));
+    assert_eq!(wire.headers(None, &[])[RETRY_AFTER], "1");
+    assert!(wire.body(None).starts_with(br#"{"jsonrpc":"2.0","id":null,"error":{"#));
+}
+
+#[test]
+fn an_upstreams_fault_reaches_the_callers_code() {
+    let wire = Rejection::Upstream { fault: UpstreamFault::Timeout, message: "late".to_owned() }.wire();
+    assert_eq!(wire.status(true), StatusCode::OK);
+    assert_eq!(wire.status(false), StatusCode::GATEWAY_TIMEOUT);
+    let body: Value = serde_json::from_slice(&wire.body(Some("\"x\""))).unwrap();
+    assert_eq!(
+        body,
+        json!({"jsonrpc": "2.0", "id": "x", "error": {"code": 504, "message": "late", "data": {"reason": "upstream-timeout"}}})
+    );
+}
+
+#[test]
+fn the_protocols_codes_stand_where_it_has_them() {
+    let cases = [
+        (Rejection::Malformed(Malformed::Parse(String::new())), 400, -32700),
+        (Rejection::Malformed(Malformed::InvalidRequest(String::new())), 400, -32600),
+        (Rejection::Malformed(Malformed::UnknownMethod(String::new())), 404, -32601),
+        (Rejection::Malformed(Malformed::InvalidParams(String::new())), 400, -32602),
+        (Rejection::Malformed(Malformed::HeaderMismatch(String::new())), 400, -32020),
+        (
+            Rejection::Malformed(Malformed::UnsupportedVersion { requested: "x".into(), supported: vec![] }),
+            400,
+            -32022,
+        ),
+        (Rejection::Malformed(Malformed::TooLarge), 413, 413),
+        (Rejection::SessionNotFound, 404, 404),
+        (Rejection::RateLimited { retry_after: 3 }, 429, 429),
+    ];
+    for (rejection, status, code) in cases {
+        let wire = rejection.wire();
+        assert_eq!((wire.status.as_u16(), wire.code), (status, code), "{rejection:?}");
+    }
+}
+
+#[test]
+fn a_login_is_told_its_scopes_where_there_is_one() {
+    let scopes = ["base".to_owned(), "offline_access".to_owned(), "with space".to_owned(), "more".to_owned()];
+    let told = |rejection: &Rejection, metadata| {
+        let headers = rejection.wire().headers(metadata, &scopes);
+        headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned()).unwrap()
+    };
+    for rejection in [Rejection::NoCredential, refused()] {
+        assert!(
+            told(&rejection, METADATA).ends_with(r#", scope="base more""#),
+            "{}",
+            told(&rejection, METADATA)
+        );
+        assert!(!told(&rejection, None).contains("scope"), "nobody is sent to a login that there is not");
+    }
+    let step_up = told(&denied(&["write"]), METADATA);
+    assert!(step_up.contains(r#"scope="write""#) && !step_up.contains("base"), "{step_up}");
+}
+
+#[test]
+fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
+    let told = |rejection: &Rejection| rejection.wire_at(Denials::JsonRpc);
+    let wire = told(&denied(&[]));
+    assert_eq!((wire.status(true), wire.code, &*wire.reason), (StatusCode::OK, 403, "scope"));
+    assert_eq!(wire.body(Some("1")), denied(&[]).wire().body(Some("1")));
+    assert_eq!(wire.status(false), StatusCode::FORBIDDEN, "a notification has no answer to tell it in");
+    for cured in [
+        denied(&["mcp:write"]),
+        refused(),
+        Rejection::NoCredential,
+        Rejection::Malformed(Malformed::ForbiddenHost),
+    ] {
+        assert_eq!(told(&cured), cured.wire());
+    }
+    assert_eq!(denied(&[]).wire_at(Denials::Http).status, StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn a_malformed_credential_is_an_invalid_request() {
+    let wire = Rejection::Malformed(Malformed::BadCredential("it is empty".to_owned())).wire();
+    assert_eq!(wire.status, StatusCode::BAD_REQUEST);
+    assert_eq!(wire.headers(None, &[])[WWW_AUTHENTICATE], r#"Bearer error="invalid_request", realm="mcp""#);
+}

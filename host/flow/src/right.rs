@@ -1,0 +1,187 @@
+//! The right that something lasting rests on: a standing stream, or a call that takes its time. It was judged when
+//! it began; here it is judged again while it lasts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::audit::{Outcomes, Record};
+use super::authenticate::authenticate;
+use super::authorize::{Permit, authorize};
+use super::reject::Rejection;
+use super::shown;
+use witgate_message::credential::Shown;
+use witgate_policy::generation::Generations;
+
+/// Interval at which a right's end is noticed: a comparison of a few numbers per stream and second.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Interval at which the policies are asked again, though nothing is known to have changed. What they
+/// remember spares the authorization server: it is asked as often as their own settings say.
+const JUDGE_EVERY: Duration = Duration::from_secs(10);
+
+/// The generation that decides whether a right goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// The live generation, about everything: a standing stream has no other end.
+    Live,
+    /// The generation that the call began on, about the credential alone. A call finishes on its generation, and
+    /// one that could not be judged just now was judged when it began.
+    Own,
+}
+
+/// A right that lasts.
+pub struct Right {
+    by: By,
+    generations: Arc<Generations>,
+    outcomes: Arc<Outcomes>,
+    permit: Arc<Permit>,
+    shown: Shown,
+    judged_at: Instant,
+    /// The number of tokens that had been forgotten by then.
+    forgotten: u64,
+}
+
+impl Right {
+    /// The right to a call that is under way.
+    pub(super) fn of_call(
+        generations: &Arc<Generations>,
+        outcomes: &Arc<Outcomes>,
+        permit: Arc<Permit>,
+        shown: Shown,
+    ) -> Self {
+        Self {
+            by: By::Own,
+            generations: Arc::clone(generations),
+            outcomes: Arc::clone(outcomes),
+            permit,
+            shown,
+            judged_at: Instant::now(),
+            // The last one may have been forgotten while this was judged, so it is judged once more.
+            forgotten: generations.forgotten().saturating_sub(1),
+        }
+    }
+
+    /// The same right, where the call has become a standing stream.
+    pub(super) fn standing(self) -> Self {
+        Self { by: By::Live, ..self }
+    }
+
+    /// The permit, as it was given last.
+    pub(super) fn permit(&self) -> &Arc<Permit> {
+        &self.permit
+    }
+
+    /// Does `work` for as long as the right lasts.
+    ///
+    /// # Errors
+    /// Those of `work`, or why the right has ended.
+    pub(super) async fn for_as_long<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Rejection>>,
+    ) -> Result<T, Rejection> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            ended = self.ended() => Err(ended),
+        }
+    }
+
+    /// Waits for the end of the right, and says why.
+    pub(super) async fn ended(&mut self) -> Rejection {
+        loop {
+            sleep(CHECK_EVERY).await;
+            if let Err(rejection) = self.check().await {
+                return rejection;
+            }
+        }
+    }
+
+    /// Waits until another generation has judged it, too.
+    ///
+    /// # Errors
+    /// Why it has ended.
+    pub(super) async fn judged_anew(&mut self) -> Result<(), Rejection> {
+        let before = self.permit.generation().number();
+        while self.permit.generation().number() == before {
+            sleep(CHECK_EVERY).await;
+            self.check().await?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the right still holds.
+    pub(super) async fn check(&mut self) -> Result<(), Rejection> {
+        let caller = self.permit.caller();
+        if caller.identity().expires_at.is_some_and(|end| end <= self.permit.generation().now()) {
+            return Err(Rejection::Refused {
+                policy: Some(Arc::clone(caller.proven_by())),
+                reason: "expired".to_owned(),
+                detail: Some("the identity has ended meanwhile".to_owned()),
+            });
+        }
+        if !self.is_due() {
+            return Ok(());
+        }
+        // Noted only once it is judged, for this may be dropped half-way; but as of when it began.
+        let (began, forgotten) = (Instant::now(), self.generations.forgotten());
+        let judged = self.judge().await;
+        (self.judged_at, self.forgotten) = (began, forgotten);
+        match (self.by, judged) {
+            (By::Own, Err(Rejection::Failed(_))) => Ok(()),
+            (_, judged) => judged,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let flipped = || self.generations.live().number() != self.permit.generation().number();
+        self.judged_at.elapsed() >= JUDGE_EVERY
+            || self.forgotten != self.generations.forgotten()
+            || (self.by == By::Live && flipped())
+    }
+
+    async fn judge(&mut self) -> Result<(), Rejection> {
+        let proven = self.permit.proven();
+        let generation = match self.by {
+            By::Live => self.generations.live(),
+            By::Own => Arc::clone(self.permit.generation()),
+        };
+        let again = authenticate(&generation, proven, &self.shown).await?;
+        if again.principal() != self.permit.caller().principal() {
+            return Err(Rejection::Refused {
+                policy: Some(Arc::clone(again.proven_by())),
+                reason: "another-principal".to_owned(),
+                detail: Some("the credential is somebody else's by now".to_owned()),
+            });
+        }
+        if self.by == By::Live {
+            let is_recorded = generation.pipeline(proven.request().route.pipeline).is_recorded();
+            let traces = shown::traces(&self.shown, is_recorded);
+            self.permit = Arc::new(authorize(generation, proven, again, traces).await?);
+        }
+        Ok(())
+    }
+
+    /// Records that it has ended after its message was recorded as allowed, and returns the message for a caller who
+    /// still waits for an answer.
+    pub(super) fn record_end(&self, rejection: &Rejection) -> Option<bytes::Bytes> {
+        self.record().end(rejection);
+        let id = self.permit.request().call.id()?;
+        Some(rejection.wire().body(Some(id)))
+    }
+
+    /// Records that an answer could not be shown after its message was recorded as allowed.
+    pub(super) fn record_failure(&self, rejection: &Rejection) {
+        self.record().refuse(rejection);
+    }
+
+    fn record(&self) -> Record<'_> {
+        let request = self.permit.request();
+        let mut record = Record::begin(&self.outcomes, &request.route, self.permit.generation().number());
+        record.decision = request.decision;
+        record.request = Some(Arc::clone(request));
+        record.caller = Some(Arc::clone(self.permit.caller()));
+        record
+    }
+}

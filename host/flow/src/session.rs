@@ -1,0 +1,32 @@
+//! Messages that mean something within a session alone.
+
+use super::reject::Rejection;
+use super::request::Request;
+use witgate_message::call::Kind;
+use witgate_message::era::Era;
+use witgate_message::method;
+
+/// The one notification that a client without a session sends: the end of the handshake with a server that keeps none.
+const INITIALIZED: &str = "notifications/initialized";
+
+/// Checks that an answer, or a notification about something under way, comes within a session. Outside of one, the
+/// request that it names is not this caller's, and an upstream that took it would answer or end somebody else's.
+///
+/// The stateless era has neither: see [`witgate_message::headers::agree`] and the upstreams.
+///
+/// # Errors
+/// `SessionRequired`.
+pub(super) fn check(request: &Request, session: Option<&str>) -> Result<(), Rejection> {
+    let needs_session = match request.call.kind() {
+        Kind::Response { .. } => true,
+        Kind::Notification => {
+            let method = request.call.method();
+            method != INITIALIZED && method::find(method).is_some()
+        }
+        Kind::Request { .. } => false,
+    };
+    match (request.era, session) {
+        (Era::Stateful, None) if needs_session => Err(Rejection::SessionRequired),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,172 @@
+//! Policies that are only watched (`mode = "shadow"`): asked the same as the live ones, off the
+//! caller's path; where they would have said something else, that is recorded. They change nothing.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
+
+use super::dpop::Proven;
+use super::identity::Caller;
+use super::reject::Rejection;
+use super::request::Request;
+use super::shown;
+use super::subject::CallSubject;
+use witgate_base::printable::clean;
+use witgate_message::call::Target;
+use witgate_message::credential::Shown;
+use witgate_policy::generation::Generation;
+use witgate_policy::{Disagreement, Policy, SeenWith};
+use witgate_services::Scope;
+
+/// Asks the shadows among the authenticators what they make of the same credential.
+pub(super) fn of_authentication(
+    generation: &Arc<Generation>,
+    proven: &Proven,
+    shown: &Shown,
+    live: &Result<Arc<Caller>, Rejection>,
+) {
+    let request = proven.request();
+    let shadows = &generation.pipeline(request.route.pipeline).shadow_authenticate;
+    let Some(turn) = turn(generation, shadows) else { return };
+    let caller = live.as_ref().ok();
+    let live = match live {
+        Ok(caller) => format!("identity {}", caller.identity().subject),
+        Err(_) => "refused".to_owned(),
+    };
+    let with = seen_with(request, caller);
+    let (generation, proven, shown) = (Arc::clone(generation), proven.clone(), shown.again());
+    tokio::spawn(async move {
+        let request = Arc::clone(proven.request());
+        let pipeline = generation.pipeline(request.route.pipeline);
+        let subject = CallSubject::new(proven, None);
+        let scope = Scope::new(Arc::new(subject), false, shown::traces(&shown, pipeline.is_recorded()));
+        for policy in &pipeline.shadow_authenticate {
+            if let Some(credential) = shown::for_policy(&shown, policy) {
+                let said = who(policy, &scope, &request.as_call(), &credential).await;
+                record(policy, &request, None, &live, &said, with.clone());
+            }
+        }
+        drop(turn);
+    });
+}
+
+async fn who(policy: &Policy, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> String {
+    match policy.authenticate(scope, call, credential).await {
+        Ok(Verdict::Identity(identity)) => format!("identity {}", identity.subject),
+        Ok(Verdict::NotMine | Verdict::Refused(_) | Verdict::Unavailable(_)) | Err(_) => "refused".to_owned(),
+    }
+}
+
+/// Asks the shadows among the authorizers about the same target.
+pub(super) fn of_authorization(
+    generation: &Arc<Generation>,
+    subject: &CallSubject,
+    scope: &Scope,
+    target: &Target,
+    caller: &Arc<Caller>,
+    live: &Result<(), Rejection>,
+) {
+    let shadows = &generation.pipeline(subject.proven.request().route.pipeline).shadow_authorize;
+    let Some(turn) = turn(generation, shadows) else { return };
+    let live = if live.is_ok() { "allow" } else { "deny" };
+    let (generation, scope) = (Arc::clone(generation), scope.clone());
+    let (request, target, caller) =
+        (Arc::clone(subject.proven.request()), target.clone(), Arc::clone(caller));
+    tokio::spawn(async move {
+        let call = Call {
+            method: request.call.method(),
+            kind: target.kind,
+            target: &target.name,
+            transport: request.transport,
+            listing: false,
+        };
+        for policy in &generation.pipeline(request.route.pipeline).shadow_authorize {
+            // An abstention leaves the verdict to the others, and so agrees with it.
+            if let Some(said) = may(policy, &scope, &call, &caller.as_principal()).await {
+                record(policy, &request, Some(&target), live, said, seen_with(&request, Some(&caller)));
+            }
+        }
+        drop(turn);
+    });
+}
+
+async fn may(
+    policy: &Policy,
+    scope: &Scope,
+    call: &Call<'_>,
+    principal: &Principal<'_>,
+) -> Option<&'static str> {
+    match policy.authorize(scope, call, principal).await {
+        Ok(Decision::Allow) => Some("allow"),
+        Ok(Decision::Abstain) => None,
+        Ok(Decision::Deny(_) | Decision::Unavailable(_)) | Err(_) => Some("deny"),
+    }
+}
+
+/// A turn for `shadows`. None: there are none, or they have enough to do, which is counted.
+fn turn(generation: &Generation, shadows: &[Arc<Policy>]) -> Option<OwnedSemaphorePermit> {
+    if shadows.is_empty() {
+        return None;
+    }
+    let turn = generation.shadow_turn();
+    if turn.is_none() {
+        shadows.iter().for_each(|policy| policy.counts().shed());
+    }
+    turn
+}
+
+/// In whose calls a disagreement was seen: a principal's, or those of an address.
+fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> SeenWith {
+    match caller.filter(|caller| !caller.is_anonymous()) {
+        Some(caller) => SeenWith::Known(caller.principal().to_text().into()),
+        None => SeenWith::Unknown(
+            request.peer.map_or_else(|| "nowhere".into(), |peer| network(peer).to_string().into()),
+        ),
+    }
+}
+
+/// The addresses that one caller can have: its whole network, with IPv6.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => {
+            Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()
+        }
+        other => other.to_canonical(),
+    }
+}
+
+/// Each way of disagreeing is on the log once: `plugin diff` says how often it happened.
+fn record(
+    policy: &Policy,
+    request: &Request,
+    target: Option<&Target>,
+    live: &str,
+    said: &str,
+    with: SeenWith,
+) {
+    if live == said {
+        return;
+    }
+    let disagreement = Disagreement {
+        upstream: Box::from(&*request.route.upstream),
+        method: clean(request.call.method()).into(),
+        target: target.map(|target| clean(&format!("{}{}", target.prefix(), target.name)).into()),
+        live: clean(live).into(),
+        shadow: clean(said).into(),
+    };
+    if policy.disagrees(&disagreement, with) {
+        let Disagreement { upstream, method, target, live, shadow } = &disagreement;
+        tracing::info!(
+            target: "witgate::shadow",
+            policy = &**policy.name(),
+            upstream = &**upstream,
+            method = &**method,
+            called = target.as_deref(),
+            live = &**live,
+            shadow = &**shadow,
+            "a shadow would have decided otherwise"
+        );
+    }
+}

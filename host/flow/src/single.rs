@@ -1,0 +1,48 @@
+//! Answers for callers that take JSON alone. The protocol has clients take event streams, too, and Python's SDK makes
+//! servers that need none.
+
+use std::pin::pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use super::reject::{Rejection, UpstreamFault};
+use super::request::Request;
+use crate::event::Event;
+use crate::port::{Answer, AnswerBody};
+use witgate_message::headers::media;
+use witgate_message::json::{Form, form};
+use witgate_message::malformed::Malformed;
+
+/// The answer as the caller takes it. Of an event stream, one that takes none gets the response, and what comes before
+/// it, such as progress, is left out.
+///
+/// # Errors
+/// `NotAcceptable` where the server asks something in the middle: the caller takes no question. `Upstream` where there is
+/// no response.
+pub(super) async fn taken_by(request: &Request, answer: Answer) -> Result<Answer, Rejection> {
+    if media::accepts_events(&request.headers).is_ok() {
+        return Ok(answer);
+    }
+    let Answer { session, body } = answer;
+    let body = match body {
+        AnswerBody::Events(events) => response(events).await?,
+        body => body,
+    };
+    Ok(Answer { session, body })
+}
+
+async fn response(events: BoxStream<'static, Event>) -> Result<AnswerBody, Rejection> {
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        match form(&event.data) {
+            Some(Form::Response) => return Ok(AnswerBody::held(event.data, event.hold)),
+            Some(Form::Request) => return Err(Malformed::NotAcceptable.into()),
+            Some(Form::Notification) | None => {}
+        }
+    }
+    Err(Rejection::Upstream {
+        fault: UpstreamFault::BadAnswer,
+        message: "The MCP server's event stream ended without an answer".to_owned(),
+    })
+}

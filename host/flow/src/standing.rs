@@ -1,0 +1,116 @@
+//! Streams that go on after their request is answered (GET, `subscriptions/listen`), and those of calls that take
+//! their time. The protocol does not define the end of a stream whose right ends; here it ends, and where the client
+//! waits for an answer, that answer says why.
+
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, unfold};
+use tokio_util::sync::CancellationToken;
+
+use super::list_changes::ListChanges;
+use super::listing::{Look, answered_id};
+use super::reject::Rejection;
+use super::right::Right;
+use crate::event::Event;
+use witgate_runtime::shares::Share;
+
+/// A stream that is guarded.
+pub struct Standing {
+    /// The right that the stream rests on.
+    pub right: Right,
+    /// Looks at its events.
+    pub look: Look,
+    /// The changes of lists by new generations. None: the stream ends with its call.
+    pub(super) changes: Option<ListChanges>,
+    /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
+    pub stop: Option<CancellationToken>,
+    /// The stream's part of the caller's share, held as long as it lasts.
+    pub(super) _share: Option<Share>,
+}
+
+/// The next step of a stream.
+enum Next {
+    Event(Event),
+    Ended(Option<bytes::Bytes>),
+    Over,
+}
+
+impl Standing {
+    /// The events for as long as the right stands.
+    pub fn guard(self, events: BoxStream<'static, Event>) -> BoxStream<'static, Event> {
+        unfold(Some((self, events)), |state| async move {
+            let (mut standing, mut events) = state?;
+            match standing.next(&mut events).await {
+                Next::Event(event) => Some((event, Some((standing, events)))),
+                Next::Ended(Some(data)) => Some((Event { data, ..Event::default() }, None)),
+                Next::Ended(None) | Next::Over => None,
+            }
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self, events: &mut BoxStream<'static, Event>) -> Next {
+        loop {
+            if let Some(event) = self.changes.as_mut().and_then(|changes| changes.next(self.right.permit())) {
+                return Next::Event(event);
+            }
+            let stopped = async {
+                match &self.stop {
+                    Some(stop) => stop.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                () = stopped => return Next::Over,
+                judged = self.right.judged_anew() => match judged {
+                    Ok(()) => continue,
+                    Err(rejection) => return self.end(&rejection),
+                },
+                event = events.next() => event,
+            };
+            let Some(event) = event else { return Next::Over };
+            // An event is the last thing that somebody should get whose right has just ended.
+            if let Err(rejection) = self.right.check().await {
+                return self.end(&rejection);
+            }
+            if let Some(changes) = &mut self.changes {
+                changes.note(&event);
+            }
+            self.look.renew(std::sync::Arc::clone(self.right.permit()));
+            match self.look.event(event.clone()).await {
+                Ok(Some(event)) => return Next::Event(event),
+                Ok(None) => {}
+                Err(rejection) => {
+                    if let Some(next) = self.instead(event, &rejection) {
+                        return next;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The replacement for an event that cannot be shown. In a call's own stream an answer becomes an error,
+    /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
+    /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
+    /// What is not JSON-RPC is left out there.
+    fn instead(&self, event: Event, rejection: &Rejection) -> Option<Next> {
+        let is_failure = matches!(rejection, Rejection::Failed(_));
+        let answered = answered_id(&event.data);
+        match (self.stop.is_some(), is_failure, answered) {
+            (true, false, _) | (false, true, None) => None,
+            (true, true, None) => Some(self.end(rejection)),
+            (true, true, Some(id)) => {
+                self.right.record_failure(rejection);
+                Some(Next::Event(Event { data: rejection.wire().body(Some(&id)), ..event }))
+            }
+            (false, ..) => {
+                self.right.record_failure(rejection);
+                let id = self.right.permit().request().call.id();
+                Some(Next::Ended(id.map(|id| rejection.wire().body(Some(id)))))
+            }
+        }
+    }
+
+    fn end(&self, rejection: &Rejection) -> Next {
+        Next::Ended(self.right.record_end(rejection))
+    }
+}

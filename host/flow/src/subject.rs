@@ -1,0 +1,88 @@
+//! A request as policies see it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use witgate_plugin::{Identity, Principal, Transport};
+
+use super::dpop::Proven;
+use super::identity::Caller;
+use witgate_base::breaker::Source;
+use witgate_services::subject::Subject;
+
+/// A request, and its caller once the authenticate stage has established them.
+#[derive(Clone, Debug)]
+pub struct CallSubject {
+    pub(super) proven: Proven,
+    pub(super) caller: Option<Arc<Caller>>,
+}
+
+impl CallSubject {
+    /// A request, and its caller where they are known.
+    pub fn new(proven: Proven, caller: Option<Arc<Caller>>) -> Self {
+        Self { proven, caller }
+    }
+}
+
+impl Subject for CallSubject {
+    fn upstream(&self) -> &str {
+        &self.proven.request().route.upstream
+    }
+
+    fn audience(&self) -> &str {
+        &self.proven.request().route.resource
+    }
+
+    fn transport(&self) -> Transport {
+        self.proven.request().transport
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.proven.request().peer
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.proven.request().headers
+    }
+
+    fn arguments(&self) -> Option<&str> {
+        self.proven.request().call.arguments()
+    }
+
+    fn meta(&self) -> Option<&str> {
+        self.proven.request().call.meta()
+    }
+
+    fn certificate_thumbprint(&self, now: u64) -> Option<&str> {
+        let certificate = self.proven.request().certificate.as_ref()?;
+        certificate.is_valid_at(now).then(|| certificate.thumbprint())
+    }
+
+    fn dpop_thumbprint(&self) -> Option<&str> {
+        self.proven.key().map(|key| key.thumbprint())
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.caller.as_ref().map(|caller| caller.identity())
+    }
+
+    fn principal(&self) -> Option<Principal<'_>> {
+        self.caller.as_ref().map(|caller| caller.as_principal())
+    }
+
+    fn source(&self) -> Source {
+        match self.caller.as_deref().filter(|caller| caller.is_somebody()) {
+            Some(caller) => {
+                let identity = caller.identity();
+                Source::of((&**caller.proven_by(), identity.issuer.as_deref(), identity.subject.as_str()))
+            }
+            None => Source::of_peer(self.peer()),
+        }
+    }
+
+    fn note_fallback(&self, policy: &Arc<str>) {
+        // The record has room for one; the others are on the log.
+        let _ = self.proven.request().stood_in.set(Arc::clone(policy));
+    }
+}

@@ -1,0 +1,43 @@
+//! The client certificate of a mutual-TLS connection, once the handshake has found it good.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use witgate_base::digest::sha256;
+use witgate_base::pem::pem;
+
+/// A client certificate, in the shapes in which it is asked for.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    pem: String,
+    thumbprint: String,
+    /// Until when it is good, in seconds since the Unix epoch.
+    not_after: u64,
+}
+
+impl ClientCertificate {
+    /// The certificate of this DER. None: it cannot be read, or ended before 1970.
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(der).ok()?;
+        let not_after = parsed.validity().not_after.timestamp().try_into().ok()?;
+        Some(Self { pem: pem(der), thumbprint: URL_SAFE_NO_PAD.encode(sha256(der)), not_after })
+    }
+
+    /// The certificate as a credential, in PEM (RFC 7468).
+    pub fn as_credential(&self) -> SecretString {
+        self.pem.as_str().into()
+    }
+
+    /// SHA-256 of its DER, in base64url (`x5t#S256` of RFC 8705, section 3.1).
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
+    /// True if the certificate has not expired at `now`, in seconds since the Unix epoch. The handshake has
+    /// looked at that once; a connection may outlive a certificate.
+    pub fn is_valid_at(&self, now: u64) -> bool {
+        now <= self.not_after
+    }
+}

@@ -1,0 +1,178 @@
+//! The protocol's headers against the body (MCP 2026-07-28, "Streamable HTTP", "Headers").
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
+
+use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, Single, single};
+use crate::call::{Access, Call, Kind};
+use crate::era::Era;
+use crate::malformed::Malformed;
+
+/// Versions of the stateless era that are served.
+pub const STATELESS: &[&str] = &["2026-07-28"];
+
+/// Versions of the stateful era that a header may name. The oldest had no such header, but a
+/// client that settled on it with its server may send one.
+pub const STATEFUL: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// Checks the headers of a POST against its body, in the order in which the conformance suite and
+/// the SDKs do: metadata, then header = body, then the version. Returns the era that both speak.
+///
+/// # Errors
+/// `InvalidParams` where metadata is missing, `HeaderMismatch` where header and body disagree or a
+/// header stands there twice, `UnsupportedVersion`.
+pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Malformed> {
+    let version = unique(headers, &PROTOCOL_VERSION)?;
+    let method = unique(headers, &METHOD)?;
+    let name = unique(headers, &NAME)?;
+    let era = era(call, version);
+    match (era, call.kind()) {
+        (Era::Stateless, Kind::Request { .. }) => {
+            check_meta(call)?;
+            present(&PROTOCOL_VERSION, version)?;
+            present(&METHOD, method)?;
+            if routing_name(call).is_some() {
+                present(&NAME, name)?;
+            }
+        }
+        (Era::Stateless, Kind::Response { .. }) => {
+            return Err(Malformed::InvalidRequest(
+                "this protocol version has no requests of the server's to answer".to_owned(),
+            ));
+        }
+        (Era::Stateless, Kind::Notification) | (Era::Stateful, _) => {}
+    }
+    same(&PROTOCOL_VERSION, version, call.meta_version())?;
+    same(&METHOD, method, Some(call.method()).filter(|method| !method.is_empty()))?;
+    if let (Some(header), Some(body)) = (name, routing_name(call)) {
+        same(&NAME, Some(&decode(&NAME, header)?), Some(body))?;
+    }
+    supported(era, version)?;
+    Ok(era)
+}
+
+/// Checks what a message says about itself where there are no headers, over stdio.
+///
+/// # Errors
+/// `InvalidParams` where metadata is missing, `UnsupportedVersion`.
+pub fn check_without_headers(call: &Call) -> Result<Era, Malformed> {
+    let era = era(call, None);
+    if era == Era::Stateless {
+        check_meta(call)?;
+    }
+    supported(era, call.meta_version())?;
+    Ok(era)
+}
+
+/// Checks the headers of a GET or DELETE, which only the stateful era has.
+///
+/// # Errors
+/// `MethodNotAllowed` in the stateless era, otherwise as [`check`].
+pub fn check_bodiless(headers: &HeaderMap) -> Result<(), Malformed> {
+    let version = unique(headers, &PROTOCOL_VERSION)?;
+    if version.is_some_and(is_stateless) {
+        return Err(Malformed::MethodNotAllowed);
+    }
+    supported(Era::Stateful, version)
+}
+
+/// The session that the caller names.
+///
+/// # Errors
+/// `HeaderMismatch` where it stands there twice or not in visible ASCII.
+pub fn session(headers: &HeaderMap) -> Result<Option<&str>, Malformed> {
+    unique(headers, &SESSION_ID)
+}
+
+/// The value that `Mcp-Name` has to repeat.
+pub fn routing_name(call: &Call) -> Option<&str> {
+    match (call.method(), call.access(), call.tasks()) {
+        ("tools/call" | "prompts/get" | "resources/read", Access::Target(target), _) => Some(&target.name),
+        ("tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result", _, [task]) => Some(task),
+        _ => None,
+    }
+}
+
+/// A header value that says `name`: as it is where that is safe, otherwise in base64 with markers.
+pub fn encode(name: &str) -> Cow<'_, str> {
+    let safe = name.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && !name.starts_with(' ')
+        && !name.ends_with(' ')
+        && wrapped(name).is_none();
+    if safe { Cow::Borrowed(name) } else { Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(name))) }
+}
+
+/// Decodes a header value of [`encode`]. A value without both markers is returned as it is.
+pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, Malformed> {
+    let Some(wrapped) = wrapped(value) else { return Ok(Cow::Borrowed(value)) };
+    let bytes = STANDARD.decode(wrapped).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Cow::Owned).ok_or_else(|| mismatch(name, "is not valid base64 of UTF-8"))
+}
+
+fn wrapped(value: &str) -> Option<&str> {
+    value.strip_prefix("=?base64?")?.strip_suffix("?=")
+}
+
+/// A message is of the stateless era where its body or its header says so; protocol versions are
+/// dates, so they sort as text.
+fn era(call: &Call, version: Option<&str>) -> Era {
+    if call.meta_version().is_some() || version.is_some_and(is_stateless) {
+        Era::Stateless
+    } else {
+        Era::Stateful
+    }
+}
+
+fn is_stateless(version: &str) -> bool {
+    version >= "2026-07-28"
+}
+
+fn check_meta(call: &Call) -> Result<(), Malformed> {
+    if call.has_full_meta() {
+        return Ok(());
+    }
+    let what = "_meta must hold the protocol version and the client capabilities";
+    Err(Malformed::InvalidParams(what.to_owned()))
+}
+
+fn supported(era: Era, version: Option<&str>) -> Result<(), Malformed> {
+    let served = match era {
+        Era::Stateless => STATELESS,
+        Era::Stateful => STATEFUL,
+    };
+    match version {
+        Some(version) if !served.contains(&version) => Err(Malformed::UnsupportedVersion {
+            requested: version.to_owned(),
+            supported: served.iter().map(|&version| version.to_owned()).collect(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Malformed> {
+    match single(headers, name) {
+        Single::Absent => Ok(None),
+        Single::One(value) => Ok(Some(value)),
+        Single::Bad => Err(mismatch(name, "must be there once, in visible ASCII")),
+    }
+}
+
+fn present(name: &HeaderName, value: Option<&str>) -> Result<(), Malformed> {
+    value.map(|_| ()).ok_or_else(|| mismatch(name, "is missing"))
+}
+
+fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), Malformed> {
+    match (header, body) {
+        (Some(header), Some(body)) if header != body => {
+            Err(mismatch(name, "does not say what the body says"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn mismatch(name: &HeaderName, what: &str) -> Malformed {
+    Malformed::HeaderMismatch(format!("the header {name} {what}"))
+}

@@ -1,0 +1,159 @@
+//! JSON that is taken apart and put together without re-writing the parts: values stay the bytes
+//! that came, members stay in their order.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::value::RawValue;
+
+use crate::strict;
+
+/// The members of a JSON object, in order, each value as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Members<'a> {
+    list: Vec<(Cow<'a, str>, Text<'a>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Text<'a> {
+    Came(&'a RawValue),
+    Made(String),
+}
+
+impl Text<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Came(raw) => raw.get(),
+            Self::Made(text) => text,
+        }
+    }
+}
+
+impl<'a> From<&strict::Members<'a>> for Members<'a> {
+    fn from(members: &strict::Members<'a>) -> Self {
+        let list = members.0.iter().map(|(key, value)| (key.clone(), Text::Came(value))).collect();
+        Self { list }
+    }
+}
+
+impl<'a> Members<'a> {
+    /// Reads an object. None: it is no object, or a key comes twice.
+    pub fn read(text: &'a str) -> Option<Self> {
+        strict::Members::read(text).ok().map(|members| Self::from(&members))
+    }
+
+    /// The value of `name` as JSON text.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.list.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of `name` where it came with the object, borrowed from the text that was read.
+    pub fn came(&self, name: &str) -> Option<&'a str> {
+        self.list.iter().find(|(key, _)| key == name).and_then(|(_, value)| match value {
+            Text::Came(raw) => Some(raw.get()),
+            Text::Made(_) => None,
+        })
+    }
+
+    /// Sets `name` to the JSON text `value`, in its place or at the end.
+    pub fn set(&mut self, name: &str, value: String) {
+        match self.list.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = Text::Made(value),
+            None => self.list.push((name.to_owned().into(), Text::Made(value))),
+        }
+    }
+
+    /// Sets `name` unless it is there.
+    pub fn set_if_absent(&mut self, name: &str, value: &str) {
+        if self.get(name).is_none() {
+            self.set(name, value.to_owned());
+        }
+    }
+
+    /// Takes `name` out.
+    pub fn remove(&mut self, name: &str) {
+        self.list.retain(|(key, _)| key != name);
+    }
+
+    /// True if it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The object as JSON text.
+    pub fn render(&self) -> String {
+        let mut text = String::from("{");
+        for (key, value) in &self.list {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str(&quote(key));
+            text.push(':');
+            text.push_str(value.as_str());
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// The form of a JSON-RPC message, by the members that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It has a method and an id.
+    Request,
+    /// It has a method alone.
+    Notification,
+    /// It has a result or an error.
+    Response,
+}
+
+/// The form of a message. None: it is no JSON-RPC message.
+pub fn form(message: &[u8]) -> Option<Form> {
+    let members = Members::read(std::str::from_utf8(message).ok()?)?;
+    let has = |name| members.get(name).is_some();
+    match (has("method"), has("id"), has("result") || has("error")) {
+        (true, true, false) => Some(Form::Request),
+        (true, false, false) => Some(Form::Notification),
+        (false, _, true) => Some(Form::Response),
+        _ => None,
+    }
+}
+
+/// The keys of an object. None where it is no object.
+pub fn names(object: &str) -> BTreeSet<String> {
+    let members = Members::read(object).unwrap_or_default();
+    members.list.into_iter().map(|(key, _)| key.into_owned()).collect()
+}
+
+/// A string as JSON text.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Reads JSON text as a string.
+pub fn unquote(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
+}
+
+/// The position of `part` in `whole`, of which it must be a slice.
+pub fn span_in(whole: &[u8], part: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
+}
+
+/// `body` with the text at each span replaced; everything else byte for byte.
+pub fn splice(body: &[u8], edits: &mut [(Range<usize>, &str)]) -> Bytes {
+    edits.sort_by_key(|(span, _)| span.start);
+    let mut spliced = BytesMut::with_capacity(body.len() + 32);
+    let mut done = 0;
+    for (span, text) in edits.iter() {
+        spliced.extend_from_slice(body.get(done..span.start).unwrap_or_default());
+        spliced.extend_from_slice(text.as_bytes());
+        done = span.end;
+    }
+    spliced.extend_from_slice(body.get(done..).unwrap_or_default());
+    spliced.freeze()
+}

@@ -1,0 +1,68 @@
+//! Optional members of the protocol's that a client has set to `null`. Servers of Python's SDK take that for a member that
+//! is not there, those of TypeScript's refuse it or never answer. A message goes on without them, so that policies and every
+//! server read the same.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::strict::{self, Params, string};
+use crate::json::Members;
+use crate::method::{self, Shape};
+
+/// The message without `params`, `params.cursor` of a list, `params.arguments` of a method of the protocol, `params._meta`
+/// and `params._meta.progressToken` where they are `null`. None: none of them is, or `text` is no message with a method.
+///
+/// The values of the others stay byte for byte. A `null` further down means what the server makes of it, and stays.
+pub(super) fn dropped(text: &str, envelope: &strict::Members<'_>, params: &Params<'_>) -> Option<Bytes> {
+    let method = envelope.get("method").and_then(string)?;
+    let params = match params {
+        Params::Object(members) => Some(dropped_in(members, method::find(&method).map(|known| known.shape))?),
+        Params::Null => None,
+        Params::Other => return None,
+    };
+    let mut message = Members::read(text)?;
+    match params {
+        Some(params) => message.set("params", params),
+        None => message.remove("params"),
+    }
+    Some(message.render().into())
+}
+
+fn dropped_in(members: &strict::Members<'_>, shape: Option<Shape>) -> Option<String> {
+    let may_be_null = |key: &&str| match *key {
+        "cursor" => shape == Some(Shape::List),
+        "arguments" => shape.is_some(),
+        _ => true,
+    };
+    let nulls = ["cursor", "arguments", "_meta"].into_iter().filter(may_be_null);
+    let nulls: Vec<_> = nulls.filter(|key| members.get(key).is_some_and(is_null)).collect();
+    let meta = members.get("_meta").and_then(without_token);
+    if nulls.is_empty() && meta.is_none() {
+        return None;
+    }
+    let mut left = Members::from(members);
+    for key in nulls {
+        left.remove(key);
+    }
+    if let Some(meta) = meta {
+        left.set("_meta", meta);
+    }
+    Some(left.render())
+}
+
+/// `_meta` without a progress token that is `null`.
+fn without_token(meta: &RawValue) -> Option<String> {
+    // Most have none, and are read but once.
+    if !meta.get().contains("null") {
+        return None;
+    }
+    let members = strict::Members::read(meta.get()).ok()?;
+    members.get("progressToken").filter(|token| is_null(token))?;
+    let mut left = Members::from(&members);
+    left.remove("progressToken");
+    Some(left.render())
+}
+
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}

@@ -1,0 +1,122 @@
+//! The counters of a policy since its generation began.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use histogram::AtomicHistogram;
+
+use witgate_component::failure::Failure;
+
+/// Durations are told apart to an eighth; the longest is above an hour, in nanoseconds.
+const GRAIN: u8 = 3;
+const LONGEST: u8 = 42;
+
+/// Counters of one policy.
+#[derive(Debug)]
+pub struct Counts {
+    calls: AtomicU64,
+    denials: AtomicU64,
+    fallbacks: AtomicU64,
+    disagreements: AtomicU64,
+    shed: AtomicU64,
+    failures: [AtomicU64; Failure::ALL.len()],
+    times: Option<AtomicHistogram>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            calls: AtomicU64::default(),
+            denials: AtomicU64::default(),
+            fallbacks: AtomicU64::default(),
+            disagreements: AtomicU64::default(),
+            shed: AtomicU64::default(),
+            failures: Default::default(),
+            // It is refused for settings that make no sense; these do.
+            times: AtomicHistogram::new(GRAIN, LONGEST).ok(),
+        }
+    }
+}
+
+impl Counts {
+    pub(super) fn call(&self, took: Duration, denied: bool) {
+        add(&self.calls);
+        if denied {
+            add(&self.denials);
+        }
+        if let Some(times) = &self.times {
+            // Beyond the longest there is nothing to tell apart.
+            let _ = times.increment(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        let place = Failure::ALL.iter().position(|each| *each == failure);
+        if let Some(counter) = place.and_then(|place| self.failures.get(place)) {
+            add(counter);
+        }
+    }
+
+    pub(super) fn fallback(&self) {
+        add(&self.fallbacks);
+    }
+
+    /// Counts a verdict of a shadow that was not that of the live policies.
+    pub(super) fn disagree(&self) {
+        add(&self.disagreements);
+    }
+
+    /// Counts a call that a shadow was not asked about, because it had enough to do.
+    pub fn shed(&self) {
+        add(&self.shed);
+    }
+
+    /// As a shadow: calls that it was not asked about, because it had enough to do.
+    pub fn sheds(&self) -> u64 {
+        read(&self.shed)
+    }
+
+    /// Hooks called.
+    pub fn calls(&self) -> u64 {
+        read(&self.calls)
+    }
+
+    /// Refusals and denials.
+    pub fn denials(&self) -> u64 {
+        read(&self.denials)
+    }
+
+    /// Hooks that the built-in decided because the component is missing or failed.
+    pub fn fallbacks(&self) -> u64 {
+        read(&self.fallbacks)
+    }
+
+    /// As a shadow: verdicts that were not those of the live policies.
+    pub fn disagreements(&self) -> u64 {
+        read(&self.disagreements)
+    }
+
+    /// The kinds of failures that occurred, with their numbers.
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
+        let counted = Failure::ALL.into_iter().zip(&self.failures);
+        counted.map(|(failure, counter)| (failure, read(counter))).filter(|(_, count)| *count > 0)
+    }
+
+    /// The median and the 99th percentile of the hooks' times. None: no hook has run yet.
+    pub fn times(&self) -> Option<(Duration, Duration)> {
+        let times = self.times.as_ref()?.load();
+        let of = |share| {
+            let bucket = times.quantile_bucket(share).ok().flatten()?;
+            Some(Duration::from_nanos(bucket.end()))
+        };
+        Some((of(0.5)?, of(0.99)?))
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

@@ -1,0 +1,235 @@
+//! The disagreements of shadows: each once, with the number of times.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use witgate_base::clock;
+
+/// Ways that are told apart for callers who are known. A shadow that disagrees about everything is understood long
+/// before.
+const MOST: usize = 800;
+/// Of them, those that came first from the calls of one principal: whoever makes names up fills this and no more.
+const SHARE: usize = 100;
+
+/// The same for callers who are not known, and for those of one address.
+const MOST_UNKNOWN: usize = 200;
+const SHARE_UNKNOWN: usize = 20;
+
+/// One way of disagreeing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Disagreement {
+    /// The upstream.
+    pub upstream: Box<str>,
+    /// The method.
+    pub method: Box<str>,
+    /// The target of the call, as patterns name it. None: the disagreement was about the caller.
+    pub target: Option<Box<str>>,
+    /// The verdict of the live policies.
+    pub live: Box<str>,
+    /// The verdict of the shadow.
+    pub shadow: Box<str>,
+}
+
+/// The number of occurrences, and the last one.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    /// The number of occurrences.
+    pub count: u64,
+    /// The time of the last one.
+    pub last: SystemTime,
+}
+
+/// In whose calls it was seen.
+#[derive(Clone, Debug)]
+pub enum SeenWith {
+    /// A principal that the live policies know.
+    Known(Arc<str>),
+    /// Nobody, or somebody whose credential was refused, at this address.
+    Unknown(Arc<str>),
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Disagreements {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    known: Table,
+    unknown: Table,
+}
+
+impl Default for Disagreements {
+    fn default() -> Self {
+        let (known, unknown) = (Table::new(MOST, SHARE), Table::new(MOST_UNKNOWN, SHARE_UNKNOWN));
+        Self { tables: Mutex::new(Tables { known, unknown }) }
+    }
+}
+
+impl Disagreements {
+    /// Notes one. True: it is the first of its kind, and there is room to remember it.
+    pub(super) fn note(&self, disagreement: &Disagreement, with: SeenWith) -> bool {
+        let mut tables = self.tables.lock();
+        let Tables { known, unknown } = &mut *tables;
+        // Whoever comes later with a kind that is known already adds to it.
+        if known.count(disagreement) || unknown.count(disagreement) {
+            return false;
+        }
+        match with {
+            SeenWith::Known(owner) => known.add(disagreement, owner),
+            SeenWith::Unknown(owner) => unknown.add(disagreement, owner),
+        }
+    }
+
+    /// All that are remembered.
+    pub fn all(&self) -> Vec<(Disagreement, Tally)> {
+        let tables = self.tables.lock();
+        let kinds = tables.known.kinds.iter().chain(&tables.unknown.kinds);
+        kinds.map(|(disagreement, entry)| (disagreement.clone(), entry.tally)).collect()
+    }
+
+    /// The number of disagreements that are not remembered.
+    pub fn left_out(&self) -> u64 {
+        let tables = self.tables.lock();
+        tables.known.left_out + tables.unknown.left_out
+    }
+}
+
+/// Kinds of disagreement, each with whose calls showed it first.
+#[derive(Debug)]
+struct Table {
+    most: usize,
+    share: usize,
+    kinds: BTreeMap<Disagreement, Entry>,
+    /// The number of disagreements of each owner.
+    owners: HashMap<Arc<str>, usize>,
+    left_out: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tally: Tally,
+    owner: Arc<str>,
+}
+
+impl Table {
+    fn new(most: usize, share: usize) -> Self {
+        Self { most, share, kinds: BTreeMap::new(), owners: HashMap::new(), left_out: 0 }
+    }
+
+    /// Counts one more of a kind that is here. False: it is not.
+    fn count(&mut self, disagreement: &Disagreement) -> bool {
+        let entry = self.kinds.get_mut(disagreement);
+        entry.is_some_and(|Entry { tally, .. }| {
+            *tally = Tally { count: tally.count + 1, last: clock::system_time() };
+            true
+        })
+    }
+
+    /// Adds a kind. True: without another one's going for it.
+    fn add(&mut self, disagreement: &Disagreement, owner: Arc<str>) -> bool {
+        let own = self.owners.get(&owner).copied().unwrap_or(0);
+        let has_room = self.kinds.len() < self.most;
+        if own >= self.share || !(has_room || self.make_room(own)) {
+            self.left_out += 1;
+            return false;
+        }
+        *self.owners.entry(Arc::clone(&owner)).or_default() += 1;
+        let tally = Tally { count: 1, last: clock::system_time() };
+        self.kinds.insert(disagreement.clone(), Entry { tally, owner });
+        has_room
+    }
+
+    /// Takes the rarest kind from the owner who has most of them, for one who has `own`. False: nobody has more.
+    fn make_room(&mut self, own: usize) -> bool {
+        let richest =
+            self.owners.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own + 1);
+        let Some(richest) = richest.map(|(owner, _)| Arc::clone(owner)) else { return false };
+        let of_theirs = self.kinds.iter().filter(|(_, entry)| entry.owner == richest);
+        let rarest = of_theirs.min_by_key(|(_, entry)| (entry.tally.count, Reverse(entry.tally.last)));
+        let Some(rarest) = rarest.map(|(disagreement, _)| disagreement.clone()) else { return false };
+        let gone = self.kinds.remove(&rarest).map_or(0, |entry| entry.tally.count);
+        self.left_out += gone;
+        if let Some(count) = self.owners.get_mut(&richest) {
+            *count -= 1;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(target: &str) -> Disagreement {
+        Disagreement {
+            upstream: "u".into(),
+            method: "tools/call".into(),
+            target: Some(target.into()),
+            live: "allow".into(),
+            shadow: "deny".into(),
+        }
+    }
+
+    fn known(name: &str) -> SeenWith {
+        SeenWith::Known(name.into())
+    }
+
+    fn count(all: &Disagreements, target: &str) -> Option<u64> {
+        let disagreement = about(target);
+        all.all().iter().find(|(seen, _)| *seen == disagreement).map(|(_, tally)| tally.count)
+    }
+
+    #[test]
+    fn made_up_names_fill_one_caller_s_share_and_nobody_else_s() {
+        let all = Disagreements::default();
+        let first = (0..5000).filter(|i| all.note(&about(&format!("made-up-{i}")), known("mallory"))).count();
+        assert_eq!((first, all.left_out()), (SHARE, 4900));
+        for (target, times) in [("delete", 3), ("send", 1)] {
+            for _ in 0..times {
+                all.note(&about(target), known("ada"));
+            }
+        }
+        assert_eq!((count(&all, "delete"), count(&all, "send")), (Some(3), Some(1)));
+        // The name is counted whoever calls it.
+        all.note(&about("delete"), known("mallory"));
+        assert_eq!(count(&all, "delete"), Some(4));
+    }
+
+    #[test]
+    fn a_full_table_takes_from_whoever_has_most_and_counts_that() {
+        let all = Disagreements::default();
+        for caller in 0..8 {
+            for i in 0..SHARE {
+                assert!(all.note(&about(&format!("{caller}-{i}")), known(&format!("caller-{caller}"))));
+            }
+        }
+        assert!(!all.note(&about("delete"), known("ada")), "something else has gone, so no line of the log");
+        assert_eq!((count(&all, "delete"), all.left_out(), all.all().len()), (Some(1), 1, MOST));
+        for i in 0..1000 {
+            all.note(&about(&format!("x-{i}")), known("mallory"));
+        }
+        assert_eq!(count(&all, "delete"), Some(1), "who has one is not who has most");
+        assert_eq!(all.all().len(), MOST);
+    }
+
+    #[test]
+    fn callers_whom_nobody_knows_do_not_push_out_those_whom_somebody_knows() {
+        let all = Disagreements::default();
+        all.note(&about("delete"), known("ada"));
+        for address in 0..100 {
+            for i in 0..50 {
+                let with = SeenWith::Unknown(address.to_string().into());
+                all.note(&about(&format!("{address}-{i}")), with);
+            }
+        }
+        assert_eq!((count(&all, "delete"), all.all().len()), (Some(1), MOST_UNKNOWN + 1));
+        let total: u64 = all.all().iter().map(|(_, tally)| tally.count).sum();
+        assert_eq!(total + all.left_out(), 5001, "none is uncounted");
+    }
+}

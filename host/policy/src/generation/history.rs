@@ -1,0 +1,66 @@
+//! The last generations, for those who want to go back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use witgate_plugin::Digest;
+
+use crate::Recipe;
+
+/// A generation that could be repeated.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its number.
+    pub number: u64,
+    /// The generation that it repeats; its own number where it repeats none.
+    pub origin: u64,
+    /// The time at which it went live.
+    pub since: SystemTime,
+    /// The recipe of the generation.
+    pub recipe: Arc<Recipe>,
+    /// True if all its pipelines follow that recipe.
+    pub is_whole: bool,
+    /// Its policies, and which component decides for each; none: a built-in.
+    pub policies: Vec<(String, Option<Digest>)>,
+}
+
+/// The last generations, oldest first; the live one is the last.
+#[derive(Debug)]
+pub(super) struct History {
+    kept: Mutex<VecDeque<Kept>>,
+    most: usize,
+}
+
+impl History {
+    pub(super) fn new(first: Kept, most: usize) -> Self {
+        Self { kept: Mutex::new([first].into()), most: most.max(1) }
+    }
+
+    pub(super) fn add(&self, next: Kept) {
+        let mut kept = self.kept.lock();
+        // Nobody goes back to one that is not whole, so that it takes no place of another.
+        if kept.back().is_some_and(|last| !last.is_whole) {
+            kept.pop_back();
+        }
+        kept.push_back(next);
+        while kept.len() > self.most {
+            kept.pop_front();
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Kept> {
+        self.kept.lock().iter().cloned().collect()
+    }
+
+    /// The generation `to`; none named: the last one before the origin of the `live` one that follows another `recipe`.
+    pub(super) fn find(&self, to: Option<u64>, live: u64, recipe: &Recipe) -> Option<Kept> {
+        let kept = self.kept.lock();
+        let is_it = |each: &&Kept| match to {
+            Some(number) => each.number == number,
+            None => each.is_whole && each.number < live && *each.recipe != *recipe,
+        };
+        kept.iter().rev().find(is_it).cloned()
+    }
+}

@@ -1,0 +1,221 @@
+//! The policies that judge the calls of one upstream.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use witgate_plugin::Scheme;
+
+use super::Recipe;
+use crate::{Policy, PolicyError};
+use witgate_base::cause::Cause;
+use witgate_base::fingerprints::Fingerprints;
+use witgate_config::{self as config, Mode};
+
+/// The policies that judge the calls of one upstream, all made from one recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// Authenticators that count, in order.
+    pub authenticate: Vec<Arc<Policy>>,
+    /// Authorizers that count; every one must allow.
+    pub authorize: Vec<Arc<Policy>>,
+    /// Authenticators whose verdict is recorded and changes nothing.
+    pub shadow_authenticate: Vec<Arc<Policy>>,
+    /// Authorizers whose verdict is recorded and changes nothing.
+    pub shadow_authorize: Vec<Arc<Policy>>,
+    /// Roles of a caller without any credential. None: such a caller is refused.
+    pub anonymous: Option<Vec<String>>,
+    /// OAuth scopes that a first login should ask for.
+    pub scopes: Vec<String>,
+    /// Nobody is asked for a credential, and one that is shown is not looked at.
+    pub unchecked: bool,
+    /// The recipe that makes it again, with the data of another day.
+    pub recipe: Arc<Recipe>,
+    /// The pipeline that replaces this one as soon as all of it can be made. Until then a call has to pass both.
+    pub next: Option<Box<Next>>,
+    /// The reason why the pipeline is closed to everybody. None: the policies decide.
+    pub closed: Option<Closed>,
+}
+
+/// A pipeline that cannot be made as a whole yet. It restricts the one that is in force and allows nothing by itself.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// The buildable part of it. A policy that cannot be built is represented by the one in force, where
+    /// there is one.
+    pub pipeline: Pipeline,
+    /// True if all its authorizers are there. If not, the missing one may be the one that allows.
+    pub has_all_authorizers: bool,
+}
+
+/// The reason why nobody gets through.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The policy that is broken, else the upstream.
+    pub name: Arc<str>,
+    /// For the operator.
+    pub reason: String,
+}
+
+/// A pipeline as it came out of the policies that there are.
+pub struct Assembled {
+    pub pipeline: Pipeline,
+    /// Policies that are listed under a hook that they do not have.
+    pub misfits: Vec<PolicyError>,
+    /// True if every enforced policy is there.
+    pub is_whole: bool,
+    pub has_all_authorizers: bool,
+}
+
+impl Pipeline {
+    /// True if an enforced authenticator judges credentials of this scheme.
+    pub fn judges(&self, scheme: Scheme) -> bool {
+        self.authenticate.iter().any(|policy| policy.judges(scheme))
+    }
+
+    /// True if a shadow authenticator judges credentials of this scheme.
+    pub fn watches(&self, scheme: Scheme) -> bool {
+        self.shadow_authenticate.iter().any(|policy| policy.judges(scheme))
+    }
+
+    /// True if one of its policies is being recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.policies().any(|policy| policy.is_recorded())
+    }
+
+    /// Headers that carry credentials, beside `Authorization`, as its authenticators have declared them.
+    pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> + Clone {
+        let next = self.next.iter().flat_map(|next| next.pipeline.own_authenticators());
+        self.own_authenticators().chain(next).filter_map(|policy| policy.credential_header())
+    }
+
+    fn own_authenticators(&self) -> impl Iterator<Item = &Arc<Policy>> + Clone {
+        self.authenticate.iter().chain(&self.shadow_authenticate)
+    }
+
+    /// True if it is in force as it is written, with nothing pending or broken.
+    pub fn is_whole(&self) -> bool {
+        self.next.is_none() && self.closed.is_none() && !self.policies().any(|policy| policy.is_broken())
+    }
+
+    /// True where it is known to decide as `other` does: by the very same policies, which a pipeline that is held back keeps.
+    pub fn judges_as(&self, other: &Self) -> bool {
+        let same = |mine: &[Arc<Policy>], theirs: &[Arc<Policy>]| {
+            mine.len() == theirs.len()
+                && mine.iter().zip(theirs).all(|(mine, theirs)| Arc::ptr_eq(mine, theirs))
+        };
+        let is_pending = |pipeline: &Self| pipeline.next.is_some() || pipeline.closed.is_some();
+        same(&self.authenticate, &other.authenticate)
+            && same(&self.authorize, &other.authorize)
+            && self.anonymous == other.anonymous
+            && self.unchecked == other.unchecked
+            && !is_pending(self)
+            && !is_pending(other)
+    }
+
+    /// Every policy that it asks, those of the pipeline that is to replace it included.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let next = self.next.iter().flat_map(|next| next.pipeline.own_policies());
+        self.own_policies().chain(next)
+    }
+
+    /// Every policy that it asks itself.
+    pub(crate) fn own_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let enforced = self.authenticate.iter().chain(&self.authorize);
+        enforced.chain(&self.shadow_authenticate).chain(&self.shadow_authorize)
+    }
+
+    /// The policy of this name, if the pipeline in force has it.
+    pub fn own_policy(&self, name: &str) -> Option<&Arc<Policy>> {
+        self.own_policies().find(|policy| &**policy.name() == name)
+    }
+
+    /// A pipeline that lets nobody through.
+    pub fn closed(upstream: &str, name: &str, reason: String) -> Self {
+        let closed = Some(Closed { name: name.into(), reason });
+        Self { upstream: upstream.into(), closed, ..Self::default() }
+    }
+}
+
+/// Puts the pipeline of `upstream` together from the policies that `find` knows. Those that are only watched may be
+/// missing: they decide nothing.
+pub fn assemble(
+    upstream: &config::Upstream,
+    config: &config::Config,
+    recipe: &Arc<Recipe>,
+    find: impl Fn(&str) -> Option<Arc<Policy>>,
+) -> Assembled {
+    let written = &upstream.pipeline;
+    let authenticators =
+        Members::of(&written.authenticate, config, &find, Policy::authenticates, "authenticate");
+    let authorizers = Members::of(&written.authorize, config, &find, Policy::authorizes, "authorize");
+    let has_all_authorizers = authorizers.has_all;
+    let is_whole = authenticators.has_all && has_all_authorizers;
+    let misfits = authenticators.misfits.into_iter().chain(authorizers.misfits).collect();
+    let pipeline = Pipeline {
+        upstream: upstream.name.as_str().into(),
+        authenticate: authenticators.enforced,
+        authorize: authorizers.enforced,
+        shadow_authenticate: authenticators.shadows,
+        shadow_authorize: authorizers.shadows,
+        anonymous: written.anonymous.clone(),
+        scopes: upstream.scopes.clone(),
+        unchecked: config.auth_disabled,
+        recipe: Arc::clone(recipe),
+        next: None,
+        closed: None,
+    };
+    Assembled { pipeline, misfits, is_whole, has_all_authorizers }
+}
+
+/// The members of a pipeline under one hook.
+struct Members {
+    enforced: Vec<Arc<Policy>>,
+    shadows: Vec<Arc<Policy>>,
+    misfits: Vec<PolicyError>,
+    has_all: bool,
+}
+
+impl Members {
+    fn of(
+        names: &[String],
+        config: &config::Config,
+        find: impl Fn(&str) -> Option<Arc<Policy>>,
+        fits: fn(&Policy) -> bool,
+        hook: &str,
+    ) -> Self {
+        let mut members =
+            Self { enforced: Vec::new(), shadows: Vec::new(), misfits: Vec::new(), has_all: true };
+        for name in names {
+            match find(name) {
+                Some(policy) if !fits(&policy) => {
+                    members.misfits.push(misfit(&policy, hook));
+                    members.has_all &= policy.mode() == Mode::Shadow;
+                }
+                Some(policy) if policy.mode() == Mode::Shadow => members.shadows.push(policy),
+                Some(policy) => members.enforced.push(policy),
+                None => members.has_all &= is_shadow(config, name),
+            }
+        }
+        members
+    }
+}
+
+fn is_shadow(config: &config::Config, name: &str) -> bool {
+    config.policies.get(name).is_some_and(|policy| policy.mode == Mode::Shadow)
+}
+
+fn misfit(policy: &Policy, hook: &str) -> PolicyError {
+    PolicyError {
+        policy: policy.name().to_string(),
+        message: format!(
+            "the pipeline lists it under `{hook}`, and it has no such hook; take it out there{}",
+            match policy.authenticates() {
+                true => ": it is an authenticator, which stands under `authenticate`",
+                false => ": it is an authorizer, which stands under `authorize`",
+            }
+        ),
+        cause: Cause::Content,
+        files: Fingerprints::default(),
+    }
+}

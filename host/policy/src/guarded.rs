@@ -1,0 +1,94 @@
+//! A component behind its breaker.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
+
+use witgate_base::breaker::{Bounds, Breaker, Change, OutFor, Turn};
+use witgate_base::printable::clean;
+use witgate_component::failure::Failure;
+use witgate_component::fault::Fault;
+use witgate_component::pool::Pool;
+use witgate_services::Scope;
+
+/// A component behind a circuit breaker: calls are paused for the caller that it fails for, and where it fails
+/// for several, for everybody.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    policy: Arc<str>,
+    pool: Arc<Pool>,
+    breaker: Breaker,
+}
+
+impl Guarded {
+    pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: Bounds) -> Self {
+        Self { policy, pool: Arc::new(pool), breaker: Breaker::new(bounds, Instant::now()) }
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Checks for whom it is paused.
+    pub(super) fn out_for(&self) -> OutFor {
+        self.breaker.out_for()
+    }
+
+    pub(super) async fn authenticate(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Result<Verdict, Fault> {
+        let turn = self.turn(scope)?;
+        self.note(scope, turn, self.pool.authenticate(scope, call, credential).await)
+    }
+
+    pub(super) async fn authorize(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> Result<Decision, Fault> {
+        let turn = self.turn(scope)?;
+        self.note(scope, turn, self.pool.authorize(scope, call, principal).await)
+    }
+
+    fn turn(&self, scope: &Scope) -> Result<Turn, Fault> {
+        self.breaker.turn(|| scope.source(), Instant::now).map_err(|left| {
+            let detail = format!("it kept failing and is out for {} ms more", left.as_millis());
+            Fault::new(Failure::Breaker, detail)
+        })
+    }
+
+    fn note<T>(&self, scope: &Scope, turn: Turn, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        match &outcome {
+            Ok(_) => {
+                if self.breaker.went_well(|| scope.source(), Instant::now) {
+                    tracing::info!(policy = %self.policy, "the component works again");
+                }
+            }
+            // Nothing that the component did: it had no instance, or its time went into waiting for a server.
+            Err(Fault { failure: Failure::Busy | Failure::Unavailable, .. }) => {}
+            Err(_) => self.report(scope, self.breaker.failed(turn, scope.source(), Instant::now())),
+        }
+        outcome
+    }
+
+    fn report(&self, scope: &Scope, change: Change) {
+        match change {
+            Change::None => {}
+            Change::Out(pause) => {
+                let milliseconds = pause.as_millis();
+                tracing::error!(policy = %self.policy, milliseconds, "BREAKER: the component keeps failing; calls to it are paused");
+            }
+            Change::OutForOne(pause) => {
+                let milliseconds = pause.as_millis();
+                let subject = scope.subject.identity().map(|identity| clean(&identity.subject));
+                let peer = scope.subject.peer().map(tracing::field::display);
+                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller, and is taken out for that one for a while");
+            }
+        }
+    }
+}

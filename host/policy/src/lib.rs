@@ -1,0 +1,431 @@
+//! A policy: a component or a built-in behind one interface.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+mod builtin;
+mod counts;
+mod disagreements;
+pub mod generation;
+mod guarded;
+pub mod make;
+mod recipe;
+pub mod shipped;
+pub mod tap;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderName;
+use witgate_plugin::{
+    Call, Credential, Decision, Description, Digest, Principal, Scheme, Unavailability, Verdict, Wants,
+};
+
+use self::answer::{Failed, Outcome};
+use self::builtin::Builtin;
+use self::guarded::Guarded;
+use self::tap::{RecordedSettings, Recorder, Taken};
+use witgate_base::printable::clean;
+use witgate_component::failure::Failure;
+use witgate_component::fault::Fault;
+use witgate_component::pool::Pool;
+use witgate_config::{self as config, Mode, PolicyKind};
+use witgate_services::{PolicyHost, Scope, Services};
+
+pub use counts::Counts;
+pub use disagreements::{Disagreement, Disagreements, SeenWith, Tally};
+pub use make::{Before, Making, PolicyError, Stage, describe_component};
+pub use recipe::Recipe;
+pub use witgate_base::breaker::OutFor;
+
+/// The ways to show a credential, the usual ones first.
+pub const SCHEMES: [Scheme; 6] =
+    [Scheme::Bearer, Scheme::Header, Scheme::Basic, Scheme::Dpop, Scheme::Argument, Scheme::Certificate];
+
+/// A policy of one generation, ready for its hooks.
+#[derive(Debug)]
+pub struct Policy {
+    name: Arc<str>,
+    kind: PolicyKind,
+    mode: Mode,
+    services: Arc<Services>,
+    check: Check,
+    /// Takes over when the component traps or overruns, where the config says so.
+    stand_in: Option<Builtin>,
+    source: Source,
+    credential_header: Option<HeaderName>,
+    counts: Counts,
+    disagreements: Disagreements,
+    recorder: Recorder,
+    written: Box<RecordedSettings>,
+    files: BTreeMap<PathBuf, Option<Digest>>,
+}
+
+#[derive(Debug)]
+enum Check {
+    Builtin(Box<Builtin>),
+    Component(Guarded),
+    /// Nothing decides, so that every hook fails; why.
+    Broken(String),
+}
+
+/// The implementation of a policy.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The built-in, as configured.
+    Builtin,
+    /// A component.
+    Component {
+        /// SHA-256 of its file.
+        digest: Digest,
+        /// The description of itself.
+        description: Description,
+    },
+    /// The built-in, because the component cannot be had.
+    Fallback {
+        /// The reason.
+        reason: String,
+    },
+    /// Nothing: it is broken, so that its calls are denied.
+    Broken {
+        /// The reason.
+        reason: String,
+    },
+}
+
+impl Policy {
+    fn new(
+        config: &config::Policy,
+        services: Arc<Services>,
+        check: Check,
+        stand_in: Option<Builtin>,
+        source: Source,
+        wants: Wants,
+        written: RecordedSettings,
+    ) -> Self {
+        let credential_header = wants.credential_header.as_ref().and_then(|name| name.parse().ok());
+        let _ = services.wants.set(wants);
+        Self {
+            name: Arc::clone(&services.policy),
+            kind: config.kind,
+            mode: config.mode,
+            services,
+            check,
+            stand_in,
+            source,
+            credential_header,
+            counts: Counts::default(),
+            disagreements: Disagreements::default(),
+            recorder: Recorder::default(),
+            written: Box::new(written),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Says which files it was made from.
+    fn made_from(self, files: BTreeMap<PathBuf, Option<Digest>>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that its settings name, with the SHA-256 digest of the content that was read; none for a secret.
+    pub fn files(&self) -> &BTreeMap<PathBuf, Option<Digest>> {
+        &self.files
+    }
+
+    /// Represents a policy that cannot be made, because of `reason`: each of its hooks fails. As an authenticator it
+    /// claims the credentials that `before`, the last good one of its name, has judged; without one, all of them.
+    pub fn broken(name: &str, config: Option<&config::Policy>, reason: &str, before: Option<&Self>) -> Self {
+        let unknown = || config::Policy::builtin(name, PolicyKind::Custom, serde_json::Value::Null);
+        let config = config.cloned().unwrap_or_else(unknown);
+        let wants = before
+            .and_then(Self::wants)
+            .cloned()
+            .unwrap_or_else(|| Wants { schemes: SCHEMES.to_vec(), ..Wants::default() });
+        let services = Arc::new(Services::bare(name));
+        let check = Check::Broken(reason.to_owned());
+        let source = Source::Broken { reason: reason.to_owned() };
+        Self::new(&config, services, check, None, source, wants, RecordedSettings::nothing(&config))
+    }
+
+    /// True if it cannot decide anything.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.check, Check::Broken(_))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The kind of check.
+    pub fn kind(&self) -> PolicyKind {
+        self.kind
+    }
+
+    /// Enforced or only watched.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The implementation.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The component that decides. None: a built-in does.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.source {
+            Source::Component { digest, .. } => Some(*digest),
+            Source::Builtin | Source::Fallback { .. } | Source::Broken { .. } => None,
+        }
+    }
+
+    /// The header that carries its credential, beside `Authorization`.
+    pub fn credential_header(&self) -> Option<&HeaderName> {
+        self.credential_header.as_ref()
+    }
+
+    /// The counters.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// As a shadow: where it would have decided otherwise.
+    pub fn disagreements(&self) -> &Disagreements {
+        &self.disagreements
+    }
+
+    /// Notes where it would have decided otherwise. True: it is the first time.
+    pub fn disagrees(&self, disagreement: &Disagreement, with: SeenWith) -> bool {
+        self.counts.disagree();
+        self.disagreements.note(disagreement, with)
+    }
+
+    /// True if it is being recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.recorder.is_on()
+    }
+
+    /// Its tap.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// Ends its recording, which then says what there is. False: there is none.
+    pub fn stop_recording(&self) -> bool {
+        self.recorder.stop()
+    }
+
+    /// Its settings, for a recording.
+    pub fn recorded_settings(&self) -> &RecordedSettings {
+        &self.written
+    }
+
+    /// The host functions of its hooks, for the request that is in `scope`.
+    pub fn host<'p>(&'p self, scope: &'p Scope) -> PolicyHost<'p> {
+        PolicyHost { services: &self.services, scope: Some(scope) }
+    }
+
+    /// The instances of its component. None for a built-in.
+    pub fn pool(&self) -> Option<&Pool> {
+        match &self.check {
+            Check::Builtin(_) | Check::Broken(_) => None,
+            Check::Component(component) => Some(component.pool()),
+        }
+    }
+
+    /// Looks whom its component is taken out for just now, because it keeps failing.
+    pub fn out_for(&self) -> OutFor {
+        match &self.check {
+            Check::Builtin(_) | Check::Broken(_) => OutFor::Nobody,
+            Check::Component(component) => component.out_for(),
+        }
+    }
+
+    /// True if it has the hook of an authenticator.
+    pub fn authenticates(&self) -> bool {
+        match &self.check {
+            Check::Builtin(builtin) => builtin.authenticates(),
+            Check::Component(component) => component.pool().authenticates(),
+            Check::Broken(_) => true,
+        }
+    }
+
+    /// True if it has the hook of an authorizer.
+    pub fn authorizes(&self) -> bool {
+        match &self.check {
+            Check::Builtin(builtin) => builtin.authorizes(),
+            Check::Component(component) => component.pool().authorizes(),
+            Check::Broken(_) => true,
+        }
+    }
+
+    /// The time now, by the policies' clock.
+    pub fn now(&self) -> u64 {
+        self.services.clock.now()
+    }
+
+    /// The OAuth scopes that it may ask callers for.
+    pub fn scopes(&self) -> &BTreeSet<String> {
+        &self.services.scopes
+    }
+
+    /// True if it judges credentials of this scheme.
+    pub fn judges(&self, scheme: Scheme) -> bool {
+        self.services.wants.get().is_some_and(|wants| wants.schemes.contains(&scheme))
+    }
+
+    /// The parts of a request that it wants to see.
+    pub fn wants(&self) -> Option<&Wants> {
+        self.services.wants.get()
+    }
+
+    /// Puts something into its cache, as if it had done so itself. Nothing, where it has none.
+    pub fn remember(&self, key: &[u8], value: &[u8]) {
+        if let Some(cache) = &self.services.cache {
+            cache.put(key, value, self.now(), u32::MAX);
+        }
+    }
+
+    /// Forgets what it remembers about the token of this digest. True: there was something.
+    pub fn forget(&self, token: &Digest) -> bool {
+        self.services.forget(token)
+    }
+
+    /// Establishes who shows `credential`.
+    ///
+    /// # Errors
+    /// `Failed`, when it cannot say.
+    pub async fn authenticate(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Result<Verdict, Failed> {
+        let Some(line) = self.recorder.line() else { return self.ask_who(scope, call, credential).await };
+        let taken = Taken::who(self.now(), scope, call, credential);
+        let verdict = self.ask_who(taken.scope(), call, credential).await;
+        line.offer(taken.answered(verdict.as_ref().map(|verdict| Outcome::Verdict(verdict.clone()))));
+        verdict
+    }
+
+    async fn ask_who(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        credential: &Credential<'_>,
+    ) -> Result<Verdict, Failed> {
+        let began = Instant::now();
+        let host = PolicyHost { services: &self.services, scope: Some(scope) };
+        let verdict = match &self.check {
+            Check::Builtin(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
+            Check::Component(component) => match component.authenticate(scope, call, credential).await {
+                Ok(verdict) => Ok(verdict),
+                Err(fault) => match self.stand_in_for(fault, scope, call) {
+                    Ok(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
+                    Err(failed) => Err(failed),
+                },
+            },
+            Check::Broken(reason) => Err(self.cannot_decide(reason)),
+        };
+        self.count(scope, began, matches!(verdict, Ok(Verdict::Refused(_))));
+        verdict
+    }
+
+    /// Decides whether `principal` may make `call`.
+    ///
+    /// # Errors
+    /// `Failed`, when it cannot say.
+    pub async fn authorize(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> Result<Decision, Failed> {
+        let Some(line) = self.recorder.line() else { return self.ask_may(scope, call, principal).await };
+        let taken = Taken::may(self.now(), scope, call);
+        let decision = self.ask_may(taken.scope(), call, principal).await;
+        line.offer(taken.answered(decision.as_ref().map(|decision| Outcome::Decision(decision.clone()))));
+        decision
+    }
+
+    async fn ask_may(
+        &self,
+        scope: &Scope,
+        call: &Call<'_>,
+        principal: &Principal<'_>,
+    ) -> Result<Decision, Failed> {
+        let began = Instant::now();
+        let host = PolicyHost { services: &self.services, scope: Some(scope) };
+        let decision = match &self.check {
+            Check::Builtin(builtin) => Ok(builtin.authorize(&host, call, principal).await),
+            Check::Component(component) => match component.authorize(scope, call, principal).await {
+                Ok(decision) => Ok(decision),
+                Err(fault) => match self.stand_in_for(fault, scope, call) {
+                    Ok(builtin) => Ok(builtin.authorize(&host, call, principal).await),
+                    Err(failed) => Err(failed),
+                },
+            },
+            Check::Broken(reason) => Err(self.cannot_decide(reason)),
+        };
+        self.count(scope, began, matches!(decision, Ok(Decision::Deny(_))));
+        decision
+    }
+
+    /// Counts a hook. Where the built-in decides from the start, each is a fallback.
+    fn count(&self, scope: &Scope, began: Instant, denied: bool) {
+        self.counts.call(began.elapsed(), denied);
+        if matches!(self.source, Source::Fallback { .. }) {
+            self.stood_in(scope);
+        }
+    }
+
+    fn stood_in(&self, scope: &Scope) {
+        self.counts.fallback();
+        // From the start, it is the built-in that is recorded.
+        if let (Some(heard), Check::Component(_)) = (&scope.heard, &self.check) {
+            heard.stood_in();
+        }
+        // The record has room for one; the others are on the log.
+        scope.subject.note_fallback(&self.name);
+    }
+
+    /// The built-in, where it may replace a component that failed; else the failure.
+    fn stand_in_for(&self, fault: Fault, scope: &Scope, call: &Call<'_>) -> Result<&Builtin, Failed> {
+        let Fault { failure, detail } = fault;
+        let reason = failure.reason();
+        let asked = format!("{} {}", call.method, clean(call.target));
+        self.counts.fail(failure);
+        match &self.stand_in {
+            Some(builtin) if failure.is_covered() => {
+                self.stood_in(scope);
+                tracing::warn!(policy = %self.name, reason, asked, "FALLBACK: the component failed ({detail}); the built-in decides in its place");
+                Ok(builtin)
+            }
+            _ => {
+                // In a sandbox it may be meant to.
+                if self.services.witness.is_none() {
+                    tracing::warn!(policy = %self.name, reason, asked, "the component failed, so the call is denied: {detail}");
+                }
+                Err(self.failed(failure, detail, None))
+            }
+        }
+    }
+
+    fn cannot_decide(&self, reason: &str) -> Failed {
+        self.counts.fail(Failure::Config);
+        self.failed(Failure::Config, reason.to_owned(), None)
+    }
+
+    fn failed(&self, failure: Failure, detail: String, retry_after: Option<u32>) -> Failed {
+        Failed { policy: Arc::clone(&self.name), failure, detail, retry_after }
+    }
+
+    /// The failure of a policy that says itself that it cannot decide.
+    pub fn unavailable(&self, said: Unavailability) -> Failed {
+        self.counts.fail(Failure::Unavailable);
+        self.failed(Failure::Unavailable, said.detail, said.retry_after)
+    }
+}

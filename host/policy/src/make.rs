@@ -1,0 +1,425 @@
+//! Policies from their configuration: component or built-in, settings, grants, and what takes over where a component
+//! cannot be had.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use serde_json::Value;
+use witgate_plugin::{ConfigError, Description, Digest};
+
+use super::builtin::Builtin;
+use super::guarded::Guarded;
+use super::recipe::Recipe;
+use super::tap::RecordedSettings;
+use super::{Check, Policy, Source, shipped};
+use witgate_base::cause::Cause;
+use witgate_base::clock::Clock;
+use witgate_base::digest::digest_text;
+use witgate_base::fingerprints::Fingerprints;
+use witgate_component::compile_queue::CompileQueue;
+use witgate_component::engine::Engine;
+use witgate_component::grants::Granted;
+use witgate_component::instance::{PrepareError, Prepared};
+use witgate_component::load::{LoadError, Loaded, Loader};
+use witgate_component::pool::Pool;
+use witgate_component::settings::{self, Schema, Settings, SettingsError, Surroundings};
+use witgate_config::{self as config, Fallback, Limits};
+use witgate_services::Services;
+use witgate_services::cache::Cache;
+use witgate_services::fetch::{Exchange, Fetcher};
+use witgate_services::heard::Retold;
+use witgate_services::keys::Keyring;
+use witgate_services::witness::Witness;
+
+/// The error when a policy cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("policy `{policy}`: {message}")]
+pub struct PolicyError {
+    /// Its name.
+    pub policy: String,
+    /// The error, with advice.
+    pub message: String,
+    /// The cause. After a fault of the machine, another try is worth while although no file changes.
+    pub cause: Cause,
+    /// The files that were looked at: mending one of them is worth another try.
+    pub files: Fingerprints,
+}
+
+impl PolicyError {
+    /// True where it may pass by itself.
+    pub fn may_pass(&self) -> bool {
+        self.cause.may_pass()
+    }
+}
+
+/// The inputs for building policies.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    /// Compiles components.
+    pub loader: &'a Loader,
+    /// Compiles them beside everything else. None: compiling is waited for.
+    pub queue: Option<&'a CompileQueue>,
+    /// The context in which settings are resolved.
+    pub around: Surroundings<'a>,
+    /// The clock that they see.
+    pub clock: &'a Clock,
+    /// The policies that are live. None: at the start, when a built-in may replace a missing
+    /// component.
+    pub before: Option<Before<'a>>,
+    /// The recipe that says which components are taken. None: their files say.
+    pub again: Option<&'a Recipe>,
+    /// The sandbox in place of the network. None: the real network.
+    pub stage: Option<&'a Stage>,
+}
+
+/// The policies that are live, and their inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// The policies by name.
+    pub policies: &'a BTreeMap<String, Arc<Policy>>,
+    /// The recipe that they follow.
+    pub recipe: &'a Recipe,
+    /// The files that they were made from, as they were just before.
+    pub files: &'a Fingerprints,
+    /// True if their components were taken from a recipe, whatever their files were.
+    pub repeats: bool,
+}
+
+/// Test doubles for clock, network and secrets while cases run.
+#[derive(Clone)]
+pub struct Stage {
+    /// The time, in seconds since the Unix epoch.
+    pub clock: Arc<AtomicU64>,
+    /// The servers at the other end of its connections.
+    pub servers: Arc<dyn Exchange>,
+    /// The trace of host calls, if one is kept.
+    pub witness: Option<Arc<Witness>>,
+    /// The recorded results about a credential that only stands for one.
+    pub retold: Arc<Retold>,
+    /// True if everything is granted, because no operator has been asked yet.
+    pub grants_everything: bool,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// The error in place of a policy.
+#[derive(Debug)]
+pub struct Unmade {
+    /// The error, with advice.
+    pub message: String,
+    /// The setting that is at fault, and what is wrong with it.
+    pub setting: Option<ConfigError>,
+    /// The cause.
+    pub cause: Cause,
+}
+
+impl From<String> for Unmade {
+    fn from(message: String) -> Self {
+        Self { message, setting: None, cause: Cause::Content }
+    }
+}
+
+impl From<&str> for Unmade {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+impl From<LoadError> for Unmade {
+    fn from(error: LoadError) -> Self {
+        Self { cause: error.cause(), ..error.to_string().into() }
+    }
+}
+
+impl From<PrepareError> for Unmade {
+    fn from(error: PrepareError) -> Self {
+        Self { cause: error.cause(), ..error.to_string().into() }
+    }
+}
+
+impl Unmade {
+    /// A setting that is refused. `place` says in which file it stands, if that is another one.
+    fn setting(error: ConfigError, message: String, place: &str) -> Self {
+        Self { message: format!("{message}{place}"), setting: Some(error), cause: Cause::Content }
+    }
+
+    /// Of the policy, whose making has looked at `files`.
+    pub fn of(self, config: &config::Policy, files: Fingerprints) -> PolicyError {
+        PolicyError { policy: config.name.clone(), message: self.message, cause: self.cause, files }
+    }
+}
+
+/// A policy, and the files that it came from.
+pub type Made = (Policy, Fingerprints);
+
+impl Policy {
+    /// Makes the policy that `config` describes: the component's digest, compilation, imports and
+    /// settings are all checked here.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong.
+    pub async fn make(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+        let mut files = Fingerprints::default();
+        Self::make_noting(config, making, &mut files)
+            .await
+            .map(|policy| (policy, files.clone()))
+            .map_err(|unmade| unmade.of(config, files))
+    }
+
+    pub async fn make_noting(
+        config: &config::Policy,
+        making: Making<'_>,
+        files: &mut Fingerprints,
+    ) -> Result<Self, Unmade> {
+        let Some(path) = &config.component else {
+            return Self::make_builtin(config, making, Source::Builtin, files);
+        };
+        files.note(path);
+        if let Some(signature) = config.provenance.signature_of(path) {
+            files.note(&signature);
+        }
+        let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
+            Some(digest) => making.loader.kept(&digest).await?,
+            None => match load(config, path, making, files).await? {
+                Found::Component(loaded) => loaded,
+                Found::Missing(reason) => {
+                    return Self::make_builtin(config, making, Source::Fallback { reason }, files);
+                }
+            },
+        };
+        Self::make_component(config, making, &loaded, files).await
+    }
+
+    fn make_builtin(
+        config: &config::Policy,
+        making: Making<'_>,
+        source: Source,
+        files: &mut Fingerprints,
+    ) -> Result<Self, Unmade> {
+        let description = Builtin::describe(config.kind)
+            .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
+        let schema = Arc::new(Schema::read(&description.config_schema)?);
+        let mut settings = resolve(config, &schema, making, files)?;
+        let (builtin, wants) =
+            Builtin::configure(config.kind, &config.name, &settings.json).map_err(|error| {
+                let place = in_file(config, files, making, &error.pointer);
+                let message = at_setting(&error);
+                Unmade::setting(error, message, &place)
+            })?;
+        let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
+        let read = std::mem::take(&mut settings.read);
+        let services = services(config, making, settings);
+        let builtin = Check::Builtin(Box::new(builtin));
+        Ok(Self::new(config, services, builtin, None, source, wants, written).made_from(read))
+    }
+
+    async fn make_component(
+        config: &config::Policy,
+        making: Making<'_>,
+        loaded: &Loaded,
+        files: &mut Fingerprints,
+    ) -> Result<Self, Unmade> {
+        let engine = making.loader.engine();
+        let description = describe(engine, loaded, &config.name, config.limits).await?;
+        let schema = loaded.schema(&description)?;
+        let mut settings = resolve(config, &schema, making, files)?;
+        let stand_in = stand_in(config, loaded, &settings)?;
+        let granted = settings.granted;
+        let waits = granted.http || !settings.keys.is_empty();
+        let json = settings.json.to_string();
+        let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
+        let read = std::mem::take(&mut settings.read);
+        let services = services(config, making, settings);
+        let limits = config.limits.with_settings(json.len());
+        let prepared = Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), limits)?;
+        let pool = Pool::configure(prepared, json, waits, config.isolation).await;
+        let (pool, wants) = pool.map_err(|error| match &error {
+            PrepareError::Config(fault) => {
+                let place = in_file(config, files, making, &fault.pointer);
+                Unmade::setting(fault.clone(), error.to_string(), &place)
+            }
+            _ => error.into(),
+        })?;
+        let source = Source::Component { digest: loaded.digest, description };
+        let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
+        let component = Check::Component(component);
+        Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read))
+    }
+}
+
+/// The contents of a component's path.
+enum Found {
+    /// A component.
+    Component(Loaded),
+    /// Nothing, and the built-in may serve instead; why.
+    Missing(String),
+}
+
+/// A file that goes missing later changes nothing about which code decides: the component that is
+/// live goes on, or the built-in that decides already. Were the candidate refused instead, no
+/// other change would come into force either, the revocation of a key for one.
+async fn load(
+    config: &config::Policy,
+    path: &Path,
+    making: Making<'_>,
+    files: &Fingerprints,
+) -> Result<Found, LoadError> {
+    if let Some(unchanged) = unchanged(config, path, making, files) {
+        return Ok(Found::Component(unchanged));
+    }
+    let loaded = match making.queue {
+        Some(queue) => queue.load(path, &config.provenance).await,
+        None => making.loader.load(path, &config.provenance).await,
+    };
+    let error = match loaded {
+        Ok(loaded) => return Ok(Found::Component(loaded)),
+        Err(error) if !error.is_missing() => return Err(error),
+        Err(error) => error,
+    };
+    let live = making.before.and_then(|before| before.policies.get(&config.name));
+    match (live.map(|policy| policy.source()), config.fallback) {
+        (Some(Source::Component { digest, .. }), _) if may_go_on(config, path, digest, making) => {
+            let loaded = making.loader.kept(digest).await.map_err(|kept| match kept {
+                LoadError::Gone(_) => error,
+                kept => kept,
+            })?;
+            tracing::warn!(policy = %config.name, "the component's file is gone; the loaded component stays in use");
+            Ok(Found::Component(loaded))
+        }
+        (None | Some(Source::Fallback { .. }), Fallback::Builtin) => {
+            tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
+            Ok(Found::Missing(error.to_string()))
+        }
+        (None | Some(_), _) => Err(error),
+    }
+}
+
+/// The component that is live, if its file has not been touched since: then it need not be read once more. What a
+/// rollback has made live is not what the files are.
+fn unchanged(
+    config: &config::Policy,
+    path: &Path,
+    making: Making<'_>,
+    files: &Fingerprints,
+) -> Option<Loaded> {
+    let before = making.before.filter(|before| !before.repeats)?;
+    let digest = before.recipe.digest_at(path)?;
+    let same = files.agree(before.files, path) && may_go_on(config, path, &digest, making);
+    same.then(|| making.loader.compiled(&digest)).flatten()
+}
+
+/// True if the live component may go on without its file: its digest still satisfies the configuration, and
+/// no signature is required.
+fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Making<'_>) -> bool {
+    let provenance = &config.provenance;
+    let is_same = making.before.is_some_and(|before| before.recipe.digest_at(path) == Some(*digest));
+    is_same && provenance.signed_by.is_empty() && provenance.digest.is_none_or(|pin| pin == *digest)
+}
+
+/// A component's description of itself.
+///
+/// # Errors
+/// With why it does not say.
+pub async fn describe_component(engine: &Engine, loaded: &Loaded) -> Result<Description, PrepareError> {
+    describe(engine, loaded, "inspected", Limits::default()).await
+}
+
+/// It is asked without settings, keys or secrets, and with all imports: an endpoint in the settings
+/// grants `http`, but only the schema says which setting is one. The check against the real grants
+/// follows once that is known.
+async fn describe(
+    engine: &Engine,
+    loaded: &Loaded,
+    policy: &str,
+    limits: Limits,
+) -> Result<Description, PrepareError> {
+    if let Some(known) = loaded.description() {
+        return Ok(known.clone());
+    }
+    let services = Arc::new(Services::bare(policy));
+    let described = Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await?;
+    Ok(loaded.describe(described).clone())
+}
+
+/// The note on the place of a fault in a file that a setting names.
+fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, pointer: &str) -> String {
+    let written = config.config.pointer(pointer).and_then(Value::as_str);
+    match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {
+        Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
+        None => String::new(),
+    }
+}
+
+fn resolve(
+    config: &config::Policy,
+    schema: &Schema,
+    making: Making<'_>,
+    files: &mut Fingerprints,
+) -> Result<Settings, Unmade> {
+    let resolved = settings::resolve(config, schema, making.around, files);
+    let mut settings = resolved.map_err(|SettingsError { pointer, message, cause }| {
+        let error = ConfigError { pointer, message };
+        let message = at_setting(&error);
+        Unmade { cause, ..Unmade::setting(error, message, "") }
+    })?;
+    if making.stage.is_some_and(|stage| stage.grants_everything) {
+        settings.granted = Granted::EVERYTHING;
+    }
+    Ok(settings)
+}
+
+fn at_setting(ConfigError { pointer, message }: &ConfigError) -> String {
+    // It is the plugin's own fault, and not that of its settings.
+    if pointer.is_empty() && message.starts_with("the plugin's ") {
+        return message.clone();
+    }
+    format!("config{}: {message}", pointer.replace('/', "."))
+}
+
+/// The fallback at run time: a built-in, only for a component that is the same check.
+fn stand_in(
+    config: &config::Policy,
+    loaded: &Loaded,
+    settings: &Settings,
+) -> Result<Option<Builtin>, String> {
+    if config.fallback != Fallback::Builtin {
+        return Ok(None);
+    }
+    shipped::components()
+        .map_err(|why| format!("`fallback = \"builtin\"` is for the shipped components: {why}"))?;
+    if !shipped::is_shipped(&loaded.digest) {
+        return Err(format!(
+            "`fallback = \"builtin\"` is for the shipped components, and {} is not one of this program's, which \
+             `witgate plugin export --to DIR` writes; take one of them, or take `fallback` out",
+            digest_text(&loaded.digest)
+        ));
+    }
+    let configured = Builtin::configure(config.kind, &config.name, &settings.json);
+    Ok(Some(configured.map_err(|error| at_setting(&error))?.0))
+}
+
+fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> Arc<Services> {
+    let Settings { granted, keys, client_secrets, signing_keys, raw_secrets, origins, scopes, .. } = settings;
+    Arc::new(Services {
+        policy: config.name.as_str().into(),
+        wants: std::sync::OnceLock::new(),
+        keys: Keyring::new(keys),
+        secrets: raw_secrets,
+        cache: granted.cache.then(|| Cache::new(config.limits.cache)),
+        fetcher: granted.http.then(|| match making.stage {
+            Some(stage) => Fetcher::answered_by(Arc::clone(&stage.servers)),
+            None => Fetcher::new(Arc::clone(making.around.remote.ways()), origins, client_secrets)
+                .signing_with(signing_keys),
+        }),
+        clock: making.clock.clone(),
+        scopes,
+        witness: making.stage.and_then(|stage| stage.witness.clone()),
+        retold: making.stage.map(|stage| Arc::clone(&stage.retold)),
+    })
+}

@@ -1,0 +1,56 @@
+//! The settings of a policy, kept for a recording of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use witgate_component::settings::{Schema, Settings};
+use witgate_config::{self as config, KeySource, Limits, PolicyKind};
+
+/// The settings of a policy, as a recording writes them.
+#[derive(Debug)]
+pub struct RecordedSettings {
+    /// True if it reads raw secrets.
+    pub reads_secrets: bool,
+    pub kind: PolicyKind,
+    pub component: Option<PathBuf>,
+    pub config: Value,
+    /// None: nothing decides.
+    pub schema: Option<Arc<Schema>>,
+    /// The directory that paths in the settings are relative to.
+    pub dir: PathBuf,
+    pub sources: BTreeMap<String, KeySource>,
+    pub limits: Limits,
+}
+
+impl RecordedSettings {
+    /// Collects them when the policy is built.
+    pub fn of(config: &config::Policy, dir: &Path, schema: Arc<Schema>, settings: &Settings) -> Self {
+        Self {
+            reads_secrets: !settings.raw_secrets.is_empty(),
+            kind: config.kind,
+            component: config.component.clone(),
+            config: config.config.clone(),
+            schema: Some(schema),
+            dir: dir.to_owned(),
+            sources: settings.sources.clone(),
+            limits: config.limits,
+        }
+    }
+
+    /// A policy that could not be made.
+    pub fn nothing(config: &config::Policy) -> Self {
+        Self {
+            reads_secrets: false,
+            kind: config.kind,
+            component: config.component.clone(),
+            config: Value::Null,
+            schema: None,
+            dir: PathBuf::new(),
+            sources: BTreeMap::new(),
+            limits: config.limits,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Lines for somebody who may not read them, written without anybody waiting for it.
+//!
+//! A line is written at once, by the caller's own thread, where the descriptor takes it without waiting. Otherwise it
+//! is in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
+//! the number is written in a line when lines go out again. Who cannot afford that takes a [`Place`] first.
+
+pub mod input;
+mod output;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use prometheus_client::metrics::counter::Counter;
+
+pub use output::Output;
+
+/// The first pause after a write that failed; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes the line, line end included, that says how many were lost.
+type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
+
+/// Writes lines to an [`Output`], in the order in which they come. Dropped, it still writes what waits.
+#[derive(Debug)]
+pub struct LineWriter(Arc<Shared>);
+
+struct Shared {
+    output: Arc<Output>,
+    /// As many lines wait at once, those counted in that only have a place.
+    most: usize,
+    places: AtomicUsize,
+    /// Lines wait, or one of them is being written.
+    has_backlog: AtomicBool,
+    /// The last write has failed.
+    is_failing: AtomicBool,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    lost: Counter,
+    notice: Notice,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Vec<u8>, Place)>,
+    is_writing: bool,
+    /// Since the last notice.
+    lost: u64,
+    is_ended: bool,
+}
+
+/// A place for one line. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Place(Arc<Shared>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineWriter").field("output", &self.output).finish_non_exhaustive()
+    }
+}
+
+impl LineWriter {
+    /// A writer to `output`, where up to `most` lines wait. `name` is its thread's.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        name: &str,
+        output: Arc<Output>,
+        most: usize,
+        notice: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            output,
+            most,
+            places: AtomicUsize::new(0),
+            has_backlog: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            lost: Counter::default(),
+            notice: Box::new(notice),
+        });
+        let writing = Arc::clone(&shared);
+        thread::Builder::new().name(name.to_owned()).spawn(move || writing.write_what_waits())?;
+        Ok(Self(shared))
+    }
+
+    /// Writes one line, which ends with its line end. Never waits; a line without a place is lost and counted.
+    pub fn write(&self, line: &[u8]) {
+        match self.place() {
+            Some(place) => place.write(line),
+            None => self.0.lose(),
+        }
+    }
+
+    /// A place for a line that is written later. None: too many lines wait.
+    pub fn place(&self) -> Option<Place> {
+        let more = |places: usize| (places < self.0.most).then_some(places + 1);
+        let taken = self.0.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        taken.then(|| Place(Arc::clone(&self.0)))
+    }
+
+    /// True if the last write has failed, and none has succeeded since.
+    pub fn is_failing(&self) -> bool {
+        self.0.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// The number of lines lost so far.
+    pub fn lost(&self) -> Counter {
+        self.0.lost.clone()
+    }
+
+    /// Waits until nothing waits to be written, but not longer than `longest`. False: something still does.
+    pub fn flush(&self, longest: Duration) -> bool {
+        let end = Instant::now() + longest;
+        let mut queue = self.0.queue.lock();
+        while !queue.waiting.is_empty() || queue.is_writing {
+            if self.0.changed.wait_until(&mut queue, end).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        self.0.queue.lock().is_ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Place {
+    /// Writes the line that the place is for.
+    pub fn write(self, line: &[u8]) {
+        let shared = Arc::clone(&self.0);
+        if shared.has_backlog.load(Ordering::Acquire) || !shared.output.write_at_once(line) {
+            let mut queue = shared.queue.lock();
+            shared.has_backlog.store(true, Ordering::Release);
+            queue.waiting.push_back((line.to_vec(), self));
+            shared.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn lose(&self) {
+        self.lost.inc();
+        self.queue.lock().lost += 1;
+    }
+
+    /// The thread: until the writer is dropped and everything is written.
+    fn write_what_waits(&self) {
+        while let Some((line, place)) = self.next() {
+            self.write_until_taken(&line);
+            drop(place);
+            let mut queue = self.queue.lock();
+            let lost = if queue.waiting.is_empty() { std::mem::take(&mut queue.lost) } else { 0 };
+            drop(queue);
+            if lost > 0 {
+                self.write_until_taken(&(self.notice)(lost));
+            }
+            let mut queue = self.queue.lock();
+            queue.is_writing = false;
+            self.has_backlog.store(!queue.waiting.is_empty(), Ordering::Release);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for the next line.
+    fn next(&self) -> Option<(Vec<u8>, Place)> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(next) = queue.waiting.pop_front() {
+                queue.is_writing = true;
+                return Some(next);
+            }
+            if queue.is_ended {
+                return None;
+            }
+            self.changed.wait(&mut queue);
+        }
+    }
+
+    /// Writes a line, and tries again after a failure: a full disk gets room again, and a reader comes back.
+    fn write_until_taken(&self, line: &[u8]) {
+        let mut pause = FIRST_PAUSE;
+        while self.output.write(line).is_err() {
+            self.is_failing.store(true, Ordering::Relaxed);
+            if self.queue.lock().is_ended {
+                return self.lose();
+            }
+            thread::sleep(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+        self.is_failing.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

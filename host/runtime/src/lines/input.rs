@@ -1,0 +1,174 @@
+//! Lines from somebody who may send too long ones: JSON-RPC messages over a pipe (MCP, "Transports", stdio).
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes to ask a pipe for at once; the size of a Linux pipe.
+const CHUNK: usize = 64 << 10;
+
+/// The outcome of reading a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// A line that is not empty, without its end.
+    Line(Bytes),
+    /// A line longer than the bound; it is skipped. Its end has been seen.
+    TooLong(Ends),
+    /// The other end has closed.
+    End,
+}
+
+/// The ends of a line that is skipped.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    head: BytesMut,
+    tail: BytesMut,
+}
+
+/// Bytes of either end that are kept: an id is in one of them, beside `jsonrpc`.
+const END: usize = 4 << 10;
+
+impl Ends {
+    /// Takes a further part of the line.
+    fn take(&mut self, part: &[u8]) {
+        let room = END.saturating_sub(self.head.len()).min(part.len());
+        self.head.extend_from_slice(part.get(..room).unwrap_or_default());
+        self.tail.extend_from_slice(part.get(part.len().saturating_sub(END)..).unwrap_or_default());
+        let _ = self.tail.split_to(self.tail.len().saturating_sub(END));
+    }
+
+    /// The id of the message, as JSON text, where it comes before or after all that is long.
+    pub fn id(&self) -> Option<String> {
+        id_before(&self.head).or_else(|| id_after(&self.tail))
+    }
+}
+
+/// The `id` among the first members of an object that is cut off.
+fn id_before(head: &[u8]) -> Option<String> {
+    struct First<'a>(&'a mut Option<Box<RawValue>>);
+    impl<'de> serde::de::Visitor<'de> for First<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a message")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+            while let Some(key) = members.next_key::<String>()? {
+                if key == "id" {
+                    *self.0 = Some(members.next_value()?);
+                } else {
+                    members.next_value::<serde::de::IgnoredAny>()?;
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut id = None;
+    // It breaks off, which is the one error that is expected.
+    let _ =
+        serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(head), First(&mut id));
+    id.map(|id| id.get().to_owned())
+}
+
+/// The `id` among the last members of an object whose beginning is not there. No other object can end in this way.
+fn id_after(tail: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Last {
+        id: Box<RawValue>,
+        #[serde(default, rename = "jsonrpc")]
+        _jsonrpc: serde::de::IgnoredAny,
+    }
+    const KEY: &[u8] = br#""id""#;
+    let at = tail.windows(KEY.len()).rposition(|window| window == KEY)?;
+    let object = [b"{", tail.get(at..)?].concat();
+    serde_json::from_slice::<Last>(&object).ok().map(|last| last.id.get().to_owned())
+}
+
+/// Lines of at most a number of bytes.
+pub struct Lines<R> {
+    reader: R,
+    buffer: BytesMut,
+    /// Bytes at the front of `buffer` in which there is no line end.
+    searched: usize,
+    bound: usize,
+    /// Of a line that has passed the bound.
+    skipping: Option<Ends>,
+    ended: bool,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Reads lines of up to `bound` bytes.
+    pub fn new(reader: R, bound: usize) -> Self {
+        Self { reader, buffer: BytesMut::new(), searched: 0, bound, skipping: None, ended: false }
+    }
+
+    /// The next line. May be dropped half-way: nothing is lost.
+    pub async fn next(&mut self) -> io::Result<Read> {
+        loop {
+            if let Some(read) = self.take() {
+                return Ok(read);
+            }
+            if self.ended {
+                return Ok(Read::End);
+            }
+            self.buffer.reserve(CHUNK);
+            if self.reader.read_buf(&mut self.buffer).await? == 0 {
+                self.ended = true;
+                if let Some(ends) = self.skipping.take() {
+                    return Ok(Read::TooLong(ends));
+                }
+                // A last line may lack its end.
+                if !self.buffer.trim_ascii().is_empty() {
+                    return Ok(Read::Line(self.buffer.split().freeze()));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Read> {
+        loop {
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            let Some(at) = unsearched.iter().position(|&byte| byte == b'\n') else {
+                self.searched = self.buffer.len();
+                self.overflow();
+                return None;
+            };
+            let mut line = self.buffer.split_to(self.searched + at + 1);
+            self.searched = 0;
+            line.truncate(line.len() - 1);
+            if self.skipping.is_some() || line.len() > self.bound {
+                let mut ends = self.skipping.take().unwrap_or_default();
+                ends.take(&line);
+                return Some(Read::TooLong(ends));
+            }
+            if !line.trim_ascii().is_empty() {
+                return Some(Read::Line(line.freeze()));
+            }
+        }
+    }
+
+    /// Forgets what passes the bound, but for the ends.
+    fn overflow(&mut self) {
+        if self.buffer.len() > self.bound || self.skipping.is_some() {
+            self.skipping.get_or_insert_default().take(&self.buffer);
+            self.buffer.clear();
+            self.searched = 0;
+        }
+    }
+}
+
+/// `message` as one line. Outside its strings JSON may hold line ends; they mean what a space means.
+pub fn one_line(message: Bytes) -> Bytes {
+    if !message.iter().any(|&byte| matches!(byte, b'\n' | b'\r')) {
+        return message;
+    }
+    message.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }).collect()
+}

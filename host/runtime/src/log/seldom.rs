@@ -1,0 +1,49 @@
+//! Lines that others can cause as often as they like.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// From one such line to the next.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The turns of a line that is said once in ten seconds, however often there is a reason to.
+#[derive(Debug, Default)]
+pub struct Seldom {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// The number of reasons that were passed over since the line was last said, where it is to be said now.
+    pub fn turn(&self) -> Option<u64> {
+        self.turn_at(Instant::now())
+    }
+
+    fn turn_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.said.is_some_and(|said| now.saturating_duration_since(said) < PAUSE) {
+            state.unsaid = state.unsaid.saturating_add(1);
+            return None;
+        }
+        state.said = Some(now);
+        Some(std::mem::take(&mut state.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_said_at_once_then_seldom_and_counts_what_it_was_not_said_for() {
+        let (seldom, began) = (Seldom::default(), Instant::now());
+        let turns = [0, 1, 9, 10, 11, 30].map(|s| seldom.turn_at(began + Duration::from_secs(s)));
+        assert_eq!(turns, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+}

@@ -1,0 +1,209 @@
+//! The memory for what others make large, in all and of one holder: requests on their way in, heads and bodies, and
+//! answers from when they are buffered until their callers have read them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::metrics::Metrics;
+use crate::shares::{Bounds, Holder, Holdings};
+use witgate_base::party::Party;
+use witgate_base::peer::Peer;
+
+/// Bytes that each message may have without asking: as much as is read ahead on every connection anyhow, so
+/// that the number of connections bounds it. Most messages fit, and pass however much others hold.
+pub const FREE: usize = 8 << 10;
+
+/// A number of bytes that holders share. One has half of it at most, and less where others hold much already.
+#[derive(Debug)]
+pub struct Memory<H: Holder> {
+    total: usize,
+    /// None: of holders that are not known.
+    used: Mutex<Holdings<Option<H>>>,
+    gauge: Gauge,
+}
+
+/// That of requests, which senders share.
+pub type RequestMemory = Memory<Peer>;
+
+/// That of answers, which parties share.
+pub type AnswerMemory = Memory<Party>;
+
+/// There is no more to be had now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no memory for it now")]
+pub struct Exhausted;
+
+/// The memory of one message, or one connection. Given back when it is dropped.
+#[derive(Debug)]
+pub struct Held<H: Holder> {
+    memory: Arc<Memory<H>>,
+    /// None: the holder is not known, and has no share of its own.
+    holder: Option<H>,
+    bytes: usize,
+}
+
+impl<H: Holder> Memory<H> {
+    /// `total` bytes, beyond what is [`FREE`].
+    pub fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self { total, used: Mutex::default(), gauge: Gauge::default() })
+    }
+
+    /// Nothing yet.
+    pub fn hold(self: &Arc<Self>, holder: Option<H>) -> Held<H> {
+        Held { memory: Arc::clone(self), holder, bytes: 0 }
+    }
+
+    /// Has the bytes in use counted among `metrics`.
+    pub fn register(&self, metrics: &Metrics, name: &str, help: &str) {
+        metrics.register(|registry| registry.register(name, help, self.gauge.clone()));
+    }
+
+    fn take(&self, holder: &Option<H>, bytes: usize) -> Result<(), Exhausted> {
+        let most_of_one = if holder.is_some() { self.total / 2 } else { self.total };
+        let mut used = self.used.lock();
+        if !used.have_room(holder, bytes, Bounds { most: self.total, most_of_one }) {
+            return Err(Exhausted);
+        }
+        used.add(holder, bytes);
+        self.show(&used);
+        Ok(())
+    }
+
+    fn give_back(&self, holder: &Option<H>, bytes: usize) {
+        let mut used = self.used.lock();
+        used.remove(holder, bytes);
+        self.show(&used);
+    }
+
+    fn show(&self, used: &Holdings<Option<H>>) {
+        self.gauge.set(i64::try_from(used.all()).unwrap_or(i64::MAX));
+    }
+}
+
+impl AnswerMemory {
+    /// Has the bytes in use counted among `metrics`, as those of answers.
+    pub fn register_answers(&self, metrics: &Metrics) {
+        self.register(
+            metrics,
+            "answer_memory_bytes",
+            "Bytes of large answers that are held until they are read",
+        );
+    }
+}
+
+impl<H: Holder> Held<H> {
+    /// Holds enough for `size` bytes, of which some are free. What is held never becomes less.
+    ///
+    /// # Errors
+    /// Where they are not to be had; what was held before stays.
+    pub fn cover(&mut self, size: usize) -> Result<(), Exhausted> {
+        let more = size.saturating_sub(FREE).saturating_sub(self.bytes);
+        if more > 0 {
+            self.memory.take(&self.holder, more)?;
+            self.bytes += more;
+        }
+        Ok(())
+    }
+}
+
+impl<H: Holder> Drop for Held<H> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.memory.give_back(&self.holder, self.bytes);
+        }
+    }
+}
+
+/// The memory that one answer, or a part of it, holds until the last copy of this is dropped. Nothing, where it is small.
+#[derive(Clone, Debug, Default)]
+pub struct Hold(Option<Arc<Held<Party>>>);
+
+impl From<Option<Held<Party>>> for Hold {
+    fn from(held: Option<Held<Party>>) -> Self {
+        Self(held.map(Arc::new))
+    }
+}
+
+impl Hold {
+    /// The same bytes, which hold this until their last copy is dropped.
+    pub fn keep(self, bytes: Bytes) -> Bytes {
+        match self.0 {
+            Some(held) => Bytes::from_owner(Kept { bytes, _held: held }),
+            None => bytes,
+        }
+    }
+}
+
+struct Kept {
+    bytes: Bytes,
+    _held: Arc<Held<Party>>,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use bytes::Bytes;
+
+    use super::{AnswerMemory, Exhausted, FREE, Hold, RequestMemory};
+    use witgate_base::party::Principal;
+
+    fn peer(last: u8) -> Option<super::Peer> {
+        Some(IpAddr::from([192, 0, 2, last]).into())
+    }
+
+    #[test]
+    fn one_sender_has_half_and_all_have_no_more_than_there_is() {
+        let memory = RequestMemory::new(100);
+        let mut first = memory.hold(peer(1));
+        assert_eq!(first.cover(FREE + 50), Ok(()));
+        assert_eq!(first.cover(FREE + 51), Err(Exhausted));
+        assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(Exhausted));
+        let mut second = memory.hold(peer(2));
+        assert_eq!(second.cover(FREE + 50), Ok(()));
+        assert_eq!(memory.hold(peer(3)).cover(FREE + 1), Err(Exhausted));
+        assert_eq!(memory.gauge.get(), 100);
+        drop(first);
+        assert_eq!(memory.hold(peer(3)).cover(FREE + 50), Ok(()));
+        drop(second);
+        assert_eq!(memory.gauge.get(), 0);
+        assert_eq!(memory.used.lock().holders(), 0);
+    }
+
+    #[test]
+    fn a_small_request_needs_nothing() {
+        let memory = RequestMemory::new(0);
+        assert_eq!(memory.hold(peer(1)).cover(FREE), Ok(()));
+        assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(Exhausted));
+    }
+
+    #[test]
+    fn an_unknown_sender_has_no_share_of_its_own() {
+        let memory = RequestMemory::new(100);
+        let mut held = memory.hold(None);
+        assert_eq!(held.cover(FREE + 100), Ok(()));
+        assert_eq!(held.cover(FREE + 101), Err(Exhausted));
+    }
+
+    #[test]
+    fn what_is_kept_is_held_until_its_last_part_is_dropped() {
+        let memory = AnswerMemory::new(100);
+        let mut held = memory.hold(Some(Principal::new("keys".into(), None, "ada").party(None)));
+        assert_eq!(held.cover(FREE + 50), Ok(()));
+        let mut kept = Hold::from(Some(held)).keep(Bytes::from_static(b"an answer"));
+        let part = kept.split_to(2);
+        drop(kept);
+        assert_eq!((&*part, memory.gauge.get()), (&b"an"[..], 50));
+        drop(part);
+        assert_eq!(memory.gauge.get(), 0);
+    }
+}

@@ -1,0 +1,224 @@
+//! Bounded tables that several parties fill: nobody takes the room of all the others.
+
+mod places;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+pub use places::{Share, Shares};
+use witgate_base::party::Party;
+
+/// The capacity of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// All in all.
+    pub most: usize,
+    /// Of one party.
+    pub most_of_one: usize,
+}
+
+impl Bounds {
+    /// The same, but for what is set otherwise. Setting one of the two moves the other as far as it has to.
+    pub fn set(self, most: Option<usize>, most_of_one: Option<usize>) -> Self {
+        let most = most.unwrap_or_else(|| self.most.max(most_of_one.unwrap_or(0)));
+        Self { most, most_of_one: most_of_one.unwrap_or(self.most_of_one).min(most) }
+    }
+}
+
+/// One of those that a table tells apart.
+pub trait Holder: Clone + Eq + Hash {}
+
+impl<P: Clone + Eq + Hash> Holder for P {}
+
+/// The entries of each party in a table.
+#[derive(Debug)]
+pub struct Holdings<P: Holder = Party> {
+    of: HashMap<P, usize>,
+    all: usize,
+}
+
+impl<P: Holder> Default for Holdings<P> {
+    fn default() -> Self {
+        Self { of: HashMap::new(), all: 0 }
+    }
+}
+
+impl<P: Holder> Holdings<P> {
+    /// Notes that `party` holds `amount` more.
+    pub fn add(&mut self, party: &P, amount: usize) {
+        self.all += amount;
+        match self.of.get_mut(party) {
+            Some(held) => *held += amount,
+            None => _ = self.of.insert(party.clone(), amount),
+        }
+    }
+
+    /// Notes that `party` holds `amount` less.
+    pub fn remove(&mut self, party: &P, amount: usize) {
+        self.all = self.all.saturating_sub(amount);
+        let Some(held) = self.of.get_mut(party) else { return };
+        *held = held.saturating_sub(amount);
+        if *held == 0 {
+            self.of.remove(party);
+        }
+    }
+
+    /// The number of units that all hold.
+    pub fn all(&self) -> usize {
+        self.all
+    }
+
+    /// The number of those who hold something.
+    #[cfg(test)]
+    pub fn holders(&self) -> usize {
+        self.of.len()
+    }
+
+    /// The number of units that `party` holds.
+    pub fn of(&self, party: &P) -> usize {
+        self.of.get(party).copied().unwrap_or(0)
+    }
+
+    /// True if `party` may have `amount` more, and others who come later still find room: one that holds something
+    /// already may hold as much as was free before, and no more (dynamic thresholds: Choudhury and Hahne, "Dynamic Queue
+    /// Length Thresholds for Shared-Memory Packet Switches", 1998, with a factor of one). So k parties that compete
+    /// leave one part in k + 1 free, and the last unit is for a party that holds nothing. Where one may have more than
+    /// half, nothing is kept for others.
+    pub fn have_room(&self, party: &P, amount: usize, bounds: Bounds) -> bool {
+        let (held, free) = (self.of(party), bounds.most.saturating_sub(self.all));
+        let keeps_room = bounds.most_of_one <= bounds.most.div_ceil(2);
+        self.fits(party, amount, bounds) && (!keeps_room || held + amount <= free)
+    }
+
+    /// True if the bounds let `party` have `amount` more, whatever that leaves for others.
+    fn fits(&self, party: &P, amount: usize, bounds: Bounds) -> bool {
+        self.of(party) + amount <= bounds.most_of_one && self.all + amount <= bounds.most
+    }
+
+    /// The party that has to give something up before `party` gets `amount` more: itself where its share is
+    /// full; where everything is full, the largest one. None: nobody.
+    pub fn gives_way(&self, party: &P, amount: usize, bounds: Bounds) -> Option<P> {
+        if self.of(party) + amount > bounds.most_of_one {
+            return Some(party.clone());
+        }
+        if self.all + amount <= bounds.most {
+            return None;
+        }
+        let own = (party, self.of(party));
+        let others = self.of.iter().map(|(other, held)| (other, *held));
+        let (greatest, _) = others.fold(own, |most, other| if other.1 > most.1 { other } else { most });
+        Some(greatest.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { most: 5, most_of_one: 3 };
+
+    #[test]
+    fn one_bound_that_is_set_moves_the_other_as_far_as_it_must() {
+        let set = |most, of_one| {
+            let Bounds { most, most_of_one } = Bounds { most: 64, most_of_one: 16 }.set(most, of_one);
+            (most, most_of_one)
+        };
+        assert_eq!(set(None, None), (64, 16));
+        assert_eq!(set(Some(8), None), (8, 8));
+        assert_eq!(set(None, Some(100)), (100, 100));
+        assert_eq!(set(Some(200), Some(50)), (200, 50));
+    }
+
+    #[test]
+    fn one_alone_has_its_whole_share_and_the_next_half_of_what_is_left() {
+        for (most, shares) in
+            [(64, [32, 16, 8, 4]), (25, [13, 6, 3, 2]), (4, [2, 1, 1, 0]), (1, [1, 0, 0, 0])]
+        {
+            let (mut held, bounds) = (Holdings::default(), Bounds { most, most_of_one: most.div_ceil(2) });
+            for (party, share) in shares.into_iter().enumerate() {
+                while held.have_room(&party, 1, bounds) {
+                    held.add(&party, 1);
+                }
+                assert_eq!(held.of(&party), share, "party {party} of {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_shares_shrink_only_when_the_table_is_nearly_full() {
+        let (mut held, bounds) = (Holdings::default(), Bounds { most: 10_000, most_of_one: 1_000 });
+        for party in 0..10 {
+            while held.have_room(&party, 1, bounds) {
+                held.add(&party, 1);
+            }
+        }
+        assert_eq!(held.of(&8), 1_000);
+        assert_eq!(held.of(&9), 500);
+    }
+
+    #[test]
+    fn where_one_may_have_more_than_half_nothing_is_kept_for_others() {
+        let (mut held, bounds) = (Holdings::default(), Bounds { most: 8, most_of_one: 8 });
+        held.add(&"ada", 7);
+        assert!(held.have_room(&"ada", 1, bounds));
+    }
+
+    proptest! {
+        /// In any order in which parties take and give back, each leaves half of what it found.
+        #[test]
+        fn parties_leave_a_place_for_a_newcomer(
+            parties in 1_u32..=6,
+            steps in proptest::collection::vec((0_u32..6, any::<bool>(), 1_usize..80), 0..200),
+        ) {
+            let (mut held, bounds) = (Holdings::default(), Bounds { most: 64, most_of_one: 32 });
+            for (party, gives_back, times) in steps {
+                let party = party % parties;
+                for _ in 0..times {
+                    match gives_back {
+                        true if held.of(&party) > 0 => held.remove(&party, 1),
+                        false if held.have_room(&party, 1, bounds) => held.add(&party, 1),
+                        _ => {}
+                    }
+                }
+                prop_assert!(held.all <= 64 - (64 >> parties));
+                prop_assert!(held.have_room(&parties, 1, bounds), "{held:?}");
+            }
+        }
+
+        /// Parties that are all there leave a place as long as there are fewer of them than places, whatever they do.
+        #[test]
+        fn fewer_parties_than_places_leave_one_for_a_newcomer(
+            most in 2_usize..100,
+            parties in 1_usize..100,
+            steps in proptest::collection::vec((0_usize..100, any::<bool>()), 0..500),
+        ) {
+            let parties = parties.min(most - 1);
+            let (mut held, bounds) = (Holdings::default(), Bounds { most, most_of_one: most.div_ceil(2) });
+            (0..parties).for_each(|party| held.add(&party, 1));
+            for (party, gives_back) in steps {
+                let party = party % parties;
+                match gives_back {
+                    true if held.of(&party) > 1 => held.remove(&party, 1),
+                    false if held.have_room(&party, 1, bounds) => held.add(&party, 1),
+                    _ => {}
+                }
+            }
+            prop_assert!(held.have_room(&parties, 1, bounds), "{held:?}");
+        }
+    }
+
+    #[test]
+    fn who_holds_most_gives_way_when_all_is_full() {
+        let (mut held, [ada, bob, eve]) = (Holdings::default(), ["ada", "bob", "eve"]);
+        held.add(&ada, 3);
+        assert_eq!(held.gives_way(&ada, 1, BOUNDS), Some(ada), "her own share is full");
+        assert_eq!(held.gives_way(&bob, 1, BOUNDS), None);
+        held.add(&bob, 2);
+        assert_eq!(held.gives_way(&eve, 1, BOUNDS), Some(ada));
+        held.remove(&ada, 2);
+        held.add(&eve, 2);
+        assert_eq!(held.gives_way(&eve, 1, BOUNDS), Some(eve), "nobody holds more");
+    }
+}

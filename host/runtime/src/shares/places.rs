@@ -1,0 +1,303 @@
+//! Places of a bounded table that are taken for a time, and those who wait for one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::{Bounds, Holder, Holdings};
+use witgate_base::party::Party;
+
+/// Places that are taken for a time. Cheap to clone: all clones are one table.
+#[derive(Debug)]
+pub struct Shares<P: Holder = Party> {
+    table: Arc<Table<P>>,
+}
+
+impl<P: Holder> Clone for Shares<P> {
+    fn clone(&self) -> Self {
+        Self { table: Arc::clone(&self.table) }
+    }
+}
+
+impl<P: Holder> Shares<P> {
+    /// With all places free, and shares that shrink as the table fills.
+    pub fn new(bounds: Bounds) -> Self {
+        Self::with(bounds, Holdings::have_room)
+    }
+
+    /// With all places free, for what lasts and has been given its room elsewhere: each share stays as large as it is,
+    /// because whoever comes first keeps theirs, and the shares of the last alone would shrink.
+    pub fn lasting(bounds: Bounds) -> Self {
+        Self::with(bounds, Holdings::fits)
+    }
+
+    fn with(bounds: Bounds, has_room: HasRoom<P>) -> Self {
+        Self { table: Arc::new(Table { bounds, has_room, state: Mutex::default(), freed: Notify::new() }) }
+    }
+
+    /// A place for `party`. None: its share is taken, or all are.
+    pub fn take(&self, party: &P) -> Option<Share<P>> {
+        self.table.take(&mut self.table.state.lock(), party)
+    }
+
+    /// A place for `party`, as soon as there is one. Of those who wait, whoever holds least comes first.
+    pub async fn wait_for_one(&self, party: &P) -> Share<P> {
+        loop {
+            let mut waiting = match self.take_or_wait(party) {
+                Ok(share) => return share,
+                Err(waiting) => waiting,
+            };
+            if let Ok(share) = (&mut waiting.place).await {
+                return share;
+            }
+        }
+    }
+
+    fn take_or_wait(&self, party: &P) -> Result<Share<P>, Waiting<P>> {
+        let mut state = self.table.state.lock();
+        if let Some(share) = self.table.take(&mut state, party) {
+            return Ok(share);
+        }
+        let (ticket, place) = state.enqueue(party);
+        Err(Waiting { party: party.clone(), ticket, place, table: Arc::clone(&self.table) })
+    }
+
+    /// Waits until all places are free.
+    pub async fn all_free(&self) {
+        loop {
+            // Before looking, so that no place is given up unseen.
+            let mut freed = std::pin::pin!(self.table.freed.notified());
+            freed.as_mut().enable();
+            if self.table.state.lock().held.all == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// A place that is taken until this is dropped.
+#[derive(Debug)]
+pub struct Share<P: Holder = Party> {
+    party: P,
+    table: Arc<Table<P>>,
+}
+
+impl<P: Holder> Drop for Share<P> {
+    fn drop(&mut self) {
+        // One whose caller has gone comes back here, so that it must not be dropped while the table is locked.
+        for (place, share) in self.table.free(&self.party) {
+            drop(place.send(share));
+        }
+        self.table.freed.notify_waiters();
+    }
+}
+
+/// One who waits until this is dropped.
+struct Waiting<P: Holder> {
+    party: P,
+    ticket: u64,
+    place: oneshot::Receiver<Share<P>>,
+    table: Arc<Table<P>>,
+}
+
+impl<P: Holder> Drop for Waiting<P> {
+    fn drop(&mut self) {
+        self.table.state.lock().dequeue(&self.party, self.ticket);
+    }
+}
+
+/// Says whether a party may have so many places more. It lets nobody have one whom it lets have none with fewer.
+type HasRoom<P> = fn(&Holdings<P>, &P, usize, Bounds) -> bool;
+
+#[derive(Debug)]
+struct Table<P: Holder> {
+    bounds: Bounds,
+    has_room: HasRoom<P>,
+    state: Mutex<State<P>>,
+    freed: Notify,
+}
+
+impl<P: Holder> Table<P> {
+    fn take(self: &Arc<Self>, state: &mut State<P>, party: &P) -> Option<Share<P>> {
+        if !(self.has_room)(&state.held, party, 1, self.bounds) {
+            return None;
+        }
+        state.change(party, |state| state.held.add(party, 1));
+        Some(Share { party: party.clone(), table: Arc::clone(self) })
+    }
+
+    /// Frees a place of `party`, and gives what is free to those who wait.
+    fn free(self: &Arc<Self>, party: &P) -> Vec<(Place<P>, Share<P>)> {
+        let mut state = self.state.lock();
+        state.change(party, |state| state.held.remove(party, 1));
+        let mut given = Vec::new();
+        while let Some((party, ticket)) = state.first()
+            && let Some(share) = self.take(&mut state, &party)
+        {
+            given.extend(state.dequeue(&party, ticket).map(|place| (place, share)));
+        }
+        given
+    }
+}
+
+type Place<P> = oneshot::Sender<Share<P>>;
+
+/// Those who hold places, and those who wait for one. Nobody of the latter could have one now.
+#[derive(Debug)]
+struct State<P: Holder> {
+    held: Holdings<P>,
+    /// Those of each party who wait, by their tickets.
+    waiting: HashMap<P, BTreeMap<u64, Place<P>>>,
+    /// The parties that wait, by what they hold and their first ticket.
+    order: BTreeMap<(usize, u64), P>,
+    tickets: u64,
+}
+
+impl<P: Holder> Default for State<P> {
+    fn default() -> Self {
+        Self { held: Holdings::default(), waiting: HashMap::new(), order: BTreeMap::new(), tickets: 0 }
+    }
+}
+
+impl<P: Holder> State<P> {
+    /// The next to get a place, should there be one: where this party has no room, no other has.
+    fn first(&self) -> Option<(P, u64)> {
+        let ((_, ticket), party) = self.order.first_key_value()?;
+        Some((party.clone(), *ticket))
+    }
+
+    fn enqueue(&mut self, party: &P) -> (u64, oneshot::Receiver<Share<P>>) {
+        let (sender, receiver) = oneshot::channel();
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.change(party, |state| {
+            state.waiting.entry(party.clone()).or_default().insert(ticket, sender);
+        });
+        (ticket, receiver)
+    }
+
+    fn dequeue(&mut self, party: &P, ticket: u64) -> Option<Place<P>> {
+        self.change(party, |state| {
+            let of_party = state.waiting.get_mut(party)?;
+            let place = of_party.remove(&ticket);
+            if of_party.is_empty() {
+                state.waiting.remove(party);
+            }
+            place
+        })
+    }
+
+    /// Changes what `party` holds or who of it waits, and its rank by that.
+    fn change<T>(&mut self, party: &P, change: impl FnOnce(&mut Self) -> T) -> T {
+        if let Some(rank) = self.rank(party) {
+            self.order.remove(&rank);
+        }
+        let changed = change(self);
+        if let Some(rank) = self.rank(party) {
+            self.order.insert(rank, party.clone());
+        }
+        changed
+    }
+
+    fn rank(&self, party: &P) -> Option<(usize, u64)> {
+        let (ticket, _) = self.waiting.get(party)?.first_key_value()?;
+        Some((self.held.of(party), *ticket))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { most: 5, most_of_one: 3 };
+
+    #[test]
+    fn a_place_is_free_again_when_it_is_given_up() {
+        let (shares, ada, bob) = (Shares::lasting(BOUNDS), "ada", "bob");
+        let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
+        assert!(of_ada.len() == 3 && shares.take(&ada).is_none(), "her share is full");
+        let of_bob: Vec<_> = (0..3).filter_map(|_| shares.take(&bob)).collect();
+        assert_eq!(of_bob.len(), 2, "all is full");
+        of_ada.pop();
+        assert!(shares.take(&bob).is_some());
+        drop((of_ada, of_bob));
+        let state = shares.table.state.lock();
+        assert_eq!((state.held.all, state.held.of.len()), (0, 0));
+    }
+
+    #[test]
+    fn of_those_who_wait_whoever_holds_least_comes_first() {
+        let (shares, [ada, bob, eve]) = (Shares::lasting(BOUNDS), ["ada", "bob", "eve"]);
+        let wait = |party| Box::pin(shares.wait_for_one(party));
+        let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
+        let _of_bob: Vec<_> = (0..2).filter_map(|_| shares.take(&bob)).collect();
+        let mut waiting = [&ada, &ada, &bob, &bob, &eve].map(wait);
+        let mut gone = wait(&eve);
+        for one in waiting.iter_mut().chain([&mut gone]) {
+            assert!(one.now_or_never().is_none(), "all are taken");
+        }
+        drop(gone);
+        let [first, _, third, _, last] = &mut waiting;
+        of_ada.pop();
+        assert!(first.now_or_never().is_none() && third.now_or_never().is_none());
+        let of_eve = last.now_or_never().expect("she holds least, and was asked last");
+        assert!(shares.take(&eve).is_none(), "all are taken again, and whoever has gone holds nothing");
+        of_ada.pop();
+        let of_ada_again =
+            first.now_or_never().expect("nobody who waits holds less, and she was there first");
+        drop((of_eve, of_ada_again));
+    }
+
+    #[test]
+    fn who_waits_behind_a_full_share_keeps_nobody_else_waiting() {
+        let (shares, [ada, bob]) = (Shares::new(BOUNDS), ["ada", "bob"]);
+        let _of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
+        let mut waiting: Vec<_> = (0..9).map(|_| Box::pin(shares.wait_for_one(&ada))).collect();
+        assert!(waiting.iter_mut().all(|one| one.now_or_never().is_none()));
+        assert!(shares.wait_for_one(&bob).now_or_never().is_some());
+        drop(waiting);
+        let state = shares.table.state.lock();
+        assert!(state.waiting.is_empty() && state.order.is_empty(), "who has gone takes no room");
+    }
+
+    #[test]
+    fn those_who_wait_share_what_is_given_back_and_leave_a_place_for_a_newcomer() {
+        let shares = &Shares::new(Bounds { most: 64, most_of_one: 32 });
+        // The first has half of it when the second comes, and so on; the last of them find nothing.
+        let mut waiting: Vec<_> = (0..10)
+            .flat_map(|party| [party; 100])
+            .map(|party| Box::pin(async move { (party, shares.wait_for_one(&party).await) }))
+            .collect();
+        let mut held = Vec::new();
+        let mut look = |held: &mut Vec<_>| {
+            waiting.retain_mut(|one| match one.now_or_never() {
+                Some(taken) => {
+                    held.push(taken);
+                    false
+                }
+                None => true,
+            });
+        };
+        look(&mut held);
+        // As if all that are served were answered, the longest served first.
+        for _ in 0..64 {
+            drop(held.remove(0));
+            look(&mut held);
+        }
+        for _ in 0..300 {
+            let newcomer = shares.take(&10).expect("ten parties leave some of 64 places free");
+            drop(newcomer);
+            drop(held.remove(0));
+            look(&mut held);
+        }
+        for party in 0..10 {
+            let has = held.iter().filter(|(of, _)| *of == party).count();
+            assert!((5..=6).contains(&has), "{party} has {has} of 64");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Heads of requests whose lines end in CR LF (RFC 9112, section 2.2), and in nothing else. hyper takes
+//! a lone LF for a line's end as well; a proxy in front that does not would let through, as the value
+//! of a header, what is a header or a request of its own here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A head has been passed on, and how much follows is not known before hyper has read it.
+const UNKNOWN: u64 = u64::MAX;
+/// It is known by the chunks alone, to hyper.
+const CHUNKED: u64 = u64::MAX - 1;
+
+/// The number of body bytes that follow the last head.
+#[derive(Clone, Debug)]
+pub(crate) struct Framing(Arc<AtomicU64>);
+
+impl Framing {
+    /// Notes what follows a head that hyper has read. False: where it ends is not known, so nothing may
+    /// come after it on this connection.
+    pub fn note(&self, body: &Incoming) -> bool {
+        let length = match body.is_end_stream() {
+            true => Some(0),
+            false => body.size_hint().exact(),
+        };
+        self.0.store(length.unwrap_or(CHUNKED), Ordering::Relaxed);
+        length.is_some()
+    }
+}
+
+/// A connection that spoils heads with a lone LF: a NUL takes its place, which hyper answers with 400.
+#[derive(Debug)]
+pub struct Heads<S> {
+    stream: S,
+    /// Bytes behind a head, held until it is known what they are.
+    held: BytesMut,
+    /// Bytes of body that hyper may read before the next head begins; [`UNKNOWN`] or [`CHUNKED`].
+    body: Framing,
+    line: Line,
+    /// True if the last byte of the head was a CR.
+    is_after_cr: bool,
+}
+
+/// The position of the next byte in a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// Before the first line; empty ones may stand there.
+    Before,
+    /// Within a line.
+    Within,
+    /// At the beginning of a line that is not the first.
+    Start,
+}
+
+impl<S> Heads<S> {
+    pub fn new(stream: S) -> Self {
+        let (held, body) = (BytesMut::new(), Framing(Arc::default()));
+        Self { stream, held, body, line: Line::Before, is_after_cr: false }
+    }
+
+    /// To be told of each head that hyper has read.
+    pub fn framing(&self) -> Framing {
+        self.body.clone()
+    }
+}
+
+/// Looks at more of a head. Returns where the head ends.
+fn scan(bytes: &mut [u8], line: &mut Line, is_after_cr: &mut bool) -> Option<usize> {
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let ends_line = *byte == b'\n' && *is_after_cr;
+        *is_after_cr = *byte == b'\r';
+        match (*byte, *line) {
+            (_, Line::Start) if ends_line => {
+                *line = Line::Before;
+                *is_after_cr = false;
+                return Some(at + 1);
+            }
+            (_, Line::Within) if ends_line => *line = Line::Start,
+            (_, Line::Before) if ends_line => {}
+            (b'\n', _) => *byte = 0,
+            (b'\r', _) => {}
+            _ => *line = Line::Within,
+        }
+    }
+    None
+}
+
+impl<S: AsyncRead + Unpin> Heads<S> {
+    /// Reads a head and nothing of what follows it.
+    fn read_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, held, line, is_after_cr, .. } = self;
+        let ends = if held.is_empty() {
+            let start = buffer.filled().len();
+            ready!(Pin::new(stream).poll_read(context, buffer))?;
+            let read = buffer.filled_mut().get_mut(start..).unwrap_or_default();
+            let end = scan(read, line, is_after_cr);
+            if let Some(end) = end {
+                hold(held, buffer, start + end);
+            }
+            end.is_some()
+        } else {
+            let length = held.len().min(buffer.remaining());
+            let end = scan(held.get_mut(..length).unwrap_or_default(), line, is_after_cr);
+            take(held, buffer, end.unwrap_or(length));
+            end.is_some()
+        };
+        if ends {
+            self.body.0.store(UNKNOWN, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads at most `most` bytes of a body. Returns how many.
+    fn read_body(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        most: u64,
+    ) -> Poll<io::Result<u64>> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let start = buffer.filled().len();
+        if self.held.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            let end = buffer.filled().len().min(start.saturating_add(most));
+            hold(&mut self.held, buffer, end);
+        } else {
+            let length = self.held.len().min(buffer.remaining()).min(most);
+            take(&mut self.held, buffer, length);
+        }
+        Poll::Ready(Ok((buffer.filled().len() - start) as u64))
+    }
+}
+
+/// Holds back what was read behind `end`.
+fn hold(held: &mut BytesMut, buffer: &mut ReadBuf<'_>, end: usize) {
+    held.extend_from_slice(buffer.filled().get(end..).unwrap_or_default());
+    buffer.set_filled(end);
+}
+
+/// Gives out what was held back.
+fn take(held: &mut BytesMut, buffer: &mut ReadBuf<'_>, length: usize) {
+    buffer.put_slice(held.get(..length).unwrap_or_default());
+    held.advance(length);
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.body.0.load(Ordering::Relaxed) {
+            0 => self.read_head(context, buffer),
+            // hyper has the head and will read on once it has noted what follows.
+            UNKNOWN => Poll::Pending,
+            CHUNKED => self.read_body(context, buffer, u64::MAX).map_ok(drop),
+            left => {
+                let read = ready!(self.read_body(context, buffer, left))?;
+                self.body.0.store(left - read, Ordering::Relaxed);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::table::{Connections, Limits};
+    use super::super::{Ends, Listener, serve};
+    use super::*;
+    use witgate_runtime::memory::RequestMemory;
+
+    /// Answers each request with its headers and its body.
+    async fn mirror() -> String {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let respond = |request: Request<Incoming>, _: Ends| async {
+            let (head, body) = request.into_parts();
+            let headers = head.headers.keys().map(|name| format!("{name}\n")).collect::<String>();
+            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let said = format!("{} {}\n{headers}{}", head.method, head.uri, String::from_utf8_lossy(&body));
+            Response::new(Full::new(bytes::Bytes::from(said)))
+        };
+        let connections = Connections::new(Limits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
+        let listener = Listener { socket, tls: None, connections };
+        tokio::spawn(serve(listener, CancellationToken::new(), Duration::ZERO, respond));
+        address
+    }
+
+    /// Sends these pieces one after the other, and reads until the other end closes or a second is over.
+    async fn send(address: &str, pieces: &[&[u8]]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for piece in pieces {
+            // One that is refused may be closed before all of it is sent.
+            if stream.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut said = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.read_to_end(&mut said)).await;
+        String::from_utf8(said).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_lone_line_feed_in_a_head_is_refused() {
+        let address = mirror().await;
+        let good = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n\n\n";
+        for head in [
+            "GET /a HTTP/1.1\nHost: h\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: h\nX: 1\r\n\r\n",
+            "GET /a HTTP/1.1\r\nX: 1\nContent-Length: 5\r\nHost: h\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: h\r\n\nGET /b HTTP/1.1\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: h\n\r\n",
+            "GET /a HTTP/1.1\nHost: h\n\n",
+            "\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n",
+        ] {
+            for before in ["", good, &good.repeat(3)] {
+                let said = send(&address, &[before.as_bytes(), head.as_bytes()]).await;
+                assert_eq!(
+                    said.matches("HTTP/1.1 200 OK").count(),
+                    before.len() / good.len(),
+                    "{head:?}: {said}"
+                );
+                assert_eq!(said.matches("HTTP/1.1 400 Bad Request").count(), 1, "{head:?}: {said}");
+            }
+            let bytes: Vec<&[u8]> = head.as_bytes().chunks(1).collect();
+            let said = send(&address, &bytes).await;
+            assert!(said.is_empty() || said.starts_with("HTTP/1.1 400 Bad Request"), "{head:?}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_may_hold_line_feeds_and_requests_follow_one_another_however_they_are_cut() {
+        let address = mirror().await;
+        let body = "{\n\"a\":\n\n1}\n";
+        let post = format!("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let get = "\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n";
+        let all = [&post, get, &post, &post, get].concat();
+        for size in [1, 7, 64, 10_000] {
+            let said = send(&address, &all.as_bytes().chunks(size).collect::<Vec<_>>()).await;
+            assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 5, "{size}: {said}");
+            assert_eq!(said.matches(body).count(), 3, "{size}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_a_body_whose_length_hyper_alone_knows() {
+        let address = mirror().await;
+        let chunked =
+            "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\nb\r\n0\r\n\r\n";
+        let said = send(&address, &[chunked.as_bytes(), b"GET /b HTTP/1.1\nHost: h\n\n"]).await;
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{said}");
+        assert!(said.contains("connection: close") && said.contains("a\nb"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn reading_heads_is_linear() {
+        let read = |head: String| {
+            let mut bytes = head.into_bytes();
+            assert_eq!(scan(&mut bytes, &mut Line::Before, &mut false), None);
+        };
+        witgate_testing::growth::assert_linear("lines of a head", 40_000, |n| "a: b\r\n".repeat(n), read);
+    }
+}

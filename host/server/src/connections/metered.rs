@@ -1,0 +1,99 @@
+//! A connection whose heads are counted: a head is held as a whole, and so is what it was read into, until the connection
+//! ends.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::table::Connection;
+use witgate_base::peer::Peer;
+use witgate_runtime::memory::{FREE, Held};
+
+/// The size of one read where there is more room than the 8 KiB that hyper begins with. It takes twice the
+/// room after each read that fills what it has, and goes back after reads that fill less than half.
+const AT_ONCE: usize = FREE - 1;
+
+/// See the module.
+pub(crate) struct Metered<S> {
+    stream: S,
+    connection: Arc<Connection>,
+    held: Held<Peer>,
+    /// The bytes of this head so far.
+    head: usize,
+    /// The number of heads before it.
+    heads: u32,
+}
+
+impl<S> Metered<S> {
+    pub fn new(stream: S, connection: Arc<Connection>, held: Held<Peer>) -> Self {
+        Self { stream, connection, held, head: 0, heads: 0 }
+    }
+
+    fn count(&mut self, read: usize) -> io::Result<()> {
+        let heads = self.connection.heads();
+        if heads != self.heads {
+            (self.heads, self.head) = (heads, 0);
+        }
+        if self.connection.is_under_way() {
+            return Ok(());
+        }
+        self.head += read;
+        let full = |_| io::Error::new(io::ErrorKind::OutOfMemory, "too many large heads at once");
+        self.held.cover(self.head).map_err(full)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        let read = if buffer.remaining() <= FREE {
+            let before = buffer.filled().len();
+            ready!(stream.poll_read(context, buffer))?;
+            buffer.filled().len() - before
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(AT_ONCE));
+            ready!(stream.poll_read(context, &mut part))?;
+            let read = part.filled().len();
+            buffer.advance(read);
+            read
+        };
+        Poll::Ready(self.count(read))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,430 @@
+//! The connections of a listener: how many there may be, in all and of one sender, and which of them go first.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio_util::sync::CancellationToken;
+
+use crate::proxies::Proxies;
+use witgate_base::peer::Peer;
+use witgate_flow::known::Known;
+use witgate_runtime::log::seldom::Seldom;
+use witgate_runtime::memory::{Held, RequestMemory};
+use witgate_runtime::metrics::Metrics;
+
+/// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
+/// not done again for so long; where it did, as many have to come first.
+const LOOKING: Duration = Duration::from_millis(100);
+
+/// The limits of the table of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub all: usize,
+    /// Of one sender.
+    pub of_one: usize,
+}
+
+/// The connections of one listener.
+#[derive(Debug)]
+pub struct Connections {
+    limits: Limits,
+    memory: Arc<RequestMemory>,
+    table: Mutex<Table>,
+    counts: Counts,
+    refusing: Seldom,
+    proxies: Proxies,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: HashMap<u64, Arc<Connection>>,
+    by_peer: HashMap<Peer, usize>,
+    next: u64,
+    /// The time of the last look that did not find enough.
+    looked: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    open: Gauge,
+    refused: Family<Bound, Counter>,
+    ended: Counter,
+}
+
+/// The bound that a connection has met.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Bound {
+    of: &'static str,
+}
+
+const OF_ALL: Bound = Bound { of: "all" };
+const OF_PEER: Bound = Bound { of: "peer" };
+
+impl Connections {
+    /// None yet. `memory` is what their heads and bodies may take.
+    pub fn new(limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
+        Self::behind(Proxies::default(), limits, memory)
+    }
+
+    /// The same, of which some are of proxies: those speak for many, and have no share of one.
+    pub fn behind(proxies: Proxies, limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
+        let (table, counts, refusing) = (Mutex::default(), Counts::default(), Seldom::default());
+        Arc::new(Self { limits, memory, table, counts, refusing, proxies })
+    }
+
+    /// The memory that their heads and bodies share.
+    pub fn memory(&self) -> &Arc<RequestMemory> {
+        &self.memory
+    }
+
+    /// Has them counted among `metrics`.
+    pub fn register(&self, metrics: &Metrics) {
+        let Counts { open, refused, ended } = &self.counts;
+        metrics.register(|registry| {
+            registry.register("connections", "Connections of clients", open.clone());
+            let help = "Connections that were refused, because there were too many: in all, or of one peer";
+            registry.register("connections_refused", help, refused.clone());
+            let help = "Connections without a request that were ended because there were too many";
+            registry.register("connections_ended", help, ended.clone());
+        });
+        self.memory.register(
+            metrics,
+            "request_memory_bytes",
+            "Bytes of large heads and bodies that are held",
+        );
+    }
+
+    /// The proxies in front of the listener.
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
+    /// Takes a connection in, which `end` ends. None: there are too many.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
+        let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
+        self.admit_within(share, peer, end)
+    }
+
+    fn admit_within(self: &Arc<Self>, share: usize, peer: IpAddr, end: End) -> Option<Admission> {
+        let peer = Peer::from(peer);
+        let mut table = self.table.lock();
+        if table.open.len() >= self.crowded() {
+            self.make_room(&mut table, None);
+        }
+        if table.of_one(peer) >= share {
+            self.make_room(&mut table, Some(peer));
+        }
+        let bound = match table.of_one(peer) >= share {
+            true => OF_PEER,
+            false if table.open.len() >= self.limits.all => OF_ALL,
+            false => return Some(self.take_in(&mut table, peer, end)),
+        };
+        let open = table.open.len();
+        drop(table);
+        self.counts.refused.get_or_create(&bound).inc();
+        if let Some(others) = self.refusing.turn() {
+            tracing::warn!(
+                open,
+                others,
+                too_many_of = bound.of,
+                "connections are refused; see `server.max_connections`"
+            );
+        }
+        None
+    }
+
+    /// Ends connections that wait for their clients, where the process has no more descriptors.
+    pub(crate) fn free_descriptors(&self) {
+        let mut table = self.table.lock();
+        self.make_room(&mut table, None);
+    }
+
+    fn take_in(self: &Arc<Self>, table: &mut Table, peer: Peer, end: End) -> Admission {
+        let connection = Arc::new(Connection {
+            peer,
+            opened: Instant::now(),
+            waits_since: AtomicU64::new(1),
+            heads: AtomicU32::new(0),
+            turns: AtomicU32::new(0),
+            known: Known::default(),
+            end,
+        });
+        let number = table.next;
+        table.next += 1;
+        table.open.insert(number, Arc::clone(&connection));
+        *table.by_peer.entry(peer).or_default() += 1;
+        self.counts.open.inc();
+        Admission { connections: Arc::clone(self), number, connection }
+    }
+
+    /// From so many connections on, some have to go.
+    fn crowded(&self) -> usize {
+        self.limits.all - self.limits.all / 8
+    }
+
+    /// Ends an eighth of the connections, or of those of one sender: of those that wait for their clients the ones that
+    /// have shown no good credential, the longest waiting first. Those that have shown one go only where there are no
+    /// others, and it is almost full.
+    fn make_room(&self, table: &mut Table, of: Option<Peer>) {
+        if table.looked.is_some_and(|looked| looked.elapsed() < LOOKING) {
+            return;
+        }
+        let spares_known = of.is_none() && table.open.len() < self.limits.all - self.limits.all / 16;
+        let most = if of.is_some() { self.limits.of_one } else { self.limits.all };
+        let mut waiting: Vec<_> = table
+            .open
+            .iter()
+            .filter(|(_, connection)| of.is_none_or(|peer| connection.peer == peer))
+            .filter_map(|(number, connection)| Some((connection.rank()?, *number)))
+            .filter(|(rank, _)| !(spares_known && rank.0))
+            .collect();
+        waiting.sort_unstable();
+        let most = (most / 8).max(1);
+        table.looked = (waiting.len() < most).then(Instant::now);
+        let is_known = waiting.first().is_some_and(|(rank, _)| rank.0);
+        for (_, number) in waiting.into_iter().take(most).take_while(|(rank, _)| rank.0 == is_known) {
+            if let Some(connection) = table.remove(number) {
+                connection.end.now();
+                self.counts.open.dec();
+                self.counts.ended.inc();
+            }
+        }
+    }
+}
+
+impl Table {
+    fn of_one(&self, peer: Peer) -> usize {
+        self.by_peer.get(&peer).copied().unwrap_or(0)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
+        let connection = self.open.remove(&number)?;
+        if let Some(count) = self.by_peer.get_mut(&connection.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_peer.remove(&connection.peer);
+            }
+        }
+        Some(connection)
+    }
+}
+
+/// A connection's place among the others. Free once it is dropped.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    connections: Arc<Connections>,
+    number: u64,
+    /// The connection.
+    pub connection: Arc<Connection>,
+}
+
+impl Admission {
+    /// The proxies in front of the listener.
+    pub fn proxies(&self) -> &Proxies {
+        &self.connections.proxies
+    }
+
+    /// The end of the connection.
+    pub fn end(&self) -> &End {
+        &self.connection.end
+    }
+
+    /// The same connection, which turns out to be of `client`, of whose share it takes a part. None: there are too many.
+    pub(crate) fn passed_to(self, client: IpAddr) -> Option<Self> {
+        let (connections, end) = (Arc::clone(&self.connections), self.connection.end.clone());
+        drop(self);
+        connections.admit_within(connections.limits.of_one, client, end)
+    }
+
+    /// A new, empty account of this connection in the memory for requests.
+    pub fn memory(&self) -> Held<Peer> {
+        self.connections.memory.hold(Some(self.connection.peer))
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        // One that was ended has no place any more.
+        if self.connections.table.lock().remove(self.number).is_some() {
+            self.connections.counts.open.dec();
+        }
+    }
+}
+
+/// The end of a connection.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// After what is running on it.
+    pub stop: CancellationToken,
+    /// At once.
+    pub cut: CancellationToken,
+}
+
+impl End {
+    fn now(&self) {
+        self.cut.cancel();
+        self.stop.cancel();
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct Connection {
+    peer: Peer,
+    opened: Instant,
+    /// Since when its client has something to send: milliseconds after it was opened, and one. 0: it is being answered.
+    waits_since: AtomicU64,
+    /// The number of heads so far.
+    heads: AtomicU32,
+    /// Turns that have not ended.
+    turns: AtomicU32,
+    known: Known,
+    end: End,
+}
+
+impl Connection {
+    /// Remembers whether a good credential has come over it.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// All of a request has come, and is being answered: it is not ended for others' sake.
+    pub fn answers(&self) {
+        self.waits_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The number of heads so far.
+    pub fn heads(&self) -> u32 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
+    /// A head has come: until what is returned is dropped, a request is under way.
+    pub fn begin(self: &Arc<Self>) -> Turn {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+        self.goes_on()
+    }
+
+    /// The request of the last head is still under way until what is returned is dropped, too.
+    pub fn goes_on(self: &Arc<Self>) -> Turn {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        Turn(Arc::clone(self))
+    }
+
+    /// True if the request of the last head is being handled.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.turns.load(Ordering::Relaxed) > 0
+    }
+
+    fn waits(&self) {
+        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.waits_since.store(since.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// The order of eviction: the lowest goes first. None: it is being answered.
+    fn rank(&self) -> Option<(bool, Reverse<Duration>)> {
+        let since = self.waits_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let waited = self.opened.elapsed().saturating_sub(Duration::from_millis(since));
+        Some((self.known.is_known(), Reverse(waited)))
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct Turn(Arc<Connection>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.0.turns.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.waits();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(all: usize, of_one: usize) -> Arc<Connections> {
+        Connections::new(Limits { all, of_one }, RequestMemory::new(0))
+    }
+
+    fn admit(connections: &Arc<Connections>, last: u8) -> Option<Admission> {
+        let end = End { stop: CancellationToken::new(), cut: CancellationToken::new() };
+        // Looking is not put off in these tests.
+        connections.table.lock().looked = None;
+        connections.admit(IpAddr::from([192, 0, 2, last]), end)
+    }
+
+    fn is_ended(admission: &Admission) -> bool {
+        admission.connection.end.cut.is_cancelled()
+    }
+
+    #[test]
+    fn one_sender_has_its_share_and_all_have_no_more_than_there_is() {
+        let connections = connections(4, 2);
+        let busy = |last| admit(&connections, last).inspect(|admitted| admitted.connection.answers());
+        let first = [busy(1), busy(1)];
+        assert!(first.iter().all(Option::is_some) && busy(1).is_none());
+        let second = [busy(2), busy(2)];
+        assert!(second.iter().all(Option::is_some) && busy(3).is_none());
+        drop(first);
+        assert!(busy(3).is_some());
+        drop(second);
+        let table = connections.table.lock();
+        assert_eq!((table.open.len(), table.by_peer.len()), (0, 0));
+        assert_eq!(connections.counts.open.get(), 0);
+    }
+
+    #[test]
+    fn a_proxy_has_no_share_of_one_and_each_of_its_clients_has() {
+        let address = |last| IpAddr::from([192, 0, 2, last]);
+        let proxies = Proxies::trusting(&["192.0.2.1/32"], witgate_config::Forwarded::ProxyProtocol);
+        let limits = Limits { all: 8, of_one: 2 };
+        let connections = Connections::behind(proxies, limits, RequestMemory::new(0));
+        let busy = |admitted: Option<Admission>| admitted.inspect(|admitted| admitted.connection.answers());
+        let proxied: Vec<_> = (0..4).map(|_| busy(admit(&connections, 1)).unwrap()).collect();
+        let mut passed = proxied.into_iter().map(|admitted| {
+            connections.table.lock().looked = None;
+            busy(admitted.passed_to(address(7)))
+        });
+        let first = [passed.next().unwrap(), passed.next().unwrap()];
+        assert!(first.iter().all(Option::is_some) && passed.next().unwrap().is_none());
+        assert_eq!(connections.table.lock().of_one(address(7).into()), 2);
+        drop((first, passed));
+        assert_eq!(connections.table.lock().open.len(), 0);
+    }
+
+    #[test]
+    fn the_longest_waiting_without_a_credential_go_first_and_those_that_are_answered_never() {
+        let connections = connections(8, 8);
+        let all: Vec<_> = (0..7).map(|_| admit(&connections, 1).unwrap()).collect();
+        all[0].connection.answers();
+        all[1].connection.known.note();
+        for (admitted, ms) in all.iter().skip(1).zip([40, 30, 20, 10, 5, 1]) {
+            admitted.connection.waits_since.store(50 - ms, Ordering::Relaxed);
+        }
+        std::thread::sleep(Duration::from_millis(60));
+        let others: Vec<_> = (0..5).map(|_| admit(&connections, 2).unwrap()).collect();
+        let ended: Vec<_> = all.iter().map(is_ended).collect();
+        assert_eq!(ended, [false, false, true, true, true, true, true]);
+        for admitted in &others {
+            admitted.connection.answers();
+        }
+        // Now the one that is known is all that waits, and there is one place left.
+        let last = admit(&connections, 3).unwrap();
+        last.connection.answers();
+        assert!(!is_ended(&all[1]));
+        assert!(admit(&connections, 3).is_some());
+        assert!(is_ended(&all[1]) && !is_ended(&all[0]));
+    }
+}

@@ -1,0 +1,40 @@
+//! The body of an answer, with which a request ends.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body::{Body, Frame, SizeHint};
+
+use super::table::Turn;
+
+/// A body that ends a [`Turn`] when it is dropped.
+pub(crate) struct WithTurn<B> {
+    body: B,
+    _turn: Turn,
+}
+
+impl<B> WithTurn<B> {
+    pub fn new(body: B, turn: Turn) -> Self {
+        Self { body, _turn: turn }
+    }
+}
+
+impl<B: Body + Unpin> Body for WithTurn<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

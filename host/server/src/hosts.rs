@@ -1,0 +1,60 @@
+//! The names that a listener answers under, and the log of who came under another: the operator who has forgotten one
+//! finds it there.
+
+use std::net::IpAddr;
+
+use ::http::header::HOST;
+use ::http::{HeaderMap, Uri};
+
+use witgate_base::printable::clean;
+use witgate_message::headers::origin::Names;
+use witgate_message::malformed::Malformed;
+use witgate_runtime::log::seldom::Seldom;
+
+/// The names of one listener.
+#[derive(Debug)]
+pub struct Hosts {
+    names: Names,
+    /// The setting that has the listener's address.
+    listener: &'static str,
+    refusing: Seldom,
+}
+
+impl Hosts {
+    pub fn new(names: Names, listener: &'static str) -> Self {
+        Self { names, listener, refusing: Seldom::default() }
+    }
+
+    /// The names themselves.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Checks `Host`, and says now and then which was refused.
+    ///
+    /// # Errors
+    /// `ForbiddenHost`.
+    pub fn check(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        local: Option<IpAddr>,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Malformed> {
+        self.names.check_host(uri, headers, local).inspect_err(|_| self.log(uri, headers, peer))
+    }
+
+    fn log(&self, uri: &Uri, headers: &HeaderMap, peer: Option<IpAddr>) {
+        let Some(others) = self.refusing.turn() else { return };
+        let mut hosts = headers.get_all(HOST).iter().map(|host| host.as_bytes()).collect::<Vec<_>>();
+        hosts.extend(uri.authority().map(|authority| authority.as_str().as_bytes()));
+        let host = String::from_utf8_lossy(&hosts.join(&b", "[..])).into_owned();
+        tracing::warn!(
+            host = clean(&host),
+            peer = peer.map(tracing::field::display),
+            listener = self.listener,
+            others,
+            "a request under a `Host` that is not Witgate's own was refused; allow it in `server.allowed_hosts`"
+        );
+    }
+}

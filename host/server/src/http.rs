@@ -1,0 +1,414 @@
+//! Streamable HTTP towards the clients (MCP 2025-03-26 to 2026-07-28, "Streamable HTTP").
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::CONTENT_TYPE;
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use witgate_plugin::Transport;
+
+use super::connections::table::{Connection, Connections, Limits};
+use super::connections::{self, Ends, Listener, linger};
+use super::hosts::Hosts;
+use super::proxies::Proxies;
+use super::tls::Tls;
+pub use body::Body;
+use cors::Readers;
+use metadata::Metadata;
+use paths::at;
+use receive::receive;
+use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
+use witgate_base::peer::Peer;
+use witgate_base::signing::KeySet;
+use witgate_config::{self as config, Denials};
+use witgate_flow::body::Inflow;
+use witgate_flow::known::Known;
+use witgate_flow::port::{AnswerBody, Upstream};
+use witgate_flow::reject::{Rejected, Rejection};
+use witgate_flow::under_way::UnderWay;
+use witgate_flow::{Arrival, Flow, Reply};
+use witgate_message::certificate::ClientCertificate;
+use witgate_message::headers::origin::Names;
+use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
+use witgate_message::malformed::Malformed;
+use witgate_policy::generation::Generations;
+use witgate_runtime::memory::{Held, RequestMemory};
+use witgate_runtime::metrics::Metrics;
+
+mod body;
+mod cors;
+mod metadata;
+mod paths;
+mod quiet;
+mod receive;
+mod responses;
+#[cfg(test)]
+mod tests;
+
+/// The public listener.
+pub struct Gateway<U> {
+    endpoints: HashMap<String, Arc<Endpoint<U>>>,
+    metadata: Metadata,
+    hosts: Hosts,
+    generations: Arc<Generations>,
+    connections: Arc<Connections>,
+}
+
+/// The sender of a request, beside what the request says.
+#[derive(Clone, Debug, Default)]
+pub struct Sender {
+    /// The address at the other end of the connection.
+    pub peer: Option<IpAddr>,
+    /// The address at this end.
+    pub local: Option<IpAddr>,
+    /// The certificate from the TLS handshake.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// Its connection. None: the program has its own.
+    pub connection: Option<Arc<Connection>>,
+}
+
+impl From<Ends> for Sender {
+    fn from(Ends { peer, local, certificate, connection }: Ends) -> Self {
+        // An IPv4 address of a socket for both is `::ffff:a.b.c.d`, which nobody writes.
+        let [peer, local] = [peer, local].map(|end| Some(end.ip().to_canonical()));
+        Self { peer, local, certificate, connection: Some(connection) }
+    }
+}
+
+impl Sender {
+    /// All of the request has come.
+    fn has_sent(&self) {
+        if let Some(connection) = &self.connection {
+            connection.answers();
+        }
+    }
+
+    fn known(&self) -> Known {
+        self.connection.as_ref().map(|connection| connection.known().clone()).unwrap_or_default()
+    }
+}
+
+/// One upstream's place.
+struct Endpoint<U> {
+    flow: Flow<U>,
+    /// The URL of its RFC 9728 metadata, if there is any.
+    metadata: Option<String>,
+    denials: Denials,
+    /// The largest message that it is sent, in bytes.
+    max_request: usize,
+    /// Its place among the upstreams.
+    place: usize,
+    generations: Arc<Generations>,
+}
+
+impl<U: Upstream + 'static> Gateway<U> {
+    /// A gateway with one flow per upstream of `config`, in the same order.
+    pub fn new(
+        config: &config::Config,
+        flows: impl IntoIterator<Item = Flow<U>>,
+        generations: Arc<Generations>,
+    ) -> Self {
+        let server = &config.server;
+        let metadata = Metadata::new(&config.upstreams, &server.authorization_servers);
+        let endpoint = |(place, (upstream, flow)): (usize, (&config::Upstream, Flow<U>))| {
+            let metadata = metadata.url(&upstream.resource).map(str::to_owned);
+            let denials = upstream.denials;
+            let generations = Arc::clone(&generations);
+            let endpoint =
+                Endpoint { max_request: server.max_request, flow, metadata, denials, place, generations };
+            (upstream.path.clone(), Arc::new(endpoint))
+        };
+        let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
+        let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
+        let memory = RequestMemory::new(server.request_memory);
+        let connections = Connections::behind(Proxies::of(server), limits, memory);
+        let hosts = Hosts::new(names(config), "listen");
+        Self { endpoints, hosts, metadata, generations, connections }
+    }
+
+    /// The same, which serves these keys.
+    pub fn with_keys(self, keys: Arc<KeySet>) -> Self {
+        Self { metadata: self.metadata.with_keys(keys), ..self }
+    }
+
+    /// Has connections and what they hold counted among `metrics`.
+    pub fn register(&self, metrics: &Metrics) {
+        self.connections.register(metrics);
+    }
+
+    /// Serves until `stop`, lets running calls finish within `grace`, and ends the upstreams.
+    pub async fn serve(
+        self,
+        socket: TcpListener,
+        tls: Option<Arc<Tls>>,
+        stop: CancellationToken,
+        grace: Duration,
+    ) {
+        let connections = Arc::clone(&self.connections);
+        let gateway = Arc::new(self);
+        let respond = {
+            let gateway = Arc::clone(&gateway);
+            move |request: Request<hyper::body::Incoming>, ends: Ends| {
+                let gateway = Arc::clone(&gateway);
+                async move { gateway.respond(request.map(Inflow::Wire), ends.into()).await }
+            }
+        };
+        connections::serve(Listener { socket, tls, connections }, stop, grace, respond).await;
+        gateway.shut_down().await;
+    }
+
+    /// Ends the upstreams.
+    pub async fn shut_down(&self) {
+        join_all(self.endpoints.values().map(|endpoint| endpoint.flow.upstream().shut_down())).await;
+    }
+
+    fn respond(
+        &self,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        let endpoint = at(&self.endpoints, request.uri().path());
+        self.respond_as(endpoint, request, sender)
+    }
+
+    /// As the listener does, where a program has put this at a path of its own: whatever is not for the
+    /// documents is for the endpoint `path`.
+    pub fn respond_within(
+        &self,
+        path: &str,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> impl Future<Output = Response<Body>> + Send + use<'_, U> {
+        let for_document = request.uri().path().starts_with("/.well-known/");
+        let endpoint = self.endpoints.get(path).filter(|_| !for_document);
+        self.respond_as(endpoint, request, sender)
+    }
+
+    /// Every answer says which pages may read it, refusals included: what a page cannot read, its user cannot mend.
+    async fn respond_as(
+        &self,
+        endpoint: Option<&Arc<Endpoint<U>>>,
+        request: Request<Inflow>,
+        sender: Sender,
+    ) -> Response<Body> {
+        let readers = match endpoint {
+            None if self.metadata.has(request.uri().path()) => Readers::Anybody,
+            _ => Readers::of(request.headers(), self.hosts.names()),
+        };
+        let (parts, mut body) = request.into_parts();
+        let connection = sender.connection.clone();
+        let mut response = match endpoint {
+            Some(endpoint) => self.respond_at(endpoint, parts, &mut body, sender).await,
+            None => self.elsewhere(&parts, &sender),
+        };
+        linger::discard(body, connection.as_ref());
+        readers.mark(&mut response);
+        response
+    }
+
+    /// The paths of the documents.
+    pub fn documents(&self) -> impl Iterator<Item = &str> {
+        self.metadata.paths()
+    }
+
+    async fn respond_at(
+        &self,
+        endpoint: &Arc<Endpoint<U>>,
+        parts: Parts,
+        body: &mut Inflow,
+        sender: Sender,
+    ) -> Response<Body> {
+        let result = match self.check_sender(&parts, sender) {
+            Ok(_) if cors::is_preflight(&parts) => Ok(self.preflight(&parts)),
+            Ok(sender) => {
+                let held = self.hold(&sender);
+                endpoint.dispatch(parts, body, sender, held).await
+            }
+            Err(rejection) => Err(endpoint.flow.refuse_unread(rejection)),
+        };
+        result.unwrap_or_else(|rejected| endpoint.render(&rejected))
+    }
+
+    /// Opens the account of memory for one request.
+    fn hold(&self, sender: &Sender) -> Held<Peer> {
+        self.connections.memory().hold(sender.peer.map(Into::into))
+    }
+
+    /// Checks the sender, `Host`, `Origin`, and that no secret is in the URL. Behind a trusted proxy, the
+    /// sender is the one that the proxy names.
+    fn check_sender(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
+        let sender = self.behind_proxies(parts, sender)?;
+        self.check_host(parts, &sender)?;
+        self.hosts.names().check_origin(&parts.headers)?;
+        match parts.uri.query() {
+            None => Ok(sender),
+            query => {
+                credentials::none_in_query(query, self.generations.live().credential_headers())?;
+                Ok(sender)
+            }
+        }
+    }
+
+    fn behind_proxies(&self, parts: &Parts, sender: Sender) -> Result<Sender, Rejection> {
+        // What a program is reached through is that program's to know.
+        let (Some(_), Some(peer)) = (&sender.connection, sender.peer) else { return Ok(sender) };
+        let client = self.connections.proxies().client(peer, &parts.headers);
+        let client = client.map_err(|unclear| Malformed::InvalidRequest(unclear.to_string()))?;
+        Ok(Sender { peer: Some(client), ..sender })
+    }
+
+    fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), Malformed> {
+        self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer)
+    }
+
+    fn preflight(&self, parts: &Parts) -> Response<Body> {
+        cors::preflight(&parts.headers, self.generations.live().headers_read())
+    }
+
+    /// Answers at a path without an endpoint: metadata, or nothing.
+    fn elsewhere(&self, parts: &Parts, sender: &Sender) -> Response<Body> {
+        if let Err(malformed) = self.check_host(parts, sender) {
+            return plain(malformed.into());
+        }
+        // Also where there is nothing: a page may find that out.
+        if cors::is_preflight(parts) {
+            return self.preflight(parts);
+        }
+        match (self.metadata.document(parts.uri.path(), &self.generations.live()), &parts.method) {
+            (Some(document), &Method::GET) => self::metadata::response(document),
+            (Some(_), _) => not_allowed("GET"),
+            (None, _) => not_found(),
+        }
+    }
+}
+
+impl<U: Upstream + 'static> Endpoint<U> {
+    async fn dispatch(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: &mut Inflow,
+        sender: Sender,
+        held: Held<Peer>,
+    ) -> Result<Response<Body>, Rejected> {
+        match parts.method {
+            Method::POST => self.post(parts.headers, body, sender, held).await,
+            Method::GET => self.get(parts.headers, sender).await,
+            Method::DELETE => self.delete(parts.headers, sender).await,
+            _ => {
+                self.flow.refuse_unread(Malformed::MethodNotAllowed.into());
+                Ok(not_allowed("POST, GET, DELETE"))
+            }
+        }
+    }
+
+    async fn post(
+        self: &Arc<Self>,
+        headers: HeaderMap,
+        body: &mut Inflow,
+        sender: Sender,
+        mut held: Held<Peer>,
+    ) -> Result<Response<Body>, Rejected> {
+        let body = match receive(&headers, body, self.max_request, &mut held).await {
+            Ok(body) => body,
+            Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
+        };
+        let takes_events = media::accepts_events(&headers).is_ok();
+        let arrival = arrival(headers, body, sender);
+        let under_way = takes_events.then(|| arrival.under_way.clone());
+        let endpoint = Arc::clone(self);
+        let work = async move {
+            let answered = endpoint.flow.handle(arrival).await.map(answer);
+            let response = answered.unwrap_or_else(|rejected| endpoint.render(&rejected));
+            // A stream goes on with what it was asked by.
+            response.map(|body| body.holding(held))
+        };
+        Ok(quiet::answer(Box::pin(work), under_way).await)
+    }
+
+    async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
+        if let Err(malformed) = media::accepts_events(&headers) {
+            return Err(self.flow.refuse_unread(malformed.into()));
+        }
+        // Boxed, so that programs with Witgate in them compile: the way of one call is a deep nest of futures.
+        let events = Box::pin(self.flow.listen(arrival(headers, Bytes::new(), sender))).await?;
+        Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
+    }
+
+    async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
+        Box::pin(self.flow.close(arrival(headers, Bytes::new(), sender))).await?;
+        Ok(Response::new(Body::empty()))
+    }
+}
+
+fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
+    sender.has_sent();
+    Arrival {
+        transport: Transport::Http,
+        peer: sender.peer,
+        known: sender.known(),
+        under_way: UnderWay::default(),
+        certificate: sender.certificate,
+        headers,
+        body,
+        shown: None,
+        session: None,
+    }
+}
+
+fn answer(reply: Reply) -> Response<Body> {
+    let Reply { status, session, nonce, body } = reply;
+    let mut response = match body {
+        AnswerBody::Accepted => with_status(status, Body::empty()),
+        AnswerBody::Message { message, hold, .. } => json(status, hold.keep(message)),
+        AnswerBody::Events(events) => event_stream(status, EVENTS, Body::events(events)),
+        AnswerBody::Raw { body, .. } => {
+            let mut response = with_status(status, Body::raw(body));
+            response.headers_mut().insert(CONTENT_TYPE, JSON);
+            response
+        }
+    };
+    if let Some(session) = session.and_then(|session| HeaderValue::try_from(&*session).ok()) {
+        response.headers_mut().insert(SESSION_ID, session);
+    }
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::try_from(&*nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    response
+}
+
+impl<U: Upstream> Endpoint<U> {
+    /// A challenge names every scheme that would do, bearer tokens first.
+    fn render(&self, rejected: &Rejected) -> Response<Body> {
+        let wire = rejected.rejection.wire_at(self.denials);
+        let generation = self.generations.live();
+        let scopes = &generation.pipeline(self.place).scopes;
+        let mut response = render(&wire, rejected, self.metadata.as_deref(), scopes);
+        if self.flow.takes_proofs() {
+            for (name, value) in wire.dpop_headers() {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// The names that this server answers under: the listen address, the hosts of the resources, and
+/// those allowed besides.
+fn names(config: &config::Config) -> Names {
+    let listen = config.server.listen.ip();
+    let listen = (!listen.is_unspecified()).then(|| listen.to_string());
+    let resources: Vec<_> =
+        config.upstreams.iter().filter_map(|upstream| url::Url::parse(&upstream.resource).ok()).collect();
+    let hosts = config.server.allowed_hosts.iter().map(String::as_str);
+    let hosts = hosts.chain(listen.as_deref());
+    let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));
+    Names::new(hosts, config.server.allowed_origins.iter().map(String::as_str))
+        .on_port(config.server.listen.port())
+}

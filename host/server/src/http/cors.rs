@@ -1,0 +1,121 @@
+//! The answers that a page in a browser may read (Fetch, "CORS protocol"). The browser asks by `OPTIONS`
+//! before it sends a credential, so that this is answered before there is any; what it is told there opens
+//! nothing, for each call is judged as it comes.
+
+use std::collections::BTreeSet;
+
+use ::http::header::{
+    ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ORIGIN, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use super::body::Body;
+use super::responses::with_status;
+use witgate_message::headers::origin::Names;
+use witgate_message::headers::{
+    DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,
+};
+
+/// The headers that callers of an endpoint send, beside the headers that policies read.
+const SENT: [HeaderName; 12] = [
+    CONTENT_TYPE,
+    ACCEPT,
+    AUTHORIZATION,
+    DPOP,
+    SESSION_ID,
+    PROTOCOL_VERSION,
+    LAST_EVENT_ID,
+    METHOD,
+    NAME,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
+
+/// The headers that clients read of an answer.
+const READ: [HeaderName; 5] = [SESSION_ID, WWW_AUTHENTICATE, PROTOCOL_VERSION, DPOP_NONCE, RETRY_AFTER];
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
+
+/// Seconds for which a browser may go by what it was told. A reload may change which headers carry credentials.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+
+const ANYBODY: HeaderValue = HeaderValue::from_static("*");
+
+/// The pages that may read the answer to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Those of this origin, which the request names.
+    Origin(HeaderValue),
+    /// All: what is public.
+    Anybody,
+    /// None of another origin.
+    Nobody,
+}
+
+impl Readers {
+    /// Those of the origin that the request names, if it is an allowed one.
+    pub(super) fn of(headers: &HeaderMap, names: &Names) -> Self {
+        match headers.get(ORIGIN) {
+            Some(origin) if names.check_origin(headers).is_ok() => Self::Origin(origin.clone()),
+            _ => Self::Nobody,
+        }
+    }
+
+    /// Says so in an answer, whatever it is.
+    pub(super) fn mark(self, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        let origin = match self {
+            Self::Anybody => ANYBODY,
+            Self::Origin(origin) => {
+                headers.append(VARY, ORIGIN.into());
+                origin
+            }
+            Self::Nobody => {
+                headers.append(VARY, ORIGIN.into());
+                return;
+            }
+        };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if let Some(names) = list(&READ, []) {
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
+        }
+    }
+}
+
+/// True where a browser asks for leave to send something.
+pub(super) fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(ORIGIN)
+        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The leave to send, for a page whose origin has it. `read` are the headers that the live policies read.
+pub(super) fn preflight(asked: &HeaderMap, read: impl Iterator<Item = HeaderName>) -> Response<Body> {
+    let mut response = with_status(StatusCode::NO_CONTENT, Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    if let Some(names) = list(&SENT, read.chain(repeated_arguments(asked))) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
+    }
+    response
+}
+
+/// The headers that repeat arguments, of those that are asked for: tools name them, so that there is no list of them.
+fn repeated_arguments(asked: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let lines = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|line| line.to_str().ok());
+    let names =
+        lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    names.filter(|name| name.as_str().starts_with(PARAM_PREFIX))
+}
+
+fn list(names: &[HeaderName], further: impl IntoIterator<Item = HeaderName>) -> Option<HeaderValue> {
+    // Not one by one against all others: callers without a credential may ask for thousands.
+    let further: Vec<_> = further.into_iter().collect();
+    let all: BTreeSet<&str> = names.iter().chain(&further).map(HeaderName::as_str).collect();
+    HeaderValue::try_from(Vec::from_iter(all).join(", ")).ok()
+}

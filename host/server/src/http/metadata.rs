@@ -1,0 +1,125 @@
+//! The public documents. RFC 9728 protected resource metadata: there is none without authorization servers, so that no
+//! client starts a login that cannot succeed. And the key set by which upstreams check what Witgate tells them (RFC 7517).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use ::http::{HeaderValue, Response};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use url::Url;
+use witgate_plugin::Scheme;
+
+use super::body::Body;
+use super::paths::at;
+use witgate_base::signing::KeySet;
+use witgate_config::{About, Upstream};
+use witgate_flow::dpop::ALGORITHMS;
+use witgate_flow::reject::wire::is_offered;
+use witgate_policy::generation::Generation;
+
+/// The path of the key set.
+const KEY_SET: &str = "/.well-known/jwks.json";
+
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// The resources by the paths of their documents, and the documents' URLs by resource.
+#[derive(Debug, Default)]
+pub(super) struct Metadata {
+    authorization_servers: Vec<String>,
+    resources: Vec<(String, About)>,
+    documents: HashMap<String, usize>,
+    urls: HashMap<String, String>,
+    keys: Arc<KeySet>,
+}
+
+impl Metadata {
+    /// The documents of all upstreams.
+    pub(super) fn new(upstreams: &[Upstream], authorization_servers: &[String]) -> Self {
+        let mut metadata = Self { authorization_servers: authorization_servers.to_vec(), ..Self::default() };
+        if authorization_servers.is_empty() {
+            return metadata;
+        }
+        for (place, upstream) in upstreams.iter().enumerate() {
+            metadata.add(place, upstream, upstreams.len() == 1);
+        }
+        metadata
+    }
+
+    /// The same, beside this key set.
+    pub(super) fn with_keys(self, keys: Arc<KeySet>) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// The document of a resource: at the well-known path before the resource's own (RFC 9728
+    /// §3.1), before the path served here, which a proxy may have changed, and at the root form,
+    /// which can only speak for one.
+    fn add(&mut self, place: usize, upstream: &Upstream, alone: bool) {
+        let resource = &upstream.resource;
+        self.resources.push((resource.clone(), upstream.about.clone()));
+        // The slash of an endpoint at the root goes (RFC 9728 §3.1).
+        self.documents.insert(format!("{WELL_KNOWN}{}", upstream.path.trim_end_matches('/')), place);
+        if alone {
+            self.documents.insert(WELL_KNOWN.to_owned(), place);
+        }
+        if let Ok(mut url) = Url::parse(resource) {
+            let path = format!("{WELL_KNOWN}{}", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+            self.documents.insert(path, place);
+            self.urls.insert(resource.clone(), url.into());
+        }
+    }
+
+    /// The paths of the documents.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.documents.keys().map(String::as_str)
+    }
+
+    /// True where there is a document at a path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        at(&self.documents, path).is_some() || path == KEY_SET && self.keys.document().is_some()
+    }
+
+    /// The document at a path, as the policies of `generation` have it.
+    pub(super) fn document(&self, path: &str, generation: &Generation) -> Option<Bytes> {
+        if path == KEY_SET {
+            return self.keys.document();
+        }
+        let place = *at(&self.documents, path)?;
+        let (resource, about) = self.resources.get(place)?;
+        let pipeline = generation.pipeline(place);
+        let mut document = json!({
+            "resource": resource,
+            "authorization_servers": self.authorization_servers,
+            "bearer_methods_supported": ["header"],
+        });
+        let asked = pipeline.authorize.iter().flat_map(|policy| policy.scopes());
+        let scopes: BTreeSet<_> = asked.chain(&pipeline.scopes).filter(|scope| is_offered(scope)).collect();
+        if let Value::Object(members) = &mut document {
+            members.extend(about.members().map(|(name, value)| (name.to_owned(), json!(value))));
+            if !scopes.is_empty() {
+                members.insert("scopes_supported".to_owned(), json!(scopes));
+            }
+            if pipeline.judges(Scheme::Dpop) {
+                let algorithms: Vec<_> = ALGORITHMS.split(' ').collect();
+                members.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
+            }
+        }
+        Some(Bytes::from(document.to_string()))
+    }
+
+    /// The URL of a resource's document.
+    pub(super) fn url(&self, resource: &str) -> Option<&str> {
+        self.urls.get(resource).map(String::as_str)
+    }
+}
+
+/// A document as answer. It is public.
+pub(super) fn response(document: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::whole(document));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    response
+}

@@ -1,0 +1,94 @@
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::http::json;
+use witgate_flow::event::Event;
+use witgate_message::call::Call;
+
+/// As the flow has it once `method` is with the upstream.
+fn passed(method: &str, id: &str) -> UnderWay {
+    let under_way = UnderWay::default();
+    let call = Call::parse(format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}"}}"#).into()).ok().unwrap();
+    under_way.begins(&call);
+    under_way
+}
+
+/// Time that a call may be quiet here: a tenth of the time that late answers take.
+const QUIET: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_secs(1);
+
+fn after(time: Duration, response: Response<Body>) -> BoxFuture<'static, Response<Body>> {
+    Box::pin(async move {
+        sleep(time).await;
+        response
+    })
+}
+
+fn message(text: &'static str) -> Response<Body> {
+    json(StatusCode::FORBIDDEN, Bytes::from_static(text.as_bytes()))
+}
+
+async fn text(response: Response<Body>) -> (u16, String, String) {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let content_type = head.headers["content-type"].to_str().unwrap().to_owned();
+    (head.status.as_u16(), content_type, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_in_time_comes_as_it_is() {
+    let got = answer_after(LATE, after(QUIET, message("{}")), Some(passed("ping", "\"id\":1,"))).await;
+    assert_eq!(text(got).await, (403, "application/json".to_owned(), "{}".to_owned()));
+}
+
+#[tokio::test]
+async fn a_quiet_call_is_kept_alive_until_its_answer_comes() {
+    let began = tokio::time::Instant::now();
+    let got =
+        answer_after(QUIET, after(LATE, message("{\n\"a\":\r\n1}")), Some(passed("ping", "\"id\":1,"))).await;
+    assert!((QUIET..LATE).contains(&began.elapsed()));
+    let (status, content_type, text) = text(got).await;
+    assert_eq!((status, content_type.as_str()), (200, "text/event-stream"));
+    assert!(began.elapsed() >= LATE);
+    assert_eq!(text, ": keep-alive\n\ndata: { \"a\":  1}\n\n");
+}
+
+#[tokio::test]
+async fn a_stream_that_comes_late_goes_on_in_the_one_that_is_open() {
+    let event = Event { data: Bytes::from_static(b"{}"), ..Event::default() };
+    let events = futures_util::stream::iter([event.clone(), event]).boxed();
+    let stream = event_stream(StatusCode::OK, EVENTS, Body::events(events));
+    let (status, _, text) =
+        text(answer_after(QUIET, after(LATE, stream), Some(passed("ping", "\"id\":1,"))).await).await;
+    assert_eq!((status, text.as_str()), (200, ": keep-alive\n\ndata: {}\n\ndata: {}\n\n"));
+}
+
+#[tokio::test]
+async fn no_stream_is_opened_where_the_head_of_the_answer_matters() {
+    let initialize = r#""id":1,"params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}},"#;
+    let cases = [
+        ("not yet judged", Some(UnderWay::default())),
+        ("it opens a session", Some(passed("initialize", initialize))),
+        ("it has no answer", Some(passed("notifications/initialized", ""))),
+        ("the caller takes no events", None),
+    ];
+    for (what, under_way) in cases {
+        let got = answer_after(QUIET, after(LATE, message("{}")), under_way).await;
+        assert_eq!(text(got).await, (403, "application/json".to_owned(), "{}".to_owned()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_ends_what_is_late() {
+    let (ended, dropped) = tokio::sync::oneshot::channel::<()>();
+    let work = Box::pin(async move {
+        let _ended = ended;
+        std::future::pending().await
+    });
+    let got = answer_after(QUIET, work, Some(passed("ping", "\"id\":1,"))).await;
+    assert_eq!(got.status(), StatusCode::OK);
+    drop(got);
+    assert!(dropped.await.is_err());
+}

@@ -1,0 +1,68 @@
+//! The responses of the listener, as HTTP has them.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::Body;
+use witgate_flow::reject::wire::Wire;
+use witgate_flow::reject::{Rejected, Rejection};
+use witgate_message::malformed::Malformed;
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// Keeps nginx from holding events back.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A rejection that no endpoint has a say in.
+pub(super) fn plain(rejection: Rejection) -> Response<Body> {
+    let wire = rejection.wire();
+    render(&wire, &Rejected { id: None, rejection }, None, &[])
+}
+
+pub(super) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = with_status(status, Body::whole(body));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+pub(super) fn event_stream(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = with_status(status, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, NO_CACHE);
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+pub(super) fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut response = plain(Malformed::MethodNotAllowed.into());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+pub(super) fn not_found() -> Response<Body> {
+    json(StatusCode::NOT_FOUND, Bytes::from_static(br#"{"error":"there is nothing here"}"#))
+}
+
+pub(super) fn with_status(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+/// A rejection as a response.
+pub(super) fn render(
+    wire: &Wire,
+    rejected: &Rejected,
+    metadata: Option<&str>,
+    scopes: &[String],
+) -> Response<Body> {
+    let id = rejected.id.as_deref();
+    let mut response = json(wire.status(id.is_some()), wire.body(id));
+    response.headers_mut().extend(wire.headers(metadata, scopes));
+    response
+}

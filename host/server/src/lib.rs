@@ -1,0 +1,11 @@
+//! The listeners: HTTP, stdio, admin and control socket. Nothing is decided here.
+
+#![forbid(unsafe_code)]
+#![recursion_limit = "256"]
+
+pub mod connections;
+pub mod hosts;
+pub mod http;
+pub mod proxies;
+pub mod stdio;
+pub mod tls;

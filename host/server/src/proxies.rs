@@ -1,0 +1,204 @@
+//! Proxies in front of the listener that are believed for whom they speak. One source counts, and from these peers alone:
+//! what anybody else says about addresses is not looked at.
+
+mod forwarded;
+mod node;
+mod protocol;
+
+use std::io;
+use std::net::IpAddr;
+
+use ::http::HeaderMap;
+use ipnet::IpNet;
+
+use node::Node;
+pub(super) use protocol::read;
+use witgate_base::cause::told;
+use witgate_config::{Forwarded, Server};
+use witgate_runtime::log::seldom::Seldom;
+
+/// The proxies that are trusted, and where they say for whom they speak.
+#[derive(Debug, Default)]
+pub struct Proxies {
+    trusted: Vec<IpNet>,
+    forwarded: Option<Forwarded>,
+    failing: Seldom,
+}
+
+/// The proxy's header, which cannot be read or names no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the proxy does not say by `{0}` whom the request is from")]
+pub(crate) struct Unclear(&'static str);
+
+impl Proxies {
+    /// Those of the configuration.
+    pub fn of(server: &Server) -> Self {
+        let (trusted, forwarded) = (server.trusted_proxies.clone(), server.forwarded);
+        Self { trusted, forwarded, failing: Seldom::default() }
+    }
+
+    /// Those of these networks.
+    #[cfg(test)]
+    pub fn trusting(networks: &[&str], forwarded: Forwarded) -> Self {
+        let trusted = networks.iter().map(|network| network.parse().unwrap()).collect();
+        Self { trusted, forwarded: Some(forwarded), failing: Seldom::default() }
+    }
+
+    /// Says now and then that a connection of a proxy's did not begin as it has to.
+    pub(super) fn log(&self, proxy: IpAddr, error: &io::Error) {
+        if let Some(others) = self.failing.turn() {
+            let why = told(error);
+            tracing::warn!(
+                %proxy,
+                why,
+                others,
+                "a connection of a trusted proxy has no header of the PROXY protocol, and was closed; see `server.forwarded`"
+            );
+        }
+    }
+
+    /// True if an address is one of theirs.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// True if a connection from an address begins with a header of the PROXY protocol.
+    pub(super) fn speaks_first(&self, peer: IpAddr) -> bool {
+        self.forwarded == Some(Forwarded::ProxyProtocol) && self.trusts(peer)
+    }
+
+    /// The address that a request is from, which came over a connection of `peer`. One that a proxy has made itself has no
+    /// header, and is from the proxy.
+    ///
+    /// # Errors
+    /// Where the header of a trusted proxy cannot be read: what is left of it may be the caller's.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Unclear> {
+        let (name, read): (_, Read) = match self.forwarded {
+            Some(Forwarded::ForwardedFor) => ("x-forwarded-for", forwarded::addresses),
+            Some(Forwarded::Forwarded) => ("forwarded", forwarded::elements),
+            Some(Forwarded::ProxyProtocol) | None => return Ok(peer),
+        };
+        if !self.trusts(peer) {
+            return Ok(peer);
+        }
+        let unclear = Unclear(name);
+        let mut nodes = Vec::new();
+        for line in headers.get_all(name) {
+            nodes.extend(read(line.to_str().map_err(|_| unclear)?).ok_or(unclear)?);
+        }
+        self.walk(peer, &nodes).ok_or(unclear)
+    }
+
+    /// From the nearest to the first that is none of the proxies'. What stands before that was written by who knows whom.
+    fn walk(&self, peer: IpAddr, nodes: &[Node<'_>]) -> Option<IpAddr> {
+        let mut client = peer;
+        for node in nodes.iter().rev() {
+            client = node.address()?;
+            if !self.trusts(client) {
+                break;
+            }
+        }
+        Some(client)
+    }
+}
+
+/// Reads the nodes of one line of a header. None: it cannot be read.
+type Read = fn(&str) -> Option<Vec<Node<'_>>>;
+
+#[cfg(test)]
+mod tests {
+    use ::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn proxies(forwarded: Forwarded) -> Proxies {
+        Proxies::trusting(&["10.0.0.0/8", "2001:db8:1::/48", "::1/128"], forwarded)
+    }
+
+    fn client(forwarded: Forwarded, peer: &str, lines: &[&str]) -> Option<String> {
+        let name = match forwarded {
+            Forwarded::ForwardedFor => "x-forwarded-for",
+            _ => "forwarded",
+        };
+        let line = |line: &&str| (HeaderName::from_static(name), HeaderValue::from_str(line).unwrap());
+        let headers: HeaderMap = lines.iter().map(line).collect();
+        let found = proxies(forwarded).client(peer.parse().unwrap(), &headers);
+        found.ok().map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
+        for (peer, lines, expected) in [
+            ("10.0.0.1", &["192.0.2.1"][..], Some("192.0.2.1")),
+            ("::ffff:10.0.0.1", &["192.0.2.1"], Some("192.0.2.1")),
+            ("10.0.0.1", &["6.6.6.6, 192.0.2.1"], Some("192.0.2.1")),
+            ("10.0.0.1", &["garbage\"[, 192.0.2.1, 10.9.9.9"], Some("192.0.2.1")),
+            ("10.0.0.1", &["6.6.6.6", "192.0.2.1,10.9.9.9"], Some("192.0.2.1")),
+            ("10.0.0.1", &["192.0.2.1:4711"], Some("192.0.2.1")),
+            ("10.0.0.1", &["2001:db8::7"], Some("2001:db8::7")),
+            ("10.0.0.1", &["[2001:db8::7]"], Some("2001:db8::7")),
+            ("10.0.0.1", &["[2001:db8::7]:80"], Some("2001:db8::7")),
+            ("10.0.0.1", &["::ffff:192.0.2.1"], Some("192.0.2.1")),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], Some("10.0.0.3")),
+            ("10.0.0.1", &[], Some("10.0.0.1")),
+            // Nobody else is believed.
+            ("192.0.2.9", &["6.6.6.6"], Some("192.0.2.9")),
+            ("192.0.2.9", &["garbage"], Some("192.0.2.9")),
+            // What a proxy says and nobody understands is nobody's.
+            ("10.0.0.1", &[""], None),
+            ("10.0.0.1", &["unknown"], None),
+            ("10.0.0.1", &["6.6.6.6, unknown"], None),
+            ("10.0.0.1", &["6.6.6.6, unknown, 10.0.0.2"], None),
+            ("10.0.0.1", &["6.6.6.6,"], None),
+            ("10.0.0.1", &["6.6.6.6", ""], None),
+            ("10.0.0.1", &["192.0.2.1:"], None),
+            ("10.0.0.1", &["192.0.2.1:99999"], None),
+            ("10.0.0.1", &["192.0.2.1:+80"], None),
+            ("10.0.0.1", &["[192.0.2.1]"], None),
+            ("10.0.0.1", &["[2001:db8::7"], None),
+            ("10.0.0.1", &["192.0.2.01"], None),
+            ("10.0.0.1", &["\"192.0.2.1\""], None),
+        ] {
+            assert_eq!(client(Forwarded::ForwardedFor, peer, lines).as_deref(), expected, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn elements_of_rfc_7239_are_read_as_a_whole() {
+        for (lines, expected) in [
+            (&["for=192.0.2.1"][..], Some("192.0.2.1")),
+            (&["For=\"192.0.2.1:80\";proto=https;by=203.0.113.43"], Some("192.0.2.1")),
+            (&["for=6.6.6.6, for=\"[2001:db8::7]:80\""], Some("2001:db8::7")),
+            (&["proto=http;for=192.0.2.1;host=\"a, b;for=6.6.6.6\""], Some("192.0.2.1")),
+            (&["for=_hidden, for=192.0.2.1 , for=10.0.0.2"], Some("192.0.2.1")),
+            (&["for=\"1\\92.0.2.1\""], Some("192.0.2.1")),
+            (&["for=6.6.6.6", "for=192.0.2.1"], Some("192.0.2.1")),
+            (&["for=_hidden"], None),
+            (&["for=unknown"], None),
+            (&["for=2001:db8::7"], None),
+            (&["for=\"2001:db8::7"], None),
+            // What a caller has left open does not swallow what the proxy adds.
+            (&["for=6.6.6.6;a=\", for=192.0.2.1"], None),
+            (&["for=6.6.6.6;a=\", for=\"192.0.2.1\""], None),
+            (&["for=6.6.6.6;a=\"", "for=192.0.2.1"], None),
+            (&["for=6.6.6.6;for=192.0.2.1"], None),
+            (&["for=6.6.6.6, by=10.0.0.2"], None),
+            (&["for = 192.0.2.1"], None),
+            (&["for=192.0.2.1;"], None),
+            (&["for=192.0.2.1,"], None),
+            (&["192.0.2.1"], None),
+            (&[""], None),
+        ] {
+            assert_eq!(client(Forwarded::Forwarded, "10.0.0.1", lines).as_deref(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn long_chains_take_time_that_grows_with_their_length() {
+        let chain = |n: usize| vec!["for=\"[2001:db8:1::7]:80\";by=a"; n].join(", ");
+        witgate_testing::growth::assert_linear("forwarded", 500, chain, |chain: String| {
+            assert!(client(Forwarded::Forwarded, "10.0.0.1", &[&chain]).is_some());
+        });
+    }
+}

@@ -1,0 +1,447 @@
+//! Newline-delimited JSON-RPC on standard input and output, for one client. It decides nothing:
+//! every message takes the way of all messages.
+//!
+//! The process is the client's session: what a 2025-era server says of itself, which HTTP has the
+//! GET stream for, comes out among the answers (MCP 2025-11-25, Transports, "stdio").
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, HeaderValue};
+use http_body_util::{BodyExt, Limited};
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use witgate_plugin::{Scheme, Transport};
+
+use witgate_flow::body::RawBody;
+use witgate_flow::event::Event;
+use witgate_flow::known::Known;
+use witgate_flow::port::{AnswerBody, Upstream};
+use witgate_flow::reject::{Rejected, Rejection, UpstreamFault};
+use witgate_flow::under_way::UnderWay;
+use witgate_flow::{Arrival, Flow, Reply};
+use witgate_message::credential::Shown;
+use witgate_message::headers::LAST_EVENT_ID;
+use witgate_message::json::{Members, unquote};
+use witgate_message::malformed::Malformed;
+use witgate_runtime::lines::input::{Lines, Read, one_line};
+
+/// The greatest answer that an HTTP upstream may give in one piece.
+const ANSWER: usize = 16 << 20;
+/// Lines that wait for a client who does not read; then upstreams wait.
+const LINES: usize = 64;
+/// Requests at the same time. What one client has more than this, it has by mistake.
+const RUNNING: usize = 256;
+/// A notification is passed on before the next line is read, so that nothing overtakes it. An
+/// upstream that does not even take that holds the client up no longer than this.
+const PASSING_ON: Duration = Duration::from_secs(5);
+/// Before a lost stream of the server's own messages is taken up again.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// The way of all messages, as this transport needs it.
+pub trait Pipeline: Send + Sync + 'static {
+    /// Handles one message.
+    fn handle(&self, sent: Sent) -> impl Future<Output = Result<Heard, Rejected>> + Send;
+
+    /// Opens the stream of the server's own messages; `sent` has no body.
+    fn listen(&self, sent: Sent) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejected>> + Send;
+}
+
+/// A message as it comes in here.
+pub struct Sent {
+    /// The message.
+    pub body: Bytes,
+    /// The credential that the process environment shows.
+    pub shown: Shown,
+    /// The session that this process's client has opened.
+    pub session: Option<Box<str>>,
+    /// For a stream that broke off.
+    pub last_event_id: Option<String>,
+}
+
+/// The answer to a line on stdin.
+pub struct Heard {
+    /// The session that the message has opened.
+    pub session: Option<Box<str>>,
+    /// The body of the upstream's answer.
+    pub body: AnswerBody,
+}
+
+/// The credential in the environment, read once. Children never inherit these variables.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// `MCP_API_KEY`.
+    pub api_key: Option<SecretString>,
+    /// `MCP_BEARER_TOKEN`.
+    pub bearer: Option<SecretString>,
+}
+
+impl Environment {
+    /// Reads it. An empty variable shows nothing.
+    pub fn read(environment: &witgate_config::environment::Environment) -> Self {
+        let read = |name| environment.get(name).map(SecretString::from);
+        Self { api_key: read("MCP_API_KEY"), bearer: read("MCP_BEARER_TOKEN") }
+    }
+
+    fn shown(&self) -> Shown {
+        let mut shown = Shown::default();
+        let again = |value: &SecretString| SecretString::from(value.expose_secret());
+        if let Some(bearer) = &self.bearer {
+            shown.add(Scheme::Bearer, None, again(bearer));
+        }
+        if let Some(key) = &self.api_key {
+            shown.add(Scheme::Header, None, again(key));
+        }
+        shown
+    }
+}
+
+/// Limits in time and size.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Time that running calls may take at the end.
+    pub grace: Duration,
+    /// The largest line that a client may send, in bytes.
+    pub max_request: usize,
+}
+
+/// Serves one client until its end of file or until `stop`; then lets what runs finish within the time that its bounds
+/// have for that.
+pub async fn serve<P: Pipeline>(
+    pipeline: Arc<P>,
+    environment: Environment,
+    pipes: (impl AsyncRead + Unpin, impl AsyncWrite + Send + Unpin + 'static),
+    stop: impl Future<Output = ()>,
+    Bounds { grace, max_request }: Bounds,
+) {
+    let (out, lines) = mpsc::channel(LINES);
+    let writing = tokio::spawn(write(pipes.1, lines));
+    let mut front = Front {
+        client: Arc::new(Client {
+            pipeline,
+            environment,
+            out,
+            session: Mutex::default(),
+            running: Mutex::default(),
+        }),
+        tasks: JoinSet::new(),
+        pump: None,
+    };
+    let closed = front.client.out.clone();
+    tokio::select! {
+        () = front.read(pipes.0, max_request) => {}
+        () = stop => {}
+        // A client that no longer reads has gone.
+        () = closed.closed() => {}
+    }
+    drop(closed);
+    front.finish(grace).await;
+    let _ = timeout(grace, writing).await;
+}
+
+/// SIGTERM, SIGINT or nothing else.
+pub async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    if tokio::signal::ctrl_c().await.is_err() {
+        pending().await
+    }
+}
+
+impl<U: Upstream + 'static> Pipeline for Flow<U> {
+    async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
+        let Reply { session, body, .. } = Flow::handle(self, arrival(sent)).await?;
+        Ok(Heard { session, body })
+    }
+
+    async fn listen(&self, sent: Sent) -> Result<BoxStream<'static, Event>, Rejected> {
+        Flow::listen(self, arrival(sent)).await
+    }
+}
+
+fn arrival(sent: Sent) -> Arrival {
+    let mut headers = HeaderMap::new();
+    // What an HTTP upstream is told of a stream that broke off, in the place where it looks.
+    let last = sent.last_event_id.and_then(|id| HeaderValue::try_from(id).ok());
+    headers.extend(last.map(|id| (LAST_EVENT_ID, id)));
+    Arrival {
+        transport: Transport::Stdio,
+        under_way: UnderWay::default(),
+        peer: None,
+        known: Known::default(),
+        certificate: None,
+        headers,
+        body: sent.body,
+        shown: Some(sent.shown),
+        session: sent.session,
+    }
+}
+
+struct Front<P> {
+    client: Arc<Client<P>>,
+    tasks: JoinSet<()>,
+    pump: Option<AbortHandle>,
+}
+
+/// The state that all tasks of one client share.
+struct Client<P> {
+    pipeline: Arc<P>,
+    environment: Environment,
+    out: mpsc::Sender<Bytes>,
+    session: Mutex<Option<Box<str>>>,
+    /// By the request's id, as JSON text.
+    running: Mutex<HashMap<Box<str>, Running>>,
+}
+
+struct Running {
+    task: AbortHandle,
+    /// True if dropping the request cancels it (2026-07-28). In earlier versions, only the upstream is told.
+    stateless: bool,
+    /// True if the request would never finish.
+    listens: bool,
+}
+
+/// The members of a line that decide its order among the others. The pipeline checks the line itself.
+#[derive(Debug, Default)]
+struct Peek {
+    id: Option<Box<str>>,
+    method: Option<String>,
+    stateless: bool,
+    cancels: Option<Box<str>>,
+}
+
+impl Peek {
+    fn at(line: &[u8]) -> Option<Self> {
+        let message = Members::read(std::str::from_utf8(line).ok()?)?;
+        let method = message.get("method").and_then(unquote);
+        let params = message.came("params").and_then(Members::read).unwrap_or_default();
+        let meta = params.came("_meta").and_then(Members::read).unwrap_or_default();
+        let cancels = method.as_deref() == Some("notifications/cancelled");
+        Some(Self {
+            id: message.get("id").map(Box::from),
+            stateless: meta.get("io.modelcontextprotocol/protocolVersion").is_some(),
+            cancels: params.get("requestId").filter(|_| cancels).map(Box::from),
+            method,
+        })
+    }
+}
+
+impl<P: Pipeline> Front<P> {
+    async fn read(&mut self, input: impl AsyncRead + Unpin, max_request: usize) {
+        let mut lines = Lines::new(input, max_request);
+        loop {
+            match lines.next().await {
+                Ok(Read::Line(line)) => self.take(line).await,
+                Ok(Read::TooLong(_)) => self.client.refuse(None, Malformed::TooLarge.into()).await,
+                Ok(Read::End) | Err(_) => return,
+            }
+            while self.tasks.try_join_next().is_some() {}
+        }
+    }
+
+    async fn take(&mut self, line: Bytes) {
+        let peek = Peek::at(&line).unwrap_or_default();
+        match (peek.method.as_deref(), &peek.id) {
+            (Some("initialize"), Some(_)) => {
+                // Clients that write ahead mean what follows for the session that this opens.
+                self.client.clone().request(line).await;
+                self.start_pump();
+            }
+            (Some(_), Some(_)) => self.start(line, peek).await,
+            (Some(_), None) => self.notify(line, &peek).await,
+            (None, _) => self.pass_on(line).await,
+        }
+    }
+
+    /// Begins a request.
+    async fn start(&mut self, line: Bytes, peek: Peek) {
+        let Some(id) = peek.id else { return };
+        if self.tasks.len() >= RUNNING {
+            return self.client.refuse(Some(&id), Rejection::RateLimited { retry_after: 1 }).await;
+        }
+        let listens = peek.method.as_deref() == Some("subscriptions/listen");
+        let client = Arc::clone(&self.client);
+        let key = id.clone();
+        // Held until the task is noted, so that it cannot end before.
+        let mut running = self.client.running.lock();
+        let task = self.tasks.spawn(async move {
+            client.clone().request(line).await;
+            client.running.lock().remove(&key);
+        });
+        running.insert(id, Running { task, stateless: peek.stateless, listens });
+    }
+
+    async fn notify(&mut self, line: Bytes, peek: &Peek) {
+        if let Some(id) = &peek.cancels {
+            let mut running = self.client.running.lock();
+            if running.get(id).is_some_and(|running| running.stateless) {
+                if let Some(cancelled) = running.remove(id) {
+                    cancelled.task.abort();
+                }
+                return;
+            }
+        }
+        self.pass_on(line).await;
+    }
+
+    /// A notification, an answer, or what is neither: nothing may overtake it.
+    async fn pass_on(&mut self, line: Bytes) {
+        if timeout(PASSING_ON, self.client.clone().request(line)).await.is_err() {
+            tracing::warn!("the upstream does not accept messages of the client; dropped");
+        }
+    }
+
+    /// Lets the server's own messages out, once there is a session.
+    fn start_pump(&mut self) {
+        let has_session = self.client.session.lock().is_some();
+        if has_session && self.pump.is_none() {
+            let client = Arc::clone(&self.client);
+            self.pump = Some(self.tasks.spawn(client.pump()));
+        }
+    }
+
+    async fn finish(mut self, grace: Duration) {
+        if let Some(pump) = self.pump.take() {
+            pump.abort();
+        }
+        for running in self.client.running.lock().values().filter(|running| running.listens) {
+            running.task.abort();
+        }
+        let _ = timeout(grace, async { while self.tasks.join_next().await.is_some() {} }).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+impl<P: Pipeline> Client<P> {
+    fn sent(&self, body: Bytes) -> Sent {
+        let session = self.session.lock().clone();
+        Sent { body, shown: self.environment.shown(), session, last_event_id: None }
+    }
+
+    /// Sends one message and writes down all that comes back.
+    async fn request(self: Arc<Self>, line: Bytes) {
+        let peek = Peek::at(&line);
+        match self.pipeline.handle(self.sent(line)).await {
+            Ok(heard) => {
+                if let Some(session) = heard.session {
+                    *self.session.lock() = Some(session);
+                }
+                self.write_down(heard.body, peek.and_then(|peek| peek.id)).await;
+            }
+            Err(Rejected { id, rejection }) => {
+                // What wants no answer gets none (JSON-RPC 2.0 §4.1); what cannot be read gets one.
+                let wants_none = peek.is_some_and(|peek| peek.method.is_none() || peek.id.is_none());
+                match wants_none && !is_malformed(&rejection) {
+                    true => tracing::debug!(?rejection, "a notification or an answer was refused"),
+                    false => self.refuse(id.as_deref(), rejection).await,
+                }
+            }
+        }
+    }
+
+    async fn write_down(&self, body: AnswerBody, id: Option<Box<str>>) {
+        match body {
+            AnswerBody::Accepted => {}
+            AnswerBody::Message { message, .. } => self.say(message).await,
+            AnswerBody::Events(events) => self.say_all(events).await,
+            AnswerBody::Raw { body, .. } => {
+                if let Err(rejection) = self.say_whole(body).await {
+                    self.refuse(id.as_deref(), rejection).await;
+                }
+            }
+        }
+    }
+
+    async fn say_whole(&self, body: RawBody) -> Result<(), Rejection> {
+        let whole = Limited::new(body, ANSWER).collect().await;
+        self.say(whole.map_err(|_| broken_off())?.to_bytes()).await;
+        Ok(())
+    }
+
+    async fn say_all(&self, mut events: BoxStream<'static, Event>) {
+        while let Some(event) = events.next().await {
+            self.say(event.data).await;
+        }
+    }
+
+    /// The server's own messages, as long as it lets them be heard.
+    async fn pump(self: Arc<Self>) {
+        let mut last_event_id = None;
+        loop {
+            let sent = Sent { last_event_id: last_event_id.take(), ..self.sent(Bytes::new()) };
+            let mut events = match self.pipeline.listen(sent).await {
+                Ok(events) => events,
+                Err(Rejected { rejection, .. }) => {
+                    return tracing::debug!(?rejection, "the server has no messages of its own");
+                }
+            };
+            let mut retry = RECONNECT;
+            while let Some(event) = events.next().await {
+                last_event_id = event.id.or(last_event_id);
+                retry = event.retry.map_or(retry, |ms| Duration::from_millis(ms).max(RECONNECT));
+                self.say(event.data).await;
+            }
+            sleep(retry).await;
+        }
+    }
+
+    async fn refuse(&self, id: Option<&str>, rejection: Rejection) {
+        self.say(rejection.wire().body(id)).await;
+    }
+
+    /// A whole line, as soon as the client takes it. An empty one only primes a stream.
+    async fn say(&self, message: Bytes) {
+        let message = one_line(message);
+        if !message.trim_ascii().is_empty() {
+            let _ = self.out.send(message).await;
+        }
+    }
+}
+
+fn is_malformed(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::Malformed(Malformed::Parse(_)))
+}
+
+fn broken_off() -> Rejection {
+    Rejection::Upstream {
+        fault: UpstreamFault::Unreachable,
+        message: "the upstream broke off its answer".to_owned(),
+    }
+}
+
+async fn write(mut output: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Bytes>) {
+    while let Some(line) = lines.recv().await {
+        let written = async {
+            output.write_all(&line).await?;
+            output.write_all(b"\n").await?;
+            output.flush().await
+        };
+        if written.await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! TLS towards clients: certificate and key, reloaded when their files change, and who of the
+//! clients has to show a certificate.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use witgate_base::cause;
+use witgate_base::pem;
+use witgate_config::{ClientCertificates, TlsKey, TlsSettings};
+use witgate_message::certificate::ClientCertificate;
+use witgate_runtime::log::seldom::Seldom;
+
+/// Time limit for a handshake: two round trips and a signature, also over a bad line.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The protocol inside TLS, for ALPN.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The error in `[server.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("server.tls.{setting}: {message}")]
+pub struct TlsError {
+    /// The setting at fault.
+    pub setting: &'static str,
+    /// The error, with advice.
+    pub message: String,
+}
+
+/// TLS as it is now. What has changed is for new connections.
+pub struct Tls {
+    settings: TlsSettings,
+    current: ArcSwap<ServerConfig>,
+    failing: Seldom,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads certificate and key.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong.
+    pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
+        let current = ArcSwap::from(server_config(&settings)?);
+        Ok(Self { settings, current, failing: Seldom::default() })
+    }
+
+    /// Reads them again.
+    ///
+    /// # Errors
+    /// With the first thing that is wrong; what was read before stays.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(server_config(&self.settings)?);
+        Ok(())
+    }
+
+    /// The files that it is read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let key = match &self.settings.key {
+            TlsKey::File(path) => Some(path),
+            TlsKey::Text(_) => None,
+        };
+        let files = [Some(&self.settings.certificate), key, self.settings.client_ca.as_ref()];
+        files.into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// The handshake of one connection, and the certificate that the client has shown. None: it did
+    /// not come about.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Option<(TlsStream<TcpStream>, Option<Arc<ClientCertificate>>)> {
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip().to_canonical());
+        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.failed(peer, &cause::told(&error));
+                return None;
+            }
+            Err(_) => {
+                self.failed(peer, &format!("it took longer than {HANDSHAKE:?}"));
+                return None;
+            }
+        };
+        match stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+            None => Some((stream, None)),
+            Some(leaf) => match ClientCertificate::from_der(leaf) {
+                Some(certificate) => Some((stream, Some(Arc::new(certificate)))),
+                // It would stand for nobody, and so does the connection.
+                None => {
+                    self.failed(peer, "the client's certificate was found good and cannot be read");
+                    None
+                }
+            },
+        }
+    }
+
+    /// Anybody can have one fail, so that this is not said each time.
+    fn failed(&self, peer: Option<IpAddr>, why: &str) {
+        if let Some(others) = self.failing.turn() {
+            tracing::info!(peer = peer.map(tracing::field::display), why, others, "a TLS handshake failed");
+        }
+    }
+}
+
+fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain =
+        pem::certificates(&settings.certificate).map_err(|unread| fault("certificate", unread.message))?;
+    let key = private_key(&settings.key)?;
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault("certificate", error.to_string()))?;
+    let verifier = verifier(settings)?;
+    let asks = verifier.is_some();
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        let hint = "the key has to be the one of the first certificate in `certificate`";
+        fault("key", format!("certificate and key cannot be used together: {error}; {hint}"))
+    })?;
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    if asks {
+        // A session that is taken up again would not look at the client's certificate again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
+}
+
+/// The verifier of client certificates. None: nobody is asked.
+fn verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Some(path) = settings.client_ca.as_ref().filter(|_| settings.clients != ClientCertificates::Off)
+    else {
+        return Ok(None);
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(
+        pem::authorities(path).map_err(|unread| fault("client_ca", unread.message))?,
+    );
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(default_provider()));
+    let builder = match settings.clients {
+        ClientCertificates::Optional => builder.allow_unauthenticated(),
+        ClientCertificates::Required | ClientCertificates::Off => builder,
+    };
+    builder.build().map(Some).map_err(|error| fault("client_ca", error.to_string()))
+}
+
+fn private_key(key: &TlsKey) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let read = match key {
+        TlsKey::File(path) => {
+            let bytes = zeroize::Zeroizing::new(
+                std::fs::read(path)
+                    .map_err(|error| fault("key", format!("{} cannot be read: {error}", path.display())))?,
+            );
+            PrivateKeyDer::from_pem_slice(&bytes)
+        }
+        TlsKey::Text(text) => PrivateKeyDer::from_pem_slice(text.expose_secret().as_bytes()),
+    };
+    // What the parser says of a key may hold a part of it.
+    read.map_err(|_| fault("key", "this is not a private key in PEM (`BEGIN PRIVATE KEY`)".to_owned()))
+}
+
+fn fault(setting: &'static str, message: String) -> TlsError {
+    TlsError { setting, message }
+}

@@ -1,0 +1,319 @@
+//! Outgoing HTTP for policies: to granted origins only, identical questions asked once, and servers
+//! that fail left alone for a while.
+
+mod assertion;
+mod client;
+mod exchange;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http_body_util::Full;
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+use witgate_plugin::{ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
+
+use crate::network::Ways;
+pub use crate::network::reach::Reach;
+use crate::network::reach::literal_address;
+pub use assertion::{NoSigningKey, SigningKey};
+use client::exchange;
+use exchange::Answer;
+pub use exchange::{Document, Exchange, Origin, Unanswered};
+use server::Server;
+use witgate_base::breaker::Source;
+use witgate_runtime::log::seldom::Seldom;
+
+/// Largest request body.
+const LARGEST_BODY: usize = 64 << 10;
+
+/// A question under way, with who asked first.
+type Asked = (Source, Shared<BoxFuture<'static, Answer>>);
+
+/// Outgoing HTTP for one policy.
+#[derive(Clone)]
+pub struct Fetcher {
+    ways: Arc<Ways>,
+    servers: Arc<HashMap<Origin, Server>>,
+    secrets: Arc<HashMap<String, SecretString>>,
+    signing_keys: Arc<HashMap<String, SigningKey>>,
+    under_way: Arc<Mutex<HashMap<HttpRequest, Asked>>>,
+    failing: Arc<Seldom>,
+    instead: Option<Arc<dyn Exchange>>,
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}
+
+impl Fetcher {
+    /// A fetcher for `origins`, that attaches the client secrets in `secrets` by name.
+    pub fn new(
+        ways: Arc<Ways>,
+        origins: HashMap<Origin, Reach>,
+        secrets: HashMap<String, SecretString>,
+    ) -> Self {
+        let server = |(origin, reach): (Origin, Reach)| (origin.clone(), Server::new(origin, reach));
+        Self {
+            ways,
+            servers: Arc::new(origins.into_iter().map(server).collect()),
+            secrets: Arc::new(secrets),
+            signing_keys: Arc::default(),
+            under_way: Arc::default(),
+            failing: Arc::default(),
+            instead: None,
+        }
+    }
+
+    /// The same, with private keys that clients are proven with, by name.
+    #[must_use]
+    pub fn signing_with(self, keys: HashMap<String, SigningKey>) -> Self {
+        Self { signing_keys: Arc::new(keys), ..self }
+    }
+
+    /// A fetcher that asks `instead` and never the network.
+    pub fn answered_by(instead: Arc<dyn Exchange>) -> Self {
+        Self { instead: Some(instead), ..Self::new(Ways::closed(), HashMap::new(), HashMap::new()) }
+    }
+
+    /// A fetcher for one URL that the operator has named, and that its user asks for at intervals
+    /// of its own. Failures never pause it.
+    pub fn for_url(ways: Arc<Ways>, url: &Url) -> Self {
+        let server = |origin: Origin| (origin.clone(), Server::tireless(origin, Reach::Private));
+        let servers = Origin::of(url).map(server).into_iter().collect();
+        Self { servers: Arc::new(servers), ..Self::new(ways, HashMap::new(), HashMap::new()) }
+    }
+
+    /// Sends a request on behalf of `source` and waits for the whole answer.
+    ///
+    /// # Errors
+    /// With why there is none.
+    pub async fn send(&self, request: HttpRequest, source: Source) -> Answer {
+        if let Some(instead) = &self.instead {
+            return instead.answer(request);
+        }
+        if !request.share {
+            return self.clone().fetch(request, source).await;
+        }
+        let (first, answer) = self.join(request.clone(), source);
+        match answer.await {
+            // Refused to the first caller, whose share may be full: this one has another.
+            Err(HttpError::Resting(_)) if first != source => self.clone().fetch(request, source).await,
+            answer => answer,
+        }
+    }
+
+    /// Gets what is at `url`, with its headers, whatever the status.
+    ///
+    /// # Errors
+    /// With why there is no answer.
+    pub async fn document(&self, url: &Url, accept: &str) -> Result<Document, Unanswered> {
+        let request = HttpRequest {
+            method: Method::Get,
+            url: url.to_string(),
+            headers: vec![("accept".to_owned(), accept.to_owned())],
+            body: Vec::new(),
+            client_auth: ClientAuth::None,
+            share: false,
+        };
+        self.whole(request, Source::of_peer(None)).await
+    }
+
+    /// The answer to an identical request under way, or to this one, and who has asked for it. A task of its own fetches
+    /// it, so that a caller who goes away does not take the others' answer along; and the task
+    /// clears away behind itself, so that nobody gets an answer that is older than the question.
+    fn join(&self, request: HttpRequest, source: Source) -> Asked {
+        let mut under_way = self.under_way.lock();
+        if let Some(asked) = under_way.get(&request) {
+            return asked.clone();
+        }
+        let (fetcher, asked) = (self.clone(), request.clone());
+        let task = tokio::spawn(async move {
+            let answer = fetcher.clone().fetch(asked.clone(), source).await;
+            fetcher.under_way.lock().remove(&asked);
+            answer
+        });
+        let answer = async move { task.await.unwrap_or(Err(HttpError::Unreachable)) }.boxed().shared();
+        under_way.insert(request, (source, answer.clone()));
+        (source, answer)
+    }
+
+    /// Lets nobody join in a question that is under way: its answer may be older than the new question.
+    pub fn share_no_more(&self) {
+        self.under_way.lock().clear();
+    }
+
+    async fn fetch(self, request: HttpRequest, source: Source) -> Answer {
+        let origin = Url::parse(&request.url).ok().as_ref().and_then(Origin::of);
+        let answer = self.whole(request, source).await;
+        answer.map(told).map_err(|unanswered| {
+            self.log(origin, &unanswered);
+            unanswered.error
+        })
+    }
+
+    /// Callers that nobody knows can have a server asked, so that this is not said each time.
+    fn log(&self, origin: Option<Origin>, unanswered: &Unanswered) {
+        let failed =
+            matches!(unanswered.error, HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge);
+        let Some(others) = Some(&self.failing).filter(|_| failed).and_then(|failing| failing.turn()) else {
+            return;
+        };
+        let server = origin.map_or_else(String::new, |origin| origin.0);
+        tracing::warn!(server, others, why = %unanswered, "a server that a policy asks gave no answer");
+    }
+
+    async fn whole(&self, request: HttpRequest, source: Source) -> Result<Document, Unanswered> {
+        let url = Url::parse(&request.url).map_err(|_| HttpError::InvalidRequest)?;
+        let origin = Origin::of(&url).ok_or(HttpError::InvalidRequest)?;
+        let server = self.servers.get(&origin).ok_or(HttpError::NotGranted)?;
+        if let Some(address) = literal_address(&url)
+            && !server.reach().covers(address)
+        {
+            return Err(HttpError::NotGranted.into());
+        }
+        let outgoing = self.outgoing(&url, request)?;
+        server.ask(source, exchange(&self.ways, server.reach(), outgoing)).await
+    }
+
+    fn outgoing(&self, url: &Url, request: HttpRequest) -> Result<http::Request<Full<Bytes>>, HttpError> {
+        let HttpRequest { method, headers, mut body, client_auth, .. } = request;
+        let mut builder = http::Request::builder().uri(url.as_str()).method(match method {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+        });
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().map_err(|_| HttpError::InvalidRequest)?;
+            if is_the_hosts_own(&name) {
+                return Err(HttpError::InvalidRequest);
+            }
+            builder = builder.header(name, value);
+        }
+        match client_auth {
+            ClientAuth::None => {}
+            ClientAuth::Basic(client) => {
+                builder = builder.header(AUTHORIZATION, basic(&client.id, self.secret(&client.secret)?)?);
+            }
+            ClientAuth::Post(client) => {
+                let secret = self.secret(&client.secret)?.expose_secret();
+                add_fields(&mut body, &[("client_id", &client.id), ("client_secret", secret)]);
+            }
+            ClientAuth::PrivateKeyJwt(assertion) => {
+                let key = self.signing_keys.get(&assertion.key).ok_or(HttpError::NotGranted)?;
+                let signed = key.sign(&assertion)?;
+                let (id, typ) = (&*assertion.id, assertion::TYPE);
+                add_fields(
+                    &mut body,
+                    &[("client_id", id), ("client_assertion_type", typ), ("client_assertion", &signed)],
+                );
+            }
+        }
+        if body.len() > LARGEST_BODY {
+            return Err(HttpError::InvalidRequest);
+        }
+        builder.body(Full::new(body.into())).map_err(|_| HttpError::InvalidRequest)
+    }
+
+    fn secret(&self, name: &str) -> Result<&SecretString, HttpError> {
+        self.secrets.get(name).ok_or(HttpError::NotGranted)
+    }
+}
+
+/// Adds fields to a form.
+fn add_fields(body: &mut Vec<u8>, fields: &[(&str, &str)]) {
+    let fields = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    if !body.is_empty() {
+        body.push(b'&');
+    }
+    body.extend_from_slice(fields.as_bytes());
+}
+
+/// `client_secret_basic` (RFC 6749, section 2.3.1): both parts form-encoded first.
+fn basic(id: &str, secret: &SecretString) -> Result<HeaderValue, HttpError> {
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(id), encode(secret.expose_secret()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
+        .map_err(|_| HttpError::InvalidRequest)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_the_hosts_own(name: &HeaderName) -> bool {
+    [
+        "host",
+        "content-length",
+        "connection",
+        "authorization",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+        "proxy-authorization",
+    ]
+    .contains(&name.as_str())
+}
+
+/// The part of an answer that a policy may see.
+fn told(answer: Document) -> HttpResponse {
+    let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    HttpResponse {
+        status: answer.status().as_u16(),
+        content_type: header(CONTENT_TYPE).map(str::to_owned),
+        retry_after: header(RETRY_AFTER).and_then(|value| value.parse().ok()),
+        body: answer.into_body().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::future::pending;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
+    use url::Url;
+    use witgate_plugin::{ClientAuth, HttpError, HttpRequest, Method};
+
+    use super::server::SEATS;
+    use super::{Fetcher, Origin, Reach};
+    use crate::network::Ways;
+    use witgate_base::breaker::Source;
+
+    /// The first of two who ask the same has no room left.
+    #[tokio::test]
+    async fn a_refusal_of_one_caller_is_not_shared_with_another() {
+        let url = Url::parse("https://a.example/metadata").unwrap();
+        let origin = Origin::of(&url).unwrap();
+        let fetcher =
+            Fetcher::new(Ways::closed(), HashMap::from([(origin.clone(), Reach::Public)]), HashMap::new());
+        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let server = &fetcher.servers[&origin];
+        let mut flood = Box::pin(join_all((0..SEATS.most_of_one).map(|_| server.ask(attacker, pending()))));
+        assert!((&mut flood).now_or_never().is_none(), "nobody answers them");
+        let question = || HttpRequest {
+            method: Method::Get,
+            url: url.to_string(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            client_auth: ClientAuth::None,
+            share: true,
+        };
+        let mut first = Box::pin(fetcher.send(question(), attacker));
+        assert!((&mut first).now_or_never().is_none(), "it is under way");
+        let second = fetcher.send(question(), other).await;
+        assert!(matches!(first.await, Err(HttpError::Resting(_))));
+        assert!(
+            matches!(second, Err(HttpError::Unreachable | HttpError::NotGranted)),
+            "it was asked: {second:?}"
+        );
+    }
+}

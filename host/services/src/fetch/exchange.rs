@@ -1,0 +1,68 @@
+//! One question to a server and its answer, and what stands for them.
+
+use bytes::Bytes;
+use url::Url;
+use witgate_plugin::{HttpError, HttpRequest, HttpResponse};
+
+use witgate_base::cause;
+
+/// The answer as a policy sees it.
+pub(super) type Answer = Result<HttpResponse, HttpError>;
+
+/// A whole answer with its headers.
+pub type Document = http::Response<Bytes>;
+
+/// The error in place of an answer, for a policy and for the log.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// The error as the policy sees it.
+    pub error: HttpError,
+    /// The detail of a network error, in one line. None: `error` says it all.
+    why: Option<String>,
+}
+
+impl Unanswered {
+    pub(super) fn because(error: HttpError, why: &(dyn std::error::Error + 'static)) -> Self {
+        Self { error, why: Some(cause::told(why)) }
+    }
+}
+
+impl From<HttpError> for Unanswered {
+    fn from(error: HttpError) -> Self {
+        Self { error, why: None }
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.why, self.error) {
+            (Some(why), _) => f.write_str(why),
+            (None, HttpError::NotGranted) => f.write_str("its address is none that is connected to"),
+            (None, HttpError::InvalidRequest) => f.write_str("the request is not well formed"),
+            (None, HttpError::Unreachable) => f.write_str("no connection"),
+            (None, HttpError::TimedOut) => f.write_str("no complete answer in time"),
+            (None, HttpError::TooLarge) => f.write_str("the answer is too large"),
+            (None, HttpError::Resting(_)) => {
+                f.write_str("it keeps failing, or too many wait for it, and is not asked")
+            }
+        }
+    }
+}
+
+/// Answers requests in place of the network: for test cases.
+pub trait Exchange: Send + Sync {
+    /// The answer to `request`.
+    fn answer(&self, request: HttpRequest) -> Answer;
+}
+
+/// Scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin(pub(super) String);
+
+impl Origin {
+    /// The origin of a URL. None: not an `http` or `https` URL with a host.
+    pub fn of(url: &Url) -> Option<Self> {
+        matches!(url.scheme(), "http" | "https").then(|| url.host_str())??;
+        Some(Self(url.origin().ascii_serialization()))
+    }
+}

@@ -1,0 +1,178 @@
+//! A server that policies ask: its time limit, the number of callers that may wait for it, and its circuit breaker
+//! when it fails.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use witgate_plugin::HttpError;
+
+use super::exchange::{Document, Origin, Unanswered};
+use crate::network::reach::Reach;
+use witgate_base::breaker::{Bounds, Breaker, Change, Source, Turn};
+use witgate_runtime::shares::{self, Shares};
+
+/// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
+/// who waits longer than this has given up.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Longest wait for a place among those who are being answered. Both waits together stay below what
+/// a hook may take, so that it can say itself that the server is not there.
+const PLACE: Duration = Duration::from_secs(1);
+/// Questions that one server is asked at the same time: a thousand callers with tokens of their own
+/// are answered in a second by a server that takes 50 ms. One caller has half of it, as one address has of connections:
+/// callers whom nobody knows yet are told apart by their networks, and many may share one. Two of them leave room for others
+/// as well: shares shrink as they are taken.
+const AT_ONCE: shares::Bounds = shares::Bounds { most: 64, most_of_one: 32 };
+/// Questions that are asked or wait for that: more would wait in vain.
+pub(super) const SEATS: shares::Bounds =
+    shares::Bounds { most: 8 * AT_ONCE.most, most_of_one: 8 * AT_ONCE.most_of_one };
+/// So many failures of one caller, or of several, without a success in between are no accident. A second later one question tries
+/// again, and after each one that fails it takes twice as long, up to half a minute.
+const FAILURES: Bounds = Bounds { failures: 5, pause: Duration::from_secs(1) };
+
+/// One server, for one policy of one generation.
+#[derive(Debug)]
+pub(super) struct Server {
+    origin: Origin,
+    reach: Reach,
+    /// For those who are answered, and those who wait for that.
+    seats: Shares<Source>,
+    at_once: Shares<Source>,
+    breaker: Breaker,
+}
+
+impl Server {
+    pub(super) fn new(origin: Origin, reach: Reach) -> Self {
+        Self::with(origin, reach, FAILURES)
+    }
+
+    /// One that is asked however often it fails.
+    pub(super) fn tireless(origin: Origin, reach: Reach) -> Self {
+        Self::with(origin, reach, Bounds { failures: u32::MAX, ..FAILURES })
+    }
+
+    fn with(origin: Origin, reach: Reach, failures: Bounds) -> Self {
+        let breaker = Breaker::new(failures, Instant::now());
+        let (seats, at_once) = (Shares::new(SEATS), Shares::new(AT_ONCE));
+        Self { origin, reach, seats, at_once, breaker }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// The answer to a question of `source`, unless the server is left alone at the moment.
+    pub(super) async fn ask(
+        &self,
+        source: Source,
+        question: impl Future<Output = Result<Document, Unanswered>>,
+    ) -> Result<Document, Unanswered> {
+        // Whoever asks may have shown nothing yet, and each question takes memory.
+        let _seat = self.seats.take(&source).ok_or_else(|| resting(Duration::ZERO))?;
+        let place = timeout(PLACE, self.at_once.wait_for_one(&source)).await;
+        let _place = place.map_err(|_| resting(Duration::ZERO))?;
+        // Asked only now: whoever waited behind questions that failed does not fail in their way.
+        let turn = self.breaker.turn(|| source, Instant::now).map_err(resting)?;
+        let answer = timeout(ANSWER, question).await.unwrap_or_else(|_| Err(HttpError::TimedOut.into()));
+        self.note(source, turn, &answer);
+        answer
+    }
+
+    fn note(&self, source: Source, turn: Turn, answer: &Result<Document, Unanswered>) {
+        match answer.as_ref().map_err(|unanswered| unanswered.error) {
+            // Nothing was asked: this says nothing about the server.
+            Err(HttpError::NotGranted | HttpError::InvalidRequest | HttpError::Resting(_)) => {}
+            Ok(response) if !response.status().is_server_error() => {
+                if self.breaker.went_well(|| source, Instant::now) {
+                    tracing::info!(server = %self.origin.0, "the server answers again");
+                }
+            }
+            Ok(_) | Err(HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge) => {
+                match self.breaker.failed(turn, source, Instant::now()) {
+                    Change::None => {}
+                    Change::Out(pause) => {
+                        tracing::warn!(server = %self.origin.0, "the server keeps failing and is left alone for {pause:?}");
+                    }
+                    Change::OutForOne(pause) => {
+                        tracing::warn!(server = %self.origin.0, "the server keeps failing for one caller, and is not asked for that one for {pause:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rounded up: whoever comes back too early waits for nothing.
+fn resting(left: Duration) -> Unanswered {
+    let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    HttpError::Resting(seconds).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
+    use http::Response;
+    use witgate_plugin::HttpError;
+
+    use super::{FAILURES, Origin, Reach, SEATS, Server, Unanswered};
+    use witgate_base::breaker::Source;
+
+    #[tokio::test]
+    async fn a_caller_whose_questions_fail_keeps_nobody_else_from_asking() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let ask =
+            async |source| server.ask(source, std::future::ready(Err(HttpError::Unreachable.into()))).await;
+        let ask = async |source| ask(source).await.map_err(|unanswered: Unanswered| unanswered.error);
+        for _ in 0..FAILURES.failures {
+            assert!(matches!(ask(attacker).await, Err(HttpError::Unreachable)));
+        }
+        assert!(matches!(ask(attacker).await, Err(HttpError::Resting(_))));
+        assert!(matches!(ask(other).await, Err(HttpError::Unreachable)), "it was asked");
+    }
+
+    #[tokio::test]
+    async fn whoever_would_wait_in_vain_is_told_at_once() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let source = Source::of_peer(None);
+        let mut waiting = Box::pin(join_all((0..SEATS.most).map(|n| server.ask(Source::of(n), pending()))));
+        assert!((&mut waiting).now_or_never().is_none(), "nobody answers them");
+        let answer = server.ask(source, pending()).now_or_never();
+        let answer = answer.map(|answer| answer.map_err(|unanswered| unanswered.error));
+        assert!(matches!(answer, Some(Err(HttpError::Resting(_)))), "{answer:?}");
+        drop(waiting);
+        assert!(server.ask(source, pending()).now_or_never().is_none(), "there is a seat again");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_caller_leaves_room_for_all_others() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let of_attacker = (0..SEATS.most_of_one).map(|_| server.ask(attacker, pending()));
+        let mut flood = Box::pin(join_all(of_attacker));
+        assert!((&mut flood).now_or_never().is_none(), "nobody answers them");
+        let more = server.ask(attacker, pending()).now_or_never();
+        assert!(matches!(more, Some(Err(Unanswered { error: HttpError::Resting(_), .. }))), "{more:?}");
+        let answer = server.ask(other, ready(Ok(Response::default()))).now_or_never();
+        assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn floods_of_several_callers_leave_room_for_all_others() {
+        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let (attackers, other) = ((0..4).map(Source::of), Source::of("other"));
+        let of_attackers = attackers.flat_map(|attacker| [attacker; SEATS.most]);
+        let waiting: Vec<_> = of_attackers
+            .filter_map(|attacker| {
+                let mut question = Box::pin(server.ask(attacker, pending()));
+                (&mut question).now_or_never().is_none().then_some(question)
+            })
+            .collect();
+        let answer = server.ask(other, ready(Ok(Response::default()))).now_or_never();
+        assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+        drop(waiting);
+    }
+}

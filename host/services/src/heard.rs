@@ -1,0 +1,124 @@
+//! Host calls of one hook of a live policy, captured for a recording, and their replay to a policy in a
+//! sandbox.
+
+use std::collections::{BTreeSet, HashMap};
+
+use parking_lot::Mutex;
+use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, Signed, VerifyError};
+
+/// As much as is kept of one hook: bodies and what the cache held, in bytes. Ten introspected tokens.
+const MOST: usize = 128 << 10;
+
+/// The captured host calls of one hook.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<Notes>);
+
+/// The same, when the hook is done.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// The imports that it called.
+    pub called: BTreeSet<&'static str>,
+    /// The HTTP requests that it sent, and the answers.
+    pub http: Vec<(HttpRequest, Result<HttpResponse, HttpError>)>,
+    /// The signatures that it had checked.
+    pub verified: Vec<Verified>,
+    /// The cache entries that were found: key and value.
+    pub cached: Vec<(Vec<u8>, Vec<u8>)>,
+    /// True if the built-in has decided in its place.
+    pub stood_in: bool,
+    /// True if some notes were left out for want of room.
+    pub cut: bool,
+    size: usize,
+}
+
+/// The result of a signature check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The key's name.
+    pub key: String,
+    /// The id of the key of a set.
+    pub key_id: Option<String>,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// The result.
+    pub outcome: Result<(), VerifyError>,
+}
+
+impl Heard {
+    /// All of it.
+    pub fn take(&self) -> Notes {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    pub(super) fn called(&self, name: &'static str) {
+        self.0.lock().called.insert(name);
+    }
+
+    /// The component failed, and the built-in decides.
+    pub fn stood_in(&self) {
+        self.0.lock().stood_in = true;
+    }
+
+    pub(super) fn verified(&self, key: &str, signed: &Signed<'_>, outcome: Result<(), VerifyError>) {
+        let mut notes = self.0.lock();
+        if notes.has_room_for(key.len()) {
+            let (key, key_id) = (key.to_owned(), signed.key_id.map(str::to_owned));
+            notes.verified.push(Verified { key, key_id, algorithm: signed.algorithm, outcome });
+        }
+    }
+
+    pub(super) fn cached(&self, key: &[u8], value: &[u8]) {
+        let mut notes = self.0.lock();
+        let known = notes.cached.iter().any(|(at, _)| at == key);
+        if !known && notes.has_room_for(key.len() + value.len()) {
+            notes.cached.push((key.to_vec(), value.to_vec()));
+        }
+    }
+
+    pub(super) fn sent(&self, request: HttpRequest, answer: &Result<HttpResponse, HttpError>) {
+        let mut notes = self.0.lock();
+        let answered = answer.as_ref().map_or(0, |answer| answer.body.len());
+        if notes.has_room_for(request.url.len() + request.body.len() + answered) {
+            notes.http.push((request, answer.clone()));
+        }
+    }
+}
+
+impl Notes {
+    /// True if there is room for so many bytes; anything else counts as a hundred.
+    fn has_room_for(&mut self, bytes: usize) -> bool {
+        self.size = self.size.saturating_add(bytes).saturating_add(100);
+        self.cut |= self.size > MOST;
+        !self.cut
+    }
+}
+
+/// The recorded results that a policy in a sandbox gets in place of real ones: of a credential that only
+/// stands for the original.
+#[derive(Debug, Default)]
+pub struct Retold(Mutex<Script>);
+
+#[derive(Debug, Default)]
+struct Script {
+    digests: HashMap<Vec<u8>, Digest>,
+    verified: Vec<Verified>,
+}
+
+impl Retold {
+    /// From now on, `digests` are what these bytes are hashed to, and `verified` is what comes of these checks.
+    pub fn tell(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<Verified>) {
+        *self.0.lock() = Script { digests, verified };
+    }
+
+    pub(super) fn digest(&self, data: &[u8]) -> Option<Digest> {
+        self.0.lock().digests.get(data).copied()
+    }
+
+    /// None: nothing is said of such a check.
+    pub(super) fn outcome(&self, key: &str, signed: &Signed<'_>) -> Option<Result<(), VerifyError>> {
+        let is_it = |told: &&Verified| {
+            told.key == key && told.algorithm == signed.algorithm && told.key_id.as_deref() == signed.key_id
+        };
+        self.0.lock().verified.iter().find(is_it).map(|told| told.outcome)
+    }
+}

@@ -1,0 +1,245 @@
+//! A JWK Set that is fetched: kept as long as its server says, fetched again before that ends and when a
+//! token names a key that is not in it, and kept through outages.
+
+mod discovery;
+mod lifetime;
+mod pace;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use quick_cache::sync::Cache;
+use tokio::sync::Mutex;
+use url::Url;
+
+use self::discovery::{ACCEPT, Discovery};
+use self::pace::{Pace, Reason};
+use super::fetch::Fetcher;
+use super::keys::set::KeySet;
+use crate::network::Ways;
+use witgate_config::KeyPlace;
+
+/// Longest wait for the metadata and the set together. A hook that may wait for the network has a
+/// second more than this.
+const FETCH: Duration = Duration::from_secs(5);
+
+/// Time that a caller waits for a new set where an old one is at hand, in case the server hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time for which a missing key is not looked for again: some servers sign with a key a moment before they
+/// publish it.
+const MISSED: Duration = Duration::from_secs(10);
+
+/// Time for which a key that has gone from the set is not looked for again. Should it come back, the next
+/// fetch brings it.
+const WITHDRAWN: Duration = Duration::from_secs(900);
+
+/// Number of such ids that are remembered: with a kilobyte each, a megabyte.
+const REMEMBERED: usize = 1000;
+
+/// A JWK Set at a URL or of an issuer. One for all generations, so that a reload does not lose the
+/// last good set.
+#[derive(Debug)]
+pub struct RemoteJwks {
+    place: Place,
+    loaded: ArcSwapOption<Loaded>,
+    /// Held while asking: one request at a time.
+    pace: Mutex<Pace>,
+    /// A refresh beside the requests is under way.
+    beside: AtomicBool,
+    /// The last attempt has failed.
+    failing: AtomicBool,
+    /// Ids of keys that are not looked for again until then: whoever goes on with an old token does not
+    /// take the requests away that somebody with a new one needs.
+    absent: Cache<String, Instant>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Url(Url, Fetcher),
+    Issuer(Discovery),
+}
+
+#[derive(Debug)]
+struct Loaded {
+    set: Arc<KeySet>,
+    /// The time of the request: the set was so at this time or later.
+    asked: Instant,
+    /// The lifetime from then on.
+    lifetime: Duration,
+}
+
+/// The action that a set's age demands.
+#[derive(Debug, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    /// Still good, and not for long.
+    Ageing,
+    /// No longer good, unless there is no other to be had.
+    Old,
+}
+
+impl Loaded {
+    fn age(&self) -> Age {
+        let age = self.asked.elapsed();
+        if age >= self.lifetime {
+            Age::Old
+        } else if age >= self.lifetime.mul_f32(0.8) {
+            Age::Ageing
+        } else {
+            Age::Fresh
+        }
+    }
+
+    fn is_usable(&self, max_stale: Duration) -> bool {
+        self.asked.elapsed() < self.lifetime.saturating_add(max_stale)
+    }
+}
+
+impl RemoteJwks {
+    /// The set at `place`; nothing is fetched yet.
+    pub fn new(place: &KeyPlace, ways: Arc<Ways>) -> Arc<Self> {
+        let place = match place {
+            KeyPlace::Url(url) => Place::Url(url.clone(), Fetcher::for_url(ways, url)),
+            KeyPlace::Issuer(issuer) => Place::Issuer(Discovery::of(issuer, ways)),
+        };
+        Arc::new(Self {
+            place,
+            loaded: ArcSwapOption::empty(),
+            pace: Mutex::new(Pace::new(Instant::now())),
+            beside: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            absent: Cache::new(REMEMBERED),
+        })
+    }
+
+    /// The set to check a signature with that names `key_id`. None: there is none to be had that is
+    /// younger than its lifetime and `max_stale`, or the one at hand does not have that key and whether
+    /// a newer one has cannot be found out.
+    pub async fn current(self: &Arc<Self>, key_id: Option<&str>, max_stale: Duration) -> Option<Arc<KeySet>> {
+        match self.loaded.load_full() {
+            None => self.refresh(Reason::Nothing).await,
+            Some(loaded) if loaded.set.settles(key_id) || self.is_absent(key_id) => {
+                self.keep_young(&loaded).await;
+            }
+            Some(_) => self.refresh(Reason::Unknown(key_id.unwrap_or_default().to_owned())).await,
+        }
+        let loaded = self.loaded.load_full().filter(|loaded| loaded.is_usable(max_stale))?;
+        let is_settled = loaded.set.settles(key_id) || self.is_absent(key_id);
+        let is_known = is_settled || !self.failing.load(Ordering::Relaxed);
+        is_known.then(|| Arc::clone(&loaded.set))
+    }
+
+    fn is_absent(&self, key_id: Option<&str>) -> bool {
+        key_id.and_then(|id| self.absent.get(id)).is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn keep_young(self: &Arc<Self>, loaded: &Loaded) {
+        match loaded.age() {
+            Age::Fresh => {}
+            // Who waited now would wait at every attempt until the server is back.
+            Age::Old if !self.failing.load(Ordering::Relaxed) => {
+                drop(tokio::time::timeout(PATIENCE, self.refresh(Reason::Old)).await);
+            }
+            Age::Ageing | Age::Old => self.refresh_beside(),
+        }
+    }
+
+    fn refresh_beside(self: &Arc<Self>) {
+        if !self.beside.swap(true, Ordering::AcqRel) {
+            let remote = Arc::clone(self);
+            tokio::spawn(async move {
+                remote.ask(Instant::now(), Reason::Old).await;
+                remote.beside.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Fetches the set, if it may be asked for now. A task of its own does it, so that a caller who goes
+    /// away does not take the others' answer along.
+    async fn refresh(self: &Arc<Self>, reason: Reason) {
+        let (remote, wanted) = (Arc::clone(self), Instant::now());
+        drop(tokio::spawn(async move { remote.ask(wanted, reason).await }).await);
+    }
+
+    /// Callers that come while it is under way wait, and take the answer if it was asked for after they came.
+    async fn ask(&self, wanted: Instant, reason: Reason) {
+        let mut pace = self.pace.lock().await;
+        let settled = self.is_settled(&reason) || pace.has_asked_since(wanted);
+        if settled || !pace.may_ask(Instant::now(), &reason) {
+            return;
+        }
+        let asked = Instant::now();
+        let outcome = match tokio::time::timeout(FETCH, self.fetch(asked)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("no complete answer in time".to_owned()),
+        };
+        match outcome {
+            Ok(loaded) => {
+                pace.answered(asked, reason.is_met_by(&loaded.set));
+                self.take(loaded, &reason);
+            }
+            Err(why) => {
+                pace.failed(asked, Instant::now());
+                self.failing.store(true, Ordering::Relaxed);
+                let kept = if self.loaded.load().is_some() { "; the last good one stays" } else { "" };
+                tracing::warn!("cannot fetch the JWK Set {}: {why}{kept}", self.place);
+            }
+        }
+    }
+
+    fn take(&self, loaded: Loaded, reason: &Reason) {
+        let now = Instant::now();
+        if let Reason::Unknown(id) = reason
+            && !loaded.set.has(id)
+        {
+            self.absent.insert(id.clone(), now + MISSED);
+        }
+        if let Some(before) = self.loaded.load_full() {
+            let gone = before.set.ids().filter(|id| !loaded.set.has(id));
+            gone.for_each(|id| self.absent.insert(id.to_owned(), now + WITHDRAWN));
+        }
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the JWK Set {} is available again", self.place);
+        }
+        self.loaded.store(Some(Arc::new(loaded)));
+    }
+
+    /// True if the set that somebody else has fetched meanwhile is good enough.
+    fn is_settled(&self, reason: &Reason) -> bool {
+        self.loaded.load().as_ref().is_some_and(|loaded| match reason {
+            Reason::Nothing => true,
+            Reason::Old => loaded.age() == Age::Fresh,
+            Reason::Unknown(key_id) => loaded.set.has(key_id),
+        })
+    }
+
+    async fn fetch(&self, asked: Instant) -> Result<Loaded, String> {
+        let answer = match &self.place {
+            Place::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| e.to_string())?,
+            Place::Issuer(issuer) => issuer.jwks().await?,
+        };
+        if answer.status() != 200 {
+            return Err(format!("the server answered {}", answer.status().as_u16()));
+        }
+        let lifetime = lifetime::of(answer.headers());
+        let text = answer.into_body();
+        // The version tells two sets apart in what is remembered of good signatures.
+        let version = u64::from_be_bytes(
+            witgate_base::digest::sha256(&text).first_chunk().copied().unwrap_or_default(),
+        );
+        let set = KeySet::parse(&text, version).map_err(|error| error.to_string())?;
+        Ok(Loaded { set: Arc::new(set), asked, lifetime })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url, _) => write!(f, "at {url}"),
+            Self::Issuer(discovery) => write!(f, "of the issuer {}", discovery.issuer()),
+        }
+    }
+}

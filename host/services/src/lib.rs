@@ -1,0 +1,337 @@
+//! Host functions for policies: one implementation, which a built-in reaches directly and a component through
+//! its imports.
+
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod fetch;
+pub mod heard;
+pub mod jwks;
+pub mod keys;
+pub mod network;
+pub mod subject;
+pub mod traces;
+pub mod witness;
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use secrecy::{ExposeSecret, SecretString};
+use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants};
+
+use self::cache::Cache;
+use self::fetch::Fetcher;
+use self::heard::{Heard, Retold};
+use self::keys::Keyring;
+use self::subject::Subject;
+use self::traces::Traces;
+use self::witness::{Told, Witness};
+use witgate_base::breaker::Source;
+use witgate_base::clock::Clock;
+use witgate_base::digest::sha256;
+use witgate_base::printable::clean;
+
+/// The host functions of one policy of one generation.
+#[derive(Debug)]
+pub struct Services {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// The parts of a request that the policy wants to see. Set once it is configured.
+    pub wants: OnceLock<Wants>,
+    /// The keys that it may name.
+    pub keys: Keyring,
+    /// The secrets whose raw value it may read.
+    pub secrets: HashMap<String, SecretString>,
+    /// Its cache, where granted.
+    pub cache: Option<Cache>,
+    /// Outgoing HTTP, where granted.
+    pub fetcher: Option<Fetcher>,
+    /// The clock.
+    pub clock: Clock,
+    /// The OAuth scopes that it may ask callers for.
+    pub scopes: BTreeSet<String>,
+    /// The trace of host calls, in a sandbox.
+    pub witness: Option<Arc<Witness>>,
+    /// The recorded results about a credential that only stands for one, in a sandbox.
+    pub retold: Option<Arc<Retold>>,
+}
+
+impl Services {
+    /// Forgets what the policy's cache has under a token's digest, which is where policies keep what they know of it,
+    /// and lets nobody wait for an answer that was asked for before. True: there was something.
+    pub fn forget(&self, token: &Digest) -> bool {
+        if let Some(fetcher) = &self.fetcher {
+            fetcher.share_no_more();
+        }
+        self.cache.as_ref().is_some_and(|cache| cache.bury(token, self.clock.now()))
+    }
+
+    /// Services for a policy that only has to describe itself: none.
+    pub fn bare(policy: &str) -> Self {
+        Self {
+            policy: policy.into(),
+            wants: OnceLock::new(),
+            keys: Keyring::new(HashMap::new()),
+            secrets: HashMap::new(),
+            cache: None,
+            fetcher: None,
+            clock: Clock::System,
+            scopes: BTreeSet::new(),
+            witness: None,
+            retold: None,
+        }
+    }
+}
+
+/// The context of one hook call.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The request and its caller.
+    pub subject: Arc<dyn Subject>,
+    /// True if a list is being filtered.
+    pub listing: bool,
+    /// The notes on host calls, while the policy is recorded.
+    pub heard: Option<Arc<Heard>>,
+    /// The caller's secrets, which the recording must not hold: they can be searched for, not read.
+    pub traces: Option<Arc<Traces>>,
+}
+
+impl Scope {
+    /// The scope of a call that is not recorded yet.
+    pub fn new(subject: Arc<dyn Subject>, listing: bool, traces: Option<Arc<Traces>>) -> Self {
+        Self { subject, listing, heard: None, traces }
+    }
+
+    /// The source that a failure counts for.
+    pub fn source(&self) -> Source {
+        self.subject.source()
+    }
+}
+
+/// The host, as a policy sees it during one hook.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyHost<'a> {
+    /// The host functions of the policy.
+    pub services: &'a Services,
+    /// The context of the hook. None: `describe` and `configure`.
+    pub scope: Option<&'a Scope>,
+}
+
+impl<'a> PolicyHost<'a> {
+    fn wants(&self) -> Option<&'a Wants> {
+        self.services.wants.get()
+    }
+
+    fn subject(&self) -> Option<&'a dyn Subject> {
+        self.scope.map(|scope| &*scope.subject)
+    }
+
+    fn identity(&self) -> Option<&'a witgate_plugin::Identity> {
+        self.subject()?.identity()
+    }
+}
+
+impl<'a> PolicyHost<'a> {
+    /// Hands on what the policy is told about what it `asked`, before a witness where there is one.
+    fn told<T: Told>(&self, name: &'static str, asked: impl FnOnce() -> String, told: T) -> T {
+        if let Some(witness) = &self.services.witness {
+            witness.called(name, asked(), told.told());
+        }
+        if let Some(heard) = self.heard() {
+            heard.called(name);
+        }
+        told
+    }
+
+    fn heard(&self) -> Option<&'a Heard> {
+        self.scope?.heard.as_deref()
+    }
+
+    /// The party to which a server's failure is attributed.
+    fn source(&self) -> Source {
+        self.scope.map_or_else(|| Source::of_peer(None), Scope::source)
+    }
+
+    /// A component has compared two values; a built-in does so by itself.
+    pub fn compared(&self, a: &[u8], b: &[u8]) {
+        self.told("crypto.equal", || format!("{}, {}", bytes(a), bytes(b)), ());
+    }
+
+    /// The address of the caller, if the policy may know it.
+    pub fn find_peer(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.peer)?;
+        Some(self.subject()?.peer()?.to_string().into())
+    }
+
+    /// The value of a header that the policy has asked for.
+    pub fn find_header(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.wants()?.headers.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
+        let mut values = self.subject()?.headers().get_all(name).iter().filter_map(|v| v.to_str().ok());
+        let first = values.next()?;
+        Some(values.fold(Cow::Borrowed(first), |joined, next| (joined + ", ") + next))
+    }
+
+    /// The arguments of the call, as JSON.
+    pub fn find_arguments(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.arguments)?;
+        self.scope.filter(|scope| !scope.listing)?;
+        self.subject()?.arguments().map(Cow::Borrowed)
+    }
+
+    /// The `_meta` of the call, as JSON.
+    pub fn find_meta(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.meta)?;
+        self.subject()?.meta().map(Cow::Borrowed)
+    }
+
+    /// The thumbprint of the client certificate (RFC 8705, section 3.1).
+    pub fn find_certificate_thumbprint(&self) -> Option<Cow<'a, str>> {
+        self.subject()?.certificate_thumbprint(self.services.clock.now()).map(Cow::Borrowed)
+    }
+
+    fn find_claims(&self) -> Option<Cow<'a, str>> {
+        self.wants().filter(|wants| wants.data.claims)?;
+        self.identity()?.claims.as_deref().map(Cow::Borrowed)
+    }
+}
+
+/// Nothing is asked for by name.
+fn nothing() -> String {
+    String::new()
+}
+
+fn bytes(data: &[u8]) -> String {
+    format!("{} bytes", data.len())
+}
+
+impl Host for PolicyHost<'_> {
+    fn now(&self) -> u64 {
+        self.told("clock.now", nothing, self.services.clock.now())
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        if let Some(witness) = &self.services.witness {
+            return witness.logged(level, message);
+        }
+        let policy = &*self.services.policy;
+        let message = clean(message);
+        match level {
+            Level::Debug => tracing::debug!(target: "witgate::plugin", policy, "{message}"),
+            Level::Info => tracing::info!(target: "witgate::plugin", policy, "{message}"),
+            Level::Warn => tracing::warn!(target: "witgate::plugin", policy, "{message}"),
+            Level::Error => tracing::error!(target: "witgate::plugin", policy, "{message}"),
+        }
+    }
+
+    fn upstream(&self) -> Cow<'_, str> {
+        let upstream = self.subject().map_or("", Subject::upstream);
+        self.told("request.upstream", nothing, upstream.into())
+    }
+
+    fn audience(&self) -> Cow<'_, str> {
+        let audience = self.subject().map_or("", Subject::audience);
+        self.told("request.audience", nothing, audience.into())
+    }
+
+    fn peer(&self) -> Option<Cow<'_, str>> {
+        self.told("request.peer", nothing, self.find_peer())
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.told("request.header", || name.to_owned(), self.find_header(name))
+    }
+
+    fn arguments(&self) -> Option<Cow<'_, str>> {
+        self.told("request.arguments", nothing, self.find_arguments())
+    }
+
+    fn meta(&self) -> Option<Cow<'_, str>> {
+        self.told("request.meta", nothing, self.find_meta())
+    }
+
+    fn certificate_thumbprint(&self) -> Option<Cow<'_, str>> {
+        self.told("request.certificate-thumbprint", nothing, self.find_certificate_thumbprint())
+    }
+
+    fn dpop_thumbprint(&self) -> Option<Cow<'_, str>> {
+        let thumbprint = self.subject().and_then(Subject::dpop_thumbprint);
+        self.told("request.dpop-thumbprint", nothing, thumbprint.map(Cow::Borrowed))
+    }
+
+    fn issuer(&self) -> Option<Cow<'_, str>> {
+        let issuer = self.identity().and_then(|identity| identity.issuer.as_deref());
+        self.told("caller.issuer", nothing, issuer.map(Cow::Borrowed))
+    }
+
+    fn claims(&self) -> Option<Cow<'_, str>> {
+        self.told("caller.claims", nothing, self.find_claims())
+    }
+
+    fn expires_at(&self) -> Option<u64> {
+        self.told("caller.expires-at", nothing, self.identity().and_then(|identity| identity.expires_at))
+    }
+
+    fn sha256(&self, data: &[u8]) -> Digest {
+        let retold = self.services.retold.as_ref().and_then(|retold| retold.digest(data));
+        self.told("crypto.sha256", || bytes(data), retold.unwrap_or_else(|| sha256(data)))
+    }
+
+    async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+        let retold = self.services.retold.as_ref().and_then(|retold| retold.outcome(key, signed));
+        let outcome = match retold {
+            Some(outcome) => outcome,
+            None => self.services.keys.verify(key, signed).await,
+        };
+        if let Some(heard) = self.heard() {
+            heard.verified(key, signed, outcome);
+        }
+        let asked = || {
+            let id = signed.key_id.map(|id| format!(", key id {id:?}")).unwrap_or_default();
+            format!("{key:?}, {:?}{id}", signed.algorithm)
+        };
+        self.told("crypto.verify", asked, outcome)
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        let secret = self.services.secrets.get(name);
+        self.told("secrets.reveal", || format!("{name:?}"), secret.map(|_| Cow::Borrowed("****")));
+        Some(secret?.expose_secret().to_owned())
+    }
+
+    fn cached(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let now = self.services.clock.now();
+        let value = self.services.cache.as_ref().and_then(|cache| cache.get(key, now));
+        if let (Some(heard), Some(value)) = (self.heard(), &value) {
+            heard.cached(key, value);
+        }
+        self.told("cache.get", || key.to_vec().told(), value)
+    }
+
+    fn cache(&self, key: &[u8], value: &[u8], ttl_s: u32) {
+        if let Some(cache) = &self.services.cache {
+            cache.put(key, value, self.services.clock.now(), ttl_s);
+        }
+        self.told("cache.put", || format!("{}, {} for {ttl_s} s", key.to_vec().told(), bytes(value)), ());
+    }
+
+    fn uncache(&self, key: &[u8]) {
+        if let Some(cache) = &self.services.cache {
+            cache.remove(key);
+        }
+        self.told("cache.remove", || key.to_vec().told(), ());
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let asked = self.services.witness.as_ref().map(|_| format!("{:?} {}", request.method, request.url));
+        let noted = self.heard().map(|heard| (heard, request.clone()));
+        let answer = match &self.services.fetcher {
+            Some(fetcher) => fetcher.send(request, self.source()).await,
+            None => Err(HttpError::NotGranted),
+        };
+        if let Some((heard, request)) = noted {
+            heard.sent(request, &answer);
+        }
+        self.told("http.send", || asked.unwrap_or_default(), answer)
+    }
+}

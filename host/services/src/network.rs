@@ -1,0 +1,121 @@
+//! Connections of Witgate's own: to upstreams, to key sets, and to the servers that policies ask. Which authorities they
+//! trust, which proxy they go through, and which addresses they lead to.
+
+pub mod reach;
+mod roots;
+mod way;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use reach::Reach;
+pub use reach::is_refused;
+pub use way::{CONNECT, To};
+use way::{Proxies, Way};
+use witgate_config::Network;
+
+/// Bytes of an answer that are read before somebody reads them here, and of the largest head: as towards clients.
+const READ_AHEAD: usize = 64 << 10;
+
+/// Servers on Node and uvicorn close idle connections after 5 s; reusing one in that moment
+/// would fail a call that was already sent.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// A client.
+pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
+
+/// The ways of one process, as `[network]` says at the moment. What is new counts for connections from then on; requests
+/// that are under way end on the former ones.
+#[derive(Debug)]
+pub struct Ways {
+    current: ArcSwap<Current>,
+}
+
+/// The settings, and the clients that were made by them.
+#[derive(Debug)]
+struct Current {
+    /// None: nothing goes out.
+    settings: Option<Network>,
+    proxies: Arc<Proxies>,
+    /// Without TLS, and with it: reading the system's authorities takes milliseconds that nobody spends without need.
+    upstreams: [OnceLock<HttpClient>; 2],
+    public: [OnceLock<HttpClient>; 2],
+    private: [OnceLock<HttpClient>; 2],
+}
+
+impl Ways {
+    /// Ways on which nothing goes, until settings are taken.
+    pub fn closed() -> Arc<Self> {
+        Arc::new(Self { current: ArcSwap::from_pointee(Current::new(None)) })
+    }
+
+    /// Ways as settings say.
+    pub fn new(settings: &Network) -> Arc<Self> {
+        Arc::new(Self { current: ArcSwap::from_pointee(Current::new(Some(settings))) })
+    }
+
+    /// Takes settings. None, for what is written cannot be used: those that were taken before stay.
+    pub fn take(&self, settings: Option<&Network>) {
+        let Some(settings) = settings else { return };
+        let before = self.current.load();
+        if before.settings.as_ref().is_some_and(|before| before.is_same(settings)) {
+            return;
+        }
+        if before.settings.is_some() {
+            tracing::info!("new connections use the changed [network]");
+        }
+        self.current.store(Arc::new(Current::new(Some(settings))));
+    }
+
+    /// The client for requests, with TLS or without.
+    pub fn client(&self, to: To, secure: bool) -> HttpClient {
+        self.current.load().client(to, secure)
+    }
+}
+
+impl Current {
+    fn new(settings: Option<&Network>) -> Self {
+        Self {
+            settings: settings.cloned(),
+            proxies: Arc::new(settings.map(Proxies::new).unwrap_or_default()),
+            upstreams: Default::default(),
+            public: Default::default(),
+            private: Default::default(),
+        }
+    }
+
+    fn client(&self, to: To, secure: bool) -> HttpClient {
+        let [plain, tls] = match to {
+            To::Upstream => &self.upstreams,
+            To::Asked(Reach::Public) => &self.public,
+            To::Asked(Reach::Private) => &self.private,
+        };
+        let client = if secure { tls } else { plain };
+        client.get_or_init(|| self.connected(to, secure)).clone()
+    }
+
+    fn connected(&self, to: To, secure: bool) -> HttpClient {
+        let settings = self.settings.as_ref();
+        let trusted = settings.filter(|_| secure).map_or_else(roots::none, roots::of);
+        let to_proxy = settings.filter(|_| self.proxies.are_secure()).map_or_else(roots::none, roots::of);
+        let way = Way::new(to, Arc::clone(&self.proxies), to_proxy, settings.is_some());
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(trusted)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(way);
+        let mut builder = Client::builder(TokioExecutor::new());
+        if to == To::Upstream {
+            builder.pool_idle_timeout(IDLE_CONNECTION).pool_timer(TokioTimer::new());
+            builder.http1_max_buf_size(READ_AHEAD);
+        }
+        builder.build(https)
+    }
+}

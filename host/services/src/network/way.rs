@@ -1,0 +1,264 @@
+//! The way of one connection: straight to the server, or through a proxy's tunnel (RFC 9110, section 9.3.6).
+
+use std::error::Error;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::http::Uri;
+use ::http::uri::{PathAndQuery, Scheme};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpStream;
+use tower::Service;
+
+use super::reach::{Reach, RefusedAddress};
+use witgate_config::Network;
+
+/// A TCP connection within a data centre takes milliseconds; a lost SYN is sent again after 1 s
+/// and 3 s.
+pub const CONNECT: Duration = Duration::from_secs(5);
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// An upstream, which the operator has named: whatever its address.
+    Upstream,
+    /// A server that is asked for keys, or by policies.
+    Asked(Reach),
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// The proxies of the configuration.
+#[derive(Debug, Default)]
+pub(super) struct Proxies {
+    matcher: Option<Matcher>,
+    are_secure: bool,
+    /// The proxy looks names up, and has to mind where they lead.
+    resolve: bool,
+}
+
+impl Proxies {
+    pub(super) fn new(settings: &Network) -> Self {
+        let proxies = [&settings.http_proxy, &settings.https_proxy];
+        let written = proxies.map(|proxy| proxy.as_ref().map_or("", |proxy| proxy.expose_secret()));
+        let [http, https] = written;
+        let is_none = http.is_empty() && https.is_empty();
+        let matcher = || Matcher::builder().http(http).https(https).no(settings.no_proxy.join(",")).build();
+        Self {
+            matcher: (!is_none).then(matcher),
+            are_secure: written.iter().any(|proxy| proxy.starts_with("https:")),
+            resolve: settings.proxy_resolves,
+        }
+    }
+
+    /// True if the proxy is reached over TLS.
+    pub(super) fn are_secure(&self) -> bool {
+        self.are_secure
+    }
+
+    /// The proxy on the way to `to`. What is on this machine is nobody else's to reach.
+    fn on_the_way(&self, to: &Uri) -> Option<Intercept> {
+        let host = to.host()?;
+        // Names below `localhost` are this machine, too (RFC 6761, section 6.3).
+        let last_label = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+        let is_here = last_label.eq_ignore_ascii_case("localhost")
+            || address_of(host).is_some_and(|address| address.to_canonical().is_loopback());
+        self.matcher.as_ref().filter(|_| !is_here)?.intercept(to)
+    }
+}
+
+/// Connects.
+#[derive(Clone)]
+pub struct Way {
+    to: To,
+    is_open: bool,
+    straight: HttpConnector<Resolver>,
+    to_proxy: HttpsConnector<HttpConnector>,
+    proxies: Arc<Proxies>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("[network] cannot be used, so that nothing goes out")]
+struct Closed;
+
+impl Way {
+    pub(super) fn new(to: To, proxies: Arc<Proxies>, trusted: ClientConfig, is_open: bool) -> Self {
+        let mut straight = HttpConnector::new_with_resolver(Resolver { to });
+        straight.set_nodelay(true);
+        straight.enforce_http(false);
+        straight.set_connect_timeout(Some(CONNECT));
+        let mut plain = HttpConnector::new();
+        plain.set_nodelay(true);
+        plain.enforce_http(false);
+        plain.set_connect_timeout(Some(CONNECT));
+        let to_proxy = HttpsConnectorBuilder::new()
+            .with_tls_config(trusted)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(plain);
+        Self { to, is_open, straight, to_proxy, proxies }
+    }
+
+    /// Through a tunnel, also without TLS inside: the proxy sees neither headers nor answers that are not for it.
+    async fn through(self, proxy: Intercept, to: Uri) -> Result<Stream, BoxError> {
+        let to = self.checked(&to).await?;
+        let tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy);
+        let mut tunnel = match proxy.basic_auth() {
+            Some(credential) => tunnel.with_auth(credential.clone()),
+            None => tunnel,
+        };
+        Ok(tunnel.call(to).await?)
+    }
+
+    /// The server as the proxy is to be told: by an address that was checked, unless names are the proxy's.
+    async fn checked(&self, to: &Uri) -> Result<Uri, BoxError> {
+        let host = to.host().ok_or("there is no host")?;
+        let port = to.port_u16().unwrap_or(if to.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
+        let host = match (self.to, address_of(host)) {
+            (To::Asked(reach), Some(address)) if !reach.covers(address) => return Err(RefusedAddress.into()),
+            (To::Asked(_), None) if !self.proxies.resolve => match resolved(self.to, host, port).await? {
+                first if first.is_ipv6() => format!("[{}]", first.ip()),
+                first => first.ip().to_string(),
+            },
+            _ => host.to_owned(),
+        };
+        let authority = format!("{host}:{port}");
+        let scheme = to.scheme().cloned().unwrap_or(Scheme::HTTPS);
+        let path = PathAndQuery::from_static("/");
+        Ok(Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?)
+    }
+}
+
+impl Service<Uri> for Way {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Connecting<Stream, BoxError>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.straight.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        if !self.is_open {
+            return Box::pin(async { Err(Closed.into()) });
+        }
+        if let Some(proxy) = self.proxies.on_the_way(&to) {
+            return Box::pin(self.clone().through(proxy, to));
+        }
+        let connecting = self.straight.call(to);
+        Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+    }
+}
+
+/// Resolves names, and lets only those addresses through that are in reach: what is checked
+/// is what is connected to, so a name that resolves differently the second time gains nothing.
+#[derive(Clone, Copy, Debug)]
+struct Resolver {
+    to: To,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Connecting<Self::Response, std::io::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let to = self.to;
+        Box::pin(async move { Ok(addresses(to, name.as_str(), 0).await?.into_iter()) })
+    }
+}
+
+/// The first address of a name that may be connected to.
+async fn resolved(to: To, name: &str, port: u16) -> std::io::Result<SocketAddr> {
+    let found = addresses(to, name, port).await?;
+    found.first().copied().ok_or_else(|| std::io::Error::other(RefusedAddress))
+}
+
+async fn addresses(to: To, name: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    let mut found: Vec<_> = tokio::net::lookup_host((name, port)).await?.collect();
+    if let To::Asked(reach) = to {
+        found.retain(|address| reach.covers(address.ip()));
+        if found.is_empty() {
+            return Err(std::io::Error::other(RefusedAddress));
+        }
+    }
+    Ok(found)
+}
+
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{is_refused, roots};
+
+    fn way(to: To, resolve: bool) -> Way {
+        let proxies = Proxies::new(&Network {
+            https_proxy: Some("http://proxy.test:1".to_owned().into()),
+            http_proxy: Some("http://proxy.test:1".to_owned().into()),
+            no_proxy: vec!["10.0.0.0/8".to_owned()],
+            proxy_resolves: resolve,
+            ..Network::default()
+        });
+        Way::new(to, Arc::new(proxies), roots::none(), true)
+    }
+
+    /// `127.1` is a name to whoever reads URLs, and an address to the system's resolver.
+    #[tokio::test]
+    async fn a_proxy_is_told_the_address_that_was_checked() {
+        let uri = Uri::from_static("https://127.1/x?secret");
+        let checked = async |to, resolve| way(to, resolve).checked(&uri).await.map(|uri| uri.to_string());
+        let private = To::Asked(Reach::Private);
+        assert_eq!(checked(private, false).await.unwrap(), "https://127.0.0.1:443/");
+        assert_eq!(checked(private, true).await.unwrap(), "https://127.1:443/");
+        assert_eq!(checked(To::Upstream, false).await.unwrap(), "https://127.1:443/");
+        let refused = checked(To::Asked(Reach::Public), false).await.unwrap_err();
+        assert!(is_refused(&*refused));
+        let literal = Uri::from_static("http://[::ffff:10.0.0.1]/");
+        let refused = way(To::Asked(Reach::Public), true).checked(&literal).await.unwrap_err();
+        assert!(is_refused(&*refused));
+        let plain = Uri::from_static("http://[2606:2800:220:1::1]/");
+        let told = way(To::Asked(Reach::Public), false).checked(&plain).await.unwrap();
+        assert_eq!(told, "http://[2606:2800:220:1::1]:80/");
+    }
+
+    #[test]
+    fn what_is_on_this_machine_or_excepted_needs_no_proxy() {
+        let proxies = way(To::Upstream, false).proxies;
+        let goes = |uri: &'static str| proxies.on_the_way(&Uri::from_static(uri)).is_some();
+        for straight in [
+            "http://localhost/",
+            "https://LOCALHOST./",
+            "http://x.localhost:1/",
+            "http://127.9.9.9:1/",
+            "http://[::1]/",
+            "http://10.1.2.3/",
+        ] {
+            assert!(!goes(straight), "{straight}");
+        }
+        assert!(
+            goes("https://example.com/")
+                && goes("http://192.168.0.1/")
+                && goes("http://localhost.example.com/")
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! The trace of a policy in a sandbox: its host calls and their results, its log lines, and the resources
+//! that it uses.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use witgate_plugin::{Digest, HttpError, HttpResponse, Level, VerifyError};
+
+use witgate_base::digest::digest_text;
+use witgate_base::printable::clean;
+
+/// As much as is kept of one question: ten times what a hook may call by default.
+const MOST: usize = 10_000;
+
+/// The imports of the WIT package, as they are counted.
+pub const IMPORTS: [&str; 21] = [
+    "request.upstream",
+    "request.audience",
+    "request.peer",
+    "request.header",
+    "request.arguments",
+    "request.meta",
+    "request.certificate-thumbprint",
+    "request.dpop-thumbprint",
+    "caller.issuer",
+    "caller.claims",
+    "caller.expires-at",
+    "clock.now",
+    "log.write",
+    "crypto.sha256",
+    "crypto.equal",
+    "crypto.verify",
+    "secrets.reveal",
+    "cache.get",
+    "cache.put",
+    "cache.remove",
+    "http.send",
+];
+
+/// Watches one policy.
+#[derive(Debug, Default)]
+pub struct Witness(Mutex<Observed>);
+
+/// The trace of one question, beside the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The host calls and log lines, in order.
+    pub events: Vec<Event>,
+    /// The number of calls of each import.
+    pub host_calls: BTreeMap<&'static str, u64>,
+    /// The running time of the component's own code, in epochs of a millisecond.
+    pub ticks: u64,
+    /// The most that the instance's linear memories ever held, in bytes. 0: there is no instance.
+    pub memory: usize,
+}
+
+/// Something that a policy did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It called an import.
+    Call {
+        /// The interface and the function, as in the WIT package: `request.header`.
+        name: &'static str,
+        /// The arguments, with everything of a credential redacted.
+        asked: String,
+        /// The result, with secrets redacted.
+        told: String,
+    },
+    /// It logged a line.
+    Log {
+        /// The level of the line.
+        level: Level,
+        /// The line, fit for a terminal.
+        line: String,
+    },
+}
+
+impl Observed {
+    /// The lines that were logged.
+    pub fn log(&self) -> impl Iterator<Item = (Level, &str)> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Log { level, line } => Some((*level, line.as_str())),
+            Event::Call { .. } => None,
+        })
+    }
+}
+
+impl Witness {
+    /// Takes the trace since the last call; the memory of the instance stays counted.
+    pub fn take(&self) -> Observed {
+        let mut seen = self.0.lock();
+        let memory = seen.memory;
+        std::mem::replace(&mut *seen, Observed { memory, ..Observed::default() })
+    }
+
+    /// Notes a host call, with what was asked and the answer.
+    pub fn called(&self, name: &'static str, asked: String, told: String) {
+        let mut seen = self.0.lock();
+        *seen.host_calls.entry(name).or_default() += 1;
+        if seen.events.len() < MOST {
+            seen.events.push(Event::Call { name, asked: clean(&asked), told: clean(&told) });
+        }
+    }
+
+    /// Notes a line of the guest's log.
+    pub fn logged(&self, level: Level, line: &str) {
+        let mut seen = self.0.lock();
+        *seen.host_calls.entry("log.write").or_default() += 1;
+        if seen.events.len() < MOST {
+            seen.events.push(Event::Log { level, line: clean(line) });
+        }
+    }
+
+    /// Notes that an epoch has passed.
+    pub fn ticked(&self) {
+        self.0.lock().ticks += 1;
+    }
+
+    /// Notes the memory that the guest holds, in bytes.
+    pub fn holds(&self, memory: usize) {
+        let mut seen = self.0.lock();
+        seen.memory = seen.memory.max(memory);
+    }
+}
+
+/// An answer of the host's, in a few words.
+pub(super) trait Told {
+    fn told(&self) -> String;
+}
+
+impl Told for () {
+    fn told(&self) -> String {
+        String::new()
+    }
+}
+
+impl Told for u64 {
+    fn told(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Told for Cow<'_, str> {
+    fn told(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Told for Digest {
+    fn told(&self) -> String {
+        digest_text(self)
+    }
+}
+
+impl Told for Vec<u8> {
+    fn told(&self) -> String {
+        match std::str::from_utf8(self) {
+            Ok(text) => format!("{text:?}"),
+            Err(_) => format!("{} bytes", self.len()),
+        }
+    }
+}
+
+impl<T: Told> Told for Option<T> {
+    fn told(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), Told::told)
+    }
+}
+
+impl Told for Result<(), VerifyError> {
+    fn told(&self) -> String {
+        match self {
+            Ok(()) => "good".to_owned(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+}
+
+impl Told for Result<HttpResponse, HttpError> {
+    fn told(&self) -> String {
+        match self {
+            Ok(answer) => format!("{}, {} bytes", answer.status, answer.body.len()),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The upstreams that a configuration can name, behind one type.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::Uri;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::child::pipes::Launch;
+use super::child::program::Program;
+use super::child::{ChildUpstream, Settings};
+use super::era::{Eras, Verdict};
+use super::http::{HttpUpstream, SetUpError, Sse, Within};
+use super::own_tools::{AuthStatus, OwnTools};
+use witgate_base::digest::{digest_text, sha256};
+use witgate_config::{self as config, Target};
+use witgate_flow::body::BodyError;
+use witgate_flow::event::Event;
+use witgate_flow::limit::Admitted;
+use witgate_flow::port::{Answer, Listener, Upstream};
+use witgate_flow::reject::Rejection;
+use witgate_services::network::Ways;
+
+/// An upstream of any kind.
+pub enum AnyUpstream {
+    /// Over HTTP.
+    Http(Box<HttpUpstream>),
+    /// A child process, or the host's own tools, which are spoken to in the same way.
+    Child(ChildUpstream),
+    /// A server of HTTP+SSE, which is spoken to in the same way over what starts a stream of its.
+    Sse(ChildUpstream, Arc<Sse>),
+}
+
+impl AnyUpstream {
+    /// The upstream that `config` describes. Nothing is started or connected yet. What is found out
+    /// about a command's eras is kept in `cache`, where there is one; what is at a URL is
+    /// connected to by `ways`. Must be called within a Tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// Where an HTTP upstream's URL or headers cannot be used.
+    pub fn new(
+        config: &config::Upstream,
+        grace: Duration,
+        status: AuthStatus,
+        cache: Option<&Path>,
+        ways: &Arc<Ways>,
+    ) -> Result<Self, SetUpError> {
+        let child = |shared, launcher: Arc<dyn Launch>, eras| {
+            let settings = Settings {
+                max_message: config.max_message,
+                ..Settings::new(&config.name, shared, config.timeout, grace).with_sessions(config.sessions)
+            };
+            ChildUpstream::new(settings, launcher, eras)
+        };
+        Ok(match &config.target {
+            Target::Url { url, headers } => Self::Http(Box::new(
+                HttpUpstream::new(ways, url, headers, config.timeout)?
+                    .with_sessions(config.sessions)
+                    .with_identity(config.identity.clone())
+                    .with_eras(config.eras)
+                    .with_messages(config.max_message),
+            )),
+            Target::Sse { url, headers } => {
+                let sse = Arc::new(Sse::new(ways, url, headers, config.timeout, config.max_message)?);
+                let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
+                Self::Sse(child(false, launcher, Eras::known(Verdict::known(true, false))), sse)
+            }
+            Target::Embedded => return Err(SetUpError::Embedded),
+            Target::Broken => return Err(SetUpError::Broken),
+            Target::OwnTools => {
+                let eras = Eras::known(Verdict::known(true, true));
+                Self::Child(child(false, Arc::new(OwnTools::new(status)), eras))
+            }
+            Target::Command { argv, env, shared } => {
+                let (name, identity) = (config.name.clone(), config.identity.env.clone());
+                let program = Program { name, argv: argv.clone(), env: env.clone(), identity };
+                let eras = match (config.eras, cache) {
+                    (Some(eras), _) => Eras::configured(eras),
+                    (None, Some(cache)) => Eras::kept_in(kept(cache, &program)),
+                    (None, None) => Eras::default(),
+                };
+                Self::Child(child(*shared, Arc::new(program), eras))
+            }
+        })
+    }
+
+    /// The upstream that `config` describes, which is this service, and sees requests to `uri`.
+    pub fn of_service<S, B>(config: &config::Upstream, service: S, uri: Uri) -> Self
+    where
+        S: Within<B>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        let upstream = HttpUpstream::of_service(service, uri, config.timeout);
+        let upstream = upstream.with_sessions(config.sessions).with_eras(config.eras);
+        Self::Http(Box::new(upstream.with_messages(config.max_message)))
+    }
+}
+
+/// The file for the eras of `program`. Which program a relative argument or a package runner means
+/// depends on the directory; what its variables hold is secret, and stays out of it.
+fn kept(cache: &Path, program: &Program) -> PathBuf {
+    let directory = std::env::current_dir().unwrap_or_default();
+    let variables = program.env.iter().map(|(name, _)| name.as_str());
+    let parts = program.argv.iter().map(String::as_str).chain(variables);
+    let text = parts.fold(directory.display().to_string(), |text, part| text + "\0" + part);
+    let digest = digest_text(&sha256(text.as_bytes()));
+    cache.join(format!("era-{}.json", digest.trim_start_matches("sha256:")))
+}
+
+impl Upstream for AnyUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.forward(admitted).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.forward(admitted).await,
+        }
+    }
+
+    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.listen(listener).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.listen(listener).await,
+        }
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        match self {
+            Self::Http(upstream) => upstream.keeps_sessions().await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.keeps_sessions().await,
+        }
+    }
+
+    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+        match self {
+            Self::Http(upstream) => upstream.close(listener).await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.close(listener).await,
+        }
+    }
+
+    async fn shut_down(&self) {
+        match self {
+            Self::Http(upstream) => upstream.shut_down().await,
+            Self::Child(upstream) | Self::Sse(upstream, _) => upstream.shut_down().await,
+        }
+    }
+}

@@ -1,0 +1,678 @@
+//! An upstream that speaks newline-delimited JSON-RPC over pipes: a child process, or a small
+//! server of the host's own.
+//!
+//! A client of the older era has a session, and its session a child; clients of 2026-07-28 share
+//! one child per principal. With `shared`, one child of each era serves all. What a caller says
+//! goes through byte for byte but for ids and progress tokens.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use parking_lot::Mutex;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use witgate_plugin::Transport;
+
+use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
+use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
+use audience::Member;
+use connection::{Connection, Exchange, Terms};
+use conversation::fault;
+use pending::{Ask, Lost, Reply, Said, Whose};
+use pipes::Launch;
+use process::ENDING;
+use rooms::{Key, Rooms, Session};
+use sent::Sent;
+use supervise::{Greeted, Opening, Slot, Start, drain};
+use wire::{Incoming, result_response};
+use witgate_base::party::{Party, Principal};
+use witgate_flow::account::Account;
+use witgate_flow::event::Event;
+use witgate_flow::limit::Admitted;
+use witgate_flow::port::{Answer, AnswerBody, Listener, Upstream};
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_message::call::{Call, Kind};
+use witgate_message::json::{span_in, splice};
+use witgate_message::malformed::Malformed;
+use witgate_runtime::shares::{Bounds, Shares};
+
+mod audience;
+mod connection;
+mod conversation;
+mod full;
+mod pending;
+pub mod pipes;
+pub mod process;
+pub mod program;
+mod reading;
+pub(super) mod renewal;
+mod repeated;
+mod rooms;
+mod sent;
+mod settings;
+mod supervise;
+#[cfg(test)]
+mod tests;
+mod tools;
+pub mod wire;
+
+pub use program::{Program, check};
+pub use settings::Settings;
+
+/// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
+const SUBSCRIPTIONS: Bounds = Bounds { most: 1 << 16, most_of_one: 1 << 12 };
+/// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
+const STARTING: Bounds = Bounds { most: 4, most_of_one: 2 };
+/// Interval at which idle children are sought.
+const REAPING: Duration = Duration::from_secs(15);
+/// The capabilities that a shared child is told its client has; each session's own word is kept, too.
+const ALL_CAPABILITIES: &str =
+    r#"{"roots":{"listChanged":true},"sampling":{},"elicitation":{"form":{},"url":{}}}"#;
+
+/// A child upstream.
+pub struct ChildUpstream {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    start: Arc<Start>,
+    eras: Eras,
+    rooms: Mutex<Rooms>,
+    subscriptions: Shares,
+    stopping: CancellationToken,
+}
+
+/// The body of its answer, and what has to be kept for it.
+struct Back {
+    session: Option<Box<str>>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// Nothing needs to be said.
+    Taken,
+    /// A response that is there.
+    Response(Bytes),
+    /// A child is at it.
+    Running(Exchange, Option<Uplift>),
+}
+
+impl ChildUpstream {
+    /// For servers that `launcher` starts. None of them is started before it is needed. Must be
+    /// called within a Tokio runtime.
+    pub fn new(settings: Settings, launcher: Arc<dyn Launch>, eras: Eras) -> Self {
+        let start = Start {
+            name: Arc::from(settings.name.as_str()),
+            launcher: Mutex::new(launcher),
+            timeout: settings.timeout,
+            max_message: settings.max_message,
+            starting: Shares::new(STARTING),
+            seats: Shares::lasting(settings.children),
+        };
+        let inner = Arc::new(Inner {
+            settings,
+            start: Arc::new(start),
+            eras,
+            rooms: Mutex::default(),
+            subscriptions: Shares::new(SUBSCRIPTIONS),
+            stopping: CancellationToken::new(),
+        });
+        tokio::spawn(reap(Arc::downgrade(&inner)));
+        Self { inner }
+    }
+}
+
+impl Upstream for ChildUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        let request = Arc::clone(admitted.permit().request());
+        let sent = Sent {
+            call: &request.call,
+            principal: admitted.permit().caller().principal(),
+            party: admitted.permit().caller().party(request.peer),
+            account: admitted.account(),
+            session: admitted.session(),
+            headers: (request.transport == Transport::Http).then_some(&request.headers),
+        };
+        let back = self.inner.send(sent).await?;
+        let body = answer(back.outcome, self.inner.settings.timeout, admitted.account()).await?;
+        Ok(Answer { session: back.session, body })
+    }
+
+    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        let session = self.inner.session(&listener.session, &listener.caller.principal())?;
+        session.is_current()?;
+        session.touch();
+        Ok(audience::open(Arc::clone(&session.member)))
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        self.inner.eras.remembered().is_none_or(|verdict| verdict.speaks.legacy != Some(false))
+    }
+
+    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+        let session = self.inner.session(&listener.session, &listener.caller.principal())?;
+        self.inner.rooms.lock().end(&session.member.session);
+        Ok(())
+    }
+
+    async fn shut_down(&self) {
+        self.inner.stopping.cancel();
+        let slots = self.inner.rooms.lock().slots();
+        let running: Vec<Connection> = slots.iter().filter_map(|slot| slot.running()).collect();
+        drain(&running, self.inner.settings.grace).await;
+        self.inner.rooms.lock().close();
+        // Not those of the places alone: those that were given up before may still be there.
+        let _ = timeout(ENDING, self.inner.start.seats.all_free()).await;
+    }
+}
+
+impl Inner {
+    async fn send(self: &Arc<Self>, sent: Sent<'_>) -> Result<Back, Rejection> {
+        if self.stopping.is_cancelled() {
+            return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
+        }
+        match (sent.call.kind(), sent.call.meta_version(), sent.session) {
+            (Kind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
+            // A client that has lost its session begins anew, and may still name the old one.
+            (Kind::Request { .. }, None, Some(session))
+                if sent.call.method() == "initialize" && self.session(session, &sent.principal).is_err() =>
+            {
+                self.initialize(&sent).await
+            }
+            (Kind::Request { .. }, None, None) => self.sessionless(&sent).await,
+            (_, _, Some(session)) => self.in_session(&sent, session).await,
+            // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
+            // sees to it by letting go of the request, as HTTP does by closing the stream. In the older era the flow
+            // wants a session for all but the end of a handshake.
+            (Kind::Notification, _, None) => Ok(Back::plain(Outcome::Taken)),
+            (Kind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
+        }
+    }
+
+    /// A request of 2026-07-28.
+    async fn stateless(self: &Arc<Self>, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        let asked = self.verdict().await;
+        // Nothing is known of an upstream that cannot be started; the call itself will say why.
+        let verdict = asked.unwrap_or_else(|| Verdict::known(true, false));
+        if !verdict.speaks.modern {
+            return self.bridged(sent).await;
+        }
+        let key = Key::stateless(&sent.principal, self.settings.shared);
+        let slot = self.room(key, sent, || Opening::Stateless)?;
+        if let (Some(result), "server/discover", None) =
+            (&verdict.discovered, sent.call.method(), slot.running())
+        {
+            let response =
+                result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
+            return Ok(Back::plain(Outcome::Response(response)));
+        }
+        repeated::check(&slot, sent, true).await?;
+        let exchange = self.request(&slot, sent, None).await?;
+        Ok(Back::plain(Outcome::Running(exchange, None)))
+    }
+
+    /// A request of 2026-07-28 for a child of the older era.
+    async fn bridged(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        bridge::bridgeable(sent.call)?;
+        let slot = if self.settings.shared {
+            self.room(Key::Shared, sent, || handshake(ALL_CAPABILITIES))?
+        } else {
+            self.room(Key::Held(sent.principal.clone()), sent, || handshake("{}"))?
+        };
+        repeated::check(&slot, sent, false).await?;
+        let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
+        Ok(Back::plain(Outcome::Running(exchange, Some(uplift))))
+    }
+
+    /// A request of the older era outside any session.
+    async fn sessionless(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        match sent.call.method() {
+            "initialize" => self.initialize(sent).await,
+            "ping" => {
+                let pong = result_response(sent.call.id().unwrap_or("null"), "{}");
+                Ok(Back::plain(Outcome::Response(pong)))
+            }
+            // Over stdio a client may ask without any `_meta` whether this is 2026-07-28.
+            "server/discover" => Err(Malformed::UnknownMethod("server/discover".to_owned()).into()),
+            _ => Err(Rejection::SessionRequired),
+        }
+    }
+
+    /// Opens a session.
+    async fn initialize(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+        let wanted = Wanted::read(sent.call);
+        if self.eras.remembered().is_some_and(|verdict| verdict.speaks.legacy == Some(false)) {
+            let supported = vec![MODERN.to_owned()];
+            return Err(Malformed::UnsupportedVersion { requested: wanted.version, supported }.into());
+        }
+        let id = sent.call.id().unwrap_or("null");
+        let name = session_name()?;
+        let slot = self.session_slot(sent, &name)?;
+        let unopened = Unopened { rooms: &self.rooms, name: Some(&name) };
+        if let Greeted::Refused(refusal) = slot.greeted().await? {
+            self.eras.note_legacy(!refuses_legacy(&refusal));
+            return Ok(Back::plain(Outcome::Response(under_id(&refusal, id))));
+        }
+        self.eras.note_legacy(true);
+        let opened = slot.opened().unwrap_or_default();
+        let member = Arc::new(Member {
+            session: Arc::clone(&name),
+            principal: sent.principal.clone(),
+            inbox: audience::Inbox::default(),
+            capabilities: wanted.capabilities,
+            subscriptions: Mutex::default(),
+        });
+        let session = Session::new(member, slot, sent.party.clone());
+        self.rooms.lock().seat(session, self.settings.session_bounds())?;
+        unopened.disarm();
+        let result =
+            if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
+        Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
+    }
+
+    fn session_slot(&self, sent: &Sent<'_>, name: &Arc<str>) -> Result<Arc<Slot>, Rejection> {
+        if self.settings.shared {
+            return self.room(Key::Shared, sent, || handshake(ALL_CAPABILITIES));
+        }
+        let key = Key::Session(Arc::clone(name));
+        let body = sent.call.body();
+        let Kind::Request { id } = sent.call.kind() else { return Err(Rejection::SessionRequired) };
+        let opening =
+            || Opening::Handshake { request: body.clone(), id: id.clone(), complete: AtomicBool::new(false) };
+        self.room(key, sent, opening)
+    }
+
+    /// A message within a session.
+    async fn in_session(&self, sent: &Sent<'_>, name: &str) -> Result<Back, Rejection> {
+        let session = self.session(name, &sent.principal)?;
+        session.touch();
+        let outcome = match sent.call.kind() {
+            Kind::Request { .. } => self.session_request(sent, &session).await?,
+            Kind::Notification => {
+                self.session_notification(sent, &session).await?;
+                Outcome::Taken
+            }
+            Kind::Response { id } => {
+                let connection = session.slot.running().ok_or_else(nothing_asked)?;
+                connection.answer(name, sent.call.body(), id.clone()).await?;
+                Outcome::Taken
+            }
+        };
+        Ok(Back { session: Some(name.into()), outcome })
+    }
+
+    async fn session_request(&self, sent: &Sent<'_>, session: &Session) -> Result<Outcome, Rejection> {
+        session.is_current()?;
+        let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
+        match (sent.call.method(), sent.target()) {
+            ("initialize", _) => {
+                return Err(Malformed::InvalidRequest("the session is already open".to_owned()).into());
+            }
+            // Whether Witgate is there is what the client asks; the child's health is not its affair.
+            ("ping", _) => return Ok(own("{}")),
+            ("resources/subscribe", Some(uri)) => {
+                session.member.subscribe(uri, || self.subscriptions.take(&session.party))?;
+            }
+            ("resources/unsubscribe", Some(uri)) => {
+                session.member.subscriptions.lock().remove(uri);
+                // With a shared child, others may still want to hear of it.
+                let wants = |member: &Arc<Member>| member.subscriptions.lock().contains_key(uri);
+                if session.slot.audience.all().iter().any(wants) {
+                    return Ok(own("{}"));
+                }
+            }
+            _ => {}
+        }
+        let exchange = self.request(&session.slot, sent, Some(&session.member.session)).await?;
+        Ok(Outcome::Running(exchange, None))
+    }
+
+    async fn session_notification(&self, sent: &Sent<'_>, session: &Session) -> Result<(), Rejection> {
+        match sent.call.method() {
+            "notifications/initialized" => {
+                session.slot.completed();
+                if self.settings.shared {
+                    return Ok(());
+                }
+            }
+            CANCELLED => {
+                let Some(connection) = session.slot.running() else { return Ok(()) };
+                return cancel(&connection, sent, Some(&session.member.session)).await;
+            }
+            // What they name may be another session's, unless the child waits for this one.
+            "notifications/progress" | "notifications/tasks/status" if self.settings.shared => {
+                let name = &session.member.session;
+                if !session.slot.running().is_some_and(|connection| connection.waits_for(name)) {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        match session.slot.running() {
+            Some(connection) => connection.tell(sent.call.body().clone()).await,
+            // It ended; the one that is started next has not heard what this is about.
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request as it came, but for id and progress token.
+    async fn request(
+        &self,
+        slot: &Arc<Slot>,
+        sent: &Sent<'_>,
+        session: Option<&Arc<str>>,
+    ) -> Result<Exchange, Rejection> {
+        let connection = slot.connection().await?;
+        let call = sent.call;
+        connection.request(ask(sent, session), |number| with_number(call, number)).await
+    }
+
+    /// The session of this name, if it is the principal's.
+    fn session(&self, name: &str, principal: &Principal) -> Result<Arc<Session>, Rejection> {
+        let session = self.rooms.lock().session(name);
+        session.filter(|session| session.member.principal == *principal).ok_or(Rejection::SessionNotFound)
+    }
+
+    /// The place for the child of `key`, made if need be and possible.
+    fn room(
+        &self,
+        key: Key,
+        sent: &Sent<'_>,
+        opening: impl FnOnce() -> Opening,
+    ) -> Result<Arc<Slot>, Rejection> {
+        let party = key.party(&sent.party);
+        let whose = key.is_of_one().then(|| sent.principal.clone());
+        let make = || Slot::new(Arc::clone(&self.start), opening(), party.clone(), whose);
+        self.rooms.lock().take(key, &party, self.settings.children, make)
+    }
+
+    /// The eras that the upstream speaks. Once it is being asked, the question goes on to its end, even if
+    /// the caller goes away.
+    async fn verdict(self: &Arc<Self>) -> Option<Verdict> {
+        if let Some(verdict) = self.eras.remembered() {
+            return Some(verdict);
+        }
+        let turn = self.eras.turn().await;
+        let inner = Arc::clone(self);
+        tokio::spawn(async move { inner.eras.ask(turn, &*inner).await }).await.ok().flatten()
+    }
+}
+
+const CANCELLED: &str = "notifications/cancelled";
+
+#[cfg(test)]
+impl Inner {
+    fn rooms_in_use(&self) -> usize {
+        self.rooms.lock().slots().len()
+    }
+}
+
+/// The era of a child is found out on one that is thrown away.
+impl Probe for Inner {
+    async fn discover(&self) -> Probed {
+        self.ask_throw_away(discover_request).await
+    }
+
+    /// A process more, for what the next one will show.
+    async fn initialize(&self) -> Option<Probed> {
+        None
+    }
+}
+
+impl Inner {
+    async fn ask_throw_away(&self, compose: impl FnOnce(&str) -> Bytes) -> Probed {
+        let Ok(seat) = self.start.seat(&Party::Everybody).await else { return Probed::Unknown };
+        let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
+        let Ok(pipes) = self.start.launcher().launch(seat, None).await else { return Probed::Unknown };
+        let name = Arc::clone(&self.start.name);
+        let max_message = self.settings.max_message;
+        let terms = Terms { name, audience: Arc::default(), modern: true, common: false, max_message };
+        let connection = Connection::begin(pipes, terms);
+        let ask = Ask { id: "0".into(), ..Ask::default() };
+        let asked = async {
+            let mut exchange = connection.request(ask, compose).await.ok()?;
+            loop {
+                if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
+                    return Some(response.line);
+                }
+            }
+        };
+        let said = self.stopping.run_until_cancelled(asked).await;
+        connection.end();
+        match said {
+            Some(said) => said.map_or(Probed::Nothing, Probed::Said),
+            None => Probed::Unknown,
+        }
+    }
+}
+
+/// The session of the older era that the bridge uses.
+struct Held<'a> {
+    slot: &'a Arc<Slot>,
+    sent: &'a Sent<'a>,
+}
+
+impl HeldSession for Held<'_> {
+    type Answer = Exchange;
+
+    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+        self.slot.connection().await?;
+        Ok(self.slot.opened().unwrap_or_default())
+    }
+
+    async fn send(
+        &self,
+        compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
+    ) -> Result<Exchange, Rejection> {
+        let connection = self.slot.connection().await?;
+        let ask = ask(self.sent, None);
+        let wants_progress = ask.token.is_some();
+        connection.request(ask, |number| compose(number, wants_progress.then_some(number))).await
+    }
+}
+
+impl Back {
+    fn plain(outcome: Outcome) -> Self {
+        Self { session: None, outcome }
+    }
+}
+
+/// A session that is being opened. If it never opens, its child is released.
+struct Unopened<'a> {
+    rooms: &'a Mutex<Rooms>,
+    name: Option<&'a str>,
+}
+
+impl Unopened<'_> {
+    fn disarm(mut self) {
+        self.name = None;
+    }
+}
+
+impl Drop for Unopened<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.rooms.lock().end(name);
+        }
+    }
+}
+
+/// The members of a client's `initialize` that concern Witgate.
+struct Wanted {
+    version: String,
+    capabilities: BTreeSet<String>,
+}
+
+impl Wanted {
+    fn read(call: &Call) -> Self {
+        let params = bridge::params(call).unwrap_or_default();
+        Self {
+            version: params
+                .get("protocolVersion")
+                .and_then(witgate_message::json::unquote)
+                .unwrap_or_default(),
+            capabilities: params.get("capabilities").map(witgate_message::json::names).unwrap_or_default(),
+        }
+    }
+}
+
+/// The InitializeResult of a shared child for one of its clients: in the version that it wants,
+/// where that is one of the older era; they differ in what may be said, not in how.
+fn welcome(opened: &Opened, version: &str) -> String {
+    let mut result = witgate_message::json::Members::read(&opened.result).unwrap_or_default();
+    if bridge::LEGACY.contains(&version) {
+        result.set("protocolVersion", witgate_message::json::quote(version));
+    }
+    result.render()
+}
+
+fn handshake(capabilities: &str) -> Opening {
+    let (request, id) = bridge::initialize(capabilities);
+    Opening::Handshake { request, id, complete: AtomicBool::new(true) }
+}
+
+/// The properties of a request that the connection needs.
+fn ask(sent: &Sent<'_>, session: Option<&Arc<str>>) -> Ask {
+    let call = sent.call;
+    let stateless = call.meta_version().is_some();
+    let wants_logs = || call.meta().is_some_and(|meta| meta.contains("io.modelcontextprotocol/logLevel"));
+    Ask {
+        session: session.cloned(),
+        whose: Some(Whose::new(&sent.principal, session)),
+        party: sent.party.clone(),
+        account: sent.account.clone(),
+        starts_task: call.may_start_task(),
+        id: call.id().unwrap_or("null").into(),
+        token: call.progress_token().map(Box::from),
+        logs: !stateless || wants_logs(),
+        listen: call.method() == "subscriptions/listen",
+        cancel_on_drop: stateless,
+    }
+}
+
+/// A request as it came, with `number` for its id and, if it has one, its progress token.
+fn with_number(call: &Call, number: &str) -> Bytes {
+    let body = call.body();
+    let mut edits = Vec::with_capacity(2);
+    edits.extend(call.id().and_then(|id| span_in(body, id)).map(|span| (span, number)));
+    edits.extend(call.progress_token().and_then(|token| span_in(body, token)).map(|span| (span, number)));
+    splice(body, &mut edits)
+}
+
+async fn cancel(
+    connection: &Connection,
+    sent: &Sent<'_>,
+    session: Option<&Arc<str>>,
+) -> Result<(), Rejection> {
+    let params = bridge::params(sent.call).unwrap_or_default();
+    let Some(id) = params.get("requestId") else { return Ok(()) };
+    let reason = params.get("reason").and_then(witgate_message::json::unquote).unwrap_or_default();
+    connection.cancel(&ask(sent, session), id, &reason).await
+}
+
+/// A response under another id.
+fn under_id(response: &Bytes, id: &str) -> Bytes {
+    match Incoming::read(response) {
+        Some(message) => message.with(&[(message.id().unwrap_or_default(), id)]),
+        None => response.clone(),
+    }
+}
+
+fn nothing_asked() -> Rejection {
+    Malformed::InvalidRequest("it answers no open request".to_owned()).into()
+}
+
+/// A session id: 192 random bits in URL-safe base64, which is visible ASCII throughout.
+fn session_name() -> Result<Arc<str>, Rejection> {
+    use base64::Engine;
+    let mut bits = [0_u8; 24];
+    getrandom::fill(&mut bits)
+        .map_err(|_| fault(UpstreamFault::Unreachable, "no random numbers are to be had"))?;
+    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits).into())
+}
+
+/// Turns the outcome into an answer: one response, or a stream as soon as something else comes first.
+async fn answer(outcome: Outcome, patience: Duration, account: &Account) -> Result<AnswerBody, Rejection> {
+    let (mut exchange, uplift) = match outcome {
+        Outcome::Taken => return Ok(AnswerBody::Accepted),
+        Outcome::Response(response) => {
+            let hold = account.hold(response.len())?;
+            return Ok(AnswerBody::held(response, hold));
+        }
+        Outcome::Running(exchange, uplift) => (exchange, uplift),
+    };
+    match exchange.next(Some(patience)).await {
+        Ok(Reply::Last(Said { line, hold })) => Ok(AnswerBody::held(lift(uplift.as_ref(), line), hold)),
+        Ok(Reply::Note(first)) => {
+            // A subscription lasts; anything else is to show a sign of life now and then.
+            let patience = (!exchange.listens()).then_some(patience);
+            let rest = Rest { exchange, uplift, patience, first: Some(first), done: false };
+            Ok(AnswerBody::Events(events(rest)))
+        }
+        Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
+        Err(lost) => Err(lost.into()),
+    }
+}
+
+fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
+    uplift.map_or_else(|| response.clone(), |uplift| uplift.response(&response))
+}
+
+struct Rest {
+    exchange: Exchange,
+    uplift: Option<Uplift>,
+    patience: Option<Duration>,
+    first: Option<Said>,
+    done: bool,
+}
+
+fn events(rest: Rest) -> BoxStream<'static, Event> {
+    Box::pin(stream::unfold(rest, |mut rest| async move {
+        let Said { line, hold } = rest.next().await?;
+        Some((Event { data: line, hold, ..Event::default() }, rest))
+    }))
+}
+
+impl Rest {
+    async fn next(&mut self) -> Option<Said> {
+        while !self.done {
+            let heard = match self.first.take() {
+                Some(first) => Ok(Reply::Note(first)),
+                None => self.exchange.next(self.patience).await,
+            };
+            self.done = !matches!(heard, Ok(Reply::Note(_)));
+            match heard {
+                Ok(Reply::Note(Said { line, hold })) => {
+                    let wanted = match &self.uplift {
+                        Some(uplift) => uplift.notification(line),
+                        None => Some(line),
+                    };
+                    if let Some(line) = wanted {
+                        return Some(Said { line, hold });
+                    }
+                }
+                Ok(Reply::Last(Said { line, hold })) => {
+                    return Some(Said { line: lift(self.uplift.as_ref(), line), hold });
+                }
+                Err(Lost::Cancelled) => return None,
+                Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id())).into()),
+            }
+        }
+        None
+    }
+}
+
+/// Ends what nobody uses, as long as the upstream is there.
+async fn reap(upstream: Weak<Inner>) {
+    let mut ticks = interval(REAPING);
+    loop {
+        ticks.tick().await;
+        let Some(upstream) = upstream.upgrade() else { return };
+        upstream.rooms.lock().end_idle(&upstream.settings);
+    }
+}

@@ -1,0 +1,281 @@
+//! One conversation with a child. Callers' ids and progress tokens are replaced by Witgate's own,
+//! so that several callers can share a child and none can answer or cancel for another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use super::audience::Audience;
+use super::conversation::{Inner, Line, MODERN_PULSE, Out, ROOM, Table};
+use super::pending::{Ask, Ear, Lost, Pending, Reply, replies};
+use super::pipes::Pipes;
+use super::reading;
+use super::wire::cancelled;
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_message::json::splice;
+use witgate_message::malformed::Malformed;
+
+/// Lines on their way to the child. When it does not read, callers wait here.
+const LINES: usize = 32;
+/// A child that is alive answers a ping within this, whatever else it does.
+const PULSE: Duration = Duration::from_secs(3);
+/// Time that people may take to answer a question that a server asks in the middle of a call.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
+#[derive(Clone)]
+pub struct Connection {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// The terms of a conversation.
+pub struct Terms {
+    pub name: Arc<str>,
+    pub audience: Arc<Audience>,
+    /// True if the child is spoken to in the stateless manner of 2026-07-28.
+    pub modern: bool,
+    /// True if the child may work on requests of several callers.
+    pub common: bool,
+    /// The largest line that is a message, in bytes.
+    pub max_message: usize,
+}
+
+impl Connection {
+    /// Begins a conversation.
+    pub fn begin(pipes: Pipes, terms: Terms) -> Self {
+        let (queue, lines) = mpsc::channel(LINES);
+        let out = Out { queue, room: Arc::new(Semaphore::new(ROOM)) };
+        let pulse = if terms.modern { MODERN_PULSE } else { r#""method":"ping""# };
+        let inner = Arc::new(Inner {
+            name: terms.name,
+            table: Mutex::new(Table { common: terms.common, ..Table::default() }),
+            audience: terms.audience,
+            heard: AtomicU64::new(0),
+            came: Notify::new(),
+            out: Mutex::new(Some(out)),
+            ended: watch::Sender::new(None),
+            process: pipes.process,
+            common: terms.common,
+            began: Instant::now(),
+            pulse,
+        });
+        tokio::spawn(write(Arc::clone(&inner), pipes.input, lines));
+        tokio::spawn(reading::read(Arc::clone(&inner), pipes.output, terms.max_message));
+        Self { inner }
+    }
+
+    /// Sends a request; `compose` writes it with Witgate's id, which is the progress token, too.
+    pub async fn request(
+        &self,
+        ask: Ask,
+        compose: impl FnOnce(&str) -> Bytes,
+    ) -> Result<Exchange, Rejection> {
+        let (mouth, ear) = replies(self.inner.table.lock().spares.of(&ask.party));
+        let ask = Arc::new(ask);
+        let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
+        let mut exchange = Exchange {
+            inner: Arc::clone(&self.inner),
+            ask,
+            number,
+            ear,
+            heard_before: self.inner.heard.load(Ordering::Relaxed),
+            is_sent: false,
+            done: false,
+        };
+        self.inner.send_for(Some(number), compose(&number.to_string())).await?;
+        exchange.is_sent = true;
+        Ok(exchange)
+    }
+
+    /// Sends a line that wants no answer.
+    pub async fn tell(&self, line: Bytes) -> Result<(), Rejection> {
+        self.inner.send(line).await
+    }
+
+    /// True if a request of the child's waits for an answer of this session.
+    pub(crate) fn waits_for(&self, session: &str) -> bool {
+        self.inner.table.lock().asked.values().any(|asked| &*asked.session == session)
+    }
+
+    /// Passes on a client's answer to a request of the child's.
+    pub async fn answer(
+        &self,
+        session: &str,
+        body: &Bytes,
+        id: std::ops::Range<usize>,
+    ) -> Result<(), Rejection> {
+        let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        let asked = told.and_then(|told| self.inner.take_asked(session, told));
+        let asked =
+            asked.ok_or_else(|| Malformed::InvalidRequest("it answers no open request".to_owned()))?;
+        self.inner.send(splice(body, &mut [(id, &asked.id)])).await
+    }
+
+    /// Passes on `notifications/cancelled` of who has asked; `id` is the caller's, as JSON text.
+    /// One that names nothing of the caller's is dropped.
+    pub async fn cancel(&self, whose: &Ask, id: &str, reason: &str) -> Result<(), Rejection> {
+        let Some(number) = self.inner.find(whose, id) else { return Ok(()) };
+        self.inner.forget(number, Lost::Cancelled);
+        self.inner.send(cancelled(&number.to_string(), reason)).await
+    }
+
+    /// The reason for its end, if it has ended.
+    pub fn ended(&self) -> Option<Lost> {
+        self.inner.ended.borrow().clone()
+    }
+
+    /// The number of requests without an answer.
+    #[cfg(test)]
+    pub(crate) fn open_requests(&self) -> usize {
+        self.inner.table.lock().pending.len()
+    }
+
+    /// Waits until it has ended.
+    #[cfg(test)]
+    pub(crate) async fn until_ended(&self) {
+        let _ = self.inner.ended.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// The number of open requests, subscriptions aside.
+    pub fn running(&self) -> usize {
+        self.inner.table.lock().pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
+    }
+
+    /// True if nobody waits for anything.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inner.table.lock().pending.values().all(|pending| pending.to.is_deserted())
+    }
+
+    /// Closes the child's standard input, on which it ends, by force if need be. That goes on by itself.
+    pub fn end(&self) {
+        self.inner.end(Lost::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
+        if let Some(process) = &self.inner.process {
+            process.end();
+        }
+    }
+
+    /// Asks a child that has kept silent for a sign of life; without one it is killed.
+    async fn feel_pulse(self) {
+        let inner = &self.inner;
+        let heard = inner.heard.load(Ordering::Relaxed);
+        let asked = async {
+            let mut exchange = self
+                .request(Ask::default(), |id| {
+                    format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, inner.pulse).into()
+                })
+                .await?;
+            exchange.ear.hear().await.map_err(Rejection::from)
+        };
+        let _ = timeout(PULSE, asked).await;
+        if inner.heard.load(Ordering::Relaxed) == heard && inner.ended.borrow().is_none() {
+            tracing::warn!(upstream = %inner.name, "the child hangs; it is killed");
+            inner.end(
+                Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()),
+                true,
+            );
+        }
+    }
+}
+
+/// A request and what is heard of it. Dropped before the response, it cancels or not, as the era
+/// wants it.
+pub struct Exchange {
+    inner: Arc<Inner>,
+    ask: Arc<Ask>,
+    number: u64,
+    ear: Ear,
+    heard_before: u64,
+    /// It is on its way to the child.
+    is_sent: bool,
+    done: bool,
+}
+
+impl Exchange {
+    /// The next thing that is said to the request.
+    ///
+    /// # Errors
+    /// Why there will be no response; a request that waits longer than `patience` is cancelled.
+    /// While the client itself is being asked something, people take their time, and another
+    /// limit runs.
+    pub async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
+        let began = Instant::now();
+        let heard = loop {
+            let Some(patience) = patience else { break self.ear.hear().await };
+            match timeout(patience, self.ear.hear()).await {
+                Ok(heard) => break heard,
+                Err(_) if began.elapsed() < CLIENT_PATIENCE && self.inner.waits_for_client(self.number) => {}
+                Err(_) => break Err(self.give_up()),
+            }
+        };
+        self.done = !matches!(heard, Ok(Reply::Note(_)));
+        heard
+    }
+
+    fn give_up(&self) -> Lost {
+        let lost = Lost::Fault(UpstreamFault::Timeout, "the upstream did not answer in time".to_owned());
+        self.inner.forget(self.number, lost.clone());
+        self.inner.send_now(cancelled(&self.number.to_string(), "timed out"));
+        if self.inner.heard.load(Ordering::Relaxed) == self.heard_before {
+            tokio::spawn(Connection { inner: Arc::clone(&self.inner) }.feel_pulse());
+        }
+        lost
+    }
+
+    /// The caller's id, as JSON text.
+    pub fn id(&self) -> &str {
+        &self.ask.id
+    }
+
+    /// True if it is a subscription.
+    pub fn listens(&self) -> bool {
+        self.ask.listen
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.is_sent {
+            self.inner.forget_unsent(self.number);
+            return;
+        }
+        if self.done || !self.ask.cancel_on_drop || !self.inner.forget(self.number, Lost::Cancelled) {
+            return;
+        }
+        self.inner.send_now(cancelled(&self.number.to_string(), "the client went away"));
+    }
+}
+
+/// Writes whole lines, in order, until the conversation ends; then standard input is closed.
+async fn write(
+    inner: Arc<Inner>,
+    mut input: Box<dyn AsyncWrite + Send + Unpin>,
+    mut lines: mpsc::Receiver<Line>,
+) {
+    let mut ended = inner.ended.subscribe();
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            _ = ended.wait_for(Option::is_some) => None,
+        };
+        let Some(Line { number, bytes, _room }) = line else { break };
+        if !inner.is_wanted(number) {
+            continue;
+        }
+        let written = async {
+            input.write_all(&bytes).await?;
+            input.write_all(b"\n").await?;
+            input.flush().await
+        };
+        tokio::select! {
+            written = written => if written.is_err() { break },
+            _ = ended.wait_for(Option::is_some) => break,
+        }
+    }
+    let _ = input.shutdown().await;
+}

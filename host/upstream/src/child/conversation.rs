@@ -1,0 +1,380 @@
+//! The state of a conversation with a child.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::audience::Audience;
+use super::pending::{Ask, Lost, Pending, Spares, Whose};
+use super::process::Process;
+use super::wire::cancelled;
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_message::call::LONGEST_ID;
+use witgate_message::malformed::Malformed;
+use witgate_runtime::lines::input::one_line;
+use witgate_runtime::shares::{Bounds, Holdings};
+
+/// Their bytes, and those of the line that is being written; one line may have more. A caller who waits for room holds what
+/// they sent within the bounds of all requests, and one who has gone leaves no more than this behind.
+pub(super) const ROOM: usize = 4 << 20;
+/// Requests that a child has yet to answer. Beyond, it does not keep up, and more would only wait.
+pub(super) const PENDING: usize = 512;
+/// Those of one party, for a shared child.
+pub(super) const PENDING_OF_ONE: usize = PENDING / 4;
+/// Requests that were given up and that the child may still be at. Who has lost track of them asks nobody.
+pub(super) const STRAYS: usize = 1024;
+/// Seconds until there may be room for a request again.
+pub(super) const RETRY_S: u32 = 1;
+
+pub(super) struct Inner {
+    pub(super) name: Arc<str>,
+    pub(super) table: Mutex<Table>,
+    pub(super) audience: Arc<Audience>,
+    /// Lines that the child has said.
+    pub(super) heard: AtomicU64,
+    /// A request has come.
+    pub(super) came: Notify,
+    pub(super) out: Mutex<Option<Out>>,
+    pub(super) ended: watch::Sender<Option<Lost>>,
+    pub(super) process: Option<Process>,
+    /// True if several callers may be on it.
+    pub(super) common: bool,
+    pub began: Instant,
+    /// The request that tests whether the child is alive: `ping` is gone in 2026-07-28.
+    pub(super) pulse: &'static str,
+}
+
+/// The open requests.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) next: u64,
+    pub(super) pending: BTreeMap<u64, Pending>,
+    /// The number of open requests of each party.
+    pub(super) held: Holdings,
+    pub(super) spares: Spares,
+    /// Requests without an answer that nobody waits for any more: the child may still be at them.
+    pub(super) strays: BTreeMap<u64, Whose>,
+    pub(super) lost_track: bool,
+    /// True if several callers may be on it.
+    pub(super) common: bool,
+    /// Requests of the child's that a session has yet to answer, by the id that it was told.
+    pub(super) asked: BTreeMap<u64, Asked>,
+}
+
+/// A request of the child's.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) session: Arc<str>,
+    /// The child's own id, as JSON text.
+    pub(super) id: Box<str>,
+    /// The request that it belongs to.
+    pub(super) within: Option<u64>,
+}
+
+/// The callers whose requests the child may be working on, as far as these can make it ask or tell something.
+pub(super) enum AtWork {
+    /// Nobody's.
+    Nobodys,
+    /// Those of one caller.
+    Ones(Vec<(u64, Pending)>),
+    /// Those of several, so that what belongs to which cannot be told.
+    Several,
+}
+
+impl Table {
+    pub(super) fn insert(&mut self, pending: Pending) -> u64 {
+        self.next += 1;
+        self.held.add(&pending.ask.party, 1);
+        self.pending.insert(self.next, pending);
+        self.next
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Pending> {
+        self.asked.retain(|_, asked| asked.within != Some(number));
+        let pending = self.pending.remove(&number)?;
+        self.held.remove(&pending.ask.party, 1);
+        Some(pending)
+    }
+
+    /// Takes out a request that the child has answered. None: there is none of this number.
+    pub(super) fn answered(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.remove(number)?;
+        if pending.ask.starts_task {
+            // What it has begun goes on, and says no more whose it is.
+            self.note_stray(number, &pending);
+        }
+        Some(pending)
+    }
+
+    /// Takes out a request that the child has not answered.
+    pub(super) fn give_up(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.remove(number)?;
+        self.note_stray(number, &pending);
+        Some(pending)
+    }
+
+    pub(super) fn note_stray(&mut self, number: u64, pending: &Pending) {
+        let Some(whose) = pending.ask.whose.clone() else { return };
+        if !self.common || pending.ask.listen {
+            return;
+        }
+        if self.strays.len() >= STRAYS {
+            self.lost_track = true;
+            return;
+        }
+        self.strays.insert(number, whose);
+    }
+
+    /// Notes that the child has answered what was given up. False: there is nothing of this number.
+    pub(super) fn answered_late(&mut self, number: u64) -> bool {
+        self.strays.remove(&number).is_some()
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Pending> {
+        self.pending.get(&number)
+    }
+
+    /// True where anybody waits for the child but the one who has asked `ask`.
+    pub(super) fn others_wait(&self, ask: &Ask) -> bool {
+        let is_anothers = |other: &Ask| other.whose != ask.whose || other.party != ask.party;
+        self.pending.values().any(|pending| is_anothers(&pending.ask) && !pending.to.is_deserted())
+    }
+
+    /// The callers whose requests the child may be working on. Requests count on after their caller has gone
+    /// away.
+    pub(super) fn at_work(&self) -> AtWork {
+        let mut calls = self.pending.iter().filter(|(_, pending)| !pending.ask.listen);
+        let whose = calls.clone().filter_map(|(_, pending)| pending.ask.whose.as_ref());
+        let mut whose = whose.chain(self.strays.values());
+        let Some(first) = whose.next() else {
+            return if self.lost_track { AtWork::Several } else { AtWork::Nobodys };
+        };
+        if self.lost_track || whose.any(|other| other != first) {
+            return AtWork::Several;
+        }
+        let is_ones = |pending: &Pending| pending.ask.whose.is_some() && !pending.to.is_deserted();
+        let ones = calls.by_ref().filter(|(_, pending)| is_ones(pending));
+        AtWork::Ones(ones.map(|(number, pending)| (*number, pending.clone())).collect())
+    }
+}
+
+pub(super) const MODERN_PULSE: &str = concat!(
+    r#""method":"server/discover","params":{"_meta":{"#,
+    r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientCapabilities":{}}}"#
+);
+
+impl Inner {
+    /// Takes a request in, unless the conversation has ended or too much is open.
+    pub(super) fn admit(&self, pending: Pending) -> Result<u64, Rejection> {
+        if let Some(lost) = self.ended.borrow().clone() {
+            return Err(lost.into());
+        }
+        let bounds =
+            Bounds { most: PENDING, most_of_one: if self.common { PENDING_OF_ONE } else { PENDING } };
+        let party = pending.ask.party.clone();
+        let mut table = self.table.lock();
+        if !table.held.have_room(&party, 1, bounds) {
+            self.give_up_deserted(&mut table);
+        }
+        if !table.held.have_room(&party, 1, bounds) {
+            return Err(Rejection::Full { what: "open requests", retry_after: RETRY_S });
+        }
+        let number = table.insert(pending);
+        drop(table);
+        self.came.notify_waiters();
+        Ok(number)
+    }
+
+    /// Waits until anybody waits for the child but the one who has asked `ask`.
+    pub(super) async fn until_others_wait(&self, ask: &Ask) {
+        loop {
+            // Before looking, so that nobody comes unseen.
+            let mut came = std::pin::pin!(self.came.notified());
+            came.as_mut().enable();
+            if self.table.lock().others_wait(ask) {
+                return;
+            }
+            came.await;
+        }
+    }
+
+    /// Takes out the requests that nobody waits for any more, and tells the child.
+    pub(super) fn give_up_deserted(&self, table: &mut Table) {
+        let deserted = table.pending.iter().filter(|(_, pending)| pending.to.is_deserted());
+        let deserted: Vec<u64> = deserted.map(|(number, _)| *number).collect();
+        for number in deserted {
+            table.give_up(number);
+            self.send_now(cancelled(&number.to_string(), "the client went away"));
+        }
+    }
+
+    pub(super) fn find(&self, whose: &Ask, id: &str) -> Option<u64> {
+        let table = self.table.lock();
+        let mine = |ask: &Ask| ask.session == whose.session && ask.whose == whose.whose;
+        let id = SameId::of(id);
+        table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
+    }
+
+    /// Takes a request out; who waits for it hears `lost`.
+    pub(super) fn forget(&self, number: u64, lost: Lost) -> bool {
+        let removed = self.table.lock().give_up(number);
+        if let Some(pending) = &removed {
+            pending.to.lose(lost);
+        }
+        removed.is_some()
+    }
+
+    /// Takes a request out that the child has never heard of.
+    pub(super) fn forget_unsent(&self, number: u64) {
+        self.forget(number, Lost::Cancelled);
+        self.table.lock().strays.remove(&number);
+    }
+
+    pub(super) fn take_asked(&self, session: &str, told: u64) -> Option<Asked> {
+        let mut table = self.table.lock();
+        let asked = table.asked.get(&told).filter(|asked| &*asked.session == session)?;
+        tracing::trace!(upstream = %self.name, within = asked.within, "a client has answered");
+        table.asked.remove(&told)
+    }
+
+    /// True if a request of the child's within the request `number` waits for its answer.
+    pub(super) fn waits_for_client(&self, number: u64) -> bool {
+        self.table.lock().asked.values().any(|asked| asked.within == Some(number))
+    }
+
+    pub(super) async fn send(&self, line: Bytes) -> Result<(), Rejection> {
+        self.send_for(None, line).await
+    }
+
+    /// Sends a line that has a meaning only as long as somebody waits for the answer to the request `number`.
+    pub(super) async fn send_for(&self, number: Option<u64>, line: Bytes) -> Result<(), Rejection> {
+        let out = self.out.lock().clone();
+        let sent = match out {
+            Some(out) => out.send(number, one_line(line)).await,
+            None => None,
+        };
+        sent.ok_or_else(|| self.ended.borrow().clone().map_or_else(gone, Rejection::from))
+    }
+
+    /// True if a line is still to be written. A request that was given up before it was written never reaches
+    /// the child.
+    pub(super) fn is_wanted(&self, number: Option<u64>) -> bool {
+        let Some(number) = number else { return true };
+        let mut table = self.table.lock();
+        let is_wanted = table.pending.contains_key(&number);
+        if !is_wanted {
+            table.strays.remove(&number);
+        }
+        is_wanted
+    }
+
+    /// Sends a line if the child takes it at once. For the reading side: were it to wait here for a
+    /// child that waits to be read, both would wait for ever.
+    pub(super) fn send_now(&self, line: Bytes) {
+        let out = self.out.lock().clone();
+        if out.and_then(|out| out.send_now(one_line(line))).is_none() {
+            tracing::debug!(upstream = %self.name, "the child does not read; an answer was dropped");
+        }
+    }
+
+    /// Ends the conversation: everyone who waits hears why.
+    pub(super) fn end(&self, lost: Lost, kill: bool) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            if first {
+                *ended = Some(lost.clone());
+            }
+            first
+        });
+        self.out.lock().take();
+        let pending = {
+            let mut table = self.table.lock();
+            table.asked.clear();
+            table.held = Holdings::default();
+            std::mem::take(&mut table.pending)
+        };
+        for pending in pending.into_values() {
+            pending.to.lose(lost.clone());
+        }
+        if let (true, Some(process)) = (kill, &self.process) {
+            process.kill();
+        }
+    }
+}
+
+/// The way to the child.
+#[derive(Clone)]
+pub(super) struct Out {
+    pub(super) queue: mpsc::Sender<Line>,
+    pub(super) room: Arc<Semaphore>,
+}
+
+/// A line on its way to the child.
+pub(super) struct Line {
+    /// The request that it is.
+    pub(super) number: Option<u64>,
+    pub(super) bytes: Bytes,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+impl Out {
+    /// Sends a line as soon as there is room. None: the conversation has ended.
+    pub(super) async fn send(self, number: Option<u64>, bytes: Bytes) -> Option<()> {
+        let _room = self.room.acquire_many_owned(room_for(&bytes)).await.ok()?;
+        self.queue.send(Line { number, bytes, _room }).await.ok()
+    }
+
+    /// Sends a line if there is room. None: there is none.
+    pub(super) fn send_now(self, bytes: Bytes) -> Option<()> {
+        let _room = self.room.try_acquire_many_owned(room_for(&bytes)).ok()?;
+        self.queue.try_send(Line { number: None, bytes, _room }).ok()
+    }
+}
+
+pub(super) fn room_for(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len().min(ROOM)).unwrap_or(u32::MAX)
+}
+
+/// An id as JSON text, to be compared with others: escapes do not matter, the type does.
+pub(super) struct SameId<'a> {
+    pub(super) text: &'a str,
+    pub(super) value: Option<serde_json::Value>,
+}
+
+impl<'a> SameId<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        // A longer one is nobody's, and would be read only to be compared with all.
+        let value = Some(text).filter(|text| text.len() <= LONGEST_ID);
+        Self { text, value: value.and_then(|text| serde_json::from_str(text).ok()) }
+    }
+
+    pub(super) fn is(&self, other: &str) -> bool {
+        let read = || serde_json::from_str::<serde_json::Value>(other).ok();
+        self.text == other || (self.value.is_some() && self.value == read())
+    }
+}
+
+/// A rejection for what an upstream has failed to do.
+pub fn fault(fault: UpstreamFault, message: &str) -> Rejection {
+    Rejection::Upstream { fault, message: message.to_owned() }
+}
+
+pub(super) fn gone() -> Rejection {
+    fault(UpstreamFault::Unreachable, "the upstream has ended")
+}
+
+impl From<Lost> for Rejection {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Cancelled => Malformed::InvalidRequest("the request was cancelled".to_owned()).into(),
+            Lost::NoRoom => Self::TooManyAnswers,
+            Lost::Fault(fault, message) => Self::Upstream { fault, message },
+        }
+    }
+}

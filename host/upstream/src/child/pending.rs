@@ -1,0 +1,228 @@
+//! The requests that a child has yet to answer, and the bounded way in which what it says reaches
+//! who has asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use witgate_base::party::{Party, Principal};
+use witgate_flow::account::Account;
+use witgate_flow::reject::UpstreamFault;
+use witgate_runtime::memory::Hold;
+
+/// Messages that wait for one request. A caller who reads slower makes the child wait, as long as nobody else waits for it.
+const MESSAGES: usize = 64;
+/// Their bytes, and as many more of all requests of one party. One message of the greatest size that a line may have still
+/// fits.
+const ROOM: usize = 16 << 20;
+/// Bytes that a message in the spare room takes besides its own.
+const ENTRY: usize = 256;
+
+/// One thing that a child has said to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A notification or a request of the server's that belongs to it.
+    Note(Said),
+    /// The response.
+    Last(Said),
+}
+
+/// A message of a child's, and the memory that it takes until its caller has read it.
+#[derive(Debug)]
+pub struct Said {
+    pub line: Bytes,
+    pub hold: Hold,
+}
+
+impl From<Bytes> for Said {
+    fn from(line: Bytes) -> Self {
+        Self { line, hold: Hold::default() }
+    }
+}
+
+impl Reply {
+    fn len(&self) -> usize {
+        let (Self::Note(said) | Self::Last(said)) = self;
+        said.line.len()
+    }
+
+    /// The same, whose memory is that of `ask`.
+    ///
+    /// # Errors
+    /// Where there is no room.
+    pub(crate) fn held_for(mut self, ask: &Ask) -> Result<Self, Lost> {
+        let hold = ask.account.hold(self.len()).map_err(|_| Lost::NoRoom)?;
+        let (Self::Note(said) | Self::Last(said)) = &mut self;
+        said.hold = hold;
+        Ok(self)
+    }
+}
+
+/// The reason why there will be no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The caller has cancelled; nothing is to be said.
+    Cancelled,
+    /// There is no memory for what it says.
+    NoRoom,
+    /// The child did not do its part.
+    Fault(UpstreamFault, String),
+}
+
+/// The asker, and the properties of the answer that matter.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
+    pub session: Option<Arc<str>>,
+    /// The owner. None: Witgate itself.
+    pub whose: Option<Whose>,
+    /// The party whose share of the open requests it takes.
+    pub party: Party,
+    /// The memory for what the child says to it.
+    pub account: Account,
+    /// The caller's id, as JSON text.
+    pub id: Box<str>,
+    /// The caller's progress token, as JSON text.
+    pub token: Option<Box<str>>,
+    /// True if log messages are wanted.
+    pub logs: bool,
+    /// True for a subscription: it lasts, and only tagged notifications belong to it.
+    pub listen: bool,
+    /// True if the response may be a task, which goes on.
+    pub(crate) starts_task: bool,
+    /// True if a caller who goes away cancels (2026-07-28; not so in 2025-11-25).
+    pub(crate) cancel_on_drop: bool,
+}
+
+/// The owner of a request, who alone receives its messages: a principal. Callers without a name are one
+/// principal, so that their sessions tell them apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    principal: Principal,
+    session: Option<Arc<str>>,
+}
+
+impl Whose {
+    /// Of a request of `principal`, in `session`.
+    pub fn new(principal: &Principal, session: Option<&Arc<str>>) -> Self {
+        let session = session.filter(|_| principal.is_nameless()).cloned();
+        Self { principal: principal.clone(), session }
+    }
+}
+
+/// A request on its way, as the reading side sees it.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub ask: Arc<Ask>,
+    pub to: Mouth,
+}
+
+/// The end of a reply queue that the child speaks into.
+#[derive(Clone, Debug)]
+pub(crate) struct Mouth {
+    queue: mpsc::UnboundedSender<(Reply, Room)>,
+    /// The request's own room.
+    own: Arc<Semaphore>,
+    spare: Spare,
+    lost: Arc<OnceLock<Lost>>,
+}
+
+/// The end that the caller hears from.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    queue: mpsc::UnboundedReceiver<(Reply, Room)>,
+    lost: Arc<OnceLock<Lost>>,
+}
+
+/// The room that a message takes until it is heard.
+#[derive(Debug)]
+pub struct Room(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+/// Room for messages of one party that reads slower than the child speaks, while others wait for the child.
+#[derive(Clone, Debug)]
+pub(crate) struct Spare(Arc<Semaphore>);
+
+/// The spare room of each party. It is the same as long as a message is in it, also where its request was given up.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(HashMap<Party, Weak<Semaphore>>);
+
+impl Spares {
+    /// That of `party`.
+    pub fn of(&mut self, party: &Party) -> Spare {
+        if let Some(spare) = self.0.get(party).and_then(Weak::upgrade) {
+            return Spare(spare);
+        }
+        self.0.retain(|_, spare| spare.strong_count() > 0);
+        let spare = Arc::new(Semaphore::new(ROOM));
+        self.0.insert(party.clone(), Arc::downgrade(&spare));
+        Spare(spare)
+    }
+}
+
+/// A reply queue.
+pub(crate) fn replies(spare: Spare) -> (Mouth, Ear) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let lost = Arc::new(OnceLock::new());
+    let own = Arc::new(Semaphore::new(ROOM));
+    let mouth = Mouth { queue: sender, own, spare, lost: Arc::clone(&lost) };
+    (mouth, Ear { queue: receiver, lost })
+}
+
+impl Mouth {
+    /// The request's own room for a message, as soon as there is some. None: nobody listens any more.
+    pub(crate) async fn room_for(&self, reply: &Reply) -> Option<Room> {
+        tokio::select! {
+            room = Arc::clone(&self.own).acquire_many_owned(own_size(reply)) => room.ok().map(Room),
+            () = self.queue.closed() => None,
+        }
+    }
+
+    /// Room for a message, the request's own or else the spare one. None: there is none now.
+    pub(crate) fn any_room_for(&self, reply: &Reply) -> Option<Room> {
+        let own = Arc::clone(&self.own).try_acquire_many_owned(own_size(reply));
+        let spare = || Arc::clone(&self.spare.0).try_acquire_many_owned(spare_size(reply));
+        own.or_else(|_| spare()).ok().map(Room)
+    }
+
+    /// Says something. False: nobody listens any more.
+    pub fn say(&self, reply: Reply, room: Room) -> bool {
+        self.queue.send((reply, room)).is_ok()
+    }
+
+    /// Says why there will be nothing more; the first word counts.
+    pub fn lose(&self, lost: Lost) {
+        let _ = self.lost.set(lost);
+    }
+
+    /// True if nobody listens any more.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.queue.is_closed()
+    }
+}
+
+/// So much that the room is full with [`MESSAGES`], however small they are.
+fn own_size(reply: &Reply) -> u32 {
+    permits(reply.len().max(ROOM / MESSAGES))
+}
+
+fn spare_size(reply: &Reply) -> u32 {
+    permits(reply.len() + ENTRY)
+}
+
+fn permits(size: usize) -> u32 {
+    u32::try_from(size.min(ROOM)).unwrap_or(u32::MAX)
+}
+
+impl Ear {
+    /// The next thing said.
+    pub async fn hear(&mut self) -> Result<Reply, Lost> {
+        match self.queue.recv().await {
+            Some((reply, _room)) => Ok(reply),
+            None => Err(self.lost.get().cloned().unwrap_or_else(|| {
+                Lost::Fault(UpstreamFault::Unreachable, "the upstream ended before it answered".to_owned())
+            })),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The command of a child, started again and again, and what it inherits.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::AsyncRead;
+use tokio::process::{ChildStderr, Command};
+
+use super::pipes::{Launch, Pipes};
+use super::process::{Process, Running};
+use crate::identity::variables;
+use witgate_base::party::Principal;
+use witgate_base::printable;
+use witgate_config::environment;
+use witgate_config::identity::Field;
+use witgate_runtime::descriptors;
+use witgate_runtime::lines::input::{Lines, Read};
+use witgate_runtime::processes;
+use witgate_runtime::shares::Share;
+
+/// Environment variables that a program needs to run, to find its home and to reuse its package cache. A list
+/// of what is let through, not of what is held back: nothing secret of the host's can be forgotten here.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "NVM_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cache",
+    "NPM_CONFIG_CACHE",
+    "npm_config_prefix",
+    "NPM_CONFIG_PREFIX",
+    "npm_config_registry",
+    "NPM_CONFIG_REGISTRY",
+    "COREPACK_HOME",
+    "PNPM_HOME",
+    "DENO_DIR",
+    "BUN_INSTALL",
+    "UV_CACHE_DIR",
+    "UV_INDEX_URL",
+    "PIP_CACHE_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SYSTEMROOT",
+];
+
+/// A line of a child's log is cut here.
+const LOG_LINE: usize = 4 << 10;
+
+/// A command that is started again and again.
+#[derive(Debug)]
+pub struct Program {
+    /// The upstream's name, for the log.
+    pub name: String,
+    /// Program and arguments. Never empty.
+    pub argv: Vec<String>,
+    /// Environment beside what is inherited.
+    pub env: Vec<(String, SecretString)>,
+    /// Further variables, in which it is told whose it is.
+    pub identity: Vec<(Field, String)>,
+}
+
+impl Launch for Program {
+    fn launch(&self, seat: Share, whose: Option<&Principal>) -> BoxFuture<'_, Result<Pipes, String>> {
+        let told = variables(&self.identity, whose);
+        Box::pin(async move {
+            let told = told.map_err(|_| {
+                "the identity cannot be sent to the upstream: a zero byte in a name".to_owned()
+            })?;
+            self.spawn(seat, told)
+        })
+    }
+}
+
+impl Program {
+    fn spawn(&self, seat: Share, told: Vec<(String, String)>) -> Result<Pipes, String> {
+        let (program, arguments) = self.argv.split_first().ok_or("the command is empty")?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(inherited());
+        command.envs(self.env.iter().map(|(name, value)| (name, value.expose_secret())));
+        command.envs(told);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        let (mut child, own) = processes::spawn(&mut command)
+            .map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+        descriptors::restore(child.id());
+        let (Some(input), Some(output), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(format!("`{program}` was started without pipes"));
+        };
+        tokio::spawn(log(self.name.clone(), errors));
+        let process = Process::watch(Running { name: self.name.clone(), child, _own: own, _seat: seat });
+        Ok(Pipes { input: Box::new(input), output: Box::new(output), process: Some(process) })
+    }
+}
+
+fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
+    INHERITED.iter().filter_map(|&name| Some((name, environment::variable(name)?)))
+}
+
+async fn log(name: String, errors: ChildStderr) {
+    log_lines(errors, |line| tracing::debug!(upstream = %name, "{line}")).await;
+}
+
+async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
+    let mut lines = Lines::new(errors, LOG_LINE);
+    loop {
+        match lines.next().await {
+            Ok(Read::Line(line)) => say(&printable::line(&String::from_utf8_lossy(&line))),
+            Ok(Read::TooLong(_)) => say("(a line too long to show)"),
+            Ok(Read::End) | Err(_) => return,
+        }
+    }
+}
+
+/// Checks that a command could be started: its program is found and may be executed.
+///
+/// # Errors
+/// What is missing, and where it was looked for.
+pub fn check(argv: &[String]) -> Result<(), String> {
+    let program = argv.first().filter(|program| !program.is_empty()).ok_or("the command is empty")?;
+    if program.contains('/') {
+        return executable(Path::new(program)).map_err(|why| format!("`{program}` {why}"));
+    }
+    let path = environment::variable("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| executable(&folder.join(program)).is_ok()) {
+        return Ok(());
+    }
+    Err(format!("`{program}` is not installed: no program of that name in PATH{}", hint(program)))
+}
+
+fn executable(path: &Path) -> Result<(), &'static str> {
+    let metadata = std::fs::metadata(path).map_err(|_| "does not exist")?;
+    if !metadata.is_file() {
+        return Err("is not a file");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 == 0 {
+        return Err("may not be executed");
+    }
+    Ok(())
+}
+
+/// The advice for a program that is often missing.
+fn hint(program: &str) -> &'static str {
+    match program {
+        "npx" | "node" | "npm" => " (it comes with Node.js)",
+        "uvx" | "uv" => " (it comes with uv, https://docs.astral.sh/uv)",
+        "python3" | "python" => " (it comes with Python)",
+        "docker" => " (it comes with Docker)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,389 @@
+//! The reading side of a conversation: each line of the child finds who it is for, in the order in
+//! which it was said. One task reads, so no notification is overtaken by its response.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+use tokio::time::sleep;
+
+use super::audience::Member;
+use super::conversation::{Asked, AtWork, Inner};
+use super::pending::{Lost, Pending, Reply};
+use super::wire::{Incoming, What, cancelled, error_response, result_response};
+use witgate_flow::reject::UpstreamFault;
+use witgate_message::json::{Members, unquote};
+use witgate_message::names;
+use witgate_runtime::lines::input::{Ends, Lines, Read};
+
+/// Lines within [`WHILE`] that are no message. One that prints what belongs on standard error is borne, at any length; one
+/// that prints without pause would keep a core busy.
+const GARBAGE: u32 = 10_000;
+/// Of those, so many are logged.
+const LOGGED: u32 = 3;
+const WHILE: Duration = Duration::from_secs(10);
+/// Answers in a row that nobody asked for. Some are late, a thousand are a flood.
+const UNASKED: u32 = 1000;
+/// Time for which a caller who does not read may hold up the child, where nobody else waits for it: as long as a slow
+/// line takes.
+const STALL: Duration = Duration::from_secs(5);
+/// Requests of the child's that clients have yet to answer.
+const ASKED: usize = 128;
+/// Those that one session has to answer, for a shared child.
+const ASKED_OF_ONE: usize = ASKED / 4;
+
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+const METHOD_NOT_FOUND: i32 = -32601;
+const INTERNAL_ERROR: i32 = -32603;
+
+/// Ids that clients are told for the child's requests; never the same twice, so that an answer to a
+/// child that was restarted since answers nothing.
+static TOLD: AtomicU64 = AtomicU64::new(1);
+
+/// Reads until the child has ended or is not worth reading.
+pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin, max_message: usize) {
+    let lines = Lines::new(output, max_message);
+    let mut reader = Reader { inner: Arc::clone(&inner), garbage: Garbage::default(), unasked: 0 };
+    let (fault, message) = reader.run(lines).await;
+    tracing::debug!(upstream = %inner.name, message, "conversation ended");
+    inner.end(Lost::Fault(fault, message.to_owned()), true);
+}
+
+struct Reader {
+    inner: Arc<Inner>,
+    garbage: Garbage,
+    unasked: u32,
+}
+
+/// Lines that are no message, counted from time to time anew.
+#[derive(Default)]
+struct Garbage {
+    since: Option<Instant>,
+    lines: u32,
+}
+
+impl Garbage {
+    /// Counts one more. True: it is to be logged.
+    fn count(&mut self) -> bool {
+        if self.since.is_none_or(|since| since.elapsed() > WHILE) {
+            *self = Self { since: Some(Instant::now()), lines: 0 };
+        }
+        self.lines += 1;
+        self.lines <= LOGGED
+    }
+}
+
+type End = (UpstreamFault, &'static str);
+
+impl Reader {
+    async fn run(&mut self, mut lines: Lines<impl AsyncRead + Unpin>) -> End {
+        loop {
+            match lines.next().await {
+                Ok(Read::Line(line)) => {
+                    self.take(&line).await;
+                    if self.garbage.lines > GARBAGE {
+                        return (UpstreamFault::BadAnswer, "the upstream does not speak JSON-RPC");
+                    }
+                    if self.unasked > UNASKED {
+                        return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
+                    }
+                }
+                Ok(Read::TooLong(ends)) => self.too_long(&ends),
+                Ok(Read::End) | Err(_) => {
+                    return (UpstreamFault::Unreachable, "the upstream ended before it answered");
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, line: &Bytes) {
+        let Some(message) = Incoming::read(line) else {
+            if self.garbage.count() {
+                let bytes = line.len();
+                tracing::warn!(upstream = %self.inner.name, bytes, "skipped a line that is no JSON-RPC message");
+            }
+            return;
+        };
+        self.inner.heard.fetch_add(1, Ordering::Relaxed);
+        match &message.what {
+            What::Response { result } => self.response(&message, *result).await,
+            What::Request { method } => self.request(&message, method).await,
+            What::Notification { method, params } => self.notification(&message, line, method, *params).await,
+        }
+    }
+
+    /// A message that is too long costs the request that it answers, and nobody else.
+    fn too_long(&mut self, ends: &Ends) {
+        if self.garbage.count() {
+            tracing::warn!(upstream = %self.inner.name, "skipped a message over 16 MiB");
+        }
+        self.inner.heard.fetch_add(1, Ordering::Relaxed);
+        let number = ends.id().and_then(|id| number_of(&id));
+        if let Some(pending) = number.and_then(|number| self.inner.table.lock().answered(number)) {
+            let message = "the upstream sent a message over 16 MiB".to_owned();
+            pending.to.lose(Lost::Fault(UpstreamFault::Flood, message));
+        }
+    }
+
+    /// A response goes to the requester, under the id of the request.
+    async fn response(&mut self, message: &Incoming<'_>, result: Option<&str>) {
+        let id = message.id().unwrap_or_default();
+        let number = number_of(id);
+        let pending = number.and_then(|number| self.inner.table.lock().answered(number));
+        let Some(pending) = pending else {
+            if !number.is_some_and(|number| self.inner.table.lock().answered_late(number)) {
+                self.unasked += 1;
+            }
+            tracing::debug!(upstream = %self.inner.name, "an answer that nobody waits for");
+            return;
+        };
+        self.unasked = 0;
+        let mut parts = vec![(id, &*pending.ask.id)];
+        if let (true, Some(tag)) = (pending.ask.listen, result.and_then(subscription)) {
+            parts.push((tag, &*pending.ask.id));
+        }
+        if let Err(lost) = self.say(&pending, Reply::Last(message.with(&parts).into())).await {
+            pending.to.lose(lost);
+        }
+    }
+
+    /// A request of the child's goes to the one session that it can be for, or is answered here.
+    async fn request(&mut self, message: &Incoming<'_>, method: &str) {
+        let id = message.id().unwrap_or_default();
+        if method == "ping" {
+            return self.inner.send_now(result_response(id, "{}"));
+        }
+        let told = TOLD.fetch_add(1, Ordering::Relaxed);
+        let told_line = message.with(&[(id, &told.to_string())]);
+        let delivered = match self.home(method) {
+            Home::Request(number, pending, session) => {
+                self.note_asked(told, id, session, Some(number))
+                    && self.say(&pending, Reply::Note(told_line.into())).await.is_ok()
+            }
+            Home::Inbox(member) => {
+                self.note_asked(told, id, Arc::clone(&member.session), None) && member.inbox.put(told_line)
+            }
+            Home::None(why) => return self.inner.send_now(error_response(id, METHOD_NOT_FOUND, why, None)),
+        };
+        if !delivered {
+            self.inner.table.lock().asked.remove(&told);
+            self.inner.send_now(error_response(id, INTERNAL_ERROR, "the client cannot be asked now", None));
+        }
+    }
+
+    fn note_asked(&self, told: u64, id: &str, session: Arc<str>, within: Option<u64>) -> bool {
+        let mut table = self.inner.table.lock();
+        let of_one = table.asked.values().filter(|asked| asked.session == session).count();
+        if table.asked.len() >= ASKED || (self.inner.common && of_one >= ASKED_OF_ONE) {
+            return false;
+        }
+        table.asked.insert(told, Asked { session, id: id.into(), within });
+        true
+    }
+
+    /// The recipient of a request of the child's. The request does not name one, so it goes to the caller
+    /// whose requests the child may be working on, if there is only one: another choice could hand one
+    /// caller's data to the next. Where only one session is on the child, it goes to that one.
+    fn home(&self, method: &str) -> Home {
+        let mut ones = match self.inner.table.lock().at_work() {
+            AtWork::Ones(ones) => ones,
+            AtWork::Nobodys => Vec::new(),
+            AtWork::Several => {
+                return Home::None("several clients share this server; whom to ask is not clear");
+            }
+        };
+        ones.retain(|(_, pending)| pending.ask.session.is_some());
+        let within = ones.pop();
+        let member = match &within {
+            Some((_, pending)) => {
+                pending.ask.session.as_deref().and_then(|session| self.inner.audience.member(session))
+            }
+            None => self.only_member(),
+        };
+        match (member, within) {
+            (Some(member), _) if !member.can(method) => {
+                Home::None("the client has not declared that it can do this")
+            }
+            (Some(member), Some((number, pending))) => {
+                Home::Request(number, pending, Arc::clone(&member.session))
+            }
+            (Some(member), None) => Home::Inbox(member),
+            (None, _) => Home::None("there is no client to ask"),
+        }
+    }
+
+    /// The session of the child, unless it is shared.
+    fn only_member(&self) -> Option<Arc<Member>> {
+        if self.inner.common { None } else { self.inner.audience.only() }
+    }
+
+    async fn notification(
+        &mut self,
+        message: &Incoming<'_>,
+        line: &Bytes,
+        method: &str,
+        params: Option<&str>,
+    ) {
+        let params = params.and_then(Members::read).unwrap_or_default();
+        match method {
+            "notifications/progress" => self.progress(message, &params).await,
+            "notifications/cancelled" => self.cancelled(message, &params).await,
+            "notifications/message" => self.log(line).await,
+            _ => match params.came("_meta").and_then(tagged) {
+                Some(tag) => self.tagged(message, tag).await,
+                None => self.announce(line, method, &params),
+            },
+        }
+    }
+
+    /// Progress goes to the request whose token it names, under the caller's token.
+    async fn progress(&mut self, message: &Incoming<'_>, params: &Members<'_>) {
+        let Some(token) = params.came("progressToken") else { return };
+        let Some((number, pending)) = self.numbered(token) else { return };
+        if let Some(own) = &pending.ask.token {
+            self.note(number, &pending, message.with(&[(token, own)])).await;
+        }
+    }
+
+    /// The child takes back a request of its own, or ends a subscription (2026-07-28, stdio).
+    async fn cancelled(&mut self, message: &Incoming<'_>, params: &Members<'_>) {
+        let Some(id) = params.came("requestId") else { return };
+        if let Some((number, pending)) = self.numbered(id).filter(|(_, pending)| pending.ask.listen) {
+            return self.end_subscription(number, &pending).await;
+        }
+        let found = {
+            let mut table = self.inner.table.lock();
+            let told = table.asked.iter().find(|(_, asked)| *asked.id == *id).map(|(told, _)| *told);
+            told.and_then(|told| Some((told, table.asked.remove(&told)?)))
+        };
+        let Some((told, asked)) = found else { return };
+        let line = message.with(&[(id, &told.to_string())]);
+        let within = asked.within.and_then(|number| self.numbered(&number.to_string()));
+        match (within, self.inner.audience.member(&asked.session)) {
+            (Some((number, pending)), _) => self.note(number, &pending, line).await,
+            (None, Some(member)) => _ = member.inbox.put(line),
+            (None, None) => {}
+        }
+    }
+
+    /// For the caller this is the graceful end: the response of `subscriptions/listen`.
+    async fn end_subscription(&self, number: u64, pending: &Pending) {
+        self.inner.table.lock().answered(number);
+        let id = &pending.ask.id;
+        let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
+        let _ = self.say(pending, Reply::Last(result_response(id, &result).into())).await;
+    }
+
+    /// A log message names no request. It goes to the one that runs, so that it comes before the
+    /// result; else to the GET stream. Between several callers it goes to none.
+    async fn log(&mut self, line: &Bytes) {
+        let at_work = self.inner.table.lock().at_work();
+        let latest = match at_work {
+            AtWork::Ones(mut ones) => ones.pop(),
+            AtWork::Nobodys => None,
+            AtWork::Several => return,
+        };
+        match latest {
+            Some((number, pending)) if pending.ask.logs => self.note(number, &pending, apart(line)).await,
+            Some(_) => {}
+            None => {
+                if let Some(member) = self.only_member() {
+                    let _ = member.inbox.put(apart(line));
+                }
+            }
+        }
+    }
+
+    /// A notification of a subscription goes to its stream, tagged with the caller's id.
+    async fn tagged(&mut self, message: &Incoming<'_>, tag: &str) {
+        let Some((number, pending)) = self.numbered(tag) else { return };
+        if pending.ask.listen {
+            self.note(number, &pending, message.with(&[(tag, &pending.ask.id)])).await;
+        }
+    }
+
+    /// Sends notifications: those about the child itself go to every session's GET stream, those about a
+    /// resource to the sessions that have subscribed.
+    fn announce(&self, line: &Bytes, method: &str, params: &Members<'_>) {
+        let members = self.inner.audience.all();
+        let line = &apart(line);
+        // One that is no name by which a resource can be read is nobody's.
+        let uri = params.get("uri").and_then(unquote).filter(|uri| names::check_uri(uri).is_ok());
+        let alone = self.only_member().is_some();
+        for member in members {
+            let wanted = match (method, &uri) {
+                ("notifications/resources/updated", Some(uri)) => alone || member.subscribes(uri),
+                ("notifications/resources/updated", None) => false,
+                (method, _) => alone || method.ends_with("/list_changed"),
+            };
+            if wanted && !member.inbox.put(line.clone()) {
+                tracing::debug!(upstream = %self.inner.name, method, "the session's stream is full; dropped");
+            }
+        }
+    }
+
+    fn numbered(&self, text: &str) -> Option<(u64, Pending)> {
+        let number = number_of(text)?;
+        let pending = self.inner.table.lock().get(number).cloned()?;
+        Some((number, pending))
+    }
+
+    /// Says something to a request; one whose caller holds the others up is given up.
+    async fn note(&self, number: u64, pending: &Pending, line: Bytes) {
+        let Err(lost) = self.say(pending, Reply::Note(line.into())).await else { return };
+        if pending.to.is_deserted() {
+            return;
+        }
+        self.inner.forget(number, lost);
+        self.inner.send_now(cancelled(&number.to_string(), "the client does not read"));
+    }
+
+    /// Says something to a request, as soon as its caller has room for it, and if there is memory for it at once. From the moment when somebody else waits for the
+    /// child as well, nobody is waited for: what fits nowhere is not said. However many callers do not read, they so hold
+    /// up nobody.
+    async fn say(&self, to: &Pending, reply: Reply) -> Result<(), Lost> {
+        let reply = reply.held_for(&to.ask)?;
+        let room = tokio::select! {
+            biased;
+            room = to.to.room_for(&reply) => room,
+            () = self.inner.until_others_wait(&to.ask) => to.to.any_room_for(&reply),
+            () = sleep(STALL) => None,
+        };
+        let is_said = room.is_some_and(|room| to.to.say(reply, room));
+        if is_said { Ok(()) } else { Err(not_read()) }
+    }
+}
+
+/// The number of a request, from JSON text. Some servers make a text of it, and both SDKs' clients take that.
+fn number_of(id: &str) -> Option<u64> {
+    let text = unquote(id);
+    let digits = text.as_deref().unwrap_or(id);
+    digits.parse().ok().filter(|number: &u64| number.to_string() == digits)
+}
+
+/// A copy of a line, which keeps nothing of the buffer that others were read into.
+fn apart(line: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(line)
+}
+
+fn not_read() -> Lost {
+    Lost::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned())
+}
+
+enum Home {
+    Request(u64, Pending, Arc<str>),
+    Inbox(Arc<Member>),
+    None(&'static str),
+}
+
+/// The subscription id in a response's `result`, as JSON text.
+fn subscription(result: &str) -> Option<&str> {
+    tagged(Members::read(result)?.came("_meta")?)
+}
+
+/// The subscription id in a `_meta`.
+fn tagged(meta: &str) -> Option<&str> {
+    Members::read(meta)?.came(SUBSCRIPTION)
+}

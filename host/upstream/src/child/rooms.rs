@@ -1,0 +1,239 @@
+//! The pool of children: a bounded number of places, and the sessions that are bound to them. Each party has
+//! a share of both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::audience::Member;
+use super::conversation::fault;
+use super::full::{DISPLACEABLE, PROCESSES, full};
+use super::settings::Settings;
+use super::supervise::Slot;
+use witgate_base::party::{Party, Principal};
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_runtime::shares::{Bounds, Holdings};
+
+/// The owner of a child.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A session's of the older era.
+    Session(Arc<str>),
+    /// A principal's of 2026-07-28.
+    Stateless(Principal),
+    /// Held by Witgate for a principal of 2026-07-28, towards an upstream of the older era.
+    Held(Principal),
+    /// Everybody's of the older era.
+    Shared,
+    /// Everybody's of 2026-07-28.
+    SharedStateless,
+}
+
+impl Key {
+    pub(super) fn stateless(principal: &Principal, shared: bool) -> Self {
+        if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
+    }
+
+    /// True if its child serves one principal, for as long as it is there.
+    pub(super) fn is_of_one(&self) -> bool {
+        match self {
+            Self::Session(..) | Self::Stateless(_) | Self::Held(_) => true,
+            Self::Shared | Self::SharedStateless => false,
+        }
+    }
+
+    /// In words for the caller, the thing that there is too much of where it finds no room.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Session(..) => "sessions",
+            Self::Stateless(_) | Self::Held(_) | Self::Shared | Self::SharedStateless => PROCESSES,
+        }
+    }
+
+    /// The party whose share it takes, where `party` asks for it. Callers without a name have one child in
+    /// common.
+    pub(super) fn party(&self, party: &Party) -> Party {
+        match self {
+            Self::Session(..) => party.clone(),
+            Self::Stateless(principal) | Self::Held(principal) if !principal.is_nameless() => party.clone(),
+            Self::Stateless(_) | Self::Held(_) | Self::Shared | Self::SharedStateless => Party::Everybody,
+        }
+    }
+}
+
+/// A session of the older era.
+pub(super) struct Session {
+    pub(super) member: Arc<Member>,
+    pub(super) slot: Arc<Slot>,
+    /// The party whose share it takes.
+    pub(super) party: Party,
+    used: Mutex<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(member: Arc<Member>, slot: Arc<Slot>, party: Party) -> Self {
+        Self { member, slot, party, used: Mutex::new(Instant::now()) }
+    }
+
+    /// Checks that its child has the settings in force. If not, the client has to begin a new session.
+    pub(super) fn is_current(&self) -> Result<(), Rejection> {
+        if self.slot.is_outdated() { Err(Rejection::SessionNotFound) } else { Ok(()) }
+    }
+
+    /// Notes that it is used.
+    pub(super) fn touch(&self) {
+        *self.used.lock() = Instant::now();
+        self.slot.touch();
+    }
+
+    /// Time since its last use; an open stream uses it.
+    fn idle(&self) -> Duration {
+        if self.member.inbox.is_open() {
+            *self.used.lock() = Instant::now();
+            return Duration::ZERO;
+        }
+        self.used.lock().elapsed()
+    }
+}
+
+/// All places and sessions of an upstream.
+#[derive(Default)]
+pub(super) struct Rooms {
+    slots: BTreeMap<Key, Arc<Slot>>,
+    slots_of: Holdings,
+    sessions: BTreeMap<Arc<str>, Arc<Session>>,
+    sessions_of: Holdings,
+    /// It stops: nothing is taken in any more.
+    closed: bool,
+}
+
+impl Rooms {
+    /// The place of `wanted`, made for `party` if need be. A new one may displace one that is idle: of the same party, or,
+    /// where all are taken, of the one that has most.
+    pub(super) fn take(
+        &mut self,
+        wanted: Key,
+        party: &Party,
+        bounds: Bounds,
+        make: impl FnOnce() -> Slot,
+    ) -> Result<Arc<Slot>, Rejection> {
+        if let Some(slot) = self.slots.get(&wanted) {
+            return Ok(Arc::clone(slot));
+        }
+        if self.closed {
+            return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
+        }
+        if let Some(party) = self.slots_of.gives_way(party, 1, bounds) {
+            let of_party = self.slots.iter().filter(|(_, slot)| slot.party == party);
+            let idlest = longest_idle(of_party.map(|(key, slot)| (slot.idle(), key)));
+            let key = idlest.ok_or_else(|| full(wanted.what()))?;
+            self.give_up(&key);
+        }
+        let slot = Arc::new(make());
+        self.slots_of.add(&slot.party, 1);
+        self.slots.insert(wanted, Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Ends a place, its child and its sessions.
+    fn give_up(&mut self, key: &Key) {
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.slots_of.remove(&slot.party, 1);
+        self.end_slot(&slot);
+    }
+
+    /// Ends the child of a place that is given up, and its sessions.
+    pub(super) fn end_slot(&mut self, slot: &Slot) {
+        for member in slot.audience.all() {
+            self.leave(&member.session);
+        }
+        slot.end();
+    }
+
+    /// Gives up all places, so that whoever comes next gets a child with today's settings. The children go on until they
+    /// are ended.
+    pub(super) fn outdate(&mut self) -> Vec<Arc<Slot>> {
+        let slots: Vec<_> = std::mem::take(&mut self.slots).into_values().collect();
+        for slot in &slots {
+            self.slots_of.remove(&slot.party, 1);
+            slot.set_outdated();
+        }
+        slots
+    }
+
+    fn leave(&mut self, name: &str) {
+        let Some(session) = self.sessions.remove(name) else { return };
+        self.sessions_of.remove(&session.party, 1);
+        session.slot.audience.leave(name);
+    }
+
+    /// Takes a session in. One that is idle may have to make room for it, as with places.
+    pub(super) fn seat(&mut self, session: Session, bounds: Bounds) -> Result<(), Rejection> {
+        if self.closed {
+            return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
+        }
+        if session.slot.is_outdated() {
+            let message = "the upstream's settings have just changed; try again";
+            return Err(fault(UpstreamFault::Unreachable, message));
+        }
+        if let Some(party) = self.sessions_of.gives_way(&session.party, 1, bounds) {
+            let of_party = self.sessions.iter().filter(|(_, session)| session.party == party);
+            let idlest = longest_idle(of_party.map(|(name, session)| (session.idle(), name)));
+            let name = idlest.ok_or_else(|| full("sessions"))?;
+            self.end(&name);
+        }
+        session.slot.audience.join(Arc::clone(&session.member));
+        self.sessions_of.add(&session.party, 1);
+        self.sessions.insert(Arc::clone(&session.member.session), Arc::new(session));
+        Ok(())
+    }
+
+    pub(super) fn session(&self, name: &str) -> Option<Arc<Session>> {
+        self.sessions.get(name).cloned()
+    }
+
+    /// Ends a session, and the place that was its alone.
+    pub(super) fn end(&mut self, name: &str) {
+        self.leave(name);
+        self.give_up(&Key::Session(name.into()));
+    }
+
+    /// Ends what has been idle for too long: sessions of a shared child, and children.
+    pub(super) fn end_idle(&mut self, settings: &Settings) {
+        let over = |session: &&Arc<Session>| settings.shared && session.idle() >= settings.session_idle;
+        let over: Vec<Arc<str>> =
+            self.sessions.values().filter(over).map(|session| Arc::clone(&session.member.session)).collect();
+        over.iter().for_each(|name| self.end(name));
+        let bound = |key: &Key| match key {
+            Key::Session(..) => settings.session_idle,
+            Key::Shared | Key::SharedStateless | Key::Stateless(_) | Key::Held(_) => settings.child_idle,
+        };
+        let idle = |(key, slot): &(&Key, &Arc<Slot>)| {
+            // A shared child with sessions is kept as long as a session would be.
+            let bound = if slot.audience.is_empty() { bound(key) } else { settings.session_idle };
+            slot.idle() >= bound
+        };
+        let keys: Vec<Key> = self.slots.iter().filter(idle).map(|(key, _)| key.clone()).collect();
+        keys.iter().for_each(|key| self.give_up(key));
+    }
+
+    /// All places.
+    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.values().cloned().collect()
+    }
+
+    /// Ends all, for good.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        let keys: Vec<Key> = self.slots.keys().cloned().collect();
+        keys.iter().for_each(|key| self.give_up(key));
+    }
+}
+
+/// The entry that was idle longest, if that is long enough.
+fn longest_idle<'a, K: Clone + 'a>(all: impl Iterator<Item = (Duration, &'a K)>) -> Option<K> {
+    let longest = all.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle >= DISPLACEABLE);
+    longest.map(|(_, key)| key.clone())
+}

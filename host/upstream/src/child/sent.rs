@@ -1,0 +1,28 @@
+//! A message on its way to a child.
+
+use http::HeaderMap;
+
+use witgate_base::party::{Party, Principal};
+use witgate_flow::account::Account;
+use witgate_message::call::{Access, Call};
+
+/// A message on its way to a child, without the proof that let it come this far.
+pub(super) struct Sent<'a> {
+    pub(super) call: &'a Call,
+    pub(super) principal: Principal,
+    pub(super) party: Party,
+    pub(super) account: &'a Account,
+    pub(super) session: Option<&'a str>,
+    /// Over HTTP.
+    pub(super) headers: Option<&'a HeaderMap>,
+}
+
+impl Sent<'_> {
+    /// The name of the one thing that it acts on.
+    pub(super) fn target(&self) -> Option<&str> {
+        match self.call.access() {
+            Access::Target(target) => Some(&target.name),
+            Access::Open | Access::Targets(_) => None,
+        }
+    }
+}

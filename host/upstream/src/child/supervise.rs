@@ -1,0 +1,361 @@
+//! A place for one child. The child in it is started when it is needed, greeted as its era wants
+//! it, and started again after it has ended - later each time it ends soon.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::audience::Audience;
+use super::connection::{Connection, Terms};
+use super::conversation::fault;
+use super::full::PROCESSES;
+use super::pending::{Ask, Lost, Reply};
+use super::pipes::Launch;
+use super::process::ENDING;
+use super::tools::Tools;
+use super::wire::{Incoming, What};
+use crate::bridge::Opened;
+use witgate_base::party::{Party, Principal};
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_message::json::splice;
+use witgate_runtime::shares::{Share, Shares};
+
+/// The first restart comes at once to a person; each further one takes twice as long.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A child that has lived this long was not broken from the start.
+const LONG_LIFE: Duration = Duration::from_secs(60);
+/// A call waits this long for a restart; beyond, the caller is told when to come again.
+const WORTH_WAITING: Duration = Duration::from_secs(2);
+
+/// The settings for starting children of an upstream.
+pub(super) struct Start {
+    pub(super) name: Arc<str>,
+    pub(super) launcher: Mutex<Arc<dyn Launch>>,
+    /// For the handshake, which a cold `npx` makes long.
+    pub(super) timeout: Duration,
+    /// The largest line that is a message, in bytes.
+    pub(super) max_message: usize,
+    /// Starting is what costs; so many at once.
+    pub(super) starting: Shares,
+    /// Each process has one from before its start until it has ended.
+    pub(super) seats: Shares,
+}
+
+impl Start {
+    /// The launcher of the next one.
+    pub(super) fn launcher(&self) -> Arc<dyn Launch> {
+        Arc::clone(&self.launcher.lock())
+    }
+
+    /// A seat for a process of `party`. Places are bounded as seats are, so that where there is no seat, a process is on
+    /// its way out.
+    ///
+    /// # Errors
+    /// `Full`, where that takes longer than a process may take to end.
+    pub(super) async fn seat(&self, party: &Party) -> Result<Share, Rejection> {
+        let seat = timeout(ENDING, self.seats.wait_for_one(party)).await;
+        seat.map_err(|_| Rejection::Full { what: PROCESSES, retry_after: ENDING.as_secs() as u32 })
+    }
+}
+
+/// The handshake with a child.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// Not at all: 2026-07-28.
+    Stateless,
+    /// With `initialize` and `notifications/initialized`.
+    Handshake {
+        /// An `initialize` request.
+        request: Bytes,
+        /// The position of its id.
+        id: std::ops::Range<usize>,
+        /// True if the second half is sent here; the first time a client sends its own.
+        complete: AtomicBool,
+    },
+}
+
+/// A place for one child.
+pub(super) struct Slot {
+    start: Arc<Start>,
+    opening: Opening,
+    /// The party whose share it takes. `Everybody`: its child may be at calls of several callers.
+    pub(super) party: Party,
+    /// The one principal that its child serves. None: several.
+    whose: Option<Principal>,
+    pub(super) audience: Arc<Audience>,
+    pub(super) tools: Tools,
+    live: Arc<tokio::sync::Mutex<Live>>,
+    seen: Mutex<Seen>,
+    /// The place is given up: nothing begins in it any more, and what has begun ends.
+    closing: CancellationToken,
+    /// Its child has settings that are not in force any more: no session begins in it, and no request.
+    outdated: AtomicBool,
+}
+
+#[derive(Default)]
+struct Live {
+    connection: Option<Connection>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// The state that is visible while a start is under way.
+struct Seen {
+    connection: Option<Connection>,
+    opened: Option<Arc<Opened>>,
+    used: Instant,
+}
+
+/// The result of a handshake.
+pub(super) enum Greeted {
+    /// The child is there.
+    Ready(Connection),
+    /// It answered `initialize` with this error.
+    Refused(Bytes),
+}
+
+impl Slot {
+    pub(super) fn new(start: Arc<Start>, opening: Opening, party: Party, whose: Option<Principal>) -> Self {
+        let seen = Seen { connection: None, opened: None, used: Instant::now() };
+        Self {
+            start,
+            opening,
+            party,
+            whose,
+            audience: Arc::default(),
+            tools: Tools::default(),
+            live: Arc::default(),
+            seen: Mutex::new(seen),
+            closing: CancellationToken::new(),
+            outdated: AtomicBool::new(false),
+        }
+    }
+
+    /// The child, started if need be.
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, Rejection> {
+        match self.greeted().await? {
+            Greeted::Ready(connection) => Ok(connection),
+            Greeted::Refused(_) => Err(fault(UpstreamFault::BadAnswer, "the upstream refused the handshake")),
+        }
+    }
+
+    /// The child, or the error with which it refuses the handshake.
+    pub(super) async fn greeted(self: &Arc<Self>) -> Result<Greeted, Rejection> {
+        self.touch();
+        if let Some(connection) = self.running() {
+            return Ok(Greeted::Ready(connection));
+        }
+        self.closing.run_until_cancelled(self.started()).await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    async fn started(self: &Arc<Self>) -> Result<Greeted, Rejection> {
+        let mut live = Arc::clone(&self.live).lock_owned().await;
+        match live.connection.take() {
+            Some(connection) if connection.ended().is_none() => {
+                live.connection = Some(connection.clone());
+                return Ok(Greeted::Ready(connection));
+            }
+            Some(ended) => live.note_end(ended.inner.began.elapsed()),
+            None => {}
+        }
+        live.wait().await?;
+        let seat = self.start.seat(&self.party).await?;
+        let turn = self.start.starting.wait_for_one(&self.party).await;
+        // From here on there may be a process. A task of its own ends it, even if the caller goes away.
+        let slot = Arc::clone(self);
+        let began = tokio::spawn(async move {
+            let began = slot.begin(live, seat).await;
+            drop(turn);
+            began
+        });
+        began.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    async fn begin(&self, mut live: OwnedMutexGuard<Live>, seat: Share) -> Result<Greeted, Rejection> {
+        let began = self.start_one(seat).await;
+        match &began {
+            Ok(Greeted::Ready(connection)) => {
+                live.connection = Some(connection.clone());
+                self.seen.lock().connection = Some(connection.clone());
+                // Whoever closes the place cancels first and then looks for a connection.
+                if self.closing.is_cancelled() {
+                    connection.end();
+                    return Err(stopped());
+                }
+            }
+            Ok(Greeted::Refused(_)) => {}
+            Err(_) => live.note_end(Duration::ZERO),
+        }
+        began
+    }
+
+    async fn start_one(&self, seat: Share) -> Result<Greeted, Rejection> {
+        let pipes = self.start.launcher().launch(seat, self.whose.as_ref()).await.map_err(|why| {
+            tracing::error!(upstream = %self.start.name, "{why}");
+            fault(UpstreamFault::Unreachable, "the upstream cannot be started")
+        })?;
+        let terms = Terms {
+            name: Arc::clone(&self.start.name),
+            audience: Arc::clone(&self.audience),
+            modern: matches!(self.opening, Opening::Stateless),
+            common: self.party == Party::Everybody,
+            max_message: self.start.max_message,
+        };
+        let connection = Connection::begin(pipes, terms);
+        let greeted = self.closing.run_until_cancelled(self.greet(&connection)).await;
+        match greeted.unwrap_or_else(|| Err(stopped())) {
+            Ok(None) => Ok(Greeted::Ready(connection)),
+            refused => {
+                connection.end();
+                refused.map(|refusal| Greeted::Refused(refusal.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Greets a child as its era wants it. Some: the error that it answers.
+    async fn greet(&self, connection: &Connection) -> Result<Option<Bytes>, Rejection> {
+        let Opening::Handshake { request, id, complete } = &self.opening else { return Ok(None) };
+        let ask = Ask { id: "0".into(), ..Ask::default() };
+        let compose = |number: &str| splice(request, &mut [(id.clone(), number)]);
+        let mut exchange = connection.request(ask, compose).await?;
+        let response = loop {
+            match exchange.next(Some(self.start.timeout)).await {
+                Ok(Reply::Last(response)) => break response.line,
+                Ok(Reply::Note(_)) => {}
+                Err(lost) => return Err(greeting_failed(lost)),
+            }
+        };
+        let Some(What::Response { result: Some(result) }) =
+            Incoming::read(&response).map(|message| message.what)
+        else {
+            return Ok(Some(response));
+        };
+        self.seen.lock().opened = Some(Arc::new(Opened::read(result)));
+        if complete.load(Ordering::Acquire) {
+            connection.tell(Bytes::from_static(INITIALIZED)).await?;
+        }
+        Ok(None)
+    }
+
+    /// The child's answer in the handshake.
+    pub(super) fn opened(&self) -> Option<Arc<Opened>> {
+        self.seen.lock().opened.clone()
+    }
+
+    /// The client has completed the handshake: from now on it is done here after each restart.
+    pub(super) fn completed(&self) {
+        if let Opening::Handshake { complete, .. } = &self.opening {
+            complete.store(true, Ordering::Release);
+        }
+    }
+
+    /// The child, if one runs.
+    pub(super) fn running(&self) -> Option<Connection> {
+        self.seen.lock().connection.clone().filter(|connection| connection.ended().is_none())
+    }
+
+    pub(super) fn touch(&self) {
+        self.seen.lock().used = Instant::now();
+    }
+
+    /// Time since the last use; zero while something is under way.
+    pub(super) fn idle(&self) -> Duration {
+        let starting = self.live.try_lock().is_err();
+        let listening = self.audience.all().iter().any(|member| member.inbox.is_open());
+        if starting || listening || self.running().is_some_and(|connection| !connection.is_idle()) {
+            self.touch();
+            return Duration::ZERO;
+        }
+        self.seen.lock().used.elapsed()
+    }
+
+    /// Notes that its child has settings that are not in force any more.
+    pub(super) fn set_outdated(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
+    }
+
+    /// True if its child is being started or answers calls.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.live.try_lock().is_err() || self.running().is_some_and(|connection| connection.running() > 0)
+    }
+
+    /// Ends the child, also one that is being started. It ends whether that is waited for or not.
+    pub(super) fn end(&self) {
+        self.closing.cancel();
+        if let Some(connection) = &self.seen.lock().connection {
+            connection.end();
+        }
+    }
+}
+
+const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+impl Live {
+    /// Sets when a child may be started again.
+    fn note_end(&mut self, lived: Duration) {
+        self.failures = if lived >= LONG_LIFE { 1 } else { self.failures.saturating_add(1) };
+        self.not_before = Some(Instant::now() + delay(self.failures));
+    }
+
+    async fn wait(&self) -> Result<(), Rejection> {
+        let Some(not_before) = self.not_before else { return Ok(()) };
+        let left = not_before.saturating_duration_since(Instant::now());
+        if left > WORTH_WAITING {
+            let seconds = left.as_secs() + 1;
+            let message = format!("the upstream keeps failing; it is started again in {seconds} s");
+            return Err(fault(UpstreamFault::Unreachable, &message));
+        }
+        sleep(left).await;
+        Ok(())
+    }
+}
+
+/// Back-off after a child has ended `failures` times in a row.
+fn delay(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    LONGEST_DELAY.min(FIRST_DELAY * (1 << doublings))
+}
+
+fn stopped() -> Rejection {
+    fault(UpstreamFault::Unreachable, "the upstream was stopped")
+}
+
+fn greeting_failed(lost: Lost) -> Rejection {
+    match lost {
+        Lost::Cancelled => fault(UpstreamFault::Unreachable, "the upstream cannot be started"),
+        Lost::NoRoom | Lost::Fault(..) => lost.into(),
+    }
+}
+
+/// Waits until nothing runs on any of `connections`, at most for `grace`.
+pub(super) async fn drain(connections: &[Connection], grace: Duration) {
+    let quiet = async {
+        // A request that ends is not announced to anyone; looking is cheap, and this runs once.
+        while connections.iter().any(|connection| connection.running() > 0 && connection.ended().is_none()) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = timeout(grace, quiet).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_come_later_each_time_up_to_half_a_minute() {
+        let delays: Vec<u128> = [1, 2, 3, 8, 9, 40].map(|n| delay(n).as_millis()).to_vec();
+        assert_eq!(delays, [200, 400, 800, 25_600, 30_000, 30_000]);
+    }
+}

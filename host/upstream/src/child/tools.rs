@@ -1,0 +1,49 @@
+//! The tools of a child, as far as they are known.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use witgate_message::headers::params::Repeated;
+
+/// A tool that changes within this may be called by its former schema.
+const FRESH: Duration = Duration::from_secs(60);
+/// A child that does not list its tools within this is called all the same: no header reaches it,
+/// and what is decided on is the body.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// By tool, and since when.
+pub(super) type Known = (Instant, Arc<HashMap<String, Repeated>>);
+
+/// A child's tools, as far as they are known.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    known: Mutex<Option<Known>>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+impl Tools {
+    /// The known tools, asked for if they are too old or not newer than `outdated`.
+    /// `list` asks for them; None: they cannot be had.
+    pub(super) async fn known(
+        &self,
+        outdated: Option<Instant>,
+        list: impl Future<Output = Option<HashMap<String, Repeated>>>,
+    ) -> Known {
+        let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
+        let remembered = || self.known.lock().clone().filter(good);
+        if let Some(known) = remembered() {
+            return known;
+        }
+        let _turn = self.asking.lock().await;
+        if let Some(known) = remembered() {
+            return known;
+        }
+        let listed = tokio::time::timeout(PATIENCE, list).await.ok().flatten();
+        let known = (Instant::now(), Arc::new(listed.unwrap_or_default()));
+        *self.known.lock() = Some(known.clone());
+        known
+    }
+}

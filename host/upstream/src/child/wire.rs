@@ -1,0 +1,94 @@
+//! The JSON-RPC of a child: its messages taken apart, and the answers made here.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use witgate_message::call::LONGEST_ID;
+use witgate_message::json::{quote, span_in, splice};
+
+/// A message of a child, taken apart as far as it takes to find its way.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    line: &'a [u8],
+    id: Option<&'a RawValue>,
+    pub what: What<'a>,
+}
+
+/// The kind of a message.
+#[derive(Debug)]
+pub enum What<'a> {
+    /// The child wants an answer.
+    Request { method: String },
+    /// It wants none.
+    Notification { method: String, params: Option<&'a str> },
+    /// It answers.
+    Response { result: Option<&'a str> },
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    method: Option<String>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl<'a> Incoming<'a> {
+    /// Reads a line. None: it is not a JSON-RPC message.
+    pub fn read(line: &'a [u8]) -> Option<Self> {
+        let envelope: Envelope<'a> = serde_json::from_slice(line).ok()?;
+        if envelope.id.is_some_and(|id| id.get().len() > LONGEST_ID) {
+            return None;
+        }
+        let result = envelope.result.map(RawValue::get);
+        let what = match (envelope.method, envelope.id) {
+            (Some(method), Some(_)) => What::Request { method },
+            (Some(method), None) => What::Notification { method, params: envelope.params.map(RawValue::get) },
+            (None, _) if result.is_some() != envelope.error.is_some() => What::Response { result },
+            (None, _) => return None,
+        };
+        Some(Self { line, id: envelope.id, what })
+    }
+
+    /// The id as JSON text.
+    pub fn id(&self) -> Option<&'a str> {
+        self.id.map(RawValue::get)
+    }
+
+    /// The line with other values for parts of it; each part must be a slice of the line.
+    pub fn with(&self, parts: &[(&str, &str)]) -> Bytes {
+        let mut edits: Vec<_> =
+            parts.iter().filter_map(|(part, text)| Some((span_in(self.line, part)?, *text))).collect();
+        splice(self.line, &mut edits)
+    }
+}
+
+/// A JSON-RPC result.
+pub(crate) fn result_response(id: &str, result: &str) -> Bytes {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into()
+}
+
+/// A JSON-RPC error.
+pub(crate) fn error_response(id: &str, code: i32, message: &str, data: Option<&str>) -> Bytes {
+    let data = data.map(|data| format!(r#","data":{data}"#)).unwrap_or_default();
+    let message = quote(message);
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}{data}}}}}"#).into()
+}
+
+/// `notifications/cancelled` for the request `id`.
+pub fn cancelled(id: &str, reason: &str) -> Bytes {
+    let reason = quote(reason);
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":{reason}}}}}"#
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! The protocol eras of an upstream: it is asked once, and the answer is remembered.
+//!
+//! A server may lock its era on the first request, or end on one that it does not expect; so a
+//! child is asked on a process of its own that is thrown away (2026-07-28, Transports, "stdio").
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::OwnedMutexGuard;
+
+use super::bridge::MODERN;
+use witgate_base::clock;
+use witgate_config as config;
+use witgate_message::json::{Members, unquote};
+
+/// Clients give up on `server/discover` after ten seconds; they must hear before that.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+/// An upstream that could not be asked is not asked again for this long.
+const RETRY: Duration = Duration::from_secs(5);
+/// Time for which a verdict on disk holds: packages are updated overnight.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The eras that an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaks {
+    /// 2025-03-26 to 2025-11-25. None: not tried yet.
+    pub legacy: Option<bool>,
+    /// 2026-07-28.
+    pub modern: bool,
+}
+
+/// The result of a request to an upstream, as far as its era can be told from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// A JSON-RPC response; over HTTP, whatever the status.
+    Said(Bytes),
+    /// Something else: HTTP 4xx without JSON, a child that ended or kept silent.
+    Nothing,
+    /// It cannot be told: not reachable, HTTP 401, 403 or 5xx.
+    Unknown,
+}
+
+/// The way to ask an upstream, each time on a connection of its own.
+pub trait Probe: Sync {
+    /// Sends `server/discover` as 2026-07-28 has it.
+    fn discover(&self) -> impl Future<Output = Probed> + Send;
+
+    /// Sends `initialize` of 2025-11-25 and ends the session that comes of it. None: that costs too much, and the first
+    /// session will show it.
+    fn initialize(&self) -> impl Future<Output = Option<Probed>> + Send;
+}
+
+/// The eras that an upstream speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The eras.
+    pub speaks: Speaks,
+    /// The DiscoverResult, as it came.
+    pub discovered: Option<Bytes>,
+}
+
+impl Verdict {
+    /// For an upstream that is known.
+    pub fn known(legacy: bool, modern: bool) -> Self {
+        Self { speaks: Speaks { legacy: Some(legacy), modern }, discovered: None }
+    }
+}
+
+/// Asks an upstream. None: it cannot be told now.
+///
+/// A DiscoverResult with 2026-07-28, or a `-32022` that names it, is the stateless era; anything
+/// else that is an answer is the older one. Whether a stateless upstream speaks the older era, too,
+/// its DiscoverResult does not say reliably; it shows when the first client tries.
+pub async fn probe(upstream: &impl Probe) -> Option<Verdict> {
+    let verdict = judge_discover(&upstream.discover().await)?;
+    if verdict.speaks.modern || verdict.speaks.legacy.is_some() {
+        return Some(verdict);
+    }
+    let legacy = match upstream.initialize().await {
+        Some(Probed::Said(response)) => Some(has_result(&response)),
+        Some(Probed::Nothing) => Some(false),
+        Some(Probed::Unknown) => return None,
+        None => None,
+    };
+    Some(Verdict { speaks: Speaks { legacy, modern: false }, discovered: None })
+}
+
+/// The verdict that follows from the answer to `server/discover`. None: the answer shows nothing.
+pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
+    let older = Verdict { speaks: Speaks { legacy: None, modern: false }, discovered: None };
+    let response = match answer {
+        Probed::Said(response) => response,
+        Probed::Nothing => return Some(older),
+        Probed::Unknown => return None,
+    };
+    let modern = Speaks { legacy: None, modern: true };
+    let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else {
+        return Some(older);
+    };
+    if let Some(result) = message.came("result").and_then(Members::read) {
+        let named = result.get("supportedVersions").is_some_and(names_modern);
+        let discovered = message.get("result").map(|result| Bytes::copy_from_slice(result.as_bytes()));
+        return Some(if named { Verdict { speaks: modern, discovered } } else { older });
+    }
+    let refused = message.came("error").and_then(Members::read).is_some_and(|error| {
+        let data = error.came("data").and_then(Members::read).unwrap_or_default();
+        error.get("code") == Some("-32022") && data.get("supported").is_some_and(names_modern)
+    });
+    Some(if refused { Verdict { speaks: modern, discovered: None } } else { older })
+}
+
+/// True if an answer to `initialize` means that the older era is not spoken: `-32022` without any version of
+/// it.
+pub fn refuses_legacy(response: &[u8]) -> bool {
+    let message = std::str::from_utf8(response).ok().and_then(Members::read);
+    let error = message.and_then(|message| message.came("error").and_then(Members::read));
+    error.is_some_and(|error| {
+        let data = error.came("data").and_then(Members::read).unwrap_or_default();
+        error.get("code") == Some("-32022") && data.get("supported").is_some_and(names_modern)
+    })
+}
+
+fn names_modern(versions: &str) -> bool {
+    serde_json::from_str::<Vec<String>>(versions).is_ok_and(|versions| versions.iter().any(|v| v == MODERN))
+}
+
+fn has_result(response: &[u8]) -> bool {
+    let message = std::str::from_utf8(response).ok().and_then(Members::read);
+    message.is_some_and(|message| {
+        let result = message.came("result").and_then(Members::read);
+        result.is_some_and(|result| result.get("protocolVersion").and_then(unquote).is_some())
+    })
+}
+
+/// `server/discover` with the id `id`, as Witgate itself asks.
+pub fn discover_request(id: &str) -> Bytes {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        concat!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"server/discover","params":{{"_meta":{{"#,
+            r#""io.modelcontextprotocol/protocolVersion":"{}","io.modelcontextprotocol/clientCapabilities":{{}},"#,
+            r#""io.modelcontextprotocol/clientInfo":{{"name":"witgate","version":"{}"}}}}}}}}"#
+        ),
+        id, MODERN, version
+    )
+    .into()
+}
+
+/// The verdict on an upstream's eras, once it is known. The upstream is asked once; all who need the verdict
+/// wait for that answer.
+#[derive(Debug, Default)]
+pub struct Eras {
+    known: Mutex<Known>,
+    asking: Arc<tokio::sync::Mutex<()>>,
+    file: Option<PathBuf>,
+}
+
+/// The turn to ask an upstream.
+pub type Turn = OwnedMutexGuard<()>;
+
+/// A verdict on disk.
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    legacy: Option<bool>,
+    modern: bool,
+    discovered: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    verdict: Option<Verdict>,
+    failed: Option<Instant>,
+}
+
+impl Eras {
+    /// For an upstream whose eras are known.
+    pub fn known(verdict: Verdict) -> Self {
+        let known = Known { verdict: Some(verdict), failed: None };
+        Self { known: Mutex::new(known), ..Self::default() }
+    }
+
+    /// For an upstream whose eras the configuration says.
+    pub fn configured(eras: config::Eras) -> Self {
+        Self::known(Verdict::known(eras.stateful, eras.stateless))
+    }
+
+    /// For an upstream whose verdict is kept in `file`, for a day. Over stdio a client may start
+    /// Witgate twice, only to ask; the second time the answer is there without starting a child.
+    /// The file is a convenience: what is wrong with it is ignored.
+    pub fn kept_in(file: PathBuf) -> Self {
+        let known = Known { verdict: read_kept(&file), failed: None };
+        Self { known: Mutex::new(known), file: Some(file), ..Self::default() }
+    }
+
+    /// The verdict, if it is known already.
+    pub fn remembered(&self) -> Option<Verdict> {
+        self.known.lock().verdict.clone()
+    }
+
+    /// The verdict; asks if there is none. None: it cannot be told now.
+    pub async fn verdict(&self, upstream: &impl Probe) -> Option<Verdict> {
+        if let Some(verdict) = self.remembered() {
+            return Some(verdict);
+        }
+        self.ask(self.turn().await, upstream).await
+    }
+
+    /// A turn to ask.
+    pub async fn turn(&self) -> Turn {
+        Arc::clone(&self.asking).lock_owned().await
+    }
+
+    /// The verdict by now; asks if there is none.
+    pub async fn ask(&self, _turn: Turn, upstream: &impl Probe) -> Option<Verdict> {
+        if let Some(verdict) = self.remembered() {
+            return Some(verdict);
+        }
+        if self.known.lock().failed.is_some_and(|at| at.elapsed() < RETRY) {
+            return None;
+        }
+        let verdict = probe(upstream).await;
+        let mut known = self.known.lock();
+        match verdict {
+            Some(verdict) => {
+                let verdict = known.verdict.get_or_insert(verdict).clone();
+                self.keep(Some(&verdict));
+                Some(verdict)
+            }
+            None => {
+                known.failed = Some(Instant::now());
+                None
+            }
+        }
+    }
+
+    /// Notes that the older era turned out to be spoken, or not. An upstream that speaks neither is
+    /// asked again: it has changed.
+    pub fn note_legacy(&self, spoken: bool) {
+        let mut known = self.known.lock();
+        match &mut known.verdict {
+            Some(verdict) if spoken || verdict.speaks.modern => verdict.speaks.legacy = Some(spoken),
+            Some(_) => known.verdict = None,
+            None if !spoken => known.verdict = Some(Verdict::known(false, true)),
+            None => {}
+        }
+        self.keep(known.verdict.as_ref());
+    }
+
+    fn keep(&self, verdict: Option<&Verdict>) {
+        let Some(file) = &self.file else { return };
+        let kept = match verdict {
+            Some(verdict) => write_kept(file, verdict),
+            None => fs::remove_file(file),
+        };
+        if let Err(error) = kept {
+            tracing::debug!(%error, file = %file.display(), "the upstream's era is not kept");
+        }
+    }
+}
+
+fn read_kept(file: &Path) -> Option<Verdict> {
+    let age = clock::system_time().duration_since(fs::metadata(file).ok()?.modified().ok()?).ok()?;
+    let kept: Kept = serde_json::from_slice(&fs::read(file).ok().filter(|_| age < KEPT)?).ok()?;
+    let discovered = kept.discovered.map(|result| Bytes::from(result.get().to_owned()));
+    Some(Verdict { speaks: Speaks { legacy: kept.legacy, modern: kept.modern }, discovered })
+}
+
+/// Whole or not at all: another process may read it at any time.
+fn write_kept(file: &Path, verdict: &Verdict) -> io::Result<()> {
+    let discovered = verdict.discovered.as_ref().and_then(|result| serde_json::from_slice(result).ok());
+    let Speaks { legacy, modern } = verdict.speaks;
+    let text = serde_json::to_vec(&Kept { legacy, modern, discovered })?;
+    let new = file.with_extension(format!("{}.new", std::process::id()));
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&new, text)?;
+    fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The event stream that answers a request, checked against it (JSON-RPC 2.0, section 5).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, unfold};
+
+use super::asked::Asked;
+use super::events::{self, Cut, Named};
+use super::fault::{bad_answer, fault};
+use super::response;
+use witgate_flow::account::Account;
+use witgate_flow::body::Inflow;
+use witgate_flow::event::Event;
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_flow::request::Request;
+use witgate_message::json::{Form, form};
+
+/// The messages of a stream. The last is the response under the caller's id, or an error in its place where the upstream
+/// answers another request, says what is no JSON-RPC, or ends without an answer that could still come: a stream whose
+/// events have ids is one that a client takes up again. Requests of the server's are noted in `asked`.
+pub(super) fn of(
+    request: Arc<Request>,
+    (body, max_message, account): (Inflow, usize, Account),
+    asked: Option<Arc<Asked>>,
+) -> BoxStream<'static, Event> {
+    let events = events::read_named(body, max_message, account).boxed();
+    let answering = Answering { request, events, asked, is_answered: false, has_ids: false };
+    unfold(Some(answering), |state| async move {
+        let mut answering = state?;
+        match answering.next().await {
+            Ok(event) => Some((event?, Some(answering))),
+            Err(rejection) => Some((answering.instead(&rejection)?, None)),
+        }
+    })
+    .boxed()
+}
+
+struct Answering {
+    request: Arc<Request>,
+    events: BoxStream<'static, Result<Named, Cut>>,
+    asked: Option<Arc<Asked>>,
+    is_answered: bool,
+    /// An event had an id, so that a client may ask for what follows it.
+    has_ids: bool,
+}
+
+impl Answering {
+    async fn next(&mut self) -> Result<Option<Event>, Rejection> {
+        loop {
+            let Some(event) = self.events.next().await.transpose().map_err(cut)? else { return self.over() };
+            let Some(event) = event.message() else { continue };
+            self.has_ids |= event.id.is_some();
+            return self.checked(event).map(Some);
+        }
+    }
+
+    fn checked(&mut self, event: Event) -> Result<Event, Rejection> {
+        if event.data.is_empty() {
+            return Ok(event);
+        }
+        match form(&event.data) {
+            Some(Form::Request) => {
+                self.asked.iter().for_each(|asked| asked.note(&event.data));
+                Ok(event)
+            }
+            Some(Form::Notification) => Ok(event),
+            Some(Form::Response) => {
+                let data = response::of(&self.request, event.data)?;
+                self.is_answered = true;
+                Ok(Event { data, ..event })
+            }
+            None => Err(bad_answer("The MCP server answered what is not JSON-RPC")),
+        }
+    }
+
+    /// The end of the body. A subscription is opened again, and waits for no answer.
+    fn over(&self) -> Result<Option<Event>, Rejection> {
+        match self.is_answered || self.has_ids || self.request.call.method() == "subscriptions/listen" {
+            true => Ok(None),
+            false => Err(bad_answer("The MCP server ended its event stream without an answer")),
+        }
+    }
+
+    /// The event for callers who have no answer yet. None: they have one, or ask again.
+    fn instead(&self, rejection: &Rejection) -> Option<Event> {
+        let may_resume = self.has_ids && is_broken(rejection);
+        tracing::warn!(upstream = &*self.request.route.upstream, ?rejection, "an event stream ends");
+        if self.is_answered || may_resume {
+            return None;
+        }
+        let data: Bytes = rejection.wire().body(self.request.call.id());
+        Some(Event { data, ..Event::default() })
+    }
+}
+
+fn cut(cut: Cut) -> Rejection {
+    match cut {
+        Cut::Broken => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
+        Cut::NoRoom => Rejection::TooManyAnswers,
+        Cut::Flooded => fault(UpstreamFault::Flood, "The MCP server's answer has an event that is too large"),
+    }
+}
+
+fn is_broken(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::Upstream { fault: UpstreamFault::Unreachable, .. })
+}

@@ -1,0 +1,358 @@
+//! The bridge towards an HTTP upstream of the older era: finding out which era it speaks, and
+//! holding a session with it for each principal that comes with 2026-07-28.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use super::events::{self, Cut, Named};
+use super::fault::{bad_answer, fault};
+use super::held::Held;
+use super::media::{Media, media};
+use super::outgoing::Draft;
+use super::outgoing::Outgoing;
+use super::refusal::{refused, said_no};
+use super::upstream::HttpUpstream;
+use super::{outgoing, response};
+use crate::bridge::{self, HeldSession, Opened, Uplift, carry};
+use crate::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
+use crate::identity::Sender;
+use witgate_flow::account::Account;
+use witgate_flow::body::{Gathered, Inflow, NotGathered, gather};
+use witgate_flow::event::Event;
+use witgate_flow::limit::Admitted;
+use witgate_flow::port::AnswerBody;
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_flow::request::Request;
+use witgate_message::headers::SESSION_ID;
+use witgate_message::json::Members;
+use witgate_runtime::memory::{Exhausted, Hold};
+
+impl HttpUpstream {
+    /// True if requests of the stateless era have to be bridged. False if the era is unknown: then the
+    /// request itself shows what is wrong.
+    pub(super) async fn is_older(&self) -> bool {
+        match self.eras.verdict(self).await {
+            Some(verdict) if verdict.speaks.modern => {
+                self.is_stateless.store(true, Ordering::Relaxed);
+                false
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Carries a request over the held session of its principal. A session that the upstream has
+    /// forgotten is opened anew, once.
+    pub(super) async fn bridged(
+        &self,
+        admitted: &Admitted,
+        sender: Sender<'_>,
+    ) -> Result<AnswerBody, Rejection> {
+        let (request, account) = (admitted.permit().request(), admitted.account());
+        bridge::bridgeable(&request.call)?;
+        let Some(principal) = sender.principal() else { return Err(unreadable()) };
+        let mut is_first = true;
+        loop {
+            let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
+            let exchange = Exchange { upstream: self, held: &held, request, sender };
+            let ((response, number), uplift) = carry(&exchange, &request.call).await?;
+            if is_first
+                && let Some(session) = &held.session
+                && self.has_lost(session, response.status(), sender).await
+            {
+                self.held.remove(&principal);
+                is_first = false;
+                continue;
+            }
+            let back = Back::new(request, number, uplift);
+            return self.lifted(request, response, back, account).await;
+        }
+    }
+
+    async fn open_held(&self, request: &Request, sender: Sender<'_>) -> Result<Arc<Held>, Rejection> {
+        let (body, _) = bridge::initialize("{}");
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
+        let response = self.send(self.compose(sender, draft)?).await?;
+        if response.status().is_redirection() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return Err(refused(request, true, response.status()));
+        }
+        let session = response.headers().get(SESSION_ID).cloned();
+        let mut unopened = Unopened { upstream: self, session: session.clone() };
+        let message = self.message_of(response, &Account::default()).await?;
+        let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
+        let text = std::str::from_utf8(&message).unwrap_or_default();
+        let result = Members::read(text).and_then(|members| members.came("result").map(Opened::read));
+        let Some(opened) = result else {
+            self.eras.note_legacy(!refuses_legacy(&message));
+            return Err(bad_answer("The MCP server does not open a session"));
+        };
+        let held = Held { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
+        let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        self.send(self.post_within(&held, initialized, sender)?).await?;
+        unopened.session = None;
+        Ok(Arc::new(held))
+    }
+
+    fn post_within(&self, held: &Held, body: Bytes, sender: Sender<'_>) -> Result<Outgoing, Rejection> {
+        let version = HeaderValue::try_from(&*held.opened.version).ok();
+        let session = held.session.as_ref();
+        self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
+    }
+
+    /// The answer, as the stateless era wants it. The status has to be known before a stream begins, so a
+    /// stream that begins with the response is none.
+    async fn lifted(
+        &self,
+        request: &Request,
+        response: Response<Inflow>,
+        back: Back,
+        account: &Account,
+    ) -> Result<AnswerBody, Rejection> {
+        match (response.status(), media(response.headers())) {
+            (StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Media::Json) => {
+                let (message, hold) = self.message_of(response, account).await?.ok_or_else(unreadable)?;
+                let message = back.translate(message).ok_or_else(unreadable)?;
+                Ok(AnswerBody::held(message.data, hold))
+            }
+            (StatusCode::OK, Media::Events) => {
+                let id = back.id.clone();
+                let events = events::read_named(response.into_body(), self.max_message, account.clone());
+                let mut events = events
+                    .filter_map(move |event| std::future::ready(back.event(event)))
+                    .scan(false, |is_over, translated| {
+                        let is_last = translated.as_ref().map_or(true, |translated| translated.is_last);
+                        let was_over = std::mem::replace(is_over, is_last);
+                        std::future::ready((!was_over).then_some(translated))
+                    })
+                    .boxed();
+                let first = tokio::time::timeout(self.timeout, events.next()).await;
+                let first = first
+                    .map_err(|_| fault(UpstreamFault::Timeout, "The MCP server did not answer in time"))?;
+                let first = first.ok_or_else(unreadable)??;
+                if first.is_last {
+                    return Ok(AnswerBody::held(first.data, first.hold));
+                }
+                let rest = events.map(move |translated| {
+                    translated.unwrap_or_else(|exhausted| instead(&exhausted.into(), &id))
+                });
+                let all = futures_util::stream::iter([first]).chain(rest);
+                Ok(AnswerBody::Events(all.map(Translated::into_event).boxed()))
+            }
+            (status, _) => {
+                let (head, body) = response.into_parts();
+                said_no(request, true, status, &head.headers, body, account).await
+            }
+        }
+    }
+
+    /// The one response in an answer of whatever form.
+    ///
+    /// # Errors
+    /// Where `account` has no room for it.
+    async fn message_of(
+        &self,
+        response: Response<Inflow>,
+        account: &Account,
+    ) -> Result<Option<(Bytes, Hold)>, Exhausted> {
+        let reading = async {
+            match media(response.headers()) {
+                Media::Json => match gather(response.into_body(), self.max_message, account).await {
+                    Ok(Gathered::Whole(message, hold)) => Ok(Some((message, hold))),
+                    Err(NotGathered::NoRoom(exhausted)) => Err(exhausted),
+                    Ok(Gathered::Part(_)) | Err(NotGathered::Broken(_)) => Ok(None),
+                },
+                Media::Events => {
+                    let events = events::read_named(response.into_body(), self.max_message, account.clone());
+                    let mut events = std::pin::pin!(events);
+                    while let Some(event) = events.next().await {
+                        match event {
+                            Err(Cut::NoRoom) => return Err(Exhausted),
+                            Err(Cut::Broken | Cut::Flooded) => return Ok(None),
+                            Ok(named) => match named.message() {
+                                Some(event) if is_response(&event.data) => {
+                                    return Ok(Some((event.data, event.hold)));
+                                }
+                                _ => {}
+                            },
+                        }
+                    }
+                    Ok(None)
+                }
+                Media::Other => Ok(None),
+            }
+        };
+        tokio::time::timeout(self.timeout, reading).await.unwrap_or(Ok(None))
+    }
+
+    async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> Probed {
+        let asking = async {
+            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return Probed::Unknown };
+            let Ok(response) = self.line.request(outgoing).await else { return Probed::Unknown };
+            // A question that has opened a session leaves none behind.
+            if let Some(session) = response.headers().get(SESSION_ID) {
+                self.close_in_background(session);
+            }
+            match response.status().as_u16() {
+                401 | 403 | 500.. => Probed::Unknown,
+                _ => match self.message_of(response, &Account::default()).await {
+                    Ok(Some((message, _))) => Probed::Said(message),
+                    Ok(None) | Err(Exhausted) => Probed::Nothing,
+                },
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Probed::Unknown)
+    }
+}
+
+impl Probe for HttpUpstream {
+    async fn discover(&self) -> Probed {
+        let body = discover_request("\"witgate\"");
+        self.ask(|uri, own| outgoing::discover(uri, own, body)).await
+    }
+
+    async fn initialize(&self) -> Option<Probed> {
+        let (body, _) = bridge::initialize("{}");
+        Some(self.ask(|uri, own| outgoing::own_post(uri, own, body, None, None)).await)
+    }
+}
+
+/// A session that is being opened. If it never opens, the upstream is told that it is over.
+struct Unopened<'a> {
+    upstream: &'a HttpUpstream,
+    session: Option<HeaderValue>,
+}
+
+impl Drop for Unopened<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            self.upstream.close_in_background(session);
+        }
+    }
+}
+
+/// One request over a held session.
+struct Exchange<'a> {
+    upstream: &'a HttpUpstream,
+    held: &'a Held,
+    request: &'a Request,
+    sender: Sender<'a>,
+}
+
+impl HeldSession for Exchange<'_> {
+    type Answer = (Response<Inflow>, Box<str>);
+
+    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+        Ok(Arc::clone(&self.held.opened))
+    }
+
+    async fn send(
+        &self,
+        compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
+    ) -> Result<Self::Answer, Rejection> {
+        let number = self.held.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let token = self.request.call.progress_token().map(|_| number.as_str());
+        let outgoing = self.upstream.post_within(self.held, compose(&number, token), self.sender)?;
+        Ok((self.upstream.send(outgoing).await?, number.into()))
+    }
+}
+
+/// The way of one request's answers back to its client.
+struct Back {
+    /// The upstream's id of the request.
+    number: Box<str>,
+    id: Box<str>,
+    token: Option<Box<str>>,
+    uplift: Uplift,
+}
+
+struct Translated {
+    data: Bytes,
+    hold: Hold,
+    is_last: bool,
+}
+
+impl Translated {
+    fn into_event(self) -> Event {
+        Event { data: self.data, hold: self.hold, ..Event::default() }
+    }
+}
+
+impl Back {
+    fn new(request: &Request, number: Box<str>, uplift: Uplift) -> Self {
+        let call = &request.call;
+        let id = call.id().unwrap_or("null").into();
+        Self { number, id, token: call.progress_token().map(Box::from), uplift }
+    }
+
+    /// A message of a stream for the client; None for what it cannot have.
+    fn event(&self, event: Result<Named, Cut>) -> Option<Result<Translated, Exhausted>> {
+        match event {
+            Ok(named) => {
+                let Event { data, hold, .. } = named.message()?;
+                Some(Ok(Translated { hold, ..self.translate(data)? }))
+            }
+            Err(Cut::NoRoom) => Some(Err(Exhausted)),
+            Err(Cut::Broken | Cut::Flooded) => None,
+        }
+    }
+
+    /// A message for the client; None for what it cannot have: requests of the server's, which the
+    /// stateless era has not, and notifications that it has not asked for.
+    fn translate(&self, message: Bytes) -> Option<Translated> {
+        let text = std::str::from_utf8(&message).ok()?;
+        let members = Members::read(text)?;
+        match (members.get("method").is_some(), members.get("id").is_some()) {
+            (true, true) => None,
+            (true, false) => {
+                let notification = self.uplift.notification(message.clone())?;
+                Some(Translated {
+                    data: self.with_token(notification),
+                    hold: Hold::default(),
+                    is_last: false,
+                })
+            }
+            (false, _) => {
+                let is_ours = members.get("id").is_some_and(|id| response::is_same(id, &self.number));
+                if !is_ours && members.get("error").is_none() {
+                    return Some(instead(&bad_answer("The MCP server answered another request"), &self.id));
+                }
+                let lifted = self.uplift.response(&message);
+                let text = std::str::from_utf8(&lifted).ok()?;
+                let mut members = Members::read(text)?;
+                members.set("id", self.id.to_string());
+                Some(Translated { data: members.render().into(), hold: Hold::default(), is_last: true })
+            }
+        }
+    }
+
+    /// A progress notification under the client's own token.
+    fn with_token(&self, notification: Bytes) -> Bytes {
+        let renamed = || {
+            let mut members = Members::read(std::str::from_utf8(&notification).ok()?)?;
+            let mut params = members.came("params").and_then(Members::read)?;
+            let token = self.token.as_ref().filter(|_| params.get("progressToken") == Some(&*self.number))?;
+            params.set("progressToken", token.to_string());
+            members.set("params", params.render());
+            Some(Bytes::from(members.render()))
+        };
+        renamed().unwrap_or(notification)
+    }
+}
+
+/// The last message where there is no answer to the request under `id`.
+fn instead(rejection: &Rejection, id: &str) -> Translated {
+    Translated { data: rejection.wire().body(Some(id)), hold: Hold::default(), is_last: true }
+}
+
+fn is_response(message: &[u8]) -> bool {
+    let members = std::str::from_utf8(message).ok().and_then(Members::read);
+    members.is_some_and(|members| members.get("result").is_some() || members.get("error").is_some())
+}
+
+fn unreadable() -> Rejection {
+    bad_answer("The MCP server's answer cannot be read")
+}

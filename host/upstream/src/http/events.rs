@@ -1,0 +1,212 @@
+//! Event streams, read (WHATWG HTML §9.2, "Server-sent events"), with a bound on what is held.
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::future::ready;
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt};
+use http_body_util::BodyExt;
+
+use witgate_base::party::Party;
+use witgate_flow::account::Account;
+use witgate_flow::body::Inflow;
+use witgate_flow::event::Event;
+use witgate_runtime::memory::{FREE, Held};
+
+/// The messages of a body, until it ends, breaks or holds one of more than `most` bytes, or than `account` has room for.
+pub(super) fn read(body: Inflow, most: usize, account: Account) -> impl Stream<Item = Event> + Send {
+    read_named(body, most, account).filter_map(|event| ready(event.ok().and_then(Named::message)))
+}
+
+/// The events of a body, whatever their names. The last is why there are no more, where the body has not just ended.
+pub(crate) fn read_named(
+    body: Inflow,
+    most: usize,
+    account: Account,
+) -> impl Stream<Item = Result<Named, Cut>> + Send {
+    let reading = Reading { body, decoder: Decoder::new(most), account, held: None };
+    unfold(Some(reading), |state| async move {
+        let mut reading = state?;
+        match reading.next().await? {
+            Ok(event) => Some((Ok(event), Some(reading))),
+            Err(cut) => Some((Err(cut), None)),
+        }
+    })
+}
+
+struct Reading {
+    body: Inflow,
+    decoder: Decoder,
+    account: Account,
+    /// The memory of what the decoder holds.
+    held: Option<Held<Party>>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Named, Cut>> {
+        loop {
+            if let Some(mut named) = self.decoder.next() {
+                if named.event.data.len() > FREE {
+                    named.event.hold = self.held.take().into();
+                }
+                return Some(Ok(named));
+            }
+            if self.decoder.held() <= FREE {
+                self.held = None;
+            }
+            let Ok(frame) = self.body.frame().await? else { return Some(Err(Cut::Broken)) };
+            let Ok(data) = frame.into_data() else { continue };
+            if let Err(cut) = self.take(&data) {
+                return Some(Err(cut));
+            }
+        }
+    }
+
+    fn take(&mut self, data: &[u8]) -> Result<(), Cut> {
+        self.account.cover(&mut self.held, self.decoder.held() + data.len()).map_err(|_| Cut::NoRoom)?;
+        self.decoder.push(data).map_err(|_| Cut::Flooded)
+    }
+}
+
+/// The reason why a stream has no more events before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The connection broke.
+    Broken,
+    /// An event is larger than is held.
+    Flooded,
+    /// There is no memory for an event.
+    NoRoom,
+}
+
+/// An event with its name.
+#[derive(Debug)]
+pub struct Named {
+    /// None: `message`, which it is without one.
+    pub name: Option<String>,
+    /// The event.
+    pub event: Event,
+}
+
+impl Named {
+    /// The message in the event, as a client of MCP reads it: an event of another name holds none. None: it
+    /// has no id or retry time to pass on either.
+    pub fn message(self) -> Option<Event> {
+        let Self { name, event } = self;
+        match name {
+            None => Some(event),
+            Some(_) if event.id.is_none() && event.retry.is_none() => None,
+            Some(_) => Some(Event { data: Bytes::new(), ..event }),
+        }
+    }
+}
+
+/// Bytes → events.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// Maximum number of bytes held.
+    most: usize,
+    /// Bytes without a line end so far, and those after them.
+    pending: BytesMut,
+    /// Up to where `pending` holds no line end.
+    searched: usize,
+    event: Building,
+}
+
+#[derive(Debug, Default)]
+struct Building {
+    name: Option<String>,
+    id: Option<String>,
+    retry: Option<u64>,
+    data: Option<Vec<u8>>,
+}
+
+/// The stream holds more without an event's end than is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Flooded;
+
+impl Decoder {
+    /// One that holds `most` bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, pending: BytesMut::new(), searched: 0, event: Building::default() }
+    }
+
+    fn held(&self) -> usize {
+        self.pending.len() + self.event.data.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Takes more of the body.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
+        if self.held() + bytes.len() > self.most {
+            return Err(Flooded);
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The next event, if all of it is there.
+    pub(super) fn next(&mut self) -> Option<Named> {
+        while let Some(line) = self.line() {
+            if !line.is_empty() {
+                self.event.field(&line);
+            } else if let Some(event) = std::mem::take(&mut self.event).finish() {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The next line without its end: LF, CR LF or CR. A CR at the very end may have an LF to come.
+    fn line(&mut self) -> Option<Bytes> {
+        let rest = self.pending.get(self.searched..)?;
+        let Some(found) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            self.searched = self.pending.len();
+            return None;
+        };
+        let end = self.searched + found;
+        let length = match (self.pending.get(end), self.pending.get(end + 1)) {
+            (Some(b'\r'), None) => {
+                self.searched = end;
+                return None;
+            }
+            (Some(b'\r'), Some(b'\n')) => 2,
+            _ => 1,
+        };
+        let line = self.pending.split_to(end).freeze();
+        self.pending.advance(length);
+        self.searched = 0;
+        Some(line)
+    }
+}
+
+impl Building {
+    fn field(&mut self, line: &[u8]) {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let (name, value) = line.split_at_checked(colon).unwrap_or((line, b""));
+        let value = value.strip_prefix(b":").unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match name {
+            b"data" => match &mut self.data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+                None => self.data = Some(value.to_vec()),
+            },
+            b"id" => self.id = std::str::from_utf8(value).ok().map(str::to_owned),
+            b"retry" => {
+                self.retry = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            }
+            b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
+            // Comments.
+            _ => {}
+        }
+    }
+
+    fn finish(self) -> Option<Named> {
+        let is_nothing = self.id.is_none() && self.retry.is_none() && self.data.is_none();
+        let name = self.name.filter(|name| !name.is_empty() && name != "message");
+        let data = self.data.map(Bytes::from).unwrap_or_default();
+        let event = Event { id: self.id, retry: self.retry, data, ..Event::default() };
+        (!is_nothing).then_some(Named { name, event })
+    }
+}

@@ -1,0 +1,81 @@
+//! The transport of requests to an HTTP upstream: the network, or a service of this program.
+
+use std::sync::Arc;
+
+use ::http::Response;
+use ::http::uri::Scheme;
+use bytes::Bytes;
+use futures_util::TryFutureExt;
+use futures_util::future::{BoxFuture, Either};
+use http_body::Body;
+use tower::Service;
+
+use super::outgoing::Outgoing;
+use super::redirect;
+use witgate_flow::body::{BodyError, Inflow};
+use witgate_flow::identity::Caller;
+use witgate_services::network::{To, Ways};
+
+/// A service that can be an upstream: whatever takes whole requests and answers them with any body.
+pub trait Within<B>:
+    Service<Outgoing, Response = Response<B>, Error: Into<BodyError>> + Clone + Send + Sync + 'static
+{
+}
+
+impl<S, B> Within<B> for S where
+    S: Service<Outgoing, Response = Response<B>, Error: Into<BodyError>> + Clone + Send + Sync + 'static
+{
+}
+
+type Answered = Result<Response<Inflow>, BodyError>;
+type Inside = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, Answered> + Send + Sync>;
+
+/// The way to an upstream.
+pub(super) enum Line {
+    Wire(Arc<Ways>),
+    Here(Inside),
+}
+
+impl Line {
+    pub(super) fn over_the_network(ways: Arc<Ways>) -> Self {
+        Self::Wire(ways)
+    }
+
+    pub(super) fn to_service<S, B>(service: S) -> Self
+    where
+        S: Within<B>,
+        S::Future: Send,
+        B: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        Self::Here(Arc::new(move |outgoing| {
+            let mut service = service.clone();
+            Box::pin(async move {
+                std::future::poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
+                let response = service.call(outgoing).await.map_err(Into::into)?;
+                Ok(response.map(Inflow::here))
+            })
+        }))
+    }
+
+    /// Sends a request. It begins with the first poll, and ends with the future.
+    pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = Answered> + Send + use<> {
+        match self {
+            Self::Wire(ways) => {
+                let client = ways.client(To::Upstream, outgoing.uri().scheme() == Some(&Scheme::HTTPS));
+                let send = move |outgoing| {
+                    let response = client.request(outgoing).map_ok(|response| response.map(Inflow::Wire));
+                    response.map_err(BodyError::from)
+                };
+                Either::Left(redirect::follow(outgoing, send))
+            }
+            Self::Here(service) => Either::Right(service(outgoing)),
+        }
+    }
+
+    /// Tells a service of this program whose request it is.
+    pub(super) fn introduce(&self, outgoing: &mut Outgoing, caller: &Arc<Caller>) {
+        if let Self::Here(_) = self {
+            outgoing.extensions_mut().insert(Arc::clone(caller));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Upstreams that keep no sessions, and those that have lost one.
+
+use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use bytes::Bytes;
+
+use super::outgoing;
+use super::upstream::HttpUpstream;
+use crate::bridge;
+use crate::era::PATIENCE;
+use crate::identity::Sender;
+use witgate_message::headers::SESSION_ID;
+
+/// Its id is out of the reach of a client that counts its own.
+const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"witgate:ping","method":"ping"}"#;
+
+impl HttpUpstream {
+    /// True where `initialize` opens sessions; where nobody has tried yet, it is tried. An upstream that cannot be
+    /// asked counts as one that does.
+    pub(super) async fn finds_sessions(&self) -> bool {
+        if let Some(keeps) = self.keeps.known() {
+            return keeps;
+        }
+        let asked = tokio::time::timeout(PATIENCE, self.try_session()).await;
+        let keeps = asked.ok().flatten();
+        if let Some(keeps) = keeps {
+            self.keeps.note(keeps);
+        }
+        keeps.unwrap_or(true)
+    }
+
+    async fn try_session(&self) -> Option<bool> {
+        let (body, _) = bridge::initialize("{}");
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
+        let outgoing = self.compose(Sender::Witgate, draft).ok()?;
+        let response = self.line.request(outgoing).await.ok()?;
+        let session = response.headers().get(SESSION_ID);
+        if let Some(session) = session {
+            self.close_in_background(session);
+        }
+        match response.status() {
+            StatusCode::OK => Some(session.is_some()),
+            // It has no `initialize`: it is of the stateless era.
+            StatusCode::BAD_REQUEST => Some(false),
+            _ => None,
+        }
+    }
+
+    /// True where an answer with `status` says that the upstream knows the session no more. The protocol wants 404; many
+    /// servers say 400. Either may as well be about the message, so they are sent a ping: a living session takes it. Of one that
+    /// answers neither well nor badly, a 404 means what the protocol says.
+    pub(super) async fn has_lost(
+        &self,
+        session: &HeaderValue,
+        status: StatusCode,
+        sender: Sender<'_>,
+    ) -> bool {
+        if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
+            return false;
+        }
+        // Without a version: it may be the caller's that was refused.
+        let ping = Bytes::from_static(PING);
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, ping, None, Some(session));
+        let Ok(ping) = self.compose(sender, draft) else { return status == StatusCode::NOT_FOUND };
+        match self.line.request(ping).await.map(|response| response.status()) {
+            Ok(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => true,
+            Ok(answered) if answered.is_success() => false,
+            _ => status == StatusCode::NOT_FOUND,
+        }
+    }
+}

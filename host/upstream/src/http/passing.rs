@@ -1,0 +1,314 @@
+//! A JSON answer that is too large to be held, looked at as its bytes pass: whether it is a response, and to which request.
+//! Its id may come last, so a wrong one is found before the last bytes go out, not before the first. The body breaks off
+//! there: its end, without which it is no JSON, is never sent.
+
+use super::response::is_same;
+use witgate_message::call::LONGEST_ID;
+
+/// The longest key that is read, escapes included; those of JSON-RPC have seven letters at most.
+const LONGEST_KEY: usize = 64;
+
+/// The longest id that is read. Each of its bytes may be an escape of six.
+const LONGEST: usize = 6 * LONGEST_ID;
+
+/// An answer on its way through.
+#[derive(Debug)]
+pub(super) struct Passing {
+    /// The id of the request.
+    id: Box<str>,
+    place: Place,
+    /// The number of open arrays and objects, the message itself included.
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+    /// The text of the key or value that is read.
+    text: Vec<u8>,
+    key: Option<Key>,
+    seen: Seen,
+}
+
+/// A violation of JSON-RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Wrong {
+    /// It is no response.
+    #[error("the answer is not JSON-RPC")]
+    Form,
+    /// Its id is another one.
+    #[error("the answer is to another request")]
+    Id,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the message.
+    Before,
+    /// A key of the message, or its end, comes next.
+    Key,
+    /// Between a key and its value.
+    Colon,
+    /// In a value, or before it.
+    Value,
+    /// After the message.
+    After,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Id,
+    Result,
+    Error,
+    Method,
+}
+
+/// The keys that have come.
+#[derive(Debug, Default)]
+struct Seen {
+    id: Option<Id>,
+    result: bool,
+    error: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    /// That of the request.
+    Same,
+    /// `null`: that of nobody who waits for an answer.
+    Nobodys,
+}
+
+impl Passing {
+    /// The answer to a request under `id`, JSON text.
+    pub(super) fn to(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            place: Place::Before,
+            depth: 0,
+            in_string: false,
+            is_escaped: false,
+            text: Vec::new(),
+            key: None,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Sees the next bytes.
+    ///
+    /// # Errors
+    /// As soon as it is wrong; with the end of the message at the latest.
+    pub(super) fn see(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
+        let mut bytes = bytes;
+        while let Some((byte, rest)) = bytes.split_first() {
+            // Most of a large answer is text further down.
+            let in_text = self.in_string && self.depth > 1 && !self.is_escaped;
+            let plain = if in_text { bytes.iter().position(|byte| b"\"\\".contains(byte)) } else { Some(0) };
+            match plain {
+                None => return Ok(()),
+                Some(0) => {
+                    self.take(*byte)?;
+                    bytes = rest;
+                }
+                Some(plain) => bytes = bytes.get(plain..).unwrap_or_default(),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), Wrong> {
+        if self.in_string {
+            return self.within_string(byte);
+        }
+        match (self.depth, byte) {
+            (_, b' ' | b'\t' | b'\r' | b'\n') => Ok(()),
+            (0, b'{') if self.place == Place::Before => {
+                (self.depth, self.place) = (1, Place::Key);
+                Ok(())
+            }
+            (0, _) => Err(Wrong::Form),
+            (1, _) => self.at_the_top(byte),
+            (_, b'"') => {
+                self.in_string = true;
+                Ok(())
+            }
+            (_, b'{' | b'[') => {
+                self.depth += 1;
+                Ok(())
+            }
+            (_, b'}' | b']') => {
+                self.depth -= 1;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A byte between the tokens of the message itself, or one of a number or a word.
+    fn at_the_top(&mut self, byte: u8) -> Result<(), Wrong> {
+        match (self.place, byte) {
+            (Place::Key | Place::Value, b'"') => {
+                self.in_string = true;
+                self.keep(byte);
+                Ok(())
+            }
+            (Place::Colon, b':') => {
+                self.place = Place::Value;
+                Ok(())
+            }
+            (Place::Value, b',') => {
+                self.place = Place::Key;
+                self.value()
+            }
+            (Place::Value, b'}') => {
+                (self.depth, self.place) = (0, Place::After);
+                self.value()?;
+                self.is_whole()
+            }
+            (Place::Value, b'{' | b'[') => {
+                self.depth += 1;
+                self.keep(byte);
+                Ok(())
+            }
+            (Place::Value, _) => {
+                self.keep(byte);
+                Ok(())
+            }
+            _ => Err(Wrong::Form),
+        }
+    }
+
+    fn within_string(&mut self, byte: u8) -> Result<(), Wrong> {
+        if self.depth == 1 {
+            self.keep(byte);
+        }
+        match byte {
+            _ if self.is_escaped => self.is_escaped = false,
+            b'\\' => self.is_escaped = true,
+            b'"' => {
+                self.in_string = false;
+                if self.depth == 1 && self.place == Place::Key {
+                    self.place = Place::Colon;
+                    return self.named();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps a byte of a key or of the id. What is longer than either may be is neither.
+    fn keep(&mut self, byte: u8) {
+        let most = match (self.place, self.key) {
+            (Place::Value, Some(Key::Id)) => LONGEST,
+            (Place::Value, _) => return,
+            _ => LONGEST_KEY,
+        };
+        if self.text.len() <= most {
+            self.text.push(byte);
+        }
+    }
+
+    /// A key is read.
+    fn named(&mut self) -> Result<(), Wrong> {
+        let name: Option<String> = serde_json::from_slice(&self.text).ok();
+        self.text.clear();
+        self.key = match name.as_deref() {
+            Some("id") => Some(Key::Id),
+            Some("result") => Some(Key::Result),
+            Some("error") => Some(Key::Error),
+            Some("method") => Some(Key::Method),
+            _ => None,
+        };
+        let seen = &mut self.seen;
+        let is_twice = match self.key {
+            Some(Key::Id) => seen.id.is_some(),
+            Some(Key::Result) => std::mem::replace(&mut seen.result, true),
+            Some(Key::Error) => std::mem::replace(&mut seen.error, true),
+            Some(Key::Method) => true,
+            None => false,
+        };
+        if is_twice || (seen.result && seen.error) { Err(Wrong::Form) } else { Ok(()) }
+    }
+
+    /// A value is read.
+    fn value(&mut self) -> Result<(), Wrong> {
+        let text = std::mem::take(&mut self.text);
+        if self.key.take() != Some(Key::Id) {
+            return Ok(());
+        }
+        let text = std::str::from_utf8(&text).map_err(|_| Wrong::Form)?;
+        self.seen.id = match text {
+            "null" => Some(Id::Nobodys),
+            // It goes on as it is: a client that asked with a number waits for a number.
+            theirs if is_same(theirs, &self.id) && is_text(theirs) == is_text(&self.id) => Some(Id::Same),
+            _ => return Err(Wrong::Id),
+        };
+        Ok(())
+    }
+
+    fn is_whole(&self) -> Result<(), Wrong> {
+        match (self.seen.id, self.seen.result, self.seen.error) {
+            (Some(Id::Same), true, false) | (Some(Id::Same), false, true) => Ok(()),
+            (Some(Id::Nobodys) | None, true, false) | (Some(Id::Nobodys) | None, false, true) => {
+                Err(Wrong::Id)
+            }
+            _ => Err(Wrong::Form),
+        }
+    }
+}
+
+fn is_text(id: &str) -> bool {
+    id.starts_with('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdict, however the message is cut.
+    fn verdict(message: &str) -> Result<(), Wrong> {
+        let whole = Passing::to("7").see(message.as_bytes());
+        let mut passing = Passing::to("7");
+        let cut = message.as_bytes().iter().try_for_each(|byte| passing.see(&[*byte]));
+        assert_eq!(whole, cut, "{message}");
+        whole
+    }
+
+    #[test]
+    fn what_passes_is_a_response_to_the_request() {
+        for (message, expected) in [
+            (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, Ok(())),
+            (r#" {"result" : {"id":8,"method":"x","error":["}","\"",{"a":[]}]} , "\u0069d" : 7 } "#, Ok(())),
+            (r#"{"id":7.0,"error":{"code":-1,"message":"no"}}"#, Ok(())),
+            (r#"{"id":null,"error":{"code":-1,"message":"no"}}"#, Err(Wrong::Id)),
+            (r#"{"error":{"code":-1,"message":"no"}}"#, Err(Wrong::Id)),
+            (r#"{"id":"7","result":{}}"#, Err(Wrong::Id)),
+            (r#"{"x":"\\","id":7,"result":"}"}"#, Ok(())),
+            (r#"{"id":8,"result":{}}"#, Err(Wrong::Id)),
+            (r#"{"result":{"id":7},"id":8}"#, Err(Wrong::Id)),
+            (r#"{"result":{"id":7}}"#, Err(Wrong::Id)),
+            (r#"{"result":{},"id":null}"#, Err(Wrong::Id)),
+            (r#"{"result":{},"id":{"id":7}}"#, Err(Wrong::Id)),
+            (r#"{"id":7,"result":{},"i\u0064":7}"#, Err(Wrong::Form)),
+            (r#"{"id":7,"result":{},"error":{}}"#, Err(Wrong::Form)),
+            (r#"{"id":7,"method":"ping"}"#, Err(Wrong::Form)),
+            (r#"{"id":7}"#, Err(Wrong::Form)),
+            (r#"{"detail":"Welcome"}"#, Err(Wrong::Form)),
+            (r#"{"id":7,"result":{}}{"id":8}"#, Err(Wrong::Form)),
+            (r#"[{"id":7,"result":{}}]"#, Err(Wrong::Form)),
+            ("no JSON", Err(Wrong::Form)),
+            ("{}", Err(Wrong::Form)),
+        ] {
+            assert_eq!(verdict(message), expected, "{message}");
+        }
+        let long = format!(r#"{{"{}":1,"id":"{}","result":1}}"#, "k".repeat(1 << 20), "7".repeat(1 << 20));
+        assert_eq!(verdict(&long), Err(Wrong::Id));
+    }
+
+    #[test]
+    fn what_passes_is_looked_at_in_linear_time() {
+        use witgate_testing::growth::assert_linear;
+        let result = |n| format!(r#"{{"result":[{}]}}"#, r#"{"a":"\""},"#.repeat(n));
+        assert_linear("a result", 20_000, result, |text| _ = Passing::to("7").see(text.as_bytes()));
+        let members = |n| format!(r#"{{{}"id":7}}"#, r#""key":"value","#.repeat(n));
+        assert_linear("members", 20_000, members, |text| _ = Passing::to("7").see(text.as_bytes()));
+    }
+}

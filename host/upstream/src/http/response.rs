@@ -1,0 +1,127 @@
+//! A JSON answer, checked against its request (JSON-RPC 2.0, section 5).
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::fault::bad_answer;
+use witgate_flow::reject::Rejection;
+use witgate_flow::request::Request;
+use witgate_message::call::Kind;
+use witgate_message::json::{Members, span_in, splice};
+
+/// The response in `message`, under the caller's id. An error may come without one, where the server has not read so far.
+pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> {
+    let Kind::Request { .. } = request.call.kind() else { return Ok(message) };
+    let Some(parts) = Parts::read(&message) else {
+        return Err(bad_answer("The MCP server answered what is not JSON-RPC"));
+    };
+    let id = request.call.id().unwrap_or("null");
+    let is_nobodys = parts.is_error && parts.id.is_none_or(|id| id == "null");
+    if !is_nobodys && !parts.id.is_some_and(|theirs| is_same(theirs, id)) {
+        return Err(bad_answer("The MCP server answered another request"));
+    }
+    Ok(parts.under(&message, id))
+}
+
+/// The error in `message`, under the caller's id, whatever id it came with: with an HTTP status that says no, servers
+/// answer under made-up ones, and the answer can be to nothing else. None: it is no JSON-RPC error.
+pub(super) fn error_of(request: &Request, message: &Bytes) -> Option<Bytes> {
+    let parts = Parts::read(message).filter(|parts| parts.is_error)?;
+    Some(parts.under(message, request.call.id().unwrap_or("null")))
+}
+
+struct Parts<'a> {
+    members: Members<'a>,
+    id: Option<&'a str>,
+    is_error: bool,
+}
+
+impl<'a> Parts<'a> {
+    /// Reads a response. None: it is none.
+    fn read(message: &'a [u8]) -> Option<Self> {
+        let members = Members::read(std::str::from_utf8(message).ok()?)?;
+        let is_error = members.came("error").and_then(Members::read).is_some_and(|error| {
+            let code = error.get("code").is_some_and(|code| code.parse::<f64>().is_ok());
+            code && error.get("message").is_some()
+        });
+        let is_response = members.get("method").is_none() && (is_error != members.get("result").is_some());
+        let id = members.came("id");
+        is_response.then_some(Self { members, id, is_error })
+    }
+
+    /// The message with `id` in the place of its own.
+    fn under(mut self, message: &Bytes, id: &str) -> Bytes {
+        match self.id {
+            Some(theirs) if theirs == id => message.clone(),
+            Some(theirs) => match span_in(message, theirs) {
+                Some(span) => splice(message, &mut [(span, id)]),
+                None => message.clone(),
+            },
+            None => {
+                self.members.set("id", id.to_owned());
+                self.members.render().into()
+            }
+        }
+    }
+}
+
+/// The same id, also where the server has made a text of a number.
+pub(super) fn is_same(theirs: &str, ours: &str) -> bool {
+    let read = |text| serde_json::from_str::<Value>(text).ok();
+    match (read(theirs), read(ours)) {
+        (Some(Value::String(theirs)), Some(Value::Number(_))) => theirs == ours,
+        (Some(theirs), Some(ours)) => {
+            theirs == ours || theirs.as_f64().is_some_and(|n| Some(n) == ours.as_f64())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_however_it_is_written() {
+        for (theirs, ours, same) in [
+            ("7", "7", true),
+            ("7.0", "7", true),
+            (r#""7""#, "7", true),
+            ("7", r#""7""#, false),
+            (r#""\u0061""#, r#""a""#, true),
+            ("8", "7", false),
+            ("null", "7", false),
+        ] {
+            assert_eq!(is_same(theirs, ours), same, "{theirs} {ours}");
+        }
+    }
+
+    #[test]
+    fn only_responses_are_responses() {
+        for (message, is_response) in [
+            (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, true),
+            (r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no"}}"#, true),
+            (r#"{"id":7,"error":"no"}"#, false),
+            (r#"{"id":7,"result":{},"error":{"code":-1,"message":"no"}}"#, false),
+            (r#"{"id":7,"method":"ping"}"#, false),
+            (r#"{"detail":"Not Found"}"#, false),
+            ("[]", false),
+            ("no JSON", false),
+        ] {
+            assert_eq!(Parts::read(message.as_bytes()).is_some(), is_response, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_caller_s_id_takes_the_place_of_the_other() {
+        let under = |message: &'static str| {
+            let message = Bytes::from_static(message.as_bytes());
+            Parts::read(&message).unwrap().under(&message, "7")
+        };
+        assert_eq!(under(r#"{"id":"7", "result":{"id":1}}"#), r#"{"id":7, "result":{"id":1}}"#);
+        assert_eq!(
+            under(r#"{"error":{"code":-1,"message":"no"}}"#),
+            r#"{"error":{"code":-1,"message":"no"},"id":7}"#
+        );
+    }
+}

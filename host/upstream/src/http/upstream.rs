@@ -1,0 +1,498 @@
+//! The upstream: sends messages, and judges what comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HOST};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use quick_cache::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::bridge;
+use crate::era::Eras;
+use crate::identity::Sender;
+use crate::session::{Held, Limits, NotOpened, Session, Sessions};
+use witgate_base::cause::told;
+use witgate_base::party::Principal;
+use witgate_config::identity::Identity;
+use witgate_config::{self as config, SessionBounds};
+use witgate_flow::body::{BodyError, Gathered, Inflow, NotGathered, gather};
+use witgate_flow::event::Event;
+use witgate_flow::limit::Admitted;
+use witgate_flow::port::{Answer, AnswerBody, Listener, Upstream};
+use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_flow::request::Request;
+use witgate_message::call::Kind;
+use witgate_message::era::Era;
+use witgate_message::headers::SESSION_ID;
+use witgate_message::malformed::Malformed;
+use witgate_services::network::{CONNECT, Ways};
+
+use super::asked::Asked;
+use super::keeps::Keeps;
+use super::line::{Line, Within};
+use super::outgoing::Draft;
+use super::passing::Passing;
+
+use super::answering;
+use super::events;
+use super::fault::{bad_answer, fault};
+use super::held;
+use super::media::{Media, media};
+use super::outgoing;
+use super::outgoing::Outgoing;
+use super::refusal::{CHECKED_ANSWER, said_no};
+use super::response;
+
+/// The largest answer that is looked at as a whole, and the largest event, where nothing else is said.
+pub(super) const MAX_MESSAGE: usize = 16 << 20;
+
+type UpstreamSession = Session<Theirs>;
+
+/// A session with the upstream.
+#[derive(Debug)]
+pub(super) struct Theirs {
+    /// The upstream's id of the session.
+    id: HeaderValue,
+    /// The server's open requests.
+    asked: Arc<Asked>,
+}
+
+/// An upstream that speaks Streamable HTTP.
+pub struct HttpUpstream {
+    pub(super) line: Line,
+    pub(super) uri: Uri,
+    /// The headers and settings of every request; a reload may replace them.
+    pub(super) given: Arc<ArcSwap<Given>>,
+    pub(super) timeout: Duration,
+    pub(super) max_message: usize,
+    pub(super) sessions: Sessions<Theirs>,
+    pub(super) eras: Eras,
+    /// Known to speak the stateless era, so that nobody has to ask.
+    pub(super) is_stateless: AtomicBool,
+    /// Its keeping of sessions, as far as it is known.
+    pub(super) keeps: Keeps,
+    /// For the bridge: sessions that Witgate itself has opened.
+    pub(super) held: Arc<Cache<Principal, Arc<held::Held>>>,
+}
+
+/// The headers and settings of every request to an HTTP upstream.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Headers of the upstream's own, its credential for one.
+    own: HeaderMap,
+    /// The identity that the upstream receives.
+    identity: Identity,
+}
+
+/// The replaceable headers and settings of every request to an HTTP upstream.
+pub(crate) struct Giving {
+    given: Arc<ArcSwap<Given>>,
+    held: Arc<Cache<Principal, Arc<held::Held>>>,
+}
+
+impl Giving {
+    /// Gives this to every request from now on. Sessions that Witgate itself has opened with what was given before are
+    /// not used any more.
+    pub fn replace(&self, headers: &[(String, SecretString)], identity: &Identity) -> Result<(), SetUpError> {
+        self.given.store(Arc::new(Given { own: own_headers(headers)?, identity: identity.clone() }));
+        self.held.clear();
+        Ok(())
+    }
+}
+
+/// The error when an HTTP upstream cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The URL is none that HTTP has.
+    #[error("the URL of the upstream cannot be used: {0}")]
+    Url(#[from] ::http::uri::InvalidUri),
+    /// There is no program that would have it.
+    #[error(
+        "`embedded = true` is a service of a program that has Witgate in it as a library, and this is none; \
+         start that program, or write `command`, `url` or `own_tools = true`"
+    )]
+    Embedded,
+    /// The settings of this upstream cannot be used.
+    #[error("its configuration cannot be used")]
+    Broken,
+    /// A header of its own is none that HTTP has. The value stays unnamed.
+    #[error("the header {0:?} of the upstream has a name or value that HTTP does not allow")]
+    Header(String),
+}
+
+impl HttpUpstream {
+    /// An upstream at `url`, with headers of its own. Connects with the first call.
+    ///
+    /// # Errors
+    /// Where the URL or a header cannot be used.
+    pub fn new(
+        ways: &Arc<Ways>,
+        url: &url::Url,
+        headers: &[(String, SecretString)],
+        timeout: Duration,
+    ) -> Result<Self, SetUpError> {
+        let line = Line::over_the_network(Arc::clone(ways));
+        Ok(Self::new_on(line, url.as_str().parse()?, own_headers(headers)?, timeout))
+    }
+
+    /// An upstream that is a service of this program, which sees requests to `uri`.
+    pub fn of_service<S, B>(service: S, uri: Uri, timeout: Duration) -> Self
+    where
+        S: Within<B>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
+    {
+        let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        let own = host.into_iter().map(|host| (HOST, host)).collect();
+        Self::new_on(Line::to_service(service), uri, own, timeout)
+    }
+
+    /// The same, with as many sessions as the configuration says.
+    pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
+        let defaults = Limits::default();
+        let limits = Limits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
+        Self { sessions: Sessions::new(limits), ..self }
+    }
+
+    /// The same, with messages of so many bytes at most where it has to hold them as a whole.
+    pub fn with_messages(self, max_message: usize) -> Self {
+        Self { max_message, ..self }
+    }
+
+    /// The same, which receives the caller's identity.
+    pub fn with_identity(self, identity: Identity) -> Self {
+        let own = self.given.load().own.clone();
+        self.given.store(Arc::new(Given { own, identity }));
+        self
+    }
+
+    /// The same, which need not be asked for its eras where the configuration says them.
+    pub fn with_eras(self, eras: Option<config::Eras>) -> Self {
+        Self { eras: eras.map(Eras::configured).unwrap_or_default(), ..self }
+    }
+
+    /// A handle that replaces the headers and settings of requests.
+    pub(crate) fn giving(&self) -> Giving {
+        Giving { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
+    }
+
+    fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
+        Self {
+            line,
+            uri,
+            given: Arc::new(ArcSwap::from_pointee(Given { own, ..Given::default() })),
+            timeout,
+            max_message: MAX_MESSAGE,
+            sessions: Sessions::new(Limits::default()),
+            eras: Eras::default(),
+            is_stateless: AtomicBool::new(false),
+            keeps: Keeps::default(),
+            held: Arc::new(Cache::new(held::MAX_HELD)),
+        }
+    }
+
+    /// The caller's session, for a message of the era that has sessions. `initialize` opens one, so
+    /// what it names is of no interest.
+    fn session_of(&self, admitted: &Admitted) -> Result<Option<Arc<UpstreamSession>>, Rejection> {
+        let request = admitted.permit().request();
+        match admitted.session() {
+            Some(id) if request.era == Era::Stateful && request.call.method() != "initialize" => {
+                let principal = admitted.permit().caller().principal();
+                self.sessions.find(id, &principal).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn needs_bridge(&self, request: &Request) -> bool {
+        request.era == Era::Stateless && !self.is_stateless.load(Ordering::Relaxed) && self.is_older().await
+    }
+
+    /// A request with what it is given, which says whose it is.
+    pub(super) fn compose(
+        &self,
+        sender: Sender<'_>,
+        draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
+    ) -> Result<Outgoing, Rejection> {
+        let given = self.given.load();
+        let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
+        if let Sender::Caller(caller, _) = sender {
+            self.line.introduce(&mut outgoing, caller);
+        }
+        Ok(outgoing)
+    }
+
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
+        self.in_time(self.response(outgoing)).await
+    }
+
+    async fn response(&self, outgoing: Outgoing) -> Result<Response<Inflow>, Rejection> {
+        self.line.request(outgoing).await.map_err(|error| {
+            tracing::warn!(upstream = %self.uri, error = told(&*error), "no answer");
+            fault(UpstreamFault::Unreachable, "The MCP server cannot be reached")
+        })
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Rejection>>) -> Result<T, Rejection> {
+        let late = |_| Err(fault(UpstreamFault::Timeout, "The MCP server did not answer in time"));
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(late)
+    }
+
+    /// Opens a session for the caller where `initialize` has opened one upstream.
+    fn opened(&self, admitted: &Admitted, response: &HeaderMap) -> Result<Option<Box<str>>, Rejection> {
+        let request = admitted.permit().request();
+        if request.era == Era::Stateless || request.call.method() != "initialize" {
+            return Ok(None);
+        }
+        self.keeps.note(response.contains_key(SESSION_ID));
+        let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
+        let caller = admitted.permit().caller();
+        let (principal, party) = (caller.principal(), caller.party(request.peer));
+        let theirs = Theirs { id: upstream.clone(), asked: Arc::default() };
+        let (id, gone) = self.sessions.open(principal, party, theirs).map_err(|error| {
+            self.close_in_background(upstream);
+            not_opened(&error)
+        })?;
+        for session in gone {
+            self.close_in_background(&session.upstream.id);
+        }
+        Ok(Some(id))
+    }
+
+    /// Tells the upstream that a session has ended, without waiting for what it says.
+    pub(super) fn close_in_background(&self, session: &HeaderValue) {
+        let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
+        let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return };
+        let pending = self.line.request(outgoing);
+        tokio::spawn(tokio::time::timeout(CONNECT, pending));
+    }
+
+    /// Turns the upstream's response into the gateway's answer.
+    async fn answer(
+        &self,
+        admitted: &Admitted,
+        session: Option<&Theirs>,
+        response: Response<Inflow>,
+    ) -> Result<AnswerBody, Rejection> {
+        let (request, has_session) = (admitted.permit().request(), session.is_some());
+        let (head, body) = response.into_parts();
+        match (head.status, request.call.kind()) {
+            (status, Kind::Notification | Kind::Response { .. }) if status.is_success() => {
+                Ok(AnswerBody::Accepted)
+            }
+            (StatusCode::OK, _) => match media(&head.headers) {
+                Media::Json => self.json(admitted, body).await,
+                Media::Events => {
+                    let asked = session.map(|theirs| Arc::clone(&theirs.asked));
+                    Ok(AnswerBody::Events(answering::of(
+                        Arc::clone(request),
+                        (body, self.max_message, admitted.account().clone()),
+                        asked,
+                    )))
+                }
+                Media::Other => Err(bad_answer("The MCP server answered neither JSON nor events")),
+            },
+            (status, _) => {
+                said_no(request, has_session, status, &head.headers, body, admitted.account()).await
+            }
+        }
+    }
+
+    /// One JSON answer: whole where it is small or needs a look, otherwise as it comes.
+    async fn json(&self, admitted: &Admitted, body: Inflow) -> Result<AnswerBody, Rejection> {
+        let leave = admitted.unfiltered();
+        let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { self.max_message };
+        let gathered = gather(body, limit, admitted.account()).await.map_err(not_gathered)?;
+        match (gathered, leave) {
+            (Gathered::Whole(message, hold), _) => {
+                Ok(AnswerBody::held(response::of(admitted.permit().request(), message)?, hold))
+            }
+            (Gathered::Part(body), Some(leave)) => {
+                let mut passing = Passing::to(admitted.permit().request().call.id().unwrap_or("null"));
+                let checked = body.checked_by(move |bytes| passing.see(bytes));
+                let body = checked.map_err(|wrong| bad_answer(&format!("The MCP server: {wrong}")))?;
+                Ok(AnswerBody::Raw { leave, body })
+            }
+            (Gathered::Part(_), None) => {
+                Err(fault(UpstreamFault::Flood, "The MCP server's answer is too large to be checked"))
+            }
+        }
+    }
+
+    /// The caller's session, for a GET or DELETE.
+    /// Takes out a session that the upstream keeps no more, so that it holds no place.
+    fn lose(&self, session: Option<&str>, principal: &Principal) {
+        if let Some(session) = session {
+            drop(self.sessions.close(session, principal));
+        }
+    }
+
+    fn listeners_session(&self, listener: &Listener) -> Result<Arc<UpstreamSession>, Rejection> {
+        self.sessions.find(&listener.session, &listener.caller.principal())
+    }
+}
+
+impl Upstream for HttpUpstream {
+    async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
+        let request = admitted.permit().request();
+        if is_without_effect(request) {
+            return Ok(Answer { session: None, body: AnswerBody::Accepted });
+        }
+        if self.needs_bridge(request).await {
+            let body =
+                self.bridged(&admitted, Sender::Caller(admitted.permit().caller(), request.decision)).await?;
+            return Ok(Answer { session: None, body });
+        }
+        let session = self.session_of(&admitted)?;
+        let theirs = session.as_ref().map(|session| &session.upstream);
+        if !belongs(request, theirs)? {
+            return Ok(Answer { session: None, body: AnswerBody::Accepted });
+        }
+        let upstream_id = theirs.map(|theirs| &theirs.id);
+        let sender = Sender::Caller(admitted.permit().caller(), request.decision);
+        let outgoing = self.compose(sender, |uri, own| outgoing::post(uri, own, request, upstream_id))?;
+        // One bound for the answer's head and for what is read of its body here: each timer costs.
+        let answer = async {
+            let response = self.response(outgoing).await?;
+            if let Some(id) = upstream_id
+                && self.has_lost(id, response.status(), sender).await
+            {
+                self.lose(admitted.session(), &admitted.permit().caller().principal());
+                return Err(Rejection::SessionNotFound);
+            }
+            let opened = match response.status() {
+                StatusCode::OK => self.opened(&admitted, response.headers())?,
+                _ => None,
+            };
+            Ok((opened, self.answer(&admitted, theirs, response).await?))
+        };
+        let (opened, body) = self.in_time(answer).await?;
+        Ok(Answer { session: opened, body: held(body, session) })
+    }
+
+    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+        let session = self.listeners_session(&listener)?;
+        let sender = Sender::from(&listener);
+        let theirs = &session.upstream.id;
+        let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs))?;
+        let response = self.send(outgoing).await?;
+        if self.has_lost(theirs, response.status(), sender).await {
+            self.lose(Some(&listener.session), &listener.caller.principal());
+            return Err(Rejection::SessionNotFound);
+        }
+        match (response.status(), media(response.headers())) {
+            (StatusCode::OK, Media::Events) => {
+                let held = session.hold();
+                let events = events::read(response.into_body(), self.max_message, listener.account.clone());
+                let asked = Arc::clone(&session.upstream.asked);
+                let noted = events.inspect(move |event| asked.note(&event.data));
+                Ok(noted.inspect(move |_| _ = &held).boxed())
+            }
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Malformed::MethodNotAllowed.into()),
+            (StatusCode::CONFLICT, _) => {
+                Err(Malformed::InvalidRequest("this session has an open stream already".to_owned()).into())
+            }
+            _ => Err(bad_answer("The MCP server does not open an event stream")),
+        }
+    }
+
+    async fn keeps_sessions(&self) -> bool {
+        self.finds_sessions().await
+    }
+
+    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+        let principal = listener.caller.principal();
+        let session = self.sessions.close(&listener.session, &principal)?;
+        let theirs = &session.upstream.id;
+        let callers = &listener.request.headers;
+        let outgoing =
+            self.compose(Sender::from(&listener), |uri, own| outgoing::delete(uri, own, callers, theirs))?;
+        // Whatever the upstream says, the session is over for the caller.
+        self.send(outgoing).await.map(drop).or(Ok(()))
+    }
+
+    async fn shut_down(&self) {
+        for session in self.sessions.drain() {
+            let theirs = &session.upstream.id;
+            let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
+            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { continue };
+            // The upstream would find out by itself; not waiting for a dead one matters more.
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
+        }
+    }
+}
+
+fn not_opened(error: &NotOpened) -> Rejection {
+    match error {
+        NotOpened::Full => Rejection::Full { what: "sessions", retry_after: 30 },
+        NotOpened::Random(_) => {
+            tracing::error!(%error, "no session is opened");
+            fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
+        }
+    }
+}
+
+/// A session must not idle away while its call's answer streams.
+fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
+    match (body, session) {
+        (AnswerBody::Events(events), Some(session)) => {
+            let held: Held<Theirs> = session.hold();
+            AnswerBody::Events(events.inspect(move |_| _ = &held).boxed())
+        }
+        (body, _) => body,
+    }
+}
+
+/// The stateless era cancels by closing the stream: a `cancelled` that names a guessed id must not
+/// end another's call, and the other notifications are gone.
+fn is_without_effect(request: &Request) -> bool {
+    request.era == Era::Stateless
+        && *request.call.kind() == Kind::Notification
+        && witgate_message::method::find(request.call.method()).is_some()
+}
+
+/// Checks that an answer is to a request of the server's that the session was sent, and that progress is told of one.
+/// False: nobody waits for it.
+fn belongs(request: &Request, session: Option<&Theirs>) -> Result<bool, Rejection> {
+    let call = &request.call;
+    // The flow wants a session for either.
+    let Some(Theirs { asked, .. }) = session else { return Ok(true) };
+    match call.kind() {
+        Kind::Response { .. } if !call.id().is_some_and(|id| asked.take(id)) => {
+            Err(Malformed::InvalidRequest("it answers no open request".to_owned()).into())
+        }
+        Kind::Notification if call.method() == "notifications/progress" => {
+            let params = bridge::params(call).unwrap_or_default();
+            Ok(params.get("progressToken").is_some_and(|token| asked.waits_for(token)))
+        }
+        _ => Ok(true),
+    }
+}
+
+pub(super) fn own_headers(headers: &[(String, SecretString)]) -> Result<HeaderMap, SetUpError> {
+    let mut own = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let wrong = || SetUpError::Header(name.clone());
+        let header = HeaderName::try_from(name.as_str()).map_err(|_| wrong())?;
+        if header == HOST || header == CONTENT_TYPE {
+            return Err(wrong());
+        }
+        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        own.insert(header, value);
+    }
+    Ok(own)
+}
+
+fn not_gathered(reason: NotGathered) -> Rejection {
+    match reason {
+        NotGathered::Broken(_) => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
+        NotGathered::NoRoom(exhausted) => exhausted.into(),
+    }
+}

@@ -1,0 +1,221 @@
+//! The identity that an upstream receives with each call. All of it is what Witgate itself has established; a
+//! caller's credential, and what else a caller sends, has no part in it.
+//!
+//! In headers a value is written so that every reader takes it for one value: what is not visible ASCII, and what
+//! separates or escapes elsewhere (`,` `;` `"` `\` `+` `%`), stands as `%` and two hexadecimal digits for each byte
+//! (RFC 3986, section 2.1). Roles and scopes have a comma between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::AUTHORIZATION;
+use ::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+use witgate_plugin::UNREAD_ROLES;
+
+use witgate_base::clock;
+use witgate_base::party::Principal;
+use witgate_config::identity::{Field, Identity, IdentityToken};
+use witgate_flow::decision::DecisionId;
+use witgate_flow::identity::Caller;
+use witgate_flow::port::Listener;
+use witgate_flow::reject::Rejection;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest header, in bytes. Servers take 8 KiB for a line with its name, and few take more.
+const LONGEST: usize = 7 << 10;
+
+const SPECIAL: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%').add(b'+').add(b',').add(b';').add(b'\\');
+
+/// Within the text of a principal, `|` separates.
+const IN_PRINCIPAL: AsciiSet = SPECIAL.add(b'|');
+
+/// The sender of a request to an upstream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sender<'a> {
+    /// A caller's, about which this was decided.
+    Caller(&'a Arc<Caller>, DecisionId),
+    /// Witgate's own: which era is spoken, the end of a session that nobody uses.
+    Witgate,
+}
+
+impl<'a> From<&'a Listener> for Sender<'a> {
+    fn from(listener: &'a Listener) -> Self {
+        Self::Caller(&listener.caller, listener.request.decision)
+    }
+}
+
+/// Sets the headers by which the upstream is told, in the place of whatever has their names.
+///
+/// # Errors
+/// `Untold`.
+pub(super) fn introduce(
+    headers: &mut HeaderMap,
+    sender: Sender<'_>,
+    identity: &Identity,
+) -> Result<(), Rejection> {
+    for (field, name) in &identity.headers {
+        headers.remove(name);
+        if let Some(text) = in_header(*field, sender) {
+            headers.insert(name.clone(), value(&text)?);
+        }
+    }
+    if let Some(token) = &identity.token {
+        let signed = signed(token, sender)?;
+        let text = if token.header == AUTHORIZATION { format!("Bearer {signed}") } else { signed };
+        let mut value = value(&text)?;
+        value.set_sensitive(true);
+        headers.insert(token.header.clone(), value);
+    }
+    Ok(())
+}
+
+/// The environment variables by which a process is told whose it is. None: it is nobody's, but started to see what it
+/// is.
+///
+/// # Errors
+/// `Untold`.
+pub(super) fn variables(
+    identity: &[(Field, String)],
+    whose: Option<&Principal>,
+) -> Result<Vec<(String, String)>, Rejection> {
+    let told = identity.iter().filter_map(|(field, name)| Some((name.clone(), of_process(*field, whose)?)));
+    let told: Vec<_> = told.collect();
+    match told.iter().any(|(_, value)| value.contains('\0')) {
+        true => Err(untold("an environment variable cannot hold a zero byte")),
+        false => Ok(told),
+    }
+}
+
+fn of_process(field: Field, whose: Option<&Principal>) -> Option<String> {
+    let named = whose.filter(|whose| !whose.is_nameless());
+    match field {
+        Field::Kind => Some(kind(whose).to_owned()),
+        Field::Principal => named.map(principal_text),
+        Field::Subject => named.map(|principal| principal.subject().to_owned()),
+        Field::Issuer => named?.issuer().map(str::to_owned),
+        Field::Policy => named.map(|principal| principal.proven_by().to_owned()),
+        // They may change from call to call, so that a configuration cannot name them here.
+        Field::Roles | Field::Scopes | Field::Decision => None,
+    }
+}
+
+/// The roles of a caller, without the mark of those that cannot be read: an upstream would take it for one.
+fn known_roles(caller: &Caller) -> Vec<String> {
+    caller.identity().roles.iter().filter(|role| *role != UNREAD_ROLES).cloned().collect()
+}
+
+/// A field as a header has it. None: there is nothing to tell.
+fn in_header(field: Field, sender: Sender<'_>) -> Option<String> {
+    match (field, sender) {
+        (Field::Roles, Sender::Caller(caller, _)) => list(&known_roles(caller)),
+        (Field::Scopes, Sender::Caller(caller, _)) => list(&caller.identity().scopes),
+        (Field::Decision, Sender::Caller(_, decision)) => Some(decision.to_string()),
+        (Field::Roles | Field::Scopes | Field::Decision, Sender::Witgate) => None,
+        // It is encoded already, and its own separators stay.
+        (Field::Principal, sender) => of_process(field, sender.principal().as_ref()),
+        (field, sender) => of_process(field, sender.principal().as_ref()).map(|text| encoded(&text)),
+    }
+}
+
+fn signed(token: &IdentityToken, sender: Sender<'_>) -> Result<String, Rejection> {
+    let claims = claims(token, sender, clock::since_epoch(), &unique()?);
+    token.signer.sign(&claims).map_err(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the caller's identity cannot be sent to an upstream"
+        );
+        untold("the token cannot be signed")
+    })
+}
+
+/// The claims of a token made at `now`. It is not good for longer than the identity that it tells of.
+fn claims(token: &IdentityToken, sender: Sender<'_>, now: Duration, id: &str) -> Map<String, Value> {
+    let principal = sender.principal();
+    let mut claims = Map::new();
+    let mut set = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
+    let end = (now + token.lifetime).as_secs();
+    let ends = match sender {
+        Sender::Caller(caller, _) => caller.identity().expires_at.map_or(end, |ends| ends.min(end)),
+        Sender::Witgate => end,
+    };
+    set("iss", token.signer.issuer().into());
+    set("aud", token.audience.as_str().into());
+    set("iat", now.as_secs().into());
+    set("exp", ends.into());
+    set("jti", id.into());
+    set("kind", kind(principal.as_ref()).into());
+    for (name, field) in [("sub", token.sub), ("policy", Field::Policy), ("issuer", Field::Issuer)] {
+        if let Some(text) = of_process(field, principal.as_ref()) {
+            set(name, text.into());
+        }
+    }
+    if let Sender::Caller(caller, decision) = sender {
+        for claim in &token.claims {
+            match claim {
+                Field::Roles => set("roles", json!(known_roles(caller))),
+                // RFC 8693, section 4.2. A scope has no spaces.
+                Field::Scopes => set("scope", caller.identity().scopes.join(" ").into()),
+                Field::Decision => set("decision", decision.to_string().into()),
+                _ => {}
+            }
+        }
+    }
+    claims
+}
+
+impl Sender<'_> {
+    pub(super) fn principal(self) -> Option<Principal> {
+        match self {
+            Self::Caller(caller, _) => Some(caller.principal()),
+            Self::Witgate => None,
+        }
+    }
+}
+
+fn kind(whose: Option<&Principal>) -> &'static str {
+    match whose {
+        None => "witgate",
+        Some(principal) if principal.is_nameless() => "anonymous",
+        Some(_) => "known",
+    }
+}
+
+/// One text for each principal: no other principal has it.
+fn principal_text(principal: &Principal) -> String {
+    let part = |text| utf8_percent_encode(text, &IN_PRINCIPAL).to_string();
+    let issuer = principal.issuer().unwrap_or_default();
+    format!("{}|{}|{}", part(principal.proven_by()), part(issuer), part(principal.subject()))
+}
+
+fn list(texts: &[String]) -> Option<String> {
+    let texts: Vec<_> = texts.iter().map(|text| encoded(text)).collect();
+    (!texts.is_empty()).then(|| texts.join(","))
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, &SPECIAL).to_string()
+}
+
+fn value(text: &str) -> Result<HeaderValue, Rejection> {
+    if text.len() > LONGEST {
+        return Err(untold("it is longer than a header may be"));
+    }
+    HeaderValue::try_from(text).map_err(|_| untold("a header cannot hold it"))
+}
+
+/// An id that nobody else makes: 128 random bits.
+fn unique() -> Result<String, Rejection> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|_| untold("no random numbers are to be had"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bits))
+}
+
+fn untold(why: &'static str) -> Rejection {
+    Rejection::Untold(why)
+}

@@ -1,0 +1,195 @@
+use std::collections::BTreeSet;
+
+use ::http::HeaderName;
+use witgate_plugin::Identity as Known;
+
+use super::*;
+use witgate_base::party::ANONYMOUS;
+use witgate_base::signing::Signer;
+use witgate_testing::keys::PRIVATE;
+
+const SUBJECT: HeaderName = HeaderName::from_static("x-subject");
+const ROLES: HeaderName = HeaderName::from_static("x-roles");
+const TOKEN: HeaderName = HeaderName::from_static("x-token");
+
+fn caller(policy: &str, issuer: Option<&str>, subject: &str, roles: &[&str]) -> Arc<Caller> {
+    let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    let issuer = issuer.map(str::to_owned);
+    let known = Known { subject: subject.to_owned(), issuer, roles, ..Known::default() };
+    Arc::new(Caller::new(known, policy.into()))
+}
+
+fn anonymous() -> Arc<Caller> {
+    caller(ANONYMOUS, None, "anonymous", &["guest"])
+}
+
+fn in_headers() -> Identity {
+    Identity { headers: vec![(Field::Subject, SUBJECT), (Field::Roles, ROLES)], ..Identity::default() }
+}
+
+fn by_token(claims: &[Field], sub: Field) -> IdentityToken {
+    IdentityToken {
+        header: TOKEN,
+        audience: "http://127.0.0.1:1/mcp".to_owned(),
+        lifetime: Duration::from_secs(60),
+        sub,
+        claims: claims.to_vec(),
+        signer: Arc::new(Signer::new("https://mcp.example.com".to_owned(), &PRIVATE.into()).unwrap()),
+    }
+}
+
+fn told(identity: &Identity, sender: Sender<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    introduce(&mut headers, sender, identity).unwrap();
+    headers
+}
+
+/// The subject and the roles as an upstream reads them by the rule on the page: split, then decode.
+fn read(headers: &HeaderMap) -> (Option<String>, Vec<String>) {
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap());
+    let roles = text(ROLES).into_iter().flat_map(|roles| roles.split(','));
+    (text(SUBJECT).map(decode), roles.map(decode).collect())
+}
+
+/// Names that would be somebody else, something more, or nothing at all, were they written as they are.
+const HOSTILE: [&str; 16] = [
+    "ada",
+    "ada\r\nX-Roles: admin",
+    "ada\n",
+    " ada",
+    "ada ",
+    "ada,admin",
+    "ada, admin",
+    "ada;role=admin",
+    "ada%2Cadmin",
+    "%61da",
+    "=?utf-8?q?ada?=",
+    "\"ada\"",
+    "ada+admin@example.com",
+    "ada\u{0}",
+    "\u{202e}ada",
+    "ad\u{430}",
+];
+
+#[test]
+fn each_name_comes_out_as_it_went_in_and_no_two_are_the_same() {
+    let mut written = BTreeSet::new();
+    for subject in HOSTILE {
+        let caller = caller("keys", None, subject, &[subject, "reader"]);
+        let headers = told(&in_headers(), Sender::Caller(&caller, DecisionId::default()));
+        assert_eq!(headers.len(), 2);
+        assert_eq!(read(&headers), (Some(subject.to_owned()), vec![subject.to_owned(), "reader".to_owned()]));
+        let value = headers[SUBJECT].to_str().unwrap().to_owned();
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b",;\"\\+".contains(&byte);
+        assert!(value.bytes().all(is_plain), "{value}");
+        assert!(written.insert(value), "{subject:?}");
+    }
+    let usual = "https://idp.example.com/realms/a:b@c/~x_y-z.(1)=!*'|";
+    let headers = told(&in_headers(), Sender::Caller(&caller("k", None, usual, &[]), DecisionId::default()));
+    assert_eq!((&headers[SUBJECT], headers.get(ROLES)), (&HeaderValue::from_static(usual), None));
+}
+
+#[test]
+fn no_two_principals_have_the_same_text() {
+    let parts = ["a", "a|b", "b|", "", "|", "%7C", "a%7Cb"];
+    let mut texts = BTreeSet::new();
+    for policy in parts {
+        for issuer in parts {
+            for subject in parts {
+                let principal = caller(policy, Some(issuer), subject, &[]).principal();
+                let text = principal_text(&principal);
+                assert_eq!(text.matches('|').count(), 2, "{text}");
+                assert!(texts.insert(text), "{principal:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_field_is_taken_out() {
+    for sender in [Sender::Witgate, Sender::Caller(&anonymous(), DecisionId::default())] {
+        let mut headers = HeaderMap::new();
+        headers.append(SUBJECT, HeaderValue::from_static("root"));
+        headers.append(SUBJECT, HeaderValue::from_static("admin"));
+        introduce(&mut headers, sender, &in_headers()).unwrap();
+        assert_eq!(headers.get(SUBJECT), None, "{sender:?}");
+    }
+}
+
+#[test]
+fn kinds_are_told_apart_and_nobody_has_a_name() {
+    let fields = [Field::Kind, Field::Principal, Field::Subject, Field::Issuer, Field::Policy];
+    let of = |whose: Option<&Caller>| {
+        let principal = whose.map(Caller::principal);
+        fields.map(|field| of_process(field, principal.as_ref()).unwrap_or_else(|| "-".to_owned()))
+    };
+    assert_eq!(of(None), ["witgate", "-", "-", "-", "-"]);
+    assert_eq!(of(Some(&anonymous())), ["anonymous", "-", "-", "-", "-"]);
+    let ada = caller("idp", Some("https://idp.example.com"), "auth0|ada", &[]);
+    let principal = "idp|https://idp.example.com|auth0%7Cada";
+    assert_eq!(of(Some(&ada)), ["known", principal, "auth0|ada", "https://idp.example.com", "idp"]);
+    // One who is called so is somebody.
+    let other = caller("idp", None, "anonymous", &[]);
+    assert_eq!(of(Some(&other))[0], "known");
+}
+
+#[test]
+fn a_token_says_what_was_asked_for_and_no_more() {
+    let now = Duration::from_secs(1_000);
+    let ada = caller("idp", Some("https://idp.example.com"), "ada", &["a,b", "c"]);
+    let sender = Sender::Caller(&ada, DecisionId::default());
+    let plain = claims(&by_token(&[], Field::Subject), sender, now, "id");
+    assert_eq!(
+        Value::Object(plain),
+        json!({
+            "iss": "https://mcp.example.com", "aud": "http://127.0.0.1:1/mcp", "iat": 1000, "exp": 1060, "jti": "id",
+            "kind": "known", "sub": "ada", "policy": "idp", "issuer": "https://idp.example.com",
+        })
+    );
+    let full = by_token(&[Field::Roles, Field::Scopes, Field::Decision], Field::Principal);
+    let full_claims = claims(&full, sender, now, "id");
+    assert_eq!(full_claims["roles"], json!(["a,b", "c"]));
+    assert_eq!(full_claims["scope"], "");
+    assert_eq!(full_claims["decision"], "00000000000000000000000000000000");
+    assert_eq!(full_claims["sub"], "idp|https://idp.example.com|ada");
+    let own = claims(&full, Sender::Witgate, now, "id");
+    let names: Vec<_> = own.keys().map(String::as_str).collect();
+    assert_eq!(names, ["aud", "exp", "iat", "iss", "jti", "kind"]);
+}
+
+#[test]
+fn a_token_ends_with_the_identity_that_it_tells_of() {
+    let known = Known { subject: "ada".to_owned(), expires_at: Some(1_007), ..Known::default() };
+    let ada = Arc::new(Caller::new(known, "idp".into()));
+    let sender = Sender::Caller(&ada, DecisionId::default());
+    let claims = claims(&by_token(&[], Field::Subject), sender, Duration::from_secs(1_000), "id");
+    assert_eq!(claims["exp"], 1007);
+}
+
+#[test]
+fn each_request_has_a_token_of_its_own_which_does_not_print() {
+    let identity = Identity { token: Some(by_token(&[], Field::Subject)), ..Identity::default() };
+    let (one, other) = (told(&identity, Sender::Witgate), told(&identity, Sender::Witgate));
+    assert_ne!(one[TOKEN], other[TOKEN]);
+    assert!(one[TOKEN].is_sensitive());
+    let bearer = IdentityToken { header: AUTHORIZATION, ..by_token(&[], Field::Subject) };
+    let identity = Identity { token: Some(bearer), ..Identity::default() };
+    assert!(told(&identity, Sender::Witgate)[AUTHORIZATION].to_str().unwrap().starts_with("Bearer ey"));
+}
+
+#[test]
+fn what_cannot_be_told_is_no_call() {
+    let many: Vec<String> = (0..256).map(|number| format!("{number}{}", "x".repeat(200))).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let known = caller("keys", None, "ada", &many);
+    let token = Identity { token: Some(by_token(&[Field::Roles], Field::Subject)), ..Identity::default() };
+    for identity in [in_headers(), token] {
+        let sender = Sender::Caller(&known, DecisionId::default());
+        let told = introduce(&mut HeaderMap::new(), sender, &identity);
+        assert_eq!(told, Err(Rejection::Untold("it is longer than a header may be")));
+    }
+    let zero = caller("keys", None, "a\0b", &[]).principal();
+    let told = variables(&[(Field::Subject, "S".to_owned())], Some(&zero));
+    assert_eq!(told, Err(Rejection::Untold("an environment variable cannot hold a zero byte")));
+}

@@ -1,0 +1,14 @@
+//! The servers that Witgate protects: adapters of the flow's port (`flow::port`).
+
+#![forbid(unsafe_code)]
+#![recursion_limit = "256"]
+
+pub mod any;
+pub mod bridge;
+pub mod child;
+pub mod era;
+pub mod http;
+mod identity;
+pub mod own_tools;
+pub mod renewal;
+pub mod session;

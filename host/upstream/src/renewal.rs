@@ -1,0 +1,112 @@
+//! The settings of an upstream that can change while Witgate runs: headers or environment, from the
+//! configuration and the files of secrets that it names, and the identity that it receives. Its target needs
+//! a restart.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::any::AnyUpstream;
+use super::child::program::Program;
+use super::child::renewal::Launching;
+use super::http::{Giving, SetUpError, Sse};
+use witgate_base::signing::Signer;
+use witgate_config::identity::Identity;
+use witgate_config::{self as config, Target};
+
+type Texts = Vec<(String, SecretString)>;
+
+/// An upstream that runs, as far as a reload may change it.
+pub struct Renewable {
+    name: String,
+    place: String,
+    taken: Mutex<(Texts, Identity)>,
+    own: Own,
+}
+
+enum Own {
+    Headers(Giving),
+    Environment(Launching),
+    Streams(Launching, Arc<Sse>),
+}
+
+impl std::fmt::Debug for Renewable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewable").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Renewable {
+    /// `upstream`, which was made from `config`. None: a reload has nothing to change there.
+    pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
+        let (own, taken) = match (upstream, &config.target) {
+            (AnyUpstream::Http(http), Target::Url { headers, .. }) => (Own::Headers(http.giving()), headers),
+            (AnyUpstream::Sse(child, sse), Target::Sse { headers, .. }) => {
+                (Own::Streams(child.launching(), Arc::clone(sse)), headers)
+            }
+            (AnyUpstream::Child(child), Target::Command { env, .. }) => {
+                (Own::Environment(child.launching()), env)
+            }
+            _ => return None,
+        };
+        let taken = Mutex::new((taken.clone(), config.identity.clone()));
+        Some(Self { name: config.name.clone(), place: config.place(), taken, own })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key with which requests to it are signed.
+    pub fn signer(&self) -> Option<Arc<Signer>> {
+        let taken = self.taken.lock();
+        taken.1.token.as_ref().map(|token| Arc::clone(&token.signer))
+    }
+
+    /// Takes what `config` says, if that is anything new, and says whether it is. A credential for another place is not
+    /// sent to this one: there everything waits for a restart.
+    ///
+    /// # Errors
+    /// Where a header cannot be used.
+    pub fn take(&self, config: &config::Upstream) -> Result<bool, SetUpError> {
+        let (Target::Url { headers: texts, .. }
+        | Target::Sse { headers: texts, .. }
+        | Target::Command { env: texts, .. }) = &config.target
+        else {
+            return Ok(false);
+        };
+        let mut taken = self.taken.lock();
+        let (before, identity) = &*taken;
+        if config.place() != self.place || same(before, texts) && *identity == config.identity {
+            return Ok(false);
+        }
+        match (&self.own, &config.target) {
+            (Own::Headers(headers), Target::Url { .. }) => headers.replace(texts, &config.identity)?,
+            (Own::Streams(launching, sse), Target::Sse { .. }) => {
+                launching.replace(Arc::new(sse.with_headers(texts)?));
+            }
+            (Own::Environment(launching), Target::Command { argv, .. }) => {
+                let name = self.name.clone();
+                let identity = config.identity.env.clone();
+                launching.replace(Arc::new(Program {
+                    name,
+                    argv: argv.clone(),
+                    env: texts.clone(),
+                    identity,
+                }));
+            }
+            _ => return Ok(false),
+        }
+        *taken = (texts.clone(), config.identity.clone());
+        Ok(true)
+    }
+}
+
+fn same(some: &Texts, others: &Texts) -> bool {
+    let equal = |((name, value), (other, text)): (&(String, SecretString), &(String, SecretString))| {
+        name == other && value.expose_secret() == text.expose_secret()
+    };
+    some.len() == others.len() && some.iter().zip(others).all(equal)
+}

@@ -1,0 +1,208 @@
+//! Sessions of the stateful era. The ids are Witgate's own, and a session is the principal's that
+//! has opened it: an id alone is no credential (MCP "Session Hijacking"). For anybody else there
+//! is no such session.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+
+use witgate_base::party::{Party, Principal};
+use witgate_flow::reject::Rejection;
+use witgate_runtime::shares::{Bounds, Holdings};
+
+#[cfg(test)]
+mod tests;
+
+/// 192 bits: beyond guessing, and 32 characters without padding.
+const ID_BYTES: usize = 24;
+
+/// The limits of sessions: their number, and their idle time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Maximum number of sessions, in all and of one party.
+    pub bounds: Bounds,
+    /// Without any message and without an open stream.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    /// A thousand sessions of one principal are a fleet of agents behind one key; ten of such
+    /// fleets are held. An hour outlasts a lunch; clients open a new session by themselves.
+    fn default() -> Self {
+        let bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+        Self { bounds, idle: Duration::from_secs(3600) }
+    }
+}
+
+/// A session that nobody has used for this long may have to make room.
+const DISPLACEABLE: Duration = Duration::from_secs(30);
+
+/// The sessions of one upstream; `T` is what the upstream needs to know about each.
+#[derive(Debug)]
+pub struct Sessions<T> {
+    limits: Limits,
+    table: Mutex<Table<T>>,
+}
+
+#[derive(Debug)]
+struct Table<T> {
+    by_id: HashMap<Box<str>, Arc<Session<T>>>,
+    held: Holdings,
+}
+
+/// A session that another had to make room for is over, too: the upstream is to be told.
+type Gone<T> = Vec<Arc<Session<T>>>;
+
+/// A session.
+#[derive(Debug)]
+pub struct Session<T> {
+    /// The upstream's id of the session.
+    pub upstream: T,
+    principal: Principal,
+    /// The party whose share it takes.
+    party: Party,
+    used: Mutex<Instant>,
+    streams: AtomicUsize,
+}
+
+/// The reason why no session is opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// The operating system has no random numbers.
+    #[error("no random numbers for a session id: {0}")]
+    Random(#[from] getrandom::Error),
+    /// The party has too many, or all have, and none of them is idle.
+    #[error("there are too many sessions")]
+    Full,
+}
+
+impl<T> Sessions<T> {
+    /// None yet.
+    pub fn new(limits: Limits) -> Self {
+        let table = Table { by_id: HashMap::new(), held: Holdings::default() };
+        Self { limits, table: Mutex::new(table) }
+    }
+
+    /// Opens a session and returns its id, and the sessions that had to make room for it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn open(
+        &self,
+        principal: Principal,
+        party: Party,
+        upstream: T,
+    ) -> Result<(Box<str>, Gone<T>), NotOpened> {
+        let id = mint()?;
+        let (used, streams) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
+        let mut table = self.table.lock();
+        let gone = self.make_room(&mut table, &party)?;
+        table.held.add(&party, 1);
+        table.by_id.insert(id.clone(), Arc::new(Session { upstream, principal, party, used, streams }));
+        Ok((id, gone))
+    }
+
+    /// The session of this id, if it is the principal's.
+    ///
+    /// # Errors
+    /// `SessionNotFound`, whether there is such a session of somebody else's or not.
+    pub fn find(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
+        let table = self.table.lock();
+        let session = table.by_id.get(id).filter(|session| session.is_for(principal));
+        let session = session.ok_or(Rejection::SessionNotFound)?;
+        if session.idle() > self.limits.idle {
+            return Err(Rejection::SessionNotFound);
+        }
+        *session.used.lock() = Instant::now();
+        Ok(Arc::clone(session))
+    }
+
+    /// Ends the session of this id, if it is the principal's.
+    ///
+    /// # Errors
+    /// As [`Sessions::find`].
+    pub fn close(&self, id: &str, principal: &Principal) -> Result<Arc<Session<T>>, Rejection> {
+        let mut table = self.table.lock();
+        match table.by_id.get(id) {
+            Some(session) if session.is_for(principal) => table.remove(id).ok_or(Rejection::SessionNotFound),
+            _ => Err(Rejection::SessionNotFound),
+        }
+    }
+
+    /// Takes out all sessions, for shutting down.
+    pub fn drain(&self) -> Gone<T> {
+        let mut table = self.table.lock();
+        table.held = Holdings::default();
+        table.by_id.drain().map(|(_, session)| session).collect()
+    }
+
+    /// Drops what has idled too long; then, where there are too many, the longest idle of the party itself, or of the one
+    /// that has most.
+    fn make_room(&self, table: &mut Table<T>, party: &Party) -> Result<Gone<T>, NotOpened> {
+        let over = table.by_id.iter().filter(|(_, session)| session.idle() > self.limits.idle);
+        let over: Vec<Box<str>> = over.map(|(id, _)| id.clone()).collect();
+        let mut gone: Gone<T> = over.iter().filter_map(|id| table.remove(id)).collect();
+        if let Some(party) = table.held.gives_way(party, 1, self.limits.bounds) {
+            let id = table.longest_idle(&party).ok_or(NotOpened::Full)?;
+            gone.extend(table.remove(&id));
+        }
+        Ok(gone)
+    }
+}
+
+impl<T> Table<T> {
+    fn remove(&mut self, id: &str) -> Option<Arc<Session<T>>> {
+        let session = self.by_id.remove(id)?;
+        self.held.remove(&session.party, 1);
+        Some(session)
+    }
+
+    /// The session of `party` that was idle longest, if that is long enough.
+    fn longest_idle(&self, party: &Party) -> Option<Box<str>> {
+        let of_party = self.by_id.iter().filter(|(_, session)| session.party == *party);
+        let idle = of_party.map(|(id, session)| (session.idle(), id));
+        let (idle, id) = idle.max_by_key(|(idle, _)| *idle)?;
+        (idle >= DISPLACEABLE).then(|| id.clone())
+    }
+}
+
+impl<T> Session<T> {
+    /// Keeps the session from idling for as long as the guard lives.
+    pub fn hold(self: &Arc<Self>) -> Held<T> {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Held(Arc::clone(self))
+    }
+
+    fn is_for(&self, principal: &Principal) -> bool {
+        self.principal == *principal
+    }
+
+    fn idle(&self) -> Duration {
+        if self.streams.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        self.used.lock().elapsed()
+    }
+}
+
+/// An open stream of a session.
+#[derive(Debug)]
+pub struct Held<T>(Arc<Session<T>>);
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        *self.0.used.lock() = Instant::now();
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn mint() -> Result<Box<str>, getrandom::Error> {
+    let mut bytes = [0; ID_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes).into_boxed_str())
+}
