@@ -50,7 +50,7 @@ pub(crate) fn names(server: &Server) -> Names {
 
 /// Serves until `ended`. From `stop` on, Witgate is not ready: whatever sends requests is to send
 /// them elsewhere, while running calls finish.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     names: Names,
     metrics: Arc<Metrics>,

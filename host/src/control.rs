@@ -4,7 +4,7 @@
 //! `{"cmd":"plugin-list"}`, and gets one on one line: `{"ok":VALUE}`, or `{"error":"SENTENCE"}`.
 //! Then it may send the next one, or close. A line has at most 64 KiB.
 
-pub mod place;
+pub(crate) mod place;
 pub(crate) mod recording;
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A command on the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Command {
+pub(crate) enum Command {
     /// The policies of the live generation, and the result of the last candidate.
     PluginList,
     /// The disagreements of shadow policies.
@@ -72,7 +72,7 @@ impl Command {
 
 /// The client, as the system identifies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Client {
+pub(crate) struct Client {
     /// The user.
     pub uid: Option<u32>,
     /// The process.
@@ -103,7 +103,7 @@ pub enum ControlError {
 
 /// The listening socket. Its file goes when it is dropped.
 #[derive(Debug)]
-pub struct Control {
+pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
     /// The file that it made: one that has taken its place since is somebody else's.
@@ -115,7 +115,7 @@ impl Control {
     ///
     /// # Errors
     /// Where another Witgate listens, something else has its place, or it cannot be made.
-    pub fn bind(path: &Path) -> Result<Self, ControlError> {
+    pub(crate) fn bind(path: &Path) -> Result<Self, ControlError> {
         let failed = |error| ControlError::Io(path.to_owned(), error);
         make_room(path)?;
         let listener = bind_private(path).map_err(failed)?;
@@ -124,7 +124,7 @@ impl Control {
     }
 
     /// Answers requests for as long as the returned future is polled.
-    pub async fn serve<A, R>(self, answer: A)
+    pub(crate) async fn serve<A, R>(self, answer: A)
     where
         A: Fn(Command, Client) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Value, String>> + Send,
@@ -242,7 +242,7 @@ impl From<AskError> for String {
 ///
 /// # Errors
 /// With why there is no answer, or with the one that it answers.
-pub fn ask(path: &Path, command: &Command) -> Result<Value, AskError> {
+pub(crate) fn ask(path: &Path, command: &Command) -> Result<Value, AskError> {
     ask_for(path, command, PATIENCE)
 }
 
@@ -250,7 +250,7 @@ pub fn ask(path: &Path, command: &Command) -> Result<Value, AskError> {
 ///
 /// # Errors
 /// As [`ask`].
-pub fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Value, AskError> {
+pub(crate) fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Value, AskError> {
     let shown = path.display();
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::Nobody(format!(

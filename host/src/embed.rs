@@ -63,7 +63,7 @@ use witgate_runtime::metrics::Metrics;
 use witgate_server::http::{Gateway, Sender};
 use witgate_upstream::any::AnyUpstream;
 
-pub use witgate_flow::identity::Caller;
+pub use witgate_flow::authenticate::identity::Caller;
 pub use witgate_message::certificate::ClientCertificate;
 pub use witgate_server::http::Body;
 pub use witgate_server::stdio::told_to_stop;

@@ -1,11 +1,11 @@
 //! From a changed file to a new live generation, or to a reason why not. Runs off the request
 //! path; a candidate that fails anywhere leaves the live generation as it is.
 
-pub mod certificates;
+pub(crate) mod certificates;
 mod retry;
-pub mod rollback;
+pub(crate) mod rollback;
 mod upstreams;
-pub mod watch;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use self::watch::{Unwatched, Watcher};
 
 /// The result of the last candidate.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The time of the attempt.
     pub at: SystemTime,
     /// The time that it took, from the first sign of a change.
@@ -48,7 +48,7 @@ pub struct Attempt {
 
 /// A reason why a candidate was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The policy that it is about. None: the configuration as a whole.
     pub policy: Option<String>,
     /// The error, with advice.
@@ -90,7 +90,7 @@ struct Looked {
 
 /// Makes and flips candidates.
 #[derive(Debug)]
-pub struct Reloader {
+pub(crate) struct Reloader {
     factory: Factory,
     generations: Arc<Generations>,
     path: PathBuf,
@@ -129,7 +129,7 @@ const LIVELY: Duration = Duration::from_secs(ATTEMPT.as_secs() + 30);
 
 /// The counters of candidates.
 #[derive(Debug, Default)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     /// Went live.
     pub flipped: std::sync::atomic::AtomicU64,
     /// Did not.
@@ -138,7 +138,7 @@ pub struct Reloads {
 
 /// A rollback that was done.
 #[derive(Clone, Debug)]
-pub struct RolledBack {
+pub(crate) struct RolledBack {
     /// The generation that was gone back to.
     pub to: u64,
     /// The generation that repeats it, and is live.
@@ -150,7 +150,7 @@ pub struct RolledBack {
 impl Reloader {
     /// A reloader for the config file at `path`, beside the first generation of `config`, which may be what a
     /// `rollback` has made it.
-    pub fn new(
+    pub(crate) fn new(
         factory: Factory,
         generations: Arc<Generations>,
         path: PathBuf,
@@ -181,61 +181,61 @@ impl Reloader {
 
     /// The same, which has these upstreams take what is new about them.
     #[must_use]
-    pub fn renewing(self, upstreams: Vec<Renewable>) -> Self {
+    pub(crate) fn renewing(self, upstreams: Vec<Renewable>) -> Self {
         let keys = self.upstreams.keys;
         Self { upstreams: Upstreams { all: upstreams, keys }, ..self }
     }
 
     /// The same, which serves in `keys` what `config` says, and what its upstreams take with a change.
     #[must_use]
-    pub fn publishing(self, config: &Config, keys: Arc<KeySet>) -> Self {
+    pub(crate) fn publishing(self, config: &Config, keys: Arc<KeySet>) -> Self {
         let upstreams = Upstreams { keys, ..self.upstreams };
         upstreams.publish(config);
         Self { upstreams, ..self }
     }
 
     /// Makes a candidate soon, whether a file has changed or not.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         self.asked.notify_one();
     }
 
     /// The changes of the written configuration that wait for a restart.
-    pub fn waiting(&self) -> Vec<String> {
+    pub(crate) fn waiting(&self) -> Vec<String> {
         self.waiting.lock().clone()
     }
 
     /// The time since the last look at the files.
-    pub fn looked_ago(&self) -> Duration {
+    pub(crate) fn looked_ago(&self) -> Duration {
         self.looked_at.lock().elapsed()
     }
 
     /// True if the files are being watched. If not, no change takes effect any more.
-    pub fn is_looking(&self) -> bool {
+    pub(crate) fn is_looking(&self) -> bool {
         self.looked_ago() < LIVELY
     }
 
     /// The result of the last candidate. None: there was none yet.
-    pub fn last(&self) -> Option<Attempt> {
+    pub(crate) fn last(&self) -> Option<Attempt> {
         self.last.lock().clone()
     }
 
     /// Files whose changes bring no notification.
-    pub fn unwatched(&self) -> &Unwatched {
+    pub(crate) fn unwatched(&self) -> &Unwatched {
         &self.unwatched
     }
 
     /// The counters of candidates.
-    pub fn reloads(&self) -> &Reloads {
+    pub(crate) fn reloads(&self) -> &Reloads {
         &self.reloads
     }
 
     /// The generation that a rollback, which is in force, has gone back to.
-    pub fn rolled_back_to(&self) -> Option<u64> {
+    pub(crate) fn rolled_back_to(&self) -> Option<u64> {
         *self.rolled_back_to.lock()
     }
 
     /// Watches for as long as the returned future is polled.
-    pub async fn watch(&self) {
+    pub(crate) async fn watch(&self) {
         let mut watcher = Watcher::new(&self.unwatched);
         let mut seen = self.generations.live().files().clone();
         let mut retry = Retry::default();
@@ -409,7 +409,7 @@ impl Reloader {
     ///
     /// # Errors
     /// With why that is not possible; the live generation stays.
-    pub async fn roll_back(&self, to: Option<u64>) -> Result<RolledBack, String> {
+    pub(crate) async fn roll_back(&self, to: Option<u64>) -> Result<RolledBack, String> {
         let begun = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
             // Before anybody waits for the lock: a revocation is an attempt as well.

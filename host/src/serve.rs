@@ -130,7 +130,7 @@ fn hint(error: &std::io::Error) -> &'static str {
 ///
 /// # Errors
 /// With everything that is wrong with the configuration.
-pub fn load(
+pub(crate) fn load(
     path: Option<&Path>,
     environment: &Environment,
 ) -> Result<(resolve::Loaded, Option<Rollback>), Vec<Diagnostic>> {
@@ -191,7 +191,7 @@ fn unrepeatable(to: u64) -> Diagnostic {
 ///
 /// # Errors
 /// With what keeps it from starting, before anything has started.
-pub async fn run(
+pub(crate) async fn run(
     mut config: Config,
     rollback: Option<Rollback>,
     environment: Environment,

@@ -24,21 +24,21 @@ use witgate_runtime::metrics::Metrics;
 
 /// The sources of the status.
 #[derive(Debug)]
-pub struct Status {
+pub(crate) struct Status {
     generations: Arc<Generations>,
     reloader: Option<Arc<Reloader>>,
 }
 
 impl Status {
     /// The status of `generations`, and of the candidates that `reloader` makes.
-    pub fn new(generations: Arc<Generations>, reloader: Option<Arc<Reloader>>) -> Self {
+    pub(crate) fn new(generations: Arc<Generations>, reloader: Option<Arc<Reloader>>) -> Self {
         Self { generations, reloader }
     }
 
     /// As JSON: `generation` and its `digest`, `since` (seconds since the Unix epoch), `policies` with the `files` that
     /// they were made from, `last_change` `waiting_for_restart`, and `unwatched`, the files that
     /// are only looked at every second.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
         let files = files(&live);
@@ -64,7 +64,7 @@ impl Status {
     }
 
     /// The disagreements of the live generation's shadows, most frequent first.
-    pub fn disagreements(&self) -> Value {
+    pub(crate) fn disagreements(&self) -> Value {
         let live = self.generations.live();
         let shadows = live.policies().filter(|policy| policy.mode() == Mode::Shadow);
         let shadows = shadows.map(|policy| {
@@ -85,7 +85,7 @@ impl Status {
     }
 
     /// Adds what it knows to the metrics.
-    pub fn register(self: &Arc<Self>, metrics: &Metrics) {
+    pub(crate) fn register(self: &Arc<Self>, metrics: &Metrics) {
         let collector = Box::new(StatusCollector(Arc::clone(self)));
         metrics.register(|registry| registry.register_collector(collector));
     }

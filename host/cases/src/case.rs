@@ -20,7 +20,7 @@ use witgate_services::heard::Verified;
 pub(super) const NOW: u64 = 2_000_000_000;
 
 /// The key under which policies remember what they know of the credential: its digest.
-pub const DIGEST: &str = "{digest}";
+pub(crate) const DIGEST: &str = "{digest}";
 
 /// A file of cases.
 #[derive(Clone, Debug)]

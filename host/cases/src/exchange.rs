@@ -107,7 +107,7 @@ fn fields(body: &[u8]) -> BTreeMap<Cow<'_, str>, Cow<'_, str>> {
     form_urlencoded::parse(body).collect()
 }
 
-pub fn verb(method: Method) -> &'static str {
+pub(crate) fn verb(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
         Method::Post => "POST",
@@ -115,7 +115,7 @@ pub fn verb(method: Method) -> &'static str {
 }
 
 /// As a case writes it.
-pub fn auth(auth: &ClientAuth) -> String {
+pub(crate) fn auth(auth: &ClientAuth) -> String {
     match auth {
         ClientAuth::None => "none".to_owned(),
         ClientAuth::Basic(client) => format!("basic {} {}", client.id, client.secret),

@@ -19,6 +19,7 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// A failure with its detail for the operator.
     pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
         Self { failure, detail: detail.into() }
     }

@@ -42,7 +42,7 @@ pub(super) struct Gauges {
 }
 
 /// The data of a store.
-pub struct State {
+pub(crate) struct State {
     services: Arc<Services>,
     limits: Limits,
     gauges: Arc<Gauges>,

@@ -10,9 +10,9 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::decision::{DecisionId, DecisionIds};
 use super::dpop::ProofError;
-use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::{Request, Route};
+use crate::authenticate::identity::Caller;
 use facts::Facts;
 use witgate_message::call::{Access, Target};
 use witgate_message::malformed::Malformed;

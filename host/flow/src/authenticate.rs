@@ -1,16 +1,18 @@
 //! Credential → caller. Knows nothing of permissions.
 
+pub mod identity;
+
 use std::sync::Arc;
 
 use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::dpop::Proven;
-use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
 use super::shown;
 use super::subject::CallSubject;
+use identity::Caller;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_component::failure::Failure;
 use witgate_message::call::Access;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use witgate_plugin::TargetKind;
 
 use super::dpop::Proven;
-use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::subject::CallSubject;
+use crate::authenticate::identity::Caller;
 use judge::Judge;
 use witgate_message::call::Call;
 use witgate_message::names;

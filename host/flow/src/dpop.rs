@@ -15,8 +15,8 @@ use self::nonce::Nonces;
 use self::proof::{Expected, Good, WINDOW_S};
 use self::replay::{Spent, Used};
 use self::target::Target;
-use super::identity::Caller;
 use super::request::Request;
+use crate::authenticate::identity::Caller;
 use witgate_base::clock::Clock;
 use witgate_base::digest::sha256;
 use witgate_message::credential::{Proof, Shown};
@@ -216,9 +216,9 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::{Good, ProofError, Proofs, Proven, ProvenKey};
+    use crate::authenticate::identity::caller;
     use crate::decision::DecisionId;
     use crate::request::{Request, Route};
-    use crate::testing::caller;
     use witgate_base::clock::Clock;
     use witgate_message::call::Call;
     use witgate_message::era::Era;

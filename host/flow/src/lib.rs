@@ -11,7 +11,6 @@ pub mod body;
 pub mod decision;
 pub mod dpop;
 pub mod event;
-pub mod identity;
 pub mod known;
 pub mod limit;
 pub mod list_changes;
@@ -27,8 +26,6 @@ mod single;
 pub mod standing;
 pub mod subject;
 pub mod tasks;
-#[cfg(test)]
-pub mod testing;
 pub mod under_way;
 
 use std::net::IpAddr;
@@ -47,10 +44,10 @@ use crate::port::{Answer, AnswerBody, Listener, Upstream};
 use account::Account;
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
+use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
 use dpop::{Proofs, Proven};
-use identity::Caller;
 use known::Known;
 use limit::admit;
 use list_changes::{Declared, ListChanges};

@@ -10,10 +10,10 @@ use http::StatusCode;
 use super::account::Account;
 use super::body::RawBody;
 use super::event::Event;
-use super::identity::Caller;
 use super::limit::{Admitted, Unfiltered};
 use super::reject::Rejection;
 use super::request::Request;
+use crate::authenticate::identity::Caller;
 use witgate_runtime::memory::Hold;
 
 /// An upstream's answer to one message.

@@ -8,11 +8,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
 use super::dpop::Proven;
-use super::identity::Caller;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shown;
 use super::subject::CallSubject;
+use crate::authenticate::identity::Caller;
 use witgate_base::printable::clean;
 use witgate_message::call::Target;
 use witgate_message::credential::Shown;

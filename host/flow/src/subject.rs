@@ -7,7 +7,7 @@ use http::HeaderMap;
 use witgate_plugin::{Identity, Principal, Transport};
 
 use super::dpop::Proven;
-use super::identity::Caller;
+use crate::authenticate::identity::Caller;
 use witgate_base::breaker::Source;
 use witgate_services::subject::Subject;
 

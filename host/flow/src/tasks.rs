@@ -160,7 +160,15 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::testing::{party, principal};
+    use witgate_base::party::Principal;
+
+    fn principal(name: &str) -> Principal {
+        Principal::new("keys".into(), None, name)
+    }
+
+    fn party(name: &str) -> Party {
+        principal(name).party(None)
+    }
 
     fn call(arguments: usize) -> Call {
         let text = "x".repeat(arguments);

@@ -172,6 +172,7 @@ impl Policy {
             .map_err(|unmade| unmade.of(config, files))
     }
 
+    /// Makes the policy that `config` describes, and notes the files that it reads.
     pub async fn make_noting(
         config: &config::Policy,
         making: Making<'_>,

@@ -41,6 +41,7 @@ pub struct Line {
     to: mpsc::Sender<Taken>,
     /// The number of hooks that were dropped.
     pub shed: Arc<AtomicU64>,
+    /// Ends the recording.
     pub stop: Arc<Notify>,
 }
 

@@ -66,7 +66,9 @@ static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
 /// The two ends of a connection.
 #[derive(Clone, Debug)]
 pub struct Ends {
+    /// The address of the client.
     pub peer: SocketAddr,
+    /// The address that it has connected to.
     pub local: SocketAddr,
     /// The certificate from the TLS handshake.
     pub certificate: Option<Arc<ClientCertificate>>,

@@ -21,6 +21,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
+    /// The accepted names of one listener.
     pub fn new(names: Names, listener: &'static str) -> Self {
         Self { names, listener, refusing: Seldom::default() }
     }

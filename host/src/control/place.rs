@@ -24,7 +24,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::bind`], where the configuration names the path.
-    pub fn bind_near(
+    pub(crate) fn bind_near(
         wanted: &ControlSocket,
         environment: &Environment,
     ) -> Result<Option<Self>, ControlError> {
@@ -47,7 +47,7 @@ impl Control {
 }
 
 /// The reason why this process cannot create it at `wanted`.
-pub fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String> {
+pub(crate) fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String> {
     let directory = wanted.path.parent()?;
     let error = accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).err()?;
     let error = io::Error::from(error);
@@ -59,7 +59,7 @@ pub fn fault(wanted: &ControlSocket, environment: &Environment) -> Option<String
 }
 
 /// The path at which clients look for it.
-pub fn find(wanted: &ControlSocket, environment: &Environment) -> PathBuf {
+pub(crate) fn find(wanted: &ControlSocket, environment: &Environment) -> PathBuf {
     let other = elsewhere(&wanted.path, environment)
         .filter(|other| !wanted.is_given && !wanted.path.exists() && other.exists());
     other.unwrap_or_else(|| wanted.path.clone())

@@ -6,7 +6,7 @@ use witgate_base::fingerprints::Fingerprints;
 use witgate_server::tls::{Tls, TlsError};
 
 /// Watches for as long as the returned future is polled. Says in `unwatched` which of the files bring no notifications.
-pub async fn watch(tls: &Tls, unwatched: &Unwatched) {
+pub(crate) async fn watch(tls: &Tls, unwatched: &Unwatched) {
     let mut watcher = Watcher::new(unwatched);
     let mut seen = Fingerprints::default();
     tls.files().for_each(|file| seen.note(file));

@@ -19,7 +19,7 @@ const FILE: &str = "rollback.json";
 /// A rollback that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rollback {
+pub(crate) struct Rollback {
     /// The generation that was gone back to, as it was numbered then.
     pub to: u64,
     /// The recipe of that generation.
@@ -60,7 +60,7 @@ impl Rollback {
     ///
     /// # Errors
     /// Where it cannot be told: to start with what the files say may be to start with what was rolled back.
-    pub fn in_force(path: &Path) -> Result<Option<Self>, Diagnostic> {
+    pub(crate) fn in_force(path: &Path) -> Result<Option<Self>, Diagnostic> {
         let state = match Outline::recover(path) {
             Ok(outline) => outline.state(),
             // What is wrong with the file is said by whoever loads it; a file that is only out of reach is not missing.
@@ -117,7 +117,7 @@ impl Rollback {
     }
 
     /// The directory of kept components.
-    pub fn components(state: &Path) -> PathBuf {
+    pub(crate) fn components(state: &Path) -> PathBuf {
         state.join("components")
     }
 }

@@ -40,11 +40,11 @@ struct Change {
 /// Files whose changes may bring no notification, and why: their changes are found within a second. Shared by the
 /// watchers of a process and who reports them.
 #[derive(Clone, Debug, Default)]
-pub struct Unwatched(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+pub(crate) struct Unwatched(Arc<Mutex<BTreeMap<PathBuf, String>>>);
 
 impl Unwatched {
     /// The files, and why.
-    pub fn all(&self) -> BTreeMap<PathBuf, String> {
+    pub(crate) fn all(&self) -> BTreeMap<PathBuf, String> {
         self.0.lock().clone()
     }
 

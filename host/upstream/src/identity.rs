@@ -19,8 +19,8 @@ use witgate_plugin::UNREAD_ROLES;
 use witgate_base::clock;
 use witgate_base::party::Principal;
 use witgate_config::identity::{Field, Identity, IdentityToken};
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::decision::DecisionId;
-use witgate_flow::identity::Caller;
 use witgate_flow::port::Listener;
 use witgate_flow::reject::Rejection;
 
@@ -50,6 +50,13 @@ impl<'a> From<&'a Listener> for Sender<'a> {
     }
 }
 
+/// The facts about a caller that an upstream may be told.
+struct Facts<'a> {
+    principal: Principal,
+    known: &'a witgate_plugin::Identity,
+    decision: DecisionId,
+}
+
 /// Sets the headers by which the upstream is told, in the place of whatever has their names.
 ///
 /// # Errors
@@ -59,14 +66,19 @@ pub(super) fn introduce(
     sender: Sender<'_>,
     identity: &Identity,
 ) -> Result<(), Rejection> {
+    set(headers, sender.facts().as_ref(), identity)
+}
+
+/// The same; without `facts` the request is Witgate's own.
+fn set(headers: &mut HeaderMap, facts: Option<&Facts<'_>>, identity: &Identity) -> Result<(), Rejection> {
     for (field, name) in &identity.headers {
         headers.remove(name);
-        if let Some(text) = in_header(*field, sender) {
+        if let Some(text) = in_header(*field, facts) {
             headers.insert(name.clone(), value(&text)?);
         }
     }
     if let Some(token) = &identity.token {
-        let signed = signed(token, sender)?;
+        let signed = signed(token, facts)?;
         let text = if token.header == AUTHORIZATION { format!("Bearer {signed}") } else { signed };
         let mut value = value(&text)?;
         value.set_sensitive(true);
@@ -106,25 +118,25 @@ fn of_process(field: Field, whose: Option<&Principal>) -> Option<String> {
 }
 
 /// The roles of a caller, without the mark of those that cannot be read: an upstream would take it for one.
-fn known_roles(caller: &Caller) -> Vec<String> {
-    caller.identity().roles.iter().filter(|role| *role != UNREAD_ROLES).cloned().collect()
+fn known_roles(facts: &Facts<'_>) -> Vec<String> {
+    facts.known.roles.iter().filter(|role| *role != UNREAD_ROLES).cloned().collect()
 }
 
 /// A field as a header has it. None: there is nothing to tell.
-fn in_header(field: Field, sender: Sender<'_>) -> Option<String> {
-    match (field, sender) {
-        (Field::Roles, Sender::Caller(caller, _)) => list(&known_roles(caller)),
-        (Field::Scopes, Sender::Caller(caller, _)) => list(&caller.identity().scopes),
-        (Field::Decision, Sender::Caller(_, decision)) => Some(decision.to_string()),
-        (Field::Roles | Field::Scopes | Field::Decision, Sender::Witgate) => None,
+fn in_header(field: Field, facts: Option<&Facts<'_>>) -> Option<String> {
+    let principal = facts.map(|facts| &facts.principal);
+    match field {
+        Field::Roles => list(&known_roles(facts?)),
+        Field::Scopes => list(&facts?.known.scopes),
+        Field::Decision => Some(facts?.decision.to_string()),
         // It is encoded already, and its own separators stay.
-        (Field::Principal, sender) => of_process(field, sender.principal().as_ref()),
-        (field, sender) => of_process(field, sender.principal().as_ref()).map(|text| encoded(&text)),
+        Field::Principal => of_process(field, principal),
+        field => of_process(field, principal).map(|text| encoded(&text)),
     }
 }
 
-fn signed(token: &IdentityToken, sender: Sender<'_>) -> Result<String, Rejection> {
-    let claims = claims(token, sender, clock::since_epoch(), &unique()?);
+fn signed(token: &IdentityToken, facts: Option<&Facts<'_>>) -> Result<String, Rejection> {
+    let claims = claims(token, facts, clock::since_epoch(), &unique()?);
     token.signer.sign(&claims).map_err(|error| {
         tracing::error!(
             error = &error as &dyn std::error::Error,
@@ -135,33 +147,30 @@ fn signed(token: &IdentityToken, sender: Sender<'_>) -> Result<String, Rejection
 }
 
 /// The claims of a token made at `now`. It is not good for longer than the identity that it tells of.
-fn claims(token: &IdentityToken, sender: Sender<'_>, now: Duration, id: &str) -> Map<String, Value> {
-    let principal = sender.principal();
+fn claims(token: &IdentityToken, facts: Option<&Facts<'_>>, now: Duration, id: &str) -> Map<String, Value> {
+    let principal = facts.map(|facts| &facts.principal);
     let mut claims = Map::new();
     let mut set = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
     let end = (now + token.lifetime).as_secs();
-    let ends = match sender {
-        Sender::Caller(caller, _) => caller.identity().expires_at.map_or(end, |ends| ends.min(end)),
-        Sender::Witgate => end,
-    };
+    let ends = facts.and_then(|facts| facts.known.expires_at).map_or(end, |ends| ends.min(end));
     set("iss", token.signer.issuer().into());
     set("aud", token.audience.as_str().into());
     set("iat", now.as_secs().into());
     set("exp", ends.into());
     set("jti", id.into());
-    set("kind", kind(principal.as_ref()).into());
+    set("kind", kind(principal).into());
     for (name, field) in [("sub", token.sub), ("policy", Field::Policy), ("issuer", Field::Issuer)] {
-        if let Some(text) = of_process(field, principal.as_ref()) {
+        if let Some(text) = of_process(field, principal) {
             set(name, text.into());
         }
     }
-    if let Sender::Caller(caller, decision) = sender {
+    if let Some(facts) = facts {
         for claim in &token.claims {
             match claim {
-                Field::Roles => set("roles", json!(known_roles(caller))),
+                Field::Roles => set("roles", json!(known_roles(facts))),
                 // RFC 8693, section 4.2. A scope has no spaces.
-                Field::Scopes => set("scope", caller.identity().scopes.join(" ").into()),
-                Field::Decision => set("decision", decision.to_string().into()),
+                Field::Scopes => set("scope", facts.known.scopes.join(" ").into()),
+                Field::Decision => set("decision", facts.decision.to_string().into()),
                 _ => {}
             }
         }
@@ -169,10 +178,20 @@ fn claims(token: &IdentityToken, sender: Sender<'_>, now: Duration, id: &str) ->
     claims
 }
 
-impl Sender<'_> {
+impl<'a> Sender<'a> {
+    /// The principal. None: the request is Witgate's own.
     pub(super) fn principal(self) -> Option<Principal> {
         match self {
             Self::Caller(caller, _) => Some(caller.principal()),
+            Self::Witgate => None,
+        }
+    }
+
+    fn facts(self) -> Option<Facts<'a>> {
+        match self {
+            Self::Caller(caller, decision) => {
+                Some(Facts { principal: caller.principal(), known: caller.identity(), decision })
+            }
             Self::Witgate => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::state::State;
 
 /// The positions of a component's exports.
 #[derive(Clone)]
-pub struct Exports {
+pub(crate) struct Exports {
     plugin: plugin::GuestIndices,
     authentication: Option<authentication::GuestIndices>,
     authorization: Option<authorization::GuestIndices>,
@@ -19,7 +19,7 @@ pub struct Exports {
 
 impl Exports {
     /// Finds them. A hook that is there in another shape is an error, not a missing hook.
-    pub fn find(pre: &InstancePre<State>) -> Result<Self> {
+    pub(crate) fn find(pre: &InstancePre<State>) -> Result<Self> {
         let has = |name| pre.component().get_export_index(None, name).is_some();
         let authentication = has("witgate:auth/authentication@0.1.0")
             .then(|| authentication::GuestIndices::new(pre))
@@ -30,15 +30,15 @@ impl Exports {
         Ok(Self { plugin: plugin::GuestIndices::new(pre)?, authentication, authorization })
     }
 
-    pub fn authenticates(&self) -> bool {
+    pub(crate) fn authenticates(&self) -> bool {
         self.authentication.is_some()
     }
 
-    pub fn authorizes(&self) -> bool {
+    pub(crate) fn authorizes(&self) -> bool {
         self.authorization.is_some()
     }
 
-    pub fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Guest> {
+    pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Guest> {
         let plugin = self.plugin.load(&mut *store, instance).map_err(other_type("plugin"))?;
         let authentication = self.authentication.as_ref().map(|found| found.load(&mut *store, instance));
         let authorization = self.authorization.as_ref().map(|found| found.load(&mut *store, instance));
@@ -55,18 +55,18 @@ fn other_type(interface: &'static str) -> impl Fn(wasmtime::Error) -> wasmtime::
 }
 
 /// The exports of one instance.
-pub struct Guest {
+pub(crate) struct Guest {
     plugin: plugin::Guest,
     authentication: Option<authentication::Guest>,
     authorization: Option<authorization::Guest>,
 }
 
 impl Guest {
-    pub async fn describe(&self, store: &mut Store<State>) -> Result<sdk::Description> {
+    pub(crate) async fn describe(&self, store: &mut Store<State>) -> Result<sdk::Description> {
         Ok(convert::description(self.plugin.call_describe(store).await?))
     }
 
-    pub async fn configure(
+    pub(crate) async fn configure(
         &self,
         store: &mut Store<State>,
         policy: &str,
@@ -76,7 +76,7 @@ impl Guest {
         Ok(outcome.map(convert::wants).map_err(convert::config_error))
     }
 
-    pub async fn authenticate(
+    pub(crate) async fn authenticate(
         &self,
         store: &mut Store<State>,
         call: &sdk::Call<'_>,
@@ -88,7 +88,7 @@ impl Guest {
         Ok(convert::verdict(verdict))
     }
 
-    pub async fn authorize(
+    pub(crate) async fn authorize(
         &self,
         store: &mut Store<State>,
         call: &sdk::Call<'_>,

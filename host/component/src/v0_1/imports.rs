@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::time::Wait;
 
 /// Offers one interface to a component.
-pub fn link(linker: &mut Linker<State>, interface: Interface) -> Result<()> {
+pub(crate) fn link(linker: &mut Linker<State>, interface: Interface) -> Result<()> {
     type Own = HasSelf<State>;
     match interface {
         Interface::Types => types::add_to_linker::<_, Own>(linker, |state| state),

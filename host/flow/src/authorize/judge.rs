@@ -6,7 +6,7 @@ use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::combine::{Combination, Lacking, not_allowed};
-use crate::identity::Caller;
+use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
 use crate::request::Request;
 use crate::shadow;

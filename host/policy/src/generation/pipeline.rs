@@ -59,11 +59,13 @@ pub struct Closed {
 
 /// A pipeline as it came out of the policies that there are.
 pub struct Assembled {
+    /// The pipeline.
     pub pipeline: Pipeline,
     /// Policies that are listed under a hook that they do not have.
     pub misfits: Vec<PolicyError>,
     /// True if every enforced policy is there.
     pub is_whole: bool,
+    /// True if every enforced authorizer is there.
     pub has_all_authorizers: bool,
 }
 

@@ -14,14 +14,19 @@ use witgate_config::{self as config, KeySource, Limits, PolicyKind};
 pub struct RecordedSettings {
     /// True if it reads raw secrets.
     pub reads_secrets: bool,
+    /// Its kind.
     pub kind: PolicyKind,
+    /// The file of its component.
     pub component: Option<PathBuf>,
+    /// Its settings, as the operator wrote them.
     pub config: Value,
     /// None: nothing decides.
     pub schema: Option<Arc<Schema>>,
     /// The directory that paths in the settings are relative to.
     pub dir: PathBuf,
+    /// Its keys, by name.
     pub sources: BTreeMap<String, KeySource>,
+    /// Its limits.
     pub limits: Limits,
 }
 

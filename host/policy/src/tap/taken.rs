@@ -15,11 +15,15 @@ use witgate_services::heard::Heard;
 pub struct Taken {
     /// The time at which it began, in seconds since the Unix epoch.
     pub now: u64,
+    /// The method of the call.
     pub method: String,
+    /// The kind of its target.
     pub kind: TargetKind,
+    /// The name of its target.
     pub target: String,
     /// None: a question to the authorizer.
     pub credential: Option<(Scheme, SecretString)>,
+    /// The results of its host calls.
     pub heard: Arc<Heard>,
     /// None: not yet.
     pub outcome: Option<Outcome>,

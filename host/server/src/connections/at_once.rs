@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 const TURNS: usize = 8;
 
 /// See the module.
-pub struct AtOnce<F> {
+pub(super) struct AtOnce<F> {
     future: F,
     wakes: Arc<Wakes>,
     waker: Waker,
@@ -44,13 +44,13 @@ impl Wake for Wakes {
 }
 
 impl<F: Future + Unpin> AtOnce<F> {
-    pub fn new(future: F) -> Self {
+    pub(super) fn new(future: F) -> Self {
         let wakes = Arc::<Wakes>::default();
         Self { future, waker: Waker::from(Arc::clone(&wakes)), wakes }
     }
 
     /// The future.
-    pub fn get_mut(&mut self) -> &mut F {
+    pub(super) fn get_mut(&mut self) -> &mut F {
         &mut self.future
     }
 }

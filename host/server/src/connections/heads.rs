@@ -25,7 +25,7 @@ pub(crate) struct Framing(Arc<AtomicU64>);
 impl Framing {
     /// Notes what follows a head that hyper has read. False: where it ends is not known, so nothing may
     /// come after it on this connection.
-    pub fn note(&self, body: &Incoming) -> bool {
+    pub(super) fn note(&self, body: &Incoming) -> bool {
         let length = match body.is_end_stream() {
             true => Some(0),
             false => body.size_hint().exact(),
@@ -37,7 +37,7 @@ impl Framing {
 
 /// A connection that spoils heads with a lone LF: a NUL takes its place, which hyper answers with 400.
 #[derive(Debug)]
-pub struct Heads<S> {
+pub(super) struct Heads<S> {
     stream: S,
     /// Bytes behind a head, held until it is known what they are.
     held: BytesMut,
@@ -60,13 +60,13 @@ enum Line {
 }
 
 impl<S> Heads<S> {
-    pub fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S) -> Self {
         let (held, body) = (BytesMut::new(), Framing(Arc::default()));
         Self { stream, held, body, line: Line::Before, is_after_cr: false }
     }
 
     /// To be told of each head that hyper has read.
-    pub fn framing(&self) -> Framing {
+    pub(super) fn framing(&self) -> Framing {
         self.body.clone()
     }
 }

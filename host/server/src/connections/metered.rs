@@ -28,7 +28,7 @@ pub(crate) struct Metered<S> {
 }
 
 impl<S> Metered<S> {
-    pub fn new(stream: S, connection: Arc<Connection>, held: Held<Peer>) -> Self {
+    pub(super) fn new(stream: S, connection: Arc<Connection>, held: Held<Peer>) -> Self {
         Self { stream, connection, held, head: 0, heads: 0 }
     }
 

@@ -110,7 +110,7 @@ impl Connections {
     }
 
     /// Takes a connection in, which `end` ends. None: there are too many.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
         let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
         self.admit_within(share, peer, end)
     }
@@ -230,12 +230,12 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// The proxies in front of the listener.
-    pub fn proxies(&self) -> &Proxies {
+    pub(crate) fn proxies(&self) -> &Proxies {
         &self.connections.proxies
     }
 
     /// The end of the connection.
-    pub fn end(&self) -> &End {
+    pub(crate) fn end(&self) -> &End {
         &self.connection.end
     }
 
@@ -247,7 +247,7 @@ impl Admission {
     }
 
     /// A new, empty account of this connection in the memory for requests.
-    pub fn memory(&self) -> Held<Peer> {
+    pub(crate) fn memory(&self) -> Held<Peer> {
         self.connections.memory.hold(Some(self.connection.peer))
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct WithTurn<B> {
 }
 
 impl<B> WithTurn<B> {
-    pub fn new(body: B, turn: Turn) -> Self {
+    pub(super) fn new(body: B, turn: Turn) -> Self {
         Self { body, _turn: turn }
     }
 }

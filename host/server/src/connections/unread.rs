@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Time in which a client has to read a part of what is written. Proxies allow the same.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.
-pub struct Unread<S> {
+pub(super) struct Unread<S> {
     stream: S,
     patience: Duration,
     /// Runs while a write waits. Most connections never need one.
@@ -21,7 +21,7 @@ pub struct Unread<S> {
 }
 
 impl<S> Unread<S> {
-    pub fn new(stream: S, patience: Duration) -> Self {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, waiting: None }
     }
 

@@ -27,7 +27,7 @@ const LARGEST: usize = 4 << 10;
 ///
 /// # Errors
 /// Where there is no such header, it is too long or too late, or names no address of TCP.
-pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     timeout(TIME, header(stream)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 

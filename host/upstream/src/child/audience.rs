@@ -28,13 +28,13 @@ const SUBSCRIPTIONS: usize = 1000;
 
 /// The sessions of one child.
 #[derive(Debug, Default)]
-pub struct Audience {
+pub(super) struct Audience {
     members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
 }
 
 /// One session.
 #[derive(Debug)]
-pub struct Member {
+pub(super) struct Member {
     pub session: Arc<str>,
     pub principal: Principal,
     pub(crate) inbox: Inbox,
@@ -46,29 +46,29 @@ pub struct Member {
 
 impl Audience {
     /// Lets a session hear.
-    pub fn join(&self, member: Arc<Member>) {
+    pub(super) fn join(&self, member: Arc<Member>) {
         self.members.lock().insert(Arc::clone(&member.session), member);
     }
 
     /// Ends that, and the session's stream.
-    pub fn leave(&self, session: &str) {
+    pub(super) fn leave(&self, session: &str) {
         if let Some(member) = self.members.lock().remove(session) {
             member.inbox.close();
         }
     }
 
     /// One session.
-    pub fn member(&self, session: &str) -> Option<Arc<Member>> {
+    pub(super) fn member(&self, session: &str) -> Option<Arc<Member>> {
         self.members.lock().get(session).cloned()
     }
 
     /// True if it is empty.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.members.lock().is_empty()
     }
 
     /// The only session, if there is just one.
-    pub fn only(&self) -> Option<Arc<Member>> {
+    pub(super) fn only(&self) -> Option<Arc<Member>> {
         let members = self.members.lock();
         let mut all = members.values();
         let first = all.next()?;
@@ -76,21 +76,21 @@ impl Audience {
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<Arc<Member>> {
+    pub(super) fn all(&self) -> Vec<Arc<Member>> {
         self.members.lock().values().cloned().collect()
     }
 }
 
 impl Member {
     /// True if the client can be asked `method` (`sampling/createMessage` needs `sampling`).
-    pub fn can(&self, method: &str) -> bool {
+    pub(super) fn can(&self, method: &str) -> bool {
         let needed = method.split('/').next().unwrap_or_default();
         self.capabilities.contains(needed)
     }
 
     /// True if it has subscribed to `uri` or to a parent of it: a parent ends where a part of `uri` does, so
     /// that `file:///pub` is told of `file:///pub/a` and not of `file:///public`.
-    pub fn subscribes(&self, uri: &str) -> bool {
+    pub(super) fn subscribes(&self, uri: &str) -> bool {
         let subscriptions = self.subscriptions.lock();
         let ends = uri.match_indices(['/', '?', '#']).flat_map(|(at, _)| [at, at + 1]);
         ends.chain([uri.len()])
@@ -102,7 +102,11 @@ impl Member {
     ///
     /// # Errors
     /// `InvalidRequest` where the session has too many, `Full` where the party has.
-    pub fn subscribe(&self, uri: &str, share: impl FnOnce() -> Option<Share>) -> Result<(), Rejection> {
+    pub(super) fn subscribe(
+        &self,
+        uri: &str,
+        share: impl FnOnce() -> Option<Share>,
+    ) -> Result<(), Rejection> {
         let mut subscriptions = self.subscriptions.lock();
         if subscriptions.contains_key(uri) {
             return Ok(());
@@ -136,7 +140,7 @@ struct Kept {
 
 impl Inbox {
     /// Puts a message in. False: there is no room, or the session has ended.
-    pub fn put(&self, message: Bytes) -> bool {
+    pub(super) fn put(&self, message: Bytes) -> bool {
         let mut kept = self.kept.lock();
         if kept.closed || kept.messages.len() >= MESSAGES || kept.bytes + message.len() > ROOM {
             return false;
@@ -152,12 +156,12 @@ impl Inbox {
     }
 
     /// True if a stream is reading from it.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.kept.lock().open
     }
 
     /// Ends the stream.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.kept.lock().closed = true;
         self.stirred.notify_waiters();
     }
@@ -185,7 +189,7 @@ impl Inbox {
 
 /// Opens a session's stream. One that was open before ends: a client opens a second one when it
 /// has lost the first.
-pub fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
+pub(super) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
     let number = {
         let mut kept = member.inbox.kept.lock();
         kept.stream += 1;

@@ -30,12 +30,12 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
 #[derive(Clone)]
-pub struct Connection {
+pub(super) struct Connection {
     pub(super) inner: Arc<Inner>,
 }
 
 /// The terms of a conversation.
-pub struct Terms {
+pub(super) struct Terms {
     pub name: Arc<str>,
     pub audience: Arc<Audience>,
     /// True if the child is spoken to in the stateless manner of 2026-07-28.
@@ -48,7 +48,7 @@ pub struct Terms {
 
 impl Connection {
     /// Begins a conversation.
-    pub fn begin(pipes: Pipes, terms: Terms) -> Self {
+    pub(super) fn begin(pipes: Pipes, terms: Terms) -> Self {
         let (queue, lines) = mpsc::channel(LINES);
         let out = Out { queue, room: Arc::new(Semaphore::new(ROOM)) };
         let pulse = if terms.modern { MODERN_PULSE } else { r#""method":"ping""# };
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// Sends a request; `compose` writes it with Witgate's id, which is the progress token, too.
-    pub async fn request(
+    pub(super) async fn request(
         &self,
         ask: Ask,
         compose: impl FnOnce(&str) -> Bytes,
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// Sends a line that wants no answer.
-    pub async fn tell(&self, line: Bytes) -> Result<(), Rejection> {
+    pub(super) async fn tell(&self, line: Bytes) -> Result<(), Rejection> {
         self.inner.send(line).await
     }
 
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// Passes on a client's answer to a request of the child's.
-    pub async fn answer(
+    pub(super) async fn answer(
         &self,
         session: &str,
         body: &Bytes,
@@ -119,14 +119,14 @@ impl Connection {
 
     /// Passes on `notifications/cancelled` of who has asked; `id` is the caller's, as JSON text.
     /// One that names nothing of the caller's is dropped.
-    pub async fn cancel(&self, whose: &Ask, id: &str, reason: &str) -> Result<(), Rejection> {
+    pub(super) async fn cancel(&self, whose: &Ask, id: &str, reason: &str) -> Result<(), Rejection> {
         let Some(number) = self.inner.find(whose, id) else { return Ok(()) };
         self.inner.forget(number, Lost::Cancelled);
         self.inner.send(cancelled(&number.to_string(), reason)).await
     }
 
     /// The reason for its end, if it has ended.
-    pub fn ended(&self) -> Option<Lost> {
+    pub(super) fn ended(&self) -> Option<Lost> {
         self.inner.ended.borrow().clone()
     }
 
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// The number of open requests, subscriptions aside.
-    pub fn running(&self) -> usize {
+    pub(super) fn running(&self) -> usize {
         self.inner.table.lock().pending.values().filter(|p| !p.ask.listen && !p.to.is_deserted()).count()
     }
 
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// Closes the child's standard input, on which it ends, by force if need be. That goes on by itself.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.inner.end(Lost::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
         if let Some(process) = &self.inner.process {
             process.end();
@@ -185,7 +185,7 @@ impl Connection {
 
 /// A request and what is heard of it. Dropped before the response, it cancels or not, as the era
 /// wants it.
-pub struct Exchange {
+pub(super) struct Exchange {
     inner: Arc<Inner>,
     ask: Arc<Ask>,
     number: u64,
@@ -203,7 +203,7 @@ impl Exchange {
     /// Why there will be no response; a request that waits longer than `patience` is cancelled.
     /// While the client itself is being asked something, people take their time, and another
     /// limit runs.
-    pub async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
+    pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
         let began = Instant::now();
         let heard = loop {
             let Some(patience) = patience else { break self.ear.hear().await };
@@ -228,12 +228,12 @@ impl Exchange {
     }
 
     /// The caller's id, as JSON text.
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.ask.id
     }
 
     /// True if it is a subscription.
-    pub fn listens(&self) -> bool {
+    pub(super) fn listens(&self) -> bool {
         self.ask.listen
     }
 }

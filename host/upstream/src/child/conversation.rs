@@ -361,7 +361,7 @@ impl<'a> SameId<'a> {
 }
 
 /// A rejection for what an upstream has failed to do.
-pub fn fault(fault: UpstreamFault, message: &str) -> Rejection {
+pub(super) fn fault(fault: UpstreamFault, message: &str) -> Rejection {
     Rejection::Upstream { fault, message: message.to_owned() }
 }
 

@@ -22,7 +22,7 @@ const ENTRY: usize = 256;
 
 /// One thing that a child has said to a request.
 #[derive(Debug)]
-pub enum Reply {
+pub(super) enum Reply {
     /// A notification or a request of the server's that belongs to it.
     Note(Said),
     /// The response.
@@ -31,7 +31,7 @@ pub enum Reply {
 
 /// A message of a child's, and the memory that it takes until its caller has read it.
 #[derive(Debug)]
-pub struct Said {
+pub(super) struct Said {
     pub line: Bytes,
     pub hold: Hold,
 }
@@ -73,7 +73,7 @@ pub(crate) enum Lost {
 
 /// The asker, and the properties of the answer that matter.
 #[derive(Clone, Debug, Default)]
-pub struct Ask {
+pub(super) struct Ask {
     /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
     pub session: Option<Arc<str>>,
     /// The owner. None: Witgate itself.
@@ -99,14 +99,14 @@ pub struct Ask {
 /// The owner of a request, who alone receives its messages: a principal. Callers without a name are one
 /// principal, so that their sessions tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whose {
+pub(super) struct Whose {
     principal: Principal,
     session: Option<Arc<str>>,
 }
 
 impl Whose {
     /// Of a request of `principal`, in `session`.
-    pub fn new(principal: &Principal, session: Option<&Arc<str>>) -> Self {
+    pub(super) fn new(principal: &Principal, session: Option<&Arc<str>>) -> Self {
         let session = session.filter(|_| principal.is_nameless()).cloned();
         Self { principal: principal.clone(), session }
     }
@@ -114,7 +114,7 @@ impl Whose {
 
 /// A request on its way, as the reading side sees it.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     pub ask: Arc<Ask>,
     pub to: Mouth,
 }
@@ -138,7 +138,7 @@ pub(crate) struct Ear {
 
 /// The room that a message takes until it is heard.
 #[derive(Debug)]
-pub struct Room(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+pub(super) struct Room(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// Room for messages of one party that reads slower than the child speaks, while others wait for the child.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ pub(crate) struct Spares(HashMap<Party, Weak<Semaphore>>);
 
 impl Spares {
     /// That of `party`.
-    pub fn of(&mut self, party: &Party) -> Spare {
+    pub(super) fn of(&mut self, party: &Party) -> Spare {
         if let Some(spare) = self.0.get(party).and_then(Weak::upgrade) {
             return Spare(spare);
         }
@@ -187,12 +187,12 @@ impl Mouth {
     }
 
     /// Says something. False: nobody listens any more.
-    pub fn say(&self, reply: Reply, room: Room) -> bool {
+    pub(super) fn say(&self, reply: Reply, room: Room) -> bool {
         self.queue.send((reply, room)).is_ok()
     }
 
     /// Says why there will be nothing more; the first word counts.
-    pub fn lose(&self, lost: Lost) {
+    pub(super) fn lose(&self, lost: Lost) {
         let _ = self.lost.set(lost);
     }
 
@@ -217,7 +217,7 @@ fn permits(size: usize) -> u32 {
 
 impl Ear {
     /// The next thing said.
-    pub async fn hear(&mut self) -> Result<Reply, Lost> {
+    pub(super) async fn hear(&mut self) -> Result<Reply, Lost> {
         match self.queue.recv().await {
             Some((reply, _room)) => Ok(reply),
             None => Err(self.lost.get().cloned().unwrap_or_else(|| {

@@ -29,7 +29,7 @@ impl ChildUpstream {
 impl Launching {
     /// Has `launcher` start every process from now on. Sessions on those that run are over as soon as their calls are
     /// done. Must be called within a Tokio runtime.
-    pub fn replace(&self, launcher: Arc<dyn Launch>) {
+    pub(crate) fn replace(&self, launcher: Arc<dyn Launch>) {
         let Some(inner) = self.0.upgrade() else { return };
         *inner.start.launcher.lock() = launcher;
         let outdated = inner.rooms.lock().outdate();

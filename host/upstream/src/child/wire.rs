@@ -9,7 +9,7 @@ use witgate_message::json::{quote, span_in, splice};
 
 /// A message of a child, taken apart as far as it takes to find its way.
 #[derive(Debug)]
-pub struct Incoming<'a> {
+pub(crate) struct Incoming<'a> {
     line: &'a [u8],
     id: Option<&'a RawValue>,
     pub what: What<'a>,
@@ -17,7 +17,7 @@ pub struct Incoming<'a> {
 
 /// The kind of a message.
 #[derive(Debug)]
-pub enum What<'a> {
+pub(crate) enum What<'a> {
     /// The child wants an answer.
     Request { method: String },
     /// It wants none.
@@ -41,7 +41,7 @@ struct Envelope<'a> {
 
 impl<'a> Incoming<'a> {
     /// Reads a line. None: it is not a JSON-RPC message.
-    pub fn read(line: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(line: &'a [u8]) -> Option<Self> {
         let envelope: Envelope<'a> = serde_json::from_slice(line).ok()?;
         if envelope.id.is_some_and(|id| id.get().len() > LONGEST_ID) {
             return None;
@@ -57,12 +57,12 @@ impl<'a> Incoming<'a> {
     }
 
     /// The id as JSON text.
-    pub fn id(&self) -> Option<&'a str> {
+    pub(crate) fn id(&self) -> Option<&'a str> {
         self.id.map(RawValue::get)
     }
 
     /// The line with other values for parts of it; each part must be a slice of the line.
-    pub fn with(&self, parts: &[(&str, &str)]) -> Bytes {
+    pub(crate) fn with(&self, parts: &[(&str, &str)]) -> Bytes {
         let mut edits: Vec<_> =
             parts.iter().filter_map(|(part, text)| Some((span_in(self.line, part)?, *text))).collect();
         splice(self.line, &mut edits)

@@ -69,7 +69,7 @@ impl Reading {
 
 /// The reason why a stream has no more events before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// The connection broke.
     Broken,
     /// An event is larger than is held.
@@ -80,7 +80,7 @@ pub enum Cut {
 
 /// An event with its name.
 #[derive(Debug)]
-pub struct Named {
+pub(crate) struct Named {
     /// None: `message`, which it is without one.
     pub name: Option<String>,
     /// The event.
@@ -90,7 +90,7 @@ pub struct Named {
 impl Named {
     /// The message in the event, as a client of MCP reads it: an event of another name holds none. None: it
     /// has no id or retry time to pass on either.
-    pub fn message(self) -> Option<Event> {
+    pub(crate) fn message(self) -> Option<Event> {
         let Self { name, event } = self;
         match name {
             None => Some(event),

@@ -12,8 +12,8 @@ use tower::Service;
 
 use super::outgoing::Outgoing;
 use super::redirect;
+use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, Inflow};
-use witgate_flow::identity::Caller;
 use witgate_services::network::{To, Ways};
 
 /// A service that can be an upstream: whatever takes whole requests and answers them with any body.

@@ -99,7 +99,11 @@ pub(crate) struct Giving {
 impl Giving {
     /// Gives this to every request from now on. Sessions that Witgate itself has opened with what was given before are
     /// not used any more.
-    pub fn replace(&self, headers: &[(String, SecretString)], identity: &Identity) -> Result<(), SetUpError> {
+    pub(crate) fn replace(
+        &self,
+        headers: &[(String, SecretString)],
+        identity: &Identity,
+    ) -> Result<(), SetUpError> {
         self.given.store(Arc::new(Given { own: own_headers(headers)?, identity: identity.clone() }));
         self.held.clear();
         Ok(())

@@ -12,15 +12,31 @@ const SUBJECT: HeaderName = HeaderName::from_static("x-subject");
 const ROLES: HeaderName = HeaderName::from_static("x-roles");
 const TOKEN: HeaderName = HeaderName::from_static("x-token");
 
-fn caller(policy: &str, issuer: Option<&str>, subject: &str, roles: &[&str]) -> Arc<Caller> {
+/// A caller, as the policy `policy` knows them.
+struct Person {
+    policy: String,
+    known: Known,
+}
+
+impl Person {
+    fn principal(&self) -> Principal {
+        Principal::new(self.policy.as_str().into(), self.known.issuer.as_deref(), &self.known.subject)
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts { principal: self.principal(), known: &self.known, decision: DecisionId::default() }
+    }
+}
+
+fn person(policy: &str, issuer: Option<&str>, subject: &str, roles: &[&str]) -> Person {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
     let issuer = issuer.map(str::to_owned);
     let known = Known { subject: subject.to_owned(), issuer, roles, ..Known::default() };
-    Arc::new(Caller::new(known, policy.into()))
+    Person { policy: policy.to_owned(), known }
 }
 
-fn anonymous() -> Arc<Caller> {
-    caller(ANONYMOUS, None, "anonymous", &["guest"])
+fn anonymous() -> Person {
+    person(ANONYMOUS, None, "anonymous", &["guest"])
 }
 
 fn in_headers() -> Identity {
@@ -38,9 +54,9 @@ fn by_token(claims: &[Field], sub: Field) -> IdentityToken {
     }
 }
 
-fn told(identity: &Identity, sender: Sender<'_>) -> HeaderMap {
+fn told(identity: &Identity, facts: Option<&Facts<'_>>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    introduce(&mut headers, sender, identity).unwrap();
+    set(&mut headers, facts, identity).unwrap();
     headers
 }
 
@@ -76,8 +92,8 @@ const HOSTILE: [&str; 16] = [
 fn each_name_comes_out_as_it_went_in_and_no_two_are_the_same() {
     let mut written = BTreeSet::new();
     for subject in HOSTILE {
-        let caller = caller("keys", None, subject, &[subject, "reader"]);
-        let headers = told(&in_headers(), Sender::Caller(&caller, DecisionId::default()));
+        let caller = person("keys", None, subject, &[subject, "reader"]);
+        let headers = told(&in_headers(), Some(&caller.facts()));
         assert_eq!(headers.len(), 2);
         assert_eq!(read(&headers), (Some(subject.to_owned()), vec![subject.to_owned(), "reader".to_owned()]));
         let value = headers[SUBJECT].to_str().unwrap().to_owned();
@@ -86,7 +102,7 @@ fn each_name_comes_out_as_it_went_in_and_no_two_are_the_same() {
         assert!(written.insert(value), "{subject:?}");
     }
     let usual = "https://idp.example.com/realms/a:b@c/~x_y-z.(1)=!*'|";
-    let headers = told(&in_headers(), Sender::Caller(&caller("k", None, usual, &[]), DecisionId::default()));
+    let headers = told(&in_headers(), Some(&person("k", None, usual, &[]).facts()));
     assert_eq!((&headers[SUBJECT], headers.get(ROLES)), (&HeaderValue::from_static(usual), None));
 }
 
@@ -97,7 +113,7 @@ fn no_two_principals_have_the_same_text() {
     for policy in parts {
         for issuer in parts {
             for subject in parts {
-                let principal = caller(policy, Some(issuer), subject, &[]).principal();
+                let principal = person(policy, Some(issuer), subject, &[]).principal();
                 let text = principal_text(&principal);
                 assert_eq!(text.matches('|').count(), 2, "{text}");
                 assert!(texts.insert(text), "{principal:?}");
@@ -108,38 +124,39 @@ fn no_two_principals_have_the_same_text() {
 
 #[test]
 fn what_stands_in_the_place_of_a_field_is_taken_out() {
-    for sender in [Sender::Witgate, Sender::Caller(&anonymous(), DecisionId::default())] {
+    let anonymous = anonymous();
+    for facts in [None, Some(anonymous.facts())] {
         let mut headers = HeaderMap::new();
         headers.append(SUBJECT, HeaderValue::from_static("root"));
         headers.append(SUBJECT, HeaderValue::from_static("admin"));
-        introduce(&mut headers, sender, &in_headers()).unwrap();
-        assert_eq!(headers.get(SUBJECT), None, "{sender:?}");
+        set(&mut headers, facts.as_ref(), &in_headers()).unwrap();
+        assert_eq!(headers.get(SUBJECT), None);
     }
 }
 
 #[test]
 fn kinds_are_told_apart_and_nobody_has_a_name() {
     let fields = [Field::Kind, Field::Principal, Field::Subject, Field::Issuer, Field::Policy];
-    let of = |whose: Option<&Caller>| {
-        let principal = whose.map(Caller::principal);
+    let of = |whose: Option<&Person>| {
+        let principal = whose.map(Person::principal);
         fields.map(|field| of_process(field, principal.as_ref()).unwrap_or_else(|| "-".to_owned()))
     };
     assert_eq!(of(None), ["witgate", "-", "-", "-", "-"]);
     assert_eq!(of(Some(&anonymous())), ["anonymous", "-", "-", "-", "-"]);
-    let ada = caller("idp", Some("https://idp.example.com"), "auth0|ada", &[]);
+    let ada = person("idp", Some("https://idp.example.com"), "auth0|ada", &[]);
     let principal = "idp|https://idp.example.com|auth0%7Cada";
     assert_eq!(of(Some(&ada)), ["known", principal, "auth0|ada", "https://idp.example.com", "idp"]);
     // One who is called so is somebody.
-    let other = caller("idp", None, "anonymous", &[]);
+    let other = person("idp", None, "anonymous", &[]);
     assert_eq!(of(Some(&other))[0], "known");
 }
 
 #[test]
 fn a_token_says_what_was_asked_for_and_no_more() {
     let now = Duration::from_secs(1_000);
-    let ada = caller("idp", Some("https://idp.example.com"), "ada", &["a,b", "c"]);
-    let sender = Sender::Caller(&ada, DecisionId::default());
-    let plain = claims(&by_token(&[], Field::Subject), sender, now, "id");
+    let ada = person("idp", Some("https://idp.example.com"), "ada", &["a,b", "c"]);
+    let facts = ada.facts();
+    let plain = claims(&by_token(&[], Field::Subject), Some(&facts), now, "id");
     assert_eq!(
         Value::Object(plain),
         json!({
@@ -148,12 +165,12 @@ fn a_token_says_what_was_asked_for_and_no_more() {
         })
     );
     let full = by_token(&[Field::Roles, Field::Scopes, Field::Decision], Field::Principal);
-    let full_claims = claims(&full, sender, now, "id");
+    let full_claims = claims(&full, Some(&facts), now, "id");
     assert_eq!(full_claims["roles"], json!(["a,b", "c"]));
     assert_eq!(full_claims["scope"], "");
     assert_eq!(full_claims["decision"], "00000000000000000000000000000000");
     assert_eq!(full_claims["sub"], "idp|https://idp.example.com|ada");
-    let own = claims(&full, Sender::Witgate, now, "id");
+    let own = claims(&full, None, now, "id");
     let names: Vec<_> = own.keys().map(String::as_str).collect();
     assert_eq!(names, ["aud", "exp", "iat", "iss", "jti", "kind"]);
 }
@@ -161,35 +178,35 @@ fn a_token_says_what_was_asked_for_and_no_more() {
 #[test]
 fn a_token_ends_with_the_identity_that_it_tells_of() {
     let known = Known { subject: "ada".to_owned(), expires_at: Some(1_007), ..Known::default() };
-    let ada = Arc::new(Caller::new(known, "idp".into()));
-    let sender = Sender::Caller(&ada, DecisionId::default());
-    let claims = claims(&by_token(&[], Field::Subject), sender, Duration::from_secs(1_000), "id");
+    let ada = Person { policy: "idp".to_owned(), known };
+    let facts = ada.facts();
+    let claims = claims(&by_token(&[], Field::Subject), Some(&facts), Duration::from_secs(1_000), "id");
     assert_eq!(claims["exp"], 1007);
 }
 
 #[test]
 fn each_request_has_a_token_of_its_own_which_does_not_print() {
     let identity = Identity { token: Some(by_token(&[], Field::Subject)), ..Identity::default() };
-    let (one, other) = (told(&identity, Sender::Witgate), told(&identity, Sender::Witgate));
+    let (one, other) = (told(&identity, None), told(&identity, None));
     assert_ne!(one[TOKEN], other[TOKEN]);
     assert!(one[TOKEN].is_sensitive());
     let bearer = IdentityToken { header: AUTHORIZATION, ..by_token(&[], Field::Subject) };
     let identity = Identity { token: Some(bearer), ..Identity::default() };
-    assert!(told(&identity, Sender::Witgate)[AUTHORIZATION].to_str().unwrap().starts_with("Bearer ey"));
+    assert!(told(&identity, None)[AUTHORIZATION].to_str().unwrap().starts_with("Bearer ey"));
 }
 
 #[test]
 fn what_cannot_be_told_is_no_call() {
     let many: Vec<String> = (0..256).map(|number| format!("{number}{}", "x".repeat(200))).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let known = caller("keys", None, "ada", &many);
+    let known = person("keys", None, "ada", &many);
     let token = Identity { token: Some(by_token(&[Field::Roles], Field::Subject)), ..Identity::default() };
     for identity in [in_headers(), token] {
-        let sender = Sender::Caller(&known, DecisionId::default());
-        let told = introduce(&mut HeaderMap::new(), sender, &identity);
+        let facts = known.facts();
+        let told = set(&mut HeaderMap::new(), Some(&facts), &identity);
         assert_eq!(told, Err(Rejection::Untold("it is longer than a header may be")));
     }
-    let zero = caller("keys", None, "a\0b", &[]).principal();
+    let zero = person("keys", None, "a\0b", &[]).principal();
     let told = variables(&[(Field::Subject, "S".to_owned())], Some(&zero));
     assert_eq!(told, Err(Rejection::Untold("an environment variable cannot hold a zero byte")));
 }

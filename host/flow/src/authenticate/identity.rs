@@ -18,7 +18,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn new(identity: Identity, proven_by: Arc<str>) -> Self {
+    pub(super) fn new(identity: Identity, proven_by: Arc<str>) -> Self {
         Self { identity, proven_by, by_next: None }
     }
 
@@ -28,7 +28,7 @@ impl Caller {
     }
 
     /// The caller as the authenticators of the next pipeline see them, where there is one.
-    pub(super) fn by_next(&self) -> Option<&Arc<Self>> {
+    pub(crate) fn by_next(&self) -> Option<&Arc<Self>> {
         self.by_next.as_ref()
     }
 
@@ -75,13 +75,20 @@ impl Caller {
     }
 }
 
+/// A caller of this name, for the tests of later stages.
+#[cfg(test)]
+pub(crate) fn caller(subject: &str) -> Arc<Caller> {
+    let identity = Identity { subject: subject.to_owned(), ..Identity::default() };
+    Arc::new(Caller::new(identity, "keys".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn callers_without_a_name_are_told_apart_by_their_network() {
-        let anonymous = crate::testing::anonymous();
+        let anonymous = Caller::new(Identity::default(), ANONYMOUS.into());
         let party = |peer: &str| anonymous.party(Some(peer.parse().unwrap()));
         assert_ne!(party("192.0.2.1"), party("192.0.2.2"));
         assert_eq!(party("192.0.2.1"), party("::ffff:192.0.2.1"));
