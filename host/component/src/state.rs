@@ -315,8 +315,10 @@ pub(super) fn on_tick(mut context: StoreContextMut<'_, State>) -> wasmtime::Resu
         return Err(state.fail(Failure::Timeout));
     }
     if Instant::now() >= state.time.deadline() {
-        let overrun = state.time.overrun();
-        return Err(state.overrun_by_the_clock(overrun));
+        return Err(match state.time.excuse() {
+            Some(fault) => state.overrun_by_the_clock(fault),
+            None => state.fail(Failure::Timeout),
+        });
     }
     if state.spent.ticks == LONG {
         state.gauges.pace.note(true);

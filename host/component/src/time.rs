@@ -69,18 +69,20 @@ impl Time {
     }
 
     /// The fault of a hook whose time is over.
-    pub(super) fn overrun(&self) -> Fault {
+    fn overrun(&self) -> Fault {
+        let own = || {
+            Fault::new(
+                Failure::Timeout,
+                "it had no answer in the time that it has by the clock, waiting included",
+            )
+        };
+        self.excuse().unwrap_or_else(own)
+    }
+
+    /// The fault of a hook whose time is over, if that is not its component's.
+    pub(super) fn excuse(&self) -> Option<Fault> {
         let Inner { begun, deadline, waits } = &*self.0;
-        let excuse = waits.lock().excuse(*deadline - *begun, Instant::now());
-        excuse.map_or_else(
-            || {
-                Fault::new(
-                    Failure::Timeout,
-                    "it had no answer in the time that it has by the clock, waiting included",
-                )
-            },
-            Wait::fault,
-        )
+        waits.lock().excuse(*deadline - *begun, Instant::now()).map(Wait::fault)
     }
 }
 

@@ -1,79 +1,113 @@
-//! The order of the host's modules: a module imports those of its own layer and of those below.
+//! The order of the host's crates, and of the modules in each crate.
 
 mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use imports::{Imports, Module, read};
+use toml::Table;
 
-/// From the ground up. A name stands for a module and all in it that is not named by itself.
-const LAYERS: &[(&str, &[&str])] = &[
-    (
-        "base",
-        &[
-            "breaker",
-            "cause",
-            "clock",
-            "descriptors",
-            "digest",
-            "fingerprints",
-            "leftovers",
-            "lines",
-            "memory",
-            "metrics",
-            "party",
-            "peer",
-            "pem",
-            "printable",
-            "processes",
-            "shares",
-            "signing",
-            "log",
-            "whole_file",
-            "zone",
-        ],
-    ),
-    ("message", &["message"]),
-    ("config", &["config", "key_store", "provenance"]),
-    ("network", &["network"]),
-    ("services", &["services"]),
-    ("plugin", &["plugin"]),
-    ("policy", &["policy"]),
-    ("generation", &["generation"]),
-    ("flow", &["flow"]),
-    ("upstream", &["upstream"]),
-    ("server", &["server"]),
-    ("cases", &["cases"]),
-    ("factory", &["factory"]),
-    ("reload", &["reload"]),
-    ("control", &["admin", "control"]),
-    ("status", &["status"]),
-    ("serve", &["serve"]),
-    ("embed", &["embed"]),
-    ("cli", &["cli"]),
-    ("main", &["main"]),
+/// The crates of `host/`, from the ground up, each with those that it knows of all before it.
+const CRATES: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("runtime", &["base"]),
+    ("message", &["base"]),
+    ("config", &["base"]),
+    ("services", &["base", "runtime", "config"]),
+    ("component", &["base", "runtime", "config", "services"]),
+    ("policy", &["base", "config", "services", "component"]),
+    ("flow", &["base", "runtime", "message", "config", "services", "component", "policy"]),
+    ("upstream", &["base", "runtime", "message", "config", "services", "flow"]),
+    ("server", &["base", "runtime", "message", "config", "policy", "flow"]),
+    ("cases", &["base", "config", "services", "component", "policy"]),
 ];
 
-/// The crates that are looked at, the host first.
-const ROOTS: [&str; 11] = [
-    "host/src/lib.rs",
-    "plugins/sdk/src/lib.rs",
-    "plugins/build/src/lib.rs",
-    "plugins/api-key/src/lib.rs",
-    "plugins/client-certificate/src/lib.rs",
-    "plugins/jwt/src/lib.rs",
-    "plugins/oauth2-introspection/src/lib.rs",
-    "plugins/rbac/src/lib.rs",
-    "tests/src/lib.rs",
-    "tests/checks/src/lib.rs",
-    "xtask/src/main.rs",
+/// Crates that only some may depend on: the runtime of components, and input and output.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("wasmtime", &["component"]),
+    ("wasmtime-wasi", &["component"]),
+    ("wasmparser", &["component"]),
+    ("tokio", &["runtime", "services", "component", "policy", "flow", "upstream", "server", "cases"]),
+    ("hyper", &["flow", "server"]),
+    ("tokio-rustls", &["server"]),
+    ("rmcp", &["upstream"]),
+    ("notify", &[]),
+    ("clap", &[]),
 ];
+
+/// The order of the modules of `witgate` itself. A name stands for a module and all in it.
+const LAYERS: &[&[&str]] = &[
+    &["config"],
+    &["reload"],
+    &["status"],
+    &["admin", "control"],
+    &["serve"],
+    &["embed"],
+    &["cli"],
+    &["main"],
+];
+
+/// The crates whose modules are looked at, `witgate` first.
+fn roots() -> Vec<PathBuf> {
+    let others = [
+        "plugins/sdk",
+        "plugins/build",
+        "plugins/api-key",
+        "plugins/client-certificate",
+        "plugins/jwt",
+        "plugins/oauth2-introspection",
+        "plugins/rbac",
+        "tests",
+        "tests/checks",
+        "host/testing",
+    ];
+    let host = ["host".to_owned()].into_iter().chain(CRATES.iter().map(|(name, _)| format!("host/{name}")));
+    let libraries = host.chain(others.map(str::to_owned)).map(|folder| format!("{folder}/src/lib.rs"));
+    libraries.chain(["xtask/src/main.rs".to_owned()]).map(|root| workspace().join(root)).collect()
+}
+
+#[test]
+fn each_crate_knows_those_below_it_as_they_are_listed() -> Result<()> {
+    for (name, known) in CRATES {
+        let dependencies = dependencies(name)?;
+        let host = dependencies.iter().filter_map(|dependency| dependency.strip_prefix("witgate-"));
+        let of_host: BTreeSet<_> =
+            host.filter(|other| CRATES.iter().any(|(name, _)| name == other)).collect();
+        assert_eq!(of_host, known.iter().copied().collect(), "host/{name}/Cargo.toml");
+        let place = |name: &str| CRATES.iter().position(|(other, _)| *other == name);
+        assert!(known.iter().all(|other| place(other) < place(name)), "{name} is below one that it knows");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_reserved_for_some_crates_is_no_dependency_of_others() -> Result<()> {
+    for (name, _) in CRATES {
+        let dependencies = dependencies(name)?;
+        for (reserved, owners) in RESERVED {
+            let may = owners.contains(name);
+            assert!(may || !dependencies.contains(*reserved), "host/{name} depends on {reserved}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn unsafe_code_is_forbidden_in_all_crates_but_one() -> Result<()> {
+    for root in roots().into_iter().filter(|root| root.starts_with(workspace().join("host"))) {
+        let forbids = fs::read_to_string(&root)?.contains("#![forbid(unsafe_code)]");
+        let is_component = root.ends_with("host/component/src/lib.rs");
+        assert_eq!(forbids, !is_component, "{}", root.display());
+    }
+    Ok(())
+}
 
 #[test]
 fn no_import_runs_back_up() -> Result<()> {
-    let imports = imports(ROOTS[0])?;
+    let imports = read(&workspace().join("host/src/lib.rs"))?;
     let mut back = Vec::new();
     for (from, to) in pairs(&imports) {
         if layer(from)? < layer(to)? {
@@ -87,8 +121,8 @@ fn no_import_runs_back_up() -> Result<()> {
 #[test]
 fn no_modules_import_each_other_in_a_circle() -> Result<()> {
     let mut found = Vec::new();
-    for root in ROOTS {
-        found.extend(circles(&imports(root)?));
+    for root in roots() {
+        found.extend(circles(&read(&root)?));
     }
     assert!(found.is_empty(), "modules that import each other in a circle: {found:?}");
     Ok(())
@@ -119,8 +153,16 @@ fn a_circle_is_found_however_it_is_written() -> Result<()> {
     Ok(())
 }
 
-fn imports(root: &str) -> Result<Imports> {
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(root))
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The dependencies of a crate of `host/`, those of its tests left out.
+fn dependencies(name: &str) -> Result<BTreeSet<String>> {
+    let path = workspace().join("host").join(name).join("Cargo.toml");
+    let manifest: Table = fs::read_to_string(&path)?.parse()?;
+    let table = manifest.get("dependencies").and_then(|table| table.as_table());
+    Ok(table.context("no dependencies")?.keys().cloned().collect())
 }
 
 fn pairs(imports: &Imports) -> impl Iterator<Item = (&Module, &Module)> {
@@ -154,14 +196,8 @@ fn reached<'a>(imports: &'a Imports, from: &str) -> BTreeSet<&'a str> {
     reached
 }
 
-/// The place of a module in [`LAYERS`], by the longest name that it is in.
+/// The place of a module in [`LAYERS`].
 fn layer(module: &str) -> Result<usize> {
-    let is_in =
-        |name: &str| module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    let names = LAYERS
-        .iter()
-        .enumerate()
-        .flat_map(|(place, (_, names))| names.iter().map(move |name| (place, *name)));
-    let longest = names.filter(|(_, name)| is_in(name)).max_by_key(|(_, name)| name.len());
-    longest.map(|(place, _)| place).with_context(|| format!("add `{module}` to a layer"))
+    let top = module.split("::").next().unwrap_or_default();
+    LAYERS.iter().position(|names| names.contains(&top)).with_context(|| format!("add `{module}` to a layer"))
 }

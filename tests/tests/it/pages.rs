@@ -37,7 +37,7 @@ fn the_configuration_page_has_every_key() {
 fn the_page_on_authorization_names_tests_that_there_are() {
     let page = page("docs/mcp-authorization.md");
     let mut sources = String::new();
-    let mut directories = vec![workspace().join("tests/tests/it"), workspace().join("host/src")];
+    let mut directories = vec![workspace().join("tests/tests/it"), workspace().join("host")];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

@@ -28,7 +28,7 @@ pub(super) struct Client<'a> {
 }
 
 pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/upstream/child/tests/server.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/child/tests/server.py");
     let argv = ["python3", "-u", script, era].map(str::to_owned).to_vec();
     let env = vec![("TOKEN".to_owned(), "upstream-token".into())];
     let program = Program { name: "small".to_owned(), argv, env, identity: Vec::new() };

@@ -13,7 +13,7 @@ const EVERYTHING: &str = "allow = ['*', 'resource:file:///*']";
 
 /// Writes the configuration with these rules for users.
 fn write(setup: &Setup, user: &str) {
-    let script = workspace().join("host/src/upstream/child/tests/server.py");
+    let script = workspace().join("host/upstream/src/child/tests/server.py");
     setup.config(
         "",
         &format!(

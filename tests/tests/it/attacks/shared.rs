@@ -15,7 +15,7 @@ const A_MOMENT: Duration = Duration::from_millis(500);
 /// Witgate before one server that talks to its clients, shared or not, and two callers with keys.
 fn serve(shared: bool, pipeline: &str) -> (Running, [Caller; 2]) {
     let setup = Setup::new();
-    let script = workspace().join("host/src/upstream/child/tests/server.py");
+    let script = workspace().join("host/upstream/src/child/tests/server.py");
     setup.config(
         "",
         &format!(

@@ -191,7 +191,7 @@ fn reading_lines_is_linear() {
             }
         });
     };
-    let line = |n: usize| format!(r#"{{"jsonrpc":"2.0","method":"x","params":{}}}"#, members(n));
+    let line = |n: usize| format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{{}}}}}"#, members(n));
     assert_linear("lines", 2_000, |n| (line(3) + "\n").repeat(n), read);
     assert_linear("a line", 40_000, line, read);
     assert_linear(
