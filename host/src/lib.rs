@@ -10,10 +10,9 @@
 //! A program can check a configuration without serving anything:
 //!
 //! ```no_run
-//! use witgate::config::environment::Environment;
-//! use witgate::config::resolve;
+//! use witgate::config::{Environment, load};
 //!
-//! match resolve::load(Some("witgate.toml".as_ref()), &Environment::of_process()) {
+//! match load(Some("witgate.toml".as_ref()), &Environment::of_process()) {
 //!     Ok(loaded) => {
 //!         for upstream in &loaded.config.upstreams {
 //!             println!("{} is served at {}", upstream.name, upstream.path);
@@ -41,7 +40,13 @@ mod status;
 /// The configuration file `witgate.toml`: read, checked and resolved.
 pub mod config {
     #[doc(inline)]
-    pub use witgate_config::{Config, diagnostic, environment, resolve};
+    pub use witgate_config::Config;
+    #[doc(inline)]
+    pub use witgate_config::diagnostic::Diagnostic;
+    #[doc(inline)]
+    pub use witgate_config::environment::Environment;
+    #[doc(inline)]
+    pub use witgate_config::resolve::{Loaded, load};
 }
 
 /// Compiles the README's examples.

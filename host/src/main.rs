@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use witgate::cli::{self, Cli};
-use witgate::config::environment::Environment;
+use witgate::config::Environment;
 
 /// The C library's allocator takes locks that the workers queue for: a third of what a call costs.
 #[global_allocator]

@@ -5,13 +5,14 @@ mod count;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::tools::{self, Tools};
 use crate::{fuzz, guests, wit};
-use count::{Count, trouble};
+use count::{Count, slowest, trouble};
 use witgate_build::cargo::cargo;
 use witgate_build::process::{Ended, attempt, run, works};
 
@@ -27,21 +28,24 @@ const COMPILE: Duration = Duration::from_secs(45 * 60);
 /// As [`COMPILE`], and then the tests.
 const TESTS: Duration = Duration::from_secs(75 * 60);
 
+/// The number of slow tests that are named at the end.
+const SLOWEST: usize = 20;
+
 /// An optimised build of cargo-deny takes three times as long, and nobody would notice the difference.
 const DENY_OPTIONS: &[&str] = &["--debug"];
 
 /// Runs everything. What fails is shown at once and counts as a failure, and the rest goes on.
 pub(crate) fn all(root: &Path) -> Result<()> {
     let started = Instant::now();
-    let mut suite = Suite { root, count: Count::default(), broken: Vec::new(), trouble: Vec::new() };
+    let mut suite =
+        Suite { root, count: Count::default(), broken: Vec::new(), trouble: Vec::new(), slowest: Vec::new() };
     // What is quick comes first, what only looks at the code before what runs it.
     suite.need("format and lints", &["fmt", "clippy"])?;
     suite.step("fmt", QUICK, cargo().args(["fmt", "--all", "--check"]));
     suite.check("wit: are the embedded world types current", || wit::check(root));
 
     let clock = Instant::now();
-    guests::build_all(root)?;
-    let tools = tools::install(root)?;
+    let tools = set_up(root)?;
     println!("set-up: {}", seconds(clock));
 
     if has("deny", DENY_OPTIONS) {
@@ -56,8 +60,9 @@ pub(crate) fn all(root: &Path) -> Result<()> {
         COMPILE,
         cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
-    // The integration tests run the programs, which a test build does not make.
-    suite.step("programs", COMPILE, cargo().args(["build", "--locked", "--workspace", "--bins"]));
+    // The integration tests run the programs, which a test build does not make. With the tests in the same call no
+    // processor waits until the last program is linked.
+    suite.step("build", COMPILE, cargo().args(["build", "--locked", "--workspace", "--bins", "--tests"]));
     suite.step("tests", TESTS, tests(&tools, root).args(["--no-fail-fast"]));
     suite.check("fuzz: a few seconds for each target", || fuzz::smoke(root));
     suite.step(
@@ -80,6 +85,15 @@ pub(crate) fn all(root: &Path) -> Result<()> {
     suite.conclude()
 }
 
+/// Builds the guests, and downloads the tools of the tests meanwhile.
+fn set_up(root: &Path) -> Result<Tools> {
+    thread::scope(|scope| {
+        let tools = scope.spawn(|| tools::install(root));
+        guests::build_all(root)?;
+        tools.join().unwrap_or_else(|_| bail!("the set-up of the tools panicked"))
+    })
+}
+
 struct Suite<'a> {
     root: &'a Path,
     count: Count,
@@ -87,6 +101,8 @@ struct Suite<'a> {
     broken: Vec<String>,
     /// Tests that failed, or passed at a later try only, as the runner names them.
     trouble: Vec<String>,
+    /// The slowest tests.
+    slowest: Vec<String>,
 }
 
 impl Suite<'_> {
@@ -94,13 +110,15 @@ impl Suite<'_> {
     fn step(&mut self, name: &str, limit: Duration, command: &mut Command) {
         let line = command.get_args().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ");
         command.current_dir(self.root);
-        let mut named = Vec::new();
+        let (mut named, mut slow) = (Vec::new(), Vec::new());
         self.check(&format!("{name}: cargo {line}"), || {
             let ended = attempt(command, limit)?;
             named = trouble(&ended.output).into_iter().map(str::to_owned).collect();
+            slow = slowest(&ended.output, SLOWEST);
             Ok((Count::read(&ended.output), ended))
         });
         self.trouble.append(&mut named);
+        self.slowest.append(&mut slow);
     }
 
     /// Runs one check, which may have counted tests.
@@ -143,7 +161,10 @@ impl Suite<'_> {
     }
 
     fn conclude(self) -> Result<()> {
-        for line in &self.trouble {
+        if !self.slowest.is_empty() {
+            println!("the slowest tests:");
+        }
+        for line in self.slowest.iter().chain(&self.trouble) {
             println!("{line}");
         }
         if !self.broken.is_empty() {

@@ -1,7 +1,7 @@
 //! Debian's packages, for what a bare machine lacks.
 
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -13,6 +13,9 @@ const UPDATE: Duration = Duration::from_secs(180);
 
 /// The largest set (a Rust toolchain) is about 200 MB.
 const INSTALL: Duration = Duration::from_secs(900);
+
+/// True once this process has updated the lists of packages.
+static IS_CURRENT: Mutex<bool> = Mutex::new(false);
 
 /// Says what prevents [`install`].
 pub fn obstacle() -> Option<&'static str> {
@@ -28,7 +31,9 @@ pub fn install(packages: &[&str]) -> Result<()> {
     if let Some(obstacle) = obstacle() {
         bail!("cannot install {}: {obstacle}", packages.join(" "));
     }
-    update()?;
+    // One at a time: apt-get does not wait for the lock of the lists.
+    let mut is_current = IS_CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    bring_up_to_date(&mut is_current)?;
     announce(&format!("set-up: apt-get install {}", packages.join(" ")));
     let mut install = Command::new("apt-get");
     install
@@ -45,13 +50,16 @@ pub fn numbered(prefix: &str) -> Vec<u32> {
     names.lines().filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect()
 }
 
-/// Once in a run: a bare machine has no lists at all, or old ones.
+/// Updates the lists of packages: once in a run, for a bare machine has none, or old ones.
 pub fn update() -> Result<()> {
-    static DONE: OnceLock<()> = OnceLock::new();
-    if DONE.get().is_none() {
+    bring_up_to_date(&mut IS_CURRENT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn bring_up_to_date(is_current: &mut bool) -> Result<()> {
+    if !*is_current {
         announce("set-up: apt-get update");
         run(Command::new("apt-get").args(["update", "-o", "DPkg::Lock::Timeout=120"]), UPDATE)?;
-        let _ = DONE.set(());
+        *is_current = true;
     }
     Ok(())
 }

@@ -111,8 +111,8 @@ async fn a_trap_of_python_shows_its_traceback() {
         assert!(line.contains(part), "no {part}: {line}");
     }
     let log = running.log();
-    assert!(log.contains("ERROR witgate_component: KeyError: 'raises'"), "{log}");
-    assert!(log.contains("DEBUG witgate_component: a line on standard output"), "{log}");
+    assert!(log.contains("ERROR witgate::plugin: KeyError: 'raises'"), "{log}");
+    assert!(log.contains("DEBUG witgate::plugin: a line on standard output"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,8 +120,8 @@ async fn what_a_component_writes_has_the_bounds_of_what_it_logs() {
     let (running, caller) = gateway("tests/faulty-python");
     let answer = caller.call("talks", json!({})).await;
     assert_ne!(answer.reason(), Some("trap"), "{answer:?}");
-    let log = running.await_log("witgate_component: line 999");
-    let lines = log.lines().filter(|line| line.contains("witgate_component: line ")).count();
+    let log = running.await_log("witgate::plugin: line 999");
+    let lines = log.lines().filter(|line| line.contains("witgate::plugin: line ")).count();
     assert_eq!(lines, 32, "{log}");
     assert!(log.contains("is left out") && !log.contains('\u{1b}'), "{log}");
 }

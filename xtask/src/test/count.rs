@@ -64,9 +64,30 @@ pub(super) fn trouble(output: &str) -> Vec<&str> {
     after_summary.map(str::trim).filter(|line| line.contains(" [")).collect()
 }
 
+/// The slowest tests in the words of nextest (`PASS [   5.927s] (450/511) package name`), the slowest first.
+pub(super) fn slowest(output: &str, most: usize) -> Vec<String> {
+    let mut tests: Vec<_> = output.lines().filter_map(passed).collect();
+    tests.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    tests.truncate(most);
+    tests.into_iter().map(|(seconds, name)| format!("{seconds:7.1} s  {name}")).collect()
+}
+
+/// The seconds and the name of a test that passed.
+fn passed(line: &str) -> Option<(f64, &str)> {
+    let (time, rest) = line.split_once("PASS [")?.1.split_once("s]")?;
+    let name = rest.rsplit_once(") ").map_or(rest, |(_, name)| name);
+    Some((time.trim().parse().ok()?, name.trim()))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Count, trouble};
+    use super::{Count, slowest, trouble};
+
+    #[test]
+    fn the_slowest_tests_come_first() {
+        let said = "        PASS [   0.008s] (1/3) a b::c\n        PASS [  12.500s] (2/3) d e\n  TRY 2 PASS [   1.000s] (3/3) f g\n        FAIL [  99.000s] (3/3) h i\n";
+        assert_eq!(slowest(said, 2), ["   12.5 s  d e", "    1.0 s  f g"]);
+    }
 
     #[test]
     fn nextest_is_read() {

@@ -16,7 +16,7 @@ const HELD: &str = "witgate_answer_memory_bytes";
 const MEMORY: usize = 64 * MIB;
 /// Bytes that calls in the making may take beside: for the lines and bodies that are read, what is made of them, and what the
 /// allocator keeps. All that is asked for is several times as much.
-const AT_WORK: usize = 160 * MIB;
+const AT_WORK: usize = 256 * MIB;
 
 /// A server of the older era, which answers a call with as much text as it asks for.
 const CHILD: &str = r#"

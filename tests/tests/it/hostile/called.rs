@@ -83,7 +83,7 @@ fn traces(ward: &Ward) -> Vec<String> {
     // One logs them, the other writes them to its standard output.
     for policy in ["floods-log", "floods-stdout"] {
         let said = |line: &&str| {
-            line.contains("witgate_component: FLOOD") && line.contains(&format!("policy=\"{policy}\""))
+            line.contains("witgate::plugin: FLOOD") && line.contains(&format!("policy=\"{policy}\""))
         };
         let flood = log.lines().filter(said).count();
         if !(1..=32).contains(&flood) {
