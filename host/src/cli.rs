@@ -27,16 +27,16 @@ use witgate_config::environment::Environment;
 
 pub use outcome::{Exit, Failure};
 
-/// Authenticate and authorize calls to MCP servers, with plugins that can be swapped while it runs
+/// Authenticate and authorize calls to MCP servers, with plugins that can be replaced at run time
 #[derive(Debug, Parser)]
-#[command(name = "witgate", version, about = "Authenticate and authorize calls to MCP servers, with plugins that can be swapped while it runs", after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "witgate", version, about = "Authenticate and authorize calls to MCP servers, with plugins that can be replaced at run time", after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub struct Cli {
     /// Configuration file [default: WITGATE_CONFIG, else witgate.toml]
     // Not clap's `env`: an empty variable is no file, and tests hand in their own environment.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print JSON for programs
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
 
@@ -45,14 +45,14 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-To begin:
+First steps:
   witgate init                    write a starter configuration and create a key
   witgate check                   check it
-  witgate serve                   guard the MCP server that it names
+  witgate serve                   run the gateway in front of its MCP server
   witgate key create NAME --role user --allow 'get-*'
                                   create a key for a caller
 
-Exit codes: 0 done; 1 the answer is no; 2 usage; 64 and up could not run (65: a bad file, 75: written but not in force, 78: bad configuration).";
+Exit codes: 0 success; 1 negative result, such as a failed case; 2 wrong usage; 65 invalid file; 69 could not run; 75 change written, but not in use by the running Witgate; 78 invalid configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -60,9 +60,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Check the configuration and report every fault
     Check,
-    /// Write a starter configuration, create a first key, and print the snippet for Claude Desktop
+    /// Write a starter configuration, create a first API key, and print the settings for Claude Desktop
     Init(init::Arguments),
-    /// Run a demo in front of a real MCP server
+    /// Show allowed and denied calls and a policy swap, with a temporary configuration
     Demo(demo::Arguments),
     /// Create, list, rotate and revoke API keys
     #[command(subcommand)]
@@ -73,7 +73,7 @@ enum Command {
     /// Create, build and test plugins; show and control the policies of a running Witgate
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Print the configuration's schema, or the effective configuration
+    /// Print the schema of the configuration, or the effective configuration
     #[command(subcommand)]
     Config(config::Command),
     /// Compile the component on standard input; `serve` starts this command

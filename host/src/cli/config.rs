@@ -16,7 +16,7 @@ use witgate_config::{
 pub(super) enum Command {
     /// Print the JSON Schema of witgate.toml
     Schema,
-    /// Print the effective configuration, with every default and without any secret
+    /// Print the effective configuration, with all defaults and without secrets
     Show,
 }
 

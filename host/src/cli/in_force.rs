@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The option that limits the waiting time.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Wait {
-    /// Wait at most this long for the running Witgate to use the change; 0s: do not wait
+    /// Longest time to wait until the running Witgate uses the change; 0s: do not wait
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     wait: Duration,
 }

@@ -15,13 +15,13 @@ use witgate_config::key_store::{KeyStore, KeyStoreError, Made, NewKey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Overwrite an existing configuration; its key store stays and gets one more key
+    /// Overwrite an existing configuration; keep its key store and add a key to it
     #[arg(long)]
     force: bool,
     /// Name of the first key
     #[arg(long, value_name = "NAME", default_value = "claude-desktop")]
     name: String,
-    /// Use the built-in checks instead of components
+    /// Use the built-in policies instead of WebAssembly components
     #[arg(long)]
     builtin: bool,
 }

@@ -17,25 +17,25 @@ use witgate_config::resolve::Outline;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Create a key and print it once
+    /// Create a key and print it; it cannot be printed again
     Create(Create),
-    /// List keys with names, patterns and expiry; never the keys themselves
+    /// List keys with their patterns and expiry, without the secrets
     List(Place),
-    /// Revoke a key, at once and for ever
+    /// Revoke a key immediately and permanently
     Revoke(Revoke),
     /// Issue a new secret for a key; the old one stays valid for --overlap
     Rotate(Rotate),
-    /// Import the keys of another server: {"api_keys": {NAME: KEY}, "key_permissions": {NAME: [PATTERN]}}
+    /// Import keys from JSON: {"api_keys": {NAME: KEY}, "key_permissions": {NAME: [PATTERN]}}
     Import(Import),
 }
 
 /// The options that choose a store.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
-    /// api-key policy whose store to use, if there are several
+    /// Policy of kind api-key whose key store to use, if there are several
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Path of the store, without a configuration
+    /// Path of the key store, if there is no configuration
     #[arg(long, value_name = "FILE", conflicts_with = "policy")]
     store: Option<PathBuf>,
 }
@@ -44,16 +44,16 @@ pub(super) struct Place {
 pub(super) struct Create {
     /// Name of the key
     name: String,
-    /// Pattern to allow: `get_*` (tools), `resource:…`, `prompt:…`, `method:…`, `*`; may be repeated
+    /// Pattern of allowed calls: `get_*` (tools), `resource:…`, `prompt:…`, `method:…`, `*`; may be repeated
     #[arg(long, value_name = "PATTERN")]
     allow: Vec<String>,
-    /// Pattern to deny, whatever is allowed; may be repeated
+    /// Pattern of denied calls, which overrides --allow; may be repeated
     #[arg(long, value_name = "PATTERN")]
     deny: Vec<String>,
-    /// Role for authorizers that use roles; may be repeated
+    /// Role of the caller, for authorizers such as rbac; may be repeated
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// Expire after this time: `30d`, `12h`
+    /// Lifetime of the key, such as `30d` or `12h` [default: unlimited]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -76,10 +76,10 @@ pub(super) struct Revoke {
 pub(super) struct Rotate {
     /// Name or id of the key
     name: String,
-    /// Keep the old secret valid for this long; 0s ends it at once
+    /// Time for which the old secret stays valid; 0s: none
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     overlap: Duration,
-    /// Expire after this time, instead of at the former expiry
+    /// Lifetime of the key from now on [default: its former expiry stays]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub(super) struct Rotate {
 pub(super) struct Import {
     /// JSON file to import
     file: PathBuf,
-    /// Also accept keys of fewer than 32 characters
+    /// Accept keys of fewer than 32 characters, too
     #[arg(long)]
     weak: bool,
     #[command(flatten)]

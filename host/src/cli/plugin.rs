@@ -19,7 +19,7 @@ use super::outcome::{Exit, Failure};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Create a new plugin project: source, cases, the interface, a README
+    /// Create a plugin project with source, test cases, the WIT interface and a README
     New(new::Arguments),
     /// Build the component of a project and validate it against its WIT world
     Build(build::Arguments),
@@ -27,23 +27,23 @@ pub(super) enum Command {
     Export(export::Arguments),
     /// List the policies of the running Witgate with components, fallbacks, call counts and failures
     List,
-    /// Return to an earlier generation of policies at once; keys and secrets are not rolled back
+    /// Return to an earlier generation (set of live policies); keys and secrets stay as they are
     Rollback {
-        /// Generation number (see `plugin list`) [default: the most recent one with different inputs]
+        /// Generation number (see `plugin list`) [default: the latest one that differs from the live one]
         #[arg(long, value_name = "N")]
         to: Option<u64>,
     },
     /// List calls where policies with `mode = "shadow"` disagree with the enforced result
     Diff,
-    /// Run one hook of a component and trace it step by step
+    /// Run one hook of a component, and trace it step by step
     Run(Box<run::Arguments>),
-    /// Measure the cost of a component, cold and warm, against a built-in check
+    /// Measure the latency of a hook, cold and warm, and compare it with a built-in
     Bench(bench::Arguments),
     /// Record the calls of a running Witgate's policy as test cases, without credentials and secrets
     Record(record::Arguments),
-    /// Run cases against a component under its real limits
+    /// Run test cases against a component, under its real limits
     Test(test::Arguments),
-    /// Show a plugin's description, imports and settings schema
+    /// Show a plugin's description, its imports, and the schema of its settings
     Inspect {
         /// Component file, configured policy, or kind such as `rbac`
         plugin: String,

@@ -11,11 +11,11 @@ use super::outcome::{Exit, Failure};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Sign a token with a key of the configuration, and print it
+    /// Sign a JSON Web Token with a key of the configuration, and print it
     Issue(Box<issue::Arguments>),
-    /// Drop the running Witgate's memory of a token, so that the next call asks the authorization server
+    /// Drop the cached results for a token in the running Witgate, so that the next call asks the authorization server
     Forget(forget::Arguments),
-    /// Check a token against the configured policies, and show why it is refused
+    /// Check a token with the configured policies, and show the identity or the reason for a refusal
     Verify(verify::Arguments),
     /// Revoke a token before it expires
     Revoke(revoke::Arguments),

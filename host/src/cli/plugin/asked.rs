@@ -20,11 +20,11 @@ pub(super) struct Whom {
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 
-    /// Case that provides the question and the host's state
+    /// Test case that provides the call, the caller and the results of host functions
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
 
-    /// File of the case [default: those of the project]
+    /// File that contains the case [default: the files of the project]
     #[arg(long, value_name = "FILE", requires = "case")]
     cases: Option<PathBuf>,
 }

@@ -18,7 +18,7 @@ pub(in crate::cli) struct Arguments {
     /// Directory of the project
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Keep function names, source lines and the guest's standard error
+    /// Keep function names, source lines and standard error, for traces of failures
     #[arg(long)]
     debug: bool,
 }

@@ -21,7 +21,7 @@ pub(in crate::cli) struct Arguments {
     /// Target directory, created if missing
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Overwrite other components under these names; a running Witgate swaps to them at once
+    /// Overwrite existing files with these names; a running Witgate swaps to them at once
     #[arg(long)]
     force: bool,
 }

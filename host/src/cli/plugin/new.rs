@@ -15,7 +15,7 @@ use crate::cli::terminal::full;
 pub(in crate::cli) struct Arguments {
     /// Name of the plugin and its directory: lower-case words with `-` between them
     name: String,
-    /// Kind of plugin: establish who a caller is (authenticator), or decide what they may do (authorizer)
+    /// Kind of plugin: authenticator (establishes who a caller is) or authorizer (decides what they may do)
     #[arg(long, value_enum)]
     kind: Kind,
     /// Programming language

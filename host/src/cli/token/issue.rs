@@ -28,7 +28,7 @@ pub(in crate::cli) struct Arguments {
     /// OAuth scope; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
-    /// Audience, instead of the upstream's resource; may be repeated
+    /// Audience; may be repeated [default: the upstream's resource]
     #[arg(long, value_name = "URL")]
     audience: Vec<String>,
     /// Upstream whose resource is the audience, if there are several
@@ -37,25 +37,25 @@ pub(in crate::cli) struct Arguments {
     /// Lifetime of the token
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
     expires: Duration,
-    /// Additional claim; the value is JSON if it parses, else text; may be repeated
+    /// Additional claim; a value that is not valid JSON is a text; may be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
-    /// Issuer, instead of the policy's first one
+    /// Issuer [default: the first one of the policy]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// Signing key under `[keys]`, instead of the policy's first one that can sign
+    /// Signing key under `[keys]` [default: the first one of the policy that can sign]
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// File with a private signing key in PEM; it need not be in the configuration
+    /// PEM file with the private key to sign with, instead of a configured key
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     signing_key: Option<PathBuf>,
-    /// Key id for the token's header
+    /// Key id (`kid`) for the header of the token
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
-    /// Algorithm, instead of the policy's first one that fits the key
+    /// Signature algorithm [default: the first one of the policy that fits the key]
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
-    /// jwt policy that the token is for, if there are several
+    /// Policy of kind jwt that the token is for, if there are several
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
 }

@@ -26,13 +26,13 @@ pub(in crate::cli) struct Arguments {
     /// Token; absent or `-`: read from standard input, which keeps it out of the shell's history
     #[arg(conflicts_with = "jti")]
     token: Option<String>,
-    /// Id of the token (`jti`), if the token itself is not at hand
+    /// Id of the token (`jti`), instead of the token itself
     #[arg(long, value_name = "ID")]
     jti: Option<String>,
     /// Issuer of the token with that id [default: any issuer]
     #[arg(long, value_name = "URL", requires = "jti")]
     issuer: Option<String>,
-    /// jwt policy whose file to write, instead of all that accept the token's issuer
+    /// Policy of kind jwt whose file of revoked tokens to extend [default: all that accept the token's issuer]
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     #[command(flatten)]

@@ -33,7 +33,7 @@ use witgate_message::era::Era;
 pub(in crate::cli) struct Arguments {
     /// Token; absent or `-`: read from standard input, which keeps it out of the shell's history
     token: Option<String>,
-    /// Upstream whose pipeline judges, if there are several
+    /// Upstream whose pipeline checks the token, if there are several
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
 }

@@ -46,19 +46,19 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
 
-    /// Resource identifier of the upstream, the audience of tokens
+    /// Resource identifier of the upstream, which is the audience of tokens
     #[arg(long, value_name = "URI")]
     audience: Option<String>,
 
-    /// Ask about an entry of a filtered list instead of a call
+    /// Ask about a list entry instead of a call
     #[arg(long)]
     listing: bool,
 
-    /// Time of the plugin's clock [default: that of the case, or now]
+    /// Time that the plugin's clock shows [default: that of the case, or now]
     #[arg(long, value_name = "SECONDS|RFC3339", value_parser = time)]
     pub(super) now: Option<u64>,
 
-    /// Authorize this caller: `{"subject": "ada", "roles": ["user"]}`; missing members have the defaults of cases
+    /// Authorize this caller: `{"subject": "ada", "roles": ["user"]}`; absent members have the defaults of cases
     #[arg(long, value_name = "JSON", value_parser = principal)]
     pub(super) principal: Option<Principal>,
 
@@ -70,7 +70,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "principal")]
     credential_file: Option<PathBuf>,
 
-    /// Scheme of the credential [default: the first of these that the plugin judges]
+    /// Scheme of the credential [default: the first of these that the plugin accepts]
     #[arg(long, value_parser = schemes())]
     pub(super) scheme: Option<Scheme>,
 }

@@ -9,7 +9,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(value_name = "DIR|FILE")]
     pub(super) paths: Vec<PathBuf>,
 
-    /// Component to run the cases against, in place of the project's own
+    /// Component to run the cases against [default: that of the project]
     #[arg(long, value_name = "FILE")]
     pub(super) component: Option<PathBuf>,
 
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "builtin|FILE")]
     pub(super) against: Option<String>,
 
-    /// Run only cases whose name contains this
+    /// Run only cases whose name contains this text
     #[arg(long, value_name = "TEXT")]
     pub(super) filter: Option<String>,
 
@@ -25,15 +25,15 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, conflicts_with_all = ["update", "junit"])]
     pub(super) watch: bool,
 
-    /// Write a report for CI systems
+    /// Write a JUnit report for CI systems to this file
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
 
-    /// Ask, and update the expectations of failing cases to the actual answers
+    /// Replace the expectations of failing cases with the actual answers, after a question
     #[arg(long)]
     pub(super) update: bool,
 
-    /// Update without asking
+    /// Replace them without a question
     #[arg(long, requires = "update")]
     pub(super) yes: bool,
 
@@ -41,7 +41,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N")]
     pub(super) parallel: Option<NonZeroUsize>,
 
-    /// Print the JSON Schema of files of cases, and do nothing else
+    /// Print the JSON Schema of case files and exit
     #[arg(long)]
     pub(super) schema: bool,
 }
