@@ -104,7 +104,7 @@ pub(crate) struct Reloader {
     state: Option<PathBuf>,
     /// The rollback that is in force. Whoever makes a candidate holds it, so that it is one at a time.
     rollback: tokio::sync::Mutex<Option<Rollback>>,
-    /// The generation that was gone back to, for readers.
+    /// The target of the rollback in force, for readers.
     rolled_back_to: Mutex<Option<u64>>,
     /// Other files are to be watched.
     files_changed: Notify,
@@ -139,7 +139,7 @@ pub(crate) struct Reloads {
 /// A rollback that was done.
 #[derive(Clone, Debug)]
 pub(crate) struct RolledBack {
-    /// The generation that was gone back to.
+    /// The target of the rollback.
     pub to: u64,
     /// The generation that repeats it, and is live.
     pub live: u64,
@@ -229,7 +229,7 @@ impl Reloader {
         &self.reloads
     }
 
-    /// The generation that a rollback, which is in force, has gone back to.
+    /// The target of the rollback in force.
     pub(crate) fn rolled_back_to(&self) -> Option<u64> {
         *self.rolled_back_to.lock()
     }
@@ -597,7 +597,7 @@ fn other_upstreams(config: &Config, live: &Generation) -> Vec<Refused> {
     gone.chain(added).map(|message| Refused { policy: None, message, may_pass: false }).collect()
 }
 
-/// Upstreams and listeners are made at the start: one that was made for others cannot be gone back to.
+/// Upstreams and listeners are made at the start: no rollback returns to a generation with others.
 fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<Refused>> {
     let running = || live.pipelines().iter().map(|pipeline| &*pipeline.upstream);
     config.upstreams.sort_by_key(|upstream| running().position(|name| name == upstream.name));

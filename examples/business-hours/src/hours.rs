@@ -1,4 +1,4 @@
-//! Hours of the week, by the clock on the wall.
+//! Hours of the week, in local time.
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::{ToSpan as _, Zoned};

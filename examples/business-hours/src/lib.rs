@@ -1,4 +1,4 @@
-//! Calls are allowed during working hours, by the clock on the caller's own wall.
+//! Calls are allowed during working hours, in the caller's local time.
 //!
 //! The time zone is a claim of the caller, as identity providers have it (`zoneinfo` of OpenID Connect). What the hours are on the
 //! days when clocks change follows from the IANA time zone database, which is part of the component.

@@ -1,4 +1,4 @@
-//! An instance for each call: made, configured, asked once, thrown away. The pool does that only
+//! An instance for each call: made, configured, asked once, discarded. The pool does that only
 //! where more calls run at once than ever before.
 
 use std::collections::HashMap;

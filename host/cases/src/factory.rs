@@ -224,8 +224,8 @@ impl Factory {
         }
     }
 
-    /// Forgets components that none of the generations that can be gone back to was made from, and none of the
-    /// pipelines that decide.
+    /// Forgets components that belong to no generation to which a rollback is possible, and to no
+    /// live pipeline.
     pub fn tidy(&self, generations: &Generations) {
         let mut digests: HashSet<_> = generations.live().digests().collect();
         digests.extend(generations.kept().iter().flat_map(|kept| kept.recipe.digests().collect::<Vec<_>>()));

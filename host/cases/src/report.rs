@@ -38,7 +38,7 @@ pub struct Asked {
     pub outcome: Outcome,
     /// The trace of the policy's host calls.
     pub observed: Observed,
-    /// The time it took by the clock on the wall.
+    /// The wall-clock time of the question.
     pub wall: Duration,
     /// The differences in HTTP exchanges.
     pub http: Vec<Finding>,

@@ -22,7 +22,7 @@ use witgate_runtime::processes;
 /// take ten on a slow machine.
 const PROCESSOR_TIME: u64 = 60;
 
-/// Time limit for a compilation by the clock on the wall. The compiler has the lowest priority, so that it
+/// Limit of the wall-clock time of a compilation. The compiler has the lowest priority, so that it
 /// gets little time on a busy machine.
 const TIME: Duration = Duration::from_secs(300);
 

@@ -1,5 +1,5 @@
-//! Configured instances of one component: checked out for a hook, given back after it, and thrown
-//! away after any fault.
+//! Configured instances of one component: checked out for a hook, given back after it, and
+//! discarded after any fault.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

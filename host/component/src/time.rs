@@ -1,4 +1,4 @@
-//! The time of a hook by the clock on the wall, and the part of it that went into waiting for others.
+//! The wall-clock time of a hook, and the part of it that went into waiting for others.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -596,7 +596,7 @@ impl Limits {
         Self { memory: Some(self.memory.unwrap_or(usual.min(Self::MOST_MEMORY))), ..self }
     }
 
-    /// The longest that a hook may take by the clock on the wall.
+    /// Maximum wall-clock time of a hook.
     pub fn wait(&self, network: bool) -> Duration {
         let usual = self.timeout + Self::SLACK + if network { Self::NETWORK } else { Duration::ZERO };
         self.wait.unwrap_or(usual)

@@ -539,15 +539,15 @@ pub enum Mode {
     Shadow,
 }
 
-/// Limits of one call of a component. Whatever passes a limit is denied, with a reason of its own, and the
-/// instance is thrown away.
+/// Limits of one call of a component. A call that exceeds one is denied with its own reason, and the
+/// instance is discarded.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Milliseconds that a hook's own code may run. Default: 50.
     #[schemars(range(min = 1, max = 60_000))]
     pub timeout_ms: Option<u64>,
-    /// Milliseconds that a hook may take by the clock on the wall, waiting included. Default: 950 more than
+    /// Wall-clock time of a hook in milliseconds, waiting included. Default: 950 more than
     /// `timeout_ms`, and 5,000 more still where it has keys or `http`.
     #[schemars(range(min = 1, max = 600_000))]
     pub wait_ms: Option<u64>,

@@ -247,7 +247,7 @@ pub struct Generations {
 }
 
 impl Generations {
-    /// Begins with a first generation. `keep` of them can be gone back to.
+    /// Begins with a first generation. A rollback can return to `keep` of them.
     pub fn new(first: Generation, keep: usize) -> Self {
         let history = History::new(first.kept(), keep);
         let (past, forgotten) = Default::default();

@@ -20,7 +20,7 @@ const FILE: &str = "rollback.json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rollback {
-    /// The generation that was gone back to, as it was numbered then.
+    /// The target of the rollback, by its number at that time.
     pub to: u64,
     /// The recipe of that generation.
     pub recipe: Recipe,

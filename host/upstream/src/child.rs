@@ -412,7 +412,7 @@ impl Inner {
     }
 }
 
-/// The era of a child is found out on one that is thrown away.
+/// The era of a child is determined with a separate process.
 impl Probe for Inner {
     async fn discover(&self) -> Probed {
         self.ask_throw_away(discover_request).await

@@ -1,7 +1,7 @@
 //! The protocol eras of an upstream: it is asked once, and the answer is remembered.
 //!
 //! A server may lock its era on the first request, or end on one that it does not expect; so a
-//! child is asked on a process of its own that is thrown away (2026-07-28, Transports, "stdio").
+//! child is asked on a separate process that is then ended (2026-07-28, Transports, "stdio").
 
 use std::fs;
 use std::io;

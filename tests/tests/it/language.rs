@@ -30,7 +30,7 @@ fn a_doc_comment_begins_with_what_the_item_is() {
 }
 
 /// Phrases that are translated thought, or the house's private words, each with plain ones.
-const BANNED: [(&str, &str); 39] = [
+const BANNED: [(&str, &str); 42] = [
     ("he", "they, or the noun"),
     ("him", "them, or the noun"),
     ("himself", "themselves, or the noun"),
@@ -41,10 +41,12 @@ const BANNED: [(&str, &str); 39] = [
     ("beside others", "among others, together with others"),
     ("beside the others", "among the others, together with the others"),
     ("came to", "gave, was"),
+    ("clock on the wall", "wall-clock time"),
     ("cannot be so", "is invalid"),
     ("come to", "is, gives"),
     ("comes to", "is, gives"),
     ("goes by", "uses"),
+    ("gone back to", "the target of the rollback"),
     ("held against", "compared with, checked against"),
     ("hold it against", "compare it with, check it against"),
     ("hold that against", "compare that with, check that against"),
@@ -66,6 +68,7 @@ const BANNED: [(&str, &str); 39] = [
     ("stand in", "be in, replace, prevent"),
     ("stands in", "is in, replaces, prevents"),
     ("stood in", "was in, decided in place of"),
+    ("thrown away", "discarded"),
     ("who asks", "the client, the caller"),
     ("will do", "is enough"),
     ("written to hurt", "malicious"),

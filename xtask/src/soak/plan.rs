@@ -87,7 +87,7 @@ impl<'a> Plan<'a> {
             Ok(Instant::now())
         })?;
         self.did("rollbacks", driver);
-        // The next change is of the files, whatever was gone back to.
+        // The next change is of the files, whatever the target of the rollback.
         self.number += 1;
         self.swap(driver)
     }

@@ -1,5 +1,5 @@
 //! Bodies that a request was refused without. Most clients send all of a body before they read; a connection that is
-//! closed while they do is reset, and they never hear why (RFC 9112, section 9.6). So the rest is read and thrown away.
+//! closed while they do is reset, and they never hear why (RFC 9112, section 9.6). So the rest is read and discarded.
 
 use std::sync::Arc;
 use std::time::Duration;

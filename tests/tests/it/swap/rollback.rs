@@ -53,7 +53,7 @@ async fn it_is_at_once_and_survives_a_restart_until_a_file_changes() {
     rename_over(&rules, &fs::read(&rules).unwrap());
     running.restart();
     running.await_log("ROLLBACK: the inputs of generation 1 are in force");
-    assert_eq!(greets(&caller).await, None, "the restarted one goes on with what was gone back to");
+    assert_eq!(greets(&caller).await, None, "the restarted one continues with the target of the rollback");
     assert_eq!(running.plugins()["rolled_back_to"], 1);
 
     // What is broken does not end it, whether a component or the configuration.
