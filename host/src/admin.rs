@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::reload::Reloader;
 use witgate_base::digest::sha256;
 use witgate_config::Server;
-use witgate_message::headers::origin::Names;
+use witgate_message::headers::origin::AllowedNames;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::RequestMemory;
 use witgate_runtime::metrics::Metrics;
-use witgate_server::connections::table::{Connections, Limits};
-use witgate_server::connections::{self, Ends, Listener, linger};
+use witgate_server::connections::table::{ConnectionLimits, Connections};
+use witgate_server::connections::{self, ConnectionEnds, Listener, linger};
 use witgate_server::hosts::Hosts;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
@@ -41,18 +41,18 @@ const OPEN_METRICS: HeaderValue =
 
 /// The names that the admin listener answers under, beside the address of each connection: loopback names, where it
 /// listens, and what may be named anyhow. A page whose own name was turned to this machine comes under that name.
-pub(crate) fn names(server: &Server) -> Names {
+pub(crate) fn names(server: &Server) -> AllowedNames {
     let listen = server.admin_listen.map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
     let listen = listen.map(|ip| ip.to_string());
     let hosts = server.allowed_hosts.iter().map(String::as_str).chain(listen.as_deref());
-    Names::new(hosts, [])
+    AllowedNames::new(hosts, [])
 }
 
 /// Serves until `ended`. From `stop` on, Witgate is not ready: whatever sends requests is to send
 /// them elsewhere, while running calls finish.
 pub(crate) async fn serve(
     listener: TcpListener,
-    names: Names,
+    names: AllowedNames,
     metrics: Arc<Metrics>,
     generations: Arc<Generations>,
     reloader: Option<Arc<Reloader>>,
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     ended: CancellationToken,
 ) {
     let hosts = Arc::new(Hosts::new(names, "admin_listen"));
-    let respond = move |request: Request<Incoming>, ends: Ends| {
+    let respond = move |request: Request<Incoming>, ends: ConnectionEnds| {
         let (metrics, generations, stop) = (Arc::clone(&metrics), Arc::clone(&generations), stop.clone());
         let hosts = Arc::clone(&hosts);
         let is_looking = reloader.as_ref().is_none_or(|reloader| reloader.is_looking());
@@ -80,14 +80,14 @@ pub(crate) async fn serve(
             }
         }
     };
-    let limits = Limits { all: CONNECTIONS, of_one: CONNECTIONS };
+    let limits = ConnectionLimits { all: CONNECTIONS, of_one: CONNECTIONS };
     let connections = Connections::new(limits, RequestMemory::new(REQUEST_MEMORY));
     let listener = Listener { socket: listener, tls: None, connections };
     connections::serve(listener, ended, Duration::ZERO, respond).await;
 }
 
 /// True if a request names this server. One of HTTP/1.0 need not name any, and no browser sends that.
-fn is_named(hosts: &Hosts, request: &Request<Incoming>, ends: &Ends) -> bool {
+fn is_named(hosts: &Hosts, request: &Request<Incoming>, ends: &ConnectionEnds) -> bool {
     let (uri, headers) = (request.uri(), request.headers());
     if request.version() == Version::HTTP_10 && !headers.contains_key(HOST) && uri.authority().is_none() {
         return true;

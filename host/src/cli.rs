@@ -25,7 +25,7 @@ use terminal::Terminal;
 use witgate_component::compile;
 use witgate_config::environment::Environment;
 
-pub use outcome::{Exit, Failure};
+pub use outcome::{CommandFailure, Exit};
 
 /// Authenticate and authorize calls to MCP servers, with plugins that can be replaced at run time
 #[derive(Debug, Parser)]
@@ -99,7 +99,7 @@ pub fn run(cli: Cli, environment: Environment) -> Exit {
     outcome.unwrap_or_else(|failure| context.terminal.failed(&failure))
 }
 
-fn explain(context: &Context) -> Result<Exit, Failure> {
+fn explain(context: &Context) -> Result<Exit, CommandFailure> {
     let terminal = &context.terminal;
     terminal.print(&Cli::command().render_help().to_string());
     match context.config_path() {

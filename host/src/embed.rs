@@ -46,14 +46,14 @@ use tower::{Layer, Service};
 
 use crate::control::Control;
 use crate::reload::Reloader;
-use crate::serve::{Beside, Operator, ServeError, announce_policies, first_generation, load, route};
+use crate::serve::{BackgroundTasks, Operator, ServeError, announce_policies, first_generation, load, route};
 use crate::status::Status;
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
 use witgate_config::diagnostic::{Diagnostic, Style, render};
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{fault_at, policy_fault};
-use witgate_config::{AuditOverflow, Config, Target, Transport, Upstream};
+use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget};
 use witgate_flow::Flow;
 use witgate_flow::body::{BodyError, Inflow};
 use witgate_flow::dpop::Proofs;
@@ -67,16 +67,16 @@ pub use witgate_flow::authenticate::identity::Caller;
 pub use witgate_message::certificate::ClientCertificate;
 pub use witgate_server::http::Body;
 pub use witgate_server::stdio::told_to_stop;
-pub use witgate_upstream::http::{Outgoing, Within};
+pub use witgate_upstream::http::{EmbeddedService, Outgoing};
 
 /// The pipeline of one configuration, for a service of this program.
 ///
 /// Dropping the last guard and the last service that it protects ends what runs beside them; better is
 /// [`Guard::shut_down`], which waits.
 #[derive(Clone, Debug)]
-pub struct Guard(Arc<Inner>);
+pub struct Guard(Arc<GuardState>);
 
-struct Inner {
+struct GuardState {
     config: Config,
     /// The URL that the service sees.
     uri: Uri,
@@ -84,18 +84,18 @@ struct Inner {
     metrics: Arc<Metrics>,
     proofs: Arc<Proofs>,
     answers: Arc<AnswerMemory>,
-    beside: Beside,
+    beside: BackgroundTasks,
     /// One for each service that is protected.
     gateways: Mutex<Vec<Arc<Gateway<AnyUpstream>>>>,
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for GuardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("config", &self.config.path).finish_non_exhaustive()
     }
 }
 
-impl Drop for Inner {
+impl Drop for GuardState {
     fn drop(&mut self) {
         self.beside.stop.cancel();
         self.beside.ended.cancel();
@@ -166,7 +166,7 @@ impl Guard {
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
-        let (metrics, beside) = (Arc::new(Metrics::default()), Beside::default());
+        let (metrics, beside) = (Arc::new(Metrics::default()), BackgroundTasks::default());
         let answers = AnswerMemory::new(config.server.answer_memory);
         answers.register_answers(&metrics);
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
@@ -175,17 +175,26 @@ impl Guard {
         start_beside(&beside, &config, &metrics, &generations, Arc::new(reloader), control).await?;
         announce_policies(&generations);
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
-        Ok(Self(Arc::new(Inner { config, uri, generations, metrics, proofs, answers, beside, gateways })))
+        Ok(Self(Arc::new(GuardState {
+            config,
+            uri,
+            generations,
+            metrics,
+            proofs,
+            answers,
+            beside,
+            gateways,
+        })))
     }
 
     /// The service behind the pipeline.
-    pub fn protect<S, B>(&self, service: S) -> Guarded
+    pub fn protect<S, B>(&self, service: S) -> GuardedService
     where
-        S: Within<B>,
+        S: EmbeddedService<B>,
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
-        let Inner { config, uri, generations, metrics, proofs, answers, beside, gateways } = &*self.0;
+        let GuardState { config, uri, generations, metrics, proofs, answers, beside, gateways } = &*self.0;
         // There is one: `service_of` has looked.
         let flows = config.upstreams.iter().enumerate().map(|(place, upstream)| {
             let target = AnyUpstream::of_service(upstream, service.clone(), uri.clone());
@@ -196,7 +205,7 @@ impl Guard {
         });
         let gateway = Arc::new(Gateway::new(config, flows, Arc::clone(generations)));
         gateways.lock().push(Arc::clone(&gateway));
-        Guarded { gateway, guard: self.clone(), peer: |_| None }
+        GuardedService { gateway, guard: self.clone(), peer: |_| None }
     }
 
     /// The address in the configuration (`server.listen`). The program may listen elsewhere.
@@ -234,12 +243,12 @@ impl Guard {
 /// As [`Guard::protect`].
 impl<S, B> Layer<S> for Guard
 where
-    S: Within<B, Future: Send> + Service<Outgoing, Response = Response<B>>,
+    S: EmbeddedService<B, Future: Send> + Service<Outgoing, Response = Response<B>>,
     B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
 {
-    type Service = Guarded;
+    type Service = GuardedService;
 
-    fn layer(&self, service: S) -> Guarded {
+    fn layer(&self, service: S) -> GuardedService {
         self.protect(service)
     }
 }
@@ -262,19 +271,19 @@ where
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Guarded {
+pub struct GuardedService {
     gateway: Arc<Gateway<AnyUpstream>>,
     guard: Guard,
     peer: fn(&Extensions) -> Option<IpAddr>,
 }
 
-impl fmt::Debug for Guarded {
+impl fmt::Debug for GuardedService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guarded").field("guard", &self.guard).finish_non_exhaustive()
     }
 }
 
-impl Guarded {
+impl GuardedService {
     /// The paths to mount it at: that of the upstream, and those of the documents that tell OAuth clients where to log in.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.guard
@@ -299,7 +308,7 @@ impl Guarded {
     }
 }
 
-impl<B> Service<Request<B>> for Guarded
+impl<B> Service<Request<B>> for GuardedService
 where
     B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
 {
@@ -325,7 +334,7 @@ where
     }
 }
 
-impl Guarded {
+impl GuardedService {
     /// Apart from [`Service::call`], which a program compiles for itself: the layout of this future is deep, and that of what it
     /// returns is not.
     fn respond(
@@ -398,7 +407,7 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
         );
     }
     let uri = match config.upstreams.as_slice() {
-        [Upstream { target: Target::Embedded, path, name, .. }] => {
+        [Upstream { target: UpstreamTarget::Embedded, path, name, .. }] => {
             // Under which names this server answers is looked at before; the service hears the one that every
             // service takes.
             let uri = format!("http://localhost{path}").parse::<Uri>();
@@ -437,7 +446,7 @@ fn in_the_file(path: &Path, error: ServeError) -> GuardError {
 
 /// Starts the background tasks of `witgate serve`, except for signals and certificates.
 async fn start_beside(
-    beside: &Beside,
+    beside: &BackgroundTasks,
     config: &Config,
     metrics: &Arc<Metrics>,
     generations: &Arc<Generations>,

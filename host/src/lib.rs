@@ -46,7 +46,7 @@ pub mod config {
     #[doc(inline)]
     pub use witgate_config::environment::Environment;
     #[doc(inline)]
-    pub use witgate_config::resolve::{Loaded, load};
+    pub use witgate_config::resolve::{LoadedConfig, load};
 }
 
 /// Compiles the README's examples.

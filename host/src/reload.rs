@@ -20,20 +20,20 @@ use witgate_base::cause::Cause;
 use witgate_base::clock;
 use witgate_base::digest::digest_text;
 use witgate_base::fingerprints::Fingerprints;
-use witgate_base::signing::KeySet;
+use witgate_base::signing::PublishedKeys;
 use witgate_cases::factory::{Factory, Successor};
 use witgate_config::Config;
 use witgate_config::diagnostic::{Diagnostic, Part};
 use witgate_config::environment::Environment;
-use witgate_config::resolve::{self, Loaded, Strictness};
+use witgate_config::resolve::{self, LoadedConfig, Strictness};
 use witgate_policy::PolicyError;
 use witgate_policy::generation::{Generation, Generations, Recipe};
 use witgate_upstream::renewal::Renewable;
 
 use self::retry::Retry;
 use self::rollback::Rollback;
-use self::upstreams::{Fixed, Upstreams};
-use self::watch::{Unwatched, Watcher};
+use self::upstreams::{FixedSettings, Upstreams};
+use self::watch::{UnwatchedFiles, Watcher};
 
 /// The result of the last candidate.
 #[derive(Clone, Debug)]
@@ -43,12 +43,12 @@ pub(crate) struct Attempt {
     /// The time that it took, from the first sign of a change.
     pub took: Duration,
     /// The number of the generation that went live, or why none did.
-    pub outcome: Result<u64, Vec<Refused>>,
+    pub outcome: Result<u64, Vec<RefusalReason>>,
 }
 
 /// A reason why a candidate was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RefusalReason {
     /// The policy that it is about. None: the configuration as a whole.
     pub policy: Option<String>,
     /// The error, with advice.
@@ -57,7 +57,7 @@ pub(crate) struct Refused {
     pub may_pass: bool,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.policy {
             Some(policy) => write!(f, "policy `{policy}`: {}", self.message),
@@ -66,20 +66,20 @@ impl std::fmt::Display for Refused {
     }
 }
 
-impl From<PolicyError> for Refused {
+impl From<PolicyError> for RefusalReason {
     fn from(error: PolicyError) -> Self {
         Self { policy: Some(error.policy), message: error.message, may_pass: error.cause.may_pass() }
     }
 }
 
-impl From<&Diagnostic> for Refused {
+impl From<&Diagnostic> for RefusalReason {
     fn from(fault: &Diagnostic) -> Self {
         Self { policy: None, message: fault.to_string(), may_pass: fault.may_pass() }
     }
 }
 
 /// The end of an attempt.
-struct Looked {
+struct AttemptResult {
     /// The files to watch from now on.
     files: Fingerprints,
     /// True if a failure was the machine's.
@@ -96,7 +96,7 @@ pub(crate) struct Reloader {
     path: PathBuf,
     environment: Environment,
     /// The settings that only a restart can change.
-    fixed: Fixed,
+    fixed: FixedSettings,
     /// The changes in the files that wait for a restart.
     waiting: Mutex<Vec<String>>,
     upstreams: Upstreams,
@@ -111,7 +111,7 @@ pub(crate) struct Reloader {
     /// A forced reload: the files count as they are.
     asked: Notify,
     /// Files whose changes bring no notification.
-    unwatched: Unwatched,
+    unwatched: UnwatchedFiles,
     last: Mutex<Option<Attempt>>,
     reloads: Reloads,
     /// The time of the last look at the files.
@@ -138,7 +138,7 @@ pub(crate) struct Reloads {
 
 /// A rollback that was done.
 #[derive(Clone, Debug)]
-pub(crate) struct RolledBack {
+pub(crate) struct RollbackResult {
     /// The target of the rollback.
     pub to: u64,
     /// The generation that repeats it, and is live.
@@ -163,7 +163,7 @@ impl Reloader {
             generations,
             path,
             environment,
-            fixed: Fixed::of(config),
+            fixed: FixedSettings::of(config),
             waiting: Mutex::default(),
             upstreams: Upstreams::default(),
             state: config.server.state.clone(),
@@ -171,7 +171,7 @@ impl Reloader {
             rollback: tokio::sync::Mutex::new(rollback),
             files_changed: Notify::new(),
             asked: Notify::new(),
-            unwatched: Unwatched::default(),
+            unwatched: UnwatchedFiles::default(),
             last: Mutex::default(),
             reloads: Reloads::default(),
             looked_at: Mutex::new(Instant::now()),
@@ -188,7 +188,7 @@ impl Reloader {
 
     /// The same, which serves in `keys` what `config` says, and what its upstreams take with a change.
     #[must_use]
-    pub(crate) fn publishing(self, config: &Config, keys: Arc<KeySet>) -> Self {
+    pub(crate) fn publishing(self, config: &Config, keys: Arc<PublishedKeys>) -> Self {
         let upstreams = Upstreams { keys, ..self.upstreams };
         upstreams.publish(config);
         Self { upstreams, ..self }
@@ -220,7 +220,7 @@ impl Reloader {
     }
 
     /// Files whose changes bring no notification.
-    pub(crate) fn unwatched(&self) -> &Unwatched {
+    pub(crate) fn unwatched(&self) -> &UnwatchedFiles {
         &self.unwatched
     }
 
@@ -260,7 +260,7 @@ impl Reloader {
                 let begun = Instant::now();
                 let attempt = self.attempt(begun, seen.renewed());
                 match timeout(ATTEMPT, Box::pin(attempt)).await {
-                    Ok(Looked { files, may_pass, is_compiling }) => {
+                    Ok(AttemptResult { files, may_pass, is_compiling }) => {
                         seen = files;
                         match is_compiling && !may_pass {
                             true => retry.hold(),
@@ -279,7 +279,7 @@ impl Reloader {
     }
 
     /// Makes what is to follow the live generation, and flips to it; `files` are those that were looked at until now.
-    async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> Looked {
+    async fn attempt(&self, begun: Instant, mut files: Fingerprints) -> AttemptResult {
         let mut rollback = self.rollback.lock().await;
         if let Some(held) = rollback.as_ref().filter(|held| !held.restricted) {
             match rollback::written(&self.path) {
@@ -289,7 +289,7 @@ impl Reloader {
                     tracing::error!(
                         "cannot tell whether the files have changed; the rollback stays: {error}"
                     );
-                    return Looked { may_pass: true, ..self.renew(begun, files).await };
+                    return AttemptResult { may_pass: true, ..self.renew(begun, files).await };
                 }
             }
         }
@@ -303,20 +303,20 @@ impl Reloader {
                 self.refuse(&reasons, None);
                 self.note(begun, Err(reasons));
                 let renewed = self.renew(begun, files).await;
-                return Looked { may_pass: renewed.may_pass || may_pass, ..renewed };
+                return AttemptResult { may_pass: renewed.may_pass || may_pass, ..renewed };
             }
         };
         let successor = self.factory.successor(&config, &self.generations.live(), None).await;
         let begun = self.begun(begun, successor.is_compiling());
         let taken = self.take(successor, begun, None, &config);
-        let Taken { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
+        let SuccessorResult { live, mut reasons, mut may_pass, is_compiling, files: looked_at } = taken;
         files.extend(looked_at);
         may_pass |= faults.iter().any(|fault| fault.may_pass);
         reasons.extend(faults);
         if is_compiling {
             self.refuse(&reasons, live.as_deref());
             // What comes of the change is known when that is done.
-            return Looked { files, may_pass, is_compiling };
+            return AttemptResult { files, may_pass, is_compiling };
         }
         let has_taken_over = live.as_ref().is_some_and(|live| live.takes_over());
         if reasons.is_empty() || has_taken_over {
@@ -333,7 +333,7 @@ impl Reloader {
             _ => Err(reasons),
         };
         self.note(begun, outcome);
-        Looked { files, may_pass, is_compiling }
+        AttemptResult { files, may_pass, is_compiling }
     }
 
     /// The time at which a change was first seen, also where it has been compiling since.
@@ -346,7 +346,7 @@ impl Reloader {
 
     /// Rebuilds the live generation from its own recipe and today's data: a key that is revoked is revoked
     /// also while the configuration is broken, or rolled back.
-    async fn renew(&self, begun: Instant, mut files: Fingerprints) -> Looked {
+    async fn renew(&self, begun: Instant, mut files: Fingerprints) -> AttemptResult {
         let live = self.generations.live();
         let mut may_pass = false;
         if live.has_new_data() || live.is_stale() {
@@ -365,23 +365,29 @@ impl Reloader {
             }
         }
         files.extend(self.generations.live().files().renewed());
-        Looked { files, may_pass, is_compiling: false }
+        AttemptResult { files, may_pass, is_compiling: false }
     }
 
     /// Flips to a successor, if there is one. `origin`: the generation that it repeats.
-    fn take(&self, successor: Successor, begun: Instant, origin: Option<u64>, config: &Config) -> Taken {
+    fn take(
+        &self,
+        successor: Successor,
+        begun: Instant,
+        origin: Option<u64>,
+        config: &Config,
+    ) -> SuccessorResult {
         let is_compiling = successor.is_compiling();
         let Successor { generation, errors, files } = successor;
         let errors = errors.into_iter().filter(|error| error.cause != Cause::Compiling);
         let errors: Vec<_> = errors.collect();
         let mut may_pass = errors.iter().any(|error| error.cause.may_pass());
-        let reasons: Vec<_> = errors.into_iter().map(Refused::from).collect();
+        let reasons: Vec<_> = errors.into_iter().map(RefusalReason::from).collect();
         let live = generation.map(|next| self.flip(next.repeating(origin), begun));
         may_pass |= self.renew_upstreams(config, live.as_ref().unwrap_or(&self.generations.live()));
-        Taken { live, reasons, may_pass, is_compiling, files }
+        SuccessorResult { live, reasons, may_pass, is_compiling, files }
     }
 
-    fn note(&self, begun: Instant, outcome: Result<u64, Vec<Refused>>) {
+    fn note(&self, begun: Instant, outcome: Result<u64, Vec<RefusalReason>>) {
         *self.last.lock() = Some(Attempt { at: clock::system_time(), took: begun.elapsed(), outcome });
     }
 
@@ -409,7 +415,7 @@ impl Reloader {
     ///
     /// # Errors
     /// With why that is not possible; the live generation stays.
-    pub(crate) async fn roll_back(&self, to: Option<u64>) -> Result<RolledBack, String> {
+    pub(crate) async fn roll_back(&self, to: Option<u64>) -> Result<RollbackResult, String> {
         let begun = Instant::now();
         if let Some(target) = self.generations.earlier(to) {
             // Before anybody waits for the lock: a revocation is an attempt as well.
@@ -439,7 +445,7 @@ impl Reloader {
             *rollback = Some(held);
         }
         self.files_changed.notify_one();
-        Ok(RolledBack { to: target.origin, live: live.number(), unkept })
+        Ok(RollbackResult { to: target.origin, live: live.number(), unkept })
     }
 
     fn nothing_to_go_back_to(&self, to: Option<u64>) -> String {
@@ -465,7 +471,7 @@ impl Reloader {
     }
 
     /// Says why a change was not taken, or, where there is a `live` generation that came of it, not all of it.
-    fn refuse(&self, reasons: &[Refused], live: Option<&Generation>) {
+    fn refuse(&self, reasons: &[RefusalReason], live: Option<&Generation>) {
         if reasons.is_empty() {
             return;
         }
@@ -490,17 +496,17 @@ impl Reloader {
     }
 
     /// True if the last attempt failed for the same reasons: it is tried again and again.
-    fn has_said(&self, reasons: &[Refused]) -> bool {
+    fn has_said(&self, reasons: &[RefusalReason]) -> bool {
         let last = self.last.lock();
         let said = last.as_ref().and_then(|last| last.outcome.as_ref().err());
         said.is_some_and(|said| reasons.iter().all(|reason| reason.may_pass && said.contains(reason)))
     }
 
     /// The configuration as it is written.
-    fn written(&self, files: &mut Fingerprints) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
+    fn written(&self, files: &mut Fingerprints) -> Result<(Config, Vec<RefusalReason>), Vec<RefusalReason>> {
         let (config, mut faults) =
             usable(resolve::load_parts(&self.path, &self.environment, Strictness::Parts))?;
-        self.note_waiting(self.fixed.waiting(&Fixed::of(&config)));
+        self.note_waiting(self.fixed.waiting(&FixedSettings::of(&config)));
         faults.extend(other_upstreams(&config, &self.generations.live()));
         // Also of a candidate that fails: mending the file that it names has to be seen.
         config.policies.values().flat_map(|policy| policy.written()).for_each(|file| files.note(&file));
@@ -521,22 +527,22 @@ impl Reloader {
     }
 
     /// The configuration of an earlier recipe.
-    fn recovered(&self, recipe: &Recipe, strictness: Strictness) -> Result<Config, Vec<Refused>> {
+    fn recovered(&self, recipe: &Recipe, strictness: Strictness) -> Result<Config, Vec<RefusalReason>> {
         usable(self.read(recipe.config(), strictness)).map(|(config, _)| config)
     }
 
-    fn read(&self, text: &str, strictness: Strictness) -> Result<Loaded, Vec<Diagnostic>> {
+    fn read(&self, text: &str, strictness: Strictness) -> Result<LoadedConfig, Vec<Diagnostic>> {
         resolve::load_text_parts(&self.path, text, &self.environment, strictness)
     }
 
     /// Makes a generation again of which nothing may be missing.
-    async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<(Generation, Config), Vec<Refused>> {
+    async fn repeat(&self, recipe: &Recipe, origin: u64) -> Result<(Generation, Config), Vec<RefusalReason>> {
         let mut config = self.recovered(recipe, Strictness::Whole)?;
         let live = self.generations.live();
         in_order(&mut config, &live)?;
         let repeated = self.factory.repeat(&config, Some(&live), recipe, origin).await;
         let repeated =
-            repeated.map_err(|errors| errors.into_iter().map(Refused::from).collect::<Vec<_>>())?;
+            repeated.map_err(|errors| errors.into_iter().map(RefusalReason::from).collect::<Vec<_>>())?;
         Ok((repeated, config))
     }
 
@@ -559,9 +565,9 @@ impl Reloader {
 }
 
 /// The result of a successor.
-struct Taken {
+struct SuccessorResult {
     live: Option<Arc<Generation>>,
-    reasons: Vec<Refused>,
+    reasons: Vec<RefusalReason>,
     may_pass: bool,
     /// True if a component is being compiled, so that there is more to come.
     is_compiling: bool,
@@ -569,9 +575,12 @@ struct Taken {
 }
 
 /// The configuration, and what is wrong with parts of it.
-fn usable(loaded: Result<Loaded, Vec<Diagnostic>>) -> Result<(Config, Vec<Refused>), Vec<Refused>> {
-    let reasons =
-        |faults: &[Diagnostic]| faults.iter().filter(|fault| fault.is_error()).map(Refused::from).collect();
+fn usable(
+    loaded: Result<LoadedConfig, Vec<Diagnostic>>,
+) -> Result<(Config, Vec<RefusalReason>), Vec<RefusalReason>> {
+    let reasons = |faults: &[Diagnostic]| {
+        faults.iter().filter(|fault| fault.is_error()).map(RefusalReason::from).collect()
+    };
     match loaded {
         // What is wrong with a policy is said where it is to be made.
         Ok(mut loaded) => {
@@ -583,7 +592,7 @@ fn usable(loaded: Result<Loaded, Vec<Diagnostic>>) -> Result<(Config, Vec<Refuse
 }
 
 /// Upstreams are made at the start. One that was taken out is closed at once; one that was added waits for the next.
-fn other_upstreams(config: &Config, live: &Generation) -> Vec<Refused> {
+fn other_upstreams(config: &Config, live: &Generation) -> Vec<RefusalReason> {
     let is_written = |name: &str| {
         config.broken.upstreams.contains(name) || config.upstreams.iter().any(|written| written.name == name)
     };
@@ -594,18 +603,18 @@ fn other_upstreams(config: &Config, live: &Generation) -> Vec<Refused> {
     });
     let added = config.upstreams.iter().map(|written| &*written.name).filter(|name| !runs(name));
     let added = added.map(|name| format!("the upstream `{name}` was added, and is served after a restart"));
-    gone.chain(added).map(|message| Refused { policy: None, message, may_pass: false }).collect()
+    gone.chain(added).map(|message| RefusalReason { policy: None, message, may_pass: false }).collect()
 }
 
 /// Upstreams and listeners are made at the start: no rollback returns to a generation with others.
-fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<Refused>> {
+fn in_order(config: &mut Config, live: &Generation) -> Result<(), Vec<RefusalReason>> {
     let running = || live.pipelines().iter().map(|pipeline| &*pipeline.upstream);
     config.upstreams.sort_by_key(|upstream| running().position(|name| name == upstream.name));
     if config.upstreams.iter().map(|upstream| &*upstream.name).eq(running()) {
         return Ok(());
     }
     let message = "its upstreams differ from those that are served, which needs a restart".to_owned();
-    Err(vec![Refused { policy: None, message, may_pass: false }])
+    Err(vec![RefusalReason { policy: None, message, may_pass: false }])
 }
 
 /// Says what is new: for each component whose content changed, the old and the new digest.

@@ -17,12 +17,12 @@ use crate::admin;
 use crate::control::recording;
 use crate::control::{Client, Command, Control, ControlError};
 use crate::reload::rollback::Rollback;
-use crate::reload::watch::Unwatched;
-use crate::reload::{Reloader, RolledBack, certificates};
+use crate::reload::watch::UnwatchedFiles;
+use crate::reload::{Reloader, RollbackResult, certificates};
 use crate::status::Status;
 use witgate_base::clock::Clock;
 use witgate_base::digest::digest_of;
-use witgate_base::signing::KeySet;
+use witgate_base::signing::PublishedKeys;
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::{Engine, EngineError};
@@ -31,7 +31,7 @@ use witgate_component::store::Store;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::Strictness;
-use witgate_config::{self as config, Config, Target, Transport, resolve};
+use witgate_config::{self as config, Config, Transport, UpstreamTarget, resolve};
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
 use witgate_flow::dpop::Proofs;
@@ -46,7 +46,7 @@ use witgate_runtime::processes;
 use witgate_server::connections::descriptors;
 use witgate_server::http::Gateway;
 use witgate_server::stdio;
-use witgate_server::tls::{Tls, TlsError};
+use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
 use witgate_upstream::any::AnyUpstream;
 use witgate_upstream::child::{process, program};
@@ -133,7 +133,7 @@ fn hint(error: &std::io::Error) -> &'static str {
 pub(crate) fn load(
     path: Option<&Path>,
     environment: &Environment,
-) -> Result<(resolve::Loaded, Option<Rollback>), Vec<Diagnostic>> {
+) -> Result<(resolve::LoadedConfig, Option<Rollback>), Vec<Diagnostic>> {
     let rollback = path.map_or(Ok(None), Rollback::in_force).map_err(|fault| vec![fault])?;
     if let (Some(path), Some(rollback)) = (path, rollback) {
         let to = rollback.to;
@@ -158,7 +158,7 @@ pub(crate) fn load(
 
 /// A configuration with several upstreams that is broken in parts is used where one of them has nothing to do with
 /// these: what is broken closes its own upstreams alone.
-fn usable_parts(mut loaded: resolve::Loaded) -> Option<resolve::Loaded> {
+fn usable_parts(mut loaded: resolve::LoadedConfig) -> Option<resolve::LoadedConfig> {
     let Config { upstreams, broken, .. } = &mut loaded.config;
     if upstreams.len() < 2 {
         return None;
@@ -210,7 +210,7 @@ pub(crate) async fn run(
     let flows = flows(&config, &generations, &metrics, &stop, kept.as_deref(), (&logs, factory.ways()))?;
     logs.register(&metrics);
     let listeners = Listeners::bind(&config).await?;
-    let keys = Arc::<KeySet>::default();
+    let keys = Arc::<PublishedKeys>::default();
     let reloader = config.path.clone().map(|path| {
         let generations = Arc::clone(&generations);
         let reloader = Reloader::new(factory, generations, path, environment.clone(), &config, rollback);
@@ -229,7 +229,7 @@ pub(crate) async fn run(
         _ => None,
     };
 
-    let beside = Beside { stop: stop.clone(), ..Beside::default() };
+    let beside = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
     beside.stop_on_signal(logs);
     beside.look_on_hangup(hangups, reloader.clone());
     beside.watch(reloader.clone())?;
@@ -260,7 +260,7 @@ pub(crate) async fn run(
 /// Programs that are not there are known before anybody calls.
 fn check_commands(config: &Config) -> Result<(), ServeError> {
     for upstream in &config.upstreams {
-        if let Target::Command { argv, .. } = &upstream.target {
+        if let UpstreamTarget::Command { argv, .. } = &upstream.target {
             program::check(argv)
                 .map_err(|message| ServeError::Command { upstream: upstream.name.clone(), message })?;
         }
@@ -268,9 +268,9 @@ fn check_commands(config: &Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+fn tls(config: &Config) -> Result<Option<Arc<TlsState>>, TlsError> {
     let settings = config.server.tls.clone().filter(|_| config.server.transport == Transport::Http);
-    settings.map(|settings| Tls::load(settings).map(Arc::new)).transpose()
+    settings.map(|settings| TlsState::load(settings).map(Arc::new)).transpose()
 }
 
 pub(crate) async fn first_generation(
@@ -378,7 +378,7 @@ impl Listeners {
 
 /// The background tasks beside the gateway.
 #[derive(Debug, Default)]
-pub(crate) struct Beside {
+pub(crate) struct BackgroundTasks {
     pub(crate) stop: CancellationToken,
     pub(crate) ended: CancellationToken,
     /// The second signal: the process is about to exit.
@@ -387,7 +387,7 @@ pub(crate) struct Beside {
     tidy: TaskTracker,
 }
 
-impl Beside {
+impl BackgroundTasks {
     /// Ends it.
     pub(crate) async fn end(&self) {
         self.ended.cancel();
@@ -437,7 +437,11 @@ impl Beside {
         self.on_own_thread("reload", async move { reloader.watch().await })
     }
 
-    fn watch_tls(&self, tls: Option<Arc<Tls>>, unwatched: Option<Unwatched>) -> Result<(), ServeError> {
+    fn watch_tls(
+        &self,
+        tls: Option<Arc<TlsState>>,
+        unwatched: Option<UnwatchedFiles>,
+    ) -> Result<(), ServeError> {
         let Some(tls) = tls else { return Ok(()) };
         let unwatched = unwatched.unwrap_or_default();
         self.on_own_thread("certificates", async move { certificates::watch(&tls, &unwatched).await })
@@ -512,7 +516,7 @@ impl Operator {
                     .reloader
                     .as_ref()
                     .ok_or("without a configuration file there is no earlier generation")?;
-                let RolledBack { to, live, unkept } = reloader.roll_back(to).await?;
+                let RollbackResult { to, live, unkept } = reloader.roll_back(to).await?;
                 Ok(serde_json::json!({ "rolled_back_to": to, "generation": live, "unkept": unkept }))
             }
             Command::PluginRecord { policy, calls, seconds, claims } => {
@@ -569,9 +573,9 @@ async fn over_stdio(
     let Some(flow) = flows.into_iter().next() else { return };
     let flow = Arc::new(flow);
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
-    let shown = stdio::Environment::read(environment);
+    let shown = stdio::EnvironmentCredentials::read(environment);
     let config::Server { shutdown_grace: grace, max_request, .. } = config.server;
-    let bounds = stdio::Bounds { grace, max_request };
+    let bounds = stdio::StdioLimits { grace, max_request };
     stdio::serve(Arc::clone(&flow), shown, pipes, stop.cancelled_owned(), bounds).await;
     witgate_flow::port::Upstream::shut_down(flow.upstream()).await;
 }

@@ -19,7 +19,7 @@ use witgate_base::digest::{digest_text, sha256};
 use witgate_component::pool::Pool;
 use witgate_config::Mode;
 use witgate_policy::generation::{Generation, Generations, Kept, Pipeline};
-use witgate_policy::{Counts, Disagreement, OutFor, Policy, Source, Tally};
+use witgate_policy::{Counts, Disagreement, OutageScope, Policy, Source, Tally};
 use witgate_runtime::metrics::Metrics;
 
 /// The sources of the status.
@@ -106,8 +106,8 @@ fn policy_json(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> Va
     let state = match (&fallback, refused) {
         _ if policy.is_broken() => "broken",
         (Some(_), _) => "fallback",
-        (None, _) if policy.out_for() == OutFor::Everybody => "out",
-        (None, _) if policy.out_for() == OutFor::SomeCallers => "out-for-some",
+        (None, _) if policy.out_for() == OutageScope::Everybody => "out",
+        (None, _) if policy.out_for() == OutageScope::SomeCallers => "out-for-some",
         // The live one stays; what was to replace it is not good.
         (None, Some(_)) => "candidate-refused",
         (None, None) => "live",

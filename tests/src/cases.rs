@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use witgate_cases::{Case, Subject, Suite};
+use witgate_cases::{Case, Suite, TestSubject};
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
@@ -31,8 +31,8 @@ pub fn table(kind: PolicyKind) -> Suite {
 }
 
 /// The built-in of a kind, and the component.
-pub fn both(kind: PolicyKind) -> [Subject; 2] {
-    [Subject::builtin(kind), Subject::component(kind, &component(kind.name()))]
+pub fn both(kind: PolicyKind) -> [TestSubject; 2] {
+    [TestSubject::builtin(kind), TestSubject::component(kind, &component(kind.name()))]
 }
 
 /// The loader of components: it compiles each once for all tests.
@@ -42,7 +42,7 @@ pub fn loader() -> Loader {
 }
 
 /// Puts all cases to it and says which went wrong, and how.
-pub async fn put(subject: &Subject, cases: &[Case]) -> Vec<String> {
+pub async fn put(subject: &TestSubject, cases: &[Case]) -> Vec<String> {
     let loader = loader();
     let mut failures = Vec::new();
     for case in cases {

@@ -27,9 +27,9 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The origin of a call: one principal, or one network while no principal is known. A digest of this process alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source(u64);
+pub struct CallerDigest(u64);
 
-impl Source {
+impl CallerDigest {
     /// The source that `this` identifies.
     pub fn of(this: impl Hash) -> Self {
         static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
@@ -45,14 +45,14 @@ impl Source {
 /// The bounds of a breaker: when it opens, and for how long, for the caller that it fails for, and for everybody
 /// where it fails for several with no success in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct BreakerLimits {
     /// Failures without a success in between.
     pub failures: u32,
     /// The first pause. Each probe that fails doubles it, up to 30 seconds.
     pub pause: Duration,
 }
 
-impl Default for Bounds {
+impl Default for BreakerLimits {
     /// The default bounds. A caller who makes a plugin fail on purpose ten times in a row loses only their
     /// own calls; a second later their next call tries again.
     fn default() -> Self {
@@ -62,20 +62,20 @@ impl Default for Bounds {
 
 /// The breaker of one thing that may fail.
 #[derive(Debug)]
-pub struct Breaker {
-    bounds: Bounds,
+pub struct CircuitBreaker {
+    bounds: BreakerLimits,
     /// Nobody has failed lately. What is asked on every call is this alone.
     is_quiet: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct BreakerState {
     /// Sources that have failed and not succeeded since.
-    failing: HashMap<Source, Failing>,
+    failing: HashMap<CallerDigest, FailingCaller>,
     streak: Streak,
     /// It is out for everybody.
-    out: Option<Out>,
+    out: Option<Outage>,
     /// The next time at which failures are forgotten.
     tidy_at: Instant,
 }
@@ -90,7 +90,7 @@ struct Streak {
 
 /// One source that fails.
 #[derive(Debug)]
-struct Failing {
+struct FailingCaller {
     failures: u32,
     last: Instant,
     /// The streak that it was last counted in.
@@ -108,7 +108,7 @@ struct Pause {
 
 /// It is out for everybody, until somebody's try goes well.
 #[derive(Debug)]
-struct Out {
+struct Outage {
     /// For sources that have failed themselves.
     failing: Pause,
     /// For others, who are a better proof, and must not wait for those.
@@ -117,7 +117,7 @@ struct Out {
 
 /// A call that may reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum CallKind {
     /// As any other.
     Regular,
     /// The one that tries whether it works again.
@@ -126,7 +126,7 @@ pub enum Turn {
 
 /// The change of a breaker's state after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum BreakerChange {
     /// Nothing.
     None,
     /// It is out for its source, for so long.
@@ -137,7 +137,7 @@ pub enum Change {
 
 /// Callers that it is out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutFor {
+pub enum OutageScope {
     /// None.
     Nobody,
     /// Some that it keeps failing for.
@@ -146,35 +146,35 @@ pub enum OutFor {
     Everybody,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// A closed one.
-    pub fn new(bounds: Bounds, now: Instant) -> Self {
+    pub fn new(bounds: BreakerLimits, now: Instant) -> Self {
         let (failing, streak) = Default::default();
-        let state = State { failing, streak, out: None, tidy_at: now + FORGOTTEN };
+        let state = BreakerState { failing, streak, out: None, tidy_at: now + FORGOTTEN };
         Self { bounds, is_quiet: AtomicBool::new(true), state: Mutex::new(state) }
     }
 
     /// Looks whom it is out for.
-    pub fn out_for(&self) -> OutFor {
+    pub fn out_for(&self) -> OutageScope {
         let state = self.state.lock();
         match state.out.is_some() {
-            true => OutFor::Everybody,
-            false if state.failing.values().any(|failing| failing.out.is_some()) => OutFor::SomeCallers,
-            false => OutFor::Nobody,
+            true => OutageScope::Everybody,
+            false if state.failing.values().any(|failing| failing.out.is_some()) => OutageScope::SomeCallers,
+            false => OutageScope::Nobody,
         }
     }
 
     /// Asks for a turn. Without one, the time until this source may try again.
     pub fn turn(
         &self,
-        source: impl FnOnce() -> Source,
+        source: impl FnOnce() -> CallerDigest,
         now: impl FnOnce() -> Instant,
-    ) -> Result<Turn, Duration> {
+    ) -> Result<CallKind, Duration> {
         if self.is_quiet.load(Ordering::Relaxed) {
-            return Ok(Turn::Regular);
+            return Ok(CallKind::Regular);
         }
         let (source, now) = (source(), now());
-        let State { failing, out, .. } = &mut *self.state.lock();
+        let BreakerState { failing, out, .. } = &mut *self.state.lock();
         let failing = failing.get_mut(&source);
         let has_failed = failing.is_some();
         let mut own = failing.and_then(|failing| failing.out.as_mut());
@@ -182,7 +182,7 @@ impl Breaker {
         let ends = [own.as_ref().map(|pause| pause.until), all.as_ref().map(|until| **until)];
         let left = ends.into_iter().flatten().map(|end| end.saturating_duration_since(now)).max();
         match left {
-            None => return Ok(Turn::Regular),
+            None => return Ok(CallKind::Regular),
             Some(Duration::ZERO) => {}
             Some(left) => return Err(left),
         }
@@ -193,11 +193,11 @@ impl Breaker {
         if let Some(until) = &mut all {
             **until = now + self.bounds.pause;
         }
-        Ok(Turn::Probe)
+        Ok(CallKind::Probe)
     }
 
     /// Notes that a turn went well. True: it is back for everybody.
-    pub fn went_well(&self, source: impl FnOnce() -> Source, now: impl FnOnce() -> Instant) -> bool {
+    pub fn went_well(&self, source: impl FnOnce() -> CallerDigest, now: impl FnOnce() -> Instant) -> bool {
         if self.is_quiet.load(Ordering::Relaxed) {
             return false;
         }
@@ -210,27 +210,31 @@ impl Breaker {
     }
 
     /// Notes that a turn failed.
-    pub fn failed(&self, turn: Turn, source: Source, now: Instant) -> Change {
+    pub fn failed(&self, turn: CallKind, source: CallerDigest, now: Instant) -> BreakerChange {
         let mut state = self.state.lock();
         self.is_quiet.store(false, Ordering::Relaxed);
         let has_failed = state.failing.contains_key(&source);
         let own = state.note(source, now).is_out(turn, self.bounds, now);
         let all = state.is_out(turn, has_failed, self.bounds, now);
         match (all, own) {
-            (Some(pause), _) => Change::Out(pause),
-            (None, Some(pause)) => Change::OutForOne(pause),
-            (None, None) => Change::None,
+            (Some(pause), _) => BreakerChange::Out(pause),
+            (None, Some(pause)) => BreakerChange::OutForOne(pause),
+            (None, None) => BreakerChange::None,
         }
     }
 }
 
-impl State {
+impl BreakerState {
     /// Counts a failure of this source.
-    fn note(&mut self, source: Source, now: Instant) -> &mut Failing {
+    fn note(&mut self, source: CallerDigest, now: Instant) -> &mut FailingCaller {
         self.make_room_for(source);
         let Self { failing, streak, .. } = self;
-        let own =
-            failing.entry(source).or_insert(Failing { failures: 0, last: now, streak: None, out: None });
+        let own = failing.entry(source).or_insert(FailingCaller {
+            failures: 0,
+            last: now,
+            streak: None,
+            out: None,
+        });
         (own.failures, own.last) = (own.failures.saturating_add(1), now);
         streak.failures = streak.failures.saturating_add(1);
         if own.streak.replace(streak.number) != Some(streak.number) {
@@ -239,7 +243,7 @@ impl State {
         own
     }
 
-    fn make_room_for(&mut self, source: Source) {
+    fn make_room_for(&mut self, source: CallerDigest) {
         if self.failing.len() < SOURCES || self.failing.contains_key(&source) {
             return;
         }
@@ -250,19 +254,25 @@ impl State {
     }
 
     /// Looks whether a failure takes it out for everybody, or keeps it out, and for how long.
-    fn is_out(&mut self, turn: Turn, had_failed: bool, bounds: Bounds, now: Instant) -> Option<Duration> {
+    fn is_out(
+        &mut self,
+        turn: CallKind,
+        had_failed: bool,
+        bounds: BreakerLimits,
+        now: Instant,
+    ) -> Option<Duration> {
         match (&mut self.out, turn) {
-            (Some(out), Turn::Probe) if had_failed => Some(out.failing.longer(now)),
+            (Some(out), CallKind::Probe) if had_failed => Some(out.failing.longer(now)),
             // Waits from its end on, however long it took.
-            (Some(out), Turn::Probe) => {
+            (Some(out), CallKind::Probe) => {
                 out.others_until = now + bounds.pause;
                 None
             }
             // What was under way when it was taken out says nothing new.
-            (Some(_), Turn::Regular) => None,
+            (Some(_), CallKind::Regular) => None,
             (None, _) if self.streak.failures < bounds.failures || self.streak.sources < SEVERAL => None,
             (None, _) => {
-                self.out = Some(Out { failing: Pause::new(bounds, now), others_until: now });
+                self.out = Some(Outage { failing: Pause::new(bounds, now), others_until: now });
                 Some(bounds.pause)
             }
         }
@@ -276,12 +286,12 @@ impl State {
     }
 }
 
-impl Failing {
+impl FailingCaller {
     /// Looks whether a failure takes it out for this source, or keeps it out, and for how long.
-    fn is_out(&mut self, turn: Turn, bounds: Bounds, now: Instant) -> Option<Duration> {
+    fn is_out(&mut self, turn: CallKind, bounds: BreakerLimits, now: Instant) -> Option<Duration> {
         match (&mut self.out, turn) {
-            (Some(pause), Turn::Probe) => Some(pause.longer(now)),
-            (Some(_), Turn::Regular) => None,
+            (Some(pause), CallKind::Probe) => Some(pause.longer(now)),
+            (Some(_), CallKind::Regular) => None,
             (None, _) if self.failures < bounds.failures => None,
             (None, _) => {
                 self.out = Some(Pause::new(bounds, now));
@@ -291,7 +301,7 @@ impl Failing {
     }
 }
 
-impl Out {
+impl Outage {
     fn for_one_that(&mut self, has_failed: bool) -> &mut Instant {
         match has_failed {
             true => &mut self.failing.until,
@@ -301,7 +311,7 @@ impl Out {
 }
 
 impl Pause {
-    fn new(bounds: Bounds, now: Instant) -> Self {
+    fn new(bounds: BreakerLimits, now: Instant) -> Self {
         Self { until: now + bounds.pause, length: bounds.pause }
     }
 
@@ -319,31 +329,31 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(1);
     const FAILURES: u32 = 3;
 
-    fn breaker(now: Instant) -> Breaker {
-        Breaker::new(Bounds { failures: FAILURES, pause: PAUSE }, now)
+    fn breaker(now: Instant) -> CircuitBreaker {
+        CircuitBreaker::new(BreakerLimits { failures: FAILURES, pause: PAUSE }, now)
     }
 
-    fn who(name: &str) -> Source {
-        Source::of(name)
+    fn who(name: &str) -> CallerDigest {
+        CallerDigest::of(name)
     }
 
-    fn turn(breaker: &Breaker, name: &str, now: Instant) -> Result<Turn, Duration> {
+    fn turn(breaker: &CircuitBreaker, name: &str, now: Instant) -> Result<CallKind, Duration> {
         breaker.turn(|| who(name), || now)
     }
 
-    fn fail(breaker: &Breaker, name: &str, now: Instant) -> Change {
-        breaker.failed(Turn::Regular, who(name), now)
+    fn fail(breaker: &CircuitBreaker, name: &str, now: Instant) -> BreakerChange {
+        breaker.failed(CallKind::Regular, who(name), now)
     }
 
-    fn succeed(breaker: &Breaker, name: &str, now: Instant) -> bool {
+    fn succeed(breaker: &CircuitBreaker, name: &str, now: Instant) -> bool {
         breaker.went_well(|| who(name), || now)
     }
 
     /// Takes it out for everybody, by failures of three of whom none fails often enough to be out alone.
-    fn trip(breaker: &Breaker, now: Instant) {
-        assert_eq!(fail(breaker, "a", now), Change::None);
-        assert_eq!(fail(breaker, "b", now), Change::None);
-        assert_eq!(fail(breaker, "c", now), Change::Out(PAUSE));
+    fn trip(breaker: &CircuitBreaker, now: Instant) {
+        assert_eq!(fail(breaker, "a", now), BreakerChange::None);
+        assert_eq!(fail(breaker, "b", now), BreakerChange::None);
+        assert_eq!(fail(breaker, "c", now), BreakerChange::Out(PAUSE));
     }
 
     #[test]
@@ -351,20 +361,20 @@ mod tests {
         let now = Instant::now();
         let breaker = breaker(now);
         for _ in 0..10 {
-            assert_eq!(fail(&breaker, "a", now), Change::None);
-            assert_eq!(fail(&breaker, "a", now), Change::None);
+            assert_eq!(fail(&breaker, "a", now), BreakerChange::None);
+            assert_eq!(fail(&breaker, "a", now), BreakerChange::None);
             assert!(!succeed(&breaker, "a", now));
         }
-        assert_eq!(turn(&breaker, "a", now), Ok(Turn::Regular));
+        assert_eq!(turn(&breaker, "a", now), Ok(CallKind::Regular));
         for _ in 0..10 {
-            assert_eq!(fail(&breaker, "a", now), Change::None);
-            assert_eq!(fail(&breaker, "b", now), Change::None);
+            assert_eq!(fail(&breaker, "a", now), BreakerChange::None);
+            assert_eq!(fail(&breaker, "b", now), BreakerChange::None);
             succeed(&breaker, "a", now);
             succeed(&breaker, "b", now);
-            assert_eq!(fail(&breaker, "c", now), Change::None);
+            assert_eq!(fail(&breaker, "c", now), BreakerChange::None);
             succeed(&breaker, "c", now);
         }
-        assert_eq!(breaker.out_for(), OutFor::Nobody);
+        assert_eq!(breaker.out_for(), OutageScope::Nobody);
     }
 
     #[test]
@@ -372,20 +382,20 @@ mod tests {
         let now = Instant::now();
         let breaker = breaker(now);
         for _ in 0..2 {
-            assert_eq!(fail(&breaker, "a", now), Change::None);
+            assert_eq!(fail(&breaker, "a", now), BreakerChange::None);
         }
-        assert_eq!(fail(&breaker, "a", now), Change::OutForOne(PAUSE));
+        assert_eq!(fail(&breaker, "a", now), BreakerChange::OutForOne(PAUSE));
         for _ in 0..1000 {
-            assert_eq!(fail(&breaker, "a", now), Change::None, "was under way");
+            assert_eq!(fail(&breaker, "a", now), BreakerChange::None, "was under way");
         }
         assert_eq!(turn(&breaker, "a", now + PAUSE / 2), Err(PAUSE / 2));
-        assert_eq!(turn(&breaker, "b", now), Ok(Turn::Regular));
+        assert_eq!(turn(&breaker, "b", now), Ok(CallKind::Regular));
         // One more who fails makes it two.
         for _ in 0..1000 {
             fail(&breaker, "b", now);
         }
-        assert_eq!(turn(&breaker, "c", now), Ok(Turn::Regular));
-        assert_eq!(breaker.out_for(), OutFor::SomeCallers);
+        assert_eq!(turn(&breaker, "c", now), Ok(CallKind::Regular));
+        assert_eq!(breaker.out_for(), OutageScope::SomeCallers);
         assert!(!succeed(&breaker, "c", now));
         assert!(turn(&breaker, "a", now).is_err(), "a success of somebody else's does not bring it back");
     }
@@ -397,11 +407,11 @@ mod tests {
         for _ in 0..FAILURES {
             fail(&breaker, "a", now);
         }
-        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Probe));
         assert_eq!(turn(&breaker, "a", now + PAUSE), Err(PAUSE), "a second one while the first is under way");
         succeed(&breaker, "a", now + PAUSE);
-        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Regular));
-        assert_eq!(breaker.out_for(), OutFor::Nobody);
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Regular));
+        assert_eq!(breaker.out_for(), OutageScope::Nobody);
     }
 
     #[test]
@@ -415,10 +425,10 @@ mod tests {
         for seconds in [2, 4, 8, 16, 30, 30] {
             now += Duration::from_secs(60);
             let pause = Duration::from_secs(seconds);
-            assert_eq!(turn(&one, "a", now), Ok(Turn::Probe));
-            assert_eq!(one.failed(Turn::Probe, who("a"), now), Change::OutForOne(pause));
-            assert_eq!(turn(&all, "a", now), Ok(Turn::Probe));
-            assert_eq!(all.failed(Turn::Probe, who("a"), now), Change::Out(pause));
+            assert_eq!(turn(&one, "a", now), Ok(CallKind::Probe));
+            assert_eq!(one.failed(CallKind::Probe, who("a"), now), BreakerChange::OutForOne(pause));
+            assert_eq!(turn(&all, "a", now), Ok(CallKind::Probe));
+            assert_eq!(all.failed(CallKind::Probe, who("a"), now), BreakerChange::Out(pause));
         }
         assert!(turn(&one, "a", now + PAUSE).is_err() && turn(&all, "b", now + PAUSE).is_err());
     }
@@ -428,14 +438,14 @@ mod tests {
         let now = Instant::now();
         let breaker = breaker(now);
         trip(&breaker, now);
-        assert_eq!(breaker.out_for(), OutFor::Everybody);
+        assert_eq!(breaker.out_for(), OutageScope::Everybody);
         for failing in ["a", "b", "c"] {
             assert_eq!(turn(&breaker, failing, now), Err(PAUSE));
         }
-        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Probe));
         assert_eq!(turn(&breaker, "b", now + PAUSE), Err(PAUSE));
         assert!(succeed(&breaker, "a", now + PAUSE));
-        assert_eq!(turn(&breaker, "b", now + PAUSE), Ok(Turn::Regular));
+        assert_eq!(turn(&breaker, "b", now + PAUSE), Ok(CallKind::Regular));
         assert!(!succeed(&breaker, "a", now + PAUSE), "it is back only once");
     }
 
@@ -444,14 +454,14 @@ mod tests {
         let now = Instant::now();
         let breaker = breaker(now);
         trip(&breaker, now);
-        assert_eq!(turn(&breaker, "d", now), Ok(Turn::Probe), "at once");
+        assert_eq!(turn(&breaker, "d", now), Ok(CallKind::Probe), "at once");
         assert_eq!(turn(&breaker, "e", now), Err(PAUSE), "and one at a time");
         // The others' probes, which all fail, do not move that.
-        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
-        assert_eq!(breaker.failed(Turn::Probe, who("a"), now + PAUSE), Change::Out(2 * PAUSE));
-        assert_eq!(turn(&breaker, "e", now + PAUSE), Ok(Turn::Probe));
-        assert_eq!(breaker.failed(Turn::Probe, who("e"), now + PAUSE), Change::None);
-        assert_eq!(turn(&breaker, "f", now + 2 * PAUSE), Ok(Turn::Probe));
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Probe));
+        assert_eq!(breaker.failed(CallKind::Probe, who("a"), now + PAUSE), BreakerChange::Out(2 * PAUSE));
+        assert_eq!(turn(&breaker, "e", now + PAUSE), Ok(CallKind::Probe));
+        assert_eq!(breaker.failed(CallKind::Probe, who("e"), now + PAUSE), BreakerChange::None);
+        assert_eq!(turn(&breaker, "f", now + 2 * PAUSE), Ok(CallKind::Probe));
         assert!(succeed(&breaker, "f", now + 2 * PAUSE));
     }
 
@@ -460,8 +470,8 @@ mod tests {
         let now = Instant::now();
         let breaker = breaker(now);
         trip(&breaker, now);
-        assert_eq!(fail(&breaker, "a", now + PAUSE / 2), Change::None);
-        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(Turn::Probe));
+        assert_eq!(fail(&breaker, "a", now + PAUSE / 2), BreakerChange::None);
+        assert_eq!(turn(&breaker, "a", now + PAUSE), Ok(CallKind::Probe));
     }
 
     #[test]
@@ -470,20 +480,20 @@ mod tests {
         let breaker = breaker(now);
         for name in 0..3 * SOURCES {
             let at = now + Duration::from_micros(name as u64);
-            breaker.failed(Turn::Regular, Source::of(name), at);
+            breaker.failed(CallKind::Regular, CallerDigest::of(name), at);
         }
         assert_eq!(breaker.state.lock().failing.len(), SOURCES);
-        assert!(!breaker.state.lock().failing.contains_key(&Source::of(0)));
-        assert!(breaker.state.lock().failing.contains_key(&Source::of(3 * SOURCES - 1)));
+        assert!(!breaker.state.lock().failing.contains_key(&CallerDigest::of(0)));
+        assert!(breaker.state.lock().failing.contains_key(&CallerDigest::of(3 * SOURCES - 1)));
         succeed(&breaker, "a", now + 2 * FORGOTTEN);
         assert!(breaker.is_quiet.load(Ordering::Relaxed), "nothing is left to remember");
     }
 
     #[test]
     fn addresses_that_one_may_have_are_one_source() {
-        let of = |peer: &str| Source::of_peer(Some(peer.parse().unwrap()));
+        let of = |peer: &str| CallerDigest::of_peer(Some(peer.parse().unwrap()));
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1:2:3"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_ne!(of("192.0.2.1"), Source::of_peer(None));
+        assert_ne!(of("192.0.2.1"), CallerDigest::of_peer(None));
     }
 }

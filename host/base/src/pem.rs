@@ -13,7 +13,7 @@ use crate::cause::Cause;
 
 /// A file without what was looked for in it.
 #[derive(Debug)]
-pub struct Unread {
+pub struct PemError {
     /// The error, with advice.
     pub message: String,
     /// The cause.
@@ -24,9 +24,9 @@ pub struct Unread {
 ///
 /// # Errors
 /// Where it cannot be read, is no PEM, or has none.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread> {
-    let wrong = |message| Unread { message, cause: Cause::Content };
-    let bytes = std::fs::read(path).map_err(|error| Unread {
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let wrong = |message| PemError { message, cause: Cause::Content };
+    let bytes = std::fs::read(path).map_err(|error| PemError {
         message: format!("{} cannot be read: {error}", path.display()),
         cause: Cause::of(&error),
     })?;
@@ -45,11 +45,11 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread>
 ///
 /// # Errors
 /// As [`certificates`], and where one is none of an authority.
-pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unread> {
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found = certificates(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in &found {
-        roots.add(certificate.clone()).map_err(|error| Unread {
+        roots.add(certificate.clone()).map_err(|error| PemError {
             message: format!("a certificate in {} is none of a CA: {error}", path.display()),
             cause: Cause::Content,
         })?;

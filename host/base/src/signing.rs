@@ -37,7 +37,7 @@ pub enum NoKey {
 /// The error when nothing is signed.
 #[derive(Debug, thiserror::Error)]
 #[error("it cannot be signed: {0}")]
-pub struct Unsigned(#[from] jsonwebtoken::errors::Error);
+pub struct SigningError(#[from] jsonwebtoken::errors::Error);
 
 impl Signer {
     /// One that signs for `issuer` with a private key in PEM.
@@ -65,7 +65,7 @@ impl Signer {
     ///
     /// # Errors
     /// Where there is no randomness, or no memory.
-    pub fn sign(&self, claims: &impl Serialize) -> Result<String, Unsigned> {
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, SigningError> {
         let header = Header { kid: self.public.0.common.key_id.clone(), ..Header::new(ALGORITHM) };
         Ok(encode(&header, claims, &self.key)?)
     }
@@ -116,9 +116,9 @@ impl PublicKey {
 
 /// The key set as it is served, to be replaced while Witgate runs. None: nothing is signed, and nothing served.
 #[derive(Debug, Default)]
-pub struct KeySet(ArcSwapOption<Bytes>);
+pub struct PublishedKeys(ArcSwapOption<Bytes>);
 
-impl KeySet {
+impl PublishedKeys {
     /// Serves these keys from now on, each once.
     pub fn publish<'a>(&self, keys: impl IntoIterator<Item = &'a PublicKey>) {
         let mut set = JwkSet::default();
@@ -157,13 +157,13 @@ mod tests {
         Signer::new("https://mcp.example.com".to_owned(), &PRIVATE.into()).unwrap()
     }
 
-    fn served(set: &KeySet) -> Value {
+    fn served(set: &PublishedKeys) -> Value {
         serde_json::from_slice(&set.document().unwrap()).unwrap()
     }
 
     #[test]
     fn what_is_signed_is_good_by_the_set_that_is_served() {
-        let (signer, set) = (signer(), KeySet::default());
+        let (signer, set) = (signer(), PublishedKeys::default());
         assert_eq!(set.document(), None);
         set.publish([signer.public(), signer.public()]);
         let keys = served(&set)["keys"].as_array().unwrap().clone();

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, AnswerBody, Listener, Upstream};
+use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::Rejection;
 use witgate_flow::{Arrival, Flow};
 use witgate_message::call::Call;
@@ -76,11 +76,11 @@ impl Upstream for AtOnce {
         Ok(Answer { session: None, body: AnswerBody::message(message) })
     }
 
-    async fn listen(&self, _: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+    async fn listen(&self, _: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
         Ok(empty().boxed())
     }
 
-    async fn close(&self, _: Listener) -> Result<(), Rejection> {
+    async fn close(&self, _: SessionRequest) -> Result<(), Rejection> {
         Ok(())
     }
 

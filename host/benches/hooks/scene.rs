@@ -22,10 +22,10 @@ use witgate_flow::authenticate::authenticate;
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::authorize::{Permit, authorize};
 use witgate_flow::decision::DecisionId;
-use witgate_flow::dpop::{Proofs, Proven};
+use witgate_flow::dpop::{Proofs, ProvenRequest};
 use witgate_flow::request::{Request, Route};
 use witgate_message::call::Call;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_plugin::{Scheme, Transport};
 use witgate_policy::generation::Generation;
@@ -136,8 +136,8 @@ impl Scene {
     }
 
     /// The key that the caller shows.
-    pub(crate) fn key(&self) -> Shown {
-        let mut shown = Shown::default();
+    pub(crate) fn key(&self) -> Credentials {
+        let mut shown = Credentials::default();
         let header = HeaderName::from_static("x-api-key");
         shown.add(Scheme::Header, Some(header), SecretString::from(self.key.clone()));
         shown
@@ -149,7 +149,7 @@ impl Scene {
     }
 
     /// A call of the last tool that the last of the caller's roles allows.
-    pub(crate) fn request(&self, shape: Shape) -> Proven {
+    pub(crate) fn request(&self, shape: Shape) -> ProvenRequest {
         let request = Request {
             call: Call::parse(body(shape.arguments)).unwrap(),
             decision: DecisionId::default(),
@@ -161,29 +161,33 @@ impl Scene {
             transport: Transport::Http,
             route: Arc::clone(&self.route),
         };
-        Proofs::default().prove(&self.generation, &Arc::new(request), &Shown::default()).unwrap()
+        Proofs::default().prove(&self.generation, &Arc::new(request), &Credentials::default()).unwrap()
     }
 
-    pub(crate) async fn caller(&self, request: &Proven) -> Arc<Caller> {
+    pub(crate) async fn caller(&self, request: &ProvenRequest) -> Arc<Caller> {
         self.authenticate(request, &self.key()).await
     }
 
-    pub(crate) async fn authenticate(&self, request: &Proven, shown: &Shown) -> Arc<Caller> {
+    pub(crate) async fn authenticate(&self, request: &ProvenRequest, shown: &Credentials) -> Arc<Caller> {
         authenticate(&self.generation, request, shown).await.unwrap()
     }
 
-    pub(crate) async fn authorize(&self, request: &Proven, caller: &Arc<Caller>) -> Permit {
+    pub(crate) async fn authorize(&self, request: &ProvenRequest, caller: &Arc<Caller>) -> Permit {
         authorize(Arc::clone(&self.generation), request, Arc::clone(caller), None).await.unwrap()
     }
 
     /// Both hooks, as the flow calls them.
-    pub(crate) async fn judge(&self, request: &Proven, shown: &Shown) -> Permit {
+    pub(crate) async fn judge(&self, request: &ProvenRequest, shown: &Credentials) -> Permit {
         judge(&self.generation, request, shown).await
     }
 }
 
 /// Both hooks of any generation.
-pub(crate) async fn judge(generation: &Arc<Generation>, request: &Proven, shown: &Shown) -> Permit {
+pub(crate) async fn judge(
+    generation: &Arc<Generation>,
+    request: &ProvenRequest,
+    shown: &Credentials,
+) -> Permit {
     let caller = authenticate(generation, request, shown).await.unwrap();
     authorize(Arc::clone(generation), request, caller, None).await.unwrap()
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 use witgate_flow::authenticate::authenticate;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_plugin::Scheme;
 
 use crate::scene::{Form, HELD, RESOURCE, SECRET, Scene, Shape};
@@ -58,7 +58,7 @@ fn one(bench: &mut Bench, algorithm: Algorithm, signing: &EncodingKey, key: &str
 }
 
 /// The making of generations is not counted.
-async fn first_sights(scene: &Scene, shown: &[Shown], times: u64) -> Duration {
+async fn first_sights(scene: &Scene, shown: &[Credentials], times: u64) -> Duration {
     let request = scene.request(Shape::default());
     let (mut left, mut spent) = (usize::try_from(times).unwrap(), Duration::ZERO);
     while left > 0 {
@@ -74,13 +74,13 @@ async fn first_sights(scene: &Scene, shown: &[Shown], times: u64) -> Duration {
     spent
 }
 
-fn token(algorithm: Algorithm, signing: &EncodingKey, n: usize) -> Shown {
+fn token(algorithm: Algorithm, signing: &EncodingKey, n: usize) -> Credentials {
     let claims = json!({
         "iss": "https://idp.example.com", "aud": RESOURCE, "sub": format!("user-{n}"), "exp": 4_000_000_000_u64,
         "iat": 1_700_000_000, "roles": HELD, "scope": "mcp:tools mcp:resources",
     });
     let token = encode(&Header::new(algorithm), &claims, signing).unwrap();
-    let mut shown = Shown::default();
+    let mut shown = Credentials::default();
     shown.add(Scheme::Bearer, None, SecretString::from(token));
     shown
 }

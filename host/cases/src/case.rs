@@ -11,10 +11,10 @@ use witgate_plugin::{Digest, Identity, Scheme, TargetKind, Transport};
 
 use super::Expect;
 use super::exchange::Exchange;
-use super::written::{ConfigFault, Principal, Proven, Wanted};
+use super::written::{ConfigFault, ExpectedWants, Principal, ProofThumbprints};
 use witgate_base::digest::sha256;
 use witgate_config::{KeySource, Limits, PolicyKind};
-use witgate_services::heard::Verified;
+use witgate_services::host_calls::SignatureCheck;
 
 /// The time of a case that does not say: 2033-05-18T03:33:20Z.
 pub(super) const NOW: u64 = 2_000_000_000;
@@ -45,15 +45,15 @@ pub struct Case {
     /// The name that the operator gave the policy.
     pub policy: String,
     /// Its settings, as an operator writes them.
-    pub settings: SettingsOf,
+    pub settings: CaseSettings,
     /// The time at which they are taken, in seconds since the Unix epoch.
     pub now: u64,
     /// The host's state.
-    pub held: Arc<Held>,
+    pub held: Arc<HostState>,
     /// The limits of a hook. None: the policy's own limits, or the default ones.
     pub limits: Option<Limits>,
     /// The wishes that `configure` has to return.
-    pub wants: Option<Wanted>,
+    pub wants: Option<ExpectedWants>,
     /// The error that `configure` has to return. There are no steps then.
     pub config_error: Option<ConfigFault>,
     /// The questions, in order, to one policy with one cache.
@@ -67,7 +67,7 @@ impl Case {
             name: "a question".to_owned(),
             line: 1,
             policy: "own".to_owned(),
-            settings: SettingsOf::just(config),
+            settings: CaseSettings::just(config),
             now: NOW,
             held: Arc::default(),
             limits: None,
@@ -80,7 +80,7 @@ impl Case {
 
 /// The settings of a case.
 #[derive(Clone, Debug, Default)]
-pub struct SettingsOf {
+pub struct CaseSettings {
     /// The settings to begin with. None: the policy's own.
     pub base: Option<Value>,
     /// The members to merge into them.
@@ -89,7 +89,7 @@ pub struct SettingsOf {
     pub drop: Vec<String>,
 }
 
-impl SettingsOf {
+impl CaseSettings {
     /// These and no others.
     pub fn just(config: Value) -> Self {
         Self { base: Some(config), ..Self::default() }
@@ -108,7 +108,7 @@ impl SettingsOf {
 
 /// The host's state while a case runs.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct HostState {
     /// Keys by name. Secrets are among them.
     pub keys: BTreeMap<String, KeySource>,
     /// The secrets, by name.
@@ -140,15 +140,15 @@ pub struct Question {
     /// The upstream's resource identifier.
     pub audience: String,
     /// The call that it is about.
-    pub call: CallOf,
+    pub call: CaseCall,
     /// The request's headers.
     pub headers: HeaderMap,
     /// The address of the caller.
     pub peer: Option<IpAddr>,
     /// The caller's proofs to the host beside the credential.
-    pub proven: Proven,
+    pub proven: ProofThumbprints,
     /// The question.
-    pub ask: Ask,
+    pub ask: HookQuestion,
     /// The HTTP requests that the policy has to send, in order, and the answers.
     pub http: Vec<Exchange>,
     /// The initial content of the policy's cache. `{digest}` is the place of what is known of the credential.
@@ -156,12 +156,12 @@ pub struct Question {
     /// The digest of the credential, where it only stands for another one.
     pub digest: Option<Digest>,
     /// The results of signature checks, whatever the signature.
-    pub verify: Vec<Verified>,
+    pub verify: Vec<SignatureCheck>,
 }
 
 impl Question {
     /// A question in an empty world.
-    pub fn new(call: CallOf, ask: Ask) -> Self {
+    pub fn new(call: CaseCall, ask: HookQuestion) -> Self {
         Self {
             now: NOW,
             upstream: "upstream".to_owned(),
@@ -169,7 +169,7 @@ impl Question {
             call,
             headers: HeaderMap::new(),
             peer: None,
-            proven: Proven::default(),
+            proven: ProofThumbprints::default(),
             ask,
             http: Vec::new(),
             cache: BTreeMap::new(),
@@ -181,8 +181,8 @@ impl Question {
     /// The credential that it is about; empty: none.
     pub(super) fn shown(&self) -> &[u8] {
         match &self.ask {
-            Ask::Who { value, .. } => value.as_bytes(),
-            Ask::May(_) => &[],
+            HookQuestion::Who { value, .. } => value.as_bytes(),
+            HookQuestion::May(_) => &[],
         }
     }
 
@@ -197,7 +197,7 @@ impl Question {
 
 /// A call.
 #[derive(Clone, Debug)]
-pub struct CallOf {
+pub struct CaseCall {
     /// The JSON-RPC method.
     pub method: String,
     /// The kind of its target.
@@ -214,7 +214,7 @@ pub struct CallOf {
     pub meta: Option<String>,
 }
 
-impl CallOf {
+impl CaseCall {
     /// A call over HTTP, without arguments, of what is named as patterns write it: `echo`, `resource:file:///a`.
     pub fn named(text: &str) -> Self {
         let kinds = [
@@ -258,7 +258,7 @@ impl CallOf {
 
 /// A question to one of the hooks.
 #[derive(Clone)]
-pub enum Ask {
+pub enum HookQuestion {
     /// To `authenticate`.
     Who {
         /// The way the credential is shown.
@@ -270,7 +270,7 @@ pub enum Ask {
     May(Principal),
 }
 
-impl std::fmt::Debug for Ask {
+impl std::fmt::Debug for HookQuestion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Who { scheme, .. } => f.debug_struct("Who").field("scheme", scheme).finish_non_exhaustive(),

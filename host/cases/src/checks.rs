@@ -2,9 +2,9 @@
 
 use witgate_plugin::{ConfigError, Scheme, Wants};
 
-use super::case::{Ask, Step};
-use super::report::{Asked, Finding};
-use super::written::{ConfigFault, Wanted};
+use super::case::{HookQuestion, Step};
+use super::report::{Finding, QuestionReport};
+use super::written::{ConfigFault, ExpectedWants};
 use crate::OutcomeText as _;
 use witgate_component::output::{check_decision, check_verdict};
 use witgate_policy::answer::Outcome;
@@ -13,7 +13,7 @@ use witgate_policy::answer::Outcome;
 const SHORTEST: usize = 8;
 
 /// Compares the result of a question with its step.
-pub(super) fn step(step: &Step, asked: &Asked) -> Vec<Finding> {
+pub(super) fn step(step: &Step, asked: &QuestionReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !step.expect.is(&asked.outcome) {
         findings.push(Finding::new("answer", &step.expect.told(), &asked.outcome.told()));
@@ -27,7 +27,7 @@ pub(super) fn step(step: &Step, asked: &Asked) -> Vec<Finding> {
 }
 
 /// The parts have to come one after the other; whatever else is logged does no harm.
-fn log(step: &Step, asked: &Asked) -> Option<Finding> {
+fn log(step: &Step, asked: &QuestionReport) -> Option<Finding> {
     let mut lines = asked.observed.log().map(|(_, line)| line);
     let missing = step.log.iter().find(|part| !lines.any(|line| line.contains(part.as_str())))?;
     let logged: Vec<_> = asked.observed.log().map(|(_, line)| format!("{line:?}")).collect();
@@ -38,7 +38,7 @@ fn log(step: &Step, asked: &Asked) -> Option<Finding> {
     Some(Finding::new("log", &format!("{missing:?}"), &found))
 }
 
-fn host_calls<'a>(step: &'a Step, asked: &'a Asked) -> impl Iterator<Item = Finding> {
+fn host_calls<'a>(step: &'a Step, asked: &'a QuestionReport) -> impl Iterator<Item = Finding> {
     step.host_calls.iter().filter_map(|(name, expected)| {
         let found = asked.observed.host_calls.get(name.as_str()).copied().unwrap_or(0);
         let told = |count: u64| format!("{name} {count} times");
@@ -47,8 +47,8 @@ fn host_calls<'a>(step: &'a Step, asked: &'a Asked) -> impl Iterator<Item = Find
 }
 
 /// No answer and no log line holds the credential.
-fn leak(ask: &Ask, asked: &Asked) -> Option<Finding> {
-    let Ask::Who { value, .. } = ask else { return None };
+fn leak(ask: &HookQuestion, asked: &QuestionReport) -> Option<Finding> {
+    let HookQuestion::Who { value, .. } = ask else { return None };
     // Of a token, its signature is what nobody else has.
     let last = value.rsplit('.').next().unwrap_or(value);
     let parts = [value.as_str(), last].into_iter().filter(|part| part.len() >= SHORTEST);
@@ -103,7 +103,7 @@ fn at(pointer: &str) -> String {
 }
 
 /// Holds what `configure` asks for against what a case says of it.
-pub(super) fn wants(wanted: &Wanted, wants: &Wants) -> Vec<Finding> {
+pub(super) fn wants(wanted: &ExpectedWants, wants: &Wants) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut compare = |name: &str, expected: Option<String>, found: String| {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
@@ -114,7 +114,7 @@ pub(super) fn wants(wanted: &Wanted, wants: &Wants) -> Vec<Finding> {
             ));
         }
     };
-    let Wanted { schemes, credential_header, headers, arguments, meta, peer, claims } = wanted;
+    let ExpectedWants { schemes, credential_header, headers, arguments, meta, peer, claims } = wanted;
     let flags = [
         ("arguments", arguments, wants.data.arguments),
         ("meta", meta, wants.data.meta),

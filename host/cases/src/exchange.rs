@@ -8,7 +8,7 @@ use url::form_urlencoded;
 use witgate_plugin::{Assertion, ClientAuth, HttpError, HttpRequest, HttpResponse, Method};
 
 use super::report::Finding;
-use witgate_services::fetch::Exchange as Answers;
+use witgate_services::fetch::HttpExchange as Answers;
 
 /// Requests too many of one question that are told.
 const MOST: usize = 100;
@@ -28,10 +28,10 @@ pub struct Exchange {
 
 /// The servers of a case: one script, from which nothing may be left out.
 #[derive(Debug, Default)]
-pub(super) struct Servers(Mutex<Script>);
+pub(super) struct Servers(Mutex<ServerScript>);
 
 #[derive(Debug, Default)]
-struct Script {
+struct ServerScript {
     /// Exchanges that may occur any number of times, in any order.
     always: Vec<Exchange>,
     expected: VecDeque<Exchange>,
@@ -41,12 +41,13 @@ struct Script {
 impl Servers {
     /// Gives them the script of a question.
     pub(super) fn expect(&self, exchanges: &[Exchange]) {
-        *self.0.lock() = Script { expected: exchanges.iter().cloned().collect(), ..Script::default() };
+        *self.0.lock() =
+            ServerScript { expected: exchanges.iter().cloned().collect(), ..ServerScript::default() };
     }
 
     /// Has them give these answers, whoever asks and however often.
     pub(super) fn answer_always(&self, exchanges: &[Exchange]) {
-        *self.0.lock() = Script { always: exchanges.to_vec(), ..Script::default() };
+        *self.0.lock() = ServerScript { always: exchanges.to_vec(), ..ServerScript::default() };
     }
 
     /// The differences: unexpected requests, and expected ones that never came.

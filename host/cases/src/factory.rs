@@ -34,7 +34,7 @@ pub struct Factory {
 
 /// The way components are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Compiling {
+enum CompileMode {
     /// The caller of a compilation waits for it.
     Waits,
     /// Beside everything else: until it is done, the policy cannot be made.
@@ -42,7 +42,7 @@ enum Compiling {
 }
 
 /// The policies of one configuration, as far as they can be made.
-struct Parts {
+struct PolicyParts {
     policies: BTreeMap<String, Arc<Policy>>,
     errors: Vec<PolicyError>,
     files: Fingerprints,
@@ -94,7 +94,7 @@ impl Factory {
         config: &Config,
         live: Option<&Generation>,
     ) -> Result<Generation, Vec<PolicyError>> {
-        let parts = self.parts(config, live, None, Compiling::Waits).await;
+        let parts = self.parts(config, live, None, CompileMode::Waits).await;
         whole(config, live, parts)
     }
 
@@ -110,7 +110,7 @@ impl Factory {
         recipe: &Recipe,
         origin: u64,
     ) -> Result<Generation, Vec<PolicyError>> {
-        let parts = self.parts(config, live, Some(recipe), Compiling::Waits).await;
+        let parts = self.parts(config, live, Some(recipe), CompileMode::Waits).await;
         let repeated = whole(config, live, parts)?;
         Ok(repeated.with_repeats(true).repeating(Some(origin)))
     }
@@ -124,7 +124,7 @@ impl Factory {
         config: &Config,
         recipe: Option<&Recipe>,
     ) -> Result<(Generation, Vec<PolicyError>), Vec<PolicyError>> {
-        let mut parts = self.parts(config, None, recipe, Compiling::Waits).await;
+        let mut parts = self.parts(config, None, recipe, CompileMode::Waits).await;
         let (mut pipelines, mut any_whole) = (Vec::new(), false);
         for upstream in &config.upstreams {
             let find = |name: &str| parts.policies.get(name).cloned();
@@ -159,7 +159,7 @@ impl Factory {
     /// of that recipe are taken, whatever their files are.
     pub async fn successor(&self, config: &Config, live: &Generation, again: Option<&Recipe>) -> Successor {
         self.queue.begin_round();
-        let parts = Box::pin(self.parts(config, Some(live), again, Compiling::Beside)).await;
+        let parts = Box::pin(self.parts(config, Some(live), again, CompileMode::Beside)).await;
         self.queue.end_round();
         let mut making = Succession {
             factory: self,
@@ -188,13 +188,13 @@ impl Factory {
         config: &Config,
         live: Option<&Generation>,
         again: Option<&Recipe>,
-        compiling: Compiling,
-    ) -> Parts {
+        compiling: CompileMode,
+    ) -> PolicyParts {
         self.ways().take(config.network.as_ref());
         let dir = config.dir();
         let making = Making {
             loader: &self.loader,
-            queue: (compiling == Compiling::Beside).then_some(&self.queue),
+            queue: (compiling == CompileMode::Beside).then_some(&self.queue),
             around: Surroundings {
                 dir: &dir,
                 keys: &config.keys,
@@ -207,7 +207,7 @@ impl Factory {
             again,
             stage: None,
         };
-        let mut parts = Parts::of(config, self.clock.clone());
+        let mut parts = PolicyParts::of(config, self.clock.clone());
         // At once, so that those that take their time to be configured take it together.
         let made = used(config).map(|policy| Box::pin(made(policy, config, making)));
         for (policy, made) in used(config).zip(join_all(made).await) {
@@ -245,7 +245,7 @@ async fn made(
     }
 }
 
-impl Parts {
+impl PolicyParts {
     /// No policies yet.
     fn of(config: &Config, clock: Clock) -> Self {
         Self {
@@ -298,7 +298,7 @@ impl Parts {
 fn whole(
     config: &Config,
     live: Option<&Generation>,
-    mut parts: Parts,
+    mut parts: PolicyParts,
 ) -> Result<Generation, Vec<PolicyError>> {
     let mut pipelines = Vec::new();
     for upstream in &config.upstreams {
@@ -338,9 +338,9 @@ struct Succession<'a> {
     factory: &'a Factory,
     config: &'a Config,
     live: &'a Generation,
-    parts: Parts,
+    parts: PolicyParts,
     /// The inputs of pipelines that are held back, with today's data.
-    bases: Vec<Base>,
+    bases: Vec<RollbackBase>,
     errors: Vec<PolicyError>,
     /// True if a key store, key set or secret differs from the live generation's.
     has_new_data: bool,
@@ -349,9 +349,9 @@ struct Succession<'a> {
 }
 
 /// The policies of an earlier recipe.
-struct Base {
+struct RollbackBase {
     config: Config,
-    parts: Parts,
+    parts: PolicyParts,
 }
 
 impl Succession<'_> {
@@ -392,7 +392,7 @@ impl Succession<'_> {
     /// one.
     async fn held_back(&mut self, running: &Pipeline, upstream: Option<&config::Upstream>) -> Pipeline {
         let base = self.base(running).await.and_then(|place| self.bases.get(place));
-        let Some(base @ Base { config, parts }) = base else { return running.clone() };
+        let Some(base @ RollbackBase { config, parts }) = base else { return running.clone() };
         let in_force =
             |name: &str| parts.policies.get(name).cloned().or_else(|| self.in_force(running, name, base));
         let Some(former) = config.upstreams.iter().find(|former| *former.name == *running.upstream) else {
@@ -418,7 +418,7 @@ impl Succession<'_> {
 
     /// The place among `bases` of what `running` is made from. None: it cannot be made again, and stays.
     async fn base(&mut self, running: &Pipeline) -> Option<usize> {
-        let known = |base: &Base| *base.parts.recipe == *running.recipe;
+        let known = |base: &RollbackBase| *base.parts.recipe == *running.recipe;
         if let Some(place) = self.bases.iter().position(known) {
             return Some(place);
         }
@@ -426,16 +426,16 @@ impl Succession<'_> {
         let path = self.config.path.as_deref()?;
         let environment = &self.factory.environment;
         let loaded = resolve::load_text_parts(path, recipe.config(), environment, Strictness::Parts).ok()?;
-        let parts = self.factory.parts(&loaded.config, Some(self.live), Some(&recipe), Compiling::Beside);
+        let parts = self.factory.parts(&loaded.config, Some(self.live), Some(&recipe), CompileMode::Beside);
         let mut parts = Box::pin(parts).await;
         parts.recipe = recipe;
-        self.bases.push(Base { config: loaded.config, parts });
+        self.bases.push(RollbackBase { config: loaded.config, parts });
         Some(self.bases.len() - 1)
     }
 
     /// A policy that decides now and cannot be made again. Where the machine is at fault, it goes on until the machine is
     /// well again. Where its data is, nobody knows what it would refuse by now, so that it denies.
-    fn in_force(&self, running: &Pipeline, name: &str, base: &Base) -> Option<Arc<Policy>> {
+    fn in_force(&self, running: &Pipeline, name: &str, base: &RollbackBase) -> Option<Arc<Policy>> {
         let live = running.own_policy(name);
         match (base.parts.error_of(name), live) {
             (Some(error), Some(live)) if error.cause.may_pass() => {
@@ -450,7 +450,7 @@ impl Succession<'_> {
         let Self { live, mut parts, bases, mut errors, has_new_data, is_stale, .. } = self;
         let is_stale = is_stale.get();
         errors.append(&mut parts.errors);
-        for Base { parts: base, .. } in bases {
+        for RollbackBase { parts: base, .. } in bases {
             parts.files.extend(base.files);
             parts.written.extend(base.written);
             errors.extend(base.errors);

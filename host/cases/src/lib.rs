@@ -2,8 +2,8 @@
 //! operator to each candidate before it goes live. One format and one way to put them: to the real check under its real
 //! limits, in a world that is the case's own.
 //!
-//! [`Suite::read`] makes [`Case`]s of a file, and [`Subject::put`] a [`Report`] of each. For one question,
-//! [`Subject::on_stage`] makes the policy and [`OnStage::ask`] says what it answered and everything that it did.
+//! [`Suite::read`] makes [`Case`]s of a file, and [`TestSubject::put`] a [`Report`] of each. For one question,
+//! [`TestSubject::on_stage`] makes the policy and [`SandboxPolicy::ask`] says what it answered and everything that it did.
 
 #![forbid(unsafe_code)]
 
@@ -33,17 +33,17 @@ use witgate_policy::Policy;
 use witgate_policy::make::{Made, Making, PolicyError, Unmade};
 
 pub(crate) use case::DIGEST;
-pub use case::{Ask, CallOf, Case, Held, Question, SettingsOf, Step, Suite};
+pub use case::{Case, CaseCall, CaseSettings, HookQuestion, HostState, Question, Step, Suite};
 pub use checks::scheme_name;
 pub use exchange::Exchange;
 pub(crate) use exchange::{auth, verb};
 pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, OutcomeText};
 pub use read::CasesError;
-pub use report::{Asked, Finding, Hooks, Report, StepReport};
-pub use stage::{NotMade, OnStage, Ready, Subject};
+pub use report::{Finding, Hooks, QuestionReport, Report, StepReport};
+pub use stage::{PreparedQuestion, SandboxError, SandboxPolicy, TestSubject};
 
-use self::stage::Staging;
-pub use written::{ConfigFault, Principal, Proven, Wanted, schema};
+use self::stage::SandboxSettings;
+pub use written::{ConfigFault, ExpectedWants, Principal, ProofThumbprints, schema};
 
 /// Builds the policy that `config` describes, and runs its cases.
 ///
@@ -102,13 +102,13 @@ async fn candidate(
     case: &Case,
     making: Making<'_>,
     files: &mut Fingerprints,
-) -> Result<OnStage, Unmade> {
+) -> Result<SandboxPolicy, Unmade> {
     let own = config::Policy {
         config: case.settings.over(&config.config),
         limits: case.limits.unwrap_or(config.limits),
         ..config.clone()
     };
-    let Held { keys, secrets } = &*case.held;
+    let HostState { keys, secrets } = &*case.held;
     let mut all = making.around.keys.clone();
     all.extend(keys.clone());
     let environment = stage::environment(making.around.environment, secrets);
@@ -120,6 +120,6 @@ async fn candidate(
         on_stage: true,
         ..making.around
     };
-    let staging = Staging { now: case.now, grants_everything: false, witness: Some(Arc::default()) };
-    OnStage::make(&own, Making { around, ..making }, staging, files).await
+    let staging = SandboxSettings { now: case.now, grants_everything: false, witness: Some(Arc::default()) };
+    SandboxPolicy::make(&own, Making { around, ..making }, staging, files).await
 }

@@ -10,9 +10,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use witgate_plugin::{Digest, HttpError, HttpResponse, Scheme, Transport, VerifyError};
 
-use super::case::{Ask, CallOf, Case, Held, NOW, Question, SettingsOf, Step, Suite, merged};
+use super::case::{
+    Case, CaseCall, CaseSettings, HookQuestion, HostState, NOW, Question, Step, Suite, merged,
+};
 use super::exchange::Exchange;
-use super::written::{self, Config, Credential, File, HeldKey, HttpFault, Verification, VerifyOutcome};
+use super::written::{
+    self, CaseConfig, CaseCredential, CaseFile, HeldKey, HttpFault, Verification, VerifyOutcome,
+};
 use witgate_base::cause::Cause;
 use witgate_base::digest::{digest_of, sha256};
 use witgate_config::diagnostic::Diagnostic;
@@ -20,7 +24,7 @@ use witgate_config::document::Document;
 use witgate_config::shape::{fit, listed, nearest};
 use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_policy::make::Unmade;
-use witgate_services::heard::Verified;
+use witgate_services::host_calls::SignatureCheck;
 use witgate_services::witness::IMPORTS;
 
 /// The largest file.
@@ -87,11 +91,12 @@ impl Suite {
         if !faults.is_empty() {
             return Err(CasesError::Broken(faults));
         }
-        let file: File = shaped(fitted).map_err(|why| CasesError::Broken(vec![document.error(&[], why)]))?;
+        let file: CaseFile =
+            shaped(fitted).map_err(|why| CasesError::Broken(vec![document.error(&[], why)]))?;
         if !(1..=MOST).contains(&file.cases.len()) {
             return Err(CasesError::Count(path.to_owned(), file.cases.len()));
         }
-        let mut reader = Reader { document, held: Arc::default(), faults: Vec::new(), file };
+        let mut reader = CaseReader { document, held: Arc::default(), faults: Vec::new(), file };
         let suite = reader.suite(path);
         match reader.faults.is_empty() {
             true => Ok(suite),
@@ -105,17 +110,17 @@ impl Suite {
     }
 }
 
-struct Reader<'t> {
+struct CaseReader<'t> {
     document: Document<'t>,
-    file: File,
-    held: Arc<Held>,
+    file: CaseFile,
+    held: Arc<HostState>,
     faults: Vec<Diagnostic>,
 }
 
 /// The place of a question: its case, and its step where there are several.
-type Place = Vec<String>;
+type QuestionPlace = Vec<String>;
 
-impl Reader<'_> {
+impl CaseReader<'_> {
     fn suite(&mut self, path: &Path) -> Suite {
         self.held = Arc::new(self.held());
         let cases = std::mem::take(&mut self.file.cases);
@@ -153,7 +158,7 @@ impl Reader<'_> {
     }
 
     /// The host's state, whatever the case.
-    fn held(&mut self) -> Held {
+    fn held(&mut self) -> HostState {
         let secrets = std::mem::take(&mut self.file.secrets);
         let mut keys: BTreeMap<_, _> = secrets
             .iter()
@@ -181,14 +186,14 @@ impl Reader<'_> {
                 self.fault(&place, "", "an empty secret is none", "write any text");
             }
         }
-        Held { keys, secrets }
+        HostState { keys, secrets }
     }
 
     fn case(&mut self, place: &[String], raw: &Map<String, Value>) -> Option<Case> {
         let (own, question): (Map<_, _>, Map<_, _>) =
             raw.clone().into_iter().partition(|(name, _)| written::Case::OWN.contains(&name.as_str()));
         let own: written::Case = self.shape(place, own)?;
-        let settings = SettingsOf {
+        let settings = CaseSettings {
             base: self.base(place, own.config)?,
             change: digested_in(own.change),
             drop: own.drop,
@@ -231,11 +236,11 @@ impl Reader<'_> {
         Some(resolved)
     }
 
-    fn base(&mut self, place: &[String], config: Option<Config>) -> Option<Option<Value>> {
+    fn base(&mut self, place: &[String], config: Option<CaseConfig>) -> Option<Option<Value>> {
         let written = match config {
             None => self.file.config.clone(),
-            Some(Config::Written(members)) => Some(members),
-            Some(Config::Named(name)) => match self.file.configs.get(&name) {
+            Some(CaseConfig::Written(members)) => Some(members),
+            Some(CaseConfig::Named(name)) => match self.file.configs.get(&name) {
                 Some(members) => Some(members.clone()),
                 None => {
                     let known: Vec<_> = self.file.configs.keys().map(String::as_str).collect();
@@ -248,7 +253,7 @@ impl Reader<'_> {
         Some(written.map(|members| Value::Object(digested_in(members))))
     }
 
-    fn step(&mut self, at: Place, case: &[String], question: Map<String, Value>) -> Option<Step> {
+    fn step(&mut self, at: QuestionPlace, case: &[String], question: Map<String, Value>) -> Option<Step> {
         let raw: written::Question = self.shape(&at, question)?;
         let ask = self.ask(&at, case, raw.credential.as_ref(), raw.principal.as_ref())?;
         if let Some(name) = raw.host_calls.keys().find(|name| !IMPORTS.contains(&name.as_str())) {
@@ -287,12 +292,12 @@ impl Reader<'_> {
         &mut self,
         at: &[String],
         case: &[String],
-        credential: Option<&Credential>,
+        credential: Option<&CaseCredential>,
         principal: Option<&written::Principal>,
-    ) -> Option<Ask> {
+    ) -> Option<HookQuestion> {
         match (credential, principal) {
             (Some(credential), None) => self.credential(at, case, credential),
-            (None, Some(principal)) => Some(Ask::May(principal.clone())),
+            (None, Some(principal)) => Some(HookQuestion::May(principal.clone())),
             _ => {
                 let message = match credential.is_some() {
                     true => "this asks two things at once",
@@ -305,8 +310,13 @@ impl Reader<'_> {
         }
     }
 
-    fn credential(&mut self, at: &[String], case: &[String], credential: &Credential) -> Option<Ask> {
-        let Credential { bearer, basic, dpop, header, argument, certificate, token } = credential;
+    fn credential(
+        &mut self,
+        at: &[String],
+        case: &[String],
+        credential: &CaseCredential,
+    ) -> Option<HookQuestion> {
+        let CaseCredential { bearer, basic, dpop, header, argument, certificate, token } = credential;
         let plain = [
             (Scheme::Bearer, bearer),
             (Scheme::Basic, basic),
@@ -331,7 +341,7 @@ impl Reader<'_> {
         }
         let mut shown = shown.into_iter();
         match (shown.next(), shown.next()) {
-            (Some((scheme, value)), None) => Some(Ask::Who { scheme, value }),
+            (Some((scheme, value)), None) => Some(HookQuestion::Who { scheme, value }),
             _ => {
                 let help = "write exactly one of `bearer`, `basic`, `dpop`, `header`, `argument`, `certificate` and `token`";
                 self.fault(at, "credential", "this is not one credential", help);
@@ -387,14 +397,14 @@ impl Reader<'_> {
         at: &[String],
         index: usize,
         raw: &Map<String, Value>,
-        ask: &Ask,
+        ask: &HookQuestion,
     ) -> Option<Exchange> {
         let place = [at, &["http".to_owned(), index.to_string()]].concat();
         let base = self.file.exchange.clone().unwrap_or_default();
         let raw: written::Exchange = self.shape(&place, merged(base, raw))?;
         let shown = match ask {
-            Ask::Who { value, .. } => value.as_str(),
-            Ask::May(_) => "",
+            HookQuestion::Who { value, .. } => value.as_str(),
+            HookQuestion::May(_) => "",
         };
         let filled = |text: &String| text.replace("{credential}", shown);
         let Some(request) = raw.request.as_ref().map(filled) else {
@@ -521,7 +531,7 @@ fn http_error(fault: HttpFault) -> HttpError {
     }
 }
 
-fn verified(raw: Verification) -> Verified {
+fn verified(raw: Verification) -> SignatureCheck {
     let Verification { key, key_id, algorithm, outcome } = raw;
     let outcome = match outcome {
         VerifyOutcome::Good => Ok(()),
@@ -531,13 +541,13 @@ fn verified(raw: Verification) -> Verified {
         VerifyOutcome::BadSignature => Err(VerifyError::BadSignature),
         VerifyOutcome::Unavailable => Err(VerifyError::Unavailable),
     };
-    Verified { key, key_id, algorithm: algorithm.into(), outcome }
+    SignatureCheck { key, key_id, algorithm: algorithm.into(), outcome }
 }
 
-fn call(raw: &written::Question) -> CallOf {
+fn call(raw: &written::Question) -> CaseCall {
     let arguments = raw.arguments_text.clone().or_else(|| raw.arguments.as_ref().map(Value::to_string));
-    let named = CallOf::named(raw.call.as_deref().unwrap_or("echo"));
-    CallOf {
+    let named = CaseCall::named(raw.call.as_deref().unwrap_or("echo"));
+    CaseCall {
         method: raw.method.clone().unwrap_or_else(|| named.method.clone()),
         transport: if raw.stdio { Transport::Stdio } else { Transport::Http },
         listing: raw.listing,

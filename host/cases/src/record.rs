@@ -4,7 +4,7 @@
 mod case;
 mod certificate;
 mod http;
-mod recorded;
+mod result;
 mod stand_in;
 mod written;
 
@@ -18,7 +18,7 @@ use case::Cases;
 use witgate_policy::Policy;
 use witgate_policy::tap::{Line, Taken};
 
-pub use recorded::{Recorded, Seen};
+pub use result::{RecordedCase, RecordingResult};
 pub use witgate_policy::tap::NotRecorded;
 
 /// Interval at which a recording checks that its policy is still the live one.
@@ -26,7 +26,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// The bounds of a recording.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct RecordingBounds {
     /// After so many calls it ends.
     pub calls: u64,
     /// After this time it ends.
@@ -63,7 +63,7 @@ impl<'p> Recording<'p> {
     }
 
     /// Takes what comes until `bounds` are reached, [`Policy::stop_recording`] is called, or `is_live` is no longer true.
-    pub async fn run(mut self, bounds: Bounds, is_live: impl Fn() -> bool) -> Recorded {
+    pub async fn run(mut self, bounds: RecordingBounds, is_live: impl Fn() -> bool) -> RecordingResult {
         let mut cases = Cases::new(self.policy, bounds.claims);
         let ended = take(&mut self.from, &self.line.stop, &mut cases, bounds, is_live).await;
         self.policy.recorder().close(&self.line);
@@ -82,7 +82,7 @@ async fn take(
     from: &mut mpsc::Receiver<Taken>,
     stop: &Notify,
     cases: &mut Cases<'_>,
-    bounds: Bounds,
+    bounds: RecordingBounds,
     is_live: impl Fn() -> bool,
 ) -> &'static str {
     let end = Instant::now() + bounds.time;

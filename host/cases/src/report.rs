@@ -5,7 +5,7 @@ use std::time::Duration;
 use witgate_base::cause::Cause;
 use witgate_base::printable::clean;
 use witgate_policy::answer::Outcome;
-use witgate_services::witness::Observed;
+use witgate_services::witness::Observation;
 
 /// Something that went otherwise than a case says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +33,11 @@ impl std::fmt::Display for Finding {
 
 /// The result of one question.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct QuestionReport {
     /// The answer.
     pub outcome: Outcome,
     /// The trace of the policy's host calls.
-    pub observed: Observed,
+    pub observed: Observation,
     /// The wall-clock time of the question.
     pub wall: Duration,
     /// The differences in HTTP exchanges.
@@ -50,7 +50,7 @@ pub struct StepReport {
     /// The place in the file.
     pub place: Vec<String>,
     /// The result of the question.
-    pub asked: Asked,
+    pub asked: QuestionReport,
     /// The differences from the expectation. Empty: nothing.
     pub findings: Vec<Finding>,
 }

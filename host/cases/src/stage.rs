@@ -11,12 +11,12 @@ use http::HeaderMap;
 use serde_json::Value;
 use witgate_plugin::{Credential, Identity, Scheme, Transport, Verdict};
 
-use super::case::{Ask, CallOf, Case, Held, Question};
+use super::case::{Case, CaseCall, HookQuestion, HostState, Question};
 use super::checks;
 use super::exchange::Servers;
-use super::report::{Asked, Finding, Hooks, Report, StepReport};
+use super::report::{Finding, Hooks, QuestionReport, Report, StepReport};
 use super::written::Principal;
-use witgate_base::breaker::Source;
+use witgate_base::breaker::CallerDigest;
 use witgate_base::clock::Clock;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_component::failure::Failure;
@@ -27,20 +27,20 @@ use witgate_config::{self as config, Grants, PolicyKind};
 use witgate_policy::answer::Outcome;
 use witgate_policy::make::{Making, Stage, Unmade};
 use witgate_policy::{Policy, SCHEMES};
-use witgate_services::heard::Retold;
-use witgate_services::witness::{Observed, Witness};
+use witgate_services::host_calls::HostCallReplay;
+use witgate_services::witness::{Observation, Witness};
 use witgate_services::{self as services, Scope};
 
 /// The subject of cases: a component, or a built-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub struct TestSubject {
     /// The kind of check.
     pub kind: PolicyKind,
     /// The component file. None: the built-in.
     pub component: Option<PathBuf>,
 }
 
-impl Subject {
+impl TestSubject {
     /// The built-in of a kind.
     pub fn builtin(kind: PolicyKind) -> Self {
         Self { kind, component: None }
@@ -63,7 +63,12 @@ impl Subject {
     ///
     /// # Errors
     /// With why there is none.
-    pub async fn on_stage(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+    pub async fn on_stage(
+        &self,
+        loader: &Loader,
+        dir: &Path,
+        case: &Case,
+    ) -> Result<SandboxPolicy, SandboxError> {
         self.made(loader, dir, case, Some(Arc::default())).await
     }
 
@@ -71,7 +76,12 @@ impl Subject {
     ///
     /// # Errors
     /// With why there is none.
-    pub async fn unwatched(&self, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, NotMade> {
+    pub async fn unwatched(
+        &self,
+        loader: &Loader,
+        dir: &Path,
+        case: &Case,
+    ) -> Result<SandboxPolicy, SandboxError> {
         self.made(loader, dir, case, None).await
     }
 
@@ -81,8 +91,8 @@ impl Subject {
         dir: &Path,
         case: &Case,
         witness: Option<Arc<Witness>>,
-    ) -> Result<OnStage, NotMade> {
-        let Held { keys, secrets } = &*case.held;
+    ) -> Result<SandboxPolicy, SandboxError> {
+        let HostState { keys, secrets } = &*case.held;
         let config = config::Policy {
             component: self.component.clone(),
             limits: case.limits.unwrap_or_default(),
@@ -109,22 +119,24 @@ impl Subject {
             again: None,
             stage: None,
         };
-        let staging = Staging { now: case.now, grants_everything: true, witness };
-        OnStage::make(&config, making, staging, &mut Fingerprints::default()).await.map_err(NotMade)
+        let staging = SandboxSettings { now: case.now, grants_everything: true, witness };
+        SandboxPolicy::make(&config, making, staging, &mut Fingerprints::default())
+            .await
+            .map_err(SandboxError)
     }
 }
 
 /// The error when there is no policy to test.
 #[derive(Debug)]
-pub struct NotMade(Unmade);
+pub struct SandboxError(Unmade);
 
-impl std::fmt::Display for NotMade {
+impl std::fmt::Display for SandboxError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for NotMade {}
+impl std::error::Error for SandboxError {}
 
 /// An environment that has secrets, too.
 pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>) -> Environment {
@@ -133,7 +145,7 @@ pub(super) fn environment(own: &Environment, secrets: &BTreeMap<String, String>)
 }
 
 /// The parameters of a new sandbox.
-pub(super) struct Staging {
+pub(super) struct SandboxSettings {
     /// The time, in seconds since the Unix epoch.
     pub(super) now: u64,
     pub(super) grants_everything: bool,
@@ -143,36 +155,36 @@ pub(super) struct Staging {
 
 /// A question to a policy in a sandbox, composed as the pipeline would.
 #[derive(Debug)]
-pub struct Ready {
+pub struct PreparedQuestion {
     scope: Scope,
-    call: CallOf,
-    ask: Ask,
+    call: CaseCall,
+    ask: HookQuestion,
 }
 
 /// A policy in a sandbox.
 #[derive(Debug)]
-pub struct OnStage {
+pub struct SandboxPolicy {
     policy: Policy,
     stage: Stage,
     servers: Arc<Servers>,
 }
 
-impl OnStage {
+impl SandboxPolicy {
     /// Makes the policy that `config` describes with a clock of its own, and nobody at the other end of any line but
     /// the servers of a question.
     pub(super) async fn make(
         config: &config::Policy,
         making: Making<'_>,
-        staging: Staging,
+        staging: SandboxSettings,
         files: &mut Fingerprints,
     ) -> Result<Self, Unmade> {
         let servers = Arc::<Servers>::default();
-        let Staging { now, grants_everything, witness } = staging;
+        let SandboxSettings { now, grants_everything, witness } = staging;
         let stage = Stage {
             clock: Arc::new(AtomicU64::new(now)),
             servers: Arc::<Servers>::clone(&servers),
             witness,
-            retold: Arc::<Retold>::default(),
+            retold: Arc::<HostCallReplay>::default(),
             grants_everything,
         };
         let clock = Clock::Set(Arc::clone(&stage.clock));
@@ -212,12 +224,12 @@ impl OnStage {
     }
 
     /// The trace since the last call; at first, that of `configure`.
-    pub fn seen(&self) -> Observed {
+    pub fn seen(&self) -> Observation {
         self.stage.witness.as_ref().map(|witness| witness.take()).unwrap_or_default()
     }
 
     /// Puts one question to it.
-    pub async fn ask(&self, question: &Question) -> Asked {
+    pub async fn ask(&self, question: &Question) -> QuestionReport {
         let ready = self.ready(question);
         self.servers.expect(&question.http);
         // What `configure` did is not the hook's.
@@ -225,12 +237,12 @@ impl OnStage {
         let began = Instant::now();
         let outcome = self.put(&ready).await;
         let wall = began.elapsed();
-        Asked { outcome, observed: self.seen(), wall, http: self.servers.findings() }
+        QuestionReport { outcome, observed: self.seen(), wall, http: self.servers.findings() }
     }
 
     /// Makes the world that of a question, which can then be put again and again. Its servers give the same answers
     /// each time.
-    pub fn ready(&self, question: &Question) -> Ready {
+    pub fn ready(&self, question: &Question) -> PreparedQuestion {
         self.stage.clock.store(question.now, Ordering::Relaxed);
         for (key, value) in &question.cache {
             self.policy.remember(&question.place(key), value.as_bytes());
@@ -239,35 +251,35 @@ impl OnStage {
         self.stage.retold.tell(digest.into_iter().collect(), question.verify.clone());
         self.servers.answer_always(&question.http);
         let identity = match &question.ask {
-            Ask::Who { .. } => None,
-            Ask::May(principal) => Some(principal.identity()),
+            HookQuestion::Who { .. } => None,
+            HookQuestion::May(principal) => Some(principal.identity()),
         };
-        let questioned = Questioned { question: question.clone(), identity };
+        let questioned = QuestionSubject { question: question.clone(), identity };
         let scope = Scope::new(Arc::new(questioned), question.call.listing, None);
-        Ready { scope, call: question.call.clone(), ask: question.ask.clone() }
+        PreparedQuestion { scope, call: question.call.clone(), ask: question.ask.clone() }
     }
 
     /// Puts a question to it that is ready.
-    pub async fn put(&self, ready: &Ready) -> Outcome {
-        let Ready { scope, call, ask } = ready;
+    pub async fn put(&self, ready: &PreparedQuestion) -> Outcome {
+        let PreparedQuestion { scope, call, ask } = ready;
         let call = call.as_call();
         let policy = &self.policy;
         let asked = match (ask, scope.subject.principal()) {
-            (Ask::Who { .. }, _) if !policy.authenticates() => {
+            (HookQuestion::Who { .. }, _) if !policy.authenticates() => {
                 return missing("authenticates nobody", "principal");
             }
             // As in the pipeline: what it does not judge is not shown to it.
-            (Ask::Who { scheme, .. }, _) if !policy.judges(*scheme) => {
+            (HookQuestion::Who { scheme, .. }, _) if !policy.judges(*scheme) => {
                 return Outcome::Verdict(Verdict::NotMine);
             }
-            (Ask::Who { scheme, value }, _) => {
+            (HookQuestion::Who { scheme, value }, _) => {
                 let credential = Credential { scheme: *scheme, value };
                 policy.authenticate(scope, &call, &credential).await.map(Outcome::Verdict)
             }
-            (Ask::May(_), Some(principal)) if policy.authorizes() => {
+            (HookQuestion::May(_), Some(principal)) if policy.authorizes() => {
                 policy.authorize(scope, &call, &principal).await.map(Outcome::Decision)
             }
-            (Ask::May(_), _) => return missing("authorizes nothing", "credential"),
+            (HookQuestion::May(_), _) => return missing("authorizes nothing", "credential"),
         };
         asked.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail))
     }
@@ -280,22 +292,22 @@ fn missing(what: &str, instead: &str) -> Outcome {
 
 /// The request that a question is about, and its caller where it names one.
 #[derive(Debug)]
-struct Questioned {
+struct QuestionSubject {
     question: Question,
     /// None: nobody is known yet.
     identity: Option<Identity>,
 }
 
-impl Questioned {
+impl QuestionSubject {
     fn named(&self) -> Option<&Principal> {
         match &self.question.ask {
-            Ask::Who { .. } => None,
-            Ask::May(principal) => Some(principal),
+            HookQuestion::Who { .. } => None,
+            HookQuestion::May(principal) => Some(principal),
         }
     }
 }
 
-impl services::subject::Subject for Questioned {
+impl services::subject::Subject for QuestionSubject {
     fn upstream(&self) -> &str {
         &self.question.upstream
     }
@@ -346,10 +358,10 @@ impl services::subject::Subject for Questioned {
         })
     }
 
-    fn source(&self) -> Source {
+    fn source(&self) -> CallerDigest {
         match self.named() {
-            Some(principal) => Source::of((&principal.proven_by, &principal.subject)),
-            None => Source::of_peer(self.question.peer),
+            Some(principal) => CallerDigest::of((&principal.proven_by, &principal.subject)),
+            None => CallerDigest::of_peer(self.question.peer),
         }
     }
 

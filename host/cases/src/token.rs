@@ -13,7 +13,8 @@ use witgate_plugin::Scheme;
 /// Somebody who signs: `secret` or `pem`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Signer {
+#[schemars(rename = "Signer")]
+pub(super) struct TokenSigner {
     /// The algorithm that is used, whatever a header says.
     alg: Alg,
     /// The secret, for the HS family.
@@ -24,7 +25,7 @@ pub(super) struct Signer {
     kid: Option<String>,
 }
 
-impl std::fmt::Debug for Signer {
+impl std::fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer").field("alg", &self.alg).finish_non_exhaustive()
     }
@@ -94,7 +95,7 @@ pub(super) struct Spec {
     signer: Option<String>,
     /// The way in which it is shown. Default: `bearer`.
     #[serde(default)]
-    shown: Shown,
+    shown: Presentation,
     /// Members of the header, over `alg`, `typ` and the signer's `kid`.
     #[serde(default)]
     header: Map<String, Value>,
@@ -114,13 +115,14 @@ pub(super) struct Spec {
     /// The composition of the parts. Default: `{header}.{payload}.{signature}`.
     shape: Option<String>,
     /// The part that gets stray trailing bits in its base64.
-    stray_bits: Option<Part>,
+    stray_bits: Option<TokenPart>,
 }
 
 /// The way in which a token is shown.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Shown {
+#[schemars(rename = "Shown")]
+enum Presentation {
     #[default]
     Bearer,
     Dpop,
@@ -130,7 +132,8 @@ enum Shown {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Part {
+#[schemars(rename = "Part")]
+enum TokenPart {
     Header,
     Payload,
     Signature,
@@ -140,10 +143,10 @@ impl Spec {
     /// The way in which it is shown.
     pub(super) fn scheme(&self) -> Scheme {
         match self.shown {
-            Shown::Bearer => Scheme::Bearer,
-            Shown::Dpop => Scheme::Dpop,
-            Shown::Header => Scheme::Header,
-            Shown::Argument => Scheme::Argument,
+            Presentation::Bearer => Scheme::Bearer,
+            Presentation::Dpop => Scheme::Dpop,
+            Presentation::Header => Scheme::Header,
+            Presentation::Argument => Scheme::Argument,
         }
     }
 
@@ -153,15 +156,15 @@ impl Spec {
     /// Where there is no such signer, or its key is none.
     pub(super) fn make(
         &self,
-        signers: &BTreeMap<String, Signer>,
+        signers: &BTreeMap<String, TokenSigner>,
         claims: &Map<String, Value>,
     ) -> Result<String, String> {
         let shape = self.shape.as_deref().unwrap_or("{header}.{payload}.{signature}");
         let signer = self.signer(signers)?;
         let header = self.header_text.clone().unwrap_or_else(|| self.header(signer));
         let payload = self.payload_text.clone().unwrap_or_else(|| self.payload(claims));
-        let header = self.encode(Part::Header, header.as_bytes())?;
-        let payload = self.encode(Part::Payload, payload.as_bytes())?;
+        let header = self.encode(TokenPart::Header, header.as_bytes())?;
+        let payload = self.encode(TokenPart::Payload, payload.as_bytes())?;
         let whole = shape.replace("{header}", &header).replace("{payload}", &payload);
         if !shape.contains("{signature}") {
             return Ok(whole);
@@ -169,19 +172,22 @@ impl Spec {
         let signer = signer.ok_or("nobody signs; write `signer = \"NAME\"`")?;
         let signature = signer.sign(format!("{header}.{payload}").as_bytes());
         let signature = signature.map_err(|error| format!("the signer does not sign: {error}"))?;
-        Ok(whole.replace("{signature}", &self.encode(Part::Signature, &signature)?))
+        Ok(whole.replace("{signature}", &self.encode(TokenPart::Signature, &signature)?))
     }
 
-    fn signer<'s>(&self, signers: &'s BTreeMap<String, Signer>) -> Result<Option<&'s Signer>, String> {
+    fn signer<'s>(
+        &self,
+        signers: &'s BTreeMap<String, TokenSigner>,
+    ) -> Result<Option<&'s TokenSigner>, String> {
         let named =
             |name: &String| signers.get(name).ok_or_else(|| format!("there is no `[signers.{name}]`"));
         self.signer.as_ref().map(named).transpose()
     }
 
-    fn header(&self, signer: Option<&Signer>) -> String {
+    fn header(&self, signer: Option<&TokenSigner>) -> String {
         let mut header = Map::new();
         header.insert("typ".to_owned(), "JWT".into());
-        if let Some(Signer { alg, kid, .. }) = signer {
+        if let Some(TokenSigner { alg, kid, .. }) = signer {
             header.insert("alg".to_owned(), format!("{alg:?}").into());
             header.extend(kid.iter().map(|kid| ("kid".to_owned(), kid.clone().into())));
         }
@@ -192,7 +198,7 @@ impl Spec {
         text(claims.clone(), &self.claims, &self.without)
     }
 
-    fn encode(&self, part: Part, bytes: &[u8]) -> Result<String, String> {
+    fn encode(&self, part: TokenPart, bytes: &[u8]) -> Result<String, String> {
         let mut text = URL_SAFE_NO_PAD.encode(bytes);
         if self.stray_bits != Some(part) {
             return Ok(text);
@@ -222,7 +228,7 @@ fn text(mut base: Map<String, Value>, over: &Map<String, Value>, without: &[Stri
     Value::Object(base).to_string()
 }
 
-impl Signer {
+impl TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
         let said = |error: jsonwebtoken::errors::Error| error.to_string();
         let key = match (&self.secret, &self.pem) {

@@ -8,14 +8,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::token::{Alg, Signer, Spec};
+use super::token::{Alg, Spec, TokenSigner};
 use witgate_config::raw;
 
 /// A file of test cases for a policy of Witgate.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "cases.toml")]
-pub(super) struct File {
+#[schemars(rename = "File")]
+pub(super) struct CaseFile {
     /// The component that the cases are about: the path of a `.wasm`, relative to this file. Default: the project's own.
     pub component: Option<String>,
     /// The shipped kind that the cases are about, such as `rbac`.
@@ -35,7 +36,7 @@ pub(super) struct File {
     /// Secrets that the host holds: what the `secrets` import yields by name, and what `{ env = "NAME" }` in settings finds.
     pub secrets: BTreeMap<String, String>,
     /// The signers of the cases' tokens, by name.
-    pub signers: BTreeMap<String, Signer>,
+    pub signers: BTreeMap<String, TokenSigner>,
     /// Claims of tokens and of the `claims` of HTTP answers, unless a case says otherwise.
     pub claims: Map<String, Value>,
     /// Members of an HTTP request and its answer, unless a case says otherwise.
@@ -72,7 +73,7 @@ pub(super) struct Case {
     /// The case's title, which says what it shows.
     pub name: String,
     /// Settings as an operator writes them, or the name of some under `[configs]`. Default: those of the file.
-    pub config: Option<Config>,
+    pub config: Option<CaseConfig>,
     /// Members to merge into the settings.
     #[serde(default)]
     pub change: Map<String, Value>,
@@ -82,7 +83,7 @@ pub(super) struct Case {
     /// The name that the operator gave the policy. Default: `own`.
     pub policy: Option<String>,
     /// The wishes that `configure` has to return.
-    pub wants: Option<Wanted>,
+    pub wants: Option<ExpectedWants>,
     /// The settings are refused, and how. Nothing is asked then.
     pub config_error: Option<ConfigFault>,
     /// Limits of a hook, in place of the file's.
@@ -103,7 +104,8 @@ impl Case {
 /// Settings.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum Config {
+#[schemars(rename = "Config")]
+pub(super) enum CaseConfig {
     /// By their name under `[configs]`.
     Named(String),
     /// As an operator writes them.
@@ -113,7 +115,8 @@ pub(super) enum Config {
 /// The wishes that `configure` has to return. Members that are left out can have any value.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Wanted {
+#[schemars(rename = "Wanted")]
+pub struct ExpectedWants {
     /// The ways of showing a credential that it judges, all of them.
     pub schemes: Option<Vec<String>>,
     /// The header that carries the credential.
@@ -172,11 +175,11 @@ pub(super) struct Question {
     /// The upstream's resource identifier. Default: that of the file.
     pub audience: Option<String>,
     /// Asks who shows this: a question to an authenticator.
-    pub credential: Option<Credential>,
+    pub credential: Option<CaseCredential>,
     /// Asks whether this caller may make the call: a question to an authorizer.
     pub principal: Option<Principal>,
     /// The proofs that the host has verified.
-    pub proven: Proven,
+    pub proven: ProofThumbprints,
     /// The HTTP requests that the policy has to send, in order, and the answers. Default: none.
     #[schemars(with = "Vec<Exchange>")]
     pub http: Vec<Map<String, Value>>,
@@ -232,7 +235,8 @@ pub(super) enum VerifyOutcome {
 /// A credential: exactly one of these.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Credential {
+#[schemars(rename = "Credential")]
+pub(super) struct CaseCredential {
     /// `Authorization: Bearer`.
     pub bearer: Option<String>,
     /// `Authorization: Basic`, in base64.
@@ -249,7 +253,7 @@ pub(super) struct Credential {
     pub token: Option<Spec>,
 }
 
-impl std::fmt::Debug for Credential {
+impl std::fmt::Debug for CaseCredential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credential(****)")
     }
@@ -278,7 +282,8 @@ pub struct Principal {
 /// A caller's proofs to the host: thumbprints, in base64url.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Proven {
+#[schemars(rename = "Proven")]
+pub struct ProofThumbprints {
     /// Of the connection's certificate.
     pub certificate: Option<String>,
     /// Of the key of a DPoP proof.
@@ -341,7 +346,7 @@ pub(super) enum HttpFault {
 /// The JSON Schema of a file of cases.
 pub fn schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-        let mut schema = schemars::schema_for!(File).to_value();
+        let mut schema = schemars::schema_for!(CaseFile).to_value();
         raw::without_null(&mut schema);
         schema
     });

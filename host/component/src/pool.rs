@@ -14,9 +14,9 @@ use super::output::Output;
 use super::slow_lane::{Lane, SlowLane};
 use super::time::{Time, Wait};
 use crate::failure::Failure;
-use witgate_base::breaker::Source;
+use witgate_base::breaker::CallerDigest;
 use witgate_config::Isolation;
-use witgate_runtime::shares::{Bounds, Share, Shares};
+use witgate_runtime::shares::{Capacity, Share, Shares};
 use witgate_services::Scope;
 
 /// Instances that wait for work. Checks that wait for nothing need one for each processor; what a burst has made
@@ -51,8 +51,8 @@ fn ended() -> Fault {
 
 /// So many at work, half of them for one caller: hooks that wait for the network would else hold all of them. The shares
 /// shrink as they are taken.
-fn bounds(most: usize) -> Bounds {
-    Bounds { most, most_of_one: most.div_ceil(2) }
+fn bounds(most: usize) -> Capacity {
+    Capacity { most, most_of_one: most.div_ceil(2) }
 }
 
 /// A component at work.
@@ -63,7 +63,7 @@ pub struct Pool {
     network: bool,
     isolation: Isolation,
     idle: Mutex<Vec<Instance>>,
-    at_work: Shares<Source>,
+    at_work: Shares<CallerDigest>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -215,7 +215,7 @@ impl Pool {
         Ok(Work { pool: self, instance, _place: place })
     }
 
-    async fn place(&self, source: Source, time: &Time) -> Result<Share<Source>, Fault> {
+    async fn place(&self, source: CallerDigest, time: &Time) -> Result<Share<CallerDigest>, Fault> {
         if let Some(place) = self.at_work.take(&source) {
             return Ok(place);
         }
@@ -243,7 +243,7 @@ impl Pool {
 struct Work<'a> {
     pool: &'a Pool,
     instance: Instance,
-    _place: Share<Source>,
+    _place: Share<CallerDigest>,
 }
 
 impl Work<'_> {

@@ -15,7 +15,7 @@ use witgate_base::printable::{clean, is_plain};
 pub struct Diagnostic {
     severity: Severity,
     message: String,
-    place: Option<Place>,
+    place: Option<SourcePlace>,
     help: Option<String>,
     cause: Cause,
     part: Option<Box<Part>>,
@@ -53,19 +53,19 @@ impl Part {
 }
 
 #[derive(Clone)]
-struct Place {
-    source: Arc<Source>,
+struct SourcePlace {
+    source: Arc<SourceText>,
     span: Range<usize>,
     label: Option<String>,
 }
 
 /// A text that diagnostics show parts of. Whatever may be a secret is masked in it, and so is what does not show itself.
-pub struct Source {
+pub struct SourceText {
     name: String,
     text: NamedSource<String>,
 }
 
-impl Source {
+impl SourceText {
     /// A text called `name`.
     pub fn new(name: &str, text: &str) -> Self {
         Self { name: name.to_owned(), text: NamedSource::new(name, without_hidden(&mask(text))) }
@@ -93,8 +93,8 @@ impl Diagnostic {
     }
 
     /// Points at a part of a text.
-    pub fn at(mut self, source: &Arc<Source>, span: Range<usize>) -> Self {
-        self.place = Some(Place { source: Arc::clone(source), span, label: None });
+    pub fn at(mut self, source: &Arc<SourceText>, span: Range<usize>) -> Self {
+        self.place = Some(SourcePlace { source: Arc::clone(source), span, label: None });
         self
     }
 
@@ -187,23 +187,23 @@ impl fmt::Debug for Diagnostic {
 impl std::error::Error for Diagnostic {}
 
 /// As miette wants to have it: the message apart from its place and from the help.
-struct Pretty<'a>(&'a Diagnostic);
+struct DiagnosticReport<'a>(&'a Diagnostic);
 
-impl fmt::Display for Pretty<'_> {
+impl fmt::Display for DiagnosticReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
     }
 }
 
-impl fmt::Debug for Pretty<'_> {
+impl fmt::Debug for DiagnosticReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Pretty<'_> {}
+impl std::error::Error for DiagnosticReport<'_> {}
 
-impl miette::Diagnostic for Pretty<'_> {
+impl miette::Diagnostic for DiagnosticReport<'_> {
     fn severity(&self) -> Option<Severity> {
         Some(self.0.severity)
     }
@@ -248,7 +248,7 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     let draw = |diagnostic| {
         let mut text = String::new();
         // Writing to a string fails only if the diagnostic's own text does.
-        match handler.render_report(&mut text, &Pretty(diagnostic)) {
+        match handler.render_report(&mut text, &DiagnosticReport(diagnostic)) {
             Ok(()) => text.trim_start_matches('\n').to_owned(),
             Err(fmt::Error) => format!("{diagnostic}\n"),
         }

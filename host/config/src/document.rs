@@ -6,18 +6,18 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Part, Source};
+use super::diagnostic::{Diagnostic, Part, SourceText};
 
 /// A parsed TOML text.
 pub struct Document<'t> {
     root: Spanned<DeTable<'t>>,
-    source: Arc<Source>,
+    source: Arc<SourceText>,
 }
 
 impl<'t> Document<'t> {
     /// Reads `text`, which diagnostics call `name`. What does not parse is left out and reported.
     pub fn parse(name: &str, text: &'t str) -> (Self, Vec<Diagnostic>) {
-        let source = Arc::new(Source::new(name, text));
+        let source = Arc::new(SourceText::new(name, text));
         let (root, errors) = DeTable::parse_recoverable(text);
         let report = |error: toml::de::Error| {
             let end = text.len();
@@ -46,8 +46,8 @@ impl<'t> Document<'t> {
     /// The keys of the table at `path`.
     pub fn keys(&self, path: &[&str]) -> Vec<String> {
         let table = match self.find(path) {
-            Some(Found { value: Some(value), .. }) => value.get_ref().as_table(),
-            Some(Found { value: None, .. }) => Some(self.root.get_ref()),
+            Some(DocumentEntry { value: Some(value), .. }) => value.get_ref().as_table(),
+            Some(DocumentEntry { value: None, .. }) => Some(self.root.get_ref()),
             None => None,
         };
         table.into_iter().flatten().map(|(key, _)| key.get_ref().to_string()).collect()
@@ -80,15 +80,15 @@ impl<'t> Document<'t> {
         let mut path = path;
         loop {
             match (self.find(path), path.split_last()) {
-                (Some(Found { key, value: Some(value) }), _) => return shown(key, value),
+                (Some(DocumentEntry { key, value: Some(value) }), _) => return shown(key, value),
                 (None, Some((_, parent))) => path = parent,
                 _ => return 0..0,
             }
         }
     }
 
-    fn find<'a>(&'a self, path: &[&str]) -> Option<Found<'a, 't>> {
-        let mut found = Found { key: None, value: None };
+    fn find<'a>(&'a self, path: &[&str]) -> Option<DocumentEntry<'a, 't>> {
+        let mut found = DocumentEntry { key: None, value: None };
         for step in path {
             found = match found.value.map(Spanned::get_ref) {
                 None => member(self.root.get_ref(), step)?,
@@ -96,7 +96,7 @@ impl<'t> Document<'t> {
                 Some(DeValue::Array(items)) => {
                     let value = items.get(step.parse::<usize>().ok()?)?;
                     // The key is that of them all.
-                    Found { key: None, value: Some(value) }
+                    DocumentEntry { key: None, value: Some(value) }
                 }
                 Some(_) => return None,
             };
@@ -105,15 +105,15 @@ impl<'t> Document<'t> {
     }
 }
 
-struct Found<'a, 't> {
+struct DocumentEntry<'a, 't> {
     key: Option<Range<usize>>,
     /// None: the document itself.
     value: Option<&'a Spanned<DeValue<'t>>>,
 }
 
-fn member<'a, 't>(table: &'a DeTable<'t>, name: &str) -> Option<Found<'a, 't>> {
+fn member<'a, 't>(table: &'a DeTable<'t>, name: &str) -> Option<DocumentEntry<'a, 't>> {
     let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
-    Some(Found { key: Some(key.span()), value: Some(value) })
+    Some(DocumentEntry { key: Some(key.span()), value: Some(value) })
 }
 
 fn shown(key: Option<Range<usize>>, value: &Spanned<DeValue<'_>>) -> Range<usize> {

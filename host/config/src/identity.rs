@@ -9,18 +9,18 @@ use witgate_base::signing::Signer;
 
 /// The identity that an upstream receives with each call. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
+pub struct IdentitySettings {
     /// Fields, and the headers that they are told in.
-    pub headers: Vec<(Field, HeaderName)>,
+    pub headers: Vec<(IdentityField, HeaderName)>,
     /// Fields, and the environment variables that they are told in, where a process is one caller's.
-    pub env: Vec<(Field, String)>,
+    pub env: Vec<(IdentityField, String)>,
     /// A signed token.
     pub token: Option<IdentityToken>,
 }
 
 /// A part of the caller's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub enum IdentityField {
     /// The kind of caller: somebody, anybody, or Witgate itself.
     Kind,
     /// Policy, issuer and subject as one text.
@@ -39,7 +39,7 @@ pub enum Field {
     Decision,
 }
 
-impl Field {
+impl IdentityField {
     /// Its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,10 +64,10 @@ pub struct IdentityToken {
     pub audience: String,
     /// The lifetime of the token.
     pub lifetime: Duration,
-    /// The content of `sub`: [`Field::Subject`] or [`Field::Principal`].
-    pub sub: Field,
+    /// The content of `sub`: [`IdentityField::Subject`] or [`IdentityField::Principal`].
+    pub sub: IdentityField,
     /// Further claims, beside kind, policy and issuer.
-    pub claims: Vec<Field>,
+    pub claims: Vec<IdentityField>,
     /// The signer of the token.
     pub signer: Arc<Signer>,
 }

@@ -78,7 +78,7 @@ pub struct NewKey {
 
 /// A key that was made or rotated.
 #[derive(Debug)]
-pub struct Made {
+pub struct IssuedKey {
     /// Its entry in the store.
     pub key: Key,
     /// Its text, which is nowhere else.
@@ -88,7 +88,7 @@ pub struct Made {
 /// Keys of another server, in plain text: `{"api_keys": {…}, "key_permissions": {…}}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Foreign {
+pub struct ForeignKeys {
     /// Name → key.
     api_keys: BTreeMap<String, PlainKey>,
     /// Name → patterns.
@@ -106,7 +106,7 @@ impl From<String> for PlainKey {
     }
 }
 
-impl std::fmt::Debug for Foreign {
+impl std::fmt::Debug for ForeignKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Foreign").field("api_keys", &self.api_keys.keys()).finish_non_exhaustive()
     }
@@ -211,7 +211,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// Where the name is in use, the key is invalid, or the store cannot be changed.
-    pub fn create(&self, new: NewKey, now: Time) -> Result<Made, KeyStoreError> {
+    pub fn create(&self, new: NewKey, now: Time) -> Result<IssuedKey, KeyStoreError> {
         let text = KeyText::random()?;
         let sha256 = text.sha256();
         let key = self.change(|store| {
@@ -219,7 +219,7 @@ impl KeyStore {
             store.keys.push(key.clone());
             Ok(key)
         })?;
-        Ok(Made { key, text })
+        Ok(IssuedKey { key, text })
     }
 
     /// Ends a key at once and for ever. One that is revoked already stays as it is.
@@ -244,7 +244,7 @@ impl KeyStore {
         name: &str,
         until: Option<Time>,
         expires: Option<Time>,
-    ) -> Result<Made, KeyStoreError> {
+    ) -> Result<IssuedKey, KeyStoreError> {
         let text = KeyText::random()?;
         let sha256 = text.sha256();
         let key = self.change_existing(|store| {
@@ -257,14 +257,14 @@ impl KeyStore {
             key.expires = expires.or(key.expires);
             Ok(key.clone())
         })?;
-        Ok(Made { key, text })
+        Ok(IssuedKey { key, text })
     }
 
     /// Takes over keys of another server, hashed; all of them or none.
     ///
     /// # Errors
     /// Where a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
-    pub fn import(&self, foreign: &Foreign, weak: bool, now: Time) -> Result<Vec<Key>, KeyStoreError> {
+    pub fn import(&self, foreign: &ForeignKeys, weak: bool, now: Time) -> Result<Vec<Key>, KeyStoreError> {
         let is_weak = |key: &PlainKey| key.0.chars().count() < SHORTEST_IMPORT;
         let weak_ones = foreign.api_keys.iter().filter(|(_, key)| is_weak(key)).map(|(name, _)| name.clone());
         let weak_ones: Vec<_> = weak_ones.collect();

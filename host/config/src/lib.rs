@@ -21,8 +21,8 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use identity::Identity;
-use witgate_base::breaker::Bounds;
+use identity::IdentitySettings;
+use witgate_base::breaker::BreakerLimits;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_base::provenance::Provenance;
 use witgate_base::signing::{PublicKey, Signer};
@@ -50,7 +50,7 @@ pub struct Config {
     /// configuration.
     pub files: Fingerprints,
     /// The unusable parts of the configuration. Empty unless [`resolve::load_parts`] was asked for a part.
-    pub broken: Broken,
+    pub broken: BrokenParts,
     /// `MCP_AUTH_ENABLED=false`: nobody is asked for a credential, one that is shown is not looked
     /// at, and every audit record says so.
     pub auth_disabled: bool,
@@ -75,7 +75,7 @@ pub struct Signing {
 
 /// The parts of a configuration that cannot be used.
 #[derive(Debug, Default)]
-pub struct Broken {
+pub struct BrokenParts {
     /// Policies, and what is wrong with each.
     pub policies: BTreeMap<String, String>,
     /// Upstreams.
@@ -299,9 +299,9 @@ pub struct Upstream {
     /// Its resource identifier: the audience of tokens and the RFC 9728 `resource`.
     pub resource: String,
     /// The description in its metadata.
-    pub about: About,
+    pub about: ResourceDescription,
     /// The target.
-    pub target: Target,
+    pub target: UpstreamTarget,
     /// The policies that judge its calls.
     pub pipeline: Pipeline,
     /// Maximum time until the first sign of an answer.
@@ -313,7 +313,7 @@ pub struct Upstream {
     /// The way in which a denial that no login can cure is told.
     pub denials: Denials,
     /// The identity that the upstream receives with each call.
-    pub identity: Identity,
+    pub identity: IdentitySettings,
     /// The eras that it speaks. None: it is asked.
     pub eras: Option<Eras>,
     /// The largest message of the server's that is held as a whole, in bytes.
@@ -332,7 +332,7 @@ pub struct Eras {
 /// The descriptive members of a resource's RFC 9728 metadata (section 2). Each member that is some is in the
 /// document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
+pub struct ResourceDescription {
     /// `resource_name`.
     pub name: Option<String>,
     /// `resource_documentation`.
@@ -343,7 +343,7 @@ pub struct About {
     pub terms: Option<String>,
 }
 
-impl About {
+impl ResourceDescription {
     /// The same, with those of `other` where it has none.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
@@ -394,9 +394,9 @@ impl Upstream {
     pub fn place(&self) -> String {
         let Self { path, resource, about, target, timeout, sessions, denials, eras, max_message, .. } = self;
         let target = match target {
-            Target::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
-            Target::Url { url, .. } => format!("url {url}"),
-            Target::Sse { url, .. } => format!("sse {url}"),
+            UpstreamTarget::Command { argv, shared, .. } => format!("command {argv:?} {shared}"),
+            UpstreamTarget::Url { url, .. } => format!("url {url}"),
+            UpstreamTarget::Sse { url, .. } => format!("sse {url}"),
             other => format!("{other:?}"),
         };
         format!(
@@ -407,7 +407,7 @@ impl Upstream {
 
 /// The target of an upstream.
 #[derive(Debug)]
-pub enum Target {
+pub enum UpstreamTarget {
     /// A child process that speaks MCP over its standard input and output.
     Command {
         /// Program and arguments. Never empty.
@@ -474,7 +474,7 @@ pub struct Policy {
     /// The state that instances keep between hooks.
     pub isolation: Isolation,
     /// The circuit breaker.
-    pub breaker: Bounds,
+    pub breaker: BreakerLimits,
     /// Its grants.
     pub grants: Grants,
 }

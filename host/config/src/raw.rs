@@ -53,7 +53,7 @@ pub struct Server {
     /// TLS at `listen`. Default: HTTP in plain, for a proxy in front that speaks TLS.
     pub tls: Option<Tls>,
     /// Proofs of possession (DPoP, RFC 9449), where a policy asks for them.
-    pub dpop: Dpop,
+    pub dpop: DpopSettings,
     /// The public URL of the endpoint: the audience of tokens, and the `resource` of the RFC 9728
     /// metadata. Default: made from `listen`.
     pub resource: Option<String>,
@@ -186,7 +186,8 @@ pub struct Network {
 /// Proofs of possession.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Dpop {
+#[schemars(rename = "Dpop")]
+pub struct DpopSettings {
     /// Require each proof to hold a nonce that Witgate has issued in the last minutes.
     pub nonces: bool,
 }
@@ -291,13 +292,14 @@ pub struct Upstream {
     /// The pipeline of this upstream, in place of `[pipeline]`.
     pub pipeline: Option<Pipeline>,
     /// The identity that the upstream receives with each call. Default: nothing.
-    pub identity: Option<Identity>,
+    pub identity: Option<IdentitySettings>,
 }
 
 /// The identity that an upstream receives with each call.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Identity {
+#[schemars(rename = "Identity")]
+pub struct IdentitySettings {
     /// With a URL: headers in which it is told.
     pub headers: Option<IdentityNames>,
     /// With a command: environment variables in which it is told.

@@ -1,11 +1,11 @@
 //! From what is written to what is meant: secrets read, paths made absolute, defaults filled in,
 //! and everything that cannot be reported at once.
 
-mod about;
+mod description;
 mod environment_only;
 mod identity;
 mod keys;
-mod loaded;
+mod load;
 mod network;
 mod pipeline;
 mod policies;
@@ -22,17 +22,17 @@ mod upstreams;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::loaded::finish;
+use self::load::finish;
 use self::resolver::{Resolver, base};
 use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::environment::Environment;
-use super::{Broken, Config, ControlSocket, raw, shape};
+use super::{BrokenParts, Config, ControlSocket, raw, shape};
 use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
 
 pub use keys::key;
-pub use loaded::{Loaded, Strictness};
+pub use load::{LoadedConfig, Strictness};
 pub use secret::in_file as secret_in_file;
 pub use settings::{description, schema as settings_schema};
 pub use upstreams::resources;
@@ -41,7 +41,7 @@ pub use upstreams::resources;
 ///
 /// # Errors
 /// With everything that is wrong, and the warnings too, in the order of the file.
-pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+pub fn load(path: Option<&Path>, environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
     match path {
         Some(path) => load_parts(path, environment, Strictness::Whole),
         None => environment_only::load(environment),
@@ -57,16 +57,16 @@ pub fn load_parts(
     path: &Path,
     environment: &Environment,
     strictness: Strictness,
-) -> Result<Loaded, Vec<Diagnostic>> {
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
     files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let text = read(path).map_err(|fault| vec![fault])?;
-    load_noting(path, &text, environment, files, Origin { is_earlier: false, strictness })
+    load_noting(path, &text, environment, files, TextOrigin { is_earlier: false, strictness })
 }
 
 /// The source of a text, and its purpose.
 #[derive(Clone, Copy)]
-struct Origin {
+struct TextOrigin {
     /// It was in the file once; its components need not be there any more.
     is_earlier: bool,
     strictness: Strictness,
@@ -77,7 +77,11 @@ struct Origin {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_text(path: &Path, text: &str, environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+pub fn load_text(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
     load_text_parts(path, text, environment, Strictness::Whole)
 }
 
@@ -90,10 +94,10 @@ pub fn load_text_parts(
     text: &str,
     environment: &Environment,
     strictness: Strictness,
-) -> Result<Loaded, Vec<Diagnostic>> {
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
     files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    load_noting(path, text, environment, files, Origin { is_earlier: true, strictness })
+    load_noting(path, text, environment, files, TextOrigin { is_earlier: true, strictness })
 }
 
 fn load_noting(
@@ -101,8 +105,8 @@ fn load_noting(
     text: &str,
     environment: &Environment,
     files: Fingerprints,
-    origin: Origin,
-) -> Result<Loaded, Vec<Diagnostic>> {
+    origin: TextOrigin,
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let name = path.display().to_string();
     let (document, faults) = Document::parse(&name, text);
     if !faults.is_empty() {
@@ -250,7 +254,7 @@ impl Resolver<'_> {
             keys,
             signing,
             files: std::mem::take(&mut self.files),
-            broken: Broken::default(),
+            broken: BrokenParts::default(),
             auth_disabled: false,
         })
     }

@@ -13,13 +13,13 @@ use super::document::Document;
 
 /// Validates `document` against `schema`: the valid part, and the faults of the rest.
 pub fn fit(document: &Document<'_>, schema: &Value) -> (Map<String, Value>, Vec<Diagnostic>) {
-    let mut walk = Walk::new(document, schema, &[]);
+    let mut walk = ShapeWalk::new(document, schema, &[]);
     let fitted = walk.table(schema, document.root().get_ref());
     (fitted, walk.faults)
 }
 
 /// A value that the host is to read or to check, by the `witgate-…` format of its schema.
-pub(super) struct Marked {
+pub(super) struct MarkedValue {
     /// The path of the setting.
     pub(super) path: Vec<String>,
     /// The format.
@@ -34,8 +34,8 @@ pub(super) fn fit_at(
     document: &Document<'_>,
     path: &[&str],
     schema: &Value,
-) -> (Vec<Diagnostic>, Vec<Marked>) {
-    let mut walk = Walk::new(document, schema, path);
+) -> (Vec<Diagnostic>, Vec<MarkedValue>) {
+    let mut walk = ShapeWalk::new(document, schema, path);
     match document.value(path) {
         Some(value) if value.get_ref().is_table() => drop(walk.value(schema, value)),
         // Of the wrong type, which is reported already.
@@ -45,16 +45,16 @@ pub(super) fn fit_at(
     (walk.faults, walk.marked)
 }
 
-struct Walk<'a, 't> {
+struct ShapeWalk<'a, 't> {
     document: &'a Document<'t>,
     /// The whole schema, for `$ref`.
     root: &'a Value,
     path: Vec<String>,
     faults: Vec<Diagnostic>,
-    marked: Vec<Marked>,
+    marked: Vec<MarkedValue>,
 }
 
-impl<'a, 't> Walk<'a, 't> {
+impl<'a, 't> ShapeWalk<'a, 't> {
     fn new(document: &'a Document<'t>, root: &'a Value, path: &[&str]) -> Self {
         let path = path.iter().map(|step| (*step).to_owned()).collect();
         Self { document, root, path, faults: Vec::new(), marked: Vec::new() }
@@ -70,7 +70,7 @@ impl<'a, 't> Walk<'a, 't> {
             schema.get("format").and_then(Value::as_str).filter(|f| f.starts_with("witgate-"))
         {
             let (path, format) = (self.path.clone(), format.to_owned());
-            self.marked.push(Marked { path, format, value: fitted.clone() });
+            self.marked.push(MarkedValue { path, format, value: fitted.clone() });
         }
         Some(fitted)
     }

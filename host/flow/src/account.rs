@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::authorize::Permit;
 use witgate_base::party::Party;
-use witgate_runtime::memory::{AnswerMemory, Exhausted, FREE, Held, Hold};
+use witgate_runtime::memory::{AnswerMemory, FREE, Hold, MemoryExhausted, Reservation};
 
 /// Holds memory for answers on behalf of whoever has a permit. The default holds nothing, and counts nothing: it is that
 /// of Witgate's own requests.
@@ -21,7 +21,7 @@ impl Account {
     ///
     /// # Errors
     /// Where it is not to be had.
-    pub fn hold(&self, size: usize) -> Result<Hold, Exhausted> {
+    pub fn hold(&self, size: usize) -> Result<Hold, MemoryExhausted> {
         let mut held = None;
         self.cover(&mut held, size)?;
         Ok(held.into())
@@ -31,7 +31,7 @@ impl Account {
     ///
     /// # Errors
     /// As [`Account::hold`].
-    pub fn cover(&self, held: &mut Option<Held<Party>>, size: usize) -> Result<(), Exhausted> {
+    pub fn cover(&self, held: &mut Option<Reservation<Party>>, size: usize) -> Result<(), MemoryExhausted> {
         if size <= FREE {
             return Ok(());
         }

@@ -13,18 +13,18 @@ use super::dpop::ProofError;
 use super::reject::Rejection;
 use super::request::{Request, Route};
 use crate::authenticate::identity::Caller;
-use facts::Facts;
+use facts::AuditFacts;
 use witgate_message::call::{Access, Target};
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_policy::answer::Failed;
-use witgate_runtime::lines::Place;
+use witgate_runtime::lines::LinePlace;
 use witgate_runtime::metrics::Metrics;
 
 pub use facts::Audit;
 
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AuditOutcome {
     /// It was forwarded, and answered.
     Allowed,
     /// It was no acceptable message.
@@ -47,7 +47,7 @@ pub enum Outcome {
     Ended,
 }
 
-impl Outcome {
+impl AuditOutcome {
     const ALL: [Self; 10] = [
         Self::Allowed,
         Self::Malformed,
@@ -101,7 +101,7 @@ impl Outcome {
 /// The counters of one upstream, and where its records go.
 #[derive(Debug)]
 pub struct Outcomes {
-    counters: Vec<(Outcome, Counter)>,
+    counters: Vec<(AuditOutcome, Counter)>,
     audit: Audit,
     ids: DecisionIds,
 }
@@ -109,8 +109,8 @@ pub struct Outcomes {
 impl Outcomes {
     /// Counters for `upstream`, and its records in the log of the program.
     pub fn new(metrics: &Metrics, upstream: &str) -> Self {
-        let counter = |outcome: Outcome| (outcome, metrics.messages(upstream, outcome.name()));
-        let counters = Outcome::ALL.into_iter().map(counter).collect();
+        let counter = |outcome: AuditOutcome| (outcome, metrics.messages(upstream, outcome.name()));
+        let counters = AuditOutcome::ALL.into_iter().map(counter).collect();
         Self { counters, audit: Audit::default(), ids: DecisionIds::default() }
     }
 
@@ -119,7 +119,7 @@ impl Outcomes {
         Self { counters: self.counters.clone(), audit, ids: DecisionIds::default() }
     }
 
-    fn count(&self, outcome: Outcome) {
+    fn count(&self, outcome: AuditOutcome) {
         if let Some((_, counter)) = self.counters.iter().find(|(counted, _)| *counted == outcome) {
             counter.inc();
         }
@@ -134,7 +134,7 @@ pub struct Record<'a> {
     route: &'a Route,
     began: Instant,
     closed: bool,
-    place: Option<Place>,
+    place: Option<LinePlace>,
     /// The id of the message in the audit.
     pub decision: DecisionId,
     /// The generation that judges it.
@@ -173,28 +173,28 @@ impl<'a> Record<'a> {
     /// Writes it.
     pub fn close<T>(mut self, result: &Result<T, Rejection>) -> Self {
         match result {
-            Ok(_) => self.write(Outcome::Allowed, &Cause::default()),
-            Err(rejection) => self.write(Outcome::of(rejection), &Cause::of(rejection)),
+            Ok(_) => self.write(AuditOutcome::Allowed, &OutcomeCause::default()),
+            Err(rejection) => self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection)),
         }
         self
     }
 
     /// Writes that nothing was decided.
     pub fn refuse(mut self, rejection: &Rejection) {
-        self.write(Outcome::of(rejection), &Cause::of(rejection));
+        self.write(AuditOutcome::of(rejection), &OutcomeCause::of(rejection));
     }
 
     /// Writes that what was allowed before has ended.
     pub fn end(mut self, rejection: &Rejection) {
-        self.write(Outcome::Ended, &Cause::of(rejection));
+        self.write(AuditOutcome::Ended, &OutcomeCause::of(rejection));
     }
 
-    fn write(&mut self, outcome: Outcome, cause: &Cause<'_>) {
+    fn write(&mut self, outcome: AuditOutcome, cause: &OutcomeCause<'_>) {
         self.closed = true;
         self.outcomes.count(outcome);
         let request = self.request.as_deref();
         let caller = self.caller.as_deref();
-        let facts = Facts {
+        let facts = AuditFacts {
             outcome: outcome.name(),
             decision: self.decision,
             upstream: &self.route.upstream,
@@ -218,7 +218,7 @@ impl<'a> Record<'a> {
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         if !self.closed {
-            self.write(Outcome::Cancelled, &Cause::default());
+            self.write(AuditOutcome::Cancelled, &OutcomeCause::default());
         }
     }
 }
@@ -233,13 +233,13 @@ fn targets(access: &Access) -> &[Target] {
 
 /// The cause of an outcome, for the operator.
 #[derive(Default)]
-struct Cause<'a> {
+struct OutcomeCause<'a> {
     policy: Option<&'a str>,
     reason: Option<&'a str>,
     detail: Option<&'a str>,
 }
 
-impl<'a> Cause<'a> {
+impl<'a> OutcomeCause<'a> {
     fn of(rejection: &'a Rejection) -> Self {
         let (policy, reason, detail) = match rejection {
             Rejection::Refused { policy, reason, detail } => {
@@ -276,21 +276,21 @@ impl<'a> Cause<'a> {
 }
 
 /// The reason and the detail of a malformed message, for its record.
-fn of_malformed(malformed: &Malformed) -> (&'static str, Option<&str>) {
+fn of_malformed(malformed: &MessageFault) -> (&'static str, Option<&str>) {
     match malformed {
-        Malformed::Parse(what)
-        | Malformed::InvalidRequest(what)
-        | Malformed::InvalidParams(what)
-        | Malformed::HeaderMismatch(what)
-        | Malformed::BadCredential(what) => ("malformed", Some(what)),
-        Malformed::UnsupportedVersion { .. } => ("unsupported-version", None),
-        Malformed::MissingExtension(_) => ("missing-extension", None),
-        Malformed::UnknownMethod(_) => ("unknown-method", None),
-        Malformed::TooLarge => ("too-large", None),
-        Malformed::UnsupportedMediaType => ("unsupported-media-type", None),
-        Malformed::NotAcceptable => ("not-acceptable", None),
-        Malformed::MethodNotAllowed => ("method-not-allowed", None),
-        Malformed::ForbiddenOrigin => ("forbidden-origin", None),
-        Malformed::ForbiddenHost => ("forbidden-host", None),
+        MessageFault::Parse(what)
+        | MessageFault::InvalidRequest(what)
+        | MessageFault::InvalidParams(what)
+        | MessageFault::HeaderMismatch(what)
+        | MessageFault::BadCredential(what) => ("malformed", Some(what)),
+        MessageFault::UnsupportedVersion { .. } => ("unsupported-version", None),
+        MessageFault::MissingExtension(_) => ("missing-extension", None),
+        MessageFault::UnknownMethod(_) => ("unknown-method", None),
+        MessageFault::TooLarge => ("too-large", None),
+        MessageFault::UnsupportedMediaType => ("unsupported-media-type", None),
+        MessageFault::NotAcceptable => ("not-acceptable", None),
+        MessageFault::MethodNotAllowed => ("method-not-allowed", None),
+        MessageFault::ForbiddenOrigin => ("forbidden-origin", None),
+        MessageFault::ForbiddenHost => ("forbidden-host", None),
     }
 }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
-use super::dpop::Proven;
+use super::credential_choice;
+use super::dpop::ProvenRequest;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
-use super::shown;
 use super::subject::CallSubject;
 use identity::Caller;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
 use witgate_component::failure::Failure;
 use witgate_message::call::Access;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
 use witgate_policy::answer::Failed;
 use witgate_policy::generation::{Closed, Generation, Pipeline};
@@ -30,8 +30,8 @@ use witgate_services::Scope;
 /// `NoCredential`, `Refused` or `Failed`.
 pub async fn authenticate(
     generation: &Arc<Generation>,
-    proven: &Proven,
-    shown: &Shown,
+    proven: &ProvenRequest,
+    shown: &Credentials,
 ) -> Result<Arc<Caller>, Rejection> {
     let pipeline = generation.pipeline(proven.request().route.pipeline);
     let mut caller = establish(pipeline, proven, shown).await;
@@ -45,7 +45,11 @@ pub async fn authenticate(
     live
 }
 
-async fn establish(pipeline: &Pipeline, proven: &Proven, shown: &Shown) -> Result<Caller, Rejection> {
+async fn establish(
+    pipeline: &Pipeline,
+    proven: &ProvenRequest,
+    shown: &Credentials,
+) -> Result<Caller, Rejection> {
     if let Some(closed) = &pipeline.closed {
         return Err(rejection(closed));
     }
@@ -56,10 +60,11 @@ async fn establish(pipeline: &Pipeline, proven: &Proven, shown: &Shown) -> Resul
         return somebody(pipeline, ANONYMOUS);
     }
     let subject = CallSubject::new(proven.clone(), None);
-    let scope = Scope::new(Arc::new(subject), false, shown::traces(shown, pipeline.is_recorded()));
+    let scope =
+        Scope::new(Arc::new(subject), false, credential_choice::traces(shown, pipeline.is_recorded()));
     let call = proven.request().as_call();
     for policy in &pipeline.authenticate {
-        let Some(credential) = shown::for_policy(shown, policy) else { continue };
+        let Some(credential) = credential_choice::for_policy(shown, policy) else { continue };
         match policy.authenticate(&scope, &call, &credential).await? {
             Verdict::Identity(identity) => return caller(policy, identity),
             Verdict::NotMine => {}

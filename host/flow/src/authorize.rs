@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use witgate_plugin::TargetKind;
 
-use super::dpop::Proven;
+use super::dpop::ProvenRequest;
 use super::reject::Rejection;
 use super::request::Request;
 use super::subject::CallSubject;
@@ -25,7 +25,7 @@ use witgate_services::traces::Traces;
 /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
 pub async fn authorize(
     generation: Arc<Generation>,
-    proven: &Proven,
+    proven: &ProvenRequest,
     caller: Arc<Caller>,
     traces: Option<Arc<Traces>>,
 ) -> Result<Permit, Rejection> {
@@ -48,7 +48,7 @@ impl Permit {
     }
 
     /// The request, with the key that its sender has proven to hold.
-    pub(super) fn proven(&self) -> &Proven {
+    pub(super) fn proven(&self) -> &ProvenRequest {
         &self.judge.subject.proven
     }
 

@@ -12,7 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
 use super::account::Account;
-use witgate_runtime::memory::{Exhausted, Hold};
+use witgate_runtime::memory::{Hold, MemoryExhausted};
 
 /// The error that breaks off a body.
 pub type BodyError = Box<dyn Error + Send + Sync>;
@@ -72,14 +72,14 @@ impl Body for Inflow {
 }
 
 /// Checks the bytes of a body as they pass.
-type Check = Box<dyn FnMut(&[u8]) -> Result<(), BodyError> + Send>;
+type BodyCheck = Box<dyn FnMut(&[u8]) -> Result<(), BodyError> + Send>;
 
 /// A body, the beginning of which may have been read.
 pub struct RawBody {
     head: Bytes,
     rest: Inflow,
     /// The check that the body has to pass, or it breaks off.
-    check: Option<Check>,
+    check: Option<BodyCheck>,
     /// The memory for what of it is on its way.
     account: Account,
 }
@@ -107,7 +107,7 @@ impl RawBody {
         E: Error + Send + Sync + 'static,
     {
         check(&self.head)?;
-        let check: Check = Box::new(move |bytes| check(bytes).map_err(Into::into));
+        let check: BodyCheck = Box::new(move |bytes| check(bytes).map_err(Into::into));
         Ok(Self { check: Some(check), ..self })
     }
 
@@ -130,7 +130,7 @@ impl fmt::Debug for RawBody {
 
 /// The result of reading a body up to a limit.
 #[derive(Debug)]
-pub enum Gathered {
+pub enum BoundedBody {
     /// All of it.
     Whole(Bytes, Hold),
     /// There is more.
@@ -139,30 +139,30 @@ pub enum Gathered {
 
 /// The reason why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum NotGathered {
+pub enum BodyReadError {
     /// The connection broke.
     #[error("the body breaks off")]
     Broken(#[source] BodyError),
     /// There is no memory for it.
     #[error(transparent)]
-    NoRoom(#[from] Exhausted),
+    NoRoom(#[from] MemoryExhausted),
 }
 
 /// Reads a body as long as it stays within `limit` bytes. One that came in one piece is not copied.
 ///
 /// # Errors
 /// Where the connection breaks, or `account` has no room.
-pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result<Gathered, NotGathered> {
+pub async fn gather(mut body: Inflow, limit: usize, account: &Account) -> Result<BoundedBody, BodyReadError> {
     let (mut head, mut held) = (Bytes::new(), None);
-    while let Some(data) = next(&mut body).await.map_err(NotGathered::Broken)? {
+    while let Some(data) = next(&mut body).await.map_err(BodyReadError::Broken)? {
         account.cover(&mut held, head.len() + data.len())?;
         head = if head.is_empty() { data } else { join(head, &data) };
         if head.len() > limit {
             let head = Hold::from(held).keep(head);
-            return Ok(Gathered::Part(RawBody::new(head, body, account.clone())));
+            return Ok(BoundedBody::Part(RawBody::new(head, body, account.clone())));
         }
     }
-    Ok(Gathered::Whole(head, held.into()))
+    Ok(BoundedBody::Whole(head, held.into()))
 }
 
 /// The next piece of a body.

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use witgate_plugin::{Digest, Scheme, Transport};
 
 use self::nonce::Nonces;
-use self::proof::{Expected, Good, WINDOW_S};
-use self::replay::{Spent, Used};
-use self::target::Target;
+use self::proof::{ProofContent, ProofTerms, WINDOW_S};
+use self::replay::{SpendResult, UsedProofs};
+use self::target::ProofTarget;
 use super::request::Request;
 use crate::authenticate::identity::Caller;
 use witgate_base::clock::Clock;
 use witgate_base::digest::sha256;
-use witgate_message::credential::{Proof, Shown};
+use witgate_message::credential::{Credentials, Proof};
 use witgate_policy::generation::Generation;
 
 pub use proof::{ALGORITHMS, ProofFault};
@@ -27,7 +27,7 @@ pub use proof::{ALGORITHMS, ProofFault};
 /// A key that the caller has proven to hold, for one request. [`Proofs::prove`] alone makes one.
 #[derive(Clone, Debug)]
 pub struct ProvenKey {
-    good: Good,
+    good: ProofContent,
     /// True if an enforced policy has asked; else the proof is not used up.
     counts: bool,
 }
@@ -59,12 +59,12 @@ pub enum ProofError {
 /// A request with the key that its sender has proven to hold, where a policy asks for one. Only [`Proofs::prove`]
 /// makes one.
 #[derive(Clone, Debug)]
-pub struct Proven {
+pub struct ProvenRequest {
     request: Arc<Request>,
     key: Option<Arc<ProvenKey>>,
 }
 
-impl Proven {
+impl ProvenRequest {
     /// The request.
     pub fn request(&self) -> &Arc<Request> {
         &self.request
@@ -85,7 +85,7 @@ impl Proven {
 #[derive(Debug, Default)]
 pub struct Proofs {
     nonces: Option<Nonces>,
-    used: Used,
+    used: UsedProofs,
     clock: Clock,
 }
 
@@ -96,7 +96,7 @@ impl Proofs {
     /// When the system has no random numbers.
     pub fn new(nonces: bool, clock: Clock) -> Result<Self, getrandom::Error> {
         let nonces = if nonces { Some(Nonces::new()?) } else { None };
-        Ok(Self { nonces, used: Used::default(), clock })
+        Ok(Self { nonces, used: UsedProofs::default(), clock })
     }
 
     /// Checks the proof that came with a request, where a policy asks for one (RFC 9449, section 4.3).
@@ -108,17 +108,17 @@ impl Proofs {
         &self,
         generation: &Generation,
         request: &Arc<Request>,
-        shown: &Shown,
-    ) -> Result<Proven, ProofError> {
+        shown: &Credentials,
+    ) -> Result<ProvenRequest, ProofError> {
         let key = self.key(generation, request, shown)?.map(Arc::new);
-        Ok(Proven { request: Arc::clone(request), key })
+        Ok(ProvenRequest { request: Arc::clone(request), key })
     }
 
     fn key(
         &self,
         generation: &Generation,
         request: &Request,
-        shown: &Shown,
+        shown: &Credentials,
     ) -> Result<Option<ProvenKey>, ProofError> {
         let pipeline = generation.pipeline(request.route.pipeline);
         let counts = pipeline.judges(Scheme::Dpop);
@@ -132,7 +132,7 @@ impl Proofs {
         }
     }
 
-    fn shown(&self, request: &Request, shown: &Shown) -> Result<Option<Good>, ProofError> {
+    fn shown(&self, request: &Request, shown: &Credentials) -> Result<Option<ProofContent>, ProofError> {
         match (shown.of(Scheme::Dpop), shown.proof()) {
             (None, Proof::None) => Ok(None),
             (None, _) if shown.of(Scheme::Bearer).is_none() => Ok(None),
@@ -143,10 +143,10 @@ impl Proofs {
         }
     }
 
-    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<Good, ProofError> {
+    fn check(&self, request: &Request, token: &str, proof: &str) -> Result<ProofContent, ProofError> {
         let now = self.clock.now();
-        let target = Target::of(&request.route.resource).ok_or(refused(ProofFault::Url))?;
-        let expected = Expected { method: http_method(request), target, token, now };
+        let target = ProofTarget::of(&request.route.resource).ok_or(refused(ProofFault::Url))?;
+        let expected = ProofTerms { method: http_method(request), target, token, now };
         let good = proof::check(proof, &expected).map_err(refused)?;
         match &self.nonces {
             Some(nonces) if !good.nonce.as_deref().is_some_and(|nonce| nonces.is_good(nonce, now)) => {
@@ -163,18 +163,18 @@ impl Proofs {
     /// # Errors
     /// `Bad`, where it was used before; `Full`, where no more can be remembered: a proof
     /// that might be used twice is not taken.
-    pub fn spend(&self, proven: &Proven, caller: &Caller) -> Result<(), ProofError> {
+    pub fn spend(&self, proven: &ProvenRequest, caller: &Caller) -> Result<(), ProofError> {
         let Some(key) = proven.key().filter(|key| key.counts) else { return Ok(()) };
         let until = key.good.issued_at + u64::from(WINDOW_S);
         match self.used.spend(key.thumbprint(), owner(caller), key.good.id, until, self.clock.now()) {
-            Spent::First => Ok(()),
-            Spent::Again => Err(refused(ProofFault::Replayed)),
-            Spent::Full { retry_after } => Err(ProofError::Full { retry_after }),
+            SpendResult::First => Ok(()),
+            SpendResult::Again => Err(refused(ProofFault::Replayed)),
+            SpendResult::Full { retry_after } => Err(ProofError::Full { retry_after }),
         }
     }
 
     /// The nonce for the client's next proof, where the one that it used is about to end.
-    pub fn next_nonce(&self, proven: &Proven) -> Option<Box<str>> {
+    pub fn next_nonce(&self, proven: &ProvenRequest) -> Option<Box<str>> {
         let (nonces, key) = (self.nonces.as_ref()?, proven.key().filter(|key| key.counts)?);
         let current = nonces.current(self.clock.now());
         (key.good.nonce.as_deref() != Some(&*current)).then(|| current.into())
@@ -196,8 +196,8 @@ fn owner(caller: &Caller) -> Digest {
 /// # Errors
 /// With why it is not good.
 pub fn examine(proof: &str, url: &str, token: &str, now: u64) -> Result<String, ProofFault> {
-    let target = Target::of(url).ok_or(ProofFault::Url)?;
-    let good = proof::check(proof, &Expected { method: "POST", target, token, now })?;
+    let target = ProofTarget::of(url).ok_or(ProofFault::Url)?;
+    let good = proof::check(proof, &ProofTerms { method: "POST", target, token, now })?;
     Ok(good.thumbprint)
 }
 
@@ -215,7 +215,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{Good, ProofError, Proofs, Proven, ProvenKey};
+    use super::{ProofContent, ProofError, Proofs, ProvenKey, ProvenRequest};
     use crate::authenticate::identity::caller;
     use crate::decision::DecisionId;
     use crate::request::{Request, Route};
@@ -224,8 +224,8 @@ mod tests {
     use witgate_message::era::Era;
 
     /// A request whose proof was made at `issued_at`, with this nonce.
-    fn proven(issued_at: u64, nonce: Option<String>) -> Proven {
-        let good = Good { thumbprint: "key".to_owned(), issued_at, nonce, ..Good::default() };
+    fn proven(issued_at: u64, nonce: Option<String>) -> ProvenRequest {
+        let good = ProofContent { thumbprint: "key".to_owned(), issued_at, nonce, ..ProofContent::default() };
         let request = Request {
             call: Call::bodiless("GET"),
             decision: DecisionId::default(),
@@ -243,7 +243,7 @@ mod tests {
             stood_in: std::sync::OnceLock::new(),
         };
         let key = ProvenKey { good, counts: true };
-        Proven { request: Arc::new(request), key: Some(Arc::new(key)) }
+        ProvenRequest { request: Arc::new(request), key: Some(Arc::new(key)) }
     }
 
     #[test]

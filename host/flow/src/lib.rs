@@ -8,10 +8,13 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 pub mod body;
+mod credential_choice;
 pub mod decision;
 pub mod dpop;
 pub mod event;
-pub mod known;
+pub mod guarded_stream;
+pub mod in_flight;
+pub mod known_sender;
 pub mod limit;
 pub mod list_changes;
 pub mod listing;
@@ -21,12 +24,9 @@ pub mod request;
 mod right;
 mod session;
 mod shadow;
-mod shown;
 mod single;
-pub mod standing;
 pub mod subject;
 pub mod tasks;
-pub mod under_way;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,34 +40,34 @@ use tokio_util::sync::CancellationToken;
 use witgate_plugin::{Scheme, TargetKind, Transport};
 
 use crate::event::Event;
-use crate::port::{Answer, AnswerBody, Listener, Upstream};
+use crate::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use account::Account;
 use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
 use decision::DecisionId;
-use dpop::{Proofs, Proven};
-use known::Known;
+use dpop::{Proofs, ProvenRequest};
+use guarded_stream::GuardedStream;
+use in_flight::InFlight;
+use known_sender::KnownSender;
 use limit::admit;
-use list_changes::{Declared, ListChanges};
-use listing::{Look, unread};
-use reject::{Rejected, Rejection, UpstreamFault};
+use list_changes::{DeclaredChanges, ListChanges};
+use listing::{AnswerFilter, unread};
+use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
-use standing::Standing;
 use tasks::Tasks;
-use under_way::UnderWay;
-use witgate_message::call::{Access, Call, Kind};
+use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::certificate::ClientCertificate;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_message::headers::{LAST_EVENT_ID, agree, credentials, media};
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_policy::generation::{Generation, Generations, Pipeline};
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
-use witgate_runtime::shares::{Bounds, Share, Shares};
+use witgate_runtime::shares::{Capacity, Share, Shares};
 
 /// The way of all messages to one upstream.
 pub struct Flow<U> {
@@ -79,12 +79,12 @@ pub struct Flow<U> {
     proofs: Arc<Proofs>,
     streams: Shares,
     answers: Arc<AnswerMemory>,
-    declared: Arc<Declared>,
+    declared: Arc<DeclaredChanges>,
     stop: CancellationToken,
 }
 
 /// Streams that stand open: as many as there may be sessions over HTTP.
-const STREAMS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+const STREAMS: Capacity = Capacity { most: 10_000, most_of_one: 1_000 };
 
 /// Bytes of answers that wait to be read, where nothing else is said.
 const ANSWER_MEMORY: usize = 256 << 20;
@@ -96,9 +96,9 @@ pub struct Arrival {
     /// The address of the sender. None over stdio.
     pub peer: Option<IpAddr>,
     /// Remembers whether the sender has shown a good credential.
-    pub known: Known,
+    pub known: KnownSender,
     /// Told once it is with the upstream.
-    pub under_way: UnderWay,
+    pub under_way: InFlight,
     /// The client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
     /// The headers. Empty over stdio.
@@ -106,7 +106,7 @@ pub struct Arrival {
     /// The message. Empty for a GET or DELETE.
     pub body: Bytes,
     /// The credentials in the process environment, over stdio. Over HTTP they are in the headers.
-    pub shown: Option<Shown>,
+    pub shown: Option<Credentials>,
     /// The session that the process has opened, over stdio. Over HTTP it is in the headers.
     pub session: Option<Box<str>>,
 }
@@ -167,7 +167,7 @@ impl<U: Upstream> Flow<U> {
     ///
     /// # Errors
     /// With why it goes no further, and the id to answer under.
-    pub async fn handle(&self, arrival: Arrival) -> Result<Reply, Rejected> {
+    pub async fn handle(&self, arrival: Arrival) -> Result<Reply, RejectedMessage> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let (known, under_way) = (arrival.known.clone(), arrival.under_way.clone());
@@ -187,14 +187,15 @@ impl<U: Upstream> Flow<U> {
         &self,
         generation: Arc<Generation>,
         request: Arc<Request>,
-        (shown, session): (Shown, Option<Box<str>>),
-        under_way: UnderWay,
+        (shown, session): (Credentials, Option<Box<str>>),
+        under_way: InFlight,
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
         let (proven, caller) = self.establish(&generation, &request, &shown).await?;
         record.caller = Some(Arc::clone(&caller));
-        let traces = shown::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
+        let traces =
+            credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
         let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
         self.tasks.check(&permit).await?;
         session::check(permit.request(), session.as_deref())?;
@@ -217,8 +218,8 @@ impl<U: Upstream> Flow<U> {
         &self,
         generation: &Arc<Generation>,
         request: &Arc<Request>,
-        shown: &Shown,
-    ) -> Result<(Proven, Arc<Caller>), Rejection> {
+        shown: &Credentials,
+    ) -> Result<(ProvenRequest, Arc<Caller>), Rejection> {
         let proven = self.proofs.prove(generation, request, shown)?;
         let caller = authenticate(generation, &proven, shown).await?;
         self.proofs.spend(&proven, &caller)?;
@@ -229,7 +230,7 @@ impl<U: Upstream> Flow<U> {
     ///
     /// # Errors
     /// As [`Flow::handle`].
-    pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, Rejected> {
+    pub async fn listen(&self, arrival: Arrival) -> Result<BoxStream<'static, Event>, RejectedMessage> {
         self.on_session("GET", arrival, async |listener, permit, shown| {
             let share = self.stream_of(&permit)?;
             let events = self.upstream.listen(listener).await?;
@@ -243,13 +244,13 @@ impl<U: Upstream> Flow<U> {
     ///
     /// # Errors
     /// As [`Flow::handle`].
-    pub async fn close(&self, arrival: Arrival) -> Result<(), Rejected> {
+    pub async fn close(&self, arrival: Arrival) -> Result<(), RejectedMessage> {
         self.on_session("DELETE", arrival, async |listener, _, _| self.upstream.close(listener).await).await
     }
 
     /// Counts and records what the transport refuses before there is a message.
-    pub fn refuse_unread(&self, rejection: Rejection) -> Rejected {
-        refuse(self.record(&self.generations.live()), Rejected { id: None, rejection })
+    pub fn refuse_unread(&self, rejection: Rejection) -> RejectedMessage {
+        refuse(self.record(&self.generations.live()), RejectedMessage { id: None, rejection })
     }
 
     /// Handles a request on a session without a message: the same stages, and the upstream that holds the
@@ -258,15 +259,15 @@ impl<U: Upstream> Flow<U> {
         &self,
         method: &'static str,
         arrival: Arrival,
-        act: impl AsyncFnOnce(Listener, Arc<Permit>, Shown) -> Result<T, Rejection>,
-    ) -> Result<T, Rejected> {
+        act: impl AsyncFnOnce(SessionRequest, Arc<Permit>, Credentials) -> Result<T, Rejection>,
+    ) -> Result<T, RejectedMessage> {
         let generation = self.generations.live();
         let mut record = self.record(&generation);
         let known = arrival.known.clone();
         let (request, shown, session) =
             match receive_bodiless(method, arrival, record.decision, &generation, &self.route) {
                 Ok(received) => received,
-                Err(rejection) => return Err(refuse(record, Rejected { id: None, rejection })),
+                Err(rejection) => return Err(refuse(record, RejectedMessage { id: None, rejection })),
             };
         record.request = Some(Arc::clone(&request));
         let stages = async {
@@ -277,12 +278,13 @@ impl<U: Upstream> Flow<U> {
                 Some(session) => session,
                 None => return Err(self.without_session().await),
             };
-            let traces = shown::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
+            let traces =
+                credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
             let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let caller = Arc::clone(permit.caller());
             let account = Account::new(&self.answers, &permit);
-            act(Listener { caller, session, request, last_event_id, account }, permit, shown).await
+            act(SessionRequest { caller, session, request, last_event_id, account }, permit, shown).await
         };
         let result = stages.await;
         let record = record.close(&result);
@@ -296,7 +298,7 @@ impl<U: Upstream> Flow<U> {
         if self.upstream.keeps_sessions().await {
             Rejection::SessionRequired
         } else {
-            Malformed::MethodNotAllowed.into()
+            MessageFault::MethodNotAllowed.into()
         }
     }
 
@@ -336,11 +338,11 @@ impl<U: Upstream> Flow<U> {
         Ok(Reply { status, session, nonce, body })
     }
 
-    fn look(&self, permit: Arc<Permit>) -> Look {
-        Look::new(permit, Arc::clone(&self.tasks), Arc::clone(&self.declared))
+    fn look(&self, permit: Arc<Permit>) -> AnswerFilter {
+        AnswerFilter::new(permit, Arc::clone(&self.tasks), Arc::clone(&self.declared))
     }
 
-    fn right(&self, permit: &Arc<Permit>, shown: Shown) -> Right {
+    fn right(&self, permit: &Arc<Permit>, shown: Credentials) -> Right {
         Right::of_call(&self.generations, &self.outcomes, Arc::clone(permit), shown)
     }
 
@@ -350,10 +352,10 @@ impl<U: Upstream> Flow<U> {
         self.streams.take(&party).ok_or(Rejection::Full { what: "open streams", retry_after: 1 })
     }
 
-    fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> Standing {
+    fn standing(&self, permit: Arc<Permit>, right: Right, share: Option<Share>) -> GuardedStream {
         let changes = Some(ListChanges::new(&permit, &self.declared));
         let (look, stop) = (self.look(permit), Some(self.stop.clone()));
-        Standing { right: right.standing(), look, changes, stop, _share: share }
+        GuardedStream { right: right.standing(), look, changes, stop, _share: share }
     }
 
     fn record(&self, generation: &Generation) -> Record<'_> {
@@ -361,7 +363,7 @@ impl<U: Upstream> Flow<U> {
     }
 }
 
-type Received = (Arc<Request>, Shown, Option<Box<str>>);
+type ReceivedRequest = (Arc<Request>, Credentials, Option<Box<str>>);
 
 /// Parse → credential: everything that is known of a message without asking who it is from.
 fn receive(
@@ -369,7 +371,7 @@ fn receive(
     decision: DecisionId,
     generation: &Generation,
     route: &Arc<Route>,
-) -> Result<Received, Rejected> {
+) -> Result<ReceivedRequest, RejectedMessage> {
     let Arrival { transport, peer, certificate, mut headers, body, shown, session, .. } = arrival;
     let call = Call::parse(body)?;
     let examined = match transport {
@@ -377,7 +379,7 @@ fn receive(
         Transport::Stdio => examine_stdio(&call, shown.unwrap_or_default(), session),
     };
     let (era, mut shown, session) =
-        examined.map_err(|rejection| Rejected { id: call.id().map(Box::from), rejection })?;
+        examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), rejection })?;
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
     let stood_in = Default::default();
@@ -387,7 +389,7 @@ fn receive(
 
 /// A certificate that no policy judges is no credential: it was for the transport.
 fn show_certificate(
-    shown: &mut Shown,
+    shown: &mut Credentials,
     certificate: Option<&ClientCertificate>,
     generation: &Generation,
     route: &Route,
@@ -406,7 +408,7 @@ fn examine(
     call: &Call,
     headers: &mut HeaderMap,
     pipeline: &Pipeline,
-) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
     let era = agree::check(call, headers)?;
     let shown = credentials::take(headers, pipeline.credential_headers())?;
     let session = match era {
@@ -419,9 +421,9 @@ fn examine(
 /// Over stdio there are no headers, and the process has one session.
 fn examine_stdio(
     call: &Call,
-    shown: Shown,
+    shown: Credentials,
     session: Option<Box<str>>,
-) -> Result<(Era, Shown, Option<Box<str>>), Rejection> {
+) -> Result<(Era, Credentials, Option<Box<str>>), Rejection> {
     let era = agree::check_without_headers(call)?;
     Ok((era, shown, session.filter(|_| era == Era::Stateful)))
 }
@@ -432,7 +434,7 @@ fn receive_bodiless(
     decision: DecisionId,
     generation: &Generation,
     route: &Arc<Route>,
-) -> Result<Received, Rejection> {
+) -> Result<ReceivedRequest, Rejection> {
     let Arrival { transport, peer, certificate, mut headers, shown, session, .. } = arrival;
     let (mut shown, session) = match transport {
         Transport::Stdio => (shown.unwrap_or_default(), session),
@@ -451,13 +453,13 @@ fn receive_bodiless(
 }
 
 /// Records a refusal that comes before anything was decided.
-fn refuse(record: Record<'_>, rejected: Rejected) -> Rejected {
+fn refuse(record: Record<'_>, rejected: RejectedMessage) -> RejectedMessage {
     record.refuse(&rejected.rejection);
     rejected
 }
 
 /// Notes a sender whose caller has shown a good credential.
-fn note(known: &Known, caller: Option<&Caller>) {
+fn note(known: &KnownSender, caller: Option<&Caller>) {
     if caller.is_some_and(|caller| !caller.is_anonymous()) {
         known.note();
     }
@@ -466,17 +468,17 @@ fn note(known: &Known, caller: Option<&Caller>) {
 /// The rejection that the caller sees, which may say less than the record: in the stateless era, a method
 /// that is unknown and not allowed by a rule does not exist. Clients probe for methods, and negotiate by that
 /// answer.
-fn told(record: &Record<'_>, rejection: Rejection) -> Rejected {
+fn told(record: &Record<'_>, rejection: Rejection) -> RejectedMessage {
     let request = record.request.as_deref();
-    let id = request.filter(|request| matches!(request.call.kind(), Kind::Request { .. }));
+    let id = request.filter(|request| matches!(request.call.kind(), MessageKind::Request { .. }));
     let id = id.and_then(|request| request.call.id()).map(Box::from);
     let rejection = match (rejection, request) {
         (Rejection::Denied { .. }, Some(request)) if is_unknown_method(request) => {
-            Malformed::UnknownMethod(request.call.method().to_owned()).into()
+            MessageFault::UnknownMethod(request.call.method().to_owned()).into()
         }
         (rejection, _) => rejection,
     };
-    Rejected { id, rejection }
+    RejectedMessage { id, rejection }
 }
 
 fn is_unknown_method(request: &Request) -> bool {
@@ -485,29 +487,29 @@ fn is_unknown_method(request: &Request) -> bool {
 }
 
 /// A call's own stream: shutting down waits for its end.
-fn under_way(right: Right, look: Look) -> Standing {
-    Standing { right, look, changes: None, stop: None, _share: None }
+fn under_way(right: Right, look: AnswerFilter) -> GuardedStream {
+    GuardedStream { right, look, changes: None, stop: None, _share: None }
 }
 
 /// The HTTP status for a JSON answer, which has to be JSON; `status` where nothing else follows. In the stateless era it follows from
 /// the error's code (MCP 2026-07-28, "Streamable HTTP"), whatever spoke to the upstream.
 fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode, Rejection> {
     #[derive(Deserialize)]
-    struct Peek<'a> {
+    struct ErrorPeek<'a> {
         #[serde(borrow)]
         error: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
-    struct Error {
+    struct ErrorCode {
         code: i64,
     }
     let is_object = message.trim_ascii_start().starts_with(b"{");
-    let peek = serde_json::from_slice::<Peek<'_>>(message).ok().filter(|_| is_object);
+    let peek = serde_json::from_slice::<ErrorPeek<'_>>(message).ok().filter(|_| is_object);
     let peek = peek.ok_or_else(|| Rejection::Upstream {
         fault: UpstreamFault::BadAnswer,
         message: "The MCP server answered what is not JSON-RPC".to_owned(),
     })?;
-    let code = peek.error.and_then(|error| serde_json::from_str::<Error>(error.get()).ok());
+    let code = peek.error.and_then(|error| serde_json::from_str::<ErrorCode>(error.get()).ok());
     Ok(match (era, code.map(|error| error.code)) {
         (Era::Stateless, Some(-32601)) => StatusCode::NOT_FOUND,
         (Era::Stateless, Some(-32022..=-32020)) => StatusCode::BAD_REQUEST,

@@ -21,8 +21,8 @@ impl Admitted {
     }
 
     /// The leave to answer with bytes that nobody looks at. None: the answer has to be filtered, message by message.
-    pub fn unfiltered(&self) -> Option<Unfiltered> {
-        (!self.permit.request().call.needs_filtering()).then_some(Unfiltered(()))
+    pub fn unfiltered(&self) -> Option<RawAnswerPermit> {
+        (!self.permit.request().call.needs_filtering()).then_some(RawAnswerPermit(()))
     }
 
     /// The memory for its answer.
@@ -38,7 +38,7 @@ impl Admitted {
 
 /// The leave to answer one call with bytes that nobody looks at. Only [`Admitted::unfiltered`] gives it.
 #[derive(Debug)]
-pub struct Unfiltered(());
+pub struct RawAnswerPermit(());
 
 /// Admits a permitted call. The permit stays with the flow, too, which filters the answer by it.
 pub fn admit(permit: Arc<Permit>, session: Option<Box<str>>, answers: &Arc<AnswerMemory>) -> Admitted {

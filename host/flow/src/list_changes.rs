@@ -19,9 +19,9 @@ const KINDS: [&str; 3] = ["tools", "resources", "prompts"];
 
 /// The changes of lists that an upstream announces, by its last handshake.
 #[derive(Debug, Default)]
-pub struct Declared([AtomicBool; KINDS.len()]);
+pub struct DeclaredChanges([AtomicBool; KINDS.len()]);
 
-impl Declared {
+impl DeclaredChanges {
     /// Notes the `capabilities` of a handshake.
     pub(super) fn note(&self, capabilities: &str) {
         #[derive(Default, Deserialize)]
@@ -51,7 +51,7 @@ impl Declared {
 /// The changes that one stream is still to be told.
 pub(super) struct ListChanges {
     /// Of a session's stream: what the upstream declares counts. None: a subscription says itself what it is told.
-    declared: Option<Arc<Declared>>,
+    declared: Option<Arc<DeclaredChanges>>,
     subscribed: [bool; KINDS.len()],
     seen: Arc<Generation>,
     waiting: VecDeque<Event>,
@@ -59,7 +59,7 @@ pub(super) struct ListChanges {
 
 impl ListChanges {
     /// For a stream that begins by `permit`.
-    pub(super) fn new(permit: &Permit, declared: &Arc<Declared>) -> Self {
+    pub(super) fn new(permit: &Permit, declared: &Arc<DeclaredChanges>) -> Self {
         let is_sessions = permit.request().era == Era::Stateful;
         Self {
             declared: is_sessions.then(|| Arc::clone(declared)),
@@ -119,15 +119,15 @@ fn acknowledged(message: &[u8]) -> Option<[bool; KINDS.len()]> {
         prompts_list_changed: bool,
     }
     #[derive(Deserialize)]
-    struct Params {
+    struct NotificationParams {
         notifications: Notifications,
     }
     #[derive(Deserialize)]
-    struct Message {
+    struct NotificationMessage {
         method: String,
-        params: Params,
+        params: NotificationParams,
     }
-    let Message { method, params } = serde_json::from_slice(message).ok()?;
+    let NotificationMessage { method, params } = serde_json::from_slice(message).ok()?;
     let Notifications { tools_list_changed, resources_list_changed, prompts_list_changed } =
         params.notifications;
     let is_acknowledgement = method == "notifications/subscriptions/acknowledged";

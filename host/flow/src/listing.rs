@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
-use super::list_changes::Declared;
+use super::list_changes::DeclaredChanges;
 use super::reject::{Rejection, UpstreamFault};
 use super::tasks::Tasks;
 use crate::event::Event;
 use witgate_message::era::Era;
-use witgate_message::json::{Form, form};
+use witgate_message::json::{MessageForm, form};
 use witgate_message::parse::folds_to;
-use witgate_message::strict::{Members, string};
+use witgate_message::strict::{StrictMembers, string};
 
 #[cfg(test)]
 mod tests;
@@ -48,17 +48,17 @@ const LISTS: &[(&str, List)] = &[
 
 /// Looks at what an upstream says, for one caller.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct AnswerFilter {
     permit: Arc<Permit>,
     tasks: Arc<Tasks>,
-    declared: Arc<Declared>,
+    declared: Arc<DeclaredChanges>,
     /// Answers are none of those that need a look.
     at_news_alone: bool,
 }
 
-impl Look {
+impl AnswerFilter {
     /// For whoever has the permit.
-    pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<Declared>) -> Self {
+    pub fn new(permit: Arc<Permit>, tasks: Arc<Tasks>, declared: Arc<DeclaredChanges>) -> Self {
         Self { permit, tasks, declared, at_news_alone: false }
     }
 
@@ -75,9 +75,11 @@ impl Look {
     /// The event as the caller may see it. None: it is not for them.
     ///
     /// # Errors
-    /// As [`Look::message`].
+    /// As [`AnswerFilter::message`].
     pub async fn event(&self, event: Event) -> Result<Option<Event>, Rejection> {
-        if event.data.is_empty() || (self.at_news_alone && form(&event.data) != Some(Form::Notification)) {
+        if event.data.is_empty()
+            || (self.at_news_alone && form(&event.data) != Some(MessageForm::Notification))
+        {
             return Ok(Some(event));
         }
         let data = self.look_at(event.data).await?;
@@ -86,9 +88,9 @@ impl Look {
 
     /// True if the caller may receive the message: notifications of a resource or a task need a right to it,
     /// which may have ended since the caller asked.
-    async fn hears(&self, envelope: &Members<'_>) -> Result<bool, Rejection> {
+    async fn hears(&self, envelope: &StrictMembers<'_>) -> Result<bool, Rejection> {
         let Some(method) = envelope.get("method").and_then(string) else { return Ok(true) };
-        let params = envelope.get("params").and_then(|params| Members::read(params.get()).ok());
+        let params = envelope.get("params").and_then(|params| StrictMembers::read(params.get()).ok());
         let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
         match &*method {
             "notifications/resources/updated" => match named("uri") {
@@ -115,14 +117,14 @@ impl Look {
     /// The message as the caller may see it. None: it is a notification that is not for them.
     async fn look_at(&self, message: Bytes) -> Result<Option<Bytes>, Rejection> {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
-        let envelope = Members::read(text).map_err(|_| garbage())?;
+        let envelope = StrictMembers::read(text).map_err(|_| garbage())?;
         if !self.hears(&envelope).await? {
             return Ok(None);
         }
         let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
             return Ok(Some(message));
         };
-        let members = Members::read(result.get()).map_err(|_| garbage())?;
+        let members = StrictMembers::read(result.get()).map_err(|_| garbage())?;
         self.record_task(&members);
         self.note_capabilities(&members);
         if let Some(result) = self.with_extensions(&members) {
@@ -135,7 +137,7 @@ impl Look {
         Ok(Some(replace(&envelope, "result", &result)))
     }
 
-    fn note_capabilities(&self, result: &Members<'_>) {
+    fn note_capabilities(&self, result: &StrictMembers<'_>) {
         if let Some(capabilities) = result.get("capabilities")
             && self.permit.request().call.asks_capabilities()
         {
@@ -145,7 +147,7 @@ impl Look {
 
     /// The result of a handshake, with the extensions of MCP authorization that are configured. What the upstream says
     /// of others stays.
-    fn with_extensions(&self, result: &Members<'_>) -> Option<String> {
+    fn with_extensions(&self, result: &StrictMembers<'_>) -> Option<String> {
         let request = self.permit.request();
         if request.route.extensions.is_empty() || !request.call.asks_capabilities() {
             return None;
@@ -160,8 +162,8 @@ impl Look {
     }
 
     /// A result with lists, filtered. A list that depends on the caller is nobody else's to cache.
-    async fn list_result(&self, members: &Members<'_>) -> Result<String, Rejection> {
-        let mut object = Object::default();
+    async fn list_result(&self, members: &StrictMembers<'_>) -> Result<String, Rejection> {
+        let mut object = ObjectWriter::default();
         let mut scoped = false;
         for (key, value) in members.iter() {
             match list_of(key) {
@@ -204,7 +206,7 @@ impl Look {
     }
 
     async fn sees(&self, list: List, item: &RawValue) -> Result<bool, Rejection> {
-        let Ok(members) = Members::read(item.get()) else { return Ok(false) };
+        let Ok(members) = StrictMembers::read(item.get()) else { return Ok(false) };
         // To a client that ignores case, the other one may be the name.
         let is_alone = |key: &str| members.iter().all(|(other, _)| other == key || !folds_to(other, key));
         let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
@@ -225,9 +227,9 @@ impl Look {
     }
 
     /// `CreateTaskResult`: `task` in 2025-11-25, the result itself in the extension of 2026-07-28.
-    fn record_task(&self, result: &Members<'_>) {
+    fn record_task(&self, result: &StrictMembers<'_>) {
         if let Some(task) = result.get("task")
-            && let Ok(task) = Members::read(task.get())
+            && let Ok(task) = StrictMembers::read(task.get())
         {
             self.record(&task);
         }
@@ -236,7 +238,7 @@ impl Look {
         }
     }
 
-    fn record(&self, task: &Members<'_>) {
+    fn record(&self, task: &StrictMembers<'_>) {
         if let Some(id) = task.get("taskId").and_then(string) {
             self.tasks.record(&id, &self.permit);
         }
@@ -246,7 +248,7 @@ impl Look {
 /// The id of the request that a message answers, as it stands there. None: it is no answer, or has no id that a
 /// request can have.
 pub(super) fn answered_id(message: &[u8]) -> Option<String> {
-    let envelope = Members::read(std::str::from_utf8(message).ok()?).ok()?;
+    let envelope = StrictMembers::read(std::str::from_utf8(message).ok()?).ok()?;
     let id = envelope.get("id").filter(|_| envelope.get("method").is_none())?.get();
     id.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
         .then(|| id.to_owned())
@@ -257,12 +259,12 @@ fn list_of(key: &str) -> Option<(&'static str, List)> {
     LISTS.iter().find(|(name, _)| folds_to(key, name)).copied()
 }
 
-fn replace(object: &Members<'_>, key: &str, value: &str) -> Bytes {
+fn replace(object: &StrictMembers<'_>, key: &str, value: &str) -> Bytes {
     Bytes::from(replaced(object, key, value))
 }
 
-fn replaced(object: &Members<'_>, key: &str, value: &str) -> String {
-    let mut replaced = Object::default();
+fn replaced(object: &StrictMembers<'_>, key: &str, value: &str) -> String {
+    let mut replaced = ObjectWriter::default();
     for (name, old) in object.iter() {
         replaced.member(name, if name == key { value } else { old.get() });
     }
@@ -271,9 +273,9 @@ fn replaced(object: &Members<'_>, key: &str, value: &str) -> String {
 
 /// An object being written.
 #[derive(Default)]
-struct Object(String);
+struct ObjectWriter(String);
 
-impl Object {
+impl ObjectWriter {
     fn member(&mut self, key: &str, value: &str) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         self.0.push_str(&serde_json::Value::from(key).to_string());

@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::account::Account;
 use super::body::RawBody;
 use super::event::Event;
-use super::limit::{Admitted, Unfiltered};
+use super::limit::{Admitted, RawAnswerPermit};
 use super::reject::Rejection;
 use super::request::Request;
 use crate::authenticate::identity::Caller;
@@ -43,7 +43,7 @@ pub enum AnswerBody {
     /// A large answer of an HTTP upstream that needs no look: its bytes are passed on as they come.
     Raw {
         /// Proof that it needs none.
-        leave: Unfiltered,
+        leave: RawAnswerPermit,
         /// The body, of `application/json`.
         body: RawBody,
     },
@@ -63,7 +63,7 @@ impl AnswerBody {
 
 /// A request about a session itself: for the stream of the server's own messages, or for its end.
 #[derive(Debug)]
-pub struct Listener {
+pub struct SessionRequest {
     /// The caller, authenticated.
     pub caller: Arc<Caller>,
     /// The session that it names.
@@ -84,7 +84,7 @@ pub trait Upstream: Send + Sync {
     /// The stream of messages that belong to no request (the GET stream of 2025-11-25).
     fn listen(
         &self,
-        listener: Listener,
+        listener: SessionRequest,
     ) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejection>> + Send;
 
     /// True where clients of the stateful era get sessions. False: there is nothing to GET or DELETE.
@@ -93,7 +93,7 @@ pub trait Upstream: Send + Sync {
     }
 
     /// Ends a session.
-    fn close(&self, listener: Listener) -> impl Future<Output = Result<(), Rejection>> + Send;
+    fn close(&self, listener: SessionRequest) -> impl Future<Output = Result<(), Rejection>> + Send;
 
     /// Lets running calls finish, then ends what it has started.
     fn shut_down(&self) -> impl Future<Output = ()> + Send;

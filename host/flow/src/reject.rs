@@ -5,10 +5,10 @@ use std::sync::Arc;
 use witgate_plugin::Denial;
 
 use super::dpop::ProofError;
-use witgate_message::headers::credentials::NotTaken;
-use witgate_message::malformed::{Malformed, Unparsed};
+use witgate_message::headers::credentials::CredentialError;
+use witgate_message::malformed::{MessageFault, ParseError};
 use witgate_policy::answer::Failed;
-use witgate_runtime::memory::Exhausted;
+use witgate_runtime::memory::MemoryExhausted;
 
 pub mod wire;
 
@@ -16,7 +16,7 @@ pub mod wire;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The message is malformed.
-    Malformed(Malformed),
+    Malformed(MessageFault),
     /// The body did not arrive in time.
     BodyTimeout,
     /// So much of bodies is being received that there is no room for this one.
@@ -78,18 +78,18 @@ pub enum Rejection {
     },
 }
 
-impl From<Malformed> for Rejection {
-    fn from(malformed: Malformed) -> Self {
+impl From<MessageFault> for Rejection {
+    fn from(malformed: MessageFault) -> Self {
         Self::Malformed(malformed)
     }
 }
 
-impl From<NotTaken> for Rejection {
-    fn from(not_taken: NotTaken) -> Self {
+impl From<CredentialError> for Rejection {
+    fn from(not_taken: CredentialError) -> Self {
         match not_taken {
-            NotTaken::Malformed(malformed) => malformed.into(),
-            NotTaken::NoToken => Self::NoCredential,
-            NotTaken::UnknownScheme => {
+            CredentialError::Malformed(malformed) => malformed.into(),
+            CredentialError::NoToken => Self::NoCredential,
+            CredentialError::UnknownScheme => {
                 Self::Refused { policy: None, reason: "unsupported-scheme".to_owned(), detail: None }
             }
         }
@@ -108,15 +108,15 @@ impl From<Failed> for Rejection {
     }
 }
 
-impl From<Exhausted> for Rejection {
-    fn from(_: Exhausted) -> Self {
+impl From<MemoryExhausted> for Rejection {
+    fn from(_: MemoryExhausted) -> Self {
         Self::TooManyAnswers
     }
 }
 
 /// A rejection on its way back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedMessage {
     /// The message's id as JSON text, where it has one that could be read: JSON-RPC 2.0 §5 wants
     /// it in the answer.
     pub id: Option<Box<str>>,
@@ -124,14 +124,14 @@ pub struct Rejected {
     pub rejection: Rejection,
 }
 
-impl From<Unparsed> for Rejected {
-    fn from(Unparsed { id, malformed }: Unparsed) -> Self {
+impl From<ParseError> for RejectedMessage {
+    fn from(ParseError { id, malformed }: ParseError) -> Self {
         Self { id, rejection: malformed.into() }
     }
 }
 
-impl From<Rejected> for Rejection {
-    fn from(rejected: Rejected) -> Self {
+impl From<RejectedMessage> for Rejection {
+    fn from(rejected: RejectedMessage) -> Self {
         rejected.rejection
     }
 }

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::audit::{Outcomes, Record};
 use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
+use super::credential_choice;
 use super::reject::Rejection;
-use super::shown;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generations;
 
 /// Interval at which a right's end is noticed: a comparison of a few numbers per stream and second.
@@ -23,7 +23,7 @@ const JUDGE_EVERY: Duration = Duration::from_secs(10);
 
 /// The generation that decides whether a right goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+enum DecidingGeneration {
     /// The live generation, about everything: a standing stream has no other end.
     Live,
     /// The generation that the call began on, about the credential alone. A call finishes on its generation, and
@@ -33,11 +33,11 @@ enum By {
 
 /// A right that lasts.
 pub struct Right {
-    by: By,
+    by: DecidingGeneration,
     generations: Arc<Generations>,
     outcomes: Arc<Outcomes>,
     permit: Arc<Permit>,
-    shown: Shown,
+    shown: Credentials,
     judged_at: Instant,
     /// The number of tokens that had been forgotten by then.
     forgotten: u64,
@@ -49,10 +49,10 @@ impl Right {
         generations: &Arc<Generations>,
         outcomes: &Arc<Outcomes>,
         permit: Arc<Permit>,
-        shown: Shown,
+        shown: Credentials,
     ) -> Self {
         Self {
-            by: By::Own,
+            by: DecidingGeneration::Own,
             generations: Arc::clone(generations),
             outcomes: Arc::clone(outcomes),
             permit,
@@ -65,7 +65,7 @@ impl Right {
 
     /// The same right, where the call has become a standing stream.
     pub(super) fn standing(self) -> Self {
-        Self { by: By::Live, ..self }
+        Self { by: DecidingGeneration::Live, ..self }
     }
 
     /// The permit, as it was given last.
@@ -129,7 +129,7 @@ impl Right {
         let judged = self.judge().await;
         (self.judged_at, self.forgotten) = (began, forgotten);
         match (self.by, judged) {
-            (By::Own, Err(Rejection::Failed(_))) => Ok(()),
+            (DecidingGeneration::Own, Err(Rejection::Failed(_))) => Ok(()),
             (_, judged) => judged,
         }
     }
@@ -138,14 +138,14 @@ impl Right {
         let flipped = || self.generations.live().number() != self.permit.generation().number();
         self.judged_at.elapsed() >= JUDGE_EVERY
             || self.forgotten != self.generations.forgotten()
-            || (self.by == By::Live && flipped())
+            || (self.by == DecidingGeneration::Live && flipped())
     }
 
     async fn judge(&mut self) -> Result<(), Rejection> {
         let proven = self.permit.proven();
         let generation = match self.by {
-            By::Live => self.generations.live(),
-            By::Own => Arc::clone(self.permit.generation()),
+            DecidingGeneration::Live => self.generations.live(),
+            DecidingGeneration::Own => Arc::clone(self.permit.generation()),
         };
         let again = authenticate(&generation, proven, &self.shown).await?;
         if again.principal() != self.permit.caller().principal() {
@@ -155,9 +155,9 @@ impl Right {
                 detail: Some("the credential is somebody else's by now".to_owned()),
             });
         }
-        if self.by == By::Live {
+        if self.by == DecidingGeneration::Live {
             let is_recorded = generation.pipeline(proven.request().route.pipeline).is_recorded();
-            let traces = shown::traces(&self.shown, is_recorded);
+            let traces = credential_choice::traces(&self.shown, is_recorded);
             self.permit = Arc::new(authorize(generation, proven, again, traces).await?);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::reject::Rejection;
 use super::request::Request;
-use witgate_message::call::Kind;
+use witgate_message::call::MessageKind;
 use witgate_message::era::Era;
 use witgate_message::method;
 
@@ -18,12 +18,12 @@ const INITIALIZED: &str = "notifications/initialized";
 /// `SessionRequired`.
 pub(super) fn check(request: &Request, session: Option<&str>) -> Result<(), Rejection> {
     let needs_session = match request.call.kind() {
-        Kind::Response { .. } => true,
-        Kind::Notification => {
+        MessageKind::Response { .. } => true,
+        MessageKind::Notification => {
             let method = request.call.method();
             method != INITIALIZED && method::find(method).is_some()
         }
-        Kind::Request { .. } => false,
+        MessageKind::Request { .. } => false,
     };
     match (request.era, session) {
         (Era::Stateful, None) if needs_session => Err(Rejection::SessionRequired),

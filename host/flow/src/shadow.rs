@@ -7,15 +7,15 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
-use super::dpop::Proven;
+use super::credential_choice;
+use super::dpop::ProvenRequest;
 use super::reject::Rejection;
 use super::request::Request;
-use super::shown;
 use super::subject::CallSubject;
 use crate::authenticate::identity::Caller;
 use witgate_base::printable::clean;
 use witgate_message::call::Target;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generation;
 use witgate_policy::{Disagreement, Policy, SeenWith};
 use witgate_services::Scope;
@@ -23,8 +23,8 @@ use witgate_services::Scope;
 /// Asks the shadows among the authenticators what they make of the same credential.
 pub(super) fn of_authentication(
     generation: &Arc<Generation>,
-    proven: &Proven,
-    shown: &Shown,
+    proven: &ProvenRequest,
+    shown: &Credentials,
     live: &Result<Arc<Caller>, Rejection>,
 ) {
     let request = proven.request();
@@ -41,9 +41,10 @@ pub(super) fn of_authentication(
         let request = Arc::clone(proven.request());
         let pipeline = generation.pipeline(request.route.pipeline);
         let subject = CallSubject::new(proven, None);
-        let scope = Scope::new(Arc::new(subject), false, shown::traces(&shown, pipeline.is_recorded()));
+        let scope =
+            Scope::new(Arc::new(subject), false, credential_choice::traces(&shown, pipeline.is_recorded()));
         for policy in &pipeline.shadow_authenticate {
-            if let Some(credential) = shown::for_policy(&shown, policy) {
+            if let Some(credential) = credential_choice::for_policy(&shown, policy) {
                 let said = who(policy, &scope, &request.as_call(), &credential).await;
                 record(policy, &request, None, &live, &said, with.clone());
             }

@@ -11,8 +11,8 @@ use super::request::Request;
 use crate::event::Event;
 use crate::port::{Answer, AnswerBody};
 use witgate_message::headers::media;
-use witgate_message::json::{Form, form};
-use witgate_message::malformed::Malformed;
+use witgate_message::json::{MessageForm, form};
+use witgate_message::malformed::MessageFault;
 
 /// The answer as the caller takes it. Of an event stream, one that takes none gets the response, and what comes before
 /// it, such as progress, is left out.
@@ -36,9 +36,9 @@ async fn response(events: BoxStream<'static, Event>) -> Result<AnswerBody, Rejec
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match form(&event.data) {
-            Some(Form::Response) => return Ok(AnswerBody::held(event.data, event.hold)),
-            Some(Form::Request) => return Err(Malformed::NotAcceptable.into()),
-            Some(Form::Notification) | None => {}
+            Some(MessageForm::Response) => return Ok(AnswerBody::held(event.data, event.hold)),
+            Some(MessageForm::Request) => return Err(MessageFault::NotAcceptable.into()),
+            Some(MessageForm::Notification) | None => {}
         }
     }
     Err(Rejection::Upstream {

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use http::HeaderMap;
 use witgate_plugin::{Identity, Principal, Transport};
 
-use super::dpop::Proven;
+use super::dpop::ProvenRequest;
 use crate::authenticate::identity::Caller;
-use witgate_base::breaker::Source;
+use witgate_base::breaker::CallerDigest;
 use witgate_services::subject::Subject;
 
 /// A request, and its caller once the authenticate stage has established them.
 #[derive(Clone, Debug)]
 pub struct CallSubject {
-    pub(super) proven: Proven,
+    pub(super) proven: ProvenRequest,
     pub(super) caller: Option<Arc<Caller>>,
 }
 
 impl CallSubject {
     /// A request, and its caller where they are known.
-    pub fn new(proven: Proven, caller: Option<Arc<Caller>>) -> Self {
+    pub fn new(proven: ProvenRequest, caller: Option<Arc<Caller>>) -> Self {
         Self { proven, caller }
     }
 }
@@ -71,13 +71,17 @@ impl Subject for CallSubject {
         self.caller.as_ref().map(|caller| caller.as_principal())
     }
 
-    fn source(&self) -> Source {
+    fn source(&self) -> CallerDigest {
         match self.caller.as_deref().filter(|caller| caller.is_somebody()) {
             Some(caller) => {
                 let identity = caller.identity();
-                Source::of((&**caller.proven_by(), identity.issuer.as_deref(), identity.subject.as_str()))
+                CallerDigest::of((
+                    &**caller.proven_by(),
+                    identity.issuer.as_deref(),
+                    identity.subject.as_str(),
+                ))
             }
-            None => Source::of_peer(self.peer()),
+            None => CallerDigest::of_peer(self.peer()),
         }
     }
 

@@ -12,18 +12,18 @@ use super::reject::Rejection;
 use witgate_base::party::{Party, Principal};
 use witgate_message::call::Call;
 use witgate_message::era::Era;
-use witgate_message::malformed::Malformed;
-use witgate_runtime::shares::{Bounds, Holdings};
+use witgate_message::malformed::MessageFault;
+use witgate_runtime::shares::{Capacity, Holdings};
 
 /// The extension that tasks of the stateless era belong to.
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Maximum number of remembered tasks per upstream, each party forgetting its own oldest first; a forgotten
 /// task is out of reach, never open to others.
-const TASKS: Bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+const TASKS: Capacity = Capacity { most: 10_000, most_of_one: 1_000 };
 
 /// The bytes of what is remembered of them, which is mostly the calls. Two of the greatest fit.
-const BYTES: Bounds = Bounds { most: 64 << 20, most_of_one: 9 << 20 };
+const BYTES: Capacity = Capacity { most: 64 << 20, most_of_one: 9 << 20 };
 
 /// Memory of a task beside its call and its id, in bytes.
 const OVERHEAD: usize = 512;
@@ -31,18 +31,18 @@ const OVERHEAD: usize = 512;
 /// The tasks of one upstream, each with its owner.
 #[derive(Debug, Default)]
 pub struct Tasks {
-    table: Mutex<Table>,
+    table: Mutex<TaskTable>,
 }
 
 /// A task of a principal.
-type Key = (Principal, Box<str>);
+type TaskKey = (Principal, Box<str>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct TaskTable {
     /// The calls that have started a task. Ids of one upstream may repeat where it counts them by session: then there
     /// are several, and it cannot be told which of them is meant.
-    begun_by: HashMap<Key, Vec<Arc<Call>>>,
-    oldest_first: HashMap<Party, VecDeque<(Key, Arc<Call>)>>,
+    begun_by: HashMap<TaskKey, Vec<Arc<Call>>>,
+    oldest_first: HashMap<Party, VecDeque<(TaskKey, Arc<Call>)>>,
     tasks: Holdings,
     bytes: Holdings,
 }
@@ -57,7 +57,7 @@ impl Tasks {
         let request = permit.request();
         let call = &request.call;
         if request.era == Era::Stateless && !call.tasks().is_empty() && !call.declares_tasks() {
-            return Err(Malformed::MissingExtension(EXTENSION).into());
+            return Err(MessageFault::MissingExtension(EXTENSION).into());
         }
         let begun_by = call.tasks().iter().map(|task| self.begun_by(task, permit));
         let begun_by: Option<Vec<_>> = begun_by.collect();
@@ -112,8 +112,8 @@ impl Tasks {
     }
 }
 
-impl Table {
-    fn record(&mut self, key: Key, party: Party, call: &Call) {
+impl TaskTable {
+    fn record(&mut self, key: TaskKey, party: Party, call: &Call) {
         let size = size(&key, call);
         while let Some(party) = self.gives_way(&party, size) {
             if !self.forget_oldest(&party) {
@@ -151,7 +151,7 @@ impl Table {
     }
 }
 
-fn size((_, task): &Key, call: &Call) -> usize {
+fn size((_, task): &TaskKey, call: &Call) -> usize {
     OVERHEAD + task.len() + call.body().len()
 }
 
@@ -178,17 +178,17 @@ mod tests {
         Call::parse(Bytes::from(body)).unwrap()
     }
 
-    fn record(table: &mut Table, who: &str, task: &str, call: &Call) {
+    fn record(table: &mut TaskTable, who: &str, task: &str, call: &Call) {
         table.record((principal(who), task.into()), party(who), call);
     }
 
-    fn knows(table: &Table, who: &str, task: &str) -> bool {
+    fn knows(table: &TaskTable, who: &str, task: &str) -> bool {
         table.begun_by.contains_key(&(principal(who), task.into()))
     }
 
     #[test]
     fn ten_thousand_and_one_tasks_of_one_make_nobody_elses_unknown() {
-        let (mut table, call) = (Table::default(), call(1));
+        let (mut table, call) = (TaskTable::default(), call(1));
         record(&mut table, "ada", "hers", &call);
         for n in 0..10_001 {
             record(&mut table, "eve", &n.to_string(), &call);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn when_all_is_full_who_has_most_forgets() {
-        let (mut table, call) = (Table::default(), call(1));
+        let (mut table, call) = (TaskTable::default(), call(1));
         record(&mut table, "ada", "hers", &call);
         for n in 0..20_000 {
             record(&mut table, &format!("eve-{}", n % 20), &n.to_string(), &call);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn large_calls_are_kept_within_a_bound() {
-        let (mut table, small, large) = (Table::default(), call(1), call(4_000_000));
+        let (mut table, small, large) = (TaskTable::default(), call(1), call(4_000_000));
         record(&mut table, "ada", "hers", &small);
         for n in 0..100 {
             record(&mut table, &format!("eve-{}", n % 10), &n.to_string(), &large);
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_repeated_id_stands_for_every_call_that_it_may_be_of() {
-        let mut table = Table::default();
+        let mut table = TaskTable::default();
         for arguments in [1, 2] {
             record(&mut table, "ada", "1", &call(arguments));
         }

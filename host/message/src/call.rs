@@ -56,7 +56,7 @@ pub enum Access {
 
 /// The kind of a JSON-RPC message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// It wants an answer under this id.
     Request {
         /// The id, a JSON string or integer, as it came.
@@ -75,7 +75,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub(super) body: Bytes,
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     /// Empty for a response.
     pub(super) method: Box<str>,
     pub(super) access: Access,
@@ -98,7 +98,7 @@ impl Call {
     pub fn bodiless(method: &'static str) -> Self {
         Self {
             body: Bytes::new(),
-            kind: Kind::Notification,
+            kind: MessageKind::Notification,
             method: method.into(),
             access: Access::Open,
             arguments: None,
@@ -123,7 +123,7 @@ impl Call {
     }
 
     /// The kind of the message.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &MessageKind {
         &self.kind
     }
 
@@ -140,8 +140,8 @@ impl Call {
     /// The request's id as JSON text.
     pub fn id(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Request { id } | Kind::Response { id } => self.text(id),
-            Kind::Notification => None,
+            MessageKind::Request { id } | MessageKind::Response { id } => self.text(id),
+            MessageKind::Notification => None,
         }
     }
 

@@ -7,7 +7,7 @@ use witgate_plugin::{Credential, Scheme};
 
 /// The credentials of one request, at most one of each scheme, and the proof that belongs to one.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct Credentials {
     items: Vec<Item>,
     proof: Option<SecretString>,
     several_proofs: bool,
@@ -34,7 +34,7 @@ struct Item {
     watched: bool,
 }
 
-impl Shown {
+impl Credentials {
     /// Adds what was found. The caller makes sure that there is one of each scheme and header.
     pub fn add(&mut self, scheme: Scheme, header: Option<HeaderName>, value: SecretString) {
         self.items.push(Item { scheme, header, value, watched: false });

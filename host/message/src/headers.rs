@@ -31,21 +31,21 @@ pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub const PARAM_PREFIX: &str = "mcp-param-";
 
 /// The values of a header that may be there once.
-enum Single<'a> {
+enum SingleValue<'a> {
     Absent,
     One(&'a str),
     /// Several, or one that is not visible ASCII.
     Bad,
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> SingleValue<'a> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (None, _) => Single::Absent,
+        (None, _) => SingleValue::Absent,
         (Some(value), None) => match value.to_str() {
-            Ok(text) => Single::One(text.trim_matches([' ', '\t'])),
-            Err(_) => Single::Bad,
+            Ok(text) => SingleValue::One(text.trim_matches([' ', '\t'])),
+            Err(_) => SingleValue::Bad,
         },
-        (Some(_), Some(_)) => Single::Bad,
+        (Some(_), Some(_)) => SingleValue::Bad,
     }
 }

@@ -13,16 +13,16 @@ use crate::strict;
 /// The members of a JSON object, in order, each value as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Members<'a> {
-    list: Vec<(Cow<'a, str>, Text<'a>)>,
+    list: Vec<(Cow<'a, str>, ValueText<'a>)>,
 }
 
 #[derive(Clone, Debug)]
-enum Text<'a> {
+enum ValueText<'a> {
     Came(&'a RawValue),
     Made(String),
 }
 
-impl Text<'_> {
+impl ValueText<'_> {
     fn as_str(&self) -> &str {
         match self {
             Self::Came(raw) => raw.get(),
@@ -31,9 +31,9 @@ impl Text<'_> {
     }
 }
 
-impl<'a> From<&strict::Members<'a>> for Members<'a> {
-    fn from(members: &strict::Members<'a>) -> Self {
-        let list = members.0.iter().map(|(key, value)| (key.clone(), Text::Came(value))).collect();
+impl<'a> From<&strict::StrictMembers<'a>> for Members<'a> {
+    fn from(members: &strict::StrictMembers<'a>) -> Self {
+        let list = members.0.iter().map(|(key, value)| (key.clone(), ValueText::Came(value))).collect();
         Self { list }
     }
 }
@@ -41,7 +41,7 @@ impl<'a> From<&strict::Members<'a>> for Members<'a> {
 impl<'a> Members<'a> {
     /// Reads an object. None: it is no object, or a key comes twice.
     pub fn read(text: &'a str) -> Option<Self> {
-        strict::Members::read(text).ok().map(|members| Self::from(&members))
+        strict::StrictMembers::read(text).ok().map(|members| Self::from(&members))
     }
 
     /// The value of `name` as JSON text.
@@ -52,16 +52,16 @@ impl<'a> Members<'a> {
     /// The value of `name` where it came with the object, borrowed from the text that was read.
     pub fn came(&self, name: &str) -> Option<&'a str> {
         self.list.iter().find(|(key, _)| key == name).and_then(|(_, value)| match value {
-            Text::Came(raw) => Some(raw.get()),
-            Text::Made(_) => None,
+            ValueText::Came(raw) => Some(raw.get()),
+            ValueText::Made(_) => None,
         })
     }
 
     /// Sets `name` to the JSON text `value`, in its place or at the end.
     pub fn set(&mut self, name: &str, value: String) {
         match self.list.iter_mut().find(|(key, _)| key == name) {
-            Some((_, old)) => *old = Text::Made(value),
-            None => self.list.push((name.to_owned().into(), Text::Made(value))),
+            Some((_, old)) => *old = ValueText::Made(value),
+            None => self.list.push((name.to_owned().into(), ValueText::Made(value))),
         }
     }
 
@@ -100,7 +100,7 @@ impl<'a> Members<'a> {
 
 /// The form of a JSON-RPC message, by the members that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum MessageForm {
     /// It has a method and an id.
     Request,
     /// It has a method alone.
@@ -110,13 +110,13 @@ pub enum Form {
 }
 
 /// The form of a message. None: it is no JSON-RPC message.
-pub fn form(message: &[u8]) -> Option<Form> {
+pub fn form(message: &[u8]) -> Option<MessageForm> {
     let members = Members::read(std::str::from_utf8(message).ok()?)?;
     let has = |name| members.get(name).is_some();
     match (has("method"), has("id"), has("result") || has("error")) {
-        (true, true, false) => Some(Form::Request),
-        (true, false, false) => Some(Form::Notification),
-        (false, _, true) => Some(Form::Response),
+        (true, true, false) => Some(MessageForm::Request),
+        (true, false, false) => Some(MessageForm::Notification),
+        (false, _, true) => Some(MessageForm::Response),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 /// The fault of a message that goes to no policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum MessageFault {
     /// Not one JSON-RPC message in strict JSON. `-32700`.
     Parse(String),
     /// JSON, but not a well-formed JSON-RPC or MCP message. `-32600`.
@@ -41,10 +41,10 @@ pub enum Malformed {
 
 /// The fault of a message that could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unparsed {
+pub struct ParseError {
     /// The message's id as JSON text, where it has one that could be read: JSON-RPC 2.0 §5 wants
     /// it in the answer.
     pub id: Option<Box<str>>,
     /// The fault.
-    pub malformed: Malformed,
+    pub malformed: MessageFault,
 }

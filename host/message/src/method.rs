@@ -5,21 +5,21 @@ use witgate_plugin::TargetKind;
 
 /// A method of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Method {
+pub struct ProtocolMethod {
     /// The place of its target in `params`.
-    pub shape: Shape,
+    pub shape: MethodShape,
     /// Request, notification, or either.
-    pub form: Form,
+    pub form: MethodForm,
     /// The revisions that have it.
-    pub eras: Eras,
+    pub eras: MethodEras,
 }
 
 /// The place of a method's target in `params`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum MethodShape {
     /// It acts on nothing that a rule could name.
     Open,
-    /// As [`Shape::Open`], and this member has to be a string.
+    /// As [`MethodShape::Open`], and this member has to be a string.
     OpenWith(&'static str),
     /// One of the four lists; `cursor` may stand there.
     List,
@@ -35,7 +35,7 @@ pub enum Shape {
 
 /// The form of a method's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum MethodForm {
     /// It does.
     Request,
     /// It does not.
@@ -44,7 +44,7 @@ pub enum Form {
 
 /// The revisions of the protocol that have a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Eras {
+pub enum MethodEras {
     /// All of them, or those from 2026-07-28 on, where an older server does no harm with it.
     Stateless,
     /// Those up to 2025-11-25 alone. Removed afterwards.
@@ -52,36 +52,38 @@ pub enum Eras {
 }
 
 /// The method of this name, if the protocol has ever had it.
-pub fn find(name: &str) -> Option<Method> {
-    use Eras::{Stateful, Stateless};
-    use Form::{Notification, Request};
+pub fn find(name: &str) -> Option<ProtocolMethod> {
+    use MethodEras::{Stateful, Stateless};
+    use MethodForm::{Notification, Request};
     use TargetKind::{Prompt, Resource, Tool};
 
     let (form, eras, shape) = match name {
-        "initialize" => (Request, Stateful, Shape::OpenWith("protocolVersion")),
-        "ping" => (Request, Stateful, Shape::Open),
-        "logging/setLevel" => (Request, Stateful, Shape::OpenWith("level")),
-        "server/discover" => (Request, Stateless, Shape::Open),
+        "initialize" => (Request, Stateful, MethodShape::OpenWith("protocolVersion")),
+        "ping" => (Request, Stateful, MethodShape::Open),
+        "logging/setLevel" => (Request, Stateful, MethodShape::OpenWith("level")),
+        "server/discover" => (Request, Stateless, MethodShape::Open),
         "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list" => {
-            (Request, Stateless, Shape::List)
+            (Request, Stateless, MethodShape::List)
         }
-        "tools/call" => (Request, Stateless, Shape::Named(Tool, "name")),
-        "prompts/get" => (Request, Stateless, Shape::Named(Prompt, "name")),
-        "resources/read" => (Request, Stateless, Shape::Named(Resource, "uri")),
-        "resources/subscribe" | "resources/unsubscribe" => (Request, Stateful, Shape::Named(Resource, "uri")),
-        "completion/complete" => (Request, Stateless, Shape::Reference),
-        "subscriptions/listen" => (Request, Stateless, Shape::Subscriptions),
-        "tasks/get" | "tasks/update" | "tasks/cancel" => (Request, Stateless, Shape::Task),
-        "tasks/result" => (Request, Stateful, Shape::Task),
-        "tasks/list" => (Request, Stateful, Shape::List),
-        "notifications/cancelled" => (Notification, Stateless, Shape::Open),
+        "tools/call" => (Request, Stateless, MethodShape::Named(Tool, "name")),
+        "prompts/get" => (Request, Stateless, MethodShape::Named(Prompt, "name")),
+        "resources/read" => (Request, Stateless, MethodShape::Named(Resource, "uri")),
+        "resources/subscribe" | "resources/unsubscribe" => {
+            (Request, Stateful, MethodShape::Named(Resource, "uri"))
+        }
+        "completion/complete" => (Request, Stateless, MethodShape::Reference),
+        "subscriptions/listen" => (Request, Stateless, MethodShape::Subscriptions),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => (Request, Stateless, MethodShape::Task),
+        "tasks/result" => (Request, Stateful, MethodShape::Task),
+        "tasks/list" => (Request, Stateful, MethodShape::List),
+        "notifications/cancelled" => (Notification, Stateless, MethodShape::Open),
         "notifications/initialized"
         | "notifications/progress"
         | "notifications/roots/list_changed"
-        | "notifications/tasks/status" => (Notification, Stateful, Shape::Open),
+        | "notifications/tasks/status" => (Notification, Stateful, MethodShape::Open),
         _ => return None,
     };
-    Some(Method { shape, form, eras })
+    Some(ProtocolMethod { shape, form, eras })
 }
 
 /// Members of the envelope.

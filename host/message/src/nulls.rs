@@ -5,20 +5,26 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::strict::{self, Params, string};
+use super::strict::{self, StrictParams, string};
 use crate::json::Members;
-use crate::method::{self, Shape};
+use crate::method::{self, MethodShape};
 
 /// The message without `params`, `params.cursor` of a list, `params.arguments` of a method of the protocol, `params._meta`
 /// and `params._meta.progressToken` where they are `null`. None: none of them is, or `text` is no message with a method.
 ///
 /// The values of the others stay byte for byte. A `null` further down means what the server makes of it, and stays.
-pub(super) fn dropped(text: &str, envelope: &strict::Members<'_>, params: &Params<'_>) -> Option<Bytes> {
+pub(super) fn dropped(
+    text: &str,
+    envelope: &strict::StrictMembers<'_>,
+    params: &StrictParams<'_>,
+) -> Option<Bytes> {
     let method = envelope.get("method").and_then(string)?;
     let params = match params {
-        Params::Object(members) => Some(dropped_in(members, method::find(&method).map(|known| known.shape))?),
-        Params::Null => None,
-        Params::Other => return None,
+        StrictParams::Object(members) => {
+            Some(dropped_in(members, method::find(&method).map(|known| known.shape))?)
+        }
+        StrictParams::Null => None,
+        StrictParams::Other => return None,
     };
     let mut message = Members::read(text)?;
     match params {
@@ -28,9 +34,9 @@ pub(super) fn dropped(text: &str, envelope: &strict::Members<'_>, params: &Param
     Some(message.render().into())
 }
 
-fn dropped_in(members: &strict::Members<'_>, shape: Option<Shape>) -> Option<String> {
+fn dropped_in(members: &strict::StrictMembers<'_>, shape: Option<MethodShape>) -> Option<String> {
     let may_be_null = |key: &&str| match *key {
-        "cursor" => shape == Some(Shape::List),
+        "cursor" => shape == Some(MethodShape::List),
         "arguments" => shape.is_some(),
         _ => true,
     };
@@ -56,7 +62,7 @@ fn without_token(meta: &RawValue) -> Option<String> {
     if !meta.get().contains("null") {
         return None;
     }
-    let members = strict::Members::read(meta.get()).ok()?;
+    let members = strict::StrictMembers::read(meta.get()).ok()?;
     members.get("progressToken").filter(|token| is_null(token))?;
     let mut left = Members::from(&members);
     left.remove("progressToken");

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
-use super::call::{Access, Call, Kind, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, Span, Target};
-use super::malformed::{Malformed, Unparsed};
-use super::method::{self, ENVELOPE, Eras, Form, META, PARAMS, Shape};
+use super::call::{Access, Call, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, MessageKind, Span, Target};
+use super::malformed::{MessageFault, ParseError};
+use super::method::{self, ENVELOPE, META, MethodEras, MethodForm, MethodShape, PARAMS};
 use super::names::{self, NameFault};
 use super::nulls;
-use super::strict::{self, Members, Message, Strict, category, string};
+use super::strict::{self, StrictCheck, StrictMembers, StrictMessage, category, string};
 
 #[cfg(test)]
 mod tests;
@@ -25,31 +25,31 @@ impl Call {
     /// whatever case, no lone surrogates, no number that a double rounds); `InvalidRequest` where it is not one JSON-RPC message of MCP;
     /// `InvalidParams` where a known method does not have its shape; `UnknownMethod` where the
     /// revision that the message names has removed its method.
-    pub fn parse(body: Bytes) -> Result<Self, Unparsed> {
-        let nameless = |malformed| Unparsed { id: None, malformed };
+    pub fn parse(body: Bytes) -> Result<Self, ParseError> {
+        let nameless = |malformed| ParseError { id: None, malformed };
         let text = std::str::from_utf8(&body).map_err(|_| nameless(parse("it is not UTF-8")))?;
         let (envelope, params) = Envelope::read(text).map_err(nameless)?;
         if let Some(rest) = params.as_ref().and_then(|params| nulls::dropped(text, &envelope.members, params))
         {
             return Self::parse(rest);
         }
-        let named = |malformed| Unparsed { id: envelope.id.map(|id| id.get().into()), malformed };
+        let named = |malformed| ParseError { id: envelope.id.map(|id| id.get().into()), malformed };
         read(&body, text, &envelope, params).map_err(named)
     }
 }
 
 /// The envelope without `params`. Of its members only those of JSON-RPC are looked at.
 struct Envelope<'a> {
-    members: Members<'a>,
+    members: StrictMembers<'a>,
     id: Option<&'a RawValue>,
 }
 
 impl<'a> Envelope<'a> {
-    fn read(text: &'a str) -> Result<(Self, Option<strict::Params<'a>>), Malformed> {
+    fn read(text: &'a str) -> Result<(Self, Option<strict::StrictParams<'a>>), MessageFault> {
         if text.trim_start().starts_with('[') {
             return Err(invalid("batches are not accepted: send one message at a time"));
         }
-        let Message { envelope: members, params } =
+        let StrictMessage { envelope: members, params } =
             serde_json::from_str(text).map_err(|error| parse(category(&error)))?;
         refuse_look_alikes(&members, ENVELOPE).map_err(invalid_owned)?;
         let id = members.get("id");
@@ -70,13 +70,13 @@ fn read<'a>(
     body: &Bytes,
     text: &'a str,
     envelope: &Envelope<'a>,
-    params: Option<strict::Params<'a>>,
-) -> Result<Call, Malformed> {
+    params: Option<strict::StrictParams<'a>>,
+) -> Result<Call, MessageFault> {
     let members = &envelope.members;
     if members.get("jsonrpc").is_none_or(|version| version.get() != "\"2.0\"") {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
-    let mut strict = Strict::default();
+    let mut strict = StrictCheck::default();
     strict.check_keys(members).map_err(parse)?;
     for (key, value) in &members.0 {
         check(&mut strict, key, value, 1)?;
@@ -99,7 +99,12 @@ fn read<'a>(
 /// Members that are ids where the protocol defines them. No policy reckons with one.
 const IDS: &[&str] = &["id", "requestId", "progressToken"];
 
-fn check<'a>(strict: &mut Strict<'a>, key: &str, value: &'a RawValue, depth: usize) -> Result<(), Malformed> {
+fn check<'a>(
+    strict: &mut StrictCheck<'a>,
+    key: &str,
+    value: &'a RawValue,
+    depth: usize,
+) -> Result<(), MessageFault> {
     match IDS.contains(&key) {
         true => strict.check_id(value, depth),
         false => strict.check(value, depth),
@@ -108,11 +113,11 @@ fn check<'a>(strict: &mut Strict<'a>, key: &str, value: &'a RawValue, depth: usi
 }
 
 /// An answer to a request of the server's.
-fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, Malformed> {
+fn response(body: &Bytes, text: &str, envelope: &Envelope<'_>) -> Result<Call, MessageFault> {
     let id = envelope.id.ok_or_else(|| invalid("an answer needs the id of its request"))?;
     Ok(Call {
         body: body.clone(),
-        kind: Kind::Response { id: span(text, id) },
+        kind: MessageKind::Response { id: span(text, id) },
         method: Box::default(),
         access: Access::Open,
         arguments: None,
@@ -133,16 +138,16 @@ fn message<'a>(
     envelope: &Envelope<'a>,
     name: &str,
     params: &Params<'a>,
-    strict: &mut Strict<'a>,
-) -> Result<Call, Malformed> {
+    strict: &mut StrictCheck<'a>,
+) -> Result<Call, MessageFault> {
     let meta = Meta::read(params.get("_meta"), strict)?;
     let known = method::find(name);
-    if meta.version.is_some() && known.is_some_and(|method| method.eras == Eras::Stateful) {
-        return Err(Malformed::UnknownMethod(name.to_owned()));
+    if meta.version.is_some() && known.is_some_and(|method| method.eras == MethodEras::Stateful) {
+        return Err(MessageFault::UnknownMethod(name.to_owned()));
     }
     let kind = match envelope.id {
-        Some(id) => Kind::Request { id: span(text, id) },
-        None => Kind::Notification,
+        Some(id) => MessageKind::Request { id: span(text, id) },
+        None => MessageKind::Notification,
     };
     check_form(known, &kind)?;
     let acts = Acts::read(name, known.map(|method| method.shape), params)?;
@@ -163,25 +168,30 @@ fn message<'a>(
 }
 
 /// A known method sent in the other form would be taken for one that nobody knows.
-fn check_form(known: Option<method::Method>, kind: &Kind) -> Result<(), Malformed> {
+fn check_form(known: Option<method::ProtocolMethod>, kind: &MessageKind) -> Result<(), MessageFault> {
     match (known.map(|method| method.form), kind) {
-        (Some(Form::Request), Kind::Notification) => Err(invalid("this method needs an id")),
-        (Some(Form::Notification), Kind::Request { .. }) => Err(invalid("a notification has no id")),
+        (Some(MethodForm::Request), MessageKind::Notification) => Err(invalid("this method needs an id")),
+        (Some(MethodForm::Notification), MessageKind::Request { .. }) => {
+            Err(invalid("a notification has no id"))
+        }
         _ => Ok(()),
     }
 }
 
 /// The members of `params`, checked all the way down but for `_meta`.
-struct Params<'a>(Option<Members<'a>>);
+struct Params<'a>(Option<StrictMembers<'a>>);
 
 impl<'a> Params<'a> {
-    fn check(params: Option<strict::Params<'a>>, strict: &mut Strict<'a>) -> Result<Self, Malformed> {
+    fn check(
+        params: Option<strict::StrictParams<'a>>,
+        strict: &mut StrictCheck<'a>,
+    ) -> Result<Self, MessageFault> {
         let members = match params {
             None => return Ok(Self(None)),
-            Some(strict::Params::Null | strict::Params::Other) => {
+            Some(strict::StrictParams::Null | strict::StrictParams::Other) => {
                 return Err(bad("params must be an object"));
             }
-            Some(strict::Params::Object(members)) => members,
+            Some(strict::StrictParams::Object(members)) => members,
         };
         refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
         strict.check_keys(&members).map_err(parse)?;
@@ -196,13 +206,13 @@ impl<'a> Params<'a> {
     }
 
     /// A string that has to be there.
-    fn string(&self, key: &str) -> Result<Box<str>, Malformed> {
+    fn string(&self, key: &str) -> Result<Box<str>, MessageFault> {
         let value = self.get(key).and_then(string);
         value.map(Cow::into).ok_or_else(|| bad(format!("params.{key} must be a string")))
     }
 
     /// An object that may be there; `shaped` where the method says that it is one.
-    fn object(&self, key: &str, shaped: bool) -> Result<Option<&'a RawValue>, Malformed> {
+    fn object(&self, key: &str, shaped: bool) -> Result<Option<&'a RawValue>, MessageFault> {
         match self.get(key) {
             Some(value) if shaped && !value.get().starts_with('{') => {
                 Err(bad(format!("params.{key} must be an object")))
@@ -222,12 +232,12 @@ struct Meta<'a> {
 
 impl<'a> Meta<'a> {
     /// Reads `_meta`, and checks it all the way down.
-    fn read(raw: Option<&'a RawValue>, strict: &mut Strict<'a>) -> Result<Self, Malformed> {
+    fn read(raw: Option<&'a RawValue>, strict: &mut StrictCheck<'a>) -> Result<Self, MessageFault> {
         let Some(raw) = raw else { return Ok(Self::default()) };
         if !raw.get().starts_with('{') {
             return Err(bad("params._meta must be an object"));
         }
-        let members = Members::read(raw.get()).map_err(|error| parse(category(&error)))?;
+        let members = StrictMembers::read(raw.get()).map_err(|error| parse(category(&error)))?;
         refuse_look_alikes(&members, META).map_err(invalid_owned)?;
         strict.check_keys(&members).map_err(parse)?;
         for (key, value) in &members.0 {
@@ -264,25 +274,25 @@ struct Acts {
 }
 
 impl Acts {
-    fn read(name: &str, shape: Option<Shape>, params: &Params<'_>) -> Result<Self, Malformed> {
+    fn read(name: &str, shape: Option<MethodShape>, params: &Params<'_>) -> Result<Self, MessageFault> {
         let access = match shape {
-            Some(Shape::Open) => Access::Open,
-            Some(Shape::OpenWith(member)) => {
+            Some(MethodShape::Open) => Access::Open,
+            Some(MethodShape::OpenWith(member)) => {
                 params.string(member)?;
                 Access::Open
             }
-            Some(Shape::List) => {
+            Some(MethodShape::List) => {
                 params.get("cursor").map(|_| params.string("cursor")).transpose()?;
                 Access::Open
             }
-            Some(Shape::Named(kind, member)) => {
+            Some(MethodShape::Named(kind, member)) => {
                 let name = params.string(member)?;
                 names::check(kind, &name).map_err(|fault| misnamed(&format!("params.{member}"), fault))?;
                 Access::Target(Target { kind, name })
             }
-            Some(Shape::Reference) => Access::Target(reference(params)?),
-            Some(Shape::Subscriptions) => return subscriptions(params),
-            Some(Shape::Task) => {
+            Some(MethodShape::Reference) => Access::Target(reference(params)?),
+            Some(MethodShape::Subscriptions) => return subscriptions(params),
+            Some(MethodShape::Task) => {
                 let tasks = vec![params.string("taskId")?];
                 return Ok(Self { access: Access::Open, tasks });
             }
@@ -296,10 +306,10 @@ impl Acts {
 }
 
 /// `completion/complete`: the prompt or resource that `ref` names.
-fn reference(params: &Params<'_>) -> Result<Target, Malformed> {
+fn reference(params: &Params<'_>) -> Result<Target, MessageFault> {
     let wrong = || bad("params.ref must name a prompt or a resource");
     let raw = params.get("ref").ok_or_else(wrong)?;
-    let members = Members::read(raw.get()).map_err(|_| wrong())?;
+    let members = StrictMembers::read(raw.get()).map_err(|_| wrong())?;
     refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
     let (kind, member) = match members.get("type").and_then(string).as_deref() {
         Some("ref/prompt") => (TargetKind::Prompt, "name"),
@@ -316,10 +326,10 @@ fn reference(params: &Params<'_>) -> Result<Target, Malformed> {
 }
 
 /// `subscriptions/listen`: the resources and tasks to subscribe to. Any caller may subscribe to changes of lists.
-fn subscriptions(params: &Params<'_>) -> Result<Acts, Malformed> {
+fn subscriptions(params: &Params<'_>) -> Result<Acts, MessageFault> {
     let wrong = || bad("params.notifications must be an object");
     let raw = params.get("notifications").ok_or_else(wrong)?;
-    let members = Members::read(raw.get()).map_err(|_| wrong())?;
+    let members = StrictMembers::read(raw.get()).map_err(|_| wrong())?;
     refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
     let resources = strings(&members, "resourceSubscriptions")?;
     if resources.len() > MOST_TARGETS {
@@ -335,7 +345,7 @@ fn subscriptions(params: &Params<'_>) -> Result<Acts, Malformed> {
     Ok(Acts { access, tasks: strings(&members, "taskIds")? })
 }
 
-fn strings(members: &Members<'_>, key: &str) -> Result<Vec<Box<str>>, Malformed> {
+fn strings(members: &StrictMembers<'_>, key: &str) -> Result<Vec<Box<str>>, MessageFault> {
     let Some(raw) = members.get(key) else { return Ok(Vec::new()) };
     serde_json::from_str(raw.get())
         .map_err(|_| bad(format!("params.notifications.{key} must be an array of strings")))
@@ -343,7 +353,7 @@ fn strings(members: &Members<'_>, key: &str) -> Result<Vec<Box<str>>, Malformed>
 
 /// Refuses keys that a reader who ignores case would take for one of `names`. Go's does so, and
 /// folds two letters of Unicode into ASCII on the way.
-fn refuse_look_alikes(members: &Members<'_>, names: &[&str]) -> Result<(), String> {
+fn refuse_look_alikes(members: &StrictMembers<'_>, names: &[&str]) -> Result<(), String> {
     for (key, _) in &members.0 {
         // Folding keeps the length of ASCII, and nearly every key is ASCII.
         let is_ascii = key.is_ascii();
@@ -389,23 +399,23 @@ fn span(text: &str, raw: &RawValue) -> Span {
     start..start + raw.get().len()
 }
 
-fn parse(what: impl Into<Cow<'static, str>>) -> Malformed {
-    Malformed::Parse(what.into().into_owned())
+fn parse(what: impl Into<Cow<'static, str>>) -> MessageFault {
+    MessageFault::Parse(what.into().into_owned())
 }
 
-fn invalid(what: &str) -> Malformed {
-    Malformed::InvalidRequest(what.to_owned())
+fn invalid(what: &str) -> MessageFault {
+    MessageFault::InvalidRequest(what.to_owned())
 }
 
-fn invalid_owned(what: String) -> Malformed {
-    Malformed::InvalidRequest(what)
+fn invalid_owned(what: String) -> MessageFault {
+    MessageFault::InvalidRequest(what)
 }
 
 /// A name that readers could take for another one.
-fn misnamed(member: &str, fault: NameFault) -> Malformed {
+fn misnamed(member: &str, fault: NameFault) -> MessageFault {
     bad(format!("{member} {fault}"))
 }
 
-fn bad(what: impl Into<String>) -> Malformed {
-    Malformed::InvalidParams(what.into())
+fn bad(what: impl Into<String>) -> MessageFault {
+    MessageFault::InvalidParams(what.into())
 }

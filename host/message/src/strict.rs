@@ -21,7 +21,7 @@ const MANY_KEYS: usize = 24;
 
 /// The fault of a value that is valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum StrictFault {
     /// An object has a key twice.
     DuplicateKey,
     /// An object has two keys that a reader takes for one who ignores case or normalises.
@@ -32,7 +32,7 @@ pub enum Fault {
     TooDeep,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for StrictFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DuplicateKey => "an object has a key twice",
@@ -47,9 +47,9 @@ impl fmt::Display for Fault {
 
 /// An object, each value as the text it came as, in its order. No key twice.
 #[derive(Debug)]
-pub struct Members<'de>(pub(super) Vec<(Cow<'de, str>, &'de RawValue)>);
+pub struct StrictMembers<'de>(pub(super) Vec<(Cow<'de, str>, &'de RawValue)>);
 
-impl<'de> Members<'de> {
+impl<'de> StrictMembers<'de> {
     /// Reads an object.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<'de> Members<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for StrictMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MembersVisitor)
     }
@@ -78,16 +78,16 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+    type Value = StrictMembers<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members(Vec::with_capacity(8));
-        let mut seen = Seen::default();
-        while let Some(Key(key)) = map.next_key()? {
+        let mut members = StrictMembers(Vec::with_capacity(8));
+        let mut seen = SeenKeys::default();
+        while let Some(ObjectKey(key)) = map.next_key()? {
             seen.once(members.0.iter().map(|(key, _)| key), &key).map_err(de::Error::custom)?;
             members.0.push((key, map.next_value()?));
         }
@@ -97,25 +97,25 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
 /// A message: its envelope, and `params` taken apart in the same pass. No key twice in either.
 #[derive(Debug)]
-pub struct Message<'de> {
+pub struct StrictMessage<'de> {
     /// The members, without `params`.
-    pub envelope: Members<'de>,
+    pub envelope: StrictMembers<'de>,
     /// `params`, if it is there.
-    pub params: Option<Params<'de>>,
+    pub params: Option<StrictParams<'de>>,
 }
 
 /// The value of `params`.
 #[derive(Debug)]
-pub enum Params<'de> {
+pub enum StrictParams<'de> {
     /// An object.
-    Object(Members<'de>),
+    Object(StrictMembers<'de>),
     /// `null`.
     Null,
     /// Anything else.
     Other,
 }
 
-impl<'de> Deserialize<'de> for Message<'de> {
+impl<'de> Deserialize<'de> for StrictMessage<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MessageVisitor)
     }
@@ -124,28 +124,28 @@ impl<'de> Deserialize<'de> for Message<'de> {
 struct MessageVisitor;
 
 impl<'de> Visitor<'de> for MessageVisitor {
-    type Value = Message<'de>;
+    type Value = StrictMessage<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut message = Message { envelope: Members(Vec::with_capacity(4)), params: None };
-        let mut seen = Seen::default();
-        while let Some(Key(key)) = map.next_key()? {
+        let mut message = StrictMessage { envelope: StrictMembers(Vec::with_capacity(4)), params: None };
+        let mut seen = SeenKeys::default();
+        while let Some(ObjectKey(key)) = map.next_key()? {
             if key != "params" {
                 seen.once(message.envelope.0.iter().map(|(key, _)| key), &key).map_err(de::Error::custom)?;
                 message.envelope.0.push((key, map.next_value()?));
             } else if message.params.replace(map.next_value()?).is_some() {
-                return Err(de::Error::custom(Fault::DuplicateKey));
+                return Err(de::Error::custom(StrictFault::DuplicateKey));
             }
         }
         Ok(message)
     }
 }
 
-impl<'de> Deserialize<'de> for Params<'de> {
+impl<'de> Deserialize<'de> for StrictParams<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ParamsVisitor)
     }
@@ -154,58 +154,58 @@ impl<'de> Deserialize<'de> for Params<'de> {
 struct ParamsVisitor;
 
 impl<'de> Visitor<'de> for ParamsVisitor {
-    type Value = Params<'de>;
+    type Value = StrictParams<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        MembersVisitor.visit_map(map).map(Params::Object)
+        MembersVisitor.visit_map(map).map(StrictParams::Object)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<&RawValue>()?.is_some() {}
-        Ok(Params::Other)
+        Ok(StrictParams::Other)
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Params::Null)
+        Ok(StrictParams::Null)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Params::Other)
+        Ok(StrictParams::Other)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Params::Other)
+        Ok(StrictParams::Other)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Params::Other)
+        Ok(StrictParams::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Params::Other)
+        Ok(StrictParams::Other)
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Params::Other)
+        Ok(StrictParams::Other)
     }
 }
 
 /// The keys of one object, once they are many.
 #[derive(Default)]
-struct Seen<'de>(HashSet<Cow<'de, str>>);
+struct SeenKeys<'de>(HashSet<Cow<'de, str>>);
 
-impl<'de> Seen<'de> {
+impl<'de> SeenKeys<'de> {
     /// Takes note of `key`, the next one after `before`.
     #[expect(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
     fn once<'a>(
         &mut self,
         mut before: impl ExactSizeIterator<Item = &'a Cow<'de, str>>,
         key: &Cow<'de, str>,
-    ) -> Result<(), Fault>
+    ) -> Result<(), StrictFault>
     where
         'de: 'a,
     {
@@ -217,19 +217,19 @@ impl<'de> Seen<'de> {
             }
             !self.0.insert(key.clone())
         };
-        if twice { Err(Fault::DuplicateKey) } else { Ok(()) }
+        if twice { Err(StrictFault::DuplicateKey) } else { Ok(()) }
     }
 }
 
 /// The keys of one object in the form that readers who ignore case compare, once they are many or
 /// are not all ASCII.
 #[derive(Default)]
-struct Folded<'de>(HashSet<Cow<'de, str>>);
+struct FoldedKeys<'de>(HashSet<Cow<'de, str>>);
 
-impl<'de> Folded<'de> {
+impl<'de> FoldedKeys<'de> {
     /// Takes note of `key`, the next one after `before`.
     #[expect(clippy::ptr_arg, reason = "it is kept, and stays borrowed where it is")]
-    fn once(&mut self, before: &[Cow<'de, str>], key: &Cow<'de, str>) -> Result<(), Fault> {
+    fn once(&mut self, before: &[Cow<'de, str>], key: &Cow<'de, str>) -> Result<(), StrictFault> {
         let is_alike = if before.len() < MANY_KEYS && self.0.is_empty() && key.is_ascii() {
             before.iter().any(|other| other.eq_ignore_ascii_case(key))
         } else {
@@ -240,8 +240,8 @@ impl<'de> Folded<'de> {
         };
         match is_alike {
             false => Ok(()),
-            true if before.contains(key) => Err(Fault::DuplicateKey),
-            true => Err(Fault::AlikeKeys),
+            true if before.contains(key) => Err(StrictFault::DuplicateKey),
+            true => Err(StrictFault::AlikeKeys),
         }
     }
 }
@@ -253,30 +253,30 @@ fn folded<'de>(key: &Cow<'de, str>) -> Cow<'de, str> {
 
 /// Checks values all the way down. One is used for a whole message, so that it allocates once.
 #[derive(Default)]
-pub struct Strict<'de> {
+pub struct StrictCheck<'de> {
     /// The keys of the objects that are open, the innermost last.
     keys: Vec<Cow<'de, str>>,
-    fault: Option<Fault>,
+    fault: Option<StrictFault>,
 }
 
-impl<'de> Strict<'de> {
+impl<'de> StrictCheck<'de> {
     /// Checks a value that is in `depth` arrays and objects.
     ///
     /// # Errors
-    /// With what is wrong with it: a [`Fault`], or the grammar's (a lone surrogate, a number that
+    /// With what is wrong with it: a [`StrictFault`], or the grammar's (a lone surrogate, a number that
     /// no number type holds).
     pub fn check(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         self.check_id(value, depth)?;
         match numbers::are_exact(value.get()) {
             true => Ok(()),
-            false => Err(Cow::Owned(Fault::Inexact.to_string())),
+            false => Err(Cow::Owned(StrictFault::Inexact.to_string())),
         }
     }
 
-    /// As [`Strict::check`], of a value that nobody reckons with: an id goes back as it came.
+    /// As [`StrictCheck::check`], of a value that nobody reckons with: an id goes back as it came.
     ///
     /// # Errors
-    /// As [`Strict::check`].
+    /// As [`StrictCheck::check`].
     pub fn check_id(&mut self, value: &'de RawValue, depth: usize) -> Result<(), Cow<'static, str>> {
         // Found to be JSON already; what is left to find needs an escape, a number or a nested key.
         match value.get().as_bytes() {
@@ -285,7 +285,7 @@ impl<'de> Strict<'de> {
             _ => {}
         }
         let mut deserializer = serde_json::Deserializer::from_str(value.get());
-        Value { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| match self.fault {
+        ValueCheck { depth, strict: self }.deserialize(&mut deserializer).map_err(|error| match self.fault {
             Some(fault) => Cow::Owned(fault.to_string()),
             None => Cow::Owned(category(&error).to_owned()),
         })
@@ -294,9 +294,9 @@ impl<'de> Strict<'de> {
     /// Checks that no two of the keys are one to a reader who ignores case.
     ///
     /// # Errors
-    /// [`Fault::AlikeKeys`].
-    pub fn check_keys(&mut self, members: &Members<'de>) -> Result<(), Cow<'static, str>> {
-        let mut folded = Folded::default();
+    /// [`StrictFault::AlikeKeys`].
+    pub fn check_keys(&mut self, members: &StrictMembers<'de>) -> Result<(), Cow<'static, str>> {
+        let mut folded = FoldedKeys::default();
         self.keys.clear();
         for (key, _) in &members.0 {
             folded.once(&self.keys, key).map_err(|fault| Cow::Owned(fault.to_string()))?;
@@ -316,22 +316,22 @@ pub fn category(error: &serde_json::Error) -> &'static str {
     }
 }
 
-struct Value<'a, 'de> {
+struct ValueCheck<'a, 'de> {
     depth: usize,
-    strict: &'a mut Strict<'de>,
+    strict: &'a mut StrictCheck<'de>,
 }
 
-impl<'de> Value<'_, 'de> {
+impl<'de> ValueCheck<'_, 'de> {
     fn deeper<E: de::Error>(&mut self) -> Result<usize, E> {
         if self.depth >= MAX_DEPTH {
-            self.strict.fault = Some(Fault::TooDeep);
-            return Err(E::custom(Fault::TooDeep));
+            self.strict.fault = Some(StrictFault::TooDeep);
+            return Err(E::custom(StrictFault::TooDeep));
         }
         Ok(self.depth + 1)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for ValueCheck<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -339,7 +339,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_, 'de> {
+impl<'de> Visitor<'de> for ValueCheck<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -372,22 +372,22 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
-        while let Some(()) = seq.next_element_seed(Value { depth, strict: &mut *self.strict })? {}
+        while let Some(()) = seq.next_element_seed(ValueCheck { depth, strict: &mut *self.strict })? {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
         let base = self.strict.keys.len();
-        let mut seen = Folded::default();
-        while let Some(Key(key)) = map.next_key()? {
+        let mut seen = FoldedKeys::default();
+        while let Some(ObjectKey(key)) = map.next_key()? {
             let own = self.strict.keys.get(base..).unwrap_or_default();
             if let Err(fault) = seen.once(own, &key) {
                 self.strict.fault = Some(fault);
                 return Err(de::Error::custom(fault));
             }
             self.strict.keys.push(key);
-            map.next_value_seed(Value { depth, strict: &mut *self.strict })?;
+            map.next_value_seed(ValueCheck { depth, strict: &mut *self.strict })?;
         }
         self.strict.keys.truncate(base);
         Ok(())
@@ -395,9 +395,9 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
 }
 
 /// An object's key, unescaped; borrowed where it has no escapes.
-struct Key<'de>(Cow<'de, str>);
+struct ObjectKey<'de>(Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for ObjectKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(KeyVisitor)
     }
@@ -406,18 +406,18 @@ impl<'de> Deserialize<'de> for Key<'de> {
 struct KeyVisitor;
 
 impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Key<'de>;
+    type Value = ObjectKey<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-        Ok(Key(Cow::Borrowed(key)))
+        Ok(ObjectKey(Cow::Borrowed(key)))
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(Key(Cow::Owned(key.to_owned())))
+        Ok(ObjectKey(Cow::Owned(key.to_owned())))
     }
 }
 /// The value of a JSON string.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
 
-use witgate_base::breaker::{Bounds, Breaker, Change, OutFor, Turn};
+use witgate_base::breaker::{BreakerChange, BreakerLimits, CallKind, CircuitBreaker, OutageScope};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_component::fault::Fault;
@@ -18,12 +18,12 @@ use witgate_services::Scope;
 pub(super) struct Guarded {
     policy: Arc<str>,
     pool: Arc<Pool>,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
 }
 
 impl Guarded {
-    pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: Bounds) -> Self {
-        Self { policy, pool: Arc::new(pool), breaker: Breaker::new(bounds, Instant::now()) }
+    pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: BreakerLimits) -> Self {
+        Self { policy, pool: Arc::new(pool), breaker: CircuitBreaker::new(bounds, Instant::now()) }
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -31,7 +31,7 @@ impl Guarded {
     }
 
     /// Checks for whom it is paused.
-    pub(super) fn out_for(&self) -> OutFor {
+    pub(super) fn out_for(&self) -> OutageScope {
         self.breaker.out_for()
     }
 
@@ -55,14 +55,14 @@ impl Guarded {
         self.note(scope, turn, self.pool.authorize(scope, call, principal).await)
     }
 
-    fn turn(&self, scope: &Scope) -> Result<Turn, Fault> {
+    fn turn(&self, scope: &Scope) -> Result<CallKind, Fault> {
         self.breaker.turn(|| scope.source(), Instant::now).map_err(|left| {
             let detail = format!("it kept failing and is out for {} ms more", left.as_millis());
             Fault::new(Failure::Breaker, detail)
         })
     }
 
-    fn note<T>(&self, scope: &Scope, turn: Turn, outcome: Result<T, Fault>) -> Result<T, Fault> {
+    fn note<T>(&self, scope: &Scope, turn: CallKind, outcome: Result<T, Fault>) -> Result<T, Fault> {
         match &outcome {
             Ok(_) => {
                 if self.breaker.went_well(|| scope.source(), Instant::now) {
@@ -76,14 +76,14 @@ impl Guarded {
         outcome
     }
 
-    fn report(&self, scope: &Scope, change: Change) {
+    fn report(&self, scope: &Scope, change: BreakerChange) {
         match change {
-            Change::None => {}
-            Change::Out(pause) => {
+            BreakerChange::None => {}
+            BreakerChange::Out(pause) => {
                 let milliseconds = pause.as_millis();
                 tracing::error!(policy = %self.policy, milliseconds, "BREAKER: the component keeps failing; calls to it are paused");
             }
-            Change::OutForOne(pause) => {
+            BreakerChange::OutForOne(pause) => {
                 let milliseconds = pause.as_millis();
                 let subject = scope.subject.identity().map(|identity| clean(&identity.subject));
                 let peer = scope.subject.peer().map(tracing::field::display);

@@ -38,7 +38,7 @@ pub use counts::Counts;
 pub use disagreements::{Disagreement, Disagreements, SeenWith, Tally};
 pub use make::{Before, Making, PolicyError, Stage, describe_component};
 pub use recipe::Recipe;
-pub use witgate_base::breaker::OutFor;
+pub use witgate_base::breaker::OutageScope;
 
 /// The ways to show a credential, the usual ones first.
 pub const SCHEMES: [Scheme; 6] =
@@ -237,9 +237,9 @@ impl Policy {
     }
 
     /// Looks whom its component is taken out for just now, because it keeps failing.
-    pub fn out_for(&self) -> OutFor {
+    pub fn out_for(&self) -> OutageScope {
         match &self.check {
-            Check::Builtin(_) | Check::Broken(_) => OutFor::Nobody,
+            Check::Builtin(_) | Check::Broken(_) => OutageScope::Nobody,
             Check::Component(component) => component.out_for(),
         }
     }

@@ -28,8 +28,8 @@ use witgate_component::settings::{self, Schema, Settings, SettingsError, Surroun
 use witgate_config::{self as config, Fallback, Limits};
 use witgate_services::Services;
 use witgate_services::cache::Cache;
-use witgate_services::fetch::{Exchange, Fetcher};
-use witgate_services::heard::Retold;
+use witgate_services::fetch::{Fetcher, HttpExchange};
+use witgate_services::host_calls::HostCallReplay;
 use witgate_services::keys::Keyring;
 use witgate_services::witness::Witness;
 
@@ -93,11 +93,11 @@ pub struct Stage {
     /// The time, in seconds since the Unix epoch.
     pub clock: Arc<AtomicU64>,
     /// The servers at the other end of its connections.
-    pub servers: Arc<dyn Exchange>,
+    pub servers: Arc<dyn HttpExchange>,
     /// The trace of host calls, if one is kept.
     pub witness: Option<Arc<Witness>>,
     /// The recorded results about a credential that only stands for one.
-    pub retold: Arc<Retold>,
+    pub retold: Arc<HostCallReplay>,
     /// True if everything is granted, because no operator has been asked yet.
     pub grants_everything: bool,
 }

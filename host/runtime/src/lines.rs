@@ -2,7 +2,7 @@
 //!
 //! A line is written at once, by the caller's own thread, where the descriptor takes it without waiting. Otherwise it
 //! is in a bounded queue, which a thread of its own writes. Where the queue is full a line is lost and counted, and
-//! the number is written in a line when lines go out again. Who cannot afford that takes a [`Place`] first.
+//! the number is written in a line when lines go out again. Who cannot afford that takes a [`LinePlace`] first.
 
 pub mod input;
 mod output;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use prometheus_client::metrics::counter::Counter;
 
-pub use output::Output;
+pub use output::SharedOutput;
 
 /// The first pause after a write that failed; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -28,12 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Makes the line, line end included, that says how many were lost.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// Writes lines to an [`Output`], in the order in which they come. Dropped, it still writes what waits.
+/// Writes lines to a [`SharedOutput`], in the order in which they come. Dropped, it still writes what waits.
 #[derive(Debug)]
-pub struct LineWriter(Arc<Shared>);
+pub struct LineWriter(Arc<WriterState>);
 
-struct Shared {
-    output: Arc<Output>,
+struct WriterState {
+    output: Arc<SharedOutput>,
     /// As many lines wait at once, those counted in that only have a place.
     most: usize,
     places: AtomicUsize,
@@ -49,7 +49,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Vec<u8>, Place)>,
+    waiting: VecDeque<(Vec<u8>, LinePlace)>,
     is_writing: bool,
     /// Since the last notice.
     lost: u64,
@@ -58,9 +58,9 @@ struct Queue {
 
 /// A place for one line. Dropped, it is free again.
 #[derive(Debug)]
-pub struct Place(Arc<Shared>);
+pub struct LinePlace(Arc<WriterState>);
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for WriterState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineWriter").field("output", &self.output).finish_non_exhaustive()
     }
@@ -73,11 +73,11 @@ impl LineWriter {
     /// When the system gives no thread.
     pub fn start(
         name: &str,
-        output: Arc<Output>,
+        output: Arc<SharedOutput>,
         most: usize,
         notice: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WriterState {
             output,
             most,
             places: AtomicUsize::new(0),
@@ -102,10 +102,10 @@ impl LineWriter {
     }
 
     /// A place for a line that is written later. None: too many lines wait.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<LinePlace> {
         let more = |places: usize| (places < self.0.most).then_some(places + 1);
         let taken = self.0.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        taken.then(|| Place(Arc::clone(&self.0)))
+        taken.then(|| LinePlace(Arc::clone(&self.0)))
     }
 
     /// True if the last write has failed, and none has succeeded since.
@@ -138,7 +138,7 @@ impl Drop for LineWriter {
     }
 }
 
-impl Place {
+impl LinePlace {
     /// Writes the line that the place is for.
     pub fn write(self, line: &[u8]) {
         let shared = Arc::clone(&self.0);
@@ -151,13 +151,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LinePlace {
     fn drop(&mut self) {
         self.0.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Shared {
+impl WriterState {
     fn lose(&self) {
         self.lost.inc();
         self.queue.lock().lost += 1;
@@ -182,7 +182,7 @@ impl Shared {
     }
 
     /// Waits for the next line.
-    fn next(&self) -> Option<(Vec<u8>, Place)> {
+    fn next(&self) -> Option<(Vec<u8>, LinePlace)> {
         let mut queue = self.queue.lock();
         loop {
             if let Some(next) = queue.waiting.pop_front() {

@@ -6,7 +6,7 @@
 pub mod entry;
 mod fields;
 mod filter;
-pub mod seldom;
+pub mod throttle;
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::lines::{LineWriter, Output};
+use crate::lines::{LineWriter, SharedOutput};
 use crate::metrics::Metrics;
-use entry::{Entry, Form};
-use fields::Quoted;
+use entry::{LogEntry, LogFormat};
+use fields::FieldFormat;
 use witgate_base::printable;
 
 /// Lines of the audit that wait to be written: each has at most 4 KiB, and mostly a tenth of that.
@@ -30,7 +30,7 @@ const LOG_LINES: usize = 1024;
 /// The log of `serve` on standard error.
 #[derive(Debug)]
 pub struct Logs {
-    form: Form,
+    form: LogFormat,
     log: Arc<LineWriter>,
     audit: Arc<LineWriter>,
 }
@@ -42,8 +42,8 @@ impl Logs {
     /// # Errors
     /// When the system gives no descriptor or thread.
     pub fn start(wanted: Option<&str>, is_json: bool) -> io::Result<Self> {
-        let form = if is_json { Form::Json } else { Form::Text };
-        let output = Arc::new(Output::stderr()?);
+        let form = if is_json { LogFormat::Json } else { LogFormat::Text };
+        let output = Arc::new(SharedOutput::stderr()?);
         let start = |name, target, most| {
             let notice = move |lost| notice(form, target, lost);
             LineWriter::start(name, Arc::clone(&output), most, notice).map(Arc::new)
@@ -59,25 +59,25 @@ impl Logs {
 
     fn subscribe(&self, filter: tracing_subscriber::EnvFilter) {
         let (to, form) = (Arc::clone(&self.log), self.form);
-        let writer = BoxMakeWriter::new(move || Lines { to: Arc::clone(&to), form });
+        let writer = BoxMakeWriter::new(move || LogLines { to: Arc::clone(&to), form });
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
         // Whoever has set up a log already keeps it.
         drop(match self.form {
-            Form::Json => lines.json().try_init(),
-            Form::Text => lines.fmt_fields(Quoted).try_init(),
+            LogFormat::Json => lines.json().try_init(),
+            LogFormat::Text => lines.fmt_fields(FieldFormat).try_init(),
         });
     }
 
     fn warn(&self, message: &str) {
         let mut line = String::new();
-        let mut entry = Entry::begin(&mut line, self.form, "WARN", "witgate::log");
+        let mut entry = LogEntry::begin(&mut line, self.form, "WARN", "witgate::log");
         entry.text("message", [message], usize::MAX);
         entry.end();
         self.log.write(line.as_bytes());
     }
 
     /// The writer of the audit's lines, and their form.
-    pub fn audit(&self) -> (Arc<LineWriter>, Form) {
+    pub fn audit(&self) -> (Arc<LineWriter>, LogFormat) {
         (Arc::clone(&self.audit), self.form)
     }
 
@@ -102,9 +102,9 @@ impl Logs {
 }
 
 /// The line that says how many others were lost.
-fn notice(form: Form, target: &'static str, lost: u64) -> Vec<u8> {
+fn notice(form: LogFormat, target: &'static str, lost: u64) -> Vec<u8> {
     let mut line = String::new();
-    let mut entry = Entry::begin(&mut line, form, "WARN", target);
+    let mut entry = LogEntry::begin(&mut line, form, "WARN", target);
     entry.text("message", ["lines were lost, because nobody took them in time"], usize::MAX);
     entry.number("lost", lost);
     entry.end();
@@ -112,18 +112,18 @@ fn notice(form: Form, target: &'static str, lost: u64) -> Vec<u8> {
 }
 
 /// One line of the log, as `tracing` hands it over: whole.
-struct Lines {
+struct LogLines {
     to: Arc<LineWriter>,
-    form: Form,
+    form: LogFormat,
 }
 
-impl io::Write for Lines {
+impl io::Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let shown = match self.form {
             // Its strings may hold anything: `serde_json` escapes what JSON has to have escaped, and no more.
-            Form::Json => printable::json(&text),
-            Form::Text => printable::lines(&text),
+            LogFormat::Json => printable::json(&text),
+            LogFormat::Text => printable::lines(&text),
         };
         self.to.write(shown.as_bytes());
         Ok(line.len())

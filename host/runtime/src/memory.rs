@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::metrics::Metrics;
-use crate::shares::{Bounds, Holder, Holdings};
+use crate::shares::{Capacity, Holder, Holdings};
 use witgate_base::party::Party;
 use witgate_base::peer::Peer;
 
@@ -34,11 +34,11 @@ pub type AnswerMemory = Memory<Party>;
 /// There is no more to be had now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no memory for it now")]
-pub struct Exhausted;
+pub struct MemoryExhausted;
 
 /// The memory of one message, or one connection. Given back when it is dropped.
 #[derive(Debug)]
-pub struct Held<H: Holder> {
+pub struct Reservation<H: Holder> {
     memory: Arc<Memory<H>>,
     /// None: the holder is not known, and has no share of its own.
     holder: Option<H>,
@@ -52,8 +52,8 @@ impl<H: Holder> Memory<H> {
     }
 
     /// Nothing yet.
-    pub fn hold(self: &Arc<Self>, holder: Option<H>) -> Held<H> {
-        Held { memory: Arc::clone(self), holder, bytes: 0 }
+    pub fn hold(self: &Arc<Self>, holder: Option<H>) -> Reservation<H> {
+        Reservation { memory: Arc::clone(self), holder, bytes: 0 }
     }
 
     /// Has the bytes in use counted among `metrics`.
@@ -61,11 +61,11 @@ impl<H: Holder> Memory<H> {
         metrics.register(|registry| registry.register(name, help, self.gauge.clone()));
     }
 
-    fn take(&self, holder: &Option<H>, bytes: usize) -> Result<(), Exhausted> {
+    fn take(&self, holder: &Option<H>, bytes: usize) -> Result<(), MemoryExhausted> {
         let most_of_one = if holder.is_some() { self.total / 2 } else { self.total };
         let mut used = self.used.lock();
-        if !used.have_room(holder, bytes, Bounds { most: self.total, most_of_one }) {
-            return Err(Exhausted);
+        if !used.have_room(holder, bytes, Capacity { most: self.total, most_of_one }) {
+            return Err(MemoryExhausted);
         }
         used.add(holder, bytes);
         self.show(&used);
@@ -94,12 +94,12 @@ impl AnswerMemory {
     }
 }
 
-impl<H: Holder> Held<H> {
+impl<H: Holder> Reservation<H> {
     /// Holds enough for `size` bytes, of which some are free. What is held never becomes less.
     ///
     /// # Errors
     /// Where they are not to be had; what was held before stays.
-    pub fn cover(&mut self, size: usize) -> Result<(), Exhausted> {
+    pub fn cover(&mut self, size: usize) -> Result<(), MemoryExhausted> {
         let more = size.saturating_sub(FREE).saturating_sub(self.bytes);
         if more > 0 {
             self.memory.take(&self.holder, more)?;
@@ -109,7 +109,7 @@ impl<H: Holder> Held<H> {
     }
 }
 
-impl<H: Holder> Drop for Held<H> {
+impl<H: Holder> Drop for Reservation<H> {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.memory.give_back(&self.holder, self.bytes);
@@ -119,10 +119,10 @@ impl<H: Holder> Drop for Held<H> {
 
 /// The memory that one answer, or a part of it, holds until the last copy of this is dropped. Nothing, where it is small.
 #[derive(Clone, Debug, Default)]
-pub struct Hold(Option<Arc<Held<Party>>>);
+pub struct Hold(Option<Arc<Reservation<Party>>>);
 
-impl From<Option<Held<Party>>> for Hold {
-    fn from(held: Option<Held<Party>>) -> Self {
+impl From<Option<Reservation<Party>>> for Hold {
+    fn from(held: Option<Reservation<Party>>) -> Self {
         Self(held.map(Arc::new))
     }
 }
@@ -131,18 +131,18 @@ impl Hold {
     /// The same bytes, which hold this until their last copy is dropped.
     pub fn keep(self, bytes: Bytes) -> Bytes {
         match self.0 {
-            Some(held) => Bytes::from_owner(Kept { bytes, _held: held }),
+            Some(held) => Bytes::from_owner(ReservedBytes { bytes, _held: held }),
             None => bytes,
         }
     }
 }
 
-struct Kept {
+struct ReservedBytes {
     bytes: Bytes,
-    _held: Arc<Held<Party>>,
+    _held: Arc<Reservation<Party>>,
 }
 
-impl AsRef<[u8]> for Kept {
+impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -154,7 +154,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::{AnswerMemory, Exhausted, FREE, Hold, RequestMemory};
+    use super::{AnswerMemory, FREE, Hold, MemoryExhausted, RequestMemory};
     use witgate_base::party::Principal;
 
     fn peer(last: u8) -> Option<super::Peer> {
@@ -166,11 +166,11 @@ mod tests {
         let memory = RequestMemory::new(100);
         let mut first = memory.hold(peer(1));
         assert_eq!(first.cover(FREE + 50), Ok(()));
-        assert_eq!(first.cover(FREE + 51), Err(Exhausted));
-        assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(Exhausted));
+        assert_eq!(first.cover(FREE + 51), Err(MemoryExhausted));
+        assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(MemoryExhausted));
         let mut second = memory.hold(peer(2));
         assert_eq!(second.cover(FREE + 50), Ok(()));
-        assert_eq!(memory.hold(peer(3)).cover(FREE + 1), Err(Exhausted));
+        assert_eq!(memory.hold(peer(3)).cover(FREE + 1), Err(MemoryExhausted));
         assert_eq!(memory.gauge.get(), 100);
         drop(first);
         assert_eq!(memory.hold(peer(3)).cover(FREE + 50), Ok(()));
@@ -183,7 +183,7 @@ mod tests {
     fn a_small_request_needs_nothing() {
         let memory = RequestMemory::new(0);
         assert_eq!(memory.hold(peer(1)).cover(FREE), Ok(()));
-        assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(Exhausted));
+        assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(MemoryExhausted));
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let memory = RequestMemory::new(100);
         let mut held = memory.hold(None);
         assert_eq!(held.cover(FREE + 100), Ok(()));
-        assert_eq!(held.cover(FREE + 101), Err(Exhausted));
+        assert_eq!(held.cover(FREE + 101), Err(MemoryExhausted));
     }
 
     #[test]

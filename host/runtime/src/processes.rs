@@ -10,22 +10,22 @@ use std::io;
 use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 
-use crate::shares::Bounds;
+use crate::shares::Capacity;
 
 #[cfg(target_os = "linux")]
 pub use orphans::{adopt_orphans, end_orphans};
 
 /// Sixty-four servers on Node.js take about 4 GB; one caller may have a quarter of them.
-pub const CHILDREN: Bounds = Bounds { most: 64, most_of_one: 16 };
+pub const CHILDREN: Capacity = Capacity { most: 64, most_of_one: 16 };
 
 /// The children that a task waits for. To bury one of them would take its exit status from that task.
 static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// A child that a task waits for, for as long as this lives.
 #[derive(Debug)]
-pub struct Own(Option<i32>);
+pub struct ChildGuard(Option<i32>);
 
-impl Drop for Own {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         if let Some(id) = self.0 {
             OWN.lock().remove(&id);
@@ -33,17 +33,17 @@ impl Drop for Own {
     }
 }
 
-/// Starts a process that the caller waits for. It is no orphan until `Own` is dropped.
+/// Starts a process that the caller waits for. It is no orphan until `ChildGuard` is dropped.
 ///
 /// # Errors
 /// Where the system cannot start it.
-pub fn spawn(command: &mut Command) -> io::Result<(Child, Own)> {
+pub fn spawn(command: &mut Command) -> io::Result<(Child, ChildGuard)> {
     // Held from before the start, so that one that ends at once is known by then.
     let mut own = OWN.lock();
     let child = command.spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     own.extend(id);
-    Ok((child, Own(id)))
+    Ok((child, ChildGuard(id)))
 }
 
 /// Elsewhere process 1 has the orphans.

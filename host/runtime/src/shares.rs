@@ -10,14 +10,14 @@ use witgate_base::party::Party;
 
 /// The capacity of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct Capacity {
     /// All in all.
     pub most: usize,
     /// Of one party.
     pub most_of_one: usize,
 }
 
-impl Bounds {
+impl Capacity {
     /// The same, but for what is set otherwise. Setting one of the two moves the other as far as it has to.
     pub fn set(self, most: Option<usize>, most_of_one: Option<usize>) -> Self {
         let most = most.unwrap_or_else(|| self.most.max(most_of_one.unwrap_or(0)));
@@ -84,20 +84,20 @@ impl<P: Holder> Holdings<P> {
     /// Length Thresholds for Shared-Memory Packet Switches", 1998, with a factor of one). So k parties that compete
     /// leave one part in k + 1 free, and the last unit is for a party that holds nothing. Where one may have more than
     /// half, nothing is kept for others.
-    pub fn have_room(&self, party: &P, amount: usize, bounds: Bounds) -> bool {
+    pub fn have_room(&self, party: &P, amount: usize, bounds: Capacity) -> bool {
         let (held, free) = (self.of(party), bounds.most.saturating_sub(self.all));
         let keeps_room = bounds.most_of_one <= bounds.most.div_ceil(2);
         self.fits(party, amount, bounds) && (!keeps_room || held + amount <= free)
     }
 
     /// True if the bounds let `party` have `amount` more, whatever that leaves for others.
-    fn fits(&self, party: &P, amount: usize, bounds: Bounds) -> bool {
+    fn fits(&self, party: &P, amount: usize, bounds: Capacity) -> bool {
         self.of(party) + amount <= bounds.most_of_one && self.all + amount <= bounds.most
     }
 
     /// The party that has to give something up before `party` gets `amount` more: itself where its share is
     /// full; where everything is full, the largest one. None: nobody.
-    pub fn gives_way(&self, party: &P, amount: usize, bounds: Bounds) -> Option<P> {
+    pub fn gives_way(&self, party: &P, amount: usize, bounds: Capacity) -> Option<P> {
         if self.of(party) + amount > bounds.most_of_one {
             return Some(party.clone());
         }
@@ -117,12 +117,12 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { most: 5, most_of_one: 3 };
+    const BOUNDS: Capacity = Capacity { most: 5, most_of_one: 3 };
 
     #[test]
     fn one_bound_that_is_set_moves_the_other_as_far_as_it_must() {
         let set = |most, of_one| {
-            let Bounds { most, most_of_one } = Bounds { most: 64, most_of_one: 16 }.set(most, of_one);
+            let Capacity { most, most_of_one } = Capacity { most: 64, most_of_one: 16 }.set(most, of_one);
             (most, most_of_one)
         };
         assert_eq!(set(None, None), (64, 16));
@@ -136,7 +136,7 @@ mod tests {
         for (most, shares) in
             [(64, [32, 16, 8, 4]), (25, [13, 6, 3, 2]), (4, [2, 1, 1, 0]), (1, [1, 0, 0, 0])]
         {
-            let (mut held, bounds) = (Holdings::default(), Bounds { most, most_of_one: most.div_ceil(2) });
+            let (mut held, bounds) = (Holdings::default(), Capacity { most, most_of_one: most.div_ceil(2) });
             for (party, share) in shares.into_iter().enumerate() {
                 while held.have_room(&party, 1, bounds) {
                     held.add(&party, 1);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn small_shares_shrink_only_when_the_table_is_nearly_full() {
-        let (mut held, bounds) = (Holdings::default(), Bounds { most: 10_000, most_of_one: 1_000 });
+        let (mut held, bounds) = (Holdings::default(), Capacity { most: 10_000, most_of_one: 1_000 });
         for party in 0..10 {
             while held.have_room(&party, 1, bounds) {
                 held.add(&party, 1);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn where_one_may_have_more_than_half_nothing_is_kept_for_others() {
-        let (mut held, bounds) = (Holdings::default(), Bounds { most: 8, most_of_one: 8 });
+        let (mut held, bounds) = (Holdings::default(), Capacity { most: 8, most_of_one: 8 });
         held.add(&"ada", 7);
         assert!(held.have_room(&"ada", 1, bounds));
     }
@@ -172,7 +172,7 @@ mod tests {
             parties in 1_u32..=6,
             steps in proptest::collection::vec((0_u32..6, any::<bool>(), 1_usize..80), 0..200),
         ) {
-            let (mut held, bounds) = (Holdings::default(), Bounds { most: 64, most_of_one: 32 });
+            let (mut held, bounds) = (Holdings::default(), Capacity { most: 64, most_of_one: 32 });
             for (party, gives_back, times) in steps {
                 let party = party % parties;
                 for _ in 0..times {
@@ -195,7 +195,7 @@ mod tests {
             steps in proptest::collection::vec((0_usize..100, any::<bool>()), 0..500),
         ) {
             let parties = parties.min(most - 1);
-            let (mut held, bounds) = (Holdings::default(), Bounds { most, most_of_one: most.div_ceil(2) });
+            let (mut held, bounds) = (Holdings::default(), Capacity { most, most_of_one: most.div_ceil(2) });
             (0..parties).for_each(|party| held.add(&party, 1));
             for (party, gives_back) in steps {
                 let party = party % parties;

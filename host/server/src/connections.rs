@@ -1,13 +1,13 @@
 //! TCP connections: accepting them within bounds, and letting them end.
 
-mod at_once;
 pub mod descriptors;
+mod eager;
 mod heads;
 pub mod linger;
 mod metered;
+mod stalls;
 pub mod table;
 mod turn;
-mod unread;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -30,13 +30,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::proxies;
-use super::tls::Tls;
-use at_once::AtOnce;
+use super::tls::TlsState;
+use eager::EagerFuture;
 use heads::Heads;
-use metered::Metered;
-use table::{Admission, Connection, Connections, End};
-use turn::WithTurn;
-use unread::Unread;
+use metered::MeteredStream;
+use stalls::StallGuard;
+use table::{Admission, Connection, ConnectionEnd, Connections};
+use turn::TurnBody;
 use witgate_flow::reject::Rejection;
 use witgate_message::certificate::ClientCertificate;
 
@@ -65,7 +65,7 @@ static REFUSAL: LazyLock<Bytes> = LazyLock::new(|| {
 
 /// The two ends of a connection.
 #[derive(Clone, Debug)]
-pub struct Ends {
+pub struct ConnectionEnds {
     /// The address of the client.
     pub peer: SocketAddr,
     /// The address that it has connected to.
@@ -81,7 +81,7 @@ pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
     /// The TLS settings of the listener. None: HTTP in plain.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Arc<TlsState>>,
     /// Those that are open, and how many there may be.
     pub connections: Arc<Connections>,
 }
@@ -89,7 +89,7 @@ pub struct Listener {
 /// Answers requests until `stop`; then lets those that run go on for `grace`, and cuts them off.
 pub async fn serve<F, R, B>(listener: Listener, stop: CancellationToken, grace: Duration, respond: F)
 where
-    F: Fn(Request<Incoming>, Ends) -> R + Clone + Send + Sync + 'static,
+    F: Fn(Request<Incoming>, ConnectionEnds) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
 {
@@ -99,7 +99,7 @@ where
         match accepted {
             Ok((stream, peer)) => {
                 // A token of its own: each look at one takes its lock, and every poll looks.
-                let end = End { stop: stop.child_token(), cut: cut.child_token() };
+                let end = ConnectionEnd { stop: stop.child_token(), cut: cut.child_token() };
                 match listener.connections.admit(peer.ip(), end) {
                     Some(admission) => {
                         let tls = listener.tls.clone();
@@ -143,11 +143,11 @@ fn refuse(stream: TcpStream, speaks_tls: bool) {
 async fn connection<F, R, B>(
     mut stream: TcpStream,
     mut peer: SocketAddr,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<TlsState>>,
     mut admission: Admission,
     respond: F,
 ) where
-    F: Fn(Request<Incoming>, Ends) -> R,
+    F: Fn(Request<Incoming>, ConnectionEnds) -> R,
     R: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
@@ -162,14 +162,14 @@ async fn connection<F, R, B>(
         }
     }
     let connection = Arc::clone(&admission.connection);
-    let ends = Ends { peer, local, certificate: None, connection };
+    let ends = ConnectionEnds { peer, local, certificate: None, connection };
     let Some(tls) = tls else {
         return converse(stream, ends, &admission, respond).await;
     };
     // Nothing runs before the handshake is done: there is nothing to wait for at the end.
     let stop = &admission.end().stop;
     if let Some(Some((stream, certificate))) = stop.run_until_cancelled(tls.accept(stream)).await {
-        converse(stream, Ends { certificate, ..ends }, &admission, respond).await;
+        converse(stream, ConnectionEnds { certificate, ..ends }, &admission, respond).await;
     }
 }
 
@@ -183,14 +183,14 @@ async fn said_by_proxy(
     said.inspect_err(|error| admission.proxies().log(proxy.ip(), error)).ok()
 }
 
-async fn converse<S, F, R, B>(stream: S, ends: Ends, admission: &Admission, respond: F)
+async fn converse<S, F, R, B>(stream: S, ends: ConnectionEnds, admission: &Admission, respond: F)
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Fn(Request<Incoming>, Ends) -> R,
+    F: Fn(Request<Incoming>, ConnectionEnds) -> R,
     R: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
 {
-    let End { stop, cut } = admission.end();
+    let ConnectionEnd { stop, cut } = admission.end();
     let stream = Heads::new(stream);
     let framing = stream.framing();
     let service = service_fn(|request: Request<Incoming>| {
@@ -202,18 +202,18 @@ where
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| WithTurn::new(body, turn)))
+            Ok::<_, Infallible>(response.map(|body| TurnBody::new(body, turn)))
         }
     });
-    let stream = Unread::new(stream, unread::PATIENCE);
-    let stream = Metered::new(stream, Arc::clone(&ends.connection), admission.memory());
+    let stream = StallGuard::new(stream, stalls::PATIENCE);
+    let stream = MeteredStream::new(stream, Arc::clone(&ends.connection), admission.memory());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let connection = std::pin::pin!(connection);
-    let mut connection = AtOnce::new(connection);
+    let mut connection = EagerFuture::new(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = stop.cancelled() => {

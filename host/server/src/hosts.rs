@@ -7,27 +7,27 @@ use ::http::header::HOST;
 use ::http::{HeaderMap, Uri};
 
 use witgate_base::printable::clean;
-use witgate_message::headers::origin::Names;
-use witgate_message::malformed::Malformed;
-use witgate_runtime::log::seldom::Seldom;
+use witgate_message::headers::origin::AllowedNames;
+use witgate_message::malformed::MessageFault;
+use witgate_runtime::log::throttle::LogThrottle;
 
 /// The names of one listener.
 #[derive(Debug)]
 pub struct Hosts {
-    names: Names,
+    names: AllowedNames,
     /// The setting that has the listener's address.
     listener: &'static str,
-    refusing: Seldom,
+    refusing: LogThrottle,
 }
 
 impl Hosts {
     /// The accepted names of one listener.
-    pub fn new(names: Names, listener: &'static str) -> Self {
-        Self { names, listener, refusing: Seldom::default() }
+    pub fn new(names: AllowedNames, listener: &'static str) -> Self {
+        Self { names, listener, refusing: LogThrottle::default() }
     }
 
     /// The names themselves.
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &AllowedNames {
         &self.names
     }
 
@@ -41,7 +41,7 @@ impl Hosts {
         headers: &HeaderMap,
         local: Option<IpAddr>,
         peer: Option<IpAddr>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), MessageFault> {
         self.names.check_host(uri, headers, local).inspect_err(|_| self.log(uri, headers, peer))
     }
 

@@ -14,11 +14,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
-use super::connections::table::{Connection, Connections, Limits};
-use super::connections::{self, Ends, Listener, linger};
+use super::connections::table::{Connection, ConnectionLimits, Connections};
+use super::connections::{self, ConnectionEnds, Listener, linger};
 use super::hosts::Hosts;
-use super::proxies::Proxies;
-use super::tls::Tls;
+use super::proxies::TrustedProxies;
+use super::tls::TlsState;
 pub use body::Body;
 use cors::Readers;
 use metadata::Metadata;
@@ -26,20 +26,20 @@ use paths::at;
 use receive::receive;
 use responses::{EVENTS, JSON, event_stream, json, not_allowed, not_found, plain, render, with_status};
 use witgate_base::peer::Peer;
-use witgate_base::signing::KeySet;
+use witgate_base::signing::PublishedKeys;
 use witgate_config::{self as config, Denials};
 use witgate_flow::body::Inflow;
-use witgate_flow::known::Known;
+use witgate_flow::in_flight::InFlight;
+use witgate_flow::known_sender::KnownSender;
 use witgate_flow::port::{AnswerBody, Upstream};
-use witgate_flow::reject::{Rejected, Rejection};
-use witgate_flow::under_way::UnderWay;
+use witgate_flow::reject::{RejectedMessage, Rejection};
 use witgate_flow::{Arrival, Flow, Reply};
 use witgate_message::certificate::ClientCertificate;
-use witgate_message::headers::origin::Names;
+use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_policy::generation::Generations;
-use witgate_runtime::memory::{Held, RequestMemory};
+use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
 
 mod body;
@@ -74,8 +74,8 @@ pub struct Sender {
     pub connection: Option<Arc<Connection>>,
 }
 
-impl From<Ends> for Sender {
-    fn from(Ends { peer, local, certificate, connection }: Ends) -> Self {
+impl From<ConnectionEnds> for Sender {
+    fn from(ConnectionEnds { peer, local, certificate, connection }: ConnectionEnds) -> Self {
         // An IPv4 address of a socket for both is `::ffff:a.b.c.d`, which nobody writes.
         let [peer, local] = [peer, local].map(|end| Some(end.ip().to_canonical()));
         Self { peer, local, certificate, connection: Some(connection) }
@@ -90,7 +90,7 @@ impl Sender {
         }
     }
 
-    fn known(&self) -> Known {
+    fn known(&self) -> KnownSender {
         self.connection.as_ref().map(|connection| connection.known().clone()).unwrap_or_default()
     }
 }
@@ -126,15 +126,15 @@ impl<U: Upstream + 'static> Gateway<U> {
             (upstream.path.clone(), Arc::new(endpoint))
         };
         let endpoints = config.upstreams.iter().zip(flows).enumerate().map(endpoint).collect();
-        let limits = Limits { all: server.max_connections, of_one: server.connections_of_one() };
+        let limits = ConnectionLimits { all: server.max_connections, of_one: server.connections_of_one() };
         let memory = RequestMemory::new(server.request_memory);
-        let connections = Connections::behind(Proxies::of(server), limits, memory);
+        let connections = Connections::behind(TrustedProxies::of(server), limits, memory);
         let hosts = Hosts::new(names(config), "listen");
         Self { endpoints, hosts, metadata, generations, connections }
     }
 
     /// The same, which serves these keys.
-    pub fn with_keys(self, keys: Arc<KeySet>) -> Self {
+    pub fn with_keys(self, keys: Arc<PublishedKeys>) -> Self {
         Self { metadata: self.metadata.with_keys(keys), ..self }
     }
 
@@ -147,7 +147,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     pub async fn serve(
         self,
         socket: TcpListener,
-        tls: Option<Arc<Tls>>,
+        tls: Option<Arc<TlsState>>,
         stop: CancellationToken,
         grace: Duration,
     ) {
@@ -155,7 +155,7 @@ impl<U: Upstream + 'static> Gateway<U> {
         let gateway = Arc::new(self);
         let respond = {
             let gateway = Arc::clone(&gateway);
-            move |request: Request<hyper::body::Incoming>, ends: Ends| {
+            move |request: Request<hyper::body::Incoming>, ends: ConnectionEnds| {
                 let gateway = Arc::clone(&gateway);
                 async move { gateway.respond(request.map(Inflow::Wire), ends.into()).await }
             }
@@ -237,7 +237,7 @@ impl<U: Upstream + 'static> Gateway<U> {
     }
 
     /// Opens the account of memory for one request.
-    fn hold(&self, sender: &Sender) -> Held<Peer> {
+    fn hold(&self, sender: &Sender) -> Reservation<Peer> {
         self.connections.memory().hold(sender.peer.map(Into::into))
     }
 
@@ -260,11 +260,11 @@ impl<U: Upstream + 'static> Gateway<U> {
         // What a program is reached through is that program's to know.
         let (Some(_), Some(peer)) = (&sender.connection, sender.peer) else { return Ok(sender) };
         let client = self.connections.proxies().client(peer, &parts.headers);
-        let client = client.map_err(|unclear| Malformed::InvalidRequest(unclear.to_string()))?;
+        let client = client.map_err(|unclear| MessageFault::InvalidRequest(unclear.to_string()))?;
         Ok(Sender { peer: Some(client), ..sender })
     }
 
-    fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), Malformed> {
+    fn check_host(&self, parts: &Parts, sender: &Sender) -> Result<(), MessageFault> {
         self.hosts.check(&parts.uri, &parts.headers, sender.local, sender.peer)
     }
 
@@ -295,14 +295,14 @@ impl<U: Upstream + 'static> Endpoint<U> {
         parts: Parts,
         body: &mut Inflow,
         sender: Sender,
-        held: Held<Peer>,
-    ) -> Result<Response<Body>, Rejected> {
+        held: Reservation<Peer>,
+    ) -> Result<Response<Body>, RejectedMessage> {
         match parts.method {
             Method::POST => self.post(parts.headers, body, sender, held).await,
             Method::GET => self.get(parts.headers, sender).await,
             Method::DELETE => self.delete(parts.headers, sender).await,
             _ => {
-                self.flow.refuse_unread(Malformed::MethodNotAllowed.into());
+                self.flow.refuse_unread(MessageFault::MethodNotAllowed.into());
                 Ok(not_allowed("POST, GET, DELETE"))
             }
         }
@@ -313,8 +313,8 @@ impl<U: Upstream + 'static> Endpoint<U> {
         headers: HeaderMap,
         body: &mut Inflow,
         sender: Sender,
-        mut held: Held<Peer>,
-    ) -> Result<Response<Body>, Rejected> {
+        mut held: Reservation<Peer>,
+    ) -> Result<Response<Body>, RejectedMessage> {
         let body = match receive(&headers, body, self.max_request, &mut held).await {
             Ok(body) => body,
             Err(rejection) => return Err(self.flow.refuse_unread(rejection)),
@@ -332,7 +332,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         Ok(quiet::answer(Box::pin(work), under_way).await)
     }
 
-    async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
+    async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {
         if let Err(malformed) = media::accepts_events(&headers) {
             return Err(self.flow.refuse_unread(malformed.into()));
         }
@@ -341,7 +341,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
         Ok(event_stream(StatusCode::OK, EVENTS, Body::events(events)))
     }
 
-    async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, Rejected> {
+    async fn delete(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {
         Box::pin(self.flow.close(arrival(headers, Bytes::new(), sender))).await?;
         Ok(Response::new(Body::empty()))
     }
@@ -353,7 +353,7 @@ fn arrival(headers: HeaderMap, body: Bytes, sender: Sender) -> Arrival {
         transport: Transport::Http,
         peer: sender.peer,
         known: sender.known(),
-        under_way: UnderWay::default(),
+        under_way: InFlight::default(),
         certificate: sender.certificate,
         headers,
         body,
@@ -385,7 +385,7 @@ fn answer(reply: Reply) -> Response<Body> {
 
 impl<U: Upstream> Endpoint<U> {
     /// A challenge names every scheme that would do, bearer tokens first.
-    fn render(&self, rejected: &Rejected) -> Response<Body> {
+    fn render(&self, rejected: &RejectedMessage) -> Response<Body> {
         let wire = rejected.rejection.wire_at(self.denials);
         let generation = self.generations.live();
         let scopes = &generation.pipeline(self.place).scopes;
@@ -401,7 +401,7 @@ impl<U: Upstream> Endpoint<U> {
 
 /// The names that this server answers under: the listen address, the hosts of the resources, and
 /// those allowed besides.
-fn names(config: &config::Config) -> Names {
+fn names(config: &config::Config) -> AllowedNames {
     let listen = config.server.listen.ip();
     let listen = (!listen.is_unspecified()).then(|| listen.to_string());
     let resources: Vec<_> =
@@ -409,6 +409,6 @@ fn names(config: &config::Config) -> Names {
     let hosts = config.server.allowed_hosts.iter().map(String::as_str);
     let hosts = hosts.chain(listen.as_deref());
     let hosts = hosts.chain(resources.iter().filter_map(url::Url::host_str));
-    Names::new(hosts, config.server.allowed_origins.iter().map(String::as_str))
+    AllowedNames::new(hosts, config.server.allowed_origins.iter().map(String::as_str))
         .on_port(config.server.listen.port())
 }

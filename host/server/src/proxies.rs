@@ -15,33 +15,33 @@ use node::Node;
 pub(super) use protocol::read;
 use witgate_base::cause::told;
 use witgate_config::{Forwarded, Server};
-use witgate_runtime::log::seldom::Seldom;
+use witgate_runtime::log::throttle::LogThrottle;
 
 /// The proxies that are trusted, and where they say for whom they speak.
 #[derive(Debug, Default)]
-pub struct Proxies {
+pub struct TrustedProxies {
     trusted: Vec<IpNet>,
     forwarded: Option<Forwarded>,
-    failing: Seldom,
+    failing: LogThrottle,
 }
 
 /// The proxy's header, which cannot be read or names no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the proxy does not say by `{0}` whom the request is from")]
-pub(crate) struct Unclear(&'static str);
+pub(crate) struct ProxyHeaderError(&'static str);
 
-impl Proxies {
+impl TrustedProxies {
     /// Those of the configuration.
     pub fn of(server: &Server) -> Self {
         let (trusted, forwarded) = (server.trusted_proxies.clone(), server.forwarded);
-        Self { trusted, forwarded, failing: Seldom::default() }
+        Self { trusted, forwarded, failing: LogThrottle::default() }
     }
 
     /// Those of these networks.
     #[cfg(test)]
     pub fn trusting(networks: &[&str], forwarded: Forwarded) -> Self {
         let trusted = networks.iter().map(|network| network.parse().unwrap()).collect();
-        Self { trusted, forwarded: Some(forwarded), failing: Seldom::default() }
+        Self { trusted, forwarded: Some(forwarded), failing: LogThrottle::default() }
     }
 
     /// Says now and then that a connection of a proxy's did not begin as it has to.
@@ -73,8 +73,8 @@ impl Proxies {
     ///
     /// # Errors
     /// Where the header of a trusted proxy cannot be read: what is left of it may be the caller's.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Unclear> {
-        let (name, read): (_, Read) = match self.forwarded {
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, ProxyHeaderError> {
+        let (name, read): (_, NodeReader) = match self.forwarded {
             Some(Forwarded::ForwardedFor) => ("x-forwarded-for", forwarded::addresses),
             Some(Forwarded::Forwarded) => ("forwarded", forwarded::elements),
             Some(Forwarded::ProxyProtocol) | None => return Ok(peer),
@@ -82,7 +82,7 @@ impl Proxies {
         if !self.trusts(peer) {
             return Ok(peer);
         }
-        let unclear = Unclear(name);
+        let unclear = ProxyHeaderError(name);
         let mut nodes = Vec::new();
         for line in headers.get_all(name) {
             nodes.extend(read(line.to_str().map_err(|_| unclear)?).ok_or(unclear)?);
@@ -104,7 +104,7 @@ impl Proxies {
 }
 
 /// Reads the nodes of one line of a header. None: it cannot be read.
-type Read = fn(&str) -> Option<Vec<Node<'_>>>;
+type NodeReader = fn(&str) -> Option<Vec<Node<'_>>>;
 
 #[cfg(test)]
 mod tests {
@@ -112,8 +112,8 @@ mod tests {
 
     use super::*;
 
-    fn proxies(forwarded: Forwarded) -> Proxies {
-        Proxies::trusting(&["10.0.0.0/8", "2001:db8:1::/48", "::1/128"], forwarded)
+    fn proxies(forwarded: Forwarded) -> TrustedProxies {
+        TrustedProxies::trusting(&["10.0.0.0/8", "2001:db8:1::/48", "::1/128"], forwarded)
     }
 
     fn client(forwarded: Forwarded, peer: &str, lines: &[&str]) -> Option<String> {

@@ -24,16 +24,16 @@ use witgate_plugin::{Scheme, Transport};
 
 use witgate_flow::body::RawBody;
 use witgate_flow::event::Event;
-use witgate_flow::known::Known;
+use witgate_flow::in_flight::InFlight;
+use witgate_flow::known_sender::KnownSender;
 use witgate_flow::port::{AnswerBody, Upstream};
-use witgate_flow::reject::{Rejected, Rejection, UpstreamFault};
-use witgate_flow::under_way::UnderWay;
+use witgate_flow::reject::{RejectedMessage, Rejection, UpstreamFault};
 use witgate_flow::{Arrival, Flow, Reply};
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_message::headers::LAST_EVENT_ID;
 use witgate_message::json::{Members, unquote};
-use witgate_message::malformed::Malformed;
-use witgate_runtime::lines::input::{Lines, Read, one_line};
+use witgate_message::malformed::MessageFault;
+use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
 
 /// The greatest answer that an HTTP upstream may give in one piece.
 const ANSWER: usize = 16 << 20;
@@ -48,20 +48,26 @@ const PASSING_ON: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// The way of all messages, as this transport needs it.
-pub trait Pipeline: Send + Sync + 'static {
+pub trait MessageHandler: Send + Sync + 'static {
     /// Handles one message.
-    fn handle(&self, sent: Sent) -> impl Future<Output = Result<Heard, Rejected>> + Send;
+    fn handle(
+        &self,
+        sent: IncomingMessage,
+    ) -> impl Future<Output = Result<MessageAnswer, RejectedMessage>> + Send;
 
     /// Opens the stream of the server's own messages; `sent` has no body.
-    fn listen(&self, sent: Sent) -> impl Future<Output = Result<BoxStream<'static, Event>, Rejected>> + Send;
+    fn listen(
+        &self,
+        sent: IncomingMessage,
+    ) -> impl Future<Output = Result<BoxStream<'static, Event>, RejectedMessage>> + Send;
 }
 
 /// A message as it comes in here.
-pub struct Sent {
+pub struct IncomingMessage {
     /// The message.
     pub body: Bytes,
     /// The credential that the process environment shows.
-    pub shown: Shown,
+    pub shown: Credentials,
     /// The session that this process's client has opened.
     pub session: Option<Box<str>>,
     /// For a stream that broke off.
@@ -69,7 +75,7 @@ pub struct Sent {
 }
 
 /// The answer to a line on stdin.
-pub struct Heard {
+pub struct MessageAnswer {
     /// The session that the message has opened.
     pub session: Option<Box<str>>,
     /// The body of the upstream's answer.
@@ -78,22 +84,22 @@ pub struct Heard {
 
 /// The credential in the environment, read once. Children never inherit these variables.
 #[derive(Debug, Default)]
-pub struct Environment {
+pub struct EnvironmentCredentials {
     /// `MCP_API_KEY`.
     pub api_key: Option<SecretString>,
     /// `MCP_BEARER_TOKEN`.
     pub bearer: Option<SecretString>,
 }
 
-impl Environment {
+impl EnvironmentCredentials {
     /// Reads it. An empty variable shows nothing.
     pub fn read(environment: &witgate_config::environment::Environment) -> Self {
         let read = |name| environment.get(name).map(SecretString::from);
         Self { api_key: read("MCP_API_KEY"), bearer: read("MCP_BEARER_TOKEN") }
     }
 
-    fn shown(&self) -> Shown {
-        let mut shown = Shown::default();
+    fn shown(&self) -> Credentials {
+        let mut shown = Credentials::default();
         let again = |value: &SecretString| SecretString::from(value.expose_secret());
         if let Some(bearer) = &self.bearer {
             shown.add(Scheme::Bearer, None, again(bearer));
@@ -107,7 +113,7 @@ impl Environment {
 
 /// Limits in time and size.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct StdioLimits {
     /// Time that running calls may take at the end.
     pub grace: Duration,
     /// The largest line that a client may send, in bytes.
@@ -116,17 +122,17 @@ pub struct Bounds {
 
 /// Serves one client until its end of file or until `stop`; then lets what runs finish within the time that its bounds
 /// have for that.
-pub async fn serve<P: Pipeline>(
+pub async fn serve<P: MessageHandler>(
     pipeline: Arc<P>,
-    environment: Environment,
+    environment: EnvironmentCredentials,
     pipes: (impl AsyncRead + Unpin, impl AsyncWrite + Send + Unpin + 'static),
     stop: impl Future<Output = ()>,
-    Bounds { grace, max_request }: Bounds,
+    StdioLimits { grace, max_request }: StdioLimits,
 ) {
     let (out, lines) = mpsc::channel(LINES);
     let writing = tokio::spawn(write(pipes.1, lines));
-    let mut front = Front {
-        client: Arc::new(Client {
+    let mut front = StdioFront {
+        client: Arc::new(StdioClient {
             pipeline,
             environment,
             out,
@@ -169,27 +175,27 @@ pub async fn told_to_stop() {
     }
 }
 
-impl<U: Upstream + 'static> Pipeline for Flow<U> {
-    async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
+impl<U: Upstream + 'static> MessageHandler for Flow<U> {
+    async fn handle(&self, sent: IncomingMessage) -> Result<MessageAnswer, RejectedMessage> {
         let Reply { session, body, .. } = Flow::handle(self, arrival(sent)).await?;
-        Ok(Heard { session, body })
+        Ok(MessageAnswer { session, body })
     }
 
-    async fn listen(&self, sent: Sent) -> Result<BoxStream<'static, Event>, Rejected> {
+    async fn listen(&self, sent: IncomingMessage) -> Result<BoxStream<'static, Event>, RejectedMessage> {
         Flow::listen(self, arrival(sent)).await
     }
 }
 
-fn arrival(sent: Sent) -> Arrival {
+fn arrival(sent: IncomingMessage) -> Arrival {
     let mut headers = HeaderMap::new();
     // What an HTTP upstream is told of a stream that broke off, in the place where it looks.
     let last = sent.last_event_id.and_then(|id| HeaderValue::try_from(id).ok());
     headers.extend(last.map(|id| (LAST_EVENT_ID, id)));
     Arrival {
         transport: Transport::Stdio,
-        under_way: UnderWay::default(),
+        under_way: InFlight::default(),
         peer: None,
-        known: Known::default(),
+        known: KnownSender::default(),
         certificate: None,
         headers,
         body: sent.body,
@@ -198,23 +204,23 @@ fn arrival(sent: Sent) -> Arrival {
     }
 }
 
-struct Front<P> {
-    client: Arc<Client<P>>,
+struct StdioFront<P> {
+    client: Arc<StdioClient<P>>,
     tasks: JoinSet<()>,
     pump: Option<AbortHandle>,
 }
 
 /// The state that all tasks of one client share.
-struct Client<P> {
+struct StdioClient<P> {
     pipeline: Arc<P>,
-    environment: Environment,
+    environment: EnvironmentCredentials,
     out: mpsc::Sender<Bytes>,
     session: Mutex<Option<Box<str>>>,
     /// By the request's id, as JSON text.
-    running: Mutex<HashMap<Box<str>, Running>>,
+    running: Mutex<HashMap<Box<str>, RunningRequest>>,
 }
 
-struct Running {
+struct RunningRequest {
     task: AbortHandle,
     /// True if dropping the request cancels it (2026-07-28). In earlier versions, only the upstream is told.
     stateless: bool,
@@ -224,14 +230,14 @@ struct Running {
 
 /// The members of a line that decide its order among the others. The pipeline checks the line itself.
 #[derive(Debug, Default)]
-struct Peek {
+struct LinePeek {
     id: Option<Box<str>>,
     method: Option<String>,
     stateless: bool,
     cancels: Option<Box<str>>,
 }
 
-impl Peek {
+impl LinePeek {
     fn at(line: &[u8]) -> Option<Self> {
         let message = Members::read(std::str::from_utf8(line).ok()?)?;
         let method = message.get("method").and_then(unquote);
@@ -247,21 +253,21 @@ impl Peek {
     }
 }
 
-impl<P: Pipeline> Front<P> {
+impl<P: MessageHandler> StdioFront<P> {
     async fn read(&mut self, input: impl AsyncRead + Unpin, max_request: usize) {
-        let mut lines = Lines::new(input, max_request);
+        let mut lines = LineReader::new(input, max_request);
         loop {
             match lines.next().await {
-                Ok(Read::Line(line)) => self.take(line).await,
-                Ok(Read::TooLong(_)) => self.client.refuse(None, Malformed::TooLarge.into()).await,
-                Ok(Read::End) | Err(_) => return,
+                Ok(LineOutcome::Line(line)) => self.take(line).await,
+                Ok(LineOutcome::TooLong(_)) => self.client.refuse(None, MessageFault::TooLarge.into()).await,
+                Ok(LineOutcome::End) | Err(_) => return,
             }
             while self.tasks.try_join_next().is_some() {}
         }
     }
 
     async fn take(&mut self, line: Bytes) {
-        let peek = Peek::at(&line).unwrap_or_default();
+        let peek = LinePeek::at(&line).unwrap_or_default();
         match (peek.method.as_deref(), &peek.id) {
             (Some("initialize"), Some(_)) => {
                 // Clients that write ahead mean what follows for the session that this opens.
@@ -275,7 +281,7 @@ impl<P: Pipeline> Front<P> {
     }
 
     /// Begins a request.
-    async fn start(&mut self, line: Bytes, peek: Peek) {
+    async fn start(&mut self, line: Bytes, peek: LinePeek) {
         let Some(id) = peek.id else { return };
         if self.tasks.len() >= RUNNING {
             return self.client.refuse(Some(&id), Rejection::RateLimited { retry_after: 1 }).await;
@@ -289,10 +295,10 @@ impl<P: Pipeline> Front<P> {
             client.clone().request(line).await;
             client.running.lock().remove(&key);
         });
-        running.insert(id, Running { task, stateless: peek.stateless, listens });
+        running.insert(id, RunningRequest { task, stateless: peek.stateless, listens });
     }
 
-    async fn notify(&mut self, line: Bytes, peek: &Peek) {
+    async fn notify(&mut self, line: Bytes, peek: &LinePeek) {
         if let Some(id) = &peek.cancels {
             let mut running = self.client.running.lock();
             if running.get(id).is_some_and(|running| running.stateless) {
@@ -333,15 +339,15 @@ impl<P: Pipeline> Front<P> {
     }
 }
 
-impl<P: Pipeline> Client<P> {
-    fn sent(&self, body: Bytes) -> Sent {
+impl<P: MessageHandler> StdioClient<P> {
+    fn sent(&self, body: Bytes) -> IncomingMessage {
         let session = self.session.lock().clone();
-        Sent { body, shown: self.environment.shown(), session, last_event_id: None }
+        IncomingMessage { body, shown: self.environment.shown(), session, last_event_id: None }
     }
 
     /// Sends one message and writes down all that comes back.
     async fn request(self: Arc<Self>, line: Bytes) {
-        let peek = Peek::at(&line);
+        let peek = LinePeek::at(&line);
         match self.pipeline.handle(self.sent(line)).await {
             Ok(heard) => {
                 if let Some(session) = heard.session {
@@ -349,7 +355,7 @@ impl<P: Pipeline> Client<P> {
                 }
                 self.write_down(heard.body, peek.and_then(|peek| peek.id)).await;
             }
-            Err(Rejected { id, rejection }) => {
+            Err(RejectedMessage { id, rejection }) => {
                 // What wants no answer gets none (JSON-RPC 2.0 §4.1); what cannot be read gets one.
                 let wants_none = peek.is_some_and(|peek| peek.method.is_none() || peek.id.is_none());
                 match wants_none && !is_malformed(&rejection) {
@@ -389,10 +395,10 @@ impl<P: Pipeline> Client<P> {
     async fn pump(self: Arc<Self>) {
         let mut last_event_id = None;
         loop {
-            let sent = Sent { last_event_id: last_event_id.take(), ..self.sent(Bytes::new()) };
+            let sent = IncomingMessage { last_event_id: last_event_id.take(), ..self.sent(Bytes::new()) };
             let mut events = match self.pipeline.listen(sent).await {
                 Ok(events) => events,
-                Err(Rejected { rejection, .. }) => {
+                Err(RejectedMessage { rejection, .. }) => {
                     return tracing::debug!(?rejection, "the server has no messages of its own");
                 }
             };
@@ -420,7 +426,7 @@ impl<P: Pipeline> Client<P> {
 }
 
 fn is_malformed(rejection: &Rejection) -> bool {
-    matches!(rejection, Rejection::Malformed(Malformed::Parse(_)))
+    matches!(rejection, Rejection::Malformed(MessageFault::Parse(_)))
 }
 
 fn broken_off() -> Rejection {

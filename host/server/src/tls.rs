@@ -23,7 +23,7 @@ use witgate_base::cause;
 use witgate_base::pem;
 use witgate_config::{ClientCertificates, TlsKey, TlsSettings};
 use witgate_message::certificate::ClientCertificate;
-use witgate_runtime::log::seldom::Seldom;
+use witgate_runtime::log::throttle::LogThrottle;
 
 /// Time limit for a handshake: two round trips and a signature, also over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -42,26 +42,26 @@ pub struct TlsError {
 }
 
 /// TLS as it is now. What has changed is for new connections.
-pub struct Tls {
+pub struct TlsState {
     settings: TlsSettings,
     current: ArcSwap<ServerConfig>,
-    failing: Seldom,
+    failing: LogThrottle,
 }
 
-impl std::fmt::Debug for Tls {
+impl std::fmt::Debug for TlsState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-impl Tls {
+impl TlsState {
     /// Reads certificate and key.
     ///
     /// # Errors
     /// With the first thing that is wrong.
     pub fn load(settings: TlsSettings) -> Result<Self, TlsError> {
         let current = ArcSwap::from(server_config(&settings)?);
-        Ok(Self { settings, current, failing: Seldom::default() })
+        Ok(Self { settings, current, failing: LogThrottle::default() })
     }
 
     /// Reads them again.

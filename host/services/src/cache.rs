@@ -20,13 +20,13 @@ const USUAL_ENTRY: u64 = 400;
 /// A bounded cache.
 #[derive(Debug)]
 pub struct Cache {
-    store: Store<Box<[u8]>, Entry, Weight>,
+    store: Store<Box<[u8]>, CacheEntry, Weight>,
     /// Until when nothing is kept under a key. Not in the store, which may forget.
     buried: Mutex<HashMap<Box<[u8]>, u64>>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct CacheEntry {
     value: Arc<[u8]>,
     ends_at: u64,
 }
@@ -34,9 +34,9 @@ struct Entry {
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<Box<[u8]>, Entry> for Weight {
-    fn weight(&self, key: &Box<[u8]>, entry: &Entry) -> u64 {
-        (key.len() + entry.value.len() + size_of::<Entry>()) as u64
+impl Weighter<Box<[u8]>, CacheEntry> for Weight {
+    fn weight(&self, key: &Box<[u8]>, entry: &CacheEntry) -> u64 {
+        (key.len() + entry.value.len() + size_of::<CacheEntry>()) as u64
     }
 }
 
@@ -68,7 +68,7 @@ impl Cache {
             return;
         }
         let ends_at = now.saturating_add(u64::from(ttl_s));
-        self.store.insert(key.into(), Entry { value: value.into(), ends_at });
+        self.store.insert(key.into(), CacheEntry { value: value.into(), ends_at });
     }
 
     /// Forgets `key`, and keeps nothing under it for a while. True: there was something.

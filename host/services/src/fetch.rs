@@ -26,28 +26,28 @@ pub use crate::network::reach::Reach;
 use crate::network::reach::literal_address;
 pub use assertion::{NoSigningKey, SigningKey};
 use client::exchange;
-use exchange::Answer;
-pub use exchange::{Document, Exchange, Origin, Unanswered};
-use server::Server;
-use witgate_base::breaker::Source;
-use witgate_runtime::log::seldom::Seldom;
+use exchange::HttpAnswer;
+pub use exchange::{FetchError, HttpExchange, Origin, WholeResponse};
+use server::OriginServer;
+use witgate_base::breaker::CallerDigest;
+use witgate_runtime::log::throttle::LogThrottle;
 
 /// Largest request body.
 const LARGEST_BODY: usize = 64 << 10;
 
 /// A question under way, with who asked first.
-type Asked = (Source, Shared<BoxFuture<'static, Answer>>);
+type PendingFetch = (CallerDigest, Shared<BoxFuture<'static, HttpAnswer>>);
 
 /// Outgoing HTTP for one policy.
 #[derive(Clone)]
 pub struct Fetcher {
     ways: Arc<Ways>,
-    servers: Arc<HashMap<Origin, Server>>,
+    servers: Arc<HashMap<Origin, OriginServer>>,
     secrets: Arc<HashMap<String, SecretString>>,
     signing_keys: Arc<HashMap<String, SigningKey>>,
-    under_way: Arc<Mutex<HashMap<HttpRequest, Asked>>>,
-    failing: Arc<Seldom>,
-    instead: Option<Arc<dyn Exchange>>,
+    under_way: Arc<Mutex<HashMap<HttpRequest, PendingFetch>>>,
+    failing: Arc<LogThrottle>,
+    instead: Option<Arc<dyn HttpExchange>>,
 }
 
 impl std::fmt::Debug for Fetcher {
@@ -63,7 +63,7 @@ impl Fetcher {
         origins: HashMap<Origin, Reach>,
         secrets: HashMap<String, SecretString>,
     ) -> Self {
-        let server = |(origin, reach): (Origin, Reach)| (origin.clone(), Server::new(origin, reach));
+        let server = |(origin, reach): (Origin, Reach)| (origin.clone(), OriginServer::new(origin, reach));
         Self {
             ways,
             servers: Arc::new(origins.into_iter().map(server).collect()),
@@ -82,14 +82,14 @@ impl Fetcher {
     }
 
     /// A fetcher that asks `instead` and never the network.
-    pub fn answered_by(instead: Arc<dyn Exchange>) -> Self {
+    pub fn answered_by(instead: Arc<dyn HttpExchange>) -> Self {
         Self { instead: Some(instead), ..Self::new(Ways::closed(), HashMap::new(), HashMap::new()) }
     }
 
     /// A fetcher for one URL that the operator has named, and that its user asks for at intervals
     /// of its own. Failures never pause it.
     pub fn for_url(ways: Arc<Ways>, url: &Url) -> Self {
-        let server = |origin: Origin| (origin.clone(), Server::tireless(origin, Reach::Private));
+        let server = |origin: Origin| (origin.clone(), OriginServer::tireless(origin, Reach::Private));
         let servers = Origin::of(url).map(server).into_iter().collect();
         Self { servers: Arc::new(servers), ..Self::new(ways, HashMap::new(), HashMap::new()) }
     }
@@ -98,7 +98,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// With why there is none.
-    pub async fn send(&self, request: HttpRequest, source: Source) -> Answer {
+    pub async fn send(&self, request: HttpRequest, source: CallerDigest) -> HttpAnswer {
         if let Some(instead) = &self.instead {
             return instead.answer(request);
         }
@@ -117,7 +117,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// With why there is no answer.
-    pub async fn document(&self, url: &Url, accept: &str) -> Result<Document, Unanswered> {
+    pub async fn document(&self, url: &Url, accept: &str) -> Result<WholeResponse, FetchError> {
         let request = HttpRequest {
             method: Method::Get,
             url: url.to_string(),
@@ -126,13 +126,13 @@ impl Fetcher {
             client_auth: ClientAuth::None,
             share: false,
         };
-        self.whole(request, Source::of_peer(None)).await
+        self.whole(request, CallerDigest::of_peer(None)).await
     }
 
     /// The answer to an identical request under way, or to this one, and who has asked for it. A task of its own fetches
     /// it, so that a caller who goes away does not take the others' answer along; and the task
     /// clears away behind itself, so that nobody gets an answer that is older than the question.
-    fn join(&self, request: HttpRequest, source: Source) -> Asked {
+    fn join(&self, request: HttpRequest, source: CallerDigest) -> PendingFetch {
         let mut under_way = self.under_way.lock();
         if let Some(asked) = under_way.get(&request) {
             return asked.clone();
@@ -153,7 +153,7 @@ impl Fetcher {
         self.under_way.lock().clear();
     }
 
-    async fn fetch(self, request: HttpRequest, source: Source) -> Answer {
+    async fn fetch(self, request: HttpRequest, source: CallerDigest) -> HttpAnswer {
         let origin = Url::parse(&request.url).ok().as_ref().and_then(Origin::of);
         let answer = self.whole(request, source).await;
         answer.map(told).map_err(|unanswered| {
@@ -163,7 +163,7 @@ impl Fetcher {
     }
 
     /// Callers that nobody knows can have a server asked, so that this is not said each time.
-    fn log(&self, origin: Option<Origin>, unanswered: &Unanswered) {
+    fn log(&self, origin: Option<Origin>, unanswered: &FetchError) {
         let failed =
             matches!(unanswered.error, HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge);
         let Some(others) = Some(&self.failing).filter(|_| failed).and_then(|failing| failing.turn()) else {
@@ -173,7 +173,7 @@ impl Fetcher {
         tracing::warn!(server, others, why = %unanswered, "a server that a policy asks gave no answer");
     }
 
-    async fn whole(&self, request: HttpRequest, source: Source) -> Result<Document, Unanswered> {
+    async fn whole(&self, request: HttpRequest, source: CallerDigest) -> Result<WholeResponse, FetchError> {
         let url = Url::parse(&request.url).map_err(|_| HttpError::InvalidRequest)?;
         let origin = Origin::of(&url).ok_or(HttpError::InvalidRequest)?;
         let server = self.servers.get(&origin).ok_or(HttpError::NotGranted)?;
@@ -263,7 +263,7 @@ fn is_the_hosts_own(name: &HeaderName) -> bool {
 }
 
 /// The part of an answer that a policy may see.
-fn told(answer: Document) -> HttpResponse {
+fn told(answer: WholeResponse) -> HttpResponse {
     let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     HttpResponse {
         status: answer.status().as_u16(),
@@ -286,7 +286,7 @@ mod tests {
     use super::server::SEATS;
     use super::{Fetcher, Origin, Reach};
     use crate::network::Ways;
-    use witgate_base::breaker::Source;
+    use witgate_base::breaker::CallerDigest;
 
     /// The first of two who ask the same has no room left.
     #[tokio::test]
@@ -295,7 +295,7 @@ mod tests {
         let origin = Origin::of(&url).unwrap();
         let fetcher =
             Fetcher::new(Ways::closed(), HashMap::from([(origin.clone(), Reach::Public)]), HashMap::new());
-        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let [attacker, other] = [CallerDigest::of("attacker"), CallerDigest::of("other")];
         let server = &fetcher.servers[&origin];
         let mut flood = Box::pin(join_all((0..SEATS.most_of_one).map(|_| server.ask(attacker, pending()))));
         assert!((&mut flood).now_or_never().is_none(), "nobody answers them");

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use self::discovery::{ACCEPT, Discovery};
-use self::pace::{Pace, Reason};
+use self::pace::{Reason, RequestPace};
 use super::fetch::Fetcher;
 use super::keys::set::KeySet;
 use crate::network::Ways;
@@ -43,10 +43,10 @@ const REMEMBERED: usize = 1000;
 /// last good set.
 #[derive(Debug)]
 pub struct RemoteJwks {
-    place: Place,
-    loaded: ArcSwapOption<Loaded>,
+    place: JwksPlace,
+    loaded: ArcSwapOption<LoadedKeys>,
     /// Held while asking: one request at a time.
-    pace: Mutex<Pace>,
+    pace: Mutex<RequestPace>,
     /// A refresh beside the requests is under way.
     beside: AtomicBool,
     /// The last attempt has failed.
@@ -57,13 +57,13 @@ pub struct RemoteJwks {
 }
 
 #[derive(Debug)]
-enum Place {
+enum JwksPlace {
     Url(Url, Fetcher),
     Issuer(Discovery),
 }
 
 #[derive(Debug)]
-struct Loaded {
+struct LoadedKeys {
     set: Arc<KeySet>,
     /// The time of the request: the set was so at this time or later.
     asked: Instant,
@@ -81,7 +81,7 @@ enum Age {
     Old,
 }
 
-impl Loaded {
+impl LoadedKeys {
     fn age(&self) -> Age {
         let age = self.asked.elapsed();
         if age >= self.lifetime {
@@ -102,13 +102,13 @@ impl RemoteJwks {
     /// The set at `place`; nothing is fetched yet.
     pub fn new(place: &KeyPlace, ways: Arc<Ways>) -> Arc<Self> {
         let place = match place {
-            KeyPlace::Url(url) => Place::Url(url.clone(), Fetcher::for_url(ways, url)),
-            KeyPlace::Issuer(issuer) => Place::Issuer(Discovery::of(issuer, ways)),
+            KeyPlace::Url(url) => JwksPlace::Url(url.clone(), Fetcher::for_url(ways, url)),
+            KeyPlace::Issuer(issuer) => JwksPlace::Issuer(Discovery::of(issuer, ways)),
         };
         Arc::new(Self {
             place,
             loaded: ArcSwapOption::empty(),
-            pace: Mutex::new(Pace::new(Instant::now())),
+            pace: Mutex::new(RequestPace::new(Instant::now())),
             beside: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             absent: Cache::new(REMEMBERED),
@@ -136,7 +136,7 @@ impl RemoteJwks {
         key_id.and_then(|id| self.absent.get(id)).is_some_and(|until| Instant::now() < until)
     }
 
-    async fn keep_young(self: &Arc<Self>, loaded: &Loaded) {
+    async fn keep_young(self: &Arc<Self>, loaded: &LoadedKeys) {
         match loaded.age() {
             Age::Fresh => {}
             // Who waited now would wait at every attempt until the server is back.
@@ -190,7 +190,7 @@ impl RemoteJwks {
         }
     }
 
-    fn take(&self, loaded: Loaded, reason: &Reason) {
+    fn take(&self, loaded: LoadedKeys, reason: &Reason) {
         let now = Instant::now();
         if let Reason::Unknown(id) = reason
             && !loaded.set.has(id)
@@ -216,10 +216,10 @@ impl RemoteJwks {
         })
     }
 
-    async fn fetch(&self, asked: Instant) -> Result<Loaded, String> {
+    async fn fetch(&self, asked: Instant) -> Result<LoadedKeys, String> {
         let answer = match &self.place {
-            Place::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| e.to_string())?,
-            Place::Issuer(issuer) => issuer.jwks().await?,
+            JwksPlace::Url(url, fetcher) => fetcher.document(url, ACCEPT).await.map_err(|e| e.to_string())?,
+            JwksPlace::Issuer(issuer) => issuer.jwks().await?,
         };
         if answer.status() != 200 {
             return Err(format!("the server answered {}", answer.status().as_u16()));
@@ -231,11 +231,11 @@ impl RemoteJwks {
             witgate_base::digest::sha256(&text).first_chunk().copied().unwrap_or_default(),
         );
         let set = KeySet::parse(&text, version).map_err(|error| error.to_string())?;
-        Ok(Loaded { set: Arc::new(set), asked, lifetime })
+        Ok(LoadedKeys { set: Arc::new(set), asked, lifetime })
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for JwksPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Url(url, _) => write!(f, "at {url}"),

@@ -16,7 +16,7 @@ use witgate_plugin::{Digest, Signed, VerifyError};
 
 use super::jwks::RemoteJwks;
 pub use error::{KeyError, MOST_KEYS, SHORTEST_SECRET};
-pub use jwk::PassedOver;
+pub use jwk::SkipReason;
 use jwk::VerifyingKey;
 pub use set::KeySet;
 

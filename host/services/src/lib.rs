@@ -5,7 +5,7 @@
 
 pub mod cache;
 pub mod fetch;
-pub mod heard;
+pub mod host_calls;
 pub mod jwks;
 pub mod keys;
 pub mod network;
@@ -22,12 +22,12 @@ use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, 
 
 use self::cache::Cache;
 use self::fetch::Fetcher;
-use self::heard::{Heard, Retold};
+use self::host_calls::{HostCallLog, HostCallReplay};
 use self::keys::Keyring;
 use self::subject::Subject;
 use self::traces::Traces;
-use self::witness::{Told, Witness};
-use witgate_base::breaker::Source;
+use self::witness::{AnswerSummary, Witness};
+use witgate_base::breaker::CallerDigest;
 use witgate_base::clock::Clock;
 use witgate_base::digest::sha256;
 use witgate_base::printable::clean;
@@ -54,7 +54,7 @@ pub struct Services {
     /// The trace of host calls, in a sandbox.
     pub witness: Option<Arc<Witness>>,
     /// The recorded results about a credential that only stands for one, in a sandbox.
-    pub retold: Option<Arc<Retold>>,
+    pub retold: Option<Arc<HostCallReplay>>,
 }
 
 impl Services {
@@ -92,7 +92,7 @@ pub struct Scope {
     /// True if a list is being filtered.
     pub listing: bool,
     /// The notes on host calls, while the policy is recorded.
-    pub heard: Option<Arc<Heard>>,
+    pub heard: Option<Arc<HostCallLog>>,
     /// The caller's secrets, which the recording must not hold: they can be searched for, not read.
     pub traces: Option<Arc<Traces>>,
 }
@@ -104,7 +104,7 @@ impl Scope {
     }
 
     /// The source that a failure counts for.
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> CallerDigest {
         self.subject.source()
     }
 }
@@ -134,7 +134,7 @@ impl<'a> PolicyHost<'a> {
 
 impl<'a> PolicyHost<'a> {
     /// Hands on what the policy is told about what it `asked`, before a witness where there is one.
-    fn told<T: Told>(&self, name: &'static str, asked: impl FnOnce() -> String, told: T) -> T {
+    fn told<T: AnswerSummary>(&self, name: &'static str, asked: impl FnOnce() -> String, told: T) -> T {
         if let Some(witness) = &self.services.witness {
             witness.called(name, asked(), told.told());
         }
@@ -144,13 +144,13 @@ impl<'a> PolicyHost<'a> {
         told
     }
 
-    fn heard(&self) -> Option<&'a Heard> {
+    fn heard(&self) -> Option<&'a HostCallLog> {
         self.scope?.heard.as_deref()
     }
 
     /// The party to which a server's failure is attributed.
-    fn source(&self) -> Source {
-        self.scope.map_or_else(|| Source::of_peer(None), Scope::source)
+    fn source(&self) -> CallerDigest {
+        self.scope.map_or_else(|| CallerDigest::of_peer(None), Scope::source)
     }
 
     /// A component has compared two values; a built-in does so by itself.

@@ -17,8 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use reach::Reach;
 pub use reach::is_refused;
-pub use way::{CONNECT, To};
-use way::{Proxies, Way};
+pub use way::{CONNECT, Destination};
+use way::{OutgoingProxies, Way};
 use witgate_config::Network;
 
 /// Bytes of an answer that are read before somebody reads them here, and of the largest head: as towards clients.
@@ -35,15 +35,15 @@ pub(crate) type HttpClient = Client<HttpsConnector<Way>, Full<Bytes>>;
 /// that are under way end on the former ones.
 #[derive(Debug)]
 pub struct Ways {
-    current: ArcSwap<Current>,
+    current: ArcSwap<NetworkState>,
 }
 
 /// The settings, and the clients that were made by them.
 #[derive(Debug)]
-struct Current {
+struct NetworkState {
     /// None: nothing goes out.
     settings: Option<Network>,
-    proxies: Arc<Proxies>,
+    proxies: Arc<OutgoingProxies>,
     /// Without TLS, and with it: reading the system's authorities takes milliseconds that nobody spends without need.
     upstreams: [OnceLock<HttpClient>; 2],
     public: [OnceLock<HttpClient>; 2],
@@ -53,12 +53,12 @@ struct Current {
 impl Ways {
     /// Ways on which nothing goes, until settings are taken.
     pub fn closed() -> Arc<Self> {
-        Arc::new(Self { current: ArcSwap::from_pointee(Current::new(None)) })
+        Arc::new(Self { current: ArcSwap::from_pointee(NetworkState::new(None)) })
     }
 
     /// Ways as settings say.
     pub fn new(settings: &Network) -> Arc<Self> {
-        Arc::new(Self { current: ArcSwap::from_pointee(Current::new(Some(settings))) })
+        Arc::new(Self { current: ArcSwap::from_pointee(NetworkState::new(Some(settings))) })
     }
 
     /// Takes settings. None, for what is written cannot be used: those that were taken before stay.
@@ -71,37 +71,37 @@ impl Ways {
         if before.settings.is_some() {
             tracing::info!("new connections use the changed [network]");
         }
-        self.current.store(Arc::new(Current::new(Some(settings))));
+        self.current.store(Arc::new(NetworkState::new(Some(settings))));
     }
 
     /// The client for requests, with TLS or without.
-    pub fn client(&self, to: To, secure: bool) -> HttpClient {
+    pub fn client(&self, to: Destination, secure: bool) -> HttpClient {
         self.current.load().client(to, secure)
     }
 }
 
-impl Current {
+impl NetworkState {
     fn new(settings: Option<&Network>) -> Self {
         Self {
             settings: settings.cloned(),
-            proxies: Arc::new(settings.map(Proxies::new).unwrap_or_default()),
+            proxies: Arc::new(settings.map(OutgoingProxies::new).unwrap_or_default()),
             upstreams: Default::default(),
             public: Default::default(),
             private: Default::default(),
         }
     }
 
-    fn client(&self, to: To, secure: bool) -> HttpClient {
+    fn client(&self, to: Destination, secure: bool) -> HttpClient {
         let [plain, tls] = match to {
-            To::Upstream => &self.upstreams,
-            To::Asked(Reach::Public) => &self.public,
-            To::Asked(Reach::Private) => &self.private,
+            Destination::Upstream => &self.upstreams,
+            Destination::Asked(Reach::Public) => &self.public,
+            Destination::Asked(Reach::Private) => &self.private,
         };
         let client = if secure { tls } else { plain };
         client.get_or_init(|| self.connected(to, secure)).clone()
     }
 
-    fn connected(&self, to: To, secure: bool) -> HttpClient {
+    fn connected(&self, to: Destination, secure: bool) -> HttpClient {
         let settings = self.settings.as_ref();
         let trusted = settings.filter(|_| secure).map_or_else(roots::none, roots::of);
         let to_proxy = settings.filter(|_| self.proxies.are_secure()).map_or_else(roots::none, roots::of);
@@ -112,7 +112,7 @@ impl Current {
             .enable_http1()
             .wrap_connector(way);
         let mut builder = Client::builder(TokioExecutor::new());
-        if to == To::Upstream {
+        if to == Destination::Upstream {
             builder.pool_idle_timeout(IDLE_CONNECTION).pool_timer(TokioTimer::new());
             builder.http1_max_buf_size(READ_AHEAD);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use witgate_plugin::{Identity, Principal, Transport};
 
-use witgate_base::breaker::Source;
+use witgate_base::breaker::CallerDigest;
 
 /// A request, and its caller once they are known. Policies see it through `services`, as far as they want and may.
 pub trait Subject: fmt::Debug + Send + Sync {
@@ -46,7 +46,7 @@ pub trait Subject: fmt::Debug + Send + Sync {
     fn principal(&self) -> Option<Principal<'_>>;
 
     /// The source that a failure counts for: the caller, or their network as long as nobody has proved who they are.
-    fn source(&self) -> Source;
+    fn source(&self) -> CallerDigest;
 
     /// Notes that the built-in of `policy` has decided in place of its component.
     fn note_fallback(&self, policy: &Arc<str>);

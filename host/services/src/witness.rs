@@ -40,13 +40,13 @@ pub const IMPORTS: [&str; 21] = [
 
 /// Watches one policy.
 #[derive(Debug, Default)]
-pub struct Witness(Mutex<Observed>);
+pub struct Witness(Mutex<Observation>);
 
 /// The trace of one question, beside the answer.
 #[derive(Clone, Debug, Default)]
-pub struct Observed {
+pub struct Observation {
     /// The host calls and log lines, in order.
-    pub events: Vec<Event>,
+    pub events: Vec<TraceEvent>,
     /// The number of calls of each import.
     pub host_calls: BTreeMap<&'static str, u64>,
     /// The running time of the component's own code, in epochs of a millisecond.
@@ -57,7 +57,7 @@ pub struct Observed {
 
 /// Something that a policy did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum TraceEvent {
     /// It called an import.
     Call {
         /// The interface and the function, as in the WIT package: `request.header`.
@@ -76,22 +76,22 @@ pub enum Event {
     },
 }
 
-impl Observed {
+impl Observation {
     /// The lines that were logged.
     pub fn log(&self) -> impl Iterator<Item = (Level, &str)> {
         self.events.iter().filter_map(|event| match event {
-            Event::Log { level, line } => Some((*level, line.as_str())),
-            Event::Call { .. } => None,
+            TraceEvent::Log { level, line } => Some((*level, line.as_str())),
+            TraceEvent::Call { .. } => None,
         })
     }
 }
 
 impl Witness {
     /// Takes the trace since the last call; the memory of the instance stays counted.
-    pub fn take(&self) -> Observed {
+    pub fn take(&self) -> Observation {
         let mut seen = self.0.lock();
         let memory = seen.memory;
-        std::mem::replace(&mut *seen, Observed { memory, ..Observed::default() })
+        std::mem::replace(&mut *seen, Observation { memory, ..Observation::default() })
     }
 
     /// Notes a host call, with what was asked and the answer.
@@ -99,7 +99,7 @@ impl Witness {
         let mut seen = self.0.lock();
         *seen.host_calls.entry(name).or_default() += 1;
         if seen.events.len() < MOST {
-            seen.events.push(Event::Call { name, asked: clean(&asked), told: clean(&told) });
+            seen.events.push(TraceEvent::Call { name, asked: clean(&asked), told: clean(&told) });
         }
     }
 
@@ -108,7 +108,7 @@ impl Witness {
         let mut seen = self.0.lock();
         *seen.host_calls.entry("log.write").or_default() += 1;
         if seen.events.len() < MOST {
-            seen.events.push(Event::Log { level, line: clean(line) });
+            seen.events.push(TraceEvent::Log { level, line: clean(line) });
         }
     }
 
@@ -125,35 +125,35 @@ impl Witness {
 }
 
 /// An answer of the host's, in a few words.
-pub(super) trait Told {
+pub(super) trait AnswerSummary {
     fn told(&self) -> String;
 }
 
-impl Told for () {
+impl AnswerSummary for () {
     fn told(&self) -> String {
         String::new()
     }
 }
 
-impl Told for u64 {
+impl AnswerSummary for u64 {
     fn told(&self) -> String {
         self.to_string()
     }
 }
 
-impl Told for Cow<'_, str> {
+impl AnswerSummary for Cow<'_, str> {
     fn told(&self) -> String {
         format!("{self:?}")
     }
 }
 
-impl Told for Digest {
+impl AnswerSummary for Digest {
     fn told(&self) -> String {
         digest_text(self)
     }
 }
 
-impl Told for Vec<u8> {
+impl AnswerSummary for Vec<u8> {
     fn told(&self) -> String {
         match std::str::from_utf8(self) {
             Ok(text) => format!("{text:?}"),
@@ -162,13 +162,13 @@ impl Told for Vec<u8> {
     }
 }
 
-impl<T: Told> Told for Option<T> {
+impl<T: AnswerSummary> AnswerSummary for Option<T> {
     fn told(&self) -> String {
-        self.as_ref().map_or_else(|| "none".to_owned(), Told::told)
+        self.as_ref().map_or_else(|| "none".to_owned(), AnswerSummary::told)
     }
 }
 
-impl Told for Result<(), VerifyError> {
+impl AnswerSummary for Result<(), VerifyError> {
     fn told(&self) -> String {
         match self {
             Ok(()) => "good".to_owned(),
@@ -177,7 +177,7 @@ impl Told for Result<(), VerifyError> {
     }
 }
 
-impl Told for Result<HttpResponse, HttpError> {
+impl AnswerSummary for Result<HttpResponse, HttpError> {
     fn told(&self) -> String {
         match self {
             Ok(answer) => format!("{}, {} bytes", answer.status, answer.body.len()),

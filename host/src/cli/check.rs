@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
-use super::outcome::{Exit, Failure};
+use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::{counted, to_json};
 use crate::control::place;
@@ -14,9 +14,9 @@ use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::{Config, Transport, resolve};
-use witgate_server::tls::Tls;
+use witgate_server::tls::TlsState;
 
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     let path = context.config_path();
     let (config, diagnostics) = match resolve::load(path.as_deref(), &context.environment) {
         Ok(loaded) => {
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 
 /// Checks the files of `[server.tls]`.
 fn tls(config: &Config) -> Option<Diagnostic> {
-    let error = Tls::load(config.server.tls.clone()?).err()?;
+    let error = TlsState::load(config.server.tls.clone()?).err()?;
     Some(resolve::fault_at(config.path.as_deref(), &["server", "tls", error.setting], &error.message))
 }
 
@@ -51,8 +51,8 @@ fn control(context: &Context, config: &Config) -> Option<Diagnostic> {
 
 /// Finds the faults that only show when every policy is built: components that do not compile or want more
 /// than is granted, and settings that a plugin refuses.
-fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, Failure> {
-    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+fn policies(context: &Context, config: &Config) -> Result<Vec<Diagnostic>, CommandFailure> {
+    let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let factory =
         Factory::new(Loader::new(engine, Compiler::own(), None), context.environment.clone(), Clock::System);
     match runtime()?.block_on(factory.candidate(config, None)) {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::outcome::{Exit, Failure};
-use witgate_config::identity::Identity;
+use super::outcome::{CommandFailure, Exit};
+use witgate_config::identity::IdentitySettings;
 use witgate_config::{
-    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, Target,
-    TlsKey, Transport, raw,
+    ClientCertificates, Config, Denials, Forwarded, KeyPlace, KeySource, Network, Pipeline, Policy, TlsKey,
+    Transport, UpstreamTarget, raw,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -20,7 +20,7 @@ pub(super) enum Command {
     Show,
 }
 
-pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     match command {
         Command::Schema => context.terminal.print_json(raw::schema()),
         Command::Show => {
@@ -106,25 +106,25 @@ fn network(network: &Network) -> Value {
     })
 }
 
-fn target(target: &Target) -> Value {
+fn target(target: &UpstreamTarget) -> Value {
     let names = |pairs: &[(String, secrecy::SecretString)]| {
         pairs.iter().map(|(name, _)| (name.clone(), "****".into())).collect::<serde_json::Map<_, _>>()
     };
     match target {
-        Target::Command { argv, env, shared } => {
+        UpstreamTarget::Command { argv, env, shared } => {
             json!({ "command": argv, "env": names(env), "shared": shared })
         }
-        Target::Url { url, headers } => json!({ "url": url.as_str(), "headers": names(headers) }),
-        Target::Sse { url, headers } => {
+        UpstreamTarget::Url { url, headers } => json!({ "url": url.as_str(), "headers": names(headers) }),
+        UpstreamTarget::Sse { url, headers } => {
             json!({ "url": url.as_str(), "headers": names(headers), "transport": "sse" })
         }
-        Target::OwnTools => json!({ "own_tools": true }),
-        Target::Embedded => json!({ "embedded": true }),
-        Target::Broken => json!({ "broken": true }),
+        UpstreamTarget::OwnTools => json!({ "own_tools": true }),
+        UpstreamTarget::Embedded => json!({ "embedded": true }),
+        UpstreamTarget::Broken => json!({ "broken": true }),
     }
 }
 
-fn identity(identity: &Identity) -> Value {
+fn identity(identity: &IdentitySettings) -> Value {
     let headers =
         identity.headers.iter().map(|(field, name)| (field.name().to_owned(), name.as_str().into()));
     let env = identity.env.iter().map(|(field, name)| (field.name().to_owned(), name.as_str().into()));

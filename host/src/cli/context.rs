@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::outcome::Failure;
+use super::outcome::CommandFailure;
 use super::terminal::Terminal;
 use witgate_config::environment::Environment;
-use witgate_config::resolve::{Loaded, load};
+use witgate_config::resolve::{LoadedConfig, load};
 
 /// Options and streams that every command shares.
 pub(super) struct Context {
@@ -23,8 +23,8 @@ impl Context {
         self.config.clone().or_else(named).or_else(here)
     }
 
-    pub(super) fn load(&self) -> Result<Loaded, Failure> {
-        load(self.config_path().as_deref(), &self.environment).map_err(Failure::Config)
+    pub(super) fn load(&self) -> Result<LoadedConfig, CommandFailure> {
+        load(self.config_path().as_deref(), &self.environment).map_err(CommandFailure::Config)
     }
 }
 

@@ -5,19 +5,19 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::context::Context;
-use super::outcome::Failure;
+use super::outcome::CommandFailure;
 use crate::control::place;
 use witgate_config::resolve::Outline;
 
 /// The control socket of the Witgate with this configuration. Nothing else of the configuration has to be
 /// good: it may be broken just now, which is when one looks.
-pub(super) fn socket(context: &Context) -> Result<PathBuf, Failure> {
+pub(super) fn socket(context: &Context) -> Result<PathBuf, CommandFailure> {
     let Some(path) = context.config_path() else {
-        return Err(Failure::new(
+        return Err(CommandFailure::new(
             "there is no configuration file, and a Witgate without one has no control socket; name one with `--config FILE`",
         ));
     };
-    let outline = Outline::recover(&path).map_err(Failure::Config)?;
+    let outline = Outline::recover(&path).map_err(CommandFailure::Config)?;
     Ok(place::find(&outline.control(), &context.environment))
 }
 

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::outcome::{Exit, Failure};
+use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use super::terminal::table;
 
@@ -31,14 +31,14 @@ pub(super) struct Arguments {
     once: bool,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     runtime()?.block_on(show(context, arguments.once))
 }
 
-async fn show(context: &Context, once: bool) -> Result<Exit, Failure> {
+async fn show(context: &Context, once: bool) -> Result<Exit, CommandFailure> {
     let folder =
-        tempfile::tempdir().map_err(|error| Failure::new(format!("no temporary folder: {error}")))?;
-    let stage = Stage::set(folder.path())?;
+        tempfile::tempdir().map_err(|error| CommandFailure::new(format!("no temporary folder: {error}")))?;
+    let stage = DemoGateway::set(folder.path())?;
     let terminal = &context.terminal;
     terminal.print("Who may call what: built-in policies in front of Witgate's own tools\n");
     let mut rows = Vec::new();
@@ -71,7 +71,7 @@ async fn show(context: &Context, once: bool) -> Result<Exit, Failure> {
 }
 
 /// A configuration, two keys and a running Witgate.
-struct Stage<'a> {
+struct DemoGateway<'a> {
     folder: &'a Path,
     url: String,
     alice: String,
@@ -81,9 +81,9 @@ struct Stage<'a> {
     port: u16,
 }
 
-impl<'a> Stage<'a> {
-    fn set(folder: &'a Path) -> Result<Self, Failure> {
-        let port = free_port().map_err(|error| Failure::new(format!("no port is free: {error}")))?;
+impl<'a> DemoGateway<'a> {
+    fn set(folder: &'a Path) -> Result<Self, CommandFailure> {
+        let port = free_port().map_err(|error| CommandFailure::new(format!("no port is free: {error}")))?;
         write_config(folder, port, r#"["echo"]"#)?;
         let alice = make_key(folder, "alice", "developer")?;
         let bob = make_key(folder, "bob", "guest")?;
@@ -92,12 +92,12 @@ impl<'a> Stage<'a> {
             .stdout(Stdio::null())
             .stderr(log(folder)?)
             .spawn()
-            .map_err(|error| Failure::new(format!("witgate serve does not start: {error}")))?;
+            .map_err(|error| CommandFailure::new(format!("witgate serve does not start: {error}")))?;
         let client = Client::builder(TokioExecutor::new()).build_http();
         Ok(Self { folder, url: format!("http://127.0.0.1:{port}/mcp"), alice, bob, server, client, port })
     }
 
-    async fn list(&self, who: &str, key: Option<&str>) -> Result<Vec<String>, Failure> {
+    async fn list(&self, who: &str, key: Option<&str>) -> Result<Vec<String>, CommandFailure> {
         let answer = self.ask(key, "tools/list", None).await?;
         let names: Vec<_> = answer
             .pointer("/result/tools")
@@ -109,13 +109,18 @@ impl<'a> Stage<'a> {
         Ok(vec![who.to_owned(), "list of tools".to_owned(), format!("shows {}", names.join(", "))])
     }
 
-    async fn call(&self, who: &str, key: Option<&str>, tool: &str) -> Result<Vec<String>, Failure> {
+    async fn call(&self, who: &str, key: Option<&str>, tool: &str) -> Result<Vec<String>, CommandFailure> {
         let answer = self.ask(key, "tools/call", Some(tool)).await?;
         Ok(vec![who.to_owned(), tool.to_owned(), outcome(&answer)])
     }
 
     /// One request of the stateless era, so that there is nothing to open before.
-    async fn ask(&self, key: Option<&str>, method: &str, tool: Option<&str>) -> Result<Value, Failure> {
+    async fn ask(
+        &self,
+        key: Option<&str>,
+        method: &str,
+        tool: Option<&str>,
+    ) -> Result<Value, CommandFailure> {
         let end = Instant::now() + PATIENCE;
         loop {
             match self.send(key, method, tool).await {
@@ -123,7 +128,7 @@ impl<'a> Stage<'a> {
                 // It may be still on its way up.
                 Err(error) if Instant::now() > end => {
                     let log = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
-                    return Err(Failure::new(format!("no answer: {error}; its log:\n{log}")));
+                    return Err(CommandFailure::new(format!("no answer: {error}; its log:\n{log}")));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -157,7 +162,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Edits the configuration, as an operator would, and waits until it is in force.
-    async fn let_guests_add(&self) -> Result<Duration, Failure> {
+    async fn let_guests_add(&self) -> Result<Duration, CommandFailure> {
         write_config(self.folder, self.port, r#"["echo", "add"]"#)?;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -165,16 +170,16 @@ impl<'a> Stage<'a> {
                 return Ok(begun.elapsed());
             }
         }
-        Err(Failure::new("the change did not come into force"))
+        Err(CommandFailure::new("the change did not come into force"))
     }
 
-    fn wait(mut self) -> Result<Exit, Failure> {
-        self.server.wait().map_err(|error| Failure::new(error.to_string()))?;
+    fn wait(mut self) -> Result<Exit, CommandFailure> {
+        self.server.wait().map_err(|error| CommandFailure::new(error.to_string()))?;
         Ok(Exit::Done)
     }
 }
 
-impl Drop for Stage<'_> {
+impl Drop for DemoGateway<'_> {
     fn drop(&mut self) {
         // It may have ended by itself.
         drop(self.server.kill());
@@ -198,33 +203,33 @@ fn outcome(answer: &Value) -> String {
 }
 
 /// Opens the file for the log: on the terminal, the audit would come between the lines of the demo.
-fn log(folder: &Path) -> Result<File, Failure> {
-    File::create(folder.join(LOG)).map_err(|error| Failure::new(format!("no log: {error}")))
+fn log(folder: &Path) -> Result<File, CommandFailure> {
+    File::create(folder.join(LOG)).map_err(|error| CommandFailure::new(format!("no log: {error}")))
 }
 
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn write_config(folder: &Path, port: u16, guests: &str) -> Result<(), Failure> {
+fn write_config(folder: &Path, port: u16, guests: &str) -> Result<(), CommandFailure> {
     let text =
         include_str!("demo/witgate.toml").replace("{PORT}", &port.to_string()).replace("{GUESTS}", guests);
     std::fs::write(folder.join("witgate.toml"), text)
-        .map_err(|error| Failure::new(format!("cannot write to {}: {error}", folder.display())))
+        .map_err(|error| CommandFailure::new(format!("cannot write to {}: {error}", folder.display())))
 }
 
-fn witgate(folder: &Path, arguments: &[&str]) -> Result<Command, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::new(error.to_string()))?;
+fn witgate(folder: &Path, arguments: &[&str]) -> Result<Command, CommandFailure> {
+    let program = std::env::current_exe().map_err(|error| CommandFailure::new(error.to_string()))?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env_remove("WITGATE_CONFIG");
     Ok(command)
 }
 
-fn make_key(folder: &Path, name: &str, role: &str) -> Result<String, Failure> {
+fn make_key(folder: &Path, name: &str, role: &str) -> Result<String, CommandFailure> {
     let output = witgate(folder, &["key", "create", name, "--role", role, "--json"])?
         .output()
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| CommandFailure::new(error.to_string()))?;
     let made: Option<Value> = serde_json::from_slice(&output.stdout).ok();
     made.and_then(|made| made.get("key")?.as_str().map(str::to_owned))
-        .ok_or_else(|| Failure::new(String::from_utf8_lossy(&output.stderr).into_owned()))
+        .ok_or_else(|| CommandFailure::new(String::from_utf8_lossy(&output.stderr).into_owned()))
 }

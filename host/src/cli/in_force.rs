@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The option that limits the waiting time.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub(super) struct Wait {
+pub(super) struct WaitOption {
     /// Longest time to wait until the running Witgate uses the change; 0s: do not wait
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     wait: Duration,
@@ -79,7 +79,7 @@ impl InForce {
 }
 
 /// Waits until the running Witgate uses `file`, which `has` the change also if others write to it meanwhile.
-pub(super) fn wait(context: &Context, file: &Path, wait: Wait, has: impl Fn(&str) -> bool) -> InForce {
+pub(super) fn wait(context: &Context, file: &Path, wait: WaitOption, has: impl Fn(&str) -> bool) -> InForce {
     if wait.wait.is_zero() {
         return InForce::NotAsked;
     }
@@ -90,12 +90,12 @@ pub(super) fn wait(context: &Context, file: &Path, wait: Wait, has: impl Fn(&str
         Ok(socket) => socket,
         Err(error) => return InForce::No(format!("where it listens cannot be told: {error}")),
     };
-    let (begun, asked) = (Instant::now(), Question { socket, file: file.to_owned() });
+    let (begun, asked) = (Instant::now(), SocketQuestion { socket, file: file.to_owned() });
     loop {
         let left = wait.wait.saturating_sub(begun.elapsed());
         let why = match asked.ask(left.max(PAUSE), &has) {
-            Asked::Answer(outcome) => return outcome,
-            Asked::NotYet(why) => why,
+            SocketAnswer::Answer(outcome) => return outcome,
+            SocketAnswer::NotYet(why) => why,
         };
         if left.is_zero() {
             return InForce::No(why);
@@ -104,20 +104,20 @@ pub(super) fn wait(context: &Context, file: &Path, wait: Wait, has: impl Fn(&str
     }
 }
 
-enum Asked {
+enum SocketAnswer {
     /// It will be no other.
     Answer(InForce),
     /// The change is not in force yet; the text says why.
     NotYet(String),
 }
 
-struct Question {
+struct SocketQuestion {
     socket: PathBuf,
     file: PathBuf,
 }
 
-impl Question {
-    fn ask(&self, patience: Duration, has: &impl Fn(&str) -> bool) -> Asked {
+impl SocketQuestion {
+    fn ask(&self, patience: Duration, has: &impl Fn(&str) -> bool) -> SocketAnswer {
         // Before the answer: what is in force then was written before.
         let text = std::fs::read_to_string(&self.file).unwrap_or_default();
         if !has(&text) {
@@ -125,17 +125,17 @@ impl Question {
             let why = format!(
                 "{shown} does not have the change any more; somebody has written over it. Repeat the command"
             );
-            return Asked::Answer(InForce::No(why));
+            return SocketAnswer::Answer(InForce::No(why));
         }
         match control::ask_for(&self.socket, &control::Command::PluginList, patience) {
             Ok(status) => self.judge(&status, &digest_text(&sha256(text.as_bytes()))),
-            Err(AskError::Nobody(_)) => Asked::Answer(InForce::Nobody),
-            Err(AskError::Unanswered(why)) => Asked::NotYet(why),
+            Err(AskError::Nobody(_)) => SocketAnswer::Answer(InForce::Nobody),
+            Err(AskError::Unanswered(why)) => SocketAnswer::NotYet(why),
         }
     }
 
     /// Compares the digests that the policies were built from with the digest of the file now.
-    fn judge(&self, status: &Value, digest: &str) -> Asked {
+    fn judge(&self, status: &Value, digest: &str) -> SocketAnswer {
         let policies =
             status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         if policies.iter().any(|policy| policy.get("files").is_none()) {
@@ -143,7 +143,7 @@ impl Question {
             let why = format!(
                 "the one on {socket} does not report its files, so it is of another version; restart it"
             );
-            return Asked::Answer(InForce::No(why));
+            return SocketAnswer::Answer(InForce::No(why));
         }
         let (mut found, mut behind, mut elsewhere) = (false, Vec::new(), false);
         for policy in policies {
@@ -164,10 +164,10 @@ impl Question {
         match (found || elsewhere, behind.as_slice()) {
             (true, []) => {
                 let generation = status.get("generation").and_then(Value::as_u64).unwrap_or_default();
-                Asked::Answer(InForce::Yes(generation))
+                SocketAnswer::Answer(InForce::Yes(generation))
             }
-            (true, behind) => Asked::NotYet(self.why_behind(status, behind)),
-            (false, _) => Asked::NotYet(format!(
+            (true, behind) => SocketAnswer::NotYet(self.why_behind(status, behind)),
+            (false, _) => SocketAnswer::NotYet(format!(
                 "the one that listens on {} reads {} for none of its policies: it runs with another configuration, or no \
                  pipeline has the policy. `witgate plugin list --json` shows which files it reads; with `--wait 0s` nobody is asked{}",
                 self.socket.display(),
@@ -234,10 +234,10 @@ mod tests {
     use super::*;
 
     fn judged(status: &Value) -> Result<InForce, String> {
-        let question = Question { socket: "/s".into(), file: "/none/keys.toml".into() };
+        let question = SocketQuestion { socket: "/s".into(), file: "/none/keys.toml".into() };
         match question.judge(status, "sha256:new") {
-            Asked::Answer(answer) => Ok(answer),
-            Asked::NotYet(why) => Err(why),
+            SocketAnswer::Answer(answer) => Ok(answer),
+            SocketAnswer::NotYet(why) => Err(why),
         }
     }
 

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::context::{Context, DEFAULT_CONFIG};
 use super::key::now;
-use super::outcome::{Exit, Failure};
-use super::plugin::export::{Exported, export};
+use super::outcome::{CommandFailure, Exit};
+use super::plugin::export::{ExportedComponent, export};
 use super::terminal::full;
-use witgate_config::key_store::{KeyStore, KeyStoreError, Made, NewKey};
+use witgate_config::key_store::{IssuedKey, KeyStore, KeyStoreError, NewKey};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -34,7 +34,7 @@ const STORE: &str = "keys.toml";
 /// The directory of the starter's components, beside itself.
 const PLUGINS: &str = "plugins";
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let path = full(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
     refuse_to_overwrite(&path, arguments)?;
     // Components and key first: a configuration without them would not start.
@@ -50,11 +50,11 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 /// Writes the components that the starter names.
-fn starters(path: &Path, force: bool) -> Result<Vec<Exported>, Failure> {
+fn starters(path: &Path, force: bool) -> Result<Vec<ExportedComponent>, CommandFailure> {
     let wanted = |kind: &str| STARTER.contains(&format!("\"{PLUGINS}/{kind}.wasm\""));
     let exported = export(&path.with_file_name(PLUGINS), wanted, force);
     exported.map_err(|failure| {
-        Failure::new(format!("{failure}\n`witgate init --builtin` goes without components."))
+        CommandFailure::new(format!("{failure}\n`witgate init --builtin` goes without components."))
     })
 }
 
@@ -66,9 +66,9 @@ fn starter(builtin: bool) -> Cow<'static, str> {
     STARTER.replace("\ncomponent = ", "\n# component = ").replace("\nfallback = ", "\n# fallback = ").into()
 }
 
-fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
+fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
     if path.exists() && !arguments.force {
-        return Err(Failure::new(format!(
+        return Err(CommandFailure::new(format!(
             "{} is there already; `--force` writes over it, `--config FILE` writes another one",
             path.display()
         )));
@@ -77,7 +77,7 @@ fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), Failure
 }
 
 /// Under the name, or, where an earlier `init` has made one, under the name with a number.
-fn make_key(store: &KeyStore, name: &str) -> Result<Made, Failure> {
+fn make_key(store: &KeyStore, name: &str) -> Result<IssuedKey, CommandFailure> {
     let numbered = (2..100).map(|number| format!("{name}-{number}"));
     for name in std::iter::once(name.to_owned()).chain(numbered) {
         match store.create(first_key(&name), now()) {
@@ -85,7 +85,7 @@ fn make_key(store: &KeyStore, name: &str) -> Result<Made, Failure> {
             made => return Ok(made?),
         }
     }
-    Err(Failure::new(format!(
+    Err(CommandFailure::new(format!(
         "{} has many keys `{name}` already; give this one another `--name`",
         store.path().display()
     )))
@@ -101,14 +101,20 @@ fn first_key(name: &str) -> NewKey {
     }
 }
 
-fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
+fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandFailure> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(!force).create(true).truncate(true);
     let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
+    written.map_err(|error| CommandFailure::new(format!("{} cannot be written: {error}", path.display())))
 }
 
-fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, components: &[Exported]) {
+fn show(
+    context: &Context,
+    path: &Path,
+    store: &KeyStore,
+    made: &IssuedKey,
+    components: &[ExportedComponent],
+) {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("witgate"));
     let snippet = json!({ "mcpServers": { "witgate": {
         "command": program,
@@ -120,7 +126,7 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, component
         return terminal.print_json(&json!({
             "config": path,
             "store": store.path(),
-            "components": components.iter().map(Exported::json).collect::<Vec<_>>(),
+            "components": components.iter().map(ExportedComponent::json).collect::<Vec<_>>(),
             "name": made.key.name,
             "key": made.text.reveal(),
             "claude_desktop": snippet,
@@ -153,7 +159,7 @@ fn show(context: &Context, path: &Path, store: &KeyStore, made: &Made, component
 }
 
 /// By hand, in the order in which people write it.
-fn claude_desktop(program: &Path, path: &Path, made: &Made) -> String {
+fn claude_desktop(program: &Path, path: &Path, made: &IssuedKey) -> String {
     format!(
         r#"{{
   "mcpServers": {{

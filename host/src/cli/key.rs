@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use witgate_api_key::store::{Key, Store, Time};
 
 use super::context::Context;
-use super::in_force::{self, InForce, Wait};
-use super::outcome::{Exit, Failure};
+use super::in_force::{self, InForce, WaitOption};
+use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
 use witgate_base::clock;
-use witgate_config::key_store::{Foreign, KeyStore, KeyText, Made, NewKey};
+use witgate_config::key_store::{ForeignKeys, IssuedKey, KeyStore, KeyText, NewKey};
 use witgate_config::raw::{Kind, Policy};
 use witgate_config::resolve::Outline;
 
@@ -20,7 +20,7 @@ pub(super) enum Command {
     /// Create a key and print it; it cannot be printed again
     Create(Create),
     /// List keys with their patterns and expiry, without the secrets
-    List(Place),
+    List(StorePlace),
     /// Revoke a key immediately and permanently
     Revoke(Revoke),
     /// Issue a new secret for a key; the old one stays valid for --overlap
@@ -31,7 +31,7 @@ pub(super) enum Command {
 
 /// The options that choose a store.
 #[derive(Debug, clap::Args)]
-pub(super) struct Place {
+pub(super) struct StorePlace {
     /// Policy of kind api-key whose key store to use, if there are several
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
@@ -57,9 +57,9 @@ pub(super) struct Create {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOption,
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,9 +67,9 @@ pub(super) struct Revoke {
     /// Name or id of the key
     name: String,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOption,
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,9 +83,9 @@ pub(super) struct Rotate {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOption,
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,12 +96,12 @@ pub(super) struct Import {
     #[arg(long)]
     weak: bool,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOption,
     #[command(flatten)]
-    place: Place,
+    place: StorePlace,
 }
 
-pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     match command {
         Command::Create(arguments) => create(context, &arguments),
         Command::List(place) => list(context, &place),
@@ -112,7 +112,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
 }
 
 /// Waits until the running Witgate uses a change of the store: one that `has` says it has.
-fn wait(context: &Context, store: &KeyStore, wait: Wait, has: impl Fn(&[Key]) -> bool) -> InForce {
+fn wait(context: &Context, store: &KeyStore, wait: WaitOption, has: impl Fn(&[Key]) -> bool) -> InForce {
     in_force::wait(context, store.path(), wait, |text| Store::parse(text).is_ok_and(|store| has(&store.keys)))
 }
 
@@ -122,13 +122,18 @@ fn has_text(keys: &[Key], key: &Key) -> bool {
 }
 
 /// The same, and says so.
-fn wait_and_say(context: &Context, store: &KeyStore, until: Wait, has: impl Fn(&[Key]) -> bool) -> Exit {
+fn wait_and_say(
+    context: &Context,
+    store: &KeyStore,
+    until: WaitOption,
+    has: impl Fn(&[Key]) -> bool,
+) -> Exit {
     let outcome = wait(context, store, until, has);
     outcome.say(&context.terminal);
     outcome.exit()
 }
 
-fn create(context: &Context, arguments: &Create) -> Result<Exit, Failure> {
+fn create(context: &Context, arguments: &Create) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
     let Create { name, allow, deny, role: roles, expires, .. } = arguments;
     let (name, allow, deny, roles) = (name.clone(), allow.clone(), deny.clone(), roles.clone());
@@ -164,7 +169,7 @@ fn hint_at_roles(context: &Context) {
     ));
 }
 
-fn list(context: &Context, at: &Place) -> Result<Exit, Failure> {
+fn list(context: &Context, at: &StorePlace) -> Result<Exit, CommandFailure> {
     let store = place(context, at)?.read()?;
     if context.terminal.is_json() {
         context.terminal.print_json(&store.keys.iter().map(to_json).collect());
@@ -187,7 +192,7 @@ fn list(context: &Context, at: &Place) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn revoke(context: &Context, arguments: &Revoke) -> Result<Exit, Failure> {
+fn revoke(context: &Context, arguments: &Revoke) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
     let key = store.revoke(&arguments.name, now())?;
     context.terminal.say(&format!("The key `{}` is revoked in {}.", key.name, store.path().display()));
@@ -204,7 +209,7 @@ fn revoke(context: &Context, arguments: &Revoke) -> Result<Exit, Failure> {
     Ok(outcome.exit())
 }
 
-fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, Failure> {
+fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
     let until = (!arguments.overlap.is_zero()).then(|| from_now(arguments.overlap));
     let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
@@ -219,16 +224,16 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, Failure> {
     Ok(wait_and_say(context, &store, arguments.wait, |keys| has_text(keys, &made.key)))
 }
 
-fn import(context: &Context, arguments: &Import) -> Result<Exit, Failure> {
+fn import(context: &Context, arguments: &Import) -> Result<Exit, CommandFailure> {
     let store = place(context, &arguments.place)?;
     let shown = arguments.file.display();
-    let text = std::fs::read_to_string(&arguments.file)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|error| Failure::new(format!("{shown} cannot be read: {error}; nothing was imported")))?;
+    let text = std::fs::read_to_string(&arguments.file).map(zeroize::Zeroizing::new).map_err(|error| {
+        CommandFailure::new(format!("{shown} cannot be read: {error}; nothing was imported"))
+    })?;
     // The error of serde_json may quote what it found: only its place is told.
-    let foreign: Foreign = serde_json::from_str(&text).map_err(|error| {
+    let foreign: ForeignKeys = serde_json::from_str(&text).map_err(|error| {
         let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
-        Failure::new(format!(
+        CommandFailure::new(format!(
             "{shown}:{}:{} is not of the shape {shape}; nothing was imported",
             error.line(),
             error.column()
@@ -245,7 +250,7 @@ fn import(context: &Context, arguments: &Import) -> Result<Exit, Failure> {
     Ok(wait_and_say(context, &store, arguments.wait, all))
 }
 
-fn show(context: &Context, store: &KeyStore, made: &Made) {
+fn show(context: &Context, store: &KeyStore, made: &IssuedKey) {
     let terminal = &context.terminal;
     match terminal.is_json() {
         true => terminal.print_json(&made_json(store, &made.key, &made.text)),
@@ -288,34 +293,34 @@ fn state(key: &Key) -> &'static str {
 }
 
 /// The store that the arguments or the configuration name.
-fn place(context: &Context, place: &Place) -> Result<KeyStore, Failure> {
+fn place(context: &Context, place: &StorePlace) -> Result<KeyStore, CommandFailure> {
     if let Some(store) = &place.store {
         return Ok(KeyStore::at(store));
     }
     let Some(path) = context.config_path() else {
-        return Err(Failure::new(
+        return Err(CommandFailure::new(
             "there is no configuration file that says where the keys are; name the store with `--store FILE`, the \
              configuration with `--config FILE`, or make one with `witgate init`",
         ));
     };
-    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
     let stores: Vec<_> =
         outline.file.policies.iter().filter(|(_, policy)| matches!(policy.kind, Kind::ApiKey)).collect();
     let names = || stores.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     let shown = path.display();
     let (name, policy) = match (&place.policy, stores.as_slice()) {
         (Some(wanted), _) => stores.iter().find(|(name, _)| *name == wanted).copied().ok_or_else(|| {
-            Failure::new(format!("{shown} has no api-key policy `{wanted}`; there are: {}", names()))
+            CommandFailure::new(format!("{shown} has no api-key policy `{wanted}`; there are: {}", names()))
         })?,
         (None, [only]) => *only,
         (None, []) => {
-            return Err(Failure::new(format!(
+            return Err(CommandFailure::new(format!(
                 "{shown} has no api-key policy; add `[policies.keys]` with `kind = \"api-key\"` and `config = {{ store = \
                  \"keys.toml\" }}`, or name a store with `--store FILE`"
             )));
         }
         (None, _) => {
-            return Err(Failure::new(format!(
+            return Err(CommandFailure::new(format!(
                 "{shown} has several api-key policies; name one with `--policy NAME`: {}",
                 names()
             )));
@@ -324,13 +329,13 @@ fn place(context: &Context, place: &Place) -> Result<KeyStore, Failure> {
     store_of(&outline, name, policy)
 }
 
-fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, Failure> {
+fn store_of(outline: &Outline, name: &str, policy: &Policy) -> Result<KeyStore, CommandFailure> {
     match policy.config.get("store") {
         Some(Value::String(store)) => Ok(KeyStore::at(outline.base.join(store))),
-        Some(_) => Err(Failure::new(format!(
+        Some(_) => Err(CommandFailure::new(format!(
             "the store of `{name}` is in the configuration itself; move it into a file"
         ))),
-        None => Err(Failure::new(format!(
+        None => Err(CommandFailure::new(format!(
             "the policy `{name}` names no store; add `config = {{ store = \"keys.toml\" }}`"
         ))),
     }

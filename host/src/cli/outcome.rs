@@ -39,7 +39,7 @@ impl Exit {
 
 /// The reason why a command could not run.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CommandFailure {
     /// The command could not run; the text says why and what to do next.
     #[error("{0}")]
     CouldNotRun(String),
@@ -51,13 +51,13 @@ pub enum Failure {
     Config(Vec<Diagnostic>),
 }
 
-impl Failure {
+impl CommandFailure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self::CouldNotRun(message.into())
     }
 }
 
-impl From<KeyStoreError> for Failure {
+impl From<KeyStoreError> for CommandFailure {
     fn from(error: KeyStoreError) -> Self {
         Self::new(error.to_string())
     }

@@ -1,6 +1,5 @@
 //! `witgate plugin`.
 
-mod asked;
 mod bench;
 mod build;
 mod diff;
@@ -8,6 +7,7 @@ pub(super) mod export;
 mod inspect;
 mod list;
 mod new;
+mod plugin_argument;
 mod project;
 mod record;
 mod rollback;
@@ -15,7 +15,7 @@ mod run;
 mod test;
 
 use super::context::Context;
-use super::outcome::{Exit, Failure};
+use super::outcome::{CommandFailure, Exit};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -50,7 +50,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     match command {
         Command::New(arguments) => new::run(context, arguments),
         Command::Build(arguments) => build::run(context, &arguments),

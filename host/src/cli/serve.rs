@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::context::Context;
-use super::outcome::{Exit, Failure};
+use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
 use crate::serve::ServeError;
 use witgate_config::diagnostic::Diagnostic;
@@ -23,16 +23,16 @@ const LONGEST_FLUSH: Duration = Duration::from_secs(1);
 pub(super) struct Arguments {
     /// Use this transport instead of the configured one
     #[arg(long, value_enum)]
-    transport: Option<Chosen>,
+    transport: Option<TransportOption>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Chosen {
+enum TransportOption {
     Http,
     Stdio,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let logs = logs(context)?;
     witgate_runtime::descriptors::raise();
     let served = serve(context, arguments, &logs);
@@ -40,10 +40,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
     served
 }
 
-fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<Exit, Failure> {
+fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<Exit, CommandFailure> {
     let path = context.config_path();
     let (mut loaded, rollback) =
-        crate::serve::load(path.as_deref(), &context.environment).map_err(Failure::Config)?;
+        crate::serve::load(path.as_deref(), &context.environment).map_err(CommandFailure::Config)?;
     apply(&mut loaded.config, arguments)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -55,44 +55,46 @@ fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<E
 }
 
 /// A policy that cannot be used is a bad configuration, and is shown where it is in the file.
-fn failure(context: &Context, error: ServeError) -> Failure {
+fn failure(context: &Context, error: ServeError) -> CommandFailure {
     match error {
         ServeError::Policies(errors) => {
             let path = context.config_path();
             let fault = |error: &PolicyError| policy_fault(path.as_deref(), &error.policy, &error.message);
-            Failure::Config(errors.iter().map(fault).collect())
+            CommandFailure::Config(errors.iter().map(fault).collect())
         }
         ServeError::Upstream { upstream, error: error @ SetUpError::Embedded } => {
             let at = ["upstreams", &upstream, "embedded"];
-            Failure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.to_string())])
+            CommandFailure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.to_string())])
         }
         ServeError::Tls(error) => {
             let at = ["server", "tls", error.setting];
-            Failure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.message)])
+            CommandFailure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.message)])
         }
-        other => Failure::new(other.to_string()),
+        other => CommandFailure::new(other.to_string()),
     }
 }
 
-fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {
+fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), CommandFailure> {
     match arguments.transport {
         None => {}
-        Some(Chosen::Http) => config.server.transport = Transport::Http,
-        Some(Chosen::Stdio) if config.upstreams.len() > 1 => {
+        Some(TransportOption::Http) => config.server.transport = Transport::Http,
+        Some(TransportOption::Stdio) if config.upstreams.len() > 1 => {
             let message = "over stdio there is one upstream, because there is one stream";
             let fault = Diagnostic::error(message)
                 .help("leave `--transport stdio` out, or name a configuration with one upstream");
-            return Err(Failure::Config(vec![fault]));
+            return Err(CommandFailure::Config(vec![fault]));
         }
-        Some(Chosen::Stdio) => config.server.transport = Transport::Stdio,
+        Some(TransportOption::Stdio) => config.server.transport = Transport::Stdio,
     }
     Ok(())
 }
 
 /// Logs go to standard error: over stdio, standard output belongs to the protocol.
-fn logs(context: &Context) -> Result<Arc<Logs>, Failure> {
+fn logs(context: &Context) -> Result<Arc<Logs>, CommandFailure> {
     let logs = Logs::start(context.environment.get("RUST_LOG"), context.terminal.is_json());
     logs.map(Arc::new).map_err(|error| {
-        Failure::new(format!("there is no log on standard error: {error}; raise the limits of the process"))
+        CommandFailure::new(format!(
+            "there is no log on standard error: {error}; raise the limits of the process"
+        ))
     })
 }

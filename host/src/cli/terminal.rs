@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::outcome::{Exit, Failure};
+use super::outcome::{CommandFailure, Exit};
 use witgate_base::printable;
 use witgate_config::diagnostic::{Diagnostic, Style, render};
 use witgate_config::environment;
@@ -64,29 +64,29 @@ impl Terminal {
     }
 
     /// Says why a command could not run, and how that ends.
-    pub(super) fn failed(&self, failure: &Failure) -> Exit {
+    pub(super) fn failed(&self, failure: &CommandFailure) -> Exit {
         match failure {
-            Failure::CouldNotRun(message) if self.json => {
+            CommandFailure::CouldNotRun(message) if self.json => {
                 let told = serde_json::json!({ "error": message }).to_string();
                 drop(writeln!(io::stderr(), "{}", printable::json(&told)));
                 Exit::CouldNotRun
             }
-            Failure::CouldNotRun(message) => {
+            CommandFailure::CouldNotRun(message) => {
                 drop(writeln!(io::stderr(), "witgate: {}", printable::lines(message)));
                 Exit::CouldNotRun
             }
-            Failure::Data(_, diagnostics) => {
+            CommandFailure::Data(_, diagnostics) => {
                 self.faulty(failure, diagnostics);
                 Exit::BadData
             }
-            Failure::Config(diagnostics) => {
+            CommandFailure::Config(diagnostics) => {
                 self.faulty(failure, diagnostics);
                 Exit::BadConfig
             }
         }
     }
 
-    fn faulty(&self, failure: &Failure, diagnostics: &[Diagnostic]) {
+    fn faulty(&self, failure: &CommandFailure, diagnostics: &[Diagnostic]) {
         let errors = diagnostics.iter().filter(|fault| fault.is_error()).count();
         if self.json {
             let told =

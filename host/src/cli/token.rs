@@ -7,7 +7,7 @@ mod revoke;
 mod verify;
 
 use super::context::Context;
-use super::outcome::{Exit, Failure};
+use super::outcome::{CommandFailure, Exit};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -21,7 +21,7 @@ pub(super) enum Command {
     Revoke(revoke::Arguments),
 }
 
-pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     match command {
         Command::Issue(arguments) => issue::run(context, &arguments),
         Command::Forget(arguments) => forget::run(context, &arguments),
@@ -31,13 +31,13 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, Failure> 
 }
 
 #[cfg(test)]
-pub(super) fn issue_for_test(context: &Context, arguments: &[&str]) -> Result<String, Failure> {
+pub(super) fn issue_for_test(context: &Context, arguments: &[&str]) -> Result<String, CommandFailure> {
     #[derive(clap::Parser)]
-    struct Only {
+    struct IssueOptions {
         #[command(flatten)]
         arguments: issue::Arguments,
     }
-    let only: Only =
-        clap::Parser::try_parse_from(arguments).map_err(|error| Failure::new(error.to_string()))?;
+    let only: IssueOptions =
+        clap::Parser::try_parse_from(arguments).map_err(|error| CommandFailure::new(error.to_string()))?;
     issue::issue(context, &only.arguments).map(|issued| issued.token)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Client;
 use witgate_base::digest::digest_text;
-use witgate_cases::record::{Bounds, Recorded, Recording};
+use witgate_cases::record::{Recording, RecordingBounds, RecordingResult};
 use witgate_policy::Policy;
 use witgate_policy::generation::{Generation, Generations};
 
@@ -21,11 +21,11 @@ const LONGEST_S: u64 = 3_600;
 ///
 /// # Errors
 /// Where that is nothing or too much.
-pub(crate) fn bounds(calls: u64, seconds: u64, claims: bool) -> Result<Bounds, String> {
+pub(crate) fn bounds(calls: u64, seconds: u64, claims: bool) -> Result<RecordingBounds, String> {
     if !(1..=MOST_CALLS).contains(&calls) || !(1..=LONGEST_S).contains(&seconds) {
         return Err(format!("a recording takes 1 to {MOST_CALLS} calls and 1 to {LONGEST_S} seconds"));
     }
-    Ok(Bounds { calls, time: Duration::from_secs(seconds), claims })
+    Ok(RecordingBounds { calls, time: Duration::from_secs(seconds), claims })
 }
 
 /// Records the live policy of that name.
@@ -35,7 +35,7 @@ pub(crate) fn bounds(calls: u64, seconds: u64, claims: bool) -> Result<Bounds, S
 pub(crate) async fn record(
     generations: &Generations,
     name: &str,
-    bounds: Bounds,
+    bounds: RecordingBounds,
     client: Client,
 ) -> Result<Value, String> {
     let live = generations.live();
@@ -87,8 +87,8 @@ impl Drop for Said<'_> {
     }
 }
 
-fn written(policy: &Policy, recorded: Recorded) -> Value {
-    let Recorded { settings, cases, calls, shed, left_out, ended } = recorded;
+fn written(policy: &Policy, recorded: RecordingResult) -> Value {
+    let RecordingResult { settings, cases, calls, shed, left_out, ended } = recorded;
     let cases: Vec<_> = cases
         .into_iter()
         .map(|seen| json!({ "name": seen.name, "times": seen.times, "case": seen.case }))

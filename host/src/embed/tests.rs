@@ -24,7 +24,7 @@ struct Seen {
 
 struct House {
     guard: Guard,
-    guarded: Guarded,
+    guarded: GuardedService,
     seen: Arc<Mutex<Vec<Seen>>>,
     folder: tempfile::TempDir,
 }

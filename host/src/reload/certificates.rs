@@ -1,12 +1,12 @@
 //! Certificate and key of `[server.tls]`, read again when their files change. Apart from generations:
 //! neither has to wait until the other is mended.
 
-use crate::reload::watch::{Unwatched, Watcher};
+use crate::reload::watch::{UnwatchedFiles, Watcher};
 use witgate_base::fingerprints::Fingerprints;
-use witgate_server::tls::{Tls, TlsError};
+use witgate_server::tls::{TlsError, TlsState};
 
 /// Watches for as long as the returned future is polled. Says in `unwatched` which of the files bring no notifications.
-pub(crate) async fn watch(tls: &Tls, unwatched: &Unwatched) {
+pub(crate) async fn watch(tls: &TlsState, unwatched: &UnwatchedFiles) {
     let mut watcher = Watcher::new(unwatched);
     let mut seen = Fingerprints::default();
     tls.files().for_each(|file| seen.note(file));

@@ -34,7 +34,7 @@ pub(crate) struct Rollback {
 /// The file's content. The digest tells damage that leaves valid JSON, such as another letter in a rule.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sealed {
+struct RollbackFile {
     sha256: String,
     rollback: Rollback,
 }
@@ -84,7 +84,7 @@ impl Rollback {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|error| damaged(&file, &error))?,
         };
-        let sealed: Sealed = serde_json::from_slice(&text).map_err(|error| damaged(&file, &error))?;
+        let sealed: RollbackFile = serde_json::from_slice(&text).map_err(|error| damaged(&file, &error))?;
         if sealed.sha256 != sealed.rollback.sha256() {
             return Err(damaged(&file, &"its content does not have the digest that is in it"));
         }
@@ -100,7 +100,7 @@ impl Rollback {
     pub(super) fn write(&self, state: &Path) -> std::io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
         let mut new = tempfile::NamedTempFile::new_in(state)?;
-        let sealed = Sealed { sha256: self.sha256(), rollback: self.clone() };
+        let sealed = RollbackFile { sha256: self.sha256(), rollback: self.clone() };
         serde_json::to_writer_pretty(&mut new, &sealed)?;
         new.flush()?;
         new.as_file().sync_all()?;

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use witgate_base::signing::KeySet;
+use witgate_base::signing::PublishedKeys;
 use witgate_config::Config;
 use witgate_config::diagnostic::Diagnostic;
-use witgate_config::resolve::Loaded;
+use witgate_config::resolve::LoadedConfig;
 use witgate_policy::generation::{Generation, Pipeline};
 use witgate_upstream::renewal::Renewable;
 
 /// The settings that are fixed at the start: listeners, and the places of upstreams.
 #[derive(Debug)]
-pub(super) struct Fixed {
+pub(super) struct FixedSettings {
     server: String,
     places: BTreeMap<String, String>,
 }
 
-impl Fixed {
+impl FixedSettings {
     /// That of `config`. Secrets in it do not print, so a changed one is not seen here.
     pub(super) fn of(config: &Config) -> Self {
         let broken = &config.broken.upstreams;
@@ -48,7 +48,7 @@ pub(super) struct Upstreams {
     /// Those that take what is new about them.
     pub(super) all: Vec<Renewable>,
     /// The key set that is served for them.
-    pub(super) keys: Arc<KeySet>,
+    pub(super) keys: Arc<PublishedKeys>,
 }
 
 impl Upstreams {
@@ -59,7 +59,7 @@ impl Upstreams {
         &self,
         config: &Config,
         live: &Generation,
-        read: impl Fn(&str) -> Result<Loaded, Vec<Diagnostic>>,
+        read: impl Fn(&str) -> Result<LoadedConfig, Vec<Diagnostic>>,
     ) -> bool {
         let mut may_pass = false;
         for upstream in &self.all {

@@ -31,7 +31,7 @@ const LINKS: usize = 40;
 
 /// The content of a notification.
 #[derive(Debug)]
-struct Change {
+struct FileChange {
     paths: Vec<PathBuf>,
     /// Renamed, removed, or closed after writing; not, while somebody is writing in place.
     whole: bool,
@@ -40,9 +40,9 @@ struct Change {
 /// Files whose changes may bring no notification, and why: their changes are found within a second. Shared by the
 /// watchers of a process and who reports them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unwatched(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+pub(crate) struct UnwatchedFiles(Arc<Mutex<BTreeMap<PathBuf, String>>>);
 
-impl Unwatched {
+impl UnwatchedFiles {
     /// The files, and why.
     pub(crate) fn all(&self) -> BTreeMap<PathBuf, String> {
         self.0.lock().clone()
@@ -64,8 +64,8 @@ impl Unwatched {
 pub(crate) struct Watcher {
     /// None: the system gives no notifications just now. It is asked again at every look.
     notify: Option<RecommendedWatcher>,
-    sender: mpsc::UnboundedSender<Change>,
-    changes: mpsc::UnboundedReceiver<Change>,
+    sender: mpsc::UnboundedSender<FileChange>,
+    changes: mpsc::UnboundedReceiver<FileChange>,
     /// Directories, and which they were when their watch began.
     watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
     /// The paths of the files, links resolved.
@@ -76,13 +76,13 @@ pub(crate) struct Watcher {
     /// Files that are being written, and the time of the last write.
     writing: BTreeMap<PathBuf, Instant>,
     /// The list that reports the files below to others.
-    unwatched: Unwatched,
+    unwatched: UnwatchedFiles,
     silent: BTreeSet<PathBuf>,
 }
 
 impl Watcher {
     /// A watcher that says in `unwatched` which of its files bring no notifications.
-    pub(crate) fn new(unwatched: &Unwatched) -> Self {
+    pub(crate) fn new(unwatched: &UnwatchedFiles) -> Self {
         let (sender, changes) = mpsc::unbounded_channel();
         let (notify, watched, files, places, writing, silent) = Default::default();
         Self {
@@ -188,7 +188,7 @@ impl Watcher {
         }
     }
 
-    fn note(&mut self, change: Change) {
+    fn note(&mut self, change: FileChange) {
         for path in change.paths {
             if change.whole {
                 self.writing.remove(&path);
@@ -201,7 +201,7 @@ impl Watcher {
 
 /// Notifications of what happens to `places`, from a thread that the system has to give as well.
 fn notifications(
-    sender: &mpsc::UnboundedSender<Change>,
+    sender: &mpsc::UnboundedSender<FileChange>,
     places: &Arc<Mutex<BTreeSet<PathBuf>>>,
 ) -> notify::Result<RecommendedWatcher> {
     // `notify` does not say that it got none, and panics later.
@@ -212,8 +212,8 @@ fn notifications(
         let change = match event {
             Ok(event) => is_whole(event.kind)
                 .filter(|_| event.paths.is_empty() || concerns(&event.paths, &of_interest.lock()))
-                .map(|whole| Change { paths: event.paths, whole }),
-            Err(_) => Some(Change { paths: Vec::new(), whole: true }),
+                .map(|whole| FileChange { paths: event.paths, whole }),
+            Err(_) => Some(FileChange { paths: Vec::new(), whole: true }),
         };
         if let Some(change) = change {
             // The receiver is gone only when nobody watches any more.
@@ -290,7 +290,7 @@ mod tests {
         fs::write(&file, "one").unwrap();
         fs::hard_link(&file, &other).unwrap();
         let seen = seen(&[&file]);
-        let mut watcher = Watcher::new(&Unwatched::default());
+        let mut watcher = Watcher::new(&UnwatchedFiles::default());
         let edit = async {
             tokio::time::sleep(LOOK / 4).await;
             // The kernel tells who watches the directory that the file was opened in.
@@ -305,7 +305,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "one").unwrap();
         let seen = seen(&[&file]);
-        let mut watcher = Watcher::new(&Unwatched::default());
+        let mut watcher = Watcher::new(&UnwatchedFiles::default());
         // What is left where `notifications` failed.
         watcher.files = seen.paths();
         fs::write(&file, "another").unwrap();
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_watched_is_said_of_its_files() {
-        let (dir, unwatched) = (tempfile::tempdir().unwrap(), Unwatched::default());
+        let (dir, unwatched) = (tempfile::tempdir().unwrap(), UnwatchedFiles::default());
         let (file, other) = (dir.path().join("file"), dir.path().join("other"));
         let why = BTreeMap::from([(file.clone(), "no watches".to_owned())]);
         unwatched.replace(&BTreeSet::new(), &why);

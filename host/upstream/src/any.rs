@@ -10,16 +10,16 @@ use futures_util::stream::BoxStream;
 
 use super::child::pipes::Launch;
 use super::child::program::Program;
-use super::child::{ChildUpstream, Settings};
-use super::era::{Eras, Verdict};
-use super::http::{HttpUpstream, SetUpError, Sse, Within};
+use super::child::{ChildSettings, ChildUpstream};
+use super::era::{EraCache, EraVerdict};
+use super::http::{EmbeddedService, HttpUpstream, SetUpError, Sse};
 use super::own_tools::{AuthStatus, OwnTools};
 use witgate_base::digest::{digest_text, sha256};
-use witgate_config::{self as config, Target};
+use witgate_config::{self as config, UpstreamTarget};
 use witgate_flow::body::BodyError;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, Listener, Upstream};
+use witgate_flow::port::{Answer, SessionRequest, Upstream};
 use witgate_flow::reject::Rejection;
 use witgate_services::network::Ways;
 
@@ -49,38 +49,39 @@ impl AnyUpstream {
         ways: &Arc<Ways>,
     ) -> Result<Self, SetUpError> {
         let child = |shared, launcher: Arc<dyn Launch>, eras| {
-            let settings = Settings {
+            let settings = ChildSettings {
                 max_message: config.max_message,
-                ..Settings::new(&config.name, shared, config.timeout, grace).with_sessions(config.sessions)
+                ..ChildSettings::new(&config.name, shared, config.timeout, grace)
+                    .with_sessions(config.sessions)
             };
             ChildUpstream::new(settings, launcher, eras)
         };
         Ok(match &config.target {
-            Target::Url { url, headers } => Self::Http(Box::new(
+            UpstreamTarget::Url { url, headers } => Self::Http(Box::new(
                 HttpUpstream::new(ways, url, headers, config.timeout)?
                     .with_sessions(config.sessions)
                     .with_identity(config.identity.clone())
                     .with_eras(config.eras)
                     .with_messages(config.max_message),
             )),
-            Target::Sse { url, headers } => {
+            UpstreamTarget::Sse { url, headers } => {
                 let sse = Arc::new(Sse::new(ways, url, headers, config.timeout, config.max_message)?);
                 let launcher: Arc<dyn Launch> = Arc::<Sse>::clone(&sse);
-                Self::Sse(child(false, launcher, Eras::known(Verdict::known(true, false))), sse)
+                Self::Sse(child(false, launcher, EraCache::known(EraVerdict::known(true, false))), sse)
             }
-            Target::Embedded => return Err(SetUpError::Embedded),
-            Target::Broken => return Err(SetUpError::Broken),
-            Target::OwnTools => {
-                let eras = Eras::known(Verdict::known(true, true));
+            UpstreamTarget::Embedded => return Err(SetUpError::Embedded),
+            UpstreamTarget::Broken => return Err(SetUpError::Broken),
+            UpstreamTarget::OwnTools => {
+                let eras = EraCache::known(EraVerdict::known(true, true));
                 Self::Child(child(false, Arc::new(OwnTools::new(status)), eras))
             }
-            Target::Command { argv, env, shared } => {
+            UpstreamTarget::Command { argv, env, shared } => {
                 let (name, identity) = (config.name.clone(), config.identity.env.clone());
                 let program = Program { name, argv: argv.clone(), env: env.clone(), identity };
                 let eras = match (config.eras, cache) {
-                    (Some(eras), _) => Eras::configured(eras),
-                    (None, Some(cache)) => Eras::kept_in(kept(cache, &program)),
-                    (None, None) => Eras::default(),
+                    (Some(eras), _) => EraCache::configured(eras),
+                    (None, Some(cache)) => EraCache::kept_in(kept(cache, &program)),
+                    (None, None) => EraCache::default(),
                 };
                 Self::Child(child(*shared, Arc::new(program), eras))
             }
@@ -90,7 +91,7 @@ impl AnyUpstream {
     /// The upstream that `config` describes, which is this service, and sees requests to `uri`.
     pub fn of_service<S, B>(config: &config::Upstream, service: S, uri: Uri) -> Self
     where
-        S: Within<B>,
+        S: EmbeddedService<B>,
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
@@ -119,7 +120,7 @@ impl Upstream for AnyUpstream {
         }
     }
 
-    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+    async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
         match self {
             Self::Http(upstream) => upstream.listen(listener).await,
             Self::Child(upstream) | Self::Sse(upstream, _) => upstream.listen(listener).await,
@@ -133,7 +134,7 @@ impl Upstream for AnyUpstream {
         }
     }
 
-    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+    async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
         match self {
             Self::Http(upstream) => upstream.close(listener).await,
             Self::Child(upstream) | Self::Sse(upstream, _) => upstream.close(listener).await,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use witgate_flow::reject::Rejection;
 use witgate_message::call::{Access, Call};
 use witgate_message::json::{Members, quote, unquote};
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 
 /// The one version of the stateless era.
 pub const MODERN: &str = "2026-07-28";
@@ -27,7 +27,7 @@ const PROTOCOL_META: [&str; 4] = ["protocolVersion", "clientInfo", "clientCapabi
 
 /// The answer of an upstream of the older era to `initialize`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Opened {
+pub struct InitializeAnswer {
     /// The whole result, as JSON text.
     pub result: Box<str>,
     /// `protocolVersion`.
@@ -40,7 +40,7 @@ pub struct Opened {
     pub instructions: Option<Box<str>>,
 }
 
-impl Opened {
+impl InitializeAnswer {
     /// Reads an InitializeResult.
     pub fn read(result: &str) -> Self {
         let members = Members::read(result).unwrap_or_default();
@@ -61,7 +61,7 @@ pub trait HeldSession: Sync {
     type Answer: Send;
 
     /// The upstream's answer when the session was opened; opens it if need be.
-    fn opened(&self) -> impl Future<Output = Result<Arc<Opened>, Rejection>> + Send;
+    fn opened(&self) -> impl Future<Output = Result<Arc<InitializeAnswer>, Rejection>> + Send;
 
     /// Sends a request and returns what comes back. `compose` writes it with the id and, if the
     /// caller has named one, the progress token that the hop uses.
@@ -91,18 +91,18 @@ pub async fn carry<S: HeldSession>(session: &S, call: &Call) -> Result<(S::Answe
 /// Why not.
 pub fn bridgeable(call: &Call) -> Result<(), Rejection> {
     if let Some(other) = call.meta_version().filter(|version| *version != MODERN) {
-        return Err(Malformed::UnsupportedVersion {
+        return Err(MessageFault::UnsupportedVersion {
             requested: other.to_owned(),
             supported: [MODERN].into_iter().chain(LEGACY).map(str::to_owned).collect(),
         }
         .into());
     }
-    if !Shape::of(call.method()).is_bridged() {
-        return Err(Malformed::UnknownMethod(call.method().to_owned()).into());
+    if !ResultShape::of(call.method()).is_bridged() {
+        return Err(MessageFault::UnknownMethod(call.method().to_owned()).into());
     }
     let params = params(call).unwrap_or_default();
     if params.get("inputResponses").is_some() || params.get("requestState").is_some() {
-        return Err(Malformed::InvalidParams("this server has asked for no input".to_owned()).into());
+        return Err(MessageFault::InvalidParams("this server has asked for no input".to_owned()).into());
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ pub fn request_down(call: &Call, id: &str, token: Option<&str>) -> Bytes {
 
 /// The difference of a method's result between the eras.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+enum ResultShape {
     /// A list, or a resource: with cache hints.
     Cacheable,
     /// Anything else that is bridged.
@@ -145,7 +145,7 @@ enum Shape {
     None,
 }
 
-impl Shape {
+impl ResultShape {
     fn of(method: &str) -> Self {
         match method {
             "tools/list"
@@ -173,7 +173,7 @@ fn severity(level: &str) -> Option<usize> {
 /// The translation of answers to one bridged request.
 #[derive(Clone, Debug)]
 pub struct Uplift {
-    shape: Shape,
+    shape: ResultShape,
     /// For `resources/read`: the URI.
     uri: Option<Box<str>>,
     server_info: Option<Box<str>>,
@@ -183,7 +183,7 @@ pub struct Uplift {
 
 impl Uplift {
     /// For the answers to `call` of an upstream that has said `opened`.
-    pub fn new(call: &Call, opened: &Opened) -> Self {
+    pub fn new(call: &Call, opened: &InitializeAnswer) -> Self {
         let uri = match call.access() {
             Access::Target(target) if call.method() == "resources/read" => Some(target.name.clone()),
             _ => None,
@@ -191,7 +191,7 @@ impl Uplift {
         let meta = call.meta().and_then(Members::read).unwrap_or_default();
         let level = meta.get(&format!("{PREFIX}logLevel")).and_then(unquote);
         Self {
-            shape: Shape::of(call.method()),
+            shape: ResultShape::of(call.method()),
             uri,
             server_info: opened.server_info.clone(),
             level: level.as_deref().and_then(severity),
@@ -233,7 +233,7 @@ impl Uplift {
     fn lift_result(&self, result: &mut Members<'_>) {
         // Whatever an older result calls so is not what 2026-07-28 means by it.
         result.set("resultType", r#""complete""#.to_owned());
-        if self.shape == Shape::Cacheable {
+        if self.shape == ResultShape::Cacheable {
             result.set_if_absent("ttlMs", "0");
             result.set("cacheScope", r#""private""#.to_owned());
         }
@@ -290,7 +290,7 @@ pub fn initialize(capabilities: &str) -> (Bytes, std::ops::Range<usize>) {
 }
 
 /// The DiscoverResult that describes an upstream of the older era, as the bridge serves it.
-pub fn discover_result(opened: &Opened) -> String {
+pub fn discover_result(opened: &InitializeAnswer) -> String {
     let mut result = Members::default();
     result.set("resultType", r#""complete""#.to_owned());
     let versions: Vec<String> = [MODERN].into_iter().chain(LEGACY).map(quote).collect();

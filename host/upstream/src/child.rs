@@ -17,33 +17,34 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
-use super::bridge::{self, HeldSession, MODERN, Opened, Uplift};
-use super::era::{Eras, PATIENCE, Probe, Probed, Verdict, discover_request, refuses_legacy};
+use super::bridge::{self, HeldSession, InitializeAnswer, MODERN, Uplift};
+use super::era::{EraCache, EraVerdict, PATIENCE, Probe, ProbeResult, discover_request, refuses_legacy};
 use audience::Member;
-use connection::{Connection, Exchange, Terms};
+use connection::{ChildConnection, ChildExchange, ConversationTerms};
 use conversation::fault;
-use pending::{Ask, Lost, Reply, Said, Whose};
+use outgoing_message::OutgoingMessage;
+use pending::{Asker, ChildMessage, ChildReply, NoResponse, Owner};
 use pipes::Launch;
 use process::ENDING;
-use rooms::{Key, Rooms, Session};
-use sent::Sent;
-use supervise::{Greeted, Opening, Slot, Start, drain};
+use rooms::{ChildOwner, ChildSession, Rooms};
+use supervise::{Handshake, HandshakeResult, Slot, Start, drain};
 use wire::{Incoming, result_response};
 use witgate_base::party::{Party, Principal};
 use witgate_flow::account::Account;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, AnswerBody, Listener, Upstream};
+use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
-use witgate_message::call::{Call, Kind};
+use witgate_message::call::{Call, MessageKind};
 use witgate_message::json::{span_in, splice};
-use witgate_message::malformed::Malformed;
-use witgate_runtime::shares::{Bounds, Shares};
+use witgate_message::malformed::MessageFault;
+use witgate_runtime::shares::{Capacity, Shares};
 
 mod audience;
 mod connection;
 mod conversation;
 mod full;
+mod outgoing_message;
 mod pending;
 pub mod pipes;
 pub mod process;
@@ -52,7 +53,6 @@ mod reading;
 pub(super) mod renewal;
 mod repeated;
 mod rooms;
-mod sent;
 mod settings;
 mod supervise;
 #[cfg(test)]
@@ -61,12 +61,12 @@ mod tools;
 pub mod wire;
 
 pub use program::{Program, check};
-pub use settings::Settings;
+pub use settings::ChildSettings;
 
 /// Resources that sessions have subscribed to. At some 200 bytes each that is 13 MB.
-const SUBSCRIPTIONS: Bounds = Bounds { most: 1 << 16, most_of_one: 1 << 12 };
+const SUBSCRIPTIONS: Capacity = Capacity { most: 1 << 16, most_of_one: 1 << 12 };
 /// Children that start at the same time. A start may take long, and those of one caller are not to hold up all others.
-const STARTING: Bounds = Bounds { most: 4, most_of_one: 2 };
+const STARTING: Capacity = Capacity { most: 4, most_of_one: 2 };
 /// Interval at which idle children are sought.
 const REAPING: Duration = Duration::from_secs(15);
 /// The capabilities that a shared child is told its client has; each session's own word is kept, too.
@@ -75,37 +75,37 @@ const ALL_CAPABILITIES: &str =
 
 /// A child upstream.
 pub struct ChildUpstream {
-    inner: Arc<Inner>,
+    inner: Arc<ChildState>,
 }
 
-struct Inner {
-    settings: Settings,
+struct ChildState {
+    settings: ChildSettings,
     start: Arc<Start>,
-    eras: Eras,
+    eras: EraCache,
     rooms: Mutex<Rooms>,
     subscriptions: Shares,
     stopping: CancellationToken,
 }
 
 /// The body of its answer, and what has to be kept for it.
-struct Back {
+struct ChildAnswer {
     session: Option<Box<str>>,
-    outcome: Outcome,
+    outcome: ChildOutcome,
 }
 
-enum Outcome {
+enum ChildOutcome {
     /// Nothing needs to be said.
     Taken,
     /// A response that is there.
     Response(Bytes),
     /// A child is at it.
-    Running(Exchange, Option<Uplift>),
+    Running(ChildExchange, Option<Uplift>),
 }
 
 impl ChildUpstream {
     /// For servers that `launcher` starts. None of them is started before it is needed. Must be
     /// called within a Tokio runtime.
-    pub fn new(settings: Settings, launcher: Arc<dyn Launch>, eras: Eras) -> Self {
+    pub fn new(settings: ChildSettings, launcher: Arc<dyn Launch>, eras: EraCache) -> Self {
         let start = Start {
             name: Arc::from(settings.name.as_str()),
             launcher: Mutex::new(launcher),
@@ -114,7 +114,7 @@ impl ChildUpstream {
             starting: Shares::new(STARTING),
             seats: Shares::lasting(settings.children),
         };
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(ChildState {
             settings,
             start: Arc::new(start),
             eras,
@@ -130,7 +130,7 @@ impl ChildUpstream {
 impl Upstream for ChildUpstream {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
         let request = Arc::clone(admitted.permit().request());
-        let sent = Sent {
+        let sent = OutgoingMessage {
             call: &request.call,
             principal: admitted.permit().caller().principal(),
             party: admitted.permit().caller().party(request.peer),
@@ -143,7 +143,7 @@ impl Upstream for ChildUpstream {
         Ok(Answer { session: back.session, body })
     }
 
-    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+    async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
         session.is_current()?;
         session.touch();
@@ -154,7 +154,7 @@ impl Upstream for ChildUpstream {
         self.inner.eras.remembered().is_none_or(|verdict| verdict.speaks.legacy != Some(false))
     }
 
-    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+    async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
         let session = self.inner.session(&listener.session, &listener.caller.principal())?;
         self.inner.rooms.lock().end(&session.member.session);
         Ok(())
@@ -163,7 +163,7 @@ impl Upstream for ChildUpstream {
     async fn shut_down(&self) {
         self.inner.stopping.cancel();
         let slots = self.inner.rooms.lock().slots();
-        let running: Vec<Connection> = slots.iter().filter_map(|slot| slot.running()).collect();
+        let running: Vec<ChildConnection> = slots.iter().filter_map(|slot| slot.running()).collect();
         drain(&running, self.inner.settings.grace).await;
         self.inner.rooms.lock().close();
         // Not those of the places alone: those that were given up before may still be there.
@@ -171,92 +171,92 @@ impl Upstream for ChildUpstream {
     }
 }
 
-impl Inner {
-    async fn send(self: &Arc<Self>, sent: Sent<'_>) -> Result<Back, Rejection> {
+impl ChildState {
+    async fn send(self: &Arc<Self>, sent: OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         if self.stopping.is_cancelled() {
             return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
         }
         match (sent.call.kind(), sent.call.meta_version(), sent.session) {
-            (Kind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
+            (MessageKind::Request { .. }, Some(_), _) => self.stateless(&sent).await,
             // A client that has lost its session begins anew, and may still name the old one.
-            (Kind::Request { .. }, None, Some(session))
+            (MessageKind::Request { .. }, None, Some(session))
                 if sent.call.method() == "initialize" && self.session(session, &sent.principal).is_err() =>
             {
                 self.initialize(&sent).await
             }
-            (Kind::Request { .. }, None, None) => self.sessionless(&sent).await,
+            (MessageKind::Request { .. }, None, None) => self.sessionless(&sent).await,
             (_, _, Some(session)) => self.in_session(&sent, session).await,
             // 2026-07-28 has one notification, `cancelled`, and over stdio alone; that transport
             // sees to it by letting go of the request, as HTTP does by closing the stream. In the older era the flow
             // wants a session for all but the end of a handshake.
-            (Kind::Notification, _, None) => Ok(Back::plain(Outcome::Taken)),
-            (Kind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
+            (MessageKind::Notification, _, None) => Ok(ChildAnswer::plain(ChildOutcome::Taken)),
+            (MessageKind::Response { .. }, _, None) => Err(Rejection::SessionRequired),
         }
     }
 
     /// A request of 2026-07-28.
-    async fn stateless(self: &Arc<Self>, sent: &Sent<'_>) -> Result<Back, Rejection> {
+    async fn stateless(self: &Arc<Self>, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         let asked = self.verdict().await;
         // Nothing is known of an upstream that cannot be started; the call itself will say why.
-        let verdict = asked.unwrap_or_else(|| Verdict::known(true, false));
+        let verdict = asked.unwrap_or_else(|| EraVerdict::known(true, false));
         if !verdict.speaks.modern {
             return self.bridged(sent).await;
         }
-        let key = Key::stateless(&sent.principal, self.settings.shared);
-        let slot = self.room(key, sent, || Opening::Stateless)?;
+        let key = ChildOwner::stateless(&sent.principal, self.settings.shared);
+        let slot = self.room(key, sent, || Handshake::Stateless)?;
         if let (Some(result), "server/discover", None) =
             (&verdict.discovered, sent.call.method(), slot.running())
         {
             let response =
                 result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
-            return Ok(Back::plain(Outcome::Response(response)));
+            return Ok(ChildAnswer::plain(ChildOutcome::Response(response)));
         }
         repeated::check(&slot, sent, true).await?;
         let exchange = self.request(&slot, sent, None).await?;
-        Ok(Back::plain(Outcome::Running(exchange, None)))
+        Ok(ChildAnswer::plain(ChildOutcome::Running(exchange, None)))
     }
 
     /// A request of 2026-07-28 for a child of the older era.
-    async fn bridged(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+    async fn bridged(&self, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         bridge::bridgeable(sent.call)?;
         let slot = if self.settings.shared {
-            self.room(Key::Shared, sent, || handshake(ALL_CAPABILITIES))?
+            self.room(ChildOwner::Shared, sent, || handshake(ALL_CAPABILITIES))?
         } else {
-            self.room(Key::Held(sent.principal.clone()), sent, || handshake("{}"))?
+            self.room(ChildOwner::Held(sent.principal.clone()), sent, || handshake("{}"))?
         };
         repeated::check(&slot, sent, false).await?;
-        let (exchange, uplift) = bridge::carry(&Held { slot: &slot, sent }, sent.call).await?;
-        Ok(Back::plain(Outcome::Running(exchange, Some(uplift))))
+        let (exchange, uplift) = bridge::carry(&BridgedSession { slot: &slot, sent }, sent.call).await?;
+        Ok(ChildAnswer::plain(ChildOutcome::Running(exchange, Some(uplift))))
     }
 
     /// A request of the older era outside any session.
-    async fn sessionless(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
+    async fn sessionless(&self, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
         match sent.call.method() {
             "initialize" => self.initialize(sent).await,
             "ping" => {
                 let pong = result_response(sent.call.id().unwrap_or("null"), "{}");
-                Ok(Back::plain(Outcome::Response(pong)))
+                Ok(ChildAnswer::plain(ChildOutcome::Response(pong)))
             }
             // Over stdio a client may ask without any `_meta` whether this is 2026-07-28.
-            "server/discover" => Err(Malformed::UnknownMethod("server/discover".to_owned()).into()),
+            "server/discover" => Err(MessageFault::UnknownMethod("server/discover".to_owned()).into()),
             _ => Err(Rejection::SessionRequired),
         }
     }
 
     /// Opens a session.
-    async fn initialize(&self, sent: &Sent<'_>) -> Result<Back, Rejection> {
-        let wanted = Wanted::read(sent.call);
+    async fn initialize(&self, sent: &OutgoingMessage<'_>) -> Result<ChildAnswer, Rejection> {
+        let wanted = InitializeRequest::read(sent.call);
         if self.eras.remembered().is_some_and(|verdict| verdict.speaks.legacy == Some(false)) {
             let supported = vec![MODERN.to_owned()];
-            return Err(Malformed::UnsupportedVersion { requested: wanted.version, supported }.into());
+            return Err(MessageFault::UnsupportedVersion { requested: wanted.version, supported }.into());
         }
         let id = sent.call.id().unwrap_or("null");
         let name = session_name()?;
         let slot = self.session_slot(sent, &name)?;
-        let unopened = Unopened { rooms: &self.rooms, name: Some(&name) };
-        if let Greeted::Refused(refusal) = slot.greeted().await? {
+        let unopened = ChildOpening { rooms: &self.rooms, name: Some(&name) };
+        if let HandshakeResult::Refused(refusal) = slot.greeted().await? {
             self.eras.note_legacy(!refuses_legacy(&refusal));
-            return Ok(Back::plain(Outcome::Response(under_id(&refusal, id))));
+            return Ok(ChildAnswer::plain(ChildOutcome::Response(under_id(&refusal, id))));
         }
         self.eras.note_legacy(true);
         let opened = slot.opened().unwrap_or_default();
@@ -267,51 +267,62 @@ impl Inner {
             capabilities: wanted.capabilities,
             subscriptions: Mutex::default(),
         });
-        let session = Session::new(member, slot, sent.party.clone());
+        let session = ChildSession::new(member, slot, sent.party.clone());
         self.rooms.lock().seat(session, self.settings.session_bounds())?;
         unopened.disarm();
         let result =
             if self.settings.shared { welcome(&opened, &wanted.version) } else { opened.result.to_string() };
-        Ok(Back { session: Some((*name).into()), outcome: Outcome::Response(result_response(id, &result)) })
+        Ok(ChildAnswer {
+            session: Some((*name).into()),
+            outcome: ChildOutcome::Response(result_response(id, &result)),
+        })
     }
 
-    fn session_slot(&self, sent: &Sent<'_>, name: &Arc<str>) -> Result<Arc<Slot>, Rejection> {
+    fn session_slot(&self, sent: &OutgoingMessage<'_>, name: &Arc<str>) -> Result<Arc<Slot>, Rejection> {
         if self.settings.shared {
-            return self.room(Key::Shared, sent, || handshake(ALL_CAPABILITIES));
+            return self.room(ChildOwner::Shared, sent, || handshake(ALL_CAPABILITIES));
         }
-        let key = Key::Session(Arc::clone(name));
+        let key = ChildOwner::Session(Arc::clone(name));
         let body = sent.call.body();
-        let Kind::Request { id } = sent.call.kind() else { return Err(Rejection::SessionRequired) };
-        let opening =
-            || Opening::Handshake { request: body.clone(), id: id.clone(), complete: AtomicBool::new(false) };
+        let MessageKind::Request { id } = sent.call.kind() else { return Err(Rejection::SessionRequired) };
+        let opening = || Handshake::Handshake {
+            request: body.clone(),
+            id: id.clone(),
+            complete: AtomicBool::new(false),
+        };
         self.room(key, sent, opening)
     }
 
     /// A message within a session.
-    async fn in_session(&self, sent: &Sent<'_>, name: &str) -> Result<Back, Rejection> {
+    async fn in_session(&self, sent: &OutgoingMessage<'_>, name: &str) -> Result<ChildAnswer, Rejection> {
         let session = self.session(name, &sent.principal)?;
         session.touch();
         let outcome = match sent.call.kind() {
-            Kind::Request { .. } => self.session_request(sent, &session).await?,
-            Kind::Notification => {
+            MessageKind::Request { .. } => self.session_request(sent, &session).await?,
+            MessageKind::Notification => {
                 self.session_notification(sent, &session).await?;
-                Outcome::Taken
+                ChildOutcome::Taken
             }
-            Kind::Response { id } => {
+            MessageKind::Response { id } => {
                 let connection = session.slot.running().ok_or_else(nothing_asked)?;
                 connection.answer(name, sent.call.body(), id.clone()).await?;
-                Outcome::Taken
+                ChildOutcome::Taken
             }
         };
-        Ok(Back { session: Some(name.into()), outcome })
+        Ok(ChildAnswer { session: Some(name.into()), outcome })
     }
 
-    async fn session_request(&self, sent: &Sent<'_>, session: &Session) -> Result<Outcome, Rejection> {
+    async fn session_request(
+        &self,
+        sent: &OutgoingMessage<'_>,
+        session: &ChildSession,
+    ) -> Result<ChildOutcome, Rejection> {
         session.is_current()?;
-        let own = |result: &str| Outcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
+        let own =
+            |result: &str| ChildOutcome::Response(result_response(sent.call.id().unwrap_or("null"), result));
         match (sent.call.method(), sent.target()) {
             ("initialize", _) => {
-                return Err(Malformed::InvalidRequest("the session is already open".to_owned()).into());
+                return Err(MessageFault::InvalidRequest("the session is already open".to_owned()).into());
             }
             // Whether Witgate is there is what the client asks; the child's health is not its affair.
             ("ping", _) => return Ok(own("{}")),
@@ -329,10 +340,14 @@ impl Inner {
             _ => {}
         }
         let exchange = self.request(&session.slot, sent, Some(&session.member.session)).await?;
-        Ok(Outcome::Running(exchange, None))
+        Ok(ChildOutcome::Running(exchange, None))
     }
 
-    async fn session_notification(&self, sent: &Sent<'_>, session: &Session) -> Result<(), Rejection> {
+    async fn session_notification(
+        &self,
+        sent: &OutgoingMessage<'_>,
+        session: &ChildSession,
+    ) -> Result<(), Rejection> {
         match sent.call.method() {
             "notifications/initialized" => {
                 session.slot.completed();
@@ -364,16 +379,16 @@ impl Inner {
     async fn request(
         &self,
         slot: &Arc<Slot>,
-        sent: &Sent<'_>,
+        sent: &OutgoingMessage<'_>,
         session: Option<&Arc<str>>,
-    ) -> Result<Exchange, Rejection> {
+    ) -> Result<ChildExchange, Rejection> {
         let connection = slot.connection().await?;
         let call = sent.call;
         connection.request(ask(sent, session), |number| with_number(call, number)).await
     }
 
     /// The session of this name, if it is the principal's.
-    fn session(&self, name: &str, principal: &Principal) -> Result<Arc<Session>, Rejection> {
+    fn session(&self, name: &str, principal: &Principal) -> Result<Arc<ChildSession>, Rejection> {
         let session = self.rooms.lock().session(name);
         session.filter(|session| session.member.principal == *principal).ok_or(Rejection::SessionNotFound)
     }
@@ -381,9 +396,9 @@ impl Inner {
     /// The place for the child of `key`, made if need be and possible.
     fn room(
         &self,
-        key: Key,
-        sent: &Sent<'_>,
-        opening: impl FnOnce() -> Opening,
+        key: ChildOwner,
+        sent: &OutgoingMessage<'_>,
+        opening: impl FnOnce() -> Handshake,
     ) -> Result<Arc<Slot>, Rejection> {
         let party = key.party(&sent.party);
         let whose = key.is_of_one().then(|| sent.principal.clone());
@@ -393,7 +408,7 @@ impl Inner {
 
     /// The eras that the upstream speaks. Once it is being asked, the question goes on to its end, even if
     /// the caller goes away.
-    async fn verdict(self: &Arc<Self>) -> Option<Verdict> {
+    async fn verdict(self: &Arc<Self>) -> Option<EraVerdict> {
         if let Some(verdict) = self.eras.remembered() {
             return Some(verdict);
         }
@@ -406,38 +421,39 @@ impl Inner {
 const CANCELLED: &str = "notifications/cancelled";
 
 #[cfg(test)]
-impl Inner {
+impl ChildState {
     fn rooms_in_use(&self) -> usize {
         self.rooms.lock().slots().len()
     }
 }
 
 /// The era of a child is determined with a separate process.
-impl Probe for Inner {
-    async fn discover(&self) -> Probed {
+impl Probe for ChildState {
+    async fn discover(&self) -> ProbeResult {
         self.ask_throw_away(discover_request).await
     }
 
     /// A process more, for what the next one will show.
-    async fn initialize(&self) -> Option<Probed> {
+    async fn initialize(&self) -> Option<ProbeResult> {
         None
     }
 }
 
-impl Inner {
-    async fn ask_throw_away(&self, compose: impl FnOnce(&str) -> Bytes) -> Probed {
-        let Ok(seat) = self.start.seat(&Party::Everybody).await else { return Probed::Unknown };
+impl ChildState {
+    async fn ask_throw_away(&self, compose: impl FnOnce(&str) -> Bytes) -> ProbeResult {
+        let Ok(seat) = self.start.seat(&Party::Everybody).await else { return ProbeResult::Unknown };
         let _turn = self.start.starting.wait_for_one(&Party::Everybody).await;
-        let Ok(pipes) = self.start.launcher().launch(seat, None).await else { return Probed::Unknown };
+        let Ok(pipes) = self.start.launcher().launch(seat, None).await else { return ProbeResult::Unknown };
         let name = Arc::clone(&self.start.name);
         let max_message = self.settings.max_message;
-        let terms = Terms { name, audience: Arc::default(), modern: true, common: false, max_message };
-        let connection = Connection::begin(pipes, terms);
-        let ask = Ask { id: "0".into(), ..Ask::default() };
+        let terms =
+            ConversationTerms { name, audience: Arc::default(), modern: true, common: false, max_message };
+        let connection = ChildConnection::begin(pipes, terms);
+        let ask = Asker { id: "0".into(), ..Asker::default() };
         let asked = async {
             let mut exchange = connection.request(ask, compose).await.ok()?;
             loop {
-                if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
+                if let ChildReply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
                     return Some(response.line);
                 }
             }
@@ -445,22 +461,22 @@ impl Inner {
         let said = self.stopping.run_until_cancelled(asked).await;
         connection.end();
         match said {
-            Some(said) => said.map_or(Probed::Nothing, Probed::Said),
-            None => Probed::Unknown,
+            Some(said) => said.map_or(ProbeResult::Nothing, ProbeResult::Said),
+            None => ProbeResult::Unknown,
         }
     }
 }
 
 /// The session of the older era that the bridge uses.
-struct Held<'a> {
+struct BridgedSession<'a> {
     slot: &'a Arc<Slot>,
-    sent: &'a Sent<'a>,
+    sent: &'a OutgoingMessage<'a>,
 }
 
-impl HeldSession for Held<'_> {
-    type Answer = Exchange;
+impl HeldSession for BridgedSession<'_> {
+    type Answer = ChildExchange;
 
-    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+    async fn opened(&self) -> Result<Arc<InitializeAnswer>, Rejection> {
         self.slot.connection().await?;
         Ok(self.slot.opened().unwrap_or_default())
     }
@@ -468,7 +484,7 @@ impl HeldSession for Held<'_> {
     async fn send(
         &self,
         compose: impl FnOnce(&str, Option<&str>) -> Bytes + Send,
-    ) -> Result<Exchange, Rejection> {
+    ) -> Result<ChildExchange, Rejection> {
         let connection = self.slot.connection().await?;
         let ask = ask(self.sent, None);
         let wants_progress = ask.token.is_some();
@@ -476,25 +492,25 @@ impl HeldSession for Held<'_> {
     }
 }
 
-impl Back {
-    fn plain(outcome: Outcome) -> Self {
+impl ChildAnswer {
+    fn plain(outcome: ChildOutcome) -> Self {
         Self { session: None, outcome }
     }
 }
 
 /// A session that is being opened. If it never opens, its child is released.
-struct Unopened<'a> {
+struct ChildOpening<'a> {
     rooms: &'a Mutex<Rooms>,
     name: Option<&'a str>,
 }
 
-impl Unopened<'_> {
+impl ChildOpening<'_> {
     fn disarm(mut self) {
         self.name = None;
     }
 }
 
-impl Drop for Unopened<'_> {
+impl Drop for ChildOpening<'_> {
     fn drop(&mut self) {
         if let Some(name) = self.name {
             self.rooms.lock().end(name);
@@ -503,12 +519,12 @@ impl Drop for Unopened<'_> {
 }
 
 /// The members of a client's `initialize` that concern Witgate.
-struct Wanted {
+struct InitializeRequest {
     version: String,
     capabilities: BTreeSet<String>,
 }
 
-impl Wanted {
+impl InitializeRequest {
     fn read(call: &Call) -> Self {
         let params = bridge::params(call).unwrap_or_default();
         Self {
@@ -523,7 +539,7 @@ impl Wanted {
 
 /// The InitializeResult of a shared child for one of its clients: in the version that it wants,
 /// where that is one of the older era; they differ in what may be said, not in how.
-fn welcome(opened: &Opened, version: &str) -> String {
+fn welcome(opened: &InitializeAnswer, version: &str) -> String {
     let mut result = witgate_message::json::Members::read(&opened.result).unwrap_or_default();
     if bridge::LEGACY.contains(&version) {
         result.set("protocolVersion", witgate_message::json::quote(version));
@@ -531,19 +547,19 @@ fn welcome(opened: &Opened, version: &str) -> String {
     result.render()
 }
 
-fn handshake(capabilities: &str) -> Opening {
+fn handshake(capabilities: &str) -> Handshake {
     let (request, id) = bridge::initialize(capabilities);
-    Opening::Handshake { request, id, complete: AtomicBool::new(true) }
+    Handshake::Handshake { request, id, complete: AtomicBool::new(true) }
 }
 
 /// The properties of a request that the connection needs.
-fn ask(sent: &Sent<'_>, session: Option<&Arc<str>>) -> Ask {
+fn ask(sent: &OutgoingMessage<'_>, session: Option<&Arc<str>>) -> Asker {
     let call = sent.call;
     let stateless = call.meta_version().is_some();
     let wants_logs = || call.meta().is_some_and(|meta| meta.contains("io.modelcontextprotocol/logLevel"));
-    Ask {
+    Asker {
         session: session.cloned(),
-        whose: Some(Whose::new(&sent.principal, session)),
+        whose: Some(Owner::new(&sent.principal, session)),
         party: sent.party.clone(),
         account: sent.account.clone(),
         starts_task: call.may_start_task(),
@@ -565,8 +581,8 @@ fn with_number(call: &Call, number: &str) -> Bytes {
 }
 
 async fn cancel(
-    connection: &Connection,
-    sent: &Sent<'_>,
+    connection: &ChildConnection,
+    sent: &OutgoingMessage<'_>,
     session: Option<&Arc<str>>,
 ) -> Result<(), Rejection> {
     let params = bridge::params(sent.call).unwrap_or_default();
@@ -584,7 +600,7 @@ fn under_id(response: &Bytes, id: &str) -> Bytes {
 }
 
 fn nothing_asked() -> Rejection {
-    Malformed::InvalidRequest("it answers no open request".to_owned()).into()
+    MessageFault::InvalidRequest("it answers no open request".to_owned()).into()
 }
 
 /// A session id: 192 random bits in URL-safe base64, which is visible ASCII throughout.
@@ -597,24 +613,30 @@ fn session_name() -> Result<Arc<str>, Rejection> {
 }
 
 /// Turns the outcome into an answer: one response, or a stream as soon as something else comes first.
-async fn answer(outcome: Outcome, patience: Duration, account: &Account) -> Result<AnswerBody, Rejection> {
+async fn answer(
+    outcome: ChildOutcome,
+    patience: Duration,
+    account: &Account,
+) -> Result<AnswerBody, Rejection> {
     let (mut exchange, uplift) = match outcome {
-        Outcome::Taken => return Ok(AnswerBody::Accepted),
-        Outcome::Response(response) => {
+        ChildOutcome::Taken => return Ok(AnswerBody::Accepted),
+        ChildOutcome::Response(response) => {
             let hold = account.hold(response.len())?;
             return Ok(AnswerBody::held(response, hold));
         }
-        Outcome::Running(exchange, uplift) => (exchange, uplift),
+        ChildOutcome::Running(exchange, uplift) => (exchange, uplift),
     };
     match exchange.next(Some(patience)).await {
-        Ok(Reply::Last(Said { line, hold })) => Ok(AnswerBody::held(lift(uplift.as_ref(), line), hold)),
-        Ok(Reply::Note(first)) => {
+        Ok(ChildReply::Last(ChildMessage { line, hold })) => {
+            Ok(AnswerBody::held(lift(uplift.as_ref(), line), hold))
+        }
+        Ok(ChildReply::Note(first)) => {
             // A subscription lasts; anything else is to show a sign of life now and then.
             let patience = (!exchange.listens()).then_some(patience);
-            let rest = Rest { exchange, uplift, patience, first: Some(first), done: false };
+            let rest = AnswerTail { exchange, uplift, patience, first: Some(first), done: false };
             Ok(AnswerBody::Events(events(rest)))
         }
-        Err(Lost::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
+        Err(NoResponse::Cancelled) => Ok(AnswerBody::Events(stream::empty().boxed())),
         Err(lost) => Err(lost.into()),
     }
 }
@@ -623,43 +645,43 @@ fn lift(uplift: Option<&Uplift>, response: Bytes) -> Bytes {
     uplift.map_or_else(|| response.clone(), |uplift| uplift.response(&response))
 }
 
-struct Rest {
-    exchange: Exchange,
+struct AnswerTail {
+    exchange: ChildExchange,
     uplift: Option<Uplift>,
     patience: Option<Duration>,
-    first: Option<Said>,
+    first: Option<ChildMessage>,
     done: bool,
 }
 
-fn events(rest: Rest) -> BoxStream<'static, Event> {
+fn events(rest: AnswerTail) -> BoxStream<'static, Event> {
     Box::pin(stream::unfold(rest, |mut rest| async move {
-        let Said { line, hold } = rest.next().await?;
+        let ChildMessage { line, hold } = rest.next().await?;
         Some((Event { data: line, hold, ..Event::default() }, rest))
     }))
 }
 
-impl Rest {
-    async fn next(&mut self) -> Option<Said> {
+impl AnswerTail {
+    async fn next(&mut self) -> Option<ChildMessage> {
         while !self.done {
             let heard = match self.first.take() {
-                Some(first) => Ok(Reply::Note(first)),
+                Some(first) => Ok(ChildReply::Note(first)),
                 None => self.exchange.next(self.patience).await,
             };
-            self.done = !matches!(heard, Ok(Reply::Note(_)));
+            self.done = !matches!(heard, Ok(ChildReply::Note(_)));
             match heard {
-                Ok(Reply::Note(Said { line, hold })) => {
+                Ok(ChildReply::Note(ChildMessage { line, hold })) => {
                     let wanted = match &self.uplift {
                         Some(uplift) => uplift.notification(line),
                         None => Some(line),
                     };
                     if let Some(line) = wanted {
-                        return Some(Said { line, hold });
+                        return Some(ChildMessage { line, hold });
                     }
                 }
-                Ok(Reply::Last(Said { line, hold })) => {
-                    return Some(Said { line: lift(self.uplift.as_ref(), line), hold });
+                Ok(ChildReply::Last(ChildMessage { line, hold })) => {
+                    return Some(ChildMessage { line: lift(self.uplift.as_ref(), line), hold });
                 }
-                Err(Lost::Cancelled) => return None,
+                Err(NoResponse::Cancelled) => return None,
                 Err(lost) => return Some(Rejection::from(lost).wire().body(Some(self.exchange.id())).into()),
             }
         }
@@ -668,7 +690,7 @@ impl Rest {
 }
 
 /// Ends what nobody uses, as long as the upstream is there.
-async fn reap(upstream: Weak<Inner>) {
+async fn reap(upstream: Weak<ChildState>) {
     let mut ticks = interval(REAPING);
     loop {
         ticks.tick().await;

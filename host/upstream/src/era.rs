@@ -29,7 +29,7 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The eras that an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Speaks {
+pub struct SpokenEras {
     /// 2025-03-26 to 2025-11-25. None: not tried yet.
     pub legacy: Option<bool>,
     /// 2026-07-28.
@@ -38,7 +38,7 @@ pub struct Speaks {
 
 /// The result of a request to an upstream, as far as its era can be told from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probed {
+pub enum ProbeResult {
     /// A JSON-RPC response; over HTTP, whatever the status.
     Said(Bytes),
     /// Something else: HTTP 4xx without JSON, a child that ended or kept silent.
@@ -50,26 +50,26 @@ pub enum Probed {
 /// The way to ask an upstream, each time on a connection of its own.
 pub trait Probe: Sync {
     /// Sends `server/discover` as 2026-07-28 has it.
-    fn discover(&self) -> impl Future<Output = Probed> + Send;
+    fn discover(&self) -> impl Future<Output = ProbeResult> + Send;
 
     /// Sends `initialize` of 2025-11-25 and ends the session that comes of it. None: that costs too much, and the first
     /// session will show it.
-    fn initialize(&self) -> impl Future<Output = Option<Probed>> + Send;
+    fn initialize(&self) -> impl Future<Output = Option<ProbeResult>> + Send;
 }
 
 /// The eras that an upstream speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct EraVerdict {
     /// The eras.
-    pub speaks: Speaks,
+    pub speaks: SpokenEras,
     /// The DiscoverResult, as it came.
     pub discovered: Option<Bytes>,
 }
 
-impl Verdict {
+impl EraVerdict {
     /// For an upstream that is known.
     pub fn known(legacy: bool, modern: bool) -> Self {
-        Self { speaks: Speaks { legacy: Some(legacy), modern }, discovered: None }
+        Self { speaks: SpokenEras { legacy: Some(legacy), modern }, discovered: None }
     }
 }
 
@@ -78,42 +78,42 @@ impl Verdict {
 /// A DiscoverResult with 2026-07-28, or a `-32022` that names it, is the stateless era; anything
 /// else that is an answer is the older one. Whether a stateless upstream speaks the older era, too,
 /// its DiscoverResult does not say reliably; it shows when the first client tries.
-pub async fn probe(upstream: &impl Probe) -> Option<Verdict> {
+pub async fn probe(upstream: &impl Probe) -> Option<EraVerdict> {
     let verdict = judge_discover(&upstream.discover().await)?;
     if verdict.speaks.modern || verdict.speaks.legacy.is_some() {
         return Some(verdict);
     }
     let legacy = match upstream.initialize().await {
-        Some(Probed::Said(response)) => Some(has_result(&response)),
-        Some(Probed::Nothing) => Some(false),
-        Some(Probed::Unknown) => return None,
+        Some(ProbeResult::Said(response)) => Some(has_result(&response)),
+        Some(ProbeResult::Nothing) => Some(false),
+        Some(ProbeResult::Unknown) => return None,
         None => None,
     };
-    Some(Verdict { speaks: Speaks { legacy, modern: false }, discovered: None })
+    Some(EraVerdict { speaks: SpokenEras { legacy, modern: false }, discovered: None })
 }
 
 /// The verdict that follows from the answer to `server/discover`. None: the answer shows nothing.
-pub fn judge_discover(answer: &Probed) -> Option<Verdict> {
-    let older = Verdict { speaks: Speaks { legacy: None, modern: false }, discovered: None };
+pub fn judge_discover(answer: &ProbeResult) -> Option<EraVerdict> {
+    let older = EraVerdict { speaks: SpokenEras { legacy: None, modern: false }, discovered: None };
     let response = match answer {
-        Probed::Said(response) => response,
-        Probed::Nothing => return Some(older),
-        Probed::Unknown => return None,
+        ProbeResult::Said(response) => response,
+        ProbeResult::Nothing => return Some(older),
+        ProbeResult::Unknown => return None,
     };
-    let modern = Speaks { legacy: None, modern: true };
+    let modern = SpokenEras { legacy: None, modern: true };
     let Some(message) = std::str::from_utf8(response).ok().and_then(Members::read) else {
         return Some(older);
     };
     if let Some(result) = message.came("result").and_then(Members::read) {
         let named = result.get("supportedVersions").is_some_and(names_modern);
         let discovered = message.get("result").map(|result| Bytes::copy_from_slice(result.as_bytes()));
-        return Some(if named { Verdict { speaks: modern, discovered } } else { older });
+        return Some(if named { EraVerdict { speaks: modern, discovered } } else { older });
     }
     let refused = message.came("error").and_then(Members::read).is_some_and(|error| {
         let data = error.came("data").and_then(Members::read).unwrap_or_default();
         error.get("code") == Some("-32022") && data.get("supported").is_some_and(names_modern)
     });
-    Some(if refused { Verdict { speaks: modern, discovered: None } } else { older })
+    Some(if refused { EraVerdict { speaks: modern, discovered: None } } else { older })
 }
 
 /// True if an answer to `initialize` means that the older era is not spoken: `-32022` without any version of
@@ -156,56 +156,56 @@ pub fn discover_request(id: &str) -> Bytes {
 /// The verdict on an upstream's eras, once it is known. The upstream is asked once; all who need the verdict
 /// wait for that answer.
 #[derive(Debug, Default)]
-pub struct Eras {
-    known: Mutex<Known>,
+pub struct EraCache {
+    known: Mutex<EraState>,
     asking: Arc<tokio::sync::Mutex<()>>,
     file: Option<PathBuf>,
 }
 
 /// The turn to ask an upstream.
-pub type Turn = OwnedMutexGuard<()>;
+pub type ProbeTurn = OwnedMutexGuard<()>;
 
 /// A verdict on disk.
 #[derive(Deserialize, Serialize)]
-struct Kept {
+struct StoredVerdict {
     legacy: Option<bool>,
     modern: bool,
     discovered: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    verdict: Option<Verdict>,
+struct EraState {
+    verdict: Option<EraVerdict>,
     failed: Option<Instant>,
 }
 
-impl Eras {
+impl EraCache {
     /// For an upstream whose eras are known.
-    pub fn known(verdict: Verdict) -> Self {
-        let known = Known { verdict: Some(verdict), failed: None };
+    pub fn known(verdict: EraVerdict) -> Self {
+        let known = EraState { verdict: Some(verdict), failed: None };
         Self { known: Mutex::new(known), ..Self::default() }
     }
 
     /// For an upstream whose eras the configuration says.
     pub fn configured(eras: config::Eras) -> Self {
-        Self::known(Verdict::known(eras.stateful, eras.stateless))
+        Self::known(EraVerdict::known(eras.stateful, eras.stateless))
     }
 
     /// For an upstream whose verdict is kept in `file`, for a day. Over stdio a client may start
     /// Witgate twice, only to ask; the second time the answer is there without starting a child.
     /// The file is a convenience: what is wrong with it is ignored.
     pub fn kept_in(file: PathBuf) -> Self {
-        let known = Known { verdict: read_kept(&file), failed: None };
+        let known = EraState { verdict: read_kept(&file), failed: None };
         Self { known: Mutex::new(known), file: Some(file), ..Self::default() }
     }
 
     /// The verdict, if it is known already.
-    pub fn remembered(&self) -> Option<Verdict> {
+    pub fn remembered(&self) -> Option<EraVerdict> {
         self.known.lock().verdict.clone()
     }
 
     /// The verdict; asks if there is none. None: it cannot be told now.
-    pub async fn verdict(&self, upstream: &impl Probe) -> Option<Verdict> {
+    pub async fn verdict(&self, upstream: &impl Probe) -> Option<EraVerdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
         }
@@ -213,12 +213,12 @@ impl Eras {
     }
 
     /// A turn to ask.
-    pub async fn turn(&self) -> Turn {
+    pub async fn turn(&self) -> ProbeTurn {
         Arc::clone(&self.asking).lock_owned().await
     }
 
     /// The verdict by now; asks if there is none.
-    pub async fn ask(&self, _turn: Turn, upstream: &impl Probe) -> Option<Verdict> {
+    pub async fn ask(&self, _turn: ProbeTurn, upstream: &impl Probe) -> Option<EraVerdict> {
         if let Some(verdict) = self.remembered() {
             return Some(verdict);
         }
@@ -247,13 +247,13 @@ impl Eras {
         match &mut known.verdict {
             Some(verdict) if spoken || verdict.speaks.modern => verdict.speaks.legacy = Some(spoken),
             Some(_) => known.verdict = None,
-            None if !spoken => known.verdict = Some(Verdict::known(false, true)),
+            None if !spoken => known.verdict = Some(EraVerdict::known(false, true)),
             None => {}
         }
         self.keep(known.verdict.as_ref());
     }
 
-    fn keep(&self, verdict: Option<&Verdict>) {
+    fn keep(&self, verdict: Option<&EraVerdict>) {
         let Some(file) = &self.file else { return };
         let kept = match verdict {
             Some(verdict) => write_kept(file, verdict),
@@ -265,18 +265,18 @@ impl Eras {
     }
 }
 
-fn read_kept(file: &Path) -> Option<Verdict> {
+fn read_kept(file: &Path) -> Option<EraVerdict> {
     let age = clock::system_time().duration_since(fs::metadata(file).ok()?.modified().ok()?).ok()?;
-    let kept: Kept = serde_json::from_slice(&fs::read(file).ok().filter(|_| age < KEPT)?).ok()?;
+    let kept: StoredVerdict = serde_json::from_slice(&fs::read(file).ok().filter(|_| age < KEPT)?).ok()?;
     let discovered = kept.discovered.map(|result| Bytes::from(result.get().to_owned()));
-    Some(Verdict { speaks: Speaks { legacy: kept.legacy, modern: kept.modern }, discovered })
+    Some(EraVerdict { speaks: SpokenEras { legacy: kept.legacy, modern: kept.modern }, discovered })
 }
 
 /// Whole or not at all: another process may read it at any time.
-fn write_kept(file: &Path, verdict: &Verdict) -> io::Result<()> {
+fn write_kept(file: &Path, verdict: &EraVerdict) -> io::Result<()> {
     let discovered = verdict.discovered.as_ref().and_then(|result| serde_json::from_slice(result).ok());
-    let Speaks { legacy, modern } = verdict.speaks;
-    let text = serde_json::to_vec(&Kept { legacy, modern, discovered })?;
+    let SpokenEras { legacy, modern } = verdict.speaks;
+    let text = serde_json::to_vec(&StoredVerdict { legacy, modern, discovered })?;
     let new = file.with_extension(format!("{}.new", std::process::id()));
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;

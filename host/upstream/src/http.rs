@@ -1,28 +1,28 @@
 //! An upstream that speaks Streamable HTTP. The checked body goes on as it came; the headers are
 //! made anew from the decided call, so nothing of the caller's gets through that was not looked at.
 
-mod answering;
-mod asked;
+mod answer_stream;
 mod bridging;
 pub(super) mod events;
 mod fault;
-mod held;
-mod keeps;
+mod held_session;
 mod line;
-mod lost;
+mod lost_session;
 mod media;
+mod open_requests;
 mod outgoing;
-mod passing;
 mod redirect;
 mod refusal;
 mod response;
+mod session_keeping;
 mod sse;
+mod streamed_answer;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
-pub use line::Within;
+pub use line::EmbeddedService;
 pub use outgoing::Outgoing;
 pub use sse::Sse;
-pub(super) use upstream::Giving;
+pub(super) use upstream::LiveRequestSettings;
 pub use upstream::{HttpUpstream, SetUpError};

@@ -18,10 +18,10 @@ use witgate_plugin::UNREAD_ROLES;
 
 use witgate_base::clock;
 use witgate_base::party::Principal;
-use witgate_config::identity::{Field, Identity, IdentityToken};
+use witgate_config::identity::{IdentityField, IdentitySettings, IdentityToken};
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::decision::DecisionId;
-use witgate_flow::port::Listener;
+use witgate_flow::port::SessionRequest;
 use witgate_flow::reject::Rejection;
 
 #[cfg(test)]
@@ -37,21 +37,21 @@ const IN_PRINCIPAL: AsciiSet = SPECIAL.add(b'|');
 
 /// The sender of a request to an upstream.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Sender<'a> {
+pub(super) enum RequestSender<'a> {
     /// A caller's, about which this was decided.
     Caller(&'a Arc<Caller>, DecisionId),
     /// Witgate's own: which era is spoken, the end of a session that nobody uses.
     Witgate,
 }
 
-impl<'a> From<&'a Listener> for Sender<'a> {
-    fn from(listener: &'a Listener) -> Self {
+impl<'a> From<&'a SessionRequest> for RequestSender<'a> {
+    fn from(listener: &'a SessionRequest) -> Self {
         Self::Caller(&listener.caller, listener.request.decision)
     }
 }
 
 /// The facts about a caller that an upstream may be told.
-struct Facts<'a> {
+struct CallerFacts<'a> {
     principal: Principal,
     known: &'a witgate_plugin::Identity,
     decision: DecisionId,
@@ -63,14 +63,18 @@ struct Facts<'a> {
 /// `Untold`.
 pub(super) fn introduce(
     headers: &mut HeaderMap,
-    sender: Sender<'_>,
-    identity: &Identity,
+    sender: RequestSender<'_>,
+    identity: &IdentitySettings,
 ) -> Result<(), Rejection> {
     set(headers, sender.facts().as_ref(), identity)
 }
 
 /// The same; without `facts` the request is Witgate's own.
-fn set(headers: &mut HeaderMap, facts: Option<&Facts<'_>>, identity: &Identity) -> Result<(), Rejection> {
+fn set(
+    headers: &mut HeaderMap,
+    facts: Option<&CallerFacts<'_>>,
+    identity: &IdentitySettings,
+) -> Result<(), Rejection> {
     for (field, name) in &identity.headers {
         headers.remove(name);
         if let Some(text) = in_header(*field, facts) {
@@ -93,7 +97,7 @@ fn set(headers: &mut HeaderMap, facts: Option<&Facts<'_>>, identity: &Identity) 
 /// # Errors
 /// `Untold`.
 pub(super) fn variables(
-    identity: &[(Field, String)],
+    identity: &[(IdentityField, String)],
     whose: Option<&Principal>,
 ) -> Result<Vec<(String, String)>, Rejection> {
     let told = identity.iter().filter_map(|(field, name)| Some((name.clone(), of_process(*field, whose)?)));
@@ -104,38 +108,38 @@ pub(super) fn variables(
     }
 }
 
-fn of_process(field: Field, whose: Option<&Principal>) -> Option<String> {
+fn of_process(field: IdentityField, whose: Option<&Principal>) -> Option<String> {
     let named = whose.filter(|whose| !whose.is_nameless());
     match field {
-        Field::Kind => Some(kind(whose).to_owned()),
-        Field::Principal => named.map(principal_text),
-        Field::Subject => named.map(|principal| principal.subject().to_owned()),
-        Field::Issuer => named?.issuer().map(str::to_owned),
-        Field::Policy => named.map(|principal| principal.proven_by().to_owned()),
+        IdentityField::Kind => Some(kind(whose).to_owned()),
+        IdentityField::Principal => named.map(principal_text),
+        IdentityField::Subject => named.map(|principal| principal.subject().to_owned()),
+        IdentityField::Issuer => named?.issuer().map(str::to_owned),
+        IdentityField::Policy => named.map(|principal| principal.proven_by().to_owned()),
         // They may change from call to call, so that a configuration cannot name them here.
-        Field::Roles | Field::Scopes | Field::Decision => None,
+        IdentityField::Roles | IdentityField::Scopes | IdentityField::Decision => None,
     }
 }
 
 /// The roles of a caller, without the mark of those that cannot be read: an upstream would take it for one.
-fn known_roles(facts: &Facts<'_>) -> Vec<String> {
+fn known_roles(facts: &CallerFacts<'_>) -> Vec<String> {
     facts.known.roles.iter().filter(|role| *role != UNREAD_ROLES).cloned().collect()
 }
 
 /// A field as a header has it. None: there is nothing to tell.
-fn in_header(field: Field, facts: Option<&Facts<'_>>) -> Option<String> {
+fn in_header(field: IdentityField, facts: Option<&CallerFacts<'_>>) -> Option<String> {
     let principal = facts.map(|facts| &facts.principal);
     match field {
-        Field::Roles => list(&known_roles(facts?)),
-        Field::Scopes => list(&facts?.known.scopes),
-        Field::Decision => Some(facts?.decision.to_string()),
+        IdentityField::Roles => list(&known_roles(facts?)),
+        IdentityField::Scopes => list(&facts?.known.scopes),
+        IdentityField::Decision => Some(facts?.decision.to_string()),
         // It is encoded already, and its own separators stay.
-        Field::Principal => of_process(field, principal),
+        IdentityField::Principal => of_process(field, principal),
         field => of_process(field, principal).map(|text| encoded(&text)),
     }
 }
 
-fn signed(token: &IdentityToken, facts: Option<&Facts<'_>>) -> Result<String, Rejection> {
+fn signed(token: &IdentityToken, facts: Option<&CallerFacts<'_>>) -> Result<String, Rejection> {
     let claims = claims(token, facts, clock::since_epoch(), &unique()?);
     token.signer.sign(&claims).map_err(|error| {
         tracing::error!(
@@ -147,7 +151,12 @@ fn signed(token: &IdentityToken, facts: Option<&Facts<'_>>) -> Result<String, Re
 }
 
 /// The claims of a token made at `now`. It is not good for longer than the identity that it tells of.
-fn claims(token: &IdentityToken, facts: Option<&Facts<'_>>, now: Duration, id: &str) -> Map<String, Value> {
+fn claims(
+    token: &IdentityToken,
+    facts: Option<&CallerFacts<'_>>,
+    now: Duration,
+    id: &str,
+) -> Map<String, Value> {
     let principal = facts.map(|facts| &facts.principal);
     let mut claims = Map::new();
     let mut set = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
@@ -159,7 +168,9 @@ fn claims(token: &IdentityToken, facts: Option<&Facts<'_>>, now: Duration, id: &
     set("exp", ends.into());
     set("jti", id.into());
     set("kind", kind(principal).into());
-    for (name, field) in [("sub", token.sub), ("policy", Field::Policy), ("issuer", Field::Issuer)] {
+    for (name, field) in
+        [("sub", token.sub), ("policy", IdentityField::Policy), ("issuer", IdentityField::Issuer)]
+    {
         if let Some(text) = of_process(field, principal) {
             set(name, text.into());
         }
@@ -167,10 +178,10 @@ fn claims(token: &IdentityToken, facts: Option<&Facts<'_>>, now: Duration, id: &
     if let Some(facts) = facts {
         for claim in &token.claims {
             match claim {
-                Field::Roles => set("roles", json!(known_roles(facts))),
+                IdentityField::Roles => set("roles", json!(known_roles(facts))),
                 // RFC 8693, section 4.2. A scope has no spaces.
-                Field::Scopes => set("scope", facts.known.scopes.join(" ").into()),
-                Field::Decision => set("decision", facts.decision.to_string().into()),
+                IdentityField::Scopes => set("scope", facts.known.scopes.join(" ").into()),
+                IdentityField::Decision => set("decision", facts.decision.to_string().into()),
                 _ => {}
             }
         }
@@ -178,7 +189,7 @@ fn claims(token: &IdentityToken, facts: Option<&Facts<'_>>, now: Duration, id: &
     claims
 }
 
-impl<'a> Sender<'a> {
+impl<'a> RequestSender<'a> {
     /// The principal. None: the request is Witgate's own.
     pub(super) fn principal(self) -> Option<Principal> {
         match self {
@@ -187,10 +198,10 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn facts(self) -> Option<Facts<'a>> {
+    fn facts(self) -> Option<CallerFacts<'a>> {
         match self {
             Self::Caller(caller, decision) => {
-                Some(Facts { principal: caller.principal(), known: caller.identity(), decision })
+                Some(CallerFacts { principal: caller.principal(), known: caller.identity(), decision })
             }
             Self::Witgate => None,
         }

@@ -59,7 +59,8 @@ impl Launch for OwnTools {
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
-struct Text {
+#[schemars(rename = "Text")]
+struct EchoText {
     /// The text.
     text: String,
 }
@@ -78,7 +79,8 @@ struct Sum {
 }
 
 #[derive(Serialize, schemars::JsonSchema)]
-struct Now {
+#[schemars(rename = "Now")]
+struct CurrentTime {
     /// UTC, RFC 3339.
     time: String,
     /// Seconds since 1970-01-01 UTC.
@@ -88,7 +90,7 @@ struct Now {
 #[tool_router]
 impl OwnTools {
     #[tool(description = "Returns the text that it is given")]
-    fn echo(&self, Parameters(Text { text }): Parameters<Text>) -> String {
+    fn echo(&self, Parameters(EchoText { text }): Parameters<EchoText>) -> String {
         text
     }
 
@@ -98,10 +100,10 @@ impl OwnTools {
     }
 
     #[tool(description = "Tells the time in UTC")]
-    fn get_time(&self) -> Json<Now> {
+    fn get_time(&self) -> Json<CurrentTime> {
         let now = clock::system_time();
         let unix = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Json(Now { time: humantime::format_rfc3339_seconds(now).to_string(), unix })
+        Json(CurrentTime { time: humantime::format_rfc3339_seconds(now).to_string(), unix })
     }
 
     #[tool(description = "Tells whether authentication is enabled and a key is configured")]

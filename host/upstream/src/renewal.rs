@@ -9,26 +9,26 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::any::AnyUpstream;
 use super::child::program::Program;
-use super::child::renewal::Launching;
-use super::http::{Giving, SetUpError, Sse};
+use super::child::renewal::LaunchSettings;
+use super::http::{LiveRequestSettings, SetUpError, Sse};
 use witgate_base::signing::Signer;
-use witgate_config::identity::Identity;
-use witgate_config::{self as config, Target};
+use witgate_config::identity::IdentitySettings;
+use witgate_config::{self as config, UpstreamTarget};
 
-type Texts = Vec<(String, SecretString)>;
+type NamedSecrets = Vec<(String, SecretString)>;
 
 /// An upstream that runs, as far as a reload may change it.
 pub struct Renewable {
     name: String,
     place: String,
-    taken: Mutex<(Texts, Identity)>,
-    own: Own,
+    taken: Mutex<(NamedSecrets, IdentitySettings)>,
+    own: RenewableParts,
 }
 
-enum Own {
-    Headers(Giving),
-    Environment(Launching),
-    Streams(Launching, Arc<Sse>),
+enum RenewableParts {
+    Headers(LiveRequestSettings),
+    Environment(LaunchSettings),
+    Streams(LaunchSettings, Arc<Sse>),
 }
 
 impl std::fmt::Debug for Renewable {
@@ -41,12 +41,14 @@ impl Renewable {
     /// `upstream`, which was made from `config`. None: a reload has nothing to change there.
     pub fn of(upstream: &AnyUpstream, config: &config::Upstream) -> Option<Self> {
         let (own, taken) = match (upstream, &config.target) {
-            (AnyUpstream::Http(http), Target::Url { headers, .. }) => (Own::Headers(http.giving()), headers),
-            (AnyUpstream::Sse(child, sse), Target::Sse { headers, .. }) => {
-                (Own::Streams(child.launching(), Arc::clone(sse)), headers)
+            (AnyUpstream::Http(http), UpstreamTarget::Url { headers, .. }) => {
+                (RenewableParts::Headers(http.giving()), headers)
             }
-            (AnyUpstream::Child(child), Target::Command { env, .. }) => {
-                (Own::Environment(child.launching()), env)
+            (AnyUpstream::Sse(child, sse), UpstreamTarget::Sse { headers, .. }) => {
+                (RenewableParts::Streams(child.launching(), Arc::clone(sse)), headers)
+            }
+            (AnyUpstream::Child(child), UpstreamTarget::Command { env, .. }) => {
+                (RenewableParts::Environment(child.launching()), env)
             }
             _ => return None,
         };
@@ -71,9 +73,9 @@ impl Renewable {
     /// # Errors
     /// Where a header cannot be used.
     pub fn take(&self, config: &config::Upstream) -> Result<bool, SetUpError> {
-        let (Target::Url { headers: texts, .. }
-        | Target::Sse { headers: texts, .. }
-        | Target::Command { env: texts, .. }) = &config.target
+        let (UpstreamTarget::Url { headers: texts, .. }
+        | UpstreamTarget::Sse { headers: texts, .. }
+        | UpstreamTarget::Command { env: texts, .. }) = &config.target
         else {
             return Ok(false);
         };
@@ -83,11 +85,13 @@ impl Renewable {
             return Ok(false);
         }
         match (&self.own, &config.target) {
-            (Own::Headers(headers), Target::Url { .. }) => headers.replace(texts, &config.identity)?,
-            (Own::Streams(launching, sse), Target::Sse { .. }) => {
+            (RenewableParts::Headers(headers), UpstreamTarget::Url { .. }) => {
+                headers.replace(texts, &config.identity)?
+            }
+            (RenewableParts::Streams(launching, sse), UpstreamTarget::Sse { .. }) => {
                 launching.replace(Arc::new(sse.with_headers(texts)?));
             }
-            (Own::Environment(launching), Target::Command { argv, .. }) => {
+            (RenewableParts::Environment(launching), UpstreamTarget::Command { argv, .. }) => {
                 let name = self.name.clone();
                 let identity = config.identity.env.clone();
                 launching.replace(Arc::new(Program {
@@ -104,7 +108,7 @@ impl Renewable {
     }
 }
 
-fn same(some: &Texts, others: &Texts) -> bool {
+fn same(some: &NamedSecrets, others: &NamedSecrets) -> bool {
     let equal = |((name, value), (other, text)): (&(String, SecretString), &(String, SecretString))| {
         name == other && value.expose_secret() == text.expose_secret()
     };

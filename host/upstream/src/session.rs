@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::Rejection;
-use witgate_runtime::shares::{Bounds, Holdings};
+use witgate_runtime::shares::{Capacity, Holdings};
 
 #[cfg(test)]
 mod tests;
@@ -23,18 +23,18 @@ const ID_BYTES: usize = 24;
 
 /// The limits of sessions: their number, and their idle time.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct SessionLimits {
     /// Maximum number of sessions, in all and of one party.
-    pub bounds: Bounds,
+    pub bounds: Capacity,
     /// Without any message and without an open stream.
     pub idle: Duration,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     /// A thousand sessions of one principal are a fleet of agents behind one key; ten of such
     /// fleets are held. An hour outlasts a lunch; clients open a new session by themselves.
     fn default() -> Self {
-        let bounds = Bounds { most: 10_000, most_of_one: 1_000 };
+        let bounds = Capacity { most: 10_000, most_of_one: 1_000 };
         Self { bounds, idle: Duration::from_secs(3600) }
     }
 }
@@ -45,18 +45,18 @@ const DISPLACEABLE: Duration = Duration::from_secs(30);
 /// The sessions of one upstream; `T` is what the upstream needs to know about each.
 #[derive(Debug)]
 pub struct Sessions<T> {
-    limits: Limits,
-    table: Mutex<Table<T>>,
+    limits: SessionLimits,
+    table: Mutex<SessionTable<T>>,
 }
 
 #[derive(Debug)]
-struct Table<T> {
+struct SessionTable<T> {
     by_id: HashMap<Box<str>, Arc<Session<T>>>,
     held: Holdings,
 }
 
 /// A session that another had to make room for is over, too: the upstream is to be told.
-type Gone<T> = Vec<Arc<Session<T>>>;
+type EvictedSessions<T> = Vec<Arc<Session<T>>>;
 
 /// A session.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub struct Session<T> {
 
 /// The reason why no session is opened.
 #[derive(Debug, thiserror::Error)]
-pub enum NotOpened {
+pub enum SessionError {
     /// The operating system has no random numbers.
     #[error("no random numbers for a session id: {0}")]
     Random(#[from] getrandom::Error),
@@ -83,8 +83,8 @@ pub enum NotOpened {
 
 impl<T> Sessions<T> {
     /// None yet.
-    pub fn new(limits: Limits) -> Self {
-        let table = Table { by_id: HashMap::new(), held: Holdings::default() };
+    pub fn new(limits: SessionLimits) -> Self {
+        let table = SessionTable { by_id: HashMap::new(), held: Holdings::default() };
         Self { limits, table: Mutex::new(table) }
     }
 
@@ -97,7 +97,7 @@ impl<T> Sessions<T> {
         principal: Principal,
         party: Party,
         upstream: T,
-    ) -> Result<(Box<str>, Gone<T>), NotOpened> {
+    ) -> Result<(Box<str>, EvictedSessions<T>), SessionError> {
         let id = mint()?;
         let (used, streams) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
         let mut table = self.table.lock();
@@ -135,7 +135,7 @@ impl<T> Sessions<T> {
     }
 
     /// Takes out all sessions, for shutting down.
-    pub fn drain(&self) -> Gone<T> {
+    pub fn drain(&self) -> EvictedSessions<T> {
         let mut table = self.table.lock();
         table.held = Holdings::default();
         table.by_id.drain().map(|(_, session)| session).collect()
@@ -143,19 +143,23 @@ impl<T> Sessions<T> {
 
     /// Drops what has idled too long; then, where there are too many, the longest idle of the party itself, or of the one
     /// that has most.
-    fn make_room(&self, table: &mut Table<T>, party: &Party) -> Result<Gone<T>, NotOpened> {
+    fn make_room(
+        &self,
+        table: &mut SessionTable<T>,
+        party: &Party,
+    ) -> Result<EvictedSessions<T>, SessionError> {
         let over = table.by_id.iter().filter(|(_, session)| session.idle() > self.limits.idle);
         let over: Vec<Box<str>> = over.map(|(id, _)| id.clone()).collect();
-        let mut gone: Gone<T> = over.iter().filter_map(|id| table.remove(id)).collect();
+        let mut gone: EvictedSessions<T> = over.iter().filter_map(|id| table.remove(id)).collect();
         if let Some(party) = table.held.gives_way(party, 1, self.limits.bounds) {
-            let id = table.longest_idle(&party).ok_or(NotOpened::Full)?;
+            let id = table.longest_idle(&party).ok_or(SessionError::Full)?;
             gone.extend(table.remove(&id));
         }
         Ok(gone)
     }
 }
 
-impl<T> Table<T> {
+impl<T> SessionTable<T> {
     fn remove(&mut self, id: &str) -> Option<Arc<Session<T>>> {
         let session = self.by_id.remove(id)?;
         self.held.remove(&session.party, 1);
@@ -173,9 +177,9 @@ impl<T> Table<T> {
 
 impl<T> Session<T> {
     /// Keeps the session from idling for as long as the guard lives.
-    pub fn hold(self: &Arc<Self>) -> Held<T> {
+    pub fn hold(self: &Arc<Self>) -> StreamLease<T> {
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Held(Arc::clone(self))
+        StreamLease(Arc::clone(self))
     }
 
     fn is_for(&self, principal: &Principal) -> bool {
@@ -192,9 +196,9 @@ impl<T> Session<T> {
 
 /// An open stream of a session.
 #[derive(Debug)]
-pub struct Held<T>(Arc<Session<T>>);
+pub struct StreamLease<T>(Arc<Session<T>>);
 
-impl<T> Drop for Held<T> {
+impl<T> Drop for StreamLease<T> {
     fn drop(&mut self) {
         *self.0.used.lock() = Instant::now();
         self.0.streams.fetch_sub(1, Ordering::Relaxed);

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use witgate_config::diagnostic::{Diagnostic, Style, render};
 use witgate_config::environment::Environment;
-use witgate_config::resolve::{Loaded, load_text};
-use witgate_config::{Config, Target};
+use witgate_config::resolve::{LoadedConfig, load_text};
+use witgate_config::{Config, UpstreamTarget};
 
 /// A path without a file.
 const PLACE: &str = "/nowhere/witgate.toml";
@@ -29,7 +29,7 @@ pub fn check(data: &[u8]) {
             .into_iter()
             .collect();
     match load_text(Path::new(PLACE), text, &environment) {
-        Ok(Loaded { config, warnings, .. }) => {
+        Ok(LoadedConfig { config, warnings, .. }) => {
             assert!(!warnings.iter().any(Diagnostic::is_error), "an error is let through: {warnings:?}");
             usable(&config);
             legible(&warnings, text);
@@ -46,7 +46,7 @@ fn usable(config: &Config) {
     assert!(!config.auth_disabled, "a file has switched authentication off");
     for upstream in &config.upstreams {
         assert!(upstream.path.starts_with('/'), "{:?}", upstream.path);
-        assert!(!matches!(&upstream.target, Target::Command { argv, .. } if argv.is_empty()));
+        assert!(!matches!(&upstream.target, UpstreamTarget::Command { argv, .. } if argv.is_empty()));
         let pipeline = &upstream.pipeline;
         for name in pipeline.authenticate.iter().chain(&pipeline.authorize) {
             assert!(config.policies.contains_key(name), "the policy {name:?} is none");

@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use witgate_component::output::is_of_the_protocol;
 use witgate_flow::reject::Rejection;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_message::headers::credentials::{none_in_query, take};
 use witgate_plugin::Scheme;
 
@@ -111,7 +111,7 @@ fn the_others_stay(before: &HeaderMap, after: &HeaderMap, declared: &[HeaderName
 }
 
 /// One header, one credential, and none of another value.
-fn what_was_shown(before: &HeaderMap, shown: &Shown, declared: &[HeaderName]) {
+fn what_was_shown(before: &HeaderMap, shown: &Credentials, declared: &[HeaderName]) {
     // Cookies and what is for proxies are dropped, even if somebody declares them.
     let elsewhere = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
     for name in declared.iter().filter(|name| !elsewhere.contains(name)) {
@@ -137,6 +137,6 @@ fn what_was_shown(before: &HeaderMap, shown: &Shown, declared: &[HeaderName]) {
     }
 }
 
-fn value<'a>(shown: &'a Shown, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
+fn value<'a>(shown: &'a Credentials, scheme: Scheme, header: Option<&HeaderName>) -> Option<&'a str> {
     shown.first_of(&[scheme], header).map(|credential| credential.value)
 }

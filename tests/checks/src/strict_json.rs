@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use witgate_message::call::{Access, Call, Kind, Target};
+use witgate_message::call::{Access, Call, MessageKind, Target};
 use witgate_plugin::TargetKind;
 
 use crate::scan::scan;
@@ -130,12 +130,12 @@ fn parts_agree(call: &Call, message: &Value) {
     assert_eq!(message["jsonrpc"], "2.0");
     assert_eq!(read(call.id()), message.get("id").cloned(), "the id");
     match call.kind() {
-        Kind::Response { .. } => {
+        MessageKind::Response { .. } => {
             assert!(call.method().is_empty() && message.get("method").is_none());
             assert!(message.get("result").is_some() != message.get("error").is_some());
         }
-        Kind::Request { .. } => assert!(message.get("id").is_some()),
-        Kind::Notification => assert!(message.get("id").is_none()),
+        MessageKind::Request { .. } => assert!(message.get("id").is_some()),
+        MessageKind::Notification => assert!(message.get("id").is_none()),
     }
     if !call.method().is_empty() {
         assert_eq!(message["method"], call.method());
@@ -185,7 +185,7 @@ fn access_agrees(call: &Call, message: &Value) {
         }
         "completion/complete" => named(TargetKind::Resource, "/params/ref/uri"),
         "subscriptions/listen" => resources(message),
-        _ if OPEN.contains(&method) || matches!(call.kind(), Kind::Response { .. }) => Access::Open,
+        _ if OPEN.contains(&method) || matches!(call.kind(), MessageKind::Response { .. }) => Access::Open,
         _ => named(TargetKind::Method, "/method"),
     };
     assert_eq!(call.access(), &wanted, "the right that it needs");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use witgate_component::failure::Failure;
 use witgate_flow::reject::{Rejection, UpstreamFault};
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_policy::answer::Failed;
 use witgate_tests::gateway::workspace;
 
@@ -83,23 +83,23 @@ fn rejections() -> Vec<Rejection> {
     };
     let upstream = |fault| Rejection::Upstream { fault, message: text() };
     let mut all = vec![
-        Rejection::Malformed(Malformed::Parse(text())),
-        Rejection::Malformed(Malformed::InvalidRequest(text())),
-        Rejection::Malformed(Malformed::InvalidParams(text())),
-        Rejection::Malformed(Malformed::HeaderMismatch(text())),
-        Rejection::Malformed(Malformed::UnsupportedVersion { requested: text(), supported: Vec::new() }),
-        Rejection::Malformed(Malformed::MissingExtension("extension")),
-        Rejection::Malformed(Malformed::UnknownMethod(text())),
-        Rejection::Malformed(Malformed::TooLarge),
+        Rejection::Malformed(MessageFault::Parse(text())),
+        Rejection::Malformed(MessageFault::InvalidRequest(text())),
+        Rejection::Malformed(MessageFault::InvalidParams(text())),
+        Rejection::Malformed(MessageFault::HeaderMismatch(text())),
+        Rejection::Malformed(MessageFault::UnsupportedVersion { requested: text(), supported: Vec::new() }),
+        Rejection::Malformed(MessageFault::MissingExtension("extension")),
+        Rejection::Malformed(MessageFault::UnknownMethod(text())),
+        Rejection::Malformed(MessageFault::TooLarge),
         Rejection::BodyTimeout,
         Rejection::TooManyBodies,
         Rejection::TooManyConnections,
-        Rejection::Malformed(Malformed::UnsupportedMediaType),
-        Rejection::Malformed(Malformed::NotAcceptable),
-        Rejection::Malformed(Malformed::MethodNotAllowed),
-        Rejection::Malformed(Malformed::ForbiddenOrigin),
-        Rejection::Malformed(Malformed::ForbiddenHost),
-        Rejection::Malformed(Malformed::BadCredential(text())),
+        Rejection::Malformed(MessageFault::UnsupportedMediaType),
+        Rejection::Malformed(MessageFault::NotAcceptable),
+        Rejection::Malformed(MessageFault::MethodNotAllowed),
+        Rejection::Malformed(MessageFault::ForbiddenOrigin),
+        Rejection::Malformed(MessageFault::ForbiddenHost),
+        Rejection::Malformed(MessageFault::BadCredential(text())),
         Rejection::NoCredential,
         Rejection::Refused { policy: None, reason: "unrecognised".to_owned(), detail: None },
         Rejection::Denied { policy: None, denial: Default::default() },

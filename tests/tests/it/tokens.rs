@@ -17,7 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use witgate_cases::{Ask, CallOf, Case, Expect, ExpectIdentity, Held, Question, SettingsOf, Step, Subject};
+use witgate_cases::{
+    Case, CaseCall, CaseSettings, Expect, ExpectIdentity, HookQuestion, HostState, Question, Step,
+    TestSubject,
+};
 use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_plugin::Scheme;
 use witgate_tests::cases::{both, put};
@@ -97,9 +100,9 @@ impl Attack {
             name: self.name,
             line: 0,
             policy: "own".to_owned(),
-            settings: SettingsOf::just(self.policy.config),
+            settings: CaseSettings::just(self.policy.config),
             now: NOW,
-            held: Arc::new(Held { keys: self.policy.keys, ..Held::default() }),
+            held: Arc::new(HostState { keys: self.policy.keys, ..HostState::default() }),
             // It is about what is decided; a slow machine is not part of that.
             limits: Some(Limits { timeout: Duration::from_secs(5), ..Limits::default() }),
             wants: None,
@@ -111,8 +114,8 @@ impl Attack {
 
 /// The question about this token.
 fn asked(token: String) -> Question {
-    let ask = Ask::Who { scheme: Scheme::Bearer, value: token };
-    Question { now: NOW, audience: AUDIENCE.to_owned(), ..Question::new(CallOf::named("echo"), ask) }
+    let ask = HookQuestion::Who { scheme: Scheme::Bearer, value: token };
+    Question { now: NOW, audience: AUDIENCE.to_owned(), ..Question::new(CaseCall::named("echo"), ask) }
 }
 
 fn jwks(set: &Value) -> KeySource {
@@ -135,7 +138,7 @@ fn all() -> Vec<Attack> {
     .collect()
 }
 
-async fn withstood_by(subject: &Subject) {
+async fn withstood_by(subject: &TestSubject) {
     let cases: Vec<_> = all().into_iter().map(Attack::case).collect();
     let findings = put(subject, &cases).await;
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));

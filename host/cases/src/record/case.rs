@@ -7,18 +7,18 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict, VerifyError};
 
 use super::http;
-use super::recorded::{Recorded, Seen};
-use super::stand_in::{Claims, REDACTED, StandIns};
+use super::result::{RecordedCase, RecordingResult};
+use super::stand_in::{ClaimRules, REDACTED, StandIns};
 use super::written::WrittenSettings;
 use crate::OutcomeText as _;
-use crate::{CallOf, DIGEST, scheme_name};
+use crate::{CaseCall, DIGEST, scheme_name};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_policy::Policy;
 use witgate_policy::answer::Outcome;
 use witgate_policy::tap::Taken;
-use witgate_services::heard::{Notes, Verified};
+use witgate_services::host_calls::{HostCalls, SignatureCheck};
 
 /// As many as a file of cases may have.
 const MOST: usize = 1000;
@@ -33,7 +33,7 @@ const UNGUESSABLE: usize = 24;
 const REMARK: usize = 512;
 
 /// The reason why a call cannot be repeated.
-type LeftOut = &'static str;
+type OmissionReason = &'static str;
 
 /// The cases of one recording.
 pub(super) struct Cases<'p> {
@@ -43,7 +43,7 @@ pub(super) struct Cases<'p> {
     /// The texts of the policy's settings.
     settings: String,
     stand_ins: StandIns,
-    cases: Vec<Seen>,
+    cases: Vec<RecordedCase>,
     /// The positions of questions with their answers.
     places: HashMap<String, usize>,
     left_out: BTreeMap<String, u64>,
@@ -95,12 +95,12 @@ impl<'p> Cases<'p> {
         }
         self.size += key.len();
         self.places.insert(key, self.cases.len());
-        self.cases.push(Seen { name: name(taken), case, times: 1 });
+        self.cases.push(RecordedCase { name: name(taken), case, times: 1 });
     }
 
-    pub(super) fn recorded(self, shed: u64, ended: &'static str) -> Recorded {
+    pub(super) fn recorded(self, shed: u64, ended: &'static str) -> RecordingResult {
         let is_component = self.policy.digest().is_some();
-        Recorded {
+        RecordingResult {
             settings: WrittenSettings(self.policy.recorded_settings()).without_secrets(is_component),
             cases: self.cases,
             calls: self.calls,
@@ -110,14 +110,14 @@ impl<'p> Cases<'p> {
         }
     }
 
-    fn case(&mut self, taken: &Taken) -> Result<Map<String, Value>, LeftOut> {
+    fn case(&mut self, taken: &Taken) -> Result<Map<String, Value>, OmissionReason> {
         let notes = taken.heard.take();
         let outcome = repeatable(taken, &notes)?;
         let mut case = Map::new();
         case.insert("policy".to_owned(), self.policy.name().to_string().into());
         case.insert("now".to_owned(), taken.now.into());
         self.put_call(&mut case, taken, &notes)?;
-        let claims = Claims::keeping(self.claims, words(taken, outcome));
+        let claims = ClaimRules::keeping(self.claims, words(taken, outcome));
         match (&taken.credential, taken.scope().subject.principal()) {
             (Some((scheme, value)), _) => {
                 self.put_credential(&mut case, *scheme, value.expose_secret(), &claims);
@@ -139,13 +139,18 @@ impl<'p> Cases<'p> {
         }
     }
 
-    fn put_call(&self, case: &mut Map<String, Value>, taken: &Taken, notes: &Notes) -> Result<(), LeftOut> {
+    fn put_call(
+        &self,
+        case: &mut Map<String, Value>,
+        taken: &Taken,
+        notes: &HostCalls,
+    ) -> Result<(), OmissionReason> {
         let subject = &taken.scope().subject;
         let mut put = |name: &str, value: Value| drop(case.insert(name.to_owned(), value));
         put("upstream", json!(subject.upstream()));
         put("audience", json!(subject.audience()));
         let call = call_text(taken.kind, &taken.target);
-        let named = CallOf::named(&call);
+        let named = CaseCall::named(&call);
         if named.kind != taken.kind || named.target != taken.target {
             return Err("what was called has a name that a case cannot write");
         }
@@ -163,7 +168,12 @@ impl<'p> Cases<'p> {
     }
 
     /// Adds the parts of the request that the policy has asked to see.
-    fn put_wanted(&self, case: &mut Map<String, Value>, taken: &Taken, notes: &Notes) -> Result<(), LeftOut> {
+    fn put_wanted(
+        &self,
+        case: &mut Map<String, Value>,
+        taken: &Taken,
+        notes: &HostCalls,
+    ) -> Result<(), OmissionReason> {
         let scope = taken.scope();
         let host = self.policy.host(scope);
         let mut put = |name: &str, value: Value| drop(case.insert(name.to_owned(), value));
@@ -208,7 +218,7 @@ impl<'p> Cases<'p> {
         case: &mut Map<String, Value>,
         scheme: Scheme,
         value: &str,
-        claims: &Claims,
+        claims: &ClaimRules,
     ) {
         case.insert("credential".to_owned(), self.stand_ins.of(scheme, value, claims));
         let digest = digest_text(&sha256(value.as_bytes()));
@@ -224,8 +234,8 @@ impl<'p> Cases<'p> {
         case: &mut Map<String, Value>,
         proven_by: &str,
         identity: &Identity,
-        notes: &Notes,
-        claims: &Claims,
+        notes: &HostCalls,
+        claims: &ClaimRules,
     ) {
         let mut principal = Map::new();
         let mut put = |name: &str, value: Value| drop(principal.insert(name.to_owned(), value));
@@ -253,7 +263,7 @@ impl<'p> Cases<'p> {
 }
 
 /// The answer, if it can be expected again.
-fn repeatable<'t>(taken: &'t Taken, notes: &Notes) -> Result<&'t Outcome, LeftOut> {
+fn repeatable<'t>(taken: &'t Taken, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
     if notes.stood_in {
         return Err("the built-in decided in place of the component");
     }
@@ -285,9 +295,9 @@ fn words(taken: &Taken, outcome: &Outcome) -> Vec<String> {
 fn put_heard(
     case: &mut Map<String, Value>,
     taken: &Taken,
-    notes: &Notes,
-    claims: &Claims,
-) -> Result<(), LeftOut> {
+    notes: &HostCalls,
+    claims: &ClaimRules,
+) -> Result<(), OmissionReason> {
     let credential = taken.credential.as_ref().map(|(_, value)| value.expose_secret());
     let subject = taken.scope().subject.identity().map(|identity| identity.subject.as_str());
     let personal: Vec<_> = subject.into_iter().filter(|subject| !subject.is_empty()).collect();
@@ -324,7 +334,7 @@ fn put_heard(
     Ok(())
 }
 
-fn remembered(value: &[u8], claims: &Claims) -> Result<String, LeftOut> {
+fn remembered(value: &[u8], claims: &ClaimRules) -> Result<String, OmissionReason> {
     let value = text(value).ok_or("what it remembers is no text")?;
     match claims.text(value) {
         Some(kept) => Ok(kept),
@@ -337,7 +347,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn verification(verified: &Verified) -> Value {
+fn verification(verified: &SignatureCheck) -> Value {
     let outcome = match verified.outcome {
         Ok(()) => "good",
         Err(VerifyError::UnknownKey) => "unknown-key",
@@ -356,7 +366,7 @@ fn verification(verified: &Verified) -> Value {
 }
 
 /// The answer as a case expects it. What is redacted in the question cannot come back in the answer.
-fn expected(outcome: &Outcome, claims: &Claims) -> Value {
+fn expected(outcome: &Outcome, claims: &ClaimRules) -> Value {
     let mut written = outcome.written();
     if let Some(identity) = written.get_mut("identity").and_then(Value::as_object_mut)
         && !claims.are_kept()

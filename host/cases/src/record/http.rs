@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 use witgate_plugin::{HttpError, HttpRequest, HttpResponse, Method};
 
-use super::stand_in::Claims;
+use super::stand_in::ClaimRules;
 use crate::{auth, verb};
 
 /// Seconds that a server of a case asks to be left alone.
@@ -19,7 +19,7 @@ pub(super) fn written(
     answer: &Result<HttpResponse, HttpError>,
     credential: Option<&str>,
     personal: &[&str],
-    claims: &Claims,
+    claims: &ClaimRules,
 ) -> Result<Value, &'static str> {
     let mut exchange = Map::new();
     let sent = format!("{} {}", verb(request.method), request.url);
@@ -46,7 +46,7 @@ pub(super) fn written(
 fn answered(
     answer: &HttpResponse,
     is_personal: bool,
-    claims: &Claims,
+    claims: &ClaimRules,
 ) -> Result<Map<String, Value>, &'static str> {
     let text = std::str::from_utf8(&answer.body).map_err(|_| "a server's answer is no text")?;
     let body = match is_personal && !text.is_empty() {

@@ -48,7 +48,7 @@ pub(super) struct StandIns(HashMap<Digest, usize>);
 
 impl StandIns {
     /// The replacement that a case writes for the credential `value`.
-    pub(super) fn of(&mut self, scheme: Scheme, value: &str, claims: &Claims) -> Value {
+    pub(super) fn of(&mut self, scheme: Scheme, value: &str, claims: &ClaimRules) -> Value {
         let next = self.0.len() + 1;
         let number = *self.0.entry(sha256(value.as_bytes())).or_insert(next);
         let name = scheme_name(scheme);
@@ -58,7 +58,7 @@ impl StandIns {
         if scheme == Scheme::Basic {
             return json!({ name: STANDARD.encode(format!("stand-in-{number}:stand-in")) });
         }
-        match Token::of(value) {
+        match TokenParts::of(value) {
             Some(token) => {
                 let shape = format!("{{header}}.{{payload}}.{}", token.signature(number));
                 let [header, payload] = token.texts(claims);
@@ -94,14 +94,14 @@ fn prefix(value: &str) -> &str {
 }
 
 /// A JSON Web Token, or what looks like one.
-struct Token {
+struct TokenParts {
     header: Map<String, Value>,
     payload: Map<String, Value>,
     /// Of the signature, in bytes.
     length: usize,
 }
 
-impl Token {
+impl TokenParts {
     fn of(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let mut object = || -> Option<Map<String, Value>> {
@@ -113,7 +113,7 @@ impl Token {
     }
 
     /// Header and payload, as JSON text.
-    fn texts(&self, claims: &Claims) -> [String; 2] {
+    fn texts(&self, claims: &ClaimRules) -> [String; 2] {
         let known = self.header.iter().filter(|(name, _)| HEADER.contains(&name.as_str()));
         let header: Map<_, _> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
         [header, claims.object(&self.payload)].map(|object| Value::Object(object).to_string())
@@ -127,14 +127,14 @@ impl Token {
 
 /// The rules for keeping claims.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct ClaimRules {
     /// All of them.
     everything: bool,
     /// Texts that are known from the answer or the principal anyhow.
     words: BTreeSet<String>,
 }
 
-impl Claims {
+impl ClaimRules {
     pub(super) fn keeping(everything: bool, words: impl IntoIterator<Item = String>) -> Self {
         Self { everything, words: words.into_iter().collect() }
     }
@@ -169,13 +169,13 @@ impl Claims {
 
     /// Redacts a text: an object keeps its members, a token becomes a stand-in. None: it is something else.
     pub(super) fn text(&self, text: &str) -> Option<String> {
-        if self.everything && Token::of(text).is_none() {
+        if self.everything && TokenParts::of(text).is_none() {
             return Some(text.to_owned());
         }
         if let Ok(Value::Object(members)) = serde_json::from_str(text) {
             return Some(Value::Object(self.object(&members)).to_string());
         }
-        let token = Token::of(text)?;
+        let token = TokenParts::of(text)?;
         let [header, payload] = token.texts(self).map(|part| URL_SAFE_NO_PAD.encode(part));
         Some(format!("{header}.{payload}.{}", token.signature(0)))
     }
@@ -199,12 +199,12 @@ mod tests {
     use serde_json::{Value, json};
     use witgate_plugin::Scheme;
 
-    use super::{Claims, StandIns};
+    use super::{ClaimRules, StandIns};
 
     #[test]
     fn a_key_s_stand_in_has_its_shape_and_nothing_else_of_it() {
         let mut stand_ins = StandIns::default();
-        let claims = Claims::default();
+        let claims = ClaimRules::default();
         let key = "wg_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfG";
         let of = |stand_ins: &mut StandIns, key: &str| {
             stand_ins.of(Scheme::Header, key, &claims)["header"].as_str().unwrap().to_owned()
@@ -232,7 +232,7 @@ mod tests {
             part(payload),
             URL_SAFE_NO_PAD.encode([7; 256])
         );
-        let claims = Claims::keeping(false, ["user".to_owned()]);
+        let claims = ClaimRules::keeping(false, ["user".to_owned()]);
         let written = StandIns::default().of(Scheme::Bearer, &token, &claims);
         let kept: Value = serde_json::from_str(written["token"]["payload_text"].as_str().unwrap()).unwrap();
         let expected = json!({

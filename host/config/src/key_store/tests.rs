@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use witgate_api_key::store::{Store, Time};
 
-use super::{Foreign, KeyStore, KeyStoreError, NewKey, sha256};
+use super::{ForeignKeys, KeyStore, KeyStoreError, NewKey, sha256};
 use witgate_base::whole_file::{FileError, Lock};
 
 const NOW: Time = Time(1_767_225_600);
@@ -115,7 +115,7 @@ fn foreign_keys_are_hashed_all_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let long = "0123456789abcdef0123456789abcdef";
-    let foreign = |text: &str| serde_json::from_str::<Foreign>(text).unwrap();
+    let foreign = |text: &str| serde_json::from_str::<ForeignKeys>(text).unwrap();
     let both = foreign(&format!(
         r#"{{"api_keys": {{"a": "{long}", "b": "hunter2"}}, "key_permissions": {{"a": ["get_*"]}}}}"#
     ));

@@ -9,15 +9,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::loaded::{Loaded, Strictness, finish};
+use super::load::{LoadedConfig, Strictness, finish};
 use super::server::mib;
 use super::upstreams::DEFAULT_MESSAGE_MIB;
 use crate::diagnostic::Diagnostic;
 use crate::environment::Environment;
-use crate::identity::Identity;
+use crate::identity::IdentitySettings;
 use crate::{
-    About, Broken, Config, Denials, KeySource, Network, Pipeline, Policy, PolicyKind, Server, SessionBounds,
-    Target, Transport, Upstream,
+    BrokenParts, Config, Denials, KeySource, Network, Pipeline, Policy, PolicyKind, ResourceDescription,
+    Server, SessionBounds, Transport, Upstream, UpstreamTarget,
 };
 use witgate_base::fingerprints::Fingerprints;
 
@@ -28,7 +28,7 @@ const FEWEST: usize = 32;
 /// The subject of identities that `MCP_API_KEY` proves.
 const KEY_NAME: &str = "mcp-api-key";
 
-pub(super) fn load(environment: &Environment) -> Result<Loaded, Vec<Diagnostic>> {
+pub(super) fn load(environment: &Environment) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut faults = Vec::new();
     let auth = Auth::read(environment, &mut faults);
     let config = auth.map(|auth| config(&auth));
@@ -134,7 +134,7 @@ fn config(auth: &Auth<'_>) -> Config {
         keys,
         signing: None,
         files: Fingerprints::default(),
-        broken: Broken::default(),
+        broken: BrokenParts::default(),
         auth_disabled: matches!(auth, Auth::Disabled),
     }
 }
@@ -144,14 +144,14 @@ fn own_tools(resource: String, pipeline: Pipeline) -> Upstream {
         name: "own".to_owned(),
         path: "/mcp".to_owned(),
         resource,
-        about: About::default(),
-        target: Target::OwnTools,
+        about: ResourceDescription::default(),
+        target: UpstreamTarget::OwnTools,
         pipeline,
         timeout: std::time::Duration::from_secs(60),
         scopes: Vec::new(),
         sessions: SessionBounds::default(),
         denials: Denials::default(),
-        identity: Identity::default(),
+        identity: IdentitySettings::default(),
         eras: None,
         max_message: mib(DEFAULT_MESSAGE_MIB),
     }

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use serde_json::Value;
 
 use super::resolver::Resolver;
-use crate::identity::{Field, Identity, IdentityToken};
+use crate::identity::{IdentityField, IdentitySettings, IdentityToken};
 use crate::raw::{self, IdentityNames, TokenClaim, TokenSubject, UpstreamTransport};
 use crate::{Mode, Pipeline, Policy, PolicyKind, Signing};
 
@@ -17,7 +17,7 @@ use crate::{Mode, Pipeline, Policy, PolicyKind, Signing};
 const LIFETIME_S: u64 = 60;
 
 /// The sections that an upstream's identity depends on.
-pub(super) struct Around<'a> {
+pub(super) struct IdentityContext<'a> {
     pub(super) policies: &'a BTreeMap<String, Policy>,
     pub(super) signing: Option<&'a Signing>,
     /// `[signing]` is written, whether it can be used or not.
@@ -30,9 +30,9 @@ impl Resolver<'_> {
         name: &str,
         upstream: &raw::Upstream,
         pipeline: &Pipeline,
-        around: &Around<'_>,
-    ) -> Identity {
-        let Some(written) = &upstream.identity else { return Identity::default() };
+        around: &IdentityContext<'_>,
+    ) -> IdentitySettings {
+        let Some(written) = &upstream.identity else { return IdentitySettings::default() };
         let at = ["upstreams", name, "identity"];
         if upstream.own_tools.is_some() || upstream.embedded.is_some() {
             let message = match upstream.embedded {
@@ -42,13 +42,13 @@ impl Resolver<'_> {
                 None => "the host's own tools need no identity",
             };
             self.error(&at, message, "leave `identity` out");
-            return Identity::default();
+            return IdentitySettings::default();
         }
         if upstream.transport == Some(UpstreamTransport::Sse) {
             let message =
                 "over HTTP+SSE an upstream gets no identity: a stream carries no headers for a call";
             self.error(&at, message, "leave `identity` out, or have the server speak Streamable HTTP");
-            return Identity::default();
+            return IdentitySettings::default();
         }
         match upstream.command {
             Some(_) => self.for_process(&at, upstream, written),
@@ -57,7 +57,7 @@ impl Resolver<'_> {
         let headers = self.told_in_headers(&at, written, upstream);
         let env = self.told_in_variables(&at, written, upstream);
         let token = self.told_by_token(&at, written, upstream, around);
-        let identity = Identity { headers, env, token };
+        let identity = IdentitySettings { headers, env, token };
         let names_none = named(written.headers.as_ref()).chain(named(written.env.as_ref())).next().is_none();
         if names_none && written.token.is_none() {
             let help = "name a field, such as `headers = { subject = \"X-Witgate-Subject\" }`";
@@ -69,7 +69,7 @@ impl Resolver<'_> {
 
     /// A shared process cannot learn the caller from its environment, and one of a single caller outlives the
     /// call.
-    fn for_process(&mut self, at: &[&str], upstream: &raw::Upstream, written: &raw::Identity) {
+    fn for_process(&mut self, at: &[&str], upstream: &raw::Upstream, written: &raw::IdentitySettings) {
         let below = |key| [at, &[key]].concat();
         for (key, is_there) in [("headers", written.headers.is_some()), ("token", written.token.is_some())] {
             if is_there {
@@ -85,7 +85,7 @@ impl Resolver<'_> {
             self.error(&below("env"), message, help);
         }
         for (field, _) in named(written.env.as_ref()) {
-            if matches!(field, Field::Roles | Field::Scopes | Field::Decision) {
+            if matches!(field, IdentityField::Roles | IdentityField::Scopes | IdentityField::Decision) {
                 let message = format!(
                     "`{}` may be another with each call, and the environment of a process stays",
                     field.name()
@@ -96,7 +96,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn for_endpoint(&mut self, at: &[&str], written: &raw::Identity) {
+    fn for_endpoint(&mut self, at: &[&str], written: &raw::IdentitySettings) {
         if written.env.is_some() {
             let message = "an HTTP endpoint has no environment of Witgate's";
             self.error(&[at, &["env"]].concat(), message, "name headers under `headers`");
@@ -106,10 +106,10 @@ impl Resolver<'_> {
     fn told_in_headers(
         &mut self,
         at: &[&str],
-        written: &raw::Identity,
+        written: &raw::IdentitySettings,
         upstream: &raw::Upstream,
-    ) -> Vec<(Field, HeaderName)> {
-        let mut taken = Taken::of(upstream);
+    ) -> Vec<(IdentityField, HeaderName)> {
+        let mut taken = TakenNames::of(upstream);
         let mut told = Vec::new();
         for (field, name) in named(written.headers.as_ref()) {
             let at = [at, &["headers", field.name()]].concat();
@@ -121,10 +121,10 @@ impl Resolver<'_> {
     fn told_in_variables(
         &mut self,
         at: &[&str],
-        written: &raw::Identity,
+        written: &raw::IdentitySettings,
         upstream: &raw::Upstream,
-    ) -> Vec<(Field, String)> {
-        let mut told: Vec<(Field, String)> = Vec::new();
+    ) -> Vec<(IdentityField, String)> {
+        let mut told: Vec<(IdentityField, String)> = Vec::new();
         for (field, name) in named(written.env.as_ref()) {
             let at = [at, &["env", field.name()]].concat();
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -148,13 +148,13 @@ impl Resolver<'_> {
     fn told_by_token(
         &mut self,
         at: &[&str],
-        written: &raw::Identity,
+        written: &raw::IdentitySettings,
         upstream: &raw::Upstream,
-        around: &Around<'_>,
+        around: &IdentityContext<'_>,
     ) -> Option<IdentityToken> {
         let token = written.token.as_ref()?;
         let at = [at, &["token"]].concat();
-        let mut taken = Taken::of(upstream);
+        let mut taken = TakenNames::of(upstream);
         for (_, name) in named(written.headers.as_ref()) {
             taken.take(name);
         }
@@ -173,8 +173,8 @@ impl Resolver<'_> {
             audience: token.audience.clone().or_else(|| upstream.url.clone())?,
             lifetime: Duration::from_secs(token.lifetime_s.unwrap_or(LIFETIME_S)),
             sub: match token.sub {
-                Some(TokenSubject::Principal) => Field::Principal,
-                Some(TokenSubject::Subject) | None => Field::Subject,
+                Some(TokenSubject::Principal) => IdentityField::Principal,
+                Some(TokenSubject::Subject) | None => IdentityField::Subject,
             },
             claims: token.claims.iter().map(|&claim| claim.into()).collect(),
             signer: Arc::clone(&around.signing?.signer),
@@ -182,7 +182,7 @@ impl Resolver<'_> {
     }
 
     /// A header that nobody but Witgate sets: not a caller, not the protocol, not the operator, under no spelling.
-    fn identity_header(&mut self, at: &[&str], name: &str, taken: &mut Taken) -> Option<HeaderName> {
+    fn identity_header(&mut self, at: &[&str], name: &str, taken: &mut TakenNames) -> Option<HeaderName> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let parsed = name.parse::<HeaderName>().ok().filter(|_| name.chars().all(plain));
         let Some(parsed) = parsed else {
@@ -210,7 +210,7 @@ impl Resolver<'_> {
     fn sources_apart(
         &mut self,
         at: &[&str],
-        written: &raw::Identity,
+        written: &raw::IdentitySettings,
         pipeline: &Pipeline,
         policies: &BTreeMap<String, Policy>,
     ) {
@@ -268,9 +268,9 @@ fn takes_several_issuers(policy: &Policy) -> bool {
 }
 
 /// Names of headers that are taken, as servers see them.
-struct Taken(Vec<String>);
+struct TakenNames(Vec<String>);
 
-impl Taken {
+impl TakenNames {
     fn of(upstream: &raw::Upstream) -> Self {
         Self(upstream.headers.keys().map(|name| alike(name)).collect())
     }
@@ -339,23 +339,23 @@ fn is_reserved(alike: &str) -> bool {
 }
 
 /// The fields that are named, in a fixed order.
-fn named(names: Option<&IdentityNames>) -> impl Iterator<Item = (Field, &str)> {
+fn named(names: Option<&IdentityNames>) -> impl Iterator<Item = (IdentityField, &str)> {
     let all = names.map(|names| {
         [
-            (Field::Kind, &names.kind),
-            (Field::Principal, &names.principal),
-            (Field::Subject, &names.subject),
-            (Field::Issuer, &names.issuer),
-            (Field::Policy, &names.policy),
-            (Field::Roles, &names.roles),
-            (Field::Scopes, &names.scopes),
-            (Field::Decision, &names.decision),
+            (IdentityField::Kind, &names.kind),
+            (IdentityField::Principal, &names.principal),
+            (IdentityField::Subject, &names.subject),
+            (IdentityField::Issuer, &names.issuer),
+            (IdentityField::Policy, &names.policy),
+            (IdentityField::Roles, &names.roles),
+            (IdentityField::Scopes, &names.scopes),
+            (IdentityField::Decision, &names.decision),
         ]
     });
     all.into_iter().flatten().filter_map(|(field, name)| Some((field, name.as_deref()?)))
 }
 
-impl From<TokenClaim> for Field {
+impl From<TokenClaim> for IdentityField {
     fn from(claim: TokenClaim) -> Self {
         match claim {
             TokenClaim::Roles => Self::Roles,

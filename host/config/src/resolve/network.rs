@@ -6,8 +6,8 @@ use url::Url;
 
 use super::resolver::Resolver;
 use crate::raw::{self, Text};
-use crate::{KeySource, Network, Target, Upstream};
-use witgate_base::pem::{self, Unread};
+use crate::{KeySource, Network, Upstream, UpstreamTarget};
+use witgate_base::pem::{self, PemError};
 
 /// The value of `proxy` that selects the proxy variables of the environment.
 const ENVIRONMENT: &str = "environment";
@@ -54,7 +54,7 @@ impl Resolver<'_> {
         };
         let path = self.path(file);
         self.files.note(&path);
-        pem::authorities(&path).unwrap_or_else(|Unread { message, cause }| {
+        pem::authorities(&path).unwrap_or_else(|PemError { message, cause }| {
             let help = "name a file in PEM with the certificates of the CAs";
             self.error_of(cause, &["network", "ca_file"], message, help);
             Vec::new()
@@ -105,7 +105,7 @@ impl Resolver<'_> {
     /// an exception.
     pub(super) fn proxies_unused(&mut self, written: &raw::Network, upstreams: &[Upstream], fetches: bool) {
         let goes_out = |upstream: &Upstream| match &upstream.target {
-            Target::Url { url, .. } | Target::Sse { url, .. } => {
+            UpstreamTarget::Url { url, .. } | UpstreamTarget::Sse { url, .. } => {
                 !matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
             }
             _ => false,

@@ -19,7 +19,7 @@ impl PolicyKind {
 }
 
 #[derive(Clone, Copy)]
-struct List {
+struct PolicyList {
     name: &'static str,
     does: &'static str,
     fits: fn(PolicyKind) -> bool,
@@ -27,14 +27,14 @@ struct List {
     empty: &'static str,
 }
 
-const AUTHENTICATE: List = List {
+const AUTHENTICATE: PolicyList = PolicyList {
     name: "authenticate",
     does: "says who a caller is",
     fits: PolicyKind::authenticates,
     empty: "nobody could show who they are",
 };
 
-const AUTHORIZE: List = List {
+const AUTHORIZE: PolicyList = PolicyList {
     name: "authorize",
     does: "says what a caller may do",
     fits: PolicyKind::authorizes,
@@ -98,7 +98,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn members(&mut self, at: &[&str], list: List, names: &[String], policies: &BTreeMap<String, Policy>) {
+    fn members(
+        &mut self,
+        at: &[&str],
+        list: PolicyList,
+        names: &[String],
+        policies: &BTreeMap<String, Policy>,
+    ) {
         let at_list = [at, &[list.name]].concat();
         let mut seen = BTreeSet::new();
         for (index, name) in names.iter().enumerate() {
@@ -112,7 +118,7 @@ impl Resolver<'_> {
         self.not_empty(&at_list, list, names, policies);
     }
 
-    fn member(&mut self, at: &[&str], list: List, name: &str, policies: &BTreeMap<String, Policy>) {
+    fn member(&mut self, at: &[&str], list: PolicyList, name: &str, policies: &BTreeMap<String, Policy>) {
         let Some(policy) = policies.get(name) else {
             return self.undefined(at, name, policies);
         };
@@ -145,12 +151,18 @@ impl Resolver<'_> {
         self.error(at, format!("there is no policy `{name}`"), help);
     }
 
-    fn not_empty(&mut self, at: &[&str], list: List, names: &[String], policies: &BTreeMap<String, Policy>) {
+    fn not_empty(
+        &mut self,
+        at: &[&str],
+        list: PolicyList,
+        names: &[String],
+        policies: &BTreeMap<String, Policy>,
+    ) {
         let counts = |name: &String| policies.get(name).is_none_or(|policy| policy.mode == Mode::Enforce);
         if names.iter().any(counts) {
             return;
         }
-        let List { name, empty, .. } = list;
+        let PolicyList { name, empty, .. } = list;
         if !names.is_empty() {
             let message = format!("`{name}` holds nothing but shadows, which count for nothing: {empty}");
             self.error(at, message, "add a policy with `mode = \"enforce\"`");

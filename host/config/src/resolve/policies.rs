@@ -10,7 +10,7 @@ use super::resolver::{Presence, Resolver};
 use crate::raw;
 use crate::shape::{listed, nearest};
 use crate::{Fallback, Grants, Isolation, Limits, Mode, Policy, PolicyKind};
-use witgate_base::breaker::Bounds;
+use witgate_base::breaker::BreakerLimits;
 use witgate_base::digest::digest_of;
 use witgate_base::provenance::Provenance;
 
@@ -41,7 +41,7 @@ impl Policy {
             cases: None,
             limits: Limits::default(),
             isolation: Isolation::default(),
-            breaker: Bounds::default(),
+            breaker: BreakerLimits::default(),
             grants: Grants::default(),
         }
     }
@@ -272,9 +272,9 @@ impl From<&raw::Limits> for Limits {
     }
 }
 
-fn breaker(written: &raw::Breaker) -> Bounds {
-    let default = Bounds::default();
-    Bounds {
+fn breaker(written: &raw::Breaker) -> BreakerLimits {
+    let default = BreakerLimits::default();
+    BreakerLimits {
         failures: written.failures.unwrap_or(default.failures),
         pause: written.pause_ms.map_or(default.pause, Duration::from_millis),
     }

@@ -14,13 +14,13 @@ use crate::shape::nearest;
 use witgate_base::cause::Cause;
 
 /// A missing secret: the reason, and the advice.
-pub(super) struct Missing {
+pub(super) struct MissingSecret {
     pub(super) message: String,
     pub(super) help: String,
     pub(super) cause: Cause,
 }
 
-impl Missing {
+impl MissingSecret {
     fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { message: message.into(), help: help.into(), cause: Cause::Content }
     }
@@ -35,7 +35,7 @@ impl Resolver<'_> {
         }
         match read_secret(source, self.environment, |file| self.path(file)) {
             Ok(secret) => Some(secret),
-            Err(Missing { message, help, cause }) => {
+            Err(MissingSecret { message, help, cause }) => {
                 self.error_of(cause, at, message, help);
                 None
             }
@@ -118,22 +118,22 @@ pub(super) fn read_secret(
     source: &SecretSource,
     environment: &Environment,
     path: impl Fn(&str) -> PathBuf,
-) -> Result<SecretString, Missing> {
+) -> Result<SecretString, MissingSecret> {
     match (&source.env, &source.file) {
         (Some(name), None) => from_variable(name, environment),
         (None, Some(file)) => from_file(path(file)),
-        (Some(_), Some(_)) => Err(Missing::new(
+        (Some(_), Some(_)) => Err(MissingSecret::new(
             "a secret has one source, and this names both `env` and `file`",
             "leave one of them out",
         )),
-        (None, None) => Err(Missing::new(
+        (None, None) => Err(MissingSecret::new(
             "nothing says where this secret comes from",
             "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
         )),
     }
 }
 
-fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, Missing> {
+fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, MissingSecret> {
     if let Some(value) = environment.get(name) {
         return Ok(value.into());
     }
@@ -145,12 +145,12 @@ fn from_variable(name: &str, environment: &Environment) -> Result<SecretString, 
         }
         None => format!("set `{name}` before Witgate starts, or read the secret from a `file`"),
     };
-    Err(Missing::new(format!("the environment variable `{name}` {state}"), help))
+    Err(MissingSecret::new(format!("the environment variable `{name}` {state}"), help))
 }
 
-fn from_file(path: PathBuf) -> Result<SecretString, Missing> {
+fn from_file(path: PathBuf) -> Result<SecretString, MissingSecret> {
     let shown = path.display();
-    let bytes = Zeroizing::new(std::fs::read(&path).map_err(|error| Missing {
+    let bytes = Zeroizing::new(std::fs::read(&path).map_err(|error| MissingSecret {
         message: match error.kind() {
             io::ErrorKind::NotFound => format!("there is no file `{shown}`"),
             _ => format!("the file `{shown}` cannot be read: {error}"),
@@ -159,13 +159,13 @@ fn from_file(path: PathBuf) -> Result<SecretString, Missing> {
         cause: Cause::of(&error),
     })?);
     let text = std::str::from_utf8(&bytes).map_err(|_| {
-        Missing::new(
+        MissingSecret::new(
             format!("the file `{shown}` is not text in UTF-8"),
             "a secret is text; encode other bytes, for example in base64",
         )
     })?;
     match in_file(text) {
-        "" => Err(Missing::new(format!("the file `{shown}` is empty"), "write the secret into it")),
+        "" => Err(MissingSecret::new(format!("the file `{shown}` is empty"), "write the secret into it")),
         secret => Ok(secret.into()),
     }
 }

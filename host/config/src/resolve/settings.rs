@@ -13,7 +13,7 @@ impl Resolver<'_> {
         let Some(schema) = schema(kind) else { return };
         let (faults, marked) = shape::fit_at(self.document, &["policies", name, "config"], &schema);
         self.faults.extend(faults);
-        for shape::Marked { path, format, value } in marked {
+        for shape::MarkedValue { path, format, value } in marked {
             let at: Vec<_> = path.iter().map(String::as_str).collect();
             self.marked(file, kind, &at, &format, value);
         }

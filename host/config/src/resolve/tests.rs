@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use super::load;
 use crate::diagnostic::{Diagnostic, Style, render};
 use crate::environment::Environment;
-use crate::{Config, Fallback, Mode, Target, Transport};
+use crate::{Config, Fallback, Mode, Transport, UpstreamTarget};
 use witgate_testing::shortage::{is_alone, take_descriptors};
 
 /// A folder with a store and a configuration.
@@ -31,7 +31,7 @@ impl Folder {
         Self(folder)
     }
 
-    fn load(&self) -> Result<super::Loaded, Vec<Diagnostic>> {
+    fn load(&self) -> Result<super::LoadedConfig, Vec<Diagnostic>> {
         let environment = [("UPSTREAM_TOKEN", "sesame"), ("EMPTY", "")];
         load(Some(&self.path()), &environment.into_iter().collect())
     }
@@ -612,7 +612,7 @@ fn several_upstreams_have_paths_and_resources_of_their_own() {
     assert_eq!(own.path, "/own/mcp");
     assert_eq!(a.pipeline.anonymous, Some(vec!["public".to_owned()]));
     assert_eq!(config.server.allowed_hosts, ["mcp.example.com"]);
-    let Target::Command { argv, env, shared } = &a.target else { panic!() };
+    let UpstreamTarget::Command { argv, env, shared } = &a.target else { panic!() };
     assert_eq!((argv.as_slice(), *shared), (["node".to_owned()].as_slice(), true));
     let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
     assert_eq!(env, [("A", "b"), ("T", "sesame")]);
@@ -736,7 +736,7 @@ fn a_host_of_any_script_is_allowed_as_requests_name_it() {
     assert!(config.server.allowed_hosts.contains(&"a.example".to_owned()));
 }
 
-fn environment(variables: &[(&str, &str)]) -> Result<super::Loaded, String> {
+fn environment(variables: &[(&str, &str)]) -> Result<super::LoadedConfig, String> {
     let environment = variables.iter().copied().collect();
     load(None, &environment).map_err(|faults| faults.iter().map(|fault| format!("{fault}\n")).collect())
 }
@@ -843,7 +843,7 @@ fn variable(text: &str, file: &[u8]) -> Result<String, String> {
         .find(|fault| fault.to_string().contains("env.A") || fault.to_string().contains("${"));
     match (&loaded.config.upstreams[0].target, fault) {
         (_, Some(fault)) => Err(fault.to_string()),
-        (Target::Command { env, .. }, None) => Ok(env[0].1.expose_secret().to_owned()),
+        (UpstreamTarget::Command { env, .. }, None) => Ok(env[0].1.expose_secret().to_owned()),
         (other, None) => Err(format!("{other:?} {:?}", loaded.faults)),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::resolver::Resolver;
-use super::secret::{Missing, read_secret};
+use super::secret::{MissingSecret, read_secret};
 use crate::raw::{self, SecretSource};
 use crate::{ClientCertificates, TlsKey, TlsSettings};
 
@@ -48,7 +48,7 @@ impl Resolver<'_> {
         }
         match read_secret(source, self.environment, |file| self.path(file)) {
             Ok(text) => Some(TlsKey::Text(text)),
-            Err(Missing { message, help, cause }) => {
+            Err(MissingSecret { message, help, cause }) => {
                 self.error_of(cause, &["server", "tls", "key"], message, help);
                 None
             }

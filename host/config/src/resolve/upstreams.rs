@@ -9,13 +9,13 @@ use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use witgate_plugin::{OFFLINE_ACCESS, is_scope};
 
-use super::identity::Around;
+use super::identity::IdentityContext;
 use super::resolver::{Presence, Resolver};
 use super::server::{listen, mib};
-use crate::identity::Identity;
+use crate::identity::IdentitySettings;
 use crate::raw::{self, UpstreamText, UpstreamTransport};
 use crate::shape::listed;
-use crate::{About, Denials, Eras, Pipeline, Policy, Signing, Target, Upstream};
+use crate::{Denials, Eras, Pipeline, Policy, ResourceDescription, Signing, Upstream, UpstreamTarget};
 use witgate_base::cause::Cause;
 
 /// The default timeout of the MCP SDKs.
@@ -36,7 +36,7 @@ impl Resolver<'_> {
         let names = self.document.keys(&["upstreams"]);
         let alone = names.len() <= 1;
         let servers_about = self.servers_about(&file.server);
-        let around = Around { policies, signing, is_signing: file.signing.is_some() };
+        let around = IdentityContext { policies, signing, is_signing: file.signing.is_some() };
         let resolve = |(name, written): (&String, &raw::Upstream)| {
             let pipeline = self.pipeline_of(name, written, common.as_ref(), policies);
             let about = self.own_about(&file.server, name, written).or(&servers_about);
@@ -97,19 +97,19 @@ impl Resolver<'_> {
         self.named_well(name);
         let path = self.endpoint(name, written, alone);
         let resource = self.resource(file, name, written, &path, alone);
-        let target = self.target(name, written).unwrap_or(Target::Broken);
+        let target = self.target(name, written).unwrap_or(UpstreamTarget::Broken);
         Upstream {
             name: name.to_owned(),
             path,
             resource,
-            about: About::default(),
+            about: ResourceDescription::default(),
             target,
             pipeline,
             timeout: Duration::from_secs(written.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)),
             scopes: self.scopes(file, name, written),
             sessions: self.sessions(name, written),
             denials: written.denials.map(Denials::from).unwrap_or_default(),
-            identity: Identity::default(),
+            identity: IdentitySettings::default(),
             eras: written.eras.as_deref().map(eras),
             max_message: mib(written.max_message_mib.unwrap_or(DEFAULT_MESSAGE_MIB)),
         }
@@ -182,7 +182,7 @@ impl Resolver<'_> {
         resource(file, written, path, alone)
     }
 
-    fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<Target> {
+    fn target(&mut self, name: &str, written: &raw::Upstream) -> Option<UpstreamTarget> {
         let targets = ["command", "url", "own_tools", "embedded"];
         let there: Vec<_> =
             targets.into_iter().filter(|key| self.document.has(&["upstreams", name, key])).collect();
@@ -196,12 +196,12 @@ impl Resolver<'_> {
                     &["env", "headers", "shared", "transport"],
                     "the host's own tools",
                 );
-                Some(Target::OwnTools)
+                Some(UpstreamTarget::OwnTools)
             }
             (["embedded"], raw::Upstream { embedded: Some(true), .. }) => {
                 let useless = ["env", "headers", "shared", "transport"];
                 self.useless(name, written, &useless, "a service of the program itself");
-                Some(Target::Embedded)
+                Some(UpstreamTarget::Embedded)
             }
             // Of the wrong type, which is reported already.
             ([_], raw::Upstream { own_tools: None, embedded: None, .. }) => None,
@@ -221,7 +221,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn child(&mut self, name: &str, written: &raw::Upstream, argv: &[String]) -> Option<Target> {
+    fn child(&mut self, name: &str, written: &raw::Upstream, argv: &[String]) -> Option<UpstreamTarget> {
         self.useless(name, written, &["headers", "transport"], "a child process");
         let env = self.texts(&["upstreams", name, "env"], &written.env, |variable| {
             let fits = !variable.is_empty() && !variable.contains(['=', '\0']);
@@ -230,7 +230,7 @@ impl Resolver<'_> {
         let mut argv = argv.to_vec();
         let program = argv.first_mut()?;
         *program = self.program(name, program, &written.env)?;
-        Some(Target::Command { argv, env, shared: written.shared.unwrap_or(false) })
+        Some(UpstreamTarget::Command { argv, env, shared: written.shared.unwrap_or(false) })
     }
 
     /// A name is looked up on `PATH` when the child starts; a path begins beside the config file.
@@ -259,7 +259,7 @@ impl Resolver<'_> {
         Some(program.to_owned())
     }
 
-    fn remote(&mut self, name: &str, written: &raw::Upstream, url: &str) -> Option<Target> {
+    fn remote(&mut self, name: &str, written: &raw::Upstream, url: &str) -> Option<UpstreamTarget> {
         self.useless(name, written, &["env", "shared"], "an HTTP endpoint");
         let at = ["upstreams", name, "headers"];
         let headers = self.texts(&at, &written.headers, |header| match header.parse::<HeaderName>() {
@@ -282,8 +282,8 @@ impl Resolver<'_> {
         }
         let url = self.url(&["upstreams", name, "url"], url)?;
         Some(match written.transport {
-            Some(UpstreamTransport::Sse) => Target::Sse { url, headers },
-            Some(UpstreamTransport::StreamableHttp) | None => Target::Url { url, headers },
+            Some(UpstreamTransport::Sse) => UpstreamTarget::Sse { url, headers },
+            Some(UpstreamTransport::StreamableHttp) | None => UpstreamTarget::Url { url, headers },
         })
     }
 

@@ -9,8 +9,8 @@ use crate::decision::DecisionId;
 use crate::reject::Rejection;
 use witgate_config::AuditOverflow;
 use witgate_message::call::Target;
-use witgate_runtime::lines::{LineWriter, Place};
-use witgate_runtime::log::entry::{Entry, Form, cut};
+use witgate_runtime::lines::{LinePlace, LineWriter};
+use witgate_runtime::log::entry::{LogEntry, LogFormat, cut};
 
 /// Targets of one message that are named; `targets` says how many there are.
 const NAMED: usize = 8;
@@ -36,13 +36,13 @@ enum Sink {
     Log,
     Lines {
         to: Arc<LineWriter>,
-        form: Form,
+        form: LogFormat,
         overflow: AuditOverflow,
     },
 }
 
 /// The content of an audit record.
-pub(super) struct Facts<'a> {
+pub(super) struct AuditFacts<'a> {
     pub(super) outcome: &'static str,
     pub(super) decision: DecisionId,
     pub(super) upstream: &'a str,
@@ -67,12 +67,12 @@ thread_local! {
 
 impl Audit {
     /// Records as lines.
-    pub fn lines(to: Arc<LineWriter>, form: Form, overflow: AuditOverflow) -> Self {
+    pub fn lines(to: Arc<LineWriter>, form: LogFormat, overflow: AuditOverflow) -> Self {
         Self(Sink::Lines { to, form, overflow })
     }
 
     /// A place for a record, where no call may go without one.
-    pub(super) fn reserve(&self) -> Result<Option<Place>, Rejection> {
+    pub(super) fn reserve(&self) -> Result<Option<LinePlace>, Rejection> {
         match &self.0 {
             Sink::Lines { to, overflow: AuditOverflow::Deny, .. } => {
                 let place = to.place().filter(|_| !to.is_failing());
@@ -82,7 +82,7 @@ impl Audit {
         }
     }
 
-    pub(super) fn write(&self, facts: &Facts<'_>, place: Option<Place>) {
+    pub(super) fn write(&self, facts: &AuditFacts<'_>, place: Option<LinePlace>) {
         match &self.0 {
             Sink::Log => facts.log(),
             Sink::Lines { to, form, .. } => LINE.with_borrow_mut(|line| {
@@ -96,10 +96,10 @@ impl Audit {
     }
 }
 
-impl Facts<'_> {
-    fn write(&self, line: &mut String, form: Form) {
-        let mut entry = Entry::begin(line, form, "INFO", "witgate::audit");
-        let text = |entry: &mut Entry<'_>, name: &str, text: Option<&str>, most: usize| {
+impl AuditFacts<'_> {
+    fn write(&self, line: &mut String, form: LogFormat) {
+        let mut entry = LogEntry::begin(line, form, "INFO", "witgate::audit");
+        let text = |entry: &mut LogEntry<'_>, name: &str, text: Option<&str>, most: usize| {
             if let Some(text) = text {
                 entry.text(name, [text], most);
             }
@@ -180,10 +180,10 @@ mod tests {
     use witgate_plugin::TargetKind;
 
     use super::*;
-    use witgate_runtime::lines::Output;
+    use witgate_runtime::lines::SharedOutput;
 
-    fn facts<'a>(targets: &'a [Target], text: &'a str) -> Facts<'a> {
-        Facts {
+    fn facts<'a>(targets: &'a [Target], text: &'a str) -> AuditFacts<'a> {
+        AuditFacts {
             outcome: "upstream-failed",
             decision: DecisionId::default(),
             upstream: text,
@@ -207,7 +207,7 @@ mod tests {
         for unit in ["x", "\"", "\u{202e}", "\u{e0041}", "\u{1f600}"] {
             let text = unit.repeat(2000);
             let target = Target { kind: TargetKind::Resource, name: text.as_str().into() };
-            for form in [Form::Text, Form::Json] {
+            for form in [LogFormat::Text, LogFormat::Json] {
                 let mut line = String::new();
                 facts(&vec![target.clone(); 9], &text).write(&mut line, form);
                 assert!(line.len() <= 4096, "{} bytes: {line}", line.len());
@@ -219,11 +219,11 @@ mod tests {
     #[test]
     fn where_no_call_may_go_without_a_record_a_full_queue_denies() {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let output = Arc::new(Output::new(OwnedFd::from(writer)));
+        let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
         let lines =
             Arc::new(LineWriter::start("test", output, 4, |lost| format!("lost {lost}\n").into()).unwrap());
-        let deny = Audit::lines(Arc::clone(&lines), Form::Json, AuditOverflow::Deny);
-        let count = Audit::lines(Arc::clone(&lines), Form::Json, AuditOverflow::Count);
+        let deny = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Deny);
+        let count = Audit::lines(Arc::clone(&lines), LogFormat::Json, AuditOverflow::Count);
         let long = "x".repeat(300);
         let mut written = 0;
         while let Ok(place) = deny.reserve() {

@@ -12,7 +12,7 @@ use witgate_policy::answer::Failed;
 #[derive(Debug, Default)]
 pub struct Combination {
     allowed: bool,
-    lacking: Lacking,
+    lacking: MissingScopes,
 }
 
 impl Combination {
@@ -55,9 +55,9 @@ pub(super) fn not_allowed() -> Rejection {
 /// A denial that only lacks scopes. All authorizers are asked before it is reported, so that one challenge
 /// names every scope that is needed, and one more authorization is enough.
 #[derive(Debug, Default)]
-pub(super) struct Lacking(Option<(Option<Arc<str>>, Denial)>);
+pub(super) struct MissingScopes(Option<(Option<Arc<str>>, Denial)>);
 
-impl Lacking {
+impl MissingScopes {
     /// Notes a denial that lacks scopes.
     ///
     /// # Errors

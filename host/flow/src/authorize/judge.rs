@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::coop::consume_budget;
 use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
-use super::combine::{Combination, Lacking, not_allowed};
+use super::combine::{Combination, MissingScopes, not_allowed};
 use crate::authenticate::identity::Caller;
 use crate::reject::Rejection;
 use crate::request::Request;
@@ -45,7 +45,7 @@ impl Judge {
 
     /// All of them. Scopes that are missing for several are told at once.
     async fn judge_targets(&self, targets: &[Target]) -> Result<(), Rejection> {
-        let mut lacking = Lacking::default();
+        let mut lacking = MissingScopes::default();
         for target in targets {
             consume_budget().await;
             lacking.note(self.judge_target(target).await)?;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use witgate_plugin::Digest;
 use witgate_plugin::json::{self, Json, Object};
 
-use super::target::Target;
+use super::target::ProofTarget;
 use witgate_base::digest::sha256;
 
 /// Maximum distance in seconds between the time of a proof and ours: 5 minutes (SEP-1932; RFC 9449, section
@@ -104,11 +104,11 @@ impl ProofFault {
 }
 
 /// The request that a proof has to match.
-pub(super) struct Expected<'a> {
+pub(super) struct ProofTerms<'a> {
     /// The HTTP method of the request.
     pub(super) method: &'a str,
     /// The target of the request, as the public knows it.
-    pub(super) target: Target,
+    pub(super) target: ProofTarget,
     /// The token that it comes with.
     pub(super) token: &'a str,
     /// The time, in seconds since the Unix epoch.
@@ -117,7 +117,7 @@ pub(super) struct Expected<'a> {
 
 /// The content of a valid proof.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Good {
+pub(super) struct ProofContent {
     /// The thumbprint of the key (RFC 7638), in base64url.
     pub(super) thumbprint: String,
     /// The id of the proof among those of its key: the digest of `jti`.
@@ -130,7 +130,7 @@ pub(super) struct Good {
 
 /// Checks a proof: all of section 4.3 but the nonce, and that it is used once. The signature comes
 /// last, because it costs most.
-pub(super) fn check(text: &str, expected: &Expected<'_>) -> Result<Good, ProofFault> {
+pub(super) fn check(text: &str, expected: &ProofTerms<'_>) -> Result<ProofContent, ProofFault> {
     if text.len() > LONGEST {
         return Err(ProofFault::Malformed("the proof is too long"));
     }
@@ -138,11 +138,11 @@ pub(super) fn check(text: &str, expected: &Expected<'_>) -> Result<Good, ProofFa
     let (header, payload) = message.split_once('.').ok_or(NOT_COMPACT)?;
     let (header, payload) = (decoded(header)?, decoded(payload)?);
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| NOT_COMPACT)?;
-    let signer = Signer::of(&header)?;
+    let signer = ProofKey::of(&header)?;
     let claims = json::parse_object(&payload).map_err(|_| NOT_AN_OBJECT)?;
     let good = judge(&claims, expected)?;
     signer.verify(message.as_bytes(), &signature)?;
-    Ok(Good { thumbprint: signer.thumbprint()?, ..good })
+    Ok(ProofContent { thumbprint: signer.thumbprint()?, ..good })
 }
 
 const NOT_COMPACT: ProofFault = ProofFault::Malformed("the proof is not a JWS in the compact serialization");
@@ -153,7 +153,7 @@ fn decoded(part: &str) -> Result<String, ProofFault> {
     String::from_utf8(bytes).map_err(|_| NOT_AN_OBJECT)
 }
 
-fn judge(claims: &Object<'_>, expected: &Expected<'_>) -> Result<Good, ProofFault> {
+fn judge(claims: &Object<'_>, expected: &ProofTerms<'_>) -> Result<ProofContent, ProofFault> {
     let id = text(claims, "jti").filter(|id| (1..=LONGEST_ID).contains(&id.len()));
     let id = id.ok_or(ProofFault::Malformed("the proof has no usable `jti`"))?;
     let method = text(claims, "htm").ok_or(ProofFault::Malformed("the proof has no `htm`"))?;
@@ -162,7 +162,7 @@ fn judge(claims: &Object<'_>, expected: &Expected<'_>) -> Result<Good, ProofFaul
     if method != expected.method {
         return Err(ProofFault::Method);
     }
-    if Target::of(url).as_ref() != Some(&expected.target) {
+    if ProofTarget::of(url).as_ref() != Some(&expected.target) {
         return Err(ProofFault::Url);
     }
     if issued_at.abs_diff(expected.now) > u64::from(WINDOW_S) {
@@ -173,7 +173,7 @@ fn judge(claims: &Object<'_>, expected: &Expected<'_>) -> Result<Good, ProofFaul
         return Err(ProofFault::Token);
     }
     let nonce = text(claims, "nonce").map(str::to_owned);
-    Ok(Good { thumbprint: String::new(), id: sha256(id.as_bytes()), issued_at, nonce })
+    Ok(ProofContent { thumbprint: String::new(), id: sha256(id.as_bytes()), issued_at, nonce })
 }
 
 /// `iat` may have a fraction (RFC 7519, section 2).
@@ -189,16 +189,16 @@ fn issued_at(claims: &Object<'_>) -> Result<u64, ProofFault> {
 }
 
 /// The key that a proof shows, and what it signs with it.
-struct Signer {
+struct ProofKey {
     algorithm: Algorithm,
     jwk: Jwk,
     key: DecodingKey,
 }
 
-impl Signer {
+impl ProofKey {
     fn of(header: &str) -> Result<Self, ProofFault> {
         #[derive(Deserialize)]
-        struct Shown {
+        struct ProofHeader {
             jwk: Jwk,
         }
         let members = json::parse_object(header).map_err(|_| NOT_AN_OBJECT)?;
@@ -214,7 +214,7 @@ impl Signer {
             return Err(ProofFault::Key);
         }
         // The header is strict JSON, so that whoever reads it reads the same.
-        let Shown { jwk } = serde_json::from_str(header).map_err(|_| ProofFault::Key)?;
+        let ProofHeader { jwk } = serde_json::from_str(header).map_err(|_| ProofFault::Key)?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| ProofFault::Key)?;
         let is_symmetric = matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_));
         if is_symmetric || key.family() != algorithm.family() {

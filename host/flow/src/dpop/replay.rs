@@ -16,7 +16,7 @@ const MOST_OF_ONE: usize = MOST / 4;
 
 /// The result of using up a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spent {
+pub(super) enum SpendResult {
     /// It is used now.
     First,
     /// It was used before.
@@ -30,10 +30,10 @@ pub(super) enum Spent {
 
 /// The proofs that were used and are not too old yet.
 #[derive(Debug, Default)]
-pub(super) struct Used(Mutex<Memory>);
+pub(super) struct UsedProofs(Mutex<ProofMemory>);
 
 #[derive(Debug, Default)]
-struct Memory {
+struct ProofMemory {
     seen: HashSet<Digest>,
     /// By the last second in which they are not too old: what was seen, and whose.
     ends: BTreeMap<u64, Vec<(Digest, Digest)>>,
@@ -41,9 +41,16 @@ struct Memory {
     of_owner: HashMap<Digest, usize>,
 }
 
-impl Used {
+impl UsedProofs {
     /// Uses the proof `id` of the key `thumbprint`, which its `owner` shows and which is not too old up to `until`.
-    pub(super) fn spend(&self, thumbprint: &str, owner: Digest, id: Digest, until: u64, now: u64) -> Spent {
+    pub(super) fn spend(
+        &self,
+        thumbprint: &str,
+        owner: Digest,
+        id: Digest,
+        until: u64,
+        now: u64,
+    ) -> SpendResult {
         let key = sha256(thumbprint.as_bytes());
         // `jti` is unique for its key.
         let proof = sha256(&[key, id].concat());
@@ -51,21 +58,21 @@ impl Used {
     }
 }
 
-impl Memory {
-    fn spend(&mut self, proof: Digest, owner: Digest, until: u64, now: u64) -> Spent {
+impl ProofMemory {
+    fn spend(&mut self, proof: Digest, owner: Digest, until: u64, now: u64) -> SpendResult {
         self.forget_before(now);
         if self.seen.contains(&proof) {
-            return Spent::Again;
+            return SpendResult::Again;
         }
         if self.seen.len() >= MOST || self.of_owner.get(&owner).is_some_and(|count| *count >= MOST_OF_ONE) {
             let first_end = self.ends.keys().next().copied().unwrap_or(now);
             let seconds = first_end.saturating_sub(now).saturating_add(1);
-            return Spent::Full { retry_after: seconds.try_into().unwrap_or(u32::MAX) };
+            return SpendResult::Full { retry_after: seconds.try_into().unwrap_or(u32::MAX) };
         }
         self.seen.insert(proof);
         self.ends.entry(until).or_default().push((proof, owner));
         *self.of_owner.entry(owner).or_default() += 1;
-        Spent::First
+        SpendResult::First
     }
 
     fn forget_before(&mut self, now: u64) {
@@ -85,45 +92,49 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_OF_ONE, Memory, Spent, Used};
+    use super::{MOST_OF_ONE, ProofMemory, SpendResult, UsedProofs};
     use witgate_base::digest::sha256;
 
     #[test]
     fn a_proof_is_used_once_for_as_long_as_it_is_good() {
-        let used = Used::default();
+        let used = UsedProofs::default();
         let (id, owner) = (sha256(b"one"), sha256(b"ada"));
-        assert_eq!(used.spend("key", owner, id, 100, 50), Spent::First);
-        assert_eq!(used.spend("other key", owner, id, 100, 50), Spent::First, "another's is another");
+        assert_eq!(used.spend("key", owner, id, 100, 50), SpendResult::First);
+        assert_eq!(used.spend("other key", owner, id, 100, 50), SpendResult::First, "another's is another");
         for now in [50, 99, 100] {
-            assert_eq!(used.spend("key", owner, id, 100, now), Spent::Again);
+            assert_eq!(used.spend("key", owner, id, 100, now), SpendResult::Again);
         }
-        assert_eq!(used.spend("key", owner, id, 401, 101), Spent::First, "it was too old, and is forgotten");
+        assert_eq!(
+            used.spend("key", owner, id, 401, 101),
+            SpendResult::First,
+            "it was too old, and is forgotten"
+        );
     }
 
     #[test]
     fn more_keys_are_no_more_room() {
-        let (used, ada, bob) = (Used::default(), sha256(b"ada"), sha256(b"bob"));
+        let (used, ada, bob) = (UsedProofs::default(), sha256(b"ada"), sha256(b"bob"));
         let id = |n: usize| sha256(&n.to_be_bytes());
         for n in 0..MOST_OF_ONE {
             let key = ["one", "two", "three", "four", "five"][n % 5];
-            assert_eq!(used.spend(key, ada, id(n), 100, 50), Spent::First);
+            assert_eq!(used.spend(key, ada, id(n), 100, 50), SpendResult::First);
         }
-        assert_eq!(used.spend("six", ada, id(MOST_OF_ONE), 100, 50), Spent::Full { retry_after: 51 });
-        assert_eq!(used.spend("seven", bob, id(0), 100, 50), Spent::First, "others have room");
+        assert_eq!(used.spend("six", ada, id(MOST_OF_ONE), 100, 50), SpendResult::Full { retry_after: 51 });
+        assert_eq!(used.spend("seven", bob, id(0), 100, 50), SpendResult::First, "others have room");
     }
 
     #[test]
     fn a_full_memory_takes_no_proof_and_forgets_none() {
-        let mut memory = Memory::default();
+        let mut memory = ProofMemory::default();
         let (key, other) = (sha256(b"key"), sha256(b"other"));
         let proof = |n: usize| sha256(&n.to_be_bytes());
         for n in 0..MOST_OF_ONE {
-            assert_eq!(memory.spend(proof(n), key, 100, 50), Spent::First);
+            assert_eq!(memory.spend(proof(n), key, 100, 50), SpendResult::First);
         }
-        assert_eq!(memory.spend(proof(MOST_OF_ONE), key, 100, 50), Spent::Full { retry_after: 51 });
-        assert_eq!(memory.spend(proof(0), key, 100, 50), Spent::Again, "the first is remembered");
-        assert_eq!(memory.spend(proof(MOST_OF_ONE), other, 100, 50), Spent::First, "others have room");
-        assert_eq!(memory.spend(proof(MOST_OF_ONE + 1), key, 400, 101), Spent::First, "room again");
+        assert_eq!(memory.spend(proof(MOST_OF_ONE), key, 100, 50), SpendResult::Full { retry_after: 51 });
+        assert_eq!(memory.spend(proof(0), key, 100, 50), SpendResult::Again, "the first is remembered");
+        assert_eq!(memory.spend(proof(MOST_OF_ONE), other, 100, 50), SpendResult::First, "others have room");
+        assert_eq!(memory.spend(proof(MOST_OF_ONE + 1), key, 400, 101), SpendResult::First, "room again");
         assert_eq!((memory.seen.len(), memory.ends.len(), memory.of_owner.len()), (1, 1, 1));
     }
 }

@@ -5,9 +5,9 @@ use url::Url;
 /// The target of a request, without query and fragment, normalised: the case of scheme and host, the default
 /// port, dot segments, and percent-encoding (RFC 3986, sections 6.2.2 and 6.2.3).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target(String);
+pub(super) struct ProofTarget(String);
 
-impl Target {
+impl ProofTarget {
     /// None: it is not an absolute http or https URL.
     pub(super) fn of(text: &str) -> Option<Self> {
         // What browsers put up with, such as `https:\\host` and `https:///host`, is no URI.
@@ -53,7 +53,7 @@ fn same_encoding(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::ProofTarget;
 
     const OWN: &str = "https://mcp.example.com/mcp";
 
@@ -72,10 +72,10 @@ mod tests {
             "https://mcp.example.com/other/../mcp",
             "https://mcp.example.com/./mcp",
         ] {
-            assert_eq!(Target::of(same), Target::of(OWN), "{same}");
+            assert_eq!(ProofTarget::of(same), ProofTarget::of(OWN), "{same}");
         }
-        assert_eq!(Target::of("https://mcp.example.com"), Target::of("https://mcp.example.com/"));
-        assert_eq!(Target::of("http://[::1]:80/a%2fb"), Target::of("http://[0:0::1]/a%2Fb"));
+        assert_eq!(ProofTarget::of("https://mcp.example.com"), ProofTarget::of("https://mcp.example.com/"));
+        assert_eq!(ProofTarget::of("http://[::1]:80/a%2fb"), ProofTarget::of("http://[0:0::1]/a%2Fb"));
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             "https://mcp.example.com/mcp\u{ff0f}",
             "wss://mcp.example.com/mcp",
         ] {
-            assert_ne!(Target::of(other), Target::of(OWN), "{other}");
+            assert_ne!(ProofTarget::of(other), ProofTarget::of(OWN), "{other}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{Rejection, UpstreamFault};
 use crate::dpop::{ALGORITHMS, ProofError};
 use witgate_config::Denials;
 use witgate_message::headers::DPOP_NONCE;
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_policy::answer::Failed;
 
 #[cfg(test)]
@@ -184,42 +184,42 @@ impl ProofError {
     }
 }
 
-fn of_malformed(malformed: &Malformed) -> Wire {
+fn of_malformed(malformed: &MessageFault) -> Wire {
     match malformed {
-        Malformed::Parse(what) => bad_request(
+        MessageFault::Parse(what) => bad_request(
             PARSE_ERROR,
             "parse-error",
             format!("The body is not one JSON-RPC message in strict JSON: {what}"),
         ),
-        Malformed::InvalidRequest(what) => {
+        MessageFault::InvalidRequest(what) => {
             bad_request(INVALID_REQUEST, "invalid-request", format!("Not a valid MCP message: {what}"))
         }
-        Malformed::InvalidParams(what) => {
+        MessageFault::InvalidParams(what) => {
             bad_request(INVALID_PARAMS, "invalid-params", format!("Invalid params: {what}"))
         }
-        Malformed::HeaderMismatch(what) => {
+        MessageFault::HeaderMismatch(what) => {
             bad_request(HEADER_MISMATCH, "header-mismatch", format!("Header mismatch: {what}"))
         }
-        Malformed::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
-        Malformed::MissingExtension(name) => missing_extension(name),
-        Malformed::UnknownMethod(_) => Wire {
+        MessageFault::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+        MessageFault::MissingExtension(name) => missing_extension(name),
+        MessageFault::UnknownMethod(_) => Wire {
             code: METHOD_NOT_FOUND,
             ..plain(StatusCode::NOT_FOUND, "unknown-method", "Method not found")
         },
-        Malformed::TooLarge => {
+        MessageFault::TooLarge => {
             plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The message is larger than permitted here")
         }
-        Malformed::UnsupportedMediaType => plain(
+        MessageFault::UnsupportedMediaType => plain(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-media-type",
             "Send Content-Type: application/json, in UTF-8 and not encoded",
         ),
-        Malformed::NotAcceptable => plain(
+        MessageFault::NotAcceptable => plain(
             StatusCode::NOT_ACCEPTABLE,
             "not-acceptable",
             "Send Accept: application/json, text/event-stream; JSON alone does where no event stream is needed (GET: text/event-stream)",
         ),
-        Malformed::MethodNotAllowed => Wire {
+        MessageFault::MethodNotAllowed => Wire {
             allow: Some("POST"),
             ..plain(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -227,13 +227,13 @@ fn of_malformed(malformed: &Malformed) -> Wire {
                 "This endpoint does not have this HTTP method",
             )
         },
-        Malformed::ForbiddenOrigin => {
+        MessageFault::ForbiddenOrigin => {
             plain(StatusCode::FORBIDDEN, "forbidden-origin", "This browser origin is not allowed here")
         }
-        Malformed::ForbiddenHost => {
+        MessageFault::ForbiddenHost => {
             plain(StatusCode::FORBIDDEN, "forbidden-host", "This server does not answer under this host name")
         }
-        Malformed::BadCredential(what) => Wire {
+        MessageFault::BadCredential(what) => Wire {
             challenge: Challenge::InvalidRequest,
             ..plain(StatusCode::BAD_REQUEST, "bad-credential", format!("Malformed authorization: {what}"))
         },

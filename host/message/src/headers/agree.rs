@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 
-use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, Single, single};
-use crate::call::{Access, Call, Kind};
+use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, SingleValue, single};
+use crate::call::{Access, Call, MessageKind};
 use crate::era::Era;
-use crate::malformed::Malformed;
+use crate::malformed::MessageFault;
 
 /// Versions of the stateless era that are served.
 pub const STATELESS: &[&str] = &["2026-07-28"];
@@ -23,13 +23,13 @@ pub const STATEFUL: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26", "2024-
 /// # Errors
 /// `InvalidParams` where metadata is missing, `HeaderMismatch` where header and body disagree or a
 /// header stands there twice, `UnsupportedVersion`.
-pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Malformed> {
+pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, MessageFault> {
     let version = unique(headers, &PROTOCOL_VERSION)?;
     let method = unique(headers, &METHOD)?;
     let name = unique(headers, &NAME)?;
     let era = era(call, version);
     match (era, call.kind()) {
-        (Era::Stateless, Kind::Request { .. }) => {
+        (Era::Stateless, MessageKind::Request { .. }) => {
             check_meta(call)?;
             present(&PROTOCOL_VERSION, version)?;
             present(&METHOD, method)?;
@@ -37,12 +37,12 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Malformed> {
                 present(&NAME, name)?;
             }
         }
-        (Era::Stateless, Kind::Response { .. }) => {
-            return Err(Malformed::InvalidRequest(
+        (Era::Stateless, MessageKind::Response { .. }) => {
+            return Err(MessageFault::InvalidRequest(
                 "this protocol version has no requests of the server's to answer".to_owned(),
             ));
         }
-        (Era::Stateless, Kind::Notification) | (Era::Stateful, _) => {}
+        (Era::Stateless, MessageKind::Notification) | (Era::Stateful, _) => {}
     }
     same(&PROTOCOL_VERSION, version, call.meta_version())?;
     same(&METHOD, method, Some(call.method()).filter(|method| !method.is_empty()))?;
@@ -57,7 +57,7 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, Malformed> {
 ///
 /// # Errors
 /// `InvalidParams` where metadata is missing, `UnsupportedVersion`.
-pub fn check_without_headers(call: &Call) -> Result<Era, Malformed> {
+pub fn check_without_headers(call: &Call) -> Result<Era, MessageFault> {
     let era = era(call, None);
     if era == Era::Stateless {
         check_meta(call)?;
@@ -70,10 +70,10 @@ pub fn check_without_headers(call: &Call) -> Result<Era, Malformed> {
 ///
 /// # Errors
 /// `MethodNotAllowed` in the stateless era, otherwise as [`check`].
-pub fn check_bodiless(headers: &HeaderMap) -> Result<(), Malformed> {
+pub fn check_bodiless(headers: &HeaderMap) -> Result<(), MessageFault> {
     let version = unique(headers, &PROTOCOL_VERSION)?;
     if version.is_some_and(is_stateless) {
-        return Err(Malformed::MethodNotAllowed);
+        return Err(MessageFault::MethodNotAllowed);
     }
     supported(Era::Stateful, version)
 }
@@ -82,7 +82,7 @@ pub fn check_bodiless(headers: &HeaderMap) -> Result<(), Malformed> {
 ///
 /// # Errors
 /// `HeaderMismatch` where it stands there twice or not in visible ASCII.
-pub fn session(headers: &HeaderMap) -> Result<Option<&str>, Malformed> {
+pub fn session(headers: &HeaderMap) -> Result<Option<&str>, MessageFault> {
     unique(headers, &SESSION_ID)
 }
 
@@ -105,7 +105,7 @@ pub fn encode(name: &str) -> Cow<'_, str> {
 }
 
 /// Decodes a header value of [`encode`]. A value without both markers is returned as it is.
-pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, Malformed> {
+pub(super) fn decode<'a>(name: &HeaderName, value: &'a str) -> Result<Cow<'a, str>, MessageFault> {
     let Some(wrapped) = wrapped(value) else { return Ok(Cow::Borrowed(value)) };
     let bytes = STANDARD.decode(wrapped).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -130,21 +130,21 @@ fn is_stateless(version: &str) -> bool {
     version >= "2026-07-28"
 }
 
-fn check_meta(call: &Call) -> Result<(), Malformed> {
+fn check_meta(call: &Call) -> Result<(), MessageFault> {
     if call.has_full_meta() {
         return Ok(());
     }
     let what = "_meta must hold the protocol version and the client capabilities";
-    Err(Malformed::InvalidParams(what.to_owned()))
+    Err(MessageFault::InvalidParams(what.to_owned()))
 }
 
-fn supported(era: Era, version: Option<&str>) -> Result<(), Malformed> {
+fn supported(era: Era, version: Option<&str>) -> Result<(), MessageFault> {
     let served = match era {
         Era::Stateless => STATELESS,
         Era::Stateful => STATEFUL,
     };
     match version {
-        Some(version) if !served.contains(&version) => Err(Malformed::UnsupportedVersion {
+        Some(version) if !served.contains(&version) => Err(MessageFault::UnsupportedVersion {
             requested: version.to_owned(),
             supported: served.iter().map(|&version| version.to_owned()).collect(),
         }),
@@ -152,19 +152,19 @@ fn supported(era: Era, version: Option<&str>) -> Result<(), Malformed> {
     }
 }
 
-fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Malformed> {
+fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, MessageFault> {
     match single(headers, name) {
-        Single::Absent => Ok(None),
-        Single::One(value) => Ok(Some(value)),
-        Single::Bad => Err(mismatch(name, "must be there once, in visible ASCII")),
+        SingleValue::Absent => Ok(None),
+        SingleValue::One(value) => Ok(Some(value)),
+        SingleValue::Bad => Err(mismatch(name, "must be there once, in visible ASCII")),
     }
 }
 
-fn present(name: &HeaderName, value: Option<&str>) -> Result<(), Malformed> {
+fn present(name: &HeaderName, value: Option<&str>) -> Result<(), MessageFault> {
     value.map(|_| ()).ok_or_else(|| mismatch(name, "is missing"))
 }
 
-fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), Malformed> {
+fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), MessageFault> {
     match (header, body) {
         (Some(header), Some(body)) if header != body => {
             Err(mismatch(name, "does not say what the body says"))
@@ -173,6 +173,6 @@ fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(
     }
 }
 
-pub(super) fn mismatch(name: &HeaderName, what: &str) -> Malformed {
-    Malformed::HeaderMismatch(format!("the header {name} {what}"))
+pub(super) fn mismatch(name: &HeaderName, what: &str) -> MessageFault {
+    MessageFault::HeaderMismatch(format!("the header {name} {what}"))
 }

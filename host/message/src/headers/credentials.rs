@@ -1,4 +1,4 @@
-//! Headers → [`Shown`]. What is found is taken out of the headers, so that nothing behind this
+//! Headers → [`Credentials`]. What is found is taken out of the headers, so that nothing behind this
 //! stage can read it, log it or pass it on.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use witgate_plugin::Scheme;
 
 use super::DPOP;
-use crate::credential::Shown;
-use crate::malformed::Malformed;
+use crate::credential::Credentials;
+use crate::malformed::MessageFault;
 
 /// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
 /// server takes a header line above 16 KiB.
@@ -16,17 +16,17 @@ const MAX_LENGTH: usize = 16 << 10;
 
 /// The reason for which no credentials could be taken out of headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotTaken {
+pub enum CredentialError {
     /// A header is malformed.
-    Malformed(Malformed),
+    Malformed(MessageFault),
     /// A scheme without a token.
     NoToken,
     /// A scheme that nothing here judges.
     UnknownScheme,
 }
 
-impl From<Malformed> for NotTaken {
-    fn from(malformed: Malformed) -> Self {
+impl From<MessageFault> for CredentialError {
+    fn from(malformed: MessageFault) -> Self {
         Self::Malformed(malformed)
     }
 }
@@ -40,12 +40,12 @@ impl From<Malformed> for NotTaken {
 pub fn take<'d>(
     headers: &mut HeaderMap,
     declared: impl IntoIterator<Item = &'d HeaderName, IntoIter: Clone>,
-) -> Result<Shown, NotTaken> {
+) -> Result<Credentials, CredentialError> {
     let declared = declared.into_iter();
     // Witgate sets no cookies and is no proxy of the client's choice: these are somebody else's.
     headers.remove(COOKIE);
     headers.remove(PROXY_AUTHORIZATION);
-    let mut shown = Shown::default();
+    let mut shown = Credentials::default();
     take_proofs(headers, &mut shown);
     if let Some(value) = take_one(headers, &AUTHORIZATION)? {
         let is_declared = declared.clone().any(|name| name == AUTHORIZATION);
@@ -65,13 +65,13 @@ pub fn take<'d>(
 ///
 /// # Errors
 /// `BadCredential`.
-pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(), Malformed> {
+pub fn none_in_query(query: Option<&str>, declared: &[HeaderName]) -> Result<(), MessageFault> {
     let Some(query) = query else { return Ok(()) };
     for (key, _) in url::form_urlencoded::parse(query.as_bytes()) {
         let folded = fold(&key);
         let is_declared = declared.iter().any(|name| fold(name.as_str()) == folded);
         if is_declared || IN_QUERIES.contains(&folded.as_str()) {
-            return Err(Malformed::BadCredential(
+            return Err(MessageFault::BadCredential(
                 "a credential must not be in the URL: send it in a header".to_owned(),
             ));
         }
@@ -113,7 +113,7 @@ fn fold(name: &str) -> String {
 }
 
 /// Scheme and credentials (RFC 9110 §11.4); the scheme's name is without case.
-fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Result<(), NotTaken> {
+fn add_authorization(shown: &mut Credentials, value: &str, is_declared: bool) -> Result<(), CredentialError> {
     let (name, rest) = value.split_once(' ').unwrap_or((value, ""));
     let token = rest.trim_matches(' ');
     let scheme = match name {
@@ -126,12 +126,12 @@ fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Resul
             return Ok(());
         }
         _ => {
-            return Err(NotTaken::UnknownScheme);
+            return Err(CredentialError::UnknownScheme);
         }
     };
     // RFC 6750 §3: a challenge is what gets a client its token. No other credential makes up for the one that is missing.
     if token.is_empty() {
-        return Err(NotTaken::NoToken);
+        return Err(CredentialError::NoToken);
     }
     if token.contains([' ', ',']) {
         return Err(bad(&AUTHORIZATION, "must hold one scheme and one token").into());
@@ -141,7 +141,7 @@ fn add_authorization(shown: &mut Shown, value: &str, is_declared: bool) -> Resul
 }
 
 /// Takes the proofs; their number is judged later, where a policy asks for one.
-fn take_proofs(headers: &mut HeaderMap, shown: &mut Shown) {
+fn take_proofs(headers: &mut HeaderMap, shown: &mut Credentials) {
     if let http::header::Entry::Occupied(entry) = headers.entry(DPOP) {
         for value in entry.remove_entry_mult().1 {
             // What is no text is no proof either.
@@ -150,7 +150,7 @@ fn take_proofs(headers: &mut HeaderMap, shown: &mut Shown) {
     }
 }
 
-fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Malformed> {
+fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, MessageFault> {
     match headers.entry(name) {
         http::header::Entry::Vacant(_) => Ok(None),
         http::header::Entry::Occupied(entry) => {
@@ -163,7 +163,7 @@ fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderV
     }
 }
 
-fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, Malformed> {
+fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, MessageFault> {
     if value.len() > MAX_LENGTH {
         return Err(bad(name, "is too long"));
     }
@@ -171,6 +171,6 @@ fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, Malfor
     if text.is_empty() { Err(bad(name, "is empty")) } else { Ok(text) }
 }
 
-fn bad(name: &HeaderName, what: &str) -> Malformed {
-    Malformed::BadCredential(format!("the header {name} {what}"))
+fn bad(name: &HeaderName, what: &str) -> MessageFault {
+    MessageFault::BadCredential(format!("the header {name} {what}"))
 }

@@ -3,16 +3,16 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
-use super::{Single, single};
-use crate::malformed::Malformed;
+use super::{SingleValue, single};
+use crate::malformed::MessageFault;
 
 /// Refuses a body that is not announced as plain JSON in UTF-8.
 ///
 /// # Errors
 /// `UnsupportedMediaType`.
-pub fn is_json(headers: &HeaderMap) -> Result<(), Malformed> {
-    let Single::One(value) = single(headers, &CONTENT_TYPE) else {
-        return Err(Malformed::UnsupportedMediaType);
+pub fn is_json(headers: &HeaderMap) -> Result<(), MessageFault> {
+    let SingleValue::One(value) = single(headers, &CONTENT_TYPE) else {
+        return Err(MessageFault::UnsupportedMediaType);
     };
     let mut parts = value.split(';').map(str::trim);
     let json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
@@ -20,7 +20,7 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Malformed> {
     if json && utf8 && !headers.contains_key(CONTENT_ENCODING) {
         Ok(())
     } else {
-        Err(Malformed::UnsupportedMediaType)
+        Err(MessageFault::UnsupportedMediaType)
     }
 }
 
@@ -29,21 +29,22 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Malformed> {
 ///
 /// # Errors
 /// `NotAcceptable`.
-pub fn accepts_json(headers: &HeaderMap) -> Result<(), Malformed> {
-    if accepts(headers, "application/json") { Ok(()) } else { Err(Malformed::NotAcceptable) }
+pub fn accepts_json(headers: &HeaderMap) -> Result<(), MessageFault> {
+    if accepts(headers, "application/json") { Ok(()) } else { Err(MessageFault::NotAcceptable) }
 }
 
 /// Refuses a caller that does not take an event stream: every GET wants one, and a POST gets JSON instead where it can.
 ///
 /// # Errors
 /// `NotAcceptable`.
-pub fn accepts_events(headers: &HeaderMap) -> Result<(), Malformed> {
-    if accepts(headers, "text/event-stream") { Ok(()) } else { Err(Malformed::NotAcceptable) }
+pub fn accepts_events(headers: &HeaderMap) -> Result<(), MessageFault> {
+    if accepts(headers, "text/event-stream") { Ok(()) } else { Err(MessageFault::NotAcceptable) }
 }
 
 fn accepts(headers: &HeaderMap, media: &str) -> bool {
     // What the SDKs send, word for word.
-    let is_usual = matches!(single(headers, &ACCEPT), Single::One("application/json, text/event-stream"));
+    let is_usual =
+        matches!(single(headers, &ACCEPT), SingleValue::One("application/json, text/event-stream"));
     if is_usual || !headers.contains_key(ACCEPT) {
         return true;
     }

@@ -8,13 +8,13 @@ use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Uri};
 use url::Host;
 
-use super::{Single, single};
-use crate::malformed::Malformed;
+use super::{SingleValue, single};
+use crate::malformed::MessageFault;
 use witgate_base::zone::ANY_LABEL;
 
 /// The hosts and origins that a request may name.
 #[derive(Debug)]
-pub struct Names {
+pub struct AllowedNames {
     hosts: HashSet<String>,
     /// Zones, written behind `*.`: names with one label before them.
     zones: HashSet<String>,
@@ -23,7 +23,7 @@ pub struct Names {
     usual: Vec<String>,
 }
 
-impl Names {
+impl AllowedNames {
     /// `hosts` are names or addresses without port, or `*.` before a name, `origins` as browsers send them.
     pub fn new<'a>(
         hosts: impl IntoIterator<Item = &'a str>,
@@ -51,17 +51,22 @@ impl Names {
     ///
     /// # Errors
     /// `ForbiddenHost`.
-    pub fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Malformed> {
-        let Single::One(host) = single(headers, &HOST) else {
-            return Err(Malformed::ForbiddenHost);
+    pub fn check_host(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        local: Option<IpAddr>,
+    ) -> Result<(), MessageFault> {
+        let SingleValue::One(host) = single(headers, &HOST) else {
+            return Err(MessageFault::ForbiddenHost);
         };
         if uri.authority().is_none() && self.usual.iter().any(|usual| usual == host) {
             return Ok(());
         }
         // A request in absolute form names a host twice (RFC 9112 §3.2.2).
         let twice = uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host));
-        let name = name_of(host).ok_or(Malformed::ForbiddenHost)?;
-        if !twice && self.is_own(&name, local) { Ok(()) } else { Err(Malformed::ForbiddenHost) }
+        let name = name_of(host).ok_or(MessageFault::ForbiddenHost)?;
+        if !twice && self.is_own(&name, local) { Ok(()) } else { Err(MessageFault::ForbiddenHost) }
     }
 
     /// Checks `Origin`. A request without one is not a browser's. Where `Host` is a loopback name,
@@ -69,16 +74,16 @@ impl Names {
     ///
     /// # Errors
     /// `ForbiddenOrigin`.
-    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Malformed> {
+    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), MessageFault> {
         let origin = match single(headers, &ORIGIN) {
-            Single::Absent => return Ok(()),
-            Single::One(origin) => origin.to_ascii_lowercase(),
-            Single::Bad => return Err(Malformed::ForbiddenOrigin),
+            SingleValue::Absent => return Ok(()),
+            SingleValue::One(origin) => origin.to_ascii_lowercase(),
+            SingleValue::Bad => return Err(MessageFault::ForbiddenOrigin),
         };
         if self.origins.contains(&origin) || is_own_loopback(&origin, headers) {
             Ok(())
         } else {
-            Err(Malformed::ForbiddenOrigin)
+            Err(MessageFault::ForbiddenOrigin)
         }
     }
 
@@ -101,7 +106,7 @@ impl Names {
 }
 
 fn is_own_loopback(origin: &str, headers: &HeaderMap) -> bool {
-    let Single::One(host) = single(headers, &HOST) else { return false };
+    let SingleValue::One(host) = single(headers, &HOST) else { return false };
     let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     own.is_some_and(|own| own.eq_ignore_ascii_case(host))
         && name_of(host).is_some_and(|name| is_loopback(&name))

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use super::agree::{decode, mismatch};
-use super::{PARAM_PREFIX, Single, single};
-use crate::malformed::Malformed;
+use super::{PARAM_PREFIX, SingleValue, single};
+use crate::malformed::MessageFault;
 use crate::parse::folds_to;
 
 /// Schemas that nest deeper are nobody's; it bounds the recursion.
@@ -15,9 +15,9 @@ const DEPTH: usize = 32;
 
 /// The arguments of one tool that headers repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Repeated(Vec<(HeaderName, Vec<String>)>);
+pub struct HeaderArguments(Vec<(HeaderName, Vec<String>)>);
 
-impl Repeated {
+impl HeaderArguments {
     /// Those that an input schema names. An annotation that is not valid names none: clients drop
     /// such a tool from the list.
     pub fn of(input_schema: &Value) -> Self {
@@ -31,7 +31,7 @@ impl Repeated {
     /// # Errors
     /// `HeaderMismatch` where one is missing, malformed, there without its argument, or says
     /// something else.
-    pub fn check(&self, arguments: Option<&str>, headers: &HeaderMap) -> Result<(), Malformed> {
+    pub fn check(&self, arguments: Option<&str>, headers: &HeaderMap) -> Result<(), MessageFault> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -39,15 +39,15 @@ impl Repeated {
         for (name, path) in &self.0 {
             let argument = argument(&arguments, path, name)?;
             match (single(headers, name), argument) {
-                (Single::Absent, None) => {}
-                (Single::Absent, Some(_)) => return Err(mismatch(name, "is missing")),
-                (Single::Bad, _) => {
+                (SingleValue::Absent, None) => {}
+                (SingleValue::Absent, Some(_)) => return Err(mismatch(name, "is missing")),
+                (SingleValue::Bad, _) => {
                     return Err(mismatch(name, "must be there once, in visible ASCII"));
                 }
-                (Single::One(_), None) => {
+                (SingleValue::One(_), None) => {
                     return Err(mismatch(name, "is there without its argument"));
                 }
-                (Single::One(header), Some(argument)) => {
+                (SingleValue::One(header), Some(argument)) => {
                     if !says(&decode(name, header)?, argument) {
                         return Err(mismatch(name, "does not say what the argument says"));
                     }
@@ -64,7 +64,7 @@ fn argument<'a>(
     arguments: &'a Value,
     path: &[String],
     name: &HeaderName,
-) -> Result<Option<&'a Value>, Malformed> {
+) -> Result<Option<&'a Value>, MessageFault> {
     let mut value = arguments;
     for key in path {
         let Some(object) = value.as_object() else { return Ok(None) };
@@ -129,7 +129,7 @@ mod tests {
         let header =
             |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         let headers: HeaderMap = headers.iter().map(header).collect();
-        Repeated::of(&schema).check(Some(&arguments.to_string()), &headers).is_ok()
+        HeaderArguments::of(&schema).check(Some(&arguments.to_string()), &headers).is_ok()
     }
 
     #[test]

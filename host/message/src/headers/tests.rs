@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 use witgate_plugin::Scheme;
 
-use super::credentials::NotTaken;
-use super::origin::Names;
+use super::credentials::CredentialError;
+use super::origin::AllowedNames;
 use super::{agree, credentials, media};
 use crate::call::Call;
 use crate::era::Era;
-use crate::malformed::Malformed;
+use crate::malformed::MessageFault;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -72,7 +72,7 @@ fn headers_that_disagree_with_the_body_are_refused() {
     ];
     for lines in cases {
         let result = agree::check(&call, &headers(lines));
-        assert!(matches!(result, Err(Malformed::HeaderMismatch(_))), "{lines:?}: {result:?}");
+        assert!(matches!(result, Err(MessageFault::HeaderMismatch(_))), "{lines:?}: {result:?}");
     }
 }
 
@@ -80,13 +80,13 @@ fn headers_that_disagree_with_the_body_are_refused() {
 fn the_order_of_checks_is_the_sdks() {
     let bare = plain(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#);
     let right = headers(&[VERSION, ("mcp-method", "tools/list")]);
-    assert!(matches!(agree::check(&bare, &right), Err(Malformed::InvalidParams(_))));
+    assert!(matches!(agree::check(&bare, &right), Err(MessageFault::InvalidParams(_))));
     let future = plain(
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"v999.0.0","io.modelcontextprotocol/clientCapabilities":{}}}}"#,
     );
-    assert!(matches!(agree::check(&future, &right), Err(Malformed::HeaderMismatch(_))));
+    assert!(matches!(agree::check(&future, &right), Err(MessageFault::HeaderMismatch(_))));
     let both = headers(&[("mcp-protocol-version", "v999.0.0"), ("mcp-method", "tools/list")]);
-    let unsupported = Malformed::UnsupportedVersion {
+    let unsupported = MessageFault::UnsupportedVersion {
         requested: "v999.0.0".to_owned(),
         supported: vec!["2026-07-28".to_owned()],
     };
@@ -94,7 +94,7 @@ fn the_order_of_checks_is_the_sdks() {
     let half = plain(
         r#"{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
     );
-    assert!(matches!(agree::check(&half, &right), Err(Malformed::InvalidParams(_))));
+    assert!(matches!(agree::check(&half, &right), Err(MessageFault::InvalidParams(_))));
 }
 
 #[test]
@@ -105,10 +105,10 @@ fn the_stateful_era_needs_none_of_them_and_lies_in_none() {
         assert_eq!(agree::check(&call, &headers(&[("mcp-protocol-version", version)])), Ok(Era::Stateful));
     }
     let unknown = agree::check(&call, &headers(&[("mcp-protocol-version", "1999-01-01")]));
-    assert!(matches!(unknown, Err(Malformed::UnsupportedVersion { .. })));
+    assert!(matches!(unknown, Err(MessageFault::UnsupportedVersion { .. })));
     for lie in [("mcp-method", "tools/list"), ("mcp-name", "other")] {
         let result = agree::check(&call, &headers(&[lie]));
-        assert!(matches!(result, Err(Malformed::HeaderMismatch(_))), "{lie:?}");
+        assert!(matches!(result, Err(MessageFault::HeaderMismatch(_))), "{lie:?}");
     }
 }
 
@@ -116,8 +116,8 @@ fn the_stateful_era_needs_none_of_them_and_lies_in_none() {
 fn the_stateless_era_has_no_answers_and_no_bodiless_methods() {
     let answer = plain(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
     assert_eq!(agree::check(&answer, &HeaderMap::new()), Ok(Era::Stateful));
-    assert!(matches!(agree::check(&answer, &headers(&[VERSION])), Err(Malformed::InvalidRequest(_))));
-    assert_eq!(agree::check_bodiless(&headers(&[VERSION])), Err(Malformed::MethodNotAllowed));
+    assert!(matches!(agree::check(&answer, &headers(&[VERSION])), Err(MessageFault::InvalidRequest(_))));
+    assert_eq!(agree::check_bodiless(&headers(&[VERSION])), Err(MessageFault::MethodNotAllowed));
     assert_eq!(agree::check_bodiless(&headers(&[("mcp-protocol-version", "2025-11-25")])), Ok(()));
 }
 
@@ -154,7 +154,7 @@ fn only_plain_json_is_taken() {
         &[("content-type", "application/json"), ("content-encoding", "gzip")],
     ];
     for lines in bad {
-        assert_eq!(media::is_json(&headers(lines)), Err(Malformed::UnsupportedMediaType), "{lines:?}");
+        assert_eq!(media::is_json(&headers(lines)), Err(MessageFault::UnsupportedMediaType), "{lines:?}");
     }
 }
 
@@ -184,7 +184,7 @@ fn json_must_be_welcome_and_event_streams_may_be() {
 
 #[test]
 fn only_own_hosts_are_answered() {
-    let names = Names::new(["mcp.example.com", "[2001:db8::1]"], []);
+    let names = AllowedNames::new(["mcp.example.com", "[2001:db8::1]"], []);
     let check =
         |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), Some(LOCAL));
     for good in [
@@ -206,7 +206,7 @@ fn only_own_hosts_are_answered() {
         "a b",
         "127.0.0.1.nip.io",
     ] {
-        assert_eq!(check(bad), Err(Malformed::ForbiddenHost), "{bad}");
+        assert_eq!(check(bad), Err(MessageFault::ForbiddenHost), "{bad}");
     }
     let two = headers(&[("host", "localhost"), ("host", "evil.example.com")]);
     assert!(names.check_host(&Uri::from_static("/mcp"), &two, Some(LOCAL)).is_err());
@@ -217,7 +217,7 @@ fn only_own_hosts_are_answered() {
 
 #[test]
 fn a_star_is_one_label_before_the_names_of_a_zone() {
-    let names = Names::new(["*.Example.com"], []);
+    let names = AllowedNames::new(["*.Example.com"], []);
     let check = |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), None);
     for good in ["a.example.com", "A.EXAMPLE.com:443", "a.example.com.", "xn--bcher-kva.example.com"] {
         assert_eq!(check(good), Ok(()), "{good}");
@@ -232,13 +232,13 @@ fn a_star_is_one_label_before_the_names_of_a_zone() {
         "a.example.com@evil.com",
         "a.com",
     ] {
-        assert_eq!(check(bad), Err(Malformed::ForbiddenHost), "{bad}");
+        assert_eq!(check(bad), Err(MessageFault::ForbiddenHost), "{bad}");
     }
 }
 
 #[test]
 fn only_allowed_origins_and_the_own_loopback_one_may_call() {
-    let names = Names::new([], ["https://app.example.com"]);
+    let names = AllowedNames::new([], ["https://app.example.com"]);
     let check =
         |host: &str, origin: &str| names.check_origin(&headers(&[("host", host), ("origin", origin)]));
     assert_eq!(names.check_origin(&headers(&[("host", "localhost")])), Ok(()));
@@ -257,7 +257,7 @@ fn only_allowed_origins_and_the_own_loopback_one_may_call() {
         ("localhost:80", "https://app.example.com.evil.com"),
         ("localhost:80", "http://localhost:80.evil.com"),
     ] {
-        assert_eq!(check(host, origin), Err(Malformed::ForbiddenOrigin), "{origin}");
+        assert_eq!(check(host, origin), Err(MessageFault::ForbiddenOrigin), "{origin}");
     }
 }
 
@@ -294,17 +294,20 @@ fn credentials_that_could_be_read_two_ways_are_refused() {
     ];
     for lines in bad {
         let result = credentials::take(&mut headers(lines), &declared);
-        assert!(matches!(result, Err(NotTaken::Malformed(Malformed::BadCredential(_)))), "{lines:.80?}");
+        assert!(
+            matches!(result, Err(CredentialError::Malformed(MessageFault::BadCredential(_)))),
+            "{lines:.80?}"
+        );
     }
     for nothing in ["Bearer", "bearer ", "DPoP", "Basic"] {
         let beside = headers(&[("authorization", nothing), ("x-api-key", "good")]);
         for mut lines in [headers(&[("authorization", nothing)]), beside] {
             let result = credentials::take(&mut lines, &declared);
-            assert!(matches!(result, Err(NotTaken::NoToken)), "{nothing}");
+            assert!(matches!(result, Err(CredentialError::NoToken)), "{nothing}");
         }
     }
     let strange = credentials::take(&mut headers(&[("authorization", "Negotiate abc")]), &declared);
-    assert!(matches!(strange, Err(NotTaken::UnknownScheme)));
+    assert!(matches!(strange, Err(CredentialError::UnknownScheme)));
 }
 
 #[test]
@@ -322,7 +325,7 @@ fn no_credential_stands_in_a_query() {
         "token",
     ] {
         let result = credentials::none_in_query(Some(bad), &declared);
-        assert!(matches!(result, Err(Malformed::BadCredential(_))), "{bad}");
+        assert!(matches!(result, Err(MessageFault::BadCredential(_))), "{bad}");
     }
     for good in [None, Some(""), Some("session=1&x=token")] {
         assert_eq!(credentials::none_in_query(good, &declared), Ok(()), "{good:?}");

@@ -1,6 +1,6 @@
 use super::*;
 
-fn parse(body: &str) -> Result<Call, Malformed> {
+fn parse(body: &str) -> Result<Call, MessageFault> {
     Call::parse(Bytes::copy_from_slice(body.as_bytes())).map_err(|unparsed| unparsed.malformed)
 }
 
@@ -12,10 +12,10 @@ fn request(method: &str, params: &str) -> String {
 fn refusal(body: &str) -> String {
     match parse(body) {
         Ok(call) => panic!("taken for {call:?}"),
-        Err(Malformed::Parse(what)) => format!("parse: {what}"),
-        Err(Malformed::InvalidRequest(what)) => format!("request: {what}"),
-        Err(Malformed::InvalidParams(what)) => format!("params: {what}"),
-        Err(Malformed::UnknownMethod(what)) => format!("unknown: {what}"),
+        Err(MessageFault::Parse(what)) => format!("parse: {what}"),
+        Err(MessageFault::InvalidRequest(what)) => format!("request: {what}"),
+        Err(MessageFault::InvalidParams(what)) => format!("params: {what}"),
+        Err(MessageFault::UnknownMethod(what)) => format!("unknown: {what}"),
         Err(other) => panic!("refused with {other:?}"),
     }
 }
@@ -144,7 +144,7 @@ fn a_key_twice_among_many_is_found() {
 fn bytes_that_are_not_utf8_are_refused() {
     let body = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\xff\"}";
     let unparsed = Call::parse(Bytes::from_static(body)).unwrap_err();
-    assert_eq!(unparsed.malformed, Malformed::Parse("it is not UTF-8".to_owned()));
+    assert_eq!(unparsed.malformed, MessageFault::Parse("it is not UTF-8".to_owned()));
 }
 
 #[test]
@@ -453,10 +453,10 @@ fn a_refusal_keeps_the_id_where_it_can_be_read() {
 #[test]
 fn answers_and_notifications_are_told_from_requests() {
     let answer = parse(r#"{"jsonrpc":"2.0","id":"s1","result":{"roots":[]}}"#).unwrap();
-    assert!(matches!(answer.kind(), Kind::Response { .. }));
+    assert!(matches!(answer.kind(), MessageKind::Response { .. }));
     assert_eq!((answer.id(), answer.method()), (Some("\"s1\""), ""));
     let notification = parse(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).unwrap();
-    assert_eq!((notification.kind(), notification.access()), (&Kind::Notification, &Access::Open));
+    assert_eq!((notification.kind(), notification.access()), (&MessageKind::Notification, &Access::Open));
     let vendors = parse(r#"{"jsonrpc":"2.0","method":"notifications/vendor"}"#).unwrap();
     assert_eq!(vendors.access(), &target(TargetKind::Method, "notifications/vendor"));
 }

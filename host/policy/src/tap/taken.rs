@@ -8,7 +8,7 @@ use witgate_plugin::{Call, Credential, Scheme, TargetKind};
 
 use crate::answer::{Failed, Outcome};
 use witgate_services::Scope;
-use witgate_services::heard::Heard;
+use witgate_services::host_calls::HostCallLog;
 
 /// One hook.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Taken {
     /// None: a question to the authorizer.
     pub credential: Option<(Scheme, SecretString)>,
     /// The results of its host calls.
-    pub heard: Arc<Heard>,
+    pub heard: Arc<HostCallLog>,
     /// None: not yet.
     pub outcome: Option<Outcome>,
     scope: Scope,
@@ -39,7 +39,7 @@ impl Taken {
 
     /// A question to `authorize`.
     pub fn may(now: u64, scope: &Scope, call: &Call<'_>) -> Self {
-        let heard = Arc::<Heard>::default();
+        let heard = Arc::<HostCallLog>::default();
         Self {
             now,
             method: call.method.to_owned(),

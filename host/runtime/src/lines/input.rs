@@ -15,18 +15,18 @@ const CHUNK: usize = 64 << 10;
 
 /// The outcome of reading a line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum LineOutcome {
     /// A line that is not empty, without its end.
     Line(Bytes),
     /// A line longer than the bound; it is skipped. Its end has been seen.
-    TooLong(Ends),
+    TooLong(LineEnds),
     /// The other end has closed.
     End,
 }
 
 /// The ends of a line that is skipped.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Ends {
+pub struct LineEnds {
     head: BytesMut,
     tail: BytesMut,
 }
@@ -34,7 +34,7 @@ pub struct Ends {
 /// Bytes of either end that are kept: an id is in one of them, beside `jsonrpc`.
 const END: usize = 4 << 10;
 
-impl Ends {
+impl LineEnds {
     /// Takes a further part of the line.
     fn take(&mut self, part: &[u8]) {
         let room = END.saturating_sub(self.head.len()).min(part.len());
@@ -51,8 +51,8 @@ impl Ends {
 
 /// The `id` among the first members of an object that is cut off.
 fn id_before(head: &[u8]) -> Option<String> {
-    struct First<'a>(&'a mut Option<Box<RawValue>>);
-    impl<'de> serde::de::Visitor<'de> for First<'_> {
+    struct FirstId<'a>(&'a mut Option<Box<RawValue>>);
+    impl<'de> serde::de::Visitor<'de> for FirstId<'_> {
         type Value = ();
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,8 +72,10 @@ fn id_before(head: &[u8]) -> Option<String> {
     }
     let mut id = None;
     // It breaks off, which is the one error that is expected.
-    let _ =
-        serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(head), First(&mut id));
+    let _ = serde::Deserializer::deserialize_map(
+        &mut serde_json::Deserializer::from_slice(head),
+        FirstId(&mut id),
+    );
     id.map(|id| id.get().to_owned())
 }
 
@@ -81,7 +83,7 @@ fn id_before(head: &[u8]) -> Option<String> {
 fn id_after(tail: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Last {
+    struct LastId {
         id: Box<RawValue>,
         #[serde(default, rename = "jsonrpc")]
         _jsonrpc: serde::de::IgnoredAny,
@@ -89,51 +91,51 @@ fn id_after(tail: &[u8]) -> Option<String> {
     const KEY: &[u8] = br#""id""#;
     let at = tail.windows(KEY.len()).rposition(|window| window == KEY)?;
     let object = [b"{", tail.get(at..)?].concat();
-    serde_json::from_slice::<Last>(&object).ok().map(|last| last.id.get().to_owned())
+    serde_json::from_slice::<LastId>(&object).ok().map(|last| last.id.get().to_owned())
 }
 
 /// Lines of at most a number of bytes.
-pub struct Lines<R> {
+pub struct LineReader<R> {
     reader: R,
     buffer: BytesMut,
     /// Bytes at the front of `buffer` in which there is no line end.
     searched: usize,
     bound: usize,
     /// Of a line that has passed the bound.
-    skipping: Option<Ends>,
+    skipping: Option<LineEnds>,
     ended: bool,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> LineReader<R> {
     /// Reads lines of up to `bound` bytes.
     pub fn new(reader: R, bound: usize) -> Self {
         Self { reader, buffer: BytesMut::new(), searched: 0, bound, skipping: None, ended: false }
     }
 
     /// The next line. May be dropped half-way: nothing is lost.
-    pub async fn next(&mut self) -> io::Result<Read> {
+    pub async fn next(&mut self) -> io::Result<LineOutcome> {
         loop {
             if let Some(read) = self.take() {
                 return Ok(read);
             }
             if self.ended {
-                return Ok(Read::End);
+                return Ok(LineOutcome::End);
             }
             self.buffer.reserve(CHUNK);
             if self.reader.read_buf(&mut self.buffer).await? == 0 {
                 self.ended = true;
                 if let Some(ends) = self.skipping.take() {
-                    return Ok(Read::TooLong(ends));
+                    return Ok(LineOutcome::TooLong(ends));
                 }
                 // A last line may lack its end.
                 if !self.buffer.trim_ascii().is_empty() {
-                    return Ok(Read::Line(self.buffer.split().freeze()));
+                    return Ok(LineOutcome::Line(self.buffer.split().freeze()));
                 }
             }
         }
     }
 
-    fn take(&mut self) -> Option<Read> {
+    fn take(&mut self) -> Option<LineOutcome> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
             let Some(at) = unsearched.iter().position(|&byte| byte == b'\n') else {
@@ -147,10 +149,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.skipping.is_some() || line.len() > self.bound {
                 let mut ends = self.skipping.take().unwrap_or_default();
                 ends.take(&line);
-                return Some(Read::TooLong(ends));
+                return Some(LineOutcome::TooLong(ends));
             }
             if !line.trim_ascii().is_empty() {
-                return Some(Read::Line(line.freeze()));
+                return Some(LineOutcome::Line(line.freeze()));
             }
         }
     }

@@ -20,25 +20,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A descriptor that several writers share: no line ends up within another.
 #[derive(Debug)]
-pub struct Output {
+pub struct SharedOutput {
     /// A file takes whatever there is room for; everything else has a reader, who may not read.
     is_file: bool,
-    open: Mutex<Open>,
+    open: Mutex<OutputState>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OutputState {
     file: File,
     /// The rest of a line of which a part is written: it comes before anything else.
     rest: Vec<u8>,
 }
 
-impl Output {
+impl SharedOutput {
     /// An output to `descriptor`.
     pub fn new(descriptor: OwnedFd) -> Self {
         let file = File::from(descriptor);
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-        Self { is_file, open: Mutex::new(Open { file, rest: Vec::new() }) }
+        Self { is_file, open: Mutex::new(OutputState { file, rest: Vec::new() }) }
     }
 
     /// Standard error.
@@ -78,7 +78,7 @@ impl Output {
     }
 }
 
-impl Open {
+impl OutputState {
     /// True if a write of no more than [`PIPE_BUF`] will not block, after waiting `longest` at most.
     fn is_ready(&self, longest: Duration) -> bool {
         let longest = Timespec::try_from(longest).ok();

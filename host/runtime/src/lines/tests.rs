@@ -7,7 +7,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn start(most: usize) -> (PipeReader, LineWriter) {
     let (reader, writer) = io::pipe().unwrap();
-    let output = Arc::new(Output::new(OwnedFd::from(writer)));
+    let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
     let notice = |lost| format!("lost {lost}\n").into_bytes();
     (reader, LineWriter::start("test", output, most, notice).unwrap())
 }
@@ -65,7 +65,7 @@ fn a_line_is_written_when_the_call_returns_where_it_can_be() {
         assert_eq!(&read, b"a line\n");
     }
     let file = tempfile::NamedTempFile::new().unwrap();
-    let output = Arc::new(Output::new(file.reopen().unwrap().into()));
+    let output = Arc::new(SharedOutput::new(file.reopen().unwrap().into()));
     let lines = LineWriter::start("test", output, 10, |_| Vec::new()).unwrap();
     for count in 1..100 {
         lines.write(&[b'x'; 10_000]);
@@ -89,7 +89,7 @@ fn a_line_that_cannot_be_written_is_tried_again() {
 #[test]
 fn writers_that_share_an_output_do_not_write_into_each_other_s_lines() {
     let (reader, writer) = io::pipe().unwrap();
-    let output = Arc::new(Output::new(OwnedFd::from(writer)));
+    let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
     let reading = thread::spawn(move || read(reader));
     let writing = ["a", "b", "c"].map(|name| {
         let output = Arc::clone(&output);

@@ -9,7 +9,7 @@ use witgate_base::printable::{is_plain, json_width, push_json};
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LogFormat {
     /// `2026-11-29T01:10:24.123456Z  INFO witgate::audit: outcome="allowed"`.
     Text,
     /// `{"timestamp":"…","level":"INFO","fields":{"outcome":"allowed"},"target":"witgate::audit"}`.
@@ -20,23 +20,23 @@ pub enum Form {
 const GAP: &str = "…";
 
 /// A line that is being made.
-pub struct Entry<'l> {
+pub struct LogEntry<'l> {
     line: &'l mut String,
-    form: Form,
+    form: LogFormat,
     target: &'static str,
     is_first: bool,
     cuts: String,
 }
 
-impl<'l> Entry<'l> {
+impl<'l> LogEntry<'l> {
     /// Begins a line of now in `line`.
-    pub fn begin(line: &'l mut String, form: Form, level: &str, target: &'static str) -> Self {
+    pub fn begin(line: &'l mut String, form: LogFormat, level: &str, target: &'static str) -> Self {
         let now = humantime::format_rfc3339_micros(clock::system_time());
         line.clear();
         // Writing to a string does not fail.
         let _ = match form {
-            Form::Text => write!(line, "{now} {level:>5} {target}:"),
-            Form::Json => write!(line, r#"{{"timestamp":"{now}","level":"{level}","fields":{{"#),
+            LogFormat::Text => write!(line, "{now} {level:>5} {target}:"),
+            LogFormat::Json => write!(line, r#"{{"timestamp":"{now}","level":"{level}","fields":{{"#),
         };
         Self { line, form, target, is_first: true, cuts: String::new() }
     }
@@ -78,8 +78,8 @@ impl<'l> Entry<'l> {
             self.text("cut", [cuts.as_str()], usize::MAX);
         }
         match self.form {
-            Form::Text => self.line.push('\n'),
-            Form::Json => {
+            LogFormat::Text => self.line.push('\n'),
+            LogFormat::Json => {
                 let _ = writeln!(self.line, r#"}},"target":"{}"}}"#, self.target);
             }
         }
@@ -87,9 +87,9 @@ impl<'l> Entry<'l> {
 
     fn name(&mut self, name: &str) {
         let _ = match (self.form, self.is_first) {
-            (Form::Text, _) => write!(self.line, " {name}="),
-            (Form::Json, true) => write!(self.line, r#""{name}":"#),
-            (Form::Json, false) => write!(self.line, r#","{name}":"#),
+            (LogFormat::Text, _) => write!(self.line, " {name}="),
+            (LogFormat::Json, true) => write!(self.line, r#""{name}":"#),
+            (LogFormat::Json, false) => write!(self.line, r#","{name}":"#),
         };
         self.is_first = false;
     }
@@ -184,9 +184,9 @@ mod tests {
 
     use super::*;
 
-    fn line(form: Form, fields: &[(&str, &str)], most: usize) -> String {
+    fn line(form: LogFormat, fields: &[(&str, &str)], most: usize) -> String {
         let mut line = String::new();
-        let mut entry = Entry::begin(&mut line, form, "INFO", "witgate::test");
+        let mut entry = LogEntry::begin(&mut line, form, "INFO", "witgate::test");
         fields.iter().for_each(|(name, text)| entry.text(name, [*text], most));
         entry.number("number", 7);
         entry.end();
@@ -220,13 +220,13 @@ mod tests {
         ];
         for text in texts {
             let fields = [("target", text), ("subject", "nobody")];
-            let written = line(Form::Text, &fields, 4096);
+            let written = line(LogFormat::Text, &fields, 4096);
             assert_eq!(written.matches('\n').count(), 1, "{written}");
             assert!(written.trim_end().chars().all(is_plain), "{written:?}");
             let read = logfmt(&written);
             let expected = [("target", text), ("subject", "nobody"), ("number", "7")];
             assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())), "{written}");
-            let json: Value = serde_json::from_str(&line(Form::Json, &fields, 4096)).unwrap();
+            let json: Value = serde_json::from_str(&line(LogFormat::Json, &fields, 4096)).unwrap();
             assert_eq!(json["fields"]["target"], *text);
             assert_eq!(json["fields"].as_object().unwrap().len(), 3);
             assert_eq!((&json["level"], &json["target"]), (&"INFO".into(), &"witgate::test".into()));
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_text_that_is_cut_keeps_both_ends_and_says_so() {
         let path = format!("file:///docs/{}/../../secret/key", "x".repeat(5000));
-        let written = line(Form::Text, &[("target", &path)], 256);
+        let written = line(LogFormat::Text, &[("target", &path)], 256);
         let read = logfmt(&written);
         let shown = &read[0].1;
         assert!(shown.starts_with("file:///docs/xxx") && shown.ends_with("/../../secret/key"), "{shown}");
@@ -254,7 +254,7 @@ mod tests {
                 let mut quoted = String::new();
                 push(&mut quoted, &text);
                 let fits = quoted.len() <= 256;
-                let written = line(Form::Json, &[("a", &text)], 256);
+                let written = line(LogFormat::Json, &[("a", &text)], 256);
                 let json: Value = serde_json::from_str(&written).unwrap();
                 assert_eq!(json["fields"].get("cut").is_none(), fits, "{written}");
                 assert_eq!(json["fields"]["a"] == *text, fits, "{written}");

@@ -10,9 +10,9 @@ use tracing_subscriber::fmt::format::Writer;
 use super::entry::{is_sentence, push};
 
 /// Every text in quotes. A message is a sentence, which stands without them where nothing in it looks like a field.
-pub(super) struct Quoted;
+pub(super) struct FieldFormat;
 
-impl<'w> FormatFields<'w> for Quoted {
+impl<'w> FormatFields<'w> for FieldFormat {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
         let mut visitor = Visitor { line: String::new() };
         fields.record(&mut visitor);

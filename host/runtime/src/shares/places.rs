@@ -6,13 +6,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::{Bounds, Holder, Holdings};
+use super::{Capacity, Holder, Holdings};
 use witgate_base::party::Party;
 
 /// Places that are taken for a time. Cheap to clone: all clones are one table.
 #[derive(Debug)]
 pub struct Shares<P: Holder = Party> {
-    table: Arc<Table<P>>,
+    table: Arc<PlaceTable<P>>,
 }
 
 impl<P: Holder> Clone for Shares<P> {
@@ -23,18 +23,20 @@ impl<P: Holder> Clone for Shares<P> {
 
 impl<P: Holder> Shares<P> {
     /// With all places free, and shares that shrink as the table fills.
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: Capacity) -> Self {
         Self::with(bounds, Holdings::have_room)
     }
 
     /// With all places free, for what lasts and has been given its room elsewhere: each share stays as large as it is,
     /// because whoever comes first keeps theirs, and the shares of the last alone would shrink.
-    pub fn lasting(bounds: Bounds) -> Self {
+    pub fn lasting(bounds: Capacity) -> Self {
         Self::with(bounds, Holdings::fits)
     }
 
-    fn with(bounds: Bounds, has_room: HasRoom<P>) -> Self {
-        Self { table: Arc::new(Table { bounds, has_room, state: Mutex::default(), freed: Notify::new() }) }
+    fn with(bounds: Capacity, has_room: HasRoom<P>) -> Self {
+        Self {
+            table: Arc::new(PlaceTable { bounds, has_room, state: Mutex::default(), freed: Notify::new() }),
+        }
     }
 
     /// A place for `party`. None: its share is taken, or all are.
@@ -55,13 +57,13 @@ impl<P: Holder> Shares<P> {
         }
     }
 
-    fn take_or_wait(&self, party: &P) -> Result<Share<P>, Waiting<P>> {
+    fn take_or_wait(&self, party: &P) -> Result<Share<P>, Waiter<P>> {
         let mut state = self.table.state.lock();
         if let Some(share) = self.table.take(&mut state, party) {
             return Ok(share);
         }
         let (ticket, place) = state.enqueue(party);
-        Err(Waiting { party: party.clone(), ticket, place, table: Arc::clone(&self.table) })
+        Err(Waiter { party: party.clone(), ticket, place, table: Arc::clone(&self.table) })
     }
 
     /// Waits until all places are free.
@@ -82,7 +84,7 @@ impl<P: Holder> Shares<P> {
 #[derive(Debug)]
 pub struct Share<P: Holder = Party> {
     party: P,
-    table: Arc<Table<P>>,
+    table: Arc<PlaceTable<P>>,
 }
 
 impl<P: Holder> Drop for Share<P> {
@@ -96,32 +98,32 @@ impl<P: Holder> Drop for Share<P> {
 }
 
 /// One who waits until this is dropped.
-struct Waiting<P: Holder> {
+struct Waiter<P: Holder> {
     party: P,
     ticket: u64,
     place: oneshot::Receiver<Share<P>>,
-    table: Arc<Table<P>>,
+    table: Arc<PlaceTable<P>>,
 }
 
-impl<P: Holder> Drop for Waiting<P> {
+impl<P: Holder> Drop for Waiter<P> {
     fn drop(&mut self) {
         self.table.state.lock().dequeue(&self.party, self.ticket);
     }
 }
 
 /// Says whether a party may have so many places more. It lets nobody have one whom it lets have none with fewer.
-type HasRoom<P> = fn(&Holdings<P>, &P, usize, Bounds) -> bool;
+type HasRoom<P> = fn(&Holdings<P>, &P, usize, Capacity) -> bool;
 
 #[derive(Debug)]
-struct Table<P: Holder> {
-    bounds: Bounds,
+struct PlaceTable<P: Holder> {
+    bounds: Capacity,
     has_room: HasRoom<P>,
-    state: Mutex<State<P>>,
+    state: Mutex<PlaceState<P>>,
     freed: Notify,
 }
 
-impl<P: Holder> Table<P> {
-    fn take(self: &Arc<Self>, state: &mut State<P>, party: &P) -> Option<Share<P>> {
+impl<P: Holder> PlaceTable<P> {
+    fn take(self: &Arc<Self>, state: &mut PlaceState<P>, party: &P) -> Option<Share<P>> {
         if !(self.has_room)(&state.held, party, 1, self.bounds) {
             return None;
         }
@@ -130,7 +132,7 @@ impl<P: Holder> Table<P> {
     }
 
     /// Frees a place of `party`, and gives what is free to those who wait.
-    fn free(self: &Arc<Self>, party: &P) -> Vec<(Place<P>, Share<P>)> {
+    fn free(self: &Arc<Self>, party: &P) -> Vec<(PlaceSender<P>, Share<P>)> {
         let mut state = self.state.lock();
         state.change(party, |state| state.held.remove(party, 1));
         let mut given = Vec::new();
@@ -143,26 +145,26 @@ impl<P: Holder> Table<P> {
     }
 }
 
-type Place<P> = oneshot::Sender<Share<P>>;
+type PlaceSender<P> = oneshot::Sender<Share<P>>;
 
 /// Those who hold places, and those who wait for one. Nobody of the latter could have one now.
 #[derive(Debug)]
-struct State<P: Holder> {
+struct PlaceState<P: Holder> {
     held: Holdings<P>,
     /// Those of each party who wait, by their tickets.
-    waiting: HashMap<P, BTreeMap<u64, Place<P>>>,
+    waiting: HashMap<P, BTreeMap<u64, PlaceSender<P>>>,
     /// The parties that wait, by what they hold and their first ticket.
     order: BTreeMap<(usize, u64), P>,
     tickets: u64,
 }
 
-impl<P: Holder> Default for State<P> {
+impl<P: Holder> Default for PlaceState<P> {
     fn default() -> Self {
         Self { held: Holdings::default(), waiting: HashMap::new(), order: BTreeMap::new(), tickets: 0 }
     }
 }
 
-impl<P: Holder> State<P> {
+impl<P: Holder> PlaceState<P> {
     /// The next to get a place, should there be one: where this party has no room, no other has.
     fn first(&self) -> Option<(P, u64)> {
         let ((_, ticket), party) = self.order.first_key_value()?;
@@ -179,7 +181,7 @@ impl<P: Holder> State<P> {
         (ticket, receiver)
     }
 
-    fn dequeue(&mut self, party: &P, ticket: u64) -> Option<Place<P>> {
+    fn dequeue(&mut self, party: &P, ticket: u64) -> Option<PlaceSender<P>> {
         self.change(party, |state| {
             let of_party = state.waiting.get_mut(party)?;
             let place = of_party.remove(&ticket);
@@ -214,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { most: 5, most_of_one: 3 };
+    const BOUNDS: Capacity = Capacity { most: 5, most_of_one: 3 };
 
     #[test]
     fn a_place_is_free_again_when_it_is_given_up() {
@@ -267,7 +269,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_share_what_is_given_back_and_leave_a_place_for_a_newcomer() {
-        let shares = &Shares::new(Bounds { most: 64, most_of_one: 32 });
+        let shares = &Shares::new(Capacity { most: 64, most_of_one: 32 });
         // The first has half of it when the second comes, and so on; the last of them find nothing.
         let mut waiting: Vec<_> = (0..10)
             .flat_map(|party| [party; 100])

@@ -1,6 +1,6 @@
 //! The limit of open file descriptors, as a number of connections.
 
-use witgate_config::{Config, Target};
+use witgate_config::{Config, UpstreamTarget};
 use witgate_runtime::descriptors;
 use witgate_runtime::processes::CHILDREN;
 
@@ -35,9 +35,9 @@ pub fn bound_connections(config: &mut Config) {
 
 fn most_connections(limit: u64, config: &Config) -> usize {
     let targets = || config.upstreams.iter().map(|upstream| &upstream.target);
-    let commands = targets().filter(|target| matches!(target, Target::Command { .. })).count() as u64;
-    let urls = targets().filter(|target| matches!(target, Target::Url { .. })).count() as u64;
-    let streams = targets().filter(|target| matches!(target, Target::Sse { .. })).count() as u64;
+    let commands = targets().filter(|target| matches!(target, UpstreamTarget::Command { .. })).count() as u64;
+    let urls = targets().filter(|target| matches!(target, UpstreamTarget::Url { .. })).count() as u64;
+    let streams = targets().filter(|target| matches!(target, UpstreamTarget::Sse { .. })).count() as u64;
     let children = (commands * OF_A_CHILD + streams * OF_A_STREAM).saturating_mul(CHILDREN.most as u64);
     // At most half, so that a low limit does not leave nothing.
     let reserve = (RESERVE + children).min(limit / 2);

@@ -43,14 +43,14 @@ pub(super) struct Heads<S> {
     held: BytesMut,
     /// Bytes of body that hyper may read before the next head begins; [`UNKNOWN`] or [`CHUNKED`].
     body: Framing,
-    line: Line,
+    line: HeadPosition,
     /// True if the last byte of the head was a CR.
     is_after_cr: bool,
 }
 
 /// The position of the next byte in a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum HeadPosition {
     /// Before the first line; empty ones may stand there.
     Before,
     /// Within a line.
@@ -62,7 +62,7 @@ enum Line {
 impl<S> Heads<S> {
     pub(super) fn new(stream: S) -> Self {
         let (held, body) = (BytesMut::new(), Framing(Arc::default()));
-        Self { stream, held, body, line: Line::Before, is_after_cr: false }
+        Self { stream, held, body, line: HeadPosition::Before, is_after_cr: false }
     }
 
     /// To be told of each head that hyper has read.
@@ -72,21 +72,21 @@ impl<S> Heads<S> {
 }
 
 /// Looks at more of a head. Returns where the head ends.
-fn scan(bytes: &mut [u8], line: &mut Line, is_after_cr: &mut bool) -> Option<usize> {
+fn scan(bytes: &mut [u8], line: &mut HeadPosition, is_after_cr: &mut bool) -> Option<usize> {
     for (at, byte) in bytes.iter_mut().enumerate() {
         let ends_line = *byte == b'\n' && *is_after_cr;
         *is_after_cr = *byte == b'\r';
         match (*byte, *line) {
-            (_, Line::Start) if ends_line => {
-                *line = Line::Before;
+            (_, HeadPosition::Start) if ends_line => {
+                *line = HeadPosition::Before;
                 *is_after_cr = false;
                 return Some(at + 1);
             }
-            (_, Line::Within) if ends_line => *line = Line::Start,
-            (_, Line::Before) if ends_line => {}
+            (_, HeadPosition::Within) if ends_line => *line = HeadPosition::Start,
+            (_, HeadPosition::Before) if ends_line => {}
             (b'\n', _) => *byte = 0,
             (b'\r', _) => {}
-            _ => *line = Line::Within,
+            _ => *line = HeadPosition::Within,
         }
     }
     None
@@ -210,8 +210,8 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::sync::CancellationToken;
 
-    use super::super::table::{Connections, Limits};
-    use super::super::{Ends, Listener, serve};
+    use super::super::table::{ConnectionLimits, Connections};
+    use super::super::{ConnectionEnds, Listener, serve};
     use super::*;
     use witgate_runtime::memory::RequestMemory;
 
@@ -219,14 +219,15 @@ mod tests {
     async fn mirror() -> String {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap().to_string();
-        let respond = |request: Request<Incoming>, _: Ends| async {
+        let respond = |request: Request<Incoming>, _: ConnectionEnds| async {
             let (head, body) = request.into_parts();
             let headers = head.headers.keys().map(|name| format!("{name}\n")).collect::<String>();
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let said = format!("{} {}\n{headers}{}", head.method, head.uri, String::from_utf8_lossy(&body));
             Response::new(Full::new(bytes::Bytes::from(said)))
         };
-        let connections = Connections::new(Limits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
+        let connections =
+            Connections::new(ConnectionLimits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
         let listener = Listener { socket, tls: None, connections };
         tokio::spawn(serve(listener, CancellationToken::new(), Duration::ZERO, respond));
         address
@@ -304,7 +305,7 @@ mod tests {
     async fn reading_heads_is_linear() {
         let read = |head: String| {
             let mut bytes = head.into_bytes();
-            assert_eq!(scan(&mut bytes, &mut Line::Before, &mut false), None);
+            assert_eq!(scan(&mut bytes, &mut HeadPosition::Before, &mut false), None);
         };
         witgate_testing::growth::assert_linear("lines of a head", 40_000, |n| "a: b\r\n".repeat(n), read);
     }

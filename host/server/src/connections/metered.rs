@@ -10,25 +10,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::table::Connection;
 use witgate_base::peer::Peer;
-use witgate_runtime::memory::{FREE, Held};
+use witgate_runtime::memory::{FREE, Reservation};
 
 /// The size of one read where there is more room than the 8 KiB that hyper begins with. It takes twice the
 /// room after each read that fills what it has, and goes back after reads that fill less than half.
 const AT_ONCE: usize = FREE - 1;
 
 /// See the module.
-pub(crate) struct Metered<S> {
+pub(crate) struct MeteredStream<S> {
     stream: S,
     connection: Arc<Connection>,
-    held: Held<Peer>,
+    held: Reservation<Peer>,
     /// The bytes of this head so far.
     head: usize,
     /// The number of heads before it.
     heads: u32,
 }
 
-impl<S> Metered<S> {
-    pub(super) fn new(stream: S, connection: Arc<Connection>, held: Held<Peer>) -> Self {
+impl<S> MeteredStream<S> {
+    pub(super) fn new(stream: S, connection: Arc<Connection>, held: Reservation<Peer>) -> Self {
         Self { stream, connection, held, head: 0, heads: 0 }
     }
 
@@ -46,7 +46,7 @@ impl<S> Metered<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

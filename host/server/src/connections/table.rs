@@ -14,11 +14,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
-use crate::proxies::Proxies;
+use crate::proxies::TrustedProxies;
 use witgate_base::peer::Peer;
-use witgate_flow::known::Known;
-use witgate_runtime::log::seldom::Seldom;
-use witgate_runtime::memory::{Held, RequestMemory};
+use witgate_flow::known_sender::KnownSender;
+use witgate_runtime::log::throttle::LogThrottle;
+use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
 
 /// Looking for connections that can go takes a look at each. Where it did not find as many as it could have ended, it is
@@ -27,7 +27,7 @@ const LOOKING: Duration = Duration::from_millis(100);
 
 /// The limits of the table of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// In all.
     pub all: usize,
     /// Of one sender.
@@ -37,16 +37,16 @@ pub struct Limits {
 /// The connections of one listener.
 #[derive(Debug)]
 pub struct Connections {
-    limits: Limits,
+    limits: ConnectionLimits,
     memory: Arc<RequestMemory>,
-    table: Mutex<Table>,
-    counts: Counts,
-    refusing: Seldom,
-    proxies: Proxies,
+    table: Mutex<ConnectionTable>,
+    counts: ConnectionMetrics,
+    refusing: LogThrottle,
+    proxies: TrustedProxies,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     open: HashMap<u64, Arc<Connection>>,
     by_peer: HashMap<Peer, usize>,
     next: u64,
@@ -55,30 +55,35 @@ struct Table {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ConnectionMetrics {
     open: Gauge,
-    refused: Family<Bound, Counter>,
+    refused: Family<BoundLabel, Counter>,
     ended: Counter,
 }
 
 /// The bound that a connection has met.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Bound {
+pub struct BoundLabel {
     of: &'static str,
 }
 
-const OF_ALL: Bound = Bound { of: "all" };
-const OF_PEER: Bound = Bound { of: "peer" };
+const OF_ALL: BoundLabel = BoundLabel { of: "all" };
+const OF_PEER: BoundLabel = BoundLabel { of: "peer" };
 
 impl Connections {
     /// None yet. `memory` is what their heads and bodies may take.
-    pub fn new(limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
-        Self::behind(Proxies::default(), limits, memory)
+    pub fn new(limits: ConnectionLimits, memory: Arc<RequestMemory>) -> Arc<Self> {
+        Self::behind(TrustedProxies::default(), limits, memory)
     }
 
     /// The same, of which some are of proxies: those speak for many, and have no share of one.
-    pub fn behind(proxies: Proxies, limits: Limits, memory: Arc<RequestMemory>) -> Arc<Self> {
-        let (table, counts, refusing) = (Mutex::default(), Counts::default(), Seldom::default());
+    pub fn behind(
+        proxies: TrustedProxies,
+        limits: ConnectionLimits,
+        memory: Arc<RequestMemory>,
+    ) -> Arc<Self> {
+        let (table, counts, refusing) =
+            (Mutex::default(), ConnectionMetrics::default(), LogThrottle::default());
         Arc::new(Self { limits, memory, table, counts, refusing, proxies })
     }
 
@@ -89,7 +94,7 @@ impl Connections {
 
     /// Has them counted among `metrics`.
     pub fn register(&self, metrics: &Metrics) {
-        let Counts { open, refused, ended } = &self.counts;
+        let ConnectionMetrics { open, refused, ended } = &self.counts;
         metrics.register(|registry| {
             registry.register("connections", "Connections of clients", open.clone());
             let help = "Connections that were refused, because there were too many: in all, or of one peer";
@@ -105,17 +110,17 @@ impl Connections {
     }
 
     /// The proxies in front of the listener.
-    pub fn proxies(&self) -> &Proxies {
+    pub fn proxies(&self) -> &TrustedProxies {
         &self.proxies
     }
 
     /// Takes a connection in, which `end` ends. None: there are too many.
-    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: End) -> Option<Admission> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, end: ConnectionEnd) -> Option<Admission> {
         let share = if self.proxies.trusts(peer) { self.limits.all } else { self.limits.of_one };
         self.admit_within(share, peer, end)
     }
 
-    fn admit_within(self: &Arc<Self>, share: usize, peer: IpAddr, end: End) -> Option<Admission> {
+    fn admit_within(self: &Arc<Self>, share: usize, peer: IpAddr, end: ConnectionEnd) -> Option<Admission> {
         let peer = Peer::from(peer);
         let mut table = self.table.lock();
         if table.open.len() >= self.crowded() {
@@ -149,14 +154,14 @@ impl Connections {
         self.make_room(&mut table, None);
     }
 
-    fn take_in(self: &Arc<Self>, table: &mut Table, peer: Peer, end: End) -> Admission {
+    fn take_in(self: &Arc<Self>, table: &mut ConnectionTable, peer: Peer, end: ConnectionEnd) -> Admission {
         let connection = Arc::new(Connection {
             peer,
             opened: Instant::now(),
             waits_since: AtomicU64::new(1),
             heads: AtomicU32::new(0),
             turns: AtomicU32::new(0),
-            known: Known::default(),
+            known: KnownSender::default(),
             end,
         });
         let number = table.next;
@@ -175,7 +180,7 @@ impl Connections {
     /// Ends an eighth of the connections, or of those of one sender: of those that wait for their clients the ones that
     /// have shown no good credential, the longest waiting first. Those that have shown one go only where there are no
     /// others, and it is almost full.
-    fn make_room(&self, table: &mut Table, of: Option<Peer>) {
+    fn make_room(&self, table: &mut ConnectionTable, of: Option<Peer>) {
         if table.looked.is_some_and(|looked| looked.elapsed() < LOOKING) {
             return;
         }
@@ -202,7 +207,7 @@ impl Connections {
     }
 }
 
-impl Table {
+impl ConnectionTable {
     fn of_one(&self, peer: Peer) -> usize {
         self.by_peer.get(&peer).copied().unwrap_or(0)
     }
@@ -230,12 +235,12 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// The proxies in front of the listener.
-    pub(crate) fn proxies(&self) -> &Proxies {
+    pub(crate) fn proxies(&self) -> &TrustedProxies {
         &self.connections.proxies
     }
 
     /// The end of the connection.
-    pub(crate) fn end(&self) -> &End {
+    pub(crate) fn end(&self) -> &ConnectionEnd {
         &self.connection.end
     }
 
@@ -247,7 +252,7 @@ impl Admission {
     }
 
     /// A new, empty account of this connection in the memory for requests.
-    pub(crate) fn memory(&self) -> Held<Peer> {
+    pub(crate) fn memory(&self) -> Reservation<Peer> {
         self.connections.memory.hold(Some(self.connection.peer))
     }
 }
@@ -263,14 +268,14 @@ impl Drop for Admission {
 
 /// The end of a connection.
 #[derive(Clone, Debug)]
-pub struct End {
+pub struct ConnectionEnd {
     /// After what is running on it.
     pub stop: CancellationToken,
     /// At once.
     pub cut: CancellationToken,
 }
 
-impl End {
+impl ConnectionEnd {
     fn now(&self) {
         self.cut.cancel();
         self.stop.cancel();
@@ -288,13 +293,13 @@ pub struct Connection {
     heads: AtomicU32,
     /// Turns that have not ended.
     turns: AtomicU32,
-    known: Known,
-    end: End,
+    known: KnownSender,
+    end: ConnectionEnd,
 }
 
 impl Connection {
     /// Remembers whether a good credential has come over it.
-    pub fn known(&self) -> &Known {
+    pub fn known(&self) -> &KnownSender {
         &self.known
     }
 
@@ -309,15 +314,15 @@ impl Connection {
     }
 
     /// A head has come: until what is returned is dropped, a request is under way.
-    pub fn begin(self: &Arc<Self>) -> Turn {
+    pub fn begin(self: &Arc<Self>) -> RequestTurn {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.goes_on()
     }
 
     /// The request of the last head is still under way until what is returned is dropped, too.
-    pub fn goes_on(self: &Arc<Self>) -> Turn {
+    pub fn goes_on(self: &Arc<Self>) -> RequestTurn {
         self.turns.fetch_add(1, Ordering::Relaxed);
-        Turn(Arc::clone(self))
+        RequestTurn(Arc::clone(self))
     }
 
     /// True if the request of the last head is being handled.
@@ -340,9 +345,9 @@ impl Connection {
 
 /// A request that is under way.
 #[derive(Debug)]
-pub struct Turn(Arc<Connection>);
+pub struct RequestTurn(Arc<Connection>);
 
-impl Drop for Turn {
+impl Drop for RequestTurn {
     fn drop(&mut self) {
         if self.0.turns.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.waits();
@@ -355,11 +360,11 @@ mod tests {
     use super::*;
 
     fn connections(all: usize, of_one: usize) -> Arc<Connections> {
-        Connections::new(Limits { all, of_one }, RequestMemory::new(0))
+        Connections::new(ConnectionLimits { all, of_one }, RequestMemory::new(0))
     }
 
     fn admit(connections: &Arc<Connections>, last: u8) -> Option<Admission> {
-        let end = End { stop: CancellationToken::new(), cut: CancellationToken::new() };
+        let end = ConnectionEnd { stop: CancellationToken::new(), cut: CancellationToken::new() };
         // Looking is not put off in these tests.
         connections.table.lock().looked = None;
         connections.admit(IpAddr::from([192, 0, 2, last]), end)
@@ -388,8 +393,8 @@ mod tests {
     #[test]
     fn a_proxy_has_no_share_of_one_and_each_of_its_clients_has() {
         let address = |last| IpAddr::from([192, 0, 2, last]);
-        let proxies = Proxies::trusting(&["192.0.2.1/32"], witgate_config::Forwarded::ProxyProtocol);
-        let limits = Limits { all: 8, of_one: 2 };
+        let proxies = TrustedProxies::trusting(&["192.0.2.1/32"], witgate_config::Forwarded::ProxyProtocol);
+        let limits = ConnectionLimits { all: 8, of_one: 2 };
         let connections = Connections::behind(proxies, limits, RequestMemory::new(0));
         let busy = |admitted: Option<Admission>| admitted.inspect(|admitted| admitted.connection.answers());
         let proxied: Vec<_> = (0..4).map(|_| busy(admit(&connections, 1)).unwrap()).collect();

@@ -5,21 +5,21 @@ use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 
-use super::table::Turn;
+use super::table::RequestTurn;
 
-/// A body that ends a [`Turn`] when it is dropped.
-pub(crate) struct WithTurn<B> {
+/// A body that ends a [`RequestTurn`] when it is dropped.
+pub(crate) struct TurnBody<B> {
     body: B,
-    _turn: Turn,
+    _turn: RequestTurn,
 }
 
-impl<B> WithTurn<B> {
-    pub(super) fn new(body: B, turn: Turn) -> Self {
+impl<B> TurnBody<B> {
+    pub(super) fn new(body: B, turn: RequestTurn) -> Self {
         Self { body, _turn: turn }
     }
 }
 
-impl<B: Body + Unpin> Body for WithTurn<B> {
+impl<B: Body + Unpin> Body for TurnBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 

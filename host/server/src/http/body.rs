@@ -18,7 +18,7 @@ use one_event::OneEvent;
 use witgate_base::peer::Peer;
 use witgate_flow::body::{BodyError, RawBody};
 use witgate_flow::event::Event;
-use witgate_runtime::memory::Held;
+use witgate_runtime::memory::Reservation;
 
 mod one_event;
 #[cfg(test)]
@@ -31,12 +31,12 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// The body of an answer.
 pub struct Body {
-    kind: Kind,
+    kind: BodyKind,
     /// The memory of the request, held as long as it is answered.
-    held: Option<Held<Peer>>,
+    held: Option<Reservation<Peer>>,
 }
 
-enum Kind {
+enum BodyKind {
     Whole(Bytes),
     Raw(RawBody),
     Events {
@@ -57,21 +57,21 @@ impl Body {
     }
 
     pub(super) fn whole(body: Bytes) -> Self {
-        Kind::Whole(body).into()
+        BodyKind::Whole(body).into()
     }
 
     pub(super) fn raw(body: RawBody) -> Self {
-        Kind::Raw(body).into()
+        BodyKind::Raw(body).into()
     }
 
     pub(super) fn events(events: BoxStream<'static, Event>) -> Self {
-        Kind::Events { events, pulse: Pulse::default() }.into()
+        BodyKind::Events { events, pulse: Pulse::default() }.into()
     }
 
     /// An event stream with whatever comes of `answer`. Its head comes too late to be sent.
     pub(super) fn late(answer: BoxFuture<'static, Response<Body>>) -> Self {
         // Comments begin at once, for it has been quiet for long.
-        Kind::Late { answer, pulse: Pulse(Some(Box::pin(sleep(Duration::ZERO)))) }.into()
+        BodyKind::Late { answer, pulse: Pulse(Some(Box::pin(sleep(Duration::ZERO)))) }.into()
     }
 
     /// The body of an answer as an event stream.
@@ -81,17 +81,17 @@ impl Body {
             .get(CONTENT_TYPE)
             .is_some_and(|content_type| content_type.as_bytes().starts_with(b"text/"));
         let body = answer.into_body();
-        if is_stream { body } else { Kind::OneEvent(OneEvent::of(body)).into() }
+        if is_stream { body } else { BodyKind::OneEvent(OneEvent::of(body)).into() }
     }
 
     /// The same, which holds what is held of its request.
-    pub(super) fn holding(self, held: Held<Peer>) -> Self {
+    pub(super) fn holding(self, held: Reservation<Peer>) -> Self {
         Self { held: Some(held), ..self }
     }
 }
 
-impl From<Kind> for Body {
-    fn from(kind: Kind) -> Self {
+impl From<BodyKind> for Body {
+    fn from(kind: BodyKind) -> Self {
         Self { kind, held: None }
     }
 }
@@ -111,10 +111,10 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.kind {
-            Kind::Whole(body) if body.is_empty() => Poll::Ready(None),
-            Kind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
-            Kind::Raw(body) => Pin::new(body).poll_frame(context),
-            Kind::Events { events, pulse } => {
+            BodyKind::Whole(body) if body.is_empty() => Poll::Ready(None),
+            BodyKind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
+            BodyKind::Raw(body) => Pin::new(body).poll_frame(context),
+            BodyKind::Events { events, pulse } => {
                 if let Poll::Ready(event) = events.as_mut().poll_next(context) {
                     pulse.rest();
                     return Poll::Ready(
@@ -123,30 +123,30 @@ impl http_body::Body for Body {
                 }
                 pulse.poll(context)
             }
-            Kind::Late { answer, pulse } => {
+            BodyKind::Late { answer, pulse } => {
                 if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                     *self = Self::streamed(answer);
                     return self.poll_frame(context);
                 }
                 pulse.poll(context)
             }
-            Kind::OneEvent(event) => event.poll(context),
+            BodyKind::OneEvent(event) => event.poll(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Whole(body) => body.is_empty(),
-            Kind::Raw(body) => body.is_end_stream(),
-            Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => false,
+            BodyKind::Whole(body) => body.is_empty(),
+            BodyKind::Raw(body) => body.is_end_stream(),
+            BodyKind::Events { .. } | BodyKind::Late { .. } | BodyKind::OneEvent(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Whole(body) => SizeHint::with_exact(body.len() as u64),
-            Kind::Raw(body) => body.size_hint(),
-            Kind::Events { .. } | Kind::Late { .. } | Kind::OneEvent(_) => SizeHint::default(),
+            BodyKind::Whole(body) => SizeHint::with_exact(body.len() as u64),
+            BodyKind::Raw(body) => body.size_hint(),
+            BodyKind::Events { .. } | BodyKind::Late { .. } | BodyKind::OneEvent(_) => SizeHint::default(),
         }
     }
 }

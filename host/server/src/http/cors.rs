@@ -14,7 +14,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::responses::with_status;
-use witgate_message::headers::origin::Names;
+use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{
     DPOP, DPOP_NONCE, LAST_EVENT_ID, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION, SESSION_ID,
 };
@@ -58,7 +58,7 @@ pub(super) enum Readers {
 
 impl Readers {
     /// Those of the origin that the request names, if it is an allowed one.
-    pub(super) fn of(headers: &HeaderMap, names: &Names) -> Self {
+    pub(super) fn of(headers: &HeaderMap, names: &AllowedNames) -> Self {
         match headers.get(ORIGIN) {
             Some(origin) if names.check_origin(headers).is_ok() => Self::Origin(origin.clone()),
             _ => Self::Nobody,

@@ -13,8 +13,8 @@ use witgate_plugin::Scheme;
 
 use super::body::Body;
 use super::paths::at;
-use witgate_base::signing::KeySet;
-use witgate_config::{About, Upstream};
+use witgate_base::signing::PublishedKeys;
+use witgate_config::{ResourceDescription, Upstream};
 use witgate_flow::dpop::ALGORITHMS;
 use witgate_flow::reject::wire::is_offered;
 use witgate_policy::generation::Generation;
@@ -28,10 +28,10 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     authorization_servers: Vec<String>,
-    resources: Vec<(String, About)>,
+    resources: Vec<(String, ResourceDescription)>,
     documents: HashMap<String, usize>,
     urls: HashMap<String, String>,
-    keys: Arc<KeySet>,
+    keys: Arc<PublishedKeys>,
 }
 
 impl Metadata {
@@ -48,7 +48,7 @@ impl Metadata {
     }
 
     /// The same, beside this key set.
-    pub(super) fn with_keys(self, keys: Arc<KeySet>) -> Self {
+    pub(super) fn with_keys(self, keys: Arc<PublishedKeys>) -> Self {
         Self { keys, ..self }
     }
 

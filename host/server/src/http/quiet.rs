@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::body::Body;
 use super::responses::{EVENTS, event_stream};
-use witgate_flow::under_way::UnderWay;
+use witgate_flow::in_flight::InFlight;
 
 /// Time that a call may be quiet: well below the 30 s after which the first proxies give up.
 const QUIET: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// event streams.
 pub(super) async fn answer(
     work: BoxFuture<'static, Response<Body>>,
-    under_way: Option<UnderWay>,
+    under_way: Option<InFlight>,
 ) -> Response<Body> {
     answer_after(QUIET, work, under_way).await
 }
@@ -29,7 +29,7 @@ pub(super) async fn answer(
 async fn answer_after(
     quiet: Duration,
     mut work: BoxFuture<'static, Response<Body>>,
-    under_way: Option<UnderWay>,
+    under_way: Option<InFlight>,
 ) -> Response<Body> {
     let Some(under_way) = under_way else { return work.await };
     let mut wait = quiet;

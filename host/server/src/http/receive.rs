@@ -10,8 +10,8 @@ use witgate_base::peer::Peer;
 use witgate_flow::body::{Inflow, join, next};
 use witgate_flow::reject::Rejection;
 use witgate_message::headers::media;
-use witgate_message::malformed::Malformed;
-use witgate_runtime::memory::Held;
+use witgate_message::malformed::MessageFault;
+use witgate_runtime::memory::Reservation;
 
 /// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a
 /// slow line, not an attack.
@@ -26,13 +26,13 @@ pub(super) async fn receive(
     headers: &HeaderMap,
     body: &mut Inflow,
     most: usize,
-    held: &mut Held<Peer>,
+    held: &mut Reservation<Peer>,
 ) -> Result<Bytes, Rejection> {
     media::is_json(headers)?;
     media::accepts_json(headers)?;
     let announced = body.size_hint().lower();
     if announced > most as u64 {
-        return Err(Malformed::TooLarge.into());
+        return Err(MessageFault::TooLarge.into());
     }
     let gathered = tokio::time::timeout(time_for(most), gather(body, most, held)).await;
     gathered.unwrap_or(Err(Rejection::BodyTimeout))
@@ -44,14 +44,14 @@ fn time_for(most: usize) -> Duration {
 }
 
 /// All of a body. What is held is what has come, not what was announced: to announce costs nothing.
-async fn gather(body: &mut Inflow, most: usize, held: &mut Held<Peer>) -> Result<Bytes, Rejection> {
+async fn gather(body: &mut Inflow, most: usize, held: &mut Reservation<Peer>) -> Result<Bytes, Rejection> {
     let mut whole = Bytes::new();
     loop {
-        let read = next(body).await.map_err(|_| Malformed::Parse("it ends too early".to_owned()))?;
+        let read = next(body).await.map_err(|_| MessageFault::Parse("it ends too early".to_owned()))?;
         let Some(data) = read else { return Ok(whole) };
         let size = whole.len() + data.len();
         if size > most {
-            return Err(Malformed::TooLarge.into());
+            return Err(MessageFault::TooLarge.into());
         }
         held.cover(size).map_err(|_| Rejection::TooManyBodies)?;
         whole = if whole.is_empty() { data } else { join(whole, &data) };

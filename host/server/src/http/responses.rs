@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use witgate_flow::reject::wire::Wire;
-use witgate_flow::reject::{Rejected, Rejection};
-use witgate_message::malformed::Malformed;
+use witgate_flow::reject::{RejectedMessage, Rejection};
+use witgate_message::malformed::MessageFault;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -19,7 +19,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// A rejection that no endpoint has a say in.
 pub(super) fn plain(rejection: Rejection) -> Response<Body> {
     let wire = rejection.wire();
-    render(&wire, &Rejected { id: None, rejection }, None, &[])
+    render(&wire, &RejectedMessage { id: None, rejection }, None, &[])
 }
 
 pub(super) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
@@ -39,7 +39,7 @@ pub(super) fn event_stream(status: StatusCode, content_type: HeaderValue, body: 
 }
 
 pub(super) fn not_allowed(methods: &'static str) -> Response<Body> {
-    let mut response = plain(Malformed::MethodNotAllowed.into());
+    let mut response = plain(MessageFault::MethodNotAllowed.into());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }
@@ -57,7 +57,7 @@ pub(super) fn with_status(status: StatusCode, body: Body) -> Response<Body> {
 /// A rejection as a response.
 pub(super) fn render(
     wire: &Wire,
-    rejected: &Rejected,
+    rejected: &RejectedMessage,
     metadata: Option<&str>,
     scopes: &[String],
 ) -> Response<Body> {

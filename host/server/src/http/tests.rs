@@ -236,7 +236,7 @@ where
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/upstream", listener.local_addr().unwrap());
     let respond = Arc::new(respond);
-    let answer = move |request: Request<Incoming>, _: Ends| {
+    let answer = move |request: Request<Incoming>, _: ConnectionEnds| {
         let (received, respond) = (Arc::clone(&received), Arc::clone(&respond));
         async move {
             let (parts, body) = request.into_parts();
@@ -246,7 +246,8 @@ where
             respond(&request)
         }
     };
-    let connections = Connections::new(Limits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
+    let connections =
+        Connections::new(ConnectionLimits { all: 100, of_one: 100 }, RequestMemory::new(1 << 20));
     let listener = Listener { socket: listener, tls: None, connections };
     tokio::spawn(connections::serve(listener, CancellationToken::new(), Duration::ZERO, answer));
     url

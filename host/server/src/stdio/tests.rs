@@ -26,8 +26,8 @@ impl Drop for Dropped {
     }
 }
 
-impl Pipeline for Echo {
-    async fn handle(&self, sent: Sent) -> Result<Heard, Rejected> {
+impl MessageHandler for Echo {
+    async fn handle(&self, sent: IncomingMessage) -> Result<MessageAnswer, RejectedMessage> {
         let call = Call::parse(sent.body)?;
         let shown = sent.shown.first_of(&[Scheme::Header], None).map(|shown| shown.value.to_owned());
         let note = format!(
@@ -43,7 +43,7 @@ impl Pipeline for Echo {
             AnswerBody::message(message)
         };
         let body = match call.method() {
-            "initialize" => return Ok(Heard { session: Some("s1".into()), body: response("{}") }),
+            "initialize" => return Ok(MessageAnswer { session: Some("s1".into()), body: response("{}") }),
             "slow" => {
                 let _dropped = Dropped(Arc::clone(&self.dropped));
                 self.go.notified().await;
@@ -56,14 +56,16 @@ impl Pipeline for Echo {
                     stream::iter([event(String::new()), event("{\"note\":1}".into()), event(last)]).boxed(),
                 )
             }
-            "denied" => return Err(Rejected { id: Some(id.into()), rejection: Rejection::NoCredential }),
+            "denied" => {
+                return Err(RejectedMessage { id: Some(id.into()), rejection: Rejection::NoCredential });
+            }
             method if method.starts_with("notifications/") => AnswerBody::Accepted,
             _ => response("\"quick\""),
         };
-        Ok(Heard { session: None, body })
+        Ok(MessageAnswer { session: None, body })
     }
 
-    async fn listen(&self, sent: Sent) -> Result<BoxStream<'static, Event>, Rejected> {
+    async fn listen(&self, sent: IncomingMessage) -> Result<BoxStream<'static, Event>, RejectedMessage> {
         assert_eq!(sent.session.as_deref(), Some("s1"));
         let event = Event { data: "{\"method\":\"own\"}".into(), ..Event::default() };
         Ok(stream::iter([event]).chain(stream::pending()).boxed())
@@ -83,8 +85,8 @@ fn talk() -> Talk {
     let (from, to) = tokio::io::split(ours);
     let pipeline = Arc::new(Echo::default());
     let stop = Arc::new(Notify::new());
-    let environment = Environment { api_key: Some("the-key".into()), bearer: None };
-    let bounds = Bounds { grace: Duration::from_secs(5), max_request: LINE };
+    let environment = EnvironmentCredentials { api_key: Some("the-key".into()), bearer: None };
+    let bounds = StdioLimits { grace: Duration::from_secs(5), max_request: LINE };
     let serving = tokio::spawn({
         let (pipeline, stop) = (Arc::clone(&pipeline), Arc::clone(&stop));
         let stopped = async move { stop.notified().await };

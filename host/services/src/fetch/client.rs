@@ -5,9 +5,9 @@ use http::uri::Scheme;
 use http_body_util::{BodyExt as _, Full, Limited};
 use witgate_plugin::HttpError;
 
-use super::exchange::{Document, Unanswered};
+use super::exchange::{FetchError, WholeResponse};
 use crate::network::reach::Reach;
-use crate::network::{To, Ways, is_refused};
+use crate::network::{Destination, Ways, is_refused};
 
 /// Largest answer: a JWK Set or an introspection answer has a few kilobytes.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -17,21 +17,21 @@ pub(super) async fn exchange(
     ways: &Ways,
     reach: Reach,
     outgoing: http::Request<Full<Bytes>>,
-) -> Result<Document, Unanswered> {
+) -> Result<WholeResponse, FetchError> {
     let secure = outgoing.uri().scheme() == Some(&Scheme::HTTPS);
-    let client = ways.client(To::Asked(reach), secure);
+    let client = ways.client(Destination::Asked(reach), secure);
     let response = client.request(outgoing).await.map_err(|error| match is_refused(&error) {
-        true => Unanswered::from(HttpError::NotGranted),
-        false => Unanswered::because(HttpError::Unreachable, &error),
+        true => FetchError::from(HttpError::NotGranted),
+        false => FetchError::because(HttpError::Unreachable, &error),
     })?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, LARGEST_ANSWER)
         .collect()
         .await
         .map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
-            true => Unanswered::from(HttpError::TooLarge),
-            false => Unanswered::because(HttpError::Unreachable, &*error),
+            true => FetchError::from(HttpError::TooLarge),
+            false => FetchError::because(HttpError::Unreachable, &*error),
         })?
         .to_bytes();
-    Ok(Document::from_parts(head, body))
+    Ok(WholeResponse::from_parts(head, body))
 }

@@ -7,33 +7,33 @@ use witgate_plugin::{HttpError, HttpRequest, HttpResponse};
 use witgate_base::cause;
 
 /// The answer as a policy sees it.
-pub(super) type Answer = Result<HttpResponse, HttpError>;
+pub(super) type HttpAnswer = Result<HttpResponse, HttpError>;
 
 /// A whole answer with its headers.
-pub type Document = http::Response<Bytes>;
+pub type WholeResponse = http::Response<Bytes>;
 
 /// The error in place of an answer, for a policy and for the log.
 #[derive(Debug)]
-pub struct Unanswered {
+pub struct FetchError {
     /// The error as the policy sees it.
     pub error: HttpError,
     /// The detail of a network error, in one line. None: `error` says it all.
     why: Option<String>,
 }
 
-impl Unanswered {
+impl FetchError {
     pub(super) fn because(error: HttpError, why: &(dyn std::error::Error + 'static)) -> Self {
         Self { error, why: Some(cause::told(why)) }
     }
 }
 
-impl From<HttpError> for Unanswered {
+impl From<HttpError> for FetchError {
     fn from(error: HttpError) -> Self {
         Self { error, why: None }
     }
 }
 
-impl std::fmt::Display for Unanswered {
+impl std::fmt::Display for FetchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.why, self.error) {
             (Some(why), _) => f.write_str(why),
@@ -50,9 +50,9 @@ impl std::fmt::Display for Unanswered {
 }
 
 /// Answers requests in place of the network: for test cases.
-pub trait Exchange: Send + Sync {
+pub trait HttpExchange: Send + Sync {
     /// The answer to `request`.
-    fn answer(&self, request: HttpRequest) -> Answer;
+    fn answer(&self, request: HttpRequest) -> HttpAnswer;
 }
 
 /// Scheme, host and port.

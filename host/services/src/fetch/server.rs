@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use witgate_plugin::HttpError;
 
-use super::exchange::{Document, Origin, Unanswered};
+use super::exchange::{FetchError, Origin, WholeResponse};
 use crate::network::reach::Reach;
-use witgate_base::breaker::{Bounds, Breaker, Change, Source, Turn};
+use witgate_base::breaker::{BreakerChange, BreakerLimits, CallKind, CallerDigest, CircuitBreaker};
 use witgate_runtime::shares::{self, Shares};
 
 /// Longest wait for a whole answer. Identity providers answer in well under a second; a caller
@@ -22,37 +22,37 @@ const PLACE: Duration = Duration::from_secs(1);
 /// are answered in a second by a server that takes 50 ms. One caller has half of it, as one address has of connections:
 /// callers whom nobody knows yet are told apart by their networks, and many may share one. Two of them leave room for others
 /// as well: shares shrink as they are taken.
-const AT_ONCE: shares::Bounds = shares::Bounds { most: 64, most_of_one: 32 };
+const AT_ONCE: shares::Capacity = shares::Capacity { most: 64, most_of_one: 32 };
 /// Questions that are asked or wait for that: more would wait in vain.
-pub(super) const SEATS: shares::Bounds =
-    shares::Bounds { most: 8 * AT_ONCE.most, most_of_one: 8 * AT_ONCE.most_of_one };
+pub(super) const SEATS: shares::Capacity =
+    shares::Capacity { most: 8 * AT_ONCE.most, most_of_one: 8 * AT_ONCE.most_of_one };
 /// So many failures of one caller, or of several, without a success in between are no accident. A second later one question tries
 /// again, and after each one that fails it takes twice as long, up to half a minute.
-const FAILURES: Bounds = Bounds { failures: 5, pause: Duration::from_secs(1) };
+const FAILURES: BreakerLimits = BreakerLimits { failures: 5, pause: Duration::from_secs(1) };
 
 /// One server, for one policy of one generation.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct OriginServer {
     origin: Origin,
     reach: Reach,
     /// For those who are answered, and those who wait for that.
-    seats: Shares<Source>,
-    at_once: Shares<Source>,
-    breaker: Breaker,
+    seats: Shares<CallerDigest>,
+    at_once: Shares<CallerDigest>,
+    breaker: CircuitBreaker,
 }
 
-impl Server {
+impl OriginServer {
     pub(super) fn new(origin: Origin, reach: Reach) -> Self {
         Self::with(origin, reach, FAILURES)
     }
 
     /// One that is asked however often it fails.
     pub(super) fn tireless(origin: Origin, reach: Reach) -> Self {
-        Self::with(origin, reach, Bounds { failures: u32::MAX, ..FAILURES })
+        Self::with(origin, reach, BreakerLimits { failures: u32::MAX, ..FAILURES })
     }
 
-    fn with(origin: Origin, reach: Reach, failures: Bounds) -> Self {
-        let breaker = Breaker::new(failures, Instant::now());
+    fn with(origin: Origin, reach: Reach, failures: BreakerLimits) -> Self {
+        let breaker = CircuitBreaker::new(failures, Instant::now());
         let (seats, at_once) = (Shares::new(SEATS), Shares::new(AT_ONCE));
         Self { origin, reach, seats, at_once, breaker }
     }
@@ -64,9 +64,9 @@ impl Server {
     /// The answer to a question of `source`, unless the server is left alone at the moment.
     pub(super) async fn ask(
         &self,
-        source: Source,
-        question: impl Future<Output = Result<Document, Unanswered>>,
-    ) -> Result<Document, Unanswered> {
+        source: CallerDigest,
+        question: impl Future<Output = Result<WholeResponse, FetchError>>,
+    ) -> Result<WholeResponse, FetchError> {
         // Whoever asks may have shown nothing yet, and each question takes memory.
         let _seat = self.seats.take(&source).ok_or_else(|| resting(Duration::ZERO))?;
         let place = timeout(PLACE, self.at_once.wait_for_one(&source)).await;
@@ -78,7 +78,7 @@ impl Server {
         answer
     }
 
-    fn note(&self, source: Source, turn: Turn, answer: &Result<Document, Unanswered>) {
+    fn note(&self, source: CallerDigest, turn: CallKind, answer: &Result<WholeResponse, FetchError>) {
         match answer.as_ref().map_err(|unanswered| unanswered.error) {
             // Nothing was asked: this says nothing about the server.
             Err(HttpError::NotGranted | HttpError::InvalidRequest | HttpError::Resting(_)) => {}
@@ -89,11 +89,11 @@ impl Server {
             }
             Ok(_) | Err(HttpError::Unreachable | HttpError::TimedOut | HttpError::TooLarge) => {
                 match self.breaker.failed(turn, source, Instant::now()) {
-                    Change::None => {}
-                    Change::Out(pause) => {
+                    BreakerChange::None => {}
+                    BreakerChange::Out(pause) => {
                         tracing::warn!(server = %self.origin.0, "the server keeps failing and is left alone for {pause:?}");
                     }
-                    Change::OutForOne(pause) => {
+                    BreakerChange::OutForOne(pause) => {
                         tracing::warn!(server = %self.origin.0, "the server keeps failing for one caller, and is not asked for that one for {pause:?}");
                     }
                 }
@@ -103,7 +103,7 @@ impl Server {
 }
 
 /// Rounded up: whoever comes back too early waits for nothing.
-fn resting(left: Duration) -> Unanswered {
+fn resting(left: Duration) -> FetchError {
     let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     HttpError::Resting(seconds).into()
 }
@@ -117,16 +117,16 @@ mod tests {
     use http::Response;
     use witgate_plugin::HttpError;
 
-    use super::{FAILURES, Origin, Reach, SEATS, Server, Unanswered};
-    use witgate_base::breaker::Source;
+    use super::{FAILURES, FetchError, Origin, OriginServer, Reach, SEATS};
+    use witgate_base::breaker::CallerDigest;
 
     #[tokio::test]
     async fn a_caller_whose_questions_fail_keeps_nobody_else_from_asking() {
-        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
-        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let server = OriginServer::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let [attacker, other] = [CallerDigest::of("attacker"), CallerDigest::of("other")];
         let ask =
             async |source| server.ask(source, std::future::ready(Err(HttpError::Unreachable.into()))).await;
-        let ask = async |source| ask(source).await.map_err(|unanswered: Unanswered| unanswered.error);
+        let ask = async |source| ask(source).await.map_err(|unanswered: FetchError| unanswered.error);
         for _ in 0..FAILURES.failures {
             assert!(matches!(ask(attacker).await, Err(HttpError::Unreachable)));
         }
@@ -136,9 +136,10 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_would_wait_in_vain_is_told_at_once() {
-        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
-        let source = Source::of_peer(None);
-        let mut waiting = Box::pin(join_all((0..SEATS.most).map(|n| server.ask(Source::of(n), pending()))));
+        let server = OriginServer::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let source = CallerDigest::of_peer(None);
+        let mut waiting =
+            Box::pin(join_all((0..SEATS.most).map(|n| server.ask(CallerDigest::of(n), pending()))));
         assert!((&mut waiting).now_or_never().is_none(), "nobody answers them");
         let answer = server.ask(source, pending()).now_or_never();
         let answer = answer.map(|answer| answer.map_err(|unanswered| unanswered.error));
@@ -149,21 +150,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_one_caller_leaves_room_for_all_others() {
-        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
-        let [attacker, other] = [Source::of("attacker"), Source::of("other")];
+        let server = OriginServer::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let [attacker, other] = [CallerDigest::of("attacker"), CallerDigest::of("other")];
         let of_attacker = (0..SEATS.most_of_one).map(|_| server.ask(attacker, pending()));
         let mut flood = Box::pin(join_all(of_attacker));
         assert!((&mut flood).now_or_never().is_none(), "nobody answers them");
         let more = server.ask(attacker, pending()).now_or_never();
-        assert!(matches!(more, Some(Err(Unanswered { error: HttpError::Resting(_), .. }))), "{more:?}");
+        assert!(matches!(more, Some(Err(FetchError { error: HttpError::Resting(_), .. }))), "{more:?}");
         let answer = server.ask(other, ready(Ok(Response::default()))).now_or_never();
         assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
     }
 
     #[tokio::test]
     async fn floods_of_several_callers_leave_room_for_all_others() {
-        let server = Server::new(Origin("http://a.example".to_owned()), Reach::Public);
-        let (attackers, other) = ((0..4).map(Source::of), Source::of("other"));
+        let server = OriginServer::new(Origin("http://a.example".to_owned()), Reach::Public);
+        let (attackers, other) = ((0..4).map(CallerDigest::of), CallerDigest::of("other"));
         let of_attackers = attackers.flat_map(|attacker| [attacker; SEATS.most]);
         let waiting: Vec<_> = of_attackers
             .filter_map(|attacker| {

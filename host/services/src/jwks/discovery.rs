@@ -9,7 +9,7 @@ use url::Url;
 use witgate_plugin::issuer::metadata_urls;
 use witgate_plugin::{HttpError, json};
 
-use crate::fetch::{Document, Fetcher, Origin, Reach};
+use crate::fetch::{Fetcher, Origin, Reach, WholeResponse};
 use crate::network::Ways;
 
 /// RFC 7517, section 8.5.2, and what most servers say.
@@ -25,11 +25,11 @@ pub(super) struct Discovery {
     /// Exactly as it writes itself.
     issuer: String,
     ways: Arc<Ways>,
-    found: ArcSwapOption<Found>,
+    found: ArcSwapOption<DiscoveredUrl>,
 }
 
 #[derive(Debug)]
-struct Found {
+struct DiscoveredUrl {
     jwks: Url,
     at: Instant,
 }
@@ -44,7 +44,7 @@ impl Discovery {
     }
 
     /// Fetches the issuer's JWK Set. Where that fails, the metadata is looked at again the next time.
-    pub(super) async fn jwks(&self) -> Result<Document, String> {
+    pub(super) async fn jwks(&self) -> Result<WholeResponse, String> {
         let (url, at) = match self.found.load_full() {
             Some(found) if found.at.elapsed() < REMEMBERED => (found.jwks.clone(), found.at),
             _ => (self.discover().await?, Instant::now()),
@@ -54,7 +54,7 @@ impl Discovery {
         match &answer {
             Ok(document) if document.status() == 200 => {
                 // Since the metadata said so: however often the place answers, it is looked up again after a while.
-                self.found.store(Some(Arc::new(Found { jwks: url, at })));
+                self.found.store(Some(Arc::new(DiscoveredUrl { jwks: url, at })));
             }
             _ => self.found.store(None),
         }
@@ -125,7 +125,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::{Discovery, Found};
+    use super::{DiscoveredUrl, Discovery};
     use crate::network::Ways;
     use witgate_config::Network;
 
@@ -181,7 +181,7 @@ mod tests {
         let discovery = Discovery::of(&issuer, Ways::new(&Network::default()));
         let at = Instant::now().checked_sub(Duration::from_secs(1800)).unwrap();
         let jwks = format!("{issuer}/jwks").parse().unwrap();
-        discovery.found.store(Some(Arc::new(Found { jwks, at })));
+        discovery.found.store(Some(Arc::new(DiscoveredUrl { jwks, at })));
         assert_eq!(discovery.jwks().await.unwrap().status(), 200);
         assert_eq!(discovery.found.load_full().unwrap().at, at);
     }

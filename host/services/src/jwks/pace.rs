@@ -35,7 +35,7 @@ impl Reason {
 }
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RequestPace {
     /// The time of the last request.
     asked: Option<Instant>,
     /// The remaining requests for unknown keys, and the start of their count.
@@ -46,7 +46,7 @@ pub(super) struct Pace {
     pause_ends: Option<Instant>,
 }
 
-impl Pace {
+impl RequestPace {
     pub(super) fn new(now: Instant) -> Self {
         Self { asked: None, budget: BUDGET, counted: now, failures: 0, pause_ends: None }
     }
@@ -96,7 +96,7 @@ impl Pace {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{BUDGET, Pace, Reason};
+    use super::{BUDGET, Reason, RequestPace};
 
     fn unknown() -> Reason {
         Reason::Unknown("made up".to_owned())
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn made_up_key_ids_cost_a_few_requests_and_then_one_every_interval() {
         let begin = Instant::now();
-        let mut pace = Pace::new(begin);
+        let mut pace = RequestPace::new(begin);
         let mut sent = 0;
         // A thousand made-up ids in each of a hundred seconds.
         for second in 0..100 {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn keys_may_rotate_as_fast_as_they_like() {
         let begin = Instant::now();
-        let mut pace = Pace::new(begin);
+        let mut pace = RequestPace::new(begin);
         for second in 0..1000 {
             let now = begin + Duration::from_secs(second);
             assert!(pace.may_ask(now, &unknown()), "second {second}");
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn an_old_set_is_asked_for_whatever_callers_have_made_up() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = RequestPace::new(now);
         (0..BUDGET).for_each(|_| pace.answered(now, false));
         assert!(!pace.may_ask(now, &unknown()));
         assert!(pace.may_ask(now, &Reason::Old) && pace.may_ask(now, &Reason::Nothing));
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_server_that_fails_is_left_alone_for_longer_and_longer_and_never_for_long() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = RequestPace::new(now);
         let mut pauses = Vec::new();
         for _ in 0..8 {
             pace.failed(now, now);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn who_came_before_the_request_takes_its_answer() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = RequestPace::new(now);
         let later = now + Duration::from_millis(1);
         pace.answered(later, true);
         assert!(pace.has_asked_since(now) && pace.has_asked_since(later));

@@ -1,6 +1,6 @@
 //! The errors of keys.
 
-use super::jwk::PassedOver;
+use super::jwk::SkipReason;
 
 /// Maximum number of keys in a set: issuers publish two or three. A token without a `kid` is tried with every
 /// one, so this bounds what a token can cost.
@@ -29,9 +29,9 @@ pub enum KeyError {
     TooManyKeys(usize),
     /// A JWK Set without a usable key.
     #[error("the JWK Set has no key that signs with a supported algorithm{}", passed_over(.0))]
-    NoUsableKey(Option<PassedOver>),
+    NoUsableKey(Option<SkipReason>),
 }
 
-fn passed_over(why: &Option<PassedOver>) -> String {
+fn passed_over(why: &Option<SkipReason>) -> String {
     why.map_or_else(String::new, |why| format!("; of the first one, {why}"))
 }

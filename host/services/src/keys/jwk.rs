@@ -21,7 +21,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// The reason for skipping a key of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PassedOver {
+pub enum SkipReason {
     /// It is not one JSON object without duplicate members.
     #[error("it is not a JSON object without duplicate members")]
     NotStrict,
@@ -72,40 +72,40 @@ impl VerifyingKey {
 ///
 /// # Errors
 /// With why it is passed over.
-pub(super) fn read(text: &str) -> Result<VerifyingKey, PassedOver> {
-    let jwk = json::parse_object(text).map_err(|_| PassedOver::NotStrict)?;
+pub(super) fn read(text: &str) -> Result<VerifyingKey, SkipReason> {
+    let jwk = json::parse_object(text).map_err(|_| SkipReason::NotStrict)?;
     if PRIVATE.iter().any(|name| member(&jwk, name).is_some()) {
-        return Err(PassedOver::Private);
+        return Err(SkipReason::Private);
     }
     verifies_signatures(&jwk)?;
     let (algorithms, key) = match string(&jwk, "kty")? {
         Some("RSA") => (RSA.to_vec(), rsa(&jwk)?),
         Some("EC") => ec(&jwk)?,
         Some("OKP") => (vec![Jose::EdDSA], ed25519(&jwk)?),
-        _ => return Err(PassedOver::Unsupported),
+        _ => return Err(SkipReason::Unsupported),
     };
     let id = string(&jwk, "kid")?.map(str::to_owned);
     Ok(VerifyingKey { id, algorithms: narrowed(&jwk, algorithms)?, key })
 }
 
 /// Sections 4.2 and 4.3: where both `use` and `key_ops` are there, they have to agree.
-fn verifies_signatures(jwk: &Object<'_>) -> Result<(), PassedOver> {
+fn verifies_signatures(jwk: &Object<'_>) -> Result<(), SkipReason> {
     let usage = string(jwk, "use")?;
     if usage.is_some_and(|usage| usage != "sig") {
-        return Err(PassedOver::OtherUse);
+        return Err(SkipReason::OtherUse);
     }
     let Some(operations) = operations(jwk)? else { return Ok(()) };
     let encrypts = ["encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"];
     let contradicts = usage.is_some() && operations.iter().any(|one| encrypts.contains(one));
     match operations.contains(&"verify") && !contradicts {
         true => Ok(()),
-        false => Err(PassedOver::OtherUse),
+        false => Err(SkipReason::OtherUse),
     }
 }
 
 /// A list of texts that are all different. Those that nobody knows are allowed.
-fn operations<'j>(jwk: &'j Object<'_>) -> Result<Option<Vec<&'j str>>, PassedOver> {
-    const MALFORMED: PassedOver = PassedOver::Malformed("key_ops");
+fn operations<'j>(jwk: &'j Object<'_>) -> Result<Option<Vec<&'j str>>, SkipReason> {
+    const MALFORMED: SkipReason = SkipReason::Malformed("key_ops");
     let items = match member(jwk, "key_ops") {
         None => return Ok(None),
         Some(Json::Array(items)) => items,
@@ -119,53 +119,53 @@ fn operations<'j>(jwk: &'j Object<'_>) -> Result<Option<Vec<&'j str>>, PassedOve
 }
 
 /// By `alg` a key says that it is for one algorithm only.
-fn narrowed(jwk: &Object<'_>, algorithms: Vec<Jose>) -> Result<Vec<Jose>, PassedOver> {
+fn narrowed(jwk: &Object<'_>, algorithms: Vec<Jose>) -> Result<Vec<Jose>, SkipReason> {
     let only: Jose = match string(jwk, "alg")? {
         None => return Ok(algorithms),
         // The name of RFC 9864.
         Some("Ed25519") => Jose::EdDSA,
-        Some(name) => name.parse().map_err(|_| PassedOver::Algorithm)?,
+        Some(name) => name.parse().map_err(|_| SkipReason::Algorithm)?,
     };
-    if algorithms.contains(&only) { Ok(vec![only]) } else { Err(PassedOver::Algorithm) }
+    if algorithms.contains(&only) { Ok(vec![only]) } else { Err(SkipReason::Algorithm) }
 }
 
-fn rsa(jwk: &Object<'_>) -> Result<DecodingKey, PassedOver> {
+fn rsa(jwk: &Object<'_>) -> Result<DecodingKey, SkipReason> {
     let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
     let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     if !RSA_BITS.contains(&bits) {
-        return Err(PassedOver::RsaSize(bits));
+        return Err(SkipReason::RsaSize(bits));
     }
     // With an exponent of one, every text signs itself.
     let sound = e.last().is_some_and(|last| last % 2 == 1) && e != [1];
     let components = RsaPublicKeyComponents { n: &n, e: &e };
     if !sound || components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).is_err() {
-        return Err(PassedOver::NoKey);
+        return Err(SkipReason::NoKey);
     }
     Ok(DecodingKey::from_rsa_raw_components(&n, &e))
 }
 
-fn ec(jwk: &Object<'_>) -> Result<(Vec<Jose>, DecodingKey), PassedOver> {
+fn ec(jwk: &Object<'_>) -> Result<(Vec<Jose>, DecodingKey), SkipReason> {
     let (algorithm, length, curve): (_, _, &'static dyn VerificationAlgorithm) = match string(jwk, "crv")? {
         Some("P-256") => (Jose::ES256, 32, &ECDSA_P256_SHA256_FIXED),
         Some("P-384") => (Jose::ES384, 48, &ECDSA_P384_SHA384_FIXED),
-        _ => return Err(PassedOver::Unsupported),
+        _ => return Err(SkipReason::Unsupported),
     };
     // An uncompressed point of SEC 1, section 2.3.3.
     let point = [vec![4], octets(jwk, "x", length)?, octets(jwk, "y", length)?].concat();
-    ParsedPublicKey::new(curve, &point).map_err(|_| PassedOver::NoKey)?;
+    ParsedPublicKey::new(curve, &point).map_err(|_| SkipReason::NoKey)?;
     Ok((vec![algorithm], DecodingKey::from_ec_der(&point)))
 }
 
-fn ed25519(jwk: &Object<'_>) -> Result<DecodingKey, PassedOver> {
+fn ed25519(jwk: &Object<'_>) -> Result<DecodingKey, SkipReason> {
     if string(jwk, "crv")? != Some("Ed25519") {
-        return Err(PassedOver::Unsupported);
+        return Err(SkipReason::Unsupported);
     }
     let mut point = octets(jwk, "x", 32)?;
     let key = DecodingKey::from_ed_der(&point);
     // The sign of the other coordinate.
     point.last_mut().into_iter().for_each(|last| *last &= 0x7f);
     if SMALL_ORDER.iter().any(|small| small.as_slice() == point) {
-        return Err(PassedOver::NoKey);
+        return Err(SkipReason::NoKey);
     }
     Ok(key)
 }
@@ -203,22 +203,22 @@ fn member<'j, 'a>(jwk: &'j Object<'a>, name: &str) -> Option<&'j Json<'a>> {
     jwk.get(name).filter(|value| **value != Json::Null)
 }
 
-fn string<'j>(jwk: &'j Object<'_>, name: &'static str) -> Result<Option<&'j str>, PassedOver> {
-    member(jwk, name).map(|value| value.as_str().ok_or(PassedOver::Malformed(name))).transpose()
+fn string<'j>(jwk: &'j Object<'_>, name: &'static str) -> Result<Option<&'j str>, SkipReason> {
+    member(jwk, name).map(|value| value.as_str().ok_or(SkipReason::Malformed(name))).transpose()
 }
 
 /// Base64url of exactly `length` bytes (RFC 7518, section 6.2.1.2).
-fn octets(jwk: &Object<'_>, name: &'static str, length: usize) -> Result<Vec<u8>, PassedOver> {
+fn octets(jwk: &Object<'_>, name: &'static str, length: usize) -> Result<Vec<u8>, SkipReason> {
     let bytes = decoded(jwk, name)?;
-    if bytes.len() == length { Ok(bytes) } else { Err(PassedOver::Malformed(name)) }
+    if bytes.len() == length { Ok(bytes) } else { Err(SkipReason::Malformed(name)) }
 }
 
 /// A number of RSA, without the zeros that some issuers put before it.
-fn number(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, PassedOver> {
+fn number(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, SkipReason> {
     Ok(decoded(jwk, name)?.into_iter().skip_while(|byte| *byte == 0).collect())
 }
 
-fn decoded(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, PassedOver> {
-    let text = string(jwk, name)?.ok_or(PassedOver::Malformed(name))?;
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| PassedOver::Malformed(name))
+fn decoded(jwk: &Object<'_>, name: &'static str) -> Result<Vec<u8>, SkipReason> {
+    let text = string(jwk, name)?.ok_or(SkipReason::Malformed(name))?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| SkipReason::Malformed(name))
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use witgate_plugin::{Algorithm, Signed, VerifyError};
 
 use super::error::{KeyError, MOST_KEYS};
-use super::jwk::{self, PassedOver, VerifyingKey};
+use super::jwk::{self, SkipReason, VerifyingKey};
 
 /// Keys to try.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct KeySet {
 
 /// A JWK Set as it is written. What else is in it has no meaning here (RFC 7517, section 5).
 #[derive(Deserialize)]
-struct Written<'a> {
+struct JwkSetText<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
 }
@@ -31,7 +31,7 @@ impl KeySet {
     /// # Errors
     /// When the text is no JWK Set, has too many keys, or no usable one.
     pub fn parse(text: &[u8], version: u64) -> Result<Self, KeyError> {
-        let written: Written<'_> =
+        let written: JwkSetText<'_> =
             serde_json::from_slice(text).map_err(|error| KeyError::Jwks(error.to_string()))?;
         if written.keys.len() > MOST_KEYS {
             return Err(KeyError::TooManyKeys(written.keys.len()));
@@ -88,9 +88,9 @@ impl KeySet {
 }
 
 /// A key that everybody could sign with is an accident that somebody has to hear of.
-fn tell(number: usize, why: PassedOver) {
+fn tell(number: usize, why: SkipReason) {
     match why {
-        PassedOver::Private => tracing::warn!("key {number} of a JWK Set is not used: {why}"),
+        SkipReason::Private => tracing::warn!("key {number} of a JWK Set is not used: {why}"),
         _ => tracing::debug!("key {number} of a JWK Set is not used: {why}"),
     }
 }

@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::jwk::{self, PassedOver};
+use super::jwk::{self, SkipReason};
 use super::{KeyError, KeySet, MOST_KEYS};
 
 /// A point of P-256.
@@ -60,7 +60,7 @@ fn keys_are_taken_for_what_they_say() {
 
 #[test]
 fn a_key_that_is_not_what_it_says_is_passed_over() {
-    use PassedOver::{Algorithm, Malformed, NoKey, NotStrict, OtherUse, Private, RsaSize, Unsupported};
+    use SkipReason::{Algorithm, Malformed, NoKey, NotStrict, OtherUse, Private, RsaSize, Unsupported};
     let one = URL_SAFE_NO_PAD.encode([1]);
     let zeros = URL_SAFE_NO_PAD.encode([0; 32]);
     for (key, why) in [
@@ -130,7 +130,7 @@ fn a_key_that_is_not_what_it_says_is_passed_over() {
 #[test]
 fn a_key_with_a_member_twice_is_no_key() {
     let twice = ec().to_string().replacen("\"EC\"", "\"EC\",\"use\":\"enc\",\"use\":\"sig\"", 1);
-    assert_eq!(jwk::read(&twice).map(|_| ()), Err(PassedOver::NotStrict));
+    assert_eq!(jwk::read(&twice).map(|_| ()), Err(SkipReason::NotStrict));
     let text = format!("{{\"keys\":[{twice},{}]}}", ec());
     assert_eq!(KeySet::parse(text.as_bytes(), 0).unwrap().keys.len(), 1);
 }
@@ -171,7 +171,7 @@ fn keys_that_everybody_can_sign_with_are_passed_over() {
             let mut point = small;
             point[31] |= sign;
             let key = with(ed(), json!({ "x": URL_SAFE_NO_PAD.encode(point) }));
-            assert_eq!(jwk::read(&key.to_string()).map(|_| ()), Err(PassedOver::NoKey), "{point:?}");
+            assert_eq!(jwk::read(&key.to_string()).map(|_| ()), Err(SkipReason::NoKey), "{point:?}");
         }
         let forges =
             |n: u32| UnparsedPublicKey::new(&ED25519, small).verify(&n.to_be_bytes(), &signature).is_ok();

@@ -30,7 +30,7 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub enum Destination {
     /// An upstream, which the operator has named: whatever its address.
     Upstream,
     /// A server that is asked for keys, or by policies.
@@ -38,19 +38,19 @@ pub enum To {
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+type ProxyStream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type ConnectFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// The proxies of the configuration.
 #[derive(Debug, Default)]
-pub(super) struct Proxies {
+pub(super) struct OutgoingProxies {
     matcher: Option<Matcher>,
     are_secure: bool,
     /// The proxy looks names up, and has to mind where they lead.
     resolve: bool,
 }
 
-impl Proxies {
+impl OutgoingProxies {
     pub(super) fn new(settings: &Network) -> Self {
         let proxies = [&settings.http_proxy, &settings.https_proxy];
         let written = proxies.map(|proxy| proxy.as_ref().map_or("", |proxy| proxy.expose_secret()));
@@ -83,20 +83,25 @@ impl Proxies {
 /// Connects.
 #[derive(Clone)]
 pub struct Way {
-    to: To,
+    to: Destination,
     is_open: bool,
-    straight: HttpConnector<Resolver>,
+    straight: HttpConnector<DnsResolver>,
     to_proxy: HttpsConnector<HttpConnector>,
-    proxies: Arc<Proxies>,
+    proxies: Arc<OutgoingProxies>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("[network] cannot be used, so that nothing goes out")]
-struct Closed;
+struct NetworkClosed;
 
 impl Way {
-    pub(super) fn new(to: To, proxies: Arc<Proxies>, trusted: ClientConfig, is_open: bool) -> Self {
-        let mut straight = HttpConnector::new_with_resolver(Resolver { to });
+    pub(super) fn new(
+        to: Destination,
+        proxies: Arc<OutgoingProxies>,
+        trusted: ClientConfig,
+        is_open: bool,
+    ) -> Self {
+        let mut straight = HttpConnector::new_with_resolver(DnsResolver { to });
         straight.set_nodelay(true);
         straight.enforce_http(false);
         straight.set_connect_timeout(Some(CONNECT));
@@ -113,7 +118,7 @@ impl Way {
     }
 
     /// Through a tunnel, also without TLS inside: the proxy sees neither headers nor answers that are not for it.
-    async fn through(self, proxy: Intercept, to: Uri) -> Result<Stream, BoxError> {
+    async fn through(self, proxy: Intercept, to: Uri) -> Result<ProxyStream, BoxError> {
         let to = self.checked(&to).await?;
         let tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy);
         let mut tunnel = match proxy.basic_auth() {
@@ -128,11 +133,15 @@ impl Way {
         let host = to.host().ok_or("there is no host")?;
         let port = to.port_u16().unwrap_or(if to.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
         let host = match (self.to, address_of(host)) {
-            (To::Asked(reach), Some(address)) if !reach.covers(address) => return Err(RefusedAddress.into()),
-            (To::Asked(_), None) if !self.proxies.resolve => match resolved(self.to, host, port).await? {
-                first if first.is_ipv6() => format!("[{}]", first.ip()),
-                first => first.ip().to_string(),
-            },
+            (Destination::Asked(reach), Some(address)) if !reach.covers(address) => {
+                return Err(RefusedAddress.into());
+            }
+            (Destination::Asked(_), None) if !self.proxies.resolve => {
+                match resolved(self.to, host, port).await? {
+                    first if first.is_ipv6() => format!("[{}]", first.ip()),
+                    first => first.ip().to_string(),
+                }
+            }
             _ => host.to_owned(),
         };
         let authority = format!("{host}:{port}");
@@ -143,9 +152,9 @@ impl Way {
 }
 
 impl Service<Uri> for Way {
-    type Response = Stream;
+    type Response = ProxyStream;
     type Error = BoxError;
-    type Future = Connecting<Stream, BoxError>;
+    type Future = ConnectFuture<ProxyStream, BoxError>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.straight.poll_ready(context).map_err(Into::into)
@@ -153,7 +162,7 @@ impl Service<Uri> for Way {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         if !self.is_open {
-            return Box::pin(async { Err(Closed.into()) });
+            return Box::pin(async { Err(NetworkClosed.into()) });
         }
         if let Some(proxy) = self.proxies.on_the_way(&to) {
             return Box::pin(self.clone().through(proxy, to));
@@ -166,14 +175,14 @@ impl Service<Uri> for Way {
 /// Resolves names, and lets only those addresses through that are in reach: what is checked
 /// is what is connected to, so a name that resolves differently the second time gains nothing.
 #[derive(Clone, Copy, Debug)]
-struct Resolver {
-    to: To,
+struct DnsResolver {
+    to: Destination,
 }
 
-impl Service<Name> for Resolver {
+impl Service<Name> for DnsResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = std::io::Error;
-    type Future = Connecting<Self::Response, std::io::Error>;
+    type Future = ConnectFuture<Self::Response, std::io::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -186,14 +195,14 @@ impl Service<Name> for Resolver {
 }
 
 /// The first address of a name that may be connected to.
-async fn resolved(to: To, name: &str, port: u16) -> std::io::Result<SocketAddr> {
+async fn resolved(to: Destination, name: &str, port: u16) -> std::io::Result<SocketAddr> {
     let found = addresses(to, name, port).await?;
     found.first().copied().ok_or_else(|| std::io::Error::other(RefusedAddress))
 }
 
-async fn addresses(to: To, name: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+async fn addresses(to: Destination, name: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
     let mut found: Vec<_> = tokio::net::lookup_host((name, port)).await?.collect();
-    if let To::Asked(reach) = to {
+    if let Destination::Asked(reach) = to {
         found.retain(|address| reach.covers(address.ip()));
         if found.is_empty() {
             return Err(std::io::Error::other(RefusedAddress));
@@ -211,8 +220,8 @@ mod tests {
     use super::*;
     use crate::network::{is_refused, roots};
 
-    fn way(to: To, resolve: bool) -> Way {
-        let proxies = Proxies::new(&Network {
+    fn way(to: Destination, resolve: bool) -> Way {
+        let proxies = OutgoingProxies::new(&Network {
             https_proxy: Some("http://proxy.test:1".to_owned().into()),
             http_proxy: Some("http://proxy.test:1".to_owned().into()),
             no_proxy: vec!["10.0.0.0/8".to_owned()],
@@ -227,23 +236,23 @@ mod tests {
     async fn a_proxy_is_told_the_address_that_was_checked() {
         let uri = Uri::from_static("https://127.1/x?secret");
         let checked = async |to, resolve| way(to, resolve).checked(&uri).await.map(|uri| uri.to_string());
-        let private = To::Asked(Reach::Private);
+        let private = Destination::Asked(Reach::Private);
         assert_eq!(checked(private, false).await.unwrap(), "https://127.0.0.1:443/");
         assert_eq!(checked(private, true).await.unwrap(), "https://127.1:443/");
-        assert_eq!(checked(To::Upstream, false).await.unwrap(), "https://127.1:443/");
-        let refused = checked(To::Asked(Reach::Public), false).await.unwrap_err();
+        assert_eq!(checked(Destination::Upstream, false).await.unwrap(), "https://127.1:443/");
+        let refused = checked(Destination::Asked(Reach::Public), false).await.unwrap_err();
         assert!(is_refused(&*refused));
         let literal = Uri::from_static("http://[::ffff:10.0.0.1]/");
-        let refused = way(To::Asked(Reach::Public), true).checked(&literal).await.unwrap_err();
+        let refused = way(Destination::Asked(Reach::Public), true).checked(&literal).await.unwrap_err();
         assert!(is_refused(&*refused));
         let plain = Uri::from_static("http://[2606:2800:220:1::1]/");
-        let told = way(To::Asked(Reach::Public), false).checked(&plain).await.unwrap();
+        let told = way(Destination::Asked(Reach::Public), false).checked(&plain).await.unwrap();
         assert_eq!(told, "http://[2606:2800:220:1::1]:80/");
     }
 
     #[test]
     fn what_is_on_this_machine_or_excepted_needs_no_proxy() {
-        let proxies = way(To::Upstream, false).proxies;
+        let proxies = way(Destination::Upstream, false).proxies;
         let goes = |uri: &'static str| proxies.on_the_way(&Uri::from_static(uri)).is_some();
         for straight in [
             "http://localhost/",

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::sample::Samples;
-use self::scene::{Asking, Scene};
+use self::scene::{BenchQuestion, Scene};
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::table;
 
@@ -29,7 +29,7 @@ const FIRST: u32 = 200;
 /// The fewest and the most of a batch.
 const BATCH: (f64, f64) = (10.0, 20_000.0);
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let scene = Scene::new(arguments)?;
     let report = runtime()?.block_on(measure(&scene))?;
     match context.terminal.is_json() {
@@ -40,17 +40,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 /// The measurements. Times are in microseconds.
-struct Report {
+struct BenchReport {
     component: String,
     threads: usize,
     compile: Samples,
     make: Samples,
     /// The component's hook, and the native one.
-    warm: [Warm; 2],
+    warm: [WarmSamples; 2],
     memory: usize,
 }
 
-struct Warm {
+struct WarmSamples {
     name: &'static str,
     latency: Samples,
     /// Hooks per second.
@@ -58,7 +58,7 @@ struct Warm {
     all: Samples,
 }
 
-async fn measure(scene: &Scene) -> Result<Report, Failure> {
+async fn measure(scene: &Scene) -> Result<BenchReport, CommandFailure> {
     let compile = cold(async || scene.compile().await).await?;
     let loader = scene.loader().await?;
     let make = cold(async || scene.component(&loader).await.map(drop)).await?;
@@ -67,11 +67,11 @@ async fn measure(scene: &Scene) -> Result<Report, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let warm = [warm("component", &component, threads).await?, warm("native", &native, threads).await?];
     let memory = component.memory();
-    Ok(Report { component: scene.path().display().to_string(), threads, compile, make, warm, memory })
+    Ok(BenchReport { component: scene.path().display().to_string(), threads, compile, make, warm, memory })
 }
 
 /// Things that take long, one after the other.
-async fn cold(mut work: impl AsyncFnMut() -> Result<(), Failure>) -> Result<Samples, Failure> {
+async fn cold(mut work: impl AsyncFnMut() -> Result<(), CommandFailure>) -> Result<Samples, CommandFailure> {
     let (mut samples, began) = (Samples::default(), Instant::now());
     while samples.len() < COLD || (began.elapsed() < LONG_ENOUGH && samples.len() < BATCHES as usize) {
         let each = Instant::now();
@@ -81,7 +81,11 @@ async fn cold(mut work: impl AsyncFnMut() -> Result<(), Failure>) -> Result<Samp
     Ok(samples)
 }
 
-async fn warm(name: &'static str, asking: &Arc<Asking>, threads: usize) -> Result<Warm, Failure> {
+async fn warm(
+    name: &'static str,
+    asking: &Arc<BenchQuestion>,
+    threads: usize,
+) -> Result<WarmSamples, CommandFailure> {
     let size = size(batch(asking, FIRST, None).await?);
     let (mut latency, mut one, mut all) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..BATCHES {
@@ -95,12 +99,12 @@ async fn warm(name: &'static str, asking: &Arc<Asking>, threads: usize) -> Resul
         });
         let at_once: Vec<_> = at_once.collect();
         for each in at_once {
-            each.await.map_err(|error| Failure::new(error.to_string()))??;
+            each.await.map_err(|error| CommandFailure::new(error.to_string()))??;
         }
         let hooks = f64::from(size) * f64::from(u32::try_from(threads).unwrap_or(1));
         all.add(hooks / began.elapsed().as_secs_f64());
     }
-    Ok(Warm { name, latency, one, all })
+    Ok(WarmSamples { name, latency, one, all })
 }
 
 /// Hooks of a batch: as many as take so long that neither the clock's grain nor the start of a thread is seen.
@@ -116,7 +120,11 @@ fn size(first: Duration) -> u32 {
 }
 
 /// Asks a batch, and says how long that took.
-async fn batch(asking: &Asking, size: u32, mut latency: Option<&mut Samples>) -> Result<Duration, Failure> {
+async fn batch(
+    asking: &BenchQuestion,
+    size: u32,
+    mut latency: Option<&mut Samples>,
+) -> Result<Duration, CommandFailure> {
     let began = Instant::now();
     for _ in 0..size {
         let each = Instant::now();
@@ -132,7 +140,7 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-impl Report {
+impl BenchReport {
     fn json(&self) -> Value {
         let warm = self.warm.iter().map(|warm| {
             let value = json!({

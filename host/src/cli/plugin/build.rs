@@ -7,7 +7,7 @@ use witgate_build::{Built, Error, Options, Project, Tools};
 
 use super::project::{self, failure};
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::full;
 use crate::serve::cache_directory;
 use witgate_base::digest::{digest_text, sha256};
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Arguments {
     debug: bool,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let project = project::open(&arguments.dir)?;
     let tools = tools(&context.environment)?;
     let options = Options { debug: arguments.debug };
@@ -38,11 +38,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 /// The directory for tools: `WITGATE_TOOLS`, else the cache directory.
-fn tools(environment: &Environment) -> Result<Tools, Failure> {
+fn tools(environment: &Environment) -> Result<Tools, CommandFailure> {
     let own = environment.get("WITGATE_TOOLS").map(PathBuf::from);
     let cached = || cache_directory(environment).map(|cache| cache.join("tools"));
     own.or_else(cached).map(Tools::below).ok_or_else(|| {
-        Failure::new("there is no place to keep tools in: set HOME, or name a directory by WITGATE_TOOLS")
+        CommandFailure::new(
+            "there is no place to keep tools in: set HOME, or name a directory by WITGATE_TOOLS",
+        )
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use witgate_build::guest::SHIPPED;
 
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::full;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_policy::shipped;
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// A component on disk.
-pub(in crate::cli) struct Exported {
+pub(in crate::cli) struct ExportedComponent {
     kind: &'static str,
     path: PathBuf,
     digest: String,
@@ -35,16 +35,16 @@ pub(in crate::cli) struct Exported {
     same: bool,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let wanted = |kind: &str| arguments.kinds.is_empty() || arguments.kinds.iter().any(|it| it == kind);
     let exported = export(&arguments.to, wanted, arguments.force)?;
     let terminal = &context.terminal;
     if terminal.is_json() {
-        let components: Vec<Value> = exported.iter().map(Exported::json).collect();
+        let components: Vec<Value> = exported.iter().map(ExportedComponent::json).collect();
         terminal.print_json(&json!({ "components": components }));
         return Ok(Exit::Done);
     }
-    for Exported { path, digest, same, .. } in &exported {
+    for ExportedComponent { path, digest, same, .. } in &exported {
         let note = if *same { "  (unchanged)" } else { "" };
         terminal.print(&format!("{}  {digest}{note}", path.display()));
     }
@@ -61,26 +61,27 @@ pub(in crate::cli) fn export(
     directory: &Path,
     wanted: impl Fn(&str) -> bool,
     force: bool,
-) -> Result<Vec<Exported>, Failure> {
-    let all = shipped::components().map_err(Failure::new)?;
+) -> Result<Vec<ExportedComponent>, CommandFailure> {
+    let all = shipped::components().map_err(CommandFailure::new)?;
     let chosen = all.iter().filter(|(kind, _)| wanted(kind));
-    let chosen: Vec<_> = chosen.map(|(kind, bytes)| (Exported::of(directory, kind, bytes), *bytes)).collect();
-    let other = |it: &Exported| !it.same && it.path.symlink_metadata().is_ok();
+    let chosen: Vec<_> =
+        chosen.map(|(kind, bytes)| (ExportedComponent::of(directory, kind, bytes), *bytes)).collect();
+    let other = |it: &ExportedComponent| !it.same && it.path.symlink_metadata().is_ok();
     if let Some((other, _)) = chosen.iter().find(|(it, _)| !force && other(it)) {
-        return Err(Failure::new(format!(
+        return Err(CommandFailure::new(format!(
             "{} is there already and is another component than this program's; `--force` writes over it",
             other.path.display()
         )));
     }
     for (exported, bytes) in chosen.iter().filter(|(it, _)| !it.same) {
         write(&exported.path, bytes).map_err(|error| {
-            Failure::new(format!("{} cannot be written: {error}", exported.path.display()))
+            CommandFailure::new(format!("{} cannot be written: {error}", exported.path.display()))
         })?;
     }
     Ok(chosen.into_iter().map(|(exported, _)| exported).collect())
 }
 
-impl Exported {
+impl ExportedComponent {
     fn of(directory: &Path, kind: &'static str, bytes: &[u8]) -> Self {
         let path = directory.join(format!("{kind}.wasm"));
         let same = std::fs::read(&path).is_ok_and(|there| there == bytes);

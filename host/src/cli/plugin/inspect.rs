@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use witgate_plugin::Description;
 
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::full;
 use witgate_base::digest::{digest_text, sha256};
@@ -22,7 +22,7 @@ use witgate_config::resolve::{self, Outline, settings_schema};
 use witgate_config::{Limits, PolicyKind};
 use witgate_policy::describe_component;
 
-pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, CommandFailure> {
     const SHIPPED: [PolicyKind; 5] = [
         PolicyKind::ApiKey,
         PolicyKind::Jwt,
@@ -33,8 +33,8 @@ pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
     let found = match SHIPPED.into_iter().find(|kind| kind.name() == plugin) {
         Some(kind) => builtin(kind),
         None => match of_policy(context, plugin)? {
-            Some(Named::Builtin(kind)) => builtin(kind),
-            Some(Named::Component(path)) => component(&path)?,
+            Some(PluginChoice::Builtin(kind)) => builtin(kind),
+            Some(PluginChoice::Component(path)) => component(&path)?,
             None => component(Path::new(plugin))?,
         },
     };
@@ -52,18 +52,18 @@ pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, Failure> {
     }
 }
 
-enum Named {
+enum PluginChoice {
     Builtin(PolicyKind),
     Component(PathBuf),
 }
 
 /// Finds the component of the configured policy with that name.
-fn of_policy(context: &Context, name: &str) -> Result<Option<Named>, Failure> {
+fn of_policy(context: &Context, name: &str) -> Result<Option<PluginChoice>, CommandFailure> {
     let Some(path) = context.config_path() else { return Ok(None) };
-    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
     Ok(outline.file.policies.get(name).map(|policy| match &policy.component {
-        Some(component) => Named::Component(outline.base.join(component)),
-        None => Named::Builtin(policy.kind.into()),
+        Some(component) => PluginChoice::Component(outline.base.join(component)),
+        None => PluginChoice::Builtin(policy.kind.into()),
     }))
 }
 
@@ -78,8 +78,8 @@ fn builtin(kind: PolicyKind) -> Value {
     })
 }
 
-fn component(path: &Path) -> Result<Value, Failure> {
-    let bytes = load::read_bytes(path).map_err(|error| Failure::new(error.to_string()))?;
+fn component(path: &Path) -> Result<Value, CommandFailure> {
+    let bytes = load::read_bytes(path).map_err(|error| CommandFailure::new(error.to_string()))?;
     let anatomy = Anatomy::of(&bytes);
     let asked = ask(path)?;
     let description = asked.description.as_ref();
@@ -110,23 +110,23 @@ fn component(path: &Path) -> Result<Value, Failure> {
 
 /// The component's answer to `describe`.
 #[derive(Default)]
-struct Asked {
+struct DescribeAnswer {
     description: Option<Description>,
     schema: Option<Value>,
     problem: Option<String>,
 }
 
-impl Asked {
+impl DescribeAnswer {
     fn or_problem(&mut self, problem: String) {
         self.problem = Some(problem);
     }
 }
 
 /// As far as that goes.
-fn ask(path: &Path) -> Result<Asked, Failure> {
-    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+fn ask(path: &Path) -> Result<DescribeAnswer, CommandFailure> {
+    let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let loader = Loader::new(engine, Compiler::own(), None);
-    let mut asked = Asked::default();
+    let mut asked = DescribeAnswer::default();
     let described = runtime()?.block_on(async {
         let loaded = loader.load(path, &Provenance::default()).await.map_err(|error| error.to_string())?;
         describe_component(loader.engine(), &loaded).await.map_err(|error| error.to_string())

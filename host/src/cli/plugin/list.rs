@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use crate::cli::context::Context;
 use crate::cli::control::{cell, socket, time};
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::table;
 use crate::control;
 
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
-    let status = control::ask(&socket(context)?, &control::Command::PluginList).map_err(Failure::new)?;
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
+    let status =
+        control::ask(&socket(context)?, &control::Command::PluginList).map_err(CommandFailure::new)?;
     match context.terminal.is_json() {
         true => context.terminal.print_json(&status),
         false => context.terminal.print(&listing(&status)),

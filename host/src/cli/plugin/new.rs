@@ -8,7 +8,7 @@ use witgate_build::{Lang, World};
 
 use super::project::failure;
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::full;
 
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Arguments {
     name: String,
     /// Kind of plugin: authenticator (establishes who a caller is) or authorizer (decides what they may do)
     #[arg(long, value_enum)]
-    kind: Kind,
+    kind: PluginKind,
     /// Programming language
     #[arg(long, value_enum)]
     lang: Language,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Kind {
+enum PluginKind {
     Authenticator,
     Authorizer,
 }
@@ -40,11 +40,11 @@ enum Language {
     C,
 }
 
-impl From<Kind> for World {
-    fn from(kind: Kind) -> Self {
+impl From<PluginKind> for World {
+    fn from(kind: PluginKind) -> Self {
         match kind {
-            Kind::Authenticator => Self::Authenticator,
-            Kind::Authorizer => Self::Authorizer,
+            PluginKind::Authenticator => Self::Authenticator,
+            PluginKind::Authorizer => Self::Authorizer,
         }
     }
 }
@@ -60,7 +60,7 @@ impl From<Language> for Lang {
     }
 }
 
-pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, CommandFailure> {
     let Arguments { name, kind, lang, path } = arguments;
     let project = scaffold(&New { name, world: kind.into(), lang: lang.into(), parent: path.clone() });
     let project = project.map_err(|error| failure(&error))?;

@@ -5,24 +5,24 @@ use std::path::{Path, PathBuf};
 
 use witgate_build::{Error, MANIFEST, Project};
 
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::CommandFailure;
 use witgate_cases::{CasesError, Suite};
 
 /// Of a project, of a file in it, or of the machine.
-pub(super) fn failure(error: &Error) -> Failure {
+pub(super) fn failure(error: &Error) -> CommandFailure {
     match error {
-        Error::Manifest(what) => Failure::Data(what.clone(), Vec::new()),
-        other => Failure::new(other.to_string()),
+        Error::Manifest(what) => CommandFailure::Data(what.clone(), Vec::new()),
+        other => CommandFailure::new(other.to_string()),
     }
 }
 
 /// The project in a directory.
-pub(super) fn open(dir: &Path) -> Result<Project, Failure> {
+pub(super) fn open(dir: &Path) -> Result<Project, CommandFailure> {
     Project::open(dir).map_err(|error| failure(&error))
 }
 
 /// The project that a file of cases, or a directory, belongs to, and its directory as it was named.
-pub(super) fn above(place: &Path) -> Result<Option<(PathBuf, Project)>, Failure> {
+pub(super) fn above(place: &Path) -> Result<Option<(PathBuf, Project)>, CommandFailure> {
     let Some(dir) = dir_above(place) else { return Ok(None) };
     open(&dir).map(|project| Some((dir, project)))
 }
@@ -44,11 +44,11 @@ pub(super) fn dir_of(file: &Path) -> &Path {
 ///
 /// # Errors
 /// Where it is not built.
-pub(super) fn component(dir: &Path, project: &Project) -> Result<PathBuf, Failure> {
+pub(super) fn component(dir: &Path, project: &Project) -> Result<PathBuf, CommandFailure> {
     let component = built_to(dir, project);
     match component.is_file() {
         true => Ok(component),
-        false => Err(Failure::new(format!(
+        false => Err(CommandFailure::new(format!(
             "there is no {}; build it with `witgate plugin build {}`",
             component.display(),
             dir.display()
@@ -62,7 +62,7 @@ pub(super) fn built_to(dir: &Path, project: &Project) -> PathBuf {
 }
 
 /// The component that `place` names: a file, or the directory of a project.
-pub(super) fn component_of(place: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn component_of(place: &Path) -> Result<PathBuf, CommandFailure> {
     match place.is_dir() {
         true => component(place, &open(place)?),
         false => Ok(place.to_owned()),
@@ -70,13 +70,13 @@ pub(super) fn component_of(place: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The files of cases at a place: itself, or those of the project.
-pub(super) fn case_files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn case_files(place: &Path) -> Result<Vec<PathBuf>, CommandFailure> {
     if place.is_file() {
         return Ok(vec![place.to_owned()]);
     }
     if !place.is_dir() {
         let message = format!("there is no {}; name a plugin project or a file of cases", place.display());
-        return Err(Failure::new(message));
+        return Err(CommandFailure::new(message));
     }
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
     let entries = fs::read_dir(place.join("cases")).into_iter().flatten().flatten();
@@ -87,10 +87,12 @@ pub(super) fn case_files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// A file of cases, which has to be a good one.
-pub(super) fn suite(file: &Path) -> Result<Suite, Failure> {
+pub(super) fn suite(file: &Path) -> Result<Suite, CommandFailure> {
     Suite::read(file).map_err(|error| match error {
-        CasesError::Broken(faults) => Failure::Data("the cases cannot be used".to_owned(), faults),
-        CasesError::Unreadable(..) => Failure::new(error.to_string()),
-        CasesError::Count(..) | CasesError::TooLarge(..) => Failure::Data(error.to_string(), Vec::new()),
+        CasesError::Broken(faults) => CommandFailure::Data("the cases cannot be used".to_owned(), faults),
+        CasesError::Unreadable(..) => CommandFailure::new(error.to_string()),
+        CasesError::Count(..) | CasesError::TooLarge(..) => {
+            CommandFailure::Data(error.to_string(), Vec::new())
+        }
     })
 }

@@ -16,13 +16,13 @@ use self::recording::{Recording, counted_calls};
 use super::test::loader;
 use crate::cli::context::Context;
 use crate::cli::control::socket;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::counted;
 use crate::control::{self, Command};
 use witgate_base::digest::digest_text;
 use witgate_base::provenance::Provenance;
-use witgate_cases::{CasesError, Subject, Suite};
+use witgate_cases::{CasesError, Suite, TestSubject};
 use witgate_component::load::Loader;
 use witgate_config::PolicyKind;
 
@@ -58,14 +58,14 @@ pub(in crate::cli) struct Arguments {
     claims: bool,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let path = arguments.out.join(format!("{}.toml", arguments.policy));
     if path.exists() {
         let message = format!(
             "{} is there already; move it away, or name another directory with `--out DIR`",
             path.display()
         );
-        return Err(Failure::new(message));
+        return Err(CommandFailure::new(message));
     }
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 /// Has the running Witgate record. Ctrl-C ends the recording, and not what comes of it.
-async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Failure> {
+async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, CommandFailure> {
     let Arguments { policy, calls, seconds, claims, .. } = arguments.clone();
     let socket = socket(context)?;
     context.terminal.say(&format!(
@@ -98,9 +98,10 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Fail
             answer.await
         }
     };
-    let answer = answer.map_err(|error| Failure::new(error.to_string()))?.map_err(Failure::new)?;
+    let answer =
+        answer.map_err(|error| CommandFailure::new(error.to_string()))?.map_err(CommandFailure::new)?;
     serde_json::from_value(answer).map_err(|error| {
-        Failure::new(format!(
+        CommandFailure::new(format!(
             "the running Witgate answers something else ({error}); it may be another version"
         ))
     })
@@ -108,7 +109,11 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Fail
 
 /// Runs every case against the policy that it was recorded from, and leaves out each that gets another answer: the
 /// recording must say nothing that was not so. Returns what is wrong with those.
-async fn rehearse(context: &Context, recording: &mut Recording, path: &Path) -> Result<Vec<String>, Failure> {
+async fn rehearse(
+    context: &Context,
+    recording: &mut Recording,
+    path: &Path,
+) -> Result<Vec<String>, CommandFailure> {
     if recording.cases.is_empty() {
         return Ok(Vec::new());
     }
@@ -119,9 +124,9 @@ async fn rehearse(context: &Context, recording: &mut Recording, path: &Path) -> 
     let subject = match &suite.component {
         Some(component) => {
             look_at(&loader, component, recording.digest.as_deref()).await?;
-            Subject::component(kind, component)
+            TestSubject::component(kind, component)
         }
-        None => Subject::builtin(kind),
+        None => TestSubject::builtin(kind),
     };
     let (mut kept, mut differing, mut calls) = (Vec::new(), Vec::new(), 0);
     for (seen, case) in std::mem::take(&mut recording.cases).into_iter().zip(&suite.cases) {
@@ -142,25 +147,26 @@ async fn rehearse(context: &Context, recording: &mut Recording, path: &Path) -> 
 }
 
 /// Checks that the component on disk is the recorded one.
-async fn look_at(loader: &Loader, component: &Path, digest: Option<&str>) -> Result<(), Failure> {
+async fn look_at(loader: &Loader, component: &Path, digest: Option<&str>) -> Result<(), CommandFailure> {
     let loaded = loader.load(component, &Provenance::default()).await;
-    let loaded = loaded.map_err(|error| Failure::new(error.to_string()))?;
+    let loaded = loaded.map_err(|error| CommandFailure::new(error.to_string()))?;
     match digest == Some(digest_text(&loaded.digest).as_str()) {
         true => Ok(()),
-        false => Err(Failure::new(format!(
+        false => Err(CommandFailure::new(format!(
             "{} is not the component that was recorded; nothing was written. Record again once Witgate runs what is there",
             component.display()
         ))),
     }
 }
 
-fn unreadable(error: &CasesError) -> Failure {
-    Failure::new(format!("what was recorded cannot be read as cases: {error}; nothing was written"))
+fn unreadable(error: &CasesError) -> CommandFailure {
+    CommandFailure::new(format!("what was recorded cannot be read as cases: {error}; nothing was written"))
 }
 
 /// For its owner alone: names of callers are in it.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+fn write(path: &Path, text: &str) -> Result<(), CommandFailure> {
+    let failed =
+        |error: std::io::Error| CommandFailure::new(format!("cannot write {}: {error}", path.display()));
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(failed)?;
     }

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::cli::context::Context;
 use crate::cli::control::{cell, socket};
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::control;
 
-pub(super) fn run(context: &Context, to: Option<u64>) -> Result<Exit, Failure> {
-    let done =
-        control::ask(&socket(context)?, &control::Command::PluginRollback { to }).map_err(Failure::new)?;
+pub(super) fn run(context: &Context, to: Option<u64>) -> Result<Exit, CommandFailure> {
+    let done = control::ask(&socket(context)?, &control::Command::PluginRollback { to })
+        .map_err(CommandFailure::new)?;
     if context.terminal.is_json() {
         context.terminal.print_json(&done);
         return Ok(Exit::Done);

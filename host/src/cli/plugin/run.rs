@@ -1,25 +1,25 @@
 //! `witgate plugin run`: one question to a component, and everything that it does about it.
 
+mod arguments;
 mod execution;
-mod given;
-mod told;
+mod report;
 
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 
-pub(in crate::cli) use self::given::Arguments;
+pub(in crate::cli) use self::arguments::Arguments;
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let mut cast = arguments.of.cast()?;
-    if let Some(now) = arguments.now.or_else(|| cast.case.steps.is_empty().then(given::present)) {
+    if let Some(now) = arguments.now.or_else(|| cast.case.steps.is_empty().then(arguments::present)) {
         cast.case.now = now;
     }
     let credential = arguments.credential(&context.environment)?;
     let ran = runtime()?.block_on(execution::ran(context, arguments, &cast, credential))?;
     match context.terminal.is_json() {
-        true => context.terminal.print_json(&told::json(&ran)),
-        false => context.terminal.print(&told::text(&ran)),
+        true => context.terminal.print_json(&report::json(&ran)),
+        false => context.terminal.print(&report::text(&ran)),
     }
     Ok(if ran.is_yes() { Exit::Done } else { Exit::No })
 }

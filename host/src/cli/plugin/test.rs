@@ -7,7 +7,7 @@ mod find;
 mod json;
 mod junit;
 mod play;
-pub(super) mod told;
+pub(super) mod report;
 mod update;
 
 use std::collections::BTreeSet;
@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::find::{Found, Suites};
-use self::play::Played;
+use self::find::{FindResult, Suites};
+use self::play::PlayResult;
 use crate::cli::context::Context;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
-use crate::reload::watch::{Unwatched, Watcher};
+use crate::reload::watch::{UnwatchedFiles, Watcher};
 use crate::serve::cache_directory;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_cases::schema;
@@ -30,7 +30,7 @@ use witgate_component::load::Loader;
 
 pub(in crate::cli) use self::arguments::Arguments;
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     if arguments.schema {
         context.terminal.print_json(schema());
         return Ok(Exit::Done);
@@ -46,15 +46,19 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 /// Makes the loader of components.
-pub(super) fn loader(context: &Context) -> Result<Arc<Loader>, Failure> {
-    let engine = Engine::telling(Places::Lines).map_err(|error| Failure::new(error.to_string()))?;
+pub(super) fn loader(context: &Context) -> Result<Arc<Loader>, CommandFailure> {
+    let engine = Engine::telling(Places::Lines).map_err(|error| CommandFailure::new(error.to_string()))?;
     Ok(Arc::new(Loader::new(engine, Compiler::own(), cache_directory(&context.environment))))
 }
 
-async fn once(context: &Context, arguments: &Arguments, loader: &Arc<Loader>) -> Result<Exit, Failure> {
+async fn once(
+    context: &Context,
+    arguments: &Arguments,
+    loader: &Arc<Loader>,
+) -> Result<Exit, CommandFailure> {
     let suites = match Suites::find(arguments)? {
-        Found::Suites(suites) => suites,
-        Found::Nothing(why) => return Ok(nothing(context, &why)),
+        FindResult::Suites(suites) => suites,
+        FindResult::Nothing(why) => return Ok(nothing(context, &why)),
     };
     let played = play(context, arguments, loader, &suites).await?;
     if arguments.update && update::rewrite(context, &played, arguments.yes)? {
@@ -73,18 +77,18 @@ async fn play(
     arguments: &Arguments,
     loader: &Arc<Loader>,
     suites: &Suites,
-) -> Result<Played, Failure> {
+) -> Result<PlayResult, CommandFailure> {
     let terminal = &context.terminal;
     let began = Instant::now();
     let told = |case: &play::PlayedCase| {
         if !terminal.is_json() {
-            terminal.print(&told::case(case));
+            terminal.print(&report::case(case));
         }
     };
     let played = play::play(suites, loader, arguments.at_once(), told).await?;
     match terminal.is_json() {
         true => terminal.print_json(&json::report(&played)),
-        false => terminal.print(&told::summary(&played, began.elapsed())),
+        false => terminal.print(&report::summary(&played, began.elapsed())),
     }
     Ok(played)
 }
@@ -99,8 +103,12 @@ fn nothing(context: &Context, why: &str) -> Exit {
 }
 
 /// Runs again and again. What could not run once may do so after the next change.
-async fn watch(context: &Context, arguments: &Arguments, loader: &Arc<Loader>) -> Result<Exit, Failure> {
-    let mut watcher = Watcher::new(&Unwatched::default());
+async fn watch(
+    context: &Context,
+    arguments: &Arguments,
+    loader: &Arc<Loader>,
+) -> Result<Exit, CommandFailure> {
+    let mut watcher = Watcher::new(&UnwatchedFiles::default());
     loop {
         let mut seen = Fingerprints::default();
         watched(arguments).iter().for_each(|file| seen.note(file));

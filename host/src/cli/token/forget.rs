@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::argument::token;
 use crate::cli::context::Context;
 use crate::cli::control::socket;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::control;
 use witgate_base::digest::{digest_text, sha256};
 
@@ -16,19 +16,19 @@ pub(in crate::cli) struct Arguments {
     token: Option<String>,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     forget_and_tell(context, &token(arguments.token.as_deref())?)
 }
 
 /// Has the running Witgate forget a token. Only the token's digest leaves this process.
-pub(super) fn forget(context: &Context, token: &SecretString) -> Result<Value, Failure> {
+pub(super) fn forget(context: &Context, token: &SecretString) -> Result<Value, CommandFailure> {
     let digest = digest_text(&sha256(token.expose_secret().as_bytes()));
     let command = control::Command::TokenForget { digest };
-    control::ask(&socket(context)?, &command).map_err(Failure::new)
+    control::ask(&socket(context)?, &command).map_err(CommandFailure::new)
 }
 
 /// The same, and says who did.
-pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result<Exit, Failure> {
+pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result<Exit, CommandFailure> {
     let done = forget(context, token)?;
     if context.terminal.is_json() {
         context.terminal.print_json(&done);

@@ -12,7 +12,7 @@ use witgate_plugin::RolesClaim;
 
 use crate::cli::context::Context;
 use crate::cli::key::{from_now, now, written};
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_config::raw::Key;
 use witgate_config::resolve::{self, Outline};
 use witgate_config::{KeySource, PolicyKind, raw};
@@ -73,7 +73,7 @@ fn algorithm(text: &str) -> Result<Algorithm, String> {
 
 /// The requirements of a jwt policy for its tokens.
 #[derive(Default)]
-struct Expected {
+struct TokenTerms {
     keys: Vec<Value>,
     algorithms: Vec<Algorithm>,
     issuer: Option<String>,
@@ -85,8 +85,8 @@ struct Expected {
     typ: Option<String>,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
-    let Issued { token, algorithm, claims } = issue(context, arguments)?;
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
+    let IssuedToken { token, algorithm, claims } = issue(context, arguments)?;
     let end = written(from_now(arguments.expires));
     context
         .terminal
@@ -99,14 +99,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 }
 
 /// A signed token and what is in it.
-pub(super) struct Issued {
+pub(super) struct IssuedToken {
     pub(super) token: String,
     algorithm: Algorithm,
     claims: Value,
 }
 
-pub(super) fn issue(context: &Context, arguments: &Arguments) -> Result<Issued, Failure> {
-    let source = Source::of(context)?;
+pub(super) fn issue(context: &Context, arguments: &Arguments) -> Result<IssuedToken, CommandFailure> {
+    let source = ConfigSource::of(context)?;
     let expected = source.expected(arguments.policy.as_deref())?;
     let claims = claims(arguments, &expected, &source)?;
     let (algorithm, key) = signer(context, arguments, &expected, &source)?;
@@ -114,14 +114,18 @@ pub(super) fn issue(context: &Context, arguments: &Arguments) -> Result<Issued, 
     header.kid = arguments.key_id.clone();
     header.typ = Some(expected.typ.clone().unwrap_or_else(|| "JWT".to_owned()));
     let token = encode(&header, &claims, &key).map_err(|error| {
-        Failure::new(format!(
+        CommandFailure::new(format!(
             "the key cannot sign with {algorithm:?}: {error}; name another with `--algorithm`"
         ))
     })?;
-    Ok(Issued { token, algorithm, claims })
+    Ok(IssuedToken { token, algorithm, claims })
 }
 
-fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result<Value, Failure> {
+fn claims(
+    arguments: &Arguments,
+    expected: &TokenTerms,
+    source: &ConfigSource,
+) -> Result<Value, CommandFailure> {
     let now = now().0;
     let mut claims = Map::new();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
@@ -149,7 +153,9 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
     let mut claims = Value::Object(claims);
     if !arguments.role.is_empty() {
         let Some(path) = expected.roles_claim.first() else {
-            return Err(Failure::new("the policy reads no roles (`roles_claim = []`); leave out `--role`"));
+            return Err(CommandFailure::new(
+                "the policy reads no roles (`roles_claim = []`); leave out `--role`",
+            ));
         };
         put(&mut claims, &path, arguments.role.clone().into());
     }
@@ -162,9 +168,9 @@ fn claims(arguments: &Arguments, expected: &Expected, source: &Source) -> Result
 }
 
 /// 128 random bits.
-fn random_id() -> Result<String, Failure> {
+fn random_id() -> Result<String, CommandFailure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|_| Failure::new("the system gives no random numbers"))?;
+    getrandom::fill(&mut bytes).map_err(|_| CommandFailure::new("the system gives no random numbers"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -181,7 +187,11 @@ fn put(claims: &mut Value, path: &[&str], value: Value) {
     *place = value;
 }
 
-fn audience(arguments: &Arguments, expected: &Expected, source: &Source) -> Result<Value, Failure> {
+fn audience(
+    arguments: &Arguments,
+    expected: &TokenTerms,
+    source: &ConfigSource,
+) -> Result<Value, CommandFailure> {
     match arguments.audience.as_slice() {
         [] => match &expected.audience {
             Some(Value::Array(several)) => Ok(several.first().cloned().unwrap_or_default()),
@@ -196,16 +206,16 @@ fn audience(arguments: &Arguments, expected: &Expected, source: &Source) -> Resu
 fn signer(
     context: &Context,
     arguments: &Arguments,
-    expected: &Expected,
-    source: &Source,
-) -> Result<(Algorithm, EncodingKey), Failure> {
+    expected: &TokenTerms,
+    source: &ConfigSource,
+) -> Result<(Algorithm, EncodingKey), CommandFailure> {
     let wanted: Vec<_> = arguments.algorithm.map_or_else(|| expected.algorithms.clone(), |one| vec![one]);
     if let Some(file) = &arguments.signing_key {
         let shown = file.display();
         let pem = std::fs::read_to_string(file)
-            .map_err(|error| Failure::new(format!("{shown} cannot be read: {error}")))?;
+            .map_err(|error| CommandFailure::new(format!("{shown} cannot be read: {error}")))?;
         return from_pem(&pem.into(), &wanted).ok_or_else(|| {
-            Failure::new(format!("{shown} is not a private key in PEM for {}", named(&wanted)))
+            CommandFailure::new(format!("{shown} is not a private key in PEM for {}", named(&wanted)))
         });
     }
     let candidates = match &arguments.key {
@@ -238,7 +248,7 @@ fn signer(
         }
     }
     let why = if reasons.is_empty() { "the configuration names none".to_owned() } else { reasons.join("; ") };
-    Err(Failure::new(format!(
+    Err(CommandFailure::new(format!(
         "there is no key to sign with: {why}. Name one of `[keys]` with `--key NAME`, or a private key with `--signing-key FILE`"
     )))
 }
@@ -280,23 +290,23 @@ fn pick(wanted: &[Algorithm], possible: &[Algorithm]) -> Option<Algorithm> {
 
 /// The source of keys and policies: a file, of which only the needed parts are read, or the environment
 /// alone.
-enum Source {
+enum ConfigSource {
     File(Box<Outline>),
     Environment(Box<witgate_config::Config>),
 }
 
-impl Source {
-    fn of(context: &Context) -> Result<Self, Failure> {
+impl ConfigSource {
+    fn of(context: &Context) -> Result<Self, CommandFailure> {
         match context.config_path() {
-            Some(path) => {
-                Outline::read(&path).map(|outline| Self::File(Box::new(outline))).map_err(Failure::Config)
-            }
+            Some(path) => Outline::read(&path)
+                .map(|outline| Self::File(Box::new(outline)))
+                .map_err(CommandFailure::Config),
             None => context.load().map(|loaded| Self::Environment(Box::new(loaded.config))),
         }
     }
 
     /// The requirements of the named policy; empty if there is no jwt policy.
-    fn expected(&self, wanted: Option<&str>) -> Result<Expected, Failure> {
+    fn expected(&self, wanted: Option<&str>) -> Result<TokenTerms, CommandFailure> {
         let found: Vec<(&str, Value)> = match self {
             Self::File(outline) => {
                 let jwt = |(_, policy): &(&String, &raw::Policy)| matches!(policy.kind, raw::Kind::Jwt);
@@ -313,13 +323,13 @@ impl Source {
             (Some(wanted), _) => found
                 .iter()
                 .find(|(name, _)| *name == wanted)
-                .map(|(_, config)| Expected::of(config))
+                .map(|(_, config)| TokenTerms::of(config))
                 .ok_or_else(|| {
-                    Failure::new(format!("there is no jwt policy `{wanted}`; there are: {}", names()))
+                    CommandFailure::new(format!("there is no jwt policy `{wanted}`; there are: {}", names()))
                 }),
-            (None, []) => Ok(Expected::default()),
-            (None, [(_, only)]) => Ok(Expected::of(only)),
-            (None, _) => Err(Failure::new(format!(
+            (None, []) => Ok(TokenTerms::default()),
+            (None, [(_, only)]) => Ok(TokenTerms::of(only)),
+            (None, _) => Err(CommandFailure::new(format!(
                 "there are several jwt policies; name one with `--policy NAME`: {}",
                 names()
             ))),
@@ -346,7 +356,7 @@ impl Source {
         }
     }
 
-    fn resource(&self, upstream: Option<&str>) -> Result<String, Failure> {
+    fn resource(&self, upstream: Option<&str>) -> Result<String, CommandFailure> {
         let resources: Vec<(String, String)> = match self {
             Self::File(outline) => resolve::resources(&outline.file),
             Self::Environment(config) => config
@@ -362,13 +372,13 @@ impl Source {
                 .find(|(name, _)| name == wanted)
                 .map(|(_, resource)| resource.clone())
                 .ok_or_else(|| {
-                    Failure::new(format!("there is no upstream `{wanted}`; there are: {}", names()))
+                    CommandFailure::new(format!("there is no upstream `{wanted}`; there are: {}", names()))
                 }),
             (None, [(_, only)]) => Ok(only.clone()),
-            (None, []) => Err(Failure::new(
+            (None, []) => Err(CommandFailure::new(
                 "there is no upstream that the token could be for; name its audience with `--audience URL`",
             )),
-            (None, _) => Err(Failure::new(format!(
+            (None, _) => Err(CommandFailure::new(format!(
                 "there are several upstreams; name one with `--upstream NAME`: {}",
                 names()
             ))),
@@ -376,7 +386,7 @@ impl Source {
     }
 }
 
-impl Expected {
+impl TokenTerms {
     fn of(config: &Value) -> Self {
         let first = |name: &str| match config.get(name) {
             Some(Value::Array(several)) => several.first().and_then(Value::as_str).map(str::to_owned),

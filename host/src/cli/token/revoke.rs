@@ -11,9 +11,9 @@ use witgate_jwt::revoked::{Entry, RevokedError, entries};
 use super::argument::token;
 use super::forget::{forget, forget_and_tell};
 use crate::cli::context::Context;
-use crate::cli::in_force::{self, InForce, Wait};
+use crate::cli::in_force::{self, InForce, WaitOption};
 use crate::cli::key::now;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_base::whole_file::{self, Lock};
 use witgate_config::raw::{Kind, Policy};
 use witgate_config::resolve::Outline;
@@ -36,10 +36,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOption,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let token = match &arguments.jti {
         Some(_) => None,
         None => Some(token(arguments.token.as_deref())?),
@@ -71,7 +71,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Fail
 
 /// The state of the change in the running Witgate; if a file is not used yet, the state of the first such
 /// file.
-fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: Wait, entry: &Entry) -> InForce {
+fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: WaitOption, entry: &Entry) -> InForce {
     let has = |text: &str| entries(text).is_ok_and(|entries| entries.contains(entry));
     let mut outcome = InForce::NotAsked;
     for file in files {
@@ -88,11 +88,11 @@ fn is_opaque(token: &SecretString) -> bool {
     token.expose_secret().split('.').count() != 3
 }
 
-fn entry(arguments: &Arguments, token: Option<&SecretString>) -> Result<Entry, Failure> {
+fn entry(arguments: &Arguments, token: Option<&SecretString>) -> Result<Entry, CommandFailure> {
     let (jti, iss) = (arguments.jti.clone().unwrap_or_default(), arguments.issuer.clone());
     let Some(token) = token else { return Ok(Entry { jti, iss, exp: None }) };
     Entry::of_token(token.expose_secret()).map_err(|refusal| {
-        Failure::new(format!("{}; name its id by `--jti`", refusal.detail.unwrap_or(refusal.reason)))
+        CommandFailure::new(format!("{}; name its id by `--jti`", refusal.detail.unwrap_or(refusal.reason)))
     })
 }
 
@@ -101,13 +101,13 @@ fn files(
     context: &Context,
     policy: Option<&str>,
     issuer: Option<&str>,
-) -> Result<BTreeSet<PathBuf>, Failure> {
+) -> Result<BTreeSet<PathBuf>, CommandFailure> {
     let path = context.config_path().ok_or_else(|| {
-        Failure::new(
+        CommandFailure::new(
             "there is no configuration file that says where revoked tokens are; name it with `--config FILE`",
         )
     })?;
-    let outline = Outline::read(&path).map_err(Failure::Config)?;
+    let outline = Outline::read(&path).map_err(CommandFailure::Config)?;
     let is_meant = |name: &str, own: &Policy| match policy {
         Some(wanted) => wanted == name,
         None => takes(own, issuer),
@@ -119,7 +119,7 @@ fn files(
         .map(|file| outline.base.join(file))
         .collect();
     if files.is_empty() {
-        return Err(Failure::new(format!(
+        return Err(CommandFailure::new(format!(
             "{} has no jwt policy for this token with a file of revoked ones; add `revoked = \"revoked.jsonl\"` to its \
              `config`, and make that file",
             path.display()
@@ -139,12 +139,12 @@ fn takes(policy: &Policy, issuer: Option<&str>) -> bool {
 }
 
 /// One atomic step: whoever reads the file sees it without the line or with it.
-fn write(path: &Path, entry: &Entry, now: u64) -> Result<(), Failure> {
-    let failed = |error: whole_file::FileError| Failure::new(error.to_string());
+fn write(path: &Path, entry: &Entry, now: u64) -> Result<(), CommandFailure> {
+    let failed = |error: whole_file::FileError| CommandFailure::new(error.to_string());
     let lock = Lock::take(path).map_err(failed)?;
     let text = whole_file::read(path).map_err(failed)?.unwrap_or_default();
     let with = added(&text, entry, now).map_err(|error| {
-        Failure::new(format!("{}: {error}; nothing was written. Correct that line", path.display()))
+        CommandFailure::new(format!("{}: {error}; nothing was written. Correct that line", path.display()))
     })?;
     lock.replace(&with).map_err(failed)
 }

@@ -11,7 +11,7 @@ use witgate_plugin::{Scheme, Transport};
 use super::argument::token;
 use crate::cli::context::Context;
 use crate::cli::key::written;
-use crate::cli::outcome::{Exit, Failure};
+use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 use witgate_base::clock::Clock;
 use witgate_cases::factory::Factory;
@@ -26,7 +26,7 @@ use witgate_flow::dpop::Proofs;
 use witgate_flow::reject::Rejection;
 use witgate_flow::request::{Request, Route};
 use witgate_message::call::Call;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Arguments {
     upstream: Option<String>,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
     let token = token(arguments.token.as_deref())?;
     let config = context.load()?.config;
     let verdict = runtime()?.block_on(judge(context, &config, arguments.upstream.as_deref(), token))?;
@@ -54,12 +54,12 @@ async fn judge(
     config: &Config,
     upstream: Option<&str>,
     token: SecretString,
-) -> Result<Result<Arc<Caller>, Rejection>, Failure> {
-    let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+) -> Result<Result<Arc<Caller>, Rejection>, CommandFailure> {
+    let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
     let factory =
         Factory::new(Loader::new(engine, Compiler::own(), None), context.environment.clone(), Clock::System);
     let generation = factory.candidate(config, None).await.map_err(|errors| {
-        Failure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        CommandFailure::new(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
     let route = route(config, upstream)?;
     let call = any_call()?;
@@ -75,7 +75,7 @@ async fn judge(
         certificate: None,
         stood_in: OnceLock::new(),
     };
-    let mut shown = Shown::default();
+    let mut shown = Credentials::default();
     shown.add(Scheme::Bearer, None, token);
     let generation = Arc::new(generation);
     Ok(match Proofs::default().prove(&generation, &Arc::new(request), &shown) {
@@ -85,17 +85,17 @@ async fn judge(
 }
 
 /// Authenticators are asked about a call; which one does not matter to those that judge tokens.
-fn any_call() -> Result<Call, Failure> {
+fn any_call() -> Result<Call, CommandFailure> {
     let ping = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
-    Call::parse(ping).map_err(|unparsed| Failure::new(format!("{:?}", unparsed.malformed)))
+    Call::parse(ping).map_err(|unparsed| CommandFailure::new(format!("{:?}", unparsed.malformed)))
 }
 
-fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {
+fn route(config: &Config, upstream: Option<&str>) -> Result<Route, CommandFailure> {
     let names =
         || config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect::<Vec<_>>().join(", ");
     let place = match upstream {
         None if config.upstreams.len() > 1 => {
-            return Err(Failure::new(format!(
+            return Err(CommandFailure::new(format!(
                 "there are several upstreams; name one with `--upstream NAME`: {}",
                 names()
             )));
@@ -104,8 +104,8 @@ fn route(config: &Config, upstream: Option<&str>) -> Result<Route, Failure> {
         Some(name) => config.upstreams.iter().position(|upstream| upstream.name == name),
     };
     let found = place.and_then(|place| Some((place, config.upstreams.get(place)?)));
-    let (pipeline, upstream) =
-        found.ok_or_else(|| Failure::new(format!("there is no such upstream; there are: {}", names())))?;
+    let (pipeline, upstream) = found
+        .ok_or_else(|| CommandFailure::new(format!("there is no such upstream; there are: {}", names())))?;
     Ok(Route {
         upstream: upstream.name.as_str().into(),
         resource: upstream.resource.as_str().into(),

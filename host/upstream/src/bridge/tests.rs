@@ -10,8 +10,8 @@ fn call(method: &str, params: Value) -> Call {
     Call::parse(Bytes::from(body.to_string())).unwrap()
 }
 
-fn opened() -> Opened {
-    Opened::read(
+fn opened() -> InitializeAnswer {
+    InitializeAnswer::read(
         r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"tasks":{},"prompts":{}},"serverInfo":{"name":"old","version":"3"},"instructions":"be kind"}"#,
     )
 }
@@ -139,11 +139,11 @@ fn what_cannot_be_bridged_is_refused() {
         let params = json!({"notifications": {}, "taskId": "t"});
         assert_eq!(
             bridgeable(&call(method, params)),
-            Err(Rejection::Malformed(Malformed::UnknownMethod(method.to_owned())))
+            Err(Rejection::Malformed(MessageFault::UnknownMethod(method.to_owned())))
         );
     }
     let retry = call("tools/call", json!({"name": "t", "requestState": "s"}));
-    assert!(matches!(bridgeable(&retry), Err(Rejection::Malformed(Malformed::InvalidParams(_)))));
+    assert!(matches!(bridgeable(&retry), Err(Rejection::Malformed(MessageFault::InvalidParams(_)))));
     assert_eq!(bridgeable(&call("tools/call", json!({"name": "t"}))), Ok(()));
 }
 

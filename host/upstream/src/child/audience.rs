@@ -13,7 +13,7 @@ use super::full::full;
 use witgate_base::party::Principal;
 use witgate_flow::event::Event;
 use witgate_flow::reject::Rejection;
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_runtime::shares::Share;
 
 /// Messages kept for a stream that is not open, or slow. A client that asks for the stream does so
@@ -28,7 +28,7 @@ const SUBSCRIPTIONS: usize = 1000;
 
 /// The sessions of one child.
 #[derive(Debug, Default)]
-pub(super) struct Audience {
+pub(super) struct ChildSessions {
     members: Mutex<BTreeMap<Arc<str>, Arc<Member>>>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Member {
     pub subscriptions: Mutex<BTreeMap<String, Share>>,
 }
 
-impl Audience {
+impl ChildSessions {
     /// Lets a session hear.
     pub(super) fn join(&self, member: Arc<Member>) {
         self.members.lock().insert(Arc::clone(&member.session), member);
@@ -113,7 +113,7 @@ impl Member {
         }
         if subscriptions.len() >= SUBSCRIPTIONS {
             let what = "the session has subscribed to 1,000 resources: unsubscribe from some first";
-            return Err(Malformed::InvalidRequest(what.to_owned()).into());
+            return Err(MessageFault::InvalidRequest(what.to_owned()).into());
         }
         let share = share().ok_or_else(|| full("subscriptions"))?;
         subscriptions.insert(uri.to_owned(), share);
@@ -124,12 +124,12 @@ impl Member {
 /// Messages for a GET stream, kept until it is open.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    kept: Mutex<Kept>,
+    kept: Mutex<InboxState>,
     stirred: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct InboxState {
     messages: VecDeque<Bytes>,
     bytes: usize,
     /// Counts the streams that were opened; only the newest hears.
@@ -197,7 +197,7 @@ pub(super) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
         kept.stream
     };
     member.inbox.stirred.notify_waiters();
-    let opened = Opened { member, number };
+    let opened = OpenStream { member, number };
     Box::pin(stream::unfold(opened, |opened| async move {
         let data = opened.member.inbox.take(opened.number).await?;
         Some((Event { data, ..Event::default() }, opened))
@@ -205,12 +205,12 @@ pub(super) fn open(member: Arc<Member>) -> BoxStream<'static, Event> {
 }
 
 /// Notes when the stream is dropped.
-struct Opened {
+struct OpenStream {
     member: Arc<Member>,
     number: u64,
 }
 
-impl Drop for Opened {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut kept = self.member.inbox.kept.lock();
         if kept.stream == self.number {

@@ -11,15 +11,15 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::audience::Audience;
-use super::conversation::{Inner, Line, MODERN_PULSE, Out, ROOM, Table};
-use super::pending::{Ask, Ear, Lost, Pending, Reply, replies};
+use super::audience::ChildSessions;
+use super::conversation::{ChildInput, ChildLine, Conversation, MODERN_PULSE, ROOM, RequestTable};
+use super::pending::{Asker, ChildReply, NoResponse, Pending, ReplyReceiver, replies};
 use super::pipes::Pipes;
 use super::reading;
 use super::wire::cancelled;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::json::splice;
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 
 /// Lines on their way to the child. When it does not read, callers wait here.
 const LINES: usize = 32;
@@ -30,14 +30,14 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// A conversation. Cheap to clone; it lives until it is ended or the child ends it.
 #[derive(Clone)]
-pub(super) struct Connection {
-    pub(super) inner: Arc<Inner>,
+pub(super) struct ChildConnection {
+    pub(super) inner: Arc<Conversation>,
 }
 
 /// The terms of a conversation.
-pub(super) struct Terms {
+pub(super) struct ConversationTerms {
     pub name: Arc<str>,
-    pub audience: Arc<Audience>,
+    pub audience: Arc<ChildSessions>,
     /// True if the child is spoken to in the stateless manner of 2026-07-28.
     pub modern: bool,
     /// True if the child may work on requests of several callers.
@@ -46,15 +46,15 @@ pub(super) struct Terms {
     pub max_message: usize,
 }
 
-impl Connection {
+impl ChildConnection {
     /// Begins a conversation.
-    pub(super) fn begin(pipes: Pipes, terms: Terms) -> Self {
+    pub(super) fn begin(pipes: Pipes, terms: ConversationTerms) -> Self {
         let (queue, lines) = mpsc::channel(LINES);
-        let out = Out { queue, room: Arc::new(Semaphore::new(ROOM)) };
+        let out = ChildInput { queue, room: Arc::new(Semaphore::new(ROOM)) };
         let pulse = if terms.modern { MODERN_PULSE } else { r#""method":"ping""# };
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(Conversation {
             name: terms.name,
-            table: Mutex::new(Table { common: terms.common, ..Table::default() }),
+            table: Mutex::new(RequestTable { common: terms.common, ..RequestTable::default() }),
             audience: terms.audience,
             heard: AtomicU64::new(0),
             came: Notify::new(),
@@ -73,13 +73,13 @@ impl Connection {
     /// Sends a request; `compose` writes it with Witgate's id, which is the progress token, too.
     pub(super) async fn request(
         &self,
-        ask: Ask,
+        ask: Asker,
         compose: impl FnOnce(&str) -> Bytes,
-    ) -> Result<Exchange, Rejection> {
+    ) -> Result<ChildExchange, Rejection> {
         let (mouth, ear) = replies(self.inner.table.lock().spares.of(&ask.party));
         let ask = Arc::new(ask);
         let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
-        let mut exchange = Exchange {
+        let mut exchange = ChildExchange {
             inner: Arc::clone(&self.inner),
             ask,
             number,
@@ -113,20 +113,20 @@ impl Connection {
         let told = body.get(id.clone()).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
         let asked = told.and_then(|told| self.inner.take_asked(session, told));
         let asked =
-            asked.ok_or_else(|| Malformed::InvalidRequest("it answers no open request".to_owned()))?;
+            asked.ok_or_else(|| MessageFault::InvalidRequest("it answers no open request".to_owned()))?;
         self.inner.send(splice(body, &mut [(id, &asked.id)])).await
     }
 
     /// Passes on `notifications/cancelled` of who has asked; `id` is the caller's, as JSON text.
     /// One that names nothing of the caller's is dropped.
-    pub(super) async fn cancel(&self, whose: &Ask, id: &str, reason: &str) -> Result<(), Rejection> {
+    pub(super) async fn cancel(&self, whose: &Asker, id: &str, reason: &str) -> Result<(), Rejection> {
         let Some(number) = self.inner.find(whose, id) else { return Ok(()) };
-        self.inner.forget(number, Lost::Cancelled);
+        self.inner.forget(number, NoResponse::Cancelled);
         self.inner.send(cancelled(&number.to_string(), reason)).await
     }
 
     /// The reason for its end, if it has ended.
-    pub(super) fn ended(&self) -> Option<Lost> {
+    pub(super) fn ended(&self) -> Option<NoResponse> {
         self.inner.ended.borrow().clone()
     }
 
@@ -154,7 +154,8 @@ impl Connection {
 
     /// Closes the child's standard input, on which it ends, by force if need be. That goes on by itself.
     pub(super) fn end(&self) {
-        self.inner.end(Lost::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
+        self.inner
+            .end(NoResponse::Fault(UpstreamFault::Unreachable, "the upstream was stopped".to_owned()), false);
         if let Some(process) = &self.inner.process {
             process.end();
         }
@@ -166,7 +167,7 @@ impl Connection {
         let heard = inner.heard.load(Ordering::Relaxed);
         let asked = async {
             let mut exchange = self
-                .request(Ask::default(), |id| {
+                .request(Asker::default(), |id| {
                     format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, inner.pulse).into()
                 })
                 .await?;
@@ -176,7 +177,7 @@ impl Connection {
         if inner.heard.load(Ordering::Relaxed) == heard && inner.ended.borrow().is_none() {
             tracing::warn!(upstream = %inner.name, "the child hangs; it is killed");
             inner.end(
-                Lost::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()),
+                NoResponse::Fault(UpstreamFault::Timeout, "the upstream hangs and was restarted".to_owned()),
                 true,
             );
         }
@@ -185,25 +186,25 @@ impl Connection {
 
 /// A request and what is heard of it. Dropped before the response, it cancels or not, as the era
 /// wants it.
-pub(super) struct Exchange {
-    inner: Arc<Inner>,
-    ask: Arc<Ask>,
+pub(super) struct ChildExchange {
+    inner: Arc<Conversation>,
+    ask: Arc<Asker>,
     number: u64,
-    ear: Ear,
+    ear: ReplyReceiver,
     heard_before: u64,
     /// It is on its way to the child.
     is_sent: bool,
     done: bool,
 }
 
-impl Exchange {
+impl ChildExchange {
     /// The next thing that is said to the request.
     ///
     /// # Errors
     /// Why there will be no response; a request that waits longer than `patience` is cancelled.
     /// While the client itself is being asked something, people take their time, and another
     /// limit runs.
-    pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<Reply, Lost> {
+    pub(super) async fn next(&mut self, patience: Option<Duration>) -> Result<ChildReply, NoResponse> {
         let began = Instant::now();
         let heard = loop {
             let Some(patience) = patience else { break self.ear.hear().await };
@@ -213,16 +214,17 @@ impl Exchange {
                 Err(_) => break Err(self.give_up()),
             }
         };
-        self.done = !matches!(heard, Ok(Reply::Note(_)));
+        self.done = !matches!(heard, Ok(ChildReply::Note(_)));
         heard
     }
 
-    fn give_up(&self) -> Lost {
-        let lost = Lost::Fault(UpstreamFault::Timeout, "the upstream did not answer in time".to_owned());
+    fn give_up(&self) -> NoResponse {
+        let lost =
+            NoResponse::Fault(UpstreamFault::Timeout, "the upstream did not answer in time".to_owned());
         self.inner.forget(self.number, lost.clone());
         self.inner.send_now(cancelled(&self.number.to_string(), "timed out"));
         if self.inner.heard.load(Ordering::Relaxed) == self.heard_before {
-            tokio::spawn(Connection { inner: Arc::clone(&self.inner) }.feel_pulse());
+            tokio::spawn(ChildConnection { inner: Arc::clone(&self.inner) }.feel_pulse());
         }
         lost
     }
@@ -238,13 +240,13 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for ChildExchange {
     fn drop(&mut self) {
         if !self.is_sent {
             self.inner.forget_unsent(self.number);
             return;
         }
-        if self.done || !self.ask.cancel_on_drop || !self.inner.forget(self.number, Lost::Cancelled) {
+        if self.done || !self.ask.cancel_on_drop || !self.inner.forget(self.number, NoResponse::Cancelled) {
             return;
         }
         self.inner.send_now(cancelled(&self.number.to_string(), "the client went away"));
@@ -253,9 +255,9 @@ impl Drop for Exchange {
 
 /// Writes whole lines, in order, until the conversation ends; then standard input is closed.
 async fn write(
-    inner: Arc<Inner>,
+    inner: Arc<Conversation>,
     mut input: Box<dyn AsyncWrite + Send + Unpin>,
-    mut lines: mpsc::Receiver<Line>,
+    mut lines: mpsc::Receiver<ChildLine>,
 ) {
     let mut ended = inner.ended.subscribe();
     loop {
@@ -263,7 +265,7 @@ async fn write(
             line = lines.recv() => line,
             _ = ended.wait_for(Option::is_some) => None,
         };
-        let Some(Line { number, bytes, _room }) = line else { break };
+        let Some(ChildLine { number, bytes, _room }) = line else { break };
         if !inner.is_wanted(number) {
             continue;
         }

@@ -9,15 +9,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::audience::Audience;
-use super::pending::{Ask, Lost, Pending, Spares, Whose};
+use super::audience::ChildSessions;
+use super::pending::{Asker, NoResponse, Owner, Pending, Spares};
 use super::process::Process;
 use super::wire::cancelled;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::LONGEST_ID;
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_runtime::lines::input::one_line;
-use witgate_runtime::shares::{Bounds, Holdings};
+use witgate_runtime::shares::{Capacity, Holdings};
 
 /// Their bytes, and those of the line that is being written; one line may have more. A caller who waits for room holds what
 /// they sent within the bounds of all requests, and one who has gone leaves no more than this behind.
@@ -31,16 +31,16 @@ pub(super) const STRAYS: usize = 1024;
 /// Seconds until there may be room for a request again.
 pub(super) const RETRY_S: u32 = 1;
 
-pub(super) struct Inner {
+pub(super) struct Conversation {
     pub(super) name: Arc<str>,
-    pub(super) table: Mutex<Table>,
-    pub(super) audience: Arc<Audience>,
+    pub(super) table: Mutex<RequestTable>,
+    pub(super) audience: Arc<ChildSessions>,
     /// Lines that the child has said.
     pub(super) heard: AtomicU64,
     /// A request has come.
     pub(super) came: Notify,
-    pub(super) out: Mutex<Option<Out>>,
-    pub(super) ended: watch::Sender<Option<Lost>>,
+    pub(super) out: Mutex<Option<ChildInput>>,
+    pub(super) ended: watch::Sender<Option<NoResponse>>,
     pub(super) process: Option<Process>,
     /// True if several callers may be on it.
     pub(super) common: bool,
@@ -51,24 +51,24 @@ pub(super) struct Inner {
 
 /// The open requests.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct RequestTable {
     pub(super) next: u64,
     pub(super) pending: BTreeMap<u64, Pending>,
     /// The number of open requests of each party.
     pub(super) held: Holdings,
     pub(super) spares: Spares,
     /// Requests without an answer that nobody waits for any more: the child may still be at them.
-    pub(super) strays: BTreeMap<u64, Whose>,
+    pub(super) strays: BTreeMap<u64, Owner>,
     pub(super) lost_track: bool,
     /// True if several callers may be on it.
     pub(super) common: bool,
     /// Requests of the child's that a session has yet to answer, by the id that it was told.
-    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) asked: BTreeMap<u64, ChildRequest>,
 }
 
 /// A request of the child's.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ChildRequest {
     pub(super) session: Arc<str>,
     /// The child's own id, as JSON text.
     pub(super) id: Box<str>,
@@ -77,7 +77,7 @@ pub(super) struct Asked {
 }
 
 /// The callers whose requests the child may be working on, as far as these can make it ask or tell something.
-pub(super) enum AtWork {
+pub(super) enum WorkingCallers {
     /// Nobody's.
     Nobodys,
     /// Those of one caller.
@@ -86,7 +86,7 @@ pub(super) enum AtWork {
     Several,
 }
 
-impl Table {
+impl RequestTable {
     pub(super) fn insert(&mut self, pending: Pending) -> u64 {
         self.next += 1;
         self.held.add(&pending.ask.party, 1);
@@ -140,26 +140,26 @@ impl Table {
     }
 
     /// True where anybody waits for the child but the one who has asked `ask`.
-    pub(super) fn others_wait(&self, ask: &Ask) -> bool {
-        let is_anothers = |other: &Ask| other.whose != ask.whose || other.party != ask.party;
+    pub(super) fn others_wait(&self, ask: &Asker) -> bool {
+        let is_anothers = |other: &Asker| other.whose != ask.whose || other.party != ask.party;
         self.pending.values().any(|pending| is_anothers(&pending.ask) && !pending.to.is_deserted())
     }
 
     /// The callers whose requests the child may be working on. Requests count on after their caller has gone
     /// away.
-    pub(super) fn at_work(&self) -> AtWork {
+    pub(super) fn at_work(&self) -> WorkingCallers {
         let mut calls = self.pending.iter().filter(|(_, pending)| !pending.ask.listen);
         let whose = calls.clone().filter_map(|(_, pending)| pending.ask.whose.as_ref());
         let mut whose = whose.chain(self.strays.values());
         let Some(first) = whose.next() else {
-            return if self.lost_track { AtWork::Several } else { AtWork::Nobodys };
+            return if self.lost_track { WorkingCallers::Several } else { WorkingCallers::Nobodys };
         };
         if self.lost_track || whose.any(|other| other != first) {
-            return AtWork::Several;
+            return WorkingCallers::Several;
         }
         let is_ones = |pending: &Pending| pending.ask.whose.is_some() && !pending.to.is_deserted();
         let ones = calls.by_ref().filter(|(_, pending)| is_ones(pending));
-        AtWork::Ones(ones.map(|(number, pending)| (*number, pending.clone())).collect())
+        WorkingCallers::Ones(ones.map(|(number, pending)| (*number, pending.clone())).collect())
     }
 }
 
@@ -169,14 +169,14 @@ pub(super) const MODERN_PULSE: &str = concat!(
     r#""io.modelcontextprotocol/clientCapabilities":{}}}"#
 );
 
-impl Inner {
+impl Conversation {
     /// Takes a request in, unless the conversation has ended or too much is open.
     pub(super) fn admit(&self, pending: Pending) -> Result<u64, Rejection> {
         if let Some(lost) = self.ended.borrow().clone() {
             return Err(lost.into());
         }
         let bounds =
-            Bounds { most: PENDING, most_of_one: if self.common { PENDING_OF_ONE } else { PENDING } };
+            Capacity { most: PENDING, most_of_one: if self.common { PENDING_OF_ONE } else { PENDING } };
         let party = pending.ask.party.clone();
         let mut table = self.table.lock();
         if !table.held.have_room(&party, 1, bounds) {
@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// Waits until anybody waits for the child but the one who has asked `ask`.
-    pub(super) async fn until_others_wait(&self, ask: &Ask) {
+    pub(super) async fn until_others_wait(&self, ask: &Asker) {
         loop {
             // Before looking, so that nobody comes unseen.
             let mut came = std::pin::pin!(self.came.notified());
@@ -205,7 +205,7 @@ impl Inner {
     }
 
     /// Takes out the requests that nobody waits for any more, and tells the child.
-    pub(super) fn give_up_deserted(&self, table: &mut Table) {
+    pub(super) fn give_up_deserted(&self, table: &mut RequestTable) {
         let deserted = table.pending.iter().filter(|(_, pending)| pending.to.is_deserted());
         let deserted: Vec<u64> = deserted.map(|(number, _)| *number).collect();
         for number in deserted {
@@ -214,15 +214,15 @@ impl Inner {
         }
     }
 
-    pub(super) fn find(&self, whose: &Ask, id: &str) -> Option<u64> {
+    pub(super) fn find(&self, whose: &Asker, id: &str) -> Option<u64> {
         let table = self.table.lock();
-        let mine = |ask: &Ask| ask.session == whose.session && ask.whose == whose.whose;
-        let id = SameId::of(id);
+        let mine = |ask: &Asker| ask.session == whose.session && ask.whose == whose.whose;
+        let id = IdText::of(id);
         table.pending.iter().find(|(_, p)| mine(&p.ask) && id.is(&p.ask.id)).map(|(number, _)| *number)
     }
 
     /// Takes a request out; who waits for it hears `lost`.
-    pub(super) fn forget(&self, number: u64, lost: Lost) -> bool {
+    pub(super) fn forget(&self, number: u64, lost: NoResponse) -> bool {
         let removed = self.table.lock().give_up(number);
         if let Some(pending) = &removed {
             pending.to.lose(lost);
@@ -232,11 +232,11 @@ impl Inner {
 
     /// Takes a request out that the child has never heard of.
     pub(super) fn forget_unsent(&self, number: u64) {
-        self.forget(number, Lost::Cancelled);
+        self.forget(number, NoResponse::Cancelled);
         self.table.lock().strays.remove(&number);
     }
 
-    pub(super) fn take_asked(&self, session: &str, told: u64) -> Option<Asked> {
+    pub(super) fn take_asked(&self, session: &str, told: u64) -> Option<ChildRequest> {
         let mut table = self.table.lock();
         let asked = table.asked.get(&told).filter(|asked| &*asked.session == session)?;
         tracing::trace!(upstream = %self.name, within = asked.within, "a client has answered");
@@ -284,7 +284,7 @@ impl Inner {
     }
 
     /// Ends the conversation: everyone who waits hears why.
-    pub(super) fn end(&self, lost: Lost, kill: bool) {
+    pub(super) fn end(&self, lost: NoResponse, kill: bool) {
         self.ended.send_if_modified(|ended| {
             let first = ended.is_none();
             if first {
@@ -310,30 +310,30 @@ impl Inner {
 
 /// The way to the child.
 #[derive(Clone)]
-pub(super) struct Out {
-    pub(super) queue: mpsc::Sender<Line>,
+pub(super) struct ChildInput {
+    pub(super) queue: mpsc::Sender<ChildLine>,
     pub(super) room: Arc<Semaphore>,
 }
 
 /// A line on its way to the child.
-pub(super) struct Line {
+pub(super) struct ChildLine {
     /// The request that it is.
     pub(super) number: Option<u64>,
     pub(super) bytes: Bytes,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-impl Out {
+impl ChildInput {
     /// Sends a line as soon as there is room. None: the conversation has ended.
     pub(super) async fn send(self, number: Option<u64>, bytes: Bytes) -> Option<()> {
         let _room = self.room.acquire_many_owned(room_for(&bytes)).await.ok()?;
-        self.queue.send(Line { number, bytes, _room }).await.ok()
+        self.queue.send(ChildLine { number, bytes, _room }).await.ok()
     }
 
     /// Sends a line if there is room. None: there is none.
     pub(super) fn send_now(self, bytes: Bytes) -> Option<()> {
         let _room = self.room.try_acquire_many_owned(room_for(&bytes)).ok()?;
-        self.queue.try_send(Line { number: None, bytes, _room }).ok()
+        self.queue.try_send(ChildLine { number: None, bytes, _room }).ok()
     }
 }
 
@@ -342,12 +342,12 @@ pub(super) fn room_for(bytes: &Bytes) -> u32 {
 }
 
 /// An id as JSON text, to be compared with others: escapes do not matter, the type does.
-pub(super) struct SameId<'a> {
+pub(super) struct IdText<'a> {
     pub(super) text: &'a str,
     pub(super) value: Option<serde_json::Value>,
 }
 
-impl<'a> SameId<'a> {
+impl<'a> IdText<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         // A longer one is nobody's, and would be read only to be compared with all.
         let value = Some(text).filter(|text| text.len() <= LONGEST_ID);
@@ -369,12 +369,14 @@ pub(super) fn gone() -> Rejection {
     fault(UpstreamFault::Unreachable, "the upstream has ended")
 }
 
-impl From<Lost> for Rejection {
-    fn from(lost: Lost) -> Self {
+impl From<NoResponse> for Rejection {
+    fn from(lost: NoResponse) -> Self {
         match lost {
-            Lost::Cancelled => Malformed::InvalidRequest("the request was cancelled".to_owned()).into(),
-            Lost::NoRoom => Self::TooManyAnswers,
-            Lost::Fault(fault, message) => Self::Upstream { fault, message },
+            NoResponse::Cancelled => {
+                MessageFault::InvalidRequest("the request was cancelled".to_owned()).into()
+            }
+            NoResponse::NoRoom => Self::TooManyAnswers,
+            NoResponse::Fault(fault, message) => Self::Upstream { fault, message },
         }
     }
 }

@@ -22,27 +22,27 @@ const ENTRY: usize = 256;
 
 /// One thing that a child has said to a request.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) enum ChildReply {
     /// A notification or a request of the server's that belongs to it.
-    Note(Said),
+    Note(ChildMessage),
     /// The response.
-    Last(Said),
+    Last(ChildMessage),
 }
 
 /// A message of a child's, and the memory that it takes until its caller has read it.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct ChildMessage {
     pub line: Bytes,
     pub hold: Hold,
 }
 
-impl From<Bytes> for Said {
+impl From<Bytes> for ChildMessage {
     fn from(line: Bytes) -> Self {
         Self { line, hold: Hold::default() }
     }
 }
 
-impl Reply {
+impl ChildReply {
     fn len(&self) -> usize {
         let (Self::Note(said) | Self::Last(said)) = self;
         said.line.len()
@@ -52,8 +52,8 @@ impl Reply {
     ///
     /// # Errors
     /// Where there is no room.
-    pub(crate) fn held_for(mut self, ask: &Ask) -> Result<Self, Lost> {
-        let hold = ask.account.hold(self.len()).map_err(|_| Lost::NoRoom)?;
+    pub(crate) fn held_for(mut self, ask: &Asker) -> Result<Self, NoResponse> {
+        let hold = ask.account.hold(self.len()).map_err(|_| NoResponse::NoRoom)?;
         let (Self::Note(said) | Self::Last(said)) = &mut self;
         said.hold = hold;
         Ok(self)
@@ -62,7 +62,7 @@ impl Reply {
 
 /// The reason why there will be no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub(crate) enum NoResponse {
     /// The caller has cancelled; nothing is to be said.
     Cancelled,
     /// There is no memory for what it says.
@@ -73,11 +73,11 @@ pub(crate) enum Lost {
 
 /// The asker, and the properties of the answer that matter.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ask {
+pub(super) struct Asker {
     /// The session it belongs to. None: the stateless era, or a request of Witgate's own.
     pub session: Option<Arc<str>>,
     /// The owner. None: Witgate itself.
-    pub whose: Option<Whose>,
+    pub whose: Option<Owner>,
     /// The party whose share of the open requests it takes.
     pub party: Party,
     /// The memory for what the child says to it.
@@ -99,12 +99,12 @@ pub(super) struct Ask {
 /// The owner of a request, who alone receives its messages: a principal. Callers without a name are one
 /// principal, so that their sessions tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Whose {
+pub(super) struct Owner {
     principal: Principal,
     session: Option<Arc<str>>,
 }
 
-impl Whose {
+impl Owner {
     /// Of a request of `principal`, in `session`.
     pub(super) fn new(principal: &Principal, session: Option<&Arc<str>>) -> Self {
         let session = session.filter(|_| principal.is_nameless()).cloned();
@@ -115,30 +115,30 @@ impl Whose {
 /// A request on its way, as the reading side sees it.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    pub ask: Arc<Ask>,
-    pub to: Mouth,
+    pub ask: Arc<Asker>,
+    pub to: ReplySender,
 }
 
 /// The end of a reply queue that the child speaks into.
 #[derive(Clone, Debug)]
-pub(crate) struct Mouth {
-    queue: mpsc::UnboundedSender<(Reply, Room)>,
+pub(crate) struct ReplySender {
+    queue: mpsc::UnboundedSender<(ChildReply, ReplyRoom)>,
     /// The request's own room.
     own: Arc<Semaphore>,
     spare: Spare,
-    lost: Arc<OnceLock<Lost>>,
+    lost: Arc<OnceLock<NoResponse>>,
 }
 
 /// The end that the caller hears from.
 #[derive(Debug)]
-pub(crate) struct Ear {
-    queue: mpsc::UnboundedReceiver<(Reply, Room)>,
-    lost: Arc<OnceLock<Lost>>,
+pub(crate) struct ReplyReceiver {
+    queue: mpsc::UnboundedReceiver<(ChildReply, ReplyRoom)>,
+    lost: Arc<OnceLock<NoResponse>>,
 }
 
 /// The room that a message takes until it is heard.
 #[derive(Debug)]
-pub(super) struct Room(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+pub(super) struct ReplyRoom(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 /// Room for messages of one party that reads slower than the child speaks, while others wait for the child.
 #[derive(Clone, Debug)]
@@ -162,37 +162,37 @@ impl Spares {
 }
 
 /// A reply queue.
-pub(crate) fn replies(spare: Spare) -> (Mouth, Ear) {
+pub(crate) fn replies(spare: Spare) -> (ReplySender, ReplyReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let lost = Arc::new(OnceLock::new());
     let own = Arc::new(Semaphore::new(ROOM));
-    let mouth = Mouth { queue: sender, own, spare, lost: Arc::clone(&lost) };
-    (mouth, Ear { queue: receiver, lost })
+    let mouth = ReplySender { queue: sender, own, spare, lost: Arc::clone(&lost) };
+    (mouth, ReplyReceiver { queue: receiver, lost })
 }
 
-impl Mouth {
+impl ReplySender {
     /// The request's own room for a message, as soon as there is some. None: nobody listens any more.
-    pub(crate) async fn room_for(&self, reply: &Reply) -> Option<Room> {
+    pub(crate) async fn room_for(&self, reply: &ChildReply) -> Option<ReplyRoom> {
         tokio::select! {
-            room = Arc::clone(&self.own).acquire_many_owned(own_size(reply)) => room.ok().map(Room),
+            room = Arc::clone(&self.own).acquire_many_owned(own_size(reply)) => room.ok().map(ReplyRoom),
             () = self.queue.closed() => None,
         }
     }
 
     /// Room for a message, the request's own or else the spare one. None: there is none now.
-    pub(crate) fn any_room_for(&self, reply: &Reply) -> Option<Room> {
+    pub(crate) fn any_room_for(&self, reply: &ChildReply) -> Option<ReplyRoom> {
         let own = Arc::clone(&self.own).try_acquire_many_owned(own_size(reply));
         let spare = || Arc::clone(&self.spare.0).try_acquire_many_owned(spare_size(reply));
-        own.or_else(|_| spare()).ok().map(Room)
+        own.or_else(|_| spare()).ok().map(ReplyRoom)
     }
 
     /// Says something. False: nobody listens any more.
-    pub(super) fn say(&self, reply: Reply, room: Room) -> bool {
+    pub(super) fn say(&self, reply: ChildReply, room: ReplyRoom) -> bool {
         self.queue.send((reply, room)).is_ok()
     }
 
     /// Says why there will be nothing more; the first word counts.
-    pub(super) fn lose(&self, lost: Lost) {
+    pub(super) fn lose(&self, lost: NoResponse) {
         let _ = self.lost.set(lost);
     }
 
@@ -203,11 +203,11 @@ impl Mouth {
 }
 
 /// So much that the room is full with [`MESSAGES`], however small they are.
-fn own_size(reply: &Reply) -> u32 {
+fn own_size(reply: &ChildReply) -> u32 {
     permits(reply.len().max(ROOM / MESSAGES))
 }
 
-fn spare_size(reply: &Reply) -> u32 {
+fn spare_size(reply: &ChildReply) -> u32 {
     permits(reply.len() + ENTRY)
 }
 
@@ -215,13 +215,16 @@ fn permits(size: usize) -> u32 {
     u32::try_from(size.min(ROOM)).unwrap_or(u32::MAX)
 }
 
-impl Ear {
+impl ReplyReceiver {
     /// The next thing said.
-    pub(super) async fn hear(&mut self) -> Result<Reply, Lost> {
+    pub(super) async fn hear(&mut self) -> Result<ChildReply, NoResponse> {
         match self.queue.recv().await {
             Some((reply, _room)) => Ok(reply),
             None => Err(self.lost.get().cloned().unwrap_or_else(|| {
-                Lost::Fault(UpstreamFault::Unreachable, "the upstream ended before it answered".to_owned())
+                NoResponse::Fault(
+                    UpstreamFault::Unreachable,
+                    "the upstream ended before it answered".to_owned(),
+                )
             })),
         }
     }

@@ -10,14 +10,14 @@ use tokio::io::AsyncRead;
 use tokio::process::{ChildStderr, Command};
 
 use super::pipes::{Launch, Pipes};
-use super::process::{Process, Running};
+use super::process::{GroupLeader, Process};
 use crate::identity::variables;
 use witgate_base::party::Principal;
 use witgate_base::printable;
 use witgate_config::environment;
-use witgate_config::identity::Field;
+use witgate_config::identity::IdentityField;
 use witgate_runtime::descriptors;
-use witgate_runtime::lines::input::{Lines, Read};
+use witgate_runtime::lines::input::{LineOutcome, LineReader};
 use witgate_runtime::processes;
 use witgate_runtime::shares::Share;
 
@@ -72,7 +72,7 @@ pub struct Program {
     /// Environment beside what is inherited.
     pub env: Vec<(String, SecretString)>,
     /// Further variables, in which it is told whose it is.
-    pub identity: Vec<(Field, String)>,
+    pub identity: Vec<(IdentityField, String)>,
 }
 
 impl Launch for Program {
@@ -105,7 +105,7 @@ impl Program {
             return Err(format!("`{program}` was started without pipes"));
         };
         tokio::spawn(log(self.name.clone(), errors));
-        let process = Process::watch(Running { name: self.name.clone(), child, _own: own, _seat: seat });
+        let process = Process::watch(GroupLeader { name: self.name.clone(), child, _own: own, _seat: seat });
         Ok(Pipes { input: Box::new(input), output: Box::new(output), process: Some(process) })
     }
 }
@@ -119,12 +119,12 @@ async fn log(name: String, errors: ChildStderr) {
 }
 
 async fn log_lines(errors: impl AsyncRead + Unpin, mut say: impl FnMut(&str)) {
-    let mut lines = Lines::new(errors, LOG_LINE);
+    let mut lines = LineReader::new(errors, LOG_LINE);
     loop {
         match lines.next().await {
-            Ok(Read::Line(line)) => say(&printable::line(&String::from_utf8_lossy(&line))),
-            Ok(Read::TooLong(_)) => say("(a line too long to show)"),
-            Ok(Read::End) | Err(_) => return,
+            Ok(LineOutcome::Line(line)) => say(&printable::line(&String::from_utf8_lossy(&line))),
+            Ok(LineOutcome::TooLong(_)) => say("(a line too long to show)"),
+            Ok(LineOutcome::End) | Err(_) => return,
         }
     }
 }

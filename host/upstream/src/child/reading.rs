@@ -10,13 +10,13 @@ use tokio::io::AsyncRead;
 use tokio::time::sleep;
 
 use super::audience::Member;
-use super::conversation::{Asked, AtWork, Inner};
-use super::pending::{Lost, Pending, Reply};
-use super::wire::{Incoming, What, cancelled, error_response, result_response};
+use super::conversation::{ChildRequest, Conversation, WorkingCallers};
+use super::pending::{ChildReply, NoResponse, Pending};
+use super::wire::{Incoming, MessageType, cancelled, error_response, result_response};
 use witgate_flow::reject::UpstreamFault;
 use witgate_message::json::{Members, unquote};
 use witgate_message::names;
-use witgate_runtime::lines::input::{Ends, Lines, Read};
+use witgate_runtime::lines::input::{LineEnds, LineOutcome, LineReader};
 
 /// Lines within [`WHILE`] that are no message. One that prints what belongs on standard error is borne, at any length; one
 /// that prints without pause would keep a core busy.
@@ -43,16 +43,16 @@ const INTERNAL_ERROR: i32 = -32603;
 static TOLD: AtomicU64 = AtomicU64::new(1);
 
 /// Reads until the child has ended or is not worth reading.
-pub(super) async fn read(inner: Arc<Inner>, output: impl AsyncRead + Unpin, max_message: usize) {
-    let lines = Lines::new(output, max_message);
-    let mut reader = Reader { inner: Arc::clone(&inner), garbage: Garbage::default(), unasked: 0 };
+pub(super) async fn read(inner: Arc<Conversation>, output: impl AsyncRead + Unpin, max_message: usize) {
+    let lines = LineReader::new(output, max_message);
+    let mut reader = ChildReader { inner: Arc::clone(&inner), garbage: Garbage::default(), unasked: 0 };
     let (fault, message) = reader.run(lines).await;
     tracing::debug!(upstream = %inner.name, message, "conversation ended");
-    inner.end(Lost::Fault(fault, message.to_owned()), true);
+    inner.end(NoResponse::Fault(fault, message.to_owned()), true);
 }
 
-struct Reader {
-    inner: Arc<Inner>,
+struct ChildReader {
+    inner: Arc<Conversation>,
     garbage: Garbage,
     unasked: u32,
 }
@@ -75,13 +75,13 @@ impl Garbage {
     }
 }
 
-type End = (UpstreamFault, &'static str);
+type ChildEnd = (UpstreamFault, &'static str);
 
-impl Reader {
-    async fn run(&mut self, mut lines: Lines<impl AsyncRead + Unpin>) -> End {
+impl ChildReader {
+    async fn run(&mut self, mut lines: LineReader<impl AsyncRead + Unpin>) -> ChildEnd {
         loop {
             match lines.next().await {
-                Ok(Read::Line(line)) => {
+                Ok(LineOutcome::Line(line)) => {
                     self.take(&line).await;
                     if self.garbage.lines > GARBAGE {
                         return (UpstreamFault::BadAnswer, "the upstream does not speak JSON-RPC");
@@ -90,8 +90,8 @@ impl Reader {
                         return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
                     }
                 }
-                Ok(Read::TooLong(ends)) => self.too_long(&ends),
-                Ok(Read::End) | Err(_) => {
+                Ok(LineOutcome::TooLong(ends)) => self.too_long(&ends),
+                Ok(LineOutcome::End) | Err(_) => {
                     return (UpstreamFault::Unreachable, "the upstream ended before it answered");
                 }
             }
@@ -108,14 +108,16 @@ impl Reader {
         };
         self.inner.heard.fetch_add(1, Ordering::Relaxed);
         match &message.what {
-            What::Response { result } => self.response(&message, *result).await,
-            What::Request { method } => self.request(&message, method).await,
-            What::Notification { method, params } => self.notification(&message, line, method, *params).await,
+            MessageType::Response { result } => self.response(&message, *result).await,
+            MessageType::Request { method } => self.request(&message, method).await,
+            MessageType::Notification { method, params } => {
+                self.notification(&message, line, method, *params).await
+            }
         }
     }
 
     /// A message that is too long costs the request that it answers, and nobody else.
-    fn too_long(&mut self, ends: &Ends) {
+    fn too_long(&mut self, ends: &LineEnds) {
         if self.garbage.count() {
             tracing::warn!(upstream = %self.inner.name, "skipped a message over 16 MiB");
         }
@@ -123,7 +125,7 @@ impl Reader {
         let number = ends.id().and_then(|id| number_of(&id));
         if let Some(pending) = number.and_then(|number| self.inner.table.lock().answered(number)) {
             let message = "the upstream sent a message over 16 MiB".to_owned();
-            pending.to.lose(Lost::Fault(UpstreamFault::Flood, message));
+            pending.to.lose(NoResponse::Fault(UpstreamFault::Flood, message));
         }
     }
 
@@ -144,7 +146,7 @@ impl Reader {
         if let (true, Some(tag)) = (pending.ask.listen, result.and_then(subscription)) {
             parts.push((tag, &*pending.ask.id));
         }
-        if let Err(lost) = self.say(&pending, Reply::Last(message.with(&parts).into())).await {
+        if let Err(lost) = self.say(&pending, ChildReply::Last(message.with(&parts).into())).await {
             pending.to.lose(lost);
         }
     }
@@ -158,14 +160,16 @@ impl Reader {
         let told = TOLD.fetch_add(1, Ordering::Relaxed);
         let told_line = message.with(&[(id, &told.to_string())]);
         let delivered = match self.home(method) {
-            Home::Request(number, pending, session) => {
+            Recipient::Request(number, pending, session) => {
                 self.note_asked(told, id, session, Some(number))
-                    && self.say(&pending, Reply::Note(told_line.into())).await.is_ok()
+                    && self.say(&pending, ChildReply::Note(told_line.into())).await.is_ok()
             }
-            Home::Inbox(member) => {
+            Recipient::Inbox(member) => {
                 self.note_asked(told, id, Arc::clone(&member.session), None) && member.inbox.put(told_line)
             }
-            Home::None(why) => return self.inner.send_now(error_response(id, METHOD_NOT_FOUND, why, None)),
+            Recipient::None(why) => {
+                return self.inner.send_now(error_response(id, METHOD_NOT_FOUND, why, None));
+            }
         };
         if !delivered {
             self.inner.table.lock().asked.remove(&told);
@@ -179,19 +183,19 @@ impl Reader {
         if table.asked.len() >= ASKED || (self.inner.common && of_one >= ASKED_OF_ONE) {
             return false;
         }
-        table.asked.insert(told, Asked { session, id: id.into(), within });
+        table.asked.insert(told, ChildRequest { session, id: id.into(), within });
         true
     }
 
     /// The recipient of a request of the child's. The request does not name one, so it goes to the caller
     /// whose requests the child may be working on, if there is only one: another choice could hand one
     /// caller's data to the next. Where only one session is on the child, it goes to that one.
-    fn home(&self, method: &str) -> Home {
+    fn home(&self, method: &str) -> Recipient {
         let mut ones = match self.inner.table.lock().at_work() {
-            AtWork::Ones(ones) => ones,
-            AtWork::Nobodys => Vec::new(),
-            AtWork::Several => {
-                return Home::None("several clients share this server; whom to ask is not clear");
+            WorkingCallers::Ones(ones) => ones,
+            WorkingCallers::Nobodys => Vec::new(),
+            WorkingCallers::Several => {
+                return Recipient::None("several clients share this server; whom to ask is not clear");
             }
         };
         ones.retain(|(_, pending)| pending.ask.session.is_some());
@@ -204,13 +208,13 @@ impl Reader {
         };
         match (member, within) {
             (Some(member), _) if !member.can(method) => {
-                Home::None("the client has not declared that it can do this")
+                Recipient::None("the client has not declared that it can do this")
             }
             (Some(member), Some((number, pending))) => {
-                Home::Request(number, pending, Arc::clone(&member.session))
+                Recipient::Request(number, pending, Arc::clone(&member.session))
             }
-            (Some(member), None) => Home::Inbox(member),
-            (None, _) => Home::None("there is no client to ask"),
+            (Some(member), None) => Recipient::Inbox(member),
+            (None, _) => Recipient::None("there is no client to ask"),
         }
     }
 
@@ -273,7 +277,7 @@ impl Reader {
         self.inner.table.lock().answered(number);
         let id = &pending.ask.id;
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
-        let _ = self.say(pending, Reply::Last(result_response(id, &result).into())).await;
+        let _ = self.say(pending, ChildReply::Last(result_response(id, &result).into())).await;
     }
 
     /// A log message names no request. It goes to the one that runs, so that it comes before the
@@ -281,9 +285,9 @@ impl Reader {
     async fn log(&mut self, line: &Bytes) {
         let at_work = self.inner.table.lock().at_work();
         let latest = match at_work {
-            AtWork::Ones(mut ones) => ones.pop(),
-            AtWork::Nobodys => None,
-            AtWork::Several => return,
+            WorkingCallers::Ones(mut ones) => ones.pop(),
+            WorkingCallers::Nobodys => None,
+            WorkingCallers::Several => return,
         };
         match latest {
             Some((number, pending)) if pending.ask.logs => self.note(number, &pending, apart(line)).await,
@@ -332,7 +336,7 @@ impl Reader {
 
     /// Says something to a request; one whose caller holds the others up is given up.
     async fn note(&self, number: u64, pending: &Pending, line: Bytes) {
-        let Err(lost) = self.say(pending, Reply::Note(line.into())).await else { return };
+        let Err(lost) = self.say(pending, ChildReply::Note(line.into())).await else { return };
         if pending.to.is_deserted() {
             return;
         }
@@ -343,7 +347,7 @@ impl Reader {
     /// Says something to a request, as soon as its caller has room for it, and if there is memory for it at once. From the moment when somebody else waits for the
     /// child as well, nobody is waited for: what fits nowhere is not said. However many callers do not read, they so hold
     /// up nobody.
-    async fn say(&self, to: &Pending, reply: Reply) -> Result<(), Lost> {
+    async fn say(&self, to: &Pending, reply: ChildReply) -> Result<(), NoResponse> {
         let reply = reply.held_for(&to.ask)?;
         let room = tokio::select! {
             biased;
@@ -368,11 +372,11 @@ fn apart(line: &Bytes) -> Bytes {
     Bytes::copy_from_slice(line)
 }
 
-fn not_read() -> Lost {
-    Lost::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned())
+fn not_read() -> NoResponse {
+    NoResponse::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned())
 }
 
-enum Home {
+enum Recipient {
     Request(u64, Pending, Arc<str>),
     Inbox(Arc<Member>),
     None(&'static str),

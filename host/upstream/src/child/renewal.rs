@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::pipes::Launch;
 use super::supervise::Slot;
-use super::{ChildUpstream, Inner};
+use super::{ChildState, ChildUpstream};
 
 /// A call that takes longer is cut: a process with a credential that was replaced must not stay for ever.
 const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
@@ -17,16 +17,16 @@ const LONGEST_CALL: Duration = Duration::from_secs(10 * 60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The way an upstream's processes are started, to be replaced while it runs.
-pub(crate) struct Launching(Weak<Inner>);
+pub(crate) struct LaunchSettings(Weak<ChildState>);
 
 impl ChildUpstream {
     /// The way its processes are started.
-    pub(crate) fn launching(&self) -> Launching {
-        Launching(Arc::downgrade(&self.inner))
+    pub(crate) fn launching(&self) -> LaunchSettings {
+        LaunchSettings(Arc::downgrade(&self.inner))
     }
 }
 
-impl Launching {
+impl LaunchSettings {
     /// Has `launcher` start every process from now on. Sessions on those that run are over as soon as their calls are
     /// done. Must be called within a Tokio runtime.
     pub(crate) fn replace(&self, launcher: Arc<dyn Launch>) {
@@ -39,7 +39,7 @@ impl Launching {
     }
 }
 
-async fn end_when_done(inner: Arc<Inner>, slot: Arc<Slot>) {
+async fn end_when_done(inner: Arc<ChildState>, slot: Arc<Slot>) {
     let done = async {
         while slot.is_at_work() {
             sleep(LOOK).await;

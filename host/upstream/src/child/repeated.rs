@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::pending::{Ask, Reply};
-use super::sent::Sent;
+use super::outgoing_message::OutgoingMessage;
+use super::pending::{Asker, ChildReply};
 use super::supervise::Slot;
 use super::tools::PATIENCE;
 use crate::bridge::MODERN;
-use witgate_message::headers::params::Repeated;
-use witgate_message::malformed::Malformed;
+use witgate_message::headers::params::HeaderArguments;
+use witgate_message::malformed::MessageFault;
 
 /// Pages of a list; nobody's is longer.
 const PAGES: usize = 64;
@@ -24,11 +24,15 @@ const PAGES: usize = 64;
 ///
 /// # Errors
 /// `HeaderMismatch`.
-pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Result<(), Malformed> {
+pub(super) async fn check(
+    slot: &Arc<Slot>,
+    sent: &OutgoingMessage<'_>,
+    modern: bool,
+) -> Result<(), MessageFault> {
     let (Some(headers), Some(name), "tools/call") = (sent.headers, sent.target(), sent.call.method()) else {
         return Ok(());
     };
-    let checked = |tools: &HashMap<String, Repeated>, headers: &HeaderMap| match tools.get(name) {
+    let checked = |tools: &HashMap<String, HeaderArguments>, headers: &HeaderMap| match tools.get(name) {
         Some(repeated) => repeated.check(sent.call.arguments(), headers),
         None => Ok(()),
     };
@@ -43,13 +47,13 @@ pub(super) async fn check(slot: &Arc<Slot>, sent: &Sent<'_>, modern: bool) -> Re
     }
 }
 
-async fn list(slot: &Arc<Slot>, modern: bool) -> Option<HashMap<String, Repeated>> {
+async fn list(slot: &Arc<Slot>, modern: bool) -> Option<HashMap<String, HeaderArguments>> {
     let mut tools = HashMap::new();
     let mut cursor = None;
     for _ in 0..PAGES {
         let page = page(slot, modern, cursor.as_ref()).await?;
         for tool in page.get("tools")?.as_array()? {
-            let repeated = tool.get("inputSchema").map(Repeated::of).unwrap_or_default();
+            let repeated = tool.get("inputSchema").map(HeaderArguments::of).unwrap_or_default();
             tools.extend(tool.get("name").and_then(Value::as_str).map(|name| (name.to_owned(), repeated)));
         }
         cursor = page.get("nextCursor").filter(|cursor| cursor.is_string()).cloned();
@@ -76,10 +80,10 @@ async fn page(slot: &Arc<Slot>, modern: bool, cursor: Option<&Value>) -> Option<
         Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{params}}}"#))
     };
     let connection = slot.connection().await.ok()?;
-    let ask = Ask { id: "0".into(), cancel_on_drop: true, ..Ask::default() };
+    let ask = Asker { id: "0".into(), cancel_on_drop: true, ..Asker::default() };
     let mut exchange = connection.request(ask, compose).await.ok()?;
     loop {
-        if let Reply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
+        if let ChildReply::Last(response) = exchange.next(Some(PATIENCE)).await.ok()? {
             return serde_json::from_slice::<Value>(&response.line).ok()?.get("result").cloned();
         }
     }

@@ -10,15 +10,15 @@ use parking_lot::Mutex;
 use super::audience::Member;
 use super::conversation::fault;
 use super::full::{DISPLACEABLE, PROCESSES, full};
-use super::settings::Settings;
+use super::settings::ChildSettings;
 use super::supervise::Slot;
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::{Rejection, UpstreamFault};
-use witgate_runtime::shares::{Bounds, Holdings};
+use witgate_runtime::shares::{Capacity, Holdings};
 
 /// The owner of a child.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(super) enum ChildOwner {
     /// A session's of the older era.
     Session(Arc<str>),
     /// A principal's of 2026-07-28.
@@ -31,7 +31,7 @@ pub(super) enum Key {
     SharedStateless,
 }
 
-impl Key {
+impl ChildOwner {
     pub(super) fn stateless(principal: &Principal, shared: bool) -> Self {
         if shared { Self::SharedStateless } else { Self::Stateless(principal.clone()) }
     }
@@ -64,7 +64,7 @@ impl Key {
 }
 
 /// A session of the older era.
-pub(super) struct Session {
+pub(super) struct ChildSession {
     pub(super) member: Arc<Member>,
     pub(super) slot: Arc<Slot>,
     /// The party whose share it takes.
@@ -72,7 +72,7 @@ pub(super) struct Session {
     used: Mutex<Instant>,
 }
 
-impl Session {
+impl ChildSession {
     pub(super) fn new(member: Arc<Member>, slot: Arc<Slot>, party: Party) -> Self {
         Self { member, slot, party, used: Mutex::new(Instant::now()) }
     }
@@ -101,9 +101,9 @@ impl Session {
 /// All places and sessions of an upstream.
 #[derive(Default)]
 pub(super) struct Rooms {
-    slots: BTreeMap<Key, Arc<Slot>>,
+    slots: BTreeMap<ChildOwner, Arc<Slot>>,
     slots_of: Holdings,
-    sessions: BTreeMap<Arc<str>, Arc<Session>>,
+    sessions: BTreeMap<Arc<str>, Arc<ChildSession>>,
     sessions_of: Holdings,
     /// It stops: nothing is taken in any more.
     closed: bool,
@@ -114,9 +114,9 @@ impl Rooms {
     /// where all are taken, of the one that has most.
     pub(super) fn take(
         &mut self,
-        wanted: Key,
+        wanted: ChildOwner,
         party: &Party,
-        bounds: Bounds,
+        bounds: Capacity,
         make: impl FnOnce() -> Slot,
     ) -> Result<Arc<Slot>, Rejection> {
         if let Some(slot) = self.slots.get(&wanted) {
@@ -138,7 +138,7 @@ impl Rooms {
     }
 
     /// Ends a place, its child and its sessions.
-    fn give_up(&mut self, key: &Key) {
+    fn give_up(&mut self, key: &ChildOwner) {
         let Some(slot) = self.slots.remove(key) else { return };
         self.slots_of.remove(&slot.party, 1);
         self.end_slot(&slot);
@@ -170,7 +170,7 @@ impl Rooms {
     }
 
     /// Takes a session in. One that is idle may have to make room for it, as with places.
-    pub(super) fn seat(&mut self, session: Session, bounds: Bounds) -> Result<(), Rejection> {
+    pub(super) fn seat(&mut self, session: ChildSession, bounds: Capacity) -> Result<(), Rejection> {
         if self.closed {
             return Err(fault(UpstreamFault::Unreachable, "the server is shutting down"));
         }
@@ -190,32 +190,35 @@ impl Rooms {
         Ok(())
     }
 
-    pub(super) fn session(&self, name: &str) -> Option<Arc<Session>> {
+    pub(super) fn session(&self, name: &str) -> Option<Arc<ChildSession>> {
         self.sessions.get(name).cloned()
     }
 
     /// Ends a session, and the place that was its alone.
     pub(super) fn end(&mut self, name: &str) {
         self.leave(name);
-        self.give_up(&Key::Session(name.into()));
+        self.give_up(&ChildOwner::Session(name.into()));
     }
 
     /// Ends what has been idle for too long: sessions of a shared child, and children.
-    pub(super) fn end_idle(&mut self, settings: &Settings) {
-        let over = |session: &&Arc<Session>| settings.shared && session.idle() >= settings.session_idle;
+    pub(super) fn end_idle(&mut self, settings: &ChildSettings) {
+        let over = |session: &&Arc<ChildSession>| settings.shared && session.idle() >= settings.session_idle;
         let over: Vec<Arc<str>> =
             self.sessions.values().filter(over).map(|session| Arc::clone(&session.member.session)).collect();
         over.iter().for_each(|name| self.end(name));
-        let bound = |key: &Key| match key {
-            Key::Session(..) => settings.session_idle,
-            Key::Shared | Key::SharedStateless | Key::Stateless(_) | Key::Held(_) => settings.child_idle,
+        let bound = |key: &ChildOwner| match key {
+            ChildOwner::Session(..) => settings.session_idle,
+            ChildOwner::Shared
+            | ChildOwner::SharedStateless
+            | ChildOwner::Stateless(_)
+            | ChildOwner::Held(_) => settings.child_idle,
         };
-        let idle = |(key, slot): &(&Key, &Arc<Slot>)| {
+        let idle = |(key, slot): &(&ChildOwner, &Arc<Slot>)| {
             // A shared child with sessions is kept as long as a session would be.
             let bound = if slot.audience.is_empty() { bound(key) } else { settings.session_idle };
             slot.idle() >= bound
         };
-        let keys: Vec<Key> = self.slots.iter().filter(idle).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<ChildOwner> = self.slots.iter().filter(idle).map(|(key, _)| key.clone()).collect();
         keys.iter().for_each(|key| self.give_up(key));
     }
 
@@ -227,7 +230,7 @@ impl Rooms {
     /// Ends all, for good.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        let keys: Vec<Key> = self.slots.keys().cloned().collect();
+        let keys: Vec<ChildOwner> = self.slots.keys().cloned().collect();
         keys.iter().for_each(|key| self.give_up(key));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use witgate_config::SessionBounds;
 use witgate_runtime::processes::CHILDREN;
-use witgate_runtime::shares::Bounds;
+use witgate_runtime::shares::Capacity;
 
 /// A client that comes back within this finds its session; agents pause for thought, people for
 /// lunch do not.
@@ -12,13 +12,13 @@ pub(super) const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// A child that nobody is bound to starts again in seconds.
 pub(super) const CHILD_IDLE: Duration = Duration::from_secs(10 * 60);
 /// Sessions that share a child, of one upstream: some kilobytes each.
-pub(super) const SESSIONS: Bounds = Bounds { most: 4096, most_of_one: 256 };
+pub(super) const SESSIONS: Capacity = Capacity { most: 4096, most_of_one: 256 };
 /// The largest line that is a message, where nothing else is said.
 const MAX_MESSAGE: usize = 16 << 20;
 
 /// The settings of a child upstream.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ChildSettings {
     /// The upstream's name.
     pub name: String,
     /// One child for all callers.
@@ -34,12 +34,12 @@ pub struct Settings {
     /// After how long without use a child ends that no session has.
     pub child_idle: Duration,
     /// Maximum number of children, those that are starting or ending included.
-    pub children: Bounds,
-    /// The bounds of sessions that share a child. Else each has a child, and [`Settings::children`] counts.
-    pub sessions: Bounds,
+    pub children: Capacity,
+    /// The bounds of sessions that share a child. Else each has a child, and [`ChildSettings::children`] counts.
+    pub sessions: Capacity,
 }
 
-impl Settings {
+impl ChildSettings {
     /// With the defaults of this module.
     pub fn new(name: &str, shared: bool, timeout: Duration, grace: Duration) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Settings {
     }
 
     /// The bounds of sessions that follow from it.
-    pub(super) fn session_bounds(&self) -> Bounds {
+    pub(super) fn session_bounds(&self) -> Capacity {
         if self.shared { self.sessions } else { self.children }
     }
 }

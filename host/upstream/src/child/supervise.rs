@@ -11,16 +11,16 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::audience::Audience;
-use super::connection::{Connection, Terms};
+use super::audience::ChildSessions;
+use super::connection::{ChildConnection, ConversationTerms};
 use super::conversation::fault;
 use super::full::PROCESSES;
-use super::pending::{Ask, Lost, Reply};
+use super::pending::{Asker, ChildReply, NoResponse};
 use super::pipes::Launch;
 use super::process::ENDING;
-use super::tools::Tools;
-use super::wire::{Incoming, What};
-use crate::bridge::Opened;
+use super::tools::ChildTools;
+use super::wire::{Incoming, MessageType};
+use crate::bridge::InitializeAnswer;
 use witgate_base::party::{Party, Principal};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::json::splice;
@@ -67,7 +67,7 @@ impl Start {
 
 /// The handshake with a child.
 #[derive(Debug)]
-pub(super) enum Opening {
+pub(super) enum Handshake {
     /// Not at all: 2026-07-28.
     Stateless,
     /// With `initialize` and `notifications/initialized`.
@@ -84,15 +84,15 @@ pub(super) enum Opening {
 /// A place for one child.
 pub(super) struct Slot {
     start: Arc<Start>,
-    opening: Opening,
+    opening: Handshake,
     /// The party whose share it takes. `Everybody`: its child may be at calls of several callers.
     pub(super) party: Party,
     /// The one principal that its child serves. None: several.
     whose: Option<Principal>,
-    pub(super) audience: Arc<Audience>,
-    pub(super) tools: Tools,
-    live: Arc<tokio::sync::Mutex<Live>>,
-    seen: Mutex<Seen>,
+    pub(super) audience: Arc<ChildSessions>,
+    pub(super) tools: ChildTools,
+    live: Arc<tokio::sync::Mutex<SlotState>>,
+    seen: Mutex<SlotView>,
     /// The place is given up: nothing begins in it any more, and what has begun ends.
     closing: CancellationToken,
     /// Its child has settings that are not in force any more: no session begins in it, and no request.
@@ -100,37 +100,37 @@ pub(super) struct Slot {
 }
 
 #[derive(Default)]
-struct Live {
-    connection: Option<Connection>,
+struct SlotState {
+    connection: Option<ChildConnection>,
     failures: u32,
     not_before: Option<Instant>,
 }
 
 /// The state that is visible while a start is under way.
-struct Seen {
-    connection: Option<Connection>,
-    opened: Option<Arc<Opened>>,
+struct SlotView {
+    connection: Option<ChildConnection>,
+    opened: Option<Arc<InitializeAnswer>>,
     used: Instant,
 }
 
 /// The result of a handshake.
-pub(super) enum Greeted {
+pub(super) enum HandshakeResult {
     /// The child is there.
-    Ready(Connection),
+    Ready(ChildConnection),
     /// It answered `initialize` with this error.
     Refused(Bytes),
 }
 
 impl Slot {
-    pub(super) fn new(start: Arc<Start>, opening: Opening, party: Party, whose: Option<Principal>) -> Self {
-        let seen = Seen { connection: None, opened: None, used: Instant::now() };
+    pub(super) fn new(start: Arc<Start>, opening: Handshake, party: Party, whose: Option<Principal>) -> Self {
+        let seen = SlotView { connection: None, opened: None, used: Instant::now() };
         Self {
             start,
             opening,
             party,
             whose,
             audience: Arc::default(),
-            tools: Tools::default(),
+            tools: ChildTools::default(),
             live: Arc::default(),
             seen: Mutex::new(seen),
             closing: CancellationToken::new(),
@@ -139,28 +139,30 @@ impl Slot {
     }
 
     /// The child, started if need be.
-    pub(super) async fn connection(self: &Arc<Self>) -> Result<Connection, Rejection> {
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<ChildConnection, Rejection> {
         match self.greeted().await? {
-            Greeted::Ready(connection) => Ok(connection),
-            Greeted::Refused(_) => Err(fault(UpstreamFault::BadAnswer, "the upstream refused the handshake")),
+            HandshakeResult::Ready(connection) => Ok(connection),
+            HandshakeResult::Refused(_) => {
+                Err(fault(UpstreamFault::BadAnswer, "the upstream refused the handshake"))
+            }
         }
     }
 
     /// The child, or the error with which it refuses the handshake.
-    pub(super) async fn greeted(self: &Arc<Self>) -> Result<Greeted, Rejection> {
+    pub(super) async fn greeted(self: &Arc<Self>) -> Result<HandshakeResult, Rejection> {
         self.touch();
         if let Some(connection) = self.running() {
-            return Ok(Greeted::Ready(connection));
+            return Ok(HandshakeResult::Ready(connection));
         }
         self.closing.run_until_cancelled(self.started()).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    async fn started(self: &Arc<Self>) -> Result<Greeted, Rejection> {
+    async fn started(self: &Arc<Self>) -> Result<HandshakeResult, Rejection> {
         let mut live = Arc::clone(&self.live).lock_owned().await;
         match live.connection.take() {
             Some(connection) if connection.ended().is_none() => {
                 live.connection = Some(connection.clone());
-                return Ok(Greeted::Ready(connection));
+                return Ok(HandshakeResult::Ready(connection));
             }
             Some(ended) => live.note_end(ended.inner.began.elapsed()),
             None => {}
@@ -178,10 +180,14 @@ impl Slot {
         began.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    async fn begin(&self, mut live: OwnedMutexGuard<Live>, seat: Share) -> Result<Greeted, Rejection> {
+    async fn begin(
+        &self,
+        mut live: OwnedMutexGuard<SlotState>,
+        seat: Share,
+    ) -> Result<HandshakeResult, Rejection> {
         let began = self.start_one(seat).await;
         match &began {
-            Ok(Greeted::Ready(connection)) => {
+            Ok(HandshakeResult::Ready(connection)) => {
                 live.connection = Some(connection.clone());
                 self.seen.lock().connection = Some(connection.clone());
                 // Whoever closes the place cancels first and then looks for a connection.
@@ -190,54 +196,54 @@ impl Slot {
                     return Err(stopped());
                 }
             }
-            Ok(Greeted::Refused(_)) => {}
+            Ok(HandshakeResult::Refused(_)) => {}
             Err(_) => live.note_end(Duration::ZERO),
         }
         began
     }
 
-    async fn start_one(&self, seat: Share) -> Result<Greeted, Rejection> {
+    async fn start_one(&self, seat: Share) -> Result<HandshakeResult, Rejection> {
         let pipes = self.start.launcher().launch(seat, self.whose.as_ref()).await.map_err(|why| {
             tracing::error!(upstream = %self.start.name, "{why}");
             fault(UpstreamFault::Unreachable, "the upstream cannot be started")
         })?;
-        let terms = Terms {
+        let terms = ConversationTerms {
             name: Arc::clone(&self.start.name),
             audience: Arc::clone(&self.audience),
-            modern: matches!(self.opening, Opening::Stateless),
+            modern: matches!(self.opening, Handshake::Stateless),
             common: self.party == Party::Everybody,
             max_message: self.start.max_message,
         };
-        let connection = Connection::begin(pipes, terms);
+        let connection = ChildConnection::begin(pipes, terms);
         let greeted = self.closing.run_until_cancelled(self.greet(&connection)).await;
         match greeted.unwrap_or_else(|| Err(stopped())) {
-            Ok(None) => Ok(Greeted::Ready(connection)),
+            Ok(None) => Ok(HandshakeResult::Ready(connection)),
             refused => {
                 connection.end();
-                refused.map(|refusal| Greeted::Refused(refusal.unwrap_or_default()))
+                refused.map(|refusal| HandshakeResult::Refused(refusal.unwrap_or_default()))
             }
         }
     }
 
     /// Greets a child as its era wants it. Some: the error that it answers.
-    async fn greet(&self, connection: &Connection) -> Result<Option<Bytes>, Rejection> {
-        let Opening::Handshake { request, id, complete } = &self.opening else { return Ok(None) };
-        let ask = Ask { id: "0".into(), ..Ask::default() };
+    async fn greet(&self, connection: &ChildConnection) -> Result<Option<Bytes>, Rejection> {
+        let Handshake::Handshake { request, id, complete } = &self.opening else { return Ok(None) };
+        let ask = Asker { id: "0".into(), ..Asker::default() };
         let compose = |number: &str| splice(request, &mut [(id.clone(), number)]);
         let mut exchange = connection.request(ask, compose).await?;
         let response = loop {
             match exchange.next(Some(self.start.timeout)).await {
-                Ok(Reply::Last(response)) => break response.line,
-                Ok(Reply::Note(_)) => {}
+                Ok(ChildReply::Last(response)) => break response.line,
+                Ok(ChildReply::Note(_)) => {}
                 Err(lost) => return Err(greeting_failed(lost)),
             }
         };
-        let Some(What::Response { result: Some(result) }) =
+        let Some(MessageType::Response { result: Some(result) }) =
             Incoming::read(&response).map(|message| message.what)
         else {
             return Ok(Some(response));
         };
-        self.seen.lock().opened = Some(Arc::new(Opened::read(result)));
+        self.seen.lock().opened = Some(Arc::new(InitializeAnswer::read(result)));
         if complete.load(Ordering::Acquire) {
             connection.tell(Bytes::from_static(INITIALIZED)).await?;
         }
@@ -245,19 +251,19 @@ impl Slot {
     }
 
     /// The child's answer in the handshake.
-    pub(super) fn opened(&self) -> Option<Arc<Opened>> {
+    pub(super) fn opened(&self) -> Option<Arc<InitializeAnswer>> {
         self.seen.lock().opened.clone()
     }
 
     /// The client has completed the handshake: from now on it is done here after each restart.
     pub(super) fn completed(&self) {
-        if let Opening::Handshake { complete, .. } = &self.opening {
+        if let Handshake::Handshake { complete, .. } = &self.opening {
             complete.store(true, Ordering::Release);
         }
     }
 
     /// The child, if one runs.
-    pub(super) fn running(&self) -> Option<Connection> {
+    pub(super) fn running(&self) -> Option<ChildConnection> {
         self.seen.lock().connection.clone().filter(|connection| connection.ended().is_none())
     }
 
@@ -301,7 +307,7 @@ impl Slot {
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-impl Live {
+impl SlotState {
     /// Sets when a child may be started again.
     fn note_end(&mut self, lived: Duration) {
         self.failures = if lived >= LONG_LIFE { 1 } else { self.failures.saturating_add(1) };
@@ -331,15 +337,15 @@ fn stopped() -> Rejection {
     fault(UpstreamFault::Unreachable, "the upstream was stopped")
 }
 
-fn greeting_failed(lost: Lost) -> Rejection {
+fn greeting_failed(lost: NoResponse) -> Rejection {
     match lost {
-        Lost::Cancelled => fault(UpstreamFault::Unreachable, "the upstream cannot be started"),
-        Lost::NoRoom | Lost::Fault(..) => lost.into(),
+        NoResponse::Cancelled => fault(UpstreamFault::Unreachable, "the upstream cannot be started"),
+        NoResponse::NoRoom | NoResponse::Fault(..) => lost.into(),
     }
 }
 
 /// Waits until nothing runs on any of `connections`, at most for `grace`.
-pub(super) async fn drain(connections: &[Connection], grace: Duration) {
+pub(super) async fn drain(connections: &[ChildConnection], grace: Duration) {
     let quiet = async {
         // A request that ends is not announced to anyone; looking is cheap, and this runs once.
         while connections.iter().any(|connection| connection.running() > 0 && connection.ended().is_none()) {

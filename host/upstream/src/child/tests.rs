@@ -27,14 +27,14 @@ pub(super) struct Client<'a> {
     pub(super) session: Option<Box<str>>,
 }
 
-pub(super) fn small(era: &str, change: impl FnOnce(&mut Settings)) -> Small {
+pub(super) fn small(era: &str, change: impl FnOnce(&mut ChildSettings)) -> Small {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/child/tests/server.py");
     let argv = ["python3", "-u", script, era].map(str::to_owned).to_vec();
     let env = vec![("TOKEN".to_owned(), "upstream-token".into())];
     let program = Program { name: "small".to_owned(), argv, env, identity: Vec::new() };
-    let mut settings = Settings::new("small", false, TIMEOUT, Duration::from_secs(2));
+    let mut settings = ChildSettings::new("small", false, TIMEOUT, Duration::from_secs(2));
     change(&mut settings);
-    Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) }
+    Small { upstream: ChildUpstream::new(settings, Arc::new(program), EraCache::default()) }
 }
 
 /// The principal that a policy `keys` calls `name`.
@@ -92,8 +92,14 @@ impl Client<'_> {
         let call = Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let principal = self.principal.clone();
         let party = self.party.clone();
-        let sent =
-            Sent { call: &call, principal, party, account: &Account::default(), session, headers: None };
+        let sent = OutgoingMessage {
+            call: &call,
+            principal,
+            party,
+            account: &Account::default(),
+            session,
+            headers: None,
+        };
         let back = self.small.upstream.inner.send(sent).await?;
         let patience = self.small.upstream.inner.settings.timeout;
         Ok((back.session, answer(back.outcome, patience, &Account::default()).await?))

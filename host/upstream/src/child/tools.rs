@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use witgate_message::headers::params::Repeated;
+use witgate_message::headers::params::HeaderArguments;
 
 /// A tool that changes within this may be called by its former schema.
 const FRESH: Duration = Duration::from_secs(60);
@@ -15,24 +15,24 @@ const FRESH: Duration = Duration::from_secs(60);
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// By tool, and since when.
-pub(super) type Known = (Instant, Arc<HashMap<String, Repeated>>);
+pub(super) type KnownTools = (Instant, Arc<HashMap<String, HeaderArguments>>);
 
 /// A child's tools, as far as they are known.
 #[derive(Debug, Default)]
-pub(super) struct Tools {
-    known: Mutex<Option<Known>>,
+pub(super) struct ChildTools {
+    known: Mutex<Option<KnownTools>>,
     asking: tokio::sync::Mutex<()>,
 }
 
-impl Tools {
+impl ChildTools {
     /// The known tools, asked for if they are too old or not newer than `outdated`.
     /// `list` asks for them; None: they cannot be had.
     pub(super) async fn known(
         &self,
         outdated: Option<Instant>,
-        list: impl Future<Output = Option<HashMap<String, Repeated>>>,
-    ) -> Known {
-        let good = |known: &Known| known.0.elapsed() < FRESH && Some(known.0) > outdated;
+        list: impl Future<Output = Option<HashMap<String, HeaderArguments>>>,
+    ) -> KnownTools {
+        let good = |known: &KnownTools| known.0.elapsed() < FRESH && Some(known.0) > outdated;
         let remembered = || self.known.lock().clone().filter(good);
         if let Some(known) = remembered() {
             return known;

@@ -12,12 +12,12 @@ use witgate_message::json::{quote, span_in, splice};
 pub(crate) struct Incoming<'a> {
     line: &'a [u8],
     id: Option<&'a RawValue>,
-    pub what: What<'a>,
+    pub what: MessageType<'a>,
 }
 
 /// The kind of a message.
 #[derive(Debug)]
-pub(crate) enum What<'a> {
+pub(crate) enum MessageType<'a> {
     /// The child wants an answer.
     Request { method: String },
     /// It wants none.
@@ -27,7 +27,7 @@ pub(crate) enum What<'a> {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct ChildEnvelope<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     method: Option<String>,
@@ -42,15 +42,17 @@ struct Envelope<'a> {
 impl<'a> Incoming<'a> {
     /// Reads a line. None: it is not a JSON-RPC message.
     pub(crate) fn read(line: &'a [u8]) -> Option<Self> {
-        let envelope: Envelope<'a> = serde_json::from_slice(line).ok()?;
+        let envelope: ChildEnvelope<'a> = serde_json::from_slice(line).ok()?;
         if envelope.id.is_some_and(|id| id.get().len() > LONGEST_ID) {
             return None;
         }
         let result = envelope.result.map(RawValue::get);
         let what = match (envelope.method, envelope.id) {
-            (Some(method), Some(_)) => What::Request { method },
-            (Some(method), None) => What::Notification { method, params: envelope.params.map(RawValue::get) },
-            (None, _) if result.is_some() != envelope.error.is_some() => What::Response { result },
+            (Some(method), Some(_)) => MessageType::Request { method },
+            (Some(method), None) => {
+                MessageType::Notification { method, params: envelope.params.map(RawValue::get) }
+            }
+            (None, _) if result.is_some() != envelope.error.is_some() => MessageType::Response { result },
             (None, _) => return None,
         };
         Some(Self { line, id: envelope.id, what })

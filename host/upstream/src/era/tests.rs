@@ -1,7 +1,7 @@
 use super::*;
 
 fn judged(answer: &'static str) -> Option<(bool, Option<bool>)> {
-    let verdict = judge_discover(&Probed::Said(Bytes::from_static(answer.as_bytes())))?;
+    let verdict = judge_discover(&ProbeResult::Said(Bytes::from_static(answer.as_bytes())))?;
     Some((verdict.speaks.modern, verdict.speaks.legacy))
 }
 
@@ -36,16 +36,17 @@ fn real_servers_are_told_apart() {
     for (answer, expected) in cases {
         assert_eq!(judged(answer), expected, "{answer}");
     }
-    assert_eq!(judge_discover(&Probed::Unknown), None);
-    assert!(!judge_discover(&Probed::Nothing).unwrap().speaks.modern);
+    assert_eq!(judge_discover(&ProbeResult::Unknown), None);
+    assert!(!judge_discover(&ProbeResult::Nothing).unwrap().speaks.modern);
 }
 
 #[test]
 fn what_turns_out_otherwise_is_noted() {
-    let eras = Eras::known(Verdict { speaks: Speaks { legacy: None, modern: true }, discovered: None });
+    let eras =
+        EraCache::known(EraVerdict { speaks: SpokenEras { legacy: None, modern: true }, discovered: None });
     eras.note_legacy(true);
     assert_eq!(eras.remembered().unwrap().speaks.legacy, Some(true));
-    let eras = Eras::known(Verdict::known(true, false));
+    let eras = EraCache::known(EraVerdict::known(true, false));
     eras.note_legacy(false);
     assert_eq!(eras.remembered(), None, "neither era: it has changed, and is asked again");
 }
@@ -54,13 +55,13 @@ fn what_turns_out_otherwise_is_noted() {
 fn a_verdict_is_there_the_next_time() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("eras/x.json");
-    let eras = Eras::kept_in(file.clone());
+    let eras = EraCache::kept_in(file.clone());
     assert_eq!(eras.remembered(), None);
     eras.note_legacy(false);
-    assert_eq!(Eras::kept_in(file.clone()).remembered(), Some(Verdict::known(false, true)));
-    let eras = Eras::kept_in(file.clone());
+    assert_eq!(EraCache::kept_in(file.clone()).remembered(), Some(EraVerdict::known(false, true)));
+    let eras = EraCache::kept_in(file.clone());
     eras.note_legacy(true);
-    assert_eq!(Eras::kept_in(file.clone()).remembered(), Some(Verdict::known(true, true)));
+    assert_eq!(EraCache::kept_in(file.clone()).remembered(), Some(EraVerdict::known(true, true)));
     fs::write(&file, "{ damaged").unwrap();
-    assert_eq!(Eras::kept_in(file).remembered(), None);
+    assert_eq!(EraCache::kept_in(file).remembered(), None);
 }

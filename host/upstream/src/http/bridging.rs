@@ -8,20 +8,20 @@ use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::events::{self, Cut, Named};
+use super::events::{self, NamedEvent, StreamCut};
 use super::fault::{bad_answer, fault};
-use super::held::Held;
+use super::held_session::HttpHeldSession;
 use super::media::{Media, media};
 use super::outgoing::Draft;
 use super::outgoing::Outgoing;
 use super::refusal::{refused, said_no};
 use super::upstream::HttpUpstream;
 use super::{outgoing, response};
-use crate::bridge::{self, HeldSession, Opened, Uplift, carry};
-use crate::era::{PATIENCE, Probe, Probed, discover_request, refuses_legacy};
-use crate::identity::Sender;
+use crate::bridge::{self, HeldSession, InitializeAnswer, Uplift, carry};
+use crate::era::{PATIENCE, Probe, ProbeResult, discover_request, refuses_legacy};
+use crate::identity::RequestSender;
 use witgate_flow::account::Account;
-use witgate_flow::body::{Gathered, Inflow, NotGathered, gather};
+use witgate_flow::body::{BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::AnswerBody;
@@ -29,7 +29,7 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::headers::SESSION_ID;
 use witgate_message::json::Members;
-use witgate_runtime::memory::{Exhausted, Hold};
+use witgate_runtime::memory::{Hold, MemoryExhausted};
 
 impl HttpUpstream {
     /// True if requests of the stateless era have to be bridged. False if the era is unknown: then the
@@ -50,7 +50,7 @@ impl HttpUpstream {
     pub(super) async fn bridged(
         &self,
         admitted: &Admitted,
-        sender: Sender<'_>,
+        sender: RequestSender<'_>,
     ) -> Result<AnswerBody, Rejection> {
         let (request, account) = (admitted.permit().request(), admitted.account());
         bridge::bridgeable(&request.call)?;
@@ -58,7 +58,7 @@ impl HttpUpstream {
         let mut is_first = true;
         loop {
             let held = self.held.get_or_insert_async(&principal, self.open_held(request, sender)).await?;
-            let exchange = Exchange { upstream: self, held: &held, request, sender };
+            let exchange = BridgeExchange { upstream: self, held: &held, request, sender };
             let ((response, number), uplift) = carry(&exchange, &request.call).await?;
             if is_first
                 && let Some(session) = &held.session
@@ -68,12 +68,16 @@ impl HttpUpstream {
                 is_first = false;
                 continue;
             }
-            let back = Back::new(request, number, uplift);
+            let back = AnswerRoute::new(request, number, uplift);
             return self.lifted(request, response, back, account).await;
         }
     }
 
-    async fn open_held(&self, request: &Request, sender: Sender<'_>) -> Result<Arc<Held>, Rejection> {
+    async fn open_held(
+        &self,
+        request: &Request,
+        sender: RequestSender<'_>,
+    ) -> Result<Arc<HttpHeldSession>, Rejection> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
         let response = self.send(self.compose(sender, draft)?).await?;
@@ -81,23 +85,29 @@ impl HttpUpstream {
             return Err(refused(request, true, response.status()));
         }
         let session = response.headers().get(SESSION_ID).cloned();
-        let mut unopened = Unopened { upstream: self, session: session.clone() };
+        let mut unopened = SessionOpening { upstream: self, session: session.clone() };
         let message = self.message_of(response, &Account::default()).await?;
         let (message, _) = message.ok_or_else(|| bad_answer("The MCP server does not open a session"))?;
         let text = std::str::from_utf8(&message).unwrap_or_default();
-        let result = Members::read(text).and_then(|members| members.came("result").map(Opened::read));
+        let result =
+            Members::read(text).and_then(|members| members.came("result").map(InitializeAnswer::read));
         let Some(opened) = result else {
             self.eras.note_legacy(!refuses_legacy(&message));
             return Err(bad_answer("The MCP server does not open a session"));
         };
-        let held = Held { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
+        let held = HttpHeldSession { opened: Arc::new(opened), session, next: AtomicU64::new(1) };
         let initialized = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         self.send(self.post_within(&held, initialized, sender)?).await?;
         unopened.session = None;
         Ok(Arc::new(held))
     }
 
-    fn post_within(&self, held: &Held, body: Bytes, sender: Sender<'_>) -> Result<Outgoing, Rejection> {
+    fn post_within(
+        &self,
+        held: &HttpHeldSession,
+        body: Bytes,
+        sender: RequestSender<'_>,
+    ) -> Result<Outgoing, Rejection> {
         let version = HeaderValue::try_from(&*held.opened.version).ok();
         let session = held.session.as_ref();
         self.compose(sender, |uri, own| outgoing::own_post(uri, own, body, version, session))
@@ -109,7 +119,7 @@ impl HttpUpstream {
         &self,
         request: &Request,
         response: Response<Inflow>,
-        back: Back,
+        back: AnswerRoute,
         account: &Account,
     ) -> Result<AnswerBody, Rejection> {
         match (response.status(), media(response.headers())) {
@@ -140,7 +150,7 @@ impl HttpUpstream {
                     translated.unwrap_or_else(|exhausted| instead(&exhausted.into(), &id))
                 });
                 let all = futures_util::stream::iter([first]).chain(rest);
-                Ok(AnswerBody::Events(all.map(Translated::into_event).boxed()))
+                Ok(AnswerBody::Events(all.map(TranslatedEvent::into_event).boxed()))
             }
             (status, _) => {
                 let (head, body) = response.into_parts();
@@ -157,21 +167,21 @@ impl HttpUpstream {
         &self,
         response: Response<Inflow>,
         account: &Account,
-    ) -> Result<Option<(Bytes, Hold)>, Exhausted> {
+    ) -> Result<Option<(Bytes, Hold)>, MemoryExhausted> {
         let reading = async {
             match media(response.headers()) {
                 Media::Json => match gather(response.into_body(), self.max_message, account).await {
-                    Ok(Gathered::Whole(message, hold)) => Ok(Some((message, hold))),
-                    Err(NotGathered::NoRoom(exhausted)) => Err(exhausted),
-                    Ok(Gathered::Part(_)) | Err(NotGathered::Broken(_)) => Ok(None),
+                    Ok(BoundedBody::Whole(message, hold)) => Ok(Some((message, hold))),
+                    Err(BodyReadError::NoRoom(exhausted)) => Err(exhausted),
+                    Ok(BoundedBody::Part(_)) | Err(BodyReadError::Broken(_)) => Ok(None),
                 },
                 Media::Events => {
                     let events = events::read_named(response.into_body(), self.max_message, account.clone());
                     let mut events = std::pin::pin!(events);
                     while let Some(event) = events.next().await {
                         match event {
-                            Err(Cut::NoRoom) => return Err(Exhausted),
-                            Err(Cut::Broken | Cut::Flooded) => return Ok(None),
+                            Err(StreamCut::NoRoom) => return Err(MemoryExhausted),
+                            Err(StreamCut::Broken | StreamCut::Flooded) => return Ok(None),
                             Ok(named) => match named.message() {
                                 Some(event) if is_response(&event.data) => {
                                     return Ok(Some((event.data, event.hold)));
@@ -188,45 +198,47 @@ impl HttpUpstream {
         tokio::time::timeout(self.timeout, reading).await.unwrap_or(Ok(None))
     }
 
-    async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> Probed {
+    async fn ask(&self, draft: impl FnOnce(&Uri, &HeaderMap) -> Draft) -> ProbeResult {
         let asking = async {
-            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return Probed::Unknown };
-            let Ok(response) = self.line.request(outgoing).await else { return Probed::Unknown };
+            let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else {
+                return ProbeResult::Unknown;
+            };
+            let Ok(response) = self.line.request(outgoing).await else { return ProbeResult::Unknown };
             // A question that has opened a session leaves none behind.
             if let Some(session) = response.headers().get(SESSION_ID) {
                 self.close_in_background(session);
             }
             match response.status().as_u16() {
-                401 | 403 | 500.. => Probed::Unknown,
+                401 | 403 | 500.. => ProbeResult::Unknown,
                 _ => match self.message_of(response, &Account::default()).await {
-                    Ok(Some((message, _))) => Probed::Said(message),
-                    Ok(None) | Err(Exhausted) => Probed::Nothing,
+                    Ok(Some((message, _))) => ProbeResult::Said(message),
+                    Ok(None) | Err(MemoryExhausted) => ProbeResult::Nothing,
                 },
             }
         };
-        tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Probed::Unknown)
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or(ProbeResult::Unknown)
     }
 }
 
 impl Probe for HttpUpstream {
-    async fn discover(&self) -> Probed {
+    async fn discover(&self) -> ProbeResult {
         let body = discover_request("\"witgate\"");
         self.ask(|uri, own| outgoing::discover(uri, own, body)).await
     }
 
-    async fn initialize(&self) -> Option<Probed> {
+    async fn initialize(&self) -> Option<ProbeResult> {
         let (body, _) = bridge::initialize("{}");
         Some(self.ask(|uri, own| outgoing::own_post(uri, own, body, None, None)).await)
     }
 }
 
 /// A session that is being opened. If it never opens, the upstream is told that it is over.
-struct Unopened<'a> {
+struct SessionOpening<'a> {
     upstream: &'a HttpUpstream,
     session: Option<HeaderValue>,
 }
 
-impl Drop for Unopened<'_> {
+impl Drop for SessionOpening<'_> {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
             self.upstream.close_in_background(session);
@@ -235,17 +247,17 @@ impl Drop for Unopened<'_> {
 }
 
 /// One request over a held session.
-struct Exchange<'a> {
+struct BridgeExchange<'a> {
     upstream: &'a HttpUpstream,
-    held: &'a Held,
+    held: &'a HttpHeldSession,
     request: &'a Request,
-    sender: Sender<'a>,
+    sender: RequestSender<'a>,
 }
 
-impl HeldSession for Exchange<'_> {
+impl HeldSession for BridgeExchange<'_> {
     type Answer = (Response<Inflow>, Box<str>);
 
-    async fn opened(&self) -> Result<Arc<Opened>, Rejection> {
+    async fn opened(&self) -> Result<Arc<InitializeAnswer>, Rejection> {
         Ok(Arc::clone(&self.held.opened))
     }
 
@@ -261,7 +273,7 @@ impl HeldSession for Exchange<'_> {
 }
 
 /// The way of one request's answers back to its client.
-struct Back {
+struct AnswerRoute {
     /// The upstream's id of the request.
     number: Box<str>,
     id: Box<str>,
@@ -269,19 +281,19 @@ struct Back {
     uplift: Uplift,
 }
 
-struct Translated {
+struct TranslatedEvent {
     data: Bytes,
     hold: Hold,
     is_last: bool,
 }
 
-impl Translated {
+impl TranslatedEvent {
     fn into_event(self) -> Event {
         Event { data: self.data, hold: self.hold, ..Event::default() }
     }
 }
 
-impl Back {
+impl AnswerRoute {
     fn new(request: &Request, number: Box<str>, uplift: Uplift) -> Self {
         let call = &request.call;
         let id = call.id().unwrap_or("null").into();
@@ -289,27 +301,30 @@ impl Back {
     }
 
     /// A message of a stream for the client; None for what it cannot have.
-    fn event(&self, event: Result<Named, Cut>) -> Option<Result<Translated, Exhausted>> {
+    fn event(
+        &self,
+        event: Result<NamedEvent, StreamCut>,
+    ) -> Option<Result<TranslatedEvent, MemoryExhausted>> {
         match event {
             Ok(named) => {
                 let Event { data, hold, .. } = named.message()?;
-                Some(Ok(Translated { hold, ..self.translate(data)? }))
+                Some(Ok(TranslatedEvent { hold, ..self.translate(data)? }))
             }
-            Err(Cut::NoRoom) => Some(Err(Exhausted)),
-            Err(Cut::Broken | Cut::Flooded) => None,
+            Err(StreamCut::NoRoom) => Some(Err(MemoryExhausted)),
+            Err(StreamCut::Broken | StreamCut::Flooded) => None,
         }
     }
 
     /// A message for the client; None for what it cannot have: requests of the server's, which the
     /// stateless era has not, and notifications that it has not asked for.
-    fn translate(&self, message: Bytes) -> Option<Translated> {
+    fn translate(&self, message: Bytes) -> Option<TranslatedEvent> {
         let text = std::str::from_utf8(&message).ok()?;
         let members = Members::read(text)?;
         match (members.get("method").is_some(), members.get("id").is_some()) {
             (true, true) => None,
             (true, false) => {
                 let notification = self.uplift.notification(message.clone())?;
-                Some(Translated {
+                Some(TranslatedEvent {
                     data: self.with_token(notification),
                     hold: Hold::default(),
                     is_last: false,
@@ -324,7 +339,7 @@ impl Back {
                 let text = std::str::from_utf8(&lifted).ok()?;
                 let mut members = Members::read(text)?;
                 members.set("id", self.id.to_string());
-                Some(Translated { data: members.render().into(), hold: Hold::default(), is_last: true })
+                Some(TranslatedEvent { data: members.render().into(), hold: Hold::default(), is_last: true })
             }
         }
     }
@@ -344,8 +359,8 @@ impl Back {
 }
 
 /// The last message where there is no answer to the request under `id`.
-fn instead(rejection: &Rejection, id: &str) -> Translated {
-    Translated { data: rejection.wire().body(Some(id)), hold: Hold::default(), is_last: true }
+fn instead(rejection: &Rejection, id: &str) -> TranslatedEvent {
+    TranslatedEvent { data: rejection.wire().body(Some(id)), hold: Hold::default(), is_last: true }
 }
 
 fn is_response(message: &[u8]) -> bool {

@@ -10,11 +10,11 @@ use witgate_base::party::Party;
 use witgate_flow::account::Account;
 use witgate_flow::body::Inflow;
 use witgate_flow::event::Event;
-use witgate_runtime::memory::{FREE, Held};
+use witgate_runtime::memory::{FREE, Reservation};
 
 /// The messages of a body, until it ends, breaks or holds one of more than `most` bytes, or than `account` has room for.
 pub(super) fn read(body: Inflow, most: usize, account: Account) -> impl Stream<Item = Event> + Send {
-    read_named(body, most, account).filter_map(|event| ready(event.ok().and_then(Named::message)))
+    read_named(body, most, account).filter_map(|event| ready(event.ok().and_then(NamedEvent::message)))
 }
 
 /// The events of a body, whatever their names. The last is why there are no more, where the body has not just ended.
@@ -22,8 +22,8 @@ pub(crate) fn read_named(
     body: Inflow,
     most: usize,
     account: Account,
-) -> impl Stream<Item = Result<Named, Cut>> + Send {
-    let reading = Reading { body, decoder: Decoder::new(most), account, held: None };
+) -> impl Stream<Item = Result<NamedEvent, StreamCut>> + Send {
+    let reading = EventReader { body, decoder: Decoder::new(most), account, held: None };
     unfold(Some(reading), |state| async move {
         let mut reading = state?;
         match reading.next().await? {
@@ -33,16 +33,16 @@ pub(crate) fn read_named(
     })
 }
 
-struct Reading {
+struct EventReader {
     body: Inflow,
     decoder: Decoder,
     account: Account,
     /// The memory of what the decoder holds.
-    held: Option<Held<Party>>,
+    held: Option<Reservation<Party>>,
 }
 
-impl Reading {
-    async fn next(&mut self) -> Option<Result<Named, Cut>> {
+impl EventReader {
+    async fn next(&mut self) -> Option<Result<NamedEvent, StreamCut>> {
         loop {
             if let Some(mut named) = self.decoder.next() {
                 if named.event.data.len() > FREE {
@@ -53,7 +53,7 @@ impl Reading {
             if self.decoder.held() <= FREE {
                 self.held = None;
             }
-            let Ok(frame) = self.body.frame().await? else { return Some(Err(Cut::Broken)) };
+            let Ok(frame) = self.body.frame().await? else { return Some(Err(StreamCut::Broken)) };
             let Ok(data) = frame.into_data() else { continue };
             if let Err(cut) = self.take(&data) {
                 return Some(Err(cut));
@@ -61,15 +61,17 @@ impl Reading {
         }
     }
 
-    fn take(&mut self, data: &[u8]) -> Result<(), Cut> {
-        self.account.cover(&mut self.held, self.decoder.held() + data.len()).map_err(|_| Cut::NoRoom)?;
-        self.decoder.push(data).map_err(|_| Cut::Flooded)
+    fn take(&mut self, data: &[u8]) -> Result<(), StreamCut> {
+        self.account
+            .cover(&mut self.held, self.decoder.held() + data.len())
+            .map_err(|_| StreamCut::NoRoom)?;
+        self.decoder.push(data).map_err(|_| StreamCut::Flooded)
     }
 }
 
 /// The reason why a stream has no more events before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum StreamCut {
     /// The connection broke.
     Broken,
     /// An event is larger than is held.
@@ -80,14 +82,14 @@ pub(crate) enum Cut {
 
 /// An event with its name.
 #[derive(Debug)]
-pub(crate) struct Named {
+pub(crate) struct NamedEvent {
     /// None: `message`, which it is without one.
     pub name: Option<String>,
     /// The event.
     pub event: Event,
 }
 
-impl Named {
+impl NamedEvent {
     /// The message in the event, as a client of MCP reads it: an event of another name holds none. None: it
     /// has no id or retry time to pass on either.
     pub(crate) fn message(self) -> Option<Event> {
@@ -109,11 +111,11 @@ pub(super) struct Decoder {
     pending: BytesMut,
     /// Up to where `pending` holds no line end.
     searched: usize,
-    event: Building,
+    event: EventBuilder,
 }
 
 #[derive(Debug, Default)]
-struct Building {
+struct EventBuilder {
     name: Option<String>,
     id: Option<String>,
     retry: Option<u64>,
@@ -122,12 +124,12 @@ struct Building {
 
 /// The stream holds more without an event's end than is kept.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Flooded;
+pub(super) struct EventTooLarge;
 
 impl Decoder {
     /// One that holds `most` bytes.
     pub(super) fn new(most: usize) -> Self {
-        Self { most, pending: BytesMut::new(), searched: 0, event: Building::default() }
+        Self { most, pending: BytesMut::new(), searched: 0, event: EventBuilder::default() }
     }
 
     fn held(&self) -> usize {
@@ -135,16 +137,16 @@ impl Decoder {
     }
 
     /// Takes more of the body.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Flooded> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), EventTooLarge> {
         if self.held() + bytes.len() > self.most {
-            return Err(Flooded);
+            return Err(EventTooLarge);
         }
         self.pending.extend_from_slice(bytes);
         Ok(())
     }
 
     /// The next event, if all of it is there.
-    pub(super) fn next(&mut self) -> Option<Named> {
+    pub(super) fn next(&mut self) -> Option<NamedEvent> {
         while let Some(line) = self.line() {
             if !line.is_empty() {
                 self.event.field(&line);
@@ -178,7 +180,7 @@ impl Decoder {
     }
 }
 
-impl Building {
+impl EventBuilder {
     fn field(&mut self, line: &[u8]) {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (name, value) = line.split_at_checked(colon).unwrap_or((line, b""));
@@ -202,11 +204,11 @@ impl Building {
         }
     }
 
-    fn finish(self) -> Option<Named> {
+    fn finish(self) -> Option<NamedEvent> {
         let is_nothing = self.id.is_none() && self.retry.is_none() && self.data.is_none();
         let name = self.name.filter(|name| !name.is_empty() && name != "message");
         let data = self.data.map(Bytes::from).unwrap_or_default();
         let event = Event { id: self.id, retry: self.retry, data, ..Event::default() };
-        (!is_nothing).then_some(Named { name, event })
+        (!is_nothing).then_some(NamedEvent { name, event })
     }
 }

@@ -14,36 +14,36 @@ use super::outgoing::Outgoing;
 use super::redirect;
 use witgate_flow::authenticate::identity::Caller;
 use witgate_flow::body::{BodyError, Inflow};
-use witgate_services::network::{To, Ways};
+use witgate_services::network::{Destination, Ways};
 
 /// A service that can be an upstream: whatever takes whole requests and answers them with any body.
-pub trait Within<B>:
+pub trait EmbeddedService<B>:
     Service<Outgoing, Response = Response<B>, Error: Into<BodyError>> + Clone + Send + Sync + 'static
 {
 }
 
-impl<S, B> Within<B> for S where
+impl<S, B> EmbeddedService<B> for S where
     S: Service<Outgoing, Response = Response<B>, Error: Into<BodyError>> + Clone + Send + Sync + 'static
 {
 }
 
-type Answered = Result<Response<Inflow>, BodyError>;
-type Inside = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, Answered> + Send + Sync>;
+type LineAnswer = Result<Response<Inflow>, BodyError>;
+type BoxedService = Arc<dyn Fn(Outgoing) -> BoxFuture<'static, LineAnswer> + Send + Sync>;
 
 /// The way to an upstream.
-pub(super) enum Line {
+pub(super) enum UpstreamLine {
     Wire(Arc<Ways>),
-    Here(Inside),
+    Here(BoxedService),
 }
 
-impl Line {
+impl UpstreamLine {
     pub(super) fn over_the_network(ways: Arc<Ways>) -> Self {
         Self::Wire(ways)
     }
 
     pub(super) fn to_service<S, B>(service: S) -> Self
     where
-        S: Within<B>,
+        S: EmbeddedService<B>,
         S::Future: Send,
         B: Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
@@ -58,10 +58,11 @@ impl Line {
     }
 
     /// Sends a request. It begins with the first poll, and ends with the future.
-    pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = Answered> + Send + use<> {
+    pub(super) fn request(&self, outgoing: Outgoing) -> impl Future<Output = LineAnswer> + Send + use<> {
         match self {
             Self::Wire(ways) => {
-                let client = ways.client(To::Upstream, outgoing.uri().scheme() == Some(&Scheme::HTTPS));
+                let client =
+                    ways.client(Destination::Upstream, outgoing.uri().scheme() == Some(&Scheme::HTTPS));
                 let send = move |outgoing| {
                     let response = client.request(outgoing).map_ok(|response| response.map(Inflow::Wire));
                     response.map_err(BodyError::from)

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use crate::bridge::MODERN;
-use crate::identity::{Sender, introduce};
-use witgate_config::identity::Identity;
-use witgate_flow::port::Listener;
+use crate::identity::{RequestSender, introduce};
+use witgate_config::identity::IdentitySettings;
+use witgate_flow::port::SessionRequest;
 use witgate_flow::reject::Rejection;
 use witgate_flow::request::Request;
 use witgate_message::era::Era;
@@ -38,7 +38,11 @@ impl Draft {
     ///
     /// # Errors
     /// `Untold`.
-    pub(super) fn introduced(self, identity: &Identity, sender: Sender<'_>) -> Result<Outgoing, Rejection> {
+    pub(super) fn introduced(
+        self,
+        identity: &IdentitySettings,
+        sender: RequestSender<'_>,
+    ) -> Result<Outgoing, Rejection> {
         let Self(mut outgoing) = self;
         introduce(outgoing.headers_mut(), sender, identity)?;
         Ok(outgoing)
@@ -79,7 +83,7 @@ pub(super) fn discover(uri: &Uri, own: &HeaderMap, body: Bytes) -> Draft {
 }
 
 /// The stream of the server's own messages.
-pub(super) fn get(uri: &Uri, own: &HeaderMap, listener: &Listener, session: &HeaderValue) -> Draft {
+pub(super) fn get(uri: &Uri, own: &HeaderMap, listener: &SessionRequest, session: &HeaderValue) -> Draft {
     let mut headers = common(own, &listener.request.headers, EVENTS, Some(session));
     if let Some(id) = listener.last_event_id.as_deref().and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(LAST_EVENT_ID, id);

@@ -6,7 +6,7 @@ use super::fault::{bad_answer, fault};
 use super::media::{Media, media};
 use super::response;
 use witgate_flow::account::Account;
-use witgate_flow::body::{Gathered, Inflow, NotGathered, gather};
+use witgate_flow::body::{BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::port::AnswerBody;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
@@ -33,9 +33,9 @@ pub(super) async fn said_no(
         return Err(refused());
     }
     let (message, hold) = match gather(body, CHECKED_ANSWER, account).await {
-        Ok(Gathered::Whole(message, hold)) => (message, hold),
-        Err(NotGathered::NoRoom(exhausted)) => return Err(exhausted.into()),
-        Ok(Gathered::Part(_)) | Err(NotGathered::Broken(_)) => return Err(refused()),
+        Ok(BoundedBody::Whole(message, hold)) => (message, hold),
+        Err(BodyReadError::NoRoom(exhausted)) => return Err(exhausted.into()),
+        Ok(BoundedBody::Part(_)) | Err(BodyReadError::Broken(_)) => return Err(refused()),
     };
     let message = response::error_of(request, &message).ok_or_else(refused)?;
     let told = match status {

@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::fault::bad_answer;
 use witgate_flow::reject::Rejection;
 use witgate_flow::request::Request;
-use witgate_message::call::Kind;
+use witgate_message::call::MessageKind;
 use witgate_message::json::{Members, span_in, splice};
 
 /// The response in `message`, under the caller's id. An error may come without one, where the server has not read so far.
 pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> {
-    let Kind::Request { .. } = request.call.kind() else { return Ok(message) };
-    let Some(parts) = Parts::read(&message) else {
+    let MessageKind::Request { .. } = request.call.kind() else { return Ok(message) };
+    let Some(parts) = ResponseParts::read(&message) else {
         return Err(bad_answer("The MCP server answered what is not JSON-RPC"));
     };
     let id = request.call.id().unwrap_or("null");
@@ -26,17 +26,17 @@ pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> 
 /// The error in `message`, under the caller's id, whatever id it came with: with an HTTP status that says no, servers
 /// answer under made-up ones, and the answer can be to nothing else. None: it is no JSON-RPC error.
 pub(super) fn error_of(request: &Request, message: &Bytes) -> Option<Bytes> {
-    let parts = Parts::read(message).filter(|parts| parts.is_error)?;
+    let parts = ResponseParts::read(message).filter(|parts| parts.is_error)?;
     Some(parts.under(message, request.call.id().unwrap_or("null")))
 }
 
-struct Parts<'a> {
+struct ResponseParts<'a> {
     members: Members<'a>,
     id: Option<&'a str>,
     is_error: bool,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> ResponseParts<'a> {
     /// Reads a response. None: it is none.
     fn read(message: &'a [u8]) -> Option<Self> {
         let members = Members::read(std::str::from_utf8(message).ok()?)?;
@@ -108,7 +108,7 @@ mod tests {
             ("[]", false),
             ("no JSON", false),
         ] {
-            assert_eq!(Parts::read(message.as_bytes()).is_some(), is_response, "{message}");
+            assert_eq!(ResponseParts::read(message.as_bytes()).is_some(), is_response, "{message}");
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     fn the_caller_s_id_takes_the_place_of_the_other() {
         let under = |message: &'static str| {
             let message = Bytes::from_static(message.as_bytes());
-            Parts::read(&message).unwrap().under(&message, "7")
+            ResponseParts::read(&message).unwrap().under(&message, "7")
         };
         assert_eq!(under(r#"{"id":"7", "result":{"id":1}}"#), r#"{"id":7, "result":{"id":1}}"#);
         assert_eq!(

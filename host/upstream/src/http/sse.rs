@@ -18,20 +18,20 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
 
-use super::events::{Cut, Named, read_named};
+use super::events::{NamedEvent, StreamCut, read_named};
 use super::fault::bad_answer;
-use super::line::Line;
+use super::line::UpstreamLine;
 use super::media::{Media, media};
 use super::outgoing::Outgoing;
 use super::refusal::CHECKED_ANSWER;
 use super::upstream::{SetUpError, own_headers};
 use crate::child::pipes::{Launch, Pipes};
-use crate::child::wire::{Incoming, What};
+use crate::child::wire::{Incoming, MessageType};
 use witgate_base::cause::told;
 use witgate_base::party::Principal;
 use witgate_flow::account::Account;
-use witgate_flow::body::{NotGathered, gather};
-use witgate_runtime::lines::input::{Lines, Read, one_line};
+use witgate_flow::body::{BodyReadError, gather};
+use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
 use witgate_runtime::shares::Share;
 use witgate_services::network::Ways;
 
@@ -49,7 +49,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A server that speaks HTTP+SSE. Each launch is a stream of its own, and with it a session of the server's.
 pub struct Sse {
-    line: Arc<Line>,
+    line: Arc<UpstreamLine>,
     url: Url,
     /// Headers of the configuration, its credential for one.
     own: HeaderMap,
@@ -71,7 +71,7 @@ impl Sse {
         patience: Duration,
         max_message: usize,
     ) -> Result<Self, SetUpError> {
-        let line = Arc::new(Line::over_the_network(Arc::clone(ways)));
+        let line = Arc::new(UpstreamLine::over_the_network(Arc::clone(ways)));
         Ok(Self { line, url: url.clone(), own: own_headers(headers)?, patience, max_message })
     }
 
@@ -94,7 +94,7 @@ impl Launch for Sse {
                 .map_err(|_| format!("{} does not open an event stream in time", shown(&self.url)))??;
             let (ours, theirs) = tokio::io::duplex(BUFFER);
             let (lines, answers) = tokio::io::split(theirs);
-            let talk = Talk {
+            let talk = SseConversation {
                 line: Arc::clone(&self.line),
                 place,
                 own: self.own.clone(),
@@ -114,7 +114,7 @@ impl Launch for Sse {
     }
 }
 
-type Events = BoxStream<'static, Result<Named, Cut>>;
+type Events = BoxStream<'static, Result<NamedEvent, StreamCut>>;
 
 impl Sse {
     /// An event stream, and where messages are posted that are answered in it.
@@ -130,7 +130,7 @@ impl Sse {
             return Err(format!("{at} answers a GET with no event stream (HTTP {})", status.as_u16()));
         }
         let mut events = read_named(response.into_body(), self.max_message, Account::default()).boxed();
-        while let Some(Ok(Named { name, event })) = events.next().await {
+        while let Some(Ok(NamedEvent { name, event })) = events.next().await {
             if name.as_deref() == Some("endpoint") {
                 return Ok((events, place(&self.url, &event.data)?));
             }
@@ -159,17 +159,17 @@ fn shown(url: &Url) -> String {
 }
 
 /// The conversation over one event stream.
-struct Talk {
-    line: Arc<Line>,
+struct SseConversation {
+    line: Arc<UpstreamLine>,
     place: Uri,
     own: HeaderMap,
     answers: Mutex<WriteHalf<DuplexStream>>,
 }
 
 /// The server keeps the session no more, or cannot be reached.
-struct Over;
+struct SessionOver;
 
-impl Talk {
+impl SseConversation {
     /// Passes on what the server says, until it ends or nobody listens.
     async fn pass_on(&self, mut events: Events) {
         while let Some(Ok(named)) = events.next().await {
@@ -184,17 +184,17 @@ impl Talk {
     /// dealt with it may ask something in the middle of that, so none is waited for for long.
     async fn post_all(&self, lines: ReadHalf<DuplexStream>) {
         // What Witgate itself has written.
-        let mut lines = Lines::new(lines, usize::MAX);
+        let mut lines = LineReader::new(lines, usize::MAX);
         let mut open = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(taken) = open.next() => if let Err(Over) = taken { return },
+                Some(taken) = open.next() => if let Err(SessionOver) = taken { return },
                 line = lines.next(), if open.len() < AT_ONCE => {
-                    let Ok(Read::Line(line)) = line else { return };
+                    let Ok(LineOutcome::Line(line)) = line else { return };
                     let mut posting = Box::pin(self.post(line));
                     match timeout(IN_ORDER, &mut posting).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(Over)) => return,
+                        Ok(Err(SessionOver)) => return,
                         Err(_) => open.push(posting),
                     }
                 }
@@ -202,13 +202,13 @@ impl Talk {
         }
     }
 
-    async fn post(&self, line: Bytes) -> Result<(), Over> {
+    async fn post(&self, line: Bytes) -> Result<(), SessionOver> {
         let mut headers = self.own.clone();
         headers.insert(ACCEPT, JSON);
         headers.insert(CONTENT_TYPE, JSON);
         let sent = async {
             let sent = self.line.request(outgoing(Method::POST, self.place.clone(), headers, line.clone()));
-            let sent = sent.await.map_err(NotGathered::Broken)?;
+            let sent = sent.await.map_err(BodyReadError::Broken)?;
             let status = sent.status();
             // Read to its end, so that the connection serves for the next one.
             gather(sent.into_body(), CHECKED_ANSWER, &Account::default()).await.map(|_| status)
@@ -216,13 +216,14 @@ impl Talk {
         match sent.await {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) if status.is_client_error() && !is_gone(status) => self.refused(&line, status).await,
-            _ => Err(Over),
+            _ => Err(SessionOver),
         }
     }
 
     /// A message that the server does not take costs the call that it is, and no other.
-    async fn refused(&self, line: &[u8], status: StatusCode) -> Result<(), Over> {
-        let request = Incoming::read(line).filter(|message| matches!(message.what, What::Request { .. }));
+    async fn refused(&self, line: &[u8], status: StatusCode) -> Result<(), SessionOver> {
+        let request =
+            Incoming::read(line).filter(|message| matches!(message.what, MessageType::Request { .. }));
         let Some(id) = request.as_ref().and_then(Incoming::id) else { return Ok(()) };
         let why = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -230,7 +231,7 @@ impl Talk {
             }
             status => format!("The MCP server does not take the message (HTTP {})", status.as_u16()),
         };
-        self.say(bad_answer(&why).wire().body(Some(id))).await.map_err(|_| Over)
+        self.say(bad_answer(&why).wire().body(Some(id))).await.map_err(|_| SessionOver)
     }
 
     async fn say(&self, message: Bytes) -> std::io::Result<()> {
@@ -264,7 +265,7 @@ mod tests {
     use super::*;
     use witgate_base::party::Party;
     use witgate_config::Network;
-    use witgate_runtime::shares::{Bounds, Shares};
+    use witgate_runtime::shares::{Capacity, Shares};
 
     /// A server whose first event is `endpoint`. It takes the message `late` once it has heard `early`, takes none that is
     /// `large`, and answers each that it takes in the stream.
@@ -350,7 +351,7 @@ mod tests {
     async fn launched(url: &Url) -> Result<Pipes, String> {
         let sse =
             Sse::new(&Ways::new(&Network::default()), url, &[], Duration::from_secs(60), 16 << 20).unwrap();
-        let seats = Shares::new(Bounds { most: 1, most_of_one: 1 });
+        let seats = Shares::new(Capacity { most: 1, most_of_one: 1 });
         sse.launch(seats.take(&Party::Everybody).unwrap(), None).await
     }
 

@@ -1,4 +1,4 @@
-use super::events::{Decoder, Flooded, Named};
+use super::events::{Decoder, EventTooLarge, NamedEvent};
 use super::upstream::{MAX_MESSAGE, own_headers};
 use secrecy::SecretString;
 
@@ -7,7 +7,7 @@ fn decode(chunks: &[&str]) -> Vec<(Option<String>, Option<u64>, String)> {
     let mut events = Vec::new();
     for chunk in chunks {
         decoder.push(chunk.as_bytes()).unwrap();
-        while let Some(event) = decoder.next().and_then(Named::message) {
+        while let Some(event) = decoder.next().and_then(NamedEvent::message) {
             events.push((event.id, event.retry, String::from_utf8(event.data.to_vec()).unwrap()));
         }
     }
@@ -44,7 +44,7 @@ fn an_event_without_end_is_a_flood() {
         decoder.next();
         Ok(())
     });
-    assert_eq!(pushed, Err(Flooded));
+    assert_eq!(pushed, Err(EventTooLarge));
 }
 
 #[test]

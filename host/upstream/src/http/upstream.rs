@@ -14,35 +14,35 @@ use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::bridge;
-use crate::era::Eras;
-use crate::identity::Sender;
-use crate::session::{Held, Limits, NotOpened, Session, Sessions};
+use crate::era::EraCache;
+use crate::identity::RequestSender;
+use crate::session::{Session, SessionError, SessionLimits, Sessions, StreamLease};
 use witgate_base::cause::told;
 use witgate_base::party::Principal;
-use witgate_config::identity::Identity;
+use witgate_config::identity::IdentitySettings;
 use witgate_config::{self as config, SessionBounds};
-use witgate_flow::body::{BodyError, Gathered, Inflow, NotGathered, gather};
+use witgate_flow::body::{BodyError, BodyReadError, BoundedBody, Inflow, gather};
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, AnswerBody, Listener, Upstream};
+use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
-use witgate_message::call::Kind;
+use witgate_message::call::MessageKind;
 use witgate_message::era::Era;
 use witgate_message::headers::SESSION_ID;
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_services::network::{CONNECT, Ways};
 
-use super::asked::Asked;
-use super::keeps::Keeps;
-use super::line::{Line, Within};
+use super::line::{EmbeddedService, UpstreamLine};
+use super::open_requests::OpenRequests;
 use super::outgoing::Draft;
-use super::passing::Passing;
+use super::session_keeping::SessionKeeping;
+use super::streamed_answer::StreamedAnswer;
 
-use super::answering;
+use super::answer_stream;
 use super::events;
 use super::fault::{bad_answer, fault};
-use super::held;
+use super::held_session;
 use super::media::{Media, media};
 use super::outgoing;
 use super::outgoing::Outgoing;
@@ -52,59 +52,60 @@ use super::response;
 /// The largest answer that is looked at as a whole, and the largest event, where nothing else is said.
 pub(super) const MAX_MESSAGE: usize = 16 << 20;
 
-type UpstreamSession = Session<Theirs>;
+type UpstreamSession = Session<ServerSession>;
 
 /// A session with the upstream.
 #[derive(Debug)]
-pub(super) struct Theirs {
+pub(super) struct ServerSession {
     /// The upstream's id of the session.
     id: HeaderValue,
     /// The server's open requests.
-    asked: Arc<Asked>,
+    asked: Arc<OpenRequests>,
 }
 
 /// An upstream that speaks Streamable HTTP.
 pub struct HttpUpstream {
-    pub(super) line: Line,
+    pub(super) line: UpstreamLine,
     pub(super) uri: Uri,
     /// The headers and settings of every request; a reload may replace them.
-    pub(super) given: Arc<ArcSwap<Given>>,
+    pub(super) given: Arc<ArcSwap<RequestSettings>>,
     pub(super) timeout: Duration,
     pub(super) max_message: usize,
-    pub(super) sessions: Sessions<Theirs>,
-    pub(super) eras: Eras,
+    pub(super) sessions: Sessions<ServerSession>,
+    pub(super) eras: EraCache,
     /// Known to speak the stateless era, so that nobody has to ask.
     pub(super) is_stateless: AtomicBool,
     /// Its keeping of sessions, as far as it is known.
-    pub(super) keeps: Keeps,
+    pub(super) keeps: SessionKeeping,
     /// For the bridge: sessions that Witgate itself has opened.
-    pub(super) held: Arc<Cache<Principal, Arc<held::Held>>>,
+    pub(super) held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
 }
 
 /// The headers and settings of every request to an HTTP upstream.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct RequestSettings {
     /// Headers of the upstream's own, its credential for one.
     own: HeaderMap,
     /// The identity that the upstream receives.
-    identity: Identity,
+    identity: IdentitySettings,
 }
 
 /// The replaceable headers and settings of every request to an HTTP upstream.
-pub(crate) struct Giving {
-    given: Arc<ArcSwap<Given>>,
-    held: Arc<Cache<Principal, Arc<held::Held>>>,
+pub(crate) struct LiveRequestSettings {
+    given: Arc<ArcSwap<RequestSettings>>,
+    held: Arc<Cache<Principal, Arc<held_session::HttpHeldSession>>>,
 }
 
-impl Giving {
+impl LiveRequestSettings {
     /// Gives this to every request from now on. Sessions that Witgate itself has opened with what was given before are
     /// not used any more.
     pub(crate) fn replace(
         &self,
         headers: &[(String, SecretString)],
-        identity: &Identity,
+        identity: &IdentitySettings,
     ) -> Result<(), SetUpError> {
-        self.given.store(Arc::new(Given { own: own_headers(headers)?, identity: identity.clone() }));
+        self.given
+            .store(Arc::new(RequestSettings { own: own_headers(headers)?, identity: identity.clone() }));
         self.held.clear();
         Ok(())
     }
@@ -141,26 +142,26 @@ impl HttpUpstream {
         headers: &[(String, SecretString)],
         timeout: Duration,
     ) -> Result<Self, SetUpError> {
-        let line = Line::over_the_network(Arc::clone(ways));
+        let line = UpstreamLine::over_the_network(Arc::clone(ways));
         Ok(Self::new_on(line, url.as_str().parse()?, own_headers(headers)?, timeout))
     }
 
     /// An upstream that is a service of this program, which sees requests to `uri`.
     pub fn of_service<S, B>(service: S, uri: Uri, timeout: Duration) -> Self
     where
-        S: Within<B>,
+        S: EmbeddedService<B>,
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Send + 'static,
     {
         let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         let own = host.into_iter().map(|host| (HOST, host)).collect();
-        Self::new_on(Line::to_service(service), uri, own, timeout)
+        Self::new_on(UpstreamLine::to_service(service), uri, own, timeout)
     }
 
     /// The same, with as many sessions as the configuration says.
     pub fn with_sessions(self, SessionBounds { most, most_of_one }: SessionBounds) -> Self {
-        let defaults = Limits::default();
-        let limits = Limits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
+        let defaults = SessionLimits::default();
+        let limits = SessionLimits { bounds: defaults.bounds.set(most, most_of_one), ..defaults };
         Self { sessions: Sessions::new(limits), ..self }
     }
 
@@ -170,34 +171,34 @@ impl HttpUpstream {
     }
 
     /// The same, which receives the caller's identity.
-    pub fn with_identity(self, identity: Identity) -> Self {
+    pub fn with_identity(self, identity: IdentitySettings) -> Self {
         let own = self.given.load().own.clone();
-        self.given.store(Arc::new(Given { own, identity }));
+        self.given.store(Arc::new(RequestSettings { own, identity }));
         self
     }
 
     /// The same, which need not be asked for its eras where the configuration says them.
     pub fn with_eras(self, eras: Option<config::Eras>) -> Self {
-        Self { eras: eras.map(Eras::configured).unwrap_or_default(), ..self }
+        Self { eras: eras.map(EraCache::configured).unwrap_or_default(), ..self }
     }
 
     /// A handle that replaces the headers and settings of requests.
-    pub(crate) fn giving(&self) -> Giving {
-        Giving { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
+    pub(crate) fn giving(&self) -> LiveRequestSettings {
+        LiveRequestSettings { given: Arc::clone(&self.given), held: Arc::clone(&self.held) }
     }
 
-    fn new_on(line: Line, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
+    fn new_on(line: UpstreamLine, uri: Uri, own: HeaderMap, timeout: Duration) -> Self {
         Self {
             line,
             uri,
-            given: Arc::new(ArcSwap::from_pointee(Given { own, ..Given::default() })),
+            given: Arc::new(ArcSwap::from_pointee(RequestSettings { own, ..RequestSettings::default() })),
             timeout,
             max_message: MAX_MESSAGE,
-            sessions: Sessions::new(Limits::default()),
-            eras: Eras::default(),
+            sessions: Sessions::new(SessionLimits::default()),
+            eras: EraCache::default(),
             is_stateless: AtomicBool::new(false),
-            keeps: Keeps::default(),
-            held: Arc::new(Cache::new(held::MAX_HELD)),
+            keeps: SessionKeeping::default(),
+            held: Arc::new(Cache::new(held_session::MAX_HELD)),
         }
     }
 
@@ -221,12 +222,12 @@ impl HttpUpstream {
     /// A request with what it is given, which says whose it is.
     pub(super) fn compose(
         &self,
-        sender: Sender<'_>,
+        sender: RequestSender<'_>,
         draft: impl FnOnce(&Uri, &HeaderMap) -> Draft,
     ) -> Result<Outgoing, Rejection> {
         let given = self.given.load();
         let mut outgoing = draft(&self.uri, &given.own).introduced(&given.identity, sender)?;
-        if let Sender::Caller(caller, _) = sender {
+        if let RequestSender::Caller(caller, _) = sender {
             self.line.introduce(&mut outgoing, caller);
         }
         Ok(outgoing)
@@ -258,7 +259,7 @@ impl HttpUpstream {
         let Some(upstream) = response.get(SESSION_ID) else { return Ok(None) };
         let caller = admitted.permit().caller();
         let (principal, party) = (caller.principal(), caller.party(request.peer));
-        let theirs = Theirs { id: upstream.clone(), asked: Arc::default() };
+        let theirs = ServerSession { id: upstream.clone(), asked: Arc::default() };
         let (id, gone) = self.sessions.open(principal, party, theirs).map_err(|error| {
             self.close_in_background(upstream);
             not_opened(&error)
@@ -272,7 +273,7 @@ impl HttpUpstream {
     /// Tells the upstream that a session has ended, without waiting for what it says.
     pub(super) fn close_in_background(&self, session: &HeaderValue) {
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), session);
-        let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { return };
+        let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else { return };
         let pending = self.line.request(outgoing);
         tokio::spawn(tokio::time::timeout(CONNECT, pending));
     }
@@ -281,20 +282,20 @@ impl HttpUpstream {
     async fn answer(
         &self,
         admitted: &Admitted,
-        session: Option<&Theirs>,
+        session: Option<&ServerSession>,
         response: Response<Inflow>,
     ) -> Result<AnswerBody, Rejection> {
         let (request, has_session) = (admitted.permit().request(), session.is_some());
         let (head, body) = response.into_parts();
         match (head.status, request.call.kind()) {
-            (status, Kind::Notification | Kind::Response { .. }) if status.is_success() => {
+            (status, MessageKind::Notification | MessageKind::Response { .. }) if status.is_success() => {
                 Ok(AnswerBody::Accepted)
             }
             (StatusCode::OK, _) => match media(&head.headers) {
                 Media::Json => self.json(admitted, body).await,
                 Media::Events => {
                     let asked = session.map(|theirs| Arc::clone(&theirs.asked));
-                    Ok(AnswerBody::Events(answering::of(
+                    Ok(AnswerBody::Events(answer_stream::of(
                         Arc::clone(request),
                         (body, self.max_message, admitted.account().clone()),
                         asked,
@@ -314,16 +315,16 @@ impl HttpUpstream {
         let limit = if admitted.unfiltered().is_some() { CHECKED_ANSWER } else { self.max_message };
         let gathered = gather(body, limit, admitted.account()).await.map_err(not_gathered)?;
         match (gathered, leave) {
-            (Gathered::Whole(message, hold), _) => {
+            (BoundedBody::Whole(message, hold), _) => {
                 Ok(AnswerBody::held(response::of(admitted.permit().request(), message)?, hold))
             }
-            (Gathered::Part(body), Some(leave)) => {
-                let mut passing = Passing::to(admitted.permit().request().call.id().unwrap_or("null"));
+            (BoundedBody::Part(body), Some(leave)) => {
+                let mut passing = StreamedAnswer::to(admitted.permit().request().call.id().unwrap_or("null"));
                 let checked = body.checked_by(move |bytes| passing.see(bytes));
                 let body = checked.map_err(|wrong| bad_answer(&format!("The MCP server: {wrong}")))?;
                 Ok(AnswerBody::Raw { leave, body })
             }
-            (Gathered::Part(_), None) => {
+            (BoundedBody::Part(_), None) => {
                 Err(fault(UpstreamFault::Flood, "The MCP server's answer is too large to be checked"))
             }
         }
@@ -337,7 +338,7 @@ impl HttpUpstream {
         }
     }
 
-    fn listeners_session(&self, listener: &Listener) -> Result<Arc<UpstreamSession>, Rejection> {
+    fn listeners_session(&self, listener: &SessionRequest) -> Result<Arc<UpstreamSession>, Rejection> {
         self.sessions.find(&listener.session, &listener.caller.principal())
     }
 }
@@ -349,8 +350,9 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         if self.needs_bridge(request).await {
-            let body =
-                self.bridged(&admitted, Sender::Caller(admitted.permit().caller(), request.decision)).await?;
+            let body = self
+                .bridged(&admitted, RequestSender::Caller(admitted.permit().caller(), request.decision))
+                .await?;
             return Ok(Answer { session: None, body });
         }
         let session = self.session_of(&admitted)?;
@@ -359,7 +361,7 @@ impl Upstream for HttpUpstream {
             return Ok(Answer { session: None, body: AnswerBody::Accepted });
         }
         let upstream_id = theirs.map(|theirs| &theirs.id);
-        let sender = Sender::Caller(admitted.permit().caller(), request.decision);
+        let sender = RequestSender::Caller(admitted.permit().caller(), request.decision);
         let outgoing = self.compose(sender, |uri, own| outgoing::post(uri, own, request, upstream_id))?;
         // One bound for the answer's head and for what is read of its body here: each timer costs.
         let answer = async {
@@ -380,9 +382,9 @@ impl Upstream for HttpUpstream {
         Ok(Answer { session: opened, body: held(body, session) })
     }
 
-    async fn listen(&self, listener: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+    async fn listen(&self, listener: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
         let session = self.listeners_session(&listener)?;
-        let sender = Sender::from(&listener);
+        let sender = RequestSender::from(&listener);
         let theirs = &session.upstream.id;
         let outgoing = self.compose(sender, |uri, own| outgoing::get(uri, own, &listener, theirs))?;
         let response = self.send(outgoing).await?;
@@ -398,9 +400,9 @@ impl Upstream for HttpUpstream {
                 let noted = events.inspect(move |event| asked.note(&event.data));
                 Ok(noted.inspect(move |_| _ = &held).boxed())
             }
-            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(Malformed::MethodNotAllowed.into()),
+            (StatusCode::METHOD_NOT_ALLOWED, _) => Err(MessageFault::MethodNotAllowed.into()),
             (StatusCode::CONFLICT, _) => {
-                Err(Malformed::InvalidRequest("this session has an open stream already".to_owned()).into())
+                Err(MessageFault::InvalidRequest("this session has an open stream already".to_owned()).into())
             }
             _ => Err(bad_answer("The MCP server does not open an event stream")),
         }
@@ -410,13 +412,14 @@ impl Upstream for HttpUpstream {
         self.finds_sessions().await
     }
 
-    async fn close(&self, listener: Listener) -> Result<(), Rejection> {
+    async fn close(&self, listener: SessionRequest) -> Result<(), Rejection> {
         let principal = listener.caller.principal();
         let session = self.sessions.close(&listener.session, &principal)?;
         let theirs = &session.upstream.id;
         let callers = &listener.request.headers;
-        let outgoing =
-            self.compose(Sender::from(&listener), |uri, own| outgoing::delete(uri, own, callers, theirs))?;
+        let outgoing = self.compose(RequestSender::from(&listener), |uri, own| {
+            outgoing::delete(uri, own, callers, theirs)
+        })?;
         // Whatever the upstream says, the session is over for the caller.
         self.send(outgoing).await.map(drop).or(Ok(()))
     }
@@ -425,17 +428,17 @@ impl Upstream for HttpUpstream {
         for session in self.sessions.drain() {
             let theirs = &session.upstream.id;
             let draft = |uri: &Uri, own: &HeaderMap| outgoing::delete(uri, own, &HeaderMap::new(), theirs);
-            let Ok(outgoing) = self.compose(Sender::Witgate, draft) else { continue };
+            let Ok(outgoing) = self.compose(RequestSender::Witgate, draft) else { continue };
             // The upstream would find out by itself; not waiting for a dead one matters more.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.line.request(outgoing)).await;
         }
     }
 }
 
-fn not_opened(error: &NotOpened) -> Rejection {
+fn not_opened(error: &SessionError) -> Rejection {
     match error {
-        NotOpened::Full => Rejection::Full { what: "sessions", retry_after: 30 },
-        NotOpened::Random(_) => {
+        SessionError::Full => Rejection::Full { what: "sessions", retry_after: 30 },
+        SessionError::Random(_) => {
             tracing::error!(%error, "no session is opened");
             fault(UpstreamFault::Unreachable, "No session can be opened now: try again later")
         }
@@ -446,7 +449,7 @@ fn not_opened(error: &NotOpened) -> Rejection {
 fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
     match (body, session) {
         (AnswerBody::Events(events), Some(session)) => {
-            let held: Held<Theirs> = session.hold();
+            let held: StreamLease<ServerSession> = session.hold();
             AnswerBody::Events(events.inspect(move |_| _ = &held).boxed())
         }
         (body, _) => body,
@@ -457,21 +460,21 @@ fn held(body: AnswerBody, session: Option<Arc<UpstreamSession>>) -> AnswerBody {
 /// end another's call, and the other notifications are gone.
 fn is_without_effect(request: &Request) -> bool {
     request.era == Era::Stateless
-        && *request.call.kind() == Kind::Notification
+        && *request.call.kind() == MessageKind::Notification
         && witgate_message::method::find(request.call.method()).is_some()
 }
 
 /// Checks that an answer is to a request of the server's that the session was sent, and that progress is told of one.
 /// False: nobody waits for it.
-fn belongs(request: &Request, session: Option<&Theirs>) -> Result<bool, Rejection> {
+fn belongs(request: &Request, session: Option<&ServerSession>) -> Result<bool, Rejection> {
     let call = &request.call;
     // The flow wants a session for either.
-    let Some(Theirs { asked, .. }) = session else { return Ok(true) };
+    let Some(ServerSession { asked, .. }) = session else { return Ok(true) };
     match call.kind() {
-        Kind::Response { .. } if !call.id().is_some_and(|id| asked.take(id)) => {
-            Err(Malformed::InvalidRequest("it answers no open request".to_owned()).into())
+        MessageKind::Response { .. } if !call.id().is_some_and(|id| asked.take(id)) => {
+            Err(MessageFault::InvalidRequest("it answers no open request".to_owned()).into())
         }
-        Kind::Notification if call.method() == "notifications/progress" => {
+        MessageKind::Notification if call.method() == "notifications/progress" => {
             let params = bridge::params(call).unwrap_or_default();
             Ok(params.get("progressToken").is_some_and(|token| asked.waits_for(token)))
         }
@@ -494,9 +497,9 @@ pub(super) fn own_headers(headers: &[(String, SecretString)]) -> Result<HeaderMa
     Ok(own)
 }
 
-fn not_gathered(reason: NotGathered) -> Rejection {
+fn not_gathered(reason: BodyReadError) -> Rejection {
     match reason {
-        NotGathered::Broken(_) => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
-        NotGathered::NoRoom(exhausted) => exhausted.into(),
+        BodyReadError::Broken(_) => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
+        BodyReadError::NoRoom(exhausted) => exhausted.into(),
     }
 }

@@ -23,8 +23,8 @@ impl Person {
         Principal::new(self.policy.as_str().into(), self.known.issuer.as_deref(), &self.known.subject)
     }
 
-    fn facts(&self) -> Facts<'_> {
-        Facts { principal: self.principal(), known: &self.known, decision: DecisionId::default() }
+    fn facts(&self) -> CallerFacts<'_> {
+        CallerFacts { principal: self.principal(), known: &self.known, decision: DecisionId::default() }
     }
 }
 
@@ -39,11 +39,14 @@ fn anonymous() -> Person {
     person(ANONYMOUS, None, "anonymous", &["guest"])
 }
 
-fn in_headers() -> Identity {
-    Identity { headers: vec![(Field::Subject, SUBJECT), (Field::Roles, ROLES)], ..Identity::default() }
+fn in_headers() -> IdentitySettings {
+    IdentitySettings {
+        headers: vec![(IdentityField::Subject, SUBJECT), (IdentityField::Roles, ROLES)],
+        ..IdentitySettings::default()
+    }
 }
 
-fn by_token(claims: &[Field], sub: Field) -> IdentityToken {
+fn by_token(claims: &[IdentityField], sub: IdentityField) -> IdentityToken {
     IdentityToken {
         header: TOKEN,
         audience: "http://127.0.0.1:1/mcp".to_owned(),
@@ -54,7 +57,7 @@ fn by_token(claims: &[Field], sub: Field) -> IdentityToken {
     }
 }
 
-fn told(identity: &Identity, facts: Option<&Facts<'_>>) -> HeaderMap {
+fn told(identity: &IdentitySettings, facts: Option<&CallerFacts<'_>>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     set(&mut headers, facts, identity).unwrap();
     headers
@@ -136,7 +139,13 @@ fn what_stands_in_the_place_of_a_field_is_taken_out() {
 
 #[test]
 fn kinds_are_told_apart_and_nobody_has_a_name() {
-    let fields = [Field::Kind, Field::Principal, Field::Subject, Field::Issuer, Field::Policy];
+    let fields = [
+        IdentityField::Kind,
+        IdentityField::Principal,
+        IdentityField::Subject,
+        IdentityField::Issuer,
+        IdentityField::Policy,
+    ];
     let of = |whose: Option<&Person>| {
         let principal = whose.map(Person::principal);
         fields.map(|field| of_process(field, principal.as_ref()).unwrap_or_else(|| "-".to_owned()))
@@ -156,7 +165,7 @@ fn a_token_says_what_was_asked_for_and_no_more() {
     let now = Duration::from_secs(1_000);
     let ada = person("idp", Some("https://idp.example.com"), "ada", &["a,b", "c"]);
     let facts = ada.facts();
-    let plain = claims(&by_token(&[], Field::Subject), Some(&facts), now, "id");
+    let plain = claims(&by_token(&[], IdentityField::Subject), Some(&facts), now, "id");
     assert_eq!(
         Value::Object(plain),
         json!({
@@ -164,7 +173,10 @@ fn a_token_says_what_was_asked_for_and_no_more() {
             "kind": "known", "sub": "ada", "policy": "idp", "issuer": "https://idp.example.com",
         })
     );
-    let full = by_token(&[Field::Roles, Field::Scopes, Field::Decision], Field::Principal);
+    let full = by_token(
+        &[IdentityField::Roles, IdentityField::Scopes, IdentityField::Decision],
+        IdentityField::Principal,
+    );
     let full_claims = claims(&full, Some(&facts), now, "id");
     assert_eq!(full_claims["roles"], json!(["a,b", "c"]));
     assert_eq!(full_claims["scope"], "");
@@ -180,18 +192,22 @@ fn a_token_ends_with_the_identity_that_it_tells_of() {
     let known = Known { subject: "ada".to_owned(), expires_at: Some(1_007), ..Known::default() };
     let ada = Person { policy: "idp".to_owned(), known };
     let facts = ada.facts();
-    let claims = claims(&by_token(&[], Field::Subject), Some(&facts), Duration::from_secs(1_000), "id");
+    let claims =
+        claims(&by_token(&[], IdentityField::Subject), Some(&facts), Duration::from_secs(1_000), "id");
     assert_eq!(claims["exp"], 1007);
 }
 
 #[test]
 fn each_request_has_a_token_of_its_own_which_does_not_print() {
-    let identity = Identity { token: Some(by_token(&[], Field::Subject)), ..Identity::default() };
+    let identity = IdentitySettings {
+        token: Some(by_token(&[], IdentityField::Subject)),
+        ..IdentitySettings::default()
+    };
     let (one, other) = (told(&identity, None), told(&identity, None));
     assert_ne!(one[TOKEN], other[TOKEN]);
     assert!(one[TOKEN].is_sensitive());
-    let bearer = IdentityToken { header: AUTHORIZATION, ..by_token(&[], Field::Subject) };
-    let identity = Identity { token: Some(bearer), ..Identity::default() };
+    let bearer = IdentityToken { header: AUTHORIZATION, ..by_token(&[], IdentityField::Subject) };
+    let identity = IdentitySettings { token: Some(bearer), ..IdentitySettings::default() };
     assert!(told(&identity, None)[AUTHORIZATION].to_str().unwrap().starts_with("Bearer ey"));
 }
 
@@ -200,13 +216,16 @@ fn what_cannot_be_told_is_no_call() {
     let many: Vec<String> = (0..256).map(|number| format!("{number}{}", "x".repeat(200))).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let known = person("keys", None, "ada", &many);
-    let token = Identity { token: Some(by_token(&[Field::Roles], Field::Subject)), ..Identity::default() };
+    let token = IdentitySettings {
+        token: Some(by_token(&[IdentityField::Roles], IdentityField::Subject)),
+        ..IdentitySettings::default()
+    };
     for identity in [in_headers(), token] {
         let facts = known.facts();
         let told = set(&mut HeaderMap::new(), Some(&facts), &identity);
         assert_eq!(told, Err(Rejection::Untold("it is longer than a header may be")));
     }
     let zero = person("keys", None, "a\0b", &[]).principal();
-    let told = variables(&[(Field::Subject, "S".to_owned())], Some(&zero));
+    let told = variables(&[(IdentityField::Subject, "S".to_owned())], Some(&zero));
     assert_eq!(told, Err(Rejection::Untold("an environment variable cannot hold a zero byte")));
 }

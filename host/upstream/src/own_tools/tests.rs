@@ -3,14 +3,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::*;
 use witgate_base::party::Party;
-use witgate_runtime::shares::{Bounds, Shares};
+use witgate_runtime::shares::{Capacity, Shares};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 /// Sends lines and returns the results that come, as many as `answers`.
 async fn converse(lines: &[String], answers: usize) -> Vec<Value> {
     let tools = OwnTools::new(AuthStatus { enabled: true, key_configured: true });
-    let seats = Shares::new(Bounds { most: 1, most_of_one: 1 });
+    let seats = Shares::new(Capacity { most: 1, most_of_one: 1 });
     let mut pipes = tools.launch(seats.take(&Party::Everybody).unwrap(), None).await.unwrap();
     for line in lines {
         pipes.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();

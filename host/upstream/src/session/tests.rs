@@ -9,11 +9,15 @@ fn party(name: &str) -> Party {
     principal(name).party(None)
 }
 
-fn limits(most: usize, most_of_one: usize) -> Limits {
-    Limits { bounds: Bounds { most, most_of_one }, idle: Duration::from_secs(3600) }
+fn limits(most: usize, most_of_one: usize) -> SessionLimits {
+    SessionLimits { bounds: Capacity { most, most_of_one }, idle: Duration::from_secs(3600) }
 }
 
-fn open<T>(sessions: &Sessions<T>, who: &str, upstream: T) -> Result<(Box<str>, Gone<T>), NotOpened> {
+fn open<T>(
+    sessions: &Sessions<T>,
+    who: &str,
+    upstream: T,
+) -> Result<(Box<str>, EvictedSessions<T>), SessionError> {
     sessions.open(principal(who), party(who), upstream)
 }
 
@@ -25,7 +29,7 @@ fn idle<T>(sessions: &Sessions<T>, id: &str) {
 
 #[test]
 fn ids_are_long_and_never_repeat() {
-    let sessions = Sessions::new(Limits::default());
+    let sessions = Sessions::new(SessionLimits::default());
     let (first, _) = open(&sessions, "a", ()).unwrap();
     let (second, _) = open(&sessions, "a", ()).unwrap();
     assert_eq!(first.len(), 32);
@@ -34,7 +38,7 @@ fn ids_are_long_and_never_repeat() {
 
 #[test]
 fn a_session_is_its_principals_alone() {
-    let sessions = Sessions::new(Limits::default());
+    let sessions = Sessions::new(SessionLimits::default());
     let (id, _) = open(&sessions, "a", 1).unwrap();
     assert_eq!(sessions.find(&id, &principal("a")).unwrap().upstream, 1);
     assert_eq!(sessions.find(&id, &principal("b")).unwrap_err(), Rejection::SessionNotFound);
@@ -49,7 +53,7 @@ fn a_principal_pushes_out_only_its_own() {
     let (others, _) = open(&sessions, "b", 0).unwrap();
     let (oldest, _) = open(&sessions, "a", 1).unwrap();
     open(&sessions, "a", 2).unwrap();
-    assert!(matches!(open(&sessions, "a", 3), Err(NotOpened::Full)), "none of them is idle");
+    assert!(matches!(open(&sessions, "a", 3), Err(SessionError::Full)), "none of them is idle");
     idle(&sessions, &others);
     idle(&sessions, &oldest);
     let (_, gone) = open(&sessions, "a", 3).unwrap();
@@ -63,7 +67,7 @@ fn when_all_is_full_who_has_most_gives_way() {
     let sessions = Sessions::new(limits(4, 3));
     let (single, _) = open(&sessions, "b", 0).unwrap();
     let many: Vec<_> = (1..4).map(|n| open(&sessions, "a", n).unwrap().0).collect();
-    assert!(matches!(open(&sessions, "c", 4), Err(NotOpened::Full)), "none of them is idle");
+    assert!(matches!(open(&sessions, "c", 4), Err(SessionError::Full)), "none of them is idle");
     idle(&sessions, &single);
     idle(&sessions, &many[1]);
     let (_, gone) = open(&sessions, "c", 4).unwrap();
@@ -73,7 +77,7 @@ fn when_all_is_full_who_has_most_gives_way() {
 
 #[test]
 fn an_idle_session_ends_and_an_open_stream_is_not_idle() {
-    let sessions = Sessions::new(Limits { idle: Duration::ZERO, ..limits(10, 10) });
+    let sessions = Sessions::new(SessionLimits { idle: Duration::ZERO, ..limits(10, 10) });
     let (idle, _) = open(&sessions, "a", 1).unwrap();
     assert!(sessions.find(&idle, &principal("a")).is_err());
     let (streaming, gone) = open(&sessions, "a", 2).unwrap();

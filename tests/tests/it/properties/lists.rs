@@ -10,7 +10,7 @@ use witgate_flow::Flow;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::Upstream;
 use witgate_flow::reject::Rejection;
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 use witgate_policy::generation::Generations;
 
 use super::stage::{Says, Stage, flow, send, store};
@@ -176,7 +176,7 @@ async fn may_call<U: Upstream>(flow: &Flow<U>, method: &str, params: &Value) -> 
     match send(flow, method, params).await {
         Ok(_) => true,
         // The second: a name that nothing can be called by.
-        Err(Rejection::Denied { .. } | Rejection::Malformed(Malformed::InvalidParams(_))) => false,
+        Err(Rejection::Denied { .. } | Rejection::Malformed(MessageFault::InvalidParams(_))) => false,
         Err(other) => panic!("{method} {params}: {other:?}"),
     }
 }

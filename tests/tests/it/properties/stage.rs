@@ -24,12 +24,12 @@ use witgate_config::resolve;
 use witgate_flow::decision::DecisionId;
 use witgate_flow::event::Event;
 use witgate_flow::limit::Admitted;
-use witgate_flow::port::{Answer, AnswerBody, Listener, Upstream};
+use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::Rejection;
 use witgate_flow::request::{Request, Route};
 use witgate_flow::{Arrival, Flow};
 use witgate_message::call::Call;
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
 use witgate_plugin::{Scheme, Transport};
 use witgate_policy::generation::{Generation, Generations};
@@ -123,8 +123,8 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
 }
 
 /// [`KEY`], as it is shown.
-pub(super) fn shown(scheme: Scheme) -> Shown {
-    let mut shown = Shown::default();
+pub(super) fn shown(scheme: Scheme) -> Credentials {
+    let mut shown = Credentials::default();
     shown.add(scheme, None, SecretString::from(KEY));
     shown
 }
@@ -167,11 +167,11 @@ impl<F: Fn(&Admitted) -> Value + Send + Sync> Upstream for Says<F> {
         Ok(Answer { session: None, body: AnswerBody::message(message.to_string().into()) })
     }
 
-    async fn listen(&self, _: Listener) -> Result<BoxStream<'static, Event>, Rejection> {
+    async fn listen(&self, _: SessionRequest) -> Result<BoxStream<'static, Event>, Rejection> {
         Ok(empty().boxed())
     }
 
-    async fn close(&self, _: Listener) -> Result<(), Rejection> {
+    async fn close(&self, _: SessionRequest) -> Result<(), Rejection> {
         Ok(())
     }
 

@@ -10,7 +10,7 @@ mod reasons;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use witgate_cases::Subject;
+use witgate_cases::TestSubject;
 use witgate_config::PolicyKind;
 use witgate_plugin::Verdict;
 use witgate_policy::answer::Outcome;
@@ -100,7 +100,7 @@ fn said(verdict: &Verdict) -> String {
 }
 
 /// Witgate's verdicts on the tokens, in their order.
-async fn judged_by(subject: &Subject, tokens: &[&str]) -> Vec<Verdict> {
+async fn judged_by(subject: &TestSubject, tokens: &[&str]) -> Vec<Verdict> {
     let case = Attack::good(&Policy::public(), "generated", String::new()).case();
     let policy = subject.on_stage(&loader(), &directory(), &case).await.unwrap();
     let mut verdicts = Vec::new();

@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::Folder;
-use crate::identity::{Field, Identity};
+use crate::identity::{IdentityField, IdentitySettings};
 use witgate_testing::keys::{PRIVATE, PUBLIC};
 
 const PIPELINE: &str = "\n[policies.keys]\nkind = 'api-key'\nconfig = { store = 'keys.toml' }\n\
@@ -38,7 +38,7 @@ fn over_http(identity: &str, expected: &[&str]) {
     says(&format!("[upstreams.a]\nurl = 'http://x/mcp'\n{identity}{PIPELINE}"), expected);
 }
 
-fn identity(config: &str) -> Identity {
+fn identity(config: &str) -> IdentitySettings {
     let loaded = folder(config, 0o600).load();
     let mut config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config;
     config.upstreams.remove(0).identity
@@ -268,12 +268,12 @@ fn what_is_written_is_what_is_told() {
          [server]\nresource = 'https://mcp.example.com/gate/mcp'\n{SIGNING}{PIPELINE}"
     ));
     let headers: Vec<_> = told.headers.iter().map(|(field, name)| (*field, name.as_str())).collect();
-    assert_eq!(headers, [(Field::Kind, "x-kind"), (Field::Roles, "x-roles")]);
+    assert_eq!(headers, [(IdentityField::Kind, "x-kind"), (IdentityField::Roles, "x-roles")]);
     let token = told.token.unwrap();
     assert_eq!((token.header.as_str(), token.audience.as_str()), ("x-witgate-identity", "http://x/mcp"));
-    assert_eq!((token.sub, token.lifetime.as_secs()), (Field::Subject, 60));
+    assert_eq!((token.sub, token.lifetime.as_secs()), (IdentityField::Subject, 60));
     assert_eq!(
         (token.claims.as_slice(), token.signer.issuer()),
-        (&[Field::Scopes][..], "https://mcp.example.com")
+        (&[IdentityField::Scopes][..], "https://mcp.example.com")
     );
 }

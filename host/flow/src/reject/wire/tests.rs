@@ -84,17 +84,20 @@ fn an_upstreams_fault_reaches_the_callers_code() {
 #[test]
 fn the_protocols_codes_stand_where_it_has_them() {
     let cases = [
-        (Rejection::Malformed(Malformed::Parse(String::new())), 400, -32700),
-        (Rejection::Malformed(Malformed::InvalidRequest(String::new())), 400, -32600),
-        (Rejection::Malformed(Malformed::UnknownMethod(String::new())), 404, -32601),
-        (Rejection::Malformed(Malformed::InvalidParams(String::new())), 400, -32602),
-        (Rejection::Malformed(Malformed::HeaderMismatch(String::new())), 400, -32020),
+        (Rejection::Malformed(MessageFault::Parse(String::new())), 400, -32700),
+        (Rejection::Malformed(MessageFault::InvalidRequest(String::new())), 400, -32600),
+        (Rejection::Malformed(MessageFault::UnknownMethod(String::new())), 404, -32601),
+        (Rejection::Malformed(MessageFault::InvalidParams(String::new())), 400, -32602),
+        (Rejection::Malformed(MessageFault::HeaderMismatch(String::new())), 400, -32020),
         (
-            Rejection::Malformed(Malformed::UnsupportedVersion { requested: "x".into(), supported: vec![] }),
+            Rejection::Malformed(MessageFault::UnsupportedVersion {
+                requested: "x".into(),
+                supported: vec![],
+            }),
             400,
             -32022,
         ),
-        (Rejection::Malformed(Malformed::TooLarge), 413, 413),
+        (Rejection::Malformed(MessageFault::TooLarge), 413, 413),
         (Rejection::SessionNotFound, 404, 404),
         (Rejection::RateLimited { retry_after: 3 }, 429, 429),
     ];
@@ -134,7 +137,7 @@ fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
         denied(&["mcp:write"]),
         refused(),
         Rejection::NoCredential,
-        Rejection::Malformed(Malformed::ForbiddenHost),
+        Rejection::Malformed(MessageFault::ForbiddenHost),
     ] {
         assert_eq!(told(&cured), cured.wire());
     }
@@ -143,7 +146,7 @@ fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
 
 #[test]
 fn a_malformed_credential_is_an_invalid_request() {
-    let wire = Rejection::Malformed(Malformed::BadCredential("it is empty".to_owned())).wire();
+    let wire = Rejection::Malformed(MessageFault::BadCredential("it is empty".to_owned())).wire();
     assert_eq!(wire.status, StatusCode::BAD_REQUEST);
     assert_eq!(wire.headers(None, &[])[WWW_AUTHENTICATE], r#"Bearer error="invalid_request", realm="mcp""#);
 }

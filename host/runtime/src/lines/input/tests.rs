@@ -3,19 +3,19 @@ use super::*;
 #[tokio::test]
 async fn lines_are_bounded_and_a_long_one_costs_only_itself() {
     let text = format!("{{}}\n\r\n{}\n  \nlast", "x".repeat(200_000));
-    let mut lines = Lines::new(text.as_bytes(), 1000);
-    assert_eq!(lines.next().await.unwrap(), Read::Line(Bytes::from_static(b"{}")));
-    assert!(matches!(lines.next().await.unwrap(), Read::TooLong(_)));
-    assert_eq!(lines.next().await.unwrap(), Read::Line(Bytes::from_static(b"last")));
-    assert_eq!(lines.next().await.unwrap(), Read::End);
+    let mut lines = LineReader::new(text.as_bytes(), 1000);
+    assert_eq!(lines.next().await.unwrap(), LineOutcome::Line(Bytes::from_static(b"{}")));
+    assert!(matches!(lines.next().await.unwrap(), LineOutcome::TooLong(_)));
+    assert_eq!(lines.next().await.unwrap(), LineOutcome::Line(Bytes::from_static(b"last")));
+    assert_eq!(lines.next().await.unwrap(), LineOutcome::End);
 }
 
 #[tokio::test]
 async fn a_line_one_longer_than_the_bound_is_too_long() {
-    let mut lines = Lines::new(&b"12345\n1234\n"[..], 4);
-    assert!(matches!(lines.next().await.unwrap(), Read::TooLong(_)));
-    assert_eq!(lines.next().await.unwrap(), Read::Line(Bytes::from_static(b"1234")));
-    assert_eq!(lines.next().await.unwrap(), Read::End);
+    let mut lines = LineReader::new(&b"12345\n1234\n"[..], 4);
+    assert!(matches!(lines.next().await.unwrap(), LineOutcome::TooLong(_)));
+    assert_eq!(lines.next().await.unwrap(), LineOutcome::Line(Bytes::from_static(b"1234")));
+    assert_eq!(lines.next().await.unwrap(), LineOutcome::End);
 }
 
 #[test]
@@ -39,8 +39,8 @@ async fn an_id_is_found_at_either_end_of_a_line_that_is_skipped() {
     for (text, id) in cases {
         for end in ["\n", ""] {
             let text = format!("{text}{end}");
-            let mut lines = Lines::new(text.as_bytes(), 1000);
-            let Read::TooLong(ends) = lines.next().await.unwrap() else { panic!() };
+            let mut lines = LineReader::new(text.as_bytes(), 1000);
+            let LineOutcome::TooLong(ends) = lines.next().await.unwrap() else { panic!() };
             assert_eq!(ends.id().as_deref(), id, "{}", &text[..40]);
         }
     }

@@ -17,10 +17,10 @@ pub(super) struct OneEvent<B> {
     body: Box<B>,
     /// The part that has come and is still to go out.
     rest: Bytes,
-    place: Place,
+    place: EventPlace,
 }
 
-enum Place {
+enum EventPlace {
     Before,
     Within,
     After,
@@ -28,7 +28,7 @@ enum Place {
 
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
     pub(super) fn of(body: B) -> Self {
-        Self { body: Box::new(body), rest: Bytes::new(), place: Place::Before }
+        Self { body: Box::new(body), rest: Bytes::new(), place: EventPlace::Before }
     }
 
     /// Between its tokens, JSON takes a blank for a line end, and within them it has none.
@@ -37,7 +37,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            if matches!(self.place, Place::After) {
+            if matches!(self.place, EventPlace::After) {
                 return Poll::Ready(None);
             }
             if !self.rest.is_empty() {
@@ -53,16 +53,16 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> OneEvent<B> {
 
     /// The next few bytes, so that not all of a large answer is there twice.
     fn part(&mut self) -> Bytes {
-        let begin: &[u8] = if matches!(self.place, Place::Before) { b"data: " } else { b"" };
-        self.place = Place::Within;
+        let begin: &[u8] = if matches!(self.place, EventPlace::Before) { b"data: " } else { b"" };
+        self.place = EventPlace::Within;
         let part = self.rest.split_to(PART.min(self.rest.len()));
         let flat = part.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte });
         begin.iter().copied().chain(flat).collect()
     }
 
     fn end(&mut self) -> Option<Bytes> {
-        let has_begun = matches!(self.place, Place::Within);
-        self.place = Place::After;
+        let has_begun = matches!(self.place, EventPlace::Within);
+        self.place = EventPlace::After;
         has_begun.then_some(Bytes::from_static(b"\n\n"))
     }
 }

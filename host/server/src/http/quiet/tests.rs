@@ -8,8 +8,8 @@ use witgate_flow::event::Event;
 use witgate_message::call::Call;
 
 /// As the flow has it once `method` is with the upstream.
-fn passed(method: &str, id: &str) -> UnderWay {
-    let under_way = UnderWay::default();
+fn passed(method: &str, id: &str) -> InFlight {
+    let under_way = InFlight::default();
     let call = Call::parse(format!(r#"{{"jsonrpc":"2.0",{id}"method":"{method}"}}"#).into()).ok().unwrap();
     under_way.begins(&call);
     under_way
@@ -69,7 +69,7 @@ async fn a_stream_that_comes_late_goes_on_in_the_one_that_is_open() {
 async fn no_stream_is_opened_where_the_head_of_the_answer_matters() {
     let initialize = r#""id":1,"params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}},"#;
     let cases = [
-        ("not yet judged", Some(UnderWay::default())),
+        ("not yet judged", Some(InFlight::default())),
         ("it opens a session", Some(passed("initialize", initialize))),
         ("it has no answer", Some(passed("notifications/initialized", ""))),
         ("the caller takes no events", None),

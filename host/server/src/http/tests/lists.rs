@@ -6,10 +6,10 @@ use super::*;
 use witgate_flow::Arrival;
 use witgate_flow::body::Inflow;
 use witgate_flow::event::Event;
-use witgate_flow::limit::{Admitted, Unfiltered};
-use witgate_flow::port::Listener as Listens;
+use witgate_flow::limit::{Admitted, RawAnswerPermit};
+use witgate_flow::port::SessionRequest as Listens;
 use witgate_flow::port::{Answer, Upstream};
-use witgate_message::malformed::Malformed;
+use witgate_message::malformed::MessageFault;
 
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},{"name":"get_e","Name":"drop_e"},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
 
@@ -115,7 +115,7 @@ async fn with_tasks(house: &House, key: &str, method: &str, params: Value) -> Go
 }
 
 /// An upstream that keeps the leave to answer one call unread, and uses it for the next.
-struct Hoarder(Mutex<Option<Unfiltered>>);
+struct Hoarder(Mutex<Option<RawAnswerPermit>>);
 
 impl Upstream for Hoarder {
     async fn forward(&self, admitted: Admitted) -> Result<Answer, Rejection> {
@@ -131,7 +131,7 @@ impl Upstream for Hoarder {
     }
 
     async fn listen(&self, _: Listens) -> Result<BoxStream<'static, Event>, Rejection> {
-        Err(Malformed::MethodNotAllowed.into())
+        Err(MessageFault::MethodNotAllowed.into())
     }
 
     async fn close(&self, _: Listens) -> Result<(), Rejection> {

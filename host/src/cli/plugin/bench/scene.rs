@@ -7,10 +7,12 @@ use serde_json::json;
 use witgate_plugin::Scheme;
 
 use super::arguments::Arguments;
-use crate::cli::outcome::Failure;
-use crate::cli::plugin::asked::Cast;
+use crate::cli::outcome::CommandFailure;
+use crate::cli::plugin::plugin_argument::PluginUnderTest;
 use witgate_base::provenance::Provenance;
-use witgate_cases::{Ask, CallOf, Case, OnStage, Principal, Question, Ready, Subject};
+use witgate_cases::{
+    Case, CaseCall, HookQuestion, PreparedQuestion, Principal, Question, SandboxPolicy, TestSubject,
+};
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
@@ -22,14 +24,14 @@ const MEMORY: usize = 256 << 20;
 
 /// The surroundings of the policies.
 pub(super) struct Scene {
-    cast: Cast,
+    cast: PluginUnderTest,
     call: Option<String>,
     engine: Engine,
 }
 
 impl Scene {
-    pub(super) fn new(arguments: &Arguments) -> Result<Self, Failure> {
-        let engine = Engine::new().map_err(|error| Failure::new(error.to_string()))?;
+    pub(super) fn new(arguments: &Arguments) -> Result<Self, CommandFailure> {
+        let engine = Engine::new().map_err(|error| CommandFailure::new(error.to_string()))?;
         let mut cast = arguments.of.cast()?;
         let roomy = Limits { memory: Some(MEMORY), ..Limits::default() };
         cast.case.limits.get_or_insert(roomy);
@@ -41,45 +43,46 @@ impl Scene {
     }
 
     /// Compiles the component, with nothing kept from the last time.
-    pub(super) async fn compile(&self) -> Result<(), Failure> {
+    pub(super) async fn compile(&self) -> Result<(), CommandFailure> {
         self.loader().await.map(drop)
     }
 
     /// A loader that has compiled it.
-    pub(super) async fn loader(&self) -> Result<Loader, Failure> {
+    pub(super) async fn loader(&self) -> Result<Loader, CommandFailure> {
         let loader = Loader::new(self.engine.clone(), Compiler::own(), None);
         let loaded = loader.load(self.path(), &Provenance::default()).await;
-        loaded.map_err(|error| Failure::new(error.to_string()))?;
+        loaded.map_err(|error| CommandFailure::new(error.to_string()))?;
         Ok(loader)
     }
 
     /// The component as a policy.
-    pub(super) async fn component(&self, loader: &Loader) -> Result<OnStage, Failure> {
-        let Cast { subject, dir, case, .. } = &self.cast;
+    pub(super) async fn component(&self, loader: &Loader) -> Result<SandboxPolicy, CommandFailure> {
+        let PluginUnderTest { subject, dir, case, .. } = &self.cast;
         made(subject, loader, dir, case).await
     }
 
     /// A check that does next to nothing.
-    pub(super) async fn native(&self, loader: &Loader) -> Result<OnStage, Failure> {
+    pub(super) async fn native(&self, loader: &Loader) -> Result<SandboxPolicy, CommandFailure> {
         let case = Case::of(json!({ "roles": { "bench": { "allow": ["*"] } } }));
-        made(&Subject::builtin(PolicyKind::Rbac), loader, &self.cast.dir, &case).await
+        made(&TestSubject::builtin(PolicyKind::Rbac), loader, &self.cast.dir, &case).await
     }
 
     /// The question for the component: that of the case, or one about a tool, from somebody whom it concerns.
-    pub(super) fn asking(&self, component: OnStage) -> Asking {
+    pub(super) fn asking(&self, component: SandboxPolicy) -> BenchQuestion {
         let scheme = component.first_scheme();
         let question = match self.cast.case.steps.first() {
             Some(step) => step.question.clone(),
-            None => {
-                Question::new(CallOf::named("echo"), ask(scheme.filter(|_| !component.policy().authorizes())))
-            }
+            None => Question::new(
+                CaseCall::named("echo"),
+                ask(scheme.filter(|_| !component.policy().authorizes())),
+            ),
         };
-        Asking::of(component, self.called(question))
+        BenchQuestion::of(component, self.called(question))
     }
 
     /// The question for the native one.
-    pub(super) fn asking_native(&self, native: OnStage) -> Asking {
-        Asking::of(native, self.called(Question::new(CallOf::named("echo"), ask(None))))
+    pub(super) fn asking_native(&self, native: SandboxPolicy) -> BenchQuestion {
+        BenchQuestion::of(native, self.called(Question::new(CaseCall::named("echo"), ask(None))))
     }
 
     fn called(&self, mut question: Question) -> Question {
@@ -90,33 +93,38 @@ impl Scene {
     }
 }
 
-async fn made(subject: &Subject, loader: &Loader, dir: &Path, case: &Case) -> Result<OnStage, Failure> {
-    subject.unwatched(loader, dir, case).await.map_err(|error| Failure::new(error.to_string()))
+async fn made(
+    subject: &TestSubject,
+    loader: &Loader,
+    dir: &Path,
+    case: &Case,
+) -> Result<SandboxPolicy, CommandFailure> {
+    subject.unwatched(loader, dir, case).await.map_err(|error| CommandFailure::new(error.to_string()))
 }
 
-fn ask(scheme: Option<Scheme>) -> Ask {
+fn ask(scheme: Option<Scheme>) -> HookQuestion {
     match scheme {
-        Some(scheme) => Ask::Who { scheme, value: "a credential of nobody".to_owned() },
-        None => Ask::May(Principal { roles: vec!["bench".to_owned()], ..Principal::default() }),
+        Some(scheme) => HookQuestion::Who { scheme, value: "a credential of nobody".to_owned() },
+        None => HookQuestion::May(Principal { roles: vec!["bench".to_owned()], ..Principal::default() }),
     }
 }
 
 /// A policy, and a question for it.
-pub(super) struct Asking {
-    policy: OnStage,
-    ready: Ready,
+pub(super) struct BenchQuestion {
+    policy: SandboxPolicy,
+    ready: PreparedQuestion,
 }
 
-impl Asking {
-    fn of(policy: OnStage, question: Question) -> Self {
+impl BenchQuestion {
+    fn of(policy: SandboxPolicy, question: Question) -> Self {
         let ready = policy.ready(&question);
         Self { policy, ready }
     }
 
     /// Asks it. Any answer is accepted.
-    pub(super) async fn ask(&self) -> Result<(), Failure> {
+    pub(super) async fn ask(&self) -> Result<(), CommandFailure> {
         match self.policy.put(&self.ready).await {
-            Outcome::Failed(failure, detail) => Err(Failure::new(format!(
+            Outcome::Failed(failure, detail) => Err(CommandFailure::new(format!(
                 "the hook fails with `{}`, so there is nothing to measure: {detail}",
                 failure.reason()
             ))),

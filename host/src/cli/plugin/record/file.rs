@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::recording::{Recording, Seen, counted_calls};
-use crate::cli::outcome::Failure;
+use super::recording::{RecordedCase, Recording, counted_calls};
+use crate::cli::outcome::CommandFailure;
 
 /// Of a case, in this order.
 const ORDER: [&str; 21] = [
@@ -34,7 +34,7 @@ const ORDER: [&str; 21] = [
 const SHARED: [&str; 2] = ["upstream", "audience"];
 
 /// The whole file.
-pub(super) fn text(recording: &Recording) -> Result<String, Failure> {
+pub(super) fn text(recording: &Recording) -> Result<String, CommandFailure> {
     let mut head = recording.settings.clone();
     let shared = shared(&recording.cases);
     head.extend(shared.clone());
@@ -67,7 +67,7 @@ fn comment(recording: &Recording) -> String {
 }
 
 /// The members on which all cases agree.
-fn shared(cases: &[Seen]) -> Map<String, Value> {
+fn shared(cases: &[RecordedCase]) -> Map<String, Value> {
     let alike = |name: &&str| {
         let first = cases.first()?.case.get(*name)?;
         let all = cases.iter().all(|seen| seen.case.get(*name) == Some(first));
@@ -76,7 +76,7 @@ fn shared(cases: &[Seen]) -> Map<String, Value> {
     SHARED.iter().filter_map(alike).collect()
 }
 
-fn case(number: usize, seen: &Seen, shared: &Map<String, Value>) -> Result<String, Failure> {
+fn case(number: usize, seen: &RecordedCase, shared: &Map<String, Value>) -> Result<String, CommandFailure> {
     let times = match seen.times {
         1 => "once".to_owned(),
         times => format!("{times} times"),
@@ -93,11 +93,11 @@ fn case(number: usize, seen: &Seen, shared: &Map<String, Value>) -> Result<Strin
 }
 
 /// A value on one line.
-fn inline(value: &Value) -> Result<String, Failure> {
+fn inline(value: &Value) -> Result<String, CommandFailure> {
     let value = toml::Value::try_from(value).map_err(|error| unwritable(&error))?;
     Ok(value.to_string())
 }
 
-fn unwritable(error: &toml::ser::Error) -> Failure {
-    Failure::new(format!("what was recorded cannot be written as cases: {error}; nothing was written"))
+fn unwritable(error: &toml::ser::Error) -> CommandFailure {
+    CommandFailure::new(format!("what was recorded cannot be written as cases: {error}; nothing was written"))
 }

@@ -12,7 +12,7 @@ pub(super) struct Recording {
     /// The component's. None: the built-in decides.
     pub(super) digest: Option<String>,
     pub(super) settings: Map<String, Value>,
-    pub(super) cases: Vec<Seen>,
+    pub(super) cases: Vec<RecordedCase>,
     pub(super) calls: u64,
     pub(super) shed: u64,
     pub(super) left_out: BTreeMap<String, u64>,
@@ -21,7 +21,7 @@ pub(super) struct Recording {
 
 /// A case, and how often it was seen.
 #[derive(Debug, Deserialize)]
-pub(super) struct Seen {
+pub(super) struct RecordedCase {
     pub(super) name: String,
     pub(super) times: u64,
     pub(super) case: Map<String, Value>,

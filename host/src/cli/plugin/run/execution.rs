@@ -2,37 +2,37 @@
 
 use witgate_plugin::{Decision, Scheme, Verdict};
 
-use super::given::Arguments;
+use super::arguments::Arguments;
 use crate::cli::context::Context;
-use crate::cli::outcome::Failure;
-use crate::cli::plugin::asked::Cast;
+use crate::cli::outcome::CommandFailure;
+use crate::cli::plugin::plugin_argument::PluginUnderTest;
 use crate::serve::cache_directory;
 use witgate_base::provenance::Provenance;
-use witgate_cases::{Ask, Asked, CallOf, OnStage, Principal, Question};
+use witgate_cases::{CaseCall, HookQuestion, Principal, Question, QuestionReport, SandboxPolicy};
 use witgate_component::compile::Compiler;
 use witgate_component::engine::{Engine, Places};
 use witgate_component::load::Loader;
 use witgate_policy::answer::Outcome;
-use witgate_services::witness::Observed;
+use witgate_services::witness::Observation;
 
 /// The result of a run.
-pub(super) struct Ran {
-    pub(super) settings: Taken,
+pub(super) struct RunResult {
+    pub(super) settings: ConfigureResult,
     /// The questions, and what came of each. Empty: the settings were not taken.
-    pub(super) asked: Vec<(Question, Asked)>,
+    pub(super) asked: Vec<(Question, QuestionReport)>,
     /// Secrets to redact from the output.
     pub(super) secrets: Vec<String>,
 }
 
 /// The result of `configure`.
-pub(super) enum Taken {
+pub(super) enum ConfigureResult {
     /// The plugin took them: its wishes, and the trace of its host calls.
-    Yes(Box<witgate_plugin::Wants>, Observed),
+    Yes(Box<witgate_plugin::Wants>, Observation),
     /// The plugin refused them; the text says why.
     No(String),
 }
 
-impl Ran {
+impl RunResult {
     /// True if the last answer lets the call go on.
     pub(super) fn is_yes(&self) -> bool {
         let yes = |outcome: &Outcome| {
@@ -45,30 +45,30 @@ impl Ran {
 pub(super) async fn ran(
     context: &Context,
     arguments: &Arguments,
-    cast: &Cast,
+    cast: &PluginUnderTest,
     credential: Option<String>,
-) -> Result<Ran, Failure> {
-    let engine = Engine::telling(Places::Lines).map_err(|error| Failure::new(error.to_string()))?;
+) -> Result<RunResult, CommandFailure> {
+    let engine = Engine::telling(Places::Lines).map_err(|error| CommandFailure::new(error.to_string()))?;
     let loader = Loader::new(engine, Compiler::own(), cache_directory(&context.environment));
     // A file that is no component is no answer.
     let loaded = loader.load(&cast.path, &Provenance::default()).await;
-    loaded.map_err(|error| Failure::new(error.to_string()))?;
-    let mut ran = Ran {
-        settings: Taken::No(String::new()),
+    loaded.map_err(|error| CommandFailure::new(error.to_string()))?;
+    let mut ran = RunResult {
+        settings: ConfigureResult::No(String::new()),
         asked: Vec::new(),
         secrets: cast.case.held.secrets.values().cloned().chain(credential.clone()).collect(),
     };
     let policy = match cast.subject.on_stage(&loader, &cast.dir, &cast.case).await {
         Ok(policy) => policy,
         Err(unmade) => {
-            ran.settings = Taken::No(unmade.to_string());
+            ran.settings = ConfigureResult::No(unmade.to_string());
             return Ok(ran);
         }
     };
     let wants = policy.policy().wants().cloned().unwrap_or_default();
-    ran.settings = Taken::Yes(Box::new(wants), policy.seen());
+    ran.settings = ConfigureResult::Yes(Box::new(wants), policy.seen());
     for question in questions(arguments, cast, &policy, credential)? {
-        if let Ask::Who { value, .. } = &question.ask {
+        if let HookQuestion::Who { value, .. } = &question.ask {
             // Of a token, its signature is what nobody else has.
             ran.secrets.extend([value.clone(), value.rsplit('.').next().unwrap_or_default().to_owned()]);
         }
@@ -81,26 +81,26 @@ pub(super) async fn ran(
 /// Those of the case, or one of its own, each with what the command line says over it.
 fn questions(
     arguments: &Arguments,
-    cast: &Cast,
-    policy: &OnStage,
+    cast: &PluginUnderTest,
+    policy: &SandboxPolicy,
     credential: Option<String>,
-) -> Result<Vec<Question>, Failure> {
+) -> Result<Vec<Question>, CommandFailure> {
     let scheme = arguments.scheme.or_else(|| policy.first_scheme()).unwrap_or(Scheme::Bearer);
-    let shown = credential.map(|value| Ask::Who { scheme, value });
-    let own = arguments.principal.clone().map(Ask::May).or(shown);
+    let shown = credential.map(|value| HookQuestion::Who { scheme, value });
+    let own = arguments.principal.clone().map(HookQuestion::May).or(shown);
     let mut questions: Vec<_> = cast.case.steps.iter().map(|step| step.question.clone()).collect();
     if questions.is_empty() {
         let ask = match own.clone() {
             Some(ask) => ask,
-            None if policy.policy().authorizes() => Ask::May(Principal::default()),
+            None if policy.policy().authorizes() => HookQuestion::May(Principal::default()),
             None => {
-                return Err(Failure::new(
+                return Err(CommandFailure::new(
                     "it says who somebody is, and nobody shows anything; name a credential by `--credential-env NAME` or \
                      `--credential-file FILE`, or a case by `--case NAME`",
                 ));
             }
         };
-        questions.push(Question { now: cast.case.now, ..Question::new(CallOf::named("echo"), ask) });
+        questions.push(Question { now: cast.case.now, ..Question::new(CaseCall::named("echo"), ask) });
     }
     for question in &mut questions {
         arguments.put_over(question);

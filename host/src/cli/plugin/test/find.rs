@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use witgate_build::MANIFEST;
 
 use super::arguments::Arguments;
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::CommandFailure;
 use crate::cli::plugin::project::{self, case_files};
-use witgate_cases::{Case, CasesError, Subject, Suite};
+use witgate_cases::{Case, CasesError, Suite, TestSubject};
 use witgate_config::PolicyKind;
 
 /// The name of the built-in for `--against`.
 pub(super) const BUILTIN: &str = "builtin";
 
 /// The contents of the named places.
-pub(super) enum Found {
+pub(super) enum FindResult {
     /// Cases.
     Suites(Suites),
     /// None, and why.
@@ -23,20 +23,20 @@ pub(super) enum Found {
 
 /// Files of cases, at least one of which has one.
 pub(super) struct Suites {
-    pub(super) suites: Vec<Cast>,
+    pub(super) suites: Vec<SuiteRun>,
 }
 
 /// A file of cases, and the component to run them against.
-pub(super) struct Cast {
+pub(super) struct SuiteRun {
     pub(super) suite: Suite,
-    pub(super) subject: Subject,
+    pub(super) subject: TestSubject,
     /// The second component to run the cases against.
-    pub(super) against: Option<Subject>,
+    pub(super) against: Option<TestSubject>,
 }
 
 impl Suites {
     /// Finds them.
-    pub(super) fn find(arguments: &Arguments) -> Result<Found, Failure> {
+    pub(super) fn find(arguments: &Arguments) -> Result<FindResult, CommandFailure> {
         let mut suites = Vec::new();
         let mut empty = Vec::new();
         let mut broken = Vec::new();
@@ -60,28 +60,30 @@ impl Suites {
                     }
                     Err(CasesError::Broken(faults)) => broken.extend(faults),
                     Err(error @ (CasesError::Count(..) | CasesError::TooLarge(..))) => {
-                        return Err(Failure::Data(error.to_string(), Vec::new()));
+                        return Err(CommandFailure::Data(error.to_string(), Vec::new()));
                     }
-                    Err(error @ CasesError::Unreadable(..)) => return Err(Failure::new(error.to_string())),
+                    Err(error @ CasesError::Unreadable(..)) => {
+                        return Err(CommandFailure::new(error.to_string()));
+                    }
                 }
             }
         }
         if !broken.is_empty() {
-            return Err(Failure::Data("the cases cannot be used".to_owned(), broken));
+            return Err(CommandFailure::Data("the cases cannot be used".to_owned(), broken));
         }
         if !empty.is_empty() {
-            return Ok(Found::Nothing(empty.join("\n")));
+            return Ok(FindResult::Nothing(empty.join("\n")));
         }
         Self::filtered(suites, arguments)
     }
 
-    fn filtered(suites: Vec<Suite>, arguments: &Arguments) -> Result<Found, Failure> {
+    fn filtered(suites: Vec<Suite>, arguments: &Arguments) -> Result<FindResult, CommandFailure> {
         let kept = |case: &Case| arguments.filter.as_ref().is_none_or(|text| case.name.contains(text));
         let mut cast = Vec::new();
         for mut suite in suites {
             suite.cases.retain(kept);
             if !suite.cases.is_empty() {
-                cast.push(Cast {
+                cast.push(SuiteRun {
                     subject: subject(&suite, arguments)?,
                     against: against(&suite, arguments)?,
                     suite,
@@ -89,8 +91,8 @@ impl Suites {
             }
         }
         Ok(match (cast.is_empty(), &arguments.filter) {
-            (true, Some(text)) => Found::Nothing(format!("no case has `{text}` in its name")),
-            _ => Found::Suites(Self { suites: cast }),
+            (true, Some(text)) => FindResult::Nothing(format!("no case has `{text}` in its name")),
+            _ => FindResult::Suites(Self { suites: cast }),
         })
     }
 }
@@ -110,17 +112,17 @@ pub(super) fn files(place: &Path) -> Vec<PathBuf> {
 
 /// The subject of a file's cases: the component that the command line names, the one that the file names, or
 /// the project's.
-fn subject(suite: &Suite, arguments: &Arguments) -> Result<Subject, Failure> {
+fn subject(suite: &Suite, arguments: &Arguments) -> Result<TestSubject, CommandFailure> {
     let kind = suite.kind.unwrap_or(PolicyKind::Custom);
     if let Some(path) = arguments.component.as_ref().or(suite.component.as_ref()) {
-        return Ok(Subject::component(kind, path));
+        return Ok(TestSubject::component(kind, path));
     }
     if let Some(kind) = suite.kind {
-        return Ok(Subject::builtin(kind));
+        return Ok(TestSubject::builtin(kind));
     }
     match project::above(&suite.path)? {
-        Some((dir, project)) => Ok(Subject::component(kind, &project::component(&dir, &project)?)),
-        None => Err(Failure::new(format!(
+        Some((dir, project)) => Ok(TestSubject::component(kind, &project::component(&dir, &project)?)),
+        None => Err(CommandFailure::new(format!(
             "nothing names a component for the cases in {}; name a component with `--component FILE`, or write \
              `component = \"PATH.wasm\"` or `builtin = \"KIND\"` into the file",
             suite.path.display()
@@ -128,16 +130,16 @@ fn subject(suite: &Suite, arguments: &Arguments) -> Result<Subject, Failure> {
     }
 }
 
-fn against(suite: &Suite, arguments: &Arguments) -> Result<Option<Subject>, Failure> {
+fn against(suite: &Suite, arguments: &Arguments) -> Result<Option<TestSubject>, CommandFailure> {
     match (arguments.against.as_deref(), suite.kind) {
         (None, _) => Ok(None),
-        (Some(BUILTIN), Some(kind)) => Ok(Some(Subject::builtin(kind))),
-        (Some(BUILTIN), None) => Err(Failure::new(format!(
+        (Some(BUILTIN), Some(kind)) => Ok(Some(TestSubject::builtin(kind))),
+        (Some(BUILTIN), None) => Err(CommandFailure::new(format!(
             "nothing says which built-in; write `builtin = \"KIND\"`, such as `rbac`, into {}",
             suite.path.display()
         ))),
         (Some(path), kind) => {
-            Ok(Some(Subject::component(kind.unwrap_or(PolicyKind::Custom), Path::new(path))))
+            Ok(Some(TestSubject::component(kind.unwrap_or(PolicyKind::Custom), Path::new(path))))
         }
     }
 }

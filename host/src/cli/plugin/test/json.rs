@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::against::Difference;
 use super::coverage::Coverage;
-use super::play::{Played, PlayedCase};
-use super::told;
+use super::play::{PlayResult, PlayedCase};
+use super::report;
 use witgate_cases::OutcomeText as _;
 use witgate_cases::{Finding, StepReport};
 
-pub(super) fn report(played: &Played) -> Value {
+pub(super) fn report(played: &PlayResult) -> Value {
     let failed = played.cases.iter().filter(|case| !case.report.passed()).count();
     let differ = played.cases.iter().filter(|case| !case.differences.is_empty()).count();
     json!({
@@ -38,7 +38,7 @@ fn case(played: &PlayedCase) -> Value {
 fn step(step: &StepReport) -> Value {
     let asked = &step.asked;
     let observed = &asked.observed;
-    let log = observed.log().map(|(level, line)| json!({ "level": told::level_name(level), "line": line }));
+    let log = observed.log().map(|(level, line)| json!({ "level": report::level_name(level), "line": line }));
     json!({
         "answer": asked.outcome.written(),
         "detail": asked.outcome.detail(),

@@ -5,18 +5,19 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::play::{Played, PlayedCase};
-use super::told;
-use crate::cli::outcome::Failure;
+use super::play::{PlayResult, PlayedCase};
+use super::report;
+use crate::cli::outcome::CommandFailure;
 use witgate_base::printable;
 
 /// Writes the report to `file`.
-pub(super) fn write(file: &Path, played: &Played) -> Result<(), Failure> {
-    let unwritten = |error| Failure::new(format!("the report {} cannot be written: {error}", file.display()));
+pub(super) fn write(file: &Path, played: &PlayResult) -> Result<(), CommandFailure> {
+    let unwritten =
+        |error| CommandFailure::new(format!("the report {} cannot be written: {error}", file.display()));
     fs::write(file, report(played)).map_err(unwritten)
 }
 
-fn report(played: &Played) -> String {
+fn report(played: &PlayResult) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for suite in played.cases.chunk_by(|one, next| one.file == next.file) {
         let failures = suite.iter().filter(|case| is_bad(case)).count();
@@ -51,7 +52,7 @@ fn add(xml: &mut String, played: &PlayedCase) {
     }
     let differs = played.differences.first().map(|it| format!("the other one answers {}", it.other));
     let message = played.report.problems().into_iter().next().or(differs).unwrap_or_default();
-    let text = told::case(played);
+    let text = report::case(played);
     let _ = writeln!(
         xml,
         ">\n      <failure message=\"{}\">{}</failure>\n    </testcase>",

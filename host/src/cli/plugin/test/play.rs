@@ -7,14 +7,14 @@ use futures_util::{StreamExt as _, stream};
 
 use super::against::Difference;
 use super::find::Suites;
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::CommandFailure;
 use witgate_base::provenance::Provenance;
-use witgate_cases::{Case, Report, Subject};
+use witgate_cases::{Case, Report, TestSubject};
 use witgate_component::load::Loader;
 use witgate_policy::describe_component;
 
 /// The result of a run.
-pub(super) struct Played {
+pub(super) struct PlayResult {
     pub(super) cases: Vec<PlayedCase>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct PlayedCase {
     pub(super) differences: Vec<Difference>,
 }
 
-impl Played {
+impl PlayResult {
     /// True if every case passed and the other component never differed.
     pub(super) fn passed(&self) -> bool {
         self.cases.iter().all(|case| case.report.passed() && case.differences.is_empty())
@@ -42,14 +42,14 @@ pub(super) async fn play(
     loader: &Arc<Loader>,
     at_once: usize,
     told: impl Fn(&PlayedCase),
-) -> Result<Played, Failure> {
+) -> Result<PlayResult, CommandFailure> {
     for cast in &suites.suites {
         for subject in [Some(&cast.subject), cast.against.as_ref()].into_iter().flatten() {
             look_at(subject, loader).await?;
         }
     }
     let jobs = suites.suites.iter().flat_map(|cast| {
-        cast.suite.cases.iter().map(|case| Job {
+        cast.suite.cases.iter().map(|case| PlayJob {
             loader: Arc::clone(loader),
             file: cast.suite.path.clone(),
             dir: cast.suite.dir().into(),
@@ -61,33 +61,35 @@ pub(super) async fn play(
     let mut done = stream::iter(jobs.map(|job| tokio::spawn(job.play()))).buffered(at_once);
     let mut cases = Vec::new();
     while let Some(case) = done.next().await {
-        let case =
-            case.map_err(|error| Failure::new(format!("a case ended in a panic of the host: {error}")))?;
+        let case = case
+            .map_err(|error| CommandFailure::new(format!("a case ended in a panic of the host: {error}")))?;
         told(&case);
         cases.push(case);
     }
-    Ok(Played { cases })
+    Ok(PlayResult { cases })
 }
 
 /// Loads the component once, so that a file that cannot be loaded is reported once and not for each case.
-async fn look_at(subject: &Subject, loader: &Loader) -> Result<(), Failure> {
+async fn look_at(subject: &TestSubject, loader: &Loader) -> Result<(), CommandFailure> {
     let Some(path) = &subject.component else { return Ok(()) };
-    let loaded =
-        loader.load(path, &Provenance::default()).await.map_err(|error| Failure::new(error.to_string()))?;
+    let loaded = loader
+        .load(path, &Provenance::default())
+        .await
+        .map_err(|error| CommandFailure::new(error.to_string()))?;
     let described = describe_component(loader.engine(), &loaded).await;
-    described.map(drop).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    described.map(drop).map_err(|error| CommandFailure::new(format!("{}: {error}", path.display())))
 }
 
-struct Job {
+struct PlayJob {
     loader: Arc<Loader>,
     file: PathBuf,
     dir: Arc<Path>,
     case: Case,
-    subject: Subject,
-    against: Option<Subject>,
+    subject: TestSubject,
+    against: Option<TestSubject>,
 }
 
-impl Job {
+impl PlayJob {
     async fn play(self) -> PlayedCase {
         let Self { loader, file, dir, case, subject, against } = self;
         let report = subject.put(&loader, &dir, &case).await;

@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 use toml_edit::{Decor, DocumentMut, InlineTable, Item, RawString, Table, TableLike, Value};
 
-use super::play::{Played, PlayedCase};
+use super::play::{PlayResult, PlayedCase};
 use crate::cli::context::Context;
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::CommandFailure;
 use crate::cli::terminal::counted;
 use witgate_base::printable::clean;
 use witgate_cases::OutcomeText as _;
 use witgate_cases::{Expect, StepReport};
 
 /// An expectation that becomes another.
-struct Change<'a> {
+struct ExpectationChange<'a> {
     case: &'a PlayedCase,
     step: &'a StepReport,
     becomes: Json,
 }
 
 /// Rewrites the files, if the user agrees. False: there is nothing to rewrite, or the user declined.
-pub(super) fn rewrite(context: &Context, played: &Played, yes: bool) -> Result<bool, Failure> {
-    let mut by_file: BTreeMap<&PathBuf, Vec<Change<'_>>> = BTreeMap::new();
+pub(super) fn rewrite(context: &Context, played: &PlayResult, yes: bool) -> Result<bool, CommandFailure> {
+    let mut by_file: BTreeMap<&PathBuf, Vec<ExpectationChange<'_>>> = BTreeMap::new();
     for case in &played.cases {
         let changes = changes(case);
         if !changes.is_empty() {
@@ -48,13 +48,17 @@ pub(super) fn rewrite(context: &Context, played: &Played, yes: bool) -> Result<b
 }
 
 /// Of a case, the answers that are not what it expects. What else goes wrong with it, nobody can expect.
-fn changes(case: &PlayedCase) -> Vec<Change<'_>> {
+fn changes(case: &PlayedCase) -> Vec<ExpectationChange<'_>> {
     let steps = case.report.steps.iter().zip(&case.case.steps);
     let other = steps
         .filter(|(_, step)| !step.place.is_empty())
         .filter(|(report, step)| !step.expect.is(&report.asked.outcome));
     other
-        .map(|(report, step)| Change { case, step: report, becomes: becomes(&step.expect, report) })
+        .map(|(report, step)| ExpectationChange {
+            case,
+            step: report,
+            becomes: becomes(&step.expect, report),
+        })
         .collect()
 }
 
@@ -77,13 +81,13 @@ fn becomes(expected: &Expect, report: &StepReport) -> Json {
     found
 }
 
-fn agreed(context: &Context, file: &Path, changes: &[Change<'_>]) -> Result<bool, Failure> {
+fn agreed(context: &Context, file: &Path, changes: &[ExpectationChange<'_>]) -> Result<bool, CommandFailure> {
     if !io::stdin().is_terminal() || context.terminal.is_json() {
-        return Err(Failure::new(
+        return Err(CommandFailure::new(
             "`--update` asks before it writes, and nobody is there to answer; add `--yes` to write without asking",
         ));
     }
-    for Change { case, step, .. } in changes {
+    for ExpectationChange { case, step, .. } in changes {
         let line = format!("{}:{}  {}", file.display(), case.report.line, case.report.name);
         context.terminal.say(&format!("{line}\n  becomes  {}", clean(&step.asked.outcome.told())));
     }
@@ -93,12 +97,12 @@ fn agreed(context: &Context, file: &Path, changes: &[Change<'_>]) -> Result<bool
     let mut answer = String::new();
     asked
         .and_then(|()| io::stdin().lock().read_line(&mut answer))
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| CommandFailure::new(error.to_string()))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn write(file: &Path, changes: &[Change<'_>]) -> Result<(), Failure> {
-    let failed = |why: String| Failure::new(format!("{} cannot be rewritten: {why}", file.display()));
+fn write(file: &Path, changes: &[ExpectationChange<'_>]) -> Result<(), CommandFailure> {
+    let failed = |why: String| CommandFailure::new(format!("{} cannot be rewritten: {why}", file.display()));
     let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| failed(error.to_string()))?;

@@ -7,7 +7,7 @@ async fn a_modern_client_is_bridged_to_an_older_child() {
     let small = small("legacy", |_| {});
     let mut client = small.client("a");
     let discover = client.say(modern(json!("probe"), "server/discover", json!({}))).await;
-    assert!(matches!(discover, Err(Rejection::Malformed(Malformed::UnknownMethod(_)))));
+    assert!(matches!(discover, Err(Rejection::Malformed(MessageFault::UnknownMethod(_)))));
     let list = message(&client.say(modern(json!("l"), "tools/list", json!({}))).await.unwrap());
     assert_eq!(list["id"], "l");
     assert_eq!(list["result"]["resultType"], "complete");
@@ -64,7 +64,7 @@ async fn a_modern_child_gets_modern_requests_as_they_are_and_turns_older_clients
     let supported = vec![MODERN.to_owned()];
     assert_eq!(
         refused,
-        Err(Rejection::Malformed(Malformed::UnsupportedVersion {
+        Err(Rejection::Malformed(MessageFault::UnsupportedVersion {
             requested: "2025-06-18".to_owned(),
             supported
         }))

@@ -154,8 +154,8 @@ async fn a_program_that_is_not_there_is_a_clear_error() {
         env: Vec::new(),
         identity: Vec::new(),
     };
-    let settings = Settings::new("gone", false, TIMEOUT, TIMEOUT);
-    let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) };
+    let settings = ChildSettings::new("gone", false, TIMEOUT, TIMEOUT);
+    let small = Small { upstream: ChildUpstream::new(settings, Arc::new(program), EraCache::default()) };
     let mut client = small.client("a");
     assert_eq!(fault_of(client.say(initialize(json!({}))).await), UpstreamFault::Unreachable);
     assert_eq!(small.upstream.inner.rooms_in_use(), 0);

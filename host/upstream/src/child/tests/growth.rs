@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
-use crate::child::audience::{Audience, Inbox};
+use crate::child::audience::{ChildSessions, Inbox};
 use crate::child::pipes::Pipes;
 use witgate_testing::growth::assert_linear;
 
@@ -26,13 +26,19 @@ fn read(said: String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (mut child, output) = tokio::io::duplex(64 << 10);
-        let audience = Arc::new(Audience::default());
+        let audience = Arc::new(ChildSessions::default());
         audience.join(member("one", ["file:///a".to_owned()].into_iter()));
         audience.join(member("two", std::iter::empty()));
         let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-        let connection = Connection::begin(
+        let connection = ChildConnection::begin(
             pipes,
-            Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 },
+            ConversationTerms {
+                name: "small".into(),
+                audience,
+                modern: false,
+                common: false,
+                max_message: 16 << 20,
+            },
         );
         child.write_all(said.as_bytes()).await.unwrap();
         drop(child);
@@ -128,14 +134,20 @@ fn a_subscription_hears_of_what_it_names_and_of_the_parts_of_that() {
 #[tokio::test]
 async fn of_a_resource_that_nobody_could_read_nobody_hears() {
     let (mut child, output) = tokio::io::duplex(64 << 10);
-    let audience = Arc::new(Audience::default());
+    let audience = Arc::new(ChildSessions::default());
     let subscriber = member("one", ["file:///pub".to_owned()].into_iter());
     audience.join(Arc::clone(&subscriber));
     audience.join(member("two", std::iter::empty()));
     let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-    let connection = Connection::begin(
+    let connection = ChildConnection::begin(
         pipes,
-        Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 },
+        ConversationTerms {
+            name: "small".into(),
+            audience,
+            modern: false,
+            common: false,
+            max_message: 16 << 20,
+        },
     );
     for uri in ["file:///public-secret/a", "file:///pub/../secret", "FILE:///pub/a", "file:///pub/a"] {
         let said = line("notifications/resources/updated", &json!({ "uri": uri }).to_string());
@@ -154,7 +166,7 @@ fn one_session_subscribes_to_so_many_resources_and_no_more() {
     let share = || shares.take(&Party::Everybody);
     assert!(matches!(
         member.subscribe("file:///more", share),
-        Err(Rejection::Malformed(Malformed::InvalidRequest(_)))
+        Err(Rejection::Malformed(MessageFault::InvalidRequest(_)))
     ));
     assert_eq!(member.subscribe("file:///7", share), Ok(()));
 }
@@ -165,12 +177,18 @@ async fn a_child_that_does_not_read_is_sent_little() {
     let (_unread, input) = tokio::io::duplex(64 << 10);
     let (_silent, output) = tokio::io::duplex(64);
     let pipes = Pipes { input: Box::new(input), output: Box::new(output), process: None };
-    let audience = Arc::new(Audience::default());
-    let terms = Terms { name: "small".into(), audience, modern: false, common: false, max_message: 16 << 20 };
-    let connection = Connection::begin(pipes, terms);
+    let audience = Arc::new(ChildSessions::default());
+    let terms = ConversationTerms {
+        name: "small".into(),
+        audience,
+        modern: false,
+        common: false,
+        max_message: 16 << 20,
+    };
+    let connection = ChildConnection::begin(pipes, terms);
     let mut on_their_way = 0;
     for _ in 0..24 {
-        let asked = connection.request(Ask::default(), |_| Bytes::from(vec![b' '; 1 << 20]));
+        let asked = connection.request(Asker::default(), |_| Bytes::from(vec![b' '; 1 << 20]));
         let asked = tokio::time::timeout(Duration::from_millis(20), asked).await;
         on_their_way += usize::from(asked.is_ok());
     }
@@ -181,12 +199,12 @@ async fn a_child_that_does_not_read_is_sent_little() {
 #[test]
 fn reading_lines_is_linear() {
     use crate::child::wire::Incoming;
-    use witgate_runtime::lines::input::{Lines, Read, one_line};
+    use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
     let read = |text: String| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut lines = Lines::new(text.as_bytes(), 16 << 20);
-            while let Read::Line(line) = lines.next().await.unwrap() {
+            let mut lines = LineReader::new(text.as_bytes(), 16 << 20);
+            while let LineOutcome::Line(line) = lines.next().await.unwrap() {
                 assert!(Incoming::read(&line).is_some());
             }
         });

@@ -45,17 +45,20 @@ async fn a_request_of_the_child_s_is_answered_by_who_was_asked_and_no_one_else()
     let mut forged = reply.clone();
     forged["id"] = (asked["id"].as_u64().unwrap() + 1).into();
     assert!(
-        matches!(b.say(reply.clone()).await, Err(Rejection::Malformed(Malformed::InvalidRequest(_)))),
+        matches!(b.say(reply.clone()).await, Err(Rejection::Malformed(MessageFault::InvalidRequest(_)))),
         "another session"
     );
     assert!(
-        matches!(a.say(forged).await, Err(Rejection::Malformed(Malformed::InvalidRequest(_)))),
+        matches!(a.say(forged).await, Err(Rejection::Malformed(MessageFault::InvalidRequest(_)))),
         "another id"
     );
     assert!(matches!(a.say(reply.clone()).await, Ok(AnswerBody::Accepted)));
     let last = next(&mut events).await;
     assert!(last["result"]["content"][0]["text"].as_str().unwrap().contains("\"id\": \"srv-1\""), "{last}");
-    assert!(matches!(a.say(reply).await, Err(Rejection::Malformed(Malformed::InvalidRequest(_)))), "twice");
+    assert!(
+        matches!(a.say(reply).await, Err(Rejection::Malformed(MessageFault::InvalidRequest(_)))),
+        "twice"
+    );
 }
 
 #[tokio::test]

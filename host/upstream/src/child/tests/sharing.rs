@@ -115,7 +115,7 @@ async fn open_calls_of_one_leave_room_for_others() {
 
 #[tokio::test]
 async fn sessions_of_one_network_leave_room_for_others() {
-    let small = small("legacy", |settings| settings.children = Bounds { most: 4, most_of_one: 2 });
+    let small = small("legacy", |settings| settings.children = Capacity { most: 4, most_of_one: 2 });
     let open = async |peer: &str| small.nameless(peer).say(initialize(json!({}))).await.map(|_| ());
     for _ in 0..2 {
         open("192.0.2.1").await.unwrap();

@@ -5,13 +5,13 @@ use futures_util::future::join_all;
 use super::*;
 
 /// A child that reads nothing and says nothing, and does not heed the end of its input or SIGTERM.
-fn deaf(pids: &std::path::Path, change: impl FnOnce(&mut Settings)) -> Small {
+fn deaf(pids: &std::path::Path, change: impl FnOnce(&mut ChildSettings)) -> Small {
     let script = format!("trap '' TERM; echo $$ >> {}; while :; do sleep 0.05; done", pids.display());
     let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
     let program = Program { name: "deaf".to_owned(), argv, env: Vec::new(), identity: Vec::new() };
-    let mut settings = Settings::new("deaf", false, TIMEOUT, Duration::from_millis(100));
+    let mut settings = ChildSettings::new("deaf", false, TIMEOUT, Duration::from_millis(100));
     change(&mut settings);
-    Small { upstream: ChildUpstream::new(settings, Arc::new(program), Eras::default()) }
+    Small { upstream: ChildUpstream::new(settings, Arc::new(program), EraCache::default()) }
 }
 
 fn running(pids: &std::path::Path) -> usize {
@@ -23,7 +23,7 @@ fn running(pids: &std::path::Path) -> usize {
 async fn callers_who_hang_up_leave_no_process_and_pass_no_bound() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
-    let small = deaf(&pids, |settings| settings.children = Bounds { most: 6, most_of_one: 4 });
+    let small = deaf(&pids, |settings| settings.children = Capacity { most: 6, most_of_one: 4 });
     let mut most = 0;
     for _ in 0..5 {
         let calls = (0..20).map(|_| async {
@@ -89,7 +89,7 @@ async fn a_client_that_names_a_lost_session_opens_a_new_one() {
     }
     let again = client.say(initialize(json!({}))).await.map(|_| ());
     assert!(
-        matches!(again, Err(Rejection::Malformed(Malformed::InvalidRequest(_)))),
+        matches!(again, Err(Rejection::Malformed(MessageFault::InvalidRequest(_)))),
         "one that lives: {again:?}"
     );
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
 use super::*;
-use crate::child::audience::Audience;
+use crate::child::audience::ChildSessions;
 use crate::child::pipes::Pipes;
 use witgate_base::party::{ANONYMOUS, Principal};
 
@@ -18,14 +18,14 @@ const MIB: usize = 1 << 20;
 
 /// A connection, and the end that its child speaks into.
 struct Spoken {
-    connection: Connection,
+    connection: ChildConnection,
     child: DuplexStream,
     said: u64,
 }
 
 /// A request, with its number.
 struct Asked {
-    exchange: Exchange,
+    exchange: ChildExchange,
     number: String,
 }
 
@@ -33,19 +33,24 @@ impl Spoken {
     fn shared() -> Self {
         let (child, output) = tokio::io::duplex(64 << 10);
         let pipes = Pipes { input: Box::new(tokio::io::sink()), output: Box::new(output), process: None };
-        let audience = Arc::new(Audience::default());
-        let terms =
-            Terms { name: "small".into(), audience, modern: true, common: true, max_message: 16 << 20 };
-        Self { connection: Connection::begin(pipes, terms), child, said: 0 }
+        let audience = Arc::new(ChildSessions::default());
+        let terms = ConversationTerms {
+            name: "small".into(),
+            audience,
+            modern: true,
+            common: true,
+            max_message: 16 << 20,
+        };
+        Self { connection: ChildConnection::begin(pipes, terms), child, said: 0 }
     }
 
     async fn ask(&self, principal: &Principal, peer: Option<IpAddr>) -> Asked {
-        let ask = Ask {
-            whose: Some(Whose::new(principal, None)),
+        let ask = Asker {
+            whose: Some(Owner::new(principal, None)),
             party: principal.clone().party(peer),
             id: "1".into(),
             token: Some("1".into()),
-            ..Ask::default()
+            ..Asker::default()
         };
         let mut number = String::new();
         let compose = |own: &str| {
@@ -83,11 +88,11 @@ impl Spoken {
 
 impl Asked {
     /// Hears everything, and says how many notes came before the end.
-    async fn hear_all(mut self) -> (u64, Result<Reply, Lost>) {
+    async fn hear_all(mut self) -> (u64, Result<ChildReply, NoResponse>) {
         let mut notes = 0;
         loop {
             match self.exchange.next(Some(SOON)).await {
-                Ok(Reply::Note(_)) => notes += 1,
+                Ok(ChildReply::Note(_)) => notes += 1,
                 end => return (notes, end),
             }
         }
@@ -116,10 +121,10 @@ async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at
         let other = spoken.ask(&other.0, other.1).await;
         spoken.answer(&other).await;
         let heard = tokio::time::timeout(SOON, other.hear_all()).await.expect("it was held up");
-        assert!(matches!(heard, (0, Ok(Reply::Last(_)))), "{heard:?}");
+        assert!(matches!(heard, (0, Ok(ChildReply::Last(_)))), "{heard:?}");
         spoken.answer(&slow).await;
         let heard = slow.hear_all().await;
-        assert!(matches!(heard, (128, Ok(Reply::Last(_)))), "they have lost nothing: {heard:?}");
+        assert!(matches!(heard, (128, Ok(ChildReply::Last(_)))), "they have lost nothing: {heard:?}");
     }
 }
 
@@ -138,7 +143,7 @@ async fn many_who_do_not_read_hold_nobody_up_together_either() {
         other.hear_all().await
     };
     let heard = tokio::time::timeout(SOON, answered).await.expect("it was held up");
-    assert!(matches!(heard, (0, Ok(Reply::Last(_)))), "{heard:?}");
+    assert!(matches!(heard, (0, Ok(ChildReply::Last(_)))), "{heard:?}");
 }
 
 #[tokio::test]
@@ -153,11 +158,12 @@ async fn what_waits_for_one_party_is_bounded() {
         spoken.answer(slow).await;
     }
     spoken.until_heard(spoken.said).await;
-    let flood = |end: &Result<Reply, Lost>| matches!(end, Err(Lost::Fault(UpstreamFault::Flood, _)));
+    let flood =
+        |end: &Result<ChildReply, NoResponse>| matches!(end, Err(NoResponse::Fault(UpstreamFault::Flood, _)));
     let third = third.hear_all().await;
-    assert!(matches!(third, (31, Ok(Reply::Last(_)))), "another's share is another's: {third:?}");
+    assert!(matches!(third, (31, Ok(ChildReply::Last(_)))), "another's share is another's: {third:?}");
     let (of_first, end) = first.hear_all().await;
-    assert!(matches!((of_first, &end), (31, Ok(Reply::Last(_)))), "{of_first} {end:?}");
+    assert!(matches!((of_first, &end), (31, Ok(ChildReply::Last(_)))), "{of_first} {end:?}");
     let (of_second, end) = second.hear_all().await;
     assert!(of_second <= 18 && flood(&end), "there was no spare room left: {of_second} {end:?}");
 }
@@ -177,5 +183,5 @@ async fn a_caller_who_is_alone_makes_the_child_wait() {
     assert_eq!(spoken.connection.inner.heard.load(Ordering::Relaxed), MESSAGES + 1);
     spoken.answer(&slow).await;
     let heard = slow.hear_all().await;
-    assert!(matches!(heard, (192, Ok(Reply::Last(_)))), "{heard:?}");
+    assert!(matches!(heard, (192, Ok(ChildReply::Last(_)))), "{heard:?}");
 }

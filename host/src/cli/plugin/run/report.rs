@@ -5,20 +5,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use witgate_plugin::{Decision, Wants};
 
-use super::execution::{Ran, Taken};
-use crate::cli::plugin::test::told::{level_name, used};
+use super::execution::{ConfigureResult, RunResult};
+use crate::cli::plugin::test::report::{level_name, used};
 use witgate_base::printable::clean;
 use witgate_cases::OutcomeText as _;
-use witgate_cases::{Ask, Asked, Question, scheme_name};
+use witgate_cases::{HookQuestion, Question, QuestionReport, scheme_name};
 use witgate_component::said::redacted;
 use witgate_policy::answer::Outcome;
-use witgate_services::witness::{Event, Observed};
+use witgate_services::witness::{Observation, TraceEvent};
 
-pub(super) fn text(ran: &Ran) -> String {
+pub(super) fn text(ran: &RunResult) -> String {
     let mut lines = Vec::new();
     match &ran.settings {
-        Taken::No(why) => lines.push(row("settings", &format!("not taken: {why}"))),
-        Taken::Yes(wants, observed) => {
+        ConfigureResult::No(why) => lines.push(row("settings", &format!("not taken: {why}"))),
+        ConfigureResult::Yes(wants, observed) => {
             lines.push(row("settings", "taken"));
             lines.push(row("wants", &wanted(wants)));
             lines.extend(events(observed));
@@ -32,7 +32,7 @@ pub(super) fn text(ran: &Ran) -> String {
 }
 
 /// Nothing of a credential, and no secret.
-fn shown(text: &str, ran: &Ran) -> String {
+fn shown(text: &str, ran: &RunResult) -> String {
     redacted(text, ran.secrets.iter().map(String::as_str)).into_owned()
 }
 
@@ -40,7 +40,7 @@ fn row(name: &str, what: &str) -> String {
     format!("{name:<10} {}", clean(what))
 }
 
-fn step(question: &Question, asked: &Asked) -> Vec<String> {
+fn step(question: &Question, asked: &QuestionReport) -> Vec<String> {
     let mut lines = vec![row("asked", &put(question))];
     lines.extend(events(&asked.observed));
     lines.extend(asked.http.iter().map(|finding| match question.http.is_empty() {
@@ -68,10 +68,10 @@ fn put(question: &Question) -> String {
         false => format!("{} {}", call.method, call.target),
     };
     match &question.ask {
-        Ask::Who { scheme, .. } => {
+        HookQuestion::Who { scheme, .. } => {
             format!("who shows this {}? ({what}{listing}, at {at})", scheme_name(*scheme))
         }
-        Ask::May(principal) => {
+        HookQuestion::May(principal) => {
             let roles = match principal.roles.is_empty() {
                 true => "without a role".to_owned(),
                 false => format!("with the roles {}", principal.roles.join(", ")),
@@ -96,21 +96,21 @@ fn wanted(wants: &Wants) -> String {
 }
 
 /// The host calls of the plugin, in order.
-fn events(observed: &Observed) -> impl Iterator<Item = String> {
+fn events(observed: &Observation) -> impl Iterator<Item = String> {
     observed.events.iter().map(|event| match event {
-        Event::Call { name, asked, told } => {
+        TraceEvent::Call { name, asked, told } => {
             let asked = if asked.is_empty() { String::new() } else { format!(" {asked}") };
             let told = if told.is_empty() { String::new() } else { format!("  ->  {told}") };
             format!("  {name}{asked}{told}")
         }
-        Event::Log { level, line } => format!("  log {}: {line}", level_name(*level)),
+        TraceEvent::Log { level, line } => format!("  log {}: {line}", level_name(*level)),
     })
 }
 
-pub(super) fn json(ran: &Ran) -> Value {
+pub(super) fn json(ran: &RunResult) -> Value {
     let (wants, why, observed) = match &ran.settings {
-        Taken::Yes(wants, observed) => (Some(wants), None, Some(observed)),
-        Taken::No(why) => (None, Some(why), None),
+        ConfigureResult::Yes(wants, observed) => (Some(wants), None, Some(observed)),
+        ConfigureResult::No(why) => (None, Some(why), None),
     };
     let told = json!({
         "ok": ran.is_yes(),
@@ -122,7 +122,7 @@ pub(super) fn json(ran: &Ran) -> Value {
 }
 
 /// The same text with no secret in it, however it is nested.
-fn hidden(value: Value, ran: &Ran) -> Value {
+fn hidden(value: Value, ran: &RunResult) -> Value {
     match value {
         Value::String(text) => Value::String(shown(&text, ran)),
         Value::Array(items) => items.into_iter().map(|item| hidden(item, ran)).collect(),
@@ -145,7 +145,7 @@ fn json_wants(wants: &Wants) -> Value {
     })
 }
 
-fn json_step(question: &Question, asked: &Asked) -> Value {
+fn json_step(question: &Question, asked: &QuestionReport) -> Value {
     let observed = &asked.observed;
     let scopes = match &asked.outcome {
         Outcome::Decision(Decision::Deny(denial)) => Some(&denial.scopes),
@@ -169,10 +169,10 @@ fn json_step(question: &Question, asked: &Asked) -> Value {
     })
 }
 
-fn json_events(observed: &Observed) -> Vec<Value> {
-    let told = |event: &Event| match event {
-        Event::Call { name, asked, told } => json!({ "call": name, "asked": asked, "told": told }),
-        Event::Log { level, line } => json!({ "log": level_name(*level), "line": line }),
+fn json_events(observed: &Observation) -> Vec<Value> {
+    let told = |event: &TraceEvent| match event {
+        TraceEvent::Call { name, asked, told } => json!({ "call": name, "asked": asked, "told": told }),
+        TraceEvent::Log { level, line } => json!({ "log": level_name(*level), "line": line }),
     };
     observed.events.iter().map(told).collect()
 }

@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 const TURNS: usize = 8;
 
 /// See the module.
-pub(super) struct AtOnce<F> {
+pub(super) struct EagerFuture<F> {
     future: F,
     wakes: Arc<Wakes>,
     waker: Waker,
@@ -43,7 +43,7 @@ impl Wake for Wakes {
     }
 }
 
-impl<F: Future + Unpin> AtOnce<F> {
+impl<F: Future + Unpin> EagerFuture<F> {
     pub(super) fn new(future: F) -> Self {
         let wakes = Arc::<Wakes>::default();
         Self { future, waker: Waker::from(Arc::clone(&wakes)), wakes }
@@ -55,7 +55,7 @@ impl<F: Future + Unpin> AtOnce<F> {
     }
 }
 
-impl<F: Future + Unpin> Future for AtOnce<F> {
+impl<F: Future + Unpin> Future for EagerFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -85,7 +85,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use futures_util::future::poll_fn;
 
-    use super::{AtOnce, TURNS};
+    use super::{EagerFuture, TURNS};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -101,7 +101,7 @@ mod tests {
         let count = Arc::<Count>::default();
         let waker = Waker::from(Arc::clone(&count));
         let mut turns = 0;
-        let mut future = AtOnce::new(poll_fn(|context| {
+        let mut future = EagerFuture::new(poll_fn(|context| {
             turns += 1;
             context.waker().wake_by_ref();
             if turns == 3 { Poll::Ready(()) } else { Poll::Pending }
@@ -116,7 +116,7 @@ mod tests {
         let count = Arc::<Count>::default();
         let waker = Waker::from(Arc::clone(&count));
         let mut turns = 0;
-        let mut future = AtOnce::new(poll_fn(|context| {
+        let mut future = EagerFuture::new(poll_fn(|context| {
             turns += 1;
             context.waker().wake_by_ref();
             Poll::<()>::Pending
@@ -132,7 +132,7 @@ mod tests {
         for _ in 0..200 {
             let (sender, mut receiver) = tokio::sync::mpsc::channel::<usize>(1);
             let sending = thread::spawn(move || (0..50).try_for_each(|n| sender.blocking_send(n)));
-            let received = AtOnce::new(Box::pin(async move {
+            let received = EagerFuture::new(Box::pin(async move {
                 let mut count = 0;
                 while receiver.recv().await.is_some() {
                     count += 1;

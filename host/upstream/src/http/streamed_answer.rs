@@ -13,23 +13,23 @@ const LONGEST: usize = 6 * LONGEST_ID;
 
 /// An answer on its way through.
 #[derive(Debug)]
-pub(super) struct Passing {
+pub(super) struct StreamedAnswer {
     /// The id of the request.
     id: Box<str>,
-    place: Place,
+    place: AnswerPosition,
     /// The number of open arrays and objects, the message itself included.
     depth: usize,
     in_string: bool,
     is_escaped: bool,
     /// The text of the key or value that is read.
     text: Vec<u8>,
-    key: Option<Key>,
-    seen: Seen,
+    key: Option<MemberName>,
+    seen: SeenMembers,
 }
 
 /// A violation of JSON-RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Wrong {
+pub(super) enum AnswerFault {
     /// It is no response.
     #[error("the answer is not JSON-RPC")]
     Form,
@@ -39,7 +39,7 @@ pub(super) enum Wrong {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum AnswerPosition {
     /// Before the message.
     Before,
     /// A key of the message, or its end, comes next.
@@ -53,7 +53,7 @@ enum Place {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+enum MemberName {
     Id,
     Result,
     Error,
@@ -62,7 +62,7 @@ enum Key {
 
 /// The keys that have come.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenMembers {
     id: Option<Id>,
     result: bool,
     error: bool,
@@ -76,18 +76,18 @@ enum Id {
     Nobodys,
 }
 
-impl Passing {
+impl StreamedAnswer {
     /// The answer to a request under `id`, JSON text.
     pub(super) fn to(id: &str) -> Self {
         Self {
             id: id.into(),
-            place: Place::Before,
+            place: AnswerPosition::Before,
             depth: 0,
             in_string: false,
             is_escaped: false,
             text: Vec::new(),
             key: None,
-            seen: Seen::default(),
+            seen: SeenMembers::default(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Passing {
     ///
     /// # Errors
     /// As soon as it is wrong; with the end of the message at the latest.
-    pub(super) fn see(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
+    pub(super) fn see(&mut self, bytes: &[u8]) -> Result<(), AnswerFault> {
         let mut bytes = bytes;
         while let Some((byte, rest)) = bytes.split_first() {
             // Most of a large answer is text further down.
@@ -113,17 +113,17 @@ impl Passing {
         Ok(())
     }
 
-    fn take(&mut self, byte: u8) -> Result<(), Wrong> {
+    fn take(&mut self, byte: u8) -> Result<(), AnswerFault> {
         if self.in_string {
             return self.within_string(byte);
         }
         match (self.depth, byte) {
             (_, b' ' | b'\t' | b'\r' | b'\n') => Ok(()),
-            (0, b'{') if self.place == Place::Before => {
-                (self.depth, self.place) = (1, Place::Key);
+            (0, b'{') if self.place == AnswerPosition::Before => {
+                (self.depth, self.place) = (1, AnswerPosition::Key);
                 Ok(())
             }
-            (0, _) => Err(Wrong::Form),
+            (0, _) => Err(AnswerFault::Form),
             (1, _) => self.at_the_top(byte),
             (_, b'"') => {
                 self.in_string = true;
@@ -142,40 +142,40 @@ impl Passing {
     }
 
     /// A byte between the tokens of the message itself, or one of a number or a word.
-    fn at_the_top(&mut self, byte: u8) -> Result<(), Wrong> {
+    fn at_the_top(&mut self, byte: u8) -> Result<(), AnswerFault> {
         match (self.place, byte) {
-            (Place::Key | Place::Value, b'"') => {
+            (AnswerPosition::Key | AnswerPosition::Value, b'"') => {
                 self.in_string = true;
                 self.keep(byte);
                 Ok(())
             }
-            (Place::Colon, b':') => {
-                self.place = Place::Value;
+            (AnswerPosition::Colon, b':') => {
+                self.place = AnswerPosition::Value;
                 Ok(())
             }
-            (Place::Value, b',') => {
-                self.place = Place::Key;
+            (AnswerPosition::Value, b',') => {
+                self.place = AnswerPosition::Key;
                 self.value()
             }
-            (Place::Value, b'}') => {
-                (self.depth, self.place) = (0, Place::After);
+            (AnswerPosition::Value, b'}') => {
+                (self.depth, self.place) = (0, AnswerPosition::After);
                 self.value()?;
                 self.is_whole()
             }
-            (Place::Value, b'{' | b'[') => {
+            (AnswerPosition::Value, b'{' | b'[') => {
                 self.depth += 1;
                 self.keep(byte);
                 Ok(())
             }
-            (Place::Value, _) => {
+            (AnswerPosition::Value, _) => {
                 self.keep(byte);
                 Ok(())
             }
-            _ => Err(Wrong::Form),
+            _ => Err(AnswerFault::Form),
         }
     }
 
-    fn within_string(&mut self, byte: u8) -> Result<(), Wrong> {
+    fn within_string(&mut self, byte: u8) -> Result<(), AnswerFault> {
         if self.depth == 1 {
             self.keep(byte);
         }
@@ -184,8 +184,8 @@ impl Passing {
             b'\\' => self.is_escaped = true,
             b'"' => {
                 self.in_string = false;
-                if self.depth == 1 && self.place == Place::Key {
-                    self.place = Place::Colon;
+                if self.depth == 1 && self.place == AnswerPosition::Key {
+                    self.place = AnswerPosition::Colon;
                     return self.named();
                 }
             }
@@ -197,8 +197,8 @@ impl Passing {
     /// Keeps a byte of a key or of the id. What is longer than either may be is neither.
     fn keep(&mut self, byte: u8) {
         let most = match (self.place, self.key) {
-            (Place::Value, Some(Key::Id)) => LONGEST,
-            (Place::Value, _) => return,
+            (AnswerPosition::Value, Some(MemberName::Id)) => LONGEST,
+            (AnswerPosition::Value, _) => return,
             _ => LONGEST_KEY,
         };
         if self.text.len() <= most {
@@ -207,50 +207,50 @@ impl Passing {
     }
 
     /// A key is read.
-    fn named(&mut self) -> Result<(), Wrong> {
+    fn named(&mut self) -> Result<(), AnswerFault> {
         let name: Option<String> = serde_json::from_slice(&self.text).ok();
         self.text.clear();
         self.key = match name.as_deref() {
-            Some("id") => Some(Key::Id),
-            Some("result") => Some(Key::Result),
-            Some("error") => Some(Key::Error),
-            Some("method") => Some(Key::Method),
+            Some("id") => Some(MemberName::Id),
+            Some("result") => Some(MemberName::Result),
+            Some("error") => Some(MemberName::Error),
+            Some("method") => Some(MemberName::Method),
             _ => None,
         };
         let seen = &mut self.seen;
         let is_twice = match self.key {
-            Some(Key::Id) => seen.id.is_some(),
-            Some(Key::Result) => std::mem::replace(&mut seen.result, true),
-            Some(Key::Error) => std::mem::replace(&mut seen.error, true),
-            Some(Key::Method) => true,
+            Some(MemberName::Id) => seen.id.is_some(),
+            Some(MemberName::Result) => std::mem::replace(&mut seen.result, true),
+            Some(MemberName::Error) => std::mem::replace(&mut seen.error, true),
+            Some(MemberName::Method) => true,
             None => false,
         };
-        if is_twice || (seen.result && seen.error) { Err(Wrong::Form) } else { Ok(()) }
+        if is_twice || (seen.result && seen.error) { Err(AnswerFault::Form) } else { Ok(()) }
     }
 
     /// A value is read.
-    fn value(&mut self) -> Result<(), Wrong> {
+    fn value(&mut self) -> Result<(), AnswerFault> {
         let text = std::mem::take(&mut self.text);
-        if self.key.take() != Some(Key::Id) {
+        if self.key.take() != Some(MemberName::Id) {
             return Ok(());
         }
-        let text = std::str::from_utf8(&text).map_err(|_| Wrong::Form)?;
+        let text = std::str::from_utf8(&text).map_err(|_| AnswerFault::Form)?;
         self.seen.id = match text {
             "null" => Some(Id::Nobodys),
             // It goes on as it is: a client that asked with a number waits for a number.
             theirs if is_same(theirs, &self.id) && is_text(theirs) == is_text(&self.id) => Some(Id::Same),
-            _ => return Err(Wrong::Id),
+            _ => return Err(AnswerFault::Id),
         };
         Ok(())
     }
 
-    fn is_whole(&self) -> Result<(), Wrong> {
+    fn is_whole(&self) -> Result<(), AnswerFault> {
         match (self.seen.id, self.seen.result, self.seen.error) {
             (Some(Id::Same), true, false) | (Some(Id::Same), false, true) => Ok(()),
             (Some(Id::Nobodys) | None, true, false) | (Some(Id::Nobodys) | None, false, true) => {
-                Err(Wrong::Id)
+                Err(AnswerFault::Id)
             }
-            _ => Err(Wrong::Form),
+            _ => Err(AnswerFault::Form),
         }
     }
 }
@@ -264,9 +264,9 @@ mod tests {
     use super::*;
 
     /// The verdict, however the message is cut.
-    fn verdict(message: &str) -> Result<(), Wrong> {
-        let whole = Passing::to("7").see(message.as_bytes());
-        let mut passing = Passing::to("7");
+    fn verdict(message: &str) -> Result<(), AnswerFault> {
+        let whole = StreamedAnswer::to("7").see(message.as_bytes());
+        let mut passing = StreamedAnswer::to("7");
         let cut = message.as_bytes().iter().try_for_each(|byte| passing.see(&[*byte]));
         assert_eq!(whole, cut, "{message}");
         whole
@@ -278,37 +278,37 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, Ok(())),
             (r#" {"result" : {"id":8,"method":"x","error":["}","\"",{"a":[]}]} , "\u0069d" : 7 } "#, Ok(())),
             (r#"{"id":7.0,"error":{"code":-1,"message":"no"}}"#, Ok(())),
-            (r#"{"id":null,"error":{"code":-1,"message":"no"}}"#, Err(Wrong::Id)),
-            (r#"{"error":{"code":-1,"message":"no"}}"#, Err(Wrong::Id)),
-            (r#"{"id":"7","result":{}}"#, Err(Wrong::Id)),
+            (r#"{"id":null,"error":{"code":-1,"message":"no"}}"#, Err(AnswerFault::Id)),
+            (r#"{"error":{"code":-1,"message":"no"}}"#, Err(AnswerFault::Id)),
+            (r#"{"id":"7","result":{}}"#, Err(AnswerFault::Id)),
             (r#"{"x":"\\","id":7,"result":"}"}"#, Ok(())),
-            (r#"{"id":8,"result":{}}"#, Err(Wrong::Id)),
-            (r#"{"result":{"id":7},"id":8}"#, Err(Wrong::Id)),
-            (r#"{"result":{"id":7}}"#, Err(Wrong::Id)),
-            (r#"{"result":{},"id":null}"#, Err(Wrong::Id)),
-            (r#"{"result":{},"id":{"id":7}}"#, Err(Wrong::Id)),
-            (r#"{"id":7,"result":{},"i\u0064":7}"#, Err(Wrong::Form)),
-            (r#"{"id":7,"result":{},"error":{}}"#, Err(Wrong::Form)),
-            (r#"{"id":7,"method":"ping"}"#, Err(Wrong::Form)),
-            (r#"{"id":7}"#, Err(Wrong::Form)),
-            (r#"{"detail":"Welcome"}"#, Err(Wrong::Form)),
-            (r#"{"id":7,"result":{}}{"id":8}"#, Err(Wrong::Form)),
-            (r#"[{"id":7,"result":{}}]"#, Err(Wrong::Form)),
-            ("no JSON", Err(Wrong::Form)),
-            ("{}", Err(Wrong::Form)),
+            (r#"{"id":8,"result":{}}"#, Err(AnswerFault::Id)),
+            (r#"{"result":{"id":7},"id":8}"#, Err(AnswerFault::Id)),
+            (r#"{"result":{"id":7}}"#, Err(AnswerFault::Id)),
+            (r#"{"result":{},"id":null}"#, Err(AnswerFault::Id)),
+            (r#"{"result":{},"id":{"id":7}}"#, Err(AnswerFault::Id)),
+            (r#"{"id":7,"result":{},"i\u0064":7}"#, Err(AnswerFault::Form)),
+            (r#"{"id":7,"result":{},"error":{}}"#, Err(AnswerFault::Form)),
+            (r#"{"id":7,"method":"ping"}"#, Err(AnswerFault::Form)),
+            (r#"{"id":7}"#, Err(AnswerFault::Form)),
+            (r#"{"detail":"Welcome"}"#, Err(AnswerFault::Form)),
+            (r#"{"id":7,"result":{}}{"id":8}"#, Err(AnswerFault::Form)),
+            (r#"[{"id":7,"result":{}}]"#, Err(AnswerFault::Form)),
+            ("no JSON", Err(AnswerFault::Form)),
+            ("{}", Err(AnswerFault::Form)),
         ] {
             assert_eq!(verdict(message), expected, "{message}");
         }
         let long = format!(r#"{{"{}":1,"id":"{}","result":1}}"#, "k".repeat(1 << 20), "7".repeat(1 << 20));
-        assert_eq!(verdict(&long), Err(Wrong::Id));
+        assert_eq!(verdict(&long), Err(AnswerFault::Id));
     }
 
     #[test]
     fn what_passes_is_looked_at_in_linear_time() {
         use witgate_testing::growth::assert_linear;
         let result = |n| format!(r#"{{"result":[{}]}}"#, r#"{"a":"\""},"#.repeat(n));
-        assert_linear("a result", 20_000, result, |text| _ = Passing::to("7").see(text.as_bytes()));
+        assert_linear("a result", 20_000, result, |text| _ = StreamedAnswer::to("7").see(text.as_bytes()));
         let members = |n| format!(r#"{{{}"id":7}}"#, r#""key":"value","#.repeat(n));
-        assert_linear("members", 20_000, members, |text| _ = Passing::to("7").see(text.as_bytes()));
+        assert_linear("members", 20_000, members, |text| _ = StreamedAnswer::to("7").see(text.as_bytes()));
     }
 }

@@ -7,7 +7,7 @@ use super::outgoing;
 use super::upstream::HttpUpstream;
 use crate::bridge;
 use crate::era::PATIENCE;
-use crate::identity::Sender;
+use crate::identity::RequestSender;
 use witgate_message::headers::SESSION_ID;
 
 /// Its id is out of the reach of a client that counts its own.
@@ -31,7 +31,7 @@ impl HttpUpstream {
     async fn try_session(&self) -> Option<bool> {
         let (body, _) = bridge::initialize("{}");
         let draft = |uri: &Uri, own: &HeaderMap| outgoing::own_post(uri, own, body, None, None);
-        let outgoing = self.compose(Sender::Witgate, draft).ok()?;
+        let outgoing = self.compose(RequestSender::Witgate, draft).ok()?;
         let response = self.line.request(outgoing).await.ok()?;
         let session = response.headers().get(SESSION_ID);
         if let Some(session) = session {
@@ -52,7 +52,7 @@ impl HttpUpstream {
         &self,
         session: &HeaderValue,
         status: StatusCode,
-        sender: Sender<'_>,
+        sender: RequestSender<'_>,
     ) -> bool {
         if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) {
             return false;

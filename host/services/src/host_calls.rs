@@ -11,17 +11,17 @@ const MOST: usize = 128 << 10;
 
 /// The captured host calls of one hook.
 #[derive(Debug, Default)]
-pub struct Heard(Mutex<Notes>);
+pub struct HostCallLog(Mutex<HostCalls>);
 
 /// The same, when the hook is done.
 #[derive(Clone, Debug, Default)]
-pub struct Notes {
+pub struct HostCalls {
     /// The imports that it called.
     pub called: BTreeSet<&'static str>,
     /// The HTTP requests that it sent, and the answers.
     pub http: Vec<(HttpRequest, Result<HttpResponse, HttpError>)>,
     /// The signatures that it had checked.
-    pub verified: Vec<Verified>,
+    pub verified: Vec<SignatureCheck>,
     /// The cache entries that were found: key and value.
     pub cached: Vec<(Vec<u8>, Vec<u8>)>,
     /// True if the built-in has decided in its place.
@@ -33,7 +33,7 @@ pub struct Notes {
 
 /// The result of a signature check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct SignatureCheck {
     /// The key's name.
     pub key: String,
     /// The id of the key of a set.
@@ -44,9 +44,9 @@ pub struct Verified {
     pub outcome: Result<(), VerifyError>,
 }
 
-impl Heard {
+impl HostCallLog {
     /// All of it.
-    pub fn take(&self) -> Notes {
+    pub fn take(&self) -> HostCalls {
         std::mem::take(&mut *self.0.lock())
     }
 
@@ -63,7 +63,7 @@ impl Heard {
         let mut notes = self.0.lock();
         if notes.has_room_for(key.len()) {
             let (key, key_id) = (key.to_owned(), signed.key_id.map(str::to_owned));
-            notes.verified.push(Verified { key, key_id, algorithm: signed.algorithm, outcome });
+            notes.verified.push(SignatureCheck { key, key_id, algorithm: signed.algorithm, outcome });
         }
     }
 
@@ -84,7 +84,7 @@ impl Heard {
     }
 }
 
-impl Notes {
+impl HostCalls {
     /// True if there is room for so many bytes; anything else counts as a hundred.
     fn has_room_for(&mut self, bytes: usize) -> bool {
         self.size = self.size.saturating_add(bytes).saturating_add(100);
@@ -96,18 +96,18 @@ impl Notes {
 /// The recorded results that a policy in a sandbox gets in place of real ones: of a credential that only
 /// stands for the original.
 #[derive(Debug, Default)]
-pub struct Retold(Mutex<Script>);
+pub struct HostCallReplay(Mutex<ReplayScript>);
 
 #[derive(Debug, Default)]
-struct Script {
+struct ReplayScript {
     digests: HashMap<Vec<u8>, Digest>,
-    verified: Vec<Verified>,
+    verified: Vec<SignatureCheck>,
 }
 
-impl Retold {
+impl HostCallReplay {
     /// From now on, `digests` are what these bytes are hashed to, and `verified` is what comes of these checks.
-    pub fn tell(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<Verified>) {
-        *self.0.lock() = Script { digests, verified };
+    pub fn tell(&self, digests: HashMap<Vec<u8>, Digest>, verified: Vec<SignatureCheck>) {
+        *self.0.lock() = ReplayScript { digests, verified };
     }
 
     pub(super) fn digest(&self, data: &[u8]) -> Option<Digest> {
@@ -116,7 +116,7 @@ impl Retold {
 
     /// None: nothing is said of such a check.
     pub(super) fn outcome(&self, key: &str, signed: &Signed<'_>) -> Option<Result<(), VerifyError>> {
-        let is_it = |told: &&Verified| {
+        let is_it = |told: &&SignatureCheck| {
             told.key == key && told.algorithm == signed.algorithm && told.key_id.as_deref() == signed.key_id
         };
         self.0.lock().verified.iter().find(is_it).map(|told| told.outcome)

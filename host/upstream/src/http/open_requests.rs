@@ -13,17 +13,17 @@ const MOST: usize = 512;
 
 /// The open requests of one session.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Mutex<VecDeque<Open>>);
+pub(super) struct OpenRequests(Mutex<VecDeque<OpenRequest>>);
 
 #[derive(Debug, PartialEq)]
-struct Open {
+struct OpenRequest {
     id: Value,
     /// Under which the client may tell of progress.
     token: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
+struct ServerMessage<'a> {
     #[serde(borrow)]
     method: Option<&'a RawValue>,
     id: Option<Value>,
@@ -32,26 +32,27 @@ struct Message<'a> {
 }
 
 #[derive(Default, Deserialize)]
-struct Params {
+struct RequestParams {
     #[serde(default, rename = "_meta")]
-    meta: Meta,
+    meta: RequestMeta,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Meta {
+struct RequestMeta {
     progress_token: Option<Value>,
 }
 
-impl Asked {
+impl OpenRequests {
     /// Notes a message to the client, if it is a request.
     pub(super) fn note(&self, message: &[u8]) {
-        let Ok(Message { method: Some(_), id: Some(id), params }) = serde_json::from_slice(message) else {
+        let Ok(ServerMessage { method: Some(_), id: Some(id), params }) = serde_json::from_slice(message)
+        else {
             return;
         };
-        let params: Option<Params> = params.and_then(|params| serde_json::from_str(params.get()).ok());
+        let params: Option<RequestParams> = params.and_then(|params| serde_json::from_str(params.get()).ok());
         let token = params.unwrap_or_default().meta.progress_token;
-        let open = Open { id: plain(id), token: token.map(plain) };
+        let open = OpenRequest { id: plain(id), token: token.map(plain) };
         let mut asked = self.0.lock();
         // A stream that is taken up again says what it has said before.
         if asked.contains(&open) {
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_taken_once_and_only_to_what_was_asked() {
-        let asked = Asked::default();
+        let asked = OpenRequests::default();
         for message in [
             r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#,
             r#"{"jsonrpc":"2.0","id":"\u0061","method":"ping","params":{"_meta":{"progressToken":"t"}}}"#,
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let asked = Asked::default();
+        let asked = OpenRequests::default();
         for id in 0..2 * MOST {
             asked.note(format!("{{\"id\":{id},\"method\":\"ping\"}}").as_bytes());
         }

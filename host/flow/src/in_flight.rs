@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use witgate_message::call::{Call, Kind};
+use witgate_message::call::{Call, MessageKind};
 
 /// A flag: the message is with the upstream, and its answer may be an event.
 #[derive(Clone, Debug, Default)]
-pub struct UnderWay(Arc<AtomicBool>);
+pub struct InFlight(Arc<AtomicBool>);
 
-impl UnderWay {
+impl InFlight {
     /// `call` goes to the upstream: no challenge can follow any more. What opens a session is told by a header which.
     pub fn begins(&self, call: &Call) {
-        let is_request = matches!(call.kind(), Kind::Request { .. });
+        let is_request = matches!(call.kind(), MessageKind::Request { .. });
         self.0.store(is_request && call.method() != "initialize", Ordering::Relaxed);
     }
 

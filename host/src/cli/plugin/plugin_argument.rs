@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::project;
-use crate::cli::outcome::Failure;
-use witgate_cases::{Case, SettingsOf, Subject, Suite};
+use crate::cli::outcome::CommandFailure;
+use witgate_cases::{Case, CaseSettings, Suite, TestSubject};
 use witgate_config::PolicyKind;
 use witgate_config::shape::{listed, nearest};
 
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Whom {
+pub(super) struct PluginArgument {
     /// Component file, or directory of a plugin project
     #[arg(value_name = "FILE|DIR", default_value = ".")]
     plugin: PathBuf,
@@ -30,8 +30,8 @@ pub(super) struct Whom {
 }
 
 /// The plugin that is asked, with its case.
-pub(super) struct Cast {
-    pub(super) subject: Subject,
+pub(super) struct PluginUnderTest {
+    pub(super) subject: TestSubject,
     /// The component file.
     pub(super) path: PathBuf,
     /// The directory of files that the settings name.
@@ -40,9 +40,9 @@ pub(super) struct Cast {
     pub(super) case: Case,
 }
 
-impl Whom {
+impl PluginArgument {
     /// Reads all that was named.
-    pub(super) fn cast(&self) -> Result<Cast, Failure> {
+    pub(super) fn cast(&self) -> Result<PluginUnderTest, CommandFailure> {
         let path = project::component_of(&self.plugin)?;
         let home = project::dir_of(&path).to_owned();
         let (mut dir, kind, mut case) = match &self.case {
@@ -53,14 +53,14 @@ impl Whom {
             }
         };
         if let Some(file) = &self.settings {
-            case.settings = SettingsOf::just(settings(file)?);
+            case.settings = CaseSettings::just(settings(file)?);
             dir = project::dir_of(file).to_owned();
         }
-        let subject = Subject::component(kind.unwrap_or(PolicyKind::Custom), &path);
-        Ok(Cast { subject, path, dir, case })
+        let subject = TestSubject::component(kind.unwrap_or(PolicyKind::Custom), &path);
+        Ok(PluginUnderTest { subject, path, dir, case })
     }
 
-    fn find(&self, name: &str, home: &Path) -> Result<(Suite, Case), Failure> {
+    fn find(&self, name: &str, home: &Path) -> Result<(Suite, Case), CommandFailure> {
         let files = match &self.cases {
             Some(file) => vec![file.clone()],
             None => project::case_files(home)?,
@@ -81,16 +81,16 @@ impl Whom {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("there are {}", listed(&known)),
         };
-        Err(Failure::new(format!("no case has the name \"{name}\"; {help}")))
+        Err(CommandFailure::new(format!("no case has the name \"{name}\"; {help}")))
     }
 }
 
 /// Settings as an operator writes them, on their own in a file.
-fn settings(file: &Path) -> Result<Value, Failure> {
+fn settings(file: &Path) -> Result<Value, CommandFailure> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(format!("{} cannot be read: {error}", file.display())))?;
+        .map_err(|error| CommandFailure::new(format!("{} cannot be read: {error}", file.display())))?;
     let bad = |what: &str, why: String| {
-        Failure::Data(format!("{} is not {what}: {why}; correct it there", file.display()), Vec::new())
+        CommandFailure::Data(format!("{} is not {what}: {why}; correct it there", file.display()), Vec::new())
     };
     match file.extension().is_some_and(|extension| extension == "toml") {
         true => toml::from_str(&text).map_err(|error| {

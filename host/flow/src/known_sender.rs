@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Remembers that a sender has shown a good credential, over a connection for example. It only helps to
 /// choose among senders; no decision depends on it.
 #[derive(Clone, Debug, Default)]
-pub struct Known(Arc<AtomicBool>);
+pub struct KnownSender(Arc<AtomicBool>);
 
-impl Known {
+impl KnownSender {
     /// True if the sender has shown one.
     pub fn is_known(&self) -> bool {
         self.0.load(Ordering::Relaxed)

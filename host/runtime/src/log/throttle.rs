@@ -9,17 +9,17 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// The turns of a line that is said once in ten seconds, however often there is a reason to.
 #[derive(Debug, Default)]
-pub struct Seldom {
-    state: Mutex<State>,
+pub struct LogThrottle {
+    state: Mutex<ThrottleState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ThrottleState {
     said: Option<Instant>,
     unsaid: u64,
 }
 
-impl Seldom {
+impl LogThrottle {
     /// The number of reasons that were passed over since the line was last said, where it is to be said now.
     pub fn turn(&self) -> Option<u64> {
         self.turn_at(Instant::now())
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_line_is_said_at_once_then_seldom_and_counts_what_it_was_not_said_for() {
-        let (seldom, began) = (Seldom::default(), Instant::now());
+        let (seldom, began) = (LogThrottle::default(), Instant::now());
         let turns = [0, 1, 9, 10, 11, 30].map(|s| seldom.turn_at(began + Duration::from_secs(s)));
         assert_eq!(turns, [Some(0), None, None, Some(2), None, Some(1)]);
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use witgate_plugin::Level;
 
 use super::coverage::Coverage;
-use super::play::{Played, PlayedCase};
+use super::play::{PlayResult, PlayedCase};
 use crate::cli::terminal::counted;
 use witgate_base::printable::clean;
 use witgate_cases::OutcomeText as _;
-use witgate_cases::{Asked, Report, StepReport};
+use witgate_cases::{QuestionReport, Report, StepReport};
 
 /// One case: a line, and what is wrong where something is.
 pub(super) fn case(played: &PlayedCase) -> String {
@@ -56,7 +56,7 @@ fn answers(report: &Report) -> String {
 }
 
 /// Resources used: the longest step for the guest's own time, the sum of the steps for wall-clock time.
-pub(in crate::cli::plugin) fn used(steps: &[&Asked]) -> String {
+pub(in crate::cli::plugin) fn used(steps: &[&QuestionReport]) -> String {
     let seen = || steps.iter().map(|asked| &asked.observed);
     let ticks = seen().map(|seen| seen.ticks).max().unwrap_or(0);
     let memory = seen().map(|seen| seen.memory).max().unwrap_or(0);
@@ -102,7 +102,7 @@ pub(in crate::cli::plugin) fn level_name(level: Level) -> &'static str {
 }
 
 /// The last lines.
-pub(super) fn summary(played: &Played, took: Duration) -> String {
+pub(super) fn summary(played: &PlayResult, took: Duration) -> String {
     let all = played.cases.len();
     let failed = played.cases.iter().filter(|case| !case.report.passed()).count();
     let differ = played.cases.iter().filter(|case| !case.differences.is_empty()).count();

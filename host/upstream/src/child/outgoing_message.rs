@@ -7,7 +7,7 @@ use witgate_flow::account::Account;
 use witgate_message::call::{Access, Call};
 
 /// A message on its way to a child, without the proof that let it come this far.
-pub(super) struct Sent<'a> {
+pub(super) struct OutgoingMessage<'a> {
     pub(super) call: &'a Call,
     pub(super) principal: Principal,
     pub(super) party: Party,
@@ -17,7 +17,7 @@ pub(super) struct Sent<'a> {
     pub(super) headers: Option<&'a HeaderMap>,
 }
 
-impl Sent<'_> {
+impl OutgoingMessage<'_> {
     /// The name of the one thing that it acts on.
     pub(super) fn target(&self) -> Option<&str> {
         match self.call.access() {

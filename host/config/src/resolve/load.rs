@@ -1,11 +1,11 @@
 //! The end of a resolution: a configuration with its warnings, or its faults.
 
 use crate::diagnostic::{Diagnostic, Part};
-use crate::{Broken, Config};
+use crate::{BrokenParts, Config};
 
 /// A configuration that can be used.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
     /// Settings that are valid but probably not meant.
@@ -27,7 +27,7 @@ pub(super) fn finish(
     config: Option<Config>,
     mut faults: Vec<Diagnostic>,
     strictness: Strictness,
-) -> Result<Loaded, Vec<Diagnostic>> {
+) -> Result<LoadedConfig, Vec<Diagnostic>> {
     faults.sort_by_key(Diagnostic::position);
     let is_tolerable = |fault: &Diagnostic| match strictness {
         Strictness::Whole => !fault.is_error(),
@@ -37,11 +37,11 @@ pub(super) fn finish(
     let (faults, warnings): (Vec<_>, _) = faults.into_iter().partition(Diagnostic::is_error);
     let broken = broken(&faults);
     let network = config.network.filter(|_| !broken.network);
-    Ok(Loaded { config: Config { broken, network, ..config }, warnings, faults })
+    Ok(LoadedConfig { config: Config { broken, network, ..config }, warnings, faults })
 }
 
-fn broken(faults: &[Diagnostic]) -> Broken {
-    let mut broken = Broken::default();
+fn broken(faults: &[Diagnostic]) -> BrokenParts {
+    let mut broken = BrokenParts::default();
     for fault in faults {
         match fault.part() {
             Some(Part::Policy(name)) => {

@@ -13,14 +13,14 @@ use tokio::time::{Sleep, sleep};
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.
-pub(super) struct Unread<S> {
+pub(super) struct StallGuard<S> {
     stream: S,
     patience: Duration,
     /// Runs while a write waits. Most connections never need one.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Unread<S> {
+impl<S> StallGuard<S> {
     pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, waiting: None }
     }
@@ -38,7 +38,7 @@ impl<S> Unread<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Unread<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -48,7 +48,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Unread<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Unread<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_nobody_reads_ends() {
         let (ours, _theirs) = duplex(16);
-        let mut stream = Unread::new(ours, Duration::from_millis(20));
+        let mut stream = StallGuard::new(ours, Duration::from_millis(20));
         let error = stream.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -99,7 +99,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_is_read_goes_on_and_a_pause_between_writes_counts_for_nothing() {
         let (ours, mut theirs) = duplex(16);
-        let mut stream = Unread::new(ours, Duration::from_secs(60));
+        let mut stream = StallGuard::new(ours, Duration::from_secs(60));
         let reads = tokio::spawn(async move {
             let mut all = Vec::new();
             theirs.read_to_end(&mut all).await.unwrap();

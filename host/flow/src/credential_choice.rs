@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use witgate_plugin::Credential;
 
-use witgate_message::credential::Shown;
+use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
 use witgate_services::traces::Traces;
 
 /// The credential that `policy` judges, if one was shown.
-pub(super) fn for_policy<'a>(shown: &'a Shown, policy: &Policy) -> Option<Credential<'a>> {
+pub(super) fn for_policy<'a>(shown: &'a Credentials, policy: &Policy) -> Option<Credential<'a>> {
     shown.first_of(&policy.wants()?.schemes, policy.credential_header())
 }
 
 /// The traces by which a recording recognises these credentials, which must not be in it.
 /// None where nothing is recorded.
-pub(super) fn traces(shown: &Shown, is_recorded: bool) -> Option<Arc<Traces>> {
+pub(super) fn traces(shown: &Credentials, is_recorded: bool) -> Option<Arc<Traces>> {
     is_recorded.then(|| Arc::new(all_traces(shown)))
 }
 
-fn all_traces(shown: &Shown) -> Traces {
+fn all_traces(shown: &Credentials) -> Traces {
     let mut traces = Traces::default();
     for (scheme, text) in shown.texts() {
         match scheme {

@@ -9,17 +9,17 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use witgate_plugin::Scheme;
 
-use crate::cli::outcome::Failure;
-use crate::cli::plugin::asked::Whom;
+use crate::cli::outcome::CommandFailure;
+use crate::cli::plugin::plugin_argument::PluginArgument;
 use witgate_base::clock;
-use witgate_cases::{Ask, Principal, Question, scheme_name};
+use witgate_cases::{HookQuestion, Principal, Question, scheme_name};
 use witgate_config::environment::Environment;
 use witgate_policy::SCHEMES;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    pub(super) of: Whom,
+    pub(super) of: PluginArgument,
 
     /// Target of the call as in patterns: `get_sum`, `resource:file:///a`, `method:tasks/list` [default: that
     /// of the case, or `echo`]
@@ -77,18 +77,22 @@ pub(in crate::cli) struct Arguments {
 
 impl Arguments {
     /// The credential. It never stands on the command line, which others can read.
-    pub(super) fn credential(&self, environment: &Environment) -> Result<Option<String>, Failure> {
+    pub(super) fn credential(&self, environment: &Environment) -> Result<Option<String>, CommandFailure> {
         let value = match (&self.credential_env, &self.credential_file) {
             (Some(name), _) => environment.get(name).map(str::to_owned).ok_or_else(|| {
-                Failure::new(format!("there is no environment variable `{name}`; put the credential into it"))
+                CommandFailure::new(format!(
+                    "there is no environment variable `{name}`; put the credential into it"
+                ))
             })?,
             (None, Some(file)) => std::fs::read_to_string(file)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|error| Failure::new(format!("{} cannot be read: {error}", file.display())))?,
+                .map_err(|error| {
+                    CommandFailure::new(format!("{} cannot be read: {error}", file.display()))
+                })?,
             (None, None) => return Ok(None),
         };
         match value.is_empty() {
-            true => Err(Failure::new("the credential is empty; put it where it was named")),
+            true => Err(CommandFailure::new("the credential is empty; put it where it was named")),
             false => Ok(Some(value)),
         }
     }
@@ -113,7 +117,7 @@ impl Arguments {
         if let Some(audience) = &self.audience {
             question.audience.clone_from(audience);
         }
-        if let (Ask::Who { scheme, .. }, Some(other)) = (&mut question.ask, self.scheme) {
+        if let (HookQuestion::Who { scheme, .. }, Some(other)) = (&mut question.ask, self.scheme) {
             *scheme = other;
         }
     }

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 /// The result of a recording.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordingResult {
     /// The settings of the policy, without secrets.
     pub settings: Map<String, Value>,
     /// The cases, in the order in which each was first seen.
-    pub cases: Vec<Seen>,
+    pub cases: Vec<RecordedCase>,
     /// The number of recorded calls.
     pub calls: u64,
     /// The number of calls that were left out because they came faster than they could be written down.
@@ -23,7 +23,7 @@ pub struct Recorded {
 
 /// A case, and how often it was seen.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecordedCase {
     /// As a file of cases has it, but for its name.
     pub case: Map<String, Value>,
     /// The title of the case.

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::resolver::Resolver;
-use crate::{About, raw};
+use crate::{ResourceDescription, raw};
 use witgate_base::printable::is_plain;
 
 /// A name that a dialog has room for.
@@ -11,7 +11,7 @@ const LONGEST_NAME: usize = 200;
 
 impl Resolver<'_> {
     /// The description in `[server]`, for upstreams without one.
-    pub(super) fn servers_about(&mut self, server: &raw::Server) -> About {
+    pub(super) fn servers_about(&mut self, server: &raw::Server) -> ResourceDescription {
         let raw::Server {
             resource_name, resource_documentation, resource_policy_uri, resource_tos_uri, ..
         } = server;
@@ -20,7 +20,12 @@ impl Resolver<'_> {
     }
 
     /// The description of one upstream.
-    pub(super) fn own_about(&mut self, server: &raw::Server, name: &str, upstream: &raw::Upstream) -> About {
+    pub(super) fn own_about(
+        &mut self,
+        server: &raw::Server,
+        name: &str,
+        upstream: &raw::Upstream,
+    ) -> ResourceDescription {
         let raw::Upstream {
             resource_name,
             resource_documentation,
@@ -32,15 +37,20 @@ impl Resolver<'_> {
         self.about(server, &["upstreams", name], written)
     }
 
-    fn about(&mut self, server: &raw::Server, at: &[&str], written: [&Option<String>; 4]) -> About {
+    fn about(
+        &mut self,
+        server: &raw::Server,
+        at: &[&str],
+        written: [&Option<String>; 4],
+    ) -> ResourceDescription {
         let [name, documentation, policy, terms] = written;
-        let mut good = |setting, text: &Option<String>, check: Check| {
+        let mut good = |setting, text: &Option<String>, check: TextCheck| {
             let (at, text) = ([at, &[setting]].concat(), text.as_ref()?);
             self.told(server, &at);
             check(text).map_err(|(message, help)| self.error(&at, message, help)).ok()?;
             Some(text.clone())
         };
-        About {
+        ResourceDescription {
             name: good("resource_name", name, check_name),
             documentation: good("resource_documentation", documentation, check_page),
             policy: good("resource_policy_uri", policy, check_page),
@@ -58,7 +68,7 @@ impl Resolver<'_> {
     }
 }
 
-type Check = fn(&str) -> Result<(), (String, &'static str)>;
+type TextCheck = fn(&str) -> Result<(), (String, &'static str)>;
 
 fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     let fits = !name.trim().is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_plain);

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// An upstream's keeping of sessions, by the last `initialize`.
 #[derive(Debug, Default)]
-pub(super) struct Keeps(AtomicU8);
+pub(super) struct SessionKeeping(AtomicU8);
 
-impl Keeps {
+impl SessionKeeping {
     const NO: u8 = 1;
     const YES: u8 = 2;
 

@@ -6,16 +6,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 
-use super::asked::Asked;
-use super::events::{self, Cut, Named};
+use super::events::{self, NamedEvent, StreamCut};
 use super::fault::{bad_answer, fault};
+use super::open_requests::OpenRequests;
 use super::response;
 use witgate_flow::account::Account;
 use witgate_flow::body::Inflow;
 use witgate_flow::event::Event;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
-use witgate_message::json::{Form, form};
+use witgate_message::json::{MessageForm, form};
 
 /// The messages of a stream. The last is the response under the caller's id, or an error in its place where the upstream
 /// answers another request, says what is no JSON-RPC, or ends without an answer that could still come: a stream whose
@@ -23,10 +23,10 @@ use witgate_message::json::{Form, form};
 pub(super) fn of(
     request: Arc<Request>,
     (body, max_message, account): (Inflow, usize, Account),
-    asked: Option<Arc<Asked>>,
+    asked: Option<Arc<OpenRequests>>,
 ) -> BoxStream<'static, Event> {
     let events = events::read_named(body, max_message, account).boxed();
-    let answering = Answering { request, events, asked, is_answered: false, has_ids: false };
+    let answering = AnswerStream { request, events, asked, is_answered: false, has_ids: false };
     unfold(Some(answering), |state| async move {
         let mut answering = state?;
         match answering.next().await {
@@ -37,16 +37,16 @@ pub(super) fn of(
     .boxed()
 }
 
-struct Answering {
+struct AnswerStream {
     request: Arc<Request>,
-    events: BoxStream<'static, Result<Named, Cut>>,
-    asked: Option<Arc<Asked>>,
+    events: BoxStream<'static, Result<NamedEvent, StreamCut>>,
+    asked: Option<Arc<OpenRequests>>,
     is_answered: bool,
     /// An event had an id, so that a client may ask for what follows it.
     has_ids: bool,
 }
 
-impl Answering {
+impl AnswerStream {
     async fn next(&mut self) -> Result<Option<Event>, Rejection> {
         loop {
             let Some(event) = self.events.next().await.transpose().map_err(cut)? else { return self.over() };
@@ -61,12 +61,12 @@ impl Answering {
             return Ok(event);
         }
         match form(&event.data) {
-            Some(Form::Request) => {
+            Some(MessageForm::Request) => {
                 self.asked.iter().for_each(|asked| asked.note(&event.data));
                 Ok(event)
             }
-            Some(Form::Notification) => Ok(event),
-            Some(Form::Response) => {
+            Some(MessageForm::Notification) => Ok(event),
+            Some(MessageForm::Response) => {
                 let data = response::of(&self.request, event.data)?;
                 self.is_answered = true;
                 Ok(Event { data, ..event })
@@ -95,11 +95,13 @@ impl Answering {
     }
 }
 
-fn cut(cut: Cut) -> Rejection {
+fn cut(cut: StreamCut) -> Rejection {
     match cut {
-        Cut::Broken => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
-        Cut::NoRoom => Rejection::TooManyAnswers,
-        Cut::Flooded => fault(UpstreamFault::Flood, "The MCP server's answer has an event that is too large"),
+        StreamCut::Broken => fault(UpstreamFault::Unreachable, "The MCP server broke off its answer"),
+        StreamCut::NoRoom => Rejection::TooManyAnswers,
+        StreamCut::Flooded => {
+            fault(UpstreamFault::Flood, "The MCP server's answer has an event that is too large")
+        }
     }
 }
 

@@ -7,18 +7,18 @@ use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
 use super::list_changes::ListChanges;
-use super::listing::{Look, answered_id};
+use super::listing::{AnswerFilter, answered_id};
 use super::reject::Rejection;
 use super::right::Right;
 use crate::event::Event;
 use witgate_runtime::shares::Share;
 
 /// A stream that is guarded.
-pub struct Standing {
+pub struct GuardedStream {
     /// The right that the stream rests on.
     pub right: Right,
     /// Looks at its events.
-    pub look: Look,
+    pub look: AnswerFilter,
     /// The changes of lists by new generations. None: the stream ends with its call.
     pub(super) changes: Option<ListChanges>,
     /// Set when Witgate shuts down. None: the stream has an end of its own, which is waited for.
@@ -28,30 +28,30 @@ pub struct Standing {
 }
 
 /// The next step of a stream.
-enum Next {
+enum StreamStep {
     Event(Event),
     Ended(Option<bytes::Bytes>),
     Over,
 }
 
-impl Standing {
+impl GuardedStream {
     /// The events for as long as the right stands.
     pub fn guard(self, events: BoxStream<'static, Event>) -> BoxStream<'static, Event> {
         unfold(Some((self, events)), |state| async move {
             let (mut standing, mut events) = state?;
             match standing.next(&mut events).await {
-                Next::Event(event) => Some((event, Some((standing, events)))),
-                Next::Ended(Some(data)) => Some((Event { data, ..Event::default() }, None)),
-                Next::Ended(None) | Next::Over => None,
+                StreamStep::Event(event) => Some((event, Some((standing, events)))),
+                StreamStep::Ended(Some(data)) => Some((Event { data, ..Event::default() }, None)),
+                StreamStep::Ended(None) | StreamStep::Over => None,
             }
         })
         .boxed()
     }
 
-    async fn next(&mut self, events: &mut BoxStream<'static, Event>) -> Next {
+    async fn next(&mut self, events: &mut BoxStream<'static, Event>) -> StreamStep {
         loop {
             if let Some(event) = self.changes.as_mut().and_then(|changes| changes.next(self.right.permit())) {
-                return Next::Event(event);
+                return StreamStep::Event(event);
             }
             let stopped = async {
                 match &self.stop {
@@ -60,14 +60,14 @@ impl Standing {
                 }
             };
             let event = tokio::select! {
-                () = stopped => return Next::Over,
+                () = stopped => return StreamStep::Over,
                 judged = self.right.judged_anew() => match judged {
                     Ok(()) => continue,
                     Err(rejection) => return self.end(&rejection),
                 },
                 event = events.next() => event,
             };
-            let Some(event) = event else { return Next::Over };
+            let Some(event) = event else { return StreamStep::Over };
             // An event is the last thing that somebody should get whose right has just ended.
             if let Err(rejection) = self.right.check().await {
                 return self.end(&rejection);
@@ -77,7 +77,7 @@ impl Standing {
             }
             self.look.renew(std::sync::Arc::clone(self.right.permit()));
             match self.look.event(event.clone()).await {
-                Ok(Some(event)) => return Next::Event(event),
+                Ok(Some(event)) => return StreamStep::Event(event),
                 Ok(None) => {}
                 Err(rejection) => {
                     if let Some(next) = self.instead(event, &rejection) {
@@ -92,7 +92,7 @@ impl Standing {
     /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
     /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
     /// What is not JSON-RPC is left out there.
-    fn instead(&self, event: Event, rejection: &Rejection) -> Option<Next> {
+    fn instead(&self, event: Event, rejection: &Rejection) -> Option<StreamStep> {
         let is_failure = matches!(rejection, Rejection::Failed(_));
         let answered = answered_id(&event.data);
         match (self.stop.is_some(), is_failure, answered) {
@@ -100,17 +100,17 @@ impl Standing {
             (true, true, None) => Some(self.end(rejection)),
             (true, true, Some(id)) => {
                 self.right.record_failure(rejection);
-                Some(Next::Event(Event { data: rejection.wire().body(Some(&id)), ..event }))
+                Some(StreamStep::Event(Event { data: rejection.wire().body(Some(&id)), ..event }))
             }
             (false, ..) => {
                 self.right.record_failure(rejection);
                 let id = self.right.permit().request().call.id();
-                Some(Next::Ended(id.map(|id| rejection.wire().body(Some(id)))))
+                Some(StreamStep::Ended(id.map(|id| rejection.wire().body(Some(id)))))
             }
         }
     }
 
-    fn end(&self, rejection: &Rejection) -> Next {
-        Next::Ended(self.right.record_end(rejection))
+    fn end(&self, rejection: &Rejection) -> StreamStep {
+        StreamStep::Ended(self.right.record_end(rejection))
     }
 }
