@@ -140,7 +140,7 @@ pub struct Server {
     pub answer_memory: usize,
     /// The largest message that a client may send, in bytes.
     pub max_request: usize,
-    /// Reaction to an audit that cannot be written.
+    /// Behaviour while audit records cannot be written.
     pub audit_overflow: AuditOverflow,
 }
 

@@ -19,24 +19,24 @@ pub struct File {
     pub network: Network,
     /// The protected servers, by name: one is served at `/mcp`, several at `/NAME/mcp`.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// The policies, by name. One that no pipeline names does nothing.
+    /// The policies, by name. A policy that no pipeline uses has no effect.
     pub policies: BTreeMap<String, Policy>,
-    /// Keys that the host holds, by name. Policies name them and never see them.
+    /// Keys that the host holds, by name. Policies use them by name and never see them.
     pub keys: BTreeMap<String, Key>,
     /// The pipeline of every upstream that has none of its own.
     pub pipeline: Option<Pipeline>,
-    /// The key with which Witgate signs what it tells upstreams. Default: it signs nothing.
+    /// The key that signs identity tokens for upstreams. Default: nothing is signed.
     pub signing: Option<Signing>,
 }
 
-/// The key with which Witgate signs what it tells upstreams. The public half is served at `/.well-known/jwks.json`.
+/// The key that signs identity tokens for upstreams. Its public key is served at `/.well-known/jwks.json`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signing {
     /// The private key: P-256, in PEM (PKCS #8), in a file that nobody else may read.
     pub key: Option<SecretSource>,
-    /// Paths of further public keys in PEM, which are served beside it: the former one, as long as somebody may hold a
-    /// token of it, or the next one, before it signs.
+    /// Paths of further public keys in PEM, for rotation: the former one, as long as its tokens are valid, or the next
+    /// one, before it signs.
     pub published: Vec<String>,
     /// `iss` of the tokens. Default: the origin of `server.resource`.
     pub issuer: Option<String>,
@@ -50,45 +50,45 @@ pub struct Server {
     pub transport: Option<Transport>,
     /// The address of the MCP endpoint. Default: `127.0.0.1:8787`.
     pub listen: Option<Address>,
-    /// TLS at `listen`. Default: HTTP in plain, for a proxy in front that speaks TLS.
+    /// TLS at `listen`. Default: plain HTTP, for a proxy in front that terminates TLS.
     pub tls: Option<Tls>,
-    /// Proofs of possession (DPoP, RFC 9449), where a policy asks for them.
+    /// Proofs of possession (DPoP, RFC 9449), if a policy requires them.
     pub dpop: DpopSettings,
     /// The public URL of the endpoint: the audience of tokens, and the `resource` of the RFC 9728
     /// metadata. Default: made from `listen`.
     pub resource: Option<String>,
-    /// RFC 9728: what people call the endpoint, in the metadata.
+    /// RFC 9728: a name of the endpoint for people, in the metadata.
     #[schemars(length(min = 1, max = 200))]
     pub resource_name: Option<String>,
-    /// RFC 9728: an https URL of a page for those who use it.
+    /// RFC 9728: the https URL of a page that describes how to use the endpoint.
     pub resource_documentation: Option<String>,
-    /// RFC 9728: an https URL of a page on what may be done with the data.
+    /// RFC 9728: the https URL of a page that describes how the data may be used.
     pub resource_policy_uri: Option<String>,
     /// RFC 9728: an https URL of the terms of service.
     pub resource_tos_uri: Option<String>,
     /// Issuers that the RFC 9728 metadata names. Without any there is no metadata.
     pub authorization_servers: Vec<String>,
-    /// Extensions of MCP authorization that the authorization servers offer, which clients then learn of.
+    /// Extensions of MCP authorization that the authorization servers support; Witgate announces them to clients.
     pub extensions: Vec<Extension>,
-    /// OAuth scopes that a first login should ask for: challenges to who shows no good token name them. Default:
-    /// none, and clients ask for what the metadata lists.
+    /// OAuth scopes that a client requests at its first login; a 401 names them. Default: none, and clients request
+    /// the scopes that the metadata lists.
     pub scopes: Vec<String>,
     /// Browser origins that may call, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
-    /// Host names, without port, that a request may name beside loopback names, the listen address
-    /// and the hosts of the resources. `*.example.com` is each name with one label more.
+    /// Further host names, without port, that `Host` may have, besides loopback names, the listen address and the
+    /// hosts of the resources. `*.example.com` stands for exactly one label.
     pub allowed_hosts: Vec<String>,
-    /// Addresses and networks, such as `10.0.0.0/8`, of proxies in front of `listen` that say for whom they speak.
+    /// Addresses and networks, such as `10.0.0.0/8`, of proxies in front of `listen` whose statement of the client's
+    /// address is trusted.
     pub trusted_proxies: Vec<String>,
-    /// The header with the client's address: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol`
-    /// (version 2).
+    /// The form of that statement: `x-forwarded-for`, `forwarded` (RFC 7239) or `proxy-protocol` (version 2).
     pub forwarded: Option<Forwarded>,
-    /// The address of `/healthz`, `/readyz` and `/metrics`. Default: nowhere.
+    /// The address of `/healthz`, `/readyz` and `/metrics`. Default: they are not served.
     pub admin_listen: Option<Address>,
     /// The Unix socket (0600) of `witgate plugin list` and the like. Default: `witgate.sock`
     /// beside this file.
     pub control: Option<String>,
-    /// A directory for what has to survive a restart: which rollback is in force, and components to go back to.
+    /// A directory for data that survives a restart: the rollback in force, and the components of earlier generations.
     /// Default: `witgate.state` beside this file.
     pub state: Option<String>,
     /// Number of generations that `witgate plugin rollback` can return to, the live one included. Default: 5.
@@ -101,21 +101,21 @@ pub struct Server {
     /// `max_connections`.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections_per_peer: Option<u64>,
-    /// MiB that large heads and bodies of requests may take together, of which one address has half. What a request has
-    /// below 8 KiB does not count. Default: 64.
+    /// Memory in MiB for all large request heads and bodies together, of which one address may use half. The first 8 KiB
+    /// of a request do not count. Default: 64.
     #[schemars(range(min = 8, max = 65_536))]
     pub request_memory_mib: Option<u64>,
-    /// MiB that large answers may take together until they are read, of which one caller has half. What an answer has
-    /// below 8 KiB does not count. Default: 256.
+    /// Memory in MiB for all unread large answers together, of which one caller may use half. The first 8 KiB of an
+    /// answer do not count. Default: 256.
     #[schemars(range(min = 32, max = 65_536))]
     pub answer_memory_mib: Option<u64>,
-    /// MiB of the largest message that a client may send. Default: 4.
+    /// Size in MiB of the largest message that a client may send. Default: 4.
     #[schemars(range(min = 1, max = 1024))]
     pub max_request_mib: Option<u64>,
     /// Seconds that running calls may go on after a signal to stop. Default: 8.
     #[schemars(range(max = 3600))]
     pub shutdown_grace_s: Option<u64>,
-    /// Reaction to an audit that cannot be written: `count` (the default) or `deny`.
+    /// Behaviour while audit records cannot be written: `count` (the default) or `deny`.
     pub audit_overflow: Option<AuditOverflow>,
 }
 
@@ -131,27 +131,27 @@ pub enum Forwarded {
     ProxyProtocol,
 }
 
-/// Reaction to an audit that cannot be written.
+/// Behaviour while audit records cannot be written.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditOverflow {
-    /// Calls are made, and the records that are lost are counted.
+    /// Calls go on, and lost records are counted.
     Count,
     /// Calls are denied with `audit-unavailable`.
     Deny,
 }
 
-/// TLS towards the clients. The files are read again when they change; new connections get what is new.
+/// TLS for the connections of clients. The files are read again when they change, for new connections.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// Path of the certificate in PEM, followed by those that lead to the CA.
+    /// Path of the certificate in PEM, followed by the intermediate certificates.
     pub certificate: Option<String>,
     /// Its private key in PEM.
     pub key: Option<SecretSource>,
-    /// Path of the CAs, in PEM, that certificates of clients come from.
+    /// Path of the CAs, in PEM, that issue the certificates of clients.
     pub client_ca: Option<String>,
-    /// `off`, `optional` or `required`. Default: `required` where there is a `client_ca`, else `off`.
+    /// `off`, `optional` or `required`. Default: `required` with a `client_ca`, else `off`.
     pub client_certificates: Option<ClientCertificates>,
 }
 
@@ -159,25 +159,26 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificates {
-    /// None is asked for.
+    /// Witgate requests no certificate.
     Off,
-    /// It may; one that it shows has to be good.
+    /// A client may present a certificate; it has to be valid.
     Optional,
-    /// It has to.
+    /// A client has to present a valid certificate.
     Required,
 }
 
-/// Settings of outgoing connections. What is new counts for connections from then on.
+/// Settings of outgoing connections. A change applies to new connections.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// Path of certificates of CAs, in PEM, that servers may come from, beside those of the system.
+    /// Path of further CAs to trust, in PEM, such as those of your own network.
     pub ca_file: Option<String>,
     /// Trust the CAs of the system. Default: true.
     pub system_cas: Option<bool>,
     /// The URL of a proxy, or `environment` for `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Default: none.
     pub proxy: Option<Text>,
-    /// Names with all that is below them, addresses and networks that no proxy is used for.
+    /// Destinations that are connected without the proxy: names (including all names below them), addresses and
+    /// networks.
     pub no_proxy: Vec<String>,
     /// Let the proxy resolve names. Default: false.
     pub proxy_resolves: Option<bool>,
@@ -188,7 +189,7 @@ pub struct Network {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Dpop")]
 pub struct DpopSettings {
-    /// Require each proof to hold a nonce that Witgate has issued in the last minutes.
+    /// Require each proof to contain a nonce that Witgate has issued in the last minutes.
     pub nonces: bool,
 }
 
@@ -202,7 +203,7 @@ pub enum Extension {
     EnterpriseManagedAuthorization,
 }
 
-/// Towards the clients.
+/// The transport for clients.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
@@ -238,55 +239,55 @@ pub struct Upstream {
     /// Program and arguments of a child process that speaks MCP over its standard input and output.
     #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
-    /// An endpoint of Streamable HTTP, or of the transport that `transport` names.
+    /// The URL of the server's endpoint, for Streamable HTTP or the given `transport`.
     pub url: Option<String>,
     /// The transport at the URL: `streamable-http` (the default), or `sse` for HTTP+SSE of 2024-11-05.
     pub transport: Option<UpstreamTransport>,
-    /// `true`: the host's own small tools.
+    /// `true`: Witgate's own small tools.
     pub own_tools: Option<bool>,
-    /// `true`: a service of the program that has Witgate in it as a library.
+    /// `true`: a service of the program that embeds Witgate as a library.
     pub embedded: Option<bool>,
     /// The path of its endpoint, in place of `/mcp` or `/NAME/mcp`.
     pub path: Option<String>,
-    /// Its resource identifier, in place of the one made from `server.resource`: what the audience
-    /// of a token has to be.
+    /// Its resource identifier, which tokens need as their audience. Default: made from `server.resource` and the
+    /// path.
     pub resource: Option<String>,
-    /// RFC 9728: what people call it, in the metadata. Default: that of `[server]`.
+    /// RFC 9728: a name of it for people, in the metadata. Default: that of `[server]`.
     #[schemars(length(min = 1, max = 200))]
     pub resource_name: Option<String>,
-    /// RFC 9728: an https URL of a page for those who use it. Default: that of `[server]`.
+    /// RFC 9728: the https URL of a page that describes how to use it. Default: that of `[server]`.
     pub resource_documentation: Option<String>,
-    /// RFC 9728: an https URL of a page on what may be done with the data. Default: that of `[server]`.
+    /// RFC 9728: the https URL of a page that describes how the data may be used. Default: that of `[server]`.
     pub resource_policy_uri: Option<String>,
     /// RFC 9728: an https URL of the terms of service. Default: that of `[server]`.
     pub resource_tos_uri: Option<String>,
-    /// OAuth scopes that a first login should ask for, in place of `server.scopes`.
+    /// OAuth scopes that a client requests at its first login. Default: `server.scopes`.
     pub scopes: Option<Vec<String>>,
     /// One child process for all callers. Default: one per session or principal.
     pub shared: Option<bool>,
     /// Environment variables of the child process. Credentials come from `{ env = "NAME" }` or
-    /// `{ file = "PATH" }`, with a `prefix` where they need one.
+    /// `{ file = "PATH" }`, with a `prefix` if they need one.
     pub env: BTreeMap<String, UpstreamText>,
     /// Headers that Witgate sends to the URL. Credentials come from `{ env = "NAME" }` or
-    /// `{ file = "PATH" }`, with a `prefix` such as `"Bearer "` where they need one.
+    /// `{ file = "PATH" }`, with a `prefix` such as `"Bearer "` if they need one.
     pub headers: BTreeMap<String, UpstreamText>,
-    /// Seconds that a request may wait for the first sign of an answer. Default: 60.
+    /// Seconds for the server to begin its answer to a request. Default: 60.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: Option<u64>,
-    /// MiB of the largest message of the server's that Witgate has to hold as a whole. Default: 16.
+    /// Size in MiB of the largest message of the server that Witgate buffers completely. Default: 16.
     #[schemars(range(min = 1, max = 256))]
     pub max_message_mib: Option<u64>,
-    /// Sessions at a time. Default: 64 with a command, 4096 with a shared one, 10000 with a URL.
+    /// Number of open sessions. Default: 64 with a command, 4096 with a shared one, 10000 with a URL.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_sessions: Option<u64>,
-    /// Sessions of one caller at a time. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
+    /// Number of open sessions of one caller. Default: 16 with a command, 256 with a shared one, 1000 with a URL.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_sessions_per_caller: Option<u64>,
-    /// The way in which a denial that no login can cure is told over HTTP: `http` (the default), with status 403, or `json-rpc`,
-    /// with status 200 and the same JSON-RPC error, for clients that give up the connection after a 403.
+    /// The form over HTTP of a denial that no login can resolve: `http` (the default), with status 403, or `json-rpc`,
+    /// with status 200 and the same JSON-RPC error, for clients that cannot handle a 403.
     pub denials: Option<Denials>,
-    /// The eras that it speaks: `stateful` (2025-11-25 and before), `stateless` (2026-07-28), or both. Default: it is asked,
-    /// a command on a process of its own, which takes as long as a start.
+    /// The eras that it supports: `stateful` (2025-11-25 and before), `stateless` (2026-07-28), or both. Default:
+    /// Witgate asks the server, a command in a separate process, which takes as long as a start.
     #[schemars(length(min = 1))]
     pub eras: Option<Vec<Era>>,
     /// The pipeline of this upstream, in place of `[pipeline]`.
@@ -300,19 +301,19 @@ pub struct Upstream {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Identity")]
 pub struct IdentitySettings {
-    /// With a URL: headers in which it is told.
+    /// With a URL: the names of the headers that carry it.
     pub headers: Option<IdentityNames>,
-    /// With a command: environment variables in which it is told.
+    /// With a command: the names of the environment variables that carry it.
     pub env: Option<IdentityNames>,
     /// With a URL: a JSON Web Token, signed by the key of `[signing]`.
     pub token: Option<IdentityToken>,
 }
 
-/// The names of the headers or variables in which things are told. What has no name is not told.
+/// The names of the headers or variables that carry an identity. A field without a name is not sent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityNames {
-    /// `known`, `anonymous`, or `witgate` for requests of Witgate's own.
+    /// `known`, `anonymous`, or `witgate` for requests of Witgate itself.
     pub kind: Option<String>,
     /// Policy, issuer and subject as one text.
     pub principal: Option<String>,
@@ -320,13 +321,13 @@ pub struct IdentityNames {
     pub subject: Option<String>,
     /// The issuer of the subject.
     pub issuer: Option<String>,
-    /// The policy that has proven the subject.
+    /// The policy that has authenticated the caller.
     pub policy: Option<String>,
     /// Roles.
     pub roles: Option<String>,
     /// OAuth scopes.
     pub scopes: Option<String>,
-    /// The id of the decision, as the audit has it.
+    /// The id of the decision, which the audit record has, too.
     pub decision: Option<String>,
 }
 
@@ -334,11 +335,11 @@ pub struct IdentityNames {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityToken {
-    /// The header that it is in; in `Authorization` as a bearer token. Default: `X-Witgate-Identity`.
+    /// The header of the token; in `Authorization` it is a bearer token. Default: `X-Witgate-Identity`.
     pub header: Option<String>,
     /// The audience (`aud`). Default: the `url`.
     pub audience: Option<String>,
-    /// Seconds for which it is good. Default: 60.
+    /// Lifetime of the token in seconds. Default: 60.
     #[schemars(range(min = 5, max = 600))]
     pub lifetime_s: Option<u64>,
     /// The content of `sub`: `subject` (the default) or `principal`.
@@ -389,13 +390,13 @@ pub enum UpstreamTransport {
     Sse,
 }
 
-/// The way in which denials are told.
+/// The form of denials over HTTP.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Denials {
     /// By the HTTP status.
     Http,
-    /// In the JSON-RPC message alone.
+    /// In the JSON-RPC message only, with status 200.
     JsonRpc,
 }
 
@@ -403,9 +404,9 @@ pub enum Denials {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Text {
-    /// In plain, for what is no secret.
+    /// The text itself, if it is not secret.
     Plain(String),
-    /// From elsewhere.
+    /// The source of a secret.
     Secret(SecretSource),
 }
 
@@ -422,9 +423,9 @@ impl std::fmt::Debug for Text {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum UpstreamText {
-    /// In plain, for what is no secret.
+    /// The text itself, if it is not secret.
     Plain(String),
-    /// From elsewhere.
+    /// The source of a secret.
     Secret(PrefixedSource),
 }
 
@@ -469,10 +470,10 @@ pub struct Policy {
     pub kind: Kind,
     /// The component file. Absent: the built-in.
     pub component: Option<String>,
-    /// Reaction to a component that is missing at start, traps or overruns its limits: `deny` (the default),
-    /// or `builtin`, for the shipped components only.
+    /// Behaviour when the component is missing at the start, traps or exceeds its limits: `deny` (the default), or
+    /// `builtin`, for the shipped components only.
     pub fallback: Option<Fallback>,
-    /// `enforce` (the default), or `shadow`: its verdict is recorded and changes nothing.
+    /// `enforce` (the default), or `shadow`: its result is logged and not enforced.
     pub mode: Option<Mode>,
     /// The policy's own settings; `witgate plugin inspect` prints their schema.
     #[serde(default)]
@@ -492,7 +493,7 @@ pub struct Policy {
     /// Grants beyond those that follow from the settings.
     #[serde(default)]
     pub grants: Grants,
-    /// `pooled` (the default): instances are used again; or `per-call`: each hook has one of its own.
+    /// `pooled` (the default): instances are reused; or `per-call`: each hook gets a new instance.
     pub isolation: Option<Isolation>,
     /// Hooks until a pooled instance is replaced. Default: 10,000.
     #[schemars(range(min = 1))]
@@ -521,23 +522,23 @@ pub enum Kind {
     Custom,
 }
 
-/// The reaction to a component that cannot decide.
+/// The behaviour when a component cannot decide.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fallback {
     /// The call is denied.
     Deny,
-    /// The built-in of the same kind decides, loudly.
+    /// The built-in of the same kind decides, and Witgate logs that.
     Builtin,
 }
 
-/// The effect of a policy's verdict.
+/// The effect of a policy's result.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// It counts.
+    /// It is enforced.
     Enforce,
-    /// It is recorded and changes nothing.
+    /// It is logged and not enforced.
     Shadow,
 }
 
@@ -553,7 +554,7 @@ pub struct Limits {
     /// `timeout_ms`, and 5,000 more still where it has keys or `http`.
     #[schemars(range(min = 1, max = 600_000))]
     pub wait_ms: Option<u64>,
-    /// Linear memories of one instance together, in MiB. Default: 16.
+    /// Size in MiB of all linear memories of one instance. Default: 16.
     #[schemars(range(min = 1, max = 1024))]
     pub memory_mib: Option<u64>,
     /// Elements of all tables of one instance. Default: 100,000.
@@ -574,10 +575,11 @@ pub struct Limits {
     /// Resources of the host, such as streams, that one instance may hold. Default: 1,000.
     #[schemars(range(max = 1_000_000))]
     pub handles: Option<u64>,
-    /// Instances that work at once; more calls wait. Default: 100.
+    /// Instances that run at the same time; further calls wait. Default: 100.
     #[schemars(range(min = 1, max = 1000))]
     pub instances: Option<u64>,
-    /// Keys and values of the policy's cache, in KiB; what is least used goes first. Default: 4,096.
+    /// Size in KiB of all keys and values in the policy's cache; the least recently used entries are evicted. Default:
+    /// 4,096.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub cache_kib: Option<u64>,
 }
@@ -586,7 +588,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
-    /// Instances are used again, with all state that the plugin keeps.
+    /// Instances are reused, with all state that the plugin keeps.
     Pooled,
     /// Nothing: each hook has an instance of its own.
     PerCall,
@@ -621,23 +623,23 @@ pub struct Grants {
     pub crypto: bool,
 }
 
-/// A key that the host holds: exactly one of the four.
+/// A key that the host holds: exactly one of `secret`, `pem`, `jwks_file`, `jwks_url` and `issuer`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("format" = "witgate-key"))]
 pub struct Key {
     /// A shared secret for HMAC, or any other secret.
     pub secret: Option<SecretSource>,
-    /// A public key, certificate or private key in PEM. A public one may stand here in plain.
+    /// A public key, certificate or private key in PEM. A public one may be written as text.
     pub pem: Option<Text>,
     /// Path of a JWK Set, read again when it changes.
     pub jwks_file: Option<String>,
     /// URL of a JWK Set; fetched, cached and refreshed.
     pub jwks_url: Option<String>,
-    /// An issuer, whose metadata says where its JWK Set is (RFC 8414, OpenID Connect Discovery).
+    /// An issuer; its metadata has the URL of its JWK Set (RFC 8414, OpenID Connect Discovery).
     pub issuer: Option<String>,
-    /// Of a set that is fetched: how many seconds the last good one is used beyond its lifetime while
-    /// it cannot be had. Default: 86400. At most 2592000.
+    /// With `jwks_url` and `issuer`: seconds for which the last good set is used beyond its lifetime if it cannot be
+    /// fetched. Default: 86400. At most 2592000.
     #[schemars(range(max = 2_592_000))]
     pub max_stale_s: Option<u32>,
 }
@@ -646,9 +648,9 @@ pub struct Key {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pipeline {
-    /// Authenticators, asked in this order until one knows the credential.
+    /// Authenticators, asked in this order until one recognises the credential.
     pub authenticate: Option<Vec<String>>,
-    /// Authorizers; every one must allow.
+    /// Authorizers; each one has to allow the call or abstain, and at least one has to allow it.
     pub authorize: Option<Vec<String>>,
     /// The identity of callers without a credential. Absent: such a caller is refused.
     pub anonymous: Option<Anonymous>,
