@@ -48,7 +48,7 @@ const AFTER_HELP: &str = "\
 First steps:
   witgate init                    write a starter configuration and create a key
   witgate check                   check it
-  witgate serve                   run the gateway in front of its MCP server
+  witgate serve                   run the gateway with this configuration
   witgate key create NAME --role user --allow 'get-*'
                                   create a key for a caller
 

@@ -29,11 +29,11 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
 
-    /// Replace the expectations of failing cases with the actual answers, after a question
+    /// Ask, then replace the expectations of failing cases with the actual answers
     #[arg(long)]
     pub(super) update: bool,
 
-    /// Replace them without a question
+    /// Replace them without asking
     #[arg(long, requires = "update")]
     pub(super) yes: bool,
 
