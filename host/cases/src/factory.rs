@@ -404,11 +404,19 @@ impl Succession<'_> {
             // What cannot be made is all that is new.
             return held;
         };
-        // The former rules restrict the new roles, too. Where the machine is at fault, the new rules come with the next
-        // try, and until then nobody is denied for want of rules for a new role.
+        // Where the machine is at fault, what is missing comes with the next try. Until then nobody is denied because new
+        // rules judge former roles, or former rules new ones.
         let passes = |name: &str| self.parts.error_of(name).is_some_and(PolicyError::may_pass);
-        let judges =
-            |name: &str| held.own_policy(name).filter(|policy| !policy.authorizes() || !passes(name));
+        let is_new = |name: &str| match (self.config.policies.get(name), config.policies.get(name)) {
+            (Some(new), Some(former)) => !new.is_configured_as(former),
+            _ => true,
+        };
+        if upstream.pipeline.authenticate.iter().any(|name| passes(name) && is_new(name)) {
+            return held;
+        }
+        // What is broken is represented by its former self, which restricts the new roles, too; so is an authenticator that
+        // has not changed.
+        let judges = |name: &str| held.own_policy(name).filter(|_| !passes(name) || !is_new(name));
         let find = |name: &str| self.parts.policies.get(name).or_else(|| judges(name)).cloned();
         let next = pipeline::assemble(upstream, self.config, &self.parts.recipe, find);
         let Assembled { pipeline, has_all_authorizers, .. } = next;

@@ -5,13 +5,16 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
+use crate::factory::Factory;
 use witgate_base::clock::Clock;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::load::Loader;
 use witgate_component::settings::RemoteKeys;
 use witgate_config::environment::Environment;
+use witgate_config::resolve;
 use witgate_config::{Fallback, PolicyKind};
+use witgate_policy::generation::Pipeline;
 use witgate_testing::shortage::{is_alone, take_descriptors};
 
 /// Makes an API key policy from the files in `dir`. None: it is good.
@@ -61,4 +64,43 @@ async fn what_is_there_and_cannot_be_opened_is_neither_missing_nor_bad() {
     assert!(starved.may_pass() && starved.message.contains("keys.toml"), "{starved}");
     let starved = fault(Some("keys.wasm"), None).await.unwrap();
     assert!(starved.may_pass() && starved.message.contains("keys.wasm"), "{starved}");
+}
+
+/// The pipeline after new rules, when the key store is at `store` from then on.
+async fn pipeline_after_new_rules(dir: &Path, store: &str) -> Option<Pipeline> {
+    let config = |store: &str, role: &str| {
+        let text = format!(
+            "[upstreams.own]\nown_tools = true\n\
+             [policies.keys]\nkind = \"api-key\"\nconfig = {{ store = \"{store}\" }}\n\
+             [policies.rules]\nkind = \"rbac\"\nconfig = {{ roles = {{ {role} = {{ allow = [\"*\"] }} }} }}\n\
+             [pipeline]\nauthenticate = [\"keys\"]\nauthorize = [\"rules\"]\n"
+        );
+        let path = dir.join("witgate.toml");
+        fs::write(&path, text).unwrap();
+        resolve::load(Some(&path), &Environment::default()).unwrap().config
+    };
+    fs::write(dir.join("keys.toml"), "version = 1\n").unwrap();
+    let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, None);
+    let factory = Factory::new(loader, Environment::default(), Clock::System);
+    let (first, _) = factory.first(&config("keys.toml", "former"), None).await.unwrap();
+    let next = factory.successor(&config(store, "new"), &first, None).await;
+    assert!(!next.errors.is_empty());
+    next.generation.map(|generation| generation.pipelines()[0].clone())
+}
+
+#[tokio::test]
+async fn new_rules_wait_for_an_authenticator_that_the_machine_keeps_from_being_made() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file that cannot be read from its beginning (EIO), as on a failing disk.
+    let pipeline = pipeline_after_new_rules(dir.path(), "/proc/self/mem").await;
+    assert!(pipeline.is_none_or(|pipeline| pipeline.next.is_none() && pipeline.authenticate.len() == 1));
+}
+
+#[tokio::test]
+async fn new_rules_restrict_at_once_beside_an_authenticator_whose_store_is_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("broken.toml"), "no store").unwrap();
+    let pipeline = pipeline_after_new_rules(dir.path(), "broken.toml").await.unwrap();
+    let next = pipeline.next.unwrap().pipeline;
+    assert_eq!((next.authenticate.len(), next.authorize.len()), (1, 1), "former keys, new rules");
 }

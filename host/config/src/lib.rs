@@ -485,6 +485,13 @@ impl Policy {
         let signature = self.component.as_ref().and_then(|component| self.provenance.signature_of(component));
         self.component.iter().chain(&signature).chain(&self.cases).cloned().collect()
     }
+
+    /// True if it answers as `other` does, as far as the configuration says: the same check with the same settings.
+    pub fn is_configured_as(&self, other: &Self) -> bool {
+        let parts =
+            |policy: &Self| (policy.kind, policy.mode, policy.component.clone(), policy.config.clone());
+        parts(self) == parts(other)
+    }
 }
 
 /// The kind of a policy.
