@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -157,7 +157,6 @@ impl Scene {
             headers: headers(shape.headers),
             peer: Some([127, 0, 0, 1].into()),
             certificate: None,
-            stood_in: OnceLock::new(),
             transport: Transport::Http,
             route: Arc::clone(&self.route),
         };
@@ -169,11 +168,11 @@ impl Scene {
     }
 
     pub(crate) async fn authenticate(&self, request: &ProvenRequest, shown: &Credentials) -> Arc<Caller> {
-        authenticate(&self.generation, request, shown).await.unwrap()
+        authenticate(&self.generation, request, shown).await.result.unwrap()
     }
 
     pub(crate) async fn authorize(&self, request: &ProvenRequest, caller: &Arc<Caller>) -> Permit {
-        authorize(Arc::clone(&self.generation), request, Arc::clone(caller), None).await.unwrap()
+        authorize(Arc::clone(&self.generation), request, Arc::clone(caller), None).await.result.unwrap()
     }
 
     /// Both hooks, as the flow calls them.
@@ -188,8 +187,8 @@ pub(crate) async fn judge(
     request: &ProvenRequest,
     shown: &Credentials,
 ) -> Permit {
-    let caller = authenticate(generation, request, shown).await.unwrap();
-    authorize(Arc::clone(generation), request, caller, None).await.unwrap()
+    let caller = authenticate(generation, request, shown).await.result.unwrap();
+    authorize(Arc::clone(generation), request, caller, None).await.result.unwrap()
 }
 
 /// The audience of the tokens.

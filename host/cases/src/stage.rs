@@ -274,10 +274,12 @@ impl SandboxPolicy {
             }
             (HookQuestion::Who { scheme, value }, _) => {
                 let credential = Credential { scheme: *scheme, value };
-                policy.authenticate(scope, &call, &credential).await.map(Outcome::Verdict)
+                let answered = policy.authenticate(scope, &call, &credential).await;
+                answered.map(|answered| Outcome::Verdict(answered.answer))
             }
             (HookQuestion::May(_), Some(principal)) if policy.authorizes() => {
-                policy.authorize(scope, &call, &principal).await.map(Outcome::Decision)
+                let answered = policy.authorize(scope, &call, &principal).await;
+                answered.map(|answered| Outcome::Decision(answered.answer))
             }
             (HookQuestion::May(_), _) => return missing("authorizes nothing", "credential"),
         };
@@ -364,8 +366,6 @@ impl services::subject::Subject for QuestionSubject {
             None => CallerDigest::of_peer(self.question.peer),
         }
     }
-
-    fn note_fallback(&self, _: &Arc<str>) {}
 }
 
 impl Case {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
+use super::decided::Fallback;
 use super::decision::{DecisionId, DecisionIds};
 use super::dpop::ProofError;
 use super::reject::Rejection;
@@ -127,7 +128,7 @@ impl Outcomes {
 }
 
 /// The audit record of a message while it is handled. Dropped before it is closed, it says that the caller
-/// went away.
+/// went away; nothing then of a fallback in the stage that was not done, for what a stage finds out is its result.
 #[derive(Debug)]
 pub struct Record<'a> {
     outcomes: &'a Outcomes,
@@ -143,6 +144,8 @@ pub struct Record<'a> {
     pub request: Option<Arc<Request>>,
     /// The caller, once it is known.
     pub caller: Option<Arc<Caller>>,
+    /// The fallback that had a part in the stages so far.
+    pub fallback: Fallback,
 }
 
 impl<'a> Record<'a> {
@@ -158,6 +161,7 @@ impl<'a> Record<'a> {
             generation,
             request: None,
             caller: None,
+            fallback: Fallback::default(),
         }
     }
 
@@ -205,7 +209,7 @@ impl<'a> Record<'a> {
             issuer: caller.and_then(|caller| caller.identity().issuer.as_deref()),
             proven_by: caller.map(|caller| &**caller.proven_by()),
             policy: cause.policy,
-            fallback: request.and_then(|request| request.stood_in.get()).map(|policy| &**policy),
+            fallback: self.fallback.policy(),
             reason: cause.reason,
             detail: cause.detail,
             peer: request.and_then(|request| request.peer),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::credential_choice;
+use super::decided::{Decided, Fallback};
 use super::dpop::ProvenRequest;
 use super::reject::Rejection;
 use super::request::Request;
@@ -32,23 +33,25 @@ pub async fn authenticate(
     generation: &Arc<Generation>,
     proven: &ProvenRequest,
     shown: &Credentials,
-) -> Result<Arc<Caller>, Rejection> {
+) -> Decided<Arc<Caller>> {
     let pipeline = generation.pipeline(proven.request().route.pipeline);
-    let mut caller = establish(pipeline, proven, shown).await;
+    let mut fallback = Fallback::default();
+    let mut caller = establish(pipeline, proven, shown, &mut fallback).await;
     if let (Ok(_), Some(next)) = (&caller, &pipeline.next) {
         // Rare, so that it takes no room in the future of every call.
-        let by_next = Box::pin(establish(&next.pipeline, proven, shown)).await;
+        let by_next = Box::pin(establish(&next.pipeline, proven, shown, &mut fallback)).await;
         caller = caller.and_then(|caller| Ok(caller.also_known_as(by_next?)));
     }
-    let live = caller.map(Arc::new);
-    shadow::of_authentication(generation, proven, shown, &live);
-    live
+    let result = caller.map(Arc::new);
+    shadow::of_authentication(generation, proven, shown, &result);
+    Decided { result, fallback }
 }
 
 async fn establish(
     pipeline: &Pipeline,
     proven: &ProvenRequest,
     shown: &Credentials,
+    fallback: &mut Fallback,
 ) -> Result<Caller, Rejection> {
     if let Some(closed) = &pipeline.closed {
         return Err(rejection(closed));
@@ -65,7 +68,8 @@ async fn establish(
     let call = proven.request().as_call();
     for policy in &pipeline.authenticate {
         let Some(credential) = credential_choice::for_policy(shown, policy) else { continue };
-        match policy.authenticate(&scope, &call, &credential).await? {
+        let answered = policy.authenticate(&scope, &call, &credential).await?;
+        match fallback.note_answer(policy, answered) {
             Verdict::Identity(identity) => return caller(policy, identity),
             Verdict::NotMine => {}
             Verdict::Refused(Refusal { reason, detail }) => {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use witgate_plugin::TargetKind;
 
+use super::decided::Decided;
 use super::dpop::ProvenRequest;
-use super::reject::Rejection;
 use super::request::Request;
 use super::subject::CallSubject;
 use crate::authenticate::identity::Caller;
@@ -28,11 +28,10 @@ pub async fn authorize(
     proven: &ProvenRequest,
     caller: Arc<Caller>,
     traces: Option<Arc<Traces>>,
-) -> Result<Permit, Rejection> {
+) -> Decided<Permit> {
     let subject = CallSubject::new(proven.clone(), Some(Arc::clone(&caller)));
     let judge = Judge { subject: Arc::new(subject), caller, generation, traces };
-    judge.judge_request().await?;
-    Ok(Permit { judge })
+    judge.judge_request().await.map(|judged| judged.map(|()| Permit { judge }))
 }
 
 /// Proof that a caller may make a call. Only [`authorize`] makes one, once every authorizer has been asked.
@@ -67,10 +66,10 @@ impl Permit {
     ///
     /// # Errors
     /// `Failed`: a policy cannot say, so that a list without the entry would be as wrong as one with it.
-    pub async fn sees(&self, kind: TargetKind, name: &str) -> Result<bool, Rejection> {
+    pub async fn sees(&self, kind: TargetKind, name: &str) -> Decided<bool> {
         match names::check(kind, name) {
             Ok(()) => self.judge.permits_entry(kind, name).await,
-            Err(_) => Ok(false),
+            Err(_) => Ok(false).into(),
         }
     }
 
@@ -78,10 +77,10 @@ impl Permit {
     ///
     /// # Errors
     /// As [`Permit::sees`].
-    pub async fn sees_template(&self, template: &str) -> Result<bool, Rejection> {
+    pub async fn sees_template(&self, template: &str) -> Decided<bool> {
         match names::check_template(template) {
             Ok(()) => self.judge.permits_entry(TargetKind::Resource, template).await,
-            Err(_) => Ok(false),
+            Err(_) => Ok(false).into(),
         }
     }
 
@@ -90,10 +89,10 @@ impl Permit {
     ///
     /// # Errors
     /// As [`Permit::sees`].
-    pub(super) async fn hears_of(&self, uri: &str) -> Result<bool, Rejection> {
+    pub(super) async fn hears_of(&self, uri: &str) -> Decided<bool> {
         match names::check(TargetKind::Resource, uri) {
             Ok(()) => self.judge.permits_subscription(uri).await,
-            Err(_) => Ok(false),
+            Err(_) => Ok(false).into(),
         }
     }
 
@@ -101,15 +100,11 @@ impl Permit {
     ///
     /// # Errors
     /// As [`authorize`].
-    pub(super) async fn covers(&self, call: &Call) -> Result<(), Rejection> {
+    pub(super) async fn covers(&self, call: &Call) -> Decided<()> {
         let Judge { caller, generation, traces, .. } = &self.judge;
         let request = Arc::new(self.request().asking(call.clone()));
-        let proven = self.proven().asking(Arc::clone(&request));
+        let proven = self.proven().asking(request);
         let decided = authorize(Arc::clone(generation), &proven, Arc::clone(caller), traces.clone()).await;
-        if let Some(policy) = request.stood_in.get() {
-            // The record is of this request. One that it has already stays.
-            let _ = self.request().stood_in.set(Arc::clone(policy));
-        }
-        decided.map(drop)
+        decided.map(|permit| permit.map(drop))
     }
 }

@@ -240,7 +240,6 @@ mod tests {
                 pipeline: 0,
                 extensions: Vec::new(),
             }),
-            stood_in: std::sync::OnceLock::new(),
         };
         let key = ProvenKey { good, counts: true };
         ProvenRequest { request: Arc::new(request), key: Some(Arc::new(key)) }

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
+use super::decided::{Decided, Fallback};
 use super::list_changes::ListChanges;
 use super::listing::{AnswerFilter, answered_id};
 use super::reject::Rejection;
@@ -61,26 +62,28 @@ impl GuardedStream {
             };
             let event = tokio::select! {
                 () = stopped => return StreamStep::Over,
-                judged = self.right.judged_anew() => match judged {
+                Decided { result, fallback } = self.right.judged_anew() => match result {
                     Ok(()) => continue,
-                    Err(rejection) => return self.end(&rejection),
+                    Err(rejection) => return self.end(&rejection, fallback),
                 },
                 event = events.next() => event,
             };
             let Some(event) = event else { return StreamStep::Over };
             // An event is the last thing that somebody should get whose right has just ended.
-            if let Err(rejection) = self.right.check().await {
-                return self.end(&rejection);
+            let Decided { result, fallback } = self.right.check().await;
+            if let Err(rejection) = result {
+                return self.end(&rejection, fallback);
             }
             if let Some(changes) = &mut self.changes {
                 changes.note(&event);
             }
             self.look.renew(std::sync::Arc::clone(self.right.permit()));
-            match self.look.event(event.clone()).await {
+            let Decided { result, fallback } = self.look.event(event.clone()).await;
+            match result {
                 Ok(Some(event)) => return StreamStep::Event(event),
                 Ok(None) => {}
                 Err(rejection) => {
-                    if let Some(next) = self.instead(event, &rejection) {
+                    if let Some(next) = self.instead(event, &rejection, fallback) {
                         return next;
                     }
                 }
@@ -92,25 +95,25 @@ impl GuardedStream {
     /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
     /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
     /// What is not JSON-RPC is left out there.
-    fn instead(&self, event: Event, rejection: &Rejection) -> Option<StreamStep> {
+    fn instead(&self, event: Event, rejection: &Rejection, fallback: Fallback) -> Option<StreamStep> {
         let is_failure = matches!(rejection, Rejection::Failed(_));
         let answered = answered_id(&event.data);
         match (self.stop.is_some(), is_failure, answered) {
             (true, false, _) | (false, true, None) => None,
-            (true, true, None) => Some(self.end(rejection)),
+            (true, true, None) => Some(self.end(rejection, fallback)),
             (true, true, Some(id)) => {
-                self.right.record_failure(rejection);
+                self.right.record_failure(rejection, fallback);
                 Some(StreamStep::Event(Event { data: rejection.wire().body(Some(&id)), ..event }))
             }
             (false, ..) => {
-                self.right.record_failure(rejection);
+                self.right.record_failure(rejection, fallback);
                 let id = self.right.permit().request().call.id();
                 Some(StreamStep::Ended(id.map(|id| rejection.wire().body(Some(id)))))
             }
         }
     }
 
-    fn end(&self, rejection: &Rejection) -> StreamStep {
-        StreamStep::Ended(self.right.record_end(rejection))
+    fn end(&self, rejection: &Rejection, fallback: Fallback) -> StreamStep {
+        StreamStep::Ended(self.right.record_end(rejection, fallback))
     }
 }

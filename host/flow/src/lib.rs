@@ -9,6 +9,7 @@ pub mod authenticate;
 pub mod authorize;
 pub mod body;
 mod credential_choice;
+pub mod decided;
 pub mod decision;
 pub mod dpop;
 pub mod event;
@@ -46,6 +47,7 @@ use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
+use decided::Decided;
 use decision::DecisionId;
 use dpop::{Proofs, ProvenRequest};
 use guarded_stream::GuardedStream;
@@ -192,12 +194,14 @@ impl<U: Upstream> Flow<U> {
         record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         record.reserve()?;
-        let (proven, caller) = self.establish(&generation, &request, &shown).await?;
+        let established = self.establish(&generation, &request, &shown).await;
+        let (proven, caller) = record.fallback.note(established)?;
         record.caller = Some(Arc::clone(&caller));
         let traces =
             credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
-        let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
-        self.tasks.check(&permit).await?;
+        let authorized = authorize(generation, &proven, caller, traces).await;
+        let permit = Arc::new(record.fallback.note(authorized)?);
+        record.fallback.note(self.tasks.check(&permit).await)?;
         session::check(permit.request(), session.as_deref())?;
         let listens = permit.request().call.method() == "subscriptions/listen";
         if listens {
@@ -209,8 +213,8 @@ impl<U: Upstream> Flow<U> {
         under_way.begins(&permit.request().call);
         let answer =
             async { single::taken_by(permit.request(), self.upstream.forward(admitted).await?).await };
-        let answer = right.for_as_long(answer).await?;
-        self.look_at(answer, permit, right, share).await
+        let answer = record.fallback.note(right.for_as_long(answer).await)?;
+        self.look_at(answer, permit, right, share, record).await
     }
 
     /// Proof of possession → authenticate. A proof is used up only by who is known, and only once.
@@ -219,11 +223,16 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Credentials,
-    ) -> Result<(ProvenRequest, Arc<Caller>), Rejection> {
-        let proven = self.proofs.prove(generation, request, shown)?;
-        let caller = authenticate(generation, &proven, shown).await?;
-        self.proofs.spend(&proven, &caller)?;
-        Ok((proven, caller))
+    ) -> Decided<(ProvenRequest, Arc<Caller>)> {
+        let proven = match self.proofs.prove(generation, request, shown) {
+            Ok(proven) => proven,
+            Err(error) => return Err(error.into()).into(),
+        };
+        authenticate(generation, &proven, shown).await.map(|caller| {
+            let caller = caller?;
+            self.proofs.spend(&proven, &caller)?;
+            Ok((proven, caller))
+        })
     }
 
     /// Opens the stream of the server's own messages (GET, in the stateful era).
@@ -272,7 +281,8 @@ impl<U: Upstream> Flow<U> {
         record.request = Some(Arc::clone(&request));
         let stages = async {
             record.reserve()?;
-            let (proven, caller) = self.establish(&generation, &request, &shown).await?;
+            let established = self.establish(&generation, &request, &shown).await;
+            let (proven, caller) = record.fallback.note(established)?;
             record.caller = Some(Arc::clone(&caller));
             let session = match session {
                 Some(session) => session,
@@ -280,7 +290,8 @@ impl<U: Upstream> Flow<U> {
             };
             let traces =
                 credential_choice::traces(&shown, generation.pipeline(self.route.pipeline).is_recorded());
-            let permit = Arc::new(authorize(generation, &proven, caller, traces).await?);
+            let authorized = authorize(generation, &proven, caller, traces).await;
+            let permit = Arc::new(record.fallback.note(authorized)?);
             let last_event_id = text_of(&request.headers, &LAST_EVENT_ID);
             let caller = Arc::clone(permit.caller());
             let account = Account::new(&self.answers, &permit);
@@ -309,6 +320,7 @@ impl<U: Upstream> Flow<U> {
         permit: Arc<Permit>,
         right: Right,
         share: Option<Share>,
+        record: &mut Record<'_>,
     ) -> Result<Reply, Rejection> {
         let Answer { session, body } = answer;
         let nonce = self.proofs.next_nonce(permit.proven());
@@ -319,8 +331,11 @@ impl<U: Upstream> Flow<U> {
             AnswerBody::Message { status, message, hold } => {
                 let status = status_of(request.era, status, &message)?;
                 // Whatever the status says: what looks like a list is one.
-                let message =
-                    if call.needs_filtering() { self.look(permit).message(message).await? } else { message };
+                let message = if call.needs_filtering() {
+                    record.fallback.note(self.look(permit).message(message).await)?
+                } else {
+                    message
+                };
                 (status, AnswerBody::Message { status, message, hold })
             }
             AnswerBody::Events(events) if call.method() == "subscriptions/listen" => {
@@ -382,8 +397,7 @@ fn receive(
         examined.map_err(|rejection| RejectedMessage { id: call.id().map(Box::from), rejection })?;
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let route = Arc::clone(route);
-    let stood_in = Default::default();
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route, stood_in };
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
     Ok((Arc::new(request), shown, session))
 }
 
@@ -447,8 +461,7 @@ fn receive_bodiless(
     };
     show_certificate(&mut shown, certificate.as_deref(), generation, route);
     let (call, era, route) = (Call::bodiless(method), Era::Stateful, Arc::clone(route));
-    let stood_in = Default::default();
-    let request = Request { call, decision, era, headers, peer, certificate, transport, route, stood_in };
+    let request = Request { call, decision, era, headers, peer, certificate, transport, route };
     Ok((Arc::new(request), shown, session))
 }
 

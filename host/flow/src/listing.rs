@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
+use super::decided::{Decided, Fallback};
 use super::list_changes::DeclaredChanges;
 use super::reject::{Rejection, UpstreamFault};
 use super::tasks::Tasks;
@@ -76,32 +77,32 @@ impl AnswerFilter {
     ///
     /// # Errors
     /// As [`AnswerFilter::message`].
-    pub async fn event(&self, event: Event) -> Result<Option<Event>, Rejection> {
+    pub async fn event(&self, event: Event) -> Decided<Option<Event>> {
         if event.data.is_empty()
             || (self.at_news_alone && form(&event.data) != Some(MessageForm::Notification))
         {
-            return Ok(Some(event));
+            return Ok(Some(event)).into();
         }
-        let data = self.look_at(event.data).await?;
-        Ok(data.map(|data| Event { data, ..event }))
+        let seen = self.look_at(event.data).await;
+        seen.map(|data| Ok(data?.map(|data| Event { data, ..event })))
     }
 
     /// True if the caller may receive the message: notifications of a resource or a task need a right to it,
     /// which may have ended since the caller asked.
-    async fn hears(&self, envelope: &StrictMembers<'_>) -> Result<bool, Rejection> {
-        let Some(method) = envelope.get("method").and_then(string) else { return Ok(true) };
+    async fn hears(&self, envelope: &StrictMembers<'_>) -> Decided<bool> {
+        let Some(method) = envelope.get("method").and_then(string) else { return Ok(true).into() };
         let params = envelope.get("params").and_then(|params| StrictMembers::read(params.get()).ok());
         let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
         match &*method {
             "notifications/resources/updated" => match named("uri") {
                 Some(uri) => self.permit.hears_of(&uri).await,
-                None => Ok(false),
+                None => Ok(false).into(),
             },
             method if method.starts_with("notifications/tasks") => match named("taskId") {
                 Some(task) => self.tasks.is_heard_of(&task, &self.permit).await,
-                None => Ok(false),
+                None => Ok(false).into(),
             },
-            _ => Ok(true),
+            _ => Ok(true).into(),
         }
     }
 
@@ -110,15 +111,21 @@ impl AnswerFilter {
     /// # Errors
     /// `Upstream` where it is no JSON-RPC message in which every key stands once; `Failed` where a policy cannot say what
     /// of a list the caller may see.
-    pub async fn message(&self, message: Bytes) -> Result<Bytes, Rejection> {
-        self.look_at(message).await?.ok_or_else(garbage)
+    pub async fn message(&self, message: Bytes) -> Decided<Bytes> {
+        self.look_at(message).await.map(|seen| seen?.ok_or_else(garbage))
     }
 
     /// The message as the caller may see it. None: it is a notification that is not for them.
-    async fn look_at(&self, message: Bytes) -> Result<Option<Bytes>, Rejection> {
+    async fn look_at(&self, message: Bytes) -> Decided<Option<Bytes>> {
+        let mut fallback = Fallback::default();
+        let result = self.seen(message, &mut fallback).await;
+        Decided { result, fallback }
+    }
+
+    async fn seen(&self, message: Bytes, fallback: &mut Fallback) -> Result<Option<Bytes>, Rejection> {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
         let envelope = StrictMembers::read(text).map_err(|_| garbage())?;
-        if !self.hears(&envelope).await? {
+        if !fallback.note(self.hears(&envelope).await)? {
             return Ok(None);
         }
         let Some(result) = envelope.get("result").filter(|result| result.get().starts_with('{')) else {
@@ -133,7 +140,7 @@ impl AnswerFilter {
         if !members.iter().any(|(key, _)| list_of(key).is_some()) {
             return Ok(Some(message));
         }
-        let result = self.list_result(&members).await?;
+        let result = self.list_result(&members, fallback).await?;
         Ok(Some(replace(&envelope, "result", &result)))
     }
 
@@ -162,13 +169,17 @@ impl AnswerFilter {
     }
 
     /// A result with lists, filtered. A list that depends on the caller is nobody else's to cache.
-    async fn list_result(&self, members: &StrictMembers<'_>) -> Result<String, Rejection> {
+    async fn list_result(
+        &self,
+        members: &StrictMembers<'_>,
+        fallback: &mut Fallback,
+    ) -> Result<String, Rejection> {
         let mut object = ObjectWriter::default();
         let mut scoped = false;
         for (key, value) in members.iter() {
             match list_of(key) {
                 Some((name, _)) if name != key => return Err(garbage()),
-                Some((_, list)) => object.member(key, &self.filter(list, value).await?),
+                Some((_, list)) => object.member(key, &self.filter(list, value, fallback).await?),
                 None if key == "cacheScope" => {
                     scoped = true;
                     object.member(key, "\"private\"");
@@ -183,7 +194,12 @@ impl AnswerFilter {
     }
 
     /// The items that the caller may see, as they came. One without a name is nobody's.
-    async fn filter(&self, list: List, value: &RawValue) -> Result<String, Rejection> {
+    async fn filter(
+        &self,
+        list: List,
+        value: &RawValue,
+        fallback: &mut Fallback,
+    ) -> Result<String, Rejection> {
         let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| garbage())?;
         if items.len() > MOST_ITEMS {
             return Err(Rejection::Upstream {
@@ -194,7 +210,7 @@ impl AnswerFilter {
         let mut kept = String::with_capacity(value.get().len());
         kept.push('[');
         for item in items {
-            if self.sees(list, item).await? {
+            if fallback.note(self.sees(list, item).await)? {
                 if kept.len() > 1 {
                     kept.push(',');
                 }
@@ -205,23 +221,23 @@ impl AnswerFilter {
         Ok(kept)
     }
 
-    async fn sees(&self, list: List, item: &RawValue) -> Result<bool, Rejection> {
-        let Ok(members) = StrictMembers::read(item.get()) else { return Ok(false) };
+    async fn sees(&self, list: List, item: &RawValue) -> Decided<bool> {
+        let Ok(members) = StrictMembers::read(item.get()) else { return Ok(false).into() };
         // To a client that ignores case, the other one may be the name.
         let is_alone = |key: &str| members.iter().all(|(other, _)| other == key || !folds_to(other, key));
         let name = |key| members.get(key).and_then(string).filter(|_| is_alone(key));
         match list {
             List::Things(kind, key) => match name(key) {
                 Some(name) => self.permit.sees(kind, &name).await,
-                None => Ok(false),
+                None => Ok(false).into(),
             },
             List::Templates => match name("uriTemplate") {
                 Some(template) => self.permit.sees_template(&template).await,
-                None => Ok(false),
+                None => Ok(false).into(),
             },
             List::Tasks => match name("taskId") {
                 Some(task) => self.tasks.is_listed(&task, &self.permit).await,
-                None => Ok(false),
+                None => Ok(false).into(),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! A call with everything around it that a policy may ask for: one value, shared by the stages.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use witgate_plugin::Transport;
@@ -44,8 +44,6 @@ pub struct Request {
     pub route: Arc<Route>,
     /// The client certificate of its connection.
     pub certificate: Option<Arc<ClientCertificate>>,
-    /// The first policy for which the built-in has decided in place of its component.
-    pub stood_in: OnceLock<Arc<str>>,
 }
 
 impl Request {
@@ -60,7 +58,6 @@ impl Request {
             transport: self.transport,
             route: Arc::clone(&self.route),
             certificate: self.certificate.clone(),
-            stood_in: OnceLock::new(),
         }
     }
 }

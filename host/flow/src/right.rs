@@ -10,6 +10,7 @@ use super::audit::{Outcomes, Record};
 use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
 use super::credential_choice;
+use super::decided::{Decided, Fallback};
 use super::reject::Rejection;
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generations;
@@ -80,19 +81,21 @@ impl Right {
     pub(super) async fn for_as_long<T>(
         &mut self,
         work: impl Future<Output = Result<T, Rejection>>,
-    ) -> Result<T, Rejection> {
-        tokio::select! {
+    ) -> Decided<T> {
+        let mut fallback = Fallback::default();
+        let result = tokio::select! {
             biased;
             done = work => done,
-            ended = self.ended() => Err(ended),
-        }
+            ended = self.ended(&mut fallback) => Err(ended),
+        };
+        Decided { result, fallback }
     }
 
     /// Waits for the end of the right, and says why.
-    pub(super) async fn ended(&mut self) -> Rejection {
+    async fn ended(&mut self, fallback: &mut Fallback) -> Rejection {
         loop {
             sleep(CHECK_EVERY).await;
-            if let Err(rejection) = self.check().await {
+            if let Err(rejection) = fallback.note(self.check().await) {
                 return rejection;
             }
         }
@@ -102,36 +105,42 @@ impl Right {
     ///
     /// # Errors
     /// Why it has ended.
-    pub(super) async fn judged_anew(&mut self) -> Result<(), Rejection> {
+    pub(super) async fn judged_anew(&mut self) -> Decided<()> {
         let before = self.permit.generation().number();
         while self.permit.generation().number() == before {
             sleep(CHECK_EVERY).await;
-            self.check().await?;
+            let checked = self.check().await;
+            if checked.result.is_err() {
+                return checked;
+            }
         }
-        Ok(())
+        Ok(()).into()
     }
 
     /// Checks that the right still holds.
-    pub(super) async fn check(&mut self) -> Result<(), Rejection> {
+    pub(super) async fn check(&mut self) -> Decided<()> {
         let caller = self.permit.caller();
         if caller.identity().expires_at.is_some_and(|end| end <= self.permit.generation().now()) {
             return Err(Rejection::Refused {
                 policy: Some(Arc::clone(caller.proven_by())),
                 reason: "expired".to_owned(),
                 detail: Some("the identity has ended meanwhile".to_owned()),
-            });
+            })
+            .into();
         }
         if !self.is_due() {
-            return Ok(());
+            return Ok(()).into();
         }
         // Noted only once it is judged, for this may be dropped half-way; but as of when it began.
         let (began, forgotten) = (Instant::now(), self.generations.forgotten());
-        let judged = self.judge().await;
+        let mut fallback = Fallback::default();
+        let judged = self.judge(&mut fallback).await;
         (self.judged_at, self.forgotten) = (began, forgotten);
-        match (self.by, judged) {
+        let result = match (self.by, judged) {
             (DecidingGeneration::Own, Err(Rejection::Failed(_))) => Ok(()),
             (_, judged) => judged,
-        }
+        };
+        Decided { result, fallback }
     }
 
     fn is_due(&self) -> bool {
@@ -141,13 +150,13 @@ impl Right {
             || (self.by == DecidingGeneration::Live && flipped())
     }
 
-    async fn judge(&mut self) -> Result<(), Rejection> {
+    async fn judge(&mut self, fallback: &mut Fallback) -> Result<(), Rejection> {
         let proven = self.permit.proven();
         let generation = match self.by {
             DecidingGeneration::Live => self.generations.live(),
             DecidingGeneration::Own => Arc::clone(self.permit.generation()),
         };
-        let again = authenticate(&generation, proven, &self.shown).await?;
+        let again = fallback.note(authenticate(&generation, proven, &self.shown).await)?;
         if again.principal() != self.permit.caller().principal() {
             return Err(Rejection::Refused {
                 policy: Some(Arc::clone(again.proven_by())),
@@ -158,30 +167,33 @@ impl Right {
         if self.by == DecidingGeneration::Live {
             let is_recorded = generation.pipeline(proven.request().route.pipeline).is_recorded();
             let traces = credential_choice::traces(&self.shown, is_recorded);
-            self.permit = Arc::new(authorize(generation, proven, again, traces).await?);
+            let permit = authorize(generation, proven, again, traces).await;
+            self.permit = Arc::new(fallback.note(permit)?);
         }
         Ok(())
     }
 
     /// Records that it has ended after its message was recorded as allowed, and returns the message for a caller who
-    /// still waits for an answer.
-    pub(super) fn record_end(&self, rejection: &Rejection) -> Option<bytes::Bytes> {
-        self.record().end(rejection);
+    /// still waits for an answer. `fallback` had a part in that end.
+    pub(super) fn record_end(&self, rejection: &Rejection, fallback: Fallback) -> Option<bytes::Bytes> {
+        self.record(fallback).end(rejection);
         let id = self.permit.request().call.id()?;
         Some(rejection.wire().body(Some(id)))
     }
 
-    /// Records that an answer could not be shown after its message was recorded as allowed.
-    pub(super) fn record_failure(&self, rejection: &Rejection) {
-        self.record().refuse(rejection);
+    /// Records that an answer could not be shown after its message was recorded as allowed. `fallback` had a part in
+    /// that failure.
+    pub(super) fn record_failure(&self, rejection: &Rejection, fallback: Fallback) {
+        self.record(fallback).refuse(rejection);
     }
 
-    fn record(&self) -> Record<'_> {
+    fn record(&self, fallback: Fallback) -> Record<'_> {
         let request = self.permit.request();
         let mut record = Record::begin(&self.outcomes, &request.route, self.permit.generation().number());
         record.decision = request.decision;
         record.request = Some(Arc::clone(request));
         record.caller = Some(Arc::clone(self.permit.caller()));
+        record.fallback = fallback;
         record
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn of_authentication(
 }
 
 async fn who(policy: &Policy, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> String {
-    match policy.authenticate(scope, call, credential).await {
+    match policy.authenticate(scope, call, credential).await.map(|answered| answered.answer) {
         Ok(Verdict::Identity(identity)) => format!("identity {}", identity.subject),
         Ok(Verdict::NotMine | Verdict::Refused(_) | Verdict::Unavailable(_)) | Err(_) => "refused".to_owned(),
     }
@@ -99,7 +99,7 @@ async fn may(
     call: &Call<'_>,
     principal: &Principal<'_>,
 ) -> Option<&'static str> {
-    match policy.authorize(scope, call, principal).await {
+    match policy.authorize(scope, call, principal).await.map(|answered| answered.answer) {
         Ok(Decision::Allow) => Some("allow"),
         Ok(Decision::Abstain) => None,
         Ok(Decision::Deny(_) | Decision::Unavailable(_)) | Err(_) => Some("deny"),

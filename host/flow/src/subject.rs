@@ -84,9 +84,4 @@ impl Subject for CallSubject {
             None => CallerDigest::of_peer(self.peer()),
         }
     }
-
-    fn note_fallback(&self, policy: &Arc<str>) {
-        // The record has room for one; the others are on the log.
-        let _ = self.proven.request().stood_in.set(Arc::clone(policy));
-    }
 }

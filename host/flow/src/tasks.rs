@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::authorize::Permit;
+use super::decided::{Decided, Fallback};
 use super::reject::Rejection;
 use witgate_base::party::{Party, Principal};
 use witgate_message::call::Call;
@@ -53,7 +54,15 @@ impl Tasks {
     /// # Errors
     /// `TaskNotFound`, whether there is such a task or not; `MissingExtension` where the stateless
     /// era does not let the client ask; those of `Permit::covers`.
-    pub async fn check(&self, permit: &Permit) -> Result<(), Rejection> {
+    pub async fn check(&self, permit: &Permit) -> Decided<()> {
+        match self.named_by(permit) {
+            Ok(begun_by) => all_covered(&begun_by, permit).await,
+            Err(rejection) => Err(rejection).into(),
+        }
+    }
+
+    /// The calls that may have started the tasks that a request names.
+    fn named_by(&self, permit: &Permit) -> Result<Vec<Arc<Call>>, Rejection> {
         let request = permit.request();
         let call = &request.call;
         if request.era == Era::Stateless && !call.tasks().is_empty() && !call.declares_tasks() {
@@ -61,19 +70,16 @@ impl Tasks {
         }
         let begun_by = call.tasks().iter().map(|task| self.begun_by(task, permit));
         let begun_by: Option<Vec<_>> = begun_by.collect();
-        for call in begun_by.ok_or(Rejection::TaskNotFound)?.iter().flatten() {
-            permit.covers(call).await?;
-        }
-        Ok(())
+        Ok(begun_by.ok_or(Rejection::TaskNotFound)?.concat())
     }
 
     /// True if a task may be in the caller's list. Nobody is told the ids of the nameless.
     ///
     /// # Errors
     /// As [`Tasks::is_heard_of`].
-    pub async fn is_listed(&self, task: &str, permit: &Permit) -> Result<bool, Rejection> {
+    pub async fn is_listed(&self, task: &str, permit: &Permit) -> Decided<bool> {
         if permit.caller().is_anonymous() {
-            return Ok(false);
+            return Ok(false).into();
         }
         self.is_heard_of(task, permit).await
     }
@@ -82,16 +88,13 @@ impl Tasks {
     ///
     /// # Errors
     /// Where a policy cannot say.
-    pub async fn is_heard_of(&self, task: &str, permit: &Permit) -> Result<bool, Rejection> {
-        let Some(begun_by) = self.begun_by(task, permit) else { return Ok(false) };
-        for call in &begun_by {
-            match permit.covers(call).await {
-                Ok(()) => {}
-                Err(Rejection::Denied { .. } | Rejection::NoCredential) => return Ok(false),
-                Err(failed) => return Err(failed),
-            }
-        }
-        Ok(true)
+    pub async fn is_heard_of(&self, task: &str, permit: &Permit) -> Decided<bool> {
+        let Some(begun_by) = self.begun_by(task, permit) else { return Ok(false).into() };
+        all_covered(&begun_by, permit).await.map(|covered| match covered {
+            Ok(()) => Ok(true),
+            Err(Rejection::Denied { .. } | Rejection::NoCredential) => Ok(false),
+            Err(failed) => Err(failed),
+        })
     }
 
     /// The calls of the caller's that may have started a task. None: it is not the caller's. Who showed no credential is
@@ -110,6 +113,20 @@ impl Tasks {
             self.table.lock().record(key, permit.caller().party(request.peer), &request.call);
         }
     }
+}
+
+/// Decides whether the caller may still make each of these calls.
+///
+/// # Errors
+/// Those of the first that the caller may not make, as `Permit::covers`.
+async fn all_covered(calls: &[Arc<Call>], permit: &Permit) -> Decided<()> {
+    let mut fallback = Fallback::default();
+    for call in calls {
+        if let Err(rejection) = fallback.note(permit.covers(call).await) {
+            return Decided { result: Err(rejection), fallback };
+        }
+    }
+    Decided { result: Ok(()), fallback }
 }
 
 impl TaskTable {

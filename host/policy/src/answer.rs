@@ -17,6 +17,15 @@ pub enum Outcome {
     Failed(Failure, String),
 }
 
+/// The answer of a policy to one hook, and who gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered<A> {
+    /// The answer.
+    pub answer: A,
+    /// True if the fallback gave it: the built-in, in place of the component. A failure is never its own.
+    pub by_fallback: bool,
+}
+
 /// The failure of a policy that gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {

@@ -23,10 +23,10 @@ use witgate_plugin::{
     Call, Credential, Decision, Description, Digest, Principal, Scheme, Unavailability, Verdict, Wants,
 };
 
-use self::answer::{Failed, Outcome};
+use self::answer::{Answered, Failed, Outcome};
 use self::builtin::Builtin;
 use self::guarded::Guarded;
-use self::tap::{RecordedSettings, Recorder, Taken};
+use self::tap::{Line, RecordedSettings, Recorder, Taken};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_component::fault::Fault;
@@ -303,11 +303,11 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-    ) -> Result<Verdict, Failed> {
+    ) -> Result<Answered<Verdict>, Failed> {
         let Some(line) = self.recorder.line() else { return self.ask_who(scope, call, credential).await };
         let taken = Taken::who(self.now(), scope, call, credential);
         let verdict = self.ask_who(taken.scope(), call, credential).await;
-        line.offer(taken.answered(verdict.as_ref().map(|verdict| Outcome::Verdict(verdict.clone()))));
+        self.offer(&line, taken, &verdict, Outcome::Verdict);
         verdict
     }
 
@@ -316,21 +316,23 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-    ) -> Result<Verdict, Failed> {
+    ) -> Result<Answered<Verdict>, Failed> {
         let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let verdict = match &self.check {
-            Check::Builtin(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
+            Check::Builtin(builtin) => {
+                Ok(self.by_builtin(builtin.authenticate(&host, call, credential).await))
+            }
             Check::Component(component) => match component.authenticate(scope, call, credential).await {
-                Ok(verdict) => Ok(verdict),
-                Err(fault) => match self.stand_in_for(fault, scope, call) {
-                    Ok(builtin) => Ok(builtin.authenticate(&host, call, credential).await),
+                Ok(answer) => Ok(Answered { answer, by_fallback: false }),
+                Err(fault) => match self.stand_in_for(fault, call) {
+                    Ok(builtin) => Ok(self.by_builtin(builtin.authenticate(&host, call, credential).await)),
                     Err(failed) => Err(failed),
                 },
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(scope, began, matches!(verdict, Ok(Verdict::Refused(_))));
+        self.count(began, &verdict, |verdict| matches!(verdict, Verdict::Refused(_)));
         verdict
     }
 
@@ -343,11 +345,11 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-    ) -> Result<Decision, Failed> {
+    ) -> Result<Answered<Decision>, Failed> {
         let Some(line) = self.recorder.line() else { return self.ask_may(scope, call, principal).await };
         let taken = Taken::may(self.now(), scope, call);
         let decision = self.ask_may(taken.scope(), call, principal).await;
-        line.offer(taken.answered(decision.as_ref().map(|decision| Outcome::Decision(decision.clone()))));
+        self.offer(&line, taken, &decision, Outcome::Decision);
         decision
     }
 
@@ -356,51 +358,60 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-    ) -> Result<Decision, Failed> {
+    ) -> Result<Answered<Decision>, Failed> {
         let began = Instant::now();
         let host = PolicyHost { services: &self.services, scope: Some(scope) };
         let decision = match &self.check {
-            Check::Builtin(builtin) => Ok(builtin.authorize(&host, call, principal).await),
+            Check::Builtin(builtin) => Ok(self.by_builtin(builtin.authorize(&host, call, principal).await)),
             Check::Component(component) => match component.authorize(scope, call, principal).await {
-                Ok(decision) => Ok(decision),
-                Err(fault) => match self.stand_in_for(fault, scope, call) {
-                    Ok(builtin) => Ok(builtin.authorize(&host, call, principal).await),
+                Ok(answer) => Ok(Answered { answer, by_fallback: false }),
+                Err(fault) => match self.stand_in_for(fault, call) {
+                    Ok(builtin) => Ok(self.by_builtin(builtin.authorize(&host, call, principal).await)),
                     Err(failed) => Err(failed),
                 },
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(scope, began, matches!(decision, Ok(Decision::Deny(_))));
+        self.count(began, &decision, |decision| matches!(decision, Decision::Deny(_)));
         decision
     }
 
-    /// Counts a hook. Where the built-in decides from the start, each is a fallback.
-    fn count(&self, scope: &Scope, began: Instant, denied: bool) {
-        self.counts.call(began.elapsed(), denied);
-        if matches!(self.source, Source::Fallback { .. }) {
-            self.stood_in(scope);
+    /// An answer of the built-in: of the fallback, unless the policy is configured without a component.
+    fn by_builtin<A>(&self, answer: A) -> Answered<A> {
+        Answered { answer, by_fallback: !matches!(self.source, Source::Builtin) }
+    }
+
+    fn count<A>(&self, began: Instant, answered: &Result<Answered<A>, Failed>, is_denial: fn(&A) -> bool) {
+        let answered = answered.as_ref().ok();
+        self.counts.call(began.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
+        if answered.is_some_and(|answered| answered.by_fallback) {
+            self.counts.fallback();
         }
     }
 
-    fn stood_in(&self, scope: &Scope) {
-        self.counts.fallback();
+    /// Hands a hook that is done to its recording.
+    fn offer<A: Clone>(
+        &self,
+        line: &Line,
+        taken: Taken,
+        answered: &Result<Answered<A>, Failed>,
+        outcome: fn(A) -> Outcome,
+    ) {
         // From the start, it is the built-in that is recorded.
-        if let (Some(heard), Check::Component(_)) = (&scope.heard, &self.check) {
-            heard.stood_in();
-        }
-        // The record has room for one; the others are on the log.
-        scope.subject.note_fallback(&self.name);
+        let had_component = matches!(self.check, Check::Component(_));
+        let stood_in = had_component && answered.as_ref().is_ok_and(|answered| answered.by_fallback);
+        let answer = answered.as_ref().map(|answered| outcome(answered.answer.clone()));
+        line.offer(taken.answered(answer, stood_in));
     }
 
     /// The built-in, where it may replace a component that failed; else the failure.
-    fn stand_in_for(&self, fault: Fault, scope: &Scope, call: &Call<'_>) -> Result<&Builtin, Failed> {
+    fn stand_in_for(&self, fault: Fault, call: &Call<'_>) -> Result<&Builtin, Failed> {
         let Fault { failure, detail } = fault;
         let reason = failure.reason();
         let asked = format!("{} {}", call.method, clean(call.target));
         self.counts.fail(failure);
         match &self.stand_in {
             Some(builtin) if failure.is_covered() => {
-                self.stood_in(scope);
                 tracing::warn!(policy = %self.name, reason, asked, "FALLBACK: the component failed ({detail}); the built-in decides in its place");
                 Ok(builtin)
             }

@@ -24,8 +24,6 @@ pub struct HostCalls {
     pub verified: Vec<SignatureCheck>,
     /// The cache entries that were found: key and value.
     pub cached: Vec<(Vec<u8>, Vec<u8>)>,
-    /// True if the built-in has decided in its place.
-    pub stood_in: bool,
     /// True if some notes were left out for want of room.
     pub cut: bool,
     size: usize,
@@ -52,11 +50,6 @@ impl HostCallLog {
 
     pub(super) fn called(&self, name: &'static str) {
         self.0.lock().called.insert(name);
-    }
-
-    /// The component failed, and the built-in decides.
-    pub fn stood_in(&self) {
-        self.0.lock().stood_in = true;
     }
 
     pub(super) fn verified(&self, key: &str, signed: &Signed<'_>, outcome: Result<(), VerifyError>) {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use witgate_plugin::{Identity, Principal, Transport};
@@ -47,7 +46,4 @@ pub trait Subject: fmt::Debug + Send + Sync {
 
     /// The source that a failure counts for: the caller, or their network as long as nobody has proved who they are.
     fn source(&self) -> CallerDigest;
-
-    /// Notes that the built-in of `policy` has decided in place of its component.
-    fn note_fallback(&self, policy: &Arc<str>);
 }

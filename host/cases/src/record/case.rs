@@ -264,7 +264,7 @@ impl<'p> Cases<'p> {
 
 /// The answer, if it can be expected again.
 fn repeatable<'t>(taken: &'t Taken, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
-    if notes.stood_in {
+    if taken.stood_in {
         return Err("the built-in decided in place of the component");
     }
     if notes.cut {

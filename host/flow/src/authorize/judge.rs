@@ -7,12 +7,13 @@ use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::combine::{Combination, MissingScopes, not_allowed};
 use crate::authenticate::identity::Caller;
+use crate::decided::{Decided, Fallback};
 use crate::reject::Rejection;
 use crate::request::Request;
 use crate::shadow;
 use crate::subject::CallSubject;
 use witgate_message::call::{Access, Target};
-use witgate_policy::generation::{Generation, Pipeline};
+use witgate_policy::generation::{Generation, Next, Pipeline};
 use witgate_services::Scope;
 use witgate_services::traces::Traces;
 
@@ -35,37 +36,41 @@ impl Judge {
     ///
     /// # Errors
     /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
-    pub(super) async fn judge_request(&self) -> Result<(), Rejection> {
+    pub(super) async fn judge_request(&self) -> Decided<()> {
         match self.request().call.access() {
-            Access::Open => Ok(()),
+            Access::Open => Ok(()).into(),
             Access::Target(target) => self.judge_target(target).await,
             Access::Targets(targets) => self.judge_targets(targets).await,
         }
     }
 
     /// All of them. Scopes that are missing for several are told at once.
-    async fn judge_targets(&self, targets: &[Target]) -> Result<(), Rejection> {
-        let mut lacking = MissingScopes::default();
+    async fn judge_targets(&self, targets: &[Target]) -> Decided<()> {
+        let (mut lacking, mut fallback) = (MissingScopes::default(), Fallback::default());
         for target in targets {
             consume_budget().await;
-            lacking.note(self.judge_target(target).await)?;
+            let judged = fallback.note(self.judge_target(target).await);
+            if let Err(rejection) = lacking.note(judged) {
+                return Decided { result: Err(rejection), fallback };
+            }
         }
-        lacking.conclude()
+        Decided { result: lacking.conclude(), fallback }
     }
 
-    async fn judge_target(&self, target: &Target) -> Result<(), Rejection> {
+    async fn judge_target(&self, target: &Target) -> Decided<()> {
         let scope = self.scope(false);
         let call = self.call(self.request().call.method(), target.kind, &target.name);
         let decided = decide(self.pipeline(), &self.subject, &scope, &call, &self.caller, true).await;
-        shadow::of_authorization(&self.generation, &self.subject, &scope, target, &self.caller, &decided);
-        match decided {
+        let live = &decided.result;
+        shadow::of_authorization(&self.generation, &self.subject, &scope, target, &self.caller, live);
+        decided.map(|result| match result {
             // A caller without a credential is asked for one before being told about a denial.
             Err(Rejection::Denied { .. }) if self.caller.is_anonymous() => Err(Rejection::NoCredential),
             Err(Rejection::Denied { policy, denial }) if !denial.scopes.is_empty() => {
                 Err(Rejection::Denied { policy, denial: self.with_held_scopes(denial) })
             }
-            decided => decided,
-        }
+            result => result,
+        })
     }
 
     /// The scopes that are missing, and those that the caller has and the policies ask for: a client that asks for the
@@ -83,7 +88,7 @@ impl Judge {
     ///
     /// # Errors
     /// `Failed`.
-    pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> Result<bool, Rejection> {
+    pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> Decided<bool> {
         // A list may be long, and policies may answer without a pause.
         consume_budget().await;
         let method = match kind {
@@ -100,7 +105,7 @@ impl Judge {
     ///
     /// # Errors
     /// `Failed`.
-    pub(super) async fn permits_subscription(&self, uri: &str) -> Result<bool, Rejection> {
+    pub(super) async fn permits_subscription(&self, uri: &str) -> Decided<bool> {
         let method = match self.request().call.method() {
             "subscriptions/listen" => "subscriptions/listen",
             _ => "resources/subscribe",
@@ -108,13 +113,14 @@ impl Judge {
         self.permits(&self.call(method, TargetKind::Resource, uri)).await
     }
 
-    async fn permits(&self, call: &Call<'_>) -> Result<bool, Rejection> {
+    async fn permits(&self, call: &Call<'_>) -> Decided<bool> {
         let scope = self.scope(call.listing);
-        match decide(self.pipeline(), &self.subject, &scope, call, &self.caller, true).await {
+        let decided = decide(self.pipeline(), &self.subject, &scope, call, &self.caller, true).await;
+        decided.map(|result| match result {
             Ok(()) => Ok(true),
             Err(Rejection::Denied { .. }) => Ok(false),
             Err(failed) => Err(failed),
-        }
+        })
     }
 
     fn call<'a>(&self, method: &'a str, kind: TargetKind, target: &'a str) -> Call<'a> {
@@ -140,24 +146,53 @@ async fn decide(
     call: &Call<'_>,
     caller: &Caller,
     has_to_allow: bool,
+) -> Decided<()> {
+    let mut fallback = Fallback::default();
+    let mut result = ask(pipeline, scope, call, caller, has_to_allow, &mut fallback).await;
+    if let (Ok(()), Some(next)) = (&result, &pipeline.next) {
+        // Rare, so that it takes no room in the future of every call.
+        result = match caller.by_next() {
+            Some(by_next) => fallback.note(Box::pin(follow(next, subject, scope, call, by_next)).await),
+            None => Err(not_allowed()),
+        };
+    }
+    Decided { result, fallback }
+}
+
+/// The decision of the pipeline that waits to take over, which knows the caller as `by_next`.
+async fn follow(
+    next: &Next,
+    subject: &CallSubject,
+    scope: &Scope,
+    call: &Call<'_>,
+    by_next: &Arc<Caller>,
+) -> Decided<()> {
+    let subject = CallSubject { caller: Some(Arc::clone(by_next)), ..subject.clone() };
+    let scope = Scope { subject: Arc::new(subject.clone()), ..scope.clone() };
+    decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers).await
+}
+
+/// The combined answer of a pipeline's own authorizers.
+async fn ask(
+    pipeline: &Pipeline,
+    scope: &Scope,
+    call: &Call<'_>,
+    caller: &Caller,
+    has_to_allow: bool,
+    fallback: &mut Fallback,
 ) -> Result<(), Rejection> {
     known(caller)?;
     let principal = caller.as_principal();
     let mut combination = Combination::default();
     for policy in &pipeline.authorize {
-        let answer = match policy.authorize(scope, call, &principal).await {
+        let answered = policy.authorize(scope, call, &principal).await;
+        let answer = match answered.map(|answered| fallback.note_answer(policy, answered)) {
             Ok(Decision::Unavailable(said)) => Err(policy.unavailable(said)),
             answer => answer,
         };
         combination.add(policy.name(), answer)?;
     }
-    combination.conclude(has_to_allow)?;
-    let Some(next) = &pipeline.next else { return Ok(()) };
-    let by_next = caller.by_next().ok_or_else(not_allowed)?;
-    let subject = CallSubject { caller: Some(Arc::clone(by_next)), ..subject.clone() };
-    let scope = Scope { subject: Arc::new(subject.clone()), ..scope.clone() };
-    // Rare, so that it takes no room in the future of every call.
-    Box::pin(decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers)).await
+    combination.conclude(has_to_allow)
 }
 
 /// Denies a caller whose roles could not be read: one of them may be one that denies. It is said here, so that no

@@ -27,6 +27,8 @@ pub struct Taken {
     pub heard: Arc<HostCallLog>,
     /// None: not yet.
     pub outcome: Option<Outcome>,
+    /// True if the component failed, and the built-in has decided in its place.
+    pub stood_in: bool,
     scope: Scope,
 }
 
@@ -49,6 +51,7 @@ impl Taken {
             scope: Scope { heard: Some(Arc::clone(&heard)), ..scope.clone() },
             heard,
             outcome: None,
+            stood_in: false,
         }
     }
 
@@ -57,9 +60,9 @@ impl Taken {
         &self.scope
     }
 
-    /// The same with its answer.
-    pub fn answered(self, answer: Result<Outcome, &Failed>) -> Self {
+    /// The same with its answer, given by the built-in if that `stood_in`.
+    pub fn answered(self, answer: Result<Outcome, &Failed>, stood_in: bool) -> Self {
         let outcome = answer.unwrap_or_else(|failed| Outcome::Failed(failed.failure, failed.detail.clone()));
-        Self { outcome: Some(outcome), ..self }
+        Self { outcome: Some(outcome), stood_in, ..self }
     }
 }

@@ -1,6 +1,6 @@
 //! `witgate token verify`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -73,13 +73,12 @@ async fn judge(
         transport,
         route: Arc::new(route),
         certificate: None,
-        stood_in: OnceLock::new(),
     };
     let mut shown = Credentials::default();
     shown.add(Scheme::Bearer, None, token);
     let generation = Arc::new(generation);
     Ok(match Proofs::default().prove(&generation, &Arc::new(request), &shown) {
-        Ok(proven) => authenticate(&generation, &proven, &shown).await,
+        Ok(proven) => authenticate(&generation, &proven, &shown).await.result,
         Err(error) => Err(error.into()),
     })
 }

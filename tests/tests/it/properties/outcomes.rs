@@ -166,10 +166,10 @@ async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
         let request = request(place, "tools/call", &params);
         Proofs::default().prove(generation, &request, &shown).unwrap()
     };
-    let known = authenticate(generation, &proven(0), &shown).await.unwrap();
+    let known = authenticate(generation, &proven(0), &shown).await.result.unwrap();
     let asked = proven(place);
-    let who = authenticate(generation, &asked, &shown).await;
-    let may = authorize(Arc::clone(generation), &asked, known, None).await;
+    let who = authenticate(generation, &asked, &shown).await.result;
+    let may = authorize(Arc::clone(generation), &asked, known, None).await.result;
     (End::of(who), End::of(may))
 }
 

@@ -2,7 +2,7 @@
 //! sockets.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -118,7 +118,6 @@ pub(super) fn request(pipeline: usize, method: &str, params: &Value) -> Arc<Requ
         transport: Transport::Stdio,
         route: route(pipeline),
         certificate: None,
-        stood_in: OnceLock::new(),
     })
 }
 

@@ -41,6 +41,11 @@ async fn a_missing_component_is_stood_in_for_loudly() {
     let audited = |line: &&str| line.contains("witgate::audit") && line.contains("fallback=\"rules\"");
     let both = || (running.log().lines().filter(audited).count() == 2).then_some(());
     await_some("it in the records of both calls", both);
+    assert!(caller.stateless("tools/list", None, json!({})).await.unwrap().is_result());
+    let listed = |line: &&str| audited(line) && line.contains("method=\"tools/list\"");
+    await_some("it in the record of a list", || {
+        running.log().lines().any(|line| listed(&line)).then_some(())
+    });
 
     // That it is missing keeps nothing else from coming into force.
     revoked_at_once(&running).await;

@@ -1,0 +1,82 @@
+//! The result of a stage that asks policies, and the fallback that had a part in it.
+
+use std::sync::Arc;
+
+use super::reject::Rejection;
+use witgate_policy::Policy;
+use witgate_policy::answer::Answered;
+
+/// The result of a stage, and the fallback behind it.
+#[must_use = "it may be a rejection"]
+#[derive(Debug)]
+pub struct Decided<T> {
+    /// The result.
+    pub result: Result<T, Rejection>,
+    /// The fallback that had a part in it.
+    pub fallback: Fallback,
+}
+
+impl<T> Decided<T> {
+    /// The same with another result.
+    pub(super) fn map<U>(
+        self,
+        result: impl FnOnce(Result<T, Rejection>) -> Result<U, Rejection>,
+    ) -> Decided<U> {
+        Decided { result: result(self.result), fallback: self.fallback }
+    }
+}
+
+/// A result in which no policy had a part.
+impl<T> From<Result<T, Rejection>> for Decided<T> {
+    fn from(result: Result<T, Rejection>) -> Self {
+        Self { result, fallback: Fallback::default() }
+    }
+}
+
+/// The first policy for which the built-in has decided in place of its component, if there is one. A record has room
+/// for one; the others are on the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fallback(Option<Arc<str>>);
+
+impl Fallback {
+    /// The policy's name.
+    pub fn policy(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// Adds the fallback of a later stage, and returns the stage's result.
+    pub(super) fn note<T>(&mut self, later: Decided<T>) -> Result<T, Rejection> {
+        if self.0.is_none() {
+            *self = later.fallback;
+        }
+        later.result
+    }
+
+    /// Adds that of a policy, and returns the policy's answer.
+    pub(super) fn note_answer<A>(&mut self, policy: &Policy, answered: Answered<A>) -> A {
+        if answered.by_fallback && self.0.is_none() {
+            self.0 = Some(Arc::clone(policy.name()));
+        }
+        answered.answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(policy: Option<&str>) -> Decided<()> {
+        Decided { result: Err(Rejection::NoCredential), fallback: Fallback(policy.map(Arc::from)) }
+    }
+
+    #[test]
+    fn the_first_fallback_stays_whatever_the_results_are() {
+        let mut fallback = Fallback::default();
+        for (policy, noted) in
+            [(None, None), (Some("a"), Some("a")), (Some("b"), Some("a")), (None, Some("a"))]
+        {
+            assert!(fallback.note(by(policy)).is_err());
+            assert_eq!(fallback.policy(), noted);
+        }
+    }
+}
