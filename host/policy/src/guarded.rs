@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use witgate_plugin::{Call, Credential, Decision, Principal, Verdict};
-
 use witgate_base::breaker::{BreakerChange, BreakerLimits, CallKind, CircuitBreaker, OutageScope};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
@@ -35,24 +33,17 @@ impl Guarded {
         self.breaker.out_for()
     }
 
-    pub(super) async fn authenticate(
-        &self,
+    /// Puts a hook to the component.
+    ///
+    /// # Errors
+    /// Those of the hook; `Breaker` while it is paused for the caller.
+    pub(super) async fn ask<'g, A, H: Future<Output = Result<A, Fault>>>(
+        &'g self,
         scope: &Scope,
-        call: &Call<'_>,
-        credential: &Credential<'_>,
-    ) -> Result<Verdict, Fault> {
+        hook: impl FnOnce(&'g Arc<Pool>) -> H,
+    ) -> Result<A, Fault> {
         let turn = self.turn(scope)?;
-        self.note(scope, turn, self.pool.authenticate(scope, call, credential).await)
-    }
-
-    pub(super) async fn authorize(
-        &self,
-        scope: &Scope,
-        call: &Call<'_>,
-        principal: &Principal<'_>,
-    ) -> Result<Decision, Fault> {
-        let turn = self.turn(scope)?;
-        self.note(scope, turn, self.pool.authorize(scope, call, principal).await)
+        self.note(scope, turn, hook(&self.pool).await)
     }
 
     fn turn(&self, scope: &Scope) -> Result<CallKind, Fault> {

@@ -304,35 +304,19 @@ impl Policy {
         call: &Call<'_>,
         credential: &Credential<'_>,
     ) -> Result<Answered<Verdict>, Failed> {
-        let Some(line) = self.recorder.line() else { return self.ask_who(scope, call, credential).await };
-        let taken = Taken::who(self.now(), scope, call, credential);
-        let verdict = self.ask_who(taken.scope(), call, credential).await;
-        self.offer(&line, taken, &verdict, Outcome::Verdict);
-        verdict
-    }
-
-    async fn ask_who(
-        &self,
-        scope: &Scope,
-        call: &Call<'_>,
-        credential: &Credential<'_>,
-    ) -> Result<Answered<Verdict>, Failed> {
-        let began = Instant::now();
-        let host = PolicyHost { services: &self.services, scope: Some(scope) };
-        let verdict = match &self.check {
-            Check::Builtin(builtin) => {
-                Ok(self.by_builtin(builtin.authenticate(&host, call, credential).await))
-            }
-            Check::Component(component) => match component.authenticate(scope, call, credential).await {
-                Ok(answer) => Ok(Answered { answer, by_fallback: false }),
-                Err(fault) => match self.stand_in_for(fault, call) {
-                    Ok(builtin) => Ok(self.by_builtin(builtin.authenticate(&host, call, credential).await)),
-                    Err(failed) => Err(failed),
-                },
-            },
-            Check::Broken(reason) => Err(self.cannot_decide(reason)),
-        };
-        self.count(began, &verdict, |verdict| matches!(verdict, Verdict::Refused(_)));
+        let tap = self.recorder.line().map(|line| (line, Taken::who(self.now(), scope, call, credential)));
+        let scope = tap.as_ref().map_or(scope, |(_, taken)| taken.scope());
+        let host = &self.host(scope);
+        let verdict = self
+            .ask(
+                scope,
+                call,
+                move |pool| pool.authenticate(scope, call, credential),
+                move |builtin| builtin.authenticate(host, call, credential),
+                |verdict| matches!(verdict, Verdict::Refused(_)),
+            )
+            .await;
+        self.offer(tap, &verdict, Outcome::Verdict);
         verdict
     }
 
@@ -346,34 +330,50 @@ impl Policy {
         call: &Call<'_>,
         principal: &Principal<'_>,
     ) -> Result<Answered<Decision>, Failed> {
-        let Some(line) = self.recorder.line() else { return self.ask_may(scope, call, principal).await };
-        let taken = Taken::may(self.now(), scope, call);
-        let decision = self.ask_may(taken.scope(), call, principal).await;
-        self.offer(&line, taken, &decision, Outcome::Decision);
+        let tap = self.recorder.line().map(|line| (line, Taken::may(self.now(), scope, call)));
+        let scope = tap.as_ref().map_or(scope, |(_, taken)| taken.scope());
+        let host = &self.host(scope);
+        let decision = self
+            .ask(
+                scope,
+                call,
+                move |pool| pool.authorize(scope, call, principal),
+                move |builtin| builtin.authorize(host, call, principal),
+                |decision| matches!(decision, Decision::Deny(_)),
+            )
+            .await;
+        self.offer(tap, &decision, Outcome::Decision);
         decision
     }
 
-    async fn ask_may(
-        &self,
+    /// Has a hook answered by the `component`, or by the `builtin` where that decides from the start or may replace the
+    /// component.
+    async fn ask<'p, A, C, B>(
+        &'p self,
         scope: &Scope,
         call: &Call<'_>,
-        principal: &Principal<'_>,
-    ) -> Result<Answered<Decision>, Failed> {
+        component: impl FnOnce(&'p Arc<Pool>) -> C,
+        builtin: impl FnOnce(&'p Builtin) -> B,
+        is_denial: fn(&A) -> bool,
+    ) -> Result<Answered<A>, Failed>
+    where
+        C: Future<Output = Result<A, Fault>>,
+        B: Future<Output = A>,
+    {
         let began = Instant::now();
-        let host = PolicyHost { services: &self.services, scope: Some(scope) };
-        let decision = match &self.check {
-            Check::Builtin(builtin) => Ok(self.by_builtin(builtin.authorize(&host, call, principal).await)),
-            Check::Component(component) => match component.authorize(scope, call, principal).await {
+        let answered = match &self.check {
+            Check::Builtin(check) => Ok(self.by_builtin(builtin(check).await)),
+            Check::Component(check) => match check.ask(scope, component).await {
                 Ok(answer) => Ok(Answered { answer, by_fallback: false }),
                 Err(fault) => match self.stand_in_for(fault, call) {
-                    Ok(builtin) => Ok(self.by_builtin(builtin.authorize(&host, call, principal).await)),
+                    Ok(stand_in) => Ok(self.by_builtin(builtin(stand_in).await)),
                     Err(failed) => Err(failed),
                 },
             },
             Check::Broken(reason) => Err(self.cannot_decide(reason)),
         };
-        self.count(began, &decision, |decision| matches!(decision, Decision::Deny(_)));
-        decision
+        self.count(began, answered.as_ref().ok(), is_denial);
+        answered
     }
 
     /// An answer of the built-in: of the fallback, unless the policy is configured without a component.
@@ -381,22 +381,21 @@ impl Policy {
         Answered { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(&self, began: Instant, answered: &Result<Answered<A>, Failed>, is_denial: fn(&A) -> bool) {
-        let answered = answered.as_ref().ok();
+    fn count<A>(&self, began: Instant, answered: Option<&Answered<A>>, is_denial: fn(&A) -> bool) {
         self.counts.call(began.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
         if answered.is_some_and(|answered| answered.by_fallback) {
             self.counts.fallback();
         }
     }
 
-    /// Hands a hook that is done to its recording.
+    /// Hands a hook that is done to its recording, if there is one.
     fn offer<A: Clone>(
         &self,
-        line: &Line,
-        taken: Taken,
+        tap: Option<(Line, Taken)>,
         answered: &Result<Answered<A>, Failed>,
         outcome: fn(A) -> Outcome,
     ) {
+        let Some((line, taken)) = tap else { return };
         // From the start, it is the built-in that is recorded.
         let had_component = matches!(self.check, Check::Component(_));
         let stood_in = had_component && answered.as_ref().is_ok_and(|answered| answered.by_fallback);
