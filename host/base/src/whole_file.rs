@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
+
 /// A change takes milliseconds; who waits longer waits for a process that hangs.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,27 @@ pub fn read(path: &Path) -> Result<Option<String>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path, error)),
     }
+}
+
+/// Puts a new file in the place of the one at `path`: whoever reads it finds the former one or all that `write` has
+/// written. Its owner alone may read it, unless `write` lets others. To stay through a crash of the machine, `write` has
+/// to sync it, and [`sync_folder`] its directory.
+///
+/// # Errors
+/// When it cannot be written. The file at `path` is as it was before.
+pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    // A name that no other process has, also where two of them have the same number in their containers.
+    let mut new = NamedTempFile::new_in(folder_of(path))?;
+    write(new.as_file_mut())?;
+    new.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Makes the renames in the directory of the file at `path` stay through a crash of the machine.
+///
+/// # Errors
+/// When it cannot be opened or synced.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// The right to replace a file, which excludes other threads and processes until it is dropped, or
@@ -111,7 +134,8 @@ impl Lock {
             drop(remove(&new));
             return done;
         }
-        sync_folder(&self.target);
+        // Where directories cannot be synced, that is as good as it gets.
+        drop(sync_folder(&self.target));
         Ok(())
     }
 }
@@ -149,14 +173,6 @@ fn failed(action: &'static str, path: &Path, error: io::Error) -> FileError {
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// After a crash of the machine, the rename is either in the folder or not; syncing it makes it
-/// stay. Where folders cannot be synced, that is as good as it gets.
-fn sync_folder(path: &Path) {
-    if let Ok(folder) = File::open(folder_of(path)) {
-        drop(folder.sync_all());
-    }
 }
 
 /// Only the owner reads it.

@@ -27,6 +27,7 @@ use witgate_base::cause::Cause;
 use witgate_base::clock;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::provenance::{Provenance, ProvenanceError};
+use witgate_base::whole_file;
 use witgate_runtime::leftovers;
 
 /// Largest component file. A guest of an interpreted language has 12 to 18 MB.
@@ -431,15 +432,12 @@ impl DiskCache {
 
     /// Keeps a compiled component. That this fails is no reason to fail anything else.
     fn put(&self, compiled: &[u8], digest: &Digest) {
-        let written = || {
-            // A name that no other process has, also where two of them have the same number in their containers.
-            let mut new = NamedTempFile::new_in(&self.dir)?;
+        let written = whole_file::replace(&self.file(digest), |new| {
             new.write_all(&self.seal(digest, compiled))?;
             new.write_all(compiled)?;
-            new.as_file().sync_all()?;
-            new.persist(self.file(digest)).map_err(|error| error.error)
-        };
-        if let Err(reason) = written() {
+            new.sync_all()
+        });
+        if let Err(reason) = written {
             tracing::debug!("a compiled component was not kept on disk: {reason}");
         }
         let kept = self.kept();

@@ -9,6 +9,7 @@ use std::{fs, io};
 use witgate_plugin::Digest;
 
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::whole_file;
 use witgate_runtime::leftovers;
 
 /// A directory of component files.
@@ -34,9 +35,7 @@ impl Store {
         }
         let written = || {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-            let mut new = tempfile::NamedTempFile::new_in(&self.dir)?;
-            new.write_all(bytes)?;
-            new.persist(&file).map_err(|error| error.error)
+            whole_file::replace(&file, |new| new.write_all(bytes))
         };
         if let Err(error) = written() {
             tracing::debug!(%error, "a component was not kept in {}", self.dir.display());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use witgate_base::cause::Cause;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::whole_file;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::resolve::Outline;
 use witgate_policy::generation::Recipe;
@@ -99,13 +100,14 @@ impl Rollback {
     /// Writes it, whole or not at all.
     pub(super) fn write(&self, state: &Path) -> std::io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-        let mut new = tempfile::NamedTempFile::new_in(state)?;
+        let file = state.join(FILE);
         let sealed = RollbackFile { sha256: self.sha256(), rollback: self.clone() };
-        serde_json::to_writer_pretty(&mut new, &sealed)?;
-        new.flush()?;
-        new.as_file().sync_all()?;
-        new.persist(state.join(FILE)).map_err(|error| error.error)?;
-        fs::File::open(state)?.sync_all()
+        let text = serde_json::to_vec_pretty(&sealed)?;
+        whole_file::replace(&file, |new| {
+            new.write_all(&text)?;
+            new.sync_all()
+        })?;
+        whole_file::sync_folder(&file)
     }
 
     /// Ends it.

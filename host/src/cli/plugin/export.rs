@@ -11,6 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::full;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::whole_file;
 use witgate_policy::shipped;
 
 #[derive(Debug, clap::Args)]
@@ -98,11 +99,11 @@ impl ExportedComponent {
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory)?;
-    let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(bytes)?;
-    // Others may read a component, as they may what a compiler writes.
-    #[cfg(unix)]
-    std::fs::set_permissions(new.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    new.persist(path)?;
-    Ok(())
+    whole_file::replace(path, |new| {
+        new.write_all(bytes)?;
+        // Others may read a component, as they may what a compiler writes.
+        #[cfg(unix)]
+        new.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        Ok(())
+    })
 }

@@ -13,6 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;
 use crate::cli::terminal::counted;
 use witgate_base::printable::clean;
+use witgate_base::whole_file;
 use witgate_cases::OutcomeText as _;
 use witgate_cases::{Expect, StepReport};
 
@@ -117,11 +118,11 @@ fn write(file: &Path, changes: &[ExpectationChange<'_>]) -> Result<(), CommandFa
 /// Another file takes its place at once: whoever watches it never sees half of it.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = file.canonicalize()?;
-    let mut new = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new("/")))?;
-    new.write_all(text.as_bytes())?;
-    fs::set_permissions(new.path(), fs::metadata(&file)?.permissions())?;
-    new.persist(&file)?;
-    Ok(())
+    let access = fs::metadata(&file)?.permissions();
+    whole_file::replace(&file, |new| {
+        new.write_all(text.as_bytes())?;
+        new.set_permissions(access)
+    })
 }
 
 /// Puts `expect` where a question stands: in a case, or in a step of one.
