@@ -4,8 +4,11 @@
 //! `{"cmd":"plugin-list"}`, and gets one on one line: `{"ok":VALUE}`, or `{"error":"SENTENCE"}`.
 //! Then it may send the next one, or close. A line has at most 64 KiB.
 
+pub(crate) mod operator;
 pub(crate) mod place;
-pub(crate) mod recording;
+pub(crate) mod protocol;
+mod recording;
+pub(crate) mod status;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -18,57 +21,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use self::protocol::Command;
+
 /// The longest request; those that there are have a hundred bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 
 /// Time that a client waits for its answer. A rollback is quicker.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A command on the control socket.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Command {
-    /// The policies of the live generation, and the result of the last candidate.
-    PluginList,
-    /// The disagreements of shadow policies.
-    PluginDiff,
-    /// Go back to an earlier generation.
-    PluginRollback {
-        /// The generation number. None: the most recent one with different inputs.
-        #[serde(default)]
-        to: Option<u64>,
-    },
-    /// Record what a policy is asked and answers. The answer comes when the recording has ended; it ends when nobody waits
-    /// for it any more.
-    PluginRecord {
-        /// Its name.
-        policy: String,
-        /// After so many calls it ends.
-        calls: u64,
-        /// After so many seconds it ends.
-        seconds: u64,
-        /// True if claims are written down as they are.
-        #[serde(default)]
-        claims: bool,
-    },
-    /// End the recording of a policy, which is then answered.
-    PluginRecordStop {
-        /// Its name.
-        policy: String,
-    },
-    /// Forget what is remembered about a token, and judge everything again that lasts.
-    TokenForget {
-        /// SHA-256 of the token, as [`witgate_base::digest::digest_text`] writes it: the token itself is nobody's business here.
-        digest: String,
-    },
-}
-
-impl Command {
-    /// True if the command ends when its client goes away: its answer is for that client alone.
-    fn ends_with_client(&self) -> bool {
-        matches!(self, Self::PluginRecord { .. })
-    }
-}
 
 /// The client, as the system identifies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,7 +244,8 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{AskError, Command, Control, ControlError, ask};
+    use super::protocol::Command;
+    use super::{AskError, Control, ControlError, ask};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn one_line_is_answered_by_one_line() {

@@ -45,9 +45,10 @@ use tokio::net::TcpListener;
 use tower::{Layer, Service};
 
 use crate::control::Control;
+use crate::control::operator::Operator;
+use crate::control::status::Status;
 use crate::reload::Reloader;
-use crate::serve::{BackgroundTasks, Operator, ServeError, announce_policies, first_generation, load, route};
-use crate::status::Status;
+use crate::serve::{BackgroundTasks, ServeError, announce_policies, first_generation, load, route};
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
 use witgate_config::diagnostic::{Diagnostic, Style, render};

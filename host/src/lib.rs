@@ -35,7 +35,6 @@ mod control;
 pub mod embed;
 mod reload;
 mod serve;
-mod status;
 
 /// The configuration file `witgate.toml`: read, checked and resolved.
 pub mod config {

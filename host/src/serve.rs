@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
-use crate::control::recording;
-use crate::control::{Client, Command, Control, ControlError};
+use crate::control::operator::Operator;
+use crate::control::status::Status;
+use crate::control::{Control, ControlError};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
-use crate::reload::{Reloader, RollbackResult, certificates};
-use crate::status::Status;
+use crate::reload::{Reloader, certificates};
 use witgate_base::clock::Clock;
-use witgate_base::digest::digest_of;
+use witgate_base::digest::digest_text;
 use witgate_base::signing::PublishedKeys;
 use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
@@ -499,48 +499,12 @@ impl BackgroundTasks {
     }
 }
 
-/// The handler of the control socket's commands.
-pub(crate) struct Operator {
-    pub(crate) status: Arc<Status>,
-    pub(crate) generations: Arc<Generations>,
-    pub(crate) reloader: Option<Arc<Reloader>>,
-}
-
-impl Operator {
-    async fn answer(&self, command: Command, client: Client) -> Result<serde_json::Value, String> {
-        match command {
-            Command::PluginList => Ok(self.status.json()),
-            Command::PluginDiff => Ok(self.status.disagreements()),
-            Command::PluginRollback { to } => {
-                let reloader = self
-                    .reloader
-                    .as_ref()
-                    .ok_or("without a configuration file there is no earlier generation")?;
-                let RollbackResult { to, live, unkept } = reloader.roll_back(to).await?;
-                Ok(serde_json::json!({ "rolled_back_to": to, "generation": live, "unkept": unkept }))
-            }
-            Command::PluginRecord { policy, calls, seconds, claims } => {
-                let bounds = recording::bounds(calls, seconds, claims)?;
-                recording::record(&self.generations, &policy, bounds, client).await
-            }
-            Command::PluginRecordStop { policy } => recording::stop(&self.generations, &policy),
-            Command::TokenForget { digest } => {
-                let digest = digest_of(&digest).ok_or("this is no SHA-256 digest")?;
-                let policies: Vec<_> =
-                    self.generations.forget(&digest).iter().map(ToString::to_string).collect();
-                tracing::info!(policies = policies.join(","), "a token was forgotten");
-                Ok(serde_json::json!({ "forgotten_by": policies }))
-            }
-        }
-    }
-}
-
 /// One line per policy: which code decides.
 pub(crate) fn announce_policies(generations: &Generations) {
     for policy in generations.live().policies() {
         let source = match policy.source() {
             Source::Builtin => "built-in".to_owned(),
-            Source::Component { digest, .. } => witgate_base::digest::digest_text(digest),
+            Source::Component { digest, .. } => digest_text(digest),
             Source::Fallback { .. } => "FALLBACK to the built-in".to_owned(),
             Source::Broken { reason } => format!("BROKEN, so that its calls are denied: {reason}"),
         };

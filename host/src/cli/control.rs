@@ -1,12 +1,14 @@
 //! The control socket of the running Witgate, and its answers as people read them.
 
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::context::Context;
-use super::outcome::CommandFailure;
-use crate::control::place;
+use super::outcome::{CommandFailure, Exit};
+use crate::control::protocol::{self, Command};
+use crate::control::{self, place};
 use witgate_config::resolve::Outline;
 
 /// The control socket of the Witgate with this configuration. Nothing else of the configuration has to be
@@ -21,23 +23,26 @@ pub(super) fn socket(context: &Context) -> Result<PathBuf, CommandFailure> {
     Ok(place::find(&outline.control(), &context.environment))
 }
 
-/// Seconds since the Unix epoch, as people read them.
-pub(super) fn time(seconds: Option<&Value>) -> String {
-    seconds.and_then(Value::as_u64).map_or_else(
-        || "-".to_owned(),
-        |seconds| {
-            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-            humantime::format_rfc3339_seconds(at).to_string()
-        },
-    )
+/// Prints the answer of the running Witgate: to a program as it comes, to people as `text` puts it.
+pub(super) fn show<T: DeserializeOwned>(
+    context: &Context,
+    command: &Command,
+    text: impl FnOnce(&T) -> String,
+) -> Result<Exit, CommandFailure> {
+    let answer = control::ask(&socket(context)?, command).map_err(CommandFailure::new)?;
+    match context.terminal.is_json() {
+        true => context.terminal.print_json(&answer),
+        false => context.terminal.print(&text(&protocol::read(&answer).map_err(CommandFailure::new)?)),
+    }
+    Ok(Exit::Done)
 }
 
-pub(super) fn cell(value: &Value, name: &str) -> String {
-    match value.get(name) {
-        None | Some(Value::Null) => "-".to_owned(),
-        // The whole digest is in the JSON.
-        Some(Value::String(text)) if name == "digest" => text.chars().take("sha256:".len() + 12).collect(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
+/// Seconds since the Unix epoch, as people read them.
+pub(super) fn time(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+/// The cell of a table for a value that may be missing.
+pub(super) fn cell(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::control::{socket, time};
 use super::outcome::Exit;
 use super::terminal::Terminal;
+use crate::control::protocol::{self, Command, State, Status};
 use crate::control::{self, AskError};
 use witgate_base::digest::{digest_text, sha256};
 
@@ -127,7 +128,7 @@ impl SocketQuestion {
             );
             return SocketAnswer::Answer(InForce::No(why));
         }
-        match control::ask_for(&self.socket, &control::Command::PluginList, patience) {
+        match control::ask_for(&self.socket, &Command::PluginList, patience) {
             Ok(status) => self.judge(&status, &digest_text(&sha256(text.as_bytes()))),
             Err(AskError::Nobody(_)) => SocketAnswer::Answer(InForce::Nobody),
             Err(AskError::Unanswered(why)) => SocketAnswer::NotYet(why),
@@ -135,60 +136,53 @@ impl SocketQuestion {
     }
 
     /// Compares the digests that the policies were built from with the digest of the file now.
-    fn judge(&self, status: &Value, digest: &str) -> SocketAnswer {
-        let policies =
-            status.get("policies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        if policies.iter().any(|policy| policy.get("files").is_none()) {
+    fn judge(&self, answer: &Value, digest: &str) -> SocketAnswer {
+        let status = protocol::read::<Status>(answer).ok();
+        let reports_files = |status: &Status| status.policies.iter().all(|policy| policy.files.is_some());
+        let Some(status) = status.filter(reports_files) else {
             let socket = self.socket.display();
             let why = format!(
                 "the one on {socket} does not report its files, so it is of another version; restart it"
             );
             return SocketAnswer::Answer(InForce::No(why));
-        }
+        };
         let (mut found, mut behind, mut elsewhere) = (false, Vec::new(), false);
-        for policy in policies {
-            let files = policy.get("files").and_then(Value::as_array).into_iter().flatten();
-            for file in files {
-                let is_behind = file.get("digest").and_then(Value::as_str) != Some(digest);
+        for policy in &status.policies {
+            for file in policy.files.iter().flatten() {
+                let is_behind = file.digest.as_deref() != Some(digest);
                 elsewhere |= !is_behind;
-                if !self.is_meant(file) {
+                if !self.is_meant(&file.file) {
                     continue;
                 }
                 found = true;
                 if is_behind {
-                    behind.push(policy.get("name").and_then(Value::as_str).unwrap_or_default().to_owned());
+                    behind.push(policy.name.as_str());
                 }
             }
         }
         // In a container it may have another path; two files with the same keys in them are the same.
         match (found || elsewhere, behind.as_slice()) {
-            (true, []) => {
-                let generation = status.get("generation").and_then(Value::as_u64).unwrap_or_default();
-                SocketAnswer::Answer(InForce::Yes(generation))
-            }
-            (true, behind) => SocketAnswer::NotYet(self.why_behind(status, behind)),
+            (true, []) => SocketAnswer::Answer(InForce::Yes(status.generation)),
+            (true, behind) => SocketAnswer::NotYet(self.why_behind(&status, behind)),
             (false, _) => SocketAnswer::NotYet(format!(
                 "the one that listens on {} reads {} for none of its policies: it runs with another configuration, or no \
                  pipeline has the policy. `witgate plugin list --json` shows which files it reads; with `--wait 0s` nobody is asked{}",
                 self.socket.display(),
                 self.file.display(),
-                reasons(status)
+                reasons(&status)
             )),
         }
     }
 
     /// True if the gateway's file is this one, with links resolved.
-    fn is_meant(&self, file: &Value) -> bool {
-        let Some(theirs) = file.get("file").and_then(Value::as_str).map(Path::new) else { return false };
-        let (own, theirs) = (real(&self.file), real(theirs));
-        own == theirs
+    fn is_meant(&self, theirs: &str) -> bool {
+        real(&self.file) == real(Path::new(theirs))
     }
 
-    fn why_behind(&self, status: &Value, behind: &[String]) -> String {
-        let unwatched = status.get("unwatched").and_then(Value::as_array).into_iter().flatten();
-        let reason =
-            unwatched.filter(|file| self.is_meant(file)).find_map(|file| file.get("reason")?.as_str());
-        let reason = reason.map(|reason| format!(". Its changes are found by looking alone: {reason}"));
+    fn why_behind(&self, status: &Status, behind: &[&str]) -> String {
+        let unwatched = status.unwatched.iter().find(|unwatched| self.is_meant(&unwatched.file));
+        let reason = unwatched
+            .map(|unwatched| format!(". Its changes are found by looking alone: {}", unwatched.reason));
         format!(
             "{} still uses the former {}{}{}",
             behind.join(", "),
@@ -200,25 +194,20 @@ impl SocketQuestion {
 }
 
 /// The reasons that the gateway gives for changes that it rejects.
-fn reasons(status: &Value) -> String {
-    let policies = status.get("policies").and_then(Value::as_array).into_iter().flatten();
-    let text =
-        |policy: &Value, member| policy.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let broken = policies.filter(|policy| text(policy, "state") == "broken").map(|policy| {
-        let (name, error) = (text(policy, "name"), text(policy, "error"));
+fn reasons(status: &Status) -> String {
+    let broken = status.policies.iter().filter(|policy| policy.state == State::Broken).map(|policy| {
+        let (name, error) = (&policy.name, policy.error.as_deref().unwrap_or_default());
         format!(". `{name}` is broken, so that each call that it judges is denied: {error}")
     });
     broken.collect::<String>() + &last_change(status)
 }
 
 /// The reason why the last change was refused, if it was.
-fn last_change(status: &Value) -> String {
-    let Some(last) = status.get("last_change").filter(|last| !last.is_null()) else { return String::new() };
-    let errors = last.get("errors").and_then(Value::as_array).into_iter().flatten();
-    let errors: Vec<_> = errors.filter_map(Value::as_str).collect();
-    match errors.as_slice() {
+fn last_change(status: &Status) -> String {
+    let Some(last) = &status.last_change else { return String::new() };
+    match last.errors.as_deref().unwrap_or_default() {
         [] => String::new(),
-        errors => format!(". Its last attempt, at {}, failed: {}", time(last.get("at")), errors.join("; ")),
+        errors => format!(". Its last attempt, at {}, failed: {}", time(last.at), errors.join("; ")),
     }
 }
 
@@ -249,6 +238,12 @@ mod tests {
         assert_eq!(judged(&status(json!([new]))), Ok(InForce::Yes(3)));
         assert!(judged(&status(json!([new, old]))).unwrap_err().starts_with("b still uses"));
         assert!(judged(&status(json!([]))).unwrap_err().contains("for none of its policies"));
+        let older = json!({ "name": "d" });
+        for other in [status(json!([older])), json!("another form")] {
+            assert!(
+                matches!(judged(&other), Ok(InForce::No(why)) if why.contains("another version; restart it"))
+            );
+        }
         let hidden = json!({ "name": "c", "files": [{ "file": "/none/keys.toml", "digest": null }] });
         assert!(judged(&status(json!([hidden]))).is_err());
     }

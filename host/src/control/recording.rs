@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::Client;
+use super::protocol::{self, RecordedCase, Stopped};
 use witgate_base::digest::digest_text;
-use witgate_cases::record::{Recording, RecordingBounds, RecordingResult};
+use witgate_cases::record::{self, Recording, RecordingBounds, RecordingResult};
 use witgate_policy::Policy;
 use witgate_policy::generation::{Generation, Generations};
 
@@ -37,7 +36,7 @@ pub(crate) async fn record(
     name: &str,
     bounds: RecordingBounds,
     client: Client,
-) -> Result<Value, String> {
+) -> Result<protocol::Recording, String> {
     let live = generations.live();
     let policy = find(&live, name)?;
     let is_live = || Arc::ptr_eq(&generations.live(), &live);
@@ -45,16 +44,16 @@ pub(crate) async fn record(
     let said = Said::began(name, client);
     let recorded = recording.run(bounds, is_live).await;
     drop(said);
-    Ok(written(policy, recorded))
+    Ok(answer(policy, recorded))
 }
 
 /// Ends the recording of the live policy of that name.
 ///
 /// # Errors
 /// Where there is none.
-pub(crate) fn stop(generations: &Generations, name: &str) -> Result<Value, String> {
-    match find(&generations.live(), name)?.stop_recording() {
-        true => Ok(json!({ "stopped": name })),
+pub(crate) fn stop(generations: &Generations, name: String) -> Result<Stopped, String> {
+    match find(&generations.live(), &name)?.stop_recording() {
+        true => Ok(Stopped { stopped: name }),
         false => Err(format!("nobody records the policy `{name}`")),
     }
 }
@@ -87,20 +86,17 @@ impl Drop for Said<'_> {
     }
 }
 
-fn written(policy: &Policy, recorded: RecordingResult) -> Value {
+fn answer(policy: &Policy, recorded: RecordingResult) -> protocol::Recording {
     let RecordingResult { settings, cases, calls, shed, left_out, ended } = recorded;
-    let cases: Vec<_> = cases
-        .into_iter()
-        .map(|seen| json!({ "name": seen.name, "times": seen.times, "case": seen.case }))
-        .collect();
-    json!({
-        "policy": &**policy.name(),
-        "digest": policy.digest().as_ref().map(digest_text),
-        "settings": settings,
-        "cases": cases,
-        "calls": calls,
-        "shed": shed,
-        "left_out": left_out,
-        "ended": ended,
-    })
+    let case = |record::RecordedCase { name, times, case }| RecordedCase { name, times, case };
+    protocol::Recording {
+        policy: policy.name().to_string(),
+        digest: policy.digest().as_ref().map(digest_text),
+        settings,
+        cases: cases.into_iter().map(case).collect(),
+        calls,
+        shed,
+        left_out,
+        ended: ended.to_owned(),
+    }
 }

@@ -2,7 +2,6 @@
 //! before it is written: one that gets another answer there is left out.
 
 mod file;
-mod recording;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -12,14 +11,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use self::recording::{Recording, counted_calls};
+use self::file::counted_calls;
 use super::test::loader;
 use crate::cli::context::Context;
 use crate::cli::control::socket;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::counted;
-use crate::control::{self, Command};
+use crate::control;
+use crate::control::protocol::{self, Command, Recording};
 use witgate_base::digest::digest_text;
 use witgate_base::provenance::Provenance;
 use witgate_cases::{CasesError, Suite, TestSubject};
@@ -100,11 +100,7 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Comm
     };
     let answer =
         answer.map_err(|error| CommandFailure::new(error.to_string()))?.map_err(CommandFailure::new)?;
-    serde_json::from_value(answer).map_err(|error| {
-        CommandFailure::new(format!(
-            "the running Witgate answers something else ({error}); it may be another version"
-        ))
-    })
+    protocol::read(&answer).map_err(CommandFailure::new)
 }
 
 /// Runs every case against the policy that it was recorded from, and leaves out each that gets another answer: the

@@ -55,7 +55,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     }
     let outcome = in_force(context, &files, arguments.wait, &entry);
     // Where nobody runs, nobody remembers anything about it.
-    let _ = token.map(|token| forget(context, &token));
+    if let Some(token) = &token {
+        forget(context, token);
+    }
     let shown: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     match context.terminal.is_json() {
         true => {

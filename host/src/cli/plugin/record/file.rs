@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::recording::{RecordedCase, Recording, counted_calls};
 use crate::cli::outcome::CommandFailure;
+use crate::control::protocol::{RecordedCase, Recording};
 
 /// Of a case, in this order.
 const ORDER: [&str; 21] = [
@@ -32,6 +32,11 @@ const ORDER: [&str; 21] = [
 
 /// The members that go to the head of the file if all cases agree on them.
 const SHARED: [&str; 2] = ["upstream", "audience"];
+
+/// "1 call", "2 calls".
+pub(super) fn counted_calls(calls: u64) -> String {
+    format!("{calls} call{}", if calls == 1 { "" } else { "s" })
+}
 
 /// The whole file.
 pub(super) fn text(recording: &Recording) -> Result<String, CommandFailure> {

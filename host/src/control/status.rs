@@ -11,15 +11,15 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use serde_json::{Value, json};
 use witgate_plugin::Digest;
 
+use super::protocol::{self, Change, Differences, PolicyStatus, Shadow, SourceFile, State, Unwatched};
 use crate::reload::{Attempt, Reloader};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_component::pool::Pool;
 use witgate_config::Mode;
-use witgate_policy::generation::{Generation, Generations, Kept, Pipeline};
-use witgate_policy::{Counts, Disagreement, OutageScope, Policy, Source, Tally};
+use witgate_policy::generation::{self, Generation, Generations, Pipeline};
+use witgate_policy::{Counts, OutageScope, Policy, Source, Tally};
 use witgate_runtime::metrics::Metrics;
 
 /// The sources of the status.
@@ -35,27 +35,25 @@ impl Status {
         Self { generations, reloader }
     }
 
-    /// As JSON: `generation` and its `digest`, `since` (seconds since the Unix epoch), `policies` with the `files` that
-    /// they were made from, `last_change` `waiting_for_restart`, and `unwatched`, the files that
-    /// are only looked at every second.
-    pub(crate) fn json(&self) -> Value {
+    /// The status at this moment.
+    pub(super) fn read(&self) -> protocol::Status {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
         let files = files(&live);
-        let policies = live.policies().map(|policy| policy_json(policy, &files, last.as_ref()));
-        json!({
-            "generation": live.number(),
-            "digest": digest_text(&digest(&live)),
-            "since": seconds(live.since()),
-            "policies": policies.collect::<Vec<_>>(),
-            "last_change": last.as_ref().map(attempt_json),
-            "looked_ms_ago": self.reloader.as_ref().map(|reloader| millis(reloader.looked_ago())),
-            "whole": live.is_whole(),
-            "rolled_back_to": self.reloader.as_ref().and_then(|reloader| reloader.rolled_back_to()),
-            "waiting_for_restart": self.reloader.as_ref().map(|reloader| reloader.waiting()).unwrap_or_default(),
-            "unwatched": self.unwatched().into_iter().map(unwatched_json).collect::<Vec<_>>(),
-            "generations": self.generations.kept().iter().map(kept_json).collect::<Vec<_>>(),
-        })
+        let reloader = self.reloader.as_ref();
+        protocol::Status {
+            generation: live.number(),
+            digest: digest_text(&digest(&live)),
+            since: seconds(live.since()),
+            policies: live.policies().map(|policy| policy_status(policy, &files, last.as_ref())).collect(),
+            last_change: last.as_ref().map(change),
+            looked_ms_ago: reloader.map(|reloader| millis(reloader.looked_ago())),
+            whole: live.is_whole(),
+            rolled_back_to: reloader.and_then(|reloader| reloader.rolled_back_to()),
+            waiting_for_restart: reloader.map(|reloader| reloader.waiting()).unwrap_or_default(),
+            unwatched: self.unwatched().into_iter().map(unwatched).collect(),
+            generations: self.generations.kept().iter().map(kept).collect(),
+        }
     }
 
     /// Files whose changes bring no notification, and why.
@@ -63,25 +61,11 @@ impl Status {
         self.reloader.as_ref().map(|reloader| reloader.unwatched().all()).unwrap_or_default()
     }
 
-    /// The disagreements of the live generation's shadows, most frequent first.
-    pub(crate) fn disagreements(&self) -> Value {
+    /// The disagreements of the live generation's shadows.
+    pub(super) fn differences(&self) -> Differences {
         let live = self.generations.live();
         let shadows = live.policies().filter(|policy| policy.mode() == Mode::Shadow);
-        let shadows = shadows.map(|policy| {
-            let mut all = policy.disagreements().all();
-            all.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.count));
-            let counts = policy.counts();
-            json!({
-                "policy": &**policy.name(),
-                "calls": counts.calls(),
-                "shed": counts.sheds(),
-                "failures": counts.failures().map(|(_, count)| count).sum::<u64>(),
-                "disagreements": counts.disagreements(),
-                "left_out": policy.disagreements().left_out(),
-                "kinds": all.iter().map(disagreement_json).collect::<Vec<_>>(),
-            })
-        });
-        json!({ "generation": live.number(), "shadows": shadows.collect::<Vec<_>>() })
+        Differences { generation: live.number(), shadows: shadows.map(|policy| shadow(policy)).collect() }
     }
 
     /// Adds what it knows to the metrics.
@@ -91,7 +75,7 @@ impl Status {
     }
 }
 
-fn policy_json(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> Value {
+fn policy_status(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> PolicyStatus {
     let (source, digest, fallback, version) = match policy.source() {
         Source::Builtin => ("builtin", None, None, None),
         Source::Component { digest, description } => {
@@ -104,41 +88,59 @@ fn policy_json(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> Va
         refused.iter().find(|refused| refused.policy.as_deref() == Some(&**policy.name()))
     });
     let state = match (&fallback, refused) {
-        _ if policy.is_broken() => "broken",
-        (Some(_), _) => "fallback",
-        (None, _) if policy.out_for() == OutageScope::Everybody => "out",
-        (None, _) if policy.out_for() == OutageScope::SomeCallers => "out-for-some",
+        _ if policy.is_broken() => State::Broken,
+        (Some(_), _) => State::Fallback,
+        (None, _) if policy.out_for() == OutageScope::Everybody => State::Out,
+        (None, _) if policy.out_for() == OutageScope::SomeCallers => State::OutForSome,
         // The live one stays; what was to replace it is not good.
-        (None, Some(_)) => "candidate-refused",
-        (None, None) => "live",
+        (None, Some(_)) => State::CandidateRefused,
+        (None, None) => State::Live,
     };
     let error = fallback.or_else(|| refused.map(|refused| refused.message.clone()));
     let counts = policy.counts();
     let failures: BTreeMap<_, _> =
-        counts.failures().map(|(failure, count)| (failure.reason(), count)).collect();
+        counts.failures().map(|(failure, count)| (failure.reason().to_owned(), count)).collect();
     let (p50, p99) = counts.times().unzip();
-    let micros = |time: Option<Duration>| time.map(|time| time.as_nanos() as f64 / 1000.0);
-    json!({
-        "name": &**policy.name(),
-        "kind": policy.kind().name(),
-        "mode": match policy.mode() { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
-        "source": source,
-        "digest": digest,
-        "files": files.get(&**policy.name()).into_iter().flatten().map(file_json).collect::<Vec<_>>(),
-        "version": version,
-        "state": state,
-        "error": error,
-        "calls": counts.calls(),
-        "denials": counts.denials(),
-        "failures": failures.values().sum::<u64>(),
-        "failures_by_reason": failures,
-        "fallbacks": counts.fallbacks(),
-        "disagreements": counts.disagreements(),
-        "p50_us": micros(p50),
-        "p99_us": micros(p99),
-        "instances": policy.pool().map(Pool::instances),
-        "memory_bytes": policy.pool().map(Pool::memory),
-    })
+    let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;
+    PolicyStatus {
+        name: policy.name().to_string(),
+        kind: policy.kind().name().to_owned(),
+        mode: match policy.mode() {
+            Mode::Enforce => "enforce".to_owned(),
+            Mode::Shadow => "shadow".to_owned(),
+        },
+        source: source.to_owned(),
+        digest,
+        files: Some(files.get(&**policy.name()).into_iter().flatten().map(source_file).collect()),
+        version,
+        state,
+        error,
+        calls: counts.calls(),
+        denials: counts.denials(),
+        failures: failures.values().sum(),
+        failures_by_reason: failures,
+        fallbacks: counts.fallbacks(),
+        disagreements: counts.disagreements(),
+        p50_us: p50.map(micros),
+        p99_us: p99.map(micros),
+        instances: policy.pool().map(Pool::instances),
+        memory_bytes: policy.pool().map(Pool::memory),
+    }
+}
+
+fn shadow(policy: &Policy) -> Shadow {
+    let mut all = policy.disagreements().all();
+    all.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.count));
+    let counts = policy.counts();
+    Shadow {
+        policy: policy.name().to_string(),
+        calls: counts.calls(),
+        shed: counts.sheds(),
+        failures: counts.failures().map(|(_, count)| count).sum(),
+        disagreements: counts.disagreements(),
+        left_out: policy.disagreements().left_out(),
+        kinds: all.into_iter().map(disagreement).collect(),
+    }
 }
 
 /// Files by the policies that were made from them, with the digest of what was read.
@@ -155,8 +157,8 @@ fn files(live: &Generation) -> Files<'_> {
 }
 
 /// Of a secret there is no digest: it could be guessed by it.
-fn file_json((file, digest): &(&PathBuf, &Option<Digest>)) -> Value {
-    json!({ "file": full(file).to_string_lossy(), "digest": digest.as_ref().map(digest_text) })
+fn source_file((file, digest): &(&PathBuf, &Option<Digest>)) -> SourceFile {
+    SourceFile { file: full(file).to_string_lossy().into_owned(), digest: digest.as_ref().map(digest_text) }
 }
 
 fn full(file: &Path) -> PathBuf {
@@ -184,41 +186,40 @@ fn digest(live: &Generation) -> Digest {
     sha256(parts.join("\n").as_bytes())
 }
 
-fn kept_json(kept: &Kept) -> Value {
-    let policy =
-        |(name, digest): &(String, Option<Digest>)| (name.clone(), json!(digest.as_ref().map(digest_text)));
-    json!({
-        "generation": kept.number,
-        "repeats": (kept.origin != kept.number).then_some(kept.origin),
-        "since": seconds(kept.since),
-        "policies": kept.policies.iter().map(policy).collect::<serde_json::Map<_, _>>(),
-    })
+fn kept(kept: &generation::Kept) -> protocol::Kept {
+    let policy = |(name, digest): &(String, Option<Digest>)| (name.clone(), digest.as_ref().map(digest_text));
+    protocol::Kept {
+        generation: kept.number,
+        repeats: (kept.origin != kept.number).then_some(kept.origin),
+        since: seconds(kept.since),
+        policies: kept.policies.iter().map(policy).collect(),
+    }
 }
 
-fn disagreement_json((disagreement, tally): &(Disagreement, Tally)) -> Value {
-    let Disagreement { upstream, method, target, live, shadow } = disagreement;
-    json!({
-        "count": tally.count,
-        "last": seconds(tally.last),
-        "upstream": upstream,
-        "method": method,
-        "target": target,
-        "live": live,
-        "shadow": shadow,
-    })
+fn disagreement((disagreement, tally): (witgate_policy::Disagreement, Tally)) -> protocol::Disagreement {
+    let witgate_policy::Disagreement { upstream, method, target, live, shadow } = disagreement;
+    protocol::Disagreement {
+        count: tally.count,
+        last: seconds(tally.last),
+        upstream: upstream.into(),
+        method: method.into(),
+        target: target.map(Into::into),
+        live: live.into(),
+        shadow: shadow.into(),
+    }
 }
 
-fn unwatched_json((file, reason): (PathBuf, String)) -> Value {
-    json!({ "file": file.to_string_lossy(), "reason": reason })
+fn unwatched((file, reason): (PathBuf, String)) -> Unwatched {
+    Unwatched { file: file.to_string_lossy().into_owned(), reason }
 }
 
-fn attempt_json(attempt: &Attempt) -> Value {
-    json!({
-        "at": seconds(attempt.at),
-        "milliseconds": millis(attempt.took),
-        "generation": attempt.outcome.as_ref().ok(),
-        "errors": attempt.outcome.as_ref().err().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()),
-    })
+fn change(attempt: &Attempt) -> Change {
+    Change {
+        at: seconds(attempt.at),
+        milliseconds: millis(attempt.took),
+        generation: attempt.outcome.as_ref().ok().copied(),
+        errors: attempt.outcome.as_ref().err().map(|all| all.iter().map(ToString::to_string).collect()),
+    }
 }
 
 fn millis(time: Duration) -> u64 {

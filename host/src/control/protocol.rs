@@ -1,0 +1,296 @@
+//! The messages on the control socket: the commands of clients, and the answers of the running Witgate.
+//!
+//! The two may be of different versions. A client ignores members that it does not know, and those that a status lacks
+//! have a default. Times are in seconds since the Unix epoch, digests as [`witgate_base::digest::digest_text`] writes
+//! them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A command on the control socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Command {
+    /// The policies of the live generation, and the result of the last candidate: a [`Status`].
+    PluginList,
+    /// The disagreements of shadow policies: [`Differences`].
+    PluginDiff,
+    /// Go back to an earlier generation: [`RolledBack`].
+    PluginRollback {
+        /// The generation number. None: the most recent one with different inputs.
+        #[serde(default)]
+        to: Option<u64>,
+    },
+    /// Record what a policy is asked and answers: a [`Recording`]. The answer comes when the recording has ended; it ends
+    /// when nobody waits for it any more.
+    PluginRecord {
+        /// Its name.
+        policy: String,
+        /// After so many calls it ends.
+        calls: u64,
+        /// After so many seconds it ends.
+        seconds: u64,
+        /// True if claims are written down as they are.
+        #[serde(default)]
+        claims: bool,
+    },
+    /// End the recording of a policy, which is then answered: [`Stopped`].
+    PluginRecordStop {
+        /// Its name.
+        policy: String,
+    },
+    /// Forget what is remembered about a token, and judge everything again that lasts: [`Forgotten`].
+    TokenForget {
+        /// SHA-256 of the token: the token itself is nobody's business here.
+        digest: String,
+    },
+}
+
+impl Command {
+    /// True if the command ends when its client goes away: its answer is for that client alone.
+    pub(super) fn ends_with_client(&self) -> bool {
+        matches!(self, Self::PluginRecord { .. })
+    }
+}
+
+/// The status of a running Witgate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    /// The number of the live generation.
+    pub generation: u64,
+    /// SHA-256 of all that it was made from, but for secrets.
+    pub digest: String,
+    /// The time at which it went live.
+    pub since: u64,
+    pub policies: Vec<PolicyStatus>,
+    pub last_change: Option<Change>,
+    /// Milliseconds since the last look at the files. None: no files are looked at.
+    pub looked_ms_ago: Option<u64>,
+    /// True if all pipelines are made from the files as they are.
+    pub whole: bool,
+    /// The generation that a rollback in force has returned to.
+    pub rolled_back_to: Option<u64>,
+    /// Changes that take effect with a restart only, in sentences.
+    pub waiting_for_restart: Vec<String>,
+    pub unwatched: Vec<Unwatched>,
+    /// The generations that a rollback can return to, and the live one at the end.
+    pub generations: Vec<Kept>,
+}
+
+/// A policy of the live generation, with its counts since it was made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PolicyStatus {
+    pub name: String,
+    pub kind: String,
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// The code that decides: `builtin`, `component`, `fallback` or `none`.
+    pub source: String,
+    /// The component's.
+    pub digest: Option<String>,
+    /// The files that it was made from. None: the gateway is of a version that does not report them.
+    pub files: Option<Vec<SourceFile>>,
+    /// The component's version.
+    pub version: Option<String>,
+    pub state: State,
+    /// The reason for its state.
+    pub error: Option<String>,
+    /// Hooks that were called.
+    pub calls: u64,
+    pub denials: u64,
+    pub failures: u64,
+    pub failures_by_reason: BTreeMap<String, u64>,
+    pub fallbacks: u64,
+    pub disagreements: u64,
+    /// Median duration of a hook, in microseconds.
+    pub p50_us: Option<f64>,
+    /// 99th percentile of the same.
+    pub p99_us: Option<f64>,
+    pub instances: Option<usize>,
+    pub memory_bytes: Option<usize>,
+}
+
+/// The state of a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    Live,
+    /// It is live, and its replacement was refused.
+    CandidateRefused,
+    /// The built-in decides in place of its component.
+    Fallback,
+    /// It cannot decide, so that its calls are denied.
+    Broken,
+    /// Its circuit breaker is open.
+    Out,
+    /// Its circuit breaker is open for some callers.
+    OutForSome,
+    /// A state of another version.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// A file that a policy was made from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SourceFile {
+    /// Its absolute path.
+    pub file: String,
+    /// SHA-256 of what was read. None: it is a secret, which could be guessed by it.
+    pub digest: Option<String>,
+}
+
+/// A file whose changes bring no notification, so that it is only looked at every second.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Unwatched {
+    pub file: String,
+    pub reason: String,
+}
+
+/// The last candidate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Change {
+    pub at: u64,
+    pub milliseconds: u64,
+    /// The generation that it became.
+    pub generation: Option<u64>,
+    /// The reasons why it was refused.
+    pub errors: Option<Vec<String>>,
+}
+
+/// A generation that a rollback can return to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Kept {
+    pub generation: u64,
+    /// The earlier generation that it repeats.
+    pub repeats: Option<u64>,
+    pub since: u64,
+    /// Digests of components, by policy. None: a built-in.
+    pub policies: BTreeMap<String, Option<String>>,
+}
+
+/// The disagreements of the live generation's shadows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Differences {
+    pub generation: u64,
+    pub shadows: Vec<Shadow>,
+}
+
+/// A shadow policy, and its disagreements.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Shadow {
+    pub policy: String,
+    pub calls: u64,
+    /// Calls that it was not asked about.
+    pub shed: u64,
+    pub failures: u64,
+    pub disagreements: u64,
+    /// Disagreements for which there was no room in `kinds`.
+    pub left_out: u64,
+    /// The kinds of disagreements, most frequent first.
+    pub kinds: Vec<Disagreement>,
+}
+
+/// A kind of disagreement.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Disagreement {
+    pub count: u64,
+    /// The time of the last one.
+    pub last: u64,
+    pub upstream: String,
+    pub method: String,
+    /// The target of the call. None: the disagreement was about the caller.
+    pub target: Option<String>,
+    /// The verdict of the live policies.
+    pub live: String,
+    /// The verdict of the shadow.
+    pub shadow: String,
+}
+
+/// A rollback that was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RolledBack {
+    pub rolled_back_to: u64,
+    /// The generation that repeats it, and is live.
+    pub generation: u64,
+    /// The reason why the rollback ends with the process. None: it survives a restart.
+    pub unkept: Option<String>,
+}
+
+/// A recording of a policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Recording {
+    pub policy: String,
+    /// The component's. None: the built-in decides.
+    pub digest: Option<String>,
+    /// The settings of the policy, without secrets.
+    pub settings: Map<String, Value>,
+    pub cases: Vec<RecordedCase>,
+    /// Calls that were recorded.
+    pub calls: u64,
+    /// Calls that came faster than they could be written down.
+    pub shed: u64,
+    /// Calls that cannot be asked again, by the reason why.
+    pub left_out: BTreeMap<String, u64>,
+    /// The reason for its end.
+    pub ended: String,
+}
+
+/// A case, and how often it was seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RecordedCase {
+    pub name: String,
+    pub times: u64,
+    /// As a file of cases has it, but for its name.
+    pub case: Map<String, Value>,
+}
+
+/// The end of a recording.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Stopped {
+    /// The policy's name.
+    pub stopped: String,
+}
+
+/// A token that was forgotten.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Forgotten {
+    /// The policies that remembered something about it.
+    pub forgotten_by: Vec<String>,
+}
+
+/// Writes an answer for the socket.
+///
+/// # Errors
+/// None of the answers here has any.
+pub(super) fn written(answer: &impl Serialize) -> Result<Value, String> {
+    serde_json::to_value(answer).map_err(|error| error.to_string())
+}
+
+/// Reads an answer, such as a [`Status`].
+///
+/// # Errors
+/// When it has another form, as one of another version may have.
+pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, String> {
+    T::deserialize(answer).map_err(|error| {
+        format!("the running Witgate answers something else ({error}); it may be another version")
+    })
+}
