@@ -8,6 +8,7 @@ pub mod clock;
 pub mod digest;
 pub mod fingerprints;
 pub mod party;
+pub mod path;
 pub mod peer;
 pub mod pem;
 pub mod printable;

@@ -30,6 +30,7 @@ use super::environment::Environment;
 use super::{BrokenParts, Config, ControlSocket, raw, shape};
 use witgate_base::cause::Cause;
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::path::absolute;
 
 pub use keys::key;
 pub use load::{LoadedConfig, Strictness};
@@ -59,7 +60,7 @@ pub fn load_parts(
     strictness: Strictness,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
-    files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    files.note(&absolute(path));
     let text = read(path).map_err(|fault| vec![fault])?;
     load_noting(path, &text, environment, files, TextOrigin { is_earlier: false, strictness })
 }
@@ -96,7 +97,7 @@ pub fn load_text_parts(
     strictness: Strictness,
 ) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let mut files = Fingerprints::default();
-    files.note(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    files.note(&absolute(path));
     load_noting(path, text, environment, files, TextOrigin { is_earlier: true, strictness })
 }
 

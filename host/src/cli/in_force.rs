@@ -14,6 +14,7 @@ use super::terminal::Terminal;
 use crate::control::protocol::{self, Command, State, Status};
 use crate::control::{self, AskError};
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::path::absolute;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -212,8 +213,7 @@ fn last_change(status: &Status) -> String {
 }
 
 fn real(path: &Path) -> PathBuf {
-    let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    path.canonicalize().unwrap_or_else(|_| absolute())
+    path.canonicalize().unwrap_or_else(|_| absolute(path))
 }
 
 #[cfg(test)]

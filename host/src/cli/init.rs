@@ -10,7 +10,7 @@ use super::context::{Context, DEFAULT_CONFIG};
 use super::key::now;
 use super::outcome::{CommandFailure, Exit};
 use super::plugin::export::{ExportedComponent, export};
-use super::terminal::full;
+use witgate_base::path::absolute;
 use witgate_config::key_store::{IssuedKey, KeyStore, KeyStoreError, NewKey};
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ const STORE: &str = "keys.toml";
 const PLUGINS: &str = "plugins";
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, CommandFailure> {
-    let path = full(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
+    let path = absolute(&context.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)));
     refuse_to_overwrite(&path, arguments)?;
     // Components and key first: a configuration without them would not start.
     let components = match arguments.builtin {

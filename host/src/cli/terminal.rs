@@ -2,7 +2,6 @@
 //! nothing else.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -125,9 +124,4 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     [&heading].into_iter().chain(&rows).map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// The path, in full: for texts that are read somewhere else.
-pub(super) fn full(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

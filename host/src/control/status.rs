@@ -1,7 +1,7 @@
 //! The status of a running Witgate: for `witgate plugin list` and for the metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +16,7 @@ use witgate_plugin::Digest;
 use super::protocol::{self, Change, Differences, PolicyStatus, Shadow, SourceFile, State, Unwatched};
 use crate::reload::{Attempt, Reloader};
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::path::absolute;
 use witgate_component::pool::Pool;
 use witgate_config::Mode;
 use witgate_policy::generation::{self, Generation, Generations, Pipeline};
@@ -158,11 +159,10 @@ fn files(live: &Generation) -> Files<'_> {
 
 /// Of a secret there is no digest: it could be guessed by it.
 fn source_file((file, digest): &(&PathBuf, &Option<Digest>)) -> SourceFile {
-    SourceFile { file: full(file).to_string_lossy().into_owned(), digest: digest.as_ref().map(digest_text) }
-}
-
-fn full(file: &Path) -> PathBuf {
-    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+    SourceFile {
+        file: absolute(file).to_string_lossy().into_owned(),
+        digest: digest.as_ref().map(digest_text),
+    }
 }
 
 /// SHA-256 of all that a generation was made from, but for secrets: configurations, components, and the content of the
@@ -304,7 +304,7 @@ fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Res
     let mut family = encoder.encode_descriptor("policy_file_info", help, None, GAUGE)?;
     for (policy, files) in files(live) {
         for (file, digest) in files.into_iter().filter_map(|(file, digest)| Some((file, digest.as_ref()?))) {
-            let (file, digest) = (full(file).to_string_lossy().into_owned(), digest_text(digest));
+            let (file, digest) = (absolute(file).to_string_lossy().into_owned(), digest_text(digest));
             let labels = [("policy", policy), ("file", &file), ("digest", &digest)];
             ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
         }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::path::absolute;
 
 /// Time for which a file that is written in place has to be quiet before it counts as complete.
 const QUIET: Duration = Duration::from_millis(50);
@@ -241,9 +242,8 @@ fn is_whole(kind: EventKind) -> Option<bool> {
 
 /// The places at which a change replaces `file`: the links on the way to it, and, last, the file itself.
 fn places(file: &Path) -> Vec<PathBuf> {
-    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let steps = |path: &Path| path.components().map(|step| step.as_os_str().to_owned()).collect::<Vec<_>>();
-    let mut rest: VecDeque<OsString> = steps(&absolute).into();
+    let mut rest: VecDeque<OsString> = steps(&absolute(file)).into();
     let (mut places, mut at) = (Vec::new(), PathBuf::new());
     while let Some(step) = rest.pop_front() {
         match step.to_str() {

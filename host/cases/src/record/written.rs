@@ -2,7 +2,6 @@
 //! their paths and every secret replaced by a fake.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -11,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
+use witgate_base::path::absolute;
 use witgate_component::settings::each_marked;
 use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_policy::tap::RecordedSettings;
@@ -138,10 +138,6 @@ fn private_key() -> Option<String> {
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).ok()?;
     let text = STANDARD.encode(document.as_ref());
     Some(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Those that are not the default ones, as the configuration writes them.

@@ -8,6 +8,7 @@ use crate::document::Document;
 use crate::environment::Environment;
 use witgate_base::cause::{Cause, is_file};
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::path::absolute;
 
 /// The state that every part of the resolution shares.
 pub(super) struct Resolver<'a> {
@@ -30,8 +31,7 @@ impl<'a> Resolver<'a> {
         faults: Vec<Diagnostic>,
         files: Fingerprints,
     ) -> Self {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self { document, environment, path: absolute, base: base(path), faults, files, again: false }
+        Self { document, environment, path: absolute(path), base: base(path), faults, files, again: false }
     }
 
     pub(super) fn path(&self, written: &str) -> PathBuf {
@@ -85,6 +85,5 @@ pub(super) enum Presence {
 
 /// The folder that relative paths of the configuration file `path` begin in.
 pub(super) fn base(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
+    absolute(path).parent().map_or_else(PathBuf::new, Path::to_owned)
 }

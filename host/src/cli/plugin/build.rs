@@ -8,9 +8,9 @@ use witgate_build::{Built, Error, Options, Project, Tools};
 use super::project::{self, failure};
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
-use crate::cli::terminal::full;
 use crate::serve::cache_directory;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::path::absolute;
 use witgate_config::environment::Environment;
 
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ fn report(context: &Context, dir: &Path, project: &Project, built: &Built) {
     if terminal.is_json() {
         return terminal.print_json(&json!({
             "ok": true,
-            "path": full(&file),
+            "path": absolute(&file),
             "size": built.bytes.len(),
             "digest": digest,
             "world": project.world.name(),

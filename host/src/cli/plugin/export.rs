@@ -9,8 +9,8 @@ use witgate_build::guest::SHIPPED;
 
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
-use crate::cli::terminal::full;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::path::absolute;
 use witgate_base::whole_file;
 use witgate_policy::shipped;
 
@@ -91,7 +91,7 @@ impl ExportedComponent {
 
     /// As programs read it.
     pub(in crate::cli) fn json(&self) -> Value {
-        json!({ "kind": self.kind, "path": full(&self.path), "digest": self.digest })
+        json!({ "kind": self.kind, "path": absolute(&self.path), "digest": self.digest })
     }
 }
 

@@ -8,8 +8,8 @@ use witgate_plugin::Description;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
-use crate::cli::terminal::full;
 use witgate_base::digest::{digest_text, sha256};
+use witgate_base::path::absolute;
 use witgate_base::provenance::Provenance;
 use witgate_component::anatomy::{Anatomy, Form};
 use witgate_component::compile::Compiler;
@@ -85,7 +85,7 @@ fn component(path: &Path) -> Result<Value, CommandFailure> {
     let description = asked.description.as_ref();
     Ok(json!({
         "source": "component",
-        "path": full(path),
+        "path": absolute(path),
         "size": bytes.len(),
         "digest": digest_text(&sha256(&bytes)),
         "form": form(anatomy.form),

@@ -9,7 +9,7 @@ use witgate_build::{Lang, World};
 use super::project::failure;
 use crate::cli::context::Context;
 use crate::cli::outcome::{CommandFailure, Exit};
-use crate::cli::terminal::full;
+use witgate_base::path::absolute;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -68,7 +68,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, Comma
     let terminal = &context.terminal;
     if terminal.is_json() {
         terminal.print_json(&json!({
-            "path": full(&dir),
+            "path": absolute(&dir),
             "name": project.name,
             "lang": project.lang.name(),
             "world": project.world.name(),

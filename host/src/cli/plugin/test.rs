@@ -11,7 +11,7 @@ pub(super) mod report;
 mod update;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +23,7 @@ use crate::cli::runtime::runtime;
 use crate::reload::watch::{UnwatchedFiles, Watcher};
 use crate::serve::cache_directory;
 use witgate_base::fingerprints::Fingerprints;
+use witgate_base::path::absolute;
 use witgate_cases::schema;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::{Engine, Places};
@@ -45,7 +46,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     })
 }
 
-/// Makes the loader of components.
+/// Makes a loader of components that names the lines of source in failures.
 pub(super) fn loader(context: &Context) -> Result<Arc<Loader>, CommandFailure> {
     let engine = Engine::telling(Places::Lines).map_err(|error| CommandFailure::new(error.to_string()))?;
     Ok(Arc::new(Loader::new(engine, Compiler::own(), cache_directory(&context.environment))))
@@ -126,8 +127,4 @@ fn watched(arguments: &Arguments) -> BTreeSet<PathBuf> {
     let against = arguments.against.iter().filter(|text| *text != find::BUILTIN).map(PathBuf::from);
     let found = arguments.places().into_iter().flat_map(|place| find::files(&place));
     named.chain(against).chain(found).map(|path| absolute(&path)).collect()
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

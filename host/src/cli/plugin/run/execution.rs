@@ -6,12 +6,9 @@ use super::arguments::Arguments;
 use crate::cli::context::Context;
 use crate::cli::outcome::CommandFailure;
 use crate::cli::plugin::plugin_argument::PluginUnderTest;
-use crate::serve::cache_directory;
+use crate::cli::plugin::test::loader;
 use witgate_base::provenance::Provenance;
 use witgate_cases::{CaseCall, HookQuestion, Principal, Question, QuestionReport, SandboxPolicy};
-use witgate_component::compile::Compiler;
-use witgate_component::engine::{Engine, Places};
-use witgate_component::load::Loader;
 use witgate_policy::answer::Outcome;
 use witgate_services::witness::Observation;
 
@@ -48,8 +45,7 @@ pub(super) async fn ran(
     cast: &PluginUnderTest,
     credential: Option<String>,
 ) -> Result<RunResult, CommandFailure> {
-    let engine = Engine::telling(Places::Lines).map_err(|error| CommandFailure::new(error.to_string()))?;
-    let loader = Loader::new(engine, Compiler::own(), cache_directory(&context.environment));
+    let loader = loader(context)?;
     // A file that is no component is no answer.
     let loaded = loader.load(&cast.path, &Provenance::default()).await;
     loaded.map_err(|error| CommandFailure::new(error.to_string()))?;
