@@ -41,19 +41,16 @@ use ::http::{Extensions, HeaderValue, Request, Response, Uri};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tower::{Layer, Service};
 
 use crate::control::Control;
-use crate::control::operator::Operator;
-use crate::control::status::Status;
 use crate::reload::Reloader;
-use crate::serve::{BackgroundTasks, ServeError, announce_policies, first_generation, load, route};
+use crate::serve::{BackgroundTasks, ServeError, bind_admin, first_generation, load, route};
 use witgate_base::clock::Clock;
 use witgate_component::compile::{self, Compiler};
 use witgate_config::diagnostic::{Diagnostic, Style, render};
 use witgate_config::environment::Environment;
-use witgate_config::resolve::{fault_at, policy_fault};
+use witgate_config::resolve::fault_at;
 use witgate_config::{AuditOverflow, Config, Transport, Upstream, UpstreamTarget};
 use witgate_flow::Flow;
 use witgate_flow::body::{BodyError, Inflow};
@@ -163,7 +160,8 @@ impl Guard {
         let config = loaded.config;
         let uri = service_of(&config).map_err(GuardError::Config)?;
         let made = first_generation(&config, environment, rollback.as_ref(), compiler()).await;
-        let (factory, generations) = made.map_err(|error| in_the_file(path, error))?;
+        let (factory, generations) = made
+            .map_err(|error| error.in_file(Some(path)).map_or_else(GuardError::Start, GuardError::Config))?;
         let control = config.server.control.as_ref();
         let control = control.map(|wanted| Control::bind_near(wanted, environment)).transpose();
         let control = control.map_err(ServeError::from)?.flatten();
@@ -173,8 +171,8 @@ impl Guard {
         let proofs = Proofs::new(config.server.dpop_nonces, Clock::System).map_err(ServeError::Random)?;
         let (environment, path) = (environment.clone(), path.to_owned());
         let reloader = Reloader::new(factory, Arc::clone(&generations), path, environment, &config, rollback);
-        start_beside(&beside, &config, &metrics, &generations, Arc::new(reloader), control).await?;
-        announce_policies(&generations);
+        let admin = bind_admin(&config.server).await?;
+        beside.start(&config.server, &metrics, &generations, Some(Arc::new(reloader)), (admin, control))?;
         let (proofs, gateways) = (Arc::new(proofs), Mutex::default());
         Ok(Self(Arc::new(GuardState {
             config,
@@ -431,52 +429,6 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
         (Ok(uri), true) => Ok(uri),
         (uri, _) => Err(faults.into_iter().chain(uri.err()).collect()),
     }
-}
-
-/// A policy that cannot be used is a bad configuration, and is shown where it is in the file.
-fn in_the_file(path: &Path, error: ServeError) -> GuardError {
-    match error {
-        ServeError::Policies(errors) => {
-            let fault =
-                |error: &witgate_policy::PolicyError| policy_fault(Some(path), &error.policy, &error.message);
-            GuardError::Config(errors.iter().map(fault).collect())
-        }
-        other => GuardError::Start(other),
-    }
-}
-
-/// Starts the background tasks of `witgate serve`, except for signals and certificates.
-async fn start_beside(
-    beside: &BackgroundTasks,
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    generations: &Arc<Generations>,
-    reloader: Arc<Reloader>,
-    control: Option<Control>,
-) -> Result<(), ServeError> {
-    let admin = match config.server.admin_listen {
-        None => None,
-        Some(address) => {
-            let setting = "server.admin_listen";
-            let bound = TcpListener::bind(address).await;
-            Some(bound.map_err(|error| ServeError::Listen { address, setting, error })?)
-        }
-    };
-    let status = Arc::new(Status::new(Arc::clone(generations), Some(Arc::clone(&reloader))));
-    status.register(metrics);
-    beside.watch(Some(Arc::clone(&reloader)))?;
-    beside.admin(
-        admin,
-        &config.server,
-        Arc::clone(metrics),
-        Arc::clone(generations),
-        Some(Arc::clone(&reloader)),
-    )?;
-    beside.control(
-        control,
-        Operator { status, generations: Arc::clone(generations), reloader: Some(reloader) },
-    );
-    Ok(())
 }
 
 #[cfg(test)]

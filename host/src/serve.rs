@@ -1,6 +1,7 @@
 //! From a configuration to a running gateway: log, engine, first generation, upstreams,
 //! listeners, watcher, drain.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -30,7 +31,7 @@ use witgate_component::load::Loader;
 use witgate_component::store::Store;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
-use witgate_config::resolve::Strictness;
+use witgate_config::resolve::{Strictness, fault_at, policy_fault};
 use witgate_config::{self as config, Config, Transport, UpstreamTarget, resolve};
 use witgate_flow::Flow;
 use witgate_flow::audit::Audit;
@@ -90,7 +91,7 @@ pub enum ServeError {
     #[error("cannot listen on {address} ({setting}): {error}{}", hint(.error))]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The setting with the address.
         setting: &'static str,
         /// The error of the system.
@@ -108,6 +109,26 @@ pub enum ServeError {
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+impl ServeError {
+    /// The faults of the configuration, each with its place in the file at `path`.
+    ///
+    /// # Errors
+    /// Where it is no fault of the configuration: the same error.
+    pub(crate) fn in_file(self, path: Option<&Path>) -> Result<Vec<Diagnostic>, Self> {
+        match self {
+            Self::Policies(errors) => {
+                let fault = |error: &PolicyError| policy_fault(path, &error.policy, &error.message);
+                Ok(errors.iter().map(fault).collect())
+            }
+            Self::Upstream { upstream, error: error @ SetUpError::Embedded } => {
+                Ok(vec![fault_at(path, &["upstreams", &upstream, "embedded"], &error.to_string())])
+            }
+            Self::Tls(error) => Ok(vec![fault_at(path, &["server", "tls", error.setting], &error.message)]),
+            other => Err(other),
+        }
+    }
 }
 
 fn lines(errors: &[PolicyError]) -> String {
@@ -220,8 +241,6 @@ pub(crate) async fn run(
     });
     // After that, for which a configuration is changed where it is written otherwise.
     descriptors::bound_connections(&mut config);
-    let status = Arc::new(Status::new(Arc::clone(&generations), reloader.clone()));
-    status.register(&metrics);
     let control = match &config.server.control {
         Some(wanted) if config.server.transport == Transport::Http => {
             Control::bind_near(wanted, &environment)?
@@ -232,12 +251,9 @@ pub(crate) async fn run(
     let beside = BackgroundTasks { stop: stop.clone(), ..BackgroundTasks::default() };
     beside.stop_on_signal(logs);
     beside.look_on_hangup(hangups, reloader.clone());
-    beside.watch(reloader.clone())?;
     beside.watch_tls(tls.clone(), reloader.as_ref().map(|reloader| reloader.unwatched().clone()))?;
-    let (counts, looking) = (Arc::clone(&metrics), reloader.clone());
-    beside.admin(listeners.admin, &config.server, counts, Arc::clone(&generations), looking)?;
-    beside.control(control, Operator { status, generations: Arc::clone(&generations), reloader });
-    announce(&config, &generations, listeners.public.as_ref());
+    beside.start(&config.server, &metrics, &generations, reloader, (listeners.admin, control))?;
+    announce(&config, listeners.public.as_ref());
     match listeners.public {
         Some(listener) => {
             let grace = config.server.shutdown_grace;
@@ -353,27 +369,32 @@ struct Listeners {
 impl Listeners {
     async fn bind(config: &Config) -> Result<Self, ServeError> {
         let server = &config.server;
-        let bind = async |address, setting| {
-            TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, setting, error })
-        };
         let public = match server.transport {
             Transport::Http => Some(bind(server.listen, "server.listen").await?),
             Transport::Stdio => None,
         };
-        let admin = match server.admin_listen {
-            Some(address) => match (bind(address, "server.admin_listen").await, server.transport) {
-                (Ok(listener), _) => Some(listener),
-                // Every client of a configuration for stdio starts its own; the first one has it.
-                (Err(error), Transport::Stdio) => {
-                    tracing::warn!("no health checks and metrics from this process: {error}");
-                    None
-                }
-                (Err(error), Transport::Http) => return Err(error),
-            },
-            None => None,
+        let admin = match (bind_admin(server).await, server.transport) {
+            // Every client of a configuration for stdio starts its own; the first one has it.
+            (Err(error), Transport::Stdio) => {
+                tracing::warn!("no health checks and metrics from this process: {error}");
+                None
+            }
+            (admin, _) => admin?,
         };
         Ok(Self { public, admin })
     }
+}
+
+/// Binds the listener of health checks and metrics, where there is to be one.
+pub(crate) async fn bind_admin(server: &config::Server) -> Result<Option<TcpListener>, ServeError> {
+    match server.admin_listen {
+        Some(address) => bind(address, "server.admin_listen").await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, setting, error })
 }
 
 /// The background tasks beside the gateway.
@@ -388,6 +409,25 @@ pub(crate) struct BackgroundTasks {
 }
 
 impl BackgroundTasks {
+    /// Starts what serves an operator: the watcher of files, health checks and metrics, and the control socket.
+    pub(crate) fn start(
+        &self,
+        server: &config::Server,
+        metrics: &Arc<Metrics>,
+        generations: &Arc<Generations>,
+        reloader: Option<Arc<Reloader>>,
+        (admin, control): (Option<TcpListener>, Option<Control>),
+    ) -> Result<(), ServeError> {
+        let generations = || Arc::clone(generations);
+        let status = Arc::new(Status::new(generations(), reloader.clone()));
+        status.register(metrics);
+        self.watch(reloader.clone())?;
+        self.admin(admin, server, Arc::clone(metrics), generations(), reloader.clone())?;
+        self.control(control, Operator { status, generations: generations(), reloader });
+        announce_policies(&generations());
+        Ok(())
+    }
+
     /// Ends it.
     pub(crate) async fn end(&self) {
         self.ended.cancel();
@@ -432,7 +472,7 @@ impl BackgroundTasks {
         tokio::spawn(self.ended.clone().run_until_cancelled_owned(looking));
     }
 
-    pub(crate) fn watch(&self, reloader: Option<Arc<Reloader>>) -> Result<(), ServeError> {
+    fn watch(&self, reloader: Option<Arc<Reloader>>) -> Result<(), ServeError> {
         let Some(reloader) = reloader else { return Ok(()) };
         self.on_own_thread("reload", async move { reloader.watch().await })
     }
@@ -466,7 +506,7 @@ impl BackgroundTasks {
     }
 
     /// On a thread of its own, so that it answers however busy the workers are, and whatever holds them up.
-    pub(crate) fn admin(
+    fn admin(
         &self,
         listener: Option<TcpListener>,
         server: &config::Server,
@@ -487,7 +527,7 @@ impl BackgroundTasks {
         thread.spawn(move || runtime.block_on(serving)).map(drop).map_err(ServeError::Admin)
     }
 
-    pub(crate) fn control(&self, control: Option<Control>, operator: Operator) {
+    fn control(&self, control: Option<Control>, operator: Operator) {
         if let Some(control) = control {
             let operator = Arc::new(operator);
             let answer = move |command, client| {
@@ -500,7 +540,7 @@ impl BackgroundTasks {
 }
 
 /// One line per policy: which code decides.
-pub(crate) fn announce_policies(generations: &Generations) {
+fn announce_policies(generations: &Generations) {
     for policy in generations.live().policies() {
         let source = match policy.source() {
             Source::Builtin => "built-in".to_owned(),
@@ -513,8 +553,7 @@ pub(crate) fn announce_policies(generations: &Generations) {
 }
 
 /// One line per upstream, so that whoever starts it knows what to connect to.
-fn announce(config: &Config, generations: &Generations, public: Option<&TcpListener>) {
-    announce_policies(generations);
+fn announce(config: &Config, public: Option<&TcpListener>) {
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let address = public.and_then(|listener| listener.local_addr().ok());
     for upstream in &config.upstreams {

@@ -8,13 +8,9 @@ use clap::ValueEnum;
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
 use super::runtime::runtime;
-use crate::serve::ServeError;
 use witgate_config::diagnostic::Diagnostic;
-use witgate_config::resolve::{fault_at, policy_fault};
 use witgate_config::{Config, Transport};
-use witgate_policy::PolicyError;
 use witgate_runtime::log::Logs;
-use witgate_upstream::http::SetUpError;
 
 /// Lines that nobody has taken after this time at the end are lost.
 const LONGEST_FLUSH: Duration = Duration::from_secs(1);
@@ -51,27 +47,10 @@ fn serve(context: &Context, arguments: &Arguments, logs: &Arc<Logs>) -> Result<E
     runtime()?
         .block_on(crate::serve::run(loaded.config, rollback, context.environment.clone(), Arc::clone(logs)))
         .map(|()| Exit::Done)
-        .map_err(|error| failure(context, error))
-}
-
-/// A policy that cannot be used is a bad configuration, and is shown where it is in the file.
-fn failure(context: &Context, error: ServeError) -> CommandFailure {
-    match error {
-        ServeError::Policies(errors) => {
-            let path = context.config_path();
-            let fault = |error: &PolicyError| policy_fault(path.as_deref(), &error.policy, &error.message);
-            CommandFailure::Config(errors.iter().map(fault).collect())
-        }
-        ServeError::Upstream { upstream, error: error @ SetUpError::Embedded } => {
-            let at = ["upstreams", &upstream, "embedded"];
-            CommandFailure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.to_string())])
-        }
-        ServeError::Tls(error) => {
-            let at = ["server", "tls", error.setting];
-            CommandFailure::Config(vec![fault_at(context.config_path().as_deref(), &at, &error.message)])
-        }
-        other => CommandFailure::new(other.to_string()),
-    }
+        .map_err(|error| match error.in_file(path.as_deref()) {
+            Ok(faults) => CommandFailure::Config(faults),
+            Err(other) => CommandFailure::new(other.to_string()),
+        })
 }
 
 fn apply(config: &mut Config, arguments: &Arguments) -> Result<(), CommandFailure> {
