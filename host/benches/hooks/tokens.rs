@@ -29,7 +29,7 @@ pub(crate) fn first_sight_and_again(bench: &mut Bench) {
     let tables: Tables = toml::from_str(include_str!("../../../tests/cases/jwt.toml")).unwrap();
     let public = |name: &str| format!("pem = '''{}'''", tables.keys[name]["pem"].as_str().unwrap());
     let private = |name: &str| tables.signers[name]["pem"].as_str().unwrap().as_bytes();
-    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let secret = EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
     let rsa = EncodingKey::from_rsa_pem(private("rs256")).unwrap();
     let ec = EncodingKey::from_ec_pem(private("es256")).unwrap();
     one(bench, Algorithm::HS256, &secret, "secret = { env = 'BENCH_SECRET' }");

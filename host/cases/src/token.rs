@@ -232,7 +232,7 @@ impl TokenSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
         let said = |error: jsonwebtoken::errors::Error| error.to_string();
         let key = match (&self.secret, &self.pem) {
-            (Some(secret), None) => EncodingKey::from_secret(secret.as_bytes()),
+            (Some(secret), None) => EncodingKey::from_secret(secret.as_bytes()).map_err(said)?,
             (None, Some(pem)) => match self.alg {
                 Alg::ES256 | Alg::ES384 => EncodingKey::from_ec_pem(pem.as_bytes()).map_err(said)?,
                 Alg::EdDSA => EncodingKey::from_ed_pem(pem.as_bytes()).map_err(said)?,

@@ -99,7 +99,8 @@ impl Key {
         if bytes.len() < SHORTEST_SECRET {
             return Err(KeyError::ShortSecret(bytes.len()));
         }
-        Ok(Self::one(vec![Jose::HS256, Jose::HS384, Jose::HS512], DecodingKey::from_secret(bytes)))
+        let key = DecodingKey::from_secret(bytes).map_err(|_| KeyError::ShortSecret(bytes.len()))?;
+        Ok(Self::one(vec![Jose::HS256, Jose::HS384, Jose::HS512], key))
     }
 
     /// A public key in PEM.

@@ -152,10 +152,13 @@ fn a_token_fits_the_policy_that_it_is_for() {
     let mut validation = Validation::new(jsonwebtoken::Algorithm::HS384);
     validation.set_audience(&["https://mcp.example.com/mcp"]);
     validation.set_issuer(&["https://idp"]);
-    let claims =
-        decode::<serde_json::Value>(&token, &DecodingKey::from_secret(secret.as_bytes()), &validation)
-            .unwrap()
-            .claims;
+    let claims = decode::<serde_json::Value>(
+        &token,
+        &DecodingKey::from_secret(secret.as_bytes()).unwrap(),
+        &validation,
+    )
+    .unwrap()
+    .claims;
     assert_eq!(claims["realm"]["roles"], serde_json::json!(["admin"]));
     // What RFC 9068 asks for besides.
     assert_eq!(claims["client_id"], "me");

@@ -70,7 +70,7 @@ fn of_issuer(running: &Running, subject: &str, roles: &Value) -> Caller {
     let claims = serde_json::json!({
         "iss": "https://idp.example.com", "aud": running.url(), "sub": subject, "roles": roles, "exp": u32::MAX,
     });
-    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
     let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
     Caller::with_token(running.url(), &token)
 }

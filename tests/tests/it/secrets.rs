@@ -36,7 +36,7 @@ impl Secrets {
 
 fn jwt(secret: &str, subject: &str) -> String {
     let claims = json!({ "sub": subject, "aud": AUDIENCE, "exp": 4_102_444_800_u64, "iss": "https://idp", "roles": ["staff"] });
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes()).unwrap();
     jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
 }
 

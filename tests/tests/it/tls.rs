@@ -102,7 +102,7 @@ fn token(gateway: &Running, path: &str, cnf: Value) -> String {
     if !cnf.is_null() {
         claims["cnf"] = cnf;
     }
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let key = EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
 }
 

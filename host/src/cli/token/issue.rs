@@ -263,7 +263,8 @@ fn named(algorithms: &[Algorithm]) -> String {
 fn from_secret(secret: &SecretString, wanted: &[Algorithm]) -> Option<(Algorithm, EncodingKey)> {
     const MACS: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
     let algorithm = pick(wanted, &MACS)?;
-    Some((algorithm, EncodingKey::from_secret(secret.expose_secret().as_bytes())))
+    let key = EncodingKey::from_secret(secret.expose_secret().as_bytes()).ok()?;
+    Some((algorithm, key))
 }
 
 /// Whichever kind of key it is; a PEM does not always say so itself.

@@ -70,7 +70,7 @@ impl World {
             "iss": "https://idp.example.com", "sub": "ada", "aud": self.url(upstream), "exp": now() + 600,
             "roles": ["user"], "email": EMAIL,
         });
-        let key = EncodingKey::from_secret(secret.as_bytes());
+        let key = EncodingKey::from_secret(secret.as_bytes()).unwrap();
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
     }
 
