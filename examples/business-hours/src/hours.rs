@@ -1,7 +1,7 @@
 //! Hours of the week, in local time.
 
 use jiff::civil::{Date, Time, Weekday};
-use jiff::{ToSpan as _, Zoned};
+use jiff::{ToSpan as _, ZonedDateTime};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::ConfigError;
@@ -63,7 +63,7 @@ impl Hours {
             .map(Self)
     }
 
-    pub(crate) fn are_open(&self, now: &Zoned) -> bool {
+    pub(crate) fn are_open(&self, now: &ZonedDateTime) -> bool {
         let minute = minute(now.time());
         let (today, yesterday) = (now.weekday(), now.weekday().previous());
         self.0.iter().any(|span| span.covers(today, minute) || span.covers(yesterday, minute + DAY))
@@ -71,7 +71,7 @@ impl Hours {
 
     /// Seconds until the next opening. Where the clock is put forward over the first minute, this is that
     /// much late.
-    pub(crate) fn seconds_to_opening(&self, now: &Zoned) -> Option<u32> {
+    pub(crate) fn seconds_to_opening(&self, now: &ZonedDateTime) -> Option<u32> {
         let days = (0..=7).filter_map(|ahead| now.date().checked_add(ahead.days()).ok());
         let openings = days.flat_map(|day| self.0.iter().flat_map(move |span| span.openings(day, now)));
         let soonest = openings.filter(|seconds| *seconds > 0).min()?;
@@ -103,7 +103,7 @@ impl Span {
     }
 
     /// The seconds from now to its beginning on a day: twice where the clock is put back over it.
-    fn openings(&self, day: Date, now: &Zoned) -> Vec<i64> {
+    fn openings(&self, day: Date, now: &ZonedDateTime) -> Vec<i64> {
         let begins = |time: Time| now.time_zone().to_ambiguous_timestamp(day.to_datetime(time));
         let Some(begins) = self.days.contains(&day.weekday()).then(|| clock(self.from)).flatten().map(begins)
         else {

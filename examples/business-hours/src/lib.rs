@@ -70,7 +70,7 @@ impl BusinessHours {
     fn judge<H: Host>(&self, host: &H) -> Result<(), Denial> {
         let zone = self.zone_of_caller(host)?;
         let now = i64::try_from(host.now()).ok().and_then(|now| Timestamp::from_second(now).ok());
-        let now = now.ok_or_else(|| denial("no-time", "the clock is out of range"))?.to_zoned(zone);
+        let now = now.ok_or_else(|| denial("no-time", "the clock is out of range"))?.to_zoned_datetime(zone);
         if self.hours.are_open(&now) {
             return Ok(());
         }
