@@ -51,3 +51,17 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+
+    #[test]
+    fn a_label_ends_where_its_value_does() {
+        let metrics = Metrics::default();
+        metrics.messages("a\"} 1\nwitgate_forged{b=\"\\", "ok").inc();
+        let text = metrics.render();
+        let expected = r#"upstream="a\"} 1\nwitgate_forged{b=\"\\",outcome="ok"} 1"#;
+        assert!(text.contains(expected) && !text.contains("\nwitgate_forged"), "{text}");
+    }
+}
