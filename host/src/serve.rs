@@ -28,7 +28,7 @@ use witgate_cases::factory::Factory;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::{Engine, EngineError};
 use witgate_component::load::Loader;
-use witgate_component::store::Store;
+use witgate_component::store::ComponentStore;
 use witgate_config::diagnostic::Diagnostic;
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{Strictness, fault_at, policy_fault};
@@ -297,7 +297,7 @@ pub(crate) async fn first_generation(
 ) -> Result<(Factory, Arc<Generations>), ServeError> {
     let state = config.server.state.as_deref();
     state.into_iter().for_each(leftovers::remove);
-    let store = state.map(|state| Store::new(Rollback::components(state)));
+    let store = state.map(|state| ComponentStore::new(Rollback::components(state)));
     let loader = Loader::new(Engine::new()?, compiler, cache_directory(environment)).keeping(store);
     let factory = Factory::new(loader, environment.clone(), Clock::System);
     let first = factory.first(config, rollback.map(|rollback| &rollback.recipe)).await;

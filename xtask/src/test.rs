@@ -14,7 +14,7 @@ use crate::tools::{self, Tools};
 use crate::{fuzz, guests, wit};
 use count::{Count, slowest, trouble};
 use witgate_build::cargo::cargo;
-use witgate_build::process::{Ended, attempt, run, works};
+use witgate_build::process::{ProgramEnd, attempt, run, works};
 
 /// Nothing is compiled for it.
 const QUICK: Duration = Duration::from_secs(60);
@@ -192,7 +192,7 @@ impl Outcome for () {
     }
 }
 
-impl Outcome for (Count, Ended) {
+impl Outcome for (Count, ProgramEnd) {
     fn judge(self) -> (Count, Option<String>) {
         let (count, ended) = self;
         let complaint =

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
-    Algorithm, Authenticate, Call, ConfigError, Credential, Data, Host, Identity, Plugin, Refusal, Scheme,
-    Signed, Unavailability, Unproven, Verdict, VerifyError, Wants,
+    Algorithm, Authenticate, Call, ConfigError, Credential, Data, Host, Identity, NoIdentity, Plugin,
+    Refusal, Scheme, SignedMessage, Unavailability, Verdict, VerifyError, Wants,
 };
 
 use shown::{ID, SENDER, SIGNATURE, Shown, TIMESTAMP, is_word};
@@ -92,7 +92,7 @@ impl WebhookSignature {
         host: &H,
         call: &Call<'_>,
         credential: &Credential<'_>,
-    ) -> Result<Identity, Unproven> {
+    ) -> Result<Identity, NoIdentity> {
         let shown = Shown::read(host, credential)?;
         let unknown = || Refusal::new("unknown-key", "no such sender is configured");
         let sender = self.senders.get(&shown.sender).ok_or_else(unknown)?;
@@ -124,10 +124,10 @@ impl WebhookSignature {
 }
 
 /// One good signature of those that are shown is enough: a sender who changes keys signs with both.
-async fn verify<H: Host>(host: &H, key: &str, shown: &Shown, text: &str) -> Result<(), Unproven> {
+async fn verify<H: Host>(host: &H, key: &str, shown: &Shown, text: &str) -> Result<(), NoIdentity> {
     for signature in &shown.signatures {
         let signed =
-            Signed { algorithm: Algorithm::Hs256, key_id: None, message: text.as_bytes(), signature };
+            SignedMessage { algorithm: Algorithm::Hs256, key_id: None, message: text.as_bytes(), signature };
         match host.verify(key, &signed).await {
             Ok(()) => return Ok(()),
             Err(VerifyError::BadSignature) => {}

@@ -9,8 +9,8 @@ use witgate_base::clock::Clock;
 use witgate_base::provenance::Provenance;
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
-use witgate_component::grants::Granted;
-use witgate_component::instance::Prepared;
+use witgate_component::grants::GrantedInterfaces;
+use witgate_component::instance::PreparedComponent;
 use witgate_component::load::Loader;
 use witgate_component::pool::Pool;
 use witgate_config::{Isolation, Limits};
@@ -39,7 +39,7 @@ pub(crate) fn an_instance_per_call(bench: &mut Bench) {
     }
 }
 
-async fn prepared() -> Prepared {
+async fn prepared() -> PreparedComponent {
     let engine = Engine::new().unwrap();
     let loader = Loader::new(engine.clone(), Compiler::Within, None);
     let loaded = loader.load(&component("rbac"), &Provenance::default()).await.unwrap();
@@ -55,10 +55,17 @@ async fn prepared() -> Prepared {
         witness: None,
         retold: None,
     };
-    Prepared::new(&engine, &loaded, Granted::default(), Arc::new(services), Limits::default()).unwrap()
+    PreparedComponent::new(
+        &engine,
+        &loaded,
+        GrantedInterfaces::default(),
+        Arc::new(services),
+        Limits::default(),
+    )
+    .unwrap()
 }
 
-async fn one_call(prepared: Prepared, config: String, scope: &Scope) {
+async fn one_call(prepared: PreparedComponent, config: String, scope: &Scope) {
     let (pool, _) = Pool::configure(prepared, config, false, Isolation::PerCall).await.unwrap();
     let roles = HELD.map(str::to_owned);
     let call = Call {

@@ -17,9 +17,9 @@ use witgate_component::settings::{RemoteKeys, Surroundings};
 use witgate_config::environment::Environment;
 use witgate_config::resolve::{self, Strictness};
 use witgate_config::{self as config, Config};
-use witgate_policy::generation::pipeline::{self, Assembled, Next, Pipeline};
+use witgate_policy::generation::pipeline::{self, NextPipeline, Pipeline, PipelineAssembly};
 use witgate_policy::generation::{Contents, Generation, Generations, Recipe};
-use witgate_policy::{Making, Policy, PolicyError};
+use witgate_policy::{MakeInputs, Policy, PolicyError};
 use witgate_services::network::Ways;
 
 /// Makes generations.
@@ -128,7 +128,7 @@ impl Factory {
         let (mut pipelines, mut any_whole) = (Vec::new(), false);
         for upstream in &config.upstreams {
             let find = |name: &str| parts.policies.get(name).cloned();
-            let Assembled { misfits, is_whole, .. } =
+            let PipelineAssembly { misfits, is_whole, .. } =
                 pipeline::assemble(upstream, config, &parts.recipe, find);
             any_whole |= is_whole && misfits.is_empty();
             let is_closed = !misfits.is_empty() || config.broken.pipelines.contains(&upstream.name);
@@ -192,7 +192,7 @@ impl Factory {
     ) -> PolicyParts {
         self.ways().take(config.network.as_ref());
         let dir = config.dir();
-        let making = Making {
+        let making = MakeInputs {
             loader: &self.loader,
             queue: (compiling == CompileMode::Beside).then_some(&self.queue),
             around: Surroundings {
@@ -237,7 +237,7 @@ impl Factory {
 async fn made(
     policy: &config::Policy,
     config: &Config,
-    making: Making<'_>,
+    making: MakeInputs<'_>,
 ) -> Result<(Policy, Fingerprints), PolicyError> {
     match config.broken.policies.get(&policy.name) {
         Some(fault) => Err(unusable(&policy.name, fault)),
@@ -303,7 +303,8 @@ fn whole(
     let mut pipelines = Vec::new();
     for upstream in &config.upstreams {
         let find = |name: &str| parts.policies.get(name).cloned();
-        let Assembled { pipeline, misfits, .. } = pipeline::assemble(upstream, config, &parts.recipe, find);
+        let PipelineAssembly { pipeline, misfits, .. } =
+            pipeline::assemble(upstream, config, &parts.recipe, find);
         pipelines.push(pipeline);
         parts.errors.extend(misfits);
     }
@@ -419,8 +420,8 @@ impl Succession<'_> {
         let judges = |name: &str| held.own_policy(name).filter(|_| !passes(name) || !is_new(name));
         let find = |name: &str| self.parts.policies.get(name).or_else(|| judges(name)).cloned();
         let next = pipeline::assemble(upstream, self.config, &self.parts.recipe, find);
-        let Assembled { pipeline, has_all_authorizers, .. } = next;
-        held.next = Some(Box::new(Next { pipeline, has_all_authorizers }));
+        let PipelineAssembly { pipeline, has_all_authorizers, .. } = next;
+        held.next = Some(Box::new(NextPipeline { pipeline, has_all_authorizers }));
         held
     }
 

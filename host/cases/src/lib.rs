@@ -30,7 +30,7 @@ use witgate_base::fingerprints::Fingerprints;
 use witgate_component::settings::Surroundings;
 use witgate_config as config;
 use witgate_policy::Policy;
-use witgate_policy::make::{Made, Making, PolicyError, Unmade};
+use witgate_policy::make::{MadePolicy, MakeError, MakeInputs, PolicyError};
 
 pub(crate) use case::DIGEST;
 pub use case::{Case, CaseCall, CaseSettings, HookQuestion, HostState, Question, Step, Suite};
@@ -49,7 +49,10 @@ pub use written::{ConfigFault, ExpectedWants, Principal, ProofThumbprints, schem
 ///
 /// # Errors
 /// With the first thing that is wrong.
-pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+pub async fn make_rehearsed(
+    config: &config::Policy,
+    making: MakeInputs<'_>,
+) -> Result<MadePolicy, PolicyError> {
     let (policy, mut files) = Policy::make(config, making).await?;
     // A rollback's policies were rehearsed when they went live; cases written since must not block it.
     if let (Some(path), None) = (&config.cases, making.again)
@@ -67,10 +70,10 @@ pub async fn make_rehearsed(config: &config::Policy, making: Making<'_>) -> Resu
 async fn rehearse(
     config: &config::Policy,
     path: &Path,
-    making: Making<'_>,
+    making: MakeInputs<'_>,
     digest: Option<Digest>,
     files: &mut Fingerprints,
-) -> Result<(), Unmade> {
+) -> Result<(), MakeError> {
     files.note(path);
     let suite = Suite::read(path)?;
     for case in &suite.cases {
@@ -87,7 +90,7 @@ async fn rehearse(
         if !report.passed() {
             let why = report.problems().join("; ");
             let message = format!("case \"{}\" in {}: {why}", case.name, path.display());
-            return Err(Unmade { cause: report.cause(), ..message.into() });
+            return Err(MakeError { cause: report.cause(), ..message.into() });
         }
     }
     tracing::debug!(policy = %config.name, "{} cases went as they should", suite.cases.len());
@@ -100,9 +103,9 @@ async fn candidate(
     config: &config::Policy,
     suite: &Suite,
     case: &Case,
-    making: Making<'_>,
+    making: MakeInputs<'_>,
     files: &mut Fingerprints,
-) -> Result<SandboxPolicy, Unmade> {
+) -> Result<SandboxPolicy, MakeError> {
     let own = config::Policy {
         config: case.settings.over(&config.config),
         limits: case.limits.unwrap_or(config.limits),
@@ -121,5 +124,5 @@ async fn candidate(
         ..making.around
     };
     let staging = SandboxSettings { now: case.now, grants_everything: false, witness: Some(Arc::default()) };
-    SandboxPolicy::make(&own, Making { around, ..making }, staging, files).await
+    SandboxPolicy::make(&own, MakeInputs { around, ..making }, staging, files).await
 }

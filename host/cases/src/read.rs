@@ -23,7 +23,7 @@ use witgate_config::diagnostic::Diagnostic;
 use witgate_config::document::Document;
 use witgate_config::shape::{fit, listed, nearest};
 use witgate_config::{KeySource, Limits, PolicyKind};
-use witgate_policy::make::Unmade;
+use witgate_policy::make::MakeError;
 use witgate_services::host_calls::SignatureCheck;
 use witgate_services::witness::IMPORTS;
 
@@ -60,7 +60,7 @@ impl CasesError {
     }
 }
 
-impl From<CasesError> for Unmade {
+impl From<CasesError> for MakeError {
     fn from(error: CasesError) -> Self {
         Self { cause: error.cause(), ..error.to_string().into() }
     }

@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep_until};
 
 use case::Cases;
 use witgate_policy::Policy;
-use witgate_policy::tap::{Line, Taken};
+use witgate_policy::tap::{RecordedHook, TapLine};
 
 pub use result::{RecordedCase, RecordingResult};
-pub use witgate_policy::tap::NotRecorded;
+pub use witgate_policy::tap::TapError;
 
 /// Interval at which a recording checks that its policy is still the live one.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -39,8 +39,8 @@ pub struct RecordingBounds {
 #[derive(Debug)]
 pub struct Recording<'p> {
     policy: &'p Policy,
-    from: mpsc::Receiver<Taken>,
-    line: Line,
+    from: mpsc::Receiver<RecordedHook>,
+    line: TapLine,
 }
 
 impl Drop for Recording<'_> {
@@ -54,9 +54,9 @@ impl<'p> Recording<'p> {
     ///
     /// # Errors
     /// Where it cannot be recorded.
-    pub fn start(policy: &'p Policy) -> Result<Self, NotRecorded> {
+    pub fn start(policy: &'p Policy) -> Result<Self, TapError> {
         if policy.recorded_settings().reads_secrets {
-            return Err(NotRecorded::ReadsSecrets);
+            return Err(TapError::ReadsSecrets);
         }
         let (line, from) = policy.recorder().open()?;
         Ok(Self { policy, from, line })
@@ -79,7 +79,7 @@ impl<'p> Recording<'p> {
 
 /// Takes what comes, until something ends it; says what.
 async fn take(
-    from: &mut mpsc::Receiver<Taken>,
+    from: &mut mpsc::Receiver<RecordedHook>,
     stop: &Notify,
     cases: &mut Cases<'_>,
     bounds: RecordingBounds,

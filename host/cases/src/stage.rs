@@ -25,7 +25,7 @@ use witgate_component::settings::{RemoteKeys, Surroundings};
 use witgate_config::environment::Environment;
 use witgate_config::{self as config, Grants, PolicyKind};
 use witgate_policy::answer::Outcome;
-use witgate_policy::make::{Making, Stage, Unmade};
+use witgate_policy::make::{MakeError, MakeInputs, Stage};
 use witgate_policy::{Policy, SCHEMES};
 use witgate_services::host_calls::HostCallReplay;
 use witgate_services::witness::{Observation, Witness};
@@ -110,7 +110,7 @@ impl TestSubject {
         let environment = environment(&Environment::default(), secrets);
         let remote = RemoteKeys::unreachable();
         let around = Surroundings { dir, keys, remote: &remote, environment: &environment, on_stage: true };
-        let making = Making {
+        let making = MakeInputs {
             loader,
             queue: None,
             around,
@@ -128,7 +128,7 @@ impl TestSubject {
 
 /// The error when there is no policy to test.
 #[derive(Debug)]
-pub struct SandboxError(Unmade);
+pub struct SandboxError(MakeError);
 
 impl std::fmt::Display for SandboxError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -174,10 +174,10 @@ impl SandboxPolicy {
     /// the servers of a question.
     pub(super) async fn make(
         config: &config::Policy,
-        making: Making<'_>,
+        making: MakeInputs<'_>,
         staging: SandboxSettings,
         files: &mut Fingerprints,
-    ) -> Result<Self, Unmade> {
+    ) -> Result<Self, MakeError> {
         let servers = Arc::<Servers>::default();
         let SandboxSettings { now, grants_everything, witness } = staging;
         let stage = Stage {
@@ -188,7 +188,7 @@ impl SandboxPolicy {
             grants_everything,
         };
         let clock = Clock::Set(Arc::clone(&stage.clock));
-        let making = Making { clock: &clock, stage: Some(&stage), ..making };
+        let making = MakeInputs { clock: &clock, stage: Some(&stage), ..making };
         let policy = Policy::make_noting(config, making, files).await?;
         Ok(Self { policy, stage, servers })
     }
@@ -370,7 +370,7 @@ impl services::subject::Subject for QuestionSubject {
 
 impl Case {
     /// The report of a case whose settings were refused.
-    pub(super) fn refused(&self, unmade: &Unmade) -> Report {
+    pub(super) fn refused(&self, unmade: &MakeError) -> Report {
         let findings = match (&self.config_error, &unmade.setting) {
             (Some(expected), Some(error)) => checks::refusal(expected, error),
             _ => vec![Finding::new("settings", "settings that are accepted", &unmade.message)],

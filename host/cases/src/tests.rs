@@ -33,8 +33,15 @@ async fn fault(
     let (keys, remote, environment) = (Default::default(), RemoteKeys::unreachable(), Environment::default());
     let around =
         Surroundings { dir, keys: &keys, remote: &remote, environment: &environment, on_stage: false };
-    let making =
-        Making { loader, queue: None, around, clock: &Clock::System, before: None, again: None, stage: None };
+    let making = MakeInputs {
+        loader,
+        queue: None,
+        around,
+        clock: &Clock::System,
+        before: None,
+        again: None,
+        stage: None,
+    };
     make_rehearsed(&config, making).await.err()
 }
 

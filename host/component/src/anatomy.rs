@@ -12,7 +12,7 @@ const MOST: usize = 200;
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum FileForm {
     /// A component.
     Component,
     /// A core module, which every compiler to WebAssembly makes first.
@@ -25,7 +25,7 @@ pub enum Form {
     Other,
 }
 
-impl Form {
+impl FileForm {
     /// The form of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let begins = |text: &[u8]| bytes.trim_ascii_start().starts_with(text);
@@ -59,7 +59,7 @@ impl Form {
 #[derive(Debug)]
 pub struct Anatomy {
     /// The form of the file.
-    pub form: Form,
+    pub form: FileForm,
     /// The imports of a component.
     pub imports: Vec<String>,
     /// The exports of a component.
@@ -78,7 +78,7 @@ impl Anatomy {
     /// Reads what can be read.
     pub fn of(bytes: &[u8]) -> Self {
         let mut anatomy = Self {
-            form: Form::of(bytes),
+            form: FileForm::of(bytes),
             imports: Vec::new(),
             exports: Vec::new(),
             sections: BTreeMap::new(),
@@ -86,7 +86,7 @@ impl Anatomy {
             memory: 0,
             broken: None,
         };
-        if matches!(anatomy.form, Form::Component | Form::Module) {
+        if matches!(anatomy.form, FileForm::Component | FileForm::Module) {
             let read = anatomy.read(bytes);
             anatomy.broken = read.err().map(|error| clean(&error.to_string()));
         }
@@ -111,7 +111,7 @@ impl Anatomy {
                 Payload::Version { encoding, .. } => {
                     depth += 1;
                     if depth == 1 && encoding == Encoding::Module {
-                        self.form = Form::Module;
+                        self.form = FileForm::Module;
                     }
                 }
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -176,16 +176,16 @@ mod tests {
     #[test]
     fn what_is_no_component_says_what_it_is() {
         for (bytes, form) in [
-            (&b""[..], Form::Empty),
-            (b"\0asm\x01\0\0\0", Form::Module),
-            (b"\0asm\x0d\0\x01\0", Form::Component),
-            (b"\n (module)", Form::Text),
-            (b"#!/bin/sh\n", Form::Other),
-            (b"\0as", Form::Other),
+            (&b""[..], FileForm::Empty),
+            (b"\0asm\x01\0\0\0", FileForm::Module),
+            (b"\0asm\x0d\0\x01\0", FileForm::Component),
+            (b"\n (module)", FileForm::Text),
+            (b"#!/bin/sh\n", FileForm::Other),
+            (b"\0as", FileForm::Other),
         ] {
             let anatomy = Anatomy::of(bytes);
             assert_eq!(anatomy.form, form, "{bytes:?}");
-            assert_eq!(anatomy.form.is_no_component().is_none(), form == Form::Component);
+            assert_eq!(anatomy.form.is_no_component().is_none(), form == FileForm::Component);
             assert_eq!(anatomy.broken, None, "{bytes:?}");
         }
         assert!(Anatomy::of(b"\0asm\x0d\0\x01\0\x01\xff").broken.is_some(), "it ends in the middle");

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::anatomy::{Anatomy, Form};
+use super::anatomy::{Anatomy, FileForm};
 use super::engine::{Engine, Places, Room};
 use witgate_base::cause::Cause;
 use witgate_base::printable::clean;
@@ -135,7 +135,7 @@ impl Compiler {
 }
 
 fn within(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
-    if let Some(why) = Form::of(bytes).is_no_component() {
+    if let Some(why) = FileForm::of(bytes).is_no_component() {
         return Err(CompileError::NotAComponent(why.to_owned()));
     }
     engine

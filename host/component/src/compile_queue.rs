@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use witgate_plugin::Digest;
 
-use super::load::{Found, LoadError, Loaded, Loader, Uncompiled};
+use super::load::{FoundComponent, LoadError, LoadedComponent, Loader, UncompiledComponent};
 use witgate_base::cause::Cause;
 use witgate_base::provenance::Provenance;
 
@@ -32,15 +32,15 @@ struct Jobs {
 struct Job {
     /// The last round that asked for it.
     round: u64,
-    state: State,
+    state: JobState,
 }
 
 #[derive(Debug)]
-enum State {
+enum JobState {
     /// The compiler is at it. Dropping this ends it.
     Running { _task: AbortOnDropHandle<()> },
     /// It is done, and nobody has come for it.
-    Done(Loaded),
+    Done(LoadedComponent),
     /// It cannot be compiled: the message, and where that lies.
     Failed(String, Cause),
 }
@@ -55,10 +55,10 @@ impl CompileQueue {
     ///
     /// # Errors
     /// `Compiling`, or what is wrong with the file.
-    pub async fn load(&self, path: &Path, from: &Provenance) -> Result<Loaded, LoadError> {
+    pub async fn load(&self, path: &Path, from: &Provenance) -> Result<LoadedComponent, LoadError> {
         match self.loader.load_compiled(path, from).await? {
-            Found::Compiled(loaded) => Ok(loaded),
-            Found::Uncompiled(uncompiled) => self.ask(path, uncompiled),
+            FoundComponent::Compiled(loaded) => Ok(loaded),
+            FoundComponent::Uncompiled(uncompiled) => self.ask(path, uncompiled),
         }
     }
 
@@ -72,7 +72,7 @@ impl CompileQueue {
         let mut jobs = self.jobs.lock();
         let round = jobs.round;
         let is_asked_for = |job: &Job| job.round == round;
-        let may_pass = |job: &Job| matches!(&job.state, State::Failed(_, cause) if cause.may_pass());
+        let may_pass = |job: &Job| matches!(&job.state, JobState::Failed(_, cause) if cause.may_pass());
         jobs.by_digest.retain(|_, job| is_asked_for(job) && !may_pass(job));
     }
 
@@ -81,30 +81,30 @@ impl CompileQueue {
         self.done.notified().await;
     }
 
-    fn ask(&self, path: &Path, uncompiled: Uncompiled) -> Result<Loaded, LoadError> {
+    fn ask(&self, path: &Path, uncompiled: UncompiledComponent) -> Result<LoadedComponent, LoadError> {
         let mut jobs = self.jobs.lock();
         let (round, digest) = (jobs.round, uncompiled.digest);
         if let Some(job) = jobs.by_digest.get_mut(&digest) {
             job.round = round;
             return match &job.state {
-                State::Running { .. } => Err(LoadError::Compiling(path.to_owned())),
-                State::Done(loaded) => Ok(self.loader.take_over(loaded)),
-                State::Failed(message, cause) => Err(LoadError::NotCompiled(message.clone(), *cause)),
+                JobState::Running { .. } => Err(LoadError::Compiling(path.to_owned())),
+                JobState::Done(loaded) => Ok(self.loader.take_over(loaded)),
+                JobState::Failed(message, cause) => Err(LoadError::NotCompiled(message.clone(), *cause)),
             };
         }
         tracing::info!("{} is being compiled; what does not need it goes on", path.display());
-        let state = State::Running { _task: self.compile(uncompiled) };
+        let state = JobState::Running { _task: self.compile(uncompiled) };
         jobs.by_digest.insert(digest, Job { round, state });
         Err(LoadError::Compiling(path.to_owned()))
     }
 
-    fn compile(&self, uncompiled: Uncompiled) -> AbortOnDropHandle<()> {
+    fn compile(&self, uncompiled: UncompiledComponent) -> AbortOnDropHandle<()> {
         let (loader, jobs, done) = (Arc::clone(&self.loader), Arc::clone(&self.jobs), Arc::clone(&self.done));
         let digest = uncompiled.digest;
         AbortOnDropHandle::new(tokio::spawn(async move {
             let state = match loader.finish(uncompiled).await {
-                Ok(loaded) => State::Done(loaded),
-                Err(error) => State::Failed(error.to_string(), error.cause()),
+                Ok(loaded) => JobState::Done(loaded),
+                Err(error) => JobState::Failed(error.to_string(), error.cause()),
             };
             if let Some(job) = jobs.lock().by_digest.get_mut(&digest) {
                 job.state = state;

@@ -3,7 +3,7 @@
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
-use super::said::Said;
+use super::last_lines::LastLines;
 use super::trace;
 use crate::failure::Failure;
 use witgate_base::cause::Cause;
@@ -26,7 +26,7 @@ impl Fault {
 
     /// The fault behind an engine's error, with where the component was and what it had said. Where the host ended the
     /// hook, it `knows` why.
-    pub(super) fn of(known: Option<Failure>, error: &wasmtime::Error, said: &Said) -> Self {
+    pub(super) fn of(known: Option<Failure>, error: &wasmtime::Error, said: &LastLines) -> Self {
         let root = error.root_cause().to_string();
         let failure = known.unwrap_or_else(|| failure_of(error, &root));
         let mut detail = match error.downcast_ref::<Trap>() {
@@ -56,7 +56,7 @@ const NAMELESS: &str = "; where is not known, because the component has no names
 /// Maximum length in bytes of the output that is quoted: its end, which says most.
 const MOST_SAID: usize = 1000;
 
-fn told(said: &Said) -> String {
+fn told(said: &LastLines) -> String {
     let mut told: Vec<&str> = Vec::new();
     let mut room = MOST_SAID;
     for line in said.lines().rev() {

@@ -62,7 +62,7 @@ impl Interface {
 
 /// The interfaces that one policy may import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Granted {
+pub struct GrantedInterfaces {
     /// `crypto`.
     pub crypto: bool,
     /// `secrets`.
@@ -73,7 +73,7 @@ pub struct Granted {
     pub http: bool,
 }
 
-impl Granted {
+impl GrantedInterfaces {
     /// All of them.
     pub const EVERYTHING: Self = Self { crypto: true, secrets: true, cache: true, http: true };
 
@@ -144,7 +144,7 @@ pub enum Need {
 
 /// The requirement of `import`.
 pub fn need(import: &str) -> Need {
-    match check_import(import, Granted::default()) {
+    match check_import(import, GrantedInterfaces::default()) {
         Ok(()) if import.starts_with("wasi:") => Need::Stub,
         Ok(()) => Need::Nothing,
         Err(ImportError::NotGranted { line, .. }) => Need::Grant(line),
@@ -166,11 +166,11 @@ pub fn imports(engine: &Engine, component: &Component) -> Vec<String> {
 ///
 /// # Errors
 /// With the first import that is not met.
-pub fn check(engine: &Engine, component: &Component, granted: Granted) -> Result<(), ImportError> {
+pub fn check(engine: &Engine, component: &Component, granted: GrantedInterfaces) -> Result<(), ImportError> {
     imports(engine, component).iter().try_for_each(|import| check_import(import, granted))
 }
 
-fn check_import(import: &str, granted: Granted) -> Result<(), ImportError> {
+fn check_import(import: &str, granted: GrantedInterfaces) -> Result<(), ImportError> {
     if let Some(rest) = import.strip_prefix("wasi:") {
         let (package, _) = rest.split_once('/').unwrap_or((rest, ""));
         let version = import.rsplit_once('@').map_or("", |(_, version)| version);
@@ -212,9 +212,9 @@ mod tests {
             ("wasi:keyvalue/store@0.2.0-draft", "stubs of cli"),
             ("acme:things/store@1.0.0", "stubs of cli"),
         ] {
-            let error = check_import(import, Granted::default()).unwrap_err().to_string();
+            let error = check_import(import, GrantedInterfaces::default()).unwrap_err().to_string();
             assert!(error.contains(import) && error.contains(said), "{error}");
         }
-        assert_eq!(check_import("wasi:clocks/monotonic-clock@0.2.6", Granted::default()), Ok(()));
+        assert_eq!(check_import("wasi:clocks/monotonic-clock@0.2.6", GrantedInterfaces::default()), Ok(()));
     }
 }

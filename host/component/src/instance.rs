@@ -10,14 +10,14 @@ use witgate_plugin::{ConfigError, Description, Wants};
 
 use super::engine::Engine;
 use super::fault::Fault;
-use super::grants::{self, Granted, ImportError};
+use super::grants::{self, GrantedInterfaces, ImportError};
 use super::linker::linker;
-use super::load::Loaded;
+use super::load::LoadedComponent;
 use super::output;
 use super::slow_lane::{Lane, SlowLane};
 use super::state::{Gauges, State, on_tick};
-use super::time::Time;
-use super::v0_1::{Exports, Guest};
+use super::time::HookTime;
+use super::v0_1::{Exports, GuestExports};
 use crate::failure::Failure;
 use witgate_base::cause::Cause;
 use witgate_base::printable::clean;
@@ -157,7 +157,7 @@ impl From<PrepareError> for Fault {
 
 /// A component, linked and checked, before it has its settings.
 #[derive(Clone)]
-pub struct Prepared {
+pub struct PreparedComponent {
     pre: InstancePre<State>,
     exports: Exports,
     services: Arc<Services>,
@@ -170,20 +170,20 @@ pub struct Prepared {
 /// An instance.
 pub(super) struct Instance {
     pub(super) store: Store<State>,
-    pub(super) guest: Guest,
+    pub(super) guest: GuestExports,
     /// Hooks that it has decided.
     pub(super) served: u64,
 }
 
-impl Prepared {
+impl PreparedComponent {
     /// Links a component with what is granted and finds its exports.
     ///
     /// # Errors
     /// When an import is not granted, or the exports are not those of a world.
     pub fn new(
         engine: &Engine,
-        loaded: &Loaded,
-        granted: Granted,
+        loaded: &LoadedComponent,
+        granted: GrantedInterfaces,
         services: Arc<Services>,
         limits: Limits,
     ) -> Result<Self, PrepareError> {
@@ -284,7 +284,7 @@ impl Prepared {
         store.set_max_component_handles(self.limits.handles);
         store.epoch_deadline_callback(on_tick);
         store.set_epoch_deadline(1);
-        let time = Time::of(SETUP_TIME);
+        let time = HookTime::of(SETUP_TIME);
         store.data_mut().begin(None, SETUP_TIME, time.clone(), Lane::Fast);
         let failed = |fault| PrepareError::setup(function, fault);
         let made = time.bounds(self.pre.instantiate_async(&mut store)).await.map_err(failed)?;
@@ -296,7 +296,7 @@ impl Prepared {
 
 impl Instance {
     /// Readies it for a hook about `scope`.
-    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, time: Time, lane: Lane) {
+    pub(super) fn begin(&mut self, scope: Scope, timeout: Duration, time: HookTime, lane: Lane) {
         self.store.data_mut().begin(Some(scope), timeout, time, lane);
         self.store.set_epoch_deadline(1);
     }

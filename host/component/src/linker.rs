@@ -3,7 +3,7 @@
 use wasmtime::component::Linker;
 
 use super::engine::Engine;
-use super::grants::{Granted, Interface};
+use super::grants::{GrantedInterfaces, Interface};
 use super::state::State;
 use super::v0_1;
 
@@ -12,7 +12,7 @@ use super::v0_1;
 ///
 /// # Errors
 /// Never, short of a fault in the engine.
-pub(super) fn linker(engine: &Engine, granted: Granted) -> wasmtime::Result<Linker<State>> {
+pub(super) fn linker(engine: &Engine, granted: GrantedInterfaces) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.inner());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     for interface in Interface::ALL.into_iter().filter(|interface| granted.covers(*interface)) {

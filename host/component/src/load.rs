@@ -19,10 +19,10 @@ use witgate_plugin::{Description, Digest};
 use super::compile::{CompileError, Compiler, LARGEST_OUTPUT};
 use super::engine::Engine;
 use super::fault::of_machine;
-use super::grants::Granted;
+use super::grants::GrantedInterfaces;
 use super::settings::Schema;
 use super::state::State;
-use super::store::Store;
+use super::store::ComponentStore;
 use witgate_base::cause::Cause;
 use witgate_base::clock;
 use witgate_base::digest::{digest_text, sha256};
@@ -89,25 +89,25 @@ impl LoadError {
 
 /// A compiled component.
 #[derive(Clone)]
-pub struct Loaded {
+pub struct LoadedComponent {
     /// The component.
     pub component: Component,
     /// SHA-256 of its file.
     pub digest: Digest,
     /// The facts about the component.
-    facts: Arc<Facts>,
+    facts: Arc<ComponentFacts>,
 }
 
 /// The facts that follow from a component's content alone: found out once, however many generations are built
 /// from it.
 #[derive(Default)]
-struct Facts {
-    linked: Mutex<HashMap<Granted, InstancePre<State>>>,
+struct ComponentFacts {
+    linked: Mutex<HashMap<GrantedInterfaces, InstancePre<State>>>,
     description: OnceLock<Description>,
     schema: OnceLock<Arc<Schema>>,
 }
 
-impl Loaded {
+impl LoadedComponent {
     fn new(component: Component, digest: Digest) -> Self {
         Self { component, digest, facts: Arc::default() }
     }
@@ -115,7 +115,7 @@ impl Loaded {
     /// The component with the imports that are granted, as `link` makes it the first time.
     pub(super) fn linked<E>(
         &self,
-        granted: Granted,
+        granted: GrantedInterfaces,
         link: impl FnOnce() -> Result<InstancePre<State>, E>,
     ) -> Result<InstancePre<State>, E> {
         let linked = || self.facts.linked.lock();
@@ -150,22 +150,22 @@ impl Loaded {
     }
 }
 
-impl std::fmt::Debug for Loaded {
+impl std::fmt::Debug for LoadedComponent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Loaded").field(&digest_text(&self.digest)).finish()
     }
 }
 
 /// A component file that was read.
-pub(super) enum Found {
+pub(super) enum FoundComponent {
     /// And need not be compiled.
-    Compiled(Loaded),
+    Compiled(LoadedComponent),
     /// And has to be.
-    Uncompiled(Uncompiled),
+    Uncompiled(UncompiledComponent),
 }
 
 /// The bytes of a component that has to be compiled, from the file at `path`.
-pub(super) struct Uncompiled {
+pub(super) struct UncompiledComponent {
     path: PathBuf,
     bytes: Vec<u8>,
     pub(super) digest: Digest,
@@ -177,8 +177,8 @@ pub struct Loader {
     engine: Engine,
     compiler: Compiler,
     cache: Option<DiskCache>,
-    store: Option<Store>,
-    compiled: Mutex<HashMap<Digest, Loaded>>,
+    store: Option<ComponentStore>,
+    compiled: Mutex<HashMap<Digest, LoadedComponent>>,
 }
 
 impl Loader {
@@ -196,7 +196,7 @@ impl Loader {
 
     /// The same, and keeps the files of the components in `store`.
     #[must_use]
-    pub fn keeping(self, store: Option<Store>) -> Self {
+    pub fn keeping(self, store: Option<ComponentStore>) -> Self {
         Self { store, ..self }
     }
 
@@ -209,10 +209,10 @@ impl Loader {
     ///
     /// # Errors
     /// With what is wrong with the file.
-    pub async fn load(&self, path: &Path, from: &Provenance) -> Result<Loaded, LoadError> {
+    pub async fn load(&self, path: &Path, from: &Provenance) -> Result<LoadedComponent, LoadError> {
         match self.load_compiled(path, from).await? {
-            Found::Compiled(loaded) => Ok(loaded),
-            Found::Uncompiled(uncompiled) => self.finish(uncompiled).await,
+            FoundComponent::Compiled(loaded) => Ok(loaded),
+            FoundComponent::Uncompiled(uncompiled) => self.finish(uncompiled).await,
         }
     }
 
@@ -220,17 +220,21 @@ impl Loader {
     ///
     /// # Errors
     /// With what is wrong with the file.
-    pub(super) async fn load_compiled(&self, path: &Path, from: &Provenance) -> Result<Found, LoadError> {
+    pub(super) async fn load_compiled(
+        &self,
+        path: &Path,
+        from: &Provenance,
+    ) -> Result<FoundComponent, LoadError> {
         let (bytes, digest) = read(path.to_owned(), from.clone()).await?;
         if let Some(loaded) = self.compiled(&digest) {
-            return Ok(Found::Compiled(loaded));
+            return Ok(FoundComponent::Compiled(loaded));
         }
         if let Some(store) = &self.store {
             store.put(&bytes, &digest);
         }
         Ok(match self.cached(&digest) {
-            Some(component) => Found::Compiled(self.remember(component, digest)),
-            None => Found::Uncompiled(Uncompiled { path: path.to_owned(), bytes, digest }),
+            Some(component) => FoundComponent::Compiled(self.remember(component, digest)),
+            None => FoundComponent::Uncompiled(UncompiledComponent { path: path.to_owned(), bytes, digest }),
         })
     }
 
@@ -238,15 +242,15 @@ impl Loader {
     ///
     /// # Errors
     /// With what is wrong with it.
-    pub(super) async fn finish(&self, uncompiled: Uncompiled) -> Result<Loaded, LoadError> {
-        let Uncompiled { path, bytes, digest } = uncompiled;
+    pub(super) async fn finish(&self, uncompiled: UncompiledComponent) -> Result<LoadedComponent, LoadError> {
+        let UncompiledComponent { path, bytes, digest } = uncompiled;
         let component =
             self.compile(bytes, &digest).await.map_err(|error| LoadError::Compile(path, error))?;
         Ok(self.remember(component, digest))
     }
 
     /// Remembers what was compiled for somebody who may have been forgotten meanwhile.
-    pub(super) fn take_over(&self, loaded: &Loaded) -> Loaded {
+    pub(super) fn take_over(&self, loaded: &LoadedComponent) -> LoadedComponent {
         self.compiled.lock().entry(loaded.digest).or_insert_with(|| loaded.clone()).clone()
     }
 
@@ -260,7 +264,7 @@ impl Loader {
     ///
     /// # Errors
     /// When it is kept nowhere, or cannot be had from there now.
-    pub async fn kept(&self, digest: &Digest) -> Result<Loaded, LoadError> {
+    pub async fn kept(&self, digest: &Digest) -> Result<LoadedComponent, LoadError> {
         if let Some(loaded) = self.compiled(digest) {
             return Ok(loaded);
         }
@@ -276,7 +280,7 @@ impl Loader {
     }
 
     /// A component that is compiled already.
-    pub fn compiled(&self, digest: &Digest) -> Option<Loaded> {
+    pub fn compiled(&self, digest: &Digest) -> Option<LoadedComponent> {
         self.compiled.lock().get(digest).cloned()
     }
 
@@ -288,8 +292,8 @@ impl Loader {
         }
     }
 
-    fn remember(&self, component: Component, digest: Digest) -> Loaded {
-        let loaded = Loaded::new(component, digest);
+    fn remember(&self, component: Component, digest: Digest) -> LoadedComponent {
+        let loaded = LoadedComponent::new(component, digest);
         self.compiled.lock().insert(digest, loaded.clone());
         loaded
     }
@@ -447,13 +451,13 @@ impl DiskCache {
     }
 
     /// The files of the cache, that which was used longest ago first.
-    fn kept(&self) -> Vec<Kept> {
+    fn kept(&self) -> Vec<CachedFile> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let kept = entries.filter(|entry| entry.path().extension().is_some_and(|suffix| suffix == "cwasm"));
         let mut kept: Vec<_> = kept
             .filter_map(|entry| {
                 let metadata = entry.metadata().ok()?;
-                Some(Kept { used: metadata.modified().ok()?, size: metadata.len(), path: entry.path() })
+                Some(CachedFile { used: metadata.modified().ok()?, size: metadata.len(), path: entry.path() })
             })
             .collect();
         kept.sort_unstable();
@@ -463,7 +467,7 @@ impl DiskCache {
 
 /// A file of the cache.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Kept {
+struct CachedFile {
     used: SystemTime,
     size: u64,
     path: PathBuf,
@@ -471,12 +475,12 @@ struct Kept {
 
 /// Half of the space that the cache has and could have, in bytes: key stores and the state may be on the same disk, and
 /// a full one keeps a key from being revoked.
-fn half_of_disk(kept: &[Kept], free: u64) -> u64 {
+fn half_of_disk(kept: &[CachedFile], free: u64) -> u64 {
     kept.iter().map(|file| file.size).sum::<u64>().saturating_add(free) / 2
 }
 
 /// Removes the first of `kept`, until no more than `most` bytes are left. What runs is mapped already, and stays.
-fn trim(kept: &[Kept], most: u64) {
+fn trim(kept: &[CachedFile], most: u64) {
     let mut total: u64 = kept.iter().map(|file| file.size).sum();
     for file in kept {
         if total <= most {
@@ -536,7 +540,7 @@ mod tests {
 
     #[test]
     fn the_cache_leaves_half_of_a_small_disk_free() {
-        let kept = [3, 5].map(|size| Kept { used: clock::system_time(), size, path: PathBuf::new() });
+        let kept = [3, 5].map(|size| CachedFile { used: clock::system_time(), size, path: PathBuf::new() });
         assert_eq!(half_of_disk(&kept, 4), 6, "4 free and 8 kept");
         assert_eq!(half_of_disk(&kept, 0), 4, "the disk is full");
         assert!(half_of_disk(&kept, u64::MAX) > LARGEST_CACHE, "the size of the disk is unknown");

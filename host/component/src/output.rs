@@ -8,22 +8,22 @@ use witgate_base::printable::clean;
 const LATEST: u64 = 253_402_300_799;
 
 /// The violation of a bound, in words.
-type Checked = Result<(), String>;
+type CheckResult = Result<(), String>;
 
 /// The answer of a hook.
-pub(super) trait Output {
+pub(super) trait HookOutput {
     /// Checks the answer against the bounds.
     ///
     /// # Errors
     /// With what is not.
-    fn check(&self) -> Checked;
+    fn check(&self) -> CheckResult;
 
     /// True if the answer lets the call go on.
     fn lets_through(&self) -> bool;
 }
 
-impl Output for Verdict {
-    fn check(&self) -> Checked {
+impl HookOutput for Verdict {
+    fn check(&self) -> CheckResult {
         check_verdict(self)
     }
 
@@ -32,8 +32,8 @@ impl Output for Verdict {
     }
 }
 
-impl Output for Decision {
-    fn check(&self) -> Checked {
+impl HookOutput for Decision {
+    fn check(&self) -> CheckResult {
         check_decision(self)
     }
 
@@ -46,7 +46,7 @@ impl Output for Decision {
 ///
 /// # Errors
 /// With the bound that it breaks.
-pub fn check_verdict(verdict: &Verdict) -> Checked {
+pub fn check_verdict(verdict: &Verdict) -> CheckResult {
     match verdict {
         Verdict::Identity(identity) => check_identity(identity),
         Verdict::NotMine => Ok(()),
@@ -62,7 +62,7 @@ pub fn check_verdict(verdict: &Verdict) -> Checked {
 ///
 /// # Errors
 /// With the bound that it breaks.
-pub fn check_decision(decision: &Decision) -> Checked {
+pub fn check_decision(decision: &Decision) -> CheckResult {
     match decision {
         Decision::Allow | Decision::Abstain => Ok(()),
         Decision::Deny(Denial { reason, scopes, retry_after: _, detail }) => {
@@ -74,7 +74,7 @@ pub fn check_decision(decision: &Decision) -> Checked {
     }
 }
 
-fn check_identity(identity: &Identity) -> Checked {
+fn check_identity(identity: &Identity) -> CheckResult {
     let Identity { subject, issuer, roles, scopes, claims, expires_at } = identity;
     ensure(
         is_text(subject, 1, 512),
@@ -95,7 +95,7 @@ fn check_identity(identity: &Identity) -> Checked {
     ensure(expires_at.is_none_or(|at| at <= LATEST), || "the expiry is after the year 9999")
 }
 
-fn check_names(what: &str, names: &[String], good: impl Fn(&str) -> bool) -> Checked {
+fn check_names(what: &str, names: &[String], good: impl Fn(&str) -> bool) -> CheckResult {
     ensure(names.len() <= 256, || format!("there are more than 256 {what}"))?;
     ensure(names.iter().all(|name| good(name)), || {
         format!("one of the {what} is empty, longer than 256 bytes, or holds characters that it may not")
@@ -107,7 +107,7 @@ fn is_scope(scope: &str) -> bool {
     is_text(scope, 1, 256) && scope.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-fn check_reason(reason: &str) -> Checked {
+fn check_reason(reason: &str) -> CheckResult {
     ensure(is_kebab(reason), || "the reason code is not kebab case of at most 64 bytes")
 }
 
@@ -116,11 +116,11 @@ fn is_kebab(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn check_unavailability(unavailability: &Unavailability) -> Checked {
+fn check_unavailability(unavailability: &Unavailability) -> CheckResult {
     check_detail(Some(&unavailability.detail))
 }
 
-fn check_detail(detail: Option<&str>) -> Checked {
+fn check_detail(detail: Option<&str>) -> CheckResult {
     ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail passes 1,024 bytes")
 }
 
@@ -128,7 +128,7 @@ fn check_detail(detail: Option<&str>) -> Checked {
 ///
 /// # Errors
 /// With the bound that it breaks.
-pub fn check_description(description: &Description) -> Checked {
+pub fn check_description(description: &Description) -> CheckResult {
     let Description { name, version, summary, config_schema } = description;
     ensure(is_kebab(name), || format!("the name {} is not kebab case of at most 64 bytes", shown(name)))?;
     ensure(is_text(version, 1, 64), || {
@@ -145,7 +145,7 @@ pub fn check_description(description: &Description) -> Checked {
 ///
 /// # Errors
 /// With the bound that it breaks.
-pub fn check_wants(wants: &Wants) -> Checked {
+pub fn check_wants(wants: &Wants) -> CheckResult {
     let is_header = |name: &String| name.parse::<http::HeaderName>().is_ok();
     let odd = |name: &&String| !is_header(name);
     if let Some(name) = wants.credential_header.iter().find(odd) {
@@ -242,6 +242,6 @@ fn is_text(text: &str, shortest: usize, longest: usize) -> bool {
     (shortest..=longest).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-fn ensure<S: Into<String>>(holds: bool, otherwise: impl FnOnce() -> S) -> Checked {
+fn ensure<S: Into<String>>(holds: bool, otherwise: impl FnOnce() -> S) -> CheckResult {
     if holds { Ok(()) } else { Err(otherwise().into()) }
 }

@@ -9,10 +9,10 @@ use witgate_plugin::{Call, Credential, Decision, Principal, TargetKind, Transpor
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
-use super::instance::{Instance, PrepareError, Prepared};
-use super::output::Output;
+use super::instance::{Instance, PrepareError, PreparedComponent};
+use super::output::HookOutput;
 use super::slow_lane::{Lane, SlowLane};
-use super::time::{Time, Wait};
+use super::time::{HookTime, WaitKind};
 use crate::failure::Failure;
 use witgate_base::breaker::CallerDigest;
 use witgate_config::Isolation;
@@ -57,7 +57,7 @@ fn bounds(most: usize) -> Capacity {
 
 /// A component at work.
 pub struct Pool {
-    prepared: Prepared,
+    prepared: PreparedComponent,
     config: String,
     /// True if hooks wait for the network.
     network: bool,
@@ -78,7 +78,7 @@ impl Pool {
     /// # Errors
     /// When the component does not take them.
     pub async fn configure(
-        prepared: Prepared,
+        prepared: PreparedComponent,
         config: String,
         network: bool,
         isolation: Isolation,
@@ -144,7 +144,7 @@ impl Pool {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-        time: &Time,
+        time: &HookTime,
         lane: Lane,
     ) -> Result<Verdict, Fault> {
         let hook = async {
@@ -162,7 +162,7 @@ impl Pool {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-        time: &Time,
+        time: &HookTime,
         lane: Lane,
     ) -> Result<Decision, Fault> {
         let hook = async {
@@ -199,11 +199,11 @@ impl Pool {
         self.prepared.gauges().memory.load(Ordering::Relaxed)
     }
 
-    fn time(&self) -> Time {
-        Time::of(self.prepared.limits().wait(self.network))
+    fn time(&self) -> HookTime {
+        HookTime::of(self.prepared.limits().wait(self.network))
     }
 
-    async fn check_out(&self, scope: &Scope, time: &Time, lane: Lane) -> Result<Work<'_>, Fault> {
+    async fn check_out(&self, scope: &Scope, time: &HookTime, lane: Lane) -> Result<Work<'_>, Fault> {
         let place = self.place(scope.source(), time).await?;
         // Taken in a statement of its own, so that the lock is not held over the making.
         let idle = self.idle.lock().pop();
@@ -215,11 +215,11 @@ impl Pool {
         Ok(Work { pool: self, instance, _place: place })
     }
 
-    async fn place(&self, source: CallerDigest, time: &Time) -> Result<Share<CallerDigest>, Fault> {
+    async fn place(&self, source: CallerDigest, time: &HookTime) -> Result<Share<CallerDigest>, Fault> {
         if let Some(place) = self.at_work.take(&source) {
             return Ok(place);
         }
-        time.waits(Wait::Instance, self.at_work.wait_for_one(&source)).await
+        time.waits(WaitKind::Instance, self.at_work.wait_for_one(&source)).await
     }
 
     /// Takes back an instance that did its work well.
@@ -248,7 +248,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The hook's answer, if it is one that can be gone by; only then the instance goes on.
-    fn finish<T: Output>(mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
+    fn finish<T: HookOutput>(mut self, outcome: wasmtime::Result<T>) -> Result<T, Fault> {
         let answer = outcome.map_err(|error| self.instance.fault(&error))?;
         answer.check().map_err(|detail| Fault::new(Failure::BadOutput, detail))?;
         if self.instance.store.data().has_overreached() && answer.lets_through() {

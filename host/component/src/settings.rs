@@ -18,7 +18,7 @@ use url::Url;
 use witgate_plugin::Digest;
 use witgate_plugin::issuer::is_issuer;
 
-use super::grants::Granted;
+use super::grants::GrantedInterfaces;
 use witgate_base::cause::Cause;
 use witgate_base::digest::sha256;
 use witgate_base::fingerprints::Fingerprints;
@@ -78,7 +78,7 @@ pub struct Settings {
     /// The settings as the policy receives them.
     pub json: Value,
     /// The interfaces that it may import.
-    pub granted: Granted,
+    pub granted: GrantedInterfaces,
     /// The keys that it may name.
     pub keys: HashMap<String, Arc<Key>>,
     /// The client secrets that it may name towards `http`.
@@ -163,7 +163,7 @@ pub fn resolve(
     around: Surroundings<'_>,
     files: &mut Fingerprints,
 ) -> Result<Settings, SettingsError> {
-    let mut resolver = Resolver { policy, around, files, out: Settings::default() };
+    let mut resolver = SettingsResolver { policy, around, files, out: Settings::default() };
     let mut json = policy.config.clone();
     each_marked(schema, &mut json, &mut |format, value, pointer| resolver.replace(format, value, pointer))?;
     resolver.grants(&policy.grants)?;
@@ -175,14 +175,18 @@ pub fn resolve(
 }
 
 /// A shipped kind gets what it is known to need; a custom one what the operator wrote.
-fn granted(policy: &Policy, settings: &Settings) -> Granted {
+fn granted(policy: &Policy, settings: &Settings) -> GrantedInterfaces {
     let Grants { cache, crypto, .. } = policy.grants;
     let by_kind = match policy.kind {
-        PolicyKind::ApiKey | PolicyKind::Jwt => Granted { crypto: true, ..Granted::default() },
-        PolicyKind::Introspection => Granted { crypto: true, cache: true, http: true, secrets: false },
-        PolicyKind::ClientCertificate | PolicyKind::Rbac | PolicyKind::Custom => Granted::default(),
+        PolicyKind::ApiKey | PolicyKind::Jwt => {
+            GrantedInterfaces { crypto: true, ..GrantedInterfaces::default() }
+        }
+        PolicyKind::Introspection => {
+            GrantedInterfaces { crypto: true, cache: true, http: true, secrets: false }
+        }
+        PolicyKind::ClientCertificate | PolicyKind::Rbac | PolicyKind::Custom => GrantedInterfaces::default(),
     };
-    Granted {
+    GrantedInterfaces {
         crypto: by_kind.crypto || crypto || !settings.keys.is_empty(),
         secrets: !settings.raw_secrets.is_empty(),
         cache: by_kind.cache || cache,
@@ -258,14 +262,14 @@ impl<E> Walk<'_, '_, E> {
     }
 }
 
-struct Resolver<'a> {
+struct SettingsResolver<'a> {
     policy: &'a Policy,
     around: Surroundings<'a>,
     files: &'a mut Fingerprints,
     out: Settings,
 }
 
-impl Resolver<'_> {
+impl SettingsResolver<'_> {
     fn replace(&mut self, format: &str, value: &mut Value, pointer: &str) -> Result<(), SettingsError> {
         let at = |problem: Problem| problem.at(pointer);
         *value = match format {

@@ -13,9 +13,9 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use witgate_plugin::{Host as _, Level};
 
 use super::fault::{Fault, of_machine};
-use super::said::{Said, Stream, last_lines, redacted};
+use super::last_lines::{CapturedStream, LastLines, last_lines, redacted};
 use super::slow_lane::{Lane, Pace};
-use super::time::Time;
+use super::time::HookTime;
 use crate::failure::Failure;
 use witgate_config::Limits;
 use witgate_services::{PolicyHost, Scope, Services};
@@ -52,25 +52,25 @@ pub(crate) struct State {
     lane: Lane,
     scope: Option<Scope>,
     /// The time of the running hook by the clock.
-    time: Time,
-    spent: Spent,
-    held: Held,
+    time: HookTime,
+    spent: HookUse,
+    held: InstanceUse,
     /// The reason why the host ended the hook; the trap is only a consequence.
     fault: Option<Failure>,
     /// True if the hook called an import that is not granted.
     overreached: bool,
     /// The credential that the hook at hand is shown.
     credential: String,
-    said: Said,
-    stdout: Stream,
-    stderr: Stream,
+    said: LastLines,
+    stdout: CapturedStream,
+    stderr: CapturedStream,
     wasi: WasiCtx,
     table: ResourceTable,
 }
 
 /// The resources that the running hook has used.
 #[derive(Default)]
-struct Spent {
+struct HookUse {
     /// Of its own code's time.
     ticks: u128,
     host_calls: u32,
@@ -82,7 +82,7 @@ struct Spent {
 
 /// The resources that the instance holds.
 #[derive(Default)]
-struct Held {
+struct InstanceUse {
     memory: usize,
     table_elements: usize,
 }
@@ -96,7 +96,7 @@ impl State {
     ) -> Self {
         gauges.instances.fetch_add(1, Ordering::Relaxed);
         let mut table = ResourceTable::new();
-        let (stdout, stderr) = (Stream::default(), Stream::default());
+        let (stdout, stderr) = (CapturedStream::default(), CapturedStream::default());
         table.set_max_capacity(limits.handles);
         Self {
             services,
@@ -106,13 +106,13 @@ impl State {
             turn: Turn::default(),
             lane: Lane::default(),
             scope: None,
-            time: Time::of(Duration::ZERO),
-            spent: Spent::default(),
-            held: Held::default(),
+            time: HookTime::of(Duration::ZERO),
+            spent: HookUse::default(),
+            held: InstanceUse::default(),
             fault: None,
             overreached: false,
             credential: String::new(),
-            said: Said::default(),
+            said: LastLines::default(),
             // Empty: no environment, no arguments, no files, no sockets, no standard input.
             wasi: WasiCtx::builder()
                 .stdout(stdout.clone())
@@ -130,12 +130,12 @@ impl State {
 
     /// Begins a hook, `describe` or `configure`, whose own code may run for `timeout`, and which has to
     /// be done within `time`.
-    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, time: Time, lane: Lane) {
+    pub(super) fn begin(&mut self, scope: Option<Scope>, timeout: Duration, time: HookTime, lane: Lane) {
         self.scope = scope;
         self.lane = lane;
         self.limits.timeout = timeout;
         self.time = time;
-        self.spent = Spent::default();
+        self.spent = HookUse::default();
         self.fault = None;
         self.overreached = false;
         self.said.clear();
@@ -165,7 +165,7 @@ impl State {
     }
 
     /// The time of the running hook by the clock. A clone is the same.
-    pub(super) fn time(&self) -> Time {
+    pub(super) fn time(&self) -> HookTime {
         self.time.clone()
     }
 

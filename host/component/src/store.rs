@@ -14,11 +14,11 @@ use witgate_runtime::leftovers;
 
 /// A directory of component files.
 #[derive(Debug)]
-pub struct Store {
+pub struct ComponentStore {
     dir: PathBuf,
 }
 
-impl Store {
+impl ComponentStore {
     /// A store in `dir`, which is made with the first file.
     pub fn new(dir: PathBuf) -> Self {
         leftovers::remove(&dir);
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_component_that_was_cut_short_is_no_component_and_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path().to_owned());
+        let store = ComponentStore::new(dir.path().to_owned());
         let digest = sha256(b"a component");
         fs::write(store.file(&digest), b"a comp").unwrap();
         assert_eq!(store.get(&digest).unwrap(), None);
@@ -91,7 +91,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (left, path) = tempfile::NamedTempFile::new_in(&dir).unwrap().keep().unwrap();
         left.set_modified(clock::system_time() - 2 * leftovers::AGE).unwrap();
-        Store::new(dir.path().to_owned());
+        ComponentStore::new(dir.path().to_owned());
         assert!(!path.exists());
     }
 }

@@ -11,10 +11,10 @@ use crate::failure::Failure;
 
 /// The time of one hook. Clones are the same time, for whoever waits for the hook and for its host.
 #[derive(Clone, Debug)]
-pub(super) struct Time(Arc<Inner>);
+pub(super) struct HookTime(Arc<HookTimeState>);
 
 #[derive(Debug)]
-struct Inner {
+struct HookTimeState {
     begun: Instant,
     deadline: Instant,
     waits: Mutex<Waits>,
@@ -24,7 +24,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Waits {
     /// The last one, which may be under way.
-    last: Option<Wait>,
+    last: Option<WaitKind>,
     /// The beginning of the wait that is under way.
     since: Option<Instant>,
     /// The length of those that are over.
@@ -33,18 +33,18 @@ struct Waits {
 
 /// Something that a hook waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(super) enum WaitKind {
     /// An instance, while all are at work.
     Instance,
     /// A server that it has asked, or that its host asks for keys.
     Server,
 }
 
-impl Time {
+impl HookTime {
     /// A time that begins now.
     pub(super) fn of(length: Duration) -> Self {
         let begun = Instant::now();
-        Self(Arc::new(Inner { begun, deadline: begun + length, waits: Mutex::default() }))
+        Self(Arc::new(HookTimeState { begun, deadline: begun + length, waits: Mutex::default() }))
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -62,9 +62,9 @@ impl Time {
     /// Lets the hook wait for `work`, which is others', until its time is over.
     ///
     /// # Errors
-    /// As [`Time::bounds`].
-    pub(super) async fn waits<T>(&self, wait: Wait, work: impl Future<Output = T>) -> Result<T, Fault> {
-        let _waiting = Waiting::begin(&self.0, wait);
+    /// As [`HookTime::bounds`].
+    pub(super) async fn waits<T>(&self, wait: WaitKind, work: impl Future<Output = T>) -> Result<T, Fault> {
+        let _waiting = WaitGuard::begin(&self.0, wait);
         self.bounds(work).await
     }
 
@@ -81,13 +81,13 @@ impl Time {
 
     /// The fault of a hook whose time is over, if that is not its component's.
     pub(super) fn excuse(&self) -> Option<Fault> {
-        let Inner { begun, deadline, waits } = &*self.0;
-        waits.lock().excuse(*deadline - *begun, Instant::now()).map(Wait::fault)
+        let HookTimeState { begun, deadline, waits } = &*self.0;
+        waits.lock().excuse(*deadline - *begun, Instant::now()).map(WaitKind::fault)
     }
 }
 
 impl Waits {
-    fn begin(&mut self, wait: Wait, now: Instant) {
+    fn begin(&mut self, wait: WaitKind, now: Instant) {
         (self.last, self.since) = (Some(wait), Some(now));
     }
 
@@ -103,14 +103,14 @@ impl Waits {
     /// The wait that is to blame for the end of a time of this `length`, if the component is not: it has not begun, or
     /// half of the time or more went into waiting. Whoever makes a server slow, or keeps all instances at work, could
     /// else have the component taken from everybody.
-    fn excuse(&self, length: Duration, now: Instant) -> Option<Wait> {
-        let has_begun = self.since.is_none() || self.last != Some(Wait::Instance);
+    fn excuse(&self, length: Duration, now: Instant) -> Option<WaitKind> {
+        let has_begun = self.since.is_none() || self.last != Some(WaitKind::Instance);
         let waited = self.over + self.under_way(now);
         self.last.filter(|_| !has_begun || waited >= length / 2)
     }
 }
 
-impl Wait {
+impl WaitKind {
     fn fault(self) -> Fault {
         match self {
             Self::Instance => Fault::new(Failure::Busy, "all instances of the policy were at work"),
@@ -123,16 +123,16 @@ impl Wait {
 }
 
 /// A wait that is under way until this is dropped.
-struct Waiting<'t>(&'t Inner);
+struct WaitGuard<'t>(&'t HookTimeState);
 
-impl<'t> Waiting<'t> {
-    fn begin(time: &'t Inner, wait: Wait) -> Self {
+impl<'t> WaitGuard<'t> {
+    fn begin(time: &'t HookTimeState, wait: WaitKind) -> Self {
         time.waits.lock().begin(wait, Instant::now());
         Self(time)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.waits.lock().end(Instant::now());
     }
@@ -147,7 +147,7 @@ mod tests {
     const LENGTH: Duration = Duration::from_secs(6);
 
     /// Waits that began and ended at these seconds, of which the last may be under way, and the excuse after six.
-    fn excuse(waits: &[(Wait, u64, Option<u64>)]) -> Option<Wait> {
+    fn excuse(waits: &[(WaitKind, u64, Option<u64>)]) -> Option<WaitKind> {
         let begun = Instant::now();
         let at = |second| begun + Duration::from_secs(second);
         let mut all = Waits::default();
@@ -163,36 +163,37 @@ mod tests {
     #[test]
     fn a_hook_that_waits_for_nobody_or_not_for_long_is_too_slow_itself() {
         assert_eq!(excuse(&[]), None);
-        assert_eq!(excuse(&[(Wait::Server, 0, Some(2))]), None);
-        assert_eq!(excuse(&[(Wait::Server, 4, None)]), None);
-        assert_eq!(excuse(&[(Wait::Instance, 0, Some(1)), (Wait::Server, 5, None)]), None);
+        assert_eq!(excuse(&[(WaitKind::Server, 0, Some(2))]), None);
+        assert_eq!(excuse(&[(WaitKind::Server, 4, None)]), None);
+        assert_eq!(excuse(&[(WaitKind::Instance, 0, Some(1)), (WaitKind::Server, 5, None)]), None);
     }
 
     #[test]
     fn a_hook_whose_time_went_into_waiting_is_not() {
-        for wait in [Wait::Server, Wait::Instance] {
+        for wait in [WaitKind::Server, WaitKind::Instance] {
             assert_eq!(excuse(&[(wait, 0, None)]), Some(wait));
             assert_eq!(excuse(&[(wait, 0, Some(3))]), Some(wait));
         }
-        let both = [(Wait::Instance, 0, Some(2)), (Wait::Server, 5, None)];
-        assert_eq!(excuse(&both), Some(Wait::Server));
+        let both = [(WaitKind::Instance, 0, Some(2)), (WaitKind::Server, 5, None)];
+        assert_eq!(excuse(&both), Some(WaitKind::Server));
     }
 
     #[test]
     fn a_hook_without_an_instance_has_not_begun() {
-        assert_eq!(excuse(&[(Wait::Instance, 5, None)]), Some(Wait::Instance));
+        assert_eq!(excuse(&[(WaitKind::Instance, 5, None)]), Some(WaitKind::Instance));
     }
 
     #[tokio::test]
     async fn whoever_waits_from_outside_is_told_the_same() {
-        for (wait, failure) in [(Wait::Server, Failure::Unavailable), (Wait::Instance, Failure::Busy)] {
-            let time = Time::of(Duration::ZERO);
+        for (wait, failure) in [(WaitKind::Server, Failure::Unavailable), (WaitKind::Instance, Failure::Busy)]
+        {
+            let time = HookTime::of(Duration::ZERO);
             let inside = time.waits(wait, pending::<()>());
             assert_eq!(inside.await.unwrap_err().failure, failure);
             let outside = time.bounds(pending::<()>());
             assert_eq!(outside.await.unwrap_err().failure, failure);
         }
-        let nothing = Time::of(Duration::ZERO).bounds(pending::<()>()).await;
+        let nothing = HookTime::of(Duration::ZERO).bounds(pending::<()>()).await;
         assert_eq!(nothing.unwrap_err().failure, Failure::Timeout);
     }
 }

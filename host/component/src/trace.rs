@@ -21,13 +21,13 @@ const MACHINERY: [&str; 10] =
 const FOREIGN: [&str; 3] = ["/rustc/", "/registry/src/", "/sdk/src/guest"];
 
 /// A place in the component's source.
-struct Place {
+struct SourceLine {
     function: String,
     /// The file and line, where the component has debug information.
     at: Option<String>,
 }
 
-impl Display for Place {
+impl Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.function)?;
         self.at.as_ref().map_or(Ok(()), |at| write!(f, " ({at})"))
@@ -36,10 +36,11 @@ impl Display for Place {
 
 /// The way to where it failed, innermost first. None: the component does not have its functions' names.
 pub(super) fn way(trace: &WasmBacktrace) -> Option<String> {
-    let named: Vec<Place> = trace.frames().iter().flat_map(places).collect();
-    let own: Vec<String> = named.iter().filter(|place| !place.is_machinery()).map(Place::to_string).collect();
+    let named: Vec<SourceLine> = trace.frames().iter().flat_map(places).collect();
+    let own: Vec<String> =
+        named.iter().filter(|place| !place.is_machinery()).map(SourceLine::to_string).collect();
     let told: Vec<String> = match own.is_empty() {
-        true => named.iter().map(Place::to_string).collect(),
+        true => named.iter().map(SourceLine::to_string).collect(),
         false => own,
     };
     let told: Vec<&str> = told.iter().take(MOST).map(String::as_str).collect();
@@ -47,17 +48,19 @@ pub(super) fn way(trace: &WasmBacktrace) -> Option<String> {
 }
 
 /// A frame is several places where functions were put into one another.
-fn places(frame: &FrameInfo) -> Vec<Place> {
+fn places(frame: &FrameInfo) -> Vec<SourceLine> {
     let inlined = frame.symbols().iter().filter_map(|symbol| {
         let at = symbol.file().map(|file| match symbol.line() {
             Some(line) => format!("{}:{line}", end_of(file)),
             None => end_of(file),
         });
-        Some(Place { function: name(symbol.name().or(frame.func_name())?), at })
+        Some(SourceLine { function: name(symbol.name().or(frame.func_name())?), at })
     });
-    let inlined: Vec<Place> = inlined.collect();
+    let inlined: Vec<SourceLine> = inlined.collect();
     match inlined.is_empty() {
-        true => frame.func_name().map(|raw| Place { function: name(raw), at: None }).into_iter().collect(),
+        true => {
+            frame.func_name().map(|raw| SourceLine { function: name(raw), at: None }).into_iter().collect()
+        }
         false => inlined,
     }
 }
@@ -86,7 +89,7 @@ fn end_of(file: &str) -> String {
     }
 }
 
-impl Place {
+impl SourceLine {
     /// True if the frame belongs to the panic machinery and not to the plugin.
     fn is_machinery(&self) -> bool {
         let foreign = |at: &String| FOREIGN.iter().any(|part| at.contains(part));

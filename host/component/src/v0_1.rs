@@ -29,5 +29,5 @@ mod bindings {
     });
 }
 
-pub(super) use exports::{Exports, Guest};
+pub(super) use exports::{Exports, GuestExports};
 pub(super) use imports::link;

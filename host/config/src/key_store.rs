@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use witgate_api_key::store::{KEY_BYTES, KEY_PREFIX, Key, Previous, Sha256, Store, StoreError, Time};
+use witgate_api_key::store::{
+    KEY_BYTES, KEY_PREFIX, PreviousKey, Sha256, Store, StoreError, StoredKey, Time,
+};
 use witgate_plugin::PatternError;
 use zeroize::Zeroizing;
 
@@ -80,7 +82,7 @@ pub struct NewKey {
 #[derive(Debug)]
 pub struct IssuedKey {
     /// Its entry in the store.
-    pub key: Key,
+    pub key: StoredKey,
     /// Its text, which is nowhere else.
     pub text: KeyText,
 }
@@ -226,7 +228,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// Where there is no such key, or the store cannot be changed.
-    pub fn revoke(&self, name: &str, now: Time) -> Result<Key, KeyStoreError> {
+    pub fn revoke(&self, name: &str, now: Time) -> Result<StoredKey, KeyStoreError> {
         self.change_existing(|store| {
             let key = find(store, name)?;
             key.revoked.get_or_insert(now);
@@ -252,7 +254,7 @@ impl KeyStore {
             if key.revoked.is_some() {
                 return Err(KeyStoreError::Revoked(key.name.clone()));
             }
-            key.previous = until.map(|until| Previous { sha256: key.sha256, until });
+            key.previous = until.map(|until| PreviousKey { sha256: key.sha256, until });
             key.sha256 = sha256;
             key.expires = expires.or(key.expires);
             Ok(key.clone())
@@ -264,7 +266,12 @@ impl KeyStore {
     ///
     /// # Errors
     /// Where a name is in use, a key can be guessed (unless `weak`), or the store cannot be changed.
-    pub fn import(&self, foreign: &ForeignKeys, weak: bool, now: Time) -> Result<Vec<Key>, KeyStoreError> {
+    pub fn import(
+        &self,
+        foreign: &ForeignKeys,
+        weak: bool,
+        now: Time,
+    ) -> Result<Vec<StoredKey>, KeyStoreError> {
         let is_weak = |key: &PlainKey| key.0.chars().count() < SHORTEST_IMPORT;
         let weak_ones = foreign.api_keys.iter().filter(|(_, key)| is_weak(key)).map(|(name, _)| name.clone());
         let weak_ones: Vec<_> = weak_ones.collect();
@@ -317,7 +324,7 @@ impl KeyStore {
     }
 }
 
-fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Key, KeyStoreError> {
+fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<StoredKey, KeyStoreError> {
     if let Some(taken) = store.keys.iter().find(|key| key.name == new.name) {
         return Err(match taken.revoked {
             None => KeyStoreError::Taken(new.name),
@@ -334,7 +341,18 @@ fn entry(store: &Store, new: NewKey, sha256: Sha256, now: Time) -> Result<Key, K
     }
     let NewKey { name, roles, allow, deny, expires } = new;
     let id = fresh_id(store)?;
-    Ok(Key { name, id, sha256, created: now, expires, revoked: None, roles, allow, deny, previous: None })
+    Ok(StoredKey {
+        name,
+        id,
+        sha256,
+        created: now,
+        expires,
+        revoked: None,
+        roles,
+        allow,
+        deny,
+        previous: None,
+    })
 }
 
 /// A name that looks like another one, or turns the line around in which it stands, misleads whoever reads a log.
@@ -356,7 +374,7 @@ fn fresh_id(store: &Store) -> Result<String, KeyStoreError> {
 }
 
 /// By name, else by id.
-fn find<'s>(store: &'s mut Store, name: &str) -> Result<&'s mut Key, KeyStoreError> {
+fn find<'s>(store: &'s mut Store, name: &str) -> Result<&'s mut StoredKey, KeyStoreError> {
     let place = store.keys.iter().position(|key| key.name == name);
     let place = place.or_else(|| store.keys.iter().position(|key| key.id == name));
     let known = match store.keys.is_empty() {

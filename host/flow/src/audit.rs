@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::decided::Fallback;
+use super::decided::FallbackUse;
 use super::decision::{DecisionId, DecisionIds};
 use super::dpop::ProofError;
 use super::reject::Rejection;
@@ -145,7 +145,7 @@ pub struct Record<'a> {
     /// The caller, once it is known.
     pub caller: Option<Arc<Caller>>,
     /// The fallback that had a part in the stages so far.
-    pub fallback: Fallback,
+    pub fallback: FallbackUse,
 }
 
 impl<'a> Record<'a> {
@@ -161,7 +161,7 @@ impl<'a> Record<'a> {
             generation,
             request: None,
             caller: None,
-            fallback: Fallback::default(),
+            fallback: FallbackUse::default(),
         }
     }
 

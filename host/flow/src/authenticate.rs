@@ -7,7 +7,7 @@ use std::sync::Arc;
 use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::credential_choice;
-use super::decided::{Decided, Fallback};
+use super::decided::{Decided, FallbackUse};
 use super::dpop::ProvenRequest;
 use super::reject::Rejection;
 use super::request::Request;
@@ -20,7 +20,7 @@ use witgate_message::call::Access;
 use witgate_message::credential::Credentials;
 use witgate_policy::Policy;
 use witgate_policy::answer::Failed;
-use witgate_policy::generation::{Closed, Generation, Pipeline};
+use witgate_policy::generation::{ClosedPipeline, Generation, Pipeline};
 use witgate_services::Scope;
 
 /// Establishes who makes a request: the pipeline's authenticators in order. Each says who it is,
@@ -35,7 +35,7 @@ pub async fn authenticate(
     shown: &Credentials,
 ) -> Decided<Arc<Caller>> {
     let pipeline = generation.pipeline(proven.request().route.pipeline);
-    let mut fallback = Fallback::default();
+    let mut fallback = FallbackUse::default();
     let mut caller = establish(pipeline, proven, shown, &mut fallback).await;
     if let (Ok(_), Some(next)) = (&caller, &pipeline.next) {
         // Rare, so that it takes no room in the future of every call.
@@ -51,7 +51,7 @@ async fn establish(
     pipeline: &Pipeline,
     proven: &ProvenRequest,
     shown: &Credentials,
-    fallback: &mut Fallback,
+    fallback: &mut FallbackUse,
 ) -> Result<Caller, Rejection> {
     if let Some(closed) = &pipeline.closed {
         return Err(rejection(closed));
@@ -100,7 +100,7 @@ fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
     Ok(Caller::new(identity, Arc::clone(policy.name())))
 }
 
-fn rejection(closed: &Closed) -> Rejection {
+fn rejection(closed: &ClosedPipeline) -> Rejection {
     Rejection::Failed(Failed {
         policy: Arc::clone(&closed.name),
         failure: Failure::Config,

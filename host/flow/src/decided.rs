@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::reject::Rejection;
 use witgate_policy::Policy;
-use witgate_policy::answer::Answered;
+use witgate_policy::answer::HookAnswer;
 
 /// The result of a stage, and the fallback behind it.
 #[must_use = "it may be a rejection"]
@@ -13,7 +13,7 @@ pub struct Decided<T> {
     /// The result.
     pub result: Result<T, Rejection>,
     /// The fallback that had a part in it.
-    pub fallback: Fallback,
+    pub fallback: FallbackUse,
 }
 
 impl<T> Decided<T> {
@@ -29,16 +29,16 @@ impl<T> Decided<T> {
 /// A result in which no policy had a part.
 impl<T> From<Result<T, Rejection>> for Decided<T> {
     fn from(result: Result<T, Rejection>) -> Self {
-        Self { result, fallback: Fallback::default() }
+        Self { result, fallback: FallbackUse::default() }
     }
 }
 
 /// The first policy for which the built-in has decided in place of its component, if there is one. A record has room
 /// for one; the others are on the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fallback(Option<Arc<str>>);
+pub struct FallbackUse(Option<Arc<str>>);
 
-impl Fallback {
+impl FallbackUse {
     /// The policy's name.
     pub fn policy(&self) -> Option<&str> {
         self.0.as_deref()
@@ -53,7 +53,7 @@ impl Fallback {
     }
 
     /// Adds that of a policy, and returns the policy's answer.
-    pub(super) fn note_answer<A>(&mut self, policy: &Policy, answered: Answered<A>) -> A {
+    pub(super) fn note_answer<A>(&mut self, policy: &Policy, answered: HookAnswer<A>) -> A {
         if answered.by_fallback && self.0.is_none() {
             self.0 = Some(Arc::clone(policy.name()));
         }
@@ -66,12 +66,12 @@ mod tests {
     use super::*;
 
     fn by(policy: Option<&str>) -> Decided<()> {
-        Decided { result: Err(Rejection::NoCredential), fallback: Fallback(policy.map(Arc::from)) }
+        Decided { result: Err(Rejection::NoCredential), fallback: FallbackUse(policy.map(Arc::from)) }
     }
 
     #[test]
     fn the_first_fallback_stays_whatever_the_results_are() {
-        let mut fallback = Fallback::default();
+        let mut fallback = FallbackUse::default();
         for (policy, noted) in
             [(None, None), (Some("a"), Some("a")), (Some("b"), Some("a")), (None, Some("a"))]
         {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
-use super::decided::{Decided, Fallback};
+use super::decided::{Decided, FallbackUse};
 use super::list_changes::ListChanges;
 use super::listing::{AnswerFilter, answered_id};
 use super::reject::Rejection;
@@ -95,7 +95,7 @@ impl GuardedStream {
     /// which ends it. On a standing stream an answer that is replayed becomes an error under its own id. A
     /// notification that a policy cannot judge ends a standing stream, because it would be missed otherwise.
     /// What is not JSON-RPC is left out there.
-    fn instead(&self, event: Event, rejection: &Rejection, fallback: Fallback) -> Option<StreamStep> {
+    fn instead(&self, event: Event, rejection: &Rejection, fallback: FallbackUse) -> Option<StreamStep> {
         let is_failure = matches!(rejection, Rejection::Failed(_));
         let answered = answered_id(&event.data);
         match (self.stop.is_some(), is_failure, answered) {
@@ -113,7 +113,7 @@ impl GuardedStream {
         }
     }
 
-    fn end(&self, rejection: &Rejection, fallback: Fallback) -> StreamStep {
+    fn end(&self, rejection: &Rejection, fallback: FallbackUse) -> StreamStep {
         StreamStep::Ended(self.right.record_end(rejection, fallback))
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
-use super::decided::{Decided, Fallback};
+use super::decided::{Decided, FallbackUse};
 use super::list_changes::DeclaredChanges;
 use super::reject::{Rejection, UpstreamFault};
 use super::tasks::Tasks;
@@ -117,12 +117,12 @@ impl AnswerFilter {
 
     /// The message as the caller may see it. None: it is a notification that is not for them.
     async fn look_at(&self, message: Bytes) -> Decided<Option<Bytes>> {
-        let mut fallback = Fallback::default();
+        let mut fallback = FallbackUse::default();
         let result = self.seen(message, &mut fallback).await;
         Decided { result, fallback }
     }
 
-    async fn seen(&self, message: Bytes, fallback: &mut Fallback) -> Result<Option<Bytes>, Rejection> {
+    async fn seen(&self, message: Bytes, fallback: &mut FallbackUse) -> Result<Option<Bytes>, Rejection> {
         let text = std::str::from_utf8(&message).map_err(|_| garbage())?;
         let envelope = StrictMembers::read(text).map_err(|_| garbage())?;
         if !fallback.note(self.hears(&envelope).await)? {
@@ -172,7 +172,7 @@ impl AnswerFilter {
     async fn list_result(
         &self,
         members: &StrictMembers<'_>,
-        fallback: &mut Fallback,
+        fallback: &mut FallbackUse,
     ) -> Result<String, Rejection> {
         let mut object = ObjectWriter::default();
         let mut scoped = false;
@@ -198,7 +198,7 @@ impl AnswerFilter {
         &self,
         list: List,
         value: &RawValue,
-        fallback: &mut Fallback,
+        fallback: &mut FallbackUse,
     ) -> Result<String, Rejection> {
         let items: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| garbage())?;
         if items.len() > MOST_ITEMS {

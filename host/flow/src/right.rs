@@ -10,7 +10,7 @@ use super::audit::{Outcomes, Record};
 use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
 use super::credential_choice;
-use super::decided::{Decided, Fallback};
+use super::decided::{Decided, FallbackUse};
 use super::reject::Rejection;
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generations;
@@ -82,7 +82,7 @@ impl Right {
         &mut self,
         work: impl Future<Output = Result<T, Rejection>>,
     ) -> Decided<T> {
-        let mut fallback = Fallback::default();
+        let mut fallback = FallbackUse::default();
         let result = tokio::select! {
             biased;
             done = work => done,
@@ -92,7 +92,7 @@ impl Right {
     }
 
     /// Waits for the end of the right, and says why.
-    async fn ended(&mut self, fallback: &mut Fallback) -> Rejection {
+    async fn ended(&mut self, fallback: &mut FallbackUse) -> Rejection {
         loop {
             sleep(CHECK_EVERY).await;
             if let Err(rejection) = fallback.note(self.check().await) {
@@ -133,7 +133,7 @@ impl Right {
         }
         // Noted only once it is judged, for this may be dropped half-way; but as of when it began.
         let (began, forgotten) = (Instant::now(), self.generations.forgotten());
-        let mut fallback = Fallback::default();
+        let mut fallback = FallbackUse::default();
         let judged = self.judge(&mut fallback).await;
         (self.judged_at, self.forgotten) = (began, forgotten);
         let result = match (self.by, judged) {
@@ -150,7 +150,7 @@ impl Right {
             || (self.by == DecidingGeneration::Live && flipped())
     }
 
-    async fn judge(&mut self, fallback: &mut Fallback) -> Result<(), Rejection> {
+    async fn judge(&mut self, fallback: &mut FallbackUse) -> Result<(), Rejection> {
         let proven = self.permit.proven();
         let generation = match self.by {
             DecidingGeneration::Live => self.generations.live(),
@@ -175,7 +175,7 @@ impl Right {
 
     /// Records that it has ended after its message was recorded as allowed, and returns the message for a caller who
     /// still waits for an answer. `fallback` had a part in that end.
-    pub(super) fn record_end(&self, rejection: &Rejection, fallback: Fallback) -> Option<bytes::Bytes> {
+    pub(super) fn record_end(&self, rejection: &Rejection, fallback: FallbackUse) -> Option<bytes::Bytes> {
         self.record(fallback).end(rejection);
         let id = self.permit.request().call.id()?;
         Some(rejection.wire().body(Some(id)))
@@ -183,11 +183,11 @@ impl Right {
 
     /// Records that an answer could not be shown after its message was recorded as allowed. `fallback` had a part in
     /// that failure.
-    pub(super) fn record_failure(&self, rejection: &Rejection, fallback: Fallback) {
+    pub(super) fn record_failure(&self, rejection: &Rejection, fallback: FallbackUse) {
         self.record(fallback).refuse(rejection);
     }
 
-    fn record(&self, fallback: Fallback) -> Record<'_> {
+    fn record(&self, fallback: FallbackUse) -> Record<'_> {
         let request = self.permit.request();
         let mut record = Record::begin(&self.outcomes, &request.route, self.permit.generation().number());
         record.decision = request.decision;

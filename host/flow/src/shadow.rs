@@ -17,7 +17,7 @@ use witgate_base::printable::clean;
 use witgate_message::call::Target;
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generation;
-use witgate_policy::{Disagreement, Policy, SeenWith};
+use witgate_policy::{Disagreement, DisagreementOwner, Policy};
 use witgate_services::Scope;
 
 /// Asks the shadows among the authenticators what they make of the same credential.
@@ -119,10 +119,10 @@ fn turn(generation: &Generation, shadows: &[Arc<Policy>]) -> Option<OwnedSemapho
 }
 
 /// In whose calls a disagreement was seen: a principal's, or those of an address.
-fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> SeenWith {
+fn seen_with(request: &Request, caller: Option<&Arc<Caller>>) -> DisagreementOwner {
     match caller.filter(|caller| !caller.is_anonymous()) {
-        Some(caller) => SeenWith::Known(caller.principal().to_text().into()),
-        None => SeenWith::Unknown(
+        Some(caller) => DisagreementOwner::Known(caller.principal().to_text().into()),
+        None => DisagreementOwner::Unknown(
             request.peer.map_or_else(|| "nowhere".into(), |peer| network(peer).to_string().into()),
         ),
     }
@@ -145,7 +145,7 @@ fn record(
     target: Option<&Target>,
     live: &str,
     said: &str,
-    with: SeenWith,
+    with: DisagreementOwner,
 ) {
     if live == said {
         return;

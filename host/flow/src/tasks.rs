@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::authorize::Permit;
-use super::decided::{Decided, Fallback};
+use super::decided::{Decided, FallbackUse};
 use super::reject::Rejection;
 use witgate_base::party::{Party, Principal};
 use witgate_message::call::Call;
@@ -120,7 +120,7 @@ impl Tasks {
 /// # Errors
 /// Those of the first that the caller may not make, as `Permit::covers`.
 async fn all_covered(calls: &[Arc<Call>], permit: &Permit) -> Decided<()> {
-    let mut fallback = Fallback::default();
+    let mut fallback = FallbackUse::default();
     for call in calls {
         if let Err(rejection) = fallback.note(permit.covers(call).await) {
             return Decided { result: Err(rejection), fallback };

@@ -19,7 +19,7 @@ pub enum Outcome {
 
 /// The answer of a policy to one hook, and who gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered<A> {
+pub struct HookAnswer<A> {
     /// The answer.
     pub answer: A,
     /// True if the fallback gave it: the built-in, in place of the component. A failure is never its own.

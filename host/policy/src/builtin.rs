@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use witgate_api_key::ApiKey;
-use witgate_client_certificate::ClientCertificate;
+use witgate_client_certificate::CertificatePolicy;
 use witgate_jwt::Jwt;
 use witgate_oauth2_introspection::Introspection;
 use witgate_plugin::{
@@ -20,7 +20,7 @@ pub(super) enum Builtin {
     ApiKey(ApiKey),
     Jwt(Jwt),
     Introspection(Introspection),
-    ClientCertificate(ClientCertificate),
+    ClientCertificate(CertificatePolicy),
     Rbac(Rbac),
 }
 
@@ -43,7 +43,7 @@ impl Builtin {
             PolicyKind::ApiKey => Some(ApiKey::describe()),
             PolicyKind::Jwt => Some(Jwt::describe()),
             PolicyKind::Introspection => Some(Introspection::describe()),
-            PolicyKind::ClientCertificate => Some(ClientCertificate::describe()),
+            PolicyKind::ClientCertificate => Some(CertificatePolicy::describe()),
             PolicyKind::Rbac => Some(Rbac::describe()),
             PolicyKind::Custom => None,
         }

@@ -45,7 +45,7 @@ pub struct Tally {
 
 /// In whose calls it was seen.
 #[derive(Clone, Debug)]
-pub enum SeenWith {
+pub enum DisagreementOwner {
     /// A principal that the live policies know.
     Known(Arc<str>),
     /// Nobody, or somebody whose credential was refused, at this address.
@@ -60,20 +60,21 @@ pub struct Disagreements {
 
 #[derive(Debug)]
 struct Tables {
-    known: Table,
-    unknown: Table,
+    known: DisagreementTable,
+    unknown: DisagreementTable,
 }
 
 impl Default for Disagreements {
     fn default() -> Self {
-        let (known, unknown) = (Table::new(MOST, SHARE), Table::new(MOST_UNKNOWN, SHARE_UNKNOWN));
+        let (known, unknown) =
+            (DisagreementTable::new(MOST, SHARE), DisagreementTable::new(MOST_UNKNOWN, SHARE_UNKNOWN));
         Self { tables: Mutex::new(Tables { known, unknown }) }
     }
 }
 
 impl Disagreements {
     /// Notes one. True: it is the first of its kind, and there is room to remember it.
-    pub(super) fn note(&self, disagreement: &Disagreement, with: SeenWith) -> bool {
+    pub(super) fn note(&self, disagreement: &Disagreement, with: DisagreementOwner) -> bool {
         let mut tables = self.tables.lock();
         let Tables { known, unknown } = &mut *tables;
         // Whoever comes later with a kind that is known already adds to it.
@@ -81,8 +82,8 @@ impl Disagreements {
             return false;
         }
         match with {
-            SeenWith::Known(owner) => known.add(disagreement, owner),
-            SeenWith::Unknown(owner) => unknown.add(disagreement, owner),
+            DisagreementOwner::Known(owner) => known.add(disagreement, owner),
+            DisagreementOwner::Unknown(owner) => unknown.add(disagreement, owner),
         }
     }
 
@@ -102,22 +103,22 @@ impl Disagreements {
 
 /// Kinds of disagreement, each with whose calls showed it first.
 #[derive(Debug)]
-struct Table {
+struct DisagreementTable {
     most: usize,
     share: usize,
-    kinds: BTreeMap<Disagreement, Entry>,
+    kinds: BTreeMap<Disagreement, DisagreementEntry>,
     /// The number of disagreements of each owner.
     owners: HashMap<Arc<str>, usize>,
     left_out: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct DisagreementEntry {
     tally: Tally,
     owner: Arc<str>,
 }
 
-impl Table {
+impl DisagreementTable {
     fn new(most: usize, share: usize) -> Self {
         Self { most, share, kinds: BTreeMap::new(), owners: HashMap::new(), left_out: 0 }
     }
@@ -125,7 +126,7 @@ impl Table {
     /// Counts one more of a kind that is here. False: it is not.
     fn count(&mut self, disagreement: &Disagreement) -> bool {
         let entry = self.kinds.get_mut(disagreement);
-        entry.is_some_and(|Entry { tally, .. }| {
+        entry.is_some_and(|DisagreementEntry { tally, .. }| {
             *tally = Tally { count: tally.count + 1, last: clock::system_time() };
             true
         })
@@ -141,7 +142,7 @@ impl Table {
         }
         *self.owners.entry(Arc::clone(&owner)).or_default() += 1;
         let tally = Tally { count: 1, last: clock::system_time() };
-        self.kinds.insert(disagreement.clone(), Entry { tally, owner });
+        self.kinds.insert(disagreement.clone(), DisagreementEntry { tally, owner });
         has_room
     }
 
@@ -176,8 +177,8 @@ mod tests {
         }
     }
 
-    fn known(name: &str) -> SeenWith {
-        SeenWith::Known(name.into())
+    fn known(name: &str) -> DisagreementOwner {
+        DisagreementOwner::Known(name.into())
     }
 
     fn count(all: &Disagreements, target: &str) -> Option<u64> {
@@ -224,7 +225,7 @@ mod tests {
         all.note(&about("delete"), known("ada"));
         for address in 0..100 {
             for i in 0..50 {
-                let with = SeenWith::Unknown(address.to_string().into());
+                let with = DisagreementOwner::Unknown(address.to_string().into());
                 all.note(&about(&format!("{address}-{i}")), with);
             }
         }

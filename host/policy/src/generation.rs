@@ -15,14 +15,14 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use witgate_plugin::Digest;
 
-use crate::{Before, Policy};
+use crate::{LivePolicies, Policy};
 use witgate_base::clock::{self, Clock};
 use witgate_base::fingerprints::Fingerprints;
 
 pub use crate::Recipe;
+pub use history::FormerGeneration;
 use history::History;
-pub use history::Kept;
-pub use pipeline::{Closed, Next, Pipeline};
+pub use pipeline::{ClosedPipeline, NextPipeline, Pipeline};
 
 /// One immutable set of compiled policies with their config.
 #[derive(Debug)]
@@ -123,13 +123,18 @@ impl Generation {
     }
 
     /// Its policies and their inputs, for the policies of a candidate.
-    pub fn before(&self) -> Before<'_> {
-        Before { policies: &self.policies, recipe: &self.recipe, files: &self.files, repeats: self.repeats }
+    pub fn before(&self) -> LivePolicies<'_> {
+        LivePolicies {
+            policies: &self.policies,
+            recipe: &self.recipe,
+            files: &self.files,
+            repeats: self.repeats,
+        }
     }
 
-    fn kept(&self) -> Kept {
+    fn kept(&self) -> FormerGeneration {
         let policies = self.policies().map(|policy| (policy.name().to_string(), policy.digest()));
-        Kept {
+        FormerGeneration {
             number: self.number,
             origin: self.origin,
             since: self.since,
@@ -296,12 +301,12 @@ impl Generations {
     }
 
     /// The last generations, oldest first; the live one is the last.
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<FormerGeneration> {
         self.history.all()
     }
 
     /// The generation to go back to: `to`, else the most recent one with different inputs.
-    pub fn earlier(&self, to: Option<u64>) -> Option<Kept> {
+    pub fn earlier(&self, to: Option<u64>) -> Option<FormerGeneration> {
         let live = self.live();
         self.history.find(to, live.origin, &live.recipe)
     }

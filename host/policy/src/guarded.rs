@@ -13,13 +13,13 @@ use witgate_services::Scope;
 /// A component behind a circuit breaker: calls are paused for the caller that it fails for, and where it fails
 /// for several, for everybody.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(super) struct GuardedComponent {
     policy: Arc<str>,
     pool: Arc<Pool>,
     breaker: CircuitBreaker,
 }
 
-impl Guarded {
+impl GuardedComponent {
     pub(super) fn new(policy: Arc<str>, pool: Pool, bounds: BreakerLimits) -> Self {
         Self { policy, pool: Arc::new(pool), breaker: CircuitBreaker::new(bounds, Instant::now()) }
     }

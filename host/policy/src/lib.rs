@@ -23,10 +23,10 @@ use witgate_plugin::{
     Call, Credential, Decision, Description, Digest, Principal, Scheme, Unavailability, Verdict, Wants,
 };
 
-use self::answer::{Answered, Failed, Outcome};
+use self::answer::{Failed, HookAnswer, Outcome};
 use self::builtin::Builtin;
-use self::guarded::Guarded;
-use self::tap::{Line, RecordedSettings, Recorder, Taken};
+use self::guarded::GuardedComponent;
+use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_component::fault::Fault;
@@ -35,8 +35,8 @@ use witgate_config::{self as config, Mode, PolicyKind};
 use witgate_services::{PolicyHost, Scope, Services};
 
 pub use counts::Counts;
-pub use disagreements::{Disagreement, Disagreements, SeenWith, Tally};
-pub use make::{Before, Making, PolicyError, Stage, describe_component};
+pub use disagreements::{Disagreement, DisagreementOwner, Disagreements, Tally};
+pub use make::{LivePolicies, MakeInputs, PolicyError, Stage, describe_component};
 pub use recipe::Recipe;
 pub use witgate_base::breaker::OutageScope;
 
@@ -66,7 +66,7 @@ pub struct Policy {
 #[derive(Debug)]
 enum Check {
     Builtin(Box<Builtin>),
-    Component(Guarded),
+    Component(GuardedComponent),
     /// Nothing decides, so that every hook fails; why.
     Broken(String),
 }
@@ -198,7 +198,7 @@ impl Policy {
     }
 
     /// Notes where it would have decided otherwise. True: it is the first time.
-    pub fn disagrees(&self, disagreement: &Disagreement, with: SeenWith) -> bool {
+    pub fn disagrees(&self, disagreement: &Disagreement, with: DisagreementOwner) -> bool {
         self.counts.disagree();
         self.disagreements.note(disagreement, with)
     }
@@ -303,8 +303,9 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         credential: &Credential<'_>,
-    ) -> Result<Answered<Verdict>, Failed> {
-        let tap = self.recorder.line().map(|line| (line, Taken::who(self.now(), scope, call, credential)));
+    ) -> Result<HookAnswer<Verdict>, Failed> {
+        let tap =
+            self.recorder.line().map(|line| (line, RecordedHook::who(self.now(), scope, call, credential)));
         let scope = tap.as_ref().map_or(scope, |(_, taken)| taken.scope());
         let host = &self.host(scope);
         let verdict = self
@@ -329,8 +330,8 @@ impl Policy {
         scope: &Scope,
         call: &Call<'_>,
         principal: &Principal<'_>,
-    ) -> Result<Answered<Decision>, Failed> {
-        let tap = self.recorder.line().map(|line| (line, Taken::may(self.now(), scope, call)));
+    ) -> Result<HookAnswer<Decision>, Failed> {
+        let tap = self.recorder.line().map(|line| (line, RecordedHook::may(self.now(), scope, call)));
         let scope = tap.as_ref().map_or(scope, |(_, taken)| taken.scope());
         let host = &self.host(scope);
         let decision = self
@@ -355,7 +356,7 @@ impl Policy {
         component: impl FnOnce(&'p Arc<Pool>) -> C,
         builtin: impl FnOnce(&'p Builtin) -> B,
         is_denial: fn(&A) -> bool,
-    ) -> Result<Answered<A>, Failed>
+    ) -> Result<HookAnswer<A>, Failed>
     where
         C: Future<Output = Result<A, Fault>>,
         B: Future<Output = A>,
@@ -364,7 +365,7 @@ impl Policy {
         let answered = match &self.check {
             Check::Builtin(check) => Ok(self.by_builtin(builtin(check).await)),
             Check::Component(check) => match check.ask(scope, component).await {
-                Ok(answer) => Ok(Answered { answer, by_fallback: false }),
+                Ok(answer) => Ok(HookAnswer { answer, by_fallback: false }),
                 Err(fault) => match self.stand_in_for(fault, call) {
                     Ok(stand_in) => Ok(self.by_builtin(builtin(stand_in).await)),
                     Err(failed) => Err(failed),
@@ -377,11 +378,11 @@ impl Policy {
     }
 
     /// An answer of the built-in: of the fallback, unless the policy is configured without a component.
-    fn by_builtin<A>(&self, answer: A) -> Answered<A> {
-        Answered { answer, by_fallback: !matches!(self.source, Source::Builtin) }
+    fn by_builtin<A>(&self, answer: A) -> HookAnswer<A> {
+        HookAnswer { answer, by_fallback: !matches!(self.source, Source::Builtin) }
     }
 
-    fn count<A>(&self, began: Instant, answered: Option<&Answered<A>>, is_denial: fn(&A) -> bool) {
+    fn count<A>(&self, began: Instant, answered: Option<&HookAnswer<A>>, is_denial: fn(&A) -> bool) {
         self.counts.call(began.elapsed(), answered.is_some_and(|answered| is_denial(&answered.answer)));
         if answered.is_some_and(|answered| answered.by_fallback) {
             self.counts.fallback();
@@ -391,8 +392,8 @@ impl Policy {
     /// Hands a hook that is done to its recording, if there is one.
     fn offer<A: Clone>(
         &self,
-        tap: Option<(Line, Taken)>,
-        answered: &Result<Answered<A>, Failed>,
+        tap: Option<(TapLine, RecordedHook)>,
+        answered: &Result<HookAnswer<A>, Failed>,
         outcome: fn(A) -> Outcome,
     ) {
         let Some((line, taken)) = tap else { return };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use witgate_plugin::{ConfigError, Description, Digest};
 
 use super::builtin::Builtin;
-use super::guarded::Guarded;
+use super::guarded::GuardedComponent;
 use super::recipe::Recipe;
 use super::tap::RecordedSettings;
 use super::{Check, Policy, Source, shipped};
@@ -20,9 +20,9 @@ use witgate_base::digest::digest_text;
 use witgate_base::fingerprints::Fingerprints;
 use witgate_component::compile_queue::CompileQueue;
 use witgate_component::engine::Engine;
-use witgate_component::grants::Granted;
-use witgate_component::instance::{PrepareError, Prepared};
-use witgate_component::load::{LoadError, Loaded, Loader};
+use witgate_component::grants::GrantedInterfaces;
+use witgate_component::instance::{PrepareError, PreparedComponent};
+use witgate_component::load::{LoadError, LoadedComponent, Loader};
 use witgate_component::pool::Pool;
 use witgate_component::settings::{self, Schema, Settings, SettingsError, Surroundings};
 use witgate_config::{self as config, Fallback, Limits};
@@ -56,7 +56,7 @@ impl PolicyError {
 
 /// The inputs for building policies.
 #[derive(Clone, Copy, Debug)]
-pub struct Making<'a> {
+pub struct MakeInputs<'a> {
     /// Compiles components.
     pub loader: &'a Loader,
     /// Compiles them beside everything else. None: compiling is waited for.
@@ -67,7 +67,7 @@ pub struct Making<'a> {
     pub clock: &'a Clock,
     /// The policies that are live. None: at the start, when a built-in may replace a missing
     /// component.
-    pub before: Option<Before<'a>>,
+    pub before: Option<LivePolicies<'a>>,
     /// The recipe that says which components are taken. None: their files say.
     pub again: Option<&'a Recipe>,
     /// The sandbox in place of the network. None: the real network.
@@ -76,7 +76,7 @@ pub struct Making<'a> {
 
 /// The policies that are live, and their inputs.
 #[derive(Clone, Copy, Debug)]
-pub struct Before<'a> {
+pub struct LivePolicies<'a> {
     /// The policies by name.
     pub policies: &'a BTreeMap<String, Arc<Policy>>,
     /// The recipe that they follow.
@@ -110,7 +110,7 @@ impl std::fmt::Debug for Stage {
 
 /// The error in place of a policy.
 #[derive(Debug)]
-pub struct Unmade {
+pub struct MakeError {
     /// The error, with advice.
     pub message: String,
     /// The setting that is at fault, and what is wrong with it.
@@ -119,31 +119,31 @@ pub struct Unmade {
     pub cause: Cause,
 }
 
-impl From<String> for Unmade {
+impl From<String> for MakeError {
     fn from(message: String) -> Self {
         Self { message, setting: None, cause: Cause::Content }
     }
 }
 
-impl From<&str> for Unmade {
+impl From<&str> for MakeError {
     fn from(message: &str) -> Self {
         message.to_owned().into()
     }
 }
 
-impl From<LoadError> for Unmade {
+impl From<LoadError> for MakeError {
     fn from(error: LoadError) -> Self {
         Self { cause: error.cause(), ..error.to_string().into() }
     }
 }
 
-impl From<PrepareError> for Unmade {
+impl From<PrepareError> for MakeError {
     fn from(error: PrepareError) -> Self {
         Self { cause: error.cause(), ..error.to_string().into() }
     }
 }
 
-impl Unmade {
+impl MakeError {
     /// A setting that is refused. `place` says in which file it stands, if that is another one.
     fn setting(error: ConfigError, message: String, place: &str) -> Self {
         Self { message: format!("{message}{place}"), setting: Some(error), cause: Cause::Content }
@@ -156,7 +156,7 @@ impl Unmade {
 }
 
 /// A policy, and the files that it came from.
-pub type Made = (Policy, Fingerprints);
+pub type MadePolicy = (Policy, Fingerprints);
 
 impl Policy {
     /// Makes the policy that `config` describes: the component's digest, compilation, imports and
@@ -164,7 +164,7 @@ impl Policy {
     ///
     /// # Errors
     /// With the first thing that is wrong.
-    pub async fn make(config: &config::Policy, making: Making<'_>) -> Result<Made, PolicyError> {
+    pub async fn make(config: &config::Policy, making: MakeInputs<'_>) -> Result<MadePolicy, PolicyError> {
         let mut files = Fingerprints::default();
         Self::make_noting(config, making, &mut files)
             .await
@@ -175,9 +175,9 @@ impl Policy {
     /// Makes the policy that `config` describes, and notes the files that it reads.
     pub async fn make_noting(
         config: &config::Policy,
-        making: Making<'_>,
+        making: MakeInputs<'_>,
         files: &mut Fingerprints,
-    ) -> Result<Self, Unmade> {
+    ) -> Result<Self, MakeError> {
         let Some(path) = &config.component else {
             return Self::make_builtin(config, making, Source::Builtin, files);
         };
@@ -188,8 +188,8 @@ impl Policy {
         let loaded = match making.again.and_then(|recipe| recipe.digest_at(path)) {
             Some(digest) => making.loader.kept(&digest).await?,
             None => match load(config, path, making, files).await? {
-                Found::Component(loaded) => loaded,
-                Found::Missing(reason) => {
+                PathContent::Component(loaded) => loaded,
+                PathContent::Missing(reason) => {
                     return Self::make_builtin(config, making, Source::Fallback { reason }, files);
                 }
             },
@@ -199,10 +199,10 @@ impl Policy {
 
     fn make_builtin(
         config: &config::Policy,
-        making: Making<'_>,
+        making: MakeInputs<'_>,
         source: Source,
         files: &mut Fingerprints,
-    ) -> Result<Self, Unmade> {
+    ) -> Result<Self, MakeError> {
         let description = Builtin::describe(config.kind)
             .ok_or("a custom policy needs a `component`; write its path, relative to the config file")?;
         let schema = Arc::new(Schema::read(&description.config_schema)?);
@@ -211,7 +211,7 @@ impl Policy {
             Builtin::configure(config.kind, &config.name, &settings.json).map_err(|error| {
                 let place = in_file(config, files, making, &error.pointer);
                 let message = at_setting(&error);
-                Unmade::setting(error, message, &place)
+                MakeError::setting(error, message, &place)
             })?;
         let written = RecordedSettings::of(config, making.around.dir, schema, &settings);
         let read = std::mem::take(&mut settings.read);
@@ -222,10 +222,10 @@ impl Policy {
 
     async fn make_component(
         config: &config::Policy,
-        making: Making<'_>,
-        loaded: &Loaded,
+        making: MakeInputs<'_>,
+        loaded: &LoadedComponent,
         files: &mut Fingerprints,
-    ) -> Result<Self, Unmade> {
+    ) -> Result<Self, MakeError> {
         let engine = making.loader.engine();
         let description = describe(engine, loaded, &config.name, config.limits).await?;
         let schema = loaded.schema(&description)?;
@@ -238,26 +238,27 @@ impl Policy {
         let read = std::mem::take(&mut settings.read);
         let services = services(config, making, settings);
         let limits = config.limits.with_settings(json.len());
-        let prepared = Prepared::new(making.loader.engine(), loaded, granted, Arc::clone(&services), limits)?;
+        let prepared =
+            PreparedComponent::new(making.loader.engine(), loaded, granted, Arc::clone(&services), limits)?;
         let pool = Pool::configure(prepared, json, waits, config.isolation).await;
         let (pool, wants) = pool.map_err(|error| match &error {
             PrepareError::Config(fault) => {
                 let place = in_file(config, files, making, &fault.pointer);
-                Unmade::setting(fault.clone(), error.to_string(), &place)
+                MakeError::setting(fault.clone(), error.to_string(), &place)
             }
             _ => error.into(),
         })?;
         let source = Source::Component { digest: loaded.digest, description };
-        let component = Guarded::new(Arc::clone(&services.policy), pool, config.breaker);
+        let component = GuardedComponent::new(Arc::clone(&services.policy), pool, config.breaker);
         let component = Check::Component(component);
         Ok(Self::new(config, services, component, stand_in, source, wants, written).made_from(read))
     }
 }
 
 /// The contents of a component's path.
-enum Found {
+enum PathContent {
     /// A component.
-    Component(Loaded),
+    Component(LoadedComponent),
     /// Nothing, and the built-in may serve instead; why.
     Missing(String),
 }
@@ -268,18 +269,18 @@ enum Found {
 async fn load(
     config: &config::Policy,
     path: &Path,
-    making: Making<'_>,
+    making: MakeInputs<'_>,
     files: &Fingerprints,
-) -> Result<Found, LoadError> {
+) -> Result<PathContent, LoadError> {
     if let Some(unchanged) = unchanged(config, path, making, files) {
-        return Ok(Found::Component(unchanged));
+        return Ok(PathContent::Component(unchanged));
     }
     let loaded = match making.queue {
         Some(queue) => queue.load(path, &config.provenance).await,
         None => making.loader.load(path, &config.provenance).await,
     };
     let error = match loaded {
-        Ok(loaded) => return Ok(Found::Component(loaded)),
+        Ok(loaded) => return Ok(PathContent::Component(loaded)),
         Err(error) if !error.is_missing() => return Err(error),
         Err(error) => error,
     };
@@ -291,11 +292,11 @@ async fn load(
                 kept => kept,
             })?;
             tracing::warn!(policy = %config.name, "the component's file is gone; the loaded component stays in use");
-            Ok(Found::Component(loaded))
+            Ok(PathContent::Component(loaded))
         }
         (None | Some(Source::Fallback { .. }), Fallback::Builtin) => {
             tracing::warn!(policy = %config.name, "FALLBACK: {error}; the built-in decides in its place");
-            Ok(Found::Missing(error.to_string()))
+            Ok(PathContent::Missing(error.to_string()))
         }
         (None | Some(_), _) => Err(error),
     }
@@ -306,9 +307,9 @@ async fn load(
 fn unchanged(
     config: &config::Policy,
     path: &Path,
-    making: Making<'_>,
+    making: MakeInputs<'_>,
     files: &Fingerprints,
-) -> Option<Loaded> {
+) -> Option<LoadedComponent> {
     let before = making.before.filter(|before| !before.repeats)?;
     let digest = before.recipe.digest_at(path)?;
     let same = files.agree(before.files, path) && may_go_on(config, path, &digest, making);
@@ -317,7 +318,7 @@ fn unchanged(
 
 /// True if the live component may go on without its file: its digest still satisfies the configuration, and
 /// no signature is required.
-fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Making<'_>) -> bool {
+fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: MakeInputs<'_>) -> bool {
     let provenance = &config.provenance;
     let is_same = making.before.is_some_and(|before| before.recipe.digest_at(path) == Some(*digest));
     is_same && provenance.signed_by.is_empty() && provenance.digest.is_none_or(|pin| pin == *digest)
@@ -327,7 +328,10 @@ fn may_go_on(config: &config::Policy, path: &Path, digest: &Digest, making: Maki
 ///
 /// # Errors
 /// With why it does not say.
-pub async fn describe_component(engine: &Engine, loaded: &Loaded) -> Result<Description, PrepareError> {
+pub async fn describe_component(
+    engine: &Engine,
+    loaded: &LoadedComponent,
+) -> Result<Description, PrepareError> {
     describe(engine, loaded, "inspected", Limits::default()).await
 }
 
@@ -336,7 +340,7 @@ pub async fn describe_component(engine: &Engine, loaded: &Loaded) -> Result<Desc
 /// follows once that is known.
 async fn describe(
     engine: &Engine,
-    loaded: &Loaded,
+    loaded: &LoadedComponent,
     policy: &str,
     limits: Limits,
 ) -> Result<Description, PrepareError> {
@@ -344,12 +348,14 @@ async fn describe(
         return Ok(known.clone());
     }
     let services = Arc::new(Services::bare(policy));
-    let described = Prepared::new(engine, loaded, Granted::EVERYTHING, services, limits)?.describe().await?;
+    let described = PreparedComponent::new(engine, loaded, GrantedInterfaces::EVERYTHING, services, limits)?
+        .describe()
+        .await?;
     Ok(loaded.describe(described).clone())
 }
 
 /// The note on the place of a fault in a file that a setting names.
-fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, pointer: &str) -> String {
+fn in_file(config: &config::Policy, files: &Fingerprints, making: MakeInputs<'_>, pointer: &str) -> String {
     let written = config.config.pointer(pointer).and_then(Value::as_str);
     match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {
         Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
@@ -360,17 +366,17 @@ fn in_file(config: &config::Policy, files: &Fingerprints, making: Making<'_>, po
 fn resolve(
     config: &config::Policy,
     schema: &Schema,
-    making: Making<'_>,
+    making: MakeInputs<'_>,
     files: &mut Fingerprints,
-) -> Result<Settings, Unmade> {
+) -> Result<Settings, MakeError> {
     let resolved = settings::resolve(config, schema, making.around, files);
     let mut settings = resolved.map_err(|SettingsError { pointer, message, cause }| {
         let error = ConfigError { pointer, message };
         let message = at_setting(&error);
-        Unmade { cause, ..Unmade::setting(error, message, "") }
+        MakeError { cause, ..MakeError::setting(error, message, "") }
     })?;
     if making.stage.is_some_and(|stage| stage.grants_everything) {
-        settings.granted = Granted::EVERYTHING;
+        settings.granted = GrantedInterfaces::EVERYTHING;
     }
     Ok(settings)
 }
@@ -386,7 +392,7 @@ fn at_setting(ConfigError { pointer, message }: &ConfigError) -> String {
 /// The fallback at run time: a built-in, only for a component that is the same check.
 fn stand_in(
     config: &config::Policy,
-    loaded: &Loaded,
+    loaded: &LoadedComponent,
     settings: &Settings,
 ) -> Result<Option<Builtin>, String> {
     if config.fallback != Fallback::Builtin {
@@ -405,7 +411,7 @@ fn stand_in(
     Ok(Some(configured.map_err(|error| at_setting(&error))?.0))
 }
 
-fn services(config: &config::Policy, making: Making<'_>, settings: Settings) -> Arc<Services> {
+fn services(config: &config::Policy, making: MakeInputs<'_>, settings: Settings) -> Arc<Services> {
     let Settings { granted, keys, client_secrets, signing_keys, raw_secrets, origins, scopes, .. } = settings;
     Arc::new(Services {
         policy: config.name.as_str().into(),

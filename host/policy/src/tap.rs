@@ -1,7 +1,7 @@
 //! The tap of a policy: it hands hooks to a recording. While nobody records, a hook pays one relaxed load for it.
 
+mod hook;
 mod settings;
-mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+pub use hook::RecordedHook;
 pub use settings::RecordedSettings;
-pub use taken::Taken;
 
 /// Hooks that wait to be written down. More are shed: a caller waits for no recording.
 const WAITING: usize = 256;
 
 /// The reason why there is no recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotRecorded {
+pub enum TapError {
     /// Somebody records it already.
     #[error("the policy is being recorded already; wait, or end that one")]
     Already,
@@ -32,13 +32,13 @@ pub enum NotRecorded {
 #[derive(Debug, Default)]
 pub struct Recorder {
     is_on: AtomicBool,
-    line: Mutex<Option<Line>>,
+    line: Mutex<Option<TapLine>>,
 }
 
 /// The way to who writes down.
 #[derive(Clone, Debug)]
-pub struct Line {
-    to: mpsc::Sender<Taken>,
+pub struct TapLine {
+    to: mpsc::Sender<RecordedHook>,
     /// The number of hooks that were dropped.
     pub shed: Arc<AtomicU64>,
     /// Ends the recording.
@@ -52,7 +52,7 @@ impl Recorder {
     }
 
     /// The way to the recording. None: nobody records.
-    pub fn line(&self) -> Option<Line> {
+    pub fn line(&self) -> Option<TapLine> {
         self.is_on().then(|| self.line.lock().clone()).flatten()
     }
 
@@ -60,13 +60,13 @@ impl Recorder {
     ///
     /// # Errors
     /// `Already`.
-    pub fn open(&self) -> Result<(Line, mpsc::Receiver<Taken>), NotRecorded> {
+    pub fn open(&self) -> Result<(TapLine, mpsc::Receiver<RecordedHook>), TapError> {
         let mut place = self.line.lock();
         if place.is_some() {
-            return Err(NotRecorded::Already);
+            return Err(TapError::Already);
         }
         let (to, from) = mpsc::channel(WAITING);
-        let line = Line { to, shed: Arc::default(), stop: Arc::default() };
+        let line = TapLine { to, shed: Arc::default(), stop: Arc::default() };
         *place = Some(line.clone());
         self.is_on.store(true, Ordering::Relaxed);
         Ok((line, from))
@@ -82,7 +82,7 @@ impl Recorder {
     }
 
     /// Ends the recording whose line this is; one that has begun since goes on.
-    pub fn close(&self, line: &Line) {
+    pub fn close(&self, line: &TapLine) {
         let mut place = self.line.lock();
         if place.as_ref().is_some_and(|open| Arc::ptr_eq(&open.stop, &line.stop)) {
             self.is_on.store(false, Ordering::Relaxed);
@@ -91,9 +91,9 @@ impl Recorder {
     }
 }
 
-impl Line {
+impl TapLine {
     /// Hands on a hook that is done, or drops it.
-    pub fn offer(&self, taken: Taken) {
+    pub fn offer(&self, taken: RecordedHook) {
         if self.to.try_send(taken).is_err() {
             self.shed.fetch_add(1, Ordering::Relaxed);
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use parking_lot::Mutex;
-use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, Signed, VerifyError};
+use witgate_plugin::{Algorithm, Digest, HttpError, HttpRequest, HttpResponse, SignedMessage, VerifyError};
 
 /// As much as is kept of one hook: bodies and what the cache held, in bytes. Ten introspected tokens.
 const MOST: usize = 128 << 10;
@@ -52,7 +52,7 @@ impl HostCallLog {
         self.0.lock().called.insert(name);
     }
 
-    pub(super) fn verified(&self, key: &str, signed: &Signed<'_>, outcome: Result<(), VerifyError>) {
+    pub(super) fn verified(&self, key: &str, signed: &SignedMessage<'_>, outcome: Result<(), VerifyError>) {
         let mut notes = self.0.lock();
         if notes.has_room_for(key.len()) {
             let (key, key_id) = (key.to_owned(), signed.key_id.map(str::to_owned));
@@ -108,7 +108,7 @@ impl HostCallReplay {
     }
 
     /// None: nothing is said of such a check.
-    pub(super) fn outcome(&self, key: &str, signed: &Signed<'_>) -> Option<Result<(), VerifyError>> {
+    pub(super) fn outcome(&self, key: &str, signed: &SignedMessage<'_>) -> Option<Result<(), VerifyError>> {
         let is_it = |told: &&SignatureCheck| {
             told.key == key && told.algorithm == signed.algorithm && told.key_id.as_deref() == signed.key_id
         };

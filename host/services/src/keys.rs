@@ -12,7 +12,7 @@ use aws_lc_rs::signature::RsaParameters;
 use jsonwebtoken::{Algorithm as Jose, DecodingKey};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
-use witgate_plugin::{Digest, Signed, VerifyError};
+use witgate_plugin::{Digest, SignedMessage, VerifyError};
 
 use super::jwks::RemoteJwks;
 pub use error::{KeyError, MOST_KEYS, SHORTEST_SECRET};
@@ -42,7 +42,7 @@ impl Keyring {
     ///
     /// # Errors
     /// With why it was not found good.
-    pub async fn verify(&self, name: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+    pub async fn verify(&self, name: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
         let key = self.keys.get(name).ok_or(VerifyError::UnknownKey)?;
         let candidates = key.candidates(signed).await?;
         let fingerprint = fingerprint(name, candidates.version, signed);
@@ -57,7 +57,7 @@ impl Keyring {
 
 /// The fingerprint of a good signature. Each part is preceded by its length, so that no two different checks
 /// share a fingerprint.
-fn fingerprint(name: &str, version: u64, signed: &Signed<'_>) -> Digest {
+fn fingerprint(name: &str, version: u64, signed: &SignedMessage<'_>) -> Digest {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let key_id = signed.key_id.unwrap_or_default().as_bytes();
     for part in [name.as_bytes(), key_id, signed.message, signed.signature] {
@@ -146,7 +146,7 @@ impl Key {
         Self::Fixed(Arc::new(KeySet { version: 0, keys: vec![key] }))
     }
 
-    async fn candidates(&self, signed: &Signed<'_>) -> Result<Arc<KeySet>, VerifyError> {
+    async fn candidates(&self, signed: &SignedMessage<'_>) -> Result<Arc<KeySet>, VerifyError> {
         match self {
             Self::Fixed(set) => Ok(Arc::clone(set)),
             Self::Unavailable => Err(VerifyError::Unavailable),

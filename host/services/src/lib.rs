@@ -18,7 +18,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use secrecy::{ExposeSecret, SecretString};
-use witgate_plugin::{Digest, Host, HttpError, HttpRequest, HttpResponse, Level, Signed, VerifyError, Wants};
+use witgate_plugin::{
+    Digest, Host, HttpError, HttpRequest, HttpResponse, Level, SignedMessage, VerifyError, Wants,
+};
 
 use self::cache::Cache;
 use self::fetch::Fetcher;
@@ -277,7 +279,7 @@ impl Host for PolicyHost<'_> {
         self.told("crypto.sha256", || bytes(data), retold.unwrap_or_else(|| sha256(data)))
     }
 
-    async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+    async fn verify(&self, key: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
         let retold = self.services.retold.as_ref().and_then(|retold| retold.outcome(key, signed));
         let outcome = match retold {
             Some(outcome) => outcome,

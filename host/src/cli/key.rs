@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use witgate_api_key::store::{Key, Store, Time};
+use witgate_api_key::store::{Store, StoredKey, Time};
 
 use super::context::Context;
 use super::in_force::{self, InForce, WaitOption};
@@ -112,12 +112,17 @@ pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFa
 }
 
 /// Waits until the running Witgate uses a change of the store: one that `has` says it has.
-fn wait(context: &Context, store: &KeyStore, wait: WaitOption, has: impl Fn(&[Key]) -> bool) -> InForce {
+fn wait(
+    context: &Context,
+    store: &KeyStore,
+    wait: WaitOption,
+    has: impl Fn(&[StoredKey]) -> bool,
+) -> InForce {
     in_force::wait(context, store.path(), wait, |text| Store::parse(text).is_ok_and(|store| has(&store.keys)))
 }
 
 /// True if a key has a text, or had one when it was revoked.
-fn has_text(keys: &[Key], key: &Key) -> bool {
+fn has_text(keys: &[StoredKey], key: &StoredKey) -> bool {
     keys.iter().any(|now| now.id == key.id && (now.sha256 == key.sha256 || now.revoked.is_some()))
 }
 
@@ -126,7 +131,7 @@ fn wait_and_say(
     context: &Context,
     store: &KeyStore,
     until: WaitOption,
-    has: impl Fn(&[Key]) -> bool,
+    has: impl Fn(&[StoredKey]) -> bool,
 ) -> Exit {
     let outcome = wait(context, store, until, has);
     outcome.say(&context.terminal);
@@ -176,7 +181,7 @@ fn list(context: &Context, at: &StorePlace) -> Result<Exit, CommandFailure> {
         return Ok(Exit::Done);
     }
     let joined = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(" ") };
-    let row = |key: &Key| {
+    let row = |key: &StoredKey| {
         vec![
             key.name.clone(),
             key.id.clone(),
@@ -196,7 +201,7 @@ fn revoke(context: &Context, arguments: &Revoke) -> Result<Exit, CommandFailure>
     let store = place(context, &arguments.place)?;
     let key = store.revoke(&arguments.name, now())?;
     context.terminal.say(&format!("The key `{}` is revoked in {}.", key.name, store.path().display()));
-    let is_revoked = |keys: &[Key]| keys.iter().any(|now| now.id == key.id && now.revoked.is_some());
+    let is_revoked = |keys: &[StoredKey]| keys.iter().any(|now| now.id == key.id && now.revoked.is_some());
     let outcome = wait(context, &store, arguments.wait, is_revoked);
     if context.terminal.is_json() {
         let mut json = to_json(&key);
@@ -246,7 +251,7 @@ fn import(context: &Context, arguments: &Import) -> Result<Exit, CommandFailure>
     let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
     context.terminal.say(&format!("Imported into {}, hashed: {}.", store.path().display(), names.join(", ")));
     context.terminal.say(&format!("{shown} still has them in plain text: delete it once they work."));
-    let all = |now: &[Key]| keys.iter().all(|key| has_text(now, key));
+    let all = |now: &[StoredKey]| keys.iter().all(|key| has_text(now, key));
     Ok(wait_and_say(context, &store, arguments.wait, all))
 }
 
@@ -258,7 +263,7 @@ fn show(context: &Context, store: &KeyStore, made: &IssuedKey) {
     }
 }
 
-fn made_json(store: &KeyStore, key: &Key, text: &KeyText) -> Value {
+fn made_json(store: &KeyStore, key: &StoredKey, text: &KeyText) -> Value {
     let mut json = to_json(key);
     if let Some(members) = json.as_object_mut() {
         members.insert("key".to_owned(), text.reveal().into());
@@ -267,7 +272,7 @@ fn made_json(store: &KeyStore, key: &Key, text: &KeyText) -> Value {
     json
 }
 
-fn to_json(key: &Key) -> Value {
+fn to_json(key: &StoredKey) -> Value {
     json!({
         "name": key.name,
         "id": key.id,
@@ -282,12 +287,12 @@ fn to_json(key: &Key) -> Value {
     })
 }
 
-fn state(key: &Key) -> &'static str {
+fn state(key: &StoredKey) -> &'static str {
     let now = now();
     match key {
-        Key { revoked: Some(_), .. } => "revoked",
-        Key { expires: Some(end), .. } if *end <= now => "expired",
-        Key { previous: Some(previous), .. } if previous.until > now => "rotating",
+        StoredKey { revoked: Some(_), .. } => "revoked",
+        StoredKey { expires: Some(end), .. } if *end <= now => "expired",
+        StoredKey { previous: Some(previous), .. } if previous.until > now => "rotating",
         _ => "good",
     }
 }

@@ -186,7 +186,7 @@ fn digest(live: &Generation) -> Digest {
     sha256(parts.join("\n").as_bytes())
 }
 
-fn kept(kept: &generation::Kept) -> protocol::Kept {
+fn kept(kept: &generation::FormerGeneration) -> protocol::Kept {
     let policy = |(name, digest): &(String, Option<Digest>)| (name.clone(), digest.as_ref().map(digest_text));
     protocol::Kept {
         generation: kept.number,

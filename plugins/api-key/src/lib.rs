@@ -36,13 +36,13 @@ fn default_header() -> String {
 pub struct ApiKey {
     policy: String,
     /// By name.
-    keys: Vec<Key>,
+    keys: Vec<KeyRules>,
     /// By the first word of the digest.
-    index: Vec<Entry>,
+    index: Vec<DigestEntry>,
 }
 
 #[derive(Debug)]
-struct Key {
+struct KeyRules {
     name: String,
     roles: Vec<String>,
     rules: Rules,
@@ -52,7 +52,7 @@ struct Key {
 
 /// One digest under which a key is found.
 #[derive(Debug)]
-struct Entry {
+struct DigestEntry {
     digest: Digest,
     key: usize,
     /// The end of the digest's validity, where that is before the key's.
@@ -83,19 +83,19 @@ impl ApiKey {
         store.keys.sort_by(|a, b| a.name.cmp(&b.name));
         let mut index = Vec::new();
         for (key, stored) in store.keys.iter().enumerate() {
-            index.push(Entry { digest: stored.sha256.0, key, until: None });
+            index.push(DigestEntry { digest: stored.sha256.0, key, until: None });
             if let Some(previous) = &stored.previous {
-                index.push(Entry { digest: previous.sha256.0, key, until: Some(previous.until.0) });
+                index.push(DigestEntry { digest: previous.sha256.0, key, until: Some(previous.until.0) });
             }
         }
         index.sort_by_key(|entry| first_word(&entry.digest));
-        let keys = store.keys.into_iter().map(Key::new).collect::<Result<_, _>>()?;
+        let keys = store.keys.into_iter().map(KeyRules::new).collect::<Result<_, _>>()?;
         Ok(Self { policy: policy.to_owned(), keys, index })
     }
 
     /// Finds a digest by its first word and compares the whole in constant time. How long the
     /// search takes may tell about digests, from which nobody gets back to a key.
-    fn find(&self, digest: &Digest) -> Option<(&Key, Option<u64>)> {
+    fn find(&self, digest: &Digest) -> Option<(&KeyRules, Option<u64>)> {
         let word = first_word(digest);
         let start = self.index.partition_point(|entry| first_word(&entry.digest) < word);
         let same = self.index.iter().skip(start).take_while(|entry| first_word(&entry.digest) == word);
@@ -103,7 +103,7 @@ impl ApiKey {
         Some((self.keys.get(entry.key)?, entry.until))
     }
 
-    fn by_name(&self, name: &str) -> Option<&Key> {
+    fn by_name(&self, name: &str) -> Option<&KeyRules> {
         let place = self.keys.binary_search_by(|key| key.name.as_str().cmp(name)).ok()?;
         self.keys.get(place)
     }
@@ -113,8 +113,8 @@ fn first_word(digest: &Digest) -> u64 {
     digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-impl Key {
-    fn new(stored: store::Key) -> Result<Self, ConfigError> {
+impl KeyRules {
+    fn new(stored: store::StoredKey) -> Result<Self, ConfigError> {
         let rules = stored.rules().map_err(|e| ConfigError::at("/store", e.to_string()))?;
         Ok(Self {
             name: stored.name,

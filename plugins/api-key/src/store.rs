@@ -51,13 +51,13 @@ pub struct Store {
     pub version: u32,
     /// The keys, in the order in which they were made.
     #[serde(default)]
-    pub keys: Vec<Key>,
+    pub keys: Vec<StoredKey>,
 }
 
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Key {
+pub struct StoredKey {
     /// The subject of the key's identity. 1 to 512 bytes, no control characters.
     pub name: String,
     /// The id of the key in lists and logs.
@@ -83,13 +83,13 @@ pub struct Key {
     pub deny: Vec<String>,
     /// The secret before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousKey>,
 }
 
 /// A key's text from before a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Previous {
+pub struct PreviousKey {
     /// SHA-256 of the whole text of the key as it was.
     pub sha256: Sha256,
     /// From when on the old text is no longer good.
@@ -222,7 +222,7 @@ impl Store {
         if self.version != VERSION {
             return Err(StoreError::Version(self.version));
         }
-        let mut seen = Seen::default();
+        let mut seen = UniqueValues::default();
         for (place, key) in (1..).zip(&self.keys) {
             key.check()
                 .and_then(|()| seen.add(place, key))
@@ -240,7 +240,7 @@ impl Store {
     }
 }
 
-impl Key {
+impl StoredKey {
     fn check(&self) -> Result<(), KeyFault> {
         let fits = |text: &str, most| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control);
         if !fits(&self.name, 512) {
@@ -270,14 +270,14 @@ impl Key {
 
 /// Values that must be unique, each with the place where it came first.
 #[derive(Default)]
-struct Seen<'a> {
+struct UniqueValues<'a> {
     names: HashMap<&'a str, usize>,
     ids: HashMap<&'a str, usize>,
     digests: HashMap<Sha256, usize>,
 }
 
-impl<'a> Seen<'a> {
-    fn add(&mut self, place: usize, key: &'a Key) -> Result<(), KeyFault> {
+impl<'a> UniqueValues<'a> {
+    fn add(&mut self, place: usize, key: &'a StoredKey) -> Result<(), KeyFault> {
         let once =
             |earlier: Option<usize>, fault: fn(usize) -> KeyFault| earlier.map_or(Ok(()), |e| Err(fault(e)));
         once(self.names.insert(&key.name, place), KeyFault::SameName)?;
@@ -309,8 +309,8 @@ struct Head {
 /// One entry, or several where they are written otherwise.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    keys: Vec<Key>,
+struct StoreEntry {
+    keys: Vec<StoredKey>,
 }
 
 /// Reads a store entry by entry: as a whole, a reader of TOML takes fifteen times the room of its text. None: it cannot be
@@ -323,7 +323,7 @@ fn in_parts(text: &str) -> Option<Store> {
     while at < text.len() {
         let rest = text.get(at..)?;
         let length = rest.find(ENTRY).map_or(rest.len(), |next| next + 1);
-        let entry: Entry = toml::from_str(rest.get(..length)?).ok()?;
+        let entry: StoreEntry = toml::from_str(rest.get(..length)?).ok()?;
         keys.extend(entry.keys);
         at += length;
     }

@@ -10,7 +10,7 @@ use wit_bindgen_core::{Files, wit_parser as bindgen_parser};
 
 use crate::embedded::WIT;
 use crate::process::{ask, attempt, works};
-use crate::{Compiled, Error, Options, Project, Tools, World, apt, component};
+use crate::{CompilerOutput, Error, Options, Project, Tools, World, apt, component};
 
 /// A few files.
 const BUILD: Duration = Duration::from_secs(300);
@@ -21,13 +21,13 @@ const TARGET: &str = "--target=wasm32-unknown-unknown";
 const BINDINGS: &str = "bindings";
 
 /// The compiler and the linker.
-pub(crate) struct Compiler {
+pub(crate) struct CCompiler {
     clang: PathBuf,
     linker: PathBuf,
     version: String,
 }
 
-pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<Compiled, Error> {
+pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<CompilerOutput, Error> {
     let compiler = {
         let _lock = tools.lock().map_err(Error::tools)?;
         find().map_err(Error::tools)?
@@ -43,7 +43,7 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     let module = compiler.link(project, options, &objects, &out.path().join("module.wasm"))?;
     let bytes = component::encode(&module)
         .map_err(|error| Error::Source(format!("the module does not fit its world: {error:#}")))?;
-    Ok(Compiled { bytes, with: compiler.version, warnings })
+    Ok(CompilerOutput { bytes, with: compiler.version, warnings })
 }
 
 /// The sources, by name: those of the project's directory, its `support/`, and the bindings.
@@ -62,7 +62,7 @@ fn sources(project: &Project) -> Result<Vec<PathBuf>, Error> {
     Ok(sources.iter().map(|path| path.strip_prefix(&project.dir).unwrap_or(path).to_owned()).collect())
 }
 
-impl Compiler {
+impl CCompiler {
     fn compile(
         &self,
         project: &Project,
@@ -162,7 +162,7 @@ fn bindings(wit: &Path, world: World) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// A clang that knows WebAssembly and a linker, set up from Debian's packages where that can be done.
-pub(crate) fn find() -> Result<Compiler> {
+pub(crate) fn find() -> Result<CCompiler> {
     let installed = installed();
     let missing = match installed {
         Ok(compiler) => return Ok(compiler),
@@ -175,7 +175,7 @@ pub(crate) fn find() -> Result<Compiler> {
     self::installed().with_context(advice)
 }
 
-fn installed() -> Result<Compiler> {
+fn installed() -> Result<CCompiler> {
     let clang = candidates("clang").into_iter().find(|clang| knows_webassembly(clang));
     let clang =
         clang.context("a plugin in C is built by a clang that knows WebAssembly, which is not here")?;
@@ -184,7 +184,7 @@ fn installed() -> Result<Compiler> {
     let linker = linker.context("a plugin in C is linked by wasm-ld, which is not here")?;
     let said = ask(Command::new(&clang).arg("--version")).unwrap_or_default();
     let version = said.lines().next().unwrap_or_default().to_owned();
-    Ok(Compiler { clang, linker, version })
+    Ok(CCompiler { clang, linker, version })
 }
 
 /// Apple's does not.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::encode;
 use crate::process::run;
-use crate::toolchain::{Recipe, TARGET, Toolchain};
+use crate::toolchain::{CargoBuild, TARGET, Toolchain};
 
 /// The policies that Witgate ships with. Their crates are called `witgate-NAME`.
 pub const SHIPPED: [&str; 5] = ["api-key", "jwt", "oauth2-introspection", "client-certificate", "rbac"];
@@ -67,7 +67,7 @@ pub fn shipped(root: &Path, toolchain: &Toolchain) -> Result<Vec<(&'static str, 
 #[must_use]
 pub fn cargo(root: &Path, toolchain: &Toolchain, subcommand: &str, profile: &str) -> Command {
     let target_dir = root.join("target/guests");
-    let mut cargo = toolchain.cargo(&Recipe {
+    let mut cargo = toolchain.cargo(&CargoBuild {
         subcommand,
         directory: root,
         seen_as: "/witgate",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{attempt, works};
 use crate::tools::set_up;
-use crate::{Compiled, Error, Options, Project, Tools, wit};
+use crate::{CompilerOutput, Error, Options, Project, Tools, wit};
 
 /// The one that `package.json` beside names.
 const VERSION: &str = "0.23.0";
@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 2] = [
     (".npmrc", include_str!("javascript/.npmrc")),
 ];
 
-pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<Compiled, Error> {
+pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<CompilerOutput, Error> {
     let wit = wit::narrowed(project)?;
     let library = of_project(&project.dir).map_or_else(|| find(tools), Ok).map_err(Error::tools)?;
     let out = tempfile::tempdir().map_err(|error| Error::tools(error.into()))?;
@@ -47,7 +47,7 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
         )));
     }
     let bytes = fs::read(&file).map_err(|error| Error::io(&file, &error))?;
-    Ok(Compiled { bytes, with: format!("componentize-js {VERSION}"), warnings: String::new() })
+    Ok(CompilerOutput { bytes, with: format!("componentize-js {VERSION}"), warnings: String::new() })
 }
 
 /// The engine's features to leave out, since Witgate grants none of them. Debug builds keep standard error,

@@ -42,7 +42,7 @@ pub struct Options {
 
 /// The result of a build.
 #[derive(Clone, Debug)]
-pub struct Built {
+pub struct BuildOutput {
     /// The component.
     pub bytes: Vec<u8>,
     /// The imports and exports of the component.
@@ -56,7 +56,7 @@ pub struct Built {
 }
 
 /// The output of a language's compiler.
-struct Compiled {
+struct CompilerOutput {
     bytes: Vec<u8>,
     with: String,
     warnings: String,
@@ -66,7 +66,7 @@ struct Compiled {
 ///
 /// # Errors
 /// Where the tools are missing, the source does not compile, or what comes out does not fit the world.
-pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<Built, Error> {
+pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<BuildOutput, Error> {
     let started = Instant::now();
     project.check_source()?;
     let compiled = match project.lang {
@@ -83,8 +83,8 @@ pub fn build(project: &Project, options: Options, tools: &Tools) -> Result<Built
     };
     let file = project.component();
     write(&file, &bytes).map_err(|error| Error::io(&file, &error))?;
-    let Compiled { with, warnings, .. } = compiled;
-    Ok(Built { bytes, surface, with, warnings, took: started.elapsed() })
+    let CompilerOutput { with, warnings, .. } = compiled;
+    Ok(BuildOutput { bytes, surface, with, warnings, took: started.elapsed() })
 }
 
 /// Replaces the file atomically: a reader sees the old or the new one, whole.

@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The end of a program.
 #[derive(Debug)]
-pub struct Ended {
+pub struct ProgramEnd {
     /// None: it was ended because its time was up.
     status: Option<ExitStatus>,
     limit: Duration,
@@ -29,7 +29,7 @@ pub struct Ended {
     pub output: String,
 }
 
-impl Ended {
+impl ProgramEnd {
     /// Its exit code. None: it did not end by itself.
     pub fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
@@ -59,7 +59,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
 }
 
 /// Runs a program that may fail.
-pub fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
+pub fn attempt(command: &mut Command, limit: Duration) -> Result<ProgramEnd> {
     let (mut reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let started = Instant::now();
@@ -84,7 +84,7 @@ pub fn attempt(command: &mut Command, limit: Duration) -> Result<Ended> {
         thread::sleep(GLANCE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Ended { status, limit, output: String::from_utf8_lossy(&said).into_owned() })
+    Ok(ProgramEnd { status, limit, output: String::from_utf8_lossy(&said).into_owned() })
 }
 
 fn wait(

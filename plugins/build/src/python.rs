@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{ask, attempt, works};
 use crate::tools::set_up;
-use crate::{Compiled, Error, Project, Tools, wit};
+use crate::{CompilerOutput, Error, Project, Tools, wit};
 
 /// The bindings that a source is written for differ from version to version.
 const VERSION: &str = "0.25.0";
@@ -16,7 +16,7 @@ const VERSION: &str = "0.25.0";
 /// The interpreter starts up within the build: twelve seconds on one core.
 const BUILD: Duration = Duration::from_secs(600);
 
-pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<Compiled, Error> {
+pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<CompilerOutput, Error> {
     let wit = wit::narrowed(project)?;
     let program = find(tools).map_err(Error::tools)?;
     let out = tempfile::tempdir().map_err(|error| Error::tools(error.into()))?;
@@ -41,7 +41,7 @@ pub(crate) fn compile(project: &Project, tools: &Tools) -> Result<Compiled, Erro
         )));
     }
     let bytes = std::fs::read(&file).map_err(|error| Error::io(&file, &error))?;
-    Ok(Compiled { bytes, with: format!("componentize-py {VERSION}"), warnings: String::new() })
+    Ok(CompilerOutput { bytes, with: format!("componentize-py {VERSION}"), warnings: String::new() })
 }
 
 /// The source's name as Python imports it.

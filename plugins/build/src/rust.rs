@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::process::attempt;
-use crate::toolchain::{Recipe, Toolchain};
-use crate::{Compiled, Error, Options, Project, Tools, component};
+use crate::toolchain::{CargoBuild, Toolchain};
+use crate::{CompilerOutput, Error, Options, Project, Tools, component};
 
 /// One guest on one slow core, with the standard library built from source, takes about two minutes.
 const BUILD: Duration = Duration::from_secs(1200);
@@ -27,7 +27,7 @@ const PROGRESS: [&str; 9] = [
     "Removing",
 ];
 
-pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<Compiled, Error> {
+pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Result<CompilerOutput, Error> {
     let shared = tools.directory("rust").map_err(Error::tools)?;
     let toolchain = {
         let _lock = tools.lock().map_err(Error::tools)?;
@@ -35,7 +35,7 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     };
     let out = tempfile::tempdir().map_err(|error| Error::tools(error.into()))?;
     let module = out.path().join("module.wasm");
-    let mut cargo = toolchain.cargo(&Recipe {
+    let mut cargo = toolchain.cargo(&CargoBuild {
         subcommand: "rustc",
         directory: &project.dir,
         seen_as: ".",
@@ -54,7 +54,7 @@ pub(crate) fn compile(project: &Project, options: Options, tools: &Tools) -> Res
     let module = std::fs::read(&module).map_err(|error| Error::io(&module, &error))?;
     let bytes = component::encode(&module)
         .map_err(|error| Error::Source(format!("the module does not fit its world: {error:#}")))?;
-    Ok(Compiled { bytes, with: toolchain.to_string(), warnings: said })
+    Ok(CompilerOutput { bytes, with: toolchain.to_string(), warnings: said })
 }
 
 /// Over what the project's profile says, for this build alone.

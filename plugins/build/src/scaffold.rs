@@ -9,7 +9,7 @@ use crate::{Error, Lang, Project, World, c};
 
 /// A project that is to be made.
 #[derive(Clone, Debug)]
-pub struct New {
+pub struct NewProject {
     /// The plugin's name, which the directory gets.
     pub name: String,
     /// The world of the component.
@@ -24,7 +24,7 @@ pub struct New {
 ///
 /// # Errors
 /// Where the name is none, the directory is there already, or cannot be written.
-pub fn scaffold(new: &New) -> Result<Project, Error> {
+pub fn scaffold(new: &NewProject) -> Result<Project, Error> {
     check_name(&new.name).map_err(Error::Project)?;
     let dir = new.parent.join(&new.name);
     if dir.symlink_metadata().is_ok() {
@@ -46,7 +46,7 @@ fn write(file: &Path, content: &[u8]) -> Result<(), Error> {
 }
 
 /// Every file of a project: its path and its content.
-fn files(new: &New) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
+fn files(new: &NewProject) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
     let (lang, world) = (new.lang.name(), new.world.name());
     let sources = ["all".to_owned(), world.to_owned(), format!("{lang}/all"), format!("{lang}/{world}")];
     let mut files = Vec::new();
@@ -84,7 +84,7 @@ fn target(path: &str) -> &str {
 }
 
 /// Puts values in the place of `{{name}}` and the like.
-fn fill(text: &str, new: &New) -> String {
+fn fill(text: &str, new: &NewProject) -> String {
     let (lang, world) = (new.lang.name(), new.world.name());
     let part = |file: &str| {
         let found = TEMPLATES.iter().find(|(path, _)| *path == file);

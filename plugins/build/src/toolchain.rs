@@ -39,7 +39,7 @@ pub enum Toolchain {
 
 /// The inputs of a cargo build.
 #[derive(Clone, Copy, Debug)]
-pub struct Recipe<'a> {
+pub struct CargoBuild<'a> {
     /// `build` or `rustc`.
     pub subcommand: &'a str,
     /// The working directory of cargo.
@@ -101,7 +101,7 @@ impl Toolchain {
     }
 
     /// Cargo, set up for this target.
-    pub fn cargo(&self, recipe: &Recipe<'_>) -> Command {
+    pub fn cargo(&self, recipe: &CargoBuild<'_>) -> Command {
         let mut flags = vec![];
         let mut command = match self {
             Self::Rustup { .. } => cargo(),

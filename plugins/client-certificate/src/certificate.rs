@@ -5,7 +5,7 @@ use witgate_plugin::Refusal;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{GeneralName, X509Certificate, X509Name};
 
-use crate::Field;
+use crate::CertificateField;
 
 /// A certificate, read.
 pub(crate) struct Certificate {
@@ -64,12 +64,12 @@ impl Certificate {
     }
 
     /// The names of one kind.
-    pub(crate) fn names(&self, field: Field) -> &[String] {
+    pub(crate) fn names(&self, field: CertificateField) -> &[String] {
         match field {
-            Field::SanUri => &self.uris,
-            Field::SanDns => &self.dns,
-            Field::SanEmail => &self.emails,
-            Field::CommonName => &self.common_names,
+            CertificateField::SanUri => &self.uris,
+            CertificateField::SanDns => &self.dns,
+            CertificateField::SanEmail => &self.emails,
+            CertificateField::CommonName => &self.common_names,
         }
     }
 

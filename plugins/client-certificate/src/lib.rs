@@ -20,7 +20,7 @@ use certificate::Certificate;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The name in the certificate that is the caller's: `san-uri`, `san-dns`, `san-email` or `common-name`.
-    pub subject: Field,
+    pub subject: CertificateField,
     /// Patterns of the names that may call; `*` is any run of characters. Absent: whoever has a
     /// certificate of a configured CA.
     pub allow: Option<OneOrMany>,
@@ -36,7 +36,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-pub enum Field {
+#[schemars(rename = "Field")]
+pub enum CertificateField {
     /// A URI among the alternative names, such as a SPIFFE ID.
     SanUri,
     /// A DNS name among the alternative names.
@@ -49,14 +50,14 @@ pub enum Field {
 
 /// One configured `client-certificate` policy.
 #[derive(Debug)]
-pub struct ClientCertificate {
-    subject: Field,
+pub struct CertificatePolicy {
+    subject: CertificateField,
     allow: Option<Vec<Glob>>,
     issuers: Option<Vec<Glob>>,
     roles: Vec<(String, Vec<Glob>)>,
 }
 
-impl Plugin for ClientCertificate {
+impl Plugin for CertificatePolicy {
     const NAME: &'static str = "client-certificate";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str = "Knows callers by the client certificates of mutual TLS.";
@@ -89,7 +90,7 @@ fn patterns(pointer: &str, written: &OneOrMany) -> Result<Vec<Glob>, ConfigError
     Ok(written.0.iter().map(|text| Glob::new(text)).collect())
 }
 
-impl Authenticate for ClientCertificate {
+impl Authenticate for CertificatePolicy {
     async fn authenticate<H: Host>(
         &self,
         host: &H,
@@ -106,7 +107,7 @@ impl Authenticate for ClientCertificate {
     }
 }
 
-impl ClientCertificate {
+impl CertificatePolicy {
     fn judge(&self, now: u64, pem: &str) -> Result<Identity, Refusal> {
         let certificate = Certificate::parse(pem)?;
         // The handshake has looked at this once; a connection may stay open for longer.
@@ -159,4 +160,4 @@ fn matches(patterns: &[Glob], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-witgate_plugin::export_authenticator!(ClientCertificate);
+witgate_plugin::export_authenticator!(CertificatePolicy);

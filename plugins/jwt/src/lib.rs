@@ -13,14 +13,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use witgate_plugin::issuer::is_issuer;
 use witgate_plugin::{
-    Audience, Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, OneOrMany,
-    Plugin, Refusal, RequiredClaims, Roles, RolesClaim, Scheme, Signed, Terms, TokenPlace, Unavailability,
-    Unproven, Verdict, VerifyError, Wants,
+    Audience, Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, NoIdentity,
+    OneOrMany, Plugin, Refusal, RequiredClaims, Roles, RolesClaim, Scheme, SignedMessage, Terms, TokenPlace,
+    Unavailability, Verdict, VerifyError, Wants,
 };
 
 pub use algorithm::Algorithm;
-use revoked::Revoked;
-use token::{Header, Shape, Token};
+use revoked::RevokedTokens;
+use token::{Token, TokenHeader, TokenShape};
 
 /// The settings of a `jwt` policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -108,7 +108,7 @@ pub struct Jwt {
     config: Config,
     place: TokenPlace,
     terms: Terms,
-    revoked: Option<Revoked>,
+    revoked: Option<RevokedTokens>,
 }
 
 impl Plugin for Jwt {
@@ -126,7 +126,7 @@ impl Plugin for Jwt {
             may_be_missing: false,
         };
         let terms = Terms::new(audience, leeway, config.dpop)?;
-        let revoked = config.revoked.as_deref().map(Revoked::parse).transpose();
+        let revoked = config.revoked.as_deref().map(RevokedTokens::parse).transpose();
         let revoked = revoked.map_err(|error| ConfigError::at("/revoked", error.to_string()))?;
         let place = TokenPlace::new(config.header.clone(), config.dpop)?;
         let wants = place.wants();
@@ -197,8 +197,8 @@ impl Authenticate for Jwt {
 }
 
 impl Jwt {
-    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, Unproven> {
-        let shape = Shape::of(shown.value).ok_or(Unproven::NotMine)?;
+    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, NoIdentity> {
+        let shape = TokenShape::of(shown.value).ok_or(NoIdentity::NotMine)?;
         let token = shape.decode()?;
         let claims = token.claims()?;
         self.own_issuer(&claims)?;
@@ -209,16 +209,16 @@ impl Jwt {
     }
 
     /// Leaves tokens of other issuers, and of none, to the next policy.
-    fn own_issuer(&self, claims: &Claims<'_>) -> Result<(), Unproven> {
+    fn own_issuer(&self, claims: &Claims<'_>) -> Result<(), NoIdentity> {
         let issuer = claims.name("iss")?;
         match (&self.config.issuer, issuer) {
             (Some(ours), Some(issuer)) if ours.has(issuer) => Ok(()),
-            (Some(_), _) => Err(Unproven::NotMine),
+            (Some(_), _) => Err(NoIdentity::NotMine),
             (None, _) => Ok(()),
         }
     }
 
-    fn own_type(&self, header: &Header<'_>) -> Result<(), Refusal> {
+    fn own_type(&self, header: &TokenHeader<'_>) -> Result<(), Refusal> {
         let typ = header.typ.as_deref();
         let fits = match &self.config.typ {
             Some(wanted) => typ.is_some_and(|typ| wanted.0.iter().any(|own| kind::is_type(typ, own))),
@@ -245,13 +245,13 @@ impl Jwt {
         host: &H,
         keys: &[&str],
         token: &Token<'_>,
-        header: &Header<'_>,
-    ) -> Result<(), Unproven> {
+        header: &TokenHeader<'_>,
+    ) -> Result<(), NoIdentity> {
         let algorithm = header
             .algorithm
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or_else(|| Refusal::new("algorithm", "the token's `alg` is not a configured one"))?;
-        let signed = Signed {
+        let signed = SignedMessage {
             algorithm: algorithm.into(),
             key_id: header.key_id.as_deref(),
             message: token.message.as_bytes(),
@@ -272,7 +272,7 @@ impl Jwt {
         host: &H,
         scheme: Scheme,
         token: &Token<'_>,
-        header: &Header<'_>,
+        header: &TokenHeader<'_>,
         claims: &Claims<'_>,
     ) -> Result<Identity, Refusal> {
         kind::judge(claims, self.config.access_tokens_have_at_hash)?;
@@ -295,7 +295,7 @@ impl Jwt {
     }
 
     /// Checks that the required members are there, and their values.
-    fn complete(&self, header: &Header<'_>, claims: &Claims<'_>) -> Result<(), Refusal> {
+    fn complete(&self, header: &TokenHeader<'_>, claims: &Claims<'_>) -> Result<(), Refusal> {
         let is_strict = |typ: &str| self.config.typ.is_some() && kind::is_type(typ, kind::ACCESS_TOKEN);
         let of_type = match header.typ.as_deref().is_some_and(is_strict) {
             true => kind::ACCESS_TOKEN_CLAIMS.as_slice(),
@@ -333,7 +333,7 @@ fn weightier(a: VerifyError, b: VerifyError) -> VerifyError {
     if weight(b) > weight(a) { b } else { a }
 }
 
-fn unverified(error: VerifyError) -> Unproven {
+fn unverified(error: VerifyError) -> NoIdentity {
     let refused = |reason, detail: &str| Refusal::new(reason, detail).into();
     match error {
         VerifyError::AlgorithmMismatch => refused("algorithm", "no configured key is for the token's `alg`"),

@@ -19,11 +19,11 @@ use std::fmt;
 use witgate_plugin::json::{self, Json, Number};
 use witgate_plugin::{Claims, Refusal};
 
-use crate::token::Shape;
+use crate::token::TokenShape;
 
 /// One revoked token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct RevokedToken {
     /// Its id.
     pub jti: String,
     /// The issuer of the token. None: any issuer.
@@ -47,7 +47,7 @@ impl fmt::Display for RevokedError {
 
 impl std::error::Error for RevokedError {}
 
-impl Entry {
+impl RevokedToken {
     /// Reads one line.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Entry {
     /// Where it is no token, or has no `jti`.
     pub fn of_token(token: &str) -> Result<Self, Refusal> {
         let shape =
-            Shape::of(token).ok_or_else(|| Refusal::new("malformed", "this is not a signed token"))?;
+            TokenShape::of(token).ok_or_else(|| Refusal::new("malformed", "this is not a signed token"))?;
         let token = shape.decode()?;
         let claims = token.claims()?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the year 9999")]
@@ -87,7 +87,7 @@ impl Entry {
 }
 
 /// The line, without its end.
-impl fmt::Display for Entry {
+impl fmt::Display for RevokedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         write!(f, "{{\"jti\":{}", quoted(&self.jti))?;
@@ -105,29 +105,29 @@ impl fmt::Display for Entry {
 ///
 /// # Errors
 /// With the first line that is none.
-pub fn entries(text: &str) -> Result<Vec<Entry>, RevokedError> {
+pub fn entries(text: &str) -> Result<Vec<RevokedToken>, RevokedError> {
     let lines = (1..).zip(text.lines().map(str::trim));
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(number, line)| Entry::read(line).ok_or(RevokedError { line: number }))
+        .map(|(number, line)| RevokedToken::read(line).ok_or(RevokedError { line: number }))
         .collect()
 }
 
 /// The revoked tokens, to be looked up.
 #[derive(Clone, Debug, Default)]
-pub struct Revoked {
+pub struct RevokedTokens {
     /// By id: those who have issued it. None among them: whoever has.
     issuers: HashMap<String, Vec<Option<String>>>,
 }
 
-impl Revoked {
+impl RevokedTokens {
     /// Reads the whole file.
     ///
     /// # Errors
     /// As [`entries`].
     pub fn parse(text: &str) -> Result<Self, RevokedError> {
         let mut revoked = Self::default();
-        for Entry { jti, iss, .. } in entries(text)? {
+        for RevokedToken { jti, iss, .. } in entries(text)? {
             revoked.issuers.entry(jti).or_default().push(iss);
         }
         Ok(revoked)

@@ -23,14 +23,14 @@ const LONGEST_KEY_ID: usize = 1024;
 const EXTENSIONS: [&str; 4] = ["crit", "b64", "zip", "enc"];
 
 /// A text that looks like a token: three parts, of which the first is an object in base64url.
-pub(crate) struct Shape<'a> {
+pub(crate) struct TokenShape<'a> {
     header: &'a str,
     payload: &'a str,
     signature: &'a str,
     message: &'a str,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> TokenShape<'a> {
     /// None: something else. An encrypted token, of five parts, is something else as well: the next
     /// policy may have a server that reads it.
     pub(crate) fn of(text: &'a str) -> Option<Self> {
@@ -74,7 +74,7 @@ impl Token<'_> {
         Claims::parse(&self.payload).map_err(|_| malformed("the token's payload is not a strict JSON object"))
     }
 
-    pub(crate) fn header(&self) -> Result<Header<'_>, Refusal> {
+    pub(crate) fn header(&self) -> Result<TokenHeader<'_>, Refusal> {
         let header = json::parse_object(&self.header)
             .map_err(|_| malformed("the token's header is not a strict JSON object"))?;
         if let Some(name) = EXTENSIONS.iter().find(|name| header.get(name).is_some()) {
@@ -87,7 +87,7 @@ impl Token<'_> {
         if key_id.as_ref().is_some_and(|id| id.len() > LONGEST_KEY_ID) {
             return Err(malformed("`kid` in the token's header passes 1,024 bytes"));
         }
-        Ok(Header {
+        Ok(TokenHeader {
             algorithm: field(&header, "alg")?
                 .ok_or_else(|| malformed("the token's header has no `alg`"))
                 .map(|name| Algorithm::named(&name))?,
@@ -99,7 +99,7 @@ impl Token<'_> {
 
 /// Of the header what is looked at. `jku`, `jwk`, `x5u` and `x5c` are not: a token does not
 /// choose its own key.
-pub(crate) struct Header<'a> {
+pub(crate) struct TokenHeader<'a> {
     /// None: one that nobody here knows.
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) key_id: Option<Cow<'a, str>>,

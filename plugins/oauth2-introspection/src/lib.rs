@@ -12,12 +12,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use witgate_plugin::{
     Audience, Authenticate, Call, Claims, ConfigError, Credential, Dpop, Host, Identity, Leeway, Level,
-    OneOrMany, Plugin, Refusal, RequiredClaims, Roles, RolesClaim, Scheme, Terms, TokenPlace, UNREAD_ROLES,
-    Unproven, Verdict, Wants,
+    NoIdentity, OneOrMany, Plugin, Refusal, RequiredClaims, Roles, RolesClaim, Scheme, Terms, TokenPlace,
+    UNREAD_ROLES, Verdict, Wants,
 };
 
 use client::AuthMethod;
-use server::Server;
+use server::AuthorizationServer;
 use signed::Signatures;
 
 /// The settings of an `oauth2-introspection` policy.
@@ -114,7 +114,7 @@ pub struct Introspection {
     place: TokenPlace,
     terms: Terms,
     /// In a box: it is large, and every policy of every kind would have its size.
-    server: Box<Server>,
+    server: Box<AuthorizationServer>,
 }
 
 impl Plugin for Introspection {
@@ -128,7 +128,8 @@ impl Plugin for Introspection {
         check(&config)?;
         let signatures = Signatures::of(&config)?;
         let (endpoint, issuer) = (config.endpoint.as_deref(), config.issuer.as_deref());
-        let server = Box::new(Server::new(endpoint, issuer, client::auth(&config)?, signatures)?);
+        let server =
+            Box::new(AuthorizationServer::new(endpoint, issuer, client::auth(&config)?, signatures)?);
         let audience = Audience {
             ours: config.audience.clone(),
             claim: config.audience_claim.clone(),
@@ -180,7 +181,7 @@ fn is_token(text: &str) -> bool {
 }
 
 impl Introspection {
-    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, Unproven> {
+    async fn judge<H: Host>(&self, host: &H, shown: &Credential<'_>) -> Result<Identity, NoIdentity> {
         let token = shown.value;
         let place = host.sha256(token.as_bytes());
         if let Some(known) = host.cached(&place).and_then(|bytes| String::from_utf8(bytes).ok()) {
@@ -194,7 +195,7 @@ impl Introspection {
         verdict
     }
 
-    fn accept<H: Host>(&self, host: &H, text: &str, scheme: Scheme) -> Result<Identity, Unproven> {
+    fn accept<H: Host>(&self, host: &H, text: &str, scheme: Scheme) -> Result<Identity, NoIdentity> {
         let claims = answer::read(text)?
             .ok_or_else(|| Refusal::new("inactive", "the server calls the token inactive"))?;
         answer::judge_type(&claims, scheme)?;

@@ -22,20 +22,20 @@ const METADATA: &[u8] = b"endpoint";
 
 /// The authorization server.
 #[derive(Debug)]
-pub(crate) struct Server {
-    place: Place,
+pub(crate) struct AuthorizationServer {
+    place: ServerPlace,
     auth: ClientAuth,
     /// None: answers are plain.
     signatures: Option<Signatures>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum ServerPlace {
     Endpoint(String),
     Issuer { issuer: String, metadata: Vec<String> },
 }
 
-impl Server {
+impl AuthorizationServer {
     pub(crate) fn new(
         endpoint: Option<&str>,
         issuer: Option<&str>,
@@ -51,9 +51,9 @@ impl Server {
             checked("/issuer", issuer)?;
         }
         let place = match (endpoint, issuer) {
-            (Some(endpoint), _) => Place::Endpoint(endpoint.to_owned()),
+            (Some(endpoint), _) => ServerPlace::Endpoint(endpoint.to_owned()),
             (None, Some(issuer)) => {
-                Place::Issuer { issuer: issuer.to_owned(), metadata: metadata_urls(issuer) }
+                ServerPlace::Issuer { issuer: issuer.to_owned(), metadata: metadata_urls(issuer) }
             }
             (None, None) => {
                 return Err(ConfigError::at("", "either `endpoint` or `issuer` is needed"));
@@ -103,8 +103,8 @@ impl Server {
 
     async fn endpoint<H: Host>(&self, host: &H) -> Result<String, Unavailability> {
         let (issuer, metadata) = match &self.place {
-            Place::Endpoint(endpoint) => return Ok(endpoint.clone()),
-            Place::Issuer { issuer, metadata } => (issuer, metadata),
+            ServerPlace::Endpoint(endpoint) => return Ok(endpoint.clone()),
+            ServerPlace::Issuer { issuer, metadata } => (issuer, metadata),
         };
         if let Some(known) = host.cached(METADATA).and_then(|bytes| String::from_utf8(bytes).ok()) {
             return Ok(known);
@@ -118,7 +118,7 @@ impl Server {
 /// Tries RFC 8414, then OpenID Connect Discovery, until a place is of use. A server that does not answer at
 /// all is not asked for the next one.
 async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<String, Unavailability> {
-    let mut unusable = Unusable::default();
+    let mut unusable = MetadataFaults::default();
     for url in urls {
         let response = host
             .send(HttpRequest {
@@ -144,12 +144,12 @@ async fn discover<H: Host>(host: &H, issuer: &str, urls: &[String]) -> Result<St
 
 /// The faults of each place of the metadata.
 #[derive(Default)]
-struct Unusable {
+struct MetadataFaults {
     reasons: Vec<String>,
     retry_after: Option<u32>,
 }
 
-impl Unusable {
+impl MetadataFaults {
     fn add(&mut self, reason: Unavailability) {
         self.retry_after = self.retry_after.max(reason.retry_after);
         self.reasons.push(reason.detail);

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD; // refuses padding and str
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use witgate_plugin::json::{self, Object};
-use witgate_plugin::{Algorithm, Claims, ConfigError, Host, Signed, Unavailability, VerifyError};
+use witgate_plugin::{Algorithm, Claims, ConfigError, Host, SignedMessage, Unavailability, VerifyError};
 
 use crate::Config;
 
@@ -46,9 +46,9 @@ impl Signatures {
         let (header, payload) = message.split_once('.').ok_or_else(odd)?;
         let header = String::from_utf8(decode(header)?).map_err(|_| odd())?;
         let payload = String::from_utf8(decode(payload)?).map_err(|_| odd())?;
-        let header = Header::read(&json::parse_object(&header).map_err(|_| odd())?)?;
+        let header = AnswerHeader::read(&json::parse_object(&header).map_err(|_| odd())?)?;
         let signature = decode(signature)?;
-        let signed = Signed {
+        let signed = SignedMessage {
             algorithm: header.algorithm,
             key_id: header.key_id.as_deref(),
             message: message.as_bytes(),
@@ -66,7 +66,7 @@ impl Signatures {
         Ok(payload.token_introspection.get().to_owned())
     }
 
-    async fn verify<H: Host>(&self, host: &H, signed: &Signed<'_>) -> Result<(), Unavailability> {
+    async fn verify<H: Host>(&self, host: &H, signed: &SignedMessage<'_>) -> Result<(), Unavailability> {
         for key in &self.keys {
             match host.verify(key, signed).await {
                 Ok(()) => return Ok(()),
@@ -98,12 +98,12 @@ impl Signatures {
     }
 }
 
-struct Header {
+struct AnswerHeader {
     algorithm: Algorithm,
     key_id: Option<String>,
 }
 
-impl Header {
+impl AnswerHeader {
     fn read(header: &Object<'_>) -> Result<Self, Unavailability> {
         let text = |name| header.get(name).and_then(|value| value.as_str());
         let typ = text("typ").unwrap_or_default();

@@ -10,15 +10,15 @@ use crate::settings;
 
 /// A condition, ready to check.
 #[derive(Debug)]
-pub(crate) struct Condition {
+pub(crate) struct ParsedCondition {
     on: Pattern,
-    subject: Subject,
+    subject: ConditionSubject,
     tests: Vec<Test>,
 }
 
 /// The value that a condition tests.
 #[derive(Debug)]
-enum Subject {
+enum ConditionSubject {
     /// By JSON Pointer.
     Argument(String),
     /// By path.
@@ -35,22 +35,22 @@ enum Test {
 }
 
 /// True if all of `conditions` hold.
-pub(crate) fn all_hold(conditions: &[Condition], facts: &Facts<'_>) -> bool {
+pub(crate) fn all_hold(conditions: &[ParsedCondition], facts: &Facts<'_>) -> bool {
     conditions.iter().all(|condition| condition.holds(facts))
 }
 
-impl Condition {
+impl ParsedCondition {
     /// `place` leads to the condition within the settings.
     pub(crate) fn compile(written: &settings::Condition, place: &[&str]) -> Result<Self, ConfigError> {
         let at = |name: &'static str| [place, &[name]].concat();
         let on = pattern(&written.on, &at("on"))?;
         let subject = match (&written.argument, &written.claim) {
-            (Some(argument), None) if is_pointer(argument) => Subject::Argument(argument.clone()),
+            (Some(argument), None) if is_pointer(argument) => ConditionSubject::Argument(argument.clone()),
             (Some(_), None) => {
                 let message = "not a JSON Pointer; write for example \"/amount\"";
                 return Err(ConfigError::at_path(&at("argument"), message));
             }
-            (None, Some(claim)) if !claim.is_empty() => Subject::Claim(claim.clone()),
+            (None, Some(claim)) if !claim.is_empty() => ConditionSubject::Claim(claim.clone()),
             (None, Some(_)) => {
                 return Err(ConfigError::at_path(&at("claim"), "empty; name a claim"));
             }
@@ -62,7 +62,7 @@ impl Condition {
 
     /// True if it tests arguments; claims otherwise.
     pub(crate) fn on_argument(&self) -> bool {
-        matches!(self.subject, Subject::Argument(_))
+        matches!(self.subject, ConditionSubject::Argument(_))
     }
 
     /// True if it applies to this call.
@@ -76,12 +76,12 @@ impl Condition {
             return true;
         }
         match &self.subject {
-            Subject::Argument(_) if facts.call.listing => true,
-            Subject::Argument(pointer) => facts
+            ConditionSubject::Argument(_) if facts.call.listing => true,
+            ConditionSubject::Argument(pointer) => facts
                 .arguments()
                 .and_then(|all| json::pointed(all, pointer).ok().flatten())
                 .is_some_and(|text| self.fits_text(text)),
-            Subject::Claim(path) => {
+            ConditionSubject::Claim(path) => {
                 facts.claims().and_then(|all| all.get(path)).is_some_and(|value| self.fits(value))
             }
         }

@@ -7,13 +7,13 @@ use std::cell::OnceCell;
 use witgate_plugin::{Call, Claims, Host, Principal};
 
 /// The texts that a host has.
-trait Texts {
+trait HostTexts {
     fn arguments(&self) -> Option<Cow<'_, str>>;
     fn claims(&self) -> Option<Cow<'_, str>>;
     fn issuer(&self) -> Option<Cow<'_, str>>;
 }
 
-impl<H: Host> Texts for H {
+impl<H: Host> HostTexts for H {
     fn arguments(&self) -> Option<Cow<'_, str>> {
         Host::arguments(self)
     }
@@ -28,14 +28,14 @@ impl<H: Host> Texts for H {
 }
 
 /// The texts that the host gave, each asked for once at most.
-pub(crate) struct Pulled<'h> {
-    host: &'h dyn Texts,
+pub(crate) struct PulledTexts<'h> {
+    host: &'h dyn HostTexts,
     arguments: OnceCell<Option<Cow<'h, str>>>,
     claims: OnceCell<Option<Cow<'h, str>>>,
     issuer: OnceCell<Option<Cow<'h, str>>>,
 }
 
-impl<'h> Pulled<'h> {
+impl<'h> PulledTexts<'h> {
     pub(crate) fn from<H: Host>(host: &'h H) -> Self {
         let (arguments, claims, issuer) = Default::default();
         Self { host, arguments, claims, issuer }
@@ -47,12 +47,12 @@ impl<'h> Pulled<'h> {
 pub(crate) struct Facts<'a> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) principal: &'a Principal<'a>,
-    pulled: &'a Pulled<'a>,
+    pulled: &'a PulledTexts<'a>,
     claims: OnceCell<Option<Claims<'a>>>,
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a Pulled<'a>) -> Self {
+    pub(crate) fn new(call: &'a Call<'_>, principal: &'a Principal<'_>, pulled: &'a PulledTexts<'a>) -> Self {
         Self { call, principal, pulled, claims: OnceCell::new() }
     }
 

@@ -13,14 +13,14 @@ pub mod settings;
 use witgate_plugin::{Authorize, Call, ConfigError, Decision, Denial, Host, Plugin, Principal, Wants};
 
 use condition::all_hold;
-use facts::{Facts, Pulled};
-use rules::{Held, Role, Rules};
+use facts::{Facts, PulledTexts};
+use rules::{CallerRoles, RbacRules, RoleRules};
 pub use settings::Config;
 
 /// One configured `rbac` policy.
 #[derive(Debug)]
 pub struct Rbac {
-    rules: Rules,
+    rules: RbacRules,
 }
 
 impl Plugin for Rbac {
@@ -31,7 +31,7 @@ impl Plugin for Rbac {
     type Config = Config;
 
     fn configure(_policy: &str, config: Config) -> Result<(Self, Wants), ConfigError> {
-        let rules = Rules::compile(&config)?;
+        let rules = RbacRules::compile(&config)?;
         let wants = Wants { data: rules.data(), ..Wants::default() };
         Ok((Self { rules }, wants))
     }
@@ -39,7 +39,7 @@ impl Plugin for Rbac {
 
 impl Authorize for Rbac {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
-        let pulled = Pulled::from(host);
+        let pulled = PulledTexts::from(host);
         match self.decide(&Facts::new(call, principal, &pulled)) {
             Ok(()) => Decision::Allow,
             Err(denial) => Decision::Deny(denial),
@@ -58,20 +58,20 @@ impl Rbac {
         self.conditions_hold(facts)
     }
 
-    fn not_denied(roles: &Held<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
+    fn not_denied(roles: &CallerRoles<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
         match roles.iter().find(|role| role.denies(facts.call)) {
             None => Ok(()),
             Some(role) => Err(denial("denied", format!("role `{}` denies it", role.name))),
         }
     }
 
-    fn allowed(roles: &Held<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
+    fn allowed(roles: &CallerRoles<'_>, facts: &Facts<'_>) -> Result<(), Denial> {
         let allowing = || roles.iter().filter(|role| role.allows(facts.call));
         // What such a role allows, the conditions of others cannot take away: nothing is pulled for them.
         if allowing().any(|role| role.is_unconditional_for(facts.call)) {
             return Ok(());
         }
-        let mut unmet: Option<&Role> = None;
+        let mut unmet: Option<&RoleRules> = None;
         for role in allowing() {
             if all_hold(&role.conditions, facts) {
                 return Ok(());

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use witgate_plugin::{Call, ConfigError, Data, Pattern, is_scope};
 
-use crate::condition::Condition;
+use crate::condition::ParsedCondition;
 use crate::facts::Facts;
 use crate::patterns::{pattern, patterns};
 use crate::settings::{self, Config};
 
 /// All rules.
 #[derive(Debug)]
-pub(crate) struct Rules {
+pub(crate) struct RbacRules {
     /// By name.
-    roles: Vec<Role>,
+    roles: Vec<RoleRules>,
     /// The places of the roles, by the hash of their names.
     index: Vec<(u64, usize)>,
     /// For each role, it and all that it inherits from.
@@ -22,17 +22,17 @@ pub(crate) struct Rules {
     /// For each scope that calls need, those that stand for it.
     standing_for: BTreeMap<String, Vec<String>>,
     /// Conditions for all roles.
-    pub(crate) conditions: Vec<Condition>,
-    subjects: Vec<(settings::Subject, RoleSet)>,
+    pub(crate) conditions: Vec<ParsedCondition>,
+    subjects: Vec<(settings::RoleHolder, RoleSet)>,
 }
 
 /// One role's own rules.
 #[derive(Debug)]
-pub(crate) struct Role {
+pub(crate) struct RoleRules {
     pub(crate) name: String,
     allow: Vec<Pattern>,
     deny: Vec<Pattern>,
-    pub(crate) conditions: Vec<Condition>,
+    pub(crate) conditions: Vec<ParsedCondition>,
 }
 
 /// Maximum number of roles: as many as a [`RoleSet`] of 128 bytes holds, which a decision keeps on its stack.
@@ -43,16 +43,19 @@ const WORDS: usize = 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoleSet([u64; WORDS]);
 
-impl Rules {
+impl RbacRules {
     /// # Errors
     /// With the first setting that cannot be.
     pub(crate) fn compile(config: &Config) -> Result<Self, ConfigError> {
         if config.roles.len() > MOST_ROLES {
             return Err(ConfigError::at("/roles", format!("more than {MOST_ROLES} roles")));
         }
-        let names = Names(config.roles.keys().map(String::as_str).collect());
-        let roles =
-            config.roles.iter().map(|(name, role)| Role::compile(name, role)).collect::<Result<_, _>>()?;
+        let names = RoleNames(config.roles.keys().map(String::as_str).collect());
+        let roles = config
+            .roles
+            .iter()
+            .map(|(name, role)| RoleRules::compile(name, role))
+            .collect::<Result<_, _>>()?;
         let mut index: Vec<(u64, usize)> = names.0.iter().map(|name| hash(name)).zip(0..).collect();
         index.sort_unstable();
         Ok(Self {
@@ -73,18 +76,18 @@ impl Rules {
     /// The data that the conditions need.
     pub(crate) fn data(&self) -> Data {
         Data {
-            arguments: self.every_condition().any(Condition::on_argument),
+            arguments: self.every_condition().any(ParsedCondition::on_argument),
             claims: self.every_condition().any(|condition| !condition.on_argument()),
             ..Data::default()
         }
     }
 
-    fn every_condition(&self) -> impl Iterator<Item = &Condition> {
+    fn every_condition(&self) -> impl Iterator<Item = &ParsedCondition> {
         self.roles.iter().flat_map(|role| &role.conditions).chain(&self.conditions)
     }
 
     /// The roles of the caller, with all that they inherit from, each once.
-    pub(crate) fn roles_of(&self, facts: &Facts<'_>) -> Held<'_> {
+    pub(crate) fn roles_of(&self, facts: &Facts<'_>) -> CallerRoles<'_> {
         let mut set = RoleSet::default();
         for name in facts.principal.roles {
             if let Some(place) = self.place(name) {
@@ -96,7 +99,7 @@ impl Rules {
                 set.add_all(self.closures.get(place));
             }
         }
-        Held { rules: self, set }
+        CallerRoles { rules: self, set }
     }
 
     fn place(&self, name: &str) -> Option<usize> {
@@ -143,19 +146,19 @@ fn standing_for(implies: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec
 }
 
 /// The roles that a caller holds.
-pub(crate) struct Held<'a> {
-    rules: &'a Rules,
+pub(crate) struct CallerRoles<'a> {
+    rules: &'a RbacRules,
     set: RoleSet,
 }
 
-impl<'a> Held<'a> {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Role> {
+impl<'a> CallerRoles<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a RoleRules> {
         let rules = self.rules;
         self.set.places().filter_map(|place| rules.roles.get(place))
     }
 }
 
-impl Role {
+impl RoleRules {
     fn compile(name: &str, role: &settings::Role) -> Result<Self, ConfigError> {
         Ok(Self {
             name: name.to_owned(),
@@ -217,9 +220,9 @@ fn hash(name: &str) -> u64 {
 }
 
 /// The configured roles' names, in order.
-struct Names<'a>(Vec<&'a str>);
+struct RoleNames<'a>(Vec<&'a str>);
 
-impl Names<'_> {
+impl RoleNames<'_> {
     fn place(&self, name: &str, path: &[&str]) -> Result<usize, ConfigError> {
         self.0
             .binary_search(&name)
@@ -230,7 +233,7 @@ impl Names<'_> {
 /// Follows inheritance from every role.
 fn closures(
     roles: &BTreeMap<String, settings::Role>,
-    names: &Names<'_>,
+    names: &RoleNames<'_>,
 ) -> Result<Vec<RoleSet>, ConfigError> {
     let mut parents = Vec::with_capacity(roles.len());
     for (name, role) in roles {
@@ -256,7 +259,7 @@ fn closures(
     Ok(closures)
 }
 
-fn places(roles: &[String], names: &Names<'_>, path: &[&str]) -> Result<Vec<usize>, ConfigError> {
+fn places(roles: &[String], names: &RoleNames<'_>, path: &[&str]) -> Result<Vec<usize>, ConfigError> {
     roles
         .iter()
         .enumerate()
@@ -265,10 +268,10 @@ fn places(roles: &[String], names: &Names<'_>, path: &[&str]) -> Result<Vec<usiz
 }
 
 fn assigned(
-    subjects: &[settings::Subject],
-    names: &Names<'_>,
-) -> Result<Vec<(settings::Subject, RoleSet)>, ConfigError> {
-    let assign = |(index, subject): (usize, &settings::Subject)| {
+    subjects: &[settings::RoleHolder],
+    names: &RoleNames<'_>,
+) -> Result<Vec<(settings::RoleHolder, RoleSet)>, ConfigError> {
+    let assign = |(index, subject): (usize, &settings::RoleHolder)| {
         let mut set = RoleSet::default();
         for place in places(&subject.roles, names, &["subjects", &index.to_string(), "roles"])? {
             set.add(place);
@@ -278,7 +281,7 @@ fn assigned(
     subjects.iter().enumerate().map(assign).collect()
 }
 
-fn is(subject: &settings::Subject, facts: &Facts<'_>) -> bool {
+fn is(subject: &settings::RoleHolder, facts: &Facts<'_>) -> bool {
     subject.subject.as_deref().is_none_or(|own| own == facts.principal.subject)
         && subject.policy == facts.principal.proven_by
         && subject.issuer.as_deref().is_none_or(|issuer| facts.issuer() == Some(issuer))
@@ -295,9 +298,9 @@ fn required(on: &str, scopes: &[String]) -> Result<(Pattern, Vec<String>), Confi
     }
 }
 
-fn conditions(written: &[settings::Condition], place: &[&str]) -> Result<Vec<Condition>, ConfigError> {
+fn conditions(written: &[settings::Condition], place: &[&str]) -> Result<Vec<ParsedCondition>, ConfigError> {
     let compile = |(index, condition): (usize, &settings::Condition)| {
-        Condition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
+        ParsedCondition::compile(condition, &[place, &["conditions", &index.to_string()]].concat())
     };
     written.iter().enumerate().map(compile).collect()
 }

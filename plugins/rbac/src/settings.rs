@@ -15,7 +15,7 @@ pub struct Config {
     /// Scopes that a call needs, by pattern. Where several patterns cover a call, it needs the
     /// scopes of all of them.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Vec<Scope>>")]
+    #[schemars(with = "BTreeMap<String, Vec<ScopeName>>")]
     pub scopes: BTreeMap<String, Vec<String>>,
     /// Scopes that stand for others: who has the first has those on its list, and what they stand for.
     #[serde(default)]
@@ -25,17 +25,18 @@ pub struct Config {
     pub conditions: Vec<Condition>,
     /// Roles that certain callers have besides those of their credential.
     #[serde(default)]
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<RoleHolder>,
     /// The verdict on a call that no rule allows: always `deny`.
     #[serde(default)]
-    pub default: Fallback,
+    pub default: DefaultDecision,
 }
 
 /// A scope that calls may need: the host offers it to OAuth clients.
 #[derive(JsonSchema)]
 #[schemars(inline, transparent, extend("format" = "witgate-scope"))]
 #[allow(dead_code, reason = "for the schema")]
-struct Scope(String);
+#[schemars(rename = "Scope")]
+struct ScopeName(String);
 
 /// One role.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -85,7 +86,8 @@ pub struct Condition {
 /// A caller, or all of one policy, with roles.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Subject {
+#[schemars(rename = "Subject")]
+pub struct RoleHolder {
     /// The caller's name. Absent: everybody whom the policy has proved.
     pub subject: Option<String>,
     /// The policy that has to have proved it: another policy's caller of the same name is
@@ -101,7 +103,8 @@ pub struct Subject {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Fallback {
+#[schemars(rename = "Fallback")]
+pub enum DefaultDecision {
     /// The call is denied.
     #[default]
     Deny,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::{Json, Object};
-use crate::{Dpop, Host, Refusal, Scheme, Unproven, json};
+use crate::{Dpop, Host, NoIdentity, Refusal, Scheme, json};
 
 /// The claims of a token (RFC 7519, section 4) or of an introspection answer (RFC 7662).
 ///
@@ -45,7 +45,7 @@ impl From<ClaimError> for Refusal {
     }
 }
 
-impl From<ClaimError> for Unproven {
+impl From<ClaimError> for NoIdentity {
     fn from(error: ClaimError) -> Self {
         Self::Refused(error.into())
     }

@@ -31,7 +31,7 @@ macro_rules! export_policy {
 macro_rules! export_in {
     ($plugin:ty, $world:ident) => {
         const _: () = {
-            impl $crate::guest::Instance for $plugin {
+            impl $crate::guest::InstanceSlot for $plugin {
                 fn slot() -> &'static ::std::sync::OnceLock<Self> {
                     static SLOT: ::std::sync::OnceLock<$plugin> = ::std::sync::OnceLock::new();
                     &SLOT

@@ -29,7 +29,7 @@ pub const AUTHORIZER: &[u8; include_bytes!("guest/worlds/authorizer.component-ty
     include_bytes!("guest/worlds/authorizer.component-type");
 
 /// A plugin with a place for its one configured instance. Implemented by the export macros.
-pub trait Instance: Plugin {
+pub trait InstanceSlot: Plugin {
     /// The place.
     fn slot() -> &'static OnceLock<Self>;
 }
@@ -41,7 +41,7 @@ pub struct Component<P>(PhantomData<P>);
 /// The configured instance. The host configures before it calls a hook; a host that does not
 /// gets a trap, which denies.
 #[allow(clippy::panic, reason = "a trap is the one way a component has to refuse a wrong host")]
-fn instance<P: Instance>() -> &'static P {
+fn instance<P: InstanceSlot>() -> &'static P {
     P::slot().get().unwrap_or_else(|| panic!("called before configure"))
 }
 

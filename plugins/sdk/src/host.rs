@@ -40,7 +40,7 @@ pub enum Algorithm {
 
 /// A message and its signature.
 #[derive(Clone, Copy, Debug)]
-pub struct Signed<'a> {
+pub struct SignedMessage<'a> {
     /// The algorithm.
     pub algorithm: Algorithm,
     /// Picks a key of a set; none: every key of the set that is for the algorithm is tried.
@@ -229,7 +229,11 @@ pub trait Host: Sync {
     ///
     /// # Errors
     /// With why it was not found good.
-    fn verify(&self, key: &str, signed: &Signed<'_>) -> impl Future<Output = Result<(), VerifyError>> + Send;
+    fn verify(
+        &self,
+        key: &str,
+        signed: &SignedMessage<'_>,
+    ) -> impl Future<Output = Result<(), VerifyError>> + Send;
 
     /// The value of the secret named `name`, where it is granted.
     fn secret(&self, name: &str) -> Option<String>;

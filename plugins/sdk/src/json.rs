@@ -210,13 +210,13 @@ fn index(token: &str) -> Option<usize> {
 
 impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Strict)
+        deserializer.deserialize_any(JsonVisitor)
     }
 }
 
-struct Strict;
+struct JsonVisitor;
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for JsonVisitor {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

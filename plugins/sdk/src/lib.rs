@@ -122,9 +122,9 @@ pub use claims::{ClaimError, Claims, Leeway};
 pub use hooks::{Authenticate, Authorize, ConfigError, Data, Description, Plugin, Wants};
 pub use host::{
     Algorithm, Assertion, Client, ClientAuth, Digest, Host, HttpError, HttpRequest, HttpResponse, Level,
-    Method, Signed, VerifyError,
+    Method, SignedMessage, VerifyError,
 };
-pub use pattern::{Glob, Pattern, PatternError, Rules, Verdict as RuleVerdict};
+pub use pattern::{Glob, Pattern, PatternError, RuleVerdict, Rules};
 pub use place::{TokenPlace, check_credential_header};
 pub use required::RequiredClaims;
 pub use roles::{ClaimPath, Roles, RolesClaim, UNREAD_ROLES};
@@ -132,8 +132,8 @@ pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};
 pub use terms::{Audience, Terms};
 pub use types::{
-    Call, Credential, Decision, Denial, Identity, Principal, Refusal, Scheme, TargetKind, Transport,
-    Unavailability, Unproven, Verdict,
+    Call, Credential, Decision, Denial, Identity, NoIdentity, Principal, Refusal, Scheme, TargetKind,
+    Transport, Unavailability, Verdict,
 };
 
 /// Compiles the README's examples.

@@ -109,11 +109,11 @@ pub struct Glob {
     /// The last byte before the first `*`, and its place. Names tend to begin alike: this one
     /// byte tells most of them apart without a look at the text.
     mark: Option<(usize, u8)>,
-    parts: Parts,
+    parts: PatternParts,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Parts {
+enum PatternParts {
     /// No `*` at all.
     Exact(String),
     /// The parts before the first `*`, between the others, and after the last.
@@ -124,7 +124,7 @@ impl Glob {
     /// Reads the text. Every text is a glob.
     pub fn new(text: &str) -> Self {
         let head = text.split('*').next().unwrap_or_default();
-        Self { mark: head.bytes().enumerate().next_back(), parts: Parts::new(text) }
+        Self { mark: head.bytes().enumerate().next_back(), parts: PatternParts::new(text) }
     }
 
     /// True if the whole of `name` fits.
@@ -134,7 +134,7 @@ impl Glob {
     }
 }
 
-impl Parts {
+impl PatternParts {
     fn new(text: &str) -> Self {
         let Some((head, rest)) = text.split_once('*') else {
             return Self::Exact(text.to_owned());
@@ -186,7 +186,7 @@ pub struct Rules {
 
 /// The verdict of rules on a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RuleVerdict {
     /// An allow pattern covers it, and no deny pattern does.
     Allowed,
     /// A deny pattern covers it.
@@ -208,14 +208,14 @@ impl Rules {
     }
 
     /// The verdict of these rules on `name` of the kind `kind`.
-    pub fn judge(&self, kind: TargetKind, name: &str) -> Verdict {
+    pub fn judge(&self, kind: TargetKind, name: &str) -> RuleVerdict {
         let covers = |patterns: &[Pattern]| patterns.iter().any(|p| p.matches(kind, name));
         if covers(&self.deny) {
-            Verdict::Denied
+            RuleVerdict::Denied
         } else if covers(&self.allow) {
-            Verdict::Allowed
+            RuleVerdict::Allowed
         } else {
-            Verdict::Unmatched
+            RuleVerdict::Unmatched
         }
     }
 }
@@ -233,7 +233,7 @@ fn parse_all<S: AsRef<str>>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Pattern, Rules, Verdict};
+    use super::{Pattern, RuleVerdict, Rules};
     use crate::TargetKind::{Method, Prompt, Resource, Tool};
 
     fn matches(pattern: &str, kind: crate::TargetKind, name: &str) -> bool {
@@ -265,10 +265,10 @@ mod tests {
     #[test]
     fn deny_wins_and_nothing_is_allowed_by_silence() -> Result<(), super::PatternError> {
         let rules = Rules::parse(&["get_*"], &["get_secret"]).map_err(|e| e.2)?;
-        assert_eq!(rules.judge(Tool, "get_sum"), Verdict::Allowed);
-        assert_eq!(rules.judge(Tool, "get_secret"), Verdict::Denied);
-        assert_eq!(rules.judge(Tool, "echo"), Verdict::Unmatched);
-        assert_eq!(Rules::default().judge(Tool, "echo"), Verdict::Unmatched);
+        assert_eq!(rules.judge(Tool, "get_sum"), RuleVerdict::Allowed);
+        assert_eq!(rules.judge(Tool, "get_secret"), RuleVerdict::Denied);
+        assert_eq!(rules.judge(Tool, "echo"), RuleVerdict::Unmatched);
+        assert_eq!(Rules::default().judge(Tool, "echo"), RuleVerdict::Unmatched);
         Ok(())
     }
 

@@ -51,7 +51,7 @@ use sha2::{Digest as _, Sha256};
 use self::lock::lock;
 use crate::{
     Authenticate, Authorize, Call, Credential, Decision, Digest, Host, HttpError, HttpRequest, HttpResponse,
-    Level, Method, Principal, Signed, Verdict, VerifyError, Wants,
+    Level, Method, Principal, SignedMessage, Verdict, VerifyError, Wants,
 };
 
 pub use http::{json, status};
@@ -75,13 +75,13 @@ pub struct FakeHost {
     issuer: Option<String>,
     claims: Option<String>,
     expires_at: Option<u64>,
-    keys: BTreeMap<String, Key>,
+    keys: BTreeMap<String, TestKey>,
     secrets: BTreeMap<String, String>,
     /// None: everything is shown.
     wants: Option<Wants>,
     answers: http::Answers,
     cache: Mutex<BTreeMap<Vec<u8>, Cached>>,
-    notes: Mutex<Notes>,
+    notes: Mutex<HookNotes>,
 }
 
 /// 2026-01-01T00:00:00Z.
@@ -95,18 +95,18 @@ struct Cached {
 
 /// The effects of hooks.
 #[derive(Debug, Default)]
-struct Notes {
+struct HookNotes {
     log: Vec<(Level, String)>,
     calls: BTreeMap<&'static str, usize>,
     requests: Vec<HttpRequest>,
 }
 
 /// The signature check of a key.
-struct Key(Box<Judge>);
+struct TestKey(Box<SignatureJudge>);
 
-type Judge = dyn Fn(&Signed<'_>) -> Result<(), VerifyError> + Send + Sync;
+type SignatureJudge = dyn Fn(&SignedMessage<'_>) -> Result<(), VerifyError> + Send + Sync;
 
-impl fmt::Debug for Key {
+impl fmt::Debug for TestKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key")
     }
@@ -227,14 +227,14 @@ impl FakeHost {
     ///
     /// ```
     /// use witgate_plugin::testing::{FakeHost, block_on};
-    /// use witgate_plugin::{Algorithm, Host, Signed, VerifyError};
+    /// use witgate_plugin::{Algorithm, Host, SignedMessage, VerifyError};
     ///
     /// let host = FakeHost::new().key_that("session", |signed| match signed.algorithm {
     ///     Algorithm::Hs256 if signed.signature == b"good" => Ok(()),
     ///     Algorithm::Hs256 => Err(VerifyError::BadSignature),
     ///     _ => Err(VerifyError::AlgorithmMismatch),
     /// });
-    /// let signed = Signed { algorithm: Algorithm::Hs256, key_id: None, message: b"m", signature: b"good" };
+    /// let signed = SignedMessage { algorithm: Algorithm::Hs256, key_id: None, message: b"m", signature: b"good" };
     /// assert_eq!(block_on(host.verify("session", &signed)), Ok(()));
     /// assert_eq!(block_on(host.verify("other", &signed)), Err(VerifyError::UnknownKey));
     /// ```
@@ -242,9 +242,9 @@ impl FakeHost {
     pub fn key_that(
         mut self,
         name: &str,
-        judge: impl Fn(&Signed<'_>) -> Result<(), VerifyError> + Send + Sync + 'static,
+        judge: impl Fn(&SignedMessage<'_>) -> Result<(), VerifyError> + Send + Sync + 'static,
     ) -> Self {
-        self.keys.insert(name.to_owned(), Key(Box::new(judge)));
+        self.keys.insert(name.to_owned(), TestKey(Box::new(judge)));
         self
     }
 
@@ -353,7 +353,7 @@ impl FakeHost {
         cache.get(key.as_ref()).filter(|cached| self.now < cached.end).map(|cached| cached.value.clone())
     }
 
-    fn notes(&self) -> MutexGuard<'_, Notes> {
+    fn notes(&self) -> MutexGuard<'_, HookNotes> {
         lock(&self.notes)
     }
 
@@ -438,9 +438,9 @@ impl Host for FakeHost {
         Sha256::digest(data).into()
     }
 
-    async fn verify(&self, key: &str, signed: &Signed<'_>) -> Result<(), VerifyError> {
+    async fn verify(&self, key: &str, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
         self.note("verify");
-        self.keys.get(key).map_or(Err(VerifyError::UnknownKey), |Key(judge)| judge(signed))
+        self.keys.get(key).map_or(Err(VerifyError::UnknownKey), |TestKey(judge)| judge(signed))
     }
 
     fn secret(&self, name: &str) -> Option<String> {

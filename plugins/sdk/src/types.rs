@@ -145,7 +145,7 @@ impl Verdict {
 
 /// Every verdict but an identity: what a check that goes step by step breaks off with, by `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unproven {
+pub enum NoIdentity {
     /// As [`Verdict::NotMine`].
     NotMine,
     /// As [`Verdict::Refused`].
@@ -154,25 +154,25 @@ pub enum Unproven {
     Unavailable(Unavailability),
 }
 
-impl From<Refusal> for Unproven {
+impl From<Refusal> for NoIdentity {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Unavailability> for Unproven {
+impl From<Unavailability> for NoIdentity {
     fn from(unavailability: Unavailability) -> Self {
         Self::Unavailable(unavailability)
     }
 }
 
-impl From<Result<Identity, Unproven>> for Verdict {
-    fn from(outcome: Result<Identity, Unproven>) -> Self {
+impl From<Result<Identity, NoIdentity>> for Verdict {
+    fn from(outcome: Result<Identity, NoIdentity>) -> Self {
         match outcome {
             Ok(identity) => Self::Identity(identity),
-            Err(Unproven::NotMine) => Self::NotMine,
-            Err(Unproven::Refused(refusal)) => Self::Refused(refusal),
-            Err(Unproven::Unavailable(unavailability)) => Self::Unavailable(unavailability),
+            Err(NoIdentity::NotMine) => Self::NotMine,
+            Err(NoIdentity::Refused(refusal)) => Self::Refused(refusal),
+            Err(NoIdentity::Unavailable(unavailability)) => Self::Unavailable(unavailability),
         }
     }
 }

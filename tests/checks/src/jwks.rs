@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use witgate_plugin::{Algorithm, Signed, VerifyError};
+use witgate_plugin::{Algorithm, SignedMessage, VerifyError};
 use witgate_services::keys::{Key, KeySet, Keyring};
 
 /// Algorithms whose key is a shared secret.
@@ -50,7 +50,7 @@ pub fn check(data: &[u8]) {
             verify(&ring, algorithm, id, &[Vec::new(), vec![0; 64], vec![0; 96], vec![1; 256]]);
         }
     }
-    let signed = Signed { algorithm: Algorithm::Rs256, key_id: None, message: b"m", signature: b"s" };
+    let signed = SignedMessage { algorithm: Algorithm::Rs256, key_id: None, message: b"m", signature: b"s" };
     let other = ring.verify("another", &signed).now_or_never();
     assert_eq!(other, Some(Err(VerifyError::UnknownKey)));
 }
@@ -72,7 +72,7 @@ fn verify(
     signatures: &[Vec<u8>],
 ) -> Vec<Result<(), VerifyError>> {
     let one = |signature: &Vec<u8>| {
-        let signed = Signed { algorithm, key_id, message: MESSAGE, signature };
+        let signed = SignedMessage { algorithm, key_id, message: MESSAGE, signature };
         ring.verify("set", &signed).now_or_never().expect("a set that is there makes nobody wait")
     };
     signatures.iter().map(one).collect()

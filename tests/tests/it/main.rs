@@ -27,6 +27,7 @@ mod issuers;
 mod kill;
 mod language;
 mod layers;
+mod names;
 mod network;
 mod oauth;
 mod pages;

@@ -17,7 +17,7 @@ use witgate_base::printable::clean;
 use witgate_component::failure::Failure;
 use witgate_policy::Policy;
 use witgate_policy::answer::Outcome;
-use witgate_policy::tap::Taken;
+use witgate_policy::tap::RecordedHook;
 use witgate_services::host_calls::{HostCalls, SignatureCheck};
 
 /// As many as a file of cases may have.
@@ -76,7 +76,7 @@ impl<'p> Cases<'p> {
     }
 
     /// Takes a hook.
-    pub(super) fn add(&mut self, taken: &Taken) {
+    pub(super) fn add(&mut self, taken: &RecordedHook) {
         self.calls += 1;
         match self.case(taken) {
             Ok(case) => self.note(case, taken),
@@ -85,7 +85,7 @@ impl<'p> Cases<'p> {
     }
 
     /// Equal questions with equal answers are one case, whatever the time.
-    fn note(&mut self, case: Map<String, Value>, taken: &Taken) {
+    fn note(&mut self, case: Map<String, Value>, taken: &RecordedHook) {
         let mut key = case.clone();
         key.remove("now");
         let key = Value::Object(key).to_string();
@@ -110,7 +110,7 @@ impl<'p> Cases<'p> {
         }
     }
 
-    fn case(&mut self, taken: &Taken) -> Result<Map<String, Value>, OmissionReason> {
+    fn case(&mut self, taken: &RecordedHook) -> Result<Map<String, Value>, OmissionReason> {
         let notes = taken.heard.take();
         let outcome = repeatable(taken, &notes)?;
         let mut case = Map::new();
@@ -142,7 +142,7 @@ impl<'p> Cases<'p> {
     fn put_call(
         &self,
         case: &mut Map<String, Value>,
-        taken: &Taken,
+        taken: &RecordedHook,
         notes: &HostCalls,
     ) -> Result<(), OmissionReason> {
         let subject = &taken.scope().subject;
@@ -171,7 +171,7 @@ impl<'p> Cases<'p> {
     fn put_wanted(
         &self,
         case: &mut Map<String, Value>,
-        taken: &Taken,
+        taken: &RecordedHook,
         notes: &HostCalls,
     ) -> Result<(), OmissionReason> {
         let scope = taken.scope();
@@ -263,7 +263,7 @@ impl<'p> Cases<'p> {
 }
 
 /// The answer, if it can be expected again.
-fn repeatable<'t>(taken: &'t Taken, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
+fn repeatable<'t>(taken: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outcome, OmissionReason> {
     if taken.stood_in {
         return Err("the built-in decided in place of the component");
     }
@@ -279,7 +279,7 @@ fn repeatable<'t>(taken: &'t Taken, notes: &HostCalls) -> Result<&'t Outcome, Om
 }
 
 /// Texts that the case shows in any case.
-fn words(taken: &Taken, outcome: &Outcome) -> Vec<String> {
+fn words(taken: &RecordedHook, outcome: &Outcome) -> Vec<String> {
     let answered = match outcome {
         Outcome::Verdict(Verdict::Identity(identity)) => Some(identity),
         _ => None,
@@ -294,7 +294,7 @@ fn words(taken: &Taken, outcome: &Outcome) -> Vec<String> {
 /// Adds the results of host calls, as far as a case needs them.
 fn put_heard(
     case: &mut Map<String, Value>,
-    taken: &Taken,
+    taken: &RecordedHook,
     notes: &HostCalls,
     claims: &ClaimRules,
 ) -> Result<(), OmissionReason> {
@@ -409,7 +409,7 @@ fn is_secret(header: &str) -> bool {
 }
 
 /// The title of a case.
-fn name(taken: &Taken) -> String {
+fn name(taken: &RecordedHook) -> String {
     let call = call_text(taken.kind, &taken.target);
     let asked = match (&taken.credential, taken.scope().subject.identity()) {
         (Some((scheme, _)), _) => format!("{call} with {}", scheme_name(*scheme)),

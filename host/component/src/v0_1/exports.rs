@@ -38,11 +38,11 @@ impl Exports {
         self.authorization.is_some()
     }
 
-    pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<Guest> {
+    pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> Result<GuestExports> {
         let plugin = self.plugin.load(&mut *store, instance).map_err(other_type("plugin"))?;
         let authentication = self.authentication.as_ref().map(|found| found.load(&mut *store, instance));
         let authorization = self.authorization.as_ref().map(|found| found.load(&mut *store, instance));
-        Ok(Guest {
+        Ok(GuestExports {
             plugin,
             authentication: authentication.transpose().map_err(other_type("authentication"))?,
             authorization: authorization.transpose().map_err(other_type("authorization"))?,
@@ -55,13 +55,13 @@ fn other_type(interface: &'static str) -> impl Fn(wasmtime::Error) -> wasmtime::
 }
 
 /// The exports of one instance.
-pub(crate) struct Guest {
+pub(crate) struct GuestExports {
     plugin: plugin::Guest,
     authentication: Option<authentication::Guest>,
     authorization: Option<authorization::Guest>,
 }
 
-impl Guest {
+impl GuestExports {
     pub(crate) async fn describe(&self, store: &mut Store<State>) -> Result<sdk::Description> {
         Ok(convert::description(self.plugin.call_describe(store).await?))
     }

@@ -2,27 +2,27 @@
 
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
-use witgate_plugin::{Host as _, HttpError, Signed, VerifyError};
+use witgate_plugin::{Host as _, HttpError, SignedMessage, VerifyError};
 
 use super::bindings::witgate::auth::{cache, caller, clock, crypto, http, log, request, secrets, types};
 use super::convert;
 use crate::grants::Interface;
 use crate::state::State;
-use crate::time::Wait;
+use crate::time::WaitKind;
 
 /// Offers one interface to a component.
 pub(crate) fn link(linker: &mut Linker<State>, interface: Interface) -> Result<()> {
-    type Own = HasSelf<State>;
+    type StoreData = HasSelf<State>;
     match interface {
-        Interface::Types => types::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Request => request::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Caller => caller::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Clock => clock::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Log => log::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Crypto => crypto::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Secrets => secrets::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Cache => cache::add_to_linker::<_, Own>(linker, |state| state),
-        Interface::Http => http::add_to_linker::<_, Own>(linker, |state| state),
+        Interface::Types => types::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Request => request::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Caller => caller::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Clock => clock::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Log => log::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Crypto => crypto::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Secrets => secrets::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Cache => cache::add_to_linker::<_, StoreData>(linker, |state| state),
+        Interface::Http => http::add_to_linker::<_, StoreData>(linker, |state| state),
     }
 }
 
@@ -107,14 +107,14 @@ impl crypto::Host for State {
         message: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<Result<(), crypto::VerifyError>> {
-        let signed = Signed {
+        let signed = SignedMessage {
             algorithm: convert::algorithm(algorithm),
             key_id: key_id.as_deref(),
             message: &message,
             signature: &signature,
         };
         let time = self.time();
-        let outcome = time.waits(Wait::Server, self.host()?.verify(&key, &signed)).await;
+        let outcome = time.waits(WaitKind::Server, self.host()?.verify(&key, &signed)).await;
         match outcome {
             Ok(Err(VerifyError::UnknownKey)) => {
                 self.overreach("a key");
@@ -156,7 +156,7 @@ impl http::Host for State {
     async fn send(&mut self, request: http::Outgoing) -> Result<Result<http::Incoming, http::HttpError>> {
         let time = self.time();
         let request = convert::outgoing(request);
-        let answer = time.waits(Wait::Server, self.host_for_http()?.send(request)).await;
+        let answer = time.waits(WaitKind::Server, self.host_for_http()?.send(request)).await;
         match answer {
             Err(overrun) => Err(self.overrun_by_the_clock(overrun)),
             Ok(Err(HttpError::NotGranted)) => {

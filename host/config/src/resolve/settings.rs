@@ -84,7 +84,7 @@ pub fn description(kind: PolicyKind) -> Option<Description> {
         PolicyKind::ApiKey => Some(witgate_api_key::ApiKey::describe()),
         PolicyKind::Jwt => Some(witgate_jwt::Jwt::describe()),
         PolicyKind::Introspection => Some(witgate_oauth2_introspection::Introspection::describe()),
-        PolicyKind::ClientCertificate => Some(witgate_client_certificate::ClientCertificate::describe()),
+        PolicyKind::ClientCertificate => Some(witgate_client_certificate::CertificatePolicy::describe()),
         PolicyKind::Rbac => Some(witgate_rbac::Rbac::describe()),
         PolicyKind::Custom => None,
     }

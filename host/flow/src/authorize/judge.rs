@@ -7,13 +7,13 @@ use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::combine::{Combination, MissingScopes, not_allowed};
 use crate::authenticate::identity::Caller;
-use crate::decided::{Decided, Fallback};
+use crate::decided::{Decided, FallbackUse};
 use crate::reject::Rejection;
 use crate::request::Request;
 use crate::shadow;
 use crate::subject::CallSubject;
 use witgate_message::call::{Access, Target};
-use witgate_policy::generation::{Generation, Next, Pipeline};
+use witgate_policy::generation::{Generation, NextPipeline, Pipeline};
 use witgate_services::Scope;
 use witgate_services::traces::Traces;
 
@@ -46,7 +46,7 @@ impl Judge {
 
     /// All of them. Scopes that are missing for several are told at once.
     async fn judge_targets(&self, targets: &[Target]) -> Decided<()> {
-        let (mut lacking, mut fallback) = (MissingScopes::default(), Fallback::default());
+        let (mut lacking, mut fallback) = (MissingScopes::default(), FallbackUse::default());
         for target in targets {
             consume_budget().await;
             let judged = fallback.note(self.judge_target(target).await);
@@ -147,7 +147,7 @@ async fn decide(
     caller: &Caller,
     has_to_allow: bool,
 ) -> Decided<()> {
-    let mut fallback = Fallback::default();
+    let mut fallback = FallbackUse::default();
     let mut result = ask(pipeline, scope, call, caller, has_to_allow, &mut fallback).await;
     if let (Ok(()), Some(next)) = (&result, &pipeline.next) {
         // Rare, so that it takes no room in the future of every call.
@@ -161,7 +161,7 @@ async fn decide(
 
 /// The decision of the pipeline that waits to take over, which knows the caller as `by_next`.
 async fn follow(
-    next: &Next,
+    next: &NextPipeline,
     subject: &CallSubject,
     scope: &Scope,
     call: &Call<'_>,
@@ -179,7 +179,7 @@ async fn ask(
     call: &Call<'_>,
     caller: &Caller,
     has_to_allow: bool,
-    fallback: &mut Fallback,
+    fallback: &mut FallbackUse,
 ) -> Result<(), Rejection> {
     known(caller)?;
     let principal = caller.as_principal();

@@ -11,7 +11,7 @@ use crate::Recipe;
 
 /// A generation that could be repeated.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct FormerGeneration {
     /// Its number.
     pub number: u64,
     /// The generation that it repeats; its own number where it repeats none.
@@ -29,16 +29,16 @@ pub struct Kept {
 /// The last generations, oldest first; the live one is the last.
 #[derive(Debug)]
 pub(super) struct History {
-    kept: Mutex<VecDeque<Kept>>,
+    kept: Mutex<VecDeque<FormerGeneration>>,
     most: usize,
 }
 
 impl History {
-    pub(super) fn new(first: Kept, most: usize) -> Self {
+    pub(super) fn new(first: FormerGeneration, most: usize) -> Self {
         Self { kept: Mutex::new([first].into()), most: most.max(1) }
     }
 
-    pub(super) fn add(&self, next: Kept) {
+    pub(super) fn add(&self, next: FormerGeneration) {
         let mut kept = self.kept.lock();
         // Nobody goes back to one that is not whole, so that it takes no place of another.
         if kept.back().is_some_and(|last| !last.is_whole) {
@@ -50,14 +50,14 @@ impl History {
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Kept> {
+    pub(super) fn all(&self) -> Vec<FormerGeneration> {
         self.kept.lock().iter().cloned().collect()
     }
 
     /// The generation `to`; none named: the last one before the origin of the `live` one that follows another `recipe`.
-    pub(super) fn find(&self, to: Option<u64>, live: u64, recipe: &Recipe) -> Option<Kept> {
+    pub(super) fn find(&self, to: Option<u64>, live: u64, recipe: &Recipe) -> Option<FormerGeneration> {
         let kept = self.kept.lock();
-        let is_it = |each: &&Kept| match to {
+        let is_it = |each: &&FormerGeneration| match to {
             Some(number) => each.number == number,
             None => each.is_whole && each.number < live && *each.recipe != *recipe,
         };

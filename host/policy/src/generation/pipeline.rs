@@ -33,14 +33,14 @@ pub struct Pipeline {
     /// The recipe that makes it again, with the data of another day.
     pub recipe: Arc<Recipe>,
     /// The pipeline that replaces this one as soon as all of it can be made. Until then a call has to pass both.
-    pub next: Option<Box<Next>>,
+    pub next: Option<Box<NextPipeline>>,
     /// The reason why the pipeline is closed to everybody. None: the policies decide.
-    pub closed: Option<Closed>,
+    pub closed: Option<ClosedPipeline>,
 }
 
 /// A pipeline that cannot be made as a whole yet. It restricts the one that is in force and allows nothing by itself.
 #[derive(Clone, Debug)]
-pub struct Next {
+pub struct NextPipeline {
     /// The buildable part of it. A policy that cannot be built is represented by the one in force, where
     /// there is one.
     pub pipeline: Pipeline,
@@ -50,7 +50,7 @@ pub struct Next {
 
 /// The reason why nobody gets through.
 #[derive(Clone, Debug)]
-pub struct Closed {
+pub struct ClosedPipeline {
     /// The policy that is broken, else the upstream.
     pub name: Arc<str>,
     /// For the operator.
@@ -58,7 +58,7 @@ pub struct Closed {
 }
 
 /// A pipeline as it came out of the policies that there are.
-pub struct Assembled {
+pub struct PipelineAssembly {
     /// The pipeline.
     pub pipeline: Pipeline,
     /// Policies that are listed under a hook that they do not have.
@@ -134,7 +134,7 @@ impl Pipeline {
 
     /// A pipeline that lets nobody through.
     pub fn closed(upstream: &str, name: &str, reason: String) -> Self {
-        let closed = Some(Closed { name: name.into(), reason });
+        let closed = Some(ClosedPipeline { name: name.into(), reason });
         Self { upstream: upstream.into(), closed, ..Self::default() }
     }
 }
@@ -146,11 +146,11 @@ pub fn assemble(
     config: &config::Config,
     recipe: &Arc<Recipe>,
     find: impl Fn(&str) -> Option<Arc<Policy>>,
-) -> Assembled {
+) -> PipelineAssembly {
     let written = &upstream.pipeline;
     let authenticators =
-        Members::of(&written.authenticate, config, &find, Policy::authenticates, "authenticate");
-    let authorizers = Members::of(&written.authorize, config, &find, Policy::authorizes, "authorize");
+        HookMembers::of(&written.authenticate, config, &find, Policy::authenticates, "authenticate");
+    let authorizers = HookMembers::of(&written.authorize, config, &find, Policy::authorizes, "authorize");
     let has_all_authorizers = authorizers.has_all;
     let is_whole = authenticators.has_all && has_all_authorizers;
     let misfits = authenticators.misfits.into_iter().chain(authorizers.misfits).collect();
@@ -167,18 +167,18 @@ pub fn assemble(
         next: None,
         closed: None,
     };
-    Assembled { pipeline, misfits, is_whole, has_all_authorizers }
+    PipelineAssembly { pipeline, misfits, is_whole, has_all_authorizers }
 }
 
 /// The members of a pipeline under one hook.
-struct Members {
+struct HookMembers {
     enforced: Vec<Arc<Policy>>,
     shadows: Vec<Arc<Policy>>,
     misfits: Vec<PolicyError>,
     has_all: bool,
 }
 
-impl Members {
+impl HookMembers {
     fn of(
         names: &[String],
         config: &config::Config,

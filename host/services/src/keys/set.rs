@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm as Jose;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use witgate_plugin::{Algorithm, Signed, VerifyError};
+use witgate_plugin::{Algorithm, SignedMessage, VerifyError};
 
 use super::error::{KeyError, MOST_KEYS};
 use super::jwk::{self, SkipReason, VerifyingKey};
@@ -68,7 +68,7 @@ impl KeySet {
         key_id.is_none_or(|id| self.has(id)) || self.keys.iter().all(|key| key.id.is_none())
     }
 
-    pub(super) fn verify(&self, signed: &Signed<'_>) -> Result<(), VerifyError> {
+    pub(super) fn verify(&self, signed: &SignedMessage<'_>) -> Result<(), VerifyError> {
         let algorithm = jose(signed.algorithm);
         let named: Vec<_> = self.keys.iter().filter(|key| key.answers_to(signed.key_id)).collect();
         if named.is_empty() {

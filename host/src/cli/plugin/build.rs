@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use witgate_build::{Built, Error, Options, Project, Tools};
+use witgate_build::{BuildOutput, Error, Options, Project, Tools};
 
 use super::project::{self, failure};
 use crate::cli::context::Context;
@@ -57,7 +57,7 @@ fn refused(context: &Context, what: &str) -> Exit {
     Exit::No
 }
 
-fn report(context: &Context, dir: &Path, project: &Project, built: &Built) {
+fn report(context: &Context, dir: &Path, project: &Project, built: &BuildOutput) {
     let terminal = &context.terminal;
     if !built.warnings.is_empty() {
         terminal.say(&built.warnings);

@@ -11,7 +11,7 @@ use crate::cli::runtime::runtime;
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
 use witgate_base::provenance::Provenance;
-use witgate_component::anatomy::{Anatomy, Form};
+use witgate_component::anatomy::{Anatomy, FileForm};
 use witgate_component::compile::Compiler;
 use witgate_component::engine::Engine;
 use witgate_component::grants::{self, Need};
@@ -144,13 +144,13 @@ fn ask(path: &Path) -> Result<DescribeAnswer, CommandFailure> {
     Ok(asked)
 }
 
-fn form(form: Form) -> &'static str {
+fn form(form: FileForm) -> &'static str {
     match form {
-        Form::Component => "component",
-        Form::Module => "core module",
-        Form::Text => "text",
-        Form::Empty => "empty",
-        Form::Other => "not WebAssembly",
+        FileForm::Component => "component",
+        FileForm::Module => "core module",
+        FileForm::Text => "text",
+        FileForm::Empty => "empty",
+        FileForm::Other => "not WebAssembly",
     }
 }
 

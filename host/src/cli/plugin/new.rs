@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use witgate_build::scaffold::{New, scaffold};
+use witgate_build::scaffold::{NewProject, scaffold};
 use witgate_build::{Lang, World};
 
 use super::project::failure;
@@ -62,7 +62,7 @@ impl From<Language> for Lang {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<Exit, CommandFailure> {
     let Arguments { name, kind, lang, path } = arguments;
-    let project = scaffold(&New { name, world: kind.into(), lang: lang.into(), parent: path.clone() });
+    let project = scaffold(&NewProject { name, world: kind.into(), lang: lang.into(), parent: path.clone() });
     let project = project.map_err(|error| failure(&error))?;
     let dir = path.join(&project.name);
     let terminal = &context.terminal;

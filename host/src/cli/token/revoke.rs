@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use witgate_jwt::revoked::{Entry, RevokedError, entries};
+use witgate_jwt::revoked::{RevokedError, RevokedToken, entries};
 
 use super::argument::token;
 use super::forget::{forget, forget_and_tell};
@@ -73,7 +73,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 
 /// The state of the change in the running Witgate; if a file is not used yet, the state of the first such
 /// file.
-fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: WaitOption, entry: &Entry) -> InForce {
+fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: WaitOption, entry: &RevokedToken) -> InForce {
     let has = |text: &str| entries(text).is_ok_and(|entries| entries.contains(entry));
     let mut outcome = InForce::NotAsked;
     for file in files {
@@ -90,10 +90,10 @@ fn is_opaque(token: &SecretString) -> bool {
     token.expose_secret().split('.').count() != 3
 }
 
-fn entry(arguments: &Arguments, token: Option<&SecretString>) -> Result<Entry, CommandFailure> {
+fn entry(arguments: &Arguments, token: Option<&SecretString>) -> Result<RevokedToken, CommandFailure> {
     let (jti, iss) = (arguments.jti.clone().unwrap_or_default(), arguments.issuer.clone());
-    let Some(token) = token else { return Ok(Entry { jti, iss, exp: None }) };
-    Entry::of_token(token.expose_secret()).map_err(|refusal| {
+    let Some(token) = token else { return Ok(RevokedToken { jti, iss, exp: None }) };
+    RevokedToken::of_token(token.expose_secret()).map_err(|refusal| {
         CommandFailure::new(format!("{}; name its id by `--jti`", refusal.detail.unwrap_or(refusal.reason)))
     })
 }
@@ -141,7 +141,7 @@ fn takes(policy: &Policy, issuer: Option<&str>) -> bool {
 }
 
 /// One atomic step: whoever reads the file sees it without the line or with it.
-fn write(path: &Path, entry: &Entry, now: u64) -> Result<(), CommandFailure> {
+fn write(path: &Path, entry: &RevokedToken, now: u64) -> Result<(), CommandFailure> {
     let failed = |error: whole_file::FileError| CommandFailure::new(error.to_string());
     let lock = Lock::take(path).map_err(failed)?;
     let text = whole_file::read(path).map_err(failed)?.unwrap_or_default();
@@ -152,10 +152,10 @@ fn write(path: &Path, entry: &Entry, now: u64) -> Result<(), CommandFailure> {
 }
 
 /// The text with `entry`, and without the tokens that have ended long ago. What people wrote stays.
-fn added(text: &str, entry: &Entry, now: u64) -> Result<String, RevokedError> {
+fn added(text: &str, entry: &RevokedToken, now: u64) -> Result<String, RevokedError> {
     let known = entries(text)?.contains(entry);
     let is_over = |line: &str| {
-        let end = Entry::parse(line).ok().and_then(|entry| entry.exp);
+        let end = RevokedToken::parse(line).ok().and_then(|entry| entry.exp);
         end.is_some_and(|end| end.saturating_add(LONGEST_LEEWAY_S) < now)
     };
     let kept = text.lines().filter(|line| !is_over(line)).map(str::to_owned);
@@ -165,14 +165,17 @@ fn added(text: &str, entry: &Entry, now: u64) -> Result<String, RevokedError> {
 
 #[cfg(test)]
 mod tests {
-    use witgate_jwt::revoked::Entry;
+    use witgate_jwt::revoked::RevokedToken;
 
     use super::added;
 
     #[test]
     fn a_line_is_added_and_those_of_ended_tokens_go() {
-        let entry =
-            Entry { jti: "new \"one\"".to_owned(), iss: Some("https://a".to_owned()), exp: Some(9000) };
+        let entry = RevokedToken {
+            jti: "new \"one\"".to_owned(),
+            iss: Some("https://a".to_owned()),
+            exp: Some(9000),
+        };
         let text = "# kept\n{\"jti\":\"over\",\"exp\":1000}\n\n{\"jti\":\"just over\",\"exp\":2000}\n{\"jti\":\"ever\"}";
         let with = added(text, &entry, 5000).unwrap();
         let line = "{\"jti\":\"new \\\"one\\\"\",\"iss\":\"https://a\",\"exp\":9000}\n";
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_not_written_over() {
-        let entry = Entry { jti: "a".to_owned(), iss: None, exp: None };
+        let entry = RevokedToken { jti: "a".to_owned(), iss: None, exp: None };
         for text in [
             "{\"jti\":5}",
             "a",

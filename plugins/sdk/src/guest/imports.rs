@@ -94,7 +94,7 @@ impl sdk::Host for GuestHost {
         digest
     }
 
-    async fn verify(&self, key: &str, signed: &sdk::Signed<'_>) -> Result<(), sdk::VerifyError> {
+    async fn verify(&self, key: &str, signed: &sdk::SignedMessage<'_>) -> Result<(), sdk::VerifyError> {
         crypto::verify(key, signed.key_id, algorithm(signed.algorithm), signed.message, signed.signature)
             .map_err(|error| match error {
                 crypto::VerifyError::UnknownKey => sdk::VerifyError::UnknownKey,

@@ -32,10 +32,10 @@ wit_bindgen::generate!({
     },
 });
 
-use super::{Component, GuestHost, Instance, convert, finish, instance, panics};
+use super::{Component, GuestHost, InstanceSlot, convert, finish, instance, panics};
 use exports::witgate::auth::{authentication, authorization, plugin};
 
-impl<P: Instance> plugin::Guest for Component<P> {
+impl<P: InstanceSlot> plugin::Guest for Component<P> {
     fn describe() -> plugin::Description {
         panics::are_said();
         let crate::Description { name, version, summary, config_schema } = P::describe();
@@ -62,7 +62,7 @@ impl<P: Instance> plugin::Guest for Component<P> {
     }
 }
 
-impl<P: Instance + crate::Authenticate> authentication::Guest for Component<P> {
+impl<P: InstanceSlot + crate::Authenticate> authentication::Guest for Component<P> {
     fn authenticate(
         call: authentication::Call,
         credential: authentication::Credential,
@@ -76,7 +76,7 @@ impl<P: Instance + crate::Authenticate> authentication::Guest for Component<P> {
     }
 }
 
-impl<P: Instance + crate::Authorize> authorization::Guest for Component<P> {
+impl<P: InstanceSlot + crate::Authorize> authorization::Guest for Component<P> {
     fn authorize(call: authorization::Call, principal: authorization::Principal) -> authorization::Decision {
         let decision = finish(instance::<P>().authorize(
             &GuestHost,

@@ -26,7 +26,7 @@ pub fn pointed<'t>(text: &'t str, pointer: &str) -> Result<Option<&'t str>, serd
         return Ok(pointer.is_empty().then(|| whole.get()));
     };
     let mut reader = serde_json::Deserializer::from_str(text);
-    let found = Step(rest).deserialize(&mut reader)?;
+    let found = PointerStep(rest).deserialize(&mut reader)?;
     reader.end()?;
     Ok(found)
 }
@@ -44,29 +44,29 @@ pub fn any_item(text: &str, is_it: impl FnMut(&str) -> bool) -> Result<bool, ser
 }
 
 /// The rest of a pointer, without its first slash.
-struct Step<'p>(&'p str);
+struct PointerStep<'p>(&'p str);
 
-impl<'p> Step<'p> {
+impl<'p> PointerStep<'p> {
     fn split(&self) -> (&'p str, Option<&'p str>) {
         self.0.split_once('/').map_or((self.0, None), |(token, rest)| (token, Some(rest)))
     }
 }
 
 /// The value after a step: where the pointer ends, or one step on.
-struct Value<'p>(Option<&'p str>);
+struct PointedValue<'p>(Option<&'p str>);
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for PointedValue<'_> {
     type Value = Option<&'de str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         match self.0 {
-            Some(rest) => Step(rest).deserialize(deserializer),
+            Some(rest) => PointerStep(rest).deserialize(deserializer),
             None => <&RawValue as serde::Deserialize>::deserialize(deserializer).map(|raw| Some(raw.get())),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Step<'_> {
+impl<'de> DeserializeSeed<'de> for PointerStep<'_> {
     type Value = Option<&'de str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -74,7 +74,7 @@ impl<'de> DeserializeSeed<'de> for Step<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Step<'_> {
+impl<'de> Visitor<'de> for PointerStep<'_> {
     type Value = Option<&'de str>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for Step<'_> {
                     return Ok(None);
                 }
             }
-            found = items.next_element_seed(Value(rest))?.flatten();
+            found = items.next_element_seed(PointedValue(rest))?.flatten();
         }
         while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(found)
@@ -124,12 +124,12 @@ impl<'de> Visitor<'de> for Step<'_> {
         let (token, rest) = self.split();
         let name = if token.contains('~') { unescape(token) } else { token.to_owned() };
         let mut found = None;
-        while let Some(is_it) = members.next_key_seed(Is(&name))? {
+        while let Some(is_it) = members.next_key_seed(NameMatch(&name))? {
             match (is_it, &found) {
                 (false, _) => {
                     let IgnoredAny = members.next_value()?;
                 }
-                (true, None) => found = Some(members.next_value_seed(Value(rest))?),
+                (true, None) => found = Some(members.next_value_seed(PointedValue(rest))?),
                 (true, Some(_)) => return Err(A::Error::custom("duplicate member")),
             }
         }
@@ -138,9 +138,9 @@ impl<'de> Visitor<'de> for Step<'_> {
 }
 
 /// Compares a member's name.
-struct Is<'n>(&'n str);
+struct NameMatch<'n>(&'n str);
 
-impl<'de> DeserializeSeed<'de> for Is<'_> {
+impl<'de> DeserializeSeed<'de> for NameMatch<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -148,7 +148,7 @@ impl<'de> DeserializeSeed<'de> for Is<'_> {
     }
 }
 
-impl Visitor<'_> for Is<'_> {
+impl Visitor<'_> for NameMatch<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,18 +6,18 @@ use std::sync::Mutex;
 use super::lock::lock;
 use crate::{HttpError, HttpResponse, Method};
 
-type Answer = Result<HttpResponse, HttpError>;
+type HttpAnswer = Result<HttpResponse, HttpError>;
 
 /// Answers by method and URL.
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<HashMap<(Method, String), VecDeque<Answer>>>);
+pub(super) struct Answers(Mutex<HashMap<(Method, String), VecDeque<HttpAnswer>>>);
 
 impl Answers {
-    pub(super) fn add(&self, method: Method, url: &str, answer: Answer) {
+    pub(super) fn add(&self, method: Method, url: &str, answer: HttpAnswer) {
         lock(&self.0).entry((method, url.to_owned())).or_default().push_back(answer);
     }
 
-    pub(super) fn next(&self, method: Method, url: &str) -> Answer {
+    pub(super) fn next(&self, method: Method, url: &str) -> HttpAnswer {
         let mut answers = lock(&self.0);
         let queue = answers.get_mut(&(method, url.to_owned())).ok_or(HttpError::NotGranted)?;
         let next = match queue.len() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use witgate_config::KeyPlace;
 use witgate_config::{MAX_STALE, Network};
-use witgate_plugin::{Algorithm, Signed, VerifyError};
+use witgate_plugin::{Algorithm, SignedMessage, VerifyError};
 use witgate_services::jwks::RemoteJwks;
 use witgate_services::keys::{Key, Keyring, MOST_KEYS};
 use witgate_services::network::Ways;
@@ -29,7 +29,7 @@ async fn verify(ring: &Keyring, signer: &Signer, key_id: &str) -> Result<(), Ver
     let (message, signature) = token.rsplit_once('.').unwrap();
     let signature =
         base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
-    let signed = Signed {
+    let signed = SignedMessage {
         algorithm: Algorithm::Es256,
         key_id: Some(key_id),
         message: message.as_bytes(),

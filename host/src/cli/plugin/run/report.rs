@@ -10,7 +10,7 @@ use crate::cli::plugin::test::report::{level_name, used};
 use witgate_base::printable::clean;
 use witgate_cases::OutcomeText as _;
 use witgate_cases::{HookQuestion, Question, QuestionReport, scheme_name};
-use witgate_component::said::redacted;
+use witgate_component::last_lines::redacted;
 use witgate_policy::answer::Outcome;
 use witgate_services::witness::{Observation, TraceEvent};
 

@@ -12,7 +12,7 @@ use witgate_services::host_calls::HostCallLog;
 
 /// One hook.
 #[derive(Debug)]
-pub struct Taken {
+pub struct RecordedHook {
     /// The time at which it began, in seconds since the Unix epoch.
     pub now: u64,
     /// The method of the call.
@@ -32,7 +32,7 @@ pub struct Taken {
     scope: Scope,
 }
 
-impl Taken {
+impl RecordedHook {
     /// A question to `authenticate`.
     pub fn who(now: u64, scope: &Scope, call: &Call<'_>, credential: &Credential<'_>) -> Self {
         let credential = (credential.scheme, credential.value.into());

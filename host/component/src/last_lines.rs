@@ -31,16 +31,16 @@ const SHORTEST_SECRET: usize = 4;
 
 /// A standard stream of one instance.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stream(Arc<Written>);
+pub(super) struct CapturedStream(Arc<StreamState>);
 
 #[derive(Debug, Default)]
-struct Written {
+struct StreamState {
     /// True if there is any output: a hook of a component that writes nothing looks at no more.
     any: AtomicBool,
     bytes: Mutex<Vec<u8>>,
 }
 
-impl Stream {
+impl CapturedStream {
     /// The output since the last call, if there is any.
     pub(super) fn take(&self) -> Option<Vec<u8>> {
         if !self.0.any.load(Ordering::Relaxed) {
@@ -62,13 +62,13 @@ impl Stream {
     }
 }
 
-impl IsTerminal for Stream {
+impl IsTerminal for CapturedStream {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Stream {
+impl StdoutStream for CapturedStream {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
     }
@@ -79,7 +79,7 @@ impl StdoutStream for Stream {
     }
 }
 
-impl OutputStream for Stream {
+impl OutputStream for CapturedStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.put(&bytes);
         Ok(())
@@ -94,7 +94,7 @@ impl OutputStream for Stream {
     }
 }
 
-impl Pollable for Stream {
+impl Pollable for CapturedStream {
     // As `async_trait` has it.
     fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
@@ -115,9 +115,9 @@ pub(super) fn last_lines(written: &[u8], most: usize) -> (Vec<String>, bool) {
 
 /// The last lines that a hook's component has said.
 #[derive(Debug, Default)]
-pub(super) struct Said(VecDeque<String>);
+pub(super) struct LastLines(VecDeque<String>);
 
-impl Said {
+impl LastLines {
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn of_a_flood_the_end_is_kept() {
-        let stream = Stream::default();
+        let stream = CapturedStream::default();
         for number in 0..100_000 {
             stream.put(format!("line {number}\n").as_bytes());
         }

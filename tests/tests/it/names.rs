@@ -1,0 +1,440 @@
+//! The names of types: a noun each, and one meaning for each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use syn::visit::{self, Visit};
+use syn::{Attribute, Ident, Item};
+use witgate_tests::gateway::workspace;
+
+/// The folders with crates whose types are looked at. The code of tests is left out.
+const FOLDERS: [&str; 2] = ["host", "plugins"];
+
+/// The control socket, whose types are not looked at: those of its messages repeat the names of what they tell of.
+const LEFT_OUT: &str = "host/src/control";
+
+/// Names that several types have because they mean the same, with the reason.
+const SHARED: &[(&str, &[&str], &str)] = &[
+    (
+        "Algorithm",
+        &["plugins/jwt/src/algorithm.rs", "plugins/sdk/src/host.rs"],
+        "a signature algorithm, in settings and for the host",
+    ),
+    (
+        "Arguments",
+        &[
+            "host/src/cli/demo.rs",
+            "host/src/cli/init.rs",
+            "host/src/cli/plugin/bench/arguments.rs",
+            "host/src/cli/plugin/build.rs",
+            "host/src/cli/plugin/export.rs",
+            "host/src/cli/plugin/new.rs",
+            "host/src/cli/plugin/record.rs",
+            "host/src/cli/plugin/run/arguments.rs",
+            "host/src/cli/plugin/test/arguments.rs",
+            "host/src/cli/serve.rs",
+            "host/src/cli/token/forget.rs",
+            "host/src/cli/token/issue.rs",
+            "host/src/cli/token/revoke.rs",
+            "host/src/cli/token/verify.rs",
+        ],
+        "the command line of the command that the file is named after",
+    ),
+    ("AuditOverflow", &[RESOLVED, RAW], SECTION),
+    (
+        "Call",
+        &["host/message/src/call.rs", "plugins/sdk/src/types.rs"],
+        "the message of a client, as the host reads it and as policies see it",
+    ),
+    (
+        "Case",
+        &["host/cases/src/case.rs", "host/cases/src/written.rs"],
+        "a case as it is written, and as it is read",
+    ),
+    ("ClientCertificates", &[RESOLVED, RAW], SECTION),
+    (
+        "Command",
+        &[
+            "host/src/cli.rs",
+            "host/src/cli/config.rs",
+            "host/src/cli/key.rs",
+            "host/src/cli/plugin.rs",
+            "host/src/cli/token.rs",
+        ],
+        "the commands below the one that the file is named after",
+    ),
+    (
+        "Config",
+        &[
+            RESOLVED,
+            "plugins/api-key/src/lib.rs",
+            "plugins/client-certificate/src/lib.rs",
+            "plugins/jwt/src/lib.rs",
+            "plugins/oauth2-introspection/src/lib.rs",
+            "plugins/rbac/src/settings.rs",
+        ],
+        "the settings of the program, or of the policy, that the crate is",
+    ),
+    ("Denials", &[RESOLVED, RAW], SECTION),
+    (
+        "Era",
+        &[RAW, "host/message/src/era.rs"],
+        "an era of the protocol, as it is written, and as it is resolved",
+    ),
+    (
+        "Exchange",
+        &["host/cases/src/exchange.rs", "host/cases/src/written.rs"],
+        "an HTTP request of a case as it is written, and as it is read",
+    ),
+    ("Extension", &[RESOLVED, RAW], SECTION),
+    ("Fallback", &[RESOLVED, RAW], SECTION),
+    ("Forwarded", &[RESOLVED, RAW], SECTION),
+    ("Grants", &[RESOLVED, RAW], SECTION),
+    (
+        "HttpAnswer",
+        &["host/services/src/fetch/exchange.rs", "plugins/sdk/src/testing/http.rs"],
+        "the answer of an HTTP server as a policy sees it, from the host and from the host of unit tests",
+    ),
+    ("IdentitySettings", &["host/config/src/identity.rs", RAW], SECTION),
+    ("IdentityToken", &["host/config/src/identity.rs", RAW], SECTION),
+    ("Isolation", &[RESOLVED, RAW], SECTION),
+    (
+        "Key",
+        &[RAW, "host/services/src/keys.rs"],
+        "a key that the host holds, as it is written, and as policies use it",
+    ),
+    ("Limits", &[RESOLVED, RAW], SECTION),
+    ("Mode", &[RESOLVED, RAW], SECTION),
+    ("Network", &[RESOLVED, RAW], SECTION),
+    (
+        "Pipeline",
+        &[RESOLVED, RAW, "host/policy/src/generation/pipeline.rs"],
+        "the policies of an upstream, as they are written, as they are resolved, and as they judge",
+    ),
+    (
+        "Policy",
+        &[RESOLVED, RAW, "host/policy/src/lib.rs"],
+        "a policy as it is written, as it is resolved, and as it judges",
+    ),
+    (
+        "Principal",
+        &["host/base/src/party.rs", "host/cases/src/written.rs", "plugins/sdk/src/types.rs"],
+        "the identity of a caller, for comparing, in a case, and as policies see it",
+    ),
+    (
+        "Question",
+        &["host/cases/src/case.rs", "host/cases/src/written.rs"],
+        "a question of a case as it is written, and as it is read",
+    ),
+    ("Server", &[RESOLVED, RAW], SECTION),
+    ("Signing", &[RESOLVED, RAW], SECTION),
+    (
+        "Transport",
+        &[RESOLVED, RAW, "plugins/sdk/src/types.rs"],
+        "the transport towards clients, as it is written, as it is resolved, and as policies see it",
+    ),
+    (
+        "Upstream",
+        &[RESOLVED, RAW, "host/flow/src/port.rs"],
+        "an upstream as it is written, as it is resolved, and as it works",
+    ),
+];
+
+const RAW: &str = "host/config/src/raw.rs";
+const RESOLVED: &str = "host/config/src/lib.rs";
+const SECTION: &str = "a section as it is written, and as it is resolved";
+
+/// Words that are no name for a thing: pronouns, adverbs, and participles and verbs without their noun.
+const BANNED: &[&str] = &[
+    "About",
+    "All",
+    "Answered",
+    "Answering",
+    "Around",
+    "Ask",
+    "Asked",
+    "Asking",
+    "Assembled",
+    "AtOnce",
+    "AtWork",
+    "Back",
+    "Before",
+    "Beside",
+    "Broken",
+    "Building",
+    "Built",
+    "By",
+    "Called",
+    "Checked",
+    "Chosen",
+    "Closed",
+    "Compiled",
+    "Compiling",
+    "Connecting",
+    "Current",
+    "Cut",
+    "Declared",
+    "Ear",
+    "Ended",
+    "Exhausted",
+    "Expected",
+    "Exported",
+    "Failing",
+    "First",
+    "Fixed",
+    "Flooded",
+    "Folded",
+    "Foreign",
+    "Found",
+    "Gathered",
+    "Given",
+    "Giving",
+    "Gone",
+    "Good",
+    "Granted",
+    "Greeted",
+    "Guarded",
+    "Heard",
+    "Held",
+    "Here",
+    "Home",
+    "Inner",
+    "Inside",
+    "Is",
+    "Issued",
+    "Keeps",
+    "Kept",
+    "Known",
+    "Lacking",
+    "Last",
+    "Launching",
+    "Live",
+    "Loaded",
+    "Looked",
+    "Lost",
+    "Made",
+    "Making",
+    "Malformed",
+    "Marked",
+    "Missing",
+    "Mouth",
+    "Named",
+    "New",
+    "Next",
+    "NotGathered",
+    "NotMade",
+    "NotOpened",
+    "NotRecorded",
+    "NotTaken",
+    "Now",
+    "Observed",
+    "OnStage",
+    "Only",
+    "Open",
+    "Opened",
+    "Opening",
+    "Out",
+    "OutFor",
+    "Outer",
+    "Over",
+    "Own",
+    "PassedOver",
+    "Passing",
+    "Played",
+    "Prepared",
+    "Pretty",
+    "Previous",
+    "Probed",
+    "Proven",
+    "Pulled",
+    "Questioned",
+    "Quoted",
+    "Ran",
+    "Read",
+    "Reading",
+    "Ready",
+    "Received",
+    "Recorded",
+    "Refused",
+    "Rejected",
+    "Repeated",
+    "Rest",
+    "Retold",
+    "Revoked",
+    "RolledBack",
+    "Running",
+    "Said",
+    "Sealed",
+    "Seen",
+    "SeenWith",
+    "Seldom",
+    "Sent",
+    "Shared",
+    "Shown",
+    "Signed",
+    "Single",
+    "Speaks",
+    "Spent",
+    "Staging",
+    "Standing",
+    "Taken",
+    "Theirs",
+    "To",
+    "Told",
+    "Translated",
+    "Unanswered",
+    "Unclear",
+    "Uncompiled",
+    "UnderWay",
+    "Unfiltered",
+    "Unmade",
+    "Unopened",
+    "Unparsed",
+    "Unproven",
+    "Unread",
+    "Unsigned",
+    "Unusable",
+    "Unwatched",
+    "Used",
+    "Verified",
+    "Waiting",
+    "Wanted",
+    "Warm",
+    "What",
+    "Which",
+    "Who",
+    "Whom",
+    "Whose",
+    "Within",
+    "Written",
+    "Wrong",
+];
+
+#[test]
+fn a_type_name_stands_for_one_thing() -> Result<()> {
+    let mut found = Vec::new();
+    for (name, places) in types()? {
+        let allowed =
+            SHARED.iter().find(|(shared, ..)| *shared == name).map_or(&[][..], |(_, places, _)| places);
+        let others: Vec<_> = places.iter().filter(|place| !allowed.contains(&place.as_str())).collect();
+        if places.len() > 1 && !others.is_empty() {
+            found.push(format!("{name}: {}", places.join(", ")));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "give each a name of its own, or say why they mean the same:\n{}",
+        found.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn the_list_of_shared_names_is_current() -> Result<()> {
+    let types = types()?;
+    for (name, places, reason) in SHARED {
+        let found: BTreeSet<_> = types.get(*name).into_iter().flatten().map(String::as_str).collect();
+        let listed = places.iter().copied().collect();
+        assert_eq!(found, listed, "{name}: {reason}");
+        assert!(places.len() > 1 && !reason.is_empty(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_type_has_a_noun_for_a_name() -> Result<()> {
+    let types = types()?;
+    let found: Vec<_> = types.iter().filter(|(name, _)| BANNED.contains(&name.as_str())).collect();
+    assert!(found.is_empty(), "say what the thing is: {found:#?}");
+    Ok(())
+}
+
+#[test]
+fn types_of_functions_count_and_those_of_tests_do_not() -> Result<()> {
+    let text = "struct A; mod inside { enum B {} } fn f() { trait C {} } type D = A; impl A { type E = A; }
+        #[cfg(test)] mod tests { struct F; } #[cfg(test)] struct G; #[cfg(test)] fn h() { struct I; }";
+    let mut reader = Reader::default();
+    reader.visit_file(&syn::parse_file(text)?);
+    assert_eq!(reader.names, ["A", "B", "C", "D"]);
+    Ok(())
+}
+
+/// The files that define a type, by its name.
+fn types() -> Result<BTreeMap<String, Vec<String>>> {
+    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, file) in sources()? {
+        let mut reader = Reader::default();
+        reader.visit_file(&file);
+        let place = path.strip_prefix(workspace())?.display().to_string();
+        for name in reader.names.into_iter().filter(|_| !place.starts_with(LEFT_OUT)) {
+            types.entry(name).or_default().push(place.clone());
+        }
+    }
+    Ok(types)
+}
+
+/// The source files of all crates in [`FOLDERS`].
+fn sources() -> Result<BTreeMap<PathBuf, syn::File>> {
+    let mut files = BTreeMap::new();
+    for folder in FOLDERS.map(|folder| workspace().join(folder)) {
+        let crates = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path()));
+        for root in crates.chain([Ok(folder)]).collect::<Result<Vec<_>>>()? {
+            for root in ["src/lib.rs", "src/main.rs"].map(|name| root.join(name)) {
+                if root.is_file() {
+                    gather(&root, root.parent().context("no folder")?, &mut files)?;
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Reads one file, and those of its modules that are files. `folder` is where the latter are.
+fn gather(path: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, syn::File>) -> Result<()> {
+    let file = syn::parse_file(&fs::read_to_string(path).with_context(|| path.display().to_string())?)?;
+    for item in &file.items {
+        let Item::Mod(child) = item else { continue };
+        if child.content.is_none() && !is_for_tests(&child.attrs) {
+            let inside = folder.join(child.ident.to_string());
+            gather(&inside.with_extension("rs"), &inside, files)?;
+        }
+    }
+    files.insert(path.to_owned(), file);
+    Ok(())
+}
+
+/// The names of the types that one file defines.
+#[derive(Default)]
+struct Reader {
+    names: Vec<String>,
+}
+
+impl<'ast> Visit<'ast> for Reader {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let (attributes, name): (&[Attribute], Option<&Ident>) = match item {
+            Item::Struct(item) => (&item.attrs, Some(&item.ident)),
+            Item::Enum(item) => (&item.attrs, Some(&item.ident)),
+            Item::Trait(item) => (&item.attrs, Some(&item.ident)),
+            Item::Type(item) => (&item.attrs, Some(&item.ident)),
+            Item::Mod(item) => (&item.attrs, None),
+            Item::Fn(item) => (&item.attrs, None),
+            Item::Impl(item) => (&item.attrs, None),
+            _ => (&[], None),
+        };
+        if is_for_tests(attributes) {
+            return;
+        }
+        self.names.extend(name.map(Ident::to_string));
+        visit::visit_item(self, item);
+    }
+}
+
+/// True for `#[cfg(test)]` and `#[cfg(doctest)]`.
+fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let syn::Meta::List(list) = &attribute.meta else { return false };
+        list.path.is_ident("cfg") && ["test", "doctest"].contains(&list.tokens.to_string().as_str())
+    })
+}
