@@ -27,19 +27,27 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The origin of a call: one principal, or one network while no principal is known. A digest of this process alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CallerDigest(u64);
+pub struct CallerDigest {
+    digest: u64,
+    /// A credential has proven who it is. Networks, of which a stranger may have many, are cheaper.
+    is_proven: bool,
+}
 
 impl CallerDigest {
-    /// The source that `this` identifies.
+    /// The principal that `this` identifies.
     pub fn of(this: impl Hash) -> Self {
-        static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-        Self(HASH.hash_one(this))
+        Self { digest: digest(this), is_proven: true }
     }
 
     /// Everybody in the network of a peer. None: the one at the other end of stdio, or this program itself.
     pub fn of_peer(peer: Option<IpAddr>) -> Self {
-        Self::of(peer.map(Peer::from))
+        Self { digest: digest(peer.map(Peer::from)), is_proven: false }
     }
+}
+
+fn digest(this: impl Hash) -> u64 {
+    static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    HASH.hash_one(this)
 }
 
 /// The bounds of a breaker: when it opens, and for how long, for the caller that it fails for, and for everybody
@@ -113,6 +121,8 @@ struct Outage {
     failing: Pause,
     /// For others, who are a better proof, and must not wait for those.
     others_until: Instant,
+    /// For others who are proven, and must not wait for strangers either.
+    proven_until: Instant,
 }
 
 /// A call that may reach it.
@@ -178,7 +188,7 @@ impl CircuitBreaker {
         let failing = failing.get_mut(&source);
         let has_failed = failing.is_some();
         let mut own = failing.and_then(|failing| failing.out.as_mut());
-        let mut all = out.as_mut().map(|out| out.for_one_that(has_failed));
+        let mut all = out.as_mut().map(|out| out.for_one_that(has_failed, source));
         let ends = [own.as_ref().map(|pause| pause.until), all.as_ref().map(|until| **until)];
         let left = ends.into_iter().flatten().map(|end| end.saturating_duration_since(now)).max();
         match left {
@@ -215,7 +225,7 @@ impl CircuitBreaker {
         self.is_quiet.store(false, Ordering::Relaxed);
         let has_failed = state.failing.contains_key(&source);
         let own = state.note(source, now).is_out(turn, self.bounds, now);
-        let all = state.is_out(turn, has_failed, self.bounds, now);
+        let all = state.is_out(turn, has_failed, source, self.bounds, now);
         match (all, own) {
             (Some(pause), _) => BreakerChange::Out(pause),
             (None, Some(pause)) => BreakerChange::OutForOne(pause),
@@ -258,6 +268,7 @@ impl BreakerState {
         &mut self,
         turn: CallKind,
         had_failed: bool,
+        source: CallerDigest,
         bounds: BreakerLimits,
         now: Instant,
     ) -> Option<Duration> {
@@ -265,14 +276,15 @@ impl BreakerState {
             (Some(out), CallKind::Probe) if had_failed => Some(out.failing.longer(now)),
             // Waits from its end on, however long it took.
             (Some(out), CallKind::Probe) => {
-                out.others_until = now + bounds.pause;
+                *out.for_one_that(false, source) = now + bounds.pause;
                 None
             }
             // What was under way when it was taken out says nothing new.
             (Some(_), CallKind::Regular) => None,
             (None, _) if self.streak.failures < bounds.failures || self.streak.sources < SEVERAL => None,
             (None, _) => {
-                self.out = Some(Outage { failing: Pause::new(bounds, now), others_until: now });
+                let failing = Pause::new(bounds, now);
+                self.out = Some(Outage { failing, others_until: now, proven_until: now });
                 Some(bounds.pause)
             }
         }
@@ -302,10 +314,11 @@ impl FailingCaller {
 }
 
 impl Outage {
-    fn for_one_that(&mut self, has_failed: bool) -> &mut Instant {
-        match has_failed {
-            true => &mut self.failing.until,
-            false => &mut self.others_until,
+    fn for_one_that(&mut self, has_failed: bool, source: CallerDigest) -> &mut Instant {
+        match (has_failed, source.is_proven) {
+            (true, _) => &mut self.failing.until,
+            (false, true) => &mut self.proven_until,
+            (false, false) => &mut self.others_until,
         }
     }
 }
@@ -463,6 +476,22 @@ mod tests {
         assert_eq!(breaker.failed(CallKind::Probe, who("e"), now + PAUSE), BreakerChange::None);
         assert_eq!(turn(&breaker, "f", now + 2 * PAUSE), Ok(CallKind::Probe));
         assert!(succeed(&breaker, "f", now + 2 * PAUSE));
+    }
+
+    #[test]
+    fn a_principal_that_has_not_failed_need_not_wait_for_strangers() {
+        let now = Instant::now();
+        let breaker = breaker(now);
+        let stranger = |last| CallerDigest::of_peer(Some(IpAddr::from([192, 0, 2, last])));
+        for last in 0..10 {
+            breaker.failed(CallKind::Regular, stranger(last), now);
+        }
+        assert_eq!(breaker.out_for(), OutageScope::Everybody);
+        assert_eq!(breaker.turn(|| stranger(20), || now), Ok(CallKind::Probe));
+        assert_eq!(breaker.turn(|| stranger(21), || now), Err(PAUSE), "one at a time");
+        breaker.failed(CallKind::Probe, stranger(20), now);
+        assert_eq!(turn(&breaker, "somebody", now), Ok(CallKind::Probe), "whoever else tries");
+        assert!(succeed(&breaker, "somebody", now));
     }
 
     #[test]

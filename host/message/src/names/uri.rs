@@ -31,6 +31,10 @@ pub fn check_uri(text: &str) -> Result<(), NameFault> {
     if is_file && behind.iter().any(Option::is_some) {
         return Err(NameFault::OddFile);
     }
+    // To that server a host is the first segment of a path.
+    if let Some(authority) = uri.authority() {
+        check_segments(&decode(authority.as_str())?)?;
+    }
     for part in behind.into_iter().flatten() {
         check_segments(&decode(part)?)?;
     }
@@ -63,7 +67,9 @@ fn check_path(path: &str, is_file: bool) -> Result<(), NameFault> {
 
 /// Refuses dot segments, in a query and a fragment too: not every server knows where a path ends.
 fn check_segments(decoded: &str) -> Result<(), NameFault> {
-    match decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
+    // To some, what follows `;` is no part of a segment (RFC 2396, section 3.3).
+    let name = |segment: &'_ str| segment.split_once(';').map_or(segment, |(name, _)| name).to_owned();
+    match decoded.split(['/', '\\']).any(|segment| matches!(&*name(segment), "." | "..")) {
         true => Err(NameFault::Hidden),
         false => Ok(()),
     }
@@ -227,6 +233,11 @@ mod tests {
             ("demo://docs/?/../../secret/key", Hidden),
             ("demo://docs/#/../../secret/key", Hidden),
             ("demo://docs/?../secret", Hidden),
+            ("file://../secret", Hidden),
+            ("file://./secret", Hidden),
+            ("http://h/pub/..;x", Hidden),
+            ("http://h/pub/..;x/a", Hidden),
+            ("http://h/pub/.;/a", Hidden),
             ("demo://docs/?a/%2E%2E/b", NotNormal),
             ("demo://docs/#a%2F..%2Fb", Hidden),
             ("file:///docs//secret/key", OddFile),
