@@ -1,15 +1,15 @@
 //! Revoked tokens: a file of lines that `witgate token revoke` writes and that people may read.
 //!
 //! ```
-//! # use witgate_jwt::revoked::{Entry, Revoked};
+//! # use witgate_jwt::revoked::{RevokedToken, RevokedTokens};
 //! let text = r#"
 //! ## a comment
 //! {"jti":"a4f1","iss":"https://idp.example.com","exp":2000000300}
 //! {"jti":"whoever has issued it"}
 //! "#;
-//! Revoked::parse(text)?;
-//! let entry = Entry { jti: "a4f1".to_owned(), iss: None, exp: None };
-//! assert_eq!(Entry::parse(&entry.to_string())?, entry);
+//! RevokedTokens::parse(text)?;
+//! let entry = RevokedToken { jti: "a4f1".to_owned(), iss: None, exp: None };
+//! assert_eq!(RevokedToken::parse(&entry.to_string())?, entry);
 //! # Ok::<(), witgate_jwt::revoked::RevokedError>(())
 //! ```
 
