@@ -67,12 +67,15 @@ fn check_path(path: &str, is_file: bool) -> Result<(), NameFault> {
 
 /// Refuses dot segments, in a query and a fragment too: not every server knows where a path ends.
 fn check_segments(decoded: &str) -> Result<(), NameFault> {
-    // To some, what follows `;` is no part of a segment (RFC 2396, section 3.3).
-    let name = |segment: &'_ str| segment.split_once(';').map_or(segment, |(name, _)| name).to_owned();
-    match decoded.split(['/', '\\']).any(|segment| matches!(&*name(segment), "." | "..")) {
+    match decoded.split(['/', '\\']).any(|segment| matches!(without_parameters(segment), "." | "..")) {
         true => Err(NameFault::Hidden),
         false => Ok(()),
     }
+}
+
+/// A segment as servers read it to which `;` begins parameters (RFC 2396, section 3.3).
+fn without_parameters(segment: &str) -> &str {
+    segment.split_once(';').map_or(segment, |(name, _)| name)
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, NameFault> {
