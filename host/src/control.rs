@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use self::protocol::Command;
+use self::protocol::ControlCommand;
 
 /// The longest request; those that there are have a hundred bytes.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The client, as the system identifies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Client {
+pub(crate) struct ControlClient {
     /// The user.
     pub uid: Option<u32>,
     /// The process.
     pub pid: Option<i32>,
 }
 
-impl Client {
+impl ControlClient {
     fn of(stream: &tokio::net::UnixStream) -> Self {
         let known = stream.peer_cred().ok();
         Self { uid: known.map(|known| known.uid()), pid: known.and_then(|known| known.pid()) }
@@ -85,7 +85,7 @@ impl Control {
     /// Answers requests for as long as the returned future is polled.
     pub(crate) async fn serve<A, R>(self, answer: A)
     where
-        A: Fn(Command, Client) -> R + Send + Sync + 'static,
+        A: Fn(ControlCommand, ControlClient) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Value, String>> + Send,
     {
         let answer = Arc::new(answer);
@@ -145,9 +145,9 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 
 async fn converse<R: Future<Output = Result<Value, String>>>(
     stream: tokio::net::UnixStream,
-    answer: &(impl Fn(Command, Client) -> R + Sync),
+    answer: &(impl Fn(ControlCommand, ControlClient) -> R + Sync),
 ) -> io::Result<()> {
-    let client = Client::of(&stream);
+    let client = ControlClient::of(&stream);
     let (read, mut write) = stream.into_split();
     let mut lines = tokio::io::BufReader::new(read);
     loop {
@@ -155,7 +155,7 @@ async fn converse<R: Future<Output = Result<Value, String>>>(
         if (&mut lines).take(LONGEST_LINE).read_line(&mut line).await? == 0 {
             return Ok(());
         }
-        let outcome = match serde_json::from_str::<Command>(&line) {
+        let outcome = match serde_json::from_str::<ControlCommand>(&line) {
             Ok(command) if command.ends_with_client() => tokio::select! {
                 outcome = answer(command, client) => outcome,
                 () = gone(&mut lines) => return Ok(()),
@@ -201,7 +201,7 @@ impl From<AskError> for String {
 ///
 /// # Errors
 /// With why there is no answer, or with the one that it answers.
-pub(crate) fn ask(path: &Path, command: &Command) -> Result<Value, AskError> {
+pub(crate) fn ask(path: &Path, command: &ControlCommand) -> Result<Value, AskError> {
     ask_for(path, command, PATIENCE)
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn ask(path: &Path, command: &Command) -> Result<Value, AskError> {
 ///
 /// # Errors
 /// As [`ask`].
-pub(crate) fn ask_for(path: &Path, command: &Command, patience: Duration) -> Result<Value, AskError> {
+pub(crate) fn ask_for(path: &Path, command: &ControlCommand, patience: Duration) -> Result<Value, AskError> {
     let shown = path.display();
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::Nobody(format!(
@@ -244,7 +244,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::protocol::Command;
+    use super::protocol::ControlCommand;
     use super::{AskError, Control, ControlError, ask};
 
     #[tokio::test(flavor = "multi_thread")]
@@ -254,11 +254,12 @@ mod tests {
         let control = Control::bind(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let serving = tokio::spawn(control.serve(async |command, _| match command {
-            Command::PluginList => Ok(json!([1, 2])),
+            ControlCommand::PluginList => Ok(json!([1, 2])),
             _ => Err("not asked".to_owned()),
         }));
         let asked = path.clone();
-        let answer = tokio::task::spawn_blocking(move || ask(&asked, &Command::PluginList)).await.unwrap();
+        let answer =
+            tokio::task::spawn_blocking(move || ask(&asked, &ControlCommand::PluginList)).await.unwrap();
         assert_eq!(answer.unwrap(), json!([1, 2]));
         assert!(matches!(Control::bind(&path), Err(ControlError::InUse(_))));
         serving.abort();
@@ -280,7 +281,8 @@ mod tests {
                 Ok(json!(null))
             }
         }));
-        let command = Command::PluginRecord { policy: "p".to_owned(), calls: 1, seconds: 1, claims: false };
+        let command =
+            ControlCommand::PluginRecord { policy: "p".to_owned(), calls: 1, seconds: 1, claims: false };
         let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
         let line = serde_json::to_string(&command).unwrap();
         std::io::Write::write_all(&mut stream, format!("{line}\n").as_bytes()).unwrap();
@@ -296,7 +298,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("witgate.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let nobody = ask(&path, &Command::PluginList).unwrap_err();
+        let nobody = ask(&path, &ControlCommand::PluginList).unwrap_err();
         assert!(
             matches!(nobody, AskError::Nobody(_))
                 && nobody.to_string().contains("start it with `witgate serve`")

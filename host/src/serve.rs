@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::control::operator::Operator;
-use crate::control::status::Status;
+use crate::control::status::StatusReader;
 use crate::control::{Control, ControlError};
 use crate::reload::rollback::Rollback;
 use crate::reload::watch::UnwatchedFiles;
@@ -419,7 +419,7 @@ impl BackgroundTasks {
         (admin, control): (Option<TcpListener>, Option<Control>),
     ) -> Result<(), ServeError> {
         let generations = || Arc::clone(generations);
-        let status = Arc::new(Status::new(generations(), reloader.clone()));
+        let status = Arc::new(StatusReader::new(generations(), reloader.clone()));
         status.register(metrics);
         self.watch(reloader.clone())?;
         self.admin(admin, server, Arc::clone(metrics), generations(), reloader.clone())?;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::context::Context;
 use super::outcome::{CommandFailure, Exit};
-use crate::control::protocol::{self, Command};
+use crate::control::protocol::{self, ControlCommand};
 use crate::control::{self, place};
 use witgate_config::resolve::Outline;
 
@@ -26,7 +26,7 @@ pub(super) fn socket(context: &Context) -> Result<PathBuf, CommandFailure> {
 /// Prints the answer of the running Witgate: to a program as it comes, to people as `text` puts it.
 pub(super) fn show<T: DeserializeOwned>(
     context: &Context,
-    command: &Command,
+    command: &ControlCommand,
     text: impl FnOnce(&T) -> String,
 ) -> Result<Exit, CommandFailure> {
     let answer = control::ask(&socket(context)?, command).map_err(CommandFailure::new)?;

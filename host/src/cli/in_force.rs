@@ -11,7 +11,7 @@ use super::context::Context;
 use super::control::{socket, time};
 use super::outcome::Exit;
 use super::terminal::Terminal;
-use crate::control::protocol::{self, Command, State, Status};
+use crate::control::protocol::{self, ControlCommand, GatewayStatus, PolicyState};
 use crate::control::{self, AskError};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
@@ -129,7 +129,7 @@ impl SocketQuestion {
             );
             return SocketAnswer::Answer(InForce::No(why));
         }
-        match control::ask_for(&self.socket, &Command::PluginList, patience) {
+        match control::ask_for(&self.socket, &ControlCommand::PluginList, patience) {
             Ok(status) => self.judge(&status, &digest_text(&sha256(text.as_bytes()))),
             Err(AskError::Nobody(_)) => SocketAnswer::Answer(InForce::Nobody),
             Err(AskError::Unanswered(why)) => SocketAnswer::NotYet(why),
@@ -138,8 +138,9 @@ impl SocketQuestion {
 
     /// Compares the digests that the policies were built from with the digest of the file now.
     fn judge(&self, answer: &Value, digest: &str) -> SocketAnswer {
-        let status = protocol::read::<Status>(answer).ok();
-        let reports_files = |status: &Status| status.policies.iter().all(|policy| policy.files.is_some());
+        let status = protocol::read::<GatewayStatus>(answer).ok();
+        let reports_files =
+            |status: &GatewayStatus| status.policies.iter().all(|policy| policy.files.is_some());
         let Some(status) = status.filter(reports_files) else {
             let socket = self.socket.display();
             let why = format!(
@@ -180,7 +181,7 @@ impl SocketQuestion {
         real(&self.file) == real(Path::new(theirs))
     }
 
-    fn why_behind(&self, status: &Status, behind: &[&str]) -> String {
+    fn why_behind(&self, status: &GatewayStatus, behind: &[&str]) -> String {
         let unwatched = status.unwatched.iter().find(|unwatched| self.is_meant(&unwatched.file));
         let reason = unwatched
             .map(|unwatched| format!(". Its changes are found by looking alone: {}", unwatched.reason));
@@ -195,8 +196,8 @@ impl SocketQuestion {
 }
 
 /// The reasons that the gateway gives for changes that it rejects.
-fn reasons(status: &Status) -> String {
-    let broken = status.policies.iter().filter(|policy| policy.state == State::Broken).map(|policy| {
+fn reasons(status: &GatewayStatus) -> String {
+    let broken = status.policies.iter().filter(|policy| policy.state == PolicyState::Broken).map(|policy| {
         let (name, error) = (&policy.name, policy.error.as_deref().unwrap_or_default());
         format!(". `{name}` is broken, so that each call that it judges is denied: {error}")
     });
@@ -204,7 +205,7 @@ fn reasons(status: &Status) -> String {
 }
 
 /// The reason why the last change was refused, if it was.
-fn last_change(status: &Status) -> String {
+fn last_change(status: &GatewayStatus) -> String {
     let Some(last) = &status.last_change else { return String::new() };
     match last.errors.as_deref().unwrap_or_default() {
         [] => String::new(),

@@ -14,18 +14,18 @@ use serde_json::{Map, Value};
 /// A command on the control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Command {
-    /// The policies of the live generation, and the result of the last candidate: a [`Status`].
+pub(crate) enum ControlCommand {
+    /// The policies of the live generation, and the result of the last candidate: a [`GatewayStatus`].
     PluginList,
     /// The disagreements of shadow policies: [`Differences`].
     PluginDiff,
-    /// Go back to an earlier generation: [`RolledBack`].
+    /// Go back to an earlier generation: [`RollbackReport`].
     PluginRollback {
         /// The generation number. None: the most recent one with different inputs.
         #[serde(default)]
         to: Option<u64>,
     },
-    /// Record what a policy is asked and answers: a [`Recording`]. The answer comes when the recording has ended; it ends
+    /// Record what a policy is asked and answers: a [`RecordingReport`]. The answer comes when the recording has ended; it ends
     /// when nobody waits for it any more.
     PluginRecord {
         /// Its name.
@@ -38,19 +38,19 @@ pub(crate) enum Command {
         #[serde(default)]
         claims: bool,
     },
-    /// End the recording of a policy, which is then answered: [`Stopped`].
+    /// End the recording of a policy, which is then answered: [`StoppedRecording`].
     PluginRecordStop {
         /// Its name.
         policy: String,
     },
-    /// Forget what is remembered about a token, and judge everything again that lasts: [`Forgotten`].
+    /// Forget what is remembered about a token, and judge everything again that lasts: [`ForgottenToken`].
     TokenForget {
         /// SHA-256 of the token: the token itself is nobody's business here.
         digest: String,
     },
 }
 
-impl Command {
+impl ControlCommand {
     /// True if the command ends when its client goes away: its answer is for that client alone.
     pub(super) fn ends_with_client(&self) -> bool {
         matches!(self, Self::PluginRecord { .. })
@@ -60,7 +60,7 @@ impl Command {
 /// The status of a running Witgate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Status {
+pub(crate) struct GatewayStatus {
     /// The number of the live generation.
     pub generation: u64,
     /// SHA-256 of all that it was made from, but for secrets.
@@ -77,9 +77,9 @@ pub(crate) struct Status {
     pub rolled_back_to: Option<u64>,
     /// Changes that take effect with a restart only, in sentences.
     pub waiting_for_restart: Vec<String>,
-    pub unwatched: Vec<Unwatched>,
+    pub unwatched: Vec<UnwatchedFile>,
     /// The generations that a rollback can return to, and the live one at the end.
-    pub generations: Vec<Kept>,
+    pub generations: Vec<KeptGeneration>,
 }
 
 /// A policy of the live generation, with its counts since it was made.
@@ -98,7 +98,7 @@ pub(crate) struct PolicyStatus {
     pub files: Option<Vec<SourceFile>>,
     /// The component's version.
     pub version: Option<String>,
-    pub state: State,
+    pub state: PolicyState,
     /// The reason for its state.
     pub error: Option<String>,
     /// Hooks that were called.
@@ -119,7 +119,7 @@ pub(crate) struct PolicyStatus {
 /// The state of a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum State {
+pub(crate) enum PolicyState {
     Live,
     /// It is live, and its replacement was refused.
     CandidateRefused,
@@ -137,7 +137,7 @@ pub(crate) enum State {
     Unknown,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for PolicyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
@@ -154,7 +154,7 @@ pub(crate) struct SourceFile {
 
 /// A file whose changes bring no notification, so that it is only looked at every second.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Unwatched {
+pub(crate) struct UnwatchedFile {
     pub file: String,
     pub reason: String,
 }
@@ -174,7 +174,7 @@ pub(crate) struct Change {
 /// A generation that a rollback can return to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Kept {
+pub(crate) struct KeptGeneration {
     pub generation: u64,
     /// The earlier generation that it repeats.
     pub repeats: Option<u64>,
@@ -204,13 +204,13 @@ pub(crate) struct Shadow {
     /// Disagreements for which there was no room in `kinds`.
     pub left_out: u64,
     /// The kinds of disagreements, most frequent first.
-    pub kinds: Vec<Disagreement>,
+    pub kinds: Vec<DisagreementCount>,
 }
 
 /// A kind of disagreement.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Disagreement {
+pub(crate) struct DisagreementCount {
     pub count: u64,
     /// The time of the last one.
     pub last: u64,
@@ -226,7 +226,7 @@ pub(crate) struct Disagreement {
 
 /// A rollback that was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RolledBack {
+pub(crate) struct RollbackReport {
     pub rolled_back_to: u64,
     /// The generation that repeats it, and is live.
     pub generation: u64,
@@ -236,13 +236,13 @@ pub(crate) struct RolledBack {
 
 /// A recording of a policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Recording {
+pub(crate) struct RecordingReport {
     pub policy: String,
     /// The component's. None: the built-in decides.
     pub digest: Option<String>,
     /// The settings of the policy, without secrets.
     pub settings: Map<String, Value>,
-    pub cases: Vec<RecordedCase>,
+    pub cases: Vec<ReportedCase>,
     /// Calls that were recorded.
     pub calls: u64,
     /// Calls that came faster than they could be written down.
@@ -255,7 +255,7 @@ pub(crate) struct Recording {
 
 /// A case, and how often it was seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RecordedCase {
+pub(crate) struct ReportedCase {
     pub name: String,
     pub times: u64,
     /// As a file of cases has it, but for its name.
@@ -264,7 +264,7 @@ pub(crate) struct RecordedCase {
 
 /// The end of a recording.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Stopped {
+pub(crate) struct StoppedRecording {
     /// The policy's name.
     pub stopped: String,
 }
@@ -272,7 +272,7 @@ pub(crate) struct Stopped {
 /// A token that was forgotten.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Forgotten {
+pub(crate) struct ForgottenToken {
     /// The policies that remembered something about it.
     pub forgotten_by: Vec<String>,
 }
@@ -285,7 +285,7 @@ pub(super) fn written(answer: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
 
-/// Reads an answer, such as a [`Status`].
+/// Reads an answer, such as a [`GatewayStatus`].
 ///
 /// # Errors
 /// When it has another form, as one of another version may have.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Client;
-use super::protocol::{self, RecordedCase, Stopped};
+use super::ControlClient;
+use super::protocol::{self, ReportedCase, StoppedRecording};
 use witgate_base::digest::digest_text;
 use witgate_cases::record::{self, Recording, RecordingBounds, RecordingResult};
 use witgate_policy::Policy;
@@ -35,15 +35,15 @@ pub(crate) async fn record(
     generations: &Generations,
     name: &str,
     bounds: RecordingBounds,
-    client: Client,
-) -> Result<protocol::Recording, String> {
+    client: ControlClient,
+) -> Result<protocol::RecordingReport, String> {
     let live = generations.live();
     let policy = find(&live, name)?;
     let is_live = || Arc::ptr_eq(&generations.live(), &live);
     let recording = Recording::start(policy).map_err(|error| error.to_string())?;
-    let said = Said::began(name, client);
+    let notice = RecordingNotice::start(name, client);
     let recorded = recording.run(bounds, is_live).await;
-    drop(said);
+    drop(notice);
     Ok(answer(policy, recorded))
 }
 
@@ -51,9 +51,9 @@ pub(crate) async fn record(
 ///
 /// # Errors
 /// Where there is none.
-pub(crate) fn stop(generations: &Generations, name: String) -> Result<Stopped, String> {
+pub(crate) fn stop(generations: &Generations, name: String) -> Result<StoppedRecording, String> {
     match find(&generations.live(), &name)?.stop_recording() {
-        true => Ok(Stopped { stopped: name }),
+        true => Ok(StoppedRecording { stopped: name }),
         false => Err(format!("nobody records the policy `{name}`")),
     }
 }
@@ -65,31 +65,31 @@ fn find<'g>(live: &'g Generation, name: &str) -> Result<&'g Arc<Policy>, String>
     })
 }
 
-/// That somebody records, on the log, from beginning to end.
-struct Said<'n> {
+/// Log lines at the start and at the end of a recording.
+struct RecordingNotice<'n> {
     name: &'n str,
-    client: Client,
+    client: ControlClient,
 }
 
-impl<'n> Said<'n> {
-    fn began(name: &'n str, client: Client) -> Self {
-        let Client { uid, pid } = client;
+impl<'n> RecordingNotice<'n> {
+    fn start(name: &'n str, client: ControlClient) -> Self {
+        let ControlClient { uid, pid } = client;
         tracing::warn!(policy = name, uid, pid, "RECORDING: the calls of the policy are being recorded");
         Self { name, client }
     }
 }
 
-impl Drop for Said<'_> {
+impl Drop for RecordingNotice<'_> {
     fn drop(&mut self) {
-        let Client { uid, pid } = self.client;
+        let ControlClient { uid, pid } = self.client;
         tracing::warn!(policy = self.name, uid, pid, "RECORDING: it has ended");
     }
 }
 
-fn answer(policy: &Policy, recorded: RecordingResult) -> protocol::Recording {
+fn answer(policy: &Policy, recorded: RecordingResult) -> protocol::RecordingReport {
     let RecordingResult { settings, cases, calls, shed, left_out, ended } = recorded;
-    let case = |record::RecordedCase { name, times, case }| RecordedCase { name, times, case };
-    protocol::Recording {
+    let case = |record::RecordedCase { name, times, case }| ReportedCase { name, times, case };
+    protocol::RecordingReport {
         policy: policy.name().to_string(),
         digest: policy.digest().as_ref().map(digest_text),
         settings,

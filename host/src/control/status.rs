@@ -13,7 +13,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use witgate_plugin::Digest;
 
-use super::protocol::{self, Change, Differences, PolicyStatus, Shadow, SourceFile, State, Unwatched};
+use super::protocol::{
+    Change, Differences, DisagreementCount, GatewayStatus, KeptGeneration, PolicyState, PolicyStatus, Shadow,
+    SourceFile, UnwatchedFile,
+};
 use crate::reload::{Attempt, Reloader};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
@@ -25,24 +28,24 @@ use witgate_runtime::metrics::Metrics;
 
 /// The sources of the status.
 #[derive(Debug)]
-pub(crate) struct Status {
+pub(crate) struct StatusReader {
     generations: Arc<Generations>,
     reloader: Option<Arc<Reloader>>,
 }
 
-impl Status {
+impl StatusReader {
     /// The status of `generations`, and of the candidates that `reloader` makes.
     pub(crate) fn new(generations: Arc<Generations>, reloader: Option<Arc<Reloader>>) -> Self {
         Self { generations, reloader }
     }
 
     /// The status at this moment.
-    pub(super) fn read(&self) -> protocol::Status {
+    pub(super) fn read(&self) -> GatewayStatus {
         let live = self.generations.live();
         let last = self.reloader.as_ref().and_then(|reloader| reloader.last());
         let files = files(&live);
         let reloader = self.reloader.as_ref();
-        protocol::Status {
+        GatewayStatus {
             generation: live.number(),
             digest: digest_text(&digest(&live)),
             since: seconds(live.since()),
@@ -89,13 +92,13 @@ fn policy_status(policy: &Policy, files: &Files<'_>, last: Option<&Attempt>) -> 
         refused.iter().find(|refused| refused.policy.as_deref() == Some(&**policy.name()))
     });
     let state = match (&fallback, refused) {
-        _ if policy.is_broken() => State::Broken,
-        (Some(_), _) => State::Fallback,
-        (None, _) if policy.out_for() == OutageScope::Everybody => State::Out,
-        (None, _) if policy.out_for() == OutageScope::SomeCallers => State::OutForSome,
+        _ if policy.is_broken() => PolicyState::Broken,
+        (Some(_), _) => PolicyState::Fallback,
+        (None, _) if policy.out_for() == OutageScope::Everybody => PolicyState::Out,
+        (None, _) if policy.out_for() == OutageScope::SomeCallers => PolicyState::OutForSome,
         // The live one stays; what was to replace it is not good.
-        (None, Some(_)) => State::CandidateRefused,
-        (None, None) => State::Live,
+        (None, Some(_)) => PolicyState::CandidateRefused,
+        (None, None) => PolicyState::Live,
     };
     let error = fallback.or_else(|| refused.map(|refused| refused.message.clone()));
     let counts = policy.counts();
@@ -186,9 +189,9 @@ fn digest(live: &Generation) -> Digest {
     sha256(parts.join("\n").as_bytes())
 }
 
-fn kept(kept: &generation::FormerGeneration) -> protocol::Kept {
+fn kept(kept: &generation::FormerGeneration) -> KeptGeneration {
     let policy = |(name, digest): &(String, Option<Digest>)| (name.clone(), digest.as_ref().map(digest_text));
-    protocol::Kept {
+    KeptGeneration {
         generation: kept.number,
         repeats: (kept.origin != kept.number).then_some(kept.origin),
         since: seconds(kept.since),
@@ -196,9 +199,9 @@ fn kept(kept: &generation::FormerGeneration) -> protocol::Kept {
     }
 }
 
-fn disagreement((disagreement, tally): (witgate_policy::Disagreement, Tally)) -> protocol::Disagreement {
+fn disagreement((disagreement, tally): (witgate_policy::Disagreement, Tally)) -> DisagreementCount {
     let witgate_policy::Disagreement { upstream, method, target, live, shadow } = disagreement;
-    protocol::Disagreement {
+    DisagreementCount {
         count: tally.count,
         last: seconds(tally.last),
         upstream: upstream.into(),
@@ -209,8 +212,8 @@ fn disagreement((disagreement, tally): (witgate_policy::Disagreement, Tally)) ->
     }
 }
 
-fn unwatched((file, reason): (PathBuf, String)) -> Unwatched {
-    Unwatched { file: file.to_string_lossy().into_owned(), reason }
+fn unwatched((file, reason): (PathBuf, String)) -> UnwatchedFile {
+    UnwatchedFile { file: file.to_string_lossy().into_owned(), reason }
 }
 
 fn change(attempt: &Attempt) -> Change {
@@ -232,7 +235,7 @@ fn seconds(at: SystemTime) -> u64 {
 
 /// Reads the status when the metrics are asked for, so that counting costs nothing before.
 #[derive(Debug)]
-struct StatusCollector(Arc<Status>);
+struct StatusCollector(Arc<StatusReader>);
 
 impl Collector for StatusCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

@@ -12,9 +12,6 @@ use witgate_tests::gateway::workspace;
 /// The folders with crates whose types are looked at. The code of tests is left out.
 const FOLDERS: [&str; 2] = ["host", "plugins"];
 
-/// The control socket, whose types are not looked at: those of its messages repeat the names of what they tell of.
-const LEFT_OUT: &str = "host/src/control";
-
 /// Names that several types have because they mean the same, with the reason.
 const SHARED: &[(&str, &[&str], &str)] = &[
     (
@@ -187,6 +184,7 @@ const BANNED: &[&str] = &[
     "Flooded",
     "Folded",
     "Foreign",
+    "Forgotten",
     "Found",
     "Gathered",
     "Given",
@@ -279,6 +277,7 @@ const BANNED: &[&str] = &[
     "Spent",
     "Staging",
     "Standing",
+    "Stopped",
     "Taken",
     "Theirs",
     "To",
@@ -368,7 +367,7 @@ fn types() -> Result<BTreeMap<String, Vec<String>>> {
         let mut reader = Reader::default();
         reader.visit_file(&file);
         let place = path.strip_prefix(workspace())?.display().to_string();
-        for name in reader.names.into_iter().filter(|_| !place.starts_with(LEFT_OUT)) {
+        for name in reader.names {
             types.entry(name).or_default().push(place.clone());
         }
     }

@@ -4,12 +4,12 @@ use crate::cli::context::Context;
 use crate::cli::control::{cell, show};
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::table;
-use crate::control::protocol::{Command, Differences, Disagreement, Shadow};
+use crate::control::protocol::{ControlCommand, Differences, DisagreementCount, Shadow};
 
 const TITLES: [&str; 6] = ["COUNT", "UPSTREAM", "METHOD", "TARGET", "LIVE", "SHADOW"];
 
 pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
-    show(context, &Command::PluginDiff, differences)
+    show(context, &ControlCommand::PluginDiff, differences)
 }
 
 fn differences(found: &Differences) -> String {
@@ -32,8 +32,8 @@ fn of_shadow(shadow: &Shadow) -> String {
     }
 }
 
-fn row(kind: &Disagreement) -> Vec<String> {
-    let Disagreement { count, upstream, method, target, live, shadow, .. } = kind;
+fn row(kind: &DisagreementCount) -> Vec<String> {
+    let DisagreementCount { count, upstream, method, target, live, shadow, .. } = kind;
     let target = cell(target.as_ref());
     vec![count.to_string(), upstream.clone(), method.clone(), target, live.clone(), shadow.clone()]
 }

@@ -4,7 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::control::{cell, show, time};
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::terminal::table;
-use crate::control::protocol::{Command, PolicyStatus, State, Status};
+use crate::control::protocol::{ControlCommand, GatewayStatus, PolicyState, PolicyStatus};
 
 const TITLES: [&str; 14] = [
     "NAME",
@@ -24,14 +24,14 @@ const TITLES: [&str; 14] = [
 ];
 
 pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
-    show(context, &Command::PluginList, listing)
+    show(context, &ControlCommand::PluginList, listing)
 }
 
-fn listing(status: &Status) -> String {
+fn listing(status: &GatewayStatus) -> String {
     let rows: Vec<_> = status.policies.iter().map(row).collect();
     let mut text = format!("generation {} since {}\n\n", status.generation, time(status.since));
     text.push_str(&table(&TITLES, &rows));
-    for policy in status.policies.iter().filter(|policy| policy.state == State::Fallback) {
+    for policy in status.policies.iter().filter(|policy| policy.state == PolicyState::Fallback) {
         let (name, error) = (&policy.name, cell(policy.error.as_ref()));
         text.push_str(&format!("\n\nFALLBACK: the built-in decides for `{name}`: {error}"));
     }
@@ -82,7 +82,7 @@ fn row(policy: &PolicyStatus) -> Vec<String> {
 }
 
 /// Lists the generations that `plugin rollback --to N` can return to.
-fn earlier(status: &Status) -> String {
+fn earlier(status: &GatewayStatus) -> String {
     let earlier = status.generations.iter().rev().skip(1).map(|kept| {
         let repeats = kept.repeats.map(|origin| format!(" ({origin} again)")).unwrap_or_default();
         format!("{}{repeats} since {}", kept.generation, time(kept.since))

@@ -19,7 +19,7 @@ use crate::cli::outcome::{CommandFailure, Exit};
 use crate::cli::runtime::runtime;
 use crate::cli::terminal::counted;
 use crate::control;
-use crate::control::protocol::{self, Command, Recording};
+use crate::control::protocol::{self, ControlCommand, RecordingReport};
 use witgate_base::digest::digest_text;
 use witgate_base::provenance::Provenance;
 use witgate_cases::{CasesError, Suite, TestSubject};
@@ -80,13 +80,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 }
 
 /// Has the running Witgate record. Ctrl-C ends the recording, and not what comes of it.
-async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, CommandFailure> {
+async fn ask(context: &Context, arguments: &Arguments) -> Result<RecordingReport, CommandFailure> {
     let Arguments { policy, calls, seconds, claims, .. } = arguments.clone();
     let socket = socket(context)?;
     context.terminal.say(&format!(
         "recording `{policy}` until it was asked {calls} times, for {seconds} s at most; Ctrl-C ends it earlier"
     ));
-    let command = Command::PluginRecord { policy: policy.clone(), calls, seconds, claims };
+    let command = ControlCommand::PluginRecord { policy: policy.clone(), calls, seconds, claims };
     let patience = Duration::from_secs(seconds) + AFTERWARDS;
     let asked = socket.clone();
     let mut answer = tokio::task::spawn_blocking(move || control::ask_for(&asked, &command, patience));
@@ -94,7 +94,7 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Comm
         answer = &mut answer => answer,
         Ok(()) = tokio::signal::ctrl_c() => {
             // If it has just ended, there is an answer all the same.
-            drop(control::ask(&socket, &Command::PluginRecordStop { policy }));
+            drop(control::ask(&socket, &ControlCommand::PluginRecordStop { policy }));
             answer.await
         }
     };
@@ -107,7 +107,7 @@ async fn ask(context: &Context, arguments: &Arguments) -> Result<Recording, Comm
 /// recording must say nothing that was not so. Returns what is wrong with those.
 async fn rehearse(
     context: &Context,
-    recording: &mut Recording,
+    recording: &mut RecordingReport,
     path: &Path,
 ) -> Result<Vec<String>, CommandFailure> {
     if recording.cases.is_empty() {
@@ -170,8 +170,14 @@ fn write(path: &Path, text: &str) -> Result<(), CommandFailure> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-fn tell(context: &Context, arguments: &Arguments, recording: &Recording, path: &Path, differing: &[String]) {
-    let Recording { policy, cases, calls, shed, left_out, ended, .. } = recording;
+fn tell(
+    context: &Context,
+    arguments: &Arguments,
+    recording: &RecordingReport,
+    path: &Path,
+    differing: &[String],
+) {
+    let RecordingReport { policy, cases, calls, shed, left_out, ended, .. } = recording;
     if context.terminal.is_json() {
         context.terminal.print_json(&json!({
             "policy": policy, "file": (!cases.is_empty()).then_some(path), "cases": cases.len(), "calls": calls,

@@ -3,11 +3,11 @@
 use crate::cli::context::Context;
 use crate::cli::control::show;
 use crate::cli::outcome::{CommandFailure, Exit};
-use crate::control::protocol::{Command, RolledBack};
+use crate::control::protocol::{ControlCommand, RollbackReport};
 
 pub(super) fn run(context: &Context, to: Option<u64>) -> Result<Exit, CommandFailure> {
     let mut unkept = None;
-    let exit = show(context, &Command::PluginRollback { to }, |done: &RolledBack| {
+    let exit = show(context, &ControlCommand::PluginRollback { to }, |done: &RollbackReport| {
         unkept.clone_from(&done.unkept);
         format!("Generation {} is live: it is generation {} again.", done.generation, done.rolled_back_to)
     })?;

@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::control::{show, socket};
 use crate::cli::outcome::{CommandFailure, Exit};
 use crate::control;
-use crate::control::protocol::{Command, Forgotten};
+use crate::control::protocol::{ControlCommand, ForgottenToken};
 use witgate_base::digest::{digest_text, sha256};
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 
 /// Has the running Witgate forget a token, and says who did.
 pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result<Exit, CommandFailure> {
-    show(context, &command(token), |done: &Forgotten| match done.forgotten_by.as_slice() {
+    show(context, &command(token), |done: &ForgottenToken| match done.forgotten_by.as_slice() {
         [] => {
             "No policy remembered anything about it; the next call asks the authorization server.".to_owned()
         }
@@ -38,6 +38,6 @@ pub(super) fn forget(context: &Context, token: &SecretString) {
 }
 
 /// Only the token's digest leaves this process.
-fn command(token: &SecretString) -> Command {
-    Command::TokenForget { digest: digest_text(&sha256(token.expose_secret().as_bytes())) }
+fn command(token: &SecretString) -> ControlCommand {
+    ControlCommand::TokenForget { digest: digest_text(&sha256(token.expose_secret().as_bytes())) }
 }

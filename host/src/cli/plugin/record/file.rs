@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::cli::outcome::CommandFailure;
-use crate::control::protocol::{RecordedCase, Recording};
+use crate::control::protocol::{RecordingReport, ReportedCase};
 
 /// Of a case, in this order.
 const ORDER: [&str; 21] = [
@@ -39,7 +39,7 @@ pub(super) fn counted_calls(calls: u64) -> String {
 }
 
 /// The whole file.
-pub(super) fn text(recording: &Recording) -> Result<String, CommandFailure> {
+pub(super) fn text(recording: &RecordingReport) -> Result<String, CommandFailure> {
     let mut head = recording.settings.clone();
     let shared = shared(&recording.cases);
     head.extend(shared.clone());
@@ -52,8 +52,8 @@ pub(super) fn text(recording: &Recording) -> Result<String, CommandFailure> {
     Ok(text)
 }
 
-fn comment(recording: &Recording) -> String {
-    let Recording { policy, calls, left_out, shed, .. } = recording;
+fn comment(recording: &RecordingReport) -> String {
+    let RecordingReport { policy, calls, left_out, shed, .. } = recording;
     let mut text = format!(
         "# Recorded by `witgate plugin record` from the policy `{policy}`: {}.\n\
          # Credentials and secrets are stand-ins; subjects, roles, scopes and what was called are not.\n",
@@ -72,7 +72,7 @@ fn comment(recording: &Recording) -> String {
 }
 
 /// The members on which all cases agree.
-fn shared(cases: &[RecordedCase]) -> Map<String, Value> {
+fn shared(cases: &[ReportedCase]) -> Map<String, Value> {
     let alike = |name: &&str| {
         let first = cases.first()?.case.get(*name)?;
         let all = cases.iter().all(|seen| seen.case.get(*name) == Some(first));
@@ -81,7 +81,7 @@ fn shared(cases: &[RecordedCase]) -> Map<String, Value> {
     SHARED.iter().filter_map(alike).collect()
 }
 
-fn case(number: usize, seen: &RecordedCase, shared: &Map<String, Value>) -> Result<String, CommandFailure> {
+fn case(number: usize, seen: &ReportedCase, shared: &Map<String, Value>) -> Result<String, CommandFailure> {
     let times = match seen.times {
         1 => "once".to_owned(),
         times => format!("{times} times"),
