@@ -50,7 +50,7 @@ fn read(directory: &Path) -> Result<Components> {
     SHIPPED.into_iter().map(read).collect()
 }
 
-/// Writes the constants that `policy/shipped.rs` includes.
+/// Writes the constants that `policy/shipped_components.rs` includes.
 fn embed(out: &Path, components: &Components, missing: &str) -> Result<()> {
     let mut source = String::from("const COMPONENTS: &[(&str, &[u8])] = &[\n");
     for (name, bytes) in components {

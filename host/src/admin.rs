@@ -20,7 +20,7 @@ use witgate_policy::generation::Generations;
 use witgate_runtime::memory::RequestMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::connections::table::{ConnectionLimits, Connections};
-use witgate_server::connections::{self, ConnectionEnds, Listener, linger};
+use witgate_server::connections::{self, ConnectionEnds, Listener, unread_body};
 use witgate_server::hosts::Hosts;
 
 /// A form with one token, which has 16 KiB at the most, escaped.
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
                 "/revoke" => {
                     let (parts, mut body) = request.into_parts();
                     let response = revoke(&parts, &mut body, &generations).await;
-                    linger::discard(body, Some(&ends.connection));
+                    unread_body::discard(body, Some(&ends.connection));
                     response
                 }
                 _ => respond(&request, &metrics, &stop, is_looking),

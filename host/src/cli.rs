@@ -1,12 +1,12 @@
 //! The `witgate` command: one file per command. What a program may want to read goes to standard
 //! output, everything else to standard error.
 
+mod change_state;
 mod check;
 mod config;
 mod context;
 mod control;
 mod demo;
-mod in_force;
 mod init;
 mod key;
 mod outcome;

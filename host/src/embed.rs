@@ -59,7 +59,7 @@ use witgate_policy::generation::Generations;
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
 use witgate_server::http::{Gateway, Sender};
-use witgate_upstream::any::AnyUpstream;
+use witgate_upstream::any_upstream::AnyUpstream;
 
 pub use witgate_flow::authenticate::identity::Caller;
 pub use witgate_message::certificate::ClientCertificate;

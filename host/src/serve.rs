@@ -49,7 +49,7 @@ use witgate_server::http::Gateway;
 use witgate_server::stdio;
 use witgate_server::tls::{TlsError, TlsState};
 use witgate_services::network::Ways;
-use witgate_upstream::any::AnyUpstream;
+use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::child::{process, program};
 use witgate_upstream::http::SetUpError;
 use witgate_upstream::own_tools::AuthStatus;

@@ -11,7 +11,7 @@ use witgate_plugin::{Digest, Identity, Scheme, TargetKind, Transport};
 
 use super::Expect;
 use super::exchange::Exchange;
-use super::written::{ConfigFault, ExpectedWants, Principal, ProofThumbprints};
+use super::format::{ConfigFault, ExpectedWants, Principal, ProofThumbprints};
 use witgate_base::digest::sha256;
 use witgate_config::{KeySource, Limits, PolicyKind};
 use witgate_services::host_calls::SignatureCheck;

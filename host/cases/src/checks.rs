@@ -3,8 +3,8 @@
 use witgate_plugin::{ConfigError, Scheme, Wants};
 
 use super::case::{HookQuestion, Step};
+use super::format::{ConfigFault, ExpectedWants};
 use super::report::{Finding, QuestionReport};
-use super::written::{ConfigFault, ExpectedWants};
 use crate::OutcomeText as _;
 use witgate_component::output::{check_decision, check_verdict};
 use witgate_policy::answer::Outcome;

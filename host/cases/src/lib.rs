@@ -12,14 +12,14 @@ mod checks;
 mod exchange;
 mod expect;
 pub mod factory;
-mod read;
+mod format;
+mod reader;
 pub mod record;
 mod report;
 mod stage;
 #[cfg(test)]
 mod tests;
 mod token;
-mod written;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,12 +38,12 @@ pub use checks::scheme_name;
 pub use exchange::Exchange;
 pub(crate) use exchange::{auth, verb};
 pub use expect::{Expect, ExpectIdentity, ExpectUnavailable, OutcomeText};
-pub use read::CasesError;
+pub use reader::CasesError;
 pub use report::{Finding, Hooks, QuestionReport, Report, StepReport};
 pub use stage::{PreparedQuestion, SandboxError, SandboxPolicy, TestSubject};
 
 use self::stage::SandboxSettings;
-pub use written::{ConfigFault, ExpectedWants, Principal, ProofThumbprints, schema};
+pub use format::{ConfigFault, ExpectedWants, Principal, ProofThumbprints, schema};
 
 /// Builds the policy that `config` describes, and runs its cases.
 ///

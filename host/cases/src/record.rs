@@ -5,8 +5,8 @@ mod case;
 mod certificate;
 mod http;
 mod result;
+mod settings;
 mod stand_in;
-mod written;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

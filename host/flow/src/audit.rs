@@ -8,15 +8,15 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::decided::FallbackUse;
 use super::decision::{DecisionId, DecisionIds};
 use super::dpop::ProofError;
 use super::reject::Rejection;
 use super::request::{Request, Route};
+use super::stage_result::FallbackUse;
 use crate::authenticate::identity::Caller;
 use facts::AuditFacts;
 use witgate_message::call::{Access, Target};
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
 use witgate_runtime::lines::LinePlace;
 use witgate_runtime::metrics::Metrics;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use witgate_plugin::{Call, Identity, Refusal, Verdict};
 
 use super::credential_choice;
-use super::decided::{Decided, FallbackUse};
 use super::dpop::ProvenRequest;
 use super::reject::Rejection;
 use super::request::Request;
 use super::shadow;
+use super::stage_result::{FallbackUse, StageResult};
 use super::subject::CallSubject;
 use identity::Caller;
 use witgate_base::party::{ANONYMOUS, UNCHECKED};
@@ -33,7 +33,7 @@ pub async fn authenticate(
     generation: &Arc<Generation>,
     proven: &ProvenRequest,
     shown: &Credentials,
-) -> Decided<Arc<Caller>> {
+) -> StageResult<Arc<Caller>> {
     let pipeline = generation.pipeline(proven.request().route.pipeline);
     let mut fallback = FallbackUse::default();
     let mut caller = establish(pipeline, proven, shown, &mut fallback).await;
@@ -44,7 +44,7 @@ pub async fn authenticate(
     }
     let result = caller.map(Arc::new);
     shadow::of_authentication(generation, proven, shown, &result);
-    Decided { result, fallback }
+    StageResult { result, fallback }
 }
 
 async fn establish(

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use witgate_plugin::TargetKind;
 
-use super::decided::Decided;
 use super::dpop::ProvenRequest;
 use super::request::Request;
+use super::stage_result::StageResult;
 use super::subject::CallSubject;
 use crate::authenticate::identity::Caller;
 use judge::Judge;
@@ -28,7 +28,7 @@ pub async fn authorize(
     proven: &ProvenRequest,
     caller: Arc<Caller>,
     traces: Option<Arc<Traces>>,
-) -> Decided<Permit> {
+) -> StageResult<Permit> {
     let subject = CallSubject::new(proven.clone(), Some(Arc::clone(&caller)));
     let judge = Judge { subject: Arc::new(subject), caller, generation, traces };
     judge.judge_request().await.map(|judged| judged.map(|()| Permit { judge }))
@@ -66,7 +66,7 @@ impl Permit {
     ///
     /// # Errors
     /// `Failed`: a policy cannot say, so that a list without the entry would be as wrong as one with it.
-    pub async fn sees(&self, kind: TargetKind, name: &str) -> Decided<bool> {
+    pub async fn sees(&self, kind: TargetKind, name: &str) -> StageResult<bool> {
         match names::check(kind, name) {
             Ok(()) => self.judge.permits_entry(kind, name).await,
             Err(_) => Ok(false).into(),
@@ -77,7 +77,7 @@ impl Permit {
     ///
     /// # Errors
     /// As [`Permit::sees`].
-    pub async fn sees_template(&self, template: &str) -> Decided<bool> {
+    pub async fn sees_template(&self, template: &str) -> StageResult<bool> {
         match names::check_template(template) {
             Ok(()) => self.judge.permits_entry(TargetKind::Resource, template).await,
             Err(_) => Ok(false).into(),
@@ -89,7 +89,7 @@ impl Permit {
     ///
     /// # Errors
     /// As [`Permit::sees`].
-    pub(super) async fn hears_of(&self, uri: &str) -> Decided<bool> {
+    pub(super) async fn hears_of(&self, uri: &str) -> StageResult<bool> {
         match names::check(TargetKind::Resource, uri) {
             Ok(()) => self.judge.permits_subscription(uri).await,
             Err(_) => Ok(false).into(),
@@ -100,7 +100,7 @@ impl Permit {
     ///
     /// # Errors
     /// As [`authorize`].
-    pub(super) async fn covers(&self, call: &Call) -> Decided<()> {
+    pub(super) async fn covers(&self, call: &Call) -> StageResult<()> {
         let Judge { caller, generation, traces, .. } = &self.judge;
         let request = Arc::new(self.request().asking(call.clone()));
         let proven = self.proven().asking(request);

@@ -6,11 +6,11 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use tokio_util::sync::CancellationToken;
 
-use super::decided::{Decided, FallbackUse};
 use super::list_changes::ListChanges;
 use super::listing::{AnswerFilter, answered_id};
 use super::reject::Rejection;
 use super::right::Right;
+use super::stage_result::{FallbackUse, StageResult};
 use crate::event::Event;
 use witgate_runtime::shares::Share;
 
@@ -62,7 +62,7 @@ impl GuardedStream {
             };
             let event = tokio::select! {
                 () = stopped => return StreamStep::Over,
-                Decided { result, fallback } = self.right.judged_anew() => match result {
+                StageResult { result, fallback } = self.right.judged_anew() => match result {
                     Ok(()) => continue,
                     Err(rejection) => return self.end(&rejection, fallback),
                 },
@@ -70,7 +70,7 @@ impl GuardedStream {
             };
             let Some(event) = event else { return StreamStep::Over };
             // An event is the last thing that somebody should get whose right has just ended.
-            let Decided { result, fallback } = self.right.check().await;
+            let StageResult { result, fallback } = self.right.check().await;
             if let Err(rejection) = result {
                 return self.end(&rejection, fallback);
             }
@@ -78,7 +78,7 @@ impl GuardedStream {
                 changes.note(&event);
             }
             self.look.renew(std::sync::Arc::clone(self.right.permit()));
-            let Decided { result, fallback } = self.look.event(event.clone()).await;
+            let StageResult { result, fallback } = self.look.event(event.clone()).await;
             match result {
                 Ok(Some(event)) => return StreamStep::Event(event),
                 Ok(None) => {}

@@ -9,12 +9,12 @@ pub mod authenticate;
 pub mod authorize;
 pub mod body;
 mod credential_choice;
-pub mod decided;
 pub mod decision;
 pub mod dpop;
 pub mod event;
 pub mod guarded_stream;
 pub mod in_flight;
+mod json_answer;
 pub mod known_sender;
 pub mod limit;
 pub mod list_changes;
@@ -25,7 +25,7 @@ pub mod request;
 mod right;
 mod session;
 mod shadow;
-mod single;
+pub mod stage_result;
 pub mod subject;
 pub mod tasks;
 
@@ -47,7 +47,6 @@ use audit::{Audit, Outcomes, Record};
 use authenticate::authenticate;
 use authenticate::identity::Caller;
 use authorize::{Permit, authorize};
-use decided::Decided;
 use decision::DecisionId;
 use dpop::{Proofs, ProvenRequest};
 use guarded_stream::GuardedStream;
@@ -59,13 +58,14 @@ use listing::{AnswerFilter, unread};
 use reject::{RejectedMessage, Rejection, UpstreamFault};
 use request::{Request, Route};
 use right::Right;
+use stage_result::StageResult;
 use tasks::Tasks;
 use witgate_message::call::{Access, Call, MessageKind};
 use witgate_message::certificate::ClientCertificate;
 use witgate_message::credential::Credentials;
 use witgate_message::era::Era;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::{LAST_EVENT_ID, agree, credentials, media};
-use witgate_message::malformed::MessageFault;
 use witgate_policy::generation::{Generation, Generations, Pipeline};
 use witgate_runtime::memory::AnswerMemory;
 use witgate_runtime::metrics::Metrics;
@@ -212,7 +212,7 @@ impl<U: Upstream> Flow<U> {
         let mut right = self.right(&permit, shown);
         under_way.begins(&permit.request().call);
         let answer =
-            async { single::taken_by(permit.request(), self.upstream.forward(admitted).await?).await };
+            async { json_answer::taken_by(permit.request(), self.upstream.forward(admitted).await?).await };
         let answer = record.fallback.note(right.for_as_long(answer).await)?;
         self.look_at(answer, permit, right, share, record).await
     }
@@ -223,7 +223,7 @@ impl<U: Upstream> Flow<U> {
         generation: &Arc<Generation>,
         request: &Arc<Request>,
         shown: &Credentials,
-    ) -> Decided<(ProvenRequest, Arc<Caller>)> {
+    ) -> StageResult<(ProvenRequest, Arc<Caller>)> {
         let proven = match self.proofs.prove(generation, request, shown) {
             Ok(proven) => proven,
             Err(error) => return Err(error.into()).into(),

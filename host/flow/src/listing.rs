@@ -10,15 +10,15 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::authorize::Permit;
-use super::decided::{Decided, FallbackUse};
 use super::list_changes::DeclaredChanges;
 use super::reject::{Rejection, UpstreamFault};
+use super::stage_result::{FallbackUse, StageResult};
 use super::tasks::Tasks;
 use crate::event::Event;
 use witgate_message::era::Era;
 use witgate_message::json::{MessageForm, form};
 use witgate_message::parse::folds_to;
-use witgate_message::strict::{StrictMembers, string};
+use witgate_message::strict_json::{StrictMembers, string};
 
 #[cfg(test)]
 mod tests;
@@ -77,7 +77,7 @@ impl AnswerFilter {
     ///
     /// # Errors
     /// As [`AnswerFilter::message`].
-    pub async fn event(&self, event: Event) -> Decided<Option<Event>> {
+    pub async fn event(&self, event: Event) -> StageResult<Option<Event>> {
         if event.data.is_empty()
             || (self.at_news_alone && form(&event.data) != Some(MessageForm::Notification))
         {
@@ -89,7 +89,7 @@ impl AnswerFilter {
 
     /// True if the caller may receive the message: notifications of a resource or a task need a right to it,
     /// which may have ended since the caller asked.
-    async fn hears(&self, envelope: &StrictMembers<'_>) -> Decided<bool> {
+    async fn hears(&self, envelope: &StrictMembers<'_>) -> StageResult<bool> {
         let Some(method) = envelope.get("method").and_then(string) else { return Ok(true).into() };
         let params = envelope.get("params").and_then(|params| StrictMembers::read(params.get()).ok());
         let named = |key| params.as_ref().and_then(|params| params.get(key)).and_then(string);
@@ -111,15 +111,15 @@ impl AnswerFilter {
     /// # Errors
     /// `Upstream` where it is no JSON-RPC message in which every key stands once; `Failed` where a policy cannot say what
     /// of a list the caller may see.
-    pub async fn message(&self, message: Bytes) -> Decided<Bytes> {
+    pub async fn message(&self, message: Bytes) -> StageResult<Bytes> {
         self.look_at(message).await.map(|seen| seen?.ok_or_else(garbage))
     }
 
     /// The message as the caller may see it. None: it is a notification that is not for them.
-    async fn look_at(&self, message: Bytes) -> Decided<Option<Bytes>> {
+    async fn look_at(&self, message: Bytes) -> StageResult<Option<Bytes>> {
         let mut fallback = FallbackUse::default();
         let result = self.seen(message, &mut fallback).await;
-        Decided { result, fallback }
+        StageResult { result, fallback }
     }
 
     async fn seen(&self, message: Bytes, fallback: &mut FallbackUse) -> Result<Option<Bytes>, Rejection> {
@@ -221,7 +221,7 @@ impl AnswerFilter {
         Ok(kept)
     }
 
-    async fn sees(&self, list: List, item: &RawValue) -> Decided<bool> {
+    async fn sees(&self, list: List, item: &RawValue) -> StageResult<bool> {
         let Ok(members) = StrictMembers::read(item.get()) else { return Ok(false).into() };
         // To a client that ignores case, the other one may be the name.
         let is_alone = |key: &str| members.iter().all(|(other, _)| other == key || !folds_to(other, key));

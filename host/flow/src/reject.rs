@@ -5,8 +5,8 @@ use std::sync::Arc;
 use witgate_plugin::Denial;
 
 use super::dpop::ProofError;
+use witgate_message::fault::{MessageFault, ParseError};
 use witgate_message::headers::credentials::CredentialError;
-use witgate_message::malformed::{MessageFault, ParseError};
 use witgate_policy::answer::Failed;
 use witgate_runtime::memory::MemoryExhausted;
 

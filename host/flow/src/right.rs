@@ -10,8 +10,8 @@ use super::audit::{Outcomes, Record};
 use super::authenticate::authenticate;
 use super::authorize::{Permit, authorize};
 use super::credential_choice;
-use super::decided::{Decided, FallbackUse};
 use super::reject::Rejection;
+use super::stage_result::{FallbackUse, StageResult};
 use witgate_message::credential::Credentials;
 use witgate_policy::generation::Generations;
 
@@ -81,14 +81,14 @@ impl Right {
     pub(super) async fn for_as_long<T>(
         &mut self,
         work: impl Future<Output = Result<T, Rejection>>,
-    ) -> Decided<T> {
+    ) -> StageResult<T> {
         let mut fallback = FallbackUse::default();
         let result = tokio::select! {
             biased;
             done = work => done,
             ended = self.ended(&mut fallback) => Err(ended),
         };
-        Decided { result, fallback }
+        StageResult { result, fallback }
     }
 
     /// Waits for the end of the right, and says why.
@@ -105,7 +105,7 @@ impl Right {
     ///
     /// # Errors
     /// Why it has ended.
-    pub(super) async fn judged_anew(&mut self) -> Decided<()> {
+    pub(super) async fn judged_anew(&mut self) -> StageResult<()> {
         let before = self.permit.generation().number();
         while self.permit.generation().number() == before {
             sleep(CHECK_EVERY).await;
@@ -118,7 +118,7 @@ impl Right {
     }
 
     /// Checks that the right still holds.
-    pub(super) async fn check(&mut self) -> Decided<()> {
+    pub(super) async fn check(&mut self) -> StageResult<()> {
         let caller = self.permit.caller();
         if caller.identity().expires_at.is_some_and(|end| end <= self.permit.generation().now()) {
             return Err(Rejection::Refused {
@@ -140,7 +140,7 @@ impl Right {
             (DecidingGeneration::Own, Err(Rejection::Failed(_))) => Ok(()),
             (_, judged) => judged,
         };
-        Decided { result, fallback }
+        StageResult { result, fallback }
     }
 
     fn is_due(&self) -> bool {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::authorize::Permit;
-use super::decided::{Decided, FallbackUse};
 use super::reject::Rejection;
+use super::stage_result::{FallbackUse, StageResult};
 use witgate_base::party::{Party, Principal};
 use witgate_message::call::Call;
 use witgate_message::era::Era;
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 use witgate_runtime::shares::{Capacity, Holdings};
 
 /// The extension that tasks of the stateless era belong to.
@@ -54,7 +54,7 @@ impl Tasks {
     /// # Errors
     /// `TaskNotFound`, whether there is such a task or not; `MissingExtension` where the stateless
     /// era does not let the client ask; those of `Permit::covers`.
-    pub async fn check(&self, permit: &Permit) -> Decided<()> {
+    pub async fn check(&self, permit: &Permit) -> StageResult<()> {
         match self.named_by(permit) {
             Ok(begun_by) => all_covered(&begun_by, permit).await,
             Err(rejection) => Err(rejection).into(),
@@ -77,7 +77,7 @@ impl Tasks {
     ///
     /// # Errors
     /// As [`Tasks::is_heard_of`].
-    pub async fn is_listed(&self, task: &str, permit: &Permit) -> Decided<bool> {
+    pub async fn is_listed(&self, task: &str, permit: &Permit) -> StageResult<bool> {
         if permit.caller().is_anonymous() {
             return Ok(false).into();
         }
@@ -88,7 +88,7 @@ impl Tasks {
     ///
     /// # Errors
     /// Where a policy cannot say.
-    pub async fn is_heard_of(&self, task: &str, permit: &Permit) -> Decided<bool> {
+    pub async fn is_heard_of(&self, task: &str, permit: &Permit) -> StageResult<bool> {
         let Some(begun_by) = self.begun_by(task, permit) else { return Ok(false).into() };
         all_covered(&begun_by, permit).await.map(|covered| match covered {
             Ok(()) => Ok(true),
@@ -119,14 +119,14 @@ impl Tasks {
 ///
 /// # Errors
 /// Those of the first that the caller may not make, as `Permit::covers`.
-async fn all_covered(calls: &[Arc<Call>], permit: &Permit) -> Decided<()> {
+async fn all_covered(calls: &[Arc<Call>], permit: &Permit) -> StageResult<()> {
     let mut fallback = FallbackUse::default();
     for call in calls {
         if let Err(rejection) = fallback.note(permit.covers(call).await) {
-            return Decided { result: Err(rejection), fallback };
+            return StageResult { result: Err(rejection), fallback };
         }
     }
-    Decided { result: Ok(()), fallback }
+    StageResult { result: Ok(()), fallback }
 }
 
 impl TaskTable {

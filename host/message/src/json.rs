@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use crate::strict;
+use crate::strict_json;
 
 /// The members of a JSON object, in order, each value as it came.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,8 @@ impl ValueText<'_> {
     }
 }
 
-impl<'a> From<&strict::StrictMembers<'a>> for Members<'a> {
-    fn from(members: &strict::StrictMembers<'a>) -> Self {
+impl<'a> From<&strict_json::StrictMembers<'a>> for Members<'a> {
+    fn from(members: &strict_json::StrictMembers<'a>) -> Self {
         let list = members.0.iter().map(|(key, value)| (key.clone(), ValueText::Came(value))).collect();
         Self { list }
     }
@@ -41,7 +41,7 @@ impl<'a> From<&strict::StrictMembers<'a>> for Members<'a> {
 impl<'a> Members<'a> {
     /// Reads an object. None: it is no object, or a key comes twice.
     pub fn read(text: &'a str) -> Option<Self> {
-        strict::StrictMembers::read(text).ok().map(|members| Self::from(&members))
+        strict_json::StrictMembers::read(text).ok().map(|members| Self::from(&members))
     }
 
     /// The value of `name` as JSON text.

@@ -7,14 +7,14 @@ pub mod call;
 pub mod certificate;
 pub mod credential;
 pub mod era;
+pub mod fault;
 #[cfg(test)]
 mod growth;
 pub mod headers;
 pub mod json;
-pub mod malformed;
 pub mod method;
 pub mod names;
 mod nulls;
 mod numbers;
 pub mod parse;
-pub mod strict;
+pub mod strict_json;

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::strict::{self, StrictParams, string};
+use super::strict_json::{self, StrictParams, string};
 use crate::json::Members;
 use crate::method::{self, MethodShape};
 
@@ -15,7 +15,7 @@ use crate::method::{self, MethodShape};
 /// The values of the others stay byte for byte. A `null` further down means what the server makes of it, and stays.
 pub(super) fn dropped(
     text: &str,
-    envelope: &strict::StrictMembers<'_>,
+    envelope: &strict_json::StrictMembers<'_>,
     params: &StrictParams<'_>,
 ) -> Option<Bytes> {
     let method = envelope.get("method").and_then(string)?;
@@ -34,7 +34,7 @@ pub(super) fn dropped(
     Some(message.render().into())
 }
 
-fn dropped_in(members: &strict::StrictMembers<'_>, shape: Option<MethodShape>) -> Option<String> {
+fn dropped_in(members: &strict_json::StrictMembers<'_>, shape: Option<MethodShape>) -> Option<String> {
     let may_be_null = |key: &&str| match *key {
         "cursor" => shape == Some(MethodShape::List),
         "arguments" => shape.is_some(),
@@ -62,7 +62,7 @@ fn without_token(meta: &RawValue) -> Option<String> {
     if !meta.get().contains("null") {
         return None;
     }
-    let members = strict::StrictMembers::read(meta.get()).ok()?;
+    let members = strict_json::StrictMembers::read(meta.get()).ok()?;
     members.get("progressToken").filter(|token| is_null(token))?;
     let mut left = Members::from(&members);
     left.remove("progressToken");

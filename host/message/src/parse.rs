@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use witgate_plugin::TargetKind;
 
 use super::call::{Access, Call, LONGEST_ID, LONGEST_METHOD, MOST_TARGETS, MessageKind, Span, Target};
-use super::malformed::{MessageFault, ParseError};
+use super::fault::{MessageFault, ParseError};
 use super::method::{self, ENVELOPE, META, MethodEras, MethodForm, MethodShape, PARAMS};
 use super::names::{self, NameFault};
 use super::nulls;
-use super::strict::{self, StrictCheck, StrictMembers, StrictMessage, category, string};
+use super::strict_json::{self, StrictCheck, StrictMembers, StrictMessage, category, string};
 
 #[cfg(test)]
 mod tests;
@@ -45,7 +45,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn read(text: &'a str) -> Result<(Self, Option<strict::StrictParams<'a>>), MessageFault> {
+    fn read(text: &'a str) -> Result<(Self, Option<strict_json::StrictParams<'a>>), MessageFault> {
         if text.trim_start().starts_with('[') {
             return Err(invalid("batches are not accepted: send one message at a time"));
         }
@@ -70,7 +70,7 @@ fn read<'a>(
     body: &Bytes,
     text: &'a str,
     envelope: &Envelope<'a>,
-    params: Option<strict::StrictParams<'a>>,
+    params: Option<strict_json::StrictParams<'a>>,
 ) -> Result<Call, MessageFault> {
     let members = &envelope.members;
     if members.get("jsonrpc").is_none_or(|version| version.get() != "\"2.0\"") {
@@ -183,15 +183,15 @@ struct Params<'a>(Option<StrictMembers<'a>>);
 
 impl<'a> Params<'a> {
     fn check(
-        params: Option<strict::StrictParams<'a>>,
+        params: Option<strict_json::StrictParams<'a>>,
         strict: &mut StrictCheck<'a>,
     ) -> Result<Self, MessageFault> {
         let members = match params {
             None => return Ok(Self(None)),
-            Some(strict::StrictParams::Null | strict::StrictParams::Other) => {
+            Some(strict_json::StrictParams::Null | strict_json::StrictParams::Other) => {
                 return Err(bad("params must be an object"));
             }
-            Some(strict::StrictParams::Object(members)) => members,
+            Some(strict_json::StrictParams::Object(members)) => members,
         };
         refuse_look_alikes(&members, PARAMS).map_err(invalid_owned)?;
         strict.check_keys(&members).map_err(parse)?;

@@ -7,10 +7,10 @@ mod builtin;
 mod counts;
 mod disagreements;
 pub mod generation;
-mod guarded;
+mod guarded_component;
 pub mod make;
 mod recipe;
-pub mod shipped;
+pub mod shipped_components;
 pub mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use witgate_plugin::{
 
 use self::answer::{Failed, HookAnswer, Outcome};
 use self::builtin::Builtin;
-use self::guarded::GuardedComponent;
+use self::guarded_component::GuardedComponent;
 use self::tap::{RecordedHook, RecordedSettings, Recorder, TapLine};
 use witgate_base::printable::clean;
 use witgate_component::failure::Failure;

@@ -10,10 +10,10 @@ use serde_json::Value;
 use witgate_plugin::{ConfigError, Description, Digest};
 
 use super::builtin::Builtin;
-use super::guarded::GuardedComponent;
+use super::guarded_component::GuardedComponent;
 use super::recipe::Recipe;
 use super::tap::RecordedSettings;
-use super::{Check, Policy, Source, shipped};
+use super::{Check, Policy, Source, shipped_components};
 use witgate_base::cause::Cause;
 use witgate_base::clock::Clock;
 use witgate_base::digest::digest_text;
@@ -398,9 +398,9 @@ fn stand_in(
     if config.fallback != Fallback::Builtin {
         return Ok(None);
     }
-    shipped::components()
+    shipped_components::components()
         .map_err(|why| format!("`fallback = \"builtin\"` is for the shipped components: {why}"))?;
-    if !shipped::is_shipped(&loaded.digest) {
+    if !shipped_components::is_shipped(&loaded.digest) {
         return Err(format!(
             "`fallback = \"builtin\"` is for the shipped components, and {} is not one of this program's, which \
              `witgate plugin export --to DIR` writes; take one of them, or take `fallback` out",

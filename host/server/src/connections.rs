@@ -1,13 +1,13 @@
 //! TCP connections: accepting them within bounds, and letting them end.
 
 pub mod descriptors;
-mod eager;
+mod eager_future;
 mod heads;
-pub mod linger;
-mod metered;
+mod metered_stream;
 mod stalls;
 pub mod table;
 mod turn;
+pub mod unread_body;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -31,9 +31,9 @@ use tokio_util::task::TaskTracker;
 
 use super::proxies;
 use super::tls::TlsState;
-use eager::EagerFuture;
+use eager_future::EagerFuture;
 use heads::Heads;
-use metered::MeteredStream;
+use metered_stream::MeteredStream;
 use stalls::StallGuard;
 use table::{Admission, Connection, ConnectionEnd, Connections};
 use turn::TurnBody;

@@ -7,8 +7,8 @@ use ::http::header::HOST;
 use ::http::{HeaderMap, Uri};
 
 use witgate_base::printable::clean;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::origin::AllowedNames;
-use witgate_message::malformed::MessageFault;
 use witgate_runtime::log::throttle::LogThrottle;
 
 /// The names of one listener.

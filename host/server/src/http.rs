@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use witgate_plugin::Transport;
 
 use super::connections::table::{Connection, ConnectionLimits, Connections};
-use super::connections::{self, ConnectionEnds, Listener, linger};
+use super::connections::{self, ConnectionEnds, Listener, unread_body};
 use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
 use super::tls::TlsState;
@@ -35,18 +35,18 @@ use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection};
 use witgate_flow::{Arrival, Flow, Reply};
 use witgate_message::certificate::ClientCertificate;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::origin::AllowedNames;
 use witgate_message::headers::{DPOP_NONCE, SESSION_ID, credentials, media};
-use witgate_message::malformed::MessageFault;
 use witgate_policy::generation::Generations;
 use witgate_runtime::memory::{RequestMemory, Reservation};
 use witgate_runtime::metrics::Metrics;
 
 mod body;
 mod cors;
+mod keep_alive;
 mod metadata;
 mod paths;
-mod quiet;
 mod receive;
 mod responses;
 #[cfg(test)]
@@ -208,7 +208,7 @@ impl<U: Upstream + 'static> Gateway<U> {
             Some(endpoint) => self.respond_at(endpoint, parts, &mut body, sender).await,
             None => self.elsewhere(&parts, &sender),
         };
-        linger::discard(body, connection.as_ref());
+        unread_body::discard(body, connection.as_ref());
         readers.mark(&mut response);
         response
     }
@@ -329,7 +329,7 @@ impl<U: Upstream + 'static> Endpoint<U> {
             // A stream goes on with what it was asked by.
             response.map(|body| body.holding(held))
         };
-        Ok(quiet::answer(Box::pin(work), under_way).await)
+        Ok(keep_alive::answer(Box::pin(work), under_way).await)
     }
 
     async fn get(&self, headers: HeaderMap, sender: Sender) -> Result<Response<Body>, RejectedMessage> {

@@ -30,9 +30,9 @@ use witgate_flow::port::{AnswerBody, Upstream};
 use witgate_flow::reject::{RejectedMessage, Rejection, UpstreamFault};
 use witgate_flow::{Arrival, Flow, Reply};
 use witgate_message::credential::Credentials;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::LAST_EVENT_ID;
 use witgate_message::json::{Members, unquote};
-use witgate_message::malformed::MessageFault;
 use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
 
 /// The greatest answer that an HTTP upstream may give in one piece.

@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 use witgate_api_key::store::{Store, StoredKey, Time};
 
+use super::change_state::{self, ChangeState, WaitOption};
 use super::context::Context;
-use super::in_force::{self, InForce, WaitOption};
 use super::outcome::{CommandFailure, Exit};
 use super::terminal::table;
 use witgate_base::clock;
@@ -117,8 +117,10 @@ fn wait(
     store: &KeyStore,
     wait: WaitOption,
     has: impl Fn(&[StoredKey]) -> bool,
-) -> InForce {
-    in_force::wait(context, store.path(), wait, |text| Store::parse(text).is_ok_and(|store| has(&store.keys)))
+) -> ChangeState {
+    change_state::wait(context, store.path(), wait, |text| {
+        Store::parse(text).is_ok_and(|store| has(&store.keys))
+    })
 }
 
 /// True if a key has a text, or had one when it was revoked.

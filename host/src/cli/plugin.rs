@@ -6,7 +6,7 @@ mod diff;
 pub(super) mod export;
 mod inspect;
 mod list;
-mod new;
+mod new_project;
 mod plugin_argument;
 mod project;
 mod record;
@@ -20,7 +20,7 @@ use super::outcome::{CommandFailure, Exit};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Create a plugin project with source, test cases, the WIT interface and a README
-    New(new::Arguments),
+    New(new_project::Arguments),
     /// Build the component of a project and validate it against its WIT world
     Build(build::Arguments),
     /// Write the shipped components to files
@@ -52,7 +52,7 @@ pub(super) enum Command {
 
 pub(super) fn run(context: &Context, command: Command) -> Result<Exit, CommandFailure> {
     match command {
-        Command::New(arguments) => new::run(context, arguments),
+        Command::New(arguments) => new_project::run(context, arguments),
         Command::Build(arguments) => build::run(context, &arguments),
         Command::Export(arguments) => export::run(context, &arguments),
         Command::List => list::run(context),

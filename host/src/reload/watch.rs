@@ -1,7 +1,7 @@
 //! Finds changed files that nobody is still writing: by notifications, and, since these do not come for every
 //! change, by a look every second.
 
-mod silent;
+mod unwatched_files;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -112,7 +112,7 @@ impl Watcher {
         let why = |(file, places): (&PathBuf, &Vec<PathBuf>)| {
             let directories = places.iter().filter_map(|place| existing_parent(place));
             let why = directories.into_iter().find_map(|dir| failed.get(&dir).cloned());
-            why.or_else(|| silent::why(file)).map(|why| (file.clone(), why))
+            why.or_else(|| unwatched_files::why(file)).map(|why| (file.clone(), why))
         };
         let silent = places.iter().map(|(file, places)| (*file, places)).filter_map(why).collect();
         self.unwatched.replace(&self.silent, &silent);
@@ -165,7 +165,7 @@ impl Watcher {
     pub(crate) async fn changed(&mut self) {
         match timeout(LOOK, self.changes.recv()).await {
             Ok(first) => first.into_iter().for_each(|change| self.note(change)),
-            Err(_) => self.silent.iter().for_each(|file| silent::refresh(file)),
+            Err(_) => self.silent.iter().for_each(|file| unwatched_files::refresh(file)),
         }
         loop {
             while let Ok(change) = self.changes.try_recv() {

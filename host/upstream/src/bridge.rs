@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use witgate_flow::reject::Rejection;
 use witgate_message::call::{Access, Call};
+use witgate_message::fault::MessageFault;
 use witgate_message::json::{Members, quote, unquote};
-use witgate_message::malformed::MessageFault;
 
 /// The one version of the stateless era.
 pub const MODERN: &str = "2026-07-28";

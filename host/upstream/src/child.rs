@@ -23,7 +23,7 @@ use audience::Member;
 use connection::{ChildConnection, ChildExchange, ConversationTerms};
 use conversation::fault;
 use outgoing_message::OutgoingMessage;
-use pending::{Asker, ChildMessage, ChildReply, NoResponse, Owner};
+use pending_requests::{Asker, ChildMessage, ChildReply, NoResponse, Owner};
 use pipes::Launch;
 use process::ENDING;
 use rooms::{ChildOwner, ChildSession, Rooms};
@@ -36,22 +36,22 @@ use witgate_flow::limit::Admitted;
 use witgate_flow::port::{Answer, AnswerBody, SessionRequest, Upstream};
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::{Call, MessageKind};
+use witgate_message::fault::MessageFault;
 use witgate_message::json::{span_in, splice};
-use witgate_message::malformed::MessageFault;
 use witgate_runtime::shares::{Capacity, Shares};
 
+mod argument_headers;
 mod audience;
+mod capacity;
 mod connection;
 mod conversation;
-mod full;
 mod outgoing_message;
-mod pending;
+mod pending_requests;
 pub mod pipes;
 pub mod process;
 pub mod program;
-mod reading;
+mod reader;
 pub(super) mod renewal;
-mod repeated;
 mod rooms;
 mod settings;
 mod supervise;
@@ -211,7 +211,7 @@ impl ChildState {
                 result_response(sent.call.id().unwrap_or("null"), &String::from_utf8_lossy(result));
             return Ok(ChildAnswer::plain(ChildOutcome::Response(response)));
         }
-        repeated::check(&slot, sent, true).await?;
+        argument_headers::check(&slot, sent, true).await?;
         let exchange = self.request(&slot, sent, None).await?;
         Ok(ChildAnswer::plain(ChildOutcome::Running(exchange, None)))
     }
@@ -224,7 +224,7 @@ impl ChildState {
         } else {
             self.room(ChildOwner::Held(sent.principal.clone()), sent, || handshake("{}"))?
         };
-        repeated::check(&slot, sent, false).await?;
+        argument_headers::check(&slot, sent, false).await?;
         let (exchange, uplift) = bridge::carry(&BridgedSession { slot: &slot, sent }, sent.call).await?;
         Ok(ChildAnswer::plain(ChildOutcome::Running(exchange, Some(uplift))))
     }

@@ -2,7 +2,7 @@
 //! made anew from the decided call, so nothing of the caller's gets through that was not looked at.
 
 mod answer_stream;
-mod bridging;
+mod bridge;
 pub(super) mod events;
 mod fault;
 mod held_session;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
-pub mod any;
+pub mod any_upstream;
 pub mod bridge;
 pub mod child;
 pub mod era;

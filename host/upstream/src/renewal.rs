@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::any::AnyUpstream;
+use super::any_upstream::AnyUpstream;
 use super::child::program::Program;
 use super::child::renewal::LaunchSettings;
 use super::http::{LiveRequestSettings, SetUpError, Sse};

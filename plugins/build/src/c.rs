@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use wit_bindgen_core::{Files, wit_parser as bindgen_parser};
 
-use crate::embedded::WIT;
 use crate::process::{ask, attempt, works};
+use crate::templates::WIT;
 use crate::{CompilerOutput, Error, Options, Project, Tools, World, apt, component};
 
 /// A few files.

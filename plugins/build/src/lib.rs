@@ -13,7 +13,6 @@ pub mod toolchain;
 
 mod c;
 mod component;
-mod embedded;
 mod error;
 mod javascript;
 mod prepare;
@@ -21,6 +20,7 @@ mod project;
 mod python;
 mod rust;
 mod strip;
+mod templates;
 mod tools;
 mod wit;
 
@@ -28,9 +28,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 pub use component::{Surface, encode, surface};
-pub use embedded::package_version;
 pub use error::Error;
 pub use project::{Lang, MANIFEST, Project, World};
+pub use templates::package_version;
 pub use tools::Tools;
 
 /// The options of a build.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::embedded::{SDK, SDK_LOCK, SDK_MANIFEST, TEMPLATES, WIT, package_version};
 use crate::project::check_name;
+use crate::templates::{SDK, SDK_LOCK, SDK_MANIFEST, TEMPLATES, WIT, package_version};
 use crate::{Error, Lang, Project, World, c};
 
 /// A project that is to be made.

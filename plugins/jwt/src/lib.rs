@@ -6,7 +6,7 @@
 
 mod algorithm;
 mod kind;
-pub mod revoked;
+pub mod revocation;
 mod token;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -19,7 +19,7 @@ use witgate_plugin::{
 };
 
 pub use algorithm::Algorithm;
-use revoked::RevokedTokens;
+use revocation::RevokedTokens;
 use token::{Token, TokenHeader, TokenShape};
 
 /// The settings of a `jwt` policy.

@@ -6,7 +6,7 @@
 mod answer;
 mod client;
 mod server;
-mod signed;
+mod signed_answer;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use witgate_plugin::{
 
 use client::AuthMethod;
 use server::AuthorizationServer;
-use signed::Signatures;
+use signed_answer::Signatures;
 
 /// The settings of an `oauth2-introspection` policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

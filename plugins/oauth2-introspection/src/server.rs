@@ -6,7 +6,7 @@ use witgate_plugin::{
     ClientAuth, ConfigError, Host, HttpError, HttpRequest, HttpResponse, Method, Unavailability, json,
 };
 
-use crate::signed::{self, Signatures};
+use crate::signed_answer::{self, Signatures};
 
 /// The longest answer that is read, in bytes: room for the groups of somebody who is in thousands. One that an
 /// identity's claims could not hold is not remembered.
@@ -87,7 +87,7 @@ impl AuthorizationServer {
 
     fn media_type(&self) -> &'static str {
         match self.signatures {
-            Some(_) => signed::MEDIA_TYPE,
+            Some(_) => signed_answer::MEDIA_TYPE,
             None => JSON,
         }
     }

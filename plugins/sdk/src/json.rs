@@ -11,7 +11,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
-mod pointed;
+mod pointer;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -19,7 +19,7 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-pub use pointed::{any_item, pointed};
+pub use pointer::{any_item, pointed};
 
 /// A JSON value, borrowed from its text where possible.
 #[derive(Clone, Debug, PartialEq)]

@@ -105,7 +105,7 @@ pub mod issuer;
 pub mod json;
 mod pattern;
 mod place;
-mod required;
+mod required_claims;
 mod roles;
 mod scope;
 mod settings;
@@ -126,7 +126,7 @@ pub use host::{
 };
 pub use pattern::{Glob, Pattern, PatternError, RuleVerdict, Rules};
 pub use place::{TokenPlace, check_credential_header};
-pub use required::RequiredClaims;
+pub use required_claims::RequiredClaims;
 pub use roles::{ClaimPath, Roles, RolesClaim, UNREAD_ROLES};
 pub use scope::{OFFLINE_ACCESS, is_scope};
 pub use settings::{Dpop, OneOrMany};

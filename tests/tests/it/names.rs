@@ -1,4 +1,4 @@
-//! The names of types: a noun each, and one meaning for each.
+//! The names of types and modules: a noun each; a type has one meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
             "host/src/cli/plugin/bench/arguments.rs",
             "host/src/cli/plugin/build.rs",
             "host/src/cli/plugin/export.rs",
-            "host/src/cli/plugin/new.rs",
+            "host/src/cli/plugin/new_project.rs",
             "host/src/cli/plugin/record.rs",
             "host/src/cli/plugin/run/arguments.rs",
             "host/src/cli/plugin/test/arguments.rs",
@@ -47,7 +47,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "Case",
-        &["host/cases/src/case.rs", "host/cases/src/written.rs"],
+        &["host/cases/src/case.rs", "host/cases/src/format.rs"],
         "a case as it is written, and as it is read",
     ),
     ("ClientCertificates", &[RESOLVED, RAW], SECTION),
@@ -82,7 +82,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "Exchange",
-        &["host/cases/src/exchange.rs", "host/cases/src/written.rs"],
+        &["host/cases/src/exchange.rs", "host/cases/src/format.rs"],
         "an HTTP request of a case as it is written, and as it is read",
     ),
     ("Extension", &[RESOLVED, RAW], SECTION),
@@ -117,12 +117,12 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "Principal",
-        &["host/base/src/party.rs", "host/cases/src/written.rs", "plugins/sdk/src/types.rs"],
+        &["host/base/src/party.rs", "host/cases/src/format.rs", "plugins/sdk/src/types.rs"],
         "the identity of a caller, for comparing, in a case, and as policies see it",
     ),
     (
         "Question",
-        &["host/cases/src/case.rs", "host/cases/src/written.rs"],
+        &["host/cases/src/case.rs", "host/cases/src/format.rs"],
         "a question of a case as it is written, and as it is read",
     ),
     ("Server", &[RESOLVED, RAW], SECTION),
@@ -146,9 +146,11 @@ const SECTION: &str = "a section as it is written, and as it is resolved";
 /// Words that are no name for a thing: pronouns, adverbs, and participles and verbs without their noun.
 const BANNED: &[&str] = &[
     "About",
+    "Against",
     "All",
     "Answered",
     "Answering",
+    "Any",
     "Around",
     "Ask",
     "Asked",
@@ -159,6 +161,7 @@ const BANNED: &[&str] = &[
     "Back",
     "Before",
     "Beside",
+    "Bridging",
     "Broken",
     "Building",
     "Built",
@@ -172,8 +175,11 @@ const BANNED: &[&str] = &[
     "Connecting",
     "Current",
     "Cut",
+    "Decided",
     "Declared",
+    "Eager",
     "Ear",
+    "Embedded",
     "Ended",
     "Exhausted",
     "Expected",
@@ -186,6 +192,7 @@ const BANNED: &[&str] = &[
     "Foreign",
     "Forgotten",
     "Found",
+    "Full",
     "Gathered",
     "Given",
     "Giving",
@@ -198,6 +205,7 @@ const BANNED: &[&str] = &[
     "Held",
     "Here",
     "Home",
+    "InForce",
     "Inner",
     "Inside",
     "Is",
@@ -208,6 +216,7 @@ const BANNED: &[&str] = &[
     "Lacking",
     "Last",
     "Launching",
+    "Linger",
     "Live",
     "Loaded",
     "Looked",
@@ -216,6 +225,7 @@ const BANNED: &[&str] = &[
     "Making",
     "Malformed",
     "Marked",
+    "Metered",
     "Missing",
     "Mouth",
     "Named",
@@ -240,7 +250,9 @@ const BANNED: &[&str] = &[
     "Own",
     "PassedOver",
     "Passing",
+    "Pending",
     "Played",
+    "Pointed",
     "Prepared",
     "Pretty",
     "Previous",
@@ -248,6 +260,7 @@ const BANNED: &[&str] = &[
     "Proven",
     "Pulled",
     "Questioned",
+    "Quiet",
     "Quoted",
     "Ran",
     "Read",
@@ -258,6 +271,7 @@ const BANNED: &[&str] = &[
     "Refused",
     "Rejected",
     "Repeated",
+    "Required",
     "Rest",
     "Retold",
     "Revoked",
@@ -270,14 +284,17 @@ const BANNED: &[&str] = &[
     "Seldom",
     "Sent",
     "Shared",
+    "Shipped",
     "Shown",
     "Signed",
+    "Silent",
     "Single",
     "Speaks",
     "Spent",
     "Staging",
     "Standing",
     "Stopped",
+    "Strict",
     "Taken",
     "Theirs",
     "To",
@@ -351,12 +368,26 @@ fn a_type_has_a_noun_for_a_name() -> Result<()> {
 }
 
 #[test]
+fn a_module_has_a_noun_for_a_name() -> Result<()> {
+    let mut found = Vec::new();
+    for (path, file) in sources()? {
+        let mut reader = Reader::default();
+        reader.visit_file(&file);
+        let banned = reader.modules.into_iter().filter(|name| BANNED.contains(&in_camel_case(name).as_str()));
+        found.extend(banned.map(|name| format!("{}: {name}", path.display())));
+    }
+    assert!(found.is_empty(), "say what is in it:\n{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
 fn types_of_functions_count_and_those_of_tests_do_not() -> Result<()> {
     let text = "struct A; mod inside { enum B {} } fn f() { trait C {} } type D = A; impl A { type E = A; }
         #[cfg(test)] mod tests { struct F; } #[cfg(test)] struct G; #[cfg(test)] fn h() { struct I; }";
     let mut reader = Reader::default();
     reader.visit_file(&syn::parse_file(text)?);
-    assert_eq!(reader.names, ["A", "B", "C", "D"]);
+    assert_eq!(reader.types, ["A", "B", "C", "D"]);
+    assert_eq!(reader.modules, ["inside"]);
     Ok(())
 }
 
@@ -367,7 +398,7 @@ fn types() -> Result<BTreeMap<String, Vec<String>>> {
         let mut reader = Reader::default();
         reader.visit_file(&file);
         let place = path.strip_prefix(workspace())?.display().to_string();
-        for name in reader.names {
+        for name in reader.types {
             types.entry(name).or_default().push(place.clone());
         }
     }
@@ -404,10 +435,11 @@ fn gather(path: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, syn::File>) 
     Ok(())
 }
 
-/// The names of the types that one file defines.
+/// The names of the types and modules that one file defines.
 #[derive(Default)]
 struct Reader {
-    names: Vec<String>,
+    types: Vec<String>,
+    modules: Vec<String>,
 }
 
 impl<'ast> Visit<'ast> for Reader {
@@ -425,9 +457,18 @@ impl<'ast> Visit<'ast> for Reader {
         if is_for_tests(attributes) {
             return;
         }
-        self.names.extend(name.map(Ident::to_string));
+        self.types.extend(name.map(Ident::to_string));
+        if let Item::Mod(module) = item {
+            self.modules.push(module.ident.to_string());
+        }
         visit::visit_item(self, item);
     }
+}
+
+/// The name of a module as that of a type would be written.
+fn in_camel_case(name: &str) -> String {
+    let words = name.split('_').filter_map(|word| word.split_at_checked(1));
+    words.map(|(first, rest)| first.to_uppercase() + rest).collect()
 }
 
 /// True for `#[cfg(test)]` and `#[cfg(doctest)]`.

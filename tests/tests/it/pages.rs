@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use witgate_component::failure::Failure;
 use witgate_flow::reject::{Rejection, UpstreamFault};
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 use witgate_policy::answer::Failed;
 use witgate_tests::gateway::workspace;
 

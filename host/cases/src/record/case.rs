@@ -8,8 +8,8 @@ use witgate_plugin::{Algorithm, Identity, Scheme, TargetKind, Transport, Verdict
 
 use super::http;
 use super::result::{RecordedCase, RecordingResult};
+use super::settings::WrittenSettings;
 use super::stand_in::{ClaimRules, REDACTED, StandIns};
-use super::written::WrittenSettings;
 use crate::OutcomeText as _;
 use crate::{CaseCall, DIGEST, scheme_name};
 use witgate_base::digest::{digest_text, sha256};

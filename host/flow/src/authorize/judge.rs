@@ -7,10 +7,10 @@ use witgate_plugin::{Call, Decision, Denial, TargetKind, UNREAD_ROLES};
 
 use super::combine::{Combination, MissingScopes, not_allowed};
 use crate::authenticate::identity::Caller;
-use crate::decided::{Decided, FallbackUse};
 use crate::reject::Rejection;
 use crate::request::Request;
 use crate::shadow;
+use crate::stage_result::{FallbackUse, StageResult};
 use crate::subject::CallSubject;
 use witgate_message::call::{Access, Target};
 use witgate_policy::generation::{Generation, NextPipeline, Pipeline};
@@ -36,7 +36,7 @@ impl Judge {
     ///
     /// # Errors
     /// `Denied` or `Failed`; `NoCredential` where a credential would make the difference.
-    pub(super) async fn judge_request(&self) -> Decided<()> {
+    pub(super) async fn judge_request(&self) -> StageResult<()> {
         match self.request().call.access() {
             Access::Open => Ok(()).into(),
             Access::Target(target) => self.judge_target(target).await,
@@ -45,19 +45,19 @@ impl Judge {
     }
 
     /// All of them. Scopes that are missing for several are told at once.
-    async fn judge_targets(&self, targets: &[Target]) -> Decided<()> {
+    async fn judge_targets(&self, targets: &[Target]) -> StageResult<()> {
         let (mut lacking, mut fallback) = (MissingScopes::default(), FallbackUse::default());
         for target in targets {
             consume_budget().await;
             let judged = fallback.note(self.judge_target(target).await);
             if let Err(rejection) = lacking.note(judged) {
-                return Decided { result: Err(rejection), fallback };
+                return StageResult { result: Err(rejection), fallback };
             }
         }
-        Decided { result: lacking.conclude(), fallback }
+        StageResult { result: lacking.conclude(), fallback }
     }
 
-    async fn judge_target(&self, target: &Target) -> Decided<()> {
+    async fn judge_target(&self, target: &Target) -> StageResult<()> {
         let scope = self.scope(false);
         let call = self.call(self.request().call.method(), target.kind, &target.name);
         let decided = decide(self.pipeline(), &self.subject, &scope, &call, &self.caller, true).await;
@@ -88,7 +88,7 @@ impl Judge {
     ///
     /// # Errors
     /// `Failed`.
-    pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> Decided<bool> {
+    pub(super) async fn permits_entry(&self, kind: TargetKind, name: &str) -> StageResult<bool> {
         // A list may be long, and policies may answer without a pause.
         consume_budget().await;
         let method = match kind {
@@ -105,7 +105,7 @@ impl Judge {
     ///
     /// # Errors
     /// `Failed`.
-    pub(super) async fn permits_subscription(&self, uri: &str) -> Decided<bool> {
+    pub(super) async fn permits_subscription(&self, uri: &str) -> StageResult<bool> {
         let method = match self.request().call.method() {
             "subscriptions/listen" => "subscriptions/listen",
             _ => "resources/subscribe",
@@ -113,7 +113,7 @@ impl Judge {
         self.permits(&self.call(method, TargetKind::Resource, uri)).await
     }
 
-    async fn permits(&self, call: &Call<'_>) -> Decided<bool> {
+    async fn permits(&self, call: &Call<'_>) -> StageResult<bool> {
         let scope = self.scope(call.listing);
         let decided = decide(self.pipeline(), &self.subject, &scope, call, &self.caller, true).await;
         decided.map(|result| match result {
@@ -146,7 +146,7 @@ async fn decide(
     call: &Call<'_>,
     caller: &Caller,
     has_to_allow: bool,
-) -> Decided<()> {
+) -> StageResult<()> {
     let mut fallback = FallbackUse::default();
     let mut result = ask(pipeline, scope, call, caller, has_to_allow, &mut fallback).await;
     if let (Ok(()), Some(next)) = (&result, &pipeline.next) {
@@ -156,7 +156,7 @@ async fn decide(
             None => Err(not_allowed()),
         };
     }
-    Decided { result, fallback }
+    StageResult { result, fallback }
 }
 
 /// The decision of the pipeline that waits to take over, which knows the caller as `by_next`.
@@ -166,7 +166,7 @@ async fn follow(
     scope: &Scope,
     call: &Call<'_>,
     by_next: &Arc<Caller>,
-) -> Decided<()> {
+) -> StageResult<()> {
     let subject = CallSubject { caller: Some(Arc::clone(by_next)), ..subject.clone() };
     let scope = Scope { subject: Arc::new(subject.clone()), ..scope.clone() };
     decide(&next.pipeline, &subject, &scope, call, by_next, next.has_all_authorizers).await

@@ -12,8 +12,8 @@ use witgate_plugin::{Denial, OFFLINE_ACCESS, is_scope};
 use super::{Rejection, UpstreamFault};
 use crate::dpop::{ALGORITHMS, ProofError};
 use witgate_config::Denials;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::DPOP_NONCE;
-use witgate_message::malformed::MessageFault;
 use witgate_policy::answer::Failed;
 
 #[cfg(test)]

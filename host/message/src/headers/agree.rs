@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, SingleValue, single};
 use crate::call::{Access, Call, MessageKind};
 use crate::era::Era;
-use crate::malformed::MessageFault;
+use crate::fault::MessageFault;
 
 /// Versions of the stateless era that are served.
 pub const STATELESS: &[&str] = &["2026-07-28"];

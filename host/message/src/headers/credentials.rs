@@ -8,7 +8,7 @@ use witgate_plugin::Scheme;
 
 use super::DPOP;
 use crate::credential::Credentials;
-use crate::malformed::MessageFault;
+use crate::fault::MessageFault;
 
 /// The longest credential that is looked at. JWTs of a kilobyte or two are common; hardly any
 /// server takes a header line above 16 KiB.

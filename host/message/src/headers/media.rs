@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::{SingleValue, single};
-use crate::malformed::MessageFault;
+use crate::fault::MessageFault;
 
 /// Refuses a body that is not announced as plain JSON in UTF-8.
 ///

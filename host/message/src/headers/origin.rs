@@ -9,7 +9,7 @@ use http::{HeaderMap, Uri};
 use url::Host;
 
 use super::{SingleValue, single};
-use crate::malformed::MessageFault;
+use crate::fault::MessageFault;
 use witgate_base::zone::ANY_LABEL;
 
 /// The hosts and origins that a request may name.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::agree::{decode, mismatch};
 use super::{PARAM_PREFIX, SingleValue, single};
-use crate::malformed::MessageFault;
+use crate::fault::MessageFault;
 use crate::parse::folds_to;
 
 /// Schemas that nest deeper are nobody's; it bounds the recursion.

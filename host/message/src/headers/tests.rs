@@ -9,7 +9,7 @@ use super::origin::AllowedNames;
 use super::{agree, credentials, media};
 use crate::call::Call;
 use crate::era::Era;
-use crate::malformed::MessageFault;
+use crate::fault::MessageFault;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -9,8 +9,8 @@ use http_body::Body as _;
 use witgate_base::peer::Peer;
 use witgate_flow::body::{Inflow, join, next};
 use witgate_flow::reject::Rejection;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::media;
-use witgate_message::malformed::MessageFault;
 use witgate_runtime::memory::Reservation;
 
 /// Time limit for a body: half a minute, and as long again for each further 4 MiB that it may have. That is a

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use super::body::Body;
 use witgate_flow::reject::wire::Wire;
 use witgate_flow::reject::{RejectedMessage, Rejection};
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");

@@ -22,7 +22,7 @@ use witgate_config::resolve;
 use witgate_flow::request::Route;
 use witgate_runtime::metrics::Metrics;
 use witgate_services::network::Ways;
-use witgate_upstream::any::AnyUpstream;
+use witgate_upstream::any_upstream::AnyUpstream;
 use witgate_upstream::own_tools::AuthStatus;
 
 mod attacks;
@@ -31,7 +31,7 @@ mod forwarding;
 mod growth;
 mod lists;
 mod sessions;
-mod standing;
+mod streams;
 mod upstreams;
 
 /// May `get_*`, resources under `file:///docs/`, the prompt `hello`, and `vendor/ping`.

@@ -12,7 +12,7 @@ use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_base::digest::{digest_text, sha256};
 use witgate_base::path::absolute;
 use witgate_base::whole_file;
-use witgate_policy::shipped;
+use witgate_policy::shipped_components;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -63,7 +63,7 @@ pub(in crate::cli) fn export(
     wanted: impl Fn(&str) -> bool,
     force: bool,
 ) -> Result<Vec<ExportedComponent>, CommandFailure> {
-    let all = shipped::components().map_err(CommandFailure::new)?;
+    let all = shipped_components::components().map_err(CommandFailure::new)?;
     let chosen = all.iter().filter(|(kind, _)| wanted(kind));
     let chosen: Vec<_> =
         chosen.map(|(kind, bytes)| (ExportedComponent::of(directory, kind, bytes), *bytes)).collect();

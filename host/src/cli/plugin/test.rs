@@ -1,7 +1,7 @@
 //! `witgate plugin test`: runs cases against the real component under its real limits.
 
-mod against;
 mod arguments;
+mod comparison;
 mod coverage;
 mod find;
 mod json;

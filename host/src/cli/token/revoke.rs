@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use witgate_jwt::revoked::{RevokedError, RevokedToken, entries};
+use witgate_jwt::revocation::{RevokedError, RevokedToken, entries};
 
 use super::argument::token;
 use super::forget::{forget, forget_and_tell};
+use crate::cli::change_state::{self, ChangeState, WaitOption};
 use crate::cli::context::Context;
-use crate::cli::in_force::{self, InForce, WaitOption};
 use crate::cli::key::now;
 use crate::cli::outcome::{CommandFailure, Exit};
 use witgate_base::whole_file::{self, Lock};
@@ -73,12 +73,17 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 
 /// The state of the change in the running Witgate; if a file is not used yet, the state of the first such
 /// file.
-fn in_force(context: &Context, files: &BTreeSet<PathBuf>, wait: WaitOption, entry: &RevokedToken) -> InForce {
+fn in_force(
+    context: &Context,
+    files: &BTreeSet<PathBuf>,
+    wait: WaitOption,
+    entry: &RevokedToken,
+) -> ChangeState {
     let has = |text: &str| entries(text).is_ok_and(|entries| entries.contains(entry));
-    let mut outcome = InForce::NotAsked;
+    let mut outcome = ChangeState::NotAsked;
     for file in files {
-        outcome = in_force::wait(context, file, wait, has);
-        if matches!(outcome, InForce::No(_)) {
+        outcome = change_state::wait(context, file, wait, has);
+        if matches!(outcome, ChangeState::No(_)) {
             break;
         }
     }
@@ -165,7 +170,7 @@ fn added(text: &str, entry: &RevokedToken, now: u64) -> Result<String, RevokedEr
 
 #[cfg(test)]
 mod tests {
-    use witgate_jwt::revoked::RevokedToken;
+    use witgate_jwt::revocation::RevokedToken;
 
     use super::added;
 

@@ -9,11 +9,11 @@ use futures_util::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::full::full;
+use super::capacity::full;
 use witgate_base::party::Principal;
 use witgate_flow::event::Event;
 use witgate_flow::reject::Rejection;
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 use witgate_runtime::shares::Share;
 
 /// Messages kept for a stream that is not open, or slow. A client that asks for the stream does so

@@ -13,13 +13,13 @@ use tokio::time::timeout;
 
 use super::audience::ChildSessions;
 use super::conversation::{ChildInput, ChildLine, Conversation, MODERN_PULSE, ROOM, RequestTable};
-use super::pending::{Asker, ChildReply, NoResponse, Pending, ReplyReceiver, replies};
+use super::pending_requests::{Asker, ChildReply, NoResponse, PendingRequest, ReplyReceiver, replies};
 use super::pipes::Pipes;
-use super::reading;
+use super::reader;
 use super::wire::cancelled;
 use witgate_flow::reject::{Rejection, UpstreamFault};
+use witgate_message::fault::MessageFault;
 use witgate_message::json::splice;
-use witgate_message::malformed::MessageFault;
 
 /// Lines on their way to the child. When it does not read, callers wait here.
 const LINES: usize = 32;
@@ -66,7 +66,7 @@ impl ChildConnection {
             pulse,
         });
         tokio::spawn(write(Arc::clone(&inner), pipes.input, lines));
-        tokio::spawn(reading::read(Arc::clone(&inner), pipes.output, terms.max_message));
+        tokio::spawn(reader::read(Arc::clone(&inner), pipes.output, terms.max_message));
         Self { inner }
     }
 
@@ -78,7 +78,7 @@ impl ChildConnection {
     ) -> Result<ChildExchange, Rejection> {
         let (mouth, ear) = replies(self.inner.table.lock().spares.of(&ask.party));
         let ask = Arc::new(ask);
-        let number = self.inner.admit(Pending { ask: Arc::clone(&ask), to: mouth })?;
+        let number = self.inner.admit(PendingRequest { ask: Arc::clone(&ask), to: mouth })?;
         let mut exchange = ChildExchange {
             inner: Arc::clone(&self.inner),
             ask,

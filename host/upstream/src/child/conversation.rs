@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::audience::ChildSessions;
-use super::pending::{Asker, NoResponse, Owner, Pending, Spares};
+use super::pending_requests::{Asker, NoResponse, Owner, PendingRequest, Spares};
 use super::process::Process;
 use super::wire::cancelled;
 use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_message::call::LONGEST_ID;
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 use witgate_runtime::lines::input::one_line;
 use witgate_runtime::shares::{Capacity, Holdings};
 
@@ -53,7 +53,7 @@ pub(super) struct Conversation {
 #[derive(Default)]
 pub(super) struct RequestTable {
     pub(super) next: u64,
-    pub(super) pending: BTreeMap<u64, Pending>,
+    pub(super) pending: BTreeMap<u64, PendingRequest>,
     /// The number of open requests of each party.
     pub(super) held: Holdings,
     pub(super) spares: Spares,
@@ -81,20 +81,20 @@ pub(super) enum WorkingCallers {
     /// Nobody's.
     Nobodys,
     /// Those of one caller.
-    Ones(Vec<(u64, Pending)>),
+    Ones(Vec<(u64, PendingRequest)>),
     /// Those of several, so that what belongs to which cannot be told.
     Several,
 }
 
 impl RequestTable {
-    pub(super) fn insert(&mut self, pending: Pending) -> u64 {
+    pub(super) fn insert(&mut self, pending: PendingRequest) -> u64 {
         self.next += 1;
         self.held.add(&pending.ask.party, 1);
         self.pending.insert(self.next, pending);
         self.next
     }
 
-    pub(super) fn remove(&mut self, number: u64) -> Option<Pending> {
+    pub(super) fn remove(&mut self, number: u64) -> Option<PendingRequest> {
         self.asked.retain(|_, asked| asked.within != Some(number));
         let pending = self.pending.remove(&number)?;
         self.held.remove(&pending.ask.party, 1);
@@ -102,7 +102,7 @@ impl RequestTable {
     }
 
     /// Takes out a request that the child has answered. None: there is none of this number.
-    pub(super) fn answered(&mut self, number: u64) -> Option<Pending> {
+    pub(super) fn answered(&mut self, number: u64) -> Option<PendingRequest> {
         let pending = self.remove(number)?;
         if pending.ask.starts_task {
             // What it has begun goes on, and says no more whose it is.
@@ -112,13 +112,13 @@ impl RequestTable {
     }
 
     /// Takes out a request that the child has not answered.
-    pub(super) fn give_up(&mut self, number: u64) -> Option<Pending> {
+    pub(super) fn give_up(&mut self, number: u64) -> Option<PendingRequest> {
         let pending = self.remove(number)?;
         self.note_stray(number, &pending);
         Some(pending)
     }
 
-    pub(super) fn note_stray(&mut self, number: u64, pending: &Pending) {
+    pub(super) fn note_stray(&mut self, number: u64, pending: &PendingRequest) {
         let Some(whose) = pending.ask.whose.clone() else { return };
         if !self.common || pending.ask.listen {
             return;
@@ -135,7 +135,7 @@ impl RequestTable {
         self.strays.remove(&number).is_some()
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<&Pending> {
+    pub(super) fn get(&self, number: u64) -> Option<&PendingRequest> {
         self.pending.get(&number)
     }
 
@@ -157,7 +157,7 @@ impl RequestTable {
         if self.lost_track || whose.any(|other| other != first) {
             return WorkingCallers::Several;
         }
-        let is_ones = |pending: &Pending| pending.ask.whose.is_some() && !pending.to.is_deserted();
+        let is_ones = |pending: &PendingRequest| pending.ask.whose.is_some() && !pending.to.is_deserted();
         let ones = calls.by_ref().filter(|(_, pending)| is_ones(pending));
         WorkingCallers::Ones(ones.map(|(number, pending)| (*number, pending.clone())).collect())
     }
@@ -171,7 +171,7 @@ pub(super) const MODERN_PULSE: &str = concat!(
 
 impl Conversation {
     /// Takes a request in, unless the conversation has ended or too much is open.
-    pub(super) fn admit(&self, pending: Pending) -> Result<u64, Rejection> {
+    pub(super) fn admit(&self, pending: PendingRequest) -> Result<u64, Rejection> {
         if let Some(lost) = self.ended.borrow().clone() {
             return Err(lost.into());
         }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::audience::Member;
+use super::capacity::{DISPLACEABLE, PROCESSES, full};
 use super::conversation::fault;
-use super::full::{DISPLACEABLE, PROCESSES, full};
 use super::settings::ChildSettings;
 use super::supervise::Slot;
 use witgate_base::party::{Party, Principal};

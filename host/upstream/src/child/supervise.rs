@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::audience::ChildSessions;
+use super::capacity::PROCESSES;
 use super::connection::{ChildConnection, ConversationTerms};
 use super::conversation::fault;
-use super::full::PROCESSES;
-use super::pending::{Asker, ChildReply, NoResponse};
+use super::pending_requests::{Asker, ChildReply, NoResponse};
 use super::pipes::Launch;
 use super::process::ENDING;
 use super::tools::ChildTools;

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use super::*;
 use witgate_base::party::ANONYMOUS;
 
-mod bridging;
+mod eras;
 mod faults;
 mod growth;
-mod passing;
-mod sharing;
-mod starting;
-mod unread;
+mod messages;
+mod shared_child;
+mod starts;
+mod unread_messages;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -29,8 +29,8 @@ use witgate_flow::reject::{Rejection, UpstreamFault};
 use witgate_flow::request::Request;
 use witgate_message::call::MessageKind;
 use witgate_message::era::Era;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::SESSION_ID;
-use witgate_message::malformed::MessageFault;
 use witgate_services::network::{CONNECT, Ways};
 
 use super::line::{EmbeddedService, UpstreamLine};

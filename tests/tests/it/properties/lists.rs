@@ -10,7 +10,7 @@ use witgate_flow::Flow;
 use witgate_flow::limit::Admitted;
 use witgate_flow::port::Upstream;
 use witgate_flow::reject::Rejection;
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 use witgate_policy::generation::Generations;
 
 use super::stage::{Says, Stage, flow, send, store};

@@ -9,7 +9,7 @@ use witgate_flow::event::Event;
 use witgate_flow::limit::{Admitted, RawAnswerPermit};
 use witgate_flow::port::SessionRequest as Listens;
 use witgate_flow::port::{Answer, Upstream};
-use witgate_message::malformed::MessageFault;
+use witgate_message::fault::MessageFault;
 
 const TOOLS: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"p2","tools":[{"name":"get_a","inputSchema":{"$schema":"x","n":1.0},"x-new":[ 1 ]},{"name":"drop_a"},{"title":"nameless"},{"name":"get_b","name":"drop_b"},{"name":7},{"name":"get_e","Name":"drop_e"},"get_c",{"na\u006de":"get_d"}],"unknown":{"k": 1.50},"cacheScope":"public","ttlMs":5}}"#;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::against::Difference;
+use super::comparison::Difference;
 use super::coverage::Coverage;
 use super::play::{PlayResult, PlayedCase};
 use super::report;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::against::Difference;
+use super::comparison::Difference;
 use super::find::Suites;
 use crate::cli::outcome::CommandFailure;
 use witgate_base::provenance::Provenance;
@@ -94,7 +94,7 @@ impl PlayJob {
         let Self { loader, file, dir, case, subject, against } = self;
         let report = subject.put(&loader, &dir, &case).await;
         let differences = match against {
-            Some(other) => super::against::differences(&report, &other.put(&loader, &dir, &case).await),
+            Some(other) => super::comparison::differences(&report, &other.put(&loader, &dir, &case).await),
             None => Vec::new(),
         };
         PlayedCase { file, case, report, differences }

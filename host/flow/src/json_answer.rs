@@ -10,9 +10,9 @@ use super::reject::{Rejection, UpstreamFault};
 use super::request::Request;
 use crate::event::Event;
 use crate::port::{Answer, AnswerBody};
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::media;
 use witgate_message::json::{MessageForm, form};
-use witgate_message::malformed::MessageFault;
 
 /// The answer as the caller takes it. Of an event stream, one that takes none gets the response, and what comes before
 /// it, such as progress, is left out.

@@ -1,7 +1,7 @@
 //! Revoked tokens: a file of lines that `witgate token revoke` writes and that people may read.
 //!
 //! ```
-//! # use witgate_jwt::revoked::{RevokedToken, RevokedTokens};
+//! # use witgate_jwt::revocation::{RevokedToken, RevokedTokens};
 //! let text = r#"
 //! ## a comment
 //! {"jti":"a4f1","iss":"https://idp.example.com","exp":2000000300}
@@ -10,7 +10,7 @@
 //! RevokedTokens::parse(text)?;
 //! let entry = RevokedToken { jti: "a4f1".to_owned(), iss: None, exp: None };
 //! assert_eq!(RevokedToken::parse(&entry.to_string())?, entry);
-//! # Ok::<(), witgate_jwt::revoked::RevokedError>(())
+//! # Ok::<(), witgate_jwt::revocation::RevokedError>(())
 //! ```
 
 use std::collections::HashMap;

@@ -114,7 +114,7 @@ impl Owner {
 
 /// A request on its way, as the reading side sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingRequest {
     pub ask: Arc<Asker>,
     pub to: ReplySender,
 }

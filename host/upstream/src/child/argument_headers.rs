@@ -10,12 +10,12 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::outgoing_message::OutgoingMessage;
-use super::pending::{Asker, ChildReply};
+use super::pending_requests::{Asker, ChildReply};
 use super::supervise::Slot;
 use super::tools::PATIENCE;
 use crate::bridge::MODERN;
+use witgate_message::fault::MessageFault;
 use witgate_message::headers::params::HeaderArguments;
-use witgate_message::malformed::MessageFault;
 
 /// Pages of a list; nobody's is longer.
 const PAGES: usize = 64;

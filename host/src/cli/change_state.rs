@@ -29,7 +29,7 @@ pub(super) struct WaitOption {
 
 /// The state of a change in the running Witgate.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum InForce {
+pub(super) enum ChangeState {
     /// The running Witgate uses it: the number of its generation.
     Yes(u64),
     /// No Witgate is running that could be asked.
@@ -40,7 +40,7 @@ pub(super) enum InForce {
     No(String),
 }
 
-impl InForce {
+impl ChangeState {
     /// The exit code of the command.
     pub(super) fn exit(&self) -> Exit {
         match self {
@@ -81,16 +81,21 @@ impl InForce {
 }
 
 /// Waits until the running Witgate uses `file`, which `has` the change also if others write to it meanwhile.
-pub(super) fn wait(context: &Context, file: &Path, wait: WaitOption, has: impl Fn(&str) -> bool) -> InForce {
+pub(super) fn wait(
+    context: &Context,
+    file: &Path,
+    wait: WaitOption,
+    has: impl Fn(&str) -> bool,
+) -> ChangeState {
     if wait.wait.is_zero() {
-        return InForce::NotAsked;
+        return ChangeState::NotAsked;
     }
     if context.config_path().is_none() {
-        return InForce::Nobody;
+        return ChangeState::Nobody;
     }
     let socket = match socket(context) {
         Ok(socket) => socket,
-        Err(error) => return InForce::No(format!("where it listens cannot be told: {error}")),
+        Err(error) => return ChangeState::No(format!("where it listens cannot be told: {error}")),
     };
     let (begun, asked) = (Instant::now(), SocketQuestion { socket, file: file.to_owned() });
     loop {
@@ -100,7 +105,7 @@ pub(super) fn wait(context: &Context, file: &Path, wait: WaitOption, has: impl F
             SocketAnswer::NotYet(why) => why,
         };
         if left.is_zero() {
-            return InForce::No(why);
+            return ChangeState::No(why);
         }
         thread::sleep(PAUSE.min(left));
     }
@@ -108,7 +113,7 @@ pub(super) fn wait(context: &Context, file: &Path, wait: WaitOption, has: impl F
 
 enum SocketAnswer {
     /// It will be no other.
-    Answer(InForce),
+    Answer(ChangeState),
     /// The change is not in force yet; the text says why.
     NotYet(String),
 }
@@ -127,11 +132,11 @@ impl SocketQuestion {
             let why = format!(
                 "{shown} does not have the change any more; somebody has written over it. Repeat the command"
             );
-            return SocketAnswer::Answer(InForce::No(why));
+            return SocketAnswer::Answer(ChangeState::No(why));
         }
         match control::ask_for(&self.socket, &ControlCommand::PluginList, patience) {
             Ok(status) => self.judge(&status, &digest_text(&sha256(text.as_bytes()))),
-            Err(AskError::Nobody(_)) => SocketAnswer::Answer(InForce::Nobody),
+            Err(AskError::Nobody(_)) => SocketAnswer::Answer(ChangeState::Nobody),
             Err(AskError::Unanswered(why)) => SocketAnswer::NotYet(why),
         }
     }
@@ -146,7 +151,7 @@ impl SocketQuestion {
             let why = format!(
                 "the one on {socket} does not report its files, so it is of another version; restart it"
             );
-            return SocketAnswer::Answer(InForce::No(why));
+            return SocketAnswer::Answer(ChangeState::No(why));
         };
         let (mut found, mut behind, mut elsewhere) = (false, Vec::new(), false);
         for policy in &status.policies {
@@ -164,7 +169,7 @@ impl SocketQuestion {
         }
         // In a container it may have another path; two files with the same keys in them are the same.
         match (found || elsewhere, behind.as_slice()) {
-            (true, []) => SocketAnswer::Answer(InForce::Yes(status.generation)),
+            (true, []) => SocketAnswer::Answer(ChangeState::Yes(status.generation)),
             (true, behind) => SocketAnswer::NotYet(self.why_behind(&status, behind)),
             (false, _) => SocketAnswer::NotYet(format!(
                 "the one that listens on {} reads {} for none of its policies: it runs with another configuration, or no \
@@ -223,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(status: &Value) -> Result<InForce, String> {
+    fn judged(status: &Value) -> Result<ChangeState, String> {
         let question = SocketQuestion { socket: "/s".into(), file: "/none/keys.toml".into() };
         match question.judge(status, "sha256:new") {
             SocketAnswer::Answer(answer) => Ok(answer),
@@ -236,13 +241,13 @@ mod tests {
         let policy = |name, digest| json!({ "name": name, "files": [{ "file": "/none/keys.toml", "digest": digest }] });
         let status = |policies: Value| json!({ "generation": 3, "policies": policies });
         let (new, old) = (policy("a", "sha256:new"), policy("b", "sha256:old"));
-        assert_eq!(judged(&status(json!([new]))), Ok(InForce::Yes(3)));
+        assert_eq!(judged(&status(json!([new]))), Ok(ChangeState::Yes(3)));
         assert!(judged(&status(json!([new, old]))).unwrap_err().starts_with("b still uses"));
         assert!(judged(&status(json!([]))).unwrap_err().contains("for none of its policies"));
         let older = json!({ "name": "d" });
         for other in [status(json!([older])), json!("another form")] {
             assert!(
-                matches!(judged(&other), Ok(InForce::No(why)) if why.contains("another version; restart it"))
+                matches!(judged(&other), Ok(ChangeState::No(why)) if why.contains("another version; restart it"))
             );
         }
         let hidden = json!({ "name": "c", "files": [{ "file": "/none/keys.toml", "digest": null }] });

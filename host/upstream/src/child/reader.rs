@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::audience::Member;
 use super::conversation::{ChildRequest, Conversation, WorkingCallers};
-use super::pending::{ChildReply, NoResponse, Pending};
+use super::pending_requests::{ChildReply, NoResponse, PendingRequest};
 use super::wire::{Incoming, MessageType, cancelled, error_response, result_response};
 use witgate_flow::reject::UpstreamFault;
 use witgate_message::json::{Members, unquote};
@@ -273,7 +273,7 @@ impl ChildReader {
     }
 
     /// For the caller this is the graceful end: the response of `subscriptions/listen`.
-    async fn end_subscription(&self, number: u64, pending: &Pending) {
+    async fn end_subscription(&self, number: u64, pending: &PendingRequest) {
         self.inner.table.lock().answered(number);
         let id = &pending.ask.id;
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{id}}}}}"#);
@@ -328,14 +328,14 @@ impl ChildReader {
         }
     }
 
-    fn numbered(&self, text: &str) -> Option<(u64, Pending)> {
+    fn numbered(&self, text: &str) -> Option<(u64, PendingRequest)> {
         let number = number_of(text)?;
         let pending = self.inner.table.lock().get(number).cloned()?;
         Some((number, pending))
     }
 
     /// Says something to a request; one whose caller holds the others up is given up.
-    async fn note(&self, number: u64, pending: &Pending, line: Bytes) {
+    async fn note(&self, number: u64, pending: &PendingRequest, line: Bytes) {
         let Err(lost) = self.say(pending, ChildReply::Note(line.into())).await else { return };
         if pending.to.is_deserted() {
             return;
@@ -347,7 +347,7 @@ impl ChildReader {
     /// Says something to a request, as soon as its caller has room for it, and if there is memory for it at once. From the moment when somebody else waits for the
     /// child as well, nobody is waited for: what fits nowhere is not said. However many callers do not read, they so hold
     /// up nobody.
-    async fn say(&self, to: &Pending, reply: ChildReply) -> Result<(), NoResponse> {
+    async fn say(&self, to: &PendingRequest, reply: ChildReply) -> Result<(), NoResponse> {
         let reply = reply.held_for(&to.ask)?;
         let room = tokio::select! {
             biased;
@@ -377,7 +377,7 @@ fn not_read() -> NoResponse {
 }
 
 enum Recipient {
-    Request(u64, Pending, Arc<str>),
+    Request(u64, PendingRequest, Arc<str>),
     Inbox(Arc<Member>),
     None(&'static str),
 }

@@ -14,7 +14,7 @@ use super::case::{
     Case, CaseCall, CaseSettings, HookQuestion, HostState, NOW, Question, Step, Suite, merged,
 };
 use super::exchange::Exchange;
-use super::written::{
+use super::format::{
     self, CaseConfig, CaseCredential, CaseFile, HeldKey, HttpFault, Verification, VerifyOutcome,
 };
 use witgate_base::cause::Cause;
@@ -86,7 +86,7 @@ impl Suite {
     /// With everything that is wrong with it.
     pub fn parse(path: &Path, text: &str) -> Result<Self, CasesError> {
         let (document, mut faults) = Document::parse(&path.display().to_string(), text);
-        let (fitted, misfits) = fit(&document, written::schema());
+        let (fitted, misfits) = fit(&document, format::schema());
         faults.extend(misfits);
         if !faults.is_empty() {
             return Err(CasesError::Broken(faults));
@@ -191,8 +191,8 @@ impl CaseReader<'_> {
 
     fn case(&mut self, place: &[String], raw: &Map<String, Value>) -> Option<Case> {
         let (own, question): (Map<_, _>, Map<_, _>) =
-            raw.clone().into_iter().partition(|(name, _)| written::Case::OWN.contains(&name.as_str()));
-        let own: written::Case = self.shape(place, own)?;
+            raw.clone().into_iter().partition(|(name, _)| format::Case::OWN.contains(&name.as_str()));
+        let own: format::Case = self.shape(place, own)?;
         let settings = CaseSettings {
             base: self.base(place, own.config)?,
             change: digested_in(own.change),
@@ -254,7 +254,7 @@ impl CaseReader<'_> {
     }
 
     fn step(&mut self, at: QuestionPlace, case: &[String], question: Map<String, Value>) -> Option<Step> {
-        let raw: written::Question = self.shape(&at, question)?;
+        let raw: format::Question = self.shape(&at, question)?;
         let ask = self.ask(&at, case, raw.credential.as_ref(), raw.principal.as_ref())?;
         if let Some(name) = raw.host_calls.keys().find(|name| !IMPORTS.contains(&name.as_str())) {
             let help = meant(name, &IMPORTS, "write interface and function");
@@ -293,7 +293,7 @@ impl CaseReader<'_> {
         at: &[String],
         case: &[String],
         credential: Option<&CaseCredential>,
-        principal: Option<&written::Principal>,
+        principal: Option<&format::Principal>,
     ) -> Option<HookQuestion> {
         match (credential, principal) {
             (Some(credential), None) => self.credential(at, case, credential),
@@ -401,7 +401,7 @@ impl CaseReader<'_> {
     ) -> Option<Exchange> {
         let place = [at, &["http".to_owned(), index.to_string()]].concat();
         let base = self.file.exchange.clone().unwrap_or_default();
-        let raw: written::Exchange = self.shape(&place, merged(base, raw))?;
+        let raw: format::Exchange = self.shape(&place, merged(base, raw))?;
         let shown = match ask {
             HookQuestion::Who { value, .. } => value.as_str(),
             HookQuestion::May(_) => "",
@@ -430,7 +430,7 @@ impl CaseReader<'_> {
         }
     }
 
-    fn answer(&self, raw: &written::Exchange) -> Result<Result<HttpResponse, HttpError>, String> {
+    fn answer(&self, raw: &format::Exchange) -> Result<Result<HttpResponse, HttpError>, String> {
         if let Some(fault) = raw.error {
             return Ok(Err(http_error(fault)));
         }
@@ -544,7 +544,7 @@ fn verified(raw: Verification) -> SignatureCheck {
     SignatureCheck { key, key_id, algorithm: algorithm.into(), outcome }
 }
 
-fn call(raw: &written::Question) -> CaseCall {
+fn call(raw: &format::Question) -> CaseCall {
     let arguments = raw.arguments_text.clone().or_else(|| raw.arguments.as_ref().map(Value::to_string));
     let named = CaseCall::named(raw.call.as_deref().unwrap_or("echo"));
     CaseCall {

@@ -9,25 +9,25 @@ use witgate_policy::answer::HookAnswer;
 /// The result of a stage, and the fallback behind it.
 #[must_use = "it may be a rejection"]
 #[derive(Debug)]
-pub struct Decided<T> {
+pub struct StageResult<T> {
     /// The result.
     pub result: Result<T, Rejection>,
     /// The fallback that had a part in it.
     pub fallback: FallbackUse,
 }
 
-impl<T> Decided<T> {
+impl<T> StageResult<T> {
     /// The same with another result.
     pub(super) fn map<U>(
         self,
         result: impl FnOnce(Result<T, Rejection>) -> Result<U, Rejection>,
-    ) -> Decided<U> {
-        Decided { result: result(self.result), fallback: self.fallback }
+    ) -> StageResult<U> {
+        StageResult { result: result(self.result), fallback: self.fallback }
     }
 }
 
 /// A result in which no policy had a part.
-impl<T> From<Result<T, Rejection>> for Decided<T> {
+impl<T> From<Result<T, Rejection>> for StageResult<T> {
     fn from(result: Result<T, Rejection>) -> Self {
         Self { result, fallback: FallbackUse::default() }
     }
@@ -45,7 +45,7 @@ impl FallbackUse {
     }
 
     /// Adds the fallback of a later stage, and returns the stage's result.
-    pub(super) fn note<T>(&mut self, later: Decided<T>) -> Result<T, Rejection> {
+    pub(super) fn note<T>(&mut self, later: StageResult<T>) -> Result<T, Rejection> {
         if self.0.is_none() {
             *self = later.fallback;
         }
@@ -65,8 +65,8 @@ impl FallbackUse {
 mod tests {
     use super::*;
 
-    fn by(policy: Option<&str>) -> Decided<()> {
-        Decided { result: Err(Rejection::NoCredential), fallback: FallbackUse(policy.map(Arc::from)) }
+    fn by(policy: Option<&str>) -> StageResult<()> {
+        StageResult { result: Err(Rejection::NoCredential), fallback: FallbackUse(policy.map(Arc::from)) }
     }
 
     #[test]
