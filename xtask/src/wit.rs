@@ -30,7 +30,7 @@ fn world_types(root: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let (package, _) = resolve.push_dir(root.join("wit"))?;
     let encode = |name: &str| {
         let world = resolve.select_world(&[package], Some(name))?;
-        let bytes = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None)?;
+        let bytes = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None, false)?;
         let file = root.join(format!("plugins/sdk/src/guest/worlds/{name}.component-type"));
         Ok((file, bytes))
     };

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use wit_bindgen_core::{Files, wit_parser as bindgen_parser};
+use wit_bindgen_core::Files;
+use wit_parser::Resolve;
 
 use crate::process::{ask, attempt, works};
 use crate::templates::WIT;
@@ -153,7 +154,7 @@ pub(crate) fn bindings_of(world: World) -> Result<Vec<(PathBuf, Vec<u8>)>, Error
 }
 
 fn bindings(wit: &Path, world: World) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut resolve = bindgen_parser::Resolve::default();
+    let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
     let world = resolve.select_world(&[package], Some(world.name()))?;
     let mut files = Files::default();

@@ -34,7 +34,7 @@ impl Texts {
         if !bytes.starts_with(CORE_MODULE) {
             return Ok(bytes);
         }
-        embed_component_metadata(&mut bytes, &self.resolve, self.world, StringEncoding::UTF8)?;
+        embed_component_metadata(&mut bytes, &self.resolve, self.world, StringEncoding::UTF8, false)?;
         witgate_build::encode(&bytes)
     }
 
