@@ -2,9 +2,14 @@
 //! checks nothing, and through Witgate with its checks as components, in turns, so that what else the machine
 //! does falls on all of them alike.
 
+mod against;
+mod build;
 mod call;
+mod comparison;
+mod cores;
 mod measure;
 mod median;
+mod options;
 mod places;
 mod report;
 mod scene;
@@ -12,56 +17,68 @@ mod start;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use cores::Cores;
 use measure::{CONNECTIONS, Figures, measure};
-use places::{Place, Places};
+use options::Options;
+use places::{KEY, Place, Plain, RMCP_KEY, RMCP_TOKEN, TOKEN, through};
 use report::Report;
-use scene::Scene;
+use scene::{Installation, Upstreams};
 use witgate_build::apt;
-use witgate_build::cargo::cargo;
-use witgate_build::process::{run as run_to_end, works};
+use witgate_build::process::works;
 
-/// The release profile links everything as one piece.
-const BUILD: Duration = Duration::from_secs(3600);
-
-/// As many as make the median steady on a machine that has other things to do.
-const ROUNDS: usize = 5;
+/// Seconds that each place is called in a round. With seven places, two numbers of connections and five rounds,
+/// minutes in all.
+const SECONDS: u32 = 3;
 
 /// Builds, measures, and prints the table. All of it stays on this machine.
-pub(crate) fn run(root: &Path, rounds: Option<&str>) -> Result<()> {
-    let rounds = rounds.map_or(Ok(ROUNDS), str::parse).context("ROUNDS is a number")?;
+pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    let options = Options::parse(arguments)?;
     need_wrk()?;
-    build(root)?;
+    match &options.against {
+        Some(revision) => against::run(root, revision, options.rounds()),
+        None => alone(root, options.rounds()),
+    }
+}
+
+/// Measures this build alone.
+fn alone(root: &Path, rounds: usize) -> Result<()> {
+    let programs = build::current(root)?;
     let directory = tempfile::tempdir()?;
-    let scene = Scene::set(root, directory.path())?;
-    let start = start::measure(&scene)?;
-    let mut report = Report::new(start);
-    let places = Places::open(&scene)?;
-    report.idle(places.gateway_memory()?);
-    for place in places.all() {
+    let cores = Cores::Shared;
+    let upstreams = Upstreams::start(&programs, cores)?;
+    let installation =
+        Installation::make(root, directory.path().to_owned(), programs.join("witgate"), &upstreams, cores)?;
+    let mut report = Report::new(start::measure(&installation)?);
+    let gateway = start::answering(&installation)?;
+    let Plain { direct, proxy, rmcp, proxy_server: _server } = Plain::open(&programs, &upstreams, cores)?;
+    let [key, token, rmcp_key, rmcp_token] =
+        through(&installation, &gateway, [KEY, TOKEN, RMCP_KEY, RMCP_TOKEN]);
+    let places = [direct, proxy, key, token, rmcp, rmcp_key, rmcp_token];
+    report.idle(gateway.memory()?);
+    for place in &places {
         place.check()?;
     }
     for round in 1..=rounds {
         eprintln!("load: round {round} of {rounds}");
         for connections in CONNECTIONS {
-            for place in places.all() {
-                report.add(place.name, connections, one(place, connections)?);
-                scene.forget_log()?;
+            for place in &places {
+                report.add(place.name, connections, one(place, connections, SECONDS, cores)?);
+                installation.forget_log()?;
             }
         }
     }
-    report.under_load(places.gateway_memory()?);
+    report.under_load(gateway.memory()?);
     println!("{report}");
     Ok(())
 }
 
 /// A call in a hundred may fail where the machine is so busy that a hook overruns its time; it is
 /// said, and more are a fault.
-fn one(place: &Place, connections: u32) -> Result<Figures> {
-    let figures = measure(place, connections).with_context(|| place.name.to_owned())?;
+fn one(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
+    let figures = measure(place, connections, seconds, cores).with_context(|| place.name.to_owned())?;
     let Figures { errors, requests, .. } = figures;
     let said = format!("{}: {errors} of {requests} calls failed", place.name.trim());
     if errors * 100 > requests {
@@ -79,13 +96,5 @@ fn need_wrk() -> Result<()> {
     if !there() {
         apt::install(&["wrk"]).context("`wrk` is missing: install Debian's package of that name")?;
     }
-    Ok(())
-}
-
-fn build(root: &Path) -> Result<()> {
-    eprintln!("load: building for release");
-    let mut cargo = cargo();
-    cargo.args(["build", "--release", "-p", "witgate", "-p", "witgate-tests", "--bins"]).current_dir(root);
-    run_to_end(&mut cargo, BUILD)?;
     Ok(())
 }

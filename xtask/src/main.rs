@@ -26,6 +26,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test                      set up, check and test everything
   fuzz [SECONDS]            build the fuzz targets and run each for SECONDS (10)
   load [ROUNDS]             measure the release build against a proxy that checks nothing
+  load --against REV [ROUNDS]
+                            compare it with the build of another commit, in alternation
   beside                    measure a good policy beside all hostile ones, in the release build
   swaps [N] [--profile P]   replace policies N times under load; P is release or dev
   soak [--minutes N] [--profile P]
@@ -57,8 +59,7 @@ fn run() -> anyhow::Result<()> {
         ["test"] => test::all(root),
         ["fuzz"] => fuzz::all(root, None),
         ["fuzz", seconds] => fuzz::all(root, Some(seconds)),
-        ["load"] => load::run(root, None),
-        ["load", rounds] => load::run(root, Some(rounds)),
+        ["load", ref rest @ ..] => load::run(root, rest),
         ["beside"] => beside::run(root),
         ["swaps", ref rest @ ..] => swaps::run(root, rest),
         ["soak", ref rest @ ..] => soak::run(root, rest),

@@ -1,18 +1,15 @@
 //! One run of wrk against one place.
 
 use std::io::Write;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::call;
+use super::cores::Cores;
 use super::places::Place;
 use crate::servers::processor_time;
 use witgate_build::process::run;
-
-/// One run. With seven places, two numbers of connections and five rounds, minutes in all.
-const SECONDS: u32 = 3;
 
 /// Connections at once: the latency of one caller, and what the machine can do.
 pub(super) const CONNECTIONS: [u32; 2] = [1, 32];
@@ -31,14 +28,14 @@ pub(super) struct Figures {
 }
 
 /// Lets wrk call one place over and over.
-pub(super) fn measure(place: &Place, connections: u32) -> Result<Figures> {
+pub(super) fn measure(place: &Place, connections: u32, seconds: u32, cores: Cores) -> Result<Figures> {
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
     script.write_all(lua(place).as_bytes())?;
     let before = processor_time(place.process)?;
-    let mut wrk = Command::new("wrk");
-    wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{SECONDS}s"), "-s"]).arg(script.path());
+    let mut wrk = cores.rest("wrk");
+    wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"]).arg(script.path());
     wrk.arg(format!("http://{}{}", place.address, place.path));
-    let said = run(&mut wrk, Duration::from_secs(u64::from(SECONDS) + 30))?;
+    let said = run(&mut wrk, Duration::from_secs(u64::from(seconds) + 30))?;
     let spent = processor_time(place.process)? - before;
     read(&said, spent).with_context(|| format!("wrk said:\n{said}"))
 }

@@ -1,11 +1,12 @@
-//! The places that are compared, and the processes behind them.
+//! The places that are compared.
 
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::scene::Scene;
-use super::{call, start};
+use super::call;
+use super::cores::Cores;
+use super::scene::{Installation, Upstreams};
 use crate::servers::Server;
 
 /// Somewhere to send calls.
@@ -16,13 +17,6 @@ pub(super) struct Place {
     pub(super) credential: Option<(String, String)>,
     /// The process whose processor time counts.
     pub(super) process: u32,
-}
-
-/// All places, for as long as the servers run.
-pub(super) struct Places {
-    all: Vec<Place>,
-    gateway: Server,
-    _proxy: Server,
 }
 
 pub(super) const DIRECT: &str = "plain upstream, directly";
@@ -44,20 +38,22 @@ impl Place {
     }
 }
 
-impl Places {
-    /// Starts Witgate and the proxy, and names the places.
-    pub(super) fn open(scene: &Scene) -> Result<Self> {
-        let gateway = start::answering(scene)?;
-        let mut proxy = Command::new(scene.programs.join("plain-proxy"));
-        let proxy =
-            Server::announced(proxy.args(["--upstream", &format!("http://{}/mcp", scene.upstream.address)]))?;
-        let through = |name, path: &str, credential: &(String, String)| Place {
-            name,
-            address: scene.address.clone(),
-            path: path.to_owned(),
-            credential: Some(credential.clone()),
-            process: gateway.process(),
-        };
+/// The places that every comparison has: both upstreams without a gateway, and the plain proxy.
+pub(super) struct Plain {
+    pub(super) direct: Place,
+    pub(super) proxy: Place,
+    pub(super) rmcp: Place,
+    /// The proxy itself, which ends with this value.
+    pub(super) proxy_server: Server,
+}
+
+impl Plain {
+    /// Starts the proxy.
+    pub(super) fn open(programs: &Path, upstreams: &Upstreams, cores: Cores) -> Result<Self> {
+        let mut proxy = cores.gateway(programs.join("plain-proxy"));
+        let proxy = Server::announced(
+            proxy.args(["--upstream", &format!("http://{}/mcp", upstreams.plain.address)]),
+        )?;
         let straight = |name, server: &Server| Place {
             name,
             address: server.address.clone(),
@@ -65,24 +61,29 @@ impl Places {
             credential: None,
             process: server.process(),
         };
-        let all = vec![
-            straight(DIRECT, &scene.upstream),
-            straight(PROXY, &proxy),
-            through(KEY, "/key", &scene.key),
-            through(TOKEN, "/token", &scene.token),
-            straight(RMCP, &scene.fixture),
-            through(RMCP_KEY, "/rmcp-key", &scene.key),
-            through(RMCP_TOKEN, "/rmcp-token", &scene.token),
-        ];
-        Ok(Self { all, gateway, _proxy: proxy })
+        Ok(Self {
+            direct: straight(DIRECT, &upstreams.plain),
+            proxy: straight(PROXY, &proxy),
+            rmcp: straight(RMCP, &upstreams.rmcp),
+            proxy_server: proxy,
+        })
     }
+}
 
-    pub(super) fn all(&self) -> &[Place] {
-        &self.all
-    }
-
-    /// Resident memory of Witgate, in KiB.
-    pub(super) fn gateway_memory(&self) -> Result<u64> {
-        self.gateway.memory()
-    }
+/// The places of a gateway that serves, in the order of their names.
+pub(super) fn through(installation: &Installation, gateway: &Server, names: [&'static str; 4]) -> [Place; 4] {
+    let [key, token, rmcp_key, rmcp_token] = names;
+    let place = |name, path: &str, credential: &(String, String)| Place {
+        name,
+        address: installation.address.clone(),
+        path: path.to_owned(),
+        credential: Some(credential.clone()),
+        process: gateway.process(),
+    };
+    [
+        place(key, "/key", &installation.key),
+        place(token, "/token", &installation.token),
+        place(rmcp_key, "/rmcp-key", &installation.key),
+        place(rmcp_token, "/rmcp-token", &installation.token),
+    ]
 }

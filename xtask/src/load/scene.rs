@@ -1,5 +1,4 @@
-//! The processes of the benchmark: two upstreams, the plain proxy, and Witgate in front of both with keys and
-//! tokens.
+//! The scene of the benchmark: two upstreams, and an installation of Witgate in front of both, with keys and tokens.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::cores::Cores;
 use crate::servers::Server;
 use witgate_build::process::run;
 
@@ -19,55 +19,61 @@ const QUICK: Duration = Duration::from_secs(20);
 /// Keys in the store.
 const KEYS: usize = 100;
 
-/// A directory with Witgate's configuration, and the programs.
-pub(super) struct Scene {
+/// The upstreams that every gateway stands in front of.
+pub(super) struct Upstreams {
+    pub(super) plain: Server,
+    pub(super) rmcp: Server,
+}
+
+impl Upstreams {
+    /// Starts both, from the folder of built programs.
+    pub(super) fn start(programs: &Path, cores: Cores) -> Result<Self> {
+        let plain = Server::announced(&mut cores.rest(programs.join("plain-upstream")))?;
+        let mut rmcp = cores.rest(programs.join("fixture-upstream"));
+        let rmcp = Server::announced(rmcp.args(["--stateless", "--json"]))?;
+        Ok(Self { plain, rmcp })
+    }
+}
+
+/// A directory with a configuration of Witgate, keys and tokens, and the program that serves it.
+pub(super) struct Installation {
     directory: PathBuf,
-    pub(super) programs: PathBuf,
+    program: PathBuf,
+    cores: Cores,
     pub(super) address: String,
-    pub(super) upstream: Server,
-    pub(super) fixture: Server,
     pub(super) key: (String, String),
     pub(super) token: (String, String),
 }
 
-impl Scene {
-    pub(super) fn set(root: &Path, directory: &Path) -> Result<Self> {
-        let programs = root.join("target/release");
-        let upstream = Server::announced(&mut Command::new(programs.join("plain-upstream")))?;
-        let mut fixture = Command::new(programs.join("fixture-upstream"));
-        let fixture = Server::announced(fixture.args(["--stateless", "--json"]))?;
-        // Nobody else takes it in the moment until the gateway does, or the gateway will say so.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        write_config(root, directory, &address, [&upstream.address, &fixture.address])?;
-        let mut scene = Self {
-            directory: directory.to_owned(),
-            programs,
-            address,
-            upstream,
-            fixture,
-            key: Default::default(),
-            token: Default::default(),
-        };
+impl Installation {
+    /// Writes the configuration and makes keys and a token, with the program that will serve them.
+    pub(super) fn make(
+        root: &Path,
+        directory: PathBuf,
+        program: PathBuf,
+        upstreams: &Upstreams,
+        cores: Cores,
+    ) -> Result<Self> {
+        let address = free_address()?;
         fs::create_dir_all(directory.join("log"))?;
-        scene.key = ("X-API-Key".to_owned(), scene.make_keys()?);
-        scene.token = ("Authorization".to_owned(), format!("Bearer {}", scene.issue_token()?));
-        Ok(scene)
+        write_config(root, &directory, &address, [&upstreams.plain.address, &upstreams.rmcp.address])?;
+        let mut installation =
+            Self { directory, program, cores, address, key: Default::default(), token: Default::default() };
+        installation.key = ("X-API-Key".to_owned(), installation.make_keys()?);
+        installation.token = ("Authorization".to_owned(), format!("Bearer {}", installation.issue_token()?));
+        Ok(installation)
     }
 
     /// Starts Witgate. Its log goes to a file, as it would for an operator.
     pub(super) fn gateway(&self) -> Result<Server> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        Server::silent(self.witgate(&["serve"]).stderr(log), &self.address)
+        let mut serve = self.cores.gateway(&self.program);
+        Server::silent(self.within(&mut serve).arg("serve").stderr(log), &self.address)
     }
 
     /// The log of Witgate.
     pub(super) fn log_text(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
-    }
-
-    /// The credential that is used for the first call.
-    pub(super) fn key(&self) -> &(String, String) {
-        &self.key
     }
 
     /// Empties the log, which grows by some hundred bytes with each call.
@@ -81,10 +87,14 @@ impl Scene {
     }
 
     fn witgate(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.programs.join("witgate"));
-        command.args(arguments).current_dir(&self.directory).env_remove("RUST_LOG");
-        command.env("WITGATE_CACHE", self.directory.join("cache")).env("LOAD_SECRET", "not used");
+        let mut command = Command::new(&self.program);
+        self.within(&mut command).args(arguments);
         command
+    }
+
+    fn within<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(&self.directory).env_remove("RUST_LOG");
+        command.env("WITGATE_CACHE", self.directory.join("cache")).env("LOAD_SECRET", "not used")
     }
 
     fn make_keys(&self) -> Result<String> {
@@ -111,6 +121,13 @@ impl Scene {
         let issued: Value = serde_json::from_str(&run(&mut issue, QUICK)?)?;
         Ok(issued.get("token").and_then(Value::as_str).context("no token")?.to_owned())
     }
+}
+
+/// An address on which nothing listens yet.
+///
+/// Nobody else takes it in the moment until the gateway does, or the gateway will say so.
+pub(super) fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 const AUDIENCE: &str = "https://mcp.example.com/mcp";

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::call;
 use super::median::median;
-use super::scene::Scene;
+use super::scene::Installation;
 use crate::servers::Server;
 
 /// Starts that count; the first of all compiles the components and does not.
@@ -20,28 +20,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_micros(200);
 
 /// The median, in milliseconds.
-pub(super) fn measure(scene: &Scene) -> Result<f64> {
-    once(scene)?;
-    let times = (0..STARTS).map(|_| once(scene)).collect::<Result<Vec<_>>>()?;
+pub(super) fn measure(installation: &Installation) -> Result<f64> {
+    once(installation)?;
+    let times = (0..STARTS).map(|_| once(installation)).collect::<Result<Vec<_>>>()?;
     Ok(median(times.into_iter().map(|time| time.as_secs_f64() * 1e3)))
 }
 
-fn once(scene: &Scene) -> Result<Duration> {
+fn once(installation: &Installation) -> Result<Duration> {
     let begin = Instant::now();
-    let _gateway = answering(scene)?;
+    let _gateway = answering(installation)?;
     Ok(begin.elapsed())
 }
 
 /// Starts Witgate and returns once it has answered a call.
-pub(super) fn answering(scene: &Scene) -> Result<Server> {
+pub(super) fn answering(installation: &Installation) -> Result<Server> {
     let begin = Instant::now();
-    let mut gateway = scene.gateway()?;
+    let mut gateway = installation.gateway()?;
     while begin.elapsed() < PATIENCE && !gateway.has_ended() {
-        let answered = call::once(&scene.address, "/key", Some(scene.key()));
+        let answered = call::once(&installation.address, "/key", Some(&installation.key));
         if answered.is_ok_and(|response| call::is_answer(&response)) {
             return Ok(gateway);
         }
         thread::sleep(GLANCE);
     }
-    bail!("witgate does not answer:\n{}", scene.log_text())
+    bail!("witgate does not answer:\n{}", installation.log_text())
 }

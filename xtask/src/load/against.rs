@@ -1,0 +1,72 @@
+//! Two builds of the gateway, called in turns.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::comparison::Comparison;
+use super::cores::Cores;
+use super::measure::CONNECTIONS;
+use super::places::{Place, Plain, through};
+use super::scene::{Installation, Upstreams};
+use super::{build, one, start};
+
+/// Seconds that each place is called in a round: short, so that both builds have the same of whatever else the
+/// machine does.
+const SECONDS: u32 = 1;
+
+pub(super) const KEY_BEFORE: &str = "API key, before";
+pub(super) const KEY_NOW: &str = "API key, now";
+pub(super) const TOKEN_BEFORE: &str = "JWT RS256, before";
+pub(super) const TOKEN_NOW: &str = "JWT RS256, now";
+pub(super) const RMCP_KEY_BEFORE: &str = "API key (rmcp), before";
+pub(super) const RMCP_KEY_NOW: &str = "API key (rmcp), now";
+
+/// Compares this build with that of another commit, first with all processes on the same cores, then with the gateway
+/// alone on one.
+pub(super) fn run(root: &Path, revision: &str, rounds: usize) -> Result<()> {
+    let before = build::revision(root, revision)?;
+    let programs = build::current(root)?;
+    for cores in [Cores::Shared, Cores::Apart] {
+        let comparison = compare(root, &programs, &before, cores, rounds)?;
+        println!("\n{cores}, {rounds} rounds; before: {revision}\n\n{comparison}");
+    }
+    Ok(())
+}
+
+fn compare(root: &Path, programs: &Path, before: &Path, cores: Cores, rounds: usize) -> Result<Comparison> {
+    let directory = tempfile::tempdir()?;
+    let upstreams = Upstreams::start(programs, cores)?;
+    let make = |name: &str, program: &Path| {
+        Installation::make(root, directory.path().join(name), program.to_owned(), &upstreams, cores)
+    };
+    let installations = [make("before", before)?, make("now", &programs.join("witgate"))?];
+    let [first, second] = &installations;
+    let (first_gateway, second_gateway) = (start::answering(first)?, start::answering(second)?);
+    let Plain { direct: _, proxy, rmcp, proxy_server: _server } = Plain::open(programs, &upstreams, cores)?;
+    let [key_before, token_before, rmcp_before, _] =
+        through(first, &first_gateway, [KEY_BEFORE, TOKEN_BEFORE, RMCP_KEY_BEFORE, ""]);
+    let [key, token, rmcp_key, _] = through(second, &second_gateway, [KEY_NOW, TOKEN_NOW, RMCP_KEY_NOW, ""]);
+    let mut places = [proxy, key_before, key, token_before, token, rmcp, rmcp_before, rmcp_key];
+    for place in &places {
+        place.check()?;
+    }
+    let mut comparison = Comparison::default();
+    for round in 1..=rounds {
+        eprintln!("load: {cores}: round {round} of {rounds}");
+        call_each(&places, cores, &mut comparison)?;
+        installations.iter().try_for_each(Installation::forget_log)?;
+        // Whoever comes second has the caches, the clock and the heat of who came first.
+        places.reverse();
+    }
+    Ok(comparison)
+}
+
+fn call_each(places: &[Place], cores: Cores, comparison: &mut Comparison) -> Result<()> {
+    for connections in CONNECTIONS {
+        for place in places {
+            comparison.add(place.name, connections, one(place, connections, SECONDS, cores)?);
+        }
+    }
+    Ok(())
+}
