@@ -68,7 +68,7 @@ pub(crate) async fn serve(
             ends.connection.answers();
             match request.uri().path() {
                 _ if !is_named(&hosts, &request, &ends) => {
-                    plain(StatusCode::FORBIDDEN, TEXT, "not under this name; see `server.allowed_hosts`\n")
+                    plain(StatusCode::FORBIDDEN, TEXT, "unknown host name; see `server.allowed_hosts`\n")
                 }
                 "/revoke" => {
                     let (parts, mut body) = request.into_parts();
@@ -111,7 +111,7 @@ fn respond(
         "/readyz" if !is_looking => plain(
             StatusCode::SERVICE_UNAVAILABLE,
             TEXT,
-            "nobody looks after changed files any more, so that a revoked key may be good: restart it\n",
+            "changed files are no longer noticed, so a revoked key may still be accepted: restart Witgate\n",
         ),
         "/readyz" => plain(StatusCode::OK, TEXT, "ready\n"),
         "/metrics" => plain(StatusCode::OK, OPEN_METRICS, metrics.render()),

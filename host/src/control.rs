@@ -216,7 +216,7 @@ pub(crate) fn ask_for(path: &Path, command: &ControlCommand, patience: Duration)
             "no Witgate is running with this configuration (nobody listens on {shown}); start it with `witgate serve`"
         )),
         io::ErrorKind::PermissionDenied => {
-            AskError::Unanswered(format!("{shown} is not open to you; ask as the user who started Witgate"))
+            AskError::Unanswered(format!("you may not use {shown}; run this as the user who started Witgate"))
         }
         _ => AskError::Unanswered(format!("{shown}: {error}")),
     })?;
@@ -233,7 +233,7 @@ pub(crate) fn ask_for(path: &Path, command: &ControlCommand, patience: Duration)
         (Some(value), None) => Ok(value),
         (_, Some(error)) => Err(AskError::Unanswered(error.to_owned())),
         (None, None) => Err(AskError::Unanswered(format!(
-            "the Witgate on {shown} answers something else; it may be another version"
+            "the Witgate on {shown} gives an unknown answer; it may be another version"
         ))),
     }
 }

@@ -388,14 +388,13 @@ fn service_of(config: &Config) -> Result<Uri, Vec<Diagnostic>> {
     let mut faults = Vec::new();
     if config.server.transport == Transport::Stdio {
         faults.push(
-            fault(&["server", "transport"], "a service within a program is spoken to over HTTP")
-                .help("leave `transport` out"),
+            fault(&["server", "transport"], "an embedded service speaks HTTP").help("leave `transport` out"),
         );
     }
     if config.server.tls.is_some() {
-        let what = "TLS is spoken by the program that has the listener, and this one has its own";
+        let what = "the program has the listener, so it also has to speak TLS";
         faults.push(
-            fault(&["server", "tls"], what).help("take `[server.tls]` out, and set it up in the program"),
+            fault(&["server", "tls"], what).help("remove `[server.tls]`, and set TLS up in the program"),
         );
     }
     if config.server.audit_overflow == AuditOverflow::Deny {

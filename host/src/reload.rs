@@ -428,7 +428,9 @@ impl Reloader {
             format!("generation {} cannot be made again: {}", target.number, reasons.join("; "))
         })?;
         let against = rollback::written(&self.path).map_err(|error| {
-            format!("the files cannot be read, which it is to hold against: {error}; try again")
+            format!(
+                "the files cannot be read, so a later change of them could not be noticed: {error}; try again"
+            )
         })?;
         let live = self.flip(candidate, begun);
         self.renew_upstreams(&config, &live);
@@ -457,7 +459,7 @@ impl Reloader {
                     numbers.join(", ")
                 )
             }
-            None => "there is no earlier generation that was made from something else".to_owned(),
+            None => "there is no earlier generation with other inputs".to_owned(),
         }
     }
 

@@ -195,7 +195,7 @@ fn usable_parts(mut loaded: resolve::LoadedConfig) -> Option<resolve::LoadedConf
         return None;
     }
     for fault in &loaded.faults {
-        tracing::error!("{fault}; what it concerns is closed, and the rest is served");
+        tracing::error!("{fault}; the upstreams that need it are closed, and the others are served");
     }
     Some(loaded)
 }
@@ -204,7 +204,7 @@ fn unrepeatable(to: u64) -> Diagnostic {
     Diagnostic::error(format!(
         "a rollback to generation {to} is in force, and its configuration cannot be used"
     ))
-    .help("mend what follows, or remove `rollback.json` in the state directory to serve what the files say")
+    .help("correct the following, or remove `rollback.json` in the state directory to use the files as they are")
 }
 
 /// Serves until a signal to stop, or over stdio until the client is done. `rollback` is what the configuration comes

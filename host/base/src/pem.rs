@@ -37,7 +37,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
             "there is no certificate in {}; it has to be PEM (`BEGIN CERTIFICATE`)",
             path.display()
         ))),
-        Err(error) => Err(wrong(format!("{} is not good PEM: {error}", path.display()))),
+        Err(error) => Err(wrong(format!("{} is not valid PEM: {error}", path.display()))),
     }
 }
 
@@ -50,7 +50,7 @@ pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError
     let mut roots = RootCertStore::empty();
     for certificate in &found {
         roots.add(certificate.clone()).map_err(|error| PemError {
-            message: format!("a certificate in {} is none of a CA: {error}", path.display()),
+            message: format!("a certificate in {} cannot be used as a CA: {error}", path.display()),
             cause: Cause::Content,
         })?;
     }

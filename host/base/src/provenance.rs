@@ -38,7 +38,7 @@ pub enum ProvenanceError {
     },
     /// There is no signature, or it cannot be read.
     #[error(
-        "{0} cannot be read ({1}), and `signed_by` wants a signature there: make one with `minisign -S -m`, and put it there before the component"
+        "{0} cannot be read ({1}), but `signed_by` requires a signature in that file: make one with `minisign -S -m`, and put it there before the component"
     )]
     NoSignature(PathBuf, io::Error),
     /// The file is not a signature.

@@ -27,7 +27,7 @@ pub enum FileError {
     },
     /// A mount point cannot be renamed over.
     #[error(
-        "cannot replace {}: it is mounted by itself, so that no other file can take its place; the file is unchanged. Mount the directory that holds it instead of the file",
+        "cannot replace {}: it is a mount point itself, so it cannot be replaced; the file is unchanged. Mount its directory instead of the file",
         .0.display()
     )]
     Mounted(PathBuf),

@@ -55,7 +55,7 @@ fn leak(ask: &HookQuestion, asked: &QuestionReport) -> Option<Finding> {
     let mut said = vec![("the answer", format!("{:?}", asked.outcome))];
     said.extend(asked.observed.log().map(|(_, line)| ("a log line", line.to_owned())));
     let leaky = parts.into_iter().find_map(|part| said.iter().find(|(_, text)| text.contains(part)))?;
-    Some(Finding::new("secret", "nothing of the credential is told", &format!("{} holds it", leaky.0)))
+    Some(Finding::new("secret", "no part of the credential", &format!("{} contains it", leaky.0)))
 }
 
 /// A component is held to these in any case; a built-in here.
@@ -88,8 +88,8 @@ pub(super) fn refusal(expected: &ConfigFault, error: &ConfigError) -> Vec<Findin
     if expected.never.as_ref().is_some_and(|never| error.message.contains(never)) {
         findings.push(Finding::new(
             "settings",
-            "a message without what it must never hold",
-            "one that holds it",
+            "a message without the text in `never`",
+            "a message that contains it",
         ));
     }
     findings

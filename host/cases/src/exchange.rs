@@ -96,7 +96,7 @@ fn differences(expected: &Exchange, request: &HttpRequest, sent: &str) -> Vec<Fi
         };
         let found = match request.headers.iter().any(is_form) {
             true => format!("{:?}", fields(&request.body)),
-            false => "a body that is no form".to_owned(),
+            false => "a body that is not a form".to_owned(),
         };
         compare("http form", &format!("{form:?}"), &found);
     }

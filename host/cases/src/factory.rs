@@ -134,7 +134,7 @@ impl Factory {
             let is_closed = !misfits.is_empty() || config.broken.pipelines.contains(&upstream.name);
             parts.errors.extend(misfits);
             if is_closed {
-                let reason = "its pipeline cannot be used as it is written".to_owned();
+                let reason = "its pipeline is invalid".to_owned();
                 pipelines.push(Pipeline::closed(&upstream.name, &upstream.name, reason));
                 continue;
             }

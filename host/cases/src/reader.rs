@@ -183,7 +183,7 @@ impl CaseReader<'_> {
         for (name, value) in &secrets {
             if value.is_empty() {
                 let place = ["secrets".to_owned(), name.clone()];
-                self.fault(&place, "", "an empty secret is none", "write any text");
+                self.fault(&place, "", "a secret must not be empty", "write any text");
             }
         }
         HostState { keys, secrets }
@@ -447,8 +447,8 @@ impl CaseReader<'_> {
             None => plain,
             Some(spec) => {
                 let mut claims = self.file.answer.clone();
-                let held =
-                    serde_json::from_str(&plain).map_err(|_| "what is signed has to be JSON".to_owned())?;
+                let held = serde_json::from_str(&plain)
+                    .map_err(|_| "the signed content has to be JSON".to_owned())?;
                 claims.insert("token_introspection".to_owned(), held);
                 spec.make(&self.file.signers, &claims)?
             }

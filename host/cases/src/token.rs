@@ -169,9 +169,9 @@ impl Spec {
         if !shape.contains("{signature}") {
             return Ok(whole);
         }
-        let signer = signer.ok_or("nobody signs; write `signer = \"NAME\"`")?;
+        let signer = signer.ok_or("the token has no signer; write `signer = \"NAME\"`")?;
         let signature = signer.sign(format!("{header}.{payload}").as_bytes());
-        let signature = signature.map_err(|error| format!("the signer does not sign: {error}"))?;
+        let signature = signature.map_err(|error| format!("the signer cannot sign: {error}"))?;
         Ok(whole.replace("{signature}", &self.encode(TokenPart::Signature, &signature)?))
     }
 

@@ -72,21 +72,18 @@ pub enum CompileError {
     TooLarge(String),
     /// It is compiled, and this process may not run it.
     #[error(
-        "cannot be loaded: this process may not make memory executable ({0}), which compiled components need; take off what forbids it, \
-         such as `MemoryDenyWriteExecute=` of systemd, or go without components"
+        "cannot be loaded: this process may not make memory executable ({0}), which compiled components need; remove the restriction, such as `MemoryDenyWriteExecute=` of systemd, or use no components"
     )]
     NotExecutable(String),
     /// It is compiled, and the machine has not what it takes to load it.
-    #[error("cannot be loaded now: {0}; see that the machine has memory and descriptors left")]
+    #[error("cannot be loaded now: {0}; check that the machine has free memory and descriptors")]
     NotLoaded(String),
     /// The compiler ended by itself, or somebody else ended it: for want of memory or threads, which the
     /// component may have used up within the compiler's bounds, or the machine may not have.
-    #[error(
-        "is too much for the compiler, which has bounds of memory and time, or the machine is short of memory: {0}"
-    )]
+    #[error("exceeds the compiler's limits of memory and time, or the machine lacks memory: {0}")]
     Ended(String),
     /// The compiler cannot be started, or not be heard.
-    #[error("cannot be compiled now, because the compiler cannot be started or heard: {0}")]
+    #[error("cannot be compiled now, because the compiler cannot be started, or does not answer: {0}")]
     NoAnswer(io::Error),
     /// There is no compiler.
     #[error("cannot be compiled, because there is no compiler: {0}")]

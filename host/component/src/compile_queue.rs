@@ -92,7 +92,7 @@ impl CompileQueue {
                 JobState::Failed(message, cause) => Err(LoadError::NotCompiled(message.clone(), *cause)),
             };
         }
-        tracing::info!("{} is being compiled; what does not need it goes on", path.display());
+        tracing::info!("{} is being compiled; everything else continues", path.display());
         let state = JobState::Running { _task: self.compile(uncompiled) };
         jobs.by_digest.insert(digest, Job { round, state });
         Err(LoadError::Compiling(path.to_owned()))

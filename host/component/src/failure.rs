@@ -7,8 +7,6 @@ use witgate_base::cause::Cause;
 pub enum Failure {
     /// It took longer than its limit.
     Timeout,
-    /// It used up its fuel.
-    Fuel,
     /// It wanted more memory, or larger tables, than its limit.
     Memory,
     /// It called itself too deep.
@@ -41,9 +39,8 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Timeout,
-        Self::Fuel,
         Self::Memory,
         Self::Stack,
         Self::Trap,
@@ -64,7 +61,6 @@ impl Failure {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
-            Self::Fuel => "fuel",
             Self::Memory => "memory",
             Self::Stack => "stack",
             Self::Trap => "trap",
@@ -86,8 +82,7 @@ impl Failure {
     pub fn cause(self) -> Cause {
         match self {
             Self::Timeout | Self::Busy | Self::Unavailable | Self::Breaker => Cause::Machine,
-            Self::Fuel
-            | Self::Memory
+            Self::Memory
             | Self::Stack
             | Self::Trap
             | Self::HostDenied
@@ -106,7 +101,6 @@ impl Failure {
     pub fn is_covered(self) -> bool {
         match self {
             Self::Timeout
-            | Self::Fuel
             | Self::Memory
             | Self::Stack
             | Self::Trap

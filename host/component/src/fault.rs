@@ -47,11 +47,10 @@ impl Fault {
     }
 }
 
-const OUTPUT: &str = "what it hands to its host passes `output_kib`; make it smaller, or raise that limit";
+const OUTPUT: &str = "its output to the host exceeds `output_kib`; make it smaller, or raise that limit";
 
 /// The note that replaces a trace without names.
-const NAMELESS: &str = "; where is not known, because the component has no names of its functions: one that \
-                        `witgate plugin build --debug` makes has them";
+const NAMELESS: &str = "; the place is not known, because the component has no names of its functions; `witgate plugin build --debug` keeps them";
 
 /// Maximum length in bytes of the output that is quoted: its end, which says most.
 const MOST_SAID: usize = 1000;
@@ -69,13 +68,12 @@ fn told(said: &LastLines) -> String {
     told.reverse();
     match told.is_empty() {
         true => String::new(),
-        false => format!("; it had said: {}", told.join(" | ")),
+        false => format!("; its last output: {}", told.join(" | ")),
     }
 }
 
 fn failure_of(error: &wasmtime::Error, root: &str) -> Failure {
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => Failure::Fuel,
         Some(Trap::Interrupt) => Failure::Timeout,
         Some(Trap::StackOverflow) => Failure::Stack,
         Some(_) => Failure::Trap,

@@ -109,18 +109,18 @@ pub enum ImportError {
     /// No host like this has it.
     #[error(
         "the component imports `{0}`, which this host does not have; it offers `witgate:auth@0.1.0`, and of WASI 0.2 \
-         stubs of cli, clocks, filesystem, io, random and sockets: build it without what needs more"
+         stubs of cli, clocks, filesystem, io, random and sockets: build it without other imports"
     )]
     Unknown(String),
     /// WASI of another version than 0.2.
     #[error(
-        "the component imports `{0}`, of another WASI than 0.2, whose stubs this host has: build it for WASI 0.2 \
+        "the component imports `{0}`, which is not of WASI 0.2, and this host has stubs only for that: build it for WASI 0.2 \
          (`wasm32-wasip2`), or without WASI"
     )]
     OtherWasi(String),
     /// Requests by the system's interface, which no grant bounds.
     #[error(
-        "the component imports `{0}`, and no policy has `wasi:http`: send requests by `witgate:auth/http@0.1.0`, which \
+        "the component imports `{0}`, but policies cannot use `wasi:http`: send requests with `witgate:auth/http@0.1.0`, which \
          `grants = {{ http = [\"ORIGIN\"] }}` allows"
     )]
     WasiHttp(String),

@@ -84,7 +84,7 @@ impl PrepareError {
     /// The names are right, and what they stand for is not.
     fn other_types(error: wasmtime::Error) -> Self {
         Self::World(format!(
-            "{}; it was built from other WIT than this host's: take the files of `witgate:auth@0.1.0` as they are",
+            "{}; it was built with another WIT than this host's: use the files of `witgate:auth@0.1.0` unchanged",
             clean(&format!("{error:#}"))
         ))
     }
@@ -92,10 +92,7 @@ impl PrepareError {
     fn setup(function: &'static str, fault: Fault) -> Self {
         let detail = match fault.failure {
             Failure::Output => {
-                format!(
-                    "what it hands to its host at once passes {} MiB; make it smaller",
-                    SETUP_OUTPUT >> 20
-                )
+                format!("its output to the host at once exceeds {} MiB; make it smaller", SETUP_OUTPUT >> 20)
             }
             _ => fault.detail,
         };

@@ -78,16 +78,16 @@ fn check_identity(identity: &Identity) -> CheckResult {
     let Identity { subject, issuer, roles, scopes, claims, expires_at } = identity;
     ensure(
         is_text(subject, 1, 512),
-        || "the subject is empty, longer than 512 bytes, or holds control characters",
+        || "the subject is empty, longer than 512 bytes, or contains control characters",
     )?;
     ensure(
         issuer.as_deref().is_none_or(|issuer| is_text(issuer, 1, 512)),
-        || "the issuer is empty, longer than 512 bytes, or holds control characters",
+        || "the issuer is empty, longer than 512 bytes, or contains control characters",
     )?;
     check_names("roles", roles, |role| is_text(role, 1, 256))?;
     check_names("scopes", scopes, is_scope)?;
     if let Some(claims) = claims {
-        ensure(claims.len() <= 64 << 10, || "the claims pass 64 KiB")?;
+        ensure(claims.len() <= 64 << 10, || "the claims exceed 64 KiB")?;
         let object = serde_json::from_str::<&serde_json::value::RawValue>(claims)
             .is_ok_and(|raw| raw.get().starts_with('{'));
         ensure(object, || "the claims are not one JSON object")?;
@@ -98,7 +98,7 @@ fn check_identity(identity: &Identity) -> CheckResult {
 fn check_names(what: &str, names: &[String], good: impl Fn(&str) -> bool) -> CheckResult {
     ensure(names.len() <= 256, || format!("there are more than 256 {what}"))?;
     ensure(names.iter().all(|name| good(name)), || {
-        format!("one of the {what} is empty, longer than 256 bytes, or holds characters that it may not")
+        format!("one of the {what} is empty, longer than 256 bytes, or contains invalid characters")
     })
 }
 
@@ -121,7 +121,7 @@ fn check_unavailability(unavailability: &Unavailability) -> CheckResult {
 }
 
 fn check_detail(detail: Option<&str>) -> CheckResult {
-    ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail passes 1,024 bytes")
+    ensure(detail.is_none_or(|detail| detail.len() <= 1024), || "the detail exceeds 1,024 bytes")
 }
 
 /// Checks the description of a plugin against the bounds.
@@ -132,10 +132,13 @@ pub fn check_description(description: &Description) -> CheckResult {
     let Description { name, version, summary, config_schema } = description;
     ensure(is_kebab(name), || format!("the name {} is not kebab case of at most 64 bytes", shown(name)))?;
     ensure(is_text(version, 1, 64), || {
-        format!("the version {} is empty, longer than 64 bytes, or holds control characters", shown(version))
+        format!(
+            "the version {} is empty, longer than 64 bytes, or contains control characters",
+            shown(version)
+        )
     })?;
     ensure(is_text(summary, 0, 1024), || {
-        format!("the summary {} is longer than 1,024 bytes, or holds control characters", shown(summary))
+        format!("the summary {} is longer than 1,024 bytes, or contains control characters", shown(summary))
     })?;
     let size = config_schema.len();
     ensure(size <= 1 << 20, || format!("the config schema has {size} bytes, which is more than 1 MiB"))
@@ -153,8 +156,7 @@ pub fn check_wants(wants: &Wants) -> CheckResult {
     }
     if let Some(name) = wants.credential_header.as_deref().filter(|name| is_of_the_protocol(name)) {
         return Err(format!(
-            "the credential header {} is one of HTTP's or MCP's own, and would be missing where it is needed; choose \
-             another one, such as \"X-API-Key\"",
+            "the credential header {} is a header of HTTP or MCP itself; choose another one, such as \"X-API-Key\"",
             shown(name)
         ));
     }
@@ -162,7 +164,7 @@ pub fn check_wants(wants: &Wants) -> CheckResult {
         format!("there are {} headers, which are more than 64", wants.headers.len())
     })?;
     if let Some(name) = wants.headers.iter().find(odd) {
-        return Err(format!("the header {} is not the name of one", shown(name)));
+        return Err(format!("{} is not the name of a header", shown(name)));
     }
     ensure(wants.schemes.len() <= 16, || "there are more than 16 credential schemes")
 }

@@ -252,7 +252,7 @@ impl Work<'_> {
         let answer = outcome.map_err(|error| self.instance.fault(&error))?;
         answer.check().map_err(|detail| Fault::new(Failure::BadOutput, detail))?;
         if self.instance.store.data().has_overreached() && answer.lets_through() {
-            let detail = "the component reached for what is not granted, and went on";
+            let detail = "the component used something that is not granted, and then allowed the call";
             return Err(Fault::new(Failure::HostDenied, detail));
         }
         self.pool.take_back(self.instance);

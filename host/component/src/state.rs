@@ -198,7 +198,7 @@ impl State {
             let room = self.limits.log_lines.saturating_sub(self.spent.written_lines);
             let (lines, more) = last_lines(&written, usize::try_from(room).unwrap_or(usize::MAX));
             if more && room > 0 {
-                self.say(level, "… what it wrote before this is left out");
+                self.say(level, "… earlier output is left out");
             }
             for line in &lines {
                 self.spent.written_lines += 1;
@@ -228,7 +228,7 @@ impl State {
     pub(super) fn overreach(&mut self, what: &str) {
         // Once is enough for the operator; the plugin may try in a loop.
         if !self.overreached {
-            tracing::warn!(policy = %self.services.policy, "the component reached for {what}, which is not granted");
+            tracing::warn!(policy = %self.services.policy, "the component used {what}, which is not granted");
         }
         self.overreached = true;
     }
@@ -254,11 +254,11 @@ impl State {
         let milliseconds = limits.timeout.as_millis();
         match failure {
             Failure::Timeout if self.scope.is_none() => {
-                format!("its own code ran for longer than the {milliseconds} ms that there are for it")
+                format!("its own code ran for longer than its {milliseconds} ms")
             }
             Failure::Timeout => format!("its own code ran for longer than `timeout_ms = {milliseconds}`"),
             Failure::Memory => format!(
-                "it wanted more than `memory_mib = {}` or `table_elements = {}` let it have",
+                "it needed more than `memory_mib = {}` or `table_elements = {}` allows",
                 limits.memory() >> 20,
                 limits.table_elements
             ),

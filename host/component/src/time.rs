@@ -73,7 +73,7 @@ impl HookTime {
         let own = || {
             Fault::new(
                 Failure::Timeout,
-                "it had no answer in the time that it has by the clock, waiting included",
+                "it gave no answer within its wall-clock time, which includes waiting",
             )
         };
         self.excuse().unwrap_or_else(own)
@@ -114,10 +114,9 @@ impl WaitKind {
     fn fault(self) -> Fault {
         match self {
             Self::Instance => Fault::new(Failure::Busy, "all instances of the policy were at work"),
-            Self::Server => Fault::new(
-                Failure::Unavailable,
-                "its time was over while it waited for a server, or soon after",
-            ),
+            Self::Server => {
+                Fault::new(Failure::Unavailable, "its time ended while it waited for a server, or soon after")
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use witgate_base::whole_file::{self, FileError};
 
 /// The comment above the keys.
 const HEADING: &str = "# Keys of Witgate's callers: hashes, never the keys themselves.\n\
-                       # Written by `witgate key`, which keeps no comments but this one.\n\n";
+                       # Written by `witgate key`, which keeps no other comments.\n\n";
 
 /// Fewer characters can hardly be random enough for a plain hash to hide them.
 const SHORTEST_IMPORT: usize = 32;
@@ -125,7 +125,7 @@ pub enum KeyStoreError {
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not a store, or a damaged one.
-    #[error("{}: {error}; nothing was written. Correct that place, or put a copy of the store in its place", path.display())]
+    #[error("{}: {error}; nothing was written. Correct that place, or restore a copy of the store", path.display())]
     Damaged {
         /// The path of the file.
         path: PathBuf,
@@ -142,7 +142,7 @@ pub enum KeyStoreError {
     Taken(String),
     /// The name belongs to a key that is no longer valid.
     #[error(
-        "`{0}` was the name of a key that is revoked; names stay taken, so that a line of a log means one key; choose another"
+        "`{0}` is the name of a revoked key, and names are not used again, so that each name in a log means one key; choose another"
     )]
     TakenByRevoked(String),
     /// There is no such key.
@@ -154,14 +154,14 @@ pub enum KeyStoreError {
         known: String,
     },
     /// The key is revoked, which is final.
-    #[error("the key `{0}` is revoked, and stays so; make a new one with `witgate key create`")]
+    #[error("the key `{0}` is revoked for ever; make a new one with `witgate key create`")]
     Revoked(String),
     /// A new key or an import holds what a store cannot.
     #[error("invalid key: {0}")]
     Invalid(StoreError),
     /// A name or role of a new key holds a character that does not show itself.
     #[error(
-        "the {what} `{}` holds the character U+{:04X}, which cannot be seen or turns text around; write it without", printable::line(text), u32::from(*character)
+        "the {what} `{}` contains the character U+{:04X}, which is invisible or changes the direction of text; remove it", printable::line(text), u32::from(*character)
     )]
     Hidden {
         /// The part of the key.
@@ -180,7 +180,7 @@ pub enum KeyStoreError {
         error: PatternError,
     },
     /// The import has keys that can be guessed.
-    #[error("these keys have fewer than {SHORTEST_IMPORT} characters, so that a hash does not hide them well: {}. Make new ones with `witgate key create`, or import them as they are with `--weak`", .0.join(", "))]
+    #[error("these keys have fewer than {SHORTEST_IMPORT} characters, so a hash does not protect them well: {}. Make new ones with `witgate key create`, or import them as they are with `--weak`", .0.join(", "))]
     Weak(Vec<String>),
     /// The import names permissions for keys that it does not have.
     #[error("`key_permissions` names `{0}`, and `api_keys` does not; correct the file")]

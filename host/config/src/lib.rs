@@ -525,7 +525,7 @@ impl PolicyKind {
     }
 }
 
-/// The reaction to a component that is missing at start, traps, or overruns time, fuel or memory.
+/// The reaction to a component that is missing at start, traps, or overruns time or memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
     /// The call is denied.

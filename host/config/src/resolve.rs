@@ -143,7 +143,7 @@ fn fit(document: &Document<'_>) -> (raw::File, Vec<Diagnostic>) {
     let file = serde_json::from_value(fitted.into()).unwrap_or_else(|error| {
         // The schema is made from the types, so that this does not happen; if it did, silence
         // would be a configuration that nobody wrote.
-        faults.push(Diagnostic::error(format!("the configuration does not have its shape: {error}")));
+        faults.push(Diagnostic::error(format!("the configuration does not match its schema: {error}")));
         raw::File::default()
     });
     (file, faults)

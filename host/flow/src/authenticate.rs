@@ -94,7 +94,7 @@ fn caller(policy: &Policy, identity: Identity) -> Result<Caller, Rejection> {
         return Err(Rejection::Refused {
             policy: Some(Arc::clone(policy.name())),
             reason: "expired".to_owned(),
-            detail: Some("the identity has ended".to_owned()),
+            detail: Some("the identity has expired".to_owned()),
         });
     }
     Ok(Caller::new(identity, Arc::clone(policy.name())))

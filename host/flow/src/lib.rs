@@ -520,7 +520,7 @@ fn status_of(era: Era, status: StatusCode, message: &[u8]) -> Result<StatusCode,
     let peek = serde_json::from_slice::<ErrorPeek<'_>>(message).ok().filter(|_| is_object);
     let peek = peek.ok_or_else(|| Rejection::Upstream {
         fault: UpstreamFault::BadAnswer,
-        message: "The MCP server answered what is not JSON-RPC".to_owned(),
+        message: "The MCP server's answer is not JSON-RPC".to_owned(),
     })?;
     let code = peek.error.and_then(|error| serde_json::from_str::<ErrorCode>(error.get()).ok());
     Ok(match (era, code.map(|error| error.code)) {

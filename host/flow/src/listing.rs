@@ -311,7 +311,7 @@ impl ObjectWriter {
 fn garbage() -> Rejection {
     Rejection::Upstream {
         fault: UpstreamFault::BadAnswer,
-        message: "The MCP server answered what is not JSON-RPC".to_owned(),
+        message: "The MCP server's answer is not JSON-RPC".to_owned(),
     }
 }
 

@@ -124,7 +124,7 @@ impl Right {
             return Err(Rejection::Refused {
                 policy: Some(Arc::clone(caller.proven_by())),
                 reason: "expired".to_owned(),
-                detail: Some("the identity has ended meanwhile".to_owned()),
+                detail: Some("the identity has expired meanwhile".to_owned()),
             })
             .into();
         }
@@ -161,7 +161,7 @@ impl Right {
             return Err(Rejection::Refused {
                 policy: Some(Arc::clone(again.proven_by())),
                 reason: "another-principal".to_owned(),
-                detail: Some("the credential is somebody else's by now".to_owned()),
+                detail: Some("the credential now belongs to somebody else".to_owned()),
             });
         }
         if self.by == DecidingGeneration::Live {

@@ -167,7 +167,7 @@ fn record(
             called = target.as_deref(),
             live = &**live,
             shadow = &**shadow,
-            "a shadow would have decided otherwise"
+            "a shadow policy would have decided otherwise"
         );
     }
 }

@@ -40,7 +40,7 @@ impl fmt::Display for StrictFault {
             Self::Inexact => {
                 "a number is beyond 64 bits, a double's range or its precision: send it as a string"
             }
-            Self::TooDeep => "arrays and objects stand deeper than 128 levels",
+            Self::TooDeep => "arrays and objects are nested deeper than 128 levels",
         })
     }
 }

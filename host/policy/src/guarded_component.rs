@@ -48,7 +48,8 @@ impl GuardedComponent {
 
     fn turn(&self, scope: &Scope) -> Result<CallKind, Fault> {
         self.breaker.turn(|| scope.source(), Instant::now).map_err(|left| {
-            let detail = format!("it kept failing and is out for {} ms more", left.as_millis());
+            let detail =
+                format!("it failed repeatedly, and calls to it are paused for {} ms more", left.as_millis());
             Fault::new(Failure::Breaker, detail)
         })
     }
@@ -78,7 +79,7 @@ impl GuardedComponent {
                 let milliseconds = pause.as_millis();
                 let subject = scope.subject.identity().map(|identity| clean(&identity.subject));
                 let peer = scope.subject.peer().map(tracing::field::display);
-                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller, and is taken out for that one for a while");
+                tracing::warn!(policy = %self.policy, milliseconds, subject, peer, "BREAKER: the component keeps failing for one caller; this caller's calls to it are paused");
             }
         }
     }

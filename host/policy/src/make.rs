@@ -358,7 +358,7 @@ async fn describe(
 fn in_file(config: &config::Policy, files: &Fingerprints, making: MakeInputs<'_>, pointer: &str) -> String {
     let written = config.config.pointer(pointer).and_then(Value::as_str);
     match written.map(|path| making.around.dir.join(path)).filter(|path| files.has(path)) {
-        Some(path) => format!("; correct that place in {}, or put a good copy in its place", path.display()),
+        Some(path) => format!("; correct that place in {}, or restore a good copy", path.display()),
         None => String::new(),
     }
 }
@@ -403,7 +403,7 @@ fn stand_in(
     if !shipped_components::is_shipped(&loaded.digest) {
         return Err(format!(
             "`fallback = \"builtin\"` is for the shipped components, and {} is not one of this program's, which \
-             `witgate plugin export --to DIR` writes; take one of them, or take `fallback` out",
+             `witgate plugin export --to DIR` writes; use one of them, or remove `fallback`",
             digest_text(&loaded.digest)
         ));
     }

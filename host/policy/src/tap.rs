@@ -19,11 +19,11 @@ const WAITING: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TapError {
     /// Somebody records it already.
-    #[error("the policy is being recorded already; wait, or end that one")]
+    #[error("the policy is already being recorded; wait, or end that recording")]
     Already,
     /// It reads secrets.
     #[error(
-        "the policy reads raw secrets (`grants.secrets`), and a recording of what it does with them would hold them; record another one"
+        "the policy reads raw secrets (`grants.secrets`), and a recording would contain them; record another policy"
     )]
     ReadsSecrets,
 }

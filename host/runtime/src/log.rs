@@ -105,7 +105,7 @@ impl Logs {
 fn notice(form: LogFormat, target: &'static str, lost: u64) -> Vec<u8> {
     let mut line = String::new();
     let mut entry = LogEntry::begin(&mut line, form, "WARN", target);
-    entry.text("message", ["lines were lost, because nobody took them in time"], usize::MAX);
+    entry.text("message", ["lines were lost, because their reader was too slow"], usize::MAX);
     entry.number("lost", lost);
     entry.end();
     line.into_bytes()

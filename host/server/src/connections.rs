@@ -121,7 +121,7 @@ where
     drop(listener);
     running.close();
     if tokio::time::timeout(grace, running.wait()).await.is_err() {
-        tracing::warn!(connections = running.len(), "cutting off what did not end in time");
+        tracing::warn!(connections = running.len(), "cutting off connections that did not end in time");
         cut.cancel();
         running.wait().await;
     }

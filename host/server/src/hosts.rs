@@ -55,7 +55,7 @@ impl Hosts {
             peer = peer.map(tracing::field::display),
             listener = self.listener,
             others,
-            "a request under a `Host` that is not Witgate's own was refused; allow it in `server.allowed_hosts`"
+            "refused a request with an unknown `Host`; to accept it, add it to `server.allowed_hosts`"
         );
     }
 }

@@ -27,7 +27,7 @@ pub struct TrustedProxies {
 
 /// The proxy's header, which cannot be read or names no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the proxy does not say by `{0}` whom the request is from")]
+#[error("`{0}` of the proxy does not name the sender")]
 pub(crate) struct ProxyHeaderError(&'static str);
 
 impl TrustedProxies {
@@ -52,7 +52,7 @@ impl TrustedProxies {
                 %proxy,
                 why,
                 others,
-                "a connection of a trusted proxy has no header of the PROXY protocol, and was closed; see `server.forwarded`"
+                "closed a connection of a trusted proxy without a header of the PROXY protocol; see `server.forwarded`"
             );
         }
     }

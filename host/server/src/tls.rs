@@ -108,7 +108,7 @@ impl TlsState {
                 Some(certificate) => Some((stream, Some(Arc::new(certificate)))),
                 // It would stand for nobody, and so does the connection.
                 None => {
-                    self.failed(peer, "the client's certificate was found good and cannot be read");
+                    self.failed(peer, "the client's certificate is valid, but cannot be read");
                     None
                 }
             },

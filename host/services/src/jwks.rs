@@ -184,7 +184,8 @@ impl RemoteJwks {
             Err(why) => {
                 pace.failed(asked, Instant::now());
                 self.failing.store(true, Ordering::Relaxed);
-                let kept = if self.loaded.load().is_some() { "; the last good one stays" } else { "" };
+                let kept =
+                    if self.loaded.load().is_some() { "; the last valid one stays in use" } else { "" };
                 tracing::warn!("cannot fetch the JWK Set {}: {why}{kept}", self.place);
             }
         }

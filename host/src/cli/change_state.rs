@@ -95,7 +95,7 @@ pub(super) fn wait(
     }
     let socket = match socket(context) {
         Ok(socket) => socket,
-        Err(error) => return ChangeState::No(format!("where it listens cannot be told: {error}")),
+        Err(error) => return ChangeState::No(format!("its control socket cannot be determined: {error}")),
     };
     let (begun, asked) = (Instant::now(), SocketQuestion { socket, file: file.to_owned() });
     loop {
@@ -173,7 +173,7 @@ impl SocketQuestion {
             (true, behind) => SocketAnswer::NotYet(self.why_behind(&status, behind)),
             (false, _) => SocketAnswer::NotYet(format!(
                 "the one that listens on {} reads {} for none of its policies: it runs with another configuration, or no \
-                 pipeline has the policy. `witgate plugin list --json` shows which files it reads; with `--wait 0s` nobody is asked{}",
+                 pipeline has the policy. `witgate plugin list --json` shows which files it reads; `--wait 0s` skips this check{}",
                 self.socket.display(),
                 self.file.display(),
                 reasons(&status)
@@ -188,8 +188,8 @@ impl SocketQuestion {
 
     fn why_behind(&self, status: &GatewayStatus, behind: &[&str]) -> String {
         let unwatched = status.unwatched.iter().find(|unwatched| self.is_meant(&unwatched.file));
-        let reason = unwatched
-            .map(|unwatched| format!(". Its changes are found by looking alone: {}", unwatched.reason));
+        let reason =
+            unwatched.map(|unwatched| format!(". Its changes cause no notifications: {}", unwatched.reason));
         format!(
             "{} still uses the former {}{}{}",
             behind.join(", "),
@@ -261,11 +261,11 @@ mod tests {
                 { "name": "a", "files": [{ "file": "/none/keys.toml", "digest": "sha256:old" }] },
                 { "name": "b", "files": [], "state": "broken", "error": "its store is no TOML" },
             ],
-            "unwatched": [{ "file": "/none/keys.toml", "reason": "it is mounted by itself" }],
+            "unwatched": [{ "file": "/none/keys.toml", "reason": "it is a mount point itself" }],
             "last_change": { "at": 0, "errors": ["policy `a`: no"] },
         });
         let why = judged(&status).unwrap_err();
-        for reason in ["mounted by itself", "policy `a`: no", "`b` is broken", "its store is no TOML"] {
+        for reason in ["a mount point itself", "policy `a`: no", "`b` is broken", "its store is no TOML"] {
             assert!(why.contains(reason), "{why}");
         }
     }

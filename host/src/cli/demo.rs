@@ -170,7 +170,7 @@ impl<'a> DemoGateway<'a> {
                 return Ok(begun.elapsed());
             }
         }
-        Err(CommandFailure::new("the change did not come into force"))
+        Err(CommandFailure::new("the change did not take effect"))
     }
 
     fn wait(mut self) -> Result<Exit, CommandFailure> {

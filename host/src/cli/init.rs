@@ -69,7 +69,7 @@ fn starter(builtin: bool) -> Cow<'static, str> {
 fn refuse_to_overwrite(path: &Path, arguments: &Arguments) -> Result<(), CommandFailure> {
     if path.exists() && !arguments.force {
         return Err(CommandFailure::new(format!(
-            "{} is there already; `--force` writes over it, `--config FILE` writes another one",
+            "{} exists already; `--force` overwrites it, `--config FILE` writes another one",
             path.display()
         )));
     }
@@ -135,8 +135,7 @@ fn show(
     terminal.say(&format!("Wrote {} and {}.", path.display(), store.path().display()));
     if !components.is_empty() {
         terminal.say(&format!(
-            "The policies are WebAssembly components in {}, which can be swapped while Witgate runs. If one fails, the same check that is built in \
-             decides. `witgate init --builtin` uses the built-in checks only.",
+            "The policies are WebAssembly components in {}, which can be swapped while Witgate runs. If one fails, its built-in decides. `witgate init --builtin` uses the built-in checks only.",
             path.with_file_name(PLUGINS).display()
         ));
     }

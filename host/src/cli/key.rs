@@ -170,8 +170,7 @@ fn hint_at_roles(context: &Context) {
     let roles = policy.config.get("roles").and_then(Value::as_object).into_iter().flatten();
     let roles: Vec<_> = roles.map(|(role, _)| role.as_str()).collect();
     context.terminal.say(&format!(
-        "The policy `{name}` decides by roles, and this key has none: where it decides, the key may do nothing. Give a key one \
-         with `--role` (there are: {}).",
+        "The policy `{name}` decides by roles, and this key has none, so this policy allows it nothing. Give a key a role with `--role` (there are: {}).",
         roles.join(", ")
     ));
 }
@@ -221,7 +220,7 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<Exit, CommandFailure>
     let until = (!arguments.overlap.is_zero()).then(|| from_now(arguments.overlap));
     let made = store.rotate(&arguments.name, until, arguments.expires.map(from_now))?;
     let old = until.map_or_else(
-        || "The old one is no longer good".to_owned(),
+        || "The old one is no longer valid".to_owned(),
         |until| format!("The old one stays valid until {}", written(until)),
     );
     context
@@ -241,7 +240,7 @@ fn import(context: &Context, arguments: &Import) -> Result<Exit, CommandFailure>
     let foreign: ForeignKeys = serde_json::from_str(&text).map_err(|error| {
         let shape = r#"{"api_keys": {"NAME": "KEY"}, "key_permissions": {"NAME": ["PATTERN"]}}"#;
         CommandFailure::new(format!(
-            "{shown}:{}:{} is not of the shape {shape}; nothing was imported",
+            "{shown}:{}:{} does not have the form {shape}; nothing was imported",
             error.line(),
             error.column()
         ))

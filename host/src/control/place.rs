@@ -16,8 +16,7 @@ use witgate_config::environment::Environment;
 const RUNTIME_DIRECTORY: &str = "XDG_RUNTIME_DIR";
 
 /// The consequence of a missing control socket.
-const WITHOUT: &str = "without it there is no `witgate plugin list`, and `witgate key` cannot tell whether what it has written \
-     is in force; set `server.control` to a path in a directory that can be written";
+const WITHOUT: &str = "without it there is no `witgate plugin list`, and `witgate key` cannot tell whether its change is in use; set `server.control` to a path in a directory that can be written";
 
 impl Control {
     /// Listens at `wanted`, or in the other place where it may. None, and a warning: there is none.
@@ -40,7 +39,7 @@ impl Control {
         let bound = Self::bind(&path)?;
         let path = path.display();
         tracing::warn!(
-            "the control socket is {path}, because {beside} cannot be made ({error}); it is found there by the same user alone"
+            "the control socket is {path}, because {beside} cannot be made ({error}); only the same user finds it there"
         );
         Ok(Some(bound))
     }

@@ -291,6 +291,6 @@ pub(super) fn written(answer: &impl Serialize) -> Result<Value, String> {
 /// When it has another form, as one of another version may have.
 pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, String> {
     T::deserialize(answer).map_err(|error| {
-        format!("the running Witgate answers something else ({error}); it may be another version")
+        format!("the running Witgate gives an unknown answer ({error}); it may be another version")
     })
 }

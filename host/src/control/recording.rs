@@ -54,7 +54,7 @@ pub(crate) async fn record(
 pub(crate) fn stop(generations: &Generations, name: String) -> Result<StoppedRecording, String> {
     match find(&generations.live(), &name)?.stop_recording() {
         true => Ok(StoppedRecording { stopped: name }),
-        false => Err(format!("nobody records the policy `{name}`")),
+        false => Err(format!("the policy `{name}` is not being recorded")),
     }
 }
 

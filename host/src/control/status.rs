@@ -256,7 +256,7 @@ impl Collector for StatusCollector {
             }
             let unwatched =
                 ConstGauge::new(i64::try_from(reloader.unwatched().all().len()).unwrap_or(i64::MAX));
-            let help = "Files whose changes bring no notification, so that they are looked at every second";
+            let help = "Files whose changes cause no notification, so they are checked every second";
             let kind = unwatched.metric_type();
             unwatched.encode(encoder.encode_descriptor("unwatched_files", help, None, kind)?)?;
         }
@@ -265,7 +265,7 @@ impl Collector for StatusCollector {
             ("policies_broken", "Policies that cannot decide, so that their calls are denied", broken),
             (
                 "generation_whole",
-                "1 where all pipelines are made from the files as they are",
+                "1 if all pipelines are made from the files as they are",
                 live.is_whole().into(),
             ),
         ];
@@ -285,7 +285,7 @@ fn encode_policies(live: &Generation, mut encoder: DescriptorEncoder<'_>) -> Res
     let counts: [Count; 4] = [
         (
             "policy_disagreements",
-            "Verdicts of a shadow that were not those of the live policies",
+            "Verdicts of a shadow policy that differ from those of the live policies",
             Counts::disagreements,
         ),
         ("policy_calls", "Hooks called, by policy of the live generation", Counts::calls),

@@ -43,16 +43,15 @@ struct RollbackFile {
 fn damaged(file: &Path, why: &dyn std::fmt::Display) -> Diagnostic {
     let file = file.display();
     Diagnostic::error(format!("a rollback is in force, and its file {file} cannot be read: {why}")).help(
-        "what was rolled back is not served unasked: remove the file to serve what the configuration says, or put a good \
-         copy in its place",
+        "Witgate does not end a rollback by itself: remove the file to use the configuration as it is, or restore a good copy of the file",
     )
 }
 
 fn untold(to: u64, error: &io::Error) -> Diagnostic {
     Diagnostic::error(format!(
-        "whether the rollback to generation {to} is still in force cannot be told: {error}"
+        "cannot tell whether the rollback to generation {to} is still in force: {error}"
     ))
-    .help("see that the configuration and its components can be read, and start again")
+    .help("check that the configuration and its components can be read, and start again")
 }
 
 impl Rollback {

@@ -28,14 +28,13 @@ impl FixedSettings {
 
     /// The differences in `now` that wait for a restart.
     pub(super) fn waiting(&self, now: &Self) -> Vec<String> {
-        let server = (self.server != now.server).then(|| "what was changed in [server]".to_owned());
+        let server = (self.server != now.server).then(|| "a change in [server]".to_owned());
         let moved = |(name, place): &(&String, &String)| {
             self.places.get(*name).is_some_and(|running| running != *place)
         };
         let moved = now.places.iter().filter(moved).map(|(name, _)| {
             format!(
-                "what was changed about the upstream `{name}`, since not its headers, environment, scopes, \
-                 identity and pipeline alone are others"
+                "a change of the upstream `{name}` beyond its headers, environment, scopes, identity and pipeline"
             )
         });
         server.into_iter().chain(moved).collect()
@@ -102,8 +101,13 @@ fn take(upstream: &Renewable, config: &Config) {
         return;
     };
     match upstream.take(written) {
-        Ok(true) => tracing::info!(upstream = upstream.name(), "its new headers or environment are in force"),
+        Ok(true) => {
+            tracing::info!(upstream = upstream.name(), "the upstream's new headers or environment are in use")
+        }
         Ok(false) => {}
-        Err(error) => tracing::error!(upstream = upstream.name(), "it keeps its former headers: {error}"),
+        Err(error) => tracing::error!(
+            upstream = upstream.name(),
+            "the upstream keeps its former headers and environment: {error}"
+        ),
     }
 }

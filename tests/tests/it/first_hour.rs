@@ -105,7 +105,7 @@ fn the_program_has_its_own_components_and_writes_over_no_other() {
     let rbac = setup.file("out/rbac.wasm", "mine");
     let refused = export(&["api-key", "rbac"]);
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && said.contains("out/rbac.wasm is there already"), "{said}");
+    assert!(!refused.status.success() && said.contains("out/rbac.wasm exists already"), "{said}");
     assert_eq!(fs::read_to_string(&rbac).unwrap(), "mine");
     assert!(export(&["rbac", "--force"]).status.success());
     assert_ne!(fs::read(&rbac).unwrap(), b"mine");

@@ -112,7 +112,6 @@ fn rejections() -> Vec<Rejection> {
     all.extend(
         [
             Failure::Timeout,
-            Failure::Fuel,
             Failure::Memory,
             Failure::Trap,
             Failure::HostDenied,

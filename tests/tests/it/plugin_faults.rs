@@ -53,7 +53,7 @@ async fn a_trap_shows_functions_where_the_component_has_their_names() {
     let (_running, line) = fails("tests/faulty-debug", "traps").await;
     assert!(line.contains("it panicked or aborted"), "{line}");
     assert!(line.contains("in witgate:auth/authorization@0.1.0#authorize"), "{line}");
-    assert!(line.contains("it had said: error: panicked at"), "{line}");
+    assert!(line.contains("its last output: error: panicked at"), "{line}");
     assert!(line.len() < 4000, "{} bytes", line.len());
 }
 
@@ -62,7 +62,7 @@ async fn a_trap_says_so_where_the_component_has_no_names() {
     let (_running, line) = fails("tests/faulty", "traps").await;
     assert!(line.contains("has no names of its functions") && line.contains("--debug"), "{line}");
     // Its own words, which tell more than names would.
-    assert!(line.contains("it had said: error: panicked at") && line.contains("asked to"), "{line}");
+    assert!(line.contains("its last output: error: panicked at") && line.contains("asked to"), "{line}");
 }
 
 /// Debug information that says the same a hundred times over, and is read for each frame of each trap by who reads it.

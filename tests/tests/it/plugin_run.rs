@@ -42,7 +42,7 @@ fn the_answer_is_the_exit_code() {
     assert_eq!(yes.status.code(), Some(0), "{}{}", out(&yes), err(&yes));
     let said = out(&yes);
     for part in [
-        "settings   taken",
+        "settings   accepted",
         "may alice, with the roles user, do tools/call get_sum?",
         "answer     \"allow\"",
         "KiB",
@@ -83,7 +83,7 @@ fn what_cannot_be_used_is_told_apart() {
     setup.file("refused.json", r#"{"roles":{"user":{"allow":[7]}}}"#);
     let refused = run(&setup, &[&rbac, "--settings", "refused.json"]);
     assert_eq!(refused.status.code(), Some(1), "{}", err(&refused));
-    assert!(out(&refused).contains("settings   not taken: config.roles.user.allow.0"), "{}", out(&refused));
+    assert!(out(&refused).contains("settings   refused: config.roles.user.allow.0"), "{}", out(&refused));
 
     setup.file("none.wasm", "no component");
     assert_eq!(run(&setup, &["none.wasm"]).status.code(), Some(69));
@@ -173,5 +173,5 @@ fn a_trap_shows_where_it_was_and_what_was_said() {
     let line = events.iter().find_map(|event| event["line"].as_str()).unwrap();
     assert!(line.starts_with("panicked at"), "{trapped:#}");
     let detail = trapped["asked"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("it had said: error: panicked at"), "{detail}");
+    assert!(detail.contains("its last output: error: panicked at"), "{detail}");
 }

@@ -135,7 +135,7 @@ impl<'p> Cases<'p> {
         let case = Value::Object(case);
         match (traces.are_in(&case), case) {
             (false, Value::Object(case)) => Ok(case),
-            _ => Err("the case would have held the credential"),
+            _ => Err("the case would contain the credential"),
         }
     }
 
@@ -152,7 +152,7 @@ impl<'p> Cases<'p> {
         let call = call_text(taken.kind, &taken.target);
         let named = CaseCall::named(&call);
         if named.kind != taken.kind || named.target != taken.target {
-            return Err("what was called has a name that a case cannot write");
+            return Err("a case cannot write the name of the target");
         }
         put("call", call.into());
         if named.method != taken.method {
@@ -268,11 +268,11 @@ fn repeatable<'t>(taken: &'t RecordedHook, notes: &HostCalls) -> Result<&'t Outc
         return Err("the built-in decided in place of the component");
     }
     if notes.cut {
-        return Err("its host told it more than is kept");
+        return Err("it got more data from its host than a recording keeps");
     }
     match taken.outcome.as_ref().ok_or("it gave no answer")? {
         Outcome::Failed(Failure::Timeout | Failure::Busy | Failure::Breaker | Failure::Unavailable, _) => {
-            Err("it failed for want of time or of somebody else")
+            Err("it failed for lack of time, or because of a server")
         }
         outcome => Ok(outcome),
     }
@@ -324,7 +324,7 @@ fn put_heard(
     for (key, value) in &notes.cached {
         let key = match place.is_some_and(|place| place.as_slice() == key) {
             true => DIGEST.to_owned(),
-            false => text(key).ok_or("what it remembers stands under something that is no text")?.to_owned(),
+            false => text(key).ok_or("a key in its cache is not text")?.to_owned(),
         };
         cache.insert(key, remembered(value, claims)?.into());
     }
@@ -335,11 +335,11 @@ fn put_heard(
 }
 
 fn remembered(value: &[u8], claims: &ClaimRules) -> Result<String, OmissionReason> {
-    let value = text(value).ok_or("what it remembers is no text")?;
+    let value = text(value).ok_or("a value in its cache is not text")?;
     match claims.text(value) {
         Some(kept) => Ok(kept),
         None if value.len() <= REMARK => Ok(value.to_owned()),
-        None => Err("what it remembers may be about the caller; `--claims` writes it down"),
+        None => Err("a value in its cache may be about the caller; `--claims` records it"),
     }
 }
 

@@ -48,7 +48,7 @@ fn answered(
     is_personal: bool,
     claims: &ClaimRules,
 ) -> Result<Map<String, Value>, &'static str> {
-    let text = std::str::from_utf8(&answer.body).map_err(|_| "a server's answer is no text")?;
+    let text = std::str::from_utf8(&answer.body).map_err(|_| "a server's answer is not text")?;
     let body = match is_personal && !text.is_empty() {
         true => {
             claims.text(text).ok_or("a server's answer about the caller is neither an object nor a token")?
@@ -73,7 +73,9 @@ fn error_name(error: HttpError) -> Result<&'static str, &'static str> {
         HttpError::TimedOut => Ok("timed-out"),
         HttpError::TooLarge => Ok("too-large"),
         HttpError::Resting(RESTING_S) => Ok("resting"),
-        HttpError::Resting(_) => Err("a server was left alone, for a time that a case does not have"),
+        HttpError::Resting(_) => {
+            Err("requests to a server were paused, for a time that a case cannot contain")
+        }
     }
 }
 

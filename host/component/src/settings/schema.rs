@@ -24,10 +24,9 @@ const LARGEST_PATTERN: usize = 256 << 10;
 /// Steps of a pattern that goes back and tries again.
 const LONGEST_MATCH: usize = 100_000;
 
-const ITSELF: &str = "the plugin's config schema refers to itself for the same value, which has no end; let references lead to what \
-                      lies deeper";
+const ITSELF: &str = "the plugin's config schema refers to itself for the same value, without end; let such references apply only to values deeper in the settings";
 const TOO_LARGE: &str = "the plugin's config schema is too large";
-const ELSEWHERE: &str = "the plugin's config schema refers to what is not in it; write `#/$defs/NAME`, with the \
+const ELSEWHERE: &str = "the plugin's config schema refers to something outside it; write `#/$defs/NAME`, with the \
                          definition under `$defs`";
 
 /// Keywords whose schemas, or lists of schemas, are about the same value as the schema that contains them.

@@ -102,8 +102,7 @@ fn what_a_store_cannot_hold_is_refused_before_anything_is_written() {
     }
     assert_eq!(
         store.create(new("ada\u{202e}nimda"), NOW).unwrap_err().to_string(),
-        "the name `ada\\u{202e}nimda` holds the character U+202E, which cannot be seen or turns text around; write it \
-         without"
+        "the name `ada\\u{202e}nimda` contains the character U+202E, which is invisible or changes the direction of text; remove it"
     );
     let late = NewKey { expires: Some(Time(u64::MAX)), ..new("ci") };
     assert!(matches!(store.create(late, NOW), Err(KeyStoreError::TooLong)));

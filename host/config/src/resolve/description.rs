@@ -63,7 +63,7 @@ impl Resolver<'_> {
         if server.authorization_servers.is_empty() {
             let help =
                 "set `server.authorization_servers`, without which there is no metadata, or leave it out";
-            self.warning(at, "nobody is told this", help);
+            self.warning(at, "this setting has no effect", help);
         }
     }
 }
@@ -73,7 +73,7 @@ type TextCheck = fn(&str) -> Result<(), (String, &'static str)>;
 fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     let fits = !name.trim().is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_plain);
     let message =
-        || format!("this is no name: it has to have 1 to {LONGEST_NAME} bytes, all of which can be seen");
+        || format!("this is not a name: a name has 1 to {LONGEST_NAME} bytes, and visible characters only");
     fits.then_some(()).ok_or_else(|| (message(), "write what people call it, such as `Tickets`"))
 }
 

@@ -63,7 +63,7 @@ impl<'a> Auth<'a> {
             Ok(Some(())) => {
                 faults.push(
                     Diagnostic::warning(
-                        "MCP_AUTH_ENABLED=false: nobody is checked, everybody may do everything",
+                        "MCP_AUTH_ENABLED=false: callers are not authenticated, and everybody may do everything",
                     )
                     .help("every audit record says so; unset it and set MCP_API_KEY to change that"),
                 );

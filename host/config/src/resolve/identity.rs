@@ -61,7 +61,7 @@ impl Resolver<'_> {
         let names_none = named(written.headers.as_ref()).chain(named(written.env.as_ref())).next().is_none();
         if names_none && written.token.is_none() {
             let help = "name a field, such as `headers = { subject = \"X-Witgate-Subject\" }`";
-            self.error(&at, "this names nothing that is to be told", help);
+            self.error(&at, "this names no field of the identity", help);
         }
         self.sources_apart(&at, written, pipeline, around.policies);
         identity
@@ -78,8 +78,7 @@ impl Resolver<'_> {
             }
         }
         if upstream.shared == Some(true) {
-            let message =
-                "a process that is shared serves all callers, so that its environment can name none of them";
+            let message = "a shared process serves all callers, so its environment cannot name one of them";
             let help =
                 "leave `shared` out, so that each caller has a process, or serve the upstream over HTTP";
             self.error(&below("env"), message, help);
@@ -87,7 +86,7 @@ impl Resolver<'_> {
         for (field, _) in named(written.env.as_ref()) {
             if matches!(field, IdentityField::Roles | IdentityField::Scopes | IdentityField::Decision) {
                 let message = format!(
-                    "`{}` may be another with each call, and the environment of a process stays",
+                    "`{}` may differ between calls, but the environment of a process stays the same",
                     field.name()
                 );
                 let help = "leave it out; an upstream over HTTP can receive it with each call";
@@ -98,7 +97,7 @@ impl Resolver<'_> {
 
     fn for_endpoint(&mut self, at: &[&str], written: &raw::IdentitySettings) {
         if written.env.is_some() {
-            let message = "an HTTP endpoint has no environment of Witgate's";
+            let message = "Witgate cannot set the environment of an HTTP endpoint";
             self.error(&[at, &["env"]].concat(), message, "name headers under `headers`");
         }
     }
@@ -135,8 +134,7 @@ impl Resolver<'_> {
                 let message = format!("the variable `{name}` is set twice");
                 self.error(&at, message, "choose another name, such as `WITGATE_SUBJECT`");
             } else if means_something(name) {
-                let message =
-                    format!("`{name}` may mean something to programs, and its value would be a caller's");
+                let message = format!("programs may interpret `{name}`, and callers could choose its value");
                 self.error(&at, message, "choose a name that nobody else has, such as `WITGATE_SUBJECT`");
             } else {
                 told.push((field, name.to_owned()));
@@ -187,7 +185,7 @@ impl Resolver<'_> {
         let parsed = name.parse::<HeaderName>().ok().filter(|_| name.chars().all(plain));
         let Some(parsed) = parsed else {
             let message = format!("`{name}` cannot be the name of this header");
-            let help = "use letters, digits and `-` alone: servers and proxies drop others, or take them for one another";
+            let help = "use only letters, digits and `-`: servers and proxies drop headers with other characters, or confuse them";
             self.error(at, message, help);
             return None;
         };
@@ -198,7 +196,7 @@ impl Resolver<'_> {
         }
         if !taken.take(name) {
             let message =
-                format!("the header `{name}` is set twice, in a spelling that servers take for the same");
+                format!("the header `{name}` is set twice, in spellings that servers do not distinguish");
             self.error(at, message, "choose another name, such as `X-Witgate-Subject`");
             return None;
         }
@@ -236,13 +234,13 @@ impl Resolver<'_> {
                     (false, true) => "`issuer`",
                     (false, false) => continue,
                 };
-            let message = "several policies or issuers may know callers here, and each may have a subject of the same name";
+            let message = "several policies or issuers may identify callers here, and two of them may use the same subject";
             let help = format!("name {lacking} as well, or `principal` in place of `subject`");
             self.error(&[at, &[place, "subject"]].concat(), message, help);
         }
         let is_open = written.token.as_ref().is_some_and(|token| token.sub.is_none());
         if is_open && (several_policies || several_issuers) {
-            let message = "several policies or issuers may know callers here, and each may have a subject of the same name";
+            let message = "several policies or issuers may identify callers here, and two of them may use the same subject";
             let help = "write `sub = \"principal\"`, or `sub = \"subject\"` where the upstream checks `policy` and `issuer` as well";
             self.error(&[at, &["token"]].concat(), message, help);
         }

@@ -24,7 +24,7 @@ impl Resolver<'_> {
             SOURCES.into_iter().filter(|name| self.document.has(&[at, &[*name]].concat())).collect();
         if there.len() != 1 {
             let message = match there.as_slice() {
-                [] => "this key comes from nowhere".to_owned(),
+                [] => "this key has no source".to_owned(),
                 _ => format!("a key has one source, and this names {}", crate::shape::listed(&there)),
             };
             self.error(

@@ -32,7 +32,7 @@ impl Resolver<'_> {
             Some(Text::Plain(text)) if text.is_empty() => {}
             Some(Text::Plain(text)) if text == ENVIRONMENT => self.environments_proxies(&mut network),
             Some(Text::Plain(text)) if text.contains('@') => {
-                let help = "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, where the whole URL stands";
+                let help = "write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, with the whole URL";
                 self.error(&["network", "proxy"], "a user or a password must not be in this file", help);
             }
             Some(Text::Plain(text)) => network.go_through(self.proxy(text)),
@@ -47,7 +47,7 @@ impl Resolver<'_> {
     fn cas(&mut self, written: &raw::Network) -> Vec<CertificateDer<'static>> {
         let Some(file) = &written.ca_file else {
             if written.system_cas == Some(false) {
-                let message = "nobody would be trusted: the authorities of the system are left out, and there are no others";
+                let message = "no certificate would be trusted: the authorities of the system are left out, and there are no others";
                 self.error(&["network", "system_cas"], message, "name others in `ca_file`, or leave it out");
             }
             return Vec::new();
@@ -69,7 +69,7 @@ impl Resolver<'_> {
         for (setting, _) in others.into_iter().filter(|(_, is_there)| *is_there) {
             self.warning(
                 &["network", setting],
-                "this means nothing without a `proxy`",
+                "this has no effect without a `proxy`",
                 "add `proxy`, or leave it out",
             );
         }
@@ -115,7 +115,7 @@ impl Resolver<'_> {
             && (fetches || upstreams.iter().any(goes_out))
         {
             let help = "write `proxy = \"environment\"` under `[network]`, or `proxy = \"\"` to go without";
-            self.warning(&["network"], format!("{name} is set, and Witgate does not go by it"), help);
+            self.warning(&["network"], format!("{name} is set, but Witgate does not use it"), help);
         }
     }
 }

@@ -112,7 +112,7 @@ impl Resolver<'_> {
             let at = [at_list.as_slice(), &[index.as_str()]].concat();
             self.member(&at, list, name, policies);
             if !seen.insert(name) {
-                self.error(&at, format!("`{name}` stands twice in `{}`", list.name), "leave one out");
+                self.error(&at, format!("`{name}` is listed twice in `{}`", list.name), "leave one out");
             }
         }
         self.not_empty(&at_list, list, names, policies);
@@ -164,7 +164,7 @@ impl Resolver<'_> {
         }
         let PolicyList { name, empty, .. } = list;
         if !names.is_empty() {
-            let message = format!("`{name}` holds nothing but shadows, which count for nothing: {empty}");
+            let message = format!("`{name}` lists only shadow policies, which are not enforced: {empty}");
             self.error(at, message, "add a policy with `mode = \"enforce\"`");
         } else if !self.document.has(at) {
             self.error(

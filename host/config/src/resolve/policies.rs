@@ -117,7 +117,11 @@ impl Resolver<'_> {
                     );
                 }
                 (_, Some(raw::Fallback::Builtin)) => {
-                    self.warning(&at, message, "until it is there the built-in decides, as `fallback` says");
+                    self.warning(
+                        &at,
+                        message,
+                        "until the file exists, the built-in decides, because of `fallback`",
+                    );
                 }
             }
         }
@@ -134,7 +138,7 @@ impl Resolver<'_> {
             }
             Some(raw::Fallback::Builtin) => {
                 if written.component.is_none() && !self.document.has(&["policies", name, "component"]) {
-                    let message = "`fallback` means nothing without `component`: this is the built-in";
+                    let message = "`fallback` has no effect without `component`: this is the built-in";
                     self.warning(&at, message, "leave it out, or name a `component`");
                 }
                 Fallback::Builtin
@@ -172,7 +176,7 @@ impl Resolver<'_> {
         }
         let at = ["policies", name, "signed_by"];
         if self.document.has(&at) && written.signed_by.is_empty() {
-            self.error(&at, "`signed_by` names nobody", "name a key, or leave it out");
+            self.error(&at, "`signed_by` is empty", "name a key, or leave it out");
         }
         if self.document.has(&at) && !self.document.has(&["policies", name, "component"]) {
             let message = "`signed_by` is about a component, and there is none";
@@ -186,7 +190,7 @@ impl Resolver<'_> {
         for section in ["limits", "grants", "isolation", "recycle_after", "breaker"] {
             let at = ["policies", name, section];
             if built_in && self.document.has(&at) && written.kind_has_builtin() {
-                let message = format!("`{section}` means nothing without `component`: this is the built-in");
+                let message = format!("`{section}` has no effect without `component`: this is the built-in");
                 self.warning(&at, message, "leave it out, or name a `component`");
             }
         }
@@ -197,7 +201,7 @@ impl Resolver<'_> {
         match (written.isolation, written.recycle_after) {
             (Some(raw::Isolation::PerCall), after) => {
                 if after.is_some() {
-                    let message = "`recycle_after` means nothing with `isolation = \"per-call\"`";
+                    let message = "`recycle_after` has no effect with `isolation = \"per-call\"`";
                     self.warning(&["policies", name, "recycle_after"], message, "leave one of them out");
                 }
                 Isolation::PerCall

@@ -21,17 +21,16 @@ impl Resolver<'_> {
     pub(super) fn trusted_proxies(&mut self, server: &raw::Server) -> Vec<IpNet> {
         let written = &server.trusted_proxies;
         if !written.is_empty() && server.forwarded.is_none() {
-            let help = "write `forwarded = \"x-forwarded-for\"`, `\"forwarded\"` or `\"proxy-protocol\"`, whichever they set \
-                        and let nobody else set";
+            let help = "write `forwarded = \"x-forwarded-for\"`, `\"forwarded\"` or `\"proxy-protocol\"`, whichever your proxies set and accept from nobody else";
             self.error(
                 &["server", "trusted_proxies"],
-                "nothing says where these proxies say for whom they speak",
+                "`forwarded` is missing, which says how these proxies name the sender",
                 help,
             );
         }
         if written.is_empty() && server.forwarded.is_some() {
             let help = "write the addresses of your proxies as `trusted_proxies`, such as `[\"10.0.0.0/8\"]`";
-            self.error(&["server", "forwarded"], "nothing says which proxies are believed", help);
+            self.error(&["server", "forwarded"], "nothing says which proxies are trusted", help);
         }
         let mut trusted = Vec::with_capacity(written.len());
         for (index, text) in written.iter().enumerate() {
@@ -61,8 +60,8 @@ fn network(text: &str) -> Result<IpNet, (String, String)> {
         ));
     }
     if network.prefix_len() == 0 {
-        let help = "name the proxies: a believed sender can claim any address".to_owned();
-        return Err((format!("by `{text}` everybody would be believed"), help));
+        let help = "name the proxies: a trusted sender can claim any address".to_owned();
+        return Err((format!("with `{text}`, everybody would be trusted"), help));
     }
     Ok(network)
 }

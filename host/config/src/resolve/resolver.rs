@@ -60,8 +60,8 @@ impl<'a> Resolver<'a> {
             Ok(false) => Presence::NoFile,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Nothing,
             Err(error) => {
-                let message = format!("`{}` cannot be looked at: {error}", path.display());
-                let help = "see that the user who starts Witgate may read it, and that its disk is well";
+                let message = format!("`{}` cannot be checked: {error}", path.display());
+                let help = "check that the user who starts Witgate may read it, and that its disk works";
                 self.error_of(Cause::of(&error), at, message, help);
                 Presence::Unknown
             }

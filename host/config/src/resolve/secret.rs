@@ -60,7 +60,7 @@ impl Resolver<'_> {
 
     fn plain(&mut self, at: &[&str], name: &str, value: &str) -> Option<SecretString> {
         if let Some((before, variable)) = reference(value) {
-            let message = format!("`${{{variable}}}` is not replaced and would be sent as it stands");
+            let message = format!("`${{{variable}}}` is not replaced, and would be sent literally");
             self.error(at, message, right_form(name, before, variable));
             return None;
         }
@@ -94,7 +94,7 @@ fn right_form(name: &str, before: &str, variable: &str) -> String {
             format!("write `{name} = {{ env = \"{variable}\", prefix = \"{before}\" }}`")
         }
         _ => {
-            format!("write `{name} = {{ env = \"{variable}\", prefix = \"…\" }}`, with what stands before it")
+            format!("write `{name} = {{ env = \"{variable}\", prefix = \"…\" }}`, with the text before it")
         }
     }
 }

@@ -185,7 +185,8 @@ impl Resolver<'_> {
     /// One address has half of the memory: a larger message would never be let in.
     fn requests_fit(&mut self, server: &Server) {
         if server.transport == Transport::Http && server.max_request > server.request_memory / 2 {
-            let message = "a message as large as that would not be let in: it is more than half of `request_memory_mib`";
+            let message =
+                "a message of this size would be refused: it is more than half of `request_memory_mib`";
             let help = format!(
                 "set `request_memory_mib` to {} at least",
                 (server.max_request >> 20).saturating_mul(2)
@@ -197,7 +198,7 @@ impl Resolver<'_> {
     /// One party has half of the memory: a larger answer would never be let through.
     pub(super) fn answers_fit(&mut self, server: &Server, upstreams: &[Upstream]) {
         for upstream in upstreams.iter().filter(|upstream| upstream.max_message > server.answer_memory / 2) {
-            let message = "a message as large as that would not be let through: it is more than half of \
+            let message = "a message of this size would be refused: it is more than half of \
                            `server.answer_memory_mib`";
             let help = format!(
                 "set `answer_memory_mib` to {} at least",
@@ -257,8 +258,7 @@ pub(super) fn mib(written: u64) -> usize {
 fn allowed_host(written: &str) -> Result<String, (String, &'static str)> {
     const HELP: &str = "write a name such as `mcp.example.com`, without scheme, port and path";
     if written == "*" {
-        let message = "`*` would let any page in a browser call: it comes under a name of its own that it has turned to this \
-                       machine (DNS rebinding)";
+        let message = "with `*`, any page in a browser could call Witgate, by a host name of its own that leads to this machine (DNS rebinding)";
         return Err((
             message.to_owned(),
             "write each name that clients use; `*.example.com` is each name of that zone",
@@ -272,11 +272,11 @@ fn allowed_host(written: &str) -> Result<String, (String, &'static str)> {
     let is_zone = matches!(&host, url::Host::Domain(zone) if zone.trim_end_matches('.').contains('.'));
     if name.contains('*') {
         let help = "`*` stands for one whole label, the first one: `*.example.com`";
-        return Err((format!("`{written}` has a `*` where none can be"), help));
+        return Err((format!("`{written}` has a `*` in the wrong place"), help));
     }
     if !star.is_empty() && !is_zone {
-        let message = format!("`{written}` is a zone in which others have names, too");
-        return Err((message, "write the name of a zone of your own behind `*.`, such as `*.example.com`"));
+        let message = format!("others have names in the zone `{written}`, too");
+        return Err((message, "write the name of your own zone after `*.`, such as `*.example.com`"));
     }
     Ok(format!("{star}{host}"))
 }
@@ -301,7 +301,7 @@ fn check_url(text: &str) -> Result<Url, String> {
         return Err(format!("`{}` is not an http or https URL", masked(text)));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("this URL holds a user name or a password".to_owned());
+        return Err("this URL contains a user name or a password".to_owned());
     }
     if url.fragment().is_some() {
         return Err(format!("`{text}` has a fragment (`#…`)"));

@@ -39,11 +39,11 @@ impl Resolver<'_> {
         let mut told = file.upstreams.values().filter_map(|upstream| upstream.identity.as_ref());
         let signs = told.any(|identity| identity.token.is_some());
         if signs && matches!(file.server.transport, Some(raw::Transport::Stdio)) {
-            let message = "over stdio nothing listens that would serve the public key";
+            let message = "over stdio, there is no listener that could serve the public key";
             self.warning(&["signing"], message, "give it to the upstream in another way");
         } else if file.signing.is_some() && !signs {
             let help = "add `token` to the `identity` of an upstream, or leave `[signing]` out";
-            self.warning(&["signing"], "no upstream is told anything that is signed", help);
+            self.warning(&["signing"], "no upstream gets a signed token", help);
         }
     }
 
@@ -66,7 +66,11 @@ impl Resolver<'_> {
         let Ok(metadata) = path.metadata() else { return };
         if metadata.permissions().mode() & 0o037 != 0 {
             let message = format!("others may read or write the private key `{}`", path.display());
-            self.error(at, message, format!("make it its owner's alone: `chmod 600 {}`", path.display()));
+            self.error(
+                at,
+                message,
+                format!("let only its owner read and write it: `chmod 600 {}`", path.display()),
+            );
         }
     }
 

@@ -170,17 +170,14 @@ fn what_the_server_cannot_be() {
     with_rest(
         "[server]\nallowed_hosts = ['*', '*.com', 'a.*.com', '*.a*.com', '*.10.0.0.1', '*.', 'https://a.com', '*.a.com']",
         &[
-            "witgate.toml:2:18: `*` would let any page in a browser call: it comes under a name of its own that it has \
-             turned to this machine (DNS rebinding) (write each name that clients use; `*.example.com` is each name \
+            "witgate.toml:2:18: with `*`, any page in a browser could call Witgate, by a host name of its own that leads to this machine (DNS rebinding) (write each name that clients use; `*.example.com` is each name \
              of that zone)",
-            "witgate.toml:2:23: `*.com` is a zone in which others have names, too (write the name of a zone of your \
-             own behind `*.`, such as `*.example.com`)",
-            "witgate.toml:2:32: `a.*.com` has a `*` where none can be (`*` stands for one whole label, the first one: \
+            "witgate.toml:2:23: others have names in the zone `*.com`, too (write the name of your own zone after `*.`, such as `*.example.com`)",
+            "witgate.toml:2:32: `a.*.com` has a `*` in the wrong place (`*` stands for one whole label, the first one: \
              `*.example.com`)",
-            "witgate.toml:2:43: `*.a*.com` has a `*` where none can be (`*` stands for one whole label, the first \
+            "witgate.toml:2:43: `*.a*.com` has a `*` in the wrong place (`*` stands for one whole label, the first \
              one: `*.example.com`)",
-            "witgate.toml:2:55: `*.10.0.0.1` is a zone in which others have names, too (write the name of a zone of \
-             your own behind `*.`, such as `*.example.com`)",
+            "witgate.toml:2:55: others have names in the zone `*.10.0.0.1`, too (write the name of your own zone after `*.`, such as `*.example.com`)",
             "witgate.toml:2:69: `*.` is not a host name (write a name such as `mcp.example.com`, without scheme, port \
              and path)",
             "witgate.toml:2:75: `https://a.com` is not a host name (write a name such as `mcp.example.com`, without \
@@ -207,7 +204,7 @@ fn what_the_server_cannot_be() {
         &[
             "witgate.toml:2:12: `mcp.example.com` is not a URL: relative URL without a base (write a URL such as \
              `https://mcp.example.com/mcp`)",
-            "witgate.toml:3:26: this URL holds a user name or a password (write a URL such as \
+            "witgate.toml:3:26: this URL contains a user name or a password (write a URL such as \
              `https://mcp.example.com/mcp`)",
         ],
     );
@@ -252,7 +249,7 @@ fn upstreams_are_one_thing_and_somewhere() {
         "[upstreams.a]\ncommand = ['./nope']\nheaders = { a = 'b' }",
         &[
             "witgate.toml:2:12: there is no program `./nope` (correct the path; a relative one begins beside this file)",
-            "witgate.toml:3:1: `headers` means nothing for a child process (leave it out)",
+            "witgate.toml:3:1: `headers` has no effect for a child process (leave it out)",
         ],
     );
     case(
@@ -271,9 +268,9 @@ fn a_transport_is_that_of_a_url() {
     with_rest(
         "[upstreams.a]\nown_tools = true\ntransport = 'sse'\n[upstreams.b]\nurl = 'http://x'\ntransport = 'sse'\nshared = true\neras = ['stateful']\nidentity.headers = { subject = 'X-User' }",
         &[
-            "witgate.toml:3:13: `transport` means nothing for the host's own tools (leave it out)",
-            "witgate.toml:7:10: `shared` means nothing for an HTTP endpoint (leave it out)",
-            "witgate.toml:8:8: `eras` means nothing for HTTP+SSE, which is of the stateful era (leave it out)",
+            "witgate.toml:3:13: `transport` has no effect for the host's own tools (leave it out)",
+            "witgate.toml:7:10: `shared` has no effect for an HTTP endpoint (leave it out)",
+            "witgate.toml:8:8: `eras` has no effect for HTTP+SSE, which is of the stateful era (leave it out)",
             "witgate.toml:9:1: over HTTP+SSE an upstream gets no identity: a stream carries no headers for a call (leave \
              `identity` out, or have the server speak Streamable HTTP)",
         ],
@@ -345,7 +342,7 @@ fn keys_have_one_source() {
              \"PATH\" }`)",
             "witgate.toml:3:7: a key has one source, and this names `secret` and `pem` (write exactly one of `secret`, \
              `pem`, `jwks_file`, `jwks_url` and `issuer`)",
-            "witgate.toml:6:7: this key comes from nowhere (write exactly one of `secret`, `pem`, `jwks_file`, \
+            "witgate.toml:6:7: this key has no source (write exactly one of `secret`, `pem`, `jwks_file`, \
              `jwks_url` and `issuer`)",
             "witgate.toml:8:12: `ftp://x` is not an http or https URL (write a URL such as `https://mcp.example.com/mcp`)",
             "witgate.toml:10:7: this is not PEM (it begins with `-----BEGIN …-----`; a file is named by `pem = { file = \
@@ -411,7 +408,7 @@ fn tls_that_cannot_be() {
         "[server]\nresource = 'http://mcp.example.com/mcp'\n\
          [server.tls]\ncertificate = 'c'\nkey = { env = 'NO_KEY' }\nclient_certificate = 'off'",
         &[
-            "witgate.toml:2:12: `resource` says http, and `listen` speaks TLS (write the URL with https: tokens have to name it \
+            "witgate.toml:2:12: `resource` is an http URL, but the listener speaks TLS (write the URL with https: tokens have to name it \
              as their audience)",
             "witgate.toml:5:1: the environment variable `NO_KEY` is not set (set `NO_KEY` before Witgate starts, or read the \
              secret from a `file`)",
@@ -471,9 +468,9 @@ fn pipelines_that_let_nobody_in() {
             "witgate.toml:11:22: `r` is of the kind `rbac`, which never says who a caller is (policies that can: `k`)",
             "witgate.toml:11:27: there is no policy `kk` (did you mean `k`?)",
             "witgate.toml:11:33: there is no policy `zz` (define it (`[policies.zz]`), or name one of `k` and `r`)",
-            "witgate.toml:12:13: `authorize` holds nothing but shadows, which count for nothing: nothing would be allowed \
+            "witgate.toml:12:13: `authorize` lists only shadow policies, which are not enforced: nothing would be allowed \
              to anybody (add a policy with `mode = \"enforce\"`)",
-            "witgate.toml:12:19: `k` stands twice in `authorize` (leave one out)",
+            "witgate.toml:12:19: `k` is listed twice in `authorize` (leave one out)",
         ],
     );
     let own = "[upstreams.own]\nown_tools = true\n";
@@ -635,7 +632,7 @@ fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
         "[server]\nauthorization_servers = ['https://idp.example']\nresource_name = \"a\\u202Eb\"\n\
          resource_tos_uri = 'http://a.example'\nresource_policy_uri = 'https://u:p@a.example'\nresource_documentation = '/docs'",
         &[
-            "witgate.toml:3:17: this is no name: it has to have 1 to 200 bytes, all of which can be seen (write what \
+            "witgate.toml:3:17: this is not a name: a name has 1 to 200 bytes, and visible characters only (write what \
              people call it, such as `Tickets`)",
             "witgate.toml:4:20: this is not the https URL of a page (write one such as `https://example.com/docs`)",
             "witgate.toml:5:23: this is not the https URL of a page (write one such as `https://example.com/docs`)",
@@ -645,7 +642,7 @@ fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
     with_rest(
         "[server]\nresource_name = 'Tickets'",
         &[
-            "witgate.toml:2:17: nobody is told this (set `server.authorization_servers`, without which there is no \
+            "witgate.toml:2:17: this setting has no effect (set `server.authorization_servers`, without which there is no \
              metadata, or leave it out)",
         ],
     );
@@ -661,8 +658,7 @@ fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
         &[
             "witgate.toml:2:20: `10.0.0.1/8` is not the beginning of a network (write `10.0.0.0/8`)",
             "witgate.toml:2:34: `::ffff:10.0.0.1` is IPv4 within IPv6 (write it as IPv4)",
-            "witgate.toml:2:53: by `0.0.0.0/0` everybody would be believed (name the proxies: a believed sender can claim \
-           any address)",
+            "witgate.toml:2:53: with `0.0.0.0/0`, everybody would be trusted (name the proxies: a trusted sender can claim any address)",
             "witgate.toml:2:66: `proxy.example` is neither an address nor a network (write an address such as \
              `10.0.0.1`, or a network such as `10.0.0.0/8`)",
         ],
@@ -670,13 +666,13 @@ fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
     with_rest(
         "[server]\nforwarded = 'forwarded'",
         &[
-            "witgate.toml:2:13: nothing says which proxies are believed (write the addresses of your proxies as \
+            "witgate.toml:2:13: nothing says which proxies are trusted (write the addresses of your proxies as \
              `trusted_proxies`, such as `[\"10.0.0.0/8\"]`)",
         ],
     );
     assert!(
         says(&format!("[server]\ntrusted_proxies = ['::1']{REST}"))
-            .contains("nothing says where these proxies")
+            .contains("how these proxies name the sender")
     );
 }
 
@@ -686,7 +682,7 @@ fn a_request_is_as_large_as_is_written_and_fits_into_the_memory_that_there_is() 
     assert_eq!(config.server.max_request, 32 << 20);
     with_rest(
         "[server]\nmax_request_mib = 33",
-        &["witgate.toml:2:19: a message as large as that would not be let in: it is more than half of \
+        &["witgate.toml:2:19: a message of this size would be refused: it is more than half of \
            `request_memory_mib` (set `request_memory_mib` to 66 at least)"],
     );
 }
@@ -710,22 +706,20 @@ fn a_network_that_cannot_be() {
         &[
             "witgate.toml:2:11: there is no certificate in keys.toml; it has to be PEM (`BEGIN CERTIFICATE`) \
              (name a file in PEM with the certificates of the CAs)",
-            "witgate.toml:3:9: a user or a password must not be in this file (write `{ env = \"NAME\" }` or \
-             `{ file = \"PATH\" }`, where the whole URL stands)",
+            "witgate.toml:3:9: a user or a password must not be in this file (write `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, with the whole URL)",
         ],
     );
     with_rest(
         "[network]\nsystem_cas = false\nproxy = 'socks5://proxy.example'",
         &[
-            "witgate.toml:2:14: nobody would be trusted: the authorities of the system are left out, and there are no \
-             others (name others in `ca_file`, or leave it out)",
+            "witgate.toml:2:14: no certificate would be trusted: the authorities of the system are left out, and there are no others (name others in `ca_file`, or leave it out)",
             "witgate.toml:3:9: this is not the http or https URL of a proxy (write one such as \
              `http://proxy.example.com:3128`, or `environment`)",
         ],
     );
     with_rest(
         "[network]\nno_proxy = ['example.com']",
-        &["witgate.toml:2:12: this means nothing without a `proxy` (add `proxy`, or leave it out)"],
+        &["witgate.toml:2:12: this has no effect without a `proxy` (add `proxy`, or leave it out)"],
     );
 }
 

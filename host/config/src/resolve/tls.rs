@@ -13,11 +13,11 @@ impl Resolver<'_> {
     pub(super) fn tls(&mut self, server: &raw::Server) -> Option<TlsSettings> {
         let written = server.tls.as_ref()?;
         if matches!(server.transport, Some(raw::Transport::Stdio)) {
-            let message = "over stdio nobody connects, so that there is nothing to encrypt";
+            let message = "over stdio there are no connections to encrypt";
             self.warning(&["server", "tls"], message, "leave `[server.tls]` out, or serve over `http`");
         }
         if server.resource.as_ref().is_some_and(|resource| resource.starts_with("http://")) {
-            let message = "`resource` says http, and `listen` speaks TLS";
+            let message = "`resource` is an http URL, but the listener speaks TLS";
             let help = "write the URL with https: tokens have to name it as their audience";
             self.warning(&["server", "resource"], message, help);
         }

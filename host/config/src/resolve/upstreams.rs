@@ -132,7 +132,7 @@ impl Resolver<'_> {
                 );
             } else if scope == OFFLINE_ACCESS {
                 let message = format!("`{OFFLINE_ACCESS}` is between a client and its authorization server");
-                self.error(&at, message, "take it out: a client asks for it where it wants to");
+                self.error(&at, message, "remove it: clients request it if they want it");
             }
         }
         scopes.clone()
@@ -269,7 +269,7 @@ impl Resolver<'_> {
         });
         for (header, value) in &headers {
             if HeaderValue::from_str(value.expose_secret()).is_err() {
-                let message = "the value of this header holds characters that a header cannot have";
+                let message = "the value of this header contains characters that a header cannot have";
                 self.error(
                     &[at.as_slice(), &[header]].concat(),
                     message,
@@ -314,7 +314,7 @@ impl Resolver<'_> {
             _ => written.shared.is_some(),
         };
         for setting in settings.iter().filter(there) {
-            let message = format!("`{setting}` means nothing for {what}");
+            let message = format!("`{setting}` has no effect for {what}");
             self.error(&["upstreams", name, setting], message, "leave it out");
         }
     }

@@ -90,14 +90,14 @@ impl ProofFault {
             Self::BesideBearer => "there is a header DPoP beside a bearer token",
             Self::Malformed(what) => what,
             Self::Type => "`typ` of the proof is not `dpop+jwt`",
-            Self::Algorithm => "`alg` of the proof is not an asymmetric one that is known here",
+            Self::Algorithm => "`alg` of the proof is not a supported asymmetric algorithm",
             Self::Key => "`jwk` of the proof is not a public key for its `alg`",
             Self::Signature => "the proof is not signed with its `jwk`",
             Self::Method => "`htm` of the proof is another HTTP method",
             Self::Url => "`htu` of the proof is not the upstream's `resource`",
             Self::Time => "`iat` of the proof is more than five minutes away",
             Self::Token => "`ath` of the proof is not the digest of the token",
-            Self::Nonce => "`nonce` of the proof is none of the last minutes",
+            Self::Nonce => "`nonce` of the proof was not issued in the last minutes",
             Self::Replayed => "the proof was used before",
         }
     }

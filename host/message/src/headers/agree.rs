@@ -39,7 +39,7 @@ pub fn check(call: &Call, headers: &HeaderMap) -> Result<Era, MessageFault> {
         }
         (Era::Stateless, MessageKind::Response { .. }) => {
             return Err(MessageFault::InvalidRequest(
-                "this protocol version has no requests of the server's to answer".to_owned(),
+                "in this protocol version, there are no requests of the server to answer".to_owned(),
             ));
         }
         (Era::Stateless, MessageKind::Notification) | (Era::Stateful, _) => {}
@@ -156,7 +156,7 @@ fn unique<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     match single(headers, name) {
         SingleValue::Absent => Ok(None),
         SingleValue::One(value) => Ok(Some(value)),
-        SingleValue::Bad => Err(mismatch(name, "must be there once, in visible ASCII")),
+        SingleValue::Bad => Err(mismatch(name, "must occur once, in visible ASCII")),
     }
 }
 
@@ -166,9 +166,7 @@ fn present(name: &HeaderName, value: Option<&str>) -> Result<(), MessageFault> {
 
 fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), MessageFault> {
     match (header, body) {
-        (Some(header), Some(body)) if header != body => {
-            Err(mismatch(name, "does not say what the body says"))
-        }
+        (Some(header), Some(body)) if header != body => Err(mismatch(name, "differs from the body")),
         _ => Ok(()),
     }
 }

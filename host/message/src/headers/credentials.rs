@@ -157,7 +157,7 @@ fn take_one(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderV
             let (_, mut values) = entry.remove_entry_mult();
             match (values.next(), values.next()) {
                 (value, None) => Ok(value),
-                _ => Err(bad(name, "must be there once")),
+                _ => Err(bad(name, "must occur once")),
             }
         }
     }

@@ -42,14 +42,14 @@ impl HeaderArguments {
                 (SingleValue::Absent, None) => {}
                 (SingleValue::Absent, Some(_)) => return Err(mismatch(name, "is missing")),
                 (SingleValue::Bad, _) => {
-                    return Err(mismatch(name, "must be there once, in visible ASCII"));
+                    return Err(mismatch(name, "must occur once, in visible ASCII"));
                 }
                 (SingleValue::One(_), None) => {
-                    return Err(mismatch(name, "is there without its argument"));
+                    return Err(mismatch(name, "has no argument to repeat"));
                 }
                 (SingleValue::One(header), Some(argument)) => {
                     if !says(&decode(name, header)?, argument) {
-                        return Err(mismatch(name, "does not say what the argument says"));
+                        return Err(mismatch(name, "differs from the argument"));
                     }
                 }
             }
@@ -71,7 +71,7 @@ fn argument<'a>(
         match object.get(key) {
             Some(next) => value = next,
             None if object.keys().any(|other| folds_to(other, key)) => {
-                return Err(mismatch(name, "repeats an argument that is there in another case only"));
+                return Err(mismatch(name, "repeats an argument that has the name only in another case"));
             }
             None => return Ok(None),
         }

@@ -110,11 +110,11 @@ fn what_is_not_strict_json_is_refused() {
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","more":{"b":1,"b":2}}"#.into(), twice),
         (
             request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{}}}}}"#, deep(126))),
-            "parse: arrays and objects stand deeper than 128 levels",
+            "parse: arrays and objects are nested deeper than 128 levels",
         ),
         (
             request("tools/call", &format!(r#"{{"name":"a","arguments":{{"x":{}}}}}"#, deep(100_000))),
-            "parse: arrays and objects stand deeper than 128 levels",
+            "parse: arrays and objects are nested deeper than 128 levels",
         ),
         (request("tools/call", r#"{"name":"\ud800"}"#), "parse: it is not JSON"),
         (request("tools/call", r#"{"name":"a","arguments":{"x":1e999}}"#), "parse: it is not JSON"),

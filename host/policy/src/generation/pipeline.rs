@@ -211,10 +211,10 @@ fn misfit(policy: &Policy, hook: &str) -> PolicyError {
     PolicyError {
         policy: policy.name().to_string(),
         message: format!(
-            "the pipeline lists it under `{hook}`, and it has no such hook; take it out there{}",
+            "the pipeline lists it under `{hook}`, but it has no such hook; remove it there{}",
             match policy.authenticates() {
-                true => ": it is an authenticator, which stands under `authenticate`",
-                false => ": it is an authorizer, which stands under `authorize`",
+                true => ": it is an authenticator, which belongs under `authenticate`",
+                false => ": it is an authorizer, which belongs under `authorize`",
             }
         ),
         cause: Cause::Content,

@@ -35,11 +35,11 @@ fn directive(part: &str, faults: &mut Vec<String>) -> Option<Directive> {
     let directive = instead.parse::<Directive>().ok();
     let nearest = nearest(level).map(|(_, name)| format!(" (did you mean `{name}`?)")).unwrap_or_default();
     let then = match &directive {
-        Some(_) => format!("`{instead}` counts in its place"),
-        None => "it is passed over".to_owned(),
+        Some(_) => format!("`{instead}` is used in its place"),
+        None => "it is ignored".to_owned(),
     };
     faults.push(format!(
-        "RUST_LOG: `{level}` in `{part}` is no level{nearest}; {then}. Levels are {}",
+        "RUST_LOG: `{level}` in `{part}` is not a level{nearest}; {then}. Levels are {}",
         LEVELS.join(", ")
     ));
     directive
@@ -69,11 +69,11 @@ mod tests {
             (Some("DEBUG"), "debug", None),
             (Some(" info , hyper=warn "), "hyper=warn,info", None),
             (Some("witgate"), "witgate=trace,off", None),
-            (Some("debgu"), "info", Some("`debgu` in `debgu` is no level (did you mean `debug`?)")),
+            (Some("debgu"), "info", Some("`debgu` in `debgu` is not a level (did you mean `debug`?)")),
             (Some("wran,hyper=error"), "hyper=error,info", Some("(did you mean `warn`?)")),
             (Some("inof"), "info", Some("(did you mean `info`?)")),
-            (Some("witgate=debgu"), "witgate=info,off", Some("`debgu` in `witgate=debgu` is no level")),
-            (Some("witgate=loud"), "witgate=info,off", Some("`loud` in `witgate=loud` is no level; ")),
+            (Some("witgate=debgu"), "witgate=info,off", Some("`debgu` in `witgate=debgu` is not a level")),
+            (Some("witgate=loud"), "witgate=info,off", Some("`loud` in `witgate=loud` is not a level; ")),
             (Some(",,"), "info", None),
         ] {
             let (read, faults) = read(written);

@@ -18,7 +18,7 @@ const ROUNDS: u32 = 40;
 /// Takes orphans from now on, and buries those that have ended. Must be called within a Tokio runtime.
 pub fn adopt_orphans() {
     if let Err(error) = set_child_subreaper(Some(getpid())) {
-        tracing::warn!(%error, "processes that children leave behind are out of reach");
+        tracing::warn!(%error, "processes that children leave behind cannot be adopted");
     }
     match signal(SignalKind::child()) {
         Ok(mut ended) => {

@@ -37,13 +37,13 @@ impl std::fmt::Display for FetchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.why, self.error) {
             (Some(why), _) => f.write_str(why),
-            (None, HttpError::NotGranted) => f.write_str("its address is none that is connected to"),
+            (None, HttpError::NotGranted) => f.write_str("its address is not allowed"),
             (None, HttpError::InvalidRequest) => f.write_str("the request is not well formed"),
             (None, HttpError::Unreachable) => f.write_str("no connection"),
             (None, HttpError::TimedOut) => f.write_str("no complete answer in time"),
             (None, HttpError::TooLarge) => f.write_str("the answer is too large"),
             (None, HttpError::Resting(_)) => {
-                f.write_str("it keeps failing, or too many wait for it, and is not asked")
+                f.write_str("it keeps failing, or too many requests to it are open, so it is not asked")
             }
         }
     }

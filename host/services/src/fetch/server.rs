@@ -91,10 +91,10 @@ impl OriginServer {
                 match self.breaker.failed(turn, source, Instant::now()) {
                     BreakerChange::None => {}
                     BreakerChange::Out(pause) => {
-                        tracing::warn!(server = %self.origin.0, "the server keeps failing and is left alone for {pause:?}");
+                        tracing::warn!(server = %self.origin.0, "the server keeps failing; requests to it are paused for {pause:?}");
                     }
                     BreakerChange::OutForOne(pause) => {
-                        tracing::warn!(server = %self.origin.0, "the server keeps failing for one caller, and is not asked for that one for {pause:?}");
+                        tracing::warn!(server = %self.origin.0, "the server keeps failing for one caller; this caller's requests to it are paused for {pause:?}");
                     }
                 }
             }

@@ -86,7 +86,7 @@ impl Discovery {
                 break;
             }
         }
-        Err(format!("no metadata leads to it: {}", reasons.join("; ")))
+        Err(format!("no usable metadata was found: {}", reasons.join("; ")))
     }
 
     fn jwks_uri(&self, metadata: &[u8]) -> Result<Url, &'static str> {
@@ -101,7 +101,7 @@ impl Discovery {
         let url = Url::parse(url).ok().filter(|url| Origin::of(url).is_some());
         let url = url.ok_or("its `jwks_uri` is not an absolute http or https URL")?;
         match self.issuer.starts_with("https://") && url.scheme() != "https" {
-            true => Err("its `jwks_uri` would bring keys in the clear"),
+            true => Err("its `jwks_uri` is http, so the keys could be exchanged on the way"),
             false => Ok(url),
         }
     }

@@ -26,7 +26,7 @@ pub enum SkipReason {
     #[error("it is not a JSON object without duplicate members")]
     NotStrict,
     /// It holds what nobody may know who verifies. Whoever has read it can sign.
-    #[error("it holds private or symmetric key material, which everybody could have read")]
+    #[error("it contains private or symmetric key material, which everybody could have read")]
     Private,
     /// By `use` or `key_ops` it is for something else, or they contradict each other.
     #[error("its `use` and `key_ops` are not for verifying signatures")]
@@ -71,7 +71,7 @@ impl VerifyingKey {
 /// Reads a key.
 ///
 /// # Errors
-/// With why it is passed over.
+/// With why it is ignored.
 pub(super) fn read(text: &str) -> Result<VerifyingKey, SkipReason> {
     let jwk = json::parse_object(text).map_err(|_| SkipReason::NotStrict)?;
     if PRIVATE.iter().any(|name| member(&jwk, name).is_some()) {

@@ -91,7 +91,7 @@ pub struct Way {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("[network] cannot be used, so that nothing goes out")]
+#[error("[network] is invalid, so no outgoing connections are made")]
 struct NetworkClosed;
 
 impl Way {

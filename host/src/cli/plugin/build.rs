@@ -42,9 +42,7 @@ fn tools(environment: &Environment) -> Result<Tools, CommandFailure> {
     let own = environment.get("WITGATE_TOOLS").map(PathBuf::from);
     let cached = || cache_directory(environment).map(|cache| cache.join("tools"));
     own.or_else(cached).map(Tools::below).ok_or_else(|| {
-        CommandFailure::new(
-            "there is no place to keep tools in: set HOME, or name a directory by WITGATE_TOOLS",
-        )
+        CommandFailure::new("there is no directory for tools: set HOME, or name one by WITGATE_TOOLS")
     })
 }
 

@@ -25,7 +25,9 @@ fn of_shadow(shadow: &Shadow) -> String {
         0 => String::new(),
         many => format!(", {many} of them not listed"),
     };
-    let head = format!("{policy}: {disagreements} of {calls} otherwise{left_out}, {shed} not asked");
+    let head = format!(
+        "{policy}: {disagreements} of {calls} calls decided differently{left_out}, {shed} not evaluated"
+    );
     match kinds.is_empty() {
         true => head,
         false => format!("{head}\n\n{}", table(&TITLES, &kinds.iter().map(row).collect::<Vec<_>>())),

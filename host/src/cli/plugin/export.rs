@@ -50,8 +50,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
         terminal.print(&format!("{}  {digest}{note}", path.display()));
     }
     terminal.say(
-        "\nA policy of the same kind takes one by `component = \"FILE\"`; with `fallback = \"builtin\"` the check that is built in \
-         decides where it fails.",
+        "\nTo use one, write `component = \"FILE\"` in a policy of the same kind. With `fallback = \"builtin\"`, the built-in decides if the component fails.",
     );
     Ok(Exit::Done)
 }
@@ -70,7 +69,7 @@ pub(in crate::cli) fn export(
     let other = |it: &ExportedComponent| !it.same && it.path.symlink_metadata().is_ok();
     if let Some((other, _)) = chosen.iter().find(|(it, _)| !force && other(it)) {
         return Err(CommandFailure::new(format!(
-            "{} is there already and is another component than this program's; `--force` writes over it",
+            "{} exists already, and differs from this program's component; `--force` overwrites it",
             other.path.display()
         )));
     }

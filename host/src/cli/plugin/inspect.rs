@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, plugin: &str) -> Result<Exit, CommandFailur
     match problem {
         None => Ok(Exit::Done),
         Some(problem) => {
-            context.terminal.say(&format!("witgate: no policy can be made of it: {problem}"));
+            context.terminal.say(&format!("witgate: it cannot be used as a policy: {problem}"));
             Ok(Exit::No)
         }
     }
@@ -252,7 +252,7 @@ fn memory(found: &Value) -> Option<String> {
     Some(match usize::try_from(bytes).is_ok_and(|bytes| bytes <= limit) {
         true => format!("{kib} KiB from the start; the limit is {} MiB unless it is set", limit >> 20),
         false => format!(
-            "{kib} KiB from the start, which passes the limit of {} MiB: write `limits = {{ memory_mib = {} }}` or more",
+            "{kib} KiB from the start, which exceeds the limit of {} MiB: write `limits = {{ memory_mib = {} }}` or more",
             limit >> 20,
             bytes.div_ceil(1 << 20)
         ),

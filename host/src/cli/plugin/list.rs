@@ -45,7 +45,7 @@ fn listing(status: &GatewayStatus) -> String {
     }
     for unwatched in &status.unwatched {
         let (file, reason) = (&unwatched.file, &unwatched.reason);
-        text.push_str(&format!("\n\nNOT WATCHED, only looked at every second: {file}: {reason}"));
+        text.push_str(&format!("\n\nNOT WATCHED, only checked every second: {file}: {reason}"));
     }
     text.push_str(&earlier(status));
     if let Some(last) = &status.last_change {

@@ -33,7 +33,7 @@ const AFTERWARDS: Duration = Duration::from_secs(30);
 const NAMED: usize = 3;
 
 /// The note on cases that are left out.
-const DIFFERS: &str = "of what is not written down, they are answered otherwise when they are asked again";
+const DIFFERS: &str = "their answers depend on data that is left out";
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let path = arguments.out.join(format!("{}.toml", arguments.policy));
     if path.exists() {
         let message = format!(
-            "{} is there already; move it away, or name another directory with `--out DIR`",
+            "{} exists already; move it away, or name another directory with `--out DIR`",
             path.display()
         );
         return Err(CommandFailure::new(message));
@@ -156,7 +156,7 @@ async fn look_at(loader: &Loader, component: &Path, digest: Option<&str>) -> Res
 }
 
 fn unreadable(error: &CasesError) -> CommandFailure {
-    CommandFailure::new(format!("what was recorded cannot be read as cases: {error}; nothing was written"))
+    CommandFailure::new(format!("the recording cannot be read as cases: {error}; nothing was written"))
 }
 
 /// For its owner alone: names of callers are in it.
@@ -211,7 +211,7 @@ fn tell(
     }
     if !cases.is_empty() {
         text.push_str(&format!(
-            "\nput it to another one with `witgate plugin test {} --component FILE`",
+            "\nto run it against another component: `witgate plugin test {} --component FILE`",
             path.display()
         ));
     }

@@ -23,9 +23,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
 /// Has the running Witgate forget a token, and says who did.
 pub(super) fn forget_and_tell(context: &Context, token: &SecretString) -> Result<Exit, CommandFailure> {
     show(context, &command(token), |done: &ForgottenToken| match done.forgotten_by.as_slice() {
-        [] => {
-            "No policy remembered anything about it; the next call asks the authorization server.".to_owned()
-        }
+        [] => "No policy had a cached result for it; the next call asks the authorization server.".to_owned(),
         names => format!("Forgotten by {}; the next call asks the authorization server.", names.join(", ")),
     })
 }

@@ -90,7 +90,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Comm
     let end = written(from_now(arguments.expires));
     context
         .terminal
-        .say(&format!("A token for `{}`, signed with {algorithm:?}, good until {end}:", arguments.sub));
+        .say(&format!("A token for `{}`, signed with {algorithm:?}, valid until {end}:", arguments.sub));
     match context.terminal.is_json() {
         true => context.terminal.print_json(&json!({ "token": token, "algorithm": format!("{algorithm:?}"), "expires": end, "claims": claims })),
         false => context.terminal.print(&token),

@@ -12,16 +12,14 @@ pub(super) fn why(file: &Path) -> Option<String> {
     let is_directory = rustix::fs::FileType::from_raw_mode(looks.stx_mode.into()).is_dir();
     if looks.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) && !is_directory {
         let gone = match looks.stx_nlink {
-            0 => {
-                ", and what is mounted was replaced or removed where it comes from, which this mount never shows"
-            }
+            0 => ", and its source was replaced or removed, which this mount does not show",
             _ => "",
         };
-        return Some(format!("it is mounted by itself{gone}; mount the directory that holds it"));
+        return Some(format!("it is a mount point itself{gone}; mount its directory"));
     }
     let kind = statfs(file).ok()?.f_type;
     let (_, name) = REMOTE.into_iter().find(|(magic, _)| i128::from(kind) == *magic)?;
-    Some(format!("{name} brings no notifications of what other machines change"))
+    Some(format!("{name} gives no notifications of changes by other machines"))
 }
 
 /// File systems by their magic numbers: statfs(2), and `linux/magic.h`.

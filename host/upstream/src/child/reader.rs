@@ -87,7 +87,10 @@ impl ChildReader {
                         return (UpstreamFault::BadAnswer, "the upstream does not speak JSON-RPC");
                     }
                     if self.unasked > UNASKED {
-                        return (UpstreamFault::Flood, "the upstream floods with answers nobody asked for");
+                        return (
+                            UpstreamFault::Flood,
+                            "the upstream sends too many answers that nobody asked for",
+                        );
                     }
                 }
                 Ok(LineOutcome::TooLong(ends)) => self.too_long(&ends),
@@ -195,7 +198,9 @@ impl ChildReader {
             WorkingCallers::Ones(ones) => ones,
             WorkingCallers::Nobodys => Vec::new(),
             WorkingCallers::Several => {
-                return Recipient::None("several clients share this server; whom to ask is not clear");
+                return Recipient::None(
+                    "several clients share this server, so it is not clear which one to ask",
+                );
             }
         };
         ones.retain(|(_, pending)| pending.ask.session.is_some());
@@ -373,7 +378,10 @@ fn apart(line: &Bytes) -> Bytes {
 }
 
 fn not_read() -> NoResponse {
-    NoResponse::Fault(UpstreamFault::Flood, "more came than was read; the request was given up".to_owned())
+    NoResponse::Fault(
+        UpstreamFault::Flood,
+        "the client read too slowly; the request was cancelled".to_owned(),
+    )
 }
 
 enum Recipient {

@@ -71,7 +71,7 @@ impl AnswerStream {
                 self.is_answered = true;
                 Ok(Event { data, ..event })
             }
-            None => Err(bad_answer("The MCP server answered what is not JSON-RPC")),
+            None => Err(bad_answer("The MCP server's answer is not JSON-RPC")),
         }
     }
 

@@ -57,8 +57,7 @@ pub(super) fn refused(request: &Request, has_session: bool, status: StatusCode) 
             fault(UpstreamFault::Unreachable, "The MCP server is busy: try again later")
         }
         StatusCode::METHOD_NOT_ALLOWED => bad_answer(
-            "The MCP server takes no POST (HTTP 405): its URL is none of Streamable HTTP, or it speaks the HTTP+SSE \
-             transport of 2024-11-05 alone, which takes `transport = \"sse\"` in the configuration: tell the operator",
+            "The MCP server accepts no POST (HTTP 405): its URL is not an endpoint of Streamable HTTP, or it speaks only the HTTP+SSE transport of 2024-11-05, which needs `transport = \"sse\"` in the configuration: tell the operator",
         ),
         status if status.is_redirection() => bad_answer(&format!(
             "The MCP server redirects elsewhere (HTTP {}), which the log names: tell the operator",

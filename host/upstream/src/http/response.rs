@@ -13,7 +13,7 @@ use witgate_message::json::{Members, span_in, splice};
 pub(super) fn of(request: &Request, message: Bytes) -> Result<Bytes, Rejection> {
     let MessageKind::Request { .. } = request.call.kind() else { return Ok(message) };
     let Some(parts) = ResponseParts::read(&message) else {
-        return Err(bad_answer("The MCP server answered what is not JSON-RPC"));
+        return Err(bad_answer("The MCP server's answer is not JSON-RPC"));
     };
     let id = request.call.id().unwrap_or("null");
     let is_nobodys = parts.is_error && parts.id.is_none_or(|id| id == "null");

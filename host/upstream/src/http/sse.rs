@@ -120,7 +120,7 @@ impl Sse {
     /// An event stream, and where messages are posted that are answered in it.
     async fn open(&self) -> Result<(Events, Uri), String> {
         let at = shown(&self.url);
-        let uri: Uri = self.url.as_str().parse().map_err(|_| format!("{at} is no URL that HTTP has"))?;
+        let uri: Uri = self.url.as_str().parse().map_err(|_| format!("{at} is not a URL of HTTP"))?;
         let mut headers = self.own.clone();
         headers.insert(ACCEPT, EVENTS);
         let response = self.line.request(outgoing(Method::GET, uri, headers, Bytes::new())).await;
@@ -135,7 +135,7 @@ impl Sse {
                 return Ok((events, place(&self.url, &event.data)?));
             }
         }
-        Err(format!("the event stream of {at} names no place for messages: it does not speak HTTP+SSE"))
+        Err(format!("the event stream of {at} names no URL for messages: it does not speak HTTP+SSE"))
     }
 }
 
@@ -143,11 +143,11 @@ impl Sse {
 /// it names holds the id of a session, and is in no error.
 fn place(url: &Url, named: &[u8]) -> Result<Uri, String> {
     let text = std::str::from_utf8(named).unwrap_or_default().trim();
-    let wrong = || format!("{} names a place for messages that is no URL", shown(url));
+    let wrong = || format!("{} names an invalid URL for messages", shown(url));
     let mut place = url.join(text).map_err(|_| wrong())?;
     if place.origin() != url.origin() || !place.username().is_empty() || place.password().is_some() {
         let origin = place.origin().ascii_serialization();
-        return Err(format!("{} names a place for messages at another origin, {origin}", shown(url)));
+        return Err(format!("{} names a URL for messages at another origin, {origin}", shown(url)));
     }
     place.set_fragment(None);
     place.as_str().parse().map_err(|_| wrong())
@@ -380,7 +380,7 @@ mod tests {
     async fn nothing_is_posted_to_another_origin() {
         let (server, url) = Server::start("http://127.0.0.2:9/m?s=1").await;
         let Err(why) = launched(&url).await else { panic!("it is taken") };
-        assert!(why.ends_with("names a place for messages at another origin, http://127.0.0.2:9"), "{why}");
+        assert!(why.ends_with("names a URL for messages at another origin, http://127.0.0.2:9"), "{why}");
         assert_eq!(server.posts.load(Ordering::Relaxed), 0);
     }
 

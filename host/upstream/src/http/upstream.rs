@@ -119,8 +119,7 @@ pub enum SetUpError {
     Url(#[from] ::http::uri::InvalidUri),
     /// There is no program that would have it.
     #[error(
-        "`embedded = true` is a service of a program that has Witgate in it as a library, and this is none; \
-         start that program, or write `command`, `url` or `own_tools = true`"
+        "`embedded = true` is for a program that embeds Witgate, and this program does not; start that program, or write `command`, `url` or `own_tools = true`"
     )]
     Embedded,
     /// The settings of this upstream cannot be used.

@@ -38,7 +38,9 @@ fn a_credential_header_of_the_protocol_is_refused_by_name() {
             let told = witgate_tests::gateway::unframed(&String::from_utf8_lossy(&checked.stderr));
             assert!(!checked.status.success(), "{header}: {told}");
             assert!(
-                told.contains(&format!("the credential header \"{header}\" is one of HTTP's or MCP's own")),
+                told.contains(&format!(
+                    "the credential header \"{header}\" is a header of HTTP or MCP itself"
+                )),
                 "{told}"
             );
         }

@@ -263,7 +263,9 @@ pub(super) fn case(guest: Guest) -> Case {
         Guest::SchemaMultiplies | Guest::SchemaIsAChain => {
             authorizer(Refused(&["config schema is too large"]))
         }
-        Guest::SchemaRefersElsewhere => authorizer(Refused(&["config schema refers to what is not in it"])),
+        Guest::SchemaRefersElsewhere => {
+            authorizer(Refused(&["config schema refers to something outside it"]))
+        }
 
         // What an instance keeps.
         Guest::Remembers => authorizer(Expected::Called(&[("echo", Passes), ("echo", Denies("remembers"))])),

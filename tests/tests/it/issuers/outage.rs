@@ -38,7 +38,7 @@ fn tokens_are_taken_on_the_last_good_keys_and_it_heals_by_itself() {
             assert_eq!(outcome(&call(&gateway, &good)), taken(), "{:?}: {}", begin.elapsed(), gateway.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        gateway.await_log("the last good one stays");
+        gateway.await_log("the last valid one stays in use");
         // Whether there is such a key cannot be found out: that is not the caller's fault.
         let unknown = call(&gateway, &token(&gateway, &issuer, &new));
         assert_eq!(outcome(&unknown).0, 503, "{}", gateway.log());

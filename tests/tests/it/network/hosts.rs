@@ -17,11 +17,11 @@ fn a_refused_host_stands_in_the_log_and_one_of_an_allowed_zone_passes() {
     let list = Request::stateless(&gateway.address(), "/mcp", "tools/list", json!({}));
     let asked = |host: &str| list.clone().set("Host", host).send().status;
     assert_eq!(["a.example.com", "example.com\u{202e}"].map(asked), [200, 403]);
-    let log = gateway.await_log("allow it in `server.allowed_hosts`");
+    let log = gateway.await_log("add it to `server.allowed_hosts`");
     assert!(log.contains(r"example.com\\u{202e}"), "{log}");
     assert!(!log.contains('\u{202e}'));
     // A hundred requests do not fill the log.
     assert!((0..100).all(|_| asked("evil.example") == 403));
     assert_eq!(asked("b.example.com"), 200);
-    assert_eq!(gateway.log().matches("allow it in `server.allowed_hosts`").count(), 1);
+    assert_eq!(gateway.log().matches("add it to `server.allowed_hosts`").count(), 1);
 }

@@ -91,7 +91,7 @@ fn the_proxy_protocol_names_the_client_before_anything_else() {
          max_connections_per_peer = 2",
     );
     // Whoever waited for the endpoint has said nothing, and so has this.
-    gateway.await_log("has no header of the PROXY protocol");
+    gateway.await_log("without a header of the PROXY protocol");
     let request = call(&gateway, "a").with("X-Forwarded-For", "6.6.6.6");
     assert_eq!(request.send().status, 0, "without a header there is no connection");
     assert_ne!(request.clone().preceded_by(&header(7)).send().status, 0);

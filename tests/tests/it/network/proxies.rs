@@ -67,7 +67,7 @@ fn the_environment_counts_where_that_is_written_and_exceptions_are_made() {
         assert_eq!(!proxy.asked().is_empty(), is_reached, "{network} {no_proxy}");
         let check = gateway.setup().run(&["check"]);
         let said = unframed(&String::from_utf8_lossy(&check.stderr));
-        let warned = said.contains("https_proxy is set, and Witgate does not go by it");
+        let warned = said.contains("https_proxy is set, but Witgate does not use it");
         assert_eq!(warned, network.is_empty(), "{said}");
     }
 }

@@ -29,7 +29,7 @@ fn every_difference_is_shown() {
         said.contains("this one   denied = \"not-allowed\"") && said.contains("the other  \"allow\""),
         "{said}"
     );
-    assert!(said.contains("2 passed, 0 failed, 1 answered otherwise by the other"), "{said}");
+    assert!(said.contains("2 passed, 0 failed, 1 answered differently by the other"), "{said}");
     let report = json(&setup, &["--against", &faulty]);
     assert_eq!((&report["ok"], &report["differ"]), (&false.into(), &1.into()));
     assert_eq!(report["cases"][1]["differences"][0]["other"], "\"allow\"");

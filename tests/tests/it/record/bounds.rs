@@ -29,7 +29,7 @@ async fn it_ends_after_so_many_calls_or_so_much_time() {
     let output =
         world.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "recorded"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(69) && said.contains("is there already"), "{said}");
+    assert!(output.status.code() == Some(69) && said.contains("exists already"), "{said}");
 }
 
 /// Nobody records for who has gone away, and another one may then.
@@ -39,7 +39,7 @@ async fn it_ends_with_its_client() {
     let recording = world.record("rules-own", &[]);
     let output = world.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "other"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(69) && said.contains("is being recorded already"), "{said}");
+    assert!(output.status.code() == Some(69) && said.contains("is already being recorded"), "{said}");
     recording.signal("KILL");
     drop(recording.output());
     witgate_tests::gateway::await_some("the end of the first", || {

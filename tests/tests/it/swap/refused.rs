@@ -75,7 +75,7 @@ async fn an_authenticator_among_the_authorizers() {
     let upstream = Upstream::start();
     let cases = [
         ("jwt", "`tokens` is of the kind `jwt`, which never says what a caller may do"),
-        ("custom", "policy `tokens`: the pipeline lists it under `authorize`, and it has no such hook"),
+        ("custom", "policy `tokens`: the pipeline lists it under `authorize`, but it has no such hook"),
     ];
     for (kind, why) in cases {
         let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");

@@ -46,5 +46,5 @@ async fn where_a_shadow_disagrees_is_summed_up_and_changes_nothing() {
 
     let text = running.setup().run(&["plugin", "diff"]);
     let text = String::from_utf8(text.stdout).unwrap();
-    assert!(text.contains("stricter: 3 of 4 otherwise, 0 not asked"), "{text}");
+    assert!(text.contains("stricter: 3 of 4 calls decided differently, 0 not evaluated"), "{text}");
 }

@@ -84,7 +84,7 @@ async fn a_store_that_is_mounted_by_itself_is_read_again_and_is_not_written_in_p
     let running = setup.within(&["unshare", "-m", "sh", "-c", mount, "sh"]).serve();
     allowed(&running, &key).await;
     let why = reason(&running, "keys.toml");
-    assert!(why.contains("mounted by itself; mount the directory"), "{why}");
+    assert!(why.contains("a mount point itself; mount its directory"), "{why}");
     assert_eq!(metric(&running.admin_url(), "witgate_unwatched_files", "").await, 1.0);
 
     // Within the mount nothing can be renamed over it.
@@ -96,7 +96,7 @@ async fn a_store_that_is_mounted_by_itself_is_read_again_and_is_not_written_in_p
     let output = setup.started_by("nsenter", &within, &revoke).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(69), "{said}");
-    assert!(said.contains("mounted by itself") && said.contains("Mount the directory"), "{said}");
+    assert!(said.contains("a mount point itself") && said.contains("Mount its directory"), "{said}");
     assert!(said.contains("the file is unchanged"), "{said}");
     assert_eq!(fs::read(&outside).unwrap(), before);
     let left: Vec<_> = fs::read_dir(setup.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

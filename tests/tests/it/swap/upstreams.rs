@@ -93,9 +93,7 @@ async fn a_credential_for_another_url_is_not_sent_to_the_former_one() {
     assert!(caller.call("echo", json!({})).await.is_result());
     assert!(!contains(&recorder.seen(), b"for-the-other"));
     let list = running.setup().run(&["plugin", "list"]);
-    assert!(
-        String::from_utf8_lossy(&list.stdout).contains("NOT IN FORCE before a restart: what was changed")
-    );
+    assert!(String::from_utf8_lossy(&list.stdout).contains("NOT IN FORCE before a restart: a change"));
 }
 
 fn child(shared: bool) -> String {
@@ -122,7 +120,7 @@ async fn a_rotated_credential_reaches_new_processes_and_sessions_on_former_ones_
         let slow = tokio::spawn(async move { other.call_in(&named, "tell", arguments).await });
         until("the slow call to begin", async || mark.exists().then_some(())).await;
         rename_over(&running.setup().dir().join("token"), b"second-credential");
-        running.await_log("its new headers or environment are in force");
+        running.await_log("the upstream's new headers or environment are in use");
         let over = caller.call_in(&session, "tell", json!({})).await;
         assert_eq!(over.status, 404, "{over:?}");
         let session = caller.open_session().await;

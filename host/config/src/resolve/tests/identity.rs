@@ -71,12 +71,11 @@ fn names_are_headers_that_nobody_else_sets() {
         over_http(
             &format!("identity.headers = {{ subject = '{name}' }}"),
             &[&format!(
-                "witgate.toml:3:32: `{name}` cannot be the name of this header (use letters, digits and `-` alone: \
-                 servers and proxies drop others, or take them for one another)"
+                "witgate.toml:3:32: `{name}` cannot be the name of this header (use only letters, digits and `-`: servers and proxies drop headers with other characters, or confuse them)"
             )],
         );
     }
-    let twice = "is set twice, in a spelling that servers take for the same (choose another name, such as \
+    let twice = "is set twice, in spellings that servers do not distinguish (choose another name, such as \
                  `X-Witgate-Subject`)";
     over_http(
         "identity.headers = { subject = 'X-User', roles = 'x-USER' }",
@@ -100,7 +99,7 @@ fn names_are_headers_that_nobody_else_sets() {
     over_http(
         "identity = {}",
         &[
-            "witgate.toml:3:1: this names nothing that is to be told (name a field, such as `headers = { subject = \
+            "witgate.toml:3:1: this names no field of the identity (name a field, such as `headers = { subject = \
            \"X-Witgate-Subject\" }`)",
         ],
     );
@@ -111,7 +110,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
     over_http(
         "identity.env = { subject = 'W_SUBJECT' }",
         &[
-            "witgate.toml:3:10: an HTTP endpoint has no environment of Witgate's (name headers under `headers`)",
+            "witgate.toml:3:10: Witgate cannot set the environment of an HTTP endpoint (name headers under `headers`)",
         ],
     );
     let process = |identity: &str, expected: &[&str]| {
@@ -127,14 +126,13 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
     process(
         "shared = true\nidentity.env = { subject = 'W_SUBJECT' }",
         &[
-            "witgate.toml:4:10: a process that is shared serves all callers, so that its environment can name none of \
-           them (leave `shared` out, so that each caller has a process, or serve the upstream over HTTP)",
+            "witgate.toml:4:10: a shared process serves all callers, so its environment cannot name one of them (leave `shared` out, so that each caller has a process, or serve the upstream over HTTP)",
         ],
     );
     process(
         "identity.env = { roles = 'W_ROLES' }",
         &[
-            "witgate.toml:3:26: `roles` may be another with each call, and the environment of a process stays (leave it \
+            "witgate.toml:3:26: `roles` may differ between calls, but the environment of a process stays the same (leave it \
            out; an upstream over HTTP can receive it with each call)",
         ],
     );
@@ -142,7 +140,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
         "env = { W_A = 'x' }\nidentity.env = { subject = 'W_A', issuer = 'PATH', policy = 'a=b' }",
         &[
             "witgate.toml:4:28: the variable `W_A` is set twice (choose another name, such as `WITGATE_SUBJECT`)",
-            "witgate.toml:4:44: `PATH` may mean something to programs, and its value would be a caller's (choose a name \
+            "witgate.toml:4:44: programs may interpret `PATH`, and callers could choose its value (choose a name \
              that nobody else has, such as `WITGATE_SUBJECT`)",
             "witgate.toml:4:61: `a=b` is not the name of an environment variable (use letters, digits and `_`, such as \
              `WITGATE_SUBJECT`)",
@@ -156,7 +154,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
 #[test]
 fn a_name_that_two_sources_may_give_does_not_stand_alone() {
     let several =
-        "several policies or issuers may know callers here, and each may have a subject of the same name";
+        "several policies or issuers may identify callers here, and two of them may use the same subject";
     let of = |identity: &str, expected: &[&str]| {
         says(&format!("[upstreams.a]\nurl = 'http://x/mcp'\n{identity}{SEVERAL}"), expected);
     };
@@ -236,8 +234,7 @@ fn keys_are_held_to_what_they_are_for() {
     let config = format!("[upstreams.a]\nurl = 'http://x/mcp'\n{token}{SIGNING}{PIPELINE}");
     for (mode, is_good) in [(0o400, true), (0o640, true), (0o644, false), (0o604, false), (0o660, false)] {
         let said = folder(&config, mode).says();
-        let expected = "witgate.toml:5:1: others may read or write the private key `signing.pem` (make it its owner's \
-                        alone: `chmod 600 signing.pem`)\n";
+        let expected = "witgate.toml:5:1: others may read or write the private key `signing.pem` (let only its owner read and write it: `chmod 600 signing.pem`)\n";
         assert_eq!(said, if is_good { "" } else { expected }, "{mode:o}");
     }
     over_http(
@@ -254,7 +251,7 @@ fn keys_are_held_to_what_they_are_for() {
         &[
             "witgate.toml:3:2: nothing says which key signs (write `key = { file = \"PATH\" }`; make one by `openssl genpkey \
          -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE`)",
-            "witgate.toml:3:2: no upstream is told anything that is signed (add `token` to the `identity` of an upstream, or \
+            "witgate.toml:3:2: no upstream gets a signed token (add `token` to the `identity` of an upstream, or \
          leave `[signing]` out)",
         ],
     );

@@ -56,7 +56,7 @@ fn comment(recording: &RecordingReport) -> String {
     let RecordingReport { policy, calls, left_out, shed, .. } = recording;
     let mut text = format!(
         "# Recorded by `witgate plugin record` from the policy `{policy}`: {}.\n\
-         # Credentials and secrets are stand-ins; subjects, roles, scopes and what was called are not.\n",
+         # Credentials and secrets are stand-ins; subjects, roles, scopes and targets are not.\n",
         counted_calls(*calls)
     );
     for (why, count) in left_out {
@@ -104,5 +104,5 @@ fn inline(value: &Value) -> Result<String, CommandFailure> {
 }
 
 fn unwritable(error: &toml::ser::Error) -> CommandFailure {
-    CommandFailure::new(format!("what was recorded cannot be written as cases: {error}; nothing was written"))
+    CommandFailure::new(format!("the recording cannot be written as cases: {error}; nothing was written"))
 }

@@ -91,7 +91,7 @@ fn questions(
             None if policy.policy().authorizes() => HookQuestion::May(Principal::default()),
             None => {
                 return Err(CommandFailure::new(
-                    "it says who somebody is, and nobody shows anything; name a credential by `--credential-env NAME` or \
+                    "it is an authenticator, and there is no credential; name one by `--credential-env NAME` or \
                      `--credential-file FILE`, or a case by `--case NAME`",
                 ));
             }

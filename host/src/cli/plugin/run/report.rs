@@ -17,9 +17,9 @@ use witgate_services::witness::{Observation, TraceEvent};
 pub(super) fn text(ran: &RunResult) -> String {
     let mut lines = Vec::new();
     match &ran.settings {
-        ConfigureResult::No(why) => lines.push(row("settings", &format!("not taken: {why}"))),
+        ConfigureResult::No(why) => lines.push(row("settings", &format!("refused: {why}"))),
         ConfigureResult::Yes(wants, observed) => {
-            lines.push(row("settings", "taken"));
+            lines.push(row("settings", "accepted"));
             lines.push(row("wants", &wanted(wants)));
             lines.extend(events(observed));
         }
@@ -47,7 +47,7 @@ fn step(question: &Question, asked: &QuestionReport) -> Vec<String> {
         true => row(
             "http",
             &format!(
-                "{}: nobody is there; a case has the answers under `http`, and `--case NAME` names it",
+                "{}: there is no server; a case has the answers under `http`, and `--case NAME` names it",
                 finding.found
             ),
         ),
@@ -90,7 +90,7 @@ fn wanted(wants: &Wants) -> String {
     let flags = flags.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name.to_owned());
     let all: Vec<_> = schemes.chain(headers).chain(flags).collect();
     match all.is_empty() {
-        true => "nothing but the call".to_owned(),
+        true => "only the call".to_owned(),
         false => all.join(", "),
     }
 }

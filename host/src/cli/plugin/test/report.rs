@@ -107,7 +107,7 @@ pub(super) fn summary(played: &PlayResult, took: Duration) -> String {
     let failed = played.cases.iter().filter(|case| !case.report.passed()).count();
     let differ = played.cases.iter().filter(|case| !case.differences.is_empty()).count();
     let against =
-        if differ > 0 { format!(", {differ} answered otherwise by the other") } else { String::new() };
+        if differ > 0 { format!(", {differ} answered differently by the other") } else { String::new() };
     format!(
         "\n{}\n{}, {} passed, {failed} failed{against}; {} ms",
         Coverage::of(&played.cases).told(),
