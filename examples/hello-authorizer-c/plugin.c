@@ -1,10 +1,10 @@
-// The smallest authorizer: who has the role may call, nobody else may.
+// The smallest authorizer: callers who have the role may call, others may not.
 #include <string.h>
 
 #include "authorizer.h"
 #include "json.h"
 
-// Witgate holds the settings against this JSON Schema before `configure` sees them.
+// Witgate validates the settings against this JSON Schema before it calls `configure`.
 static const char SCHEMA[] =
     "{\"type\": \"object\","
     " \"properties\": {\"role\": {\"description\": \"The role that a caller needs.\", \"type\": \"string\"}},"

@@ -1,6 +1,6 @@
-// The smallest authorizer: who has the role may call, nobody else may.
+// The smallest authorizer: callers who have the role may call, others may not.
 
-// Witgate holds the settings against this JSON Schema before `configure` sees them.
+// Witgate validates the settings against this JSON Schema before it calls `configure`.
 const SCHEMA = {
   type: "object",
   properties: { role: { description: "The role that a caller needs.", type: "string" } },
@@ -24,7 +24,7 @@ export const plugin = {
   configure(policy, config) {
     ({ role } = JSON.parse(config));
     if (role === "") {
-      // What is thrown is the error of the WIT function.
+      // A thrown value is the error of the WIT function.
       throw { pointer: "/role", message: "nobody has the empty role; write the name of one" };
     }
     return { schemes: [], credentialHeader: undefined, headers: [], data: {} };

@@ -1,4 +1,4 @@
-"""The smallest authorizer: who has the role may call, nobody else may."""
+"""The smallest authorizer: callers who have the role may call, others may not."""
 
 import json
 
@@ -7,7 +7,7 @@ from wit_world import exports
 from wit_world.exports.plugin import ConfigError, Data, Description, Wants
 from wit_world.imports.types import Call, Decision, Decision_Allow, Decision_Deny, Denial, Principal
 
-# Witgate holds the settings against this JSON Schema before `configure` sees them.
+# Witgate validates the settings against this JSON Schema before it calls `configure`.
 SCHEMA = {
     "type": "object",
     "properties": {"role": {"description": "The role that a caller needs.", "type": "string"}},

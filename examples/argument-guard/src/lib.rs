@@ -1,6 +1,6 @@
 //! Arguments of tools within bounds: a path stays below its root, an amount below its limit.
 //!
-//! What is not there, or is not of its type, is denied: an upstream may read it in a way that nobody foresaw.
+//! A missing argument, or one of another type, is denied, because an upstream may read it in an unforeseen way.
 
 mod path;
 
@@ -26,11 +26,11 @@ pub struct Settings {
     amounts: Vec<AmountRule>,
 }
 
-/// A path, and where it has to stay.
+/// A rule for an argument that is a path.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PathRule {
-    /// Patterns of the calls that it is about.
+    /// Patterns of the calls with this argument.
     #[schemars(length(min = 1))]
     calls: Vec<String>,
     /// JSON Pointer to the argument.
@@ -39,23 +39,23 @@ struct PathRule {
     below: String,
 }
 
-/// An amount, and how large it may be.
+/// A rule for an argument that is an amount.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AmountRule {
-    /// Patterns of the calls that it is about.
+    /// Patterns of the calls with this argument.
     #[schemars(length(min = 1))]
     calls: Vec<String>,
     /// JSON Pointer to the argument.
     argument: String,
-    /// The least that it may be.
+    /// Minimum amount.
     #[serde(default = "zero")]
     at_least: Written,
-    /// The most that it may be.
+    /// Maximum amount.
     at_most: Written,
 }
 
-/// Less than nothing is an amount that flows the other way.
+/// The default minimum: a negative amount would flow in the other direction.
 fn zero() -> Written {
     0.into()
 }
@@ -156,7 +156,7 @@ impl Authorize for ArgumentGuard {
         if rules.peek().is_none() {
             return Decision::Abstain;
         }
-        // A list is asked for without arguments: what is callable with some is listed.
+        // A request for a list has no arguments: an entry is shown if some arguments would be allowed.
         if call.listing {
             return Decision::Allow;
         }

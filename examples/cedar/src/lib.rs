@@ -1,7 +1,7 @@
 //! Policies in the language Cedar (<https://www.cedarpolicy.com>) decide.
 //!
 //! A call becomes a request to Cedar: a `User` in `Role`s, one of four actions, and a `Tool`, `Resource`, `Prompt` or `Method`.
-//! Cedar passes over a policy that cannot be evaluated, also one that forbids; here that denies the call.
+//! Cedar ignores a policy that cannot be evaluated, even one that forbids; this plugin denies the call.
 
 mod request;
 mod values;
@@ -21,7 +21,7 @@ use request::{USER, of_call};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Policies as they stand.
+    /// Policies, as text.
     #[serde(default)]
     policies: String,
     /// A file of policies.
@@ -50,7 +50,7 @@ impl Plugin for Cedar {
     fn configure(_policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
         let own = read("/policies", &settings.policies)?;
         let of_file = read("/policy_file", settings.policy_file.as_deref().unwrap_or_default())?;
-        // Both number their policies from zero, so the file's are added under names of their own.
+        // Both number their policies from zero, so those of the file get other names.
         let policies = merge(own, &of_file)?;
         if policies.is_empty() {
             return Err(ConfigError::at(
@@ -95,7 +95,7 @@ fn merge(mut policies: PolicySet, others: &PolicySet) -> Result<PolicySet, Confi
     Ok(policies)
 }
 
-/// Users are known by their calls alone: one that stood here would be another than the caller.
+/// The entities of the settings. A `User` is refused, because users are made from callers.
 fn entities(written: Vec<Value>) -> Result<Entities, ConfigError> {
     let refused = |error| ConfigError::at("/entities", format!("{error}"));
     let entities = Entities::from_json_value(Value::Array(written), None).map_err(refused)?;

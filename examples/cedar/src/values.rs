@@ -1,17 +1,17 @@
 //! JSON as values of Cedar.
 //!
-//! Not by Cedar's own reader of JSON: to that, `{"__entity": …}` in an argument is an entity of the caller's choice.
+//! Cedar's own reader of JSON is not used: with it, `{"__entity": …}` in an argument would be an entity that the caller chooses.
 
 use cedar_policy::RestrictedExpression as Value;
 use witgate_plugin::json::{self, Json, Number, Object};
 
-/// Deeper ones would take Cedar much of the stack.
+/// Maximum depth: deeper values would take much of the stack.
 const DEEPEST: usize = 32;
 
-/// The object that a text holds; none is an empty one.
+/// The object in a text; without a text, an empty object.
 ///
 /// # Errors
-/// Where Cedar has no such value. Nothing is left out but `null`: a policy could take the rest for the whole.
+/// If Cedar has no such value. Only `null` is left out: a policy could take an incomplete value for the whole.
 pub(crate) fn record(text: Option<&str>) -> Result<Value, String> {
     let object = json::parse_object(text.unwrap_or("{}")).map_err(|error| error.to_string())?;
     record_of(&object, 0)

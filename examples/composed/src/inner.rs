@@ -14,7 +14,7 @@ pub(crate) fn config_schema() -> String {
     plugin::describe().config_schema
 }
 
-/// Hands it its settings, and says what it wants to see.
+/// Configures it, and returns the data that it wants.
 pub(crate) fn configure(policy: &str, config: &str) -> Result<Wants, ConfigError> {
     let error = |e: plugin::ConfigError| ConfigError::at(format!("/inner{}", e.pointer), e.message);
     let wants = plugin::configure(policy, config).map_err(error)?;
@@ -33,7 +33,7 @@ pub(crate) fn configure(policy: &str, config: &str) -> Result<Wants, ConfigError
     })
 }
 
-/// Asks it.
+/// Asks it for its decision.
 pub(crate) fn authorize(call: &Call<'_>, principal: &Principal<'_>) -> Decision {
     let principal = wit::Principal {
         subject: principal.subject.to_owned(),

@@ -1,7 +1,7 @@
-//! A rule before any other authorizer: while a freeze lasts, nothing but what it excepts may be called; else the other one decides.
+//! A rule in front of any other authorizer: during a freeze, only exceptions may be called; otherwise the other authorizer decides.
 //!
-//! The other one is a component of its own, whose exports this one imports. Composed, the two are one plugin. Natively there is
-//! nothing to import, and so nothing here.
+//! The other authorizer is a separate component, whose exports this one imports. Composed, the two are one plugin. On a native
+//! target there is nothing to import, so this crate is empty there.
 #![cfg(target_family = "wasm")]
 
 mod inner;
@@ -33,7 +33,7 @@ struct Freeze {
     from: String,
     /// The first second after it.
     until: String,
-    /// Patterns of what may be called all the same.
+    /// Patterns of the exceptions.
     #[serde(default)]
     except: Vec<String>,
 }
@@ -57,7 +57,7 @@ impl Plugin for Composed {
     const SUMMARY: &'static str = "Denies changes during a freeze, and else asks another authorizer.";
     type Config = Settings;
 
-    /// The schema of the other one's settings stands within this one's, so that the host marks files, keys and secrets in them, too.
+    /// The schema contains that of the other authorizer, so that the host also finds files, keys and secrets in its settings.
     fn describe() -> Description {
         let own = schemars::schema_for!(Settings).to_value();
         Description {

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The place of the other authorizer's settings.
 const PLACE: &str = "/properties/inner";
 
-/// `own`, with `inner` in its place. What is no schema there takes no settings.
+/// Puts `inner` in its place in `own`. If `inner` is not a schema, no settings are valid.
 pub(crate) fn with_inner(mut own: Value, inner: &str) -> Value {
     let mut inner = serde_json::from_str(inner).unwrap_or(Value::Bool(false));
     move_references(&mut inner);
@@ -15,11 +15,11 @@ pub(crate) fn with_inner(mut own: Value, inner: &str) -> Value {
     own
 }
 
-/// References are from the root, which is another one now.
+/// Adapts references, which begin at the root, to the new root.
 fn move_references(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            // It names the dialect of a whole document.
+            // It applies to a whole document only.
             members.remove("$schema");
             for (name, value) in members {
                 match value {

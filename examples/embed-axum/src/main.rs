@@ -1,4 +1,4 @@
-//! A web application with pages of its own, and an MCP endpoint behind Witgate's pipeline among them.
+//! A web application with pages, and an MCP endpoint behind Witgate's pipeline.
 
 mod mcp;
 mod notes;

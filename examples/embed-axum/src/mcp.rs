@@ -1,4 +1,4 @@
-//! The smallest MCP server that there can be, by hand: an ordinary handler. Nothing in here knows of keys or rules.
+//! The smallest MCP server, as an ordinary handler. It knows neither keys nor rules.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::notes::Notes;
 
-/// Answers one message. What is answered to is a request; notifications are taken and forgotten.
+/// Answers one message: requests get an answer, and notifications are ignored.
 pub(crate) async fn answer(State(notes): State<Notes>, Json(message): Json<Value>) -> Response {
     let Some(id) = message.get("id") else { return StatusCode::ACCEPTED.into_response() };
     let outcome = match message.get("method").and_then(Value::as_str).unwrap_or_default() {

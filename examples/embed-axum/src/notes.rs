@@ -1,4 +1,4 @@
-//! The application itself: a list of notes, with a page of its own.
+//! The application: a list of notes, and a page that shows their number.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! The server's tools. Nothing in here knows of keys or rules.
+//! The server's tools. They know neither keys nor rules.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The smallest authorizer: who has the role may call, nobody else may.
+//! The smallest authorizer: callers who have the role may call, others may not.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! So many calls of each caller in a window of time, counted in the policy's cache.
+//! A maximum number of calls per caller in a window of time, counted in the policy's cache.
 
 use std::num::NonZeroU32;
 
@@ -14,11 +14,11 @@ use witgate_plugin::{
 pub struct Settings {
     /// Maximum number of calls per caller and window.
     calls: NonZeroU32,
-    /// Length of a window in seconds: a day at most, because a cache is no place for what has to last.
+    /// Length of a window in seconds: a day at most, because the cache is not durable.
     /// Windows begin at multiples of it since 1970.
     #[schemars(range(max = 86400))]
     window_s: NonZeroU32,
-    /// Patterns of what is counted.
+    /// Patterns of the calls that are counted.
     #[serde(default = "everything")]
     counted: Vec<String>,
 }
@@ -54,7 +54,7 @@ impl Plugin for Quota {
 
 impl Authorize for Quota {
     async fn authorize<H: Host>(&self, host: &H, call: &Call<'_>, principal: &Principal<'_>) -> Decision {
-        // To look at a list is no call of what is on it.
+        // Lists are not counted.
         if call.listing || !self.counted.iter().any(|pattern| pattern.matches(call.kind, call.target)) {
             return Decision::Allow;
         }
@@ -75,14 +75,14 @@ impl Authorize for Quota {
     }
 }
 
-/// Issuer, subject and window: the same subject of two issuers are two callers.
+/// The key of a caller and window, by issuer and subject: the same subject of two issuers is two callers.
 fn key<H: Host>(host: &H, principal: &Principal<'_>, window: u64) -> [u8; 32] {
     let issuer = host.issuer().unwrap_or_default();
     let name = format!("{}:{issuer}{}:{}{window}", issuer.len(), principal.subject.len(), principal.subject);
     host.sha256(name.as_bytes())
 }
 
-/// A count as it was written; what is none counts as all of them.
+/// The stored count; none if it is invalid, which denies.
 fn read(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_be_bytes)
 }

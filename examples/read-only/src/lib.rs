@@ -1,6 +1,6 @@
 //! Allows what the caller's roles allow, as long as the call only reads.
 //!
-//! It takes the roles as the shipped RBAC does, so either can replace the other under the same settings.
+//! Its setting `roles` has the form of that of the shipped RBAC, so that it can replace that policy with the same settings.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Policies in the language Rego (<https://www.openpolicyagent.org/docs/policy-language>) decide.
 //!
-//! A call becomes `input`. It is allowed where one rule is `true`; where that is undefined, false, or something else, it is denied.
+//! A call becomes `input`. It is allowed if one rule is `true`, and denied if that is undefined, false or something else.
 
 mod input;
 
@@ -18,10 +18,10 @@ use input::Input;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Modules as they stand, by a name for messages.
+    /// Modules as text, each with a name for messages.
     #[serde(default)]
     policies: BTreeMap<String, String>,
-    /// Files of modules, by a name for messages.
+    /// Files of modules, each with a name for messages.
     #[serde(default)]
     policy_files: BTreeMap<String, File>,
     /// The document that policies see as `data`.
@@ -45,7 +45,7 @@ fn allow() -> String {
 
 /// The plugin.
 pub struct Rego {
-    /// With its policies and data; each decision is taken on a copy, which shares them.
+    /// The engine with policies and data. Each decision uses a copy, which shares them.
     engine: Engine,
     rule: String,
 }
@@ -64,7 +64,7 @@ impl Plugin for Rego {
 
     fn configure(_policy: &str, settings: Settings) -> Result<(Self, Wants), ConfigError> {
         let mut engine = Engine::new();
-        // A builtin that fails is no undefined value, or `not` would turn it into a yes.
+        // Without this, a builtin that fails would be undefined, and `not` would turn that into `true`.
         engine.set_strict_builtin_errors(true);
         let files = settings.policy_files.into_iter().map(|(name, File(text))| ("policy_files", name, text));
         let inline = settings.policies.into_iter().map(|(name, text)| ("policies", name, text));
@@ -102,7 +102,7 @@ impl Rego {
         engine.eval_rule(self.rule.clone()).map_err(said)
     }
 
-    /// Policies are put together when they are first asked: what is wrong between them, or with the rule's name, is found here.
+    /// Evaluates the rule once, which links the policies, so that faults between them or in the rule's name are found here.
     fn try_out(&self) -> Result<(), ConfigError> {
         let mut engine = self.engine.clone();
         engine.set_strict_builtin_errors(false);

@@ -1,7 +1,7 @@
-//! Callers reach their own tenant alone: a claim of the caller has to equal the tenant that the call names, in an argument or
+//! Callers can reach only their own tenant: a claim of the caller has to equal the tenant that the call names, in an argument or
 //! in the URI of a resource.
 //!
-//! What no rule is about is denied: a tool that somebody adds tomorrow belongs to nobody until a rule says where its tenant stands.
+//! A call without a rule is denied: nobody may call a new tool until a rule says where it names its tenant.
 
 mod place;
 
@@ -27,7 +27,7 @@ pub struct Settings {
     /// Resources, as URIs in which `{tenant}` stands for the tenant and `*` at the end for the rest.
     #[serde(default)]
     resources: Vec<String>,
-    /// Patterns of what belongs to no tenant.
+    /// Patterns of targets that belong to no tenant.
     #[serde(default)]
     shared: Vec<String>,
 }
@@ -131,7 +131,7 @@ impl TenantIsolation {
         }
     }
 
-    /// Every rule that is about the call has to hold.
+    /// Checks every rule that is about the call.
     fn judge_arguments<H: Host>(&self, host: &H, call: &Call<'_>, tenant: &str) -> Result<(), Denial> {
         let about = |calls: &[Pattern]| calls.iter().any(|pattern| pattern.matches(call.kind, call.target));
         let mut places =
@@ -139,7 +139,7 @@ impl TenantIsolation {
         if places.peek().is_none() {
             return Err(no_rule());
         }
-        // A list is asked for without arguments: what is callable with some is listed.
+        // A request for a list has no arguments: an entry is shown if some arguments would be allowed.
         if call.listing {
             return Ok(());
         }

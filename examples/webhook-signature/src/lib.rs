@@ -1,4 +1,4 @@
-//! Signed webhooks: each request carries a MAC over what it asks for, is good for some minutes, and good once.
+//! Signed webhooks: each request has a MAC over its content, is valid for some minutes, and is accepted once.
 //!
 //! The form is that of Standard Webhooks (<https://www.standardwebhooks.com>), whose libraries make such signatures in any
 //! language. The key stays with the host, which verifies by its name.
@@ -28,7 +28,7 @@ pub struct Settings {
     window_s: u32,
 }
 
-/// Somebody who sends.
+/// A sender.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Sender {
@@ -86,7 +86,7 @@ impl Authenticate for WebhookSignature {
 }
 
 impl WebhookSignature {
-    /// The signature comes before the memory of what was seen, so that forgeries take no room in it.
+    /// Verifies the signature before it remembers the message, so that forgeries cannot fill the cache.
     async fn prove<H: Host>(
         &self,
         host: &H,
@@ -112,7 +112,7 @@ impl WebhookSignature {
         Ok(())
     }
 
-    /// Remembers the message for as long as its timestamp is good; whoever comes with it again is refused.
+    /// Remembers the message while its timestamp is valid, and refuses it if it comes again.
     fn use_up<H: Host>(&self, host: &H, shown: &Shown) -> Result<(), Refusal> {
         let mark = host.sha256(format!("{}\n{}", shown.sender, shown.id).as_bytes());
         if host.cached(&mark).is_some() {

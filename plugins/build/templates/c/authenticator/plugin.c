@@ -5,10 +5,10 @@
 #include "authenticator.h"
 #include "json.h"
 
-// How the tokens begin that this plugin judges.
+// The prefix of the tokens that this plugin judges.
 static const char FORM[] = "tok_";
 
-// Witgate holds the settings against this JSON Schema before `configure` sees them.
+// Witgate validates the settings against this JSON Schema before it calls `configure`.
 static const char SCHEMA[] =
     "{\"type\": \"object\","
     " \"properties\": {"

@@ -5,7 +5,7 @@
 #include "authorizer.h"
 #include "json.h"
 
-// Witgate holds the settings against this JSON Schema before `configure` sees them.
+// Witgate validates the settings against this JSON Schema before it calls `configure`.
 static const char SCHEMA[] =
     "{\"type\": \"object\","
     " \"properties\": {\"prefixes\": {"

@@ -3,10 +3,10 @@
 import { equal } from "witgate:auth/crypto@{{package}}";
 import { reveal } from "witgate:auth/secrets@{{package}}";
 
-// How the tokens begin that this plugin judges.
+// The prefix of the tokens that this plugin judges.
 const FORM = "tok_";
 
-// Witgate holds the settings against this JSON Schema before `configure` sees them.
+// Witgate validates the settings against this JSON Schema before it calls `configure`.
 const SCHEMA = {
   type: "object",
   properties: {

@@ -1,6 +1,6 @@
 // Allows the tools whose names begin with one of the prefixes in the settings.
 
-// Witgate holds the settings against this JSON Schema before `configure` sees them.
+// Witgate validates the settings against this JSON Schema before it calls `configure`.
 const SCHEMA = {
   type: "object",
   properties: {

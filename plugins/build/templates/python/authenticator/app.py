@@ -20,10 +20,10 @@ from wit_world.imports.types import (
     Verdict_Unavailable,
 )
 
-# How the tokens begin that this plugin judges.
+# The prefix of the tokens that this plugin judges.
 FORM = "tok_"
 
-# Witgate holds the settings against this JSON Schema before `configure` sees them.
+# Witgate validates the settings against this JSON Schema before it calls `configure`.
 SCHEMA = {
     "type": "object",
     "properties": {

@@ -16,7 +16,7 @@ from wit_world.imports.types import (
     TargetKind,
 )
 
-# Witgate holds the settings against this JSON Schema before `configure` sees them.
+# Witgate validates the settings against this JSON Schema before it calls `configure`.
 SCHEMA = {
     "type": "object",
     "properties": {
