@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_nobody_waits_for_any_more_is_not_done() {
+    async fn a_recording_ends_when_its_client_disconnects() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("witgate.sock");
         let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stale_socket_is_replaced_and_anything_else_is_not() {
+    async fn a_stale_socket_is_replaced_and_other_files_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("witgate.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());

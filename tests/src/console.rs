@@ -117,7 +117,7 @@ mod tests {
     const PAGE: &str = "# Title\n\n```console\n$ echo one; echo two\none\n…\n$ cat <<E\n> x 1 y\n> E\nx … y\n```\n\n```sh\n$ not run\n```\n\n```console\n$ (exit 3)\n[3]\n```\n";
 
     #[test]
-    fn a_page_is_read_as_commands_with_what_they_show() {
+    fn a_page_is_read_as_commands_with_their_output() {
         let steps = steps(PAGE);
         let commands: Vec<_> = steps.iter().map(|step| step.command.as_str()).collect();
         assert_eq!(commands, ["echo one; echo two", "cat <<E\nx 1 y\nE", "(exit 3)"]);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_terminal_shows_is_held_against_the_page() {
+    fn the_output_is_compared_with_the_page() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(run(PAGE, directory.path(), &[]), Vec::<String>::new());
         for (from, to) in [("x … y", "x … z"), ("[3]", "[4]"), ("one\n…", "two\n…"), ("(exit 3)", "exit 3")]

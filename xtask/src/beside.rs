@@ -19,7 +19,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let build = ["build", "--locked", "--release", "-p", "witgate", "--bin", "witgate"];
     run_program(cargo().args(build).current_dir(root), LONGEST)?;
     let measure = ["test", "--locked", "--release", "-p", "witgate-tests", "--test", "it", "--"];
-    let only = ["--ignored", "--nocapture", "how_long_good_calls_take_beside_all_of_them"];
+    let only = ["--ignored", "--nocapture", "duration_of_good_calls_beside_hostile_policies"];
     let said = run_program(cargo().args(measure).args(only).current_dir(root), LONGEST)?;
     let figures = ["with", "alone", "beside", "against"];
     said.lines()

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_is_allowed_where_a_role_allows_it() -> Result<(), ConfigError> {
+    fn tools_that_only_read_are_allowed_if_a_role_allows_them() -> Result<(), ConfigError> {
         assert_eq!(decide("dev", &tool("get-sum"))?, Decision::Allow);
         assert_eq!(decide("dev", &resource("file:///delete"))?, Decision::Allow);
         assert_eq!(denied("guest", &tool("get-sum"))?.as_deref(), Some("no-role-allows"));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_writes_is_denied_whatever_the_roles_say() -> Result<(), ConfigError> {
+    fn tools_that_write_are_denied_for_every_role() -> Result<(), ConfigError> {
         assert_eq!(denied("dev", &tool("delete"))?.as_deref(), Some("not-read-only"));
         // Listed is what may be called.
         let entry = Call { listing: true, ..tool("delete") };
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_none_is_named() {
+    fn an_invalid_pattern_is_named_in_the_error() {
         let wrong = r#"{ "roles": { "dev": { "allow": ["get-*", ""] } } }"#;
         let error = ReadOnly::configure_json("rules", wrong).err();
         assert_eq!(error.map(|error| error.pointer).as_deref(), Some("/roles/dev/allow/1"));

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_in_between_keeps_it_in() {
+    fn a_success_between_failures_keeps_the_breaker_closed() {
         let now = Instant::now();
         let breaker = breaker(now);
         for _ in 0..10 {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_one_take_it_from_that_one_alone() {
+    fn failures_of_one_caller_open_the_breaker_for_that_caller_only() {
         let now = Instant::now();
         let breaker = breaker(now);
         for _ in 0..2 {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_for_one_is_tried_by_one_call_at_a_time_and_comes_back() {
+    fn an_open_breaker_of_one_caller_is_probed_by_one_call_at_a_time_and_closes() {
         let now = Instant::now();
         let breaker = breaker(now);
         for _ in 0..FAILURES {
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_for_several_is_out_for_everybody_and_back_with_the_first_success() {
+    fn failures_of_several_callers_open_the_breaker_for_all_until_the_first_success() {
         let now = Instant::now();
         let breaker = breaker(now);
         trip(&breaker, now);
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_failed_need_not_wait_for_those_who_have() {
+    fn a_caller_without_failures_does_not_wait_for_callers_with_failures() {
         let now = Instant::now();
         let breaker = breaker(now);
         trip(&breaker, now);
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_that_has_not_failed_need_not_wait_for_strangers() {
+    fn a_principal_without_failures_does_not_wait_for_strangers() {
         let now = Instant::now();
         let breaker = breaker(now);
         let stranger = |last| CallerDigest::of_peer(Some(IpAddr::from([192, 0, 2, last])));
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_under_way_when_it_was_taken_out_changes_nothing() {
+    fn calls_that_began_before_the_breaker_opened_change_nothing() {
         let now = Instant::now();
         let breaker = breaker(now);
         trip(&breaker, now);
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_remembered_of_so_many_sources_and_for_so_long() {
+    fn the_memory_of_failures_is_limited_in_sources_and_time() {
         let now = Instant::now();
         let breaker = breaker(now);
         for name in 0..3 * SOURCES {
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_one_may_have_are_one_source() {
+    fn addresses_of_one_network_are_one_source() {
         let of = |peer: &str| CallerDigest::of_peer(Some(peer.parse().unwrap()));
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1:2:3"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));

@@ -81,7 +81,7 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn an_error_is_told_with_what_it_came_of_and_in_one_line() {
+    fn an_error_is_reported_with_its_sources_in_one_line() {
         #[derive(Debug, thiserror::Error)]
         #[error("no connection")]
         struct Outer(#[source] io::Error);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_machine_runs_out_of_may_pass() {
+    fn a_lack_of_resources_may_pass() {
         let passing = [
             Errno::MFILE,
             Errno::NFILE,
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_files_and_paths_are_stays() {
+    fn faults_of_files_and_paths_do_not_pass() {
         let staying = [
             Errno::NOENT,
             Errno::ACCESS,

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn two_writes_within_one_tick_are_told_apart() {
+    fn two_writes_within_one_tick_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "one").unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_looked_at_again() {
+    fn an_unreadable_file_is_checked_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "one").unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_not_read() {
+    fn an_old_file_is_not_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "one").unwrap();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn files_agree_only_where_their_looks_tell_enough() {
+    fn files_are_equal_only_if_their_metadata_prove_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         let look = || {

@@ -24,7 +24,7 @@ mod tests {
     use super::Peer;
 
     #[test]
-    fn a_network_of_ipv6_is_one_sender_and_each_address_of_ipv4_another() {
+    fn an_ipv6_network_and_an_ipv4_address_are_one_sender_each() {
         let peer = |text: &str| Peer::from(text.parse::<std::net::IpAddr>().unwrap());
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:0:1"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));

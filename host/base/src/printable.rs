@@ -155,7 +155,7 @@ mod tests {
 
     /// Every character there is, by the tables of another source: those of the crate `regex`.
     #[test]
-    fn every_character_of_unicode_that_does_not_show_itself_is_escaped() {
+    fn every_invisible_unicode_character_is_escaped() {
         let hidden = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]";
         let hidden = regex::Regex::new(hidden).unwrap();
         let all: String = ('\0'..=char::MAX).collect();
@@ -178,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_in_order() {
+    fn the_table_of_characters_is_sorted() {
         assert!(HIDDEN.iter().all(|(first, last)| first <= last));
         assert!(HIDDEN.windows(2).all(|pair| pair[0].1 < pair[1].0));
     }
 
     #[test]
-    fn a_long_text_is_cut_within_its_bound_and_marked() {
+    fn a_long_text_is_cut_at_the_limit_and_marked() {
         for unit in ["x", "é", "\u{202e}", "\u{e0041}", "\n"] {
             let long = clean(&unit.repeat(2000));
             assert!(long.len() <= LONGEST && long.ends_with('…'), "{long}");

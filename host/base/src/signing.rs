@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_good_by_the_set_that_is_served() {
+    fn signatures_verify_with_the_served_key_set() {
         let (signer, set) = (signer(), PublishedKeys::default());
         assert_eq!(set.document(), None);
         set.publish([signer.public(), signer.public()]);

@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_root_makes_belongs_to_the_owner_of_the_file_or_of_its_directory() {
+    fn a_file_written_by_root_belongs_to_the_owner_of_the_file_or_directory() {
         const SERVICE: u32 = 1234;
         let folder = tempfile::tempdir().unwrap();
         if chown(folder.path(), Some(SERVICE), Some(SERVICE)).is_err() {

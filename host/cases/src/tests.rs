@@ -46,8 +46,8 @@ async fn fault(
 }
 
 #[tokio::test]
-async fn what_is_there_and_cannot_be_opened_is_neither_missing_nor_bad() {
-    if !is_alone("tests::what_is_there_and_cannot_be_opened_is_neither_missing_nor_bad") {
+async fn a_file_that_cannot_be_opened_is_neither_missing_nor_invalid() {
+    if !is_alone("tests::a_file_that_cannot_be_opened_is_neither_missing_nor_invalid") {
         return;
     }
     let loader = Loader::new(Engine::new().unwrap(), Compiler::Within, None);
@@ -96,7 +96,7 @@ async fn pipeline_after_new_rules(dir: &Path, store: &str) -> Option<Pipeline> {
 }
 
 #[tokio::test]
-async fn new_rules_wait_for_an_authenticator_that_the_machine_keeps_from_being_made() {
+async fn new_rules_wait_for_an_authenticator_that_a_lack_of_resources_delays() {
     let dir = tempfile::tempdir().unwrap();
     // A file that cannot be read from its beginning (EIO), as on a failing disk.
     let pipeline = pipeline_after_new_rules(dir.path(), "/proc/self/mem").await;

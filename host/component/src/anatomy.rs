@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_component_says_what_it_is() {
+    fn a_file_that_is_no_component_is_described() {
         for (bytes, form) in [
             (&b""[..], FileForm::Empty),
             (b"\0asm\x01\0\0\0", FileForm::Module),

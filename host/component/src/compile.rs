@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compiler_that_others_end_says_nothing_of_the_component() {
+    async fn a_killed_compiler_is_no_fault_of_the_component() {
         for script in ["kill -KILL $$", "kill -ABRT $$", "kill -TERM $$", "exit 2", "exit 101"] {
             let error = compiled(script).await.unwrap_err();
             assert_eq!(error.cause(), Cause::Machine, "{script}: {error}");
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compiler_that_comes_to_its_own_end_tells_of_the_component() {
+    async fn a_compiler_that_fails_by_itself_is_a_fault_of_the_component() {
         for script in ["cat >/dev/null; echo no >&2; exit 1", "exit 1", "kill -XCPU $$"] {
             let error = compiled(script).await.unwrap_err();
             assert_eq!(error.cause(), Cause::Content, "{script}: {error}");

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_had_is_told_with_what_there_is_in_its_place() {
+    fn an_unknown_import_is_reported_with_its_replacement() {
         for (import, said) in [
             ("wasi:http/types@0.2.0", "witgate:auth/http@0.1.0"),
             ("wasi:http/client@0.3.0", "witgate:auth/http@0.1.0"),

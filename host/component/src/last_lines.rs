@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_flood_the_end_is_kept() {
+    fn the_end_of_long_output_is_kept() {
         let stream = CapturedStream::default();
         for number in 0..100_000 {
             stream.put(format!("line {number}\n").as_bytes());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_as_a_secret_is_not_told_on() {
+    fn secrets_are_masked_in_the_last_lines() {
         let secrets = ["s3cret-token", "abc"];
         let text = redacted("no rule for s3cret-token in abc", secrets.into_iter());
         assert_eq!(text, "no rule for **** in abc");

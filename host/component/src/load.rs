@@ -504,7 +504,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_process_left_is_removed_and_what_another_is_writing_is_not() {
+    fn leftovers_of_killed_processes_are_removed_and_files_being_written_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::new().unwrap();
         let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_loses_what_was_used_longest_ago() {
+    fn a_full_cache_evicts_the_least_recently_used_code() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::new().unwrap();
         let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_code_is_never_used_and_is_written_again() {
+    fn damaged_code_is_never_used_and_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::new().unwrap();
         let cache = DiskCache::open(dir.path().to_owned(), &engine).unwrap();

@@ -105,7 +105,7 @@ mod tests {
     use super::Pace;
 
     #[test]
-    fn who_was_long_is_slow_until_it_is_quick_for_a_while() {
+    fn a_slow_policy_stays_in_the_slow_lane_until_it_is_quick_for_a_while() {
         let pace = Pace::default();
         assert!(!pace.is_slow());
         for _ in 0..100 {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_long_once_in_ten_times_goes_the_slow_way_once_in_ten_times() {
+    fn a_policy_that_is_slow_once_in_ten_calls_uses_the_slow_lane_once_in_ten_calls() {
         let pace = Pace::default();
         let slow = (0..1000).filter(|hook| {
             pace.note(hook % 10 == 0);

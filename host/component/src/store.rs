@@ -76,7 +76,7 @@ mod tests {
     use witgate_base::clock;
 
     #[test]
-    fn a_component_that_was_cut_short_is_no_component_and_is_written_again() {
+    fn a_truncated_component_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let store = ComponentStore::new(dir.path().to_owned());
         let digest = sha256(b"a component");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_removed() {
+    fn leftovers_of_a_killed_process_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let (left, path) = tempfile::NamedTempFile::new_in(&dir).unwrap().keep().unwrap();
         left.set_modified(clock::system_time() - 2 * leftovers::AGE).unwrap();

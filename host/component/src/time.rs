@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_waits_for_nobody_or_not_for_long_is_too_slow_itself() {
+    fn a_hook_that_hardly_waits_is_too_slow_itself() {
         assert_eq!(excuse(&[]), None);
         assert_eq!(excuse(&[(WaitKind::Server, 0, Some(2))]), None);
         assert_eq!(excuse(&[(WaitKind::Server, 4, None)]), None);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_whose_time_went_into_waiting_is_not() {
+    fn a_hook_that_mostly_waits_is_not_too_slow_itself() {
         for wait in [WaitKind::Server, WaitKind::Instance] {
             assert_eq!(excuse(&[(wait, 0, None)]), Some(wait));
             assert_eq!(excuse(&[(wait, 0, Some(3))]), Some(wait));
@@ -178,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_without_an_instance_has_not_begun() {
+    fn a_hook_that_got_no_instance_has_not_begun() {
         assert_eq!(excuse(&[(WaitKind::Instance, 5, None)]), Some(WaitKind::Instance));
     }
 
     #[tokio::test]
-    async fn whoever_waits_from_outside_is_told_the_same() {
+    async fn a_time_limit_outside_the_hook_gives_the_same_failure() {
         for (wait, failure) in [(WaitKind::Server, Failure::Unavailable), (WaitKind::Instance, Failure::Busy)]
         {
             let time = HookTime::of(Duration::ZERO);

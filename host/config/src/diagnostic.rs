@@ -392,7 +392,7 @@ mod tests {
     use super::{mask, names_a_secret, without_hidden};
 
     #[test]
-    fn secrets_are_masked_in_what_is_shown() {
+    fn secrets_are_masked_in_the_shown_source() {
         assert_eq!(mask("secret = \"abc\" # x"), "secret = \"***\" # x");
         assert_eq!(mask("a = { client_secret = 'a\\', b = 'c' }"), "a = { client_secret = '**', b = 'c' }");
         assert_eq!(mask("api_key = \"unterminated\nnext = 1"), "api_key = \"************\nnext = 1");
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_sounds_like_a_secret_is_shown() {
+    fn values_that_only_resemble_secrets_are_shown() {
         assert!(
             names_a_secret("UPSTREAM_TOKEN")
                 && names_a_secret("X-Api-Key")

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_id_is_given_out_twice() {
+    fn ids_are_unique() {
         let (some, others) = (DecisionIds::default(), DecisionIds::default());
         let all = [some.next(), some.next(), others.next(), others.next()];
         let texts: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();

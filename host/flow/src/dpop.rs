@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_remembered_for_as_long_as_it_is_taken() {
+    fn a_proof_is_remembered_as_long_as_it_is_valid() {
         let now = Arc::new(AtomicU64::new(1000));
         let proofs = Proofs::new(false, Clock::Set(Arc::clone(&now))).unwrap();
         // Of the future, as far as that is taken: good until 600 seconds from now.
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_nonce_comes_before_the_last_one_ends() {
+    fn the_next_nonce_is_issued_before_the_last_one_expires() {
         let now = Arc::new(AtomicU64::new(1500));
         let proofs = Proofs::new(true, Clock::Set(Arc::clone(&now))).unwrap();
         let first = proofs.nonces.as_ref().unwrap().current(1500);

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fallback_stays_whatever_the_results_are() {
+    fn the_first_fallback_is_kept_for_every_result() {
         let mut fallback = FallbackUse::default();
         for (policy, noted) in
             [(None, None), (Some("a"), Some("a")), (Some("b"), Some("a")), (None, Some("a"))]

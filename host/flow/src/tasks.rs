@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_and_one_tasks_of_one_make_nobody_elses_unknown() {
+    fn too_many_tasks_of_one_caller_displace_no_task_of_others() {
         let (mut table, call) = (TaskTable::default(), call(1));
         record(&mut table, "ada", "hers", &call);
         for n in 0..10_001 {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_is_full_who_has_most_forgets() {
+    fn a_full_table_displaces_a_task_of_the_caller_with_most_tasks() {
         let (mut table, call) = (TaskTable::default(), call(1));
         record(&mut table, "ada", "hers", &call);
         for n in 0..20_000 {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn large_calls_are_kept_within_a_bound() {
+    fn the_memory_for_large_calls_is_limited() {
         let (mut table, small, large) = (TaskTable::default(), call(1), call(4_000_000));
         record(&mut table, "ada", "hers", &small);
         for n in 0..100 {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_id_stands_for_every_call_that_it_may_be_of() {
+    fn a_repeated_id_belongs_to_every_possible_call() {
         let mut table = TaskTable::default();
         for arguments in [1, 2] {
             record(&mut table, "ada", "1", &call(arguments));

@@ -77,7 +77,7 @@ fn the_parse_of_a_message_is_linear() {
 }
 
 #[test]
-fn refusing_a_message_is_linear() {
+fn the_refusal_of_a_message_is_linear() {
     let cases: [Case; 4] = [
         ("a name", 200_000, |n| request("tools/call", &format!(r#"{{"name":"{}"}}"#, "\u{e9}".repeat(n)))),
         ("a URI", 200_000, |n| request("resources/read", &format!(r#"{{"uri":"x:{}"}}"#, "/..".repeat(n)))),
@@ -93,7 +93,7 @@ fn refusing_a_message_is_linear() {
 }
 
 #[test]
-fn taking_an_object_apart_and_together_is_linear() {
+fn splitting_and_joining_an_object_is_linear() {
     use crate::json::{Members, names, splice};
     let make = |n| format!("{{{}}}", members(n, "k"));
     assert_linear("members", 10_000, make, |text| {
@@ -115,7 +115,7 @@ fn taking_an_object_apart_and_together_is_linear() {
 }
 
 #[test]
-fn what_policies_read_of_a_message_is_linear() {
+fn the_view_of_policies_on_a_message_is_linear() {
     use witgate_plugin::{Glob, json};
     let make = |n| format!("{{{}}}", members(n, "k"));
     assert_linear("arguments", 10_000, make, |text| {

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tool_and_prompt_names_are_composed() {
+    fn tool_and_prompt_names_have_to_be_composed() {
         for kind in [TargetKind::Tool, TargetKind::Prompt, TargetKind::Method] {
             assert_eq!(check(kind, "get_sum"), Ok(()));
             assert_eq!(check(kind, "caf\u{e9}"), Ok(()));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn folding_finds_what_readers_that_ignore_case_find() {
+    fn folding_finds_names_that_differ_only_in_case() {
         for (one, other) in [
             ("limit", "LIMIT"),
             ("k", "\u{212a}"),

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_every_reader_reads_alike_pass() {
+    fn unambiguous_numbers_are_accepted() {
         for json in [
             "0",
             "-0",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_some_reader_rounds_do_not() {
+    fn numbers_that_some_reader_rounds_are_refused() {
         for json in [
             "9007199254740993",
             "-9007199254740993",

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_names_fill_one_caller_s_share_and_nobody_else_s() {
+    fn made_up_names_fill_only_the_share_of_their_caller() {
         let all = Disagreements::default();
         let first = (0..5000).filter(|i| all.note(&about(&format!("made-up-{i}")), known("mallory"))).count();
         assert_eq!((first, all.left_out()), (SHARE, 4900));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_takes_from_whoever_has_most_and_counts_that() {
+    fn a_full_table_drops_entries_of_the_largest_holder_and_counts_them() {
         let all = Disagreements::default();
         for caller in 0..8 {
             for i in 0..SHARE {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_whom_nobody_knows_do_not_push_out_those_whom_somebody_knows() {
+    fn unknown_callers_do_not_displace_known_ones() {
         let all = Disagreements::default();
         all.note(&about("delete"), known("ada"));
         for address in 0..100 {

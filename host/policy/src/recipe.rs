@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recipe_adds_nothing_where_only_broken_policies_differ() {
+    fn changes_of_broken_policies_add_nothing_to_a_recipe() {
         let recipe = |rules: &str, keys: &str| {
             Recipe::new(&format!("[policies.rules]\nconfig = {rules}\n[policies.keys]\nconfig = {keys}\n"))
         };

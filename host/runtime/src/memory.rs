@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sender_has_half_and_all_have_no_more_than_there_is() {
+    fn one_sender_gets_at_most_half_and_all_get_at_most_everything() {
         let memory = RequestMemory::new(100);
         let mut first = memory.hold(peer(1));
         assert_eq!(first.cover(FREE + 50), Ok(()));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_request_needs_nothing() {
+    fn a_small_request_needs_no_reservation() {
         let memory = RequestMemory::new(0);
         assert_eq!(memory.hold(peer(1)).cover(FREE), Ok(()));
         assert_eq!(memory.hold(peer(1)).cover(FREE + 1), Err(MemoryExhausted));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_held_until_its_last_part_is_dropped() {
+    fn memory_is_reserved_until_its_last_part_is_dropped() {
         let memory = AnswerMemory::new(100);
         let mut held = memory.hold(Some(Principal::new("keys".into(), None, "ada").party(None)));
         assert_eq!(held.cover(FREE + 50), Ok(()));

@@ -57,7 +57,7 @@ mod tests {
     use super::Metrics;
 
     #[test]
-    fn a_label_ends_where_its_value_does() {
+    fn a_label_value_cannot_escape_its_quotes() {
         let metrics = Metrics::default();
         metrics.messages("a\"} 1\nwitgate_forged{b=\"\\", "ok").inc();
         let text = metrics.render();

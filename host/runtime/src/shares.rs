@@ -120,7 +120,7 @@ mod tests {
     const BOUNDS: Capacity = Capacity { most: 5, most_of_one: 3 };
 
     #[test]
-    fn one_bound_that_is_set_moves_the_other_as_far_as_it_must() {
+    fn setting_one_limit_adjusts_the_other_as_needed() {
         let set = |most, of_one| {
             let Capacity { most, most_of_one } = Capacity { most: 64, most_of_one: 16 }.set(most, of_one);
             (most, most_of_one)
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_has_its_whole_share_and_the_next_half_of_what_is_left() {
+    fn a_single_party_gets_its_whole_share_and_the_next_half_of_the_rest() {
         for (most, shares) in
             [(64, [32, 16, 8, 4]), (25, [13, 6, 3, 2]), (4, [2, 1, 1, 0]), (1, [1, 0, 0, 0])]
         {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn where_one_may_have_more_than_half_nothing_is_kept_for_others() {
+    fn shares_above_half_reserve_nothing_for_others() {
         let (mut held, bounds) = (Holdings::default(), Capacity { most: 8, most_of_one: 8 });
         held.add(&"ada", 7);
         assert!(held.have_room(&"ada", 1, bounds));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_most_gives_way_when_all_is_full() {
+    fn the_largest_holder_gives_way_in_a_full_table() {
         let (mut held, [ada, bob, eve]) = (Holdings::default(), ["ada", "bob", "eve"]);
         held.add(&ada, 3);
         assert_eq!(held.gives_way(&ada, 1, BOUNDS), Some(ada), "her own share is full");

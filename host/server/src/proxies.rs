@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
+    fn the_client_is_the_rightmost_address_that_is_no_proxy() {
         for (peer, lines, expected) in [
             ("10.0.0.1", &["192.0.2.1"][..], Some("192.0.2.1")),
             ("::ffff:10.0.0.1", &["192.0.2.1"], Some("192.0.2.1")),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_rfc_7239_are_read_as_a_whole() {
+    fn elements_of_rfc_7239_are_parsed_completely() {
         for (lines, expected) in [
             (&["for=192.0.2.1"][..], Some("192.0.2.1")),
             (&["For=\"192.0.2.1:80\";proto=https;by=203.0.113.43"], Some("192.0.2.1")),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn long_chains_take_time_that_grows_with_their_length() {
+    fn long_chains_are_read_in_linear_time() {
         let chain = |n: usize| vec!["for=\"[2001:db8:1::7]:80\";by=a"; n].join(", ");
         witgate_testing::growth::assert_linear("forwarded", 500, chain, |chain: String| {
             assert!(client(Forwarded::Forwarded, "10.0.0.1", &[&chain]).is_some());

@@ -94,7 +94,7 @@ mod tests {
     const BYTES: u64 = 4 << 20;
 
     #[test]
-    fn an_entry_ends_when_its_time_is_over() {
+    fn an_entry_expires_at_the_end_of_its_time() {
         let cache = Cache::new(BYTES);
         cache.put(b"k", b"v", 100, 10);
         assert_eq!(cache.get(b"k", 109).as_deref(), Some(b"v".as_slice()));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_digs_nothing_up() {
+    fn a_flood_of_entries_revives_no_removed_one() {
         let cache = Cache::new(BYTES);
         cache.put(b"k", b"v", 100, 60);
         assert!(cache.bury(b"k", 100));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_buried_is_not_kept_again_for_a_while() {
+    fn a_removed_entry_is_not_stored_again_for_a_while() {
         let cache = Cache::new(BYTES);
         cache.put(b"k", b"v", 100, 60);
         assert!(cache.bury(b"k", 100));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_stays_within_the_bound() {
+    fn a_flood_of_entries_stays_within_the_limit() {
         let cache = Cache::new(BYTES);
         for n in 0..100_000_u32 {
             cache.put(&n.to_be_bytes(), &[0; 1000], 0, 60);

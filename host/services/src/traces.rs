@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_found_in_whatever_encoding_and_depth() {
+    fn a_credential_is_found_in_every_encoding_and_depth() {
         let traces = traces();
         let inner = json!({ "deep": [{ "key": KEY }] }).to_string();
         let escaped: String = KEY.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_credential_is_none() {
+    fn ordinary_text_is_no_credential() {
         let traces = traces();
         for value in [
             json!(null),

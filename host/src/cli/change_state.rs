@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_that_reads_the_file_has_to_go_by_it() {
+    fn a_change_is_in_force_when_all_policies_that_read_the_file_use_it() {
         let policy = |name, digest| json!({ "name": name, "files": [{ "file": "/none/keys.toml", "digest": digest }] });
         let status = |policies: Value| json!({ "generation": 3, "policies": policies });
         let (new, old) = (policy("a", "sha256:new"), policy("b", "sha256:old"));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_the_gateway_s_own() {
+    fn the_reason_comes_from_the_gateway() {
         let status = json!({
             "policies": [
                 { "name": "a", "files": [{ "file": "/none/keys.toml", "digest": "sha256:old" }] },

@@ -19,12 +19,12 @@ fn runs(folder: &Path, line: &str, variables: &[(&str, &str)]) -> Exit {
 }
 
 #[test]
-fn the_definition_is_sound() {
+fn the_definition_of_the_command_line_is_valid() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn common_flags_stand_before_or_after_the_command() {
+fn common_flags_may_be_before_or_after_the_command() {
     for line in [
         "witgate --config a.toml --json key list",
         "witgate key --config a.toml list --json",
@@ -36,7 +36,7 @@ fn common_flags_stand_before_or_after_the_command() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2() {
+fn wrong_usage_exits_with_2() {
     for line in [
         "witgate bogus",
         "witgate key",
@@ -49,7 +49,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn every_command_of_the_contract_is_there() {
+fn every_documented_command_exists() {
     for line in [
         "witgate",
         "witgate serve",
@@ -75,7 +75,7 @@ fn every_command_of_the_contract_is_there() {
 }
 
 #[test]
-fn the_flag_goes_before_the_variable() {
+fn a_flag_overrides_its_environment_variable() {
     let context = |config: Option<&str>| Context {
         config: config.map(PathBuf::from),
         environment: [("WITGATE_CONFIG", "variable.toml")].into_iter().collect(),
@@ -86,7 +86,7 @@ fn the_flag_goes_before_the_variable() {
 }
 
 #[test]
-fn init_writes_what_check_finds_good_and_never_writes_over_it() {
+fn init_writes_a_valid_configuration_and_overwrites_none() {
     let folder = tempfile::tempdir().unwrap();
     // With components it takes a program that compiles them, which a test is not: `tests/it/first_hour.rs`.
     let init = "witgate init --builtin --json --config DIR/witgate.toml";
@@ -113,7 +113,7 @@ fn init_writes_what_check_finds_good_and_never_writes_over_it() {
 }
 
 #[test]
-fn keys_are_made_in_the_store_that_the_configuration_names() {
+fn keys_are_created_in_the_configured_store() {
     let folder = tempfile::tempdir().unwrap();
     let keys =
         |name: &str| format!("[policies.{name}]\nkind = 'api-key'\nconfig = {{ store = '{name}.toml' }}\n");
@@ -132,7 +132,7 @@ fn keys_are_made_in_the_store_that_the_configuration_names() {
 }
 
 #[test]
-fn a_token_fits_the_policy_that_it_is_for() {
+fn an_issued_token_is_accepted_by_its_policy() {
     let folder = tempfile::tempdir().unwrap();
     let secret = "0123456789abcdef0123456789abcdef";
     let config = "[server]\nresource = 'https://mcp.example.com/mcp'\n[upstreams.own]\nown_tools = true\n[keys.session]\nsecret = { env = \
@@ -172,7 +172,7 @@ fn a_token_fits_the_policy_that_it_is_for() {
 }
 
 #[test]
-fn a_role_is_written_where_the_policy_reads_it() {
+fn the_roles_of_an_issued_token_are_in_the_claim_of_the_policy() {
     for (written, place) in [
         ("'realm.roles'", Some(vec!["realm", "roles"])),
         ("[['access', 'my.client', 'roles'], 'groups']", Some(vec!["access", "my.client", "roles"])),
@@ -192,7 +192,7 @@ fn a_role_is_written_where_the_policy_reads_it() {
 }
 
 #[test]
-fn a_token_says_what_the_policy_asks_for() {
+fn an_issued_token_has_the_required_claims() {
     let settings = "audience_claim = 'client_id', audience = ['desk', 'phone'], \
                     required_claims = { token_use = 'access', tier = ['gold', 1] }";
     let claims = issued(settings, &["issue", "--sub", "me"]).unwrap();
@@ -220,7 +220,7 @@ fn issued(settings: &str, arguments: &[&str]) -> Result<serde_json::Value, Strin
 }
 
 #[test]
-fn columns_are_as_wide_as_they_have_to_be() {
+fn columns_are_as_wide_as_needed() {
     let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["longer".to_owned(), "b".to_owned()]];
     assert_eq!(table(&["X", "Y"], &rows), "X       Y\na       long\nlonger  b");
     // A store of earlier times may hold it; no key with such a name is made any more.

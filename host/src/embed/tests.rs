@@ -96,7 +96,7 @@ impl House {
 }
 
 #[tokio::test]
-async fn what_is_admitted_goes_on_byte_for_byte_and_without_a_credential() {
+async fn an_admitted_call_reaches_the_service_byte_for_byte_without_a_credential() {
     let house = house().await;
     let (status, body) = house.send(post(CALL)).await;
     assert_eq!((status, &body["result"]), (200, &json!({ "content": [] })), "{body}");
@@ -112,7 +112,7 @@ async fn what_is_admitted_goes_on_byte_for_byte_and_without_a_credential() {
 }
 
 #[tokio::test]
-async fn what_is_refused_does_not_reach_the_service() {
+async fn a_refused_call_does_not_reach_the_service() {
     let house = house().await;
     let mut unknown = post(CALL);
     unknown.headers_mut().insert("x-api-key", HeaderValue::from_static("wrong"));
@@ -135,7 +135,7 @@ async fn what_is_refused_does_not_reach_the_service() {
 }
 
 #[tokio::test]
-async fn from_http_2_on_the_host_is_that_of_the_uri() {
+async fn the_host_of_an_http_2_request_is_in_the_uri() {
     let house = house().await;
     let newer = |host: &str| {
         let mut request = post(CALL);
@@ -149,7 +149,7 @@ async fn from_http_2_on_the_host_is_that_of_the_uri() {
 }
 
 #[tokio::test]
-async fn documents_are_served_whatever_the_path_it_is_mounted_at() {
+async fn documents_are_served_at_every_mount_path() {
     let house = house().await;
     let mut paths: Vec<_> = house.guarded.paths().collect();
     paths.sort_unstable();
@@ -171,7 +171,7 @@ async fn documents_are_served_whatever_the_path_it_is_mounted_at() {
 }
 
 #[tokio::test]
-async fn a_layer_is_the_same_and_counts_together() {
+async fn clones_of_a_layer_share_their_counts() {
     let house = house().await;
     let layered = Layer::layer(&house.guard, any(async || "{}"));
     let mut wrong = post(CALL);
@@ -186,7 +186,7 @@ async fn a_layer_is_the_same_and_counts_together() {
 }
 
 #[tokio::test]
-async fn what_is_no_service_of_the_program_s_is_refused_with_its_place() {
+async fn an_upstream_that_is_not_embedded_is_refused_with_its_line() {
     let house = house().await;
     house.guard.shut_down().await;
     let path = house.folder.path().join("witgate.toml");

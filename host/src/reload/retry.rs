@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_temporary_failures_are_retried() {
         let mut retry = Retry::default();
         assert!(!retry.is_due());
         retry.soon();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_does_not_shorten_the_pauses() {
+    fn a_running_attempt_does_not_shorten_the_pauses() {
         let mut retry = Retry::default();
         retry.after(true, Duration::ZERO);
         retry.hold();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_long_try_the_pause_is_longer() {
+    fn the_pause_after_a_long_attempt_is_longer() {
         let mut retry = Retry::default();
         let now = Instant::now();
         retry.after(true, Duration::from_secs(3));

@@ -157,8 +157,8 @@ mod tests {
     use witgate_testing::shortage::{is_alone, take_descriptors};
 
     #[test]
-    fn files_that_the_machine_cannot_read_have_not_changed() {
-        if !is_alone("reload::rollback::tests::files_that_the_machine_cannot_read_have_not_changed") {
+    fn temporarily_unreadable_files_count_as_unchanged() {
+        if !is_alone("reload::rollback::tests::temporarily_unreadable_files_count_as_unchanged") {
             return;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_edit_that_brings_no_notification_is_found() {
+    async fn an_edit_without_a_notification_is_found() {
         let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (file, other) = (dir.path().join("file"), elsewhere.path().join("other"));
         fs::write(&file, "one").unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_are_watched_where_the_system_gives_no_notifications() {
+    async fn files_are_watched_without_notifications_of_the_system() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "one").unwrap();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_watched_is_said_of_its_files() {
+    fn files_of_an_unwatchable_directory_are_reported() {
         let (dir, unwatched) = (tempfile::tempdir().unwrap(), UnwatchedFiles::default());
         let (file, other) = (dir.path().join("file"), dir.path().join("other"));
         let why = BTreeMap::from([(file.clone(), "no watches".to_owned())]);

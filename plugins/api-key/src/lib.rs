@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_compared_by_its_digest_alone() {
+    fn a_key_is_compared_only_by_its_digest() {
         let host = FakeHost::new();
         let ask = |value| {
             host.authenticate(&policy(), &tool("echo"), &Credential { scheme: Scheme::Header, value })
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn another_policy_s_caller_of_the_same_name_is_somebody_else() {
+    fn callers_of_two_policies_with_one_name_are_distinct() {
         let host = FakeHost::new();
         let ben = Person::named("ben");
         assert_eq!(host.authorize(&policy(), &tool("echo"), &ben.principal()), Decision::Allow);

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn names_go_and_everything_else_stays() {
+    fn names_are_removed_and_the_rest_stays() {
         let long = vec![7; 300];
         let module = [
             b"\0asm\x01\0\0\0".to_vec(),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_webassembly_is_left_alone() {
+    fn a_file_that_is_not_webassembly_is_unchanged() {
         assert_eq!(strip(b"\0as"), None);
         assert_eq!(strip(b"\0asm\x01\0\0\0\x0a\xff\xff\xff\xff\x0f"), None);
         assert_eq!(strip(b"\x7fELF\x01\0\0\0"), None);

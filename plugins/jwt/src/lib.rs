@@ -357,7 +357,7 @@ mod tests {
     const EXPIRED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjF9.eA";
 
     #[test]
-    fn a_key_is_used_for_the_configured_algorithms_alone() {
+    fn a_key_is_used_only_for_the_configured_algorithms() {
         let config = r#"{ "keys": ["session"], "algorithms": ["HS256"] }"#;
         let (policy, _) = Jwt::configure_json("tokens", config).expect("the settings are good");
         let host = FakeHost::new().key("session", Ok(()));
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_had_says_nothing_about_the_token() {
+    fn an_unavailable_key_does_not_make_a_token_invalid() {
         let config = r#"{ "keys": ["session"], "algorithms": ["HS256"] }"#;
         let (policy, _) = Jwt::configure_json("tokens", config).expect("the settings are good");
         let host = FakeHost::new().at(0).key("session", Err(witgate_plugin::VerifyError::Unavailable));

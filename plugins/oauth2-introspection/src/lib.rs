@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn of_five_thousand_groups_those_that_count_are_roles() {
+    fn only_relevant_groups_of_five_thousand_become_roles() {
         let groups: Vec<String> = (0..5000).map(|n| format!("{n:08x}-2d4a-4a7b-9f0e-7f3f1f0c9d1e")).collect();
         let last = groups.last().expect("there are some");
         let who = |only: Option<&str>, team: &str| {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_about_once_while_the_answer_is_remembered() {
+    fn a_token_is_introspected_once_while_the_answer_is_cached() {
         let host = FakeHost::new().answer(Method::Post, ENDPOINT, json(GOOD));
         for _ in 0..3 {
             assert!(matches!(ask(&host, "token"), Verdict::Identity(identity) if identity.subject == "ada"));
@@ -333,14 +333,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_not_asked_about() {
+    fn a_malformed_token_is_not_introspected() {
         let host = FakeHost::new();
         assert!(matches!(ask(&host, "not a token"), Verdict::Refused(_)));
         assert_eq!(host.calls("send"), 0);
     }
 
     #[test]
-    fn a_server_that_fails_says_nothing_about_the_token() {
+    fn a_failing_server_does_not_make_a_token_invalid() {
         let host = FakeHost::new().answer(Method::Post, ENDPOINT, status(500));
         assert!(matches!(ask(&host, "token"), Verdict::Unavailable(_)));
         assert_eq!(host.calls("cache"), 0);

@@ -118,7 +118,7 @@ mod tests {
     use super::{Decision, Plugin, Rbac};
 
     #[test]
-    fn arguments_are_asked_for_only_where_a_condition_looks_at_them() {
+    fn arguments_are_read_only_if_a_condition_needs_them() {
         let config = r#"{
             "roles": { "clerk": { "allow": ["*"] } },
             "conditions": [{ "on": "pay", "argument": "/amount", "max": 10 }]
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_for_where_roles_decide() {
+    fn no_facts_are_read_if_roles_decide() {
         let config = r#"{
             "roles": {
                 "clerk": { "allow": ["pay"], "conditions": [{ "on": "pay", "argument": "/amount", "max": 10 }] },
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn large_arguments_take_no_more_room_than_their_text() {
+    fn large_arguments_need_no_more_memory_than_their_text() {
         let config = r#"{
             "roles": { "clerk": { "allow": ["*"] } },
             "conditions": [

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_well_known_part_goes_before_the_path_and_behind_it() {
+    fn the_well_known_part_is_tried_before_and_after_the_path() {
         assert_eq!(
             metadata_urls("https://a.example"),
             [

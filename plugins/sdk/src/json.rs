@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_the_bounds_is_refused() {
+    fn json_above_the_limits_is_refused() {
         assert!(parse(&"[".repeat(200)).is_err());
         assert!(parse("1e999").is_err());
         assert!(parse("{} {}").is_err());
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_equal_by_value_and_exactly() {
+    fn numbers_are_compared_by_exact_value() {
         let is = |text: &str, value: serde_json::Value| parse(text).is_ok_and(|json| json == value);
         assert!(is("1.0", json!(1)));
         assert!(is("-1", json!(-1)));

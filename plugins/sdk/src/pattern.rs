@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_any_run_and_the_whole_name_counts() {
+    fn a_star_matches_any_text_and_a_pattern_the_whole_name() {
         assert!(matches("get_*", Tool, "get_"));
         assert!(matches("get_*", Tool, "get_sum"));
         assert!(!matches("get_*", Tool, "forget_sum"));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_apart_and_a_lone_star_leaves_methods_out() {
+    fn kinds_are_separate_and_a_single_star_excludes_methods() {
         assert!(matches("resource:file:///docs/*", Resource, "file:///docs/a.md"));
         assert!(!matches("resource:file:///docs/*", Tool, "file:///docs/a.md"));
         assert!(matches("*", Tool, "x") && matches("*", Resource, "x") && matches("*", Prompt, "x"));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn deny_wins_and_nothing_is_allowed_by_silence() -> Result<(), super::PatternError> {
+    fn deny_wins_and_nothing_is_allowed_by_default() -> Result<(), super::PatternError> {
         let rules = Rules::parse(&["get_*"], &["get_secret"]).map_err(|e| e.2)?;
         assert_eq!(rules.judge(Tool, "get_sum"), RuleVerdict::Allowed);
         assert_eq!(rules.judge(Tool, "get_secret"), RuleVerdict::Denied);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_match_is_not_a_pattern() {
+    fn a_pattern_that_cannot_match_is_refused() {
         assert!("".parse::<Pattern>().is_err());
         assert!("resource:".parse::<Pattern>().is_err());
         assert!("a\nb".parse::<Pattern>().is_err());

@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_come_in_turn_and_the_last_one_stays() {
+    fn answers_are_given_in_order_and_the_last_one_repeats() {
         let host = FakeHost::new().answer(Method::Get, "https://a.example/", status(503)).answer(
             Method::Get,
             "https://a.example/",
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_forgets_what_has_ended() {
+    fn the_cache_forgets_expired_entries() {
         let host = FakeHost::new().at(100).cached("ever", "x");
         host.cache(b"key", b"value", 10);
         assert_eq!(Host::cached(&host, b"key").as_deref(), Some(b"value".as_slice()));
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_wanted_is_shown() {
+    fn only_requested_parts_are_visible() {
         let full = || FakeHost::new().header("X-A", "1").arguments("{}").claims("{}").peer("192.0.2.1");
         let wants = Wants {
             headers: vec!["x-a".to_owned()],
@@ -560,20 +560,20 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_fips_180() {
+    fn digests_are_sha_256() {
         let hex: String = FakeHost::new().sha256(b"abc").iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
-    fn lines_are_noted() {
+    fn log_lines_are_recorded() {
         let host = FakeHost::new();
         host.log(Level::Warn, "hm");
         assert_eq!(host.log_lines(), [(Level::Warn, "hm".to_owned())]);
     }
 
     #[test]
-    fn a_future_that_waits_is_woken() {
+    fn a_waiting_future_is_woken() {
         let mut is_first = true;
         let later = std::future::poll_fn(move |context| {
             if !std::mem::take(&mut is_first) {

@@ -73,14 +73,14 @@ mod tests {
     use super::scan;
 
     #[test]
-    fn a_key_that_stands_twice_is_found_however_it_is_written() {
+    fn a_duplicate_key_is_found_in_every_notation() {
         assert_eq!(scan(r#"{"a":1,"b":{"a":[{"a":":"}]}}"#).twice, None);
         assert_eq!(scan(r#"{"a":[{"b":1,"\u0062":2}]}"#).twice.as_deref(), Some("b"));
         assert_eq!(scan(r#"["a","a"]"#).twice, None);
     }
 
     #[test]
-    fn brackets_in_strings_are_no_levels() {
+    fn brackets_in_strings_do_not_count_as_depth() {
         assert_eq!(scan(r#"{"[":"{\"[","]":[[1]]}"#).depth, 3);
         assert_eq!(scan("1").depth, 0);
     }

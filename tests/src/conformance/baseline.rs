@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_needs_a_reason_a_known_outcome_and_no_twin() {
+    fn an_entry_needs_a_reason_a_known_outcome_and_a_unique_name() {
         let invalid = [
             ENTRY.replace("It cannot be otherwise.", " "),
             ENTRY.replace("reason", "# reason"),

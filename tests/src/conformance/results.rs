@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_names_its_scenario() {
+    fn the_name_of_a_directory_is_its_scenario() {
         let name = "server-server-sse-polling-2026-11-21T01-45-46-746Z";
         assert_eq!(scenario(name), Some("server-sse-polling"));
         assert_eq!(scenario("server-ping"), None);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_checks_are_numbered_and_observations_left_out() {
+    fn repeated_checks_are_numbered_and_observations_omitted() {
         let json = r#"[
             {"id": "seen", "status": "INFO"},
             {"id": "same", "status": "SUCCESS", "details": {}},
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_read_sorted_and_only_once() {
+    fn a_run_is_read_once_and_sorted() {
         let run = tempfile::tempdir().unwrap();
         let write = |name: &str| {
             let directory = run.path().join(name);

@@ -131,7 +131,7 @@ fn plugins_in_c_decide() {
 }
 
 #[test]
-fn a_name_that_is_none_and_a_directory_that_is_there_are_refused() {
+fn an_invalid_name_and_an_existing_directory_are_refused() {
     let setup = author();
     let new = |name: &str| setup.run(&["plugin", "new", name, "--kind", "authorizer", "--lang", "c"]);
     for name in ["", "Upper", "two words", "-dash", "a--b", "1st", "../up", "under_score"] {
@@ -155,7 +155,7 @@ fn a_name_that_is_none_and_a_directory_that_is_there_are_refused() {
 }
 
 #[test]
-fn a_directory_without_a_project_is_told_what_makes_one() {
+fn a_directory_without_a_project_is_reported_with_the_command_that_makes_one() {
     let setup = author();
     let output = setup.run(&["plugin", "build"]);
     assert_eq!(output.status.code(), Some(69));
@@ -171,7 +171,7 @@ fn a_directory_without_a_project_is_told_what_makes_one() {
 }
 
 #[test]
-fn missing_tools_are_named_with_the_commands_that_help() {
+fn missing_tools_are_reported_with_the_commands_that_install_them() {
     let words = [
         ("rust", "nothing here compiles Rust to WebAssembly", "rustup target add wasm32-unknown-unknown"),
         ("python", "a plugin in Python is built by componentize-py", "sudo apt-get install python3-venv"),
@@ -192,7 +192,7 @@ fn missing_tools_are_named_with_the_commands_that_help() {
 }
 
 #[test]
-fn what_does_not_compile_is_shown_with_its_place() {
+fn a_compiler_error_is_shown_with_its_place() {
     let setup = author();
     run(&setup, &["plugin", "new", "mine", "--kind", "authorizer", "--lang", "c"]);
     let source = setup.dir().join("mine/plugin.c");

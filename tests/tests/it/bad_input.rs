@@ -49,7 +49,7 @@ fn files(folder: &Path) -> Vec<(String, u64, Vec<u8>)> {
 }
 
 #[test]
-fn check_finds_everything_at_once() {
+fn check_reports_all_faults_at_once() {
     let setup = Setup::new();
     let lines = [
         "[server]",
@@ -122,7 +122,7 @@ fn check_finds_everything_at_once() {
 
 /// One fault each: (what, configuration, line, what is said).
 #[test]
-fn each_fault_has_its_line_and_serve_ends_with_78() {
+fn each_fault_has_its_line_and_serve_exits_with_78() {
     let setup = Setup::new();
     setup.key(&["a", "--allow", "*", "--store", "keys.toml"]);
     setup.file("empty", "\n");
@@ -192,7 +192,7 @@ fn each_fault_has_its_line_and_serve_ends_with_78() {
 
 /// An error that only shows at the start gives one line and exit code 64 or up, and leaves nothing behind.
 #[test]
-fn what_cannot_run_says_so_and_leaves_nothing() {
+fn a_failed_start_is_explained_and_leaves_nothing_behind() {
     let setup = Setup::new();
     setup.key(&["a", "--allow", "*", "--store", "keys.toml"]);
     let (public, admin) = (free_port(), free_port());
@@ -323,7 +323,7 @@ fn a_damaged_key_store_stays_as_it_is() {
 }
 
 #[test]
-fn keys_made_at_the_same_time_are_all_kept() {
+fn keys_created_at_the_same_time_are_all_kept() {
     const PROCESSES: usize = 20;
     let setup = Setup::new();
     let start = |n: usize| {
@@ -361,7 +361,7 @@ fn keys_made_at_the_same_time_are_all_kept() {
 }
 
 #[test]
-fn exit_codes_and_usage() {
+fn commands_have_their_exit_codes_and_usage() {
     let setup = Setup::new();
     for (arguments, expected) in [
         (&[][..], 0),

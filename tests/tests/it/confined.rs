@@ -22,7 +22,7 @@ fn setup() -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn components_decide_where_address_space_is_limited() {
+async fn components_decide_with_limited_address_space() {
     for gib in [2, 8] {
         let limited = format!("ulimit -v {}; exec \"$@\"", gib << 20);
         let setup = setup().within(&["sh", "-c", &limited, "sh"]);
@@ -43,7 +43,7 @@ const DENY_WRITE_EXECUTE: &str = "import ctypes, os, sys\n\
     os.execv(sys.argv[1], sys.argv[1:])";
 
 #[test]
-fn where_memory_cannot_be_made_executable_that_is_what_is_said() {
+fn a_ban_on_executable_memory_is_reported() {
     let setup = setup();
     setup.key(&["user"]);
     let check: Command = setup.command(&["check"]);
@@ -59,7 +59,7 @@ fn where_memory_cannot_be_made_executable_that_is_what_is_said() {
 
 /// As a container has it: the configuration mounted for reading alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_cannot_be_written_beside_is_served() {
+async fn a_configuration_in_a_read_only_directory_is_served() {
     let mount = "mount --bind . . && mount -o remount,ro,bind . && exec \"$@\"";
     let within = ["unshare", "-m", "sh", "-c", mount, "sh"];
     if !may("mounts", &["unshare", "-m", "sh", "-c", "mount --bind /etc/passwd /etc/passwd"]) {

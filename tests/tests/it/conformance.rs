@@ -18,12 +18,12 @@ use witgate_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_witgate_as_directly_2025_11_25() {
+async fn results_are_equal_with_and_without_witgate_2025_11_25() {
     same_as_directly("2025-11-25", 84).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_witgate_as_directly_2026_07_28() {
+async fn results_are_equal_with_and_without_witgate_2026_07_28() {
     same_as_directly("2026-07-28", 197).await;
 }
 

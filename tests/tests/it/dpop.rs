@@ -220,7 +220,7 @@ const BROKEN: &[Broken] = &[
 ];
 
 #[test]
-fn each_rule_that_is_broken_is_told_by_its_own_reason() {
+fn each_broken_rule_of_a_proof_has_its_own_reason() {
     let world = World::new("");
     for path in OPTIONAL.iter().chain(&REQUIRED) {
         let answer = world.prove(path, |making| making.good().signed());
@@ -232,7 +232,7 @@ fn each_rule_that_is_broken_is_told_by_its_own_reason() {
 }
 
 #[test]
-fn what_says_the_same_is_the_same() {
+fn equal_notations_of_a_proof_are_accepted() {
     let world = World::new("");
     let same: [fn(Making<'_>) -> String; 9] = [
         |m| m.good().claim("htu", m.url.replace("https", "HTTPS")).signed(),
@@ -254,7 +254,7 @@ fn what_says_the_same_is_the_same() {
 }
 
 #[test]
-fn every_algorithm_that_is_named_is_taken_with_its_own_key_alone() {
+fn every_named_algorithm_is_accepted_only_with_its_own_key() {
     let mut world = World::new("");
     let names = ["ES256", "ES384", "EdDSA", "Ed25519", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
     assert_eq!(ALGORITHMS, format!("algs=\"{}\"", names.join(" ")));
@@ -279,7 +279,7 @@ fn every_algorithm_that_is_named_is_taken_with_its_own_key_alone() {
 }
 
 #[test]
-fn a_proof_is_used_once_whoever_is_asked() {
+fn a_proof_is_accepted_once() {
     let world = World::new("");
     for path in OPTIONAL {
         let (token, url) = (world.bound(path), public(path));
@@ -304,7 +304,7 @@ fn a_proof_is_used_once_whoever_is_asked() {
 }
 
 #[test]
-fn of_many_at_once_one_may() {
+fn only_one_of_many_simultaneous_uses_is_accepted() {
     let world = World::new("");
     let path = OPTIONAL[0];
     let token = world.bound(path);
@@ -319,7 +319,7 @@ fn of_many_at_once_one_may() {
 }
 
 #[test]
-fn a_token_is_shown_as_what_it_is() {
+fn a_bound_token_needs_the_scheme_dpop_and_an_unbound_one_bearer() {
     let world = World::new("");
     let stranger = Holder::new();
     for path in OPTIONAL.iter().chain(&REQUIRED) {
@@ -361,7 +361,7 @@ fn a_token_is_shown_as_what_it_is() {
 }
 
 #[test]
-fn where_nobody_asks_for_proofs_a_bound_token_opens_nothing() {
+fn a_bound_token_is_refused_if_no_policy_asks_for_proofs() {
     let world = World::new("");
     let (bound, url) = (world.bound(OFF), public(OFF));
     let answer = world.request(OFF).bearer(&bound).send();
@@ -375,7 +375,7 @@ fn where_nobody_asks_for_proofs_a_bound_token_opens_nothing() {
 }
 
 #[test]
-fn a_policy_that_is_only_watched_asks_for_nothing() {
+fn a_shadow_policy_asks_for_no_proof() {
     let world = World::new("");
     let path = "/watched/mcp";
     let (bound, plain, url) = (world.bound(path), token(path, Value::Null), public(path));
@@ -439,7 +439,7 @@ fn every_request_of_a_session_has_its_own_proof() {
 }
 
 #[test]
-fn nonces_are_handed_out_and_asked_for() {
+fn nonces_are_issued_and_required() {
     let world = World::new("[server.dpop]\nnonces = true");
     for path in OPTIONAL {
         let answer = world.prove(path, |making| making.good().signed());
@@ -462,7 +462,7 @@ fn nonces_are_handed_out_and_asked_for() {
 }
 
 #[test]
-fn nothing_of_a_proof_is_logged() {
+fn no_part_of_a_proof_is_logged() {
     let world = World::new("");
     let path = OPTIONAL[0];
     let token = world.bound(path);

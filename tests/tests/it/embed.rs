@@ -49,7 +49,7 @@ async fn run(client: Client, running: &Running, key: &str, tool: &str, arguments
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_clients_see_and_call_what_they_may_of_a_server_made_with_rmcp() {
+async fn real_clients_see_and_call_only_allowed_tools_of_an_rmcp_server() {
     let (running, key) = rmcp("");
     for client in CLIENTS {
         let report = run(client, &running, &key, "get_greeting", json!({ "name": "Ada" })).await;
@@ -84,7 +84,7 @@ async fn real_clients_use_the_guarded_endpoint_of_a_web_application() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_those_of_the_gateway() {
+async fn refusals_equal_those_of_the_gateway() {
     let (rmcp, _) = rmcp("");
     let (axum, reader, _) = axum();
     for running in [&rmcp, &axum] {
@@ -101,7 +101,7 @@ async fn refusals_are_those_of_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_learns_who_calls() {
+async fn a_tool_gets_the_caller() {
     let (running, key) = rmcp("");
     let caller = Caller::new(running.url(), Some(&key));
     assert_eq!(caller.call("get_caller", json!({})).await.said(), "ada, proven by keys");
@@ -133,7 +133,7 @@ fn ask(connection: &mut TcpStream, address: &str, key: &str) -> u16 {
 }
 
 #[test]
-fn a_revoked_key_is_refused_on_a_connection_that_is_kept() {
+fn a_revoked_key_is_refused_on_an_open_connection() {
     let refused_once_revoked = |running: &Running, key: &str, name: &str| {
         let address = running.address();
         let mut connection = TcpStream::connect(&address).unwrap();
@@ -217,7 +217,7 @@ async fn a_signal_ends_streams_and_sessions_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_configuration_that_is_for_something_else_is_explained() {
+fn a_configuration_for_another_use_is_explained() {
     let said = |config: &str| {
         let setup = Setup::new();
         setup.file("keys.toml", "version = 1\n");
@@ -236,7 +236,7 @@ fn a_configuration_that_is_for_something_else_is_explained() {
 }
 
 #[test]
-fn serve_says_that_it_has_no_service_of_its_own() {
+fn serve_refuses_an_embedded_upstream() {
     let setup = Setup::new();
     setup.file("keys.toml", "version = 1\n");
     write_rules(&setup, "");
@@ -247,7 +247,7 @@ fn serve_says_that_it_has_no_service_of_its_own() {
 }
 
 #[test]
-fn the_wiring_of_each_example_is_short() {
+fn the_setup_code_of_each_example_is_short() {
     for example in ["embed-rmcp", "embed-axum"] {
         let main =
             std::fs::read_to_string(workspace().join(format!("examples/{example}/src/main.rs"))).unwrap();

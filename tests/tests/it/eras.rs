@@ -32,13 +32,13 @@ async fn starts(eras: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_call_waits_for_one_process_more_and_for_none_where_the_era_is_told() {
+async fn the_first_call_waits_for_one_more_process_and_for_none_if_the_era_is_configured() {
     assert_eq!(starts("").await, 2);
     assert_eq!(starts("eras = ['stateful']").await, 1);
 }
 
 #[test]
-fn an_upstream_speaks_an_era_that_there_is() {
+fn an_unknown_era_of_an_upstream_is_refused() {
     let setup = Setup::new();
     for (eras, said) in [("[]", "`upstreams.own.eras` is empty"), ("['modern']", "`stateful`")] {
         setup.config("", &format!("[upstreams.own]\nown_tools = true\neras = {eras}\npipeline = {{ authenticate = [], authorize = [] }}\n"));

@@ -16,7 +16,7 @@ use witgate_tests::gateway::{Setup, component, program, workspace};
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 #[test]
-fn every_example_is_good_and_its_readme_runs() {
+fn every_example_is_valid_and_its_readme_runs() {
     let examples = examples("witgate.toml");
     assert!(examples.len() >= 5, "found only {examples:?}");
     for example in examples {
@@ -35,7 +35,7 @@ fn every_example_is_good_and_its_readme_runs() {
 
 /// As its author would test it: the component beside the cases.
 #[test]
-fn every_plugin_answers_as_its_cases_say() {
+fn every_plugin_passes_its_cases() {
     let plugins = examples("plugin.toml");
     assert!(plugins.len() >= 11, "found only {plugins:?}");
     for plugin in plugins {
@@ -72,7 +72,7 @@ fn the_readme_runs() {
 
 /// The configuration in the README is valid.
 #[test]
-fn the_readme_s_configuration_is_good() {
+fn the_configuration_of_the_readme_is_valid() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     let blocks = fenced(&readme, "toml");
     let whole: Vec<_> = blocks.iter().filter(|block| block.contains("[upstreams.")).collect();

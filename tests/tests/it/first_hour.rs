@@ -26,7 +26,7 @@ fn init(setup: &Setup, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_swaps_a_component_for_the_check_that_is_built_in_and_back() {
+async fn a_built_in_can_be_swapped_for_a_component_and_back() {
     let setup = Setup::new();
     let made = init(&setup, &[]);
     let config = setup.dir().join("witgate.toml");
@@ -75,7 +75,7 @@ fn twenty_thousand_keys_fit_into_the_component() {
 }
 
 #[test]
-fn init_goes_without_components_where_somebody_says_so() {
+fn init_works_without_components_if_requested() {
     let setup = Setup::new();
     let made = init(&setup, &["--builtin"]);
     assert_eq!(made["components"], json!([]));
@@ -87,7 +87,7 @@ fn init_goes_without_components_where_somebody_says_so() {
 }
 
 #[test]
-fn the_program_has_its_own_components_and_writes_over_no_other() {
+fn the_program_exports_its_components_and_overwrites_no_file() {
     let setup = Setup::new();
     let export = |more: &[&str]| setup.run(&[&["plugin", "export", "--to", "out"], more].concat());
     let output = export(&[]);

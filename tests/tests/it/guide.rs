@@ -18,26 +18,26 @@ fn follow(page: &str) {
 }
 
 #[test]
-fn from_nothing_to_a_plugin_that_runs() {
+fn the_plugin_guide_leads_to_a_running_plugin() {
     follow("plugin-guide.md");
 }
 
 #[test]
-fn the_page_for_rust() {
+fn the_page_for_rust_works() {
     follow("plugins/rust.md");
 }
 
 #[test]
-fn the_page_for_python() {
+fn the_page_for_python_works() {
     follow("plugins/python.md");
 }
 
 #[test]
-fn the_page_for_javascript() {
+fn the_page_for_javascript_works() {
     follow("plugins/javascript.md");
 }
 
 #[test]
-fn the_page_for_c() {
+fn the_page_for_c_works() {
     follow("plugins/c.md");
 }

@@ -11,7 +11,7 @@ const QUESTIONS: [&str; 13] = [
 ];
 
 #[test]
-fn a_doc_comment_begins_with_what_the_item_is() {
+fn a_doc_comment_begins_with_a_noun() {
     let mut found = Vec::new();
     for path in files(&["rs", "wit"]) {
         let text = std::fs::read_to_string(&path).unwrap();

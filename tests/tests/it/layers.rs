@@ -62,7 +62,7 @@ fn roots() -> Vec<PathBuf> {
 }
 
 #[test]
-fn each_crate_knows_those_below_it_as_they_are_listed() -> Result<()> {
+fn each_crate_depends_only_on_the_listed_ones_below_it() -> Result<()> {
     for (name, known) in CRATES {
         let dependencies = dependencies(name)?;
         let host = dependencies.iter().filter_map(|dependency| dependency.strip_prefix("witgate-"));
@@ -76,7 +76,7 @@ fn each_crate_knows_those_below_it_as_they_are_listed() -> Result<()> {
 }
 
 #[test]
-fn what_is_reserved_for_some_crates_is_no_dependency_of_others() -> Result<()> {
+fn reserved_dependencies_are_used_only_by_their_crates() -> Result<()> {
     for (name, _) in CRATES {
         let dependencies = dependencies(name)?;
         for (reserved, owners) in RESERVED {
@@ -98,7 +98,7 @@ fn unsafe_code_is_forbidden_in_all_crates_but_one() -> Result<()> {
 }
 
 #[test]
-fn no_import_runs_back_up() -> Result<()> {
+fn no_import_points_upwards() -> Result<()> {
     let imports = read(&workspace().join("host/src/lib.rs"))?;
     let mut back = Vec::new();
     for (from, to) in pairs(&imports) {
@@ -121,7 +121,7 @@ fn no_modules_import_each_other_in_a_circle() -> Result<()> {
 }
 
 #[test]
-fn a_circle_is_found_however_it_is_written() -> Result<()> {
+fn a_circle_is_found_in_every_notation() -> Result<()> {
     let ways = [
         "use crate::b::{self, X};",
         "use super::b::X;",

@@ -1,4 +1,5 @@
-//! The names of types and modules: a noun each; a type has one meaning.
+//! The names of types and modules: a noun each; a type has one meaning. The names of tests: sentences that begin with
+//! their subject.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -328,6 +329,13 @@ const BANNED: &[&str] = &[
     "Wrong",
 ];
 
+/// Words that no test name begins with: pronouns, and prepositions that put the subject at the end.
+const NO_SUBJECT: &[&str] = &[
+    "as", "beside", "by", "from", "how", "in", "it", "its", "nobody", "of", "on", "over", "such", "those",
+    "through", "what", "whatever", "when", "where", "which", "while", "who", "whoever", "whom", "whose",
+    "with",
+];
+
 #[test]
 fn a_type_name_stands_for_one_thing() -> Result<()> {
     let mut found = Vec::new();
@@ -381,7 +389,23 @@ fn a_module_has_a_noun_for_a_name() -> Result<()> {
 }
 
 #[test]
-fn types_of_functions_count_and_those_of_tests_do_not() -> Result<()> {
+fn a_test_name_begins_with_its_subject() -> Result<()> {
+    let mut found = Vec::new();
+    for folder in ["host", "plugins", "tests", "xtask"] {
+        for path in rust_files(&workspace().join(folder))? {
+            let mut tests = TestNames::default();
+            tests.visit_file(&syn::parse_file(&fs::read_to_string(&path)?)?);
+            let odd =
+                tests.0.into_iter().filter(|name| NO_SUBJECT.contains(&name.split('_').next().unwrap()));
+            found.extend(odd.map(|name| format!("{}: {name}", path.display())));
+        }
+    }
+    assert!(found.is_empty(), "name the case, and what is expected of it:\n{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn types_in_functions_are_read_and_those_of_tests_are_not() -> Result<()> {
     let text = "struct A; mod inside { enum B {} } fn f() { trait C {} } type D = A; impl A { type E = A; }
         #[cfg(test)] mod tests { struct F; } #[cfg(test)] struct G; #[cfg(test)] fn h() { struct I; }";
     let mut reader = Reader::default();
@@ -416,6 +440,21 @@ fn sources() -> Result<BTreeMap<PathBuf, syn::File>> {
                     gather(&root, root.parent().context("no folder")?, &mut files)?;
                 }
             }
+        }
+    }
+    Ok(files)
+}
+
+/// All Rust files below a folder, without those that tools have installed, and those that are templates of Rust.
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.extension().and_then(|suffix| suffix.to_str()) {
+            _ if path.ends_with("node_modules") || path.ends_with("templates") => {}
+            _ if path.is_dir() => files.extend(rust_files(&path)?),
+            Some("rs") => files.push(path),
+            _ => {}
         }
     }
     Ok(files)
@@ -462,6 +501,22 @@ impl<'ast> Visit<'ast> for Reader {
             self.modules.push(module.ident.to_string());
         }
         visit::visit_item(self, item);
+    }
+}
+
+/// The names of the tests that one file has.
+#[derive(Default)]
+struct TestNames(Vec<String>);
+
+impl<'ast> Visit<'ast> for TestNames {
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        let is_test = |attribute: &Attribute| {
+            attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
+        };
+        if item.attrs.iter().any(is_test) {
+            self.0.push(item.sig.ident.to_string());
+        }
+        visit::visit_item_fn(self, item);
     }
 }
 

@@ -34,7 +34,7 @@ fn the_configuration_page_has_every_key() {
 
 /// The table of duties names tests that there are.
 #[test]
-fn the_page_on_authorization_names_tests_that_there_are() {
+fn the_authorization_page_names_existing_tests() {
     let page = page("docs/mcp-authorization.md");
     let mut sources = String::new();
     let mut directories = vec![workspace().join("tests/tests/it"), workspace().join("host")];
@@ -64,7 +64,7 @@ fn properties(schema: &serde_json::Value) -> Vec<String> {
 
 /// `docs/mcp.md` says of every refusal what the caller gets.
 #[test]
-fn the_page_on_the_wire_has_every_refusal() {
+fn the_protocol_page_has_every_refusal() {
     let page = page("docs/mcp.md");
     for rejection in rejections() {
         let wire = rejection.wire();

@@ -49,7 +49,7 @@ async fn fails(name: &str, tool: &str) -> (Running, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trap_shows_functions_where_the_component_has_their_names() {
+async fn a_trap_shows_functions_if_the_component_has_their_names() {
     let (_running, line) = fails("tests/faulty-debug", "traps").await;
     assert!(line.contains("it panicked or aborted"), "{line}");
     assert!(line.contains("in witgate:auth/authorization@0.1.0#authorize"), "{line}");
@@ -58,7 +58,7 @@ async fn a_trap_shows_functions_where_the_component_has_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trap_says_so_where_the_component_has_no_names() {
+async fn a_trap_reports_missing_names_of_the_component() {
     let (_running, line) = fails("tests/faulty", "traps").await;
     assert!(line.contains("has no names of its functions") && line.contains("--debug"), "{line}");
     // Its own words, which tell more than names would.
@@ -67,7 +67,7 @@ async fn a_trap_says_so_where_the_component_has_no_names() {
 
 /// Debug information that says the same a hundred times over, and is read for each frame of each trap by who reads it.
 #[tokio::test(flavor = "multi_thread")]
-async fn debug_information_that_takes_long_to_read_costs_a_gateway_nothing() {
+async fn slow_debug_information_does_not_slow_the_gateway() {
     let plain = std::fs::read(component("tests/faulty-debug")).unwrap();
     let slow = sections::repeated(&plain, ".debug_info", 100);
     assert!(slow.len() > 20 * plain.len(), "{} bytes", slow.len());
@@ -116,7 +116,7 @@ async fn a_trap_of_python_shows_its_traceback() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_component_writes_has_the_bounds_of_what_it_logs() {
+async fn output_of_a_component_has_the_limits_of_its_log() {
     let (running, caller) = gateway("tests/faulty-python");
     let answer = caller.call("talks", json!({})).await;
     assert_ne!(answer.reason(), Some("trap"), "{answer:?}");

@@ -73,7 +73,7 @@ fn the_answer_is_the_exit_code() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_apart() {
+fn unusable_inputs_have_distinct_exit_codes() {
     let (setup, rbac) = rbac();
     setup.file("bad.toml", "[roles\n");
     let bad = run(&setup, &[&rbac, "--settings", "bad.toml"]);
@@ -102,7 +102,7 @@ fn what_cannot_be_used_is_told_apart() {
 }
 
 #[test]
-fn a_case_brings_its_world_and_the_command_line_goes_over_it() {
+fn a_case_sets_the_environment_and_the_command_line_overrides_it() {
     let setup = Setup::new();
     setup.file("mine/plugin.toml", "name = \"mine\"\nlang = \"rust\"\nworld = \"authenticator\"\n");
     std::fs::copy(component("oauth2-introspection"), setup.dir().join("mine/mine.wasm")).unwrap();
@@ -153,7 +153,7 @@ expect.identity.subject = "ada"
 "#;
 
 #[test]
-fn a_trap_shows_where_it_was_and_what_was_said() {
+fn a_trap_shows_its_place_and_the_last_output() {
     let setup = Setup::new();
     let debug = component("tests/faulty-debug").display().to_string();
     let trapped = run(&setup, &[&debug, "--call", "traps"]);

@@ -182,7 +182,7 @@ fn refused(reason: &str) -> (u16, String) {
 
 /// Every provider's access token gets in by its role, and by no other; one for somebody else does not.
 #[test]
-fn access_tokens_of_every_provider_get_in_where_they_are_for() {
+fn access_tokens_of_every_provider_are_accepted_for_their_audience() {
     for (name, _) in KEYS {
         for component in [false, true] {
             let scene = Scene::of(name, component);
@@ -213,7 +213,7 @@ fn id_tokens_of_every_provider_are_refused() {
 
 /// Hydra calls refresh tokens active as well, and ID tokens inactive.
 #[test]
-fn opaque_tokens_of_hydra_get_in_where_their_client_may() {
+fn opaque_tokens_of_hydra_are_accepted_for_allowed_clients() {
     for component in [false, true] {
         let scene = Scene::of("Ory Hydra", component);
         let answer = scene.token["answer"].clone();
@@ -238,7 +238,7 @@ fn opaque_tokens_of_hydra_get_in_where_their_client_may() {
 
 /// Nothing of Google's is good here, whatever somebody writes.
 #[test]
-fn nothing_of_googles_gets_in() {
+fn no_token_of_google_is_accepted() {
     let (_, sections) = page();
     assert!(!sections.contains_key("Google"));
     let mut scene = Scene::of("Auth0", false);
@@ -255,7 +255,7 @@ fn nothing_of_googles_gets_in() {
 
 /// The token of a proxy is looked for in its header alone.
 #[test]
-fn a_token_that_belongs_in_a_header_is_not_taken_from_another() {
+fn a_token_is_accepted_only_from_its_own_header() {
     for component in [false, true] {
         let mut scene = Scene::of("Cloudflare Access", component);
         let token = scene.sign(&scene.claims());
@@ -268,7 +268,7 @@ fn a_token_that_belongs_in_a_header_is_not_taken_from_another() {
 
 /// Neither an upstream nor the log sees it, and in a query it is refused.
 #[test]
-fn a_token_in_a_header_goes_no_further() {
+fn a_token_in_a_header_is_not_forwarded() {
     let upstream = Recorder::start();
     let mut scene = Scene::before("Cloudflare Access", true, &format!("url = '{}'", upstream.url()));
     let token = scene.sign(&scene.claims());

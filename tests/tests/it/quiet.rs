@@ -10,7 +10,7 @@ use witgate_tests::wire::{Request, meta};
 const SOON: Duration = Duration::from_secs(15);
 
 #[test]
-fn the_answer_of_a_quiet_call_begins_before_a_proxy_gives_up() {
+fn the_answer_of_a_slow_call_begins_before_a_proxy_times_out() {
     let setup = Setup::new();
     let script = workspace().join("tests/tests/it/swap/env.py");
     setup.config(

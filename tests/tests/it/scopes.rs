@@ -68,7 +68,7 @@ async fn supported(running: &Running) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_challenge_names_all_that_an_operation_needs() {
+async fn one_challenge_names_all_scopes_of_an_operation() {
     let running = serve();
     let nobody = Caller::new(running.url(), None);
     assert_eq!(told(&nobody, "tools/call", "add").await, (401, Some("first".to_owned())));
@@ -99,7 +99,7 @@ async fn one_challenge_names_all_that_an_operation_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_metadata_lists_what_the_live_policies_ask_for() {
+async fn the_metadata_lists_the_scopes_of_the_live_policies() {
     let running = serve();
     assert_eq!(supported(&running).await, json!(["base", "brief", "files", "first", "math", "more"]));
     configure(running.setup(), ", \"even-more\"");
@@ -108,7 +108,7 @@ async fn the_metadata_lists_what_the_live_policies_ask_for() {
 }
 
 #[test]
-fn a_scope_that_is_none_is_refused_with_its_place() {
+fn an_invalid_scope_is_refused_with_its_place() {
     let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
     configure(&setup, "");
     let text = std::fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();
@@ -125,7 +125,7 @@ fn a_scope_that_is_none_is_refused_with_its_place() {
 
 /// Both eras: `initialize` and `server/discover`.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_are_told_of_the_extensions_that_are_configured() {
+async fn the_metadata_names_the_configured_extensions() {
     let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
     configure(&setup, "");
     let text = std::fs::read_to_string(setup.dir().join("witgate.toml")).unwrap();

@@ -44,7 +44,7 @@ fn every_check_has_its_target_and_its_seeds() {
 
 /// The first steps of a fuzzer, without one.
 #[test]
-fn what_is_near_a_seed_passes_the_check_as_well() {
+fn mutations_of_seeds_pass_the_checks() {
     for (target, check) in CHECKS {
         let mut seeds = files(&format!("fuzz/seeds/{target}"));
         seeds.sort();

@@ -74,7 +74,7 @@ fn echoed(answer: &Answer) -> String {
 
 /// TypeScript's SDK never answers some of these, and refuses the others; Python's takes most.
 #[test]
-fn nulls_that_mean_nothing_are_taken_before_servers_of_either_sdk() {
+fn meaningless_nulls_are_accepted_for_servers_of_either_sdk() {
     let everything = json!(Clients::installed().unwrap().everything_command());
     let upstreams = [
         ("typescript", format!("command = {everything}")),
@@ -160,7 +160,7 @@ async fn servers_of_the_oldest_transport_serve_callers_of_either_era() {
 }
 
 #[test]
-fn a_stream_that_is_lost_is_opened_again_with_the_next_call() {
+fn a_lost_stream_is_opened_again_with_the_next_call() {
     let port = free_port();
     let server = Older::start("python", port);
     let gateway = before(&[("older", over_sse(&format!("http://127.0.0.1:{port}/sse")))]);
@@ -181,7 +181,7 @@ fn a_stream_that_is_lost_is_opened_again_with_the_next_call() {
 
 /// A server that answers POST alone does not speak it, and one of Streamable HTTP whose GET is refused neither.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_speak_the_oldest_transport_is_told() {
+async fn a_server_without_the_oldest_transport_is_reported() {
     let everything = Clients::installed().unwrap().everything_http().await.unwrap();
     let gateway = before(&[("newer", over_sse(&everything.url))]);
     let call = json!({ "name": "echo", "arguments": { "message": "f" } });

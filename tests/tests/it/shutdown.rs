@@ -96,7 +96,7 @@ async fn a_running_call_finishes_and_new_ones_are_refused() {
 /// Neither the child nor what it has started heeds the end of its input or SIGTERM; and there is
 /// a call that would never end.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_end_in_time_is_ended() {
+async fn a_call_that_does_not_finish_in_time_is_ended() {
     let (mut running, caller) = serve(1, true);
     let call = begin(&running, &caller, 1000.0).await;
     let begun = Instant::now();
@@ -109,7 +109,7 @@ async fn what_does_not_end_in_time_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_witgate_at_once() {
     let (mut running, caller) = serve(GRACE, true);
     let _call = begin(&running, &caller, 1000.0).await;
     running.signal("INT");
@@ -124,7 +124,7 @@ async fn a_second_signal_ends_it_at_once() {
 
 /// The client closes its end: what runs is answered, then everything ends.
 #[test]
-fn over_stdio_the_end_of_input_ends_it() {
+fn the_end_of_input_ends_witgate_over_stdio() {
     let setup = setup(GRACE, false);
     let key = setup.key(&["user", "--allow", "*", "--role", "user"]);
     let mut child = setup

@@ -6,7 +6,7 @@ use std::process::Command;
 use witgate_tests::gateway::{program, workspace};
 
 #[test]
-fn what_is_changed_while_something_is_short_is_in_force_once_it_is_there_again() {
+fn a_change_during_a_lack_of_resources_takes_effect_afterwards() {
     let witgate = program("witgate");
     let mut soak = Command::new(program("xtask"));
     // Five seconds are the bound where nothing else has the processors; here other tests have.

@@ -112,7 +112,7 @@ fn reason(answer: Option<Answer>) -> (u16, String) {
 }
 
 #[test]
-fn https_is_spoken_and_nothing_else() {
+fn only_https_is_accepted() {
     let pki = Pki::new();
     let gateway = set_up(&pki, "").serve();
     // The default resource, and with it the audience, says so.
@@ -129,7 +129,7 @@ fn https_is_spoken_and_nothing_else() {
 }
 
 #[test]
-fn who_dawdles_with_the_handshake_holds_up_nobody() {
+fn a_slow_handshake_delays_no_other_client() {
     let pki = Pki::new();
     let gateway = set_up(&pki, "").serve();
     let dawdlers: Vec<_> = (0..32)
@@ -152,7 +152,7 @@ fn who_dawdles_with_the_handshake_holds_up_nobody() {
 }
 
 #[test]
-fn a_new_certificate_is_for_new_connections() {
+fn a_new_certificate_is_used_for_new_connections() {
     let pki = Pki::new();
     let gateway = set_up(&pki, "").serve();
     let client = TlsClient::new(&pki.servers, None);
@@ -208,7 +208,7 @@ fn limit_descriptors(process: u32, limit: &str) -> String {
 }
 
 #[test]
-fn a_new_certificate_is_taken_without_a_notification_and_after_a_want_of_descriptors() {
+fn a_new_certificate_is_used_without_a_notification_and_after_a_lack_of_descriptors() {
     let pki = Pki::new();
     let setup = set_up(&pki, "");
     let (links, names) = (setup.dir().join("links"), ["server.key", "server.pem"]);
@@ -240,7 +240,7 @@ fn a_new_certificate_is_taken_without_a_notification_and_after_a_want_of_descrip
 }
 
 #[test]
-fn a_client_certificate_is_an_identity() {
+fn a_client_certificate_gives_an_identity() {
     let pki = Pki::new();
     let gateway = set_up(&pki, "client_ca = 'clients.pem'").serve();
     let client = pki.client();
@@ -275,7 +275,7 @@ fn a_client_certificate_is_an_identity() {
 }
 
 #[test]
-fn an_optional_certificate_may_be_left_away_and_not_be_wrong() {
+fn an_optional_certificate_may_be_missing_but_not_invalid() {
     let pki = Pki::new();
     let gateway = set_up(&pki, "client_ca = 'clients.pem'\nclient_certificates = 'optional'").serve();
     let client = pki.client();
@@ -325,7 +325,7 @@ fn a_connection_does_not_outlive_its_certificate() {
 }
 
 #[test]
-fn a_token_that_is_bound_to_a_certificate_is_good_with_it_alone() {
+fn a_token_bound_to_a_certificate_is_valid_only_with_it() {
     let pki = Pki::new();
     let gateway = set_up(&pki, "client_ca = 'clients.pem'\nclient_certificates = 'optional'").serve();
     let (own, other) = (pki.client(), pki.client());
@@ -356,7 +356,7 @@ fn a_token_that_is_bound_to_a_certificate_is_good_with_it_alone() {
 type Fault = (&'static str, fn(&Setup, &Pki), &'static str);
 
 #[test]
-fn what_cannot_be_used_is_told_before_anything_starts() {
+fn unusable_tls_settings_are_reported_before_the_start() {
     let pki = Pki::new();
     let faults: [Fault; 7] = [
         (

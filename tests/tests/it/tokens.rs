@@ -145,18 +145,18 @@ async fn withstood_by(subject: &TestSubject) {
 }
 
 #[tokio::test]
-async fn the_built_in_withstands_them() {
+async fn the_built_in_refuses_every_attack() {
     withstood_by(&both(PolicyKind::Jwt)[0]).await;
 }
 
 #[tokio::test]
-async fn the_component_withstands_them() {
+async fn the_component_refuses_every_attack() {
     withstood_by(&both(PolicyKind::Jwt)[1]).await;
 }
 
 /// Fewer would leave out something that people have tried.
 #[test]
-fn there_are_two_hundred_and_each_is_another() {
+fn there_are_two_hundred_distinct_attacks() {
     let attacks = all();
     let count = attacks.iter().filter(|attack| !attack.is_good()).count();
     assert!(count >= 200, "{count} attacks");

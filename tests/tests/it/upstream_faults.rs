@@ -87,7 +87,7 @@ const MILD: [&str; 4] = ["never", "garbage", "bytes", "huge"];
 /// Each fault on its own upstream at the same time, so that none has to wait for another's
 /// back-off, and one that does nothing wrong beside them.
 #[tokio::test(flavor = "multi_thread")]
-async fn children() {
+async fn faults_of_children_fail_their_calls() {
     let names: Vec<&str> = FAULTS.iter().map(|(name, _)| *name).chain(["steady"]).collect();
     let upstreams: Vec<(&str, String)> = names.iter().map(|name| (*name, unruly())).collect();
     let (running, caller) = serve(&upstreams);
@@ -132,7 +132,7 @@ async fn children() {
 
 /// Later each time, and in between the caller is told when to come again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_keeps_crashing_is_left_alone_for_longer_and_longer() {
+async fn pauses_between_restarts_of_a_crashing_child_grow() {
     let (_running, caller) = serve(&[("broken", unruly()), ("steady", unruly())]);
     let (broken, steady) = (caller("broken"), caller("steady"));
     let mut waits = Vec::new();
@@ -159,7 +159,7 @@ async fn a_child_that_keeps_crashing_is_left_alone_for_longer_and_longer() {
 
 /// Programs that never get to speak.
 #[tokio::test(flavor = "multi_thread")]
-async fn children_that_do_not_begin() {
+async fn children_that_do_not_start_fail_their_calls() {
     let shell = |what: &str| format!("command = [\"sh\", \"-c\", {what:?}]");
     let cases = [
         ("exits", shell("exit 3"), "upstream-unreachable"),
@@ -191,7 +191,7 @@ fn rss(running: &Running) -> u64 {
 
 /// HTTP upstreams, each bad in its own way.
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http() {
+async fn faults_over_http_fail_their_calls() {
     use bad_http::{Bad, Server};
 
     let list = |bad| (bad, "tools/list");
@@ -260,7 +260,7 @@ async fn over_http() {
 /// Mild faults, which cost nothing: a redirect to another path, an id as text, a JSON-RPC error with whatever HTTP status. And what
 /// costs the call says what it is.
 #[tokio::test(flavor = "multi_thread")]
-async fn mild_ones_over_http() {
+async fn minor_faults_over_http_are_tolerated() {
     use bad_http::{Bad, Server};
 
     let errors =
@@ -292,7 +292,7 @@ async fn mild_ones_over_http() {
 /// An answer that is passed on as it comes: it ends where the upstream ends it, and a flood waits
 /// for its reader.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_are_passed_on() {
+async fn streamed_answers_end_with_the_upstream_and_wait_for_their_reader() {
     use bad_http::{Bad, Server};
 
     let flood = Server::start(Bad::FloodsEvents);

@@ -39,13 +39,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slope_is_that_of_the_line_through_the_points() {
+    fn a_slope_is_computed_from_the_line_through_the_points() {
         let points = [(0.0, 5.0), (1.0, 7.0), (2.0, 9.0)];
         assert!((slope(&points) - 2.0).abs() < 1e-9);
     }
 
     #[test]
-    fn a_percentile_is_the_time_of_one_of_them() {
+    fn a_percentile_is_one_of_the_times() {
         let mut times = Times::default();
         (1..=100).for_each(|ms| times.add(Duration::from_millis(ms)));
         assert!((times.percentile(99) - 99.0).abs() < 1e-9);

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn nextest_is_read() {
+    fn the_output_of_nextest_is_read() {
         let said = "     PASS [ 0.1s] a b\n     Summary [  12.345s] 48 tests run: 44 passed (1 slow, 2 flaky), 2 failed, 1 timed out, 1 exec failed, 3 skipped\n";
         assert_eq!(Count::read(said), Count { passed: 44, failed: 4 });
         let said = "     Summary [   0.010s] 2/9 tests run: 1 passed, 1 failed, 0 skipped";
@@ -98,21 +98,21 @@ mod tests {
     }
 
     #[test]
-    fn cargo_is_read() {
+    fn the_output_of_cargo_is_read() {
         let said = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out";
         assert_eq!(Count::read(said), Count { passed: 4, failed: 2 });
     }
 
     #[test]
-    fn a_try_that_failed_before_one_that_passed_is_no_failure() {
+    fn a_failed_attempt_before_a_passed_one_is_no_failure() {
         let said = "  TRY 1 FAIL [   2.0s] witgate-tests::it a::b\n    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out\n  TRY 2 PASS [   1.0s] witgate-tests::it a::b\n     Summary [  12.345s] 48 tests run: 48 passed (1 flaky), 3 skipped\n   FLAKY 2/2 [   1.0s] witgate-tests::it a::b\n";
         assert_eq!(Count::read(said), Count { passed: 48, failed: 0 });
         assert_eq!(trouble(said), ["FLAKY 2/2 [   1.0s] witgate-tests::it a::b"]);
     }
 
     #[test]
-    fn what_a_test_prints_is_no_result() {
+    fn the_output_of_a_test_is_no_result() {
         assert_eq!(Count::read("it said 3 passed, 4 failed\nSummary: 5 passed"), Count::default());
     }
 }

@@ -172,7 +172,7 @@ mod tests {
     use witgate_services::fetch::SigningKey;
 
     #[test]
-    fn of_a_key_set_only_what_is_public_is_written() {
+    fn only_public_parts_of_a_key_set_are_written() {
         let text = json!({ "keys": [
             { "kty": "EC", "kid": "a", "crv": "P-256", "x": "x", "y": "y", "d": "private" },
             { "kty": "RSA", "n": "n", "e": "AQAB", "d": "private", "p": "private", "oth": [{ "r": "private" }] },
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_a_private_key_is_one() {
+    fn the_stand_in_of_a_private_key_is_a_private_key() {
         assert!(SigningKey::from_pem(&private_key().unwrap().into()).is_ok());
     }
 }

@@ -202,7 +202,7 @@ mod tests {
     use super::{ClaimRules, StandIns};
 
     #[test]
-    fn a_key_s_stand_in_has_its_shape_and_nothing_else_of_it() {
+    fn the_stand_in_of_a_key_has_only_its_shape() {
         let mut stand_ins = StandIns::default();
         let claims = ClaimRules::default();
         let key = "wg_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfG";
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_token_s_claims_only_what_is_known_anyhow_is_kept() {
+    fn only_well_known_claims_of_a_token_are_kept() {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let payload = json!({
             "sub": "ada", "exp": 1, "email": "ada@example.com", "roles": ["user", "secret-club"],

@@ -21,7 +21,7 @@ fn names(store: &KeyStore) -> Vec<String> {
 }
 
 #[test]
-fn a_key_is_made_once_and_only_its_hash_stays() {
+fn a_key_is_shown_once_and_only_its_hash_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let made = store.create(new("ci"), NOW).unwrap();
@@ -35,7 +35,7 @@ fn a_key_is_made_once_and_only_its_hash_stays() {
 
 #[cfg(unix)]
 #[test]
-fn only_the_owner_reads_a_store() {
+fn only_the_owner_can_read_a_store() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
@@ -63,7 +63,7 @@ fn a_revoked_key_stays_revoked_and_keeps_its_name() {
 }
 
 #[test]
-fn a_rotated_key_has_two_texts_for_a_while() {
+fn a_rotated_key_has_two_valid_texts_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let first = store.create(new("ci"), NOW).unwrap();
@@ -77,7 +77,7 @@ fn a_rotated_key_has_two_texts_for_a_while() {
 }
 
 #[test]
-fn what_a_store_cannot_hold_is_refused_before_anything_is_written() {
+fn invalid_keys_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let bad = NewKey { deny: vec![String::new()], ..new("ci") };
@@ -110,7 +110,7 @@ fn what_a_store_cannot_hold_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn foreign_keys_are_hashed_all_or_none() {
+fn imported_keys_are_hashed_all_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let long = "0123456789abcdef0123456789abcdef";
@@ -152,7 +152,7 @@ fn a_damaged_store_is_left_as_it_is() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_left_too() {
+fn a_store_that_is_not_text_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     std::fs::write(store.path(), [0xff, 0xfe]).unwrap();
@@ -180,7 +180,7 @@ fn a_failing_rename_changes_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn a_store_behind_a_link_is_replaced_and_not_the_link() {
+fn the_target_of_a_link_is_replaced_and_the_link_stays() {
     let folder = tempfile::tempdir().unwrap();
     let real = KeyStore::at(folder.path().join("real.toml"));
     real.create(new("a"), NOW).unwrap();
@@ -191,7 +191,7 @@ fn a_store_behind_a_link_is_replaced_and_not_the_link() {
 }
 
 #[test]
-fn writers_in_many_threads_lose_nothing_and_readers_see_no_half() {
+fn many_writing_threads_lose_no_key_and_readers_see_whole_stores() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     store.create(new("first"), NOW).unwrap();
@@ -215,7 +215,7 @@ fn writers_in_many_threads_lose_nothing_and_readers_see_no_half() {
 /// environment.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "no variable of a configuration")]
-fn as_a_process() {
+fn writer_process() {
     let (Ok(path), Ok(job)) = (std::env::var("WITGATE_TEST_STORE"), std::env::var("WITGATE_TEST_JOB")) else {
         return;
     };
@@ -234,14 +234,14 @@ fn as_a_process() {
 
 fn process(store: &KeyStore, job: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "key_store::tests::as_a_process"]);
+    command.args(["--exact", "key_store::tests::writer_process"]);
     command.env("WITGATE_TEST_STORE", store.path()).env("WITGATE_TEST_JOB", job);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
 #[test]
-fn writers_in_many_processes_lose_nothing() {
+fn many_writing_processes_lose_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let children: Vec<_> =
@@ -253,7 +253,7 @@ fn writers_in_many_processes_lose_nothing() {
 }
 
 #[test]
-fn a_writer_that_dies_in_the_middle_leaves_the_old_store_and_no_lock() {
+fn a_killed_writer_leaves_the_old_store_and_no_lock() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     store.create(new("a"), NOW).unwrap();

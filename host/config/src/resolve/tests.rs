@@ -88,7 +88,7 @@ fn alone(config: &str, expected: &[&str]) {
 }
 
 #[test]
-fn unknown_keys_come_with_the_nearest_known_one() {
+fn an_unknown_key_is_reported_with_the_nearest_known_one() {
     with_rest(
         "[server]\nlistn = '127.0.0.1:1'",
         &["witgate.toml:2:1: unknown key `listn` in `[server]` (did you mean `listen`?)"],
@@ -114,7 +114,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
 }
 
 #[test]
-fn wrong_types_say_what_to_write() {
+fn a_wrong_type_is_reported_with_the_right_form() {
     with_rest(
         "[server]\nlisten = 'localhost:8787'",
         &["witgate.toml:2:10: `localhost:8787` is not an IP address with a port (write one such as \
@@ -149,7 +149,7 @@ fn wrong_types_say_what_to_write() {
 }
 
 #[test]
-fn what_the_server_cannot_be() {
+fn invalid_server_sections_are_refused() {
     with_rest(
         "[server]\nallowed_origins = ['*', 'https://a.example/x', 'https://ok.example']",
         &[
@@ -211,13 +211,13 @@ fn what_the_server_cannot_be() {
 }
 
 #[test]
-fn what_is_not_toml_is_all_that_is_said() {
+fn a_syntax_error_is_the_only_one_reported() {
     alone("[server]\n[server]\nlisten='1'", &["witgate.toml:2:2: this is not TOML: duplicate key"]);
     alone("x = 'hunter2\n", &["witgate.toml:1:13: this is not TOML: invalid literal string, expected `'`"]);
 }
 
 #[test]
-fn upstreams_are_one_thing_and_somewhere() {
+fn an_upstream_has_exactly_one_target() {
     let pipeline = "[policies.keys]\nkind='api-key'\nconfig={store='keys.toml'}\n[pipeline]\nauthenticate=['keys']\nauthorize=['keys']\n";
     let case = |upstreams: &str, expected: &[&str]| alone(&format!("{upstreams}\n{pipeline}"), expected);
     case(
@@ -264,7 +264,7 @@ fn upstreams_are_one_thing_and_somewhere() {
 }
 
 #[test]
-fn a_transport_is_that_of_a_url() {
+fn settings_for_other_kinds_of_upstreams_are_refused() {
     with_rest(
         "[upstreams.a]\nown_tools = true\ntransport = 'sse'\n[upstreams.b]\nurl = 'http://x'\ntransport = 'sse'\nshared = true\neras = ['stateful']\nidentity.headers = { subject = 'X-User' }",
         &[
@@ -278,7 +278,7 @@ fn a_transport_is_that_of_a_url() {
 }
 
 #[test]
-fn two_upstreams_have_two_paths() {
+fn two_upstreams_with_one_path_are_refused() {
     with_rest(
         "[upstreams.a]\nown_tools = true\npath = '/x'\n[upstreams.b]\nown_tools = true\npath = '/x'",
         &[
@@ -307,7 +307,7 @@ fn two_upstreams_have_two_paths() {
 }
 
 #[test]
-fn every_missing_secret_is_named_at_once() {
+fn all_missing_secrets_are_reported_at_once() {
     with_rest(
         "[upstreams.c]\nurl = 'http://x'\nheaders = { API_TOKEN = 'hunter2', X = { env = 'UPSTREAM_TOKN' }, Y = { env = \
          'EMPTY' }, Z = { file = 'empty' }, W = { file = 'no' }, V = {}, U = { env = 'a', file = 'b' } }",
@@ -330,7 +330,7 @@ fn every_missing_secret_is_named_at_once() {
 }
 
 #[test]
-fn keys_have_one_source() {
+fn a_key_has_exactly_one_source() {
     with_rest(
         "[keys.a]\nsecret = 'hunter2'\n[keys.b]\nsecret = { env = 'NOPE' }\npem = { env = 'X' }\n[keys.c]\n[keys.d]\n\
          jwks_url = 'ftp://x'\n[keys.e]\npem = 'abc'\n[keys.f]\npem = '-----BEGIN PRIVATE KEY-----'\n[keys.g]\n\
@@ -358,7 +358,7 @@ fn keys_have_one_source() {
 }
 
 #[test]
-fn policies_that_cannot_be() {
+fn invalid_policies_are_refused() {
     with_rest(
         "[policies.x]\nkind = 'rbca'\n[policies.y]\nkind = 'custom'\nfallback = 'builtin'\n[policies.z]\ncomponent = 'no'",
         &[
@@ -393,7 +393,7 @@ fn policies_that_cannot_be() {
 }
 
 #[test]
-fn tls_that_cannot_be() {
+fn invalid_tls_settings_are_refused() {
     with_rest(
         "[server.tls]\nclient_certificates = 'required'",
         &[
@@ -418,7 +418,7 @@ fn tls_that_cannot_be() {
 }
 
 #[test]
-fn settings_of_shipped_kinds_are_checked_like_any_other() {
+fn settings_of_shipped_kinds_are_checked() {
     with_rest(
         "[policies.a]\nkind = 'api-key'\nconfig = { stor = 'keys.toml' }\n[policies.b]\nkind = 'api-key'\nconfig = { store = \
          'no.toml' }",
@@ -459,7 +459,7 @@ fn settings_of_shipped_kinds_are_checked_like_any_other() {
 }
 
 #[test]
-fn pipelines_that_let_nobody_in() {
+fn pipelines_that_admit_no_caller_are_refused() {
     let policies = "[upstreams.own]\nown_tools = true\n[policies.k]\nkind = 'api-key'\nmode = 'shadow'\nconfig = { store = \
                     'keys.toml' }\n[policies.r]\nkind = 'rbac'\nconfig = { roles = {} }\n";
     alone(
@@ -492,7 +492,7 @@ fn pipelines_that_let_nobody_in() {
 }
 
 #[test]
-fn a_policy_without_use_is_only_a_warning() {
+fn an_unused_policy_is_a_warning() {
     let folder = Folder::with(&format!("[policies.r]\nkind = 'rbac'\nconfig = {{ roles = {{}} }}{REST}"));
     let loaded = folder.load().unwrap();
     assert_eq!(loaded.warnings.len(), 1);
@@ -501,7 +501,7 @@ fn a_policy_without_use_is_only_a_warning() {
 
 /// A role that denies but is not counted is a warning: its denials would not apply.
 #[test]
-fn a_role_that_denies_and_does_not_count_is_a_warning() {
+fn an_ignored_role_with_a_deny_rule_is_a_warning() {
     let warnings = |only: &str| {
         let folder = Folder::with(&format!(
             "[upstreams.own]\nown_tools = true\n[policies.idp]\nkind = 'jwt'\nconfig = {{ algorithms = ['RS256'], issuer = \
@@ -517,7 +517,7 @@ fn a_role_that_denies_and_does_not_count_is_a_warning() {
 }
 
 #[test]
-fn a_fault_is_drawn_with_its_line_and_a_caret() {
+fn a_fault_is_shown_with_its_line_and_a_caret() {
     let folder =
         Folder::with(&format!("[server]\nlistn = '127.0.0.1:1'\n[keys.a]\nsecret = 'hunter2'{REST}"));
     let drawn = render(&folder.load().unwrap_err(), Style::default());
@@ -567,7 +567,7 @@ fn no_secret_is_in_any_diagnostic_or_debug_output() {
 }
 
 #[test]
-fn what_a_plugin_has_against_a_setting_points_at_it() {
+fn a_plugins_objection_to_a_setting_points_at_the_setting() {
     let folder =
         Folder::with("[policies.r]\nkind = 'rbac'\n[policies.r.config]\nroles = { a = { allow = [''] } }");
     let at = |message| super::policy_fault(Some(&folder.path()), "r", message).position();
@@ -577,7 +577,7 @@ fn what_a_plugin_has_against_a_setting_points_at_it() {
 }
 
 #[test]
-fn a_file_that_is_not_there_says_how_to_make_one() {
+fn a_missing_file_is_reported_with_the_command_that_makes_one() {
     let faults = load(Some("no/witgate.toml".as_ref()), &Environment::default()).unwrap_err();
     assert_eq!(
         format!("{faults:?}"),
@@ -586,7 +586,7 @@ fn a_file_that_is_not_there_says_how_to_make_one() {
 }
 
 #[test]
-fn what_is_not_written_has_its_default() {
+fn omitted_settings_have_their_defaults() {
     let config = good(REST);
     assert_eq!(config.server.transport, Transport::Http);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8787");
@@ -616,7 +616,7 @@ fn several_upstreams_have_paths_and_resources_of_their_own() {
 }
 
 #[test]
-fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
+fn the_description_of_a_resource_is_its_own_or_the_servers() {
     let servers = "[server]\nauthorization_servers = ['https://idp.example']\nresource_name = 'All'\n\
                    resource_policy_uri = 'https://example.com/policy'\n";
     let config = good(&format!(
@@ -649,7 +649,7 @@ fn what_people_are_told_of_a_resource_is_its_own_or_the_servers() {
 }
 
 #[test]
-fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
+fn trusted_proxies_need_addresses_and_one_source_of_the_client() {
     let server = "[server]\ntrusted_proxies = ['10.0.0.0/8', '::1']\nforwarded = 'proxy-protocol'";
     let config = good(&format!("{server}{REST}"));
     assert_eq!(config.server.trusted_proxies.len(), 2);
@@ -677,7 +677,7 @@ fn proxies_are_named_and_say_for_whom_they_speak_in_one_place() {
 }
 
 #[test]
-fn a_request_is_as_large_as_is_written_and_fits_into_the_memory_that_there_is() {
+fn the_largest_request_fits_into_the_memory_for_requests() {
     let config = good(&format!("[server]\nmax_request_mib = 32{REST}"));
     assert_eq!(config.server.max_request, 32 << 20);
     with_rest(
@@ -688,7 +688,7 @@ fn a_request_is_as_large_as_is_written_and_fits_into_the_memory_that_there_is() 
 }
 
 #[test]
-fn a_message_of_a_server_fits_into_the_memory_for_answers() {
+fn the_largest_server_message_fits_into_the_memory_for_answers() {
     let with = |server: &str, mib: u64| {
         let rest = REST.replace("own_tools = true", &format!("own_tools = true\nmax_message_mib = {mib}"));
         assert_ne!(rest, REST);
@@ -700,7 +700,7 @@ fn a_message_of_a_server_fits_into_the_memory_for_answers() {
 }
 
 #[test]
-fn a_network_that_cannot_be() {
+fn invalid_network_settings_are_refused() {
     with_rest(
         "[network]\nca_file = 'keys.toml'\nproxy = 'http://user:hunter2@proxy.example'",
         &[
@@ -724,7 +724,7 @@ fn a_network_that_cannot_be() {
 }
 
 #[test]
-fn a_host_of_any_script_is_allowed_as_requests_name_it() {
+fn an_allowed_host_in_any_script_matches_its_form_in_requests() {
     let config = good(&format!("[server]\nallowed_hosts = ['*.Bücher.example', 'A.example', '[::1]']{REST}"));
     assert!(config.server.allowed_hosts.contains(&"*.xn--bcher-kva.example".to_owned()));
     assert!(config.server.allowed_hosts.contains(&"a.example".to_owned()));
@@ -738,7 +738,7 @@ fn environment(variables: &[(&str, &str)]) -> Result<super::LoadedConfig, String
 const KEY: (&str, &str) = ("MCP_API_KEY", "0123456789abcdef0123456789abcdef");
 
 #[test]
-fn the_environment_alone_makes_an_ordinary_store_of_one_key() {
+fn a_key_in_the_environment_makes_a_store_of_one_key() {
     let config = environment(&[KEY, ("MCP_AUTH_HEADER", "X-Key")]).unwrap().config;
     assert_eq!(config.server.transport, Transport::Stdio);
     assert!(config.path.is_none() && config.server.control.is_none() && !config.auth_disabled);
@@ -756,7 +756,7 @@ fn the_environment_alone_makes_an_ordinary_store_of_one_key() {
 }
 
 #[test]
-fn a_secret_for_tokens_makes_a_jwt_policy() {
+fn a_token_secret_in_the_environment_makes_a_jwt_policy() {
     let config = environment(&[KEY, ("JWT_SECRET", "fedcba9876543210fedcba9876543210")]).unwrap().config;
     assert_eq!(config.upstreams[0].pipeline.authenticate, ["api-key", "jwt"]);
     assert_eq!(config.upstreams[0].pipeline.authorize, ["holders"]);
@@ -766,7 +766,7 @@ fn a_secret_for_tokens_makes_a_jwt_policy() {
 }
 
 #[test]
-fn the_environment_alone_has_to_say_enough() {
+fn an_incomplete_environment_is_refused() {
     let fault = |variables: &[(&str, &str)]| environment(variables).unwrap_err();
     assert!(
         fault(&[])
@@ -789,7 +789,7 @@ fn the_environment_alone_has_to_say_enough() {
 }
 
 #[test]
-fn authentication_is_switched_off_only_without_a_file() {
+fn the_environment_switches_authentication_off_only_without_a_file() {
     let loaded = environment(&[("MCP_AUTH_ENABLED", "False")]).unwrap();
     assert!(loaded.config.auth_disabled);
     assert_eq!(loaded.warnings.len(), 1);
@@ -802,8 +802,8 @@ fn authentication_is_switched_off_only_without_a_file() {
 }
 
 #[test]
-fn a_machine_without_descriptors_is_told_from_a_bad_configuration() {
-    if !is_alone("resolve::tests::a_machine_without_descriptors_is_told_from_a_bad_configuration") {
+fn a_lack_of_descriptors_is_distinguished_from_an_invalid_configuration() {
+    if !is_alone("resolve::tests::a_lack_of_descriptors_is_distinguished_from_an_invalid_configuration") {
         return;
     }
     let secret = |file| format!("[keys.k]\nsecret = {{ file = '{file}' }}\n{REST}");
@@ -853,12 +853,12 @@ fn a_reference_to_a_variable_is_an_error_that_names_the_right_form() {
 }
 
 #[test]
-fn a_prefix_stands_before_a_secret() {
+fn a_prefix_is_put_before_a_secret() {
     assert_eq!(variable("{ env = 'TOKEN', prefix = 'Bearer ' }", b"").unwrap(), "Bearer sesame");
     assert_eq!(variable("{ file = 'token', prefix = 'Bearer ' }", b"open\n").unwrap(), "Bearer open");
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_secret() {
+fn a_byte_order_mark_is_removed_from_a_secret() {
     assert_eq!(variable("{ file = 'token' }", b"\xef\xbb\xbfopen\r\n").unwrap(), "open");
 }

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_longer_than_a_pipe_takes_in_one_piece() {
+    fn no_line_is_longer_than_an_atomic_write_to_a_pipe() {
         for unit in ["x", "\"", "\u{202e}", "\u{e0041}", "\u{1f600}"] {
             let text = unit.repeat(2000);
             let target = Target { kind: TargetKind::Resource, name: text.as_str().into() };
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_call_may_go_without_a_record_a_full_queue_denies() {
+    fn a_full_queue_denies_calls_if_each_needs_a_record() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
         let lines =

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_without_a_name_are_told_apart_by_their_network() {
+    fn callers_without_a_name_are_distinguished_by_their_network() {
         let anonymous = Caller::new(Identity::default(), ANONYMOUS.into());
         let party = |peer: &str| anonymous.party(Some(peer.parse().unwrap()));
         assert_ne!(party("192.0.2.1"), party("192.0.2.2"));

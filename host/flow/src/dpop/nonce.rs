@@ -44,7 +44,7 @@ mod tests {
     use super::{Nonces, TURN_S};
 
     #[test]
-    fn a_nonce_is_good_for_two_turns() {
+    fn a_nonce_is_valid_for_two_periods() {
         let (own, other) = (Nonces::new().unwrap(), Nonces::new().unwrap());
         let now = 2_000_000_000 / TURN_S * TURN_S;
         let nonce = own.current(now);

@@ -96,7 +96,7 @@ mod tests {
     use witgate_base::digest::sha256;
 
     #[test]
-    fn a_proof_is_used_once_for_as_long_as_it_is_good() {
+    fn a_proof_is_accepted_once_during_its_validity() {
         let used = UsedProofs::default();
         let (id, owner) = (sha256(b"one"), sha256(b"ada"));
         assert_eq!(used.spend("key", owner, id, 100, 50), SpendResult::First);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn more_keys_are_no_more_room() {
+    fn more_keys_of_one_party_get_no_more_room() {
         let (used, ada, bob) = (UsedProofs::default(), sha256(b"ada"), sha256(b"bob"));
         let id = |n: usize| sha256(&n.to_be_bytes());
         for n in 0..MOST_OF_ONE {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_memory_takes_no_proof_and_forgets_none() {
+    fn a_full_memory_refuses_new_proofs_and_keeps_the_old_ones() {
         let mut memory = ProofMemory::default();
         let (key, other) = (sha256(b"key"), sha256(b"other"));
         let proof = |n: usize| sha256(&n.to_be_bytes());

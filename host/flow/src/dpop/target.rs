@@ -58,7 +58,7 @@ mod tests {
     const OWN: &str = "https://mcp.example.com/mcp";
 
     #[test]
-    fn what_rfc_3986_calls_the_same_is_the_same() {
+    fn urls_equal_by_rfc_3986_are_equal() {
         for same in [
             OWN,
             "HTTPS://mcp.example.com/mcp",
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_differs() {
+    fn different_urls_are_different() {
         for other in [
             "http://mcp.example.com/mcp",
             "https://mcp.example.com/mcp/",

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_say_what_the_arguments_say_pass() {
+    fn headers_equal_to_the_arguments_are_accepted() {
         assert!(check(&json!({ "free": "x" }), &[]));
         assert!(check(&json!({ "region": "west" }), &[("mcp-param-region", "west")]));
         assert!(check(&json!({ "region": "Hi \u{e9}" }), &[("mcp-param-region", "=?base64?SGkgw6k=?=")]));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_do_not_are_refused() {
+    fn headers_that_differ_from_the_arguments_are_refused() {
         for (arguments, headers) in [
             (json!({ "region": "west" }), vec![]),
             (json!({ "Region": "west" }), vec![]),

@@ -35,7 +35,7 @@ fn plain(body: &'static str) -> Call {
 const VERSION: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
 
 #[test]
-fn headers_that_say_what_the_body_says_pass() {
+fn headers_equal_to_the_body_are_accepted() {
     let call = modern("tools/call", r#""name":"get","#);
     for name in ["get", "=?base64?Z2V0?=", "  get  "] {
         let headers = headers(&[VERSION, ("mcp-method", "tools/call"), ("mcp-name", name)]);
@@ -46,7 +46,7 @@ fn headers_that_say_what_the_body_says_pass() {
 }
 
 #[test]
-fn headers_that_disagree_with_the_body_are_refused() {
+fn headers_that_differ_from_the_body_are_refused() {
     let call = modern("tools/call", r#""name":"get","#);
     let method = ("mcp-method", "tools/call");
     let name = ("mcp-name", "get");
@@ -77,7 +77,7 @@ fn headers_that_disagree_with_the_body_are_refused() {
 }
 
 #[test]
-fn the_order_of_checks_is_the_sdks() {
+fn headers_are_checked_in_the_order_of_the_sdk() {
     let bare = plain(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#);
     let right = headers(&[VERSION, ("mcp-method", "tools/list")]);
     assert!(matches!(agree::check(&bare, &right), Err(MessageFault::InvalidParams(_))));
@@ -98,7 +98,7 @@ fn the_order_of_checks_is_the_sdks() {
 }
 
 #[test]
-fn the_stateful_era_needs_none_of_them_and_lies_in_none() {
+fn the_stateful_era_may_omit_headers_but_not_contradict_the_body() {
     let call = plain(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get"}}"#);
     assert_eq!(agree::check(&call, &HeaderMap::new()), Ok(Era::Stateful));
     for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
@@ -122,7 +122,7 @@ fn the_stateless_era_has_no_answers_and_no_bodiless_methods() {
 }
 
 #[test]
-fn names_travel_in_headers_and_back() {
+fn names_survive_their_encoding_in_headers() {
     let cases = [
         ("get_weather", "get_weather"),
         ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
@@ -140,7 +140,7 @@ fn names_travel_in_headers_and_back() {
 }
 
 #[test]
-fn only_plain_json_is_taken() {
+fn only_plain_json_is_accepted() {
     for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""]
     {
         assert_eq!(media::is_json(&headers(&[("content-type", good)])), Ok(()), "{good}");
@@ -159,7 +159,7 @@ fn only_plain_json_is_taken() {
 }
 
 #[test]
-fn json_must_be_welcome_and_event_streams_may_be() {
+fn clients_must_accept_json_and_may_accept_event_streams() {
     for (value, json, events) in [
         ("application/json, text/event-stream", true, true),
         ("text/event-stream;q=0.5,application/json;q=0.1", true, true),
@@ -183,7 +183,7 @@ fn json_must_be_welcome_and_event_streams_may_be() {
 }
 
 #[test]
-fn only_own_hosts_are_answered() {
+fn only_allowed_hosts_are_accepted() {
     let names = AllowedNames::new(["mcp.example.com", "[2001:db8::1]"], []);
     let check =
         |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), Some(LOCAL));
@@ -216,7 +216,7 @@ fn only_own_hosts_are_answered() {
 }
 
 #[test]
-fn a_star_is_one_label_before_the_names_of_a_zone() {
+fn a_star_stands_for_one_label_before_a_zone() {
     let names = AllowedNames::new(["*.Example.com"], []);
     let check = |host: &str| names.check_host(&Uri::from_static("/mcp"), &headers(&[("host", host)]), None);
     for good in ["a.example.com", "A.EXAMPLE.com:443", "a.example.com.", "xn--bcher-kva.example.com"] {
@@ -237,7 +237,7 @@ fn a_star_is_one_label_before_the_names_of_a_zone() {
 }
 
 #[test]
-fn only_allowed_origins_and_the_own_loopback_one_may_call() {
+fn only_allowed_origins_and_the_servers_own_loopback_origin_may_call() {
     let names = AllowedNames::new([], ["https://app.example.com"]);
     let check =
         |host: &str, origin: &str| names.check_origin(&headers(&[("host", host), ("origin", origin)]));
@@ -262,7 +262,7 @@ fn only_allowed_origins_and_the_own_loopback_one_may_call() {
 }
 
 #[test]
-fn credentials_are_taken_out_of_the_headers() {
+fn credentials_are_removed_from_the_headers() {
     let declared = ["x-api-key".parse().unwrap()];
     let mut headers = headers(&[
         ("authorization", "bEaReR  abc.def"),
@@ -278,7 +278,7 @@ fn credentials_are_taken_out_of_the_headers() {
 }
 
 #[test]
-fn credentials_that_could_be_read_two_ways_are_refused() {
+fn ambiguous_credentials_are_refused() {
     let declared = ["x-api-key".parse().unwrap()];
     let long = format!("Bearer {}", "a".repeat(16 << 10));
     let bad: &[&[(&'static str, &str)]] = &[
@@ -311,7 +311,7 @@ fn credentials_that_could_be_read_two_ways_are_refused() {
 }
 
 #[test]
-fn no_credential_stands_in_a_query() {
+fn a_credential_in_a_query_is_refused() {
     let declared = ["x-team-key".parse().unwrap()];
     for bad in [
         "access_token=a",

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_but_normal_uris_are_accepted() {
+    fn unusual_uris_in_normal_form_are_accepted() {
         for uri in [
             "file:///docs/a.md",
             "file:///docs/",
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_some_reader_takes_for_another_uri_is_refused() {
+    fn ambiguous_uris_are_refused() {
         use NameFault::{Hidden, NoUri, NotComposed, NotNormal, OddFile};
         for (uri, fault) in [
             ("file:///docs/../secret/key", NotNormal),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn of_templates_the_text_outside_of_expressions_has_to_be_normal() {
+    fn the_text_of_a_template_outside_expressions_has_to_be_normal() {
         for template in [
             "demo://resource/dynamic/text/{resourceId}",
             "file:///{path}",

@@ -25,7 +25,7 @@ fn target(kind: TargetKind, name: &str) -> Access {
 }
 
 #[test]
-fn a_call_keeps_its_bytes_and_knows_where_its_parts_are() {
+fn a_call_keeps_its_bytes_and_the_positions_of_its_parts() {
     let body = r#" {"jsonrpc":"2.0","x":{"a":[1]},"params":{"name":"get_\u0061","arguments":{"b": 1.50},"_meta":{"progressToken":"t"}},"id":"7","method":"tools/call"} "#;
     let call = parse(body).unwrap();
     assert_eq!(call.body(), body);
@@ -38,7 +38,7 @@ fn a_call_keeps_its_bytes_and_knows_where_its_parts_are() {
 }
 
 #[test]
-fn each_method_needs_the_right_to_what_it_acts_on() {
+fn each_method_needs_a_permission_for_its_target() {
     use TargetKind::{Method, Prompt, Resource, Tool};
     let cases = [
         ("ping", "{}", Access::Open),
@@ -67,7 +67,7 @@ fn each_method_needs_the_right_to_what_it_acts_on() {
 }
 
 #[test]
-fn a_subscription_needs_the_right_to_each_resource_and_task() {
+fn a_subscription_needs_a_permission_for_each_resource_and_task() {
     let call = parse(&request(
         "subscriptions/listen",
         r#"{"notifications":{"resourceSubscriptions":["a:","b:"],"taskIds":["t"]}}"#,
@@ -79,7 +79,7 @@ fn a_subscription_needs_the_right_to_each_resource_and_task() {
 }
 
 #[test]
-fn what_is_not_strict_json_is_refused() {
+fn lenient_json_is_refused() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let twice = "parse: an object has a key twice";
     let cases = [
@@ -129,7 +129,7 @@ fn what_is_not_strict_json_is_refused() {
 }
 
 #[test]
-fn a_key_twice_among_many_is_found() {
+fn a_duplicate_key_among_many_is_found() {
     let many: Vec<_> = (0..100).map(|i| format!(r#""k{i}":{i}"#)).collect();
     let with = |last: &str| {
         request("tools/call", &format!(r#"{{"name":"a","arguments":{{{},{last}}}}}"#, many.join(",")))
@@ -148,7 +148,7 @@ fn bytes_that_are_not_utf8_are_refused() {
 }
 
 #[test]
-fn what_is_not_json_rpc_is_refused() {
+fn json_that_is_not_json_rpc_is_refused() {
     let cases = [
         (
             r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
@@ -193,7 +193,7 @@ fn what_is_not_json_rpc_is_refused() {
 }
 
 #[test]
-fn members_that_differ_from_the_protocols_only_in_case_are_refused() {
+fn members_in_another_case_than_the_protocols_are_refused() {
     let cases = [
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#.to_owned(), "method"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","PARAMS":{}}"#.to_owned(), "params"),
@@ -219,7 +219,7 @@ fn members_that_differ_from_the_protocols_only_in_case_are_refused() {
 }
 
 #[test]
-fn keys_that_a_reader_could_take_for_one_are_refused_at_any_depth() {
+fn keys_that_some_reader_merges_are_refused_at_any_depth() {
     let many: String = (0..40).map(|n| format!(r#""k{n}":0,"#)).collect();
     let alike = "parse: an object has two keys that differ in case or Unicode normal form only";
     for arguments in [
@@ -254,7 +254,7 @@ fn keys_that_a_reader_could_take_for_one_are_refused_at_any_depth() {
 }
 
 #[test]
-fn numbers_that_a_reader_rounds_are_refused_wherever_they_stand() {
+fn numbers_that_some_reader_rounds_are_refused_at_any_place() {
     let inexact = "parse: a number is beyond 64 bits, a double's range or its precision: send it as a string";
     for number in ["9007199254740993", "1e-400", "10.0000000000000001", "123456789012345678901234567890"] {
         for body in [
@@ -281,7 +281,7 @@ fn ids_may_have_all_64_bits() {
 }
 
 #[test]
-fn names_that_a_reader_could_take_for_others_are_refused_wherever_a_message_names_one() {
+fn ambiguous_names_are_refused_in_every_message() {
     let dots = "file:///docs/../secret/key";
     let normal = "is not a URI in normal form";
     for (body, refused) in [
@@ -336,7 +336,7 @@ fn names_that_a_reader_could_take_for_others_are_refused_wherever_a_message_name
 }
 
 #[test]
-fn a_known_method_in_another_shape_is_not_taken_for_an_unknown_one() {
+fn a_known_method_of_the_wrong_shape_is_not_unknown() {
     let cases = [
         ("tools/call", "[]", "params must be an object"),
         ("tools/call", "null", "params.name must be a string"),
@@ -378,7 +378,7 @@ fn a_known_method_in_another_shape_is_not_taken_for_an_unknown_one() {
 }
 
 #[test]
-fn optional_members_that_are_null_are_not_there_for_anybody() {
+fn optional_members_that_are_null_are_removed() {
     for (method, params, left) in [
         ("ping", r#"{"_meta":null}"#, "{}"),
         ("ping", r#"{"_meta":{"progressToken":null}}"#, r#"{"_meta":{}}"#),
@@ -404,7 +404,7 @@ fn optional_members_that_are_null_are_not_there_for_anybody() {
 }
 
 #[test]
-fn a_null_that_means_something_stays_where_it_is() {
+fn a_meaningful_null_stays() {
     for body in [
         request("tools/call", r#"{"name":"a","arguments":{"cursor":null,"_meta":null,"arguments":null}}"#),
         request("tools/call", r#"{"name":"a","_meta":{"x":{"progressToken":null}}}"#),
@@ -416,7 +416,7 @@ fn a_null_that_means_something_stays_where_it_is() {
 }
 
 #[test]
-fn a_member_that_is_null_hides_no_other() {
+fn a_null_member_does_not_hide_another() {
     for body in [
         request("tools/call", r#"{"name":"a","arguments":null,"arguments":{}}"#),
         request("tools/call", r#"{"name":"a","arguments":null,"Arguments":{}}"#),
@@ -431,7 +431,7 @@ fn a_member_that_is_null_hides_no_other() {
 }
 
 #[test]
-fn what_a_revision_has_removed_is_unknown_whatever_its_shape() {
+fn removed_methods_are_unknown_in_every_shape() {
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"] {
         assert_eq!(refusal(&request(method, &format!("{{{meta}}}"))), format!("unknown: {method}"));
@@ -442,7 +442,7 @@ fn what_a_revision_has_removed_is_unknown_whatever_its_shape() {
 }
 
 #[test]
-fn a_refusal_keeps_the_id_where_it_can_be_read() {
+fn a_refusal_has_the_id_of_the_request_if_it_is_readable() {
     let id = |body: &str| Call::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap_err().id;
     assert_eq!(id(r#"{"jsonrpc":"2.0","id":"x","method":"tools/call"}"#).as_deref(), Some("\"x\""));
     assert_eq!(id(r#"{"id":7,"method":"ping"}"#).as_deref(), Some("7"));
@@ -451,7 +451,7 @@ fn a_refusal_keeps_the_id_where_it_can_be_read() {
 }
 
 #[test]
-fn answers_and_notifications_are_told_from_requests() {
+fn answers_and_notifications_are_distinguished_from_requests() {
     let answer = parse(r#"{"jsonrpc":"2.0","id":"s1","result":{"roots":[]}}"#).unwrap();
     assert!(matches!(answer.kind(), MessageKind::Response { .. }));
     assert_eq!((answer.id(), answer.method()), (Some("\"s1\""), ""));

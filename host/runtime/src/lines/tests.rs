@@ -19,7 +19,7 @@ fn read(mut reader: PipeReader) -> String {
 }
 
 #[test]
-fn lines_come_whole_and_in_order_through_a_pipe_that_is_full_at_times() {
+fn lines_pass_a_full_pipe_whole_and_in_order() {
     let (reader, lines) = start(100_000);
     let reading = thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));
@@ -34,7 +34,7 @@ fn lines_come_whole_and_in_order_through_a_pipe_that_is_full_at_times() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_has_missed() {
+fn a_stalled_reader_delays_no_writer_and_gets_the_number_of_lost_lines() {
     let (reader, lines) = start(10);
     let begun = Instant::now();
     for i in 0..1000 {
@@ -56,7 +56,7 @@ fn a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_it_has_missed() 
 }
 
 #[test]
-fn a_line_is_written_when_the_call_returns_where_it_can_be() {
+fn a_line_is_written_before_the_call_returns_if_possible() {
     let (mut reader, lines) = start(10);
     for _ in 0..1000 {
         lines.write(b"a line\n");
@@ -74,7 +74,7 @@ fn a_line_is_written_when_the_call_returns_where_it_can_be() {
 }
 
 #[test]
-fn a_line_that_cannot_be_written_is_tried_again() {
+fn a_failed_write_is_repeated() {
     let (reader, lines) = start(3);
     drop(reader);
     for _ in 0..5 {
@@ -87,7 +87,7 @@ fn a_line_that_cannot_be_written_is_tried_again() {
 }
 
 #[test]
-fn writers_that_share_an_output_do_not_write_into_each_other_s_lines() {
+fn lines_of_two_writers_to_one_output_do_not_mix() {
     let (reader, writer) = io::pipe().unwrap();
     let output = Arc::new(SharedOutput::new(OwnedFd::from(writer)));
     let reading = thread::spawn(move || read(reader));

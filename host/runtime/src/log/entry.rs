@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_finds_one_value_under_each_name_whatever_it_holds() {
+    fn each_field_reads_back_as_one_value() {
         let texts = [
             "echo subject=root outcome=\"allowed\"",
             "a\" subject=\"root",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_cut_keeps_both_ends_and_says_so() {
+    fn a_shortened_text_keeps_both_ends_and_is_marked() {
         let path = format!("file:///docs/{}/../../secret/key", "x".repeat(5000));
         let written = line(LogFormat::Text, &[("target", &path)], 256);
         let read = logfmt(&written);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_passes_its_bound_as_it_is_written() {
+    fn no_written_text_exceeds_its_limit() {
         for unit in ["x", "\"", "é", "\u{202e}", "\u{e0041}", "\u{1f600}"] {
             for count in [0, 1, 15, 16, 17, 42, 43, 64, 255, 256, 257, 3000] {
                 let text = unit.repeat(count);

@@ -62,7 +62,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn a_level_that_is_none_is_told_and_silences_nothing() {
+    fn an_invalid_level_is_reported_and_silences_nothing() {
         for (written, filter, fault) in [
             (None, "info", None),
             (Some("warn"), "warn", None),

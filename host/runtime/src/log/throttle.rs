@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_said_at_once_then_seldom_and_counts_what_it_was_not_said_for() {
+    fn a_repeated_line_is_written_rarely_and_counts_its_omissions() {
         let (seldom, began) = (LogThrottle::default(), Instant::now());
         let turns = [0, 1, 9, 10, 11, 30].map(|s| seldom.turn_at(began + Duration::from_secs(s)));
         assert_eq!(turns, [Some(0), None, None, Some(2), None, Some(1)]);

@@ -219,7 +219,7 @@ mod tests {
     const BOUNDS: Capacity = Capacity { most: 5, most_of_one: 3 };
 
     #[test]
-    fn a_place_is_free_again_when_it_is_given_up() {
+    fn a_returned_place_is_free_again() {
         let (shares, ada, bob) = (Shares::lasting(BOUNDS), "ada", "bob");
         let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         assert!(of_ada.len() == 3 && shares.take(&ada).is_none(), "her share is full");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_who_wait_whoever_holds_least_comes_first() {
+    fn the_waiter_that_holds_least_comes_first() {
         let (shares, [ada, bob, eve]) = (Shares::lasting(BOUNDS), ["ada", "bob", "eve"]);
         let wait = |party| Box::pin(shares.wait_for_one(party));
         let mut of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_behind_a_full_share_keeps_nobody_else_waiting() {
+    fn a_waiter_with_a_full_share_does_not_delay_others() {
         let (shares, [ada, bob]) = (Shares::new(BOUNDS), ["ada", "bob"]);
         let _of_ada: Vec<_> = (0..3).filter_map(|_| shares.take(&ada)).collect();
         let mut waiting: Vec<_> = (0..9).map(|_| Box::pin(shares.wait_for_one(&ada))).collect();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_share_what_is_given_back_and_leave_a_place_for_a_newcomer() {
+    fn waiters_share_returned_places_and_leave_one_for_a_newcomer() {
         let shares = &Shares::new(Capacity { most: 64, most_of_one: 32 });
         // The first has half of it when the second comes, and so on; the last of them find nothing.
         let mut waiting: Vec<_> = (0..10)

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_leave_descriptors_to_everything_else() {
+    fn connections_leave_descriptors_for_other_uses() {
         let own = config("[upstreams.a]\nown_tools = true");
         let url = config("[upstreams.a]\nurl = 'http://127.0.0.1:1/mcp'");
         let both =

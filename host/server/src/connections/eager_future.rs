@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wakes_himself_is_polled_at_once_and_wakes_nobody_else() {
+    fn a_future_that_wakes_itself_is_polled_at_once() {
         let count = Arc::<Count>::default();
         let waker = Waker::from(Arc::clone(&count));
         let mut turns = 0;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_stop_waking_himself_lets_others_have_a_turn() {
+    fn a_future_that_always_wakes_itself_yields_to_others() {
         let count = Arc::<Count>::default();
         let waker = Waker::from(Arc::clone(&count));
         let mut turns = 0;

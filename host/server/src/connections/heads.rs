@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_may_hold_line_feeds_and_requests_follow_one_another_however_they_are_cut() {
+    async fn line_feeds_in_bodies_pass_however_requests_are_split() {
         let address = mirror().await;
         let body = "{\n\"a\":\n\n1}\n";
         let post = format!("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_follows_a_body_whose_length_hyper_alone_knows() {
+    async fn no_request_follows_a_chunked_body() {
         let address = mirror().await;
         let chunked =
             "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\nb\r\n0\r\n\r\n";

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_write_that_nobody_reads_ends() {
+    async fn a_write_without_a_reader_ends() {
         let (ours, _theirs) = duplex(16);
         let mut stream = StallGuard::new(ours, Duration::from_millis(20));
         let error = stream.write_all(&[0; 64]).await.unwrap_err();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_is_read_goes_on_and_a_pause_between_writes_counts_for_nothing() {
+    async fn a_slow_but_steady_reader_and_pauses_between_writes_are_allowed() {
         let (ours, mut theirs) = duplex(16);
         let mut stream = StallGuard::new(ours, Duration::from_secs(60));
         let reads = tokio::spawn(async move {

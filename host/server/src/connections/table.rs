@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sender_has_its_share_and_all_have_no_more_than_there_is() {
+    fn one_sender_gets_its_share_and_all_get_at_most_the_limit() {
         let connections = connections(4, 2);
         let busy = |last| admit(&connections, last).inspect(|admitted| admitted.connection.answers());
         let first = [busy(1), busy(1)];
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_has_no_share_of_one_and_each_of_its_clients_has() {
+    fn a_proxy_has_no_share_but_each_of_its_clients_has() {
         let address = |last| IpAddr::from([192, 0, 2, last]);
         let proxies = TrustedProxies::trusting(&["192.0.2.1/32"], witgate_config::Forwarded::ProxyProtocol);
         let limits = ConnectionLimits { all: 8, of_one: 2 };
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_waiting_without_a_credential_go_first_and_those_that_are_answered_never() {
+    fn the_longest_idle_unknown_connection_is_evicted_and_a_busy_one_never() {
         let connections = connections(8, 8);
         let all: Vec<_> = (0..7).map(|_| admit(&connections, 1).unwrap()).collect();
         all[0].connection.answers();

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_without_an_end_is_given_up() {
+    async fn reading_an_endless_body_stops() {
         let read_frames = Arc::new(AtomicUsize::new(0));
         let frames = Arc::clone(&read_frames);
         let endless = stream::repeat_with(move || {

@@ -76,7 +76,7 @@ mod tests {
     const TCP: [u8; 12] = [192, 0, 2, 1, 10, 0, 0, 1, 0x12, 0x67, 0, 80];
 
     #[tokio::test]
-    async fn it_names_the_client_and_takes_no_byte_of_his() {
+    async fn a_proxy_header_names_the_client_and_consumes_no_byte_of_the_request() {
         let whole = bytes(0x21, 0x11, &TCP);
         let mut stream = &*whole;
         assert_eq!(read(&mut stream).await.unwrap(), Some("192.0.2.1:4711".parse().unwrap()));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_else_comes_is_no_header() {
+    async fn other_bytes_are_no_proxy_header() {
         let unix = [0; 216];
         for (what, bytes) in [
             ("nothing", Vec::new()),

@@ -130,7 +130,7 @@ async fn requests_run_side_by_side_and_answers_are_whole_lines() {
 }
 
 #[tokio::test]
-async fn the_session_is_the_process_s_and_its_own_messages_come_out() {
+async fn the_process_is_one_session_and_server_messages_are_written() {
     let mut talk = talk();
     let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     talk.request(json!(0), "initialize", params).await;
@@ -145,7 +145,7 @@ async fn the_session_is_the_process_s_and_its_own_messages_come_out() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_answered_and_the_next_line_is_read() {
+async fn an_invalid_line_gets_an_error_and_the_next_one_is_read() {
     let mut talk = talk();
     for line in ["{", "[]", r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"quick"}"#] {
         talk.say(line).await;
@@ -163,7 +163,7 @@ async fn what_is_wrong_is_answered_and_the_next_line_is_read() {
 }
 
 #[tokio::test]
-async fn a_stateless_request_is_let_go_of_when_it_is_cancelled() {
+async fn a_cancelled_stateless_request_is_dropped() {
     let mut talk = talk();
     let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});
     talk.request(json!(1), "slow", json!({"_meta": meta})).await;
@@ -175,7 +175,7 @@ async fn a_stateless_request_is_let_go_of_when_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_runs_at_the_end_of_file_is_finished() {
+async fn running_calls_finish_at_the_end_of_input() {
     let mut talk = talk();
     talk.request(json!(1), "slow", json!({})).await;
     talk.close().await;
@@ -185,7 +185,7 @@ async fn what_runs_at_the_end_of_file_is_finished() {
 }
 
 #[tokio::test]
-async fn a_word_to_stop_ends_it() {
+async fn a_stop_signal_ends_the_loop() {
     let mut talk = talk();
     talk.request(json!(1), "quick", json!({})).await;
     assert_eq!(talk.hear().await["id"], 1);

@@ -121,7 +121,7 @@ mod tests {
     use witgate_base::breaker::CallerDigest;
 
     #[tokio::test]
-    async fn a_caller_whose_questions_fail_keeps_nobody_else_from_asking() {
+    async fn failing_requests_of_one_caller_do_not_block_others() {
         let server = OriginServer::new(Origin("http://a.example".to_owned()), Reach::Public);
         let [attacker, other] = [CallerDigest::of("attacker"), CallerDigest::of("other")];
         let ask =
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_would_wait_in_vain_is_told_at_once() {
+    async fn a_request_that_would_wait_too_long_fails_at_once() {
         let server = OriginServer::new(Origin("http://a.example".to_owned()), Reach::Public);
         let source = CallerDigest::of_peer(None);
         let mut waiting =

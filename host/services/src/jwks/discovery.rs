@@ -131,7 +131,7 @@ mod tests {
 
     /// Proxies answer 500 or with a page of their own where they know no metadata.
     #[tokio::test]
-    async fn an_odd_answer_does_not_end_the_search_and_every_reason_is_told() {
+    async fn an_invalid_answer_does_not_end_the_search_and_every_reason_is_reported() {
         let (issuer, serve) = places();
         let metadata = format!(r#"{{"issuer":"{issuer}","jwks_uri":"{issuer}/jwks"}}"#);
         serve(vec![(500, "oops".into()), (200, "<html>".into()), (200, metadata)]);
@@ -170,7 +170,7 @@ mod tests {
 
     /// A place that goes on answering is not asked for ever: the metadata may lead elsewhere by now.
     #[tokio::test]
-    async fn an_answer_does_not_prolong_what_the_metadata_said() {
+    async fn an_answer_does_not_extend_the_lifetime_of_the_metadata() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {

@@ -57,7 +57,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn a_set_is_good_for_as_long_as_its_headers_say_within_bounds() {
+    fn the_lifetime_of_a_set_follows_its_headers_within_limits() {
         let date = ("date", "Sun, 06 Nov 1994 08:00:00 GMT");
         for (headers, seconds) in [
             (vec![], 300),

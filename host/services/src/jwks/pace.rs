@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_may_rotate_as_fast_as_they_like() {
+    fn fast_rotation_of_keys_is_followed() {
         let begin = Instant::now();
         let mut pace = RequestPace::new(begin);
         for second in 0..1000 {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_set_is_asked_for_whatever_callers_have_made_up() {
+    fn an_old_set_is_fetched_despite_made_up_key_ids() {
         let now = Instant::now();
         let mut pace = RequestPace::new(now);
         (0..BUDGET).for_each(|_| pace.answered(now, false));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_fails_is_left_alone_for_longer_and_longer_and_never_for_long() {
+    fn the_pause_after_failures_grows_up_to_a_limit() {
         let mut now = Instant::now();
         let mut pace = RequestPace::new(now);
         let mut pauses = Vec::new();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_before_the_request_takes_its_answer() {
+    fn callers_that_waited_before_the_request_use_its_answer() {
         let now = Instant::now();
         let mut pace = RequestPace::new(now);
         let later = now + Duration::from_millis(1);

@@ -39,7 +39,7 @@ fn set(keys: &[Value]) -> Result<KeySet, KeyError> {
 }
 
 #[test]
-fn keys_are_taken_for_what_they_say() {
+fn keys_are_used_as_they_declare() {
     for (key, algorithms) in [
         (ec(), "[ES256]"),
         (ed(), "[EdDSA]"),
@@ -59,7 +59,7 @@ fn keys_are_taken_for_what_they_say() {
 }
 
 #[test]
-fn a_key_that_is_not_what_it_says_is_passed_over() {
+fn a_key_that_contradicts_its_declaration_is_ignored() {
     use SkipReason::{Algorithm, Malformed, NoKey, NotStrict, OtherUse, Private, RsaSize, Unsupported};
     let one = URL_SAFE_NO_PAD.encode([1]);
     let zeros = URL_SAFE_NO_PAD.encode([0; 32]);
@@ -128,7 +128,7 @@ fn a_key_that_is_not_what_it_says_is_passed_over() {
 }
 
 #[test]
-fn a_key_with_a_member_twice_is_no_key() {
+fn a_key_with_a_duplicate_member_is_ignored() {
     let twice = ec().to_string().replacen("\"EC\"", "\"EC\",\"use\":\"enc\",\"use\":\"sig\"", 1);
     assert_eq!(jwk::read(&twice).map(|_| ()), Err(SkipReason::NotStrict));
     let text = format!("{{\"keys\":[{twice},{}]}}", ec());
@@ -136,7 +136,7 @@ fn a_key_with_a_member_twice_is_no_key() {
 }
 
 #[test]
-fn a_set_has_keys_and_not_too_many() {
+fn an_empty_or_too_large_set_is_refused() {
     for text in
         ["", "{}", "[]", "{\"keys\":{}}", "{\"keys\":[],\"keys\":[]}", "{\"keys\":[1]", "{\"Keys\":[]}"]
     {
@@ -153,7 +153,7 @@ fn a_set_has_keys_and_not_too_many() {
 }
 
 #[test]
-fn another_look_is_worth_it_for_an_id_that_could_be_new() {
+fn only_a_possibly_new_key_id_causes_a_fetch() {
     let named = set(&[ec(), with(rsa(2048), json!({ "kid": null }))]).unwrap();
     assert!(named.settles(Some("ec")) && named.settles(None) && !named.settles(Some("new")));
     let nameless = set(&[with(ec(), json!({ "kid": null }))]).unwrap();
@@ -162,7 +162,7 @@ fn another_look_is_worth_it_for_an_id_that_could_be_new() {
 
 /// For each of them there is a message that the neutral element and zero sign: that is what makes them no keys.
 #[test]
-fn keys_that_everybody_can_sign_with_are_passed_over() {
+fn keys_that_anyone_can_sign_with_are_ignored() {
     use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
     let mut signature = [0; 64];
     signature[0] = 1;

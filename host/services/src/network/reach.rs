@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_addresses_are_nobodys_reach() {
+    fn cloud_metadata_addresses_are_never_reachable() {
         for address in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254"] {
             assert!(!Reach::Private.covers(address.parse().expect("an address")), "{address}");
         }

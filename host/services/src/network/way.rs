@@ -233,7 +233,7 @@ mod tests {
 
     /// `127.1` is a name to whoever reads URLs, and an address to the system's resolver.
     #[tokio::test]
-    async fn a_proxy_is_told_the_address_that_was_checked() {
+    async fn a_proxy_gets_the_checked_address() {
         let uri = Uri::from_static("https://127.1/x?secret");
         let checked = async |to, resolve| way(to, resolve).checked(&uri).await.map(|uri| uri.to_string());
         let private = Destination::Asked(Reach::Private);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_this_machine_or_excepted_needs_no_proxy() {
+    fn local_and_excepted_hosts_need_no_proxy() {
         let proxies = way(Destination::Upstream, false).proxies;
         let goes = |uri: &'static str| proxies.on_the_way(&Uri::from_static(uri)).is_some();
         for straight in [

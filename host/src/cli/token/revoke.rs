@@ -175,7 +175,7 @@ mod tests {
     use super::added;
 
     #[test]
-    fn a_line_is_added_and_those_of_ended_tokens_go() {
+    fn a_revocation_adds_a_line_and_removes_those_of_expired_tokens() {
         let entry = RevokedToken {
             jti: "new \"one\"".to_owned(),
             iss: Some("https://a".to_owned()),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_not_written_over() {
+    fn an_unreadable_file_is_not_overwritten() {
         let entry = RevokedToken { jti: "a".to_owned(), iss: None, exp: None };
         for text in [
             "{\"jti\":5}",

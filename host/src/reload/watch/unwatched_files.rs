@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_said_of_a_file_on_a_disk() {
+    fn an_ordinary_file_on_a_disk_is_not_reported() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert_eq!(why(file.path()), None);
         assert_eq!(why(&file.path().with_extension("missing")), None);

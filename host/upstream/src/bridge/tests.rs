@@ -22,7 +22,7 @@ fn up(call: &Call, response: &str) -> Value {
 }
 
 #[test]
-fn requests_lose_the_protocol_s_meta_and_nothing_else() {
+fn requests_lose_only_the_meta_of_the_protocol() {
     let cases = [
         (json!({"name": "t", "arguments": {"a": 1}}), None, json!({"name": "t", "arguments": {"a": 1}})),
         (
@@ -45,7 +45,7 @@ fn requests_lose_the_protocol_s_meta_and_nothing_else() {
 }
 
 #[test]
-fn arguments_go_down_byte_for_byte() {
+fn arguments_are_forwarded_byte_for_byte() {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{ "n": 1.0e+2, "s":"\u0041" },"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
     let down = request_down(&Call::parse(Bytes::from(body)).unwrap(), "5", None);
     let expected = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"t","arguments":{ "n": 1.0e+2, "s":"\u0041" }}}"#;
@@ -89,7 +89,7 @@ fn results_gain_what_the_stateless_era_requires() {
 }
 
 #[test]
-fn error_codes_that_mean_something_else_are_mapped() {
+fn error_codes_with_another_meaning_are_mapped() {
     let read = call("resources/read", json!({"uri": "file:///a"}));
     let tool = call("tools/call", json!({"name": "t"}));
     let cases = [
@@ -116,7 +116,7 @@ fn error_codes_that_mean_something_else_are_mapped() {
 }
 
 #[test]
-fn logs_come_from_the_level_that_was_asked_for() {
+fn logs_are_sent_from_the_requested_level_on() {
     let note = |level: &str| {
         Bytes::from(format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}"}}}}"#
@@ -134,7 +134,7 @@ fn logs_come_from_the_level_that_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_bridged_is_refused() {
+fn requests_without_a_bridge_are_refused() {
     for method in ["server/discover", "subscriptions/listen", "tasks/get", "vendor/method"] {
         let params = json!({"notifications": {}, "taskId": "t"});
         assert_eq!(
@@ -148,7 +148,7 @@ fn what_cannot_be_bridged_is_refused() {
 }
 
 #[test]
-fn an_older_upstream_is_described_by_what_the_bridge_serves() {
+fn an_older_upstream_is_described_with_the_bridged_features() {
     let described: Value = serde_json::from_str(&discover_result(&opened())).unwrap();
     let expected = json!({
         "resultType": "complete",

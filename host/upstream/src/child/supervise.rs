@@ -360,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restarts_come_later_each_time_up_to_half_a_minute() {
+    fn pauses_between_restarts_grow_up_to_half_a_minute() {
         let delays: Vec<u128> = [1, 2, 3, 8, 9, 40].map(|n| delay(n).as_millis()).to_vec();
         assert_eq!(delays, [200, 400, 800, 25_600, 30_000, 30_000]);
     }

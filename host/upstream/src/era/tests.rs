@@ -7,7 +7,7 @@ fn judged(answer: &'static str) -> Option<(bool, Option<bool>)> {
 
 /// The answers of real servers, from the project's protocol notes.
 #[test]
-fn real_servers_are_told_apart() {
+fn the_eras_of_real_servers_are_recognized() {
     let older = Some((false, None));
     let modern = Some((true, None));
     let cases = [
@@ -41,7 +41,7 @@ fn real_servers_are_told_apart() {
 }
 
 #[test]
-fn what_turns_out_otherwise_is_noted() {
+fn a_wrong_verdict_is_corrected() {
     let eras =
         EraCache::known(EraVerdict { speaks: SpokenEras { legacy: None, modern: true }, discovered: None });
     eras.note_legacy(true);
@@ -52,7 +52,7 @@ fn what_turns_out_otherwise_is_noted() {
 }
 
 #[test]
-fn a_verdict_is_there_the_next_time() {
+fn a_verdict_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("eras/x.json");
     let eras = EraCache::kept_in(file.clone());

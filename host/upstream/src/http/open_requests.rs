@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_taken_once_and_only_to_what_was_asked() {
+    fn an_answer_is_accepted_once_and_only_for_an_open_request() {
         let asked = OpenRequests::default();
         for message in [
             r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_memory_of_open_requests_is_limited() {
         let asked = OpenRequests::default();
         for id in 0..2 * MOST {
             asked.note(format!("{{\"id\":{id},\"method\":\"ping\"}}").as_bytes());

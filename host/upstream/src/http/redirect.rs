@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_are_followed_within_the_origin_alone() {
+    fn redirects_are_followed_only_within_the_origin() {
         for (status, location, to) in [
             (307, "/mcp/", Some("http://a:8080/mcp/")),
             (308, "http://a:8080/v2?x=1#y", Some("http://a:8080/v2?x=1")),

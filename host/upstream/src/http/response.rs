@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_the_same_however_it_is_written() {
+    fn an_id_is_equal_in_every_notation() {
         for (theirs, ours, same) in [
             ("7", "7", true),
             ("7.0", "7", true),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_responses_are_responses() {
+    fn only_well_formed_responses_are_responses() {
         for (message, is_response) in [
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, true),
             (r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no"}}"#, true),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_s_id_takes_the_place_of_the_other() {
+    fn the_id_of_the_caller_replaces_the_internal_one() {
         let under = |message: &'static str| {
             let message = Bytes::from_static(message.as_bytes());
             ResponseParts::read(&message).unwrap().under(&message, "7")

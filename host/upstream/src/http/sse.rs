@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_costs_none_but_its_own_call() {
+    async fn a_faulty_message_fails_only_its_call() {
         let (_server, url) = Server::start("/m?s=1").await;
         let Pipes { mut input, output, .. } = launched(&url).await.unwrap_or_else(|why| panic!("{why}"));
         let mut lines = BufReader::new(output).lines();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_posted_to_another_origin() {
+    async fn no_message_is_posted_to_another_origin() {
         let (server, url) = Server::start("http://127.0.0.2:9/m?s=1").await;
         let Err(why) = launched(&url).await else { panic!("it is taken") };
         assert!(why.ends_with("names a URL for messages at another origin, http://127.0.0.2:9"), "{why}");
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_posted_within_the_origin_alone() {
+    fn messages_are_posted_only_within_the_origin() {
         let url = Url::parse("http://a:8080/sse?key=hidden").unwrap();
         for (named, expected) in [
             ("/messages/?session_id=1", Some("http://a:8080/messages/?session_id=1")),

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_a_response_to_the_request() {
+    fn only_a_response_to_the_request_passes() {
         for (message, expected) in [
             (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, Ok(())),
             (r#" {"result" : {"id":8,"method":"x","error":["}","\"",{"a":[]}]} , "\u0069d" : 7 } "#, Ok(())),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_looked_at_in_linear_time() {
+    fn a_streamed_answer_is_checked_in_linear_time() {
         use witgate_testing::growth::assert_linear;
         let result = |n| format!(r#"{{"result":[{}]}}"#, r#"{"a":"\""},"#.repeat(n));
         assert_linear("a result", 20_000, result, |text| _ = StreamedAnswer::to("7").see(text.as_bytes()));

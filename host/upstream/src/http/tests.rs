@@ -19,7 +19,7 @@ fn data(text: &str) -> (Option<String>, Option<u64>, String) {
 }
 
 #[test]
-fn events_are_read_however_they_are_cut() {
+fn events_are_read_however_they_are_split() {
     let text = "id: 1\r\nretry: 500\r\ndata:\r\n\r\n: comment\n\ndata: {\"a\":\ndata: 1}\nevent: message\n\ndata:x\r\rdata: y\n\n";
     let expected =
         vec![(Some("1".to_owned()), Some(500), String::new()), data("{\"a\":\n1}"), data("x"), data("y")];
@@ -30,13 +30,13 @@ fn events_are_read_however_they_are_cut() {
 }
 
 #[test]
-fn what_has_no_end_yet_is_no_event() {
+fn an_unfinished_event_is_not_delivered() {
     assert_eq!(decode(&["data: x", "\n"]), []);
     assert_eq!(decode(&["data: x", "\n", "\n"]), [data("x")]);
 }
 
 #[test]
-fn an_event_without_end_is_a_flood() {
+fn an_endless_event_is_an_error() {
     let mut decoder = Decoder::new(MAX_MESSAGE);
     let chunk = vec![b'x'; 1 << 20];
     let pushed = (0..17).try_for_each(|_| {
@@ -48,7 +48,7 @@ fn an_event_without_end_is_a_flood() {
 }
 
 #[test]
-fn reading_events_is_linear() {
+fn events_are_read_in_linear_time() {
     use witgate_testing::growth::assert_linear;
     let read = |chunk: usize| {
         move |text: String| {
@@ -71,7 +71,7 @@ fn reading_events_is_linear() {
 }
 
 #[test]
-fn own_headers_are_checked_and_never_named() {
+fn configured_headers_are_checked_and_their_values_never_shown() {
     let header = |name: &str, value: &str| vec![(name.to_owned(), SecretString::from(value))];
     for (name, value) in [("a b", "x"), ("X-Key", "hidden\n"), ("Host", "x")] {
         let error = own_headers(&header(name, value)).unwrap_err().to_string();

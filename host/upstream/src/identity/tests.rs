@@ -92,7 +92,7 @@ const HOSTILE: [&str; 16] = [
 ];
 
 #[test]
-fn each_name_comes_out_as_it_went_in_and_no_two_are_the_same() {
+fn each_encoded_name_decodes_to_itself_and_is_unique() {
     let mut written = BTreeSet::new();
     for subject in HOSTILE {
         let caller = person("keys", None, subject, &[subject, "reader"]);
@@ -126,7 +126,7 @@ fn no_two_principals_have_the_same_text() {
 }
 
 #[test]
-fn what_stands_in_the_place_of_a_field_is_taken_out() {
+fn identity_headers_of_the_caller_are_removed() {
     let anonymous = anonymous();
     for facts in [None, Some(anonymous.facts())] {
         let mut headers = HeaderMap::new();
@@ -138,7 +138,7 @@ fn what_stands_in_the_place_of_a_field_is_taken_out() {
 }
 
 #[test]
-fn kinds_are_told_apart_and_nobody_has_a_name() {
+fn kinds_are_distinguished_and_anonymous_callers_have_no_name() {
     let fields = [
         IdentityField::Kind,
         IdentityField::Principal,
@@ -161,7 +161,7 @@ fn kinds_are_told_apart_and_nobody_has_a_name() {
 }
 
 #[test]
-fn a_token_says_what_was_asked_for_and_no_more() {
+fn a_token_has_only_the_configured_claims() {
     let now = Duration::from_secs(1_000);
     let ada = person("idp", Some("https://idp.example.com"), "ada", &["a,b", "c"]);
     let facts = ada.facts();
@@ -188,7 +188,7 @@ fn a_token_says_what_was_asked_for_and_no_more() {
 }
 
 #[test]
-fn a_token_ends_with_the_identity_that_it_tells_of() {
+fn a_token_expires_with_its_identity() {
     let known = Known { subject: "ada".to_owned(), expires_at: Some(1_007), ..Known::default() };
     let ada = Person { policy: "idp".to_owned(), known };
     let facts = ada.facts();
@@ -198,7 +198,7 @@ fn a_token_ends_with_the_identity_that_it_tells_of() {
 }
 
 #[test]
-fn each_request_has_a_token_of_its_own_which_does_not_print() {
+fn each_request_has_its_own_token_which_is_not_printed() {
     let identity = IdentitySettings {
         token: Some(by_token(&[], IdentityField::Subject)),
         ..IdentitySettings::default()
@@ -212,7 +212,7 @@ fn each_request_has_a_token_of_its_own_which_does_not_print() {
 }
 
 #[test]
-fn what_cannot_be_told_is_no_call() {
+fn an_identity_that_cannot_be_sent_refuses_the_call() {
     let many: Vec<String> = (0..256).map(|number| format!("{number}{}", "x".repeat(200))).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let known = person("keys", None, "ada", &many);

@@ -37,7 +37,7 @@ fn ids_are_long_and_never_repeat() {
 }
 
 #[test]
-fn a_session_is_its_principals_alone() {
+fn a_session_belongs_only_to_its_principal() {
     let sessions = Sessions::new(SessionLimits::default());
     let (id, _) = open(&sessions, "a", 1).unwrap();
     assert_eq!(sessions.find(&id, &principal("a")).unwrap().upstream, 1);
@@ -48,7 +48,7 @@ fn a_session_is_its_principals_alone() {
 }
 
 #[test]
-fn a_principal_pushes_out_only_its_own() {
+fn a_principal_displaces_only_its_own_sessions() {
     let sessions = Sessions::new(limits(100, 2));
     let (others, _) = open(&sessions, "b", 0).unwrap();
     let (oldest, _) = open(&sessions, "a", 1).unwrap();
@@ -63,7 +63,7 @@ fn a_principal_pushes_out_only_its_own() {
 }
 
 #[test]
-fn when_all_is_full_who_has_most_gives_way() {
+fn a_full_table_displaces_a_session_of_the_largest_holder() {
     let sessions = Sessions::new(limits(4, 3));
     let (single, _) = open(&sessions, "b", 0).unwrap();
     let many: Vec<_> = (1..4).map(|n| open(&sessions, "a", n).unwrap().0).collect();

@@ -13,7 +13,7 @@ fn store(entries: &[String]) -> String {
 }
 
 #[test]
-fn what_is_read_in_parts_is_what_is_read_as_a_whole() {
+fn reading_in_parts_equals_reading_as_a_whole() {
     let plain = entry("a", "");
     let previous =
         format!("[keys.previous]\nsha256 = \"{}\"\nuntil = 2026-01-08T00:00:00Z\n", "0".repeat(64));

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn known_times() {
+    fn known_times_are_parsed() {
         assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(seconds("2000-02-29T23:59:59Z"), Some(951_868_799));
         assert_eq!(seconds("2026-01-01T00:00:00Z"), Some(1_767_225_600));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_goes_there_and_back() {
+    fn every_day_survives_a_round_trip() {
         for day in (0..2_932_896).step_by(13).chain([0, 59, 60, 11_016, 2_932_895]) {
             let time = day * 86_400 + 45_296;
             assert_eq!(to_datetime(time).as_ref().and_then(from_datetime), Some(time));

@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn a_compiler_says_its_versions() {
+    fn the_versions_of_a_compiler_are_read() {
         let said = "rustc 1.96.0 (x)\nhost: h\nrelease: 1.96.0\nLLVM version: 22.1.8";
         assert_eq!(Version::read(said), Some(Version { rust: (1, 96), llvm: 22 }));
         assert_eq!(Version::read("rustc 1.96.0"), None);
     }
 
     #[test]
-    fn a_machine_without_it_is_told_what_is_missing() -> anyhow::Result<()> {
+    fn a_missing_compiler_is_reported() -> anyhow::Result<()> {
         let prefix = tempfile::tempdir()?;
         let error = Debian::below(prefix.path()).err().map(|error| error.to_string());
         assert!(error.is_some_and(|error| error.ends_with("bin/rustc is missing")));

@@ -193,7 +193,7 @@ mod tests {
         r#" {"a/b": {"c~d": [10, {"e": true, "\u0066": " x "}], "": 0}, "n": null, "last": [] } "#;
 
     #[test]
-    fn it_points_at_what_the_same_pointer_points_at_in_the_value() {
+    fn a_pointer_finds_the_same_part_in_the_text_and_in_the_value() {
         let value = parse(TEXT).unwrap_or(Json::Null);
         for pointer in [
             "",
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_or_names_it_twice_is_refused() {
+    fn invalid_json_and_duplicate_names_are_refused() {
         for text in
             ["", "{", r#"{"a":1"#, r#"{"a":1}x"#, r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"a":1}"#]
         {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_found_in_arrays_alone() {
+    fn items_are_found_only_in_arrays() {
         assert_eq!(any_item("[1, [2], 3 ]", |item| item == "[2]").ok(), Some(true));
         assert_eq!(any_item("[1]", |item| item == "2").ok(), Some(false));
         assert_eq!(any_item(r#"{"a":2}"#, |_| true).ok(), Some(false));

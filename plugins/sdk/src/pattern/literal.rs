@@ -156,7 +156,7 @@ mod tests {
     use crate::TargetKind::{Prompt, Resource, Tool};
 
     #[test]
-    fn patterns_of_resources_that_can_match_pass() {
+    fn resource_patterns_that_can_match_are_accepted() {
         for glob in [
             "*",
             "*:*",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_of_resources_that_match_nothing_are_found() {
+    fn resource_patterns_that_match_nothing_are_refused() {
         for glob in [
             "FILE:///docs/*",
             "File:*",
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_of_names_are_composed() {
+    fn name_patterns_have_to_be_composed() {
         for kind in [Tool, Prompt] {
             assert_eq!(never_matches(kind, "caf\u{e9}*"), None);
             assert_eq!(never_matches(kind, "b\u{301}*"), None);

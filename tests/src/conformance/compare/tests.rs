@@ -24,13 +24,13 @@ fn unexpected(check: &str, direct: Outcome, through: Outcome) -> Difference {
 }
 
 #[test]
-fn equal_runs_do_not_differ_even_in_their_failures() {
+fn equal_runs_with_failures_do_not_differ() {
     let checks = run([("a", Success), ("b", Failure), ("c", Skipped)]);
     assert_eq!(compare(&checks, &checks, &[]), []);
 }
 
 #[test]
-fn worse_and_better_are_both_differences() {
+fn worse_and_better_results_are_differences() {
     let direct = run([("a", Success), ("b", Failure)]);
     let through = run([("a", Warning), ("b", Success)]);
     let differences = [
@@ -52,7 +52,7 @@ fn a_check_in_only_one_run_is_a_difference() {
 }
 
 #[test]
-fn an_expected_difference_is_none() {
+fn an_expected_difference_is_not_reported() {
     let direct = run([("a", Success), ("b", Success)]);
     let through = run([("a", Failure)]);
     let baseline = [expected("a", Outcome::Ran(Failure)), expected("b", Outcome::Missing)];
@@ -60,7 +60,7 @@ fn an_expected_difference_is_none() {
 }
 
 #[test]
-fn an_expected_difference_may_not_be_another_one() {
+fn an_unexpected_outcome_of_an_expected_difference_is_reported() {
     let direct = run([("a", Success)]);
     let through = run([("a", Failure)]);
     let baseline = [expected("a", Outcome::Ran(Warning))];

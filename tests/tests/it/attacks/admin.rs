@@ -33,7 +33,7 @@ fn asked(gateway: &Running, method: &str, path: &str) -> Request {
 }
 
 #[test]
-fn the_admin_listener_answers_under_its_own_names_alone() {
+fn the_admin_listener_answers_only_under_its_own_names() {
     let gateway = serve();
     let mut findings = Findings::default();
     let url = gateway.admin_url();
@@ -80,7 +80,7 @@ fn the_admin_listener_answers_under_its_own_names_alone() {
 
 /// A page may not send the form either, whatever name it has been given.
 #[test]
-fn a_browser_revokes_nothing() {
+fn a_browser_cannot_revoke_a_token() {
     let gateway = serve();
     let mut findings = Findings::default();
     for origin in ["https://evil.example", "null", &gateway.admin_url()] {
@@ -92,7 +92,7 @@ fn a_browser_revokes_nothing() {
 
 /// A log that nobody reads any more, and workers that wait for it: health and metrics are there all the same.
 #[test]
-fn health_answers_while_nobody_reads_the_log() {
+fn health_is_answered_while_the_log_is_blocked() {
     let setup = Setup::new().within(&["sh", "-c", "mkfifo unread; exec 3<>unread; exec \"$@\" 2>&3", "sh"]);
     setup.config(
         "",
@@ -123,7 +123,7 @@ fn health_answers_while_nobody_reads_the_log() {
 
 /// A probe of an orchestrator names the address of the machine that it reaches, also where that is not configured.
 #[test]
-fn a_probe_names_the_address_that_it_reaches() {
+fn a_health_probe_may_name_the_address_of_the_listener() {
     // No packet is sent: the system says from which address one would be.
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let own = match socket.connect("192.0.2.1:9") {

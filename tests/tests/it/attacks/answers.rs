@@ -171,18 +171,18 @@ fn beginning(mut stream: &TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn answers_of_a_shared_child_that_nobody_reads_have_a_bound() {
+fn unread_answers_of_a_shared_child_are_limited() {
     let world = serve("command = ['python3', 'SCRIPT']\nshared = true\neras = ['stateful']");
     world.is_attacked("large", 60, 15 * MIB);
 }
 
 #[test]
-fn answers_of_own_tools_that_nobody_reads_have_a_bound() {
+fn unread_answers_of_own_tools_are_limited() {
     serve("own_tools = true").is_attacked("echo", 200, 39 * MIB / 10);
 }
 
 #[test]
-fn answers_over_http_that_nobody_reads_have_a_bound() {
+fn unread_answers_over_http_are_limited() {
     for (events, eras) in [(false, "stateful"), (true, "stateless"), (true, "stateful")] {
         let world = serve(&format!("url = '{}'\neras = ['{eras}']", server(events)));
         world.is_attacked("large", 200, 39 * MIB / 10);
@@ -191,7 +191,7 @@ fn answers_over_http_that_nobody_reads_have_a_bound() {
 
 /// An answer that passes as it comes is held by its parts.
 #[test]
-fn answers_that_pass_as_they_come_hold_little() {
+fn streamed_answers_hold_little_memory() {
     let world = serve(&format!("url = '{}'\neras = ['stateless']", server(false)));
     let before = resident(&world.gateway);
     let streams: Vec<_> = (0..200).map(|_| world.request(0, "large", 15 * MIB).open()).collect();

@@ -107,7 +107,7 @@ fn forged_fields_in_a_tool_name_stay_within_the_value_of_target() {
 }
 
 #[test]
-fn a_name_that_is_cut_shows_both_ends_its_length_and_a_digest() {
+fn a_shortened_name_shows_both_ends_its_length_and_a_digest() {
     let running = serve();
     let name = format!("docs/{}/../../secret", "a".repeat(6000));
     let lines = call(&running, &name);
@@ -122,7 +122,7 @@ fn a_name_that_is_cut_shows_both_ends_its_length_and_a_digest() {
 }
 
 #[test]
-fn what_an_upstream_writes_to_its_log_is_no_field_of_witgate_s() {
+fn log_lines_of_an_upstream_forge_no_field() {
     let setup = Setup::new();
     let said = "done outcome=\\\"allowed\\\" subject=root \u{202e}x\u{2028}y";
     setup.config(
@@ -146,7 +146,7 @@ fn what_an_upstream_writes_to_its_log_is_no_field_of_witgate_s() {
 }
 
 #[test]
-fn a_key_with_a_name_that_turns_text_around_is_not_made_and_shows_escaped_in_an_old_store() {
+fn a_key_name_with_bidirectional_controls_is_refused_and_escaped_in_an_old_store() {
     let setup = Setup::new();
     setup.config("", CONFIG);
     let made = setup.run(&["key", "create", "nimda\u{202e}", "--allow", "*"]);

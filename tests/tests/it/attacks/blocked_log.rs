@@ -136,7 +136,7 @@ fn answers(stream: &mut TcpStream, many: usize) -> Vec<String> {
 }
 
 #[test]
-fn calls_and_health_are_answered_and_what_is_lost_is_counted_and_told() {
+fn calls_and_health_are_answered_and_lost_lines_are_counted_and_reported() {
     let mut blocked = Blocked::serve("");
     let key = blocked.key.clone();
     let outcomes = blocked.flood(None, LINES);
@@ -160,7 +160,7 @@ fn calls_and_health_are_answered_and_what_is_lost_is_counted_and_told() {
 }
 
 #[test]
-fn where_the_configuration_says_so_calls_are_denied_until_the_audit_can_be_written() {
+fn calls_are_denied_while_the_audit_is_blocked_if_configured() {
     let mut blocked = Blocked::serve("audit_overflow = 'deny'");
     let key = blocked.key.clone();
     let outcomes = blocked.flood(None, LINES);
@@ -178,7 +178,7 @@ fn where_the_configuration_says_so_calls_are_denied_until_the_audit_can_be_writt
 }
 
 #[test]
-fn a_signal_ends_it_in_time_though_nobody_reads() {
+fn a_signal_ends_witgate_in_time_while_the_log_is_blocked() {
     for signals in [&["TERM"][..], &["INT", "INT"]] {
         let mut blocked = Blocked::serve("shutdown_grace_s = 1");
         blocked.flood(None, 500);
@@ -193,7 +193,7 @@ fn a_signal_ends_it_in_time_though_nobody_reads() {
 }
 
 #[test]
-fn what_waits_is_written_at_the_end() {
+fn waiting_lines_are_written_at_the_end() {
     let mut blocked = Blocked::serve("");
     blocked.flood(None, 2_000);
     blocked.signal("INT");
@@ -204,7 +204,7 @@ fn what_waits_is_written_at_the_end() {
 }
 
 #[test]
-fn no_level_silences_the_audit_and_a_level_that_is_none_is_told() {
+fn no_level_silences_the_audit_and_an_invalid_level_is_reported() {
     for (level, told) in [
         ("warn", None),
         ("off", None),

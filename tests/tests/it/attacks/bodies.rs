@@ -96,7 +96,7 @@ fn told(mut stream: &TcpStream) -> String {
 
 /// The attack of a hundred times 4 MiB: as much is held as may be, by one address half of it, and small messages pass.
 #[test]
-fn bodies_of_strangers_have_a_common_bound() {
+fn bodies_of_strangers_have_a_common_limit() {
     let (gateway, key) = serve("request_memory_mib = 32");
     let mut findings = Findings::default();
     assert_eq!(call(&gateway, &key, 1 << 20).status, 200);
@@ -135,7 +135,7 @@ fn bodies_of_strangers_have_a_common_bound() {
 
 /// A body that is announced and does not come takes nothing from anybody.
 #[test]
-fn announced_bodies_cost_nothing() {
+fn announced_bodies_reserve_no_memory() {
     let (gateway, key) = serve("request_memory_mib = 8");
     let streams: Vec<_> = (0..100)
         .map(|_| {
@@ -157,7 +157,7 @@ fn announced_bodies_cost_nothing() {
 
 /// Heads count, too, as long as their connections are open: what they were read into stays.
 #[test]
-fn large_heads_have_the_same_bound() {
+fn large_heads_have_the_same_limit() {
     let (gateway, key) = serve("request_memory_mib = 8");
     let before = resident(&gateway);
     let head = format!("GET /mcp HTTP/1.1\r\nHost: {}\r\nX-Long: {}", gateway.address(), "a".repeat(60_000));
@@ -185,7 +185,7 @@ fn large_heads_have_the_same_bound() {
 
 /// Heads of one connection do not add up.
 #[test]
-fn many_small_requests_on_one_connection_hold_nothing() {
+fn many_small_requests_on_one_connection_hold_no_memory() {
     let (gateway, key) = serve("request_memory_mib = 8");
     let mut stream = TcpStream::connect(gateway.address()).unwrap();
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();

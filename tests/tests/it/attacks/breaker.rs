@@ -97,7 +97,7 @@ async fn large_arguments_of_a_caller_without_a_right_never_reach_a_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_of_one_caller_take_a_policy_from_that_caller_alone() {
+async fn failures_of_one_caller_open_the_breaker_for_that_caller_alone() {
     let world = World::faulty(2);
     let (attacker, other) = (world.caller(0), world.caller(1));
     for _ in 0..3 {
@@ -126,7 +126,7 @@ async fn callers_without_a_credential_count_by_their_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_fails_for_several_is_out_for_those_and_tried_by_another_at_once() {
+async fn a_policy_that_fails_for_several_callers_is_probed_by_another_at_once() {
     let world = World::faulty(5);
     for place in 0..3 {
         is(reason(&world.caller(place), "traps").await, "trap");
@@ -148,7 +148,7 @@ async fn a_policy_that_fails_for_several_is_out_for_those_and_tried_by_another_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authenticator_that_fails_is_taken_from_one_address() {
+async fn failures_of_an_authenticator_open_the_breaker_for_one_address() {
     let policy = format!(
         "[policies.who]\nkind = 'custom'\ncomponent = '{}'\nconfig = {{ does = 'traps' }}\n\
          breaker = {{ failures = 3, pause_ms = 500 }}",

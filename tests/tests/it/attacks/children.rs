@@ -69,7 +69,7 @@ fn initialize(running: &Running, key: &str) -> Request {
 }
 
 #[test]
-fn a_hundred_hung_up_handshakes_pass_no_bound_and_leave_no_process() {
+fn a_hundred_aborted_handshakes_exceed_no_limit_and_leave_no_process() {
     let (mut running, key) = serve(", STUBBORN = \"1\"");
     let mut most = 0;
     for _ in 0..10 {
@@ -93,7 +93,7 @@ fn a_hundred_hung_up_handshakes_pass_no_bound_and_leave_no_process() {
 
 /// Sessions that are open, some that are being opened, and grandchildren that have left their process group.
 #[test]
-fn a_stop_ends_every_process_ever_started() {
+fn a_stop_ends_every_started_process() {
     let (mut running, key) = serve(", STUBBORN = \"1\", ESCAPES = \"1\"");
     for _ in 0..4 {
         assert_eq!(initialize(&running, &key).send().status, 200);
@@ -112,7 +112,7 @@ fn a_stop_ends_every_process_ever_started() {
 
 /// In a container Witgate is process 1, which has the orphans; outside it asks for them.
 #[tokio::test(flavor = "multi_thread")]
-async fn orphans_are_buried_and_exit_statuses_are_not_taken() {
+async fn orphans_are_reaped_and_exit_statuses_of_children_are_kept() {
     let setup = Setup::new();
     let (script, pids) = (workspace().join("tests/tests/it/unruly.py"), setup.dir().join("pids"));
     setup.config(
@@ -145,7 +145,7 @@ async fn orphans_are_buried_and_exit_statuses_are_not_taken() {
 
 /// Half a message, and gone: nothing is started for what has not been asked.
 #[test]
-fn half_a_handshake_starts_nothing() {
+fn half_a_handshake_starts_no_process() {
     let (running, key) = serve("");
     for _ in 0..20 {
         let whole = initialize(&running, &key);

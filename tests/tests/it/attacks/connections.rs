@@ -53,7 +53,7 @@ fn limits_of(pid: u32) -> (u64, u64) {
 
 /// The attack of 1,100 idle connections: the key is refused all the same, and others are served meanwhile.
 #[test]
-fn a_key_is_revoked_while_connections_take_every_descriptor_of_the_soft_limit() {
+fn a_revocation_takes_effect_while_connections_use_all_descriptors() {
     let setup = limited(own_tools(""), 1024, 4096);
     let key = setup.key(&["someone", "--allow", "*"]);
     let other = setup.key(&["other", "--allow", "*"]);
@@ -118,7 +118,7 @@ fn a_known_client_keeps_its_connection() {
 /// One address has its share. Beyond, where none of its connections can go, a new one is answered at once, with what it
 /// is about.
 #[test]
-fn connections_of_one_address_are_bounded() {
+fn connections_of_one_address_are_limited() {
     // An upstream that takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let setup = Setup::new();
@@ -153,7 +153,7 @@ fn connections_of_one_address_are_bounded() {
 
 /// Children of Witgate have the limit that Witgate was started with.
 #[test]
-fn children_have_their_former_limit() {
+fn children_keep_the_original_descriptor_limit() {
     let setup = limited(Setup::new(), 300, 2000);
     let fixture = program("fixture-upstream");
     let upstream = format!("[upstreams.child]\ncommand = ['{}', '--stdio']\n{POLICIES}", fixture.display());
@@ -194,7 +194,7 @@ fn set_limit(pid: u32, soft: u64) {
 
 /// Without descriptors, connections are neither refused for ever nor waited for in a loop.
 #[test]
-fn accepting_goes_on_after_descriptors_have_run_out() {
+fn connections_are_accepted_again_after_a_lack_of_descriptors() {
     let setup = limited(own_tools(""), 4096, 4096);
     let key = setup.key(&["someone", "--allow", "*"]);
     let gateway = setup.serve();

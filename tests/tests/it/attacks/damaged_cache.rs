@@ -23,7 +23,7 @@ fn call(running: &Running, key: &str) {
 }
 
 #[test]
-fn compiled_code_with_zeros_in_it_is_compiled_anew_and_never_run() {
+fn damaged_compiled_code_is_compiled_again_and_never_run() {
     let setup = Setup::new();
     let cache = setup.dir().join("cache");
     let setup = setup.env("WITGATE_CACHE", cache.to_str().unwrap());

@@ -88,7 +88,7 @@ async fn heard(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn news_of_a_resource_ends_with_the_right_to_it() {
+async fn updates_of_a_resource_end_with_the_right_to_it() {
     let world = World::new().await;
     for uri in ["file:///pub/a", "file:///secret/a"] {
         let subscribed = world.ada.ask_in(&world.session, "resources/subscribe", json!({ "uri": uri })).await;
@@ -125,7 +125,7 @@ async fn a_revoked_key_ends_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_ends_with_the_right_to_the_call_that_began_it() {
+async fn a_task_ends_with_the_right_to_the_call_that_started_it() {
     let world = World::new().await;
     let (small, large) = (json!({ "limit": 5 }), json!({ "limit": 500 }));
     let denied = world.begin("job-a", json!({})).await;

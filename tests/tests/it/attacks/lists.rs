@@ -116,7 +116,7 @@ impl World {
 }
 
 #[test]
-fn an_entry_that_cannot_be_judged_makes_the_list_an_error_and_a_record_of_it() {
+fn an_undecided_entry_makes_the_list_an_error_with_a_record() {
     let world = World::new(Some("traps"));
     for path in ENDPOINTS {
         assert_eq!(world.refused(path, "tools/list", json!({})), "trap", "{path}");
@@ -132,7 +132,7 @@ fn an_entry_that_cannot_be_judged_makes_the_list_an_error_and_a_record_of_it() {
 }
 
 #[test]
-fn while_a_policy_is_out_every_list_is_an_error() {
+fn every_list_is_an_error_while_a_breaker_is_open() {
     let world = World::new(None);
     world.take_out();
     for path in ENDPOINTS {
@@ -148,7 +148,7 @@ fn while_a_policy_is_out_every_list_is_an_error() {
 }
 
 #[test]
-fn a_replayed_list_that_cannot_be_judged_is_an_error_under_its_own_id() {
+fn an_undecided_replayed_list_is_an_error_under_its_own_id() {
     let world = World::new(None);
     let params = json!({ "protocolVersion": STATEFUL, "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } });
     let session = world.ask("/json/mcp", "initialize", params).header("mcp-session-id").unwrap().to_owned();

@@ -300,7 +300,7 @@ fn read_in_two_ways() -> Vec<Case> {
 }
 
 #[test]
-fn ambiguous_bodies_go_nowhere() {
+fn ambiguous_bodies_are_refused() {
     let world = World::new();
     let mut findings = Findings::default();
     let cases =
@@ -325,7 +325,7 @@ fn ambiguous_bodies_go_nowhere() {
 
 /// Over stdio there are no headers, and a message is a line; otherwise nothing is different.
 #[test]
-fn ambiguous_lines_go_nowhere() {
+fn ambiguous_lines_are_refused() {
     let cases =
         [duplicates(), no_json(), shapes(), known_methods_in_wrong_shapes(), read_in_two_ways()].concat();
     let is_line = |(name, body, _): &&Case| !body.contains(&b'\n') && *name != "no message";
@@ -355,7 +355,7 @@ fn ambiguous_lines_go_nowhere() {
 
 /// The counterpart: strictness refuses nothing that has one meaning only, and it arrives as it was.
 #[test]
-fn odd_but_unambiguous_bodies_go_through() {
+fn unusual_but_unambiguous_bodies_are_forwarded() {
     let world = World::new();
     let mut findings = Findings::default();
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;

@@ -9,7 +9,7 @@ use witgate_tests::gateway::Setup;
 use witgate_tests::wire::Request;
 
 #[test]
-fn a_credential_header_of_the_protocol_is_refused_by_name() {
+fn a_protocol_header_as_credential_header_is_refused_by_name() {
     for header in [
         "Host",
         "content-type",
@@ -48,7 +48,7 @@ fn a_credential_header_of_the_protocol_is_refused_by_name() {
 }
 
 #[test]
-fn a_credential_header_of_one_upstream_is_not_taken_out_for_another() {
+fn a_credential_header_of_one_upstream_is_not_removed_for_another() {
     let setup = Setup::new();
     setup.config(
         "",

@@ -30,7 +30,7 @@ fn ask(gateway: &Running, key: &str, method: &str, params: Value) -> Answer {
 }
 
 #[test]
-fn a_rule_for_some_resources_opens_no_others_in_whatever_way_they_are_named() {
+fn a_rule_for_some_resources_allows_no_others_in_any_spelling() {
     let (gateway, key) = guarded(&["--allow", "resource:demo://resource/static/*"]);
     let uris = ask(&gateway, &key, "resources/list", json!({})).names("resources", "uri");
     assert!(uris.len() >= 3 && uris.iter().all(|uri| uri.starts_with(STATIC)), "{uris:?}");
@@ -54,7 +54,7 @@ fn a_rule_for_some_resources_opens_no_others_in_whatever_way_they_are_named() {
 }
 
 #[test]
-fn a_deny_rule_cannot_be_passed_by_with_another_spelling() {
+fn a_deny_rule_cannot_be_evaded_with_another_spelling() {
     let deny = "resource:demo://resource/dynamic/*";
     let (gateway, key) = guarded(&["--allow", "resource:*", "--deny", deny]);
     for uri in [

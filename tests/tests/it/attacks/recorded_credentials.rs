@@ -32,7 +32,7 @@ fn end(running: &Running, policy: &str, child: Child) -> (Value, String) {
 }
 
 #[test]
-fn a_caller_s_own_credential_in_an_argument_is_in_no_recording() {
+fn the_credential_of_a_caller_in_an_argument_is_in_no_recording() {
     let setup = Setup::new();
     setup.config(
         "",

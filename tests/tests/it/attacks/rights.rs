@@ -49,7 +49,7 @@ impl Way {
 }
 
 #[test]
-fn what_is_listed_is_callable_and_nothing_else() {
+fn exactly_the_listed_tools_are_callable() {
     let world = World::new();
     let mut findings = Findings::default();
     let everything: Vec<_> = Way::all(&world, "all")
@@ -150,7 +150,7 @@ fn encoded(name: &str) -> String {
 }
 
 #[test]
-fn resources_prompts_and_methods() {
+fn rules_hold_for_resources_prompts_and_methods() {
     let world = World::new();
     let mut findings = Findings::default();
     for way in Way::all(&world, "reader") {
@@ -262,7 +262,7 @@ fn resources_prompts_and_methods() {
 }
 
 #[test]
-fn subscriptions_and_tasks_of_others() {
+fn subscriptions_and_tasks_of_others_are_not_accessible() {
     let world = World::new();
     let mut findings = Findings::default();
     let path = "/stateless/mcp";
@@ -341,7 +341,7 @@ fn tasks_meta() -> Value {
 }
 
 #[test]
-fn anonymous_callers_have_their_roles_and_no_more() {
+fn anonymous_callers_have_only_their_roles() {
     let world = World::new();
     let mut findings = Findings::default();
     let path = "/open/mcp";

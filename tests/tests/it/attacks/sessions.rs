@@ -12,7 +12,7 @@ const NOT_FOUND: (u16, i64, &str) = (404, 404, "session-not-found");
 const A_MOMENT: Duration = Duration::from_millis(400);
 
 #[test]
-fn sessions_belong_to_who_opened_them() {
+fn sessions_belong_to_the_caller_that_opened_them() {
     let world = World::new();
     let mut findings = Findings::default();
     for path in ["/stateful/mcp", "/child/mcp", "/record/mcp"] {
@@ -101,7 +101,7 @@ fn sessions_belong_to_who_opened_them() {
 
 /// A replayed stream is filtered as it was the first time, and only its owner may ask for it.
 #[test]
-fn resumption_shows_nothing_more() {
+fn a_resumed_stream_shows_only_allowed_messages() {
     let world = World::new();
     let mut findings = Findings::default();
     let path = "/stateful/mcp";

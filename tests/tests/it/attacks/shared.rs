@@ -56,7 +56,7 @@ fn outcome(answer: &crate::talk::Answer) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_question_of_a_call_that_was_left_goes_to_nobody_else() {
+async fn a_question_for_an_abandoned_call_reaches_no_other_caller() {
     let (_running, [ada, bob]) = serve(true, "");
     let [of_ada, of_bob] = [ada.open_session().await, bob.open_session().await];
     let stream = bob.listen(&of_bob).await;
@@ -70,7 +70,7 @@ async fn the_question_of_a_call_that_was_left_goes_to_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_was_asked_can_answer() {
+async fn only_the_recipient_of_a_question_can_answer() {
     let (_running, [ada, bob]) = serve(true, "");
     let [of_ada, of_bob] = [ada.open_session().await, bob.open_session().await];
     let mut asked = ada.begin_in(&of_ada, "tools/call", json!({ "name": "ask" })).await.unwrap();
@@ -88,7 +88,7 @@ async fn only_who_was_asked_can_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_calls_of_one_leave_room_for_others() {
+async fn open_calls_of_one_caller_leave_room_for_others() {
     let (_running, [ada, bob]) = serve(true, "");
     let [of_ada, of_bob] = [ada.open_session().await, bob.open_session().await];
     let calls = (0..200).map(|_| {
@@ -119,7 +119,7 @@ async fn open_calls_of_one_leave_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_of_one_address_leave_room_for_others_without_a_name() {
+async fn sessions_of_one_address_leave_room_for_other_callers_without_a_name() {
     let (running, [ada, _]) = serve(false, "anonymous = { roles = [\"user\"] }");
     let [eve, bob] = ["127.0.0.1", "127.0.0.2"].map(|from| Caller::nameless(running.url(), from));
     let mut streams = Vec::new();

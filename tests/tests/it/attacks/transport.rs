@@ -18,7 +18,7 @@ fn call(world: &World, path: &str) -> Request {
 }
 
 #[test]
-fn senders_and_credentials() {
+fn ambiguous_senders_and_credentials_are_refused() {
     let world = World::new();
     let mut findings = Findings::default();
     let port = world.gateway.address().rsplit_once(':').unwrap().1.to_owned();
@@ -148,7 +148,7 @@ fn senders_and_credentials() {
 }
 
 #[test]
-fn media_methods_and_framing() {
+fn wrong_media_types_methods_and_framing_are_refused() {
     let world = World::new();
     let mut findings = Findings::default();
     for path in ENDPOINTS {
@@ -256,7 +256,7 @@ fn smuggle(world: &World, path: &str, findings: &mut Findings) {
 }
 
 #[test]
-fn headers_say_what_the_body_says() {
+fn headers_that_contradict_the_body_are_refused() {
     let world = World::new();
     let mut findings = Findings::default();
     for path in ENDPOINTS {
@@ -350,7 +350,7 @@ fn headers_say_what_the_body_says() {
 
 /// Most clients send all of a body before they read anything (RFC 9112, section 9.6).
 #[test]
-fn who_sends_all_before_they_read_hears_why_it_was_refused() {
+fn a_client_that_sends_everything_before_reading_gets_the_reason_of_a_refusal() {
     let world = World::new();
     let mut findings = Findings::default();
     let body = vec![b' '; 12 << 20];

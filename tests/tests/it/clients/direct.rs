@@ -36,7 +36,7 @@ async fn every_client_calls_a_tool_over_stdio() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_gets_no_answer_ends_in_time() -> anyhow::Result<()> {
+async fn a_client_without_an_answer_ends_in_time() -> anyhow::Result<()> {
     let clients = Clients::installed()?;
     // Lives on, and neither reads nor writes.
     let silent = Session::stdio(["sleep", "1000.125"]).limit(std::time::Duration::from_secs(2));

@@ -16,7 +16,7 @@ const OF_BOTH_ERAS: [Client; 5] =
     [Client::TsClient, Client::PyMcp, Client::PyFastmcp, Client::Inspector, Client::McpRemote];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_of_both_eras_find_what_each_upstream_speaks() {
+async fn clients_of_both_eras_find_the_era_of_each_upstream() {
     let clients = Clients::installed().unwrap();
     let old = clients.everything_http().await.unwrap();
     let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -67,7 +67,7 @@ async fn each_client_is_refused_without_a_credential_and_with_a_wrong_one() {
 }
 
 #[tokio::test]
-async fn each_client_is_refused_a_tool_that_it_may_not_call() {
+async fn each_client_is_refused_a_forbidden_tool() {
     let clients = Clients::installed().unwrap();
     let setup = setup();
     guard(&setup, &everything(&clients));
@@ -92,7 +92,7 @@ async fn each_client_is_refused_a_tool_that_it_may_not_call() {
 
 /// A 403 tears one of them down, and the other waits for ever.
 #[tokio::test]
-async fn older_clients_go_on_after_a_denial_that_comes_with_status_200() {
+async fn older_clients_continue_after_a_denial_with_status_200() {
     let clients = Clients::installed().unwrap();
     let setup = setup();
     guard(&setup, &format!("{}\ndenials = \"json-rpc\"", everything(&clients)));

@@ -126,7 +126,7 @@ async fn all_ready(go: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_on_compatibility_says_what_each_client_does() {
+async fn the_compatibility_page_is_true_for_each_client() {
     let clients = Clients::installed().unwrap();
     let setup = Setup::new();
     let (browser, pages) = (browser().unwrap(), [free_port(), free_port()]);

@@ -51,22 +51,22 @@ fn stable(scenario: &Scenario) -> Value {
 }
 
 #[tokio::test]
-async fn over_http_with_the_first_sdk() {
+async fn the_scenario_runs_over_http_with_the_first_sdk() {
     over_http(Sdk::TsSdk).await;
 }
 
 #[tokio::test]
-async fn over_http_with_the_second_sdk() {
+async fn the_scenario_runs_over_http_with_the_second_sdk() {
     over_http(Sdk::TsClient).await;
 }
 
 #[tokio::test]
-async fn over_stdio_with_the_first_sdk() {
+async fn the_scenario_runs_over_stdio_with_the_first_sdk() {
     over_stdio(Sdk::TsSdk).await;
 }
 
 #[tokio::test]
-async fn over_stdio_with_the_second_sdk() {
+async fn the_scenario_runs_over_stdio_with_the_second_sdk() {
     over_stdio(Sdk::TsClient).await;
 }
 

@@ -78,7 +78,7 @@ async fn each_client_is_refused() {
 
 /// No configuration at all: what users of other MCP servers have, before the host's own tools.
 #[tokio::test]
-async fn each_client_uses_the_own_tools_with_nothing_but_a_key_in_the_environment() {
+async fn each_client_uses_the_own_tools_with_only_a_key_in_the_environment() {
     let clients = Clients::installed().unwrap();
     let setup = Setup::new();
     // Where no configuration is.

@@ -52,7 +52,7 @@ fn signed(request: Request, id: &str, tool: &str, arguments: &Value) -> Request 
 }
 
 #[test]
-fn a_signed_webhook_is_good_once_and_for_what_it_asks() {
+fn a_signed_webhook_is_valid_once_and_only_for_its_content() {
     let setup = Setup::new().env("SHOP_SECRET", SECRET);
     setup.component("examples/webhook-signature");
     let running = serve(
@@ -110,7 +110,7 @@ fn a_quota_is_counted_exactly_by_one_instance() {
 
 /// Two components in one file: the freeze of the one, and the rules of the other.
 #[test]
-fn two_composed_components_are_one_plugin() {
+fn two_composed_components_work_as_one_plugin() {
     let setup = Setup::new();
     setup.component("examples/composed");
     let (running, key) = serve_keyed(

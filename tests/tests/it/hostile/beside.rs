@@ -60,7 +60,7 @@ fn percentile(took: &[Duration], percent: usize) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_policy_beside_all_of_them_sees_no_error() {
+async fn a_good_policy_beside_hostile_ones_has_no_error() {
     let callable = callable();
     let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
     let stop = Arc::new(AtomicBool::new(false));
@@ -133,7 +133,7 @@ fn report(ward: &Ward, alone: &[Duration], beside: &[Duration], made: &[(Guest, 
 /// them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, of a minute and a half"]
-async fn how_long_good_calls_take_beside_all_of_them() {
+async fn duration_of_good_calls_beside_hostile_policies() {
     for (breaker, what) in [("", "with the usual breaker"), (UNBROKEN, "without a breaker")] {
         let callable = callable();
         let ward = Ward::breaking(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>(), breaker);
@@ -177,7 +177,7 @@ fn harmless_calls(ward: &Ward, callers: usize, stop: &Arc<AtomicBool>) -> JoinSe
 
 /// All policies have their instances from one supply.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_policy_holds_is_not_missing_to_another() {
+async fn memory_of_one_policy_is_not_missing_to_another() {
     let setup = Setup::new();
     setup.config(
         "",

@@ -42,7 +42,7 @@ async fn meanwhile<T>(gateway: &mut Gateway, guest: Guest, what: impl AsyncFnOnc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_a_compiler_for_ever_is_refused_while_the_live_generation_serves() {
+async fn a_component_that_compiles_for_ever_is_refused_while_the_live_generation_serves() {
     let mut gateway = Gateway::new();
     for guest in Guest::ALL {
         let Expected::NotCompiled = case(guest).expected else { continue };
@@ -57,7 +57,7 @@ async fn what_takes_a_compiler_for_ever_is_refused_while_the_live_generation_ser
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_a_compiler_long_takes_over_when_it_is_done() {
+async fn a_component_that_compiles_slowly_goes_live_when_it_is_compiled() {
     for guest in Guest::ALL {
         let Expected::TakesOver = case(guest).expected else { continue };
         let mut gateway = Gateway::new();

@@ -28,7 +28,7 @@ fn gateway(guest: Guest) -> (witgate_tests::gateway::Running, Caller) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_always_fails_is_taken_out_and_tried_again() {
+async fn a_component_that_always_fails_opens_the_breaker_and_is_probed() {
     let (_running, caller) = gateway(Guest::Traps);
     let reason = async || caller.call("echo", json!({})).await.reason().map(str::to_owned);
     for _ in 0..3 {
@@ -45,7 +45,7 @@ async fn one_that_always_fails_is_taken_out_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_fails_every_second_time_is_not() {
+async fn a_component_that_fails_every_second_time_keeps_the_breaker_closed() {
     let (_running, caller) = gateway(Guest::TrapsEverySecondTime);
     for call in 0..12 {
         let answer = caller.call("echo", json!({ "text": "mine" })).await;

@@ -42,7 +42,7 @@ impl End {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fails_in_its_own_way_and_harms_nobody_else() {
+async fn each_hostile_component_fails_with_its_reason_and_harms_no_other() {
     let callable = callable();
     let ward = Ward::with(&callable.iter().map(|(guest, _)| *guest).collect::<Vec<_>>());
     let good = ward.good();

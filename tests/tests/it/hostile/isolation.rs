@@ -41,7 +41,7 @@ async fn finds(settings: &str) -> Vec<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooled_instance_keeps_what_it_was_told() {
+async fn a_pooled_instance_keeps_its_state() {
     for settings in ["", "isolation = \"pooled\""] {
         let mut expected = vec![true; CALLS];
         expected[0] = false;
@@ -50,14 +50,14 @@ async fn a_pooled_instance_keeps_what_it_was_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_for_each_call_keeps_nothing() {
+async fn an_instance_per_call_keeps_no_state() {
     for settings in ["isolation = \"per-call\"", "recycle_after = 1"] {
         assert_eq!(finds(settings).await, vec![false; CALLS], "{settings}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recycled_instance_forgets() {
+async fn a_recycled_instance_loses_its_state() {
     let found = finds("recycle_after = 2").await;
     assert_eq!(found, [false, true, false, true, false, true]);
 }

@@ -78,7 +78,7 @@ fn config() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_candidate_that_is_no_policy_leaves_the_live_one() {
+async fn an_unusable_candidate_leaves_the_live_policy() {
     let mut gateway = Gateway::new();
     let mut findings = Vec::new();
     for guest in Guest::ALL {
@@ -97,7 +97,7 @@ async fn a_candidate_that_is_no_policy_leaves_the_live_one() {
 
 /// Components that need a grant which is missing here.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
+async fn an_import_without_a_grant_is_refused_with_the_line_that_grants_it() {
     let mut gateway = Gateway::new();
     let cases = [
         (Guest::FloodsHttp, "`witgate:auth/http@0.1.0`", "grants = { http = ["),
@@ -155,7 +155,7 @@ impl Starting {
 
 /// Side by side: each takes all the time that there is for it.
 #[test]
-fn one_that_never_comes_back_keeps_witgate_from_starting_for_a_while_only() {
+fn a_component_that_never_returns_delays_the_start_for_a_limited_time() {
     let starting: Vec<Starting> = Guest::ALL.into_iter().filter_map(Starting::new).collect();
     assert!(!starting.is_empty());
     starting.into_iter().for_each(Starting::end);
@@ -163,7 +163,7 @@ fn one_that_never_comes_back_keeps_witgate_from_starting_for_a_while_only() {
 
 /// Looking at a component before trusting it does no harm.
 #[test]
-fn looking_at_one_harms_nobody() {
+fn inspecting_a_hostile_component_is_harmless() {
     let setup = Setup::new();
     for guest in [
         Guest::DescribesWithEscapes,

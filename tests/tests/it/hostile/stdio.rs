@@ -8,7 +8,7 @@ use witgate_tests::gateway::Setup;
 use witgate_tests::hostile::Guest;
 
 #[test]
-fn a_guest_does_not_get_at_the_clients_connection() {
+fn a_component_cannot_use_the_connection_of_the_client() {
     for guest in [Guest::FloodsStdout, Guest::ReadsStdin, Guest::LogsEscapes] {
         let setup = Setup::new();
         setup.file(

@@ -22,7 +22,7 @@ const FORGED: [&str; 12] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_callers_say_of_themselves_does_not_get_through() {
+async fn identity_headers_of_callers_are_not_forwarded() {
     let recorder = Recorder::start();
     let config = format!(
         "[signing]\nkey = {{ file = 'signing.pem' }}\n[upstreams.record]\nurl = '{}'\n\

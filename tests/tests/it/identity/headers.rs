@@ -42,7 +42,7 @@ fn told(recorder: &Recorder) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_request_says_whose_it_is_and_those_of_witgate_say_so() {
+async fn each_request_names_its_caller_and_requests_of_witgate_name_witgate() {
     let recorder = Recorder::start();
     let (running, callers) = serve(setup(), &config(&recorder), &["ada", "bob"]);
     let of_key = |name: &str| {
@@ -77,7 +77,7 @@ async fn each_request_says_whose_it_is_and_those_of_witgate_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_name_and_no_role_becomes_more_than_one_value() {
+async fn a_name_or_role_stays_one_header_value() {
     let recorder = Recorder::start();
     let (running, _) = serve(setup(), &config(&recorder), &[]);
     let cases: [(&str, Value, &str, &str); 3] = [
@@ -102,7 +102,7 @@ async fn no_name_and_no_role_becomes_more_than_one_value() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_told_cannot_call() {
+async fn a_caller_whose_identity_cannot_be_sent_is_refused() {
     let recorder = Recorder::start();
     let (running, _) = serve(setup(), &config(&recorder), &[]);
     // Each comma becomes three characters.
@@ -120,7 +120,7 @@ async fn who_cannot_be_told_cannot_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_shows_nothing_has_no_name() {
+async fn a_caller_without_a_credential_has_no_name() {
     let recorder = Recorder::start();
     let anonymous = "[upstreams.record.pipeline]\nauthenticate = ['keys']\nauthorize = ['rules']\n\
                      anonymous = { roles = ['guest'] }";

@@ -24,7 +24,7 @@ fn told(kind: &str, principal: &str, subject: &str, issuer: Option<&str>) -> Val
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_process_is_told_whose_it_is_and_is_nobody_elses() {
+async fn each_process_gets_its_caller_and_serves_no_other() {
     let (running, callers) = serve(setup(), &config(), &["ada", "bob"]);
     let issuer = "https://idp.example.com";
     let other = of_issuer(&running, "ada, \"root\"", &json!(["user"]));

@@ -25,7 +25,7 @@ fn signed_by(recorder: &Recorder) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_rotate_while_it_runs_and_the_former_one_is_served_as_long_as_it_is_named() {
+async fn keys_rotate_at_run_time_and_the_former_one_stays_published_while_configured() {
     let recorder = Recorder::start();
     let setup = setup();
     new_key(&setup, "next.pem");
@@ -71,7 +71,7 @@ async fn keys_rotate_while_it_runs_and_the_former_one_is_served_as_long_as_it_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_upstream_is_told_changes_while_it_runs() {
+async fn identity_settings_change_at_run_time() {
     let recorder = Recorder::start();
     let config = format!("[upstreams.record]\nurl = '{}'\n# told", recorder.url());
     let (running, callers) = serve(setup(), &config, &["ada"]);

@@ -39,13 +39,13 @@ impl Drop for Who {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_takes_tokens_of_witgate_alone_knows_each_caller_by_them() {
+async fn a_server_that_accepts_only_tokens_of_witgate_knows_each_caller() {
     know_each_other(&Clients::installed().unwrap().python()).await;
 }
 
 /// A server of the older era receives the identity in the sessions that the bridge opens, each as its caller.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_the_older_era_does_as_well() {
+async fn a_server_of_the_stateful_era_knows_each_caller() {
     know_each_other(&Clients::installed().unwrap().python_of("python-1")).await;
 }
 
@@ -88,7 +88,7 @@ async fn know_each_other(python: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_and_caches_may_have_the_key_set_and_nothing_private_is_in_it() {
+async fn the_key_set_is_public_cacheable_and_without_private_parts() {
     let config = "[signing]\nkey = { file = 'signing.pem' }\n[upstreams.x]\nurl = 'http://127.0.0.1:9/mcp'\n\
                   [upstreams.x.identity]\ntoken = { sub = 'principal' }";
     let (running, _) = serve(setup(), config, &[]);

@@ -31,7 +31,7 @@ fn every_form_of_metadata_is_found() {
 
 /// Two issuers with keys of the same id, under one policy: each token by its own issuer's keys alone.
 #[test]
-fn a_siblings_key_of_the_same_id_will_not_do() {
+fn a_key_of_another_issuer_with_the_same_id_is_refused() {
     for component in [false, true] {
         let (one, other) = (Issuer::start(), Issuer::start());
         let (key, others) = (Signer::new("same"), Signer::new("same"));
@@ -54,7 +54,7 @@ fn a_siblings_key_of_the_same_id_will_not_do() {
 
 /// `[keys.NAME] issuer`, and the same in place of a name.
 #[test]
-fn a_key_can_be_an_issuer() {
+fn an_issuer_can_be_configured_as_a_key() {
     let (issuer, signer) = (Issuer::start(), Signer::new("a"));
     issuer.publish(&[&signer], "max-age=300");
     for keys in ["['idp']".to_owned(), format!("[{{ issuer = '{}', max_stale_s = 60 }}]", issuer.url())] {

@@ -23,7 +23,7 @@ fn await_outcome(gateway: &Running, token: &str, wanted: &(u16, String), meanwhi
 }
 
 #[test]
-fn tokens_are_taken_on_the_last_good_keys_and_it_heals_by_itself() {
+fn tokens_are_accepted_on_the_last_good_keys_until_the_issuer_recovers() {
     for component in [false, true] {
         let (issuer, old, new) = (Issuer::start(), Signer::new("old"), Signer::new("new"));
         issuer.publish(&[&old], "max-age=1");
@@ -54,7 +54,7 @@ fn tokens_are_taken_on_the_last_good_keys_and_it_heals_by_itself() {
 }
 
 #[test]
-fn the_last_good_keys_are_not_good_for_ever() {
+fn the_last_good_keys_expire() {
     let (issuer, signer) = (Issuer::start(), Signer::new("a"));
     issuer.publish(&[&signer], "max-age=1");
     let settings = format!("keys = [{{ issuer = '{}', max_stale_s = 2 }}]", issuer.url());
@@ -85,7 +85,7 @@ fn outcome_when_away(gateway: &Running, token: &str) -> String {
 
 /// From the start on: nothing was ever fetched.
 #[test]
-fn without_any_keys_nobody_is_let_in_until_there_are_some() {
+fn no_caller_gets_in_until_there_are_keys() {
     let (issuer, signer) = (Issuer::start(), Signer::new("a"));
     let gateway = gateway(true, &format!("issuer = '{}'", issuer.url()));
     let good = token(&gateway, &issuer, &signer);

@@ -7,7 +7,7 @@ use witgate_tests::issuer::{Issuer, Signer};
 use super::{call, for_gateway, gateway, outcome, taken};
 
 #[test]
-fn a_refusal_challenges_and_shows_no_token() {
+fn a_refusal_has_a_challenge_and_shows_no_token() {
     for component in [false, true] {
         let (issuer, signer, stranger) = (Issuer::start(), Signer::new("a"), Signer::new("a"));
         issuer.publish(&[&signer], "max-age=300");

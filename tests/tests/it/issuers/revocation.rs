@@ -7,7 +7,7 @@ use witgate_tests::issuer::{Issuer, Signer};
 use super::{call, configure, for_gateway, outcome, taken};
 
 #[test]
-fn a_revoked_token_is_refused_as_soon_as_the_file_says_so() {
+fn a_token_is_refused_as_soon_as_the_file_revokes_it() {
     for component in [false, true] {
         let (issuer, signer) = (Issuer::start(), Signer::new("a"));
         issuer.publish(&[&signer], "max-age=300");

@@ -9,7 +9,7 @@ use super::{call, configure, for_gateway, outcome, taken};
 /// RFC 6750, section 3.1: another token would say the same, so that the answer must not send anybody for one. The rules
 /// of this gateway would let the caller in whatever the token says.
 #[test]
-fn a_caller_whose_roles_cannot_be_read_is_denied_and_not_sent_for_another_token() {
+fn a_caller_with_unreadable_roles_is_denied_without_a_challenge() {
     for component in [false, true] {
         let (issuer, signer) = (Issuer::start(), Signer::new("a"));
         issuer.publish(&[&signer], "max-age=300");

@@ -41,7 +41,7 @@ async fn verify(ring: &Keyring, signer: &Signer, key_id: &str) -> Result<(), Ver
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
 #[tokio::test]
-async fn metadata_that_is_not_the_issuers_own_leads_nowhere() {
+async fn metadata_of_another_issuer_is_refused() {
     let signer = Signer::new("a");
     let wrong: [fn(&str) -> Value; 9] = [
         |_| json!({}),
@@ -88,7 +88,7 @@ async fn metadata_does_not_lead_to_private_addresses_elsewhere() {
 }
 
 #[tokio::test]
-async fn answers_that_are_no_key_set_let_nobody_in() {
+async fn answers_that_are_no_key_set_admit_no_caller() {
     let signer = Signer::new("a");
     let set = json!({ "keys": [signer.jwk()] });
     let many = json!({ "keys": vec![signer.jwk(); MOST_KEYS + 1] });
@@ -122,7 +122,7 @@ async fn answers_that_are_no_key_set_let_nobody_in() {
 
 /// Five seconds, and not for each of the pages.
 #[tokio::test]
-async fn a_server_that_hangs_is_waited_for_once() {
+async fn a_hanging_server_is_awaited_once() {
     let (issuer, signer) = (Issuer::start(), Signer::new("a"));
     issuer.publish(&[&signer], "max-age=300");
     let slow = Page::json(&json!({ "keys": [signer.jwk()] })).after(Duration::from_secs(60));
@@ -139,7 +139,7 @@ async fn a_server_that_hangs_is_waited_for_once() {
 
 /// A thousand callers at once cost one request; ten thousand made-up ids cost a handful.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_flood_does_not_reach_the_server() {
+async fn a_flood_of_key_ids_does_not_reach_the_server() {
     let (issuer, signer) = (Issuer::start(), Signer::new("a"));
     issuer.publish(&[&signer], "max-age=300");
     let ring = Arc::new(of(&issuer));
@@ -174,7 +174,7 @@ async fn a_flood_does_not_reach_the_server() {
 
 /// A set is fetched again when its lifetime is over, not before.
 #[tokio::test]
-async fn a_withdrawn_key_is_none_when_the_sets_life_is_over() {
+async fn a_withdrawn_key_is_refused_when_the_set_expires() {
     let (issuer, gone, stays) = (Issuer::start(), Signer::new("gone"), Signer::new("stays"));
     issuer.publish(&[&gone, &stays], "max-age=1");
     let ring = of(&issuer);

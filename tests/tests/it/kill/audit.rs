@@ -20,7 +20,7 @@ const CALLERS: usize = 4;
 const LONGEST: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_answered_call_has_its_whole_line_in_the_log() {
+async fn each_answered_call_has_its_complete_audit_line() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let config = crate::swap::config(&upstream, "", "config = { roles = { user = { allow = [\"*\"] } } }");

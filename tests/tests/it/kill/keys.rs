@@ -19,7 +19,7 @@ struct Known {
 }
 
 #[test]
-fn what_a_killed_command_has_said_is_true_and_the_store_is_whole() {
+fn a_killed_command_has_reported_the_truth_and_left_a_whole_store() {
     let setup = Setup::new();
     setup.key(&["first", "--allow", "*", "--store", "keys.toml"]);
     let longest = how_long(&setup);

@@ -39,7 +39,7 @@ fn setup(upstream: &Upstream) -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_start_works_with_a_whole_version() {
+async fn the_start_after_a_kill_uses_a_whole_version() {
     let upstream = Upstream::start();
     let setup = setup(&upstream);
     let key = setup.key(&["user", "--allow", "*", "--role", "user"]);

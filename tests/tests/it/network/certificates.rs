@@ -97,7 +97,7 @@ fn the_log_says_once_why_handshakes_of_clients_fail() {
 }
 
 #[test]
-fn an_authority_of_the_configuration_is_trusted_and_changes_while_it_runs() {
+fn a_configured_authority_is_trusted_and_changes_at_run_time() {
     let (authority, other) = (Authority::new("CA"), Authority::new("Other CA"));
     let server = SecureServer::start(&authority.issue(&Order::server("127.0.0.1")));
     let setup = Setup::new();

@@ -5,7 +5,7 @@ use witgate_tests::gateway::Setup;
 use witgate_tests::wire::Request;
 
 #[test]
-fn a_refused_host_stands_in_the_log_and_one_of_an_allowed_zone_passes() {
+fn a_refused_host_is_logged_and_a_host_of_an_allowed_zone_is_accepted() {
     let setup = Setup::new();
     setup.config(
         "allowed_hosts = ['*.example.com']",

@@ -33,7 +33,7 @@ fn peer_of(gateway: &Running, name: &str) -> String {
 }
 
 #[test]
-fn a_trusted_proxy_says_by_one_header_whom_a_request_is_from() {
+fn a_trusted_proxy_names_the_client_in_one_header() {
     for (source, name, good, other, bad) in [
         (
             "x-forwarded-for",

@@ -36,7 +36,7 @@ impl Far {
 }
 
 #[test]
-fn an_upstream_is_reached_through_the_proxy_which_is_told_its_credential_alone() {
+fn an_upstream_is_reached_through_the_proxy_which_gets_only_its_own_credential() {
     let far = Far::new();
     let url = format!("http://gate:hunter2%21@{}", far.proxy.address());
     let setup = far.setup.env("PROXY_URL", &url);
@@ -52,7 +52,7 @@ fn an_upstream_is_reached_through_the_proxy_which_is_told_its_credential_alone()
 }
 
 #[test]
-fn the_environment_counts_where_that_is_written_and_exceptions_are_made() {
+fn proxies_of_the_environment_are_used_if_configured_with_exceptions() {
     for (network, no_proxy, is_reached) in [
         ("proxy = 'environment'", "", true),
         ("proxy = 'environment'", "other.test, example.test", false),
@@ -95,7 +95,7 @@ fn introspected(endpoint: &str, network: &str) -> (u16, Vec<String>, u64) {
 }
 
 #[test]
-fn addresses_are_checked_also_where_a_proxy_connects() {
+fn addresses_are_checked_also_behind_a_proxy() {
     // Nobody here knows the name, so that nobody can tell where it leads.
     let (status, asked, _) = introspected(&format!("https://{NAME}/"), "");
     assert_eq!((status, asked.len()), (503, 0), "{asked:?}");

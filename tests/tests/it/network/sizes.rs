@@ -14,7 +14,7 @@ fn call(gateway: &Running, size: usize) -> (u16, Value) {
 }
 
 #[test]
-fn the_largest_request_is_a_setting() {
+fn the_limit_of_requests_is_configurable() {
     for (server, passing, refused) in [
         ("max_request_mib = 1", MIB / 2, MIB + 1),
         ("", 3 * MIB, 4 * MIB + 1),
@@ -37,7 +37,7 @@ fn the_largest_request_is_a_setting() {
 }
 
 #[test]
-fn the_largest_message_of_a_server_is_a_setting() {
+fn the_limit_of_server_messages_is_configurable() {
     let script = workspace().join("tests/tests/it/swap/env.py");
     for (setting, reason) in [("max_message_mib = 1", json!("upstream-flood")), ("", Value::Null)] {
         let setup = Setup::new();

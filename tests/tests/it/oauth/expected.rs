@@ -41,7 +41,7 @@ fn words(text: Option<&String>) -> Vec<&str> {
 
 /// `auth/metadata-default`, `-var1`, `-var2`: by the header, by the path, by the root where it can speak for one alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_metadata_is_where_clients_look() {
+async fn the_metadata_is_at_the_paths_that_clients_try() {
     let world = World::of(Make::OidcProvider);
     for (upstream, ..) in GUARDED {
         let resource = world.resource(upstream);
@@ -95,7 +95,7 @@ async fn a_single_upstream_has_its_metadata_at_the_root_as_well() {
 /// `auth/scope-from-www-authenticate`, `auth/scope-from-scopes-supported`: a client that asks for what it was told
 /// gets in with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_scopes_that_are_named_are_enough() {
+async fn the_named_scopes_are_sufficient() {
     let world = World::of(Make::OidcProvider);
     for (upstream, ..) in GUARDED {
         let resource = world.resource(upstream);
@@ -119,7 +119,7 @@ async fn the_scopes_that_are_named_are_enough() {
 /// `auth/scope-step-up`, `auth/scope-retry-limit`: one challenge names all that is missing and all that is needed beside
 /// it, so that one step is enough; and it is the same one however often the client comes back with the same token.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_step_up_is_enough() {
+async fn one_step_up_is_sufficient() {
     for make in Make::ALL {
         let world = World::of(make);
         for (upstream, ..) in GUARDED {
@@ -148,7 +148,7 @@ async fn one_step_up_is_enough() {
 
 /// A token that is no good is a matter of authentication, and the client may get another one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_token_is_challenged_as_such() {
+async fn an_invalid_token_gets_the_challenge_invalid_token() {
     let world = World::of(Make::Authlib);
     for (upstream, ..) in GUARDED {
         for token in ["not-a-token-of-anybody", "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"] {

@@ -67,7 +67,7 @@ fn assert_unavailable(what: &str, answer: &Answer) {
 
 /// Each denies, and lets in whom it should once it is well.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fault_denies_and_heals() {
+async fn every_fault_denies_until_it_is_repaired() {
     let elsewhere = BadServer::start(Bad::Not(active()));
     let faults = [
         Bad::HangsUp,
@@ -111,7 +111,7 @@ async fn every_fault_denies_and_heals() {
 
 /// After a few failures nobody asks any more, until one question finds that the server is back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_keeps_failing_is_left_alone() {
+async fn a_server_that_keeps_failing_is_not_asked_for_a_while() {
     let server = BadServer::start(Bad::Fails);
     let (witgate, _) = serve(&[("bad".to_owned(), &server)], "");
     for upstream in ["bad", "bad-guest"] {
@@ -138,7 +138,7 @@ async fn a_server_that_keeps_failing_is_left_alone() {
 /// Hundreds of callers with tokens of their own before a server that says nothing: they all get their answer in
 /// time, the server is not overrun, and nobody else notices.
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_do_not_pile_up() {
+async fn calls_do_not_queue_behind_a_hanging_server() {
     let server = BadServer::start(Bad::Hangs);
     let (witgate, key) = serve(&[("bad".to_owned(), &server)], "");
     let aside = Caller::new(format!("http://{}/aside/mcp", witgate.address()), Some(&key));
@@ -218,28 +218,28 @@ async fn strangers_keep_nobody_out(upstream: &str, addresses: u8) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_addresses_keep_nobody_out() {
+async fn two_attacking_addresses_keep_no_caller_out() {
     strangers_keep_nobody_out("slow", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn four_addresses_keep_nobody_out() {
+async fn four_attacking_addresses_keep_no_caller_out() {
     strangers_keep_nobody_out("slow", 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_addresses_keep_nobody_from_a_component() {
+async fn two_attacking_addresses_keep_no_caller_from_a_component() {
     strangers_keep_nobody_out("slow-guest", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn four_addresses_keep_nobody_from_a_component() {
+async fn four_attacking_addresses_keep_no_caller_from_a_component() {
     strangers_keep_nobody_out("slow-guest", 4).await;
 }
 
 /// One token, many calls at once: one question. A bad one is not asked about on every call either.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_token_is_one_question() {
+async fn many_calls_with_one_token_cause_one_request() {
     let server = BadServer::start(Bad::Slow(Duration::from_millis(500), active()));
     let (witgate, _) = serve(&[("slow".to_owned(), &server)], "negative_ttl_s = 60");
     for upstream in ["slow", "slow-guest"] {
@@ -262,7 +262,7 @@ async fn one_token_is_one_question() {
 
 /// An answer that nobody waited for is not kept for whoever asks next.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_only_for_those_who_asked() {
+async fn an_answer_that_no_call_waited_for_is_not_cached() {
     let server = BadServer::start(Bad::Slow(Duration::from_millis(700), active()));
     let (witgate, _) = serve(&[("slow".to_owned(), &server)], "cache_ttl_s = 0\nnegative_ttl_s = 0");
     for (number, upstream) in ["slow", "slow-guest"].into_iter().enumerate() {
@@ -282,7 +282,7 @@ async fn an_answer_is_only_for_those_who_asked() {
 
 /// An answer that was asked for before the token was forgotten is not kept for those who come afterwards.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_from_before_is_not_remembered() {
+async fn an_answer_from_before_a_forget_is_not_cached() {
     let server = BadServer::start(Bad::Not(active()));
     let (witgate, _) = serve(&[("slow".to_owned(), &server)], "cache_ttl_s = 300");
     for upstream in ["slow", "slow-guest"] {

@@ -9,7 +9,7 @@ use crate::talk::{Caller, until};
 
 /// From the bare URL: refused, sent to the metadata, to the authorization server, and back with a token.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_get_their_tokens_by_themselves() {
+async fn clients_obtain_their_tokens_without_help() {
     let clients = Clients::installed().unwrap();
     for make in Make::ALL {
         let world = World::of(make);
@@ -33,7 +33,7 @@ async fn clients_get_their_tokens_by_themselves() {
 
 /// A token that is good and does not reach is not refused as bad: the client is told what it lacks.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_told_which_scopes_it_lacks() {
+async fn a_challenge_names_the_missing_scopes() {
     let clients = Clients::installed().unwrap();
     let world = World::of(Make::OidcProvider);
     for (upstream, ..) in GUARDED {
@@ -86,7 +86,7 @@ async fn tokens_of_a_sibling_resource_are_refused() {
 /// The server signs with a new key, and publishes it alone some time later: what it issues is taken soon, and what it
 /// issued before, until then.
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_rotated() {
+async fn rotated_keys_of_an_authorization_server_are_accepted() {
     let mut world = World::of(Make::OidcProvider);
     let signed = ["signed", "signed-guest"];
     let mut old = Vec::new();

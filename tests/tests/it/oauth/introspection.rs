@@ -36,7 +36,7 @@ fn signing(make: Make, pem: &str, jwk: &Value) -> Making {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_proves_itself_with_a_key_that_it_keeps() {
+async fn witgate_authenticates_with_a_private_key() {
     for make in Make::ALL {
         let (pem, jwk) = key_pair("first");
         let world = signing(make, &pem, &jwk).start();
@@ -52,7 +52,7 @@ async fn a_client_proves_itself_with_a_key_that_it_keeps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_with_another_key_learns_nothing() {
+async fn a_wrong_client_key_denies_calls_and_is_not_logged() {
     for make in Make::ALL {
         let ((pem, _), (_, jwk)) = (key_pair("first"), key_pair("first"));
         let world = signing(make, &pem, &jwk).start();
@@ -97,7 +97,7 @@ fn a_key_that_cannot_sign_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_are_taken_that_the_server_has_signed() {
+async fn signed_answers_are_accepted() {
     let plan = Plan::default().introspector(&json!({ "introspection_signed_response_alg": "RS256" }));
     let world = Making { plan, ..Making::of(Make::OidcProvider) }
         .introspecting(
@@ -118,7 +118,7 @@ async fn answers_are_taken_that_the_server_has_signed() {
 
 /// A server that does not sign is not believed where it should. (The other one signs for whoever asks for it.)
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_answers_are_not_taken_where_signed_ones_are_wanted() {
+async fn plain_answers_are_refused_if_signed_ones_are_required() {
     let keys = "answer_keys = [{ jwks_url = \"{issuer}/jwks\" }]";
     let world = Making::of(Make::Authlib).introspecting(keys).start();
     for guarded in GUARDED {

@@ -54,7 +54,7 @@ async fn a_person_logs_in_and_steps_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_know_the_password_gets_nothing() {
+async fn a_wrong_password_gives_no_token() {
     let world = World::of(Make::OidcProvider);
     let seen = log_in(&world, "opaque", "auto", "a guess").await;
     assert!(seen.error.is_some() && !seen.steps.contains_key("echo"), "{seen:?}");

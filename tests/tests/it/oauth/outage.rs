@@ -32,7 +32,7 @@ fn load(caller: Caller, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<(I
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_killed_and_comes_back_while_calls_go_on() {
+async fn calls_recover_after_a_restart_of_the_authorization_server() {
     for make in Make::ALL {
         let mut world = Making::of(make).introspecting("cache_ttl_s = 1\nnegative_ttl_s = 1").start();
         let stop = Arc::new(AtomicBool::new(false));

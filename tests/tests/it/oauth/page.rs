@@ -46,7 +46,7 @@ async fn a_page_in_a_browser_logs_in_steps_up_and_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_origin_does_not_get_in() {
+async fn a_page_of_another_origin_is_refused() {
     let world = world("'http://127.0.0.1:1'");
     let seen = visit(&world, free_port(), "legacy").await;
     assert!(seen.steps["error"]["message"].to_string().contains("fetch"), "{seen:?}");

@@ -20,7 +20,7 @@ fn ask(world: &World, upstream: &str, scheme: &str, token: &str, proof: Option<S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_the_server_has_bound_needs_its_key() {
+async fn a_bound_token_needs_its_key() {
     let making = Making { judging: "dpop = \"optional\"".to_owned(), ..Making::of(Make::OidcProvider) };
     let world = making.start();
     let (holder, stranger) = (Holder::new(), Holder::new());

@@ -32,7 +32,7 @@ fn assert_inactive(what: &str, answer: &Answer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forgotten_token_is_asked_about_anew() {
+async fn a_forgotten_token_is_introspected_again() {
     for make in Make::ALL {
         let world = World::of(make);
         for upstream in ["opaque", "opaque-guest"] {
@@ -70,7 +70,7 @@ async fn a_forgotten_token_is_asked_about_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_admin_call_takes_one_token_and_nothing_else() {
+async fn the_admin_endpoint_accepts_exactly_one_token() {
     let world = World::of(Make::OidcProvider);
     let url = format!("{}/revoke", world.witgate.admin_url());
     let http = reqwest::Client::new();
@@ -147,7 +147,7 @@ fn behind() -> [(&'static str, String, Option<Upstream>); 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_under_way_ends_with_a_token_that_is_revoked() {
+async fn running_calls_and_streams_end_when_their_token_is_revoked() {
     for (how, upstream, _served) in behind() {
         let world = Making { upstream, ..Making::of(Make::OidcProvider) }.start();
         for guarded in ["opaque", "opaque-guest"] {
@@ -167,7 +167,7 @@ async fn what_is_under_way_ends_with_a_token_that_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_under_way_ends_when_the_server_says_so() {
+async fn running_calls_and_streams_end_when_the_server_reports_a_revocation() {
     for (how, upstream, _served) in behind() {
         // Nobody tells Witgate: it finds out by asking again.
         let making = Making { upstream, ..Making::of(Make::Authlib) }.introspecting("cache_ttl_s = 1");
@@ -181,7 +181,7 @@ async fn what_is_under_way_ends_when_the_server_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_under_way_ends_with_a_token_that_expires() {
+async fn running_calls_and_streams_end_when_their_token_expires() {
     for (how, upstream, _served) in behind() {
         let making = Making { upstream, plan: Plan::default().ttl_s(10), ..Making::of(Make::Authlib) };
         let world = making.start();

@@ -5,7 +5,7 @@ use witgate_tests::gateway::{Setup, unframed};
 use super::{BAD, GOOD, err, out, test};
 
 #[test]
-fn a_broken_file_is_told_with_its_place() {
+fn a_broken_file_is_reported_with_its_place() {
     let after = |text: &str| format!("{GOOD}\n[[case]]\nname = \"b\"\n{text}\n");
     let may = "principal.roles = []";
     let broken = [
@@ -72,7 +72,7 @@ fn a_broken_file_is_told_with_its_place() {
 
 /// All at once, and for programs as well.
 #[test]
-fn every_fault_is_told() {
+fn every_fault_of_a_case_is_reported() {
     let setup = Setup::new();
     setup.file("cases.toml", GOOD.replace("call =", "cal =").replace("expect =", "expct ="));
     let output = test(&setup, &["--json"]);
@@ -84,7 +84,7 @@ fn every_fault_is_told() {
 }
 
 #[test]
-fn nobody_to_put_them_to_is_said() {
+fn cases_without_a_policy_are_reported() {
     let setup = Setup::new();
     setup.file("cases.toml", GOOD.replace("builtin = \"rbac\"\n", ""));
     for (arguments, why) in [

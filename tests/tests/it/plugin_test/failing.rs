@@ -5,7 +5,7 @@ use witgate_tests::gateway::{Setup, component};
 use super::{BAD, GOOD, err, out, test};
 
 #[test]
-fn a_good_suite_ends_well_and_a_bad_one_does_not() {
+fn a_good_suite_passes_and_a_bad_one_fails() {
     let setup = Setup::new();
     setup.file("cases.toml", GOOD);
     let good = test(&setup, &[]);
@@ -74,7 +74,7 @@ fn a_project_has_a_component_and_cases_in_several_files() {
 
 /// Each way to fail is expected by its reason code; one that is not is shown with what the engine says.
 #[test]
-fn components_that_fail_are_seen_to_fail() {
+fn failing_components_fail_their_cases() {
     let setup = Setup::new();
     let case = |tool: &str, expect: &str| {
         format!("[[case]]\nname = \"{tool}\"\ncall = \"{tool}\"\nprincipal = {{}}\nexpect.{expect}\n")
@@ -108,7 +108,7 @@ fn components_that_fail_are_seen_to_fail() {
 
 /// The policy's HTTP requests, log lines and host calls are compared with the case.
 #[test]
-fn what_a_policy_does_is_seen() {
+fn host_calls_of_a_policy_are_checked() {
     let setup = Setup::new();
     let file = |question: &str| {
         format!(

@@ -6,7 +6,7 @@ use witgate_tests::gateway::{Setup, component};
 use super::{BAD, GOOD, err, json, out, test};
 
 #[test]
-fn json_has_what_each_question_came_to() {
+fn the_json_report_has_the_outcome_of_each_question() {
     let setup = Setup::new();
     setup.file("cases.toml", format!("component = \"{}\"\n{GOOD}{BAD}", component("rbac").display()));
     let report = json(&setup, &["--parallel", "2"]);
@@ -24,7 +24,7 @@ fn json_has_what_each_question_came_to() {
 
 /// Read by the parser that the system's own tools have.
 #[test]
-fn junit_is_xml() {
+fn the_junit_report_is_xml() {
     let setup = Setup::new();
     let odd = BAD.replace("users put", "users <put> & \\\"go\\\" \\u0007");
     setup.file("cases.toml", format!("{GOOD}{odd}"));
@@ -46,7 +46,7 @@ fn junit_is_xml() {
 
 /// The schema is that of JSON Schema, and takes what the host takes.
 #[test]
-fn the_schema_takes_the_tables() {
+fn the_schema_accepts_the_tables() {
     let setup = Setup::new();
     let output = test(&setup, &["--schema"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
@@ -66,7 +66,7 @@ fn the_schema_takes_the_tables() {
 
 /// The page for people has each key that the schema has.
 #[test]
-fn the_page_has_every_key() {
+fn the_page_on_cases_has_every_key() {
     fn keys<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
         match schema {
             Value::Object(members) => {

@@ -6,7 +6,7 @@ use witgate_tests::gateway::{Setup, component};
 use super::{GOOD, err, json, out, test};
 
 #[test]
-fn a_shipped_component_does_what_the_built_in_does() {
+fn a_shipped_component_answers_like_the_built_in() {
     let setup = Setup::new();
     let table = directory().join("rbac.toml").display().to_string();
     let rbac = component("rbac").display().to_string();

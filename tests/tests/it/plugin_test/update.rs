@@ -5,7 +5,7 @@ use witgate_tests::gateway::{Setup, program};
 use super::{BAD, GOOD, err, out, test};
 
 #[test]
-fn expectations_are_rewritten_and_nothing_else() {
+fn only_expectations_are_rewritten() {
     let setup = Setup::new();
     let steps = r#"
 [[case]]
@@ -49,7 +49,7 @@ denied = "else"
 
 /// On a terminal it asks, and does nothing without a yes.
 #[test]
-fn who_is_asked_may_say_no() {
+fn an_update_can_be_declined() {
     let setup = Setup::new();
     let before = format!("{GOOD}{BAD}");
     let file = setup.file("cases.toml", &before);

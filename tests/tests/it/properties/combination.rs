@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn a_failure_is_told_as_one_unless_a_final_denial_came_first(answers in answers()) {
+    fn a_failure_is_reported_unless_a_final_denial_came_first(answers in answers()) {
         let ends = |answer: &Answer| answer.is_failure() || *answer == Answer::Deny;
         match (answers.iter().copied().find(ends), combined(&answers, true)) {
             (Some(first), Err(Rejection::Failed(_))) => prop_assert!(first.is_failure()),
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_answers_never_makes_the_difference_between_yes_and_no(answers in answers()) {
+    fn the_order_of_answers_does_not_change_the_verdict(answers in answers()) {
         let mut reversed = answers.clone();
         reversed.reverse();
         prop_assert_eq!(combined(&answers, true).is_ok(), combined(&reversed, true).is_ok());

@@ -58,7 +58,7 @@ async fn may(generation: Generation) -> (Vec<&'static str>, Option<Value>) {
 }
 
 #[test]
-fn a_call_passes_what_was_in_force_and_what_is_new() {
+fn a_call_has_to_pass_the_former_and_the_new_policies() {
     let stage = Stage::new();
     stage.file("keys.toml", &store(&["member".to_owned()], &[], &[]));
     stage.file("empty.toml", "version = 1\n");

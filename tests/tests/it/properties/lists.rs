@@ -144,7 +144,7 @@ const LISTS: [List; 4] = [
 ];
 
 #[test]
-fn an_entry_is_listed_exactly_if_it_may_be_called() {
+fn an_entry_is_listed_exactly_if_its_call_is_allowed() {
     let stage = Stage::new();
     let (allowed, denied) = (Cell::new(0), Cell::new(0));
     let outcome = TestRunner::new(cases(64)).run(&world(), |world| {

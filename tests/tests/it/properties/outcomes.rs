@@ -174,7 +174,7 @@ async fn ends(generation: &Arc<Generation>, place: usize) -> (End, End) {
 }
 
 #[test]
-fn only_a_yes_without_a_no_or_a_fault_allows() {
+fn only_an_allowance_without_denial_or_fault_allows() {
     let stage = Stage::new();
     let (yes, other) = (Cell::new(0), Cell::new(0));
     let count = |end: &End| {

@@ -54,13 +54,13 @@ proptest! {
     #![proptest_config(cases(4000))]
 
     #[test]
-    fn a_glob_matches_exactly_what_it_means((glob, name) in glob_and_name()) {
+    fn a_glob_matches_like_its_definition((glob, name) in glob_and_name()) {
         let characters = |text: &str| text.chars().collect::<Vec<_>>();
         prop_assert_eq!(Glob::new(&glob).matches(&name), fits(&characters(&glob), &characters(&name)));
     }
 
     #[test]
-    fn a_pattern_covers_exactly_what_it_means(
+    fn a_pattern_covers_like_its_definition(
         (glob, name) in glob_and_name(),
         prefix in "(resource:x:|prompt:|method:|tool:|)",
         kind in kind(),

@@ -21,7 +21,7 @@ const NAMES: usize = 20_000;
 const NUMBERS: usize = 20_000;
 
 #[test]
-fn a_uri_that_passes_is_one_uri_to_every_reader() {
+fn an_accepted_uri_is_the_same_to_every_reader() {
     let uris = generate(&uri(), URIS);
     let passed: Vec<&String> =
         uris.iter().filter(|uri| passes("resources/read", &json!({ "uri": uri }))).collect();
@@ -47,7 +47,7 @@ fn a_uri_that_passes_is_one_uri_to_every_reader() {
 }
 
 #[test]
-fn a_name_that_passes_is_composed_to_every_reader() {
+fn an_accepted_name_is_composed_to_every_reader() {
     let names = generate(&name(), NAMES);
     let passed: Vec<&String> =
         names.iter().filter(|name| passes("tools/call", &json!({ "name": name }))).collect();
@@ -60,7 +60,7 @@ fn a_name_that_passes_is_composed_to_every_reader() {
 }
 
 #[test]
-fn a_number_that_passes_is_one_number_to_every_reader() {
+fn an_accepted_number_is_the_same_to_every_reader() {
     let numbers = generate(&number(), NUMBERS);
     let body = |number: &String| {
         let params = format!(r#"{{"name":"a","arguments":{{"n":{number}}}}}"#);

@@ -7,7 +7,7 @@ use super::world::World;
 use crate::talk::Caller;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_after_so_many_calls_or_so_much_time() {
+async fn a_recording_ends_after_its_calls_or_its_time() {
     let world = World::start();
     let recording = world.record("rules-own", &["--calls", "3"]);
     let caller = Caller::new(world.url("own"), Some(&world.ada));
@@ -34,7 +34,7 @@ async fn it_ends_after_so_many_calls_or_so_much_time() {
 
 /// Nobody records for who has gone away, and another one may then.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_with_its_client() {
+async fn a_recording_ends_with_its_client() {
     let world = World::start();
     let recording = world.record("rules-own", &[]);
     let output = world.gateway.setup().run(&["plugin", "record", "--policy", "rules-own", "--out", "other"]);
@@ -53,7 +53,7 @@ async fn it_ends_with_its_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_when_the_policies_change() {
+async fn a_recording_ends_when_the_policies_change() {
     let world = World::start();
     let recording = world.record("rules-own", &[]);
     Caller::new(world.url("own"), Some(&world.ada)).call("echo", json!({ "text": "hello" })).await;

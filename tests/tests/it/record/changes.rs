@@ -7,7 +7,7 @@ use super::world::World;
 use crate::talk::Caller;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_rules_change_what_they_are_about() {
+async fn changed_rules_change_only_the_answers_that_they_concern() {
     let world = World::start();
     let recording = world.record("rules-guest", &[]);
     world.call("guest").await;
@@ -28,7 +28,7 @@ async fn changed_rules_change_what_they_are_about() {
 
 /// The store is read where it is: a key that is revoked changes the result of its own calls.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_key_changes_its_own_decisions() {
+async fn a_revoked_key_changes_only_its_own_answers() {
     let world = World::start();
     let recording = world.record("keys-own", &[]);
     world.call("own").await;
@@ -47,7 +47,7 @@ async fn a_revoked_key_changes_its_own_decisions() {
 
 /// Another component is another policy: here one that takes `get_time` for something that writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_component_shows_what_it_would_decide() {
+async fn a_recording_shows_the_decisions_of_another_component() {
     let world = World::start();
     let recording = world.record("rules-guest", &[]);
     let url = world.url("guest");

@@ -9,7 +9,7 @@ use witgate_tests::wire::Request;
 use super::world::{POLICIES, Recording, UPSTREAMS, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_recorded_comes_to_the_same_answers() {
+async fn recorded_cases_give_the_same_answers() {
     let world = World::start();
     for upstream in UPSTREAMS {
         let recordings: Vec<_> = POLICIES

@@ -32,7 +32,7 @@ async fn no_credential_and_no_secret_is_in_a_recording() {
 
 /// Claims are written down if asked for, and still no credential.
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_are_written_down_for_who_asks_for_them() {
+async fn claims_are_recorded_on_request() {
     let world = World::start();
     let recording = world.record("tokens-own", &["--claims"]);
     let shown = world.call("own").await;
@@ -49,7 +49,7 @@ async fn claims_are_written_down_for_who_asks_for_them() {
 /// A decision that depends on a claim that is not written down cannot be repeated; it is left out, with a
 /// note.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_depends_on_other_claims_is_left_out_unless_they_are_asked_for() {
+async fn cases_that_need_other_claims_are_omitted_unless_requested() {
     let world = World::start_with(&format!(
         "[[policies.rules-guest.config.conditions]]\non = \"echo\"\nclaim = \"email\"\nequals = \"{EMAIL}\"\n"
     ));

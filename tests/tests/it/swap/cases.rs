@@ -70,7 +70,7 @@ async fn a_change_that_breaks_a_case_is_refused() {
 }
 
 #[test]
-fn cases_of_an_authenticator_have_a_clock_of_their_own() {
+fn cases_of_an_authenticator_set_the_clock() {
     let setup = Setup::new().env("KEY", "0123456789abcdef0123456789abcdef");
     setup.config(
         "",

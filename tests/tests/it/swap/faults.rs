@@ -69,7 +69,7 @@ async fn each_failure_denies_with_its_reason() {
 
 /// As many guests loop as there are processors and more; the others are served meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn loops_hold_nobody_else_up() {
+async fn endless_loops_do_not_delay_others() {
     let upstream = Upstream::start();
     let (_running, safe, faulty) = serve(&upstream);
     assert!(safe.call("greet", json!({})).await.is_result());
@@ -93,7 +93,7 @@ async fn loops_hold_nobody_else_up() {
 
 /// The shipped component runs out of memory over an argument that its built-in takes with ease.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shipped_component_that_fails_is_stood_in_for_where_the_config_says_so() {
+async fn the_built_in_replaces_a_failing_shipped_component_if_configured() {
     let upstream = Upstream::start();
     for (fallback, allowed) in [("deny", false), ("builtin", true)] {
         let setup = Setup::new();

@@ -64,7 +64,7 @@ async fn until_refused(running: &Running) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_component_keeps_no_rule_of_another_upstream_from_being_tightened() {
+async fn a_broken_component_does_not_delay_tighter_rules_of_another_upstream() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let extra = setup.component("rbac");
@@ -92,7 +92,7 @@ async fn a_broken_component_keeps_no_rule_of_another_upstream_from_being_tighten
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_a_broken_component_rules_are_tightened_at_once_and_widened_when_it_is_mended() {
+async fn rules_beside_a_broken_component_tighten_at_once_and_widen_after_its_repair() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let extra = setup.component("rbac");
@@ -135,7 +135,7 @@ async fn beside_a_broken_component_rules_are_tightened_at_once_and_widened_when_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_cannot_be_used_keeps_no_rule_of_another_from_being_tightened() {
+async fn an_unusable_upstream_does_not_delay_tighter_rules_of_another() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.component("rbac");
@@ -182,7 +182,7 @@ async fn a_start_closes_the_pipelines_of_a_broken_component_and_serves_the_other
 }
 
 #[test]
-fn a_start_without_any_good_pipeline_ends_with_78() {
+fn a_start_without_any_good_pipeline_exits_with_78() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.file("plugins/rbac.wasm", b"half a fi");
@@ -195,7 +195,7 @@ fn a_start_without_any_good_pipeline_ends_with_78() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_rollback_does_not_bring_back_what_was_rolled_back() {
+async fn a_damaged_rollback_does_not_restore_the_rolled_back_policies() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let extra = setup.component("rbac");

@@ -35,7 +35,7 @@ fn sha256_of(file: &std::path::Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_that_is_said_to_be_in_force_is_so_for_the_very_next_call() {
+async fn a_revocation_reported_as_in_force_holds_for_the_next_call() {
     let upstream = Upstream::start();
     let (setup, key) = set_up(&upstream, "keys.toml");
     let keys: Vec<_> =
@@ -64,7 +64,7 @@ async fn a_revocation_that_is_said_to_be_in_force_is_so_for_the_very_next_call()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_policy_was_made_from_is_shown_by_its_digest_and_no_secret_is() {
+async fn the_files_of_a_policy_are_shown_by_digest_but_not_secrets() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.file("secret", "a secret that is long enough to sign with");
@@ -95,7 +95,7 @@ async fn what_a_policy_was_made_from_is_shown_by_its_digest_and_no_secret_is() {
 }
 
 #[test]
-fn with_no_gateway_there_is_nobody_to_ask() {
+fn a_revocation_without_a_gateway_is_reported() {
     let upstream = Upstream::start();
     let (setup, _) = set_up(&upstream, "keys.toml");
     let output = setup.run(&["key", "revoke", "user"]);
@@ -104,7 +104,7 @@ fn with_no_gateway_there_is_nobody_to_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_does_not_answer_is_not_said_to_refuse() {
+async fn a_silent_gateway_is_not_reported_as_refusing() {
     let upstream = Upstream::start();
     let (setup, _) = set_up(&upstream, "keys.toml");
     let running = setup.serve();
@@ -120,7 +120,7 @@ async fn a_gateway_that_does_not_answer_is_not_said_to_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_does_not_read_the_store_is_not_said_to_refuse() {
+async fn a_gateway_that_does_not_use_the_store_is_not_reported_as_refusing() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let rules = format!("config = {{ roles = {ROLES} }}");
@@ -141,7 +141,7 @@ async fn a_gateway_that_does_not_read_the_store_is_not_said_to_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_a_broken_component_a_revocation_is_in_force_and_said_to_be() {
+async fn a_revocation_beside_a_broken_component_is_in_force_and_reported() {
     let upstream = Upstream::start();
     let (setup, key) = set_up(&upstream, "keys.toml");
     let running = setup.serve();

@@ -135,7 +135,7 @@ fn flip(dir: &Path, content: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_swaps_lose_no_call_and_leave_nothing_behind() {
+async fn hundreds_of_swaps_lose_no_call_and_leak_nothing() {
     let (upstream, versions) = (Upstream::start(), versions());
     let (running, key) = start(&upstream, &versions);
     let (caller, stop) = (Caller::new(running.url(), Some(&key)), Arc::new(AtomicBool::new(false)));
@@ -183,7 +183,7 @@ async fn hundreds_of_swaps_lose_no_call_and_leave_nothing_behind() {
 
 /// Some of them half a component, in every way that files are written.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_burst_of_writes_the_last_one_is_live_in_the_end() {
+async fn the_last_one_of_many_quick_writes_goes_live() {
     let (upstream, versions) = (Upstream::start(), versions());
     let (running, key) = start(&upstream, &versions);
     let caller = Caller::new(running.url(), Some(&key));

@@ -10,7 +10,7 @@ use super::{PATIENT, ROLES, another, config, policy, rename_over, user};
 use crate::talk::{Caller, Upstream, metric, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_is_not_good() {
+async fn an_unusable_component_is_refused() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     // `read-only` has no such setting as `default`.
@@ -71,7 +71,7 @@ async fn a_component_that_is_not_good() {
 /// An authenticator under `authorize`: its settings are good, and it has no such hook. Of the
 /// shipped kinds the configuration knows; of others, the component.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authenticator_among_the_authorizers() {
+async fn an_authenticator_among_the_authorizers_is_refused() {
     let upstream = Upstream::start();
     let cases = [
         ("jwt", "`tokens` is of the kind `jwt`, which never says what a caller may do"),

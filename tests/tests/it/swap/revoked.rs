@@ -65,7 +65,7 @@ fn with_more_keys(text: &str, count: u32) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_too_large_for_its_component_lets_nobody_in_whom_it_revokes() {
+async fn a_store_too_large_for_its_component_admits_no_revoked_key() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.component("api-key");

@@ -38,7 +38,7 @@ fn roll_back(running: &Running, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_at_once_and_survives_a_restart_until_a_file_changes() {
+async fn a_rollback_is_immediate_and_survives_a_restart_until_a_file_changes() {
     let (_upstream, mut running, caller) = regretted().await;
     let done = roll_back(&running, &[]);
     assert_eq!(done, json!({ "rolled_back_to": 1, "generation": 3, "unkept": null }));
@@ -77,7 +77,7 @@ async fn it_is_at_once_and_survives_a_restart_until_a_file_changes() {
 
 /// A rollback's component differs from the one in the file, however long nobody has touched that.
 #[tokio::test(flavor = "multi_thread")]
-async fn its_end_by_the_configuration_brings_the_component_of_the_file() {
+async fn a_changed_configuration_ends_a_rollback_and_loads_the_file() {
     for restarts in [false, true] {
         let (_upstream, mut running, caller) = regretted().await;
         roll_back(&running, &[]);
@@ -93,7 +93,7 @@ async fn its_end_by_the_configuration_brings_the_component_of_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_revoked_since_stays_revoked() {
+async fn a_key_revoked_since_stays_revoked_after_a_rollback() {
     let (_upstream, running, caller) = regretted().await;
     let second = running.setup().key(&["second", "--allow", "*", "--role", "user"]);
     let second = Caller::new(running.url(), Some(&second));
@@ -121,7 +121,7 @@ async fn a_key_is_revoked_while_a_component_is_broken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_cannot_be_gone_back_to() {
+async fn a_rollback_to_an_unknown_generation_is_refused() {
     let (_upstream, running, caller) = regretted().await;
     let refused = |arguments: &[&str]| {
         let output = running.setup().run(&[&["plugin", "rollback"], arguments].concat());

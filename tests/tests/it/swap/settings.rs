@@ -51,7 +51,7 @@ impl Connection {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_store_on_a_connection_that_is_kept_alive() {
+async fn a_changed_key_store_holds_on_an_open_connection() {
     for keys in ["", "component = \"plugins/api-key.wasm\""] {
         let upstream = Upstream::start();
         let setup = Setup::new();
@@ -105,7 +105,7 @@ async fn the_key_store_on_a_connection_that_is_kept_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_configuration() {
+async fn a_changed_configuration_takes_effect() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.component("api-key");

@@ -7,7 +7,7 @@ use super::{ROLES, user};
 use crate::talk::{Caller, Upstream, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_shadow_disagrees_is_summed_up_and_changes_nothing() {
+async fn disagreements_of_a_shadow_are_counted_and_change_nothing() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.component("examples/read-only");

@@ -61,7 +61,7 @@ async fn refused(running: &Running, why: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_signed_takes_over() {
+async fn only_signed_components_go_live() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let (owner, stranger) = (Signer::new(setup.dir(), "owner"), Signer::new(setup.dir(), "stranger"));
@@ -109,7 +109,7 @@ async fn only_what_is_signed_takes_over() {
 
 /// A component with a bad signature is never replaced by the built-in, whatever `fallback` says.
 #[test]
-fn nothing_starts_with_a_bad_signature() {
+fn a_bad_signature_prevents_the_start() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let (owner, stranger) = (Signer::new(setup.dir(), "owner"), Signer::new(setup.dir(), "stranger"));

@@ -15,7 +15,7 @@ fn rules(more: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_component_is_stood_in_for_loudly() {
+async fn a_missing_component_is_replaced_by_the_built_in_with_a_warning() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     setup.config("", &config(&upstream, "", &rules("fallback = \"builtin\"")));
@@ -85,7 +85,7 @@ async fn revoked_at_once(running: &Running) {
 
 /// Each ends by itself, with one clear line and a code that says so, before anything listens.
 #[test]
-fn what_keeps_it_from_starting() {
+fn faults_that_prevent_a_start_are_explained() {
     let upstream = Upstream::start();
     let wrong = format!("digest = \"sha256:{}\"", "0".repeat(64));
     let builtin = "fallback = \"builtin\"";

@@ -148,28 +148,28 @@ fn setup_with<'a>(setup: &'a Setup, upstream: &Upstream, way: &Way) -> &'a Setup
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn renamed_over() {
+async fn a_component_replaced_by_rename_goes_live() {
     takes_over(Way::Rename).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn written_in_place() {
+async fn a_component_written_in_place_goes_live() {
     takes_over(Way::InPlace).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flipped_as_kubernetes_does() {
+async fn a_component_replaced_like_in_kubernetes_goes_live() {
     takes_over(Way::Flip).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flipped_as_releases_are() {
+async fn a_component_replaced_by_a_release_link_goes_live() {
     takes_over(Way::Release).await;
 }
 
 /// The authenticator, too: the calls that run meanwhile are all let in.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authenticator() {
+async fn a_changed_authenticator_goes_live() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let key = user(setup_with(&setup, &upstream, &Way::Rename));
@@ -197,7 +197,7 @@ async fn an_authenticator() {
 /// That it is left alone for as long as its writer pauses is not promised, and the machine may make
 /// it pause; so one of several rounds is enough.
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_file_is_not_taken() {
+async fn half_a_file_does_not_go_live() {
     let upstream = Upstream::start();
     let setup = Setup::new();
     let key = user(setup_with(&setup, &upstream, &Way::Rename));

@@ -60,7 +60,7 @@ fn reason(running: &Running, file: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_written_by_another_link_is_read_again() {
+async fn a_store_written_through_another_link_is_read_again() {
     let upstream = Upstream::start();
     let (setup, key) = set_up(&upstream);
     let elsewhere = tempfile::tempdir_in(setup.dir()).unwrap();
@@ -73,7 +73,7 @@ async fn a_store_that_is_written_by_another_link_is_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_mounted_by_itself_is_read_again_and_is_not_written_in_part() {
+async fn a_store_mounted_as_a_single_file_is_read_again_and_never_written_in_part() {
     if !may("mounts", &["unshare", "-m", "sh", "-c", "mount --bind /etc/passwd /etc/passwd"]) {
         return;
     }

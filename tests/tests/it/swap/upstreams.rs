@@ -55,7 +55,7 @@ fn times(recorder: &Recorder, credential: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_credential_is_sent_from_then_on_and_the_former_one_is_not() {
+async fn a_rotated_credential_replaces_the_former_one_at_once() {
     let recorder = Recorder::start();
     let (running, caller) = serve("", &over_http(&recorder));
     shown(&recorder, &caller, "first-credential").await;
@@ -80,7 +80,7 @@ async fn a_credential_is_rotated_while_the_configuration_is_broken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_for_another_url_is_not_sent_to_the_former_one() {
+async fn a_credential_for_another_url_is_not_sent_to_the_former_url() {
     let (recorder, other) = (Recorder::start(), Recorder::start());
     let (running, caller) = serve("", &over_http(&recorder));
     shown(&recorder, &caller, "first-credential").await;
@@ -108,7 +108,7 @@ fn said(answer: &crate::talk::Answer) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_credential_reaches_new_processes_and_sessions_on_former_ones_end() {
+async fn a_rotated_credential_reaches_new_processes_and_ends_sessions_of_former_ones() {
     for shared in [false, true] {
         let (running, caller) = serve("", &child(shared));
         let session = caller.open_session().await;
@@ -131,7 +131,7 @@ async fn a_rotated_credential_reaches_new_processes_and_sessions_on_former_ones_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scopes_of_a_first_login_are_those_of_the_live_configuration() {
+async fn the_scopes_of_a_first_login_follow_the_live_configuration() {
     let server =
         "resource = 'https://mcp.example.com/mcp'\nauthorization_servers = ['https://idp.example.com']";
     let (running, _) = serve(server, "[upstreams.own]\nown_tools = true\nscopes = ['old:scope']");
@@ -148,7 +148,7 @@ async fn scopes_of_a_first_login_are_those_of_the_live_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hangup_has_the_files_looked_at_and_ends_nothing() {
+async fn a_hangup_signal_causes_a_check_of_the_files_and_no_stop() {
     let (running, caller) = serve("", "[upstreams.own]\nown_tools = true");
     let before = running.plugins()["generation"].as_u64().unwrap();
     running.signal("HUP");

@@ -29,14 +29,14 @@ const ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
 const SEED: u64 = 0x5eed;
 
 #[tokio::test]
-async fn two_thousand_tokens_are_judged_alike() {
+async fn built_in_and_component_agree_on_two_thousand_tokens() {
     compare(2_000).await;
 }
 
 /// `cargo nextest run --workspace --run-ignored only -E 'test(twenty_thousand)'`
 #[tokio::test]
 #[ignore = "takes a minute or more"]
-async fn twenty_thousand_tokens_are_judged_alike() {
+async fn built_in_and_component_agree_on_twenty_thousand_tokens() {
     compare(20_000).await;
 }
 

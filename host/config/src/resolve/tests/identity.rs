@@ -45,7 +45,7 @@ fn identity(config: &str) -> IdentitySettings {
 }
 
 #[test]
-fn names_are_headers_that_nobody_else_sets() {
+fn header_names_with_another_use_are_refused_for_identities() {
     let reserved = |name: &str| {
         format!(
             "witgate.toml:3:32: `{name}` is a header of HTTP or of the protocol (choose a name that nobody else has, \
@@ -106,7 +106,7 @@ fn names_are_headers_that_nobody_else_sets() {
 }
 
 #[test]
-fn each_kind_of_upstream_is_told_in_its_own_way() {
+fn each_kind_of_upstream_has_its_own_identity_settings() {
     over_http(
         "identity.env = { subject = 'W_SUBJECT' }",
         &[
@@ -152,7 +152,7 @@ fn each_kind_of_upstream_is_told_in_its_own_way() {
 }
 
 #[test]
-fn a_name_that_two_sources_may_give_does_not_stand_alone() {
+fn an_ambiguous_subject_needs_its_issuer() {
     let several =
         "several policies or issuers may identify callers here, and two of them may use the same subject";
     let of = |identity: &str, expected: &[&str]| {
@@ -184,7 +184,7 @@ fn a_name_that_two_sources_may_give_does_not_stand_alone() {
 }
 
 #[test]
-fn issuers_are_counted_by_what_each_kind_takes() {
+fn issuers_are_counted_for_each_kind_of_policy() {
     let of = |kind: &str, settings: &str| {
         let config = format!(
             "[upstreams.a]\nurl = 'http://x/mcp'\nidentity.headers.subject = 'X-User'\n[policies.p]\nkind = '{kind}'\n\
@@ -211,7 +211,7 @@ fn issuers_are_counted_by_what_each_kind_takes() {
 }
 
 #[test]
-fn keys_are_held_to_what_they_are_for() {
+fn a_key_is_used_for_its_purpose_only() {
     let token = "identity.token = {}\n";
     over_http(
         token,
@@ -258,7 +258,7 @@ fn keys_are_held_to_what_they_are_for() {
 }
 
 #[test]
-fn what_is_written_is_what_is_told() {
+fn written_identity_settings_are_resolved() {
     let told = identity(&format!(
         "[upstreams.a]\nurl = 'http://x/mcp'\n\
          identity = {{ headers = {{ roles = 'X-Roles', kind = 'X-Kind' }}, token = {{ claims = ['scopes'] }} }}\n\

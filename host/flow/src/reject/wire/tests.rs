@@ -22,7 +22,7 @@ fn denied(scopes: &[&str]) -> Rejection {
 }
 
 #[test]
-fn oauth_clients_are_led_to_a_login_only_where_there_is_one() {
+fn oauth_clients_are_sent_to_a_login_only_if_there_is_one() {
     assert_eq!(challenge(&Rejection::NoCredential, None).unwrap(), r#"Bearer realm="mcp""#);
     assert_eq!(challenge(&refused(), None).unwrap(), r#"Bearer error="invalid_token", realm="mcp""#);
     assert_eq!(
@@ -36,7 +36,7 @@ fn oauth_clients_are_led_to_a_login_only_where_there_is_one() {
 }
 
 #[test]
-fn scopes_are_asked_for_only_where_they_would_help() {
+fn scopes_are_requested_only_if_they_would_help() {
     assert_eq!(challenge(&denied(&[]), METADATA), None);
     assert_eq!(
         challenge(&denied(&["a", "b\"", "offline_access", "c"]), None).unwrap(),
@@ -45,7 +45,7 @@ fn scopes_are_asked_for_only_where_they_would_help() {
 }
 
 #[test]
-fn a_refusal_says_nothing_of_keys_users_or_rules() {
+fn a_refusal_does_not_mention_keys_users_or_rules() {
     for rejection in [refused(), denied(&[]), denied(&["a"])] {
         let body = rejection.wire().body(Some("1"));
         let body = std::str::from_utf8(&body).unwrap();
@@ -56,7 +56,7 @@ fn a_refusal_says_nothing_of_keys_users_or_rules() {
 }
 
 #[test]
-fn a_failure_is_told_as_one_that_may_pass() {
+fn a_failure_is_answered_as_temporary() {
     let rejection = Rejection::Failed(Failed {
         policy: Arc::from("keys"),
         failure: Failure::Timeout,
@@ -70,7 +70,7 @@ fn a_failure_is_told_as_one_that_may_pass() {
 }
 
 #[test]
-fn an_upstreams_fault_reaches_the_callers_code() {
+fn a_fault_of_an_upstream_has_its_own_code() {
     let wire = Rejection::Upstream { fault: UpstreamFault::Timeout, message: "late".to_owned() }.wire();
     assert_eq!(wire.status(true), StatusCode::OK);
     assert_eq!(wire.status(false), StatusCode::GATEWAY_TIMEOUT);
@@ -82,7 +82,7 @@ fn an_upstreams_fault_reaches_the_callers_code() {
 }
 
 #[test]
-fn the_protocols_codes_stand_where_it_has_them() {
+fn error_codes_of_the_protocol_are_used() {
     let cases = [
         (Rejection::Malformed(MessageFault::Parse(String::new())), 400, -32700),
         (Rejection::Malformed(MessageFault::InvalidRequest(String::new())), 400, -32600),
@@ -108,7 +108,7 @@ fn the_protocols_codes_stand_where_it_has_them() {
 }
 
 #[test]
-fn a_login_is_told_its_scopes_where_there_is_one() {
+fn a_challenge_names_the_scopes_if_there_is_a_login() {
     let scopes = ["base".to_owned(), "offline_access".to_owned(), "with space".to_owned(), "more".to_owned()];
     let told = |rejection: &Rejection, metadata| {
         let headers = rejection.wire().headers(metadata, &scopes);
@@ -127,7 +127,7 @@ fn a_login_is_told_its_scopes_where_there_is_one() {
 }
 
 #[test]
-fn an_endpoint_may_tell_a_denial_that_no_login_cures_with_status_200() {
+fn an_endpoint_may_answer_a_final_denial_with_status_200() {
     let told = |rejection: &Rejection| rejection.wire_at(Denials::JsonRpc);
     let wire = told(&denied(&[]));
     assert_eq!((wire.status(true), wire.code, &*wire.reason), (StatusCode::OK, 403, "scope"));

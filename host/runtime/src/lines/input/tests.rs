@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn lines_are_bounded_and_a_long_one_costs_only_itself() {
+async fn a_line_above_the_limit_is_skipped_alone() {
     let text = format!("{{}}\n\r\n{}\n  \nlast", "x".repeat(200_000));
     let mut lines = LineReader::new(text.as_bytes(), 1000);
     assert_eq!(lines.next().await.unwrap(), LineOutcome::Line(Bytes::from_static(b"{}")));
@@ -11,7 +11,7 @@ async fn lines_are_bounded_and_a_long_one_costs_only_itself() {
 }
 
 #[tokio::test]
-async fn a_line_one_longer_than_the_bound_is_too_long() {
+async fn a_line_one_byte_above_the_limit_is_too_long() {
     let mut lines = LineReader::new(&b"12345\n1234\n"[..], 4);
     assert!(matches!(lines.next().await.unwrap(), LineOutcome::TooLong(_)));
     assert_eq!(lines.next().await.unwrap(), LineOutcome::Line(Bytes::from_static(b"1234")));
@@ -24,7 +24,7 @@ fn pretty_printed_messages_become_one_line() {
 }
 
 #[tokio::test]
-async fn an_id_is_found_at_either_end_of_a_line_that_is_skipped() {
+async fn an_id_is_found_at_either_end_of_a_skipped_line() {
     let long = "x".repeat(100_000);
     let cases = [
         (format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"x":"{long}"}}}}"#), Some("7")),

@@ -38,13 +38,13 @@ async fn text(response: Response<Body>) -> (u16, String, String) {
 }
 
 #[tokio::test]
-async fn an_answer_in_time_comes_as_it_is() {
+async fn an_answer_in_time_is_unchanged() {
     let got = answer_after(LATE, after(QUIET, message("{}")), Some(passed("ping", "\"id\":1,"))).await;
     assert_eq!(text(got).await, (403, "application/json".to_owned(), "{}".to_owned()));
 }
 
 #[tokio::test]
-async fn a_quiet_call_is_kept_alive_until_its_answer_comes() {
+async fn comments_keep_a_slow_call_alive_until_its_answer() {
     let began = tokio::time::Instant::now();
     let got =
         answer_after(QUIET, after(LATE, message("{\n\"a\":\r\n1}")), Some(passed("ping", "\"id\":1,"))).await;
@@ -56,7 +56,7 @@ async fn a_quiet_call_is_kept_alive_until_its_answer_comes() {
 }
 
 #[tokio::test]
-async fn a_stream_that_comes_late_goes_on_in_the_one_that_is_open() {
+async fn a_late_stream_continues_in_the_open_one() {
     let event = Event { data: Bytes::from_static(b"{}"), ..Event::default() };
     let events = futures_util::stream::iter([event.clone(), event]).boxed();
     let stream = event_stream(StatusCode::OK, EVENTS, Body::events(events));
@@ -66,7 +66,7 @@ async fn a_stream_that_comes_late_goes_on_in_the_one_that_is_open() {
 }
 
 #[tokio::test]
-async fn no_stream_is_opened_where_the_head_of_the_answer_matters() {
+async fn no_stream_is_opened_if_the_head_of_the_answer_matters() {
     let initialize = r#""id":1,"params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}},"#;
     let cases = [
         ("not yet judged", Some(InFlight::default())),
@@ -81,7 +81,7 @@ async fn no_stream_is_opened_where_the_head_of_the_answer_matters() {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_ends_what_is_late() {
+async fn a_caller_that_disconnects_ends_a_late_call() {
     let (ended, dropped) = tokio::sync::oneshot::channel::<()>();
     let work = Box::pin(async move {
         let _ended = ended;

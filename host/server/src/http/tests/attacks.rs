@@ -11,7 +11,7 @@ fn allowed() -> Value {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_good_key() {
+async fn no_caller_gets_in_without_a_valid_key() {
     let house = strict_house().await;
     let nothing = house.send(Method::POST, &[JSON_BODY, BOTH], allowed().to_string()).await;
     assert_eq!((nothing.status, nothing.reason().as_str()), (401, "no-credential"));
@@ -27,7 +27,7 @@ async fn nobody_gets_in_without_a_good_key() {
 }
 
 #[tokio::test]
-async fn every_trap_in_a_body_is_refused() {
+async fn every_attack_in_a_body_is_refused() {
     let house = strict_house().await;
     let deep = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"get_it","arguments":{{"x":{}{}}}}}}}"#,
@@ -55,7 +55,7 @@ async fn every_trap_in_a_body_is_refused() {
 }
 
 #[tokio::test]
-async fn every_trap_in_the_headers_is_refused() {
+async fn every_attack_in_the_headers_is_refused() {
     let house = strict_house().await;
     let key = ("x-api-key", ALICE);
     let foreign = ("origin", "http://evil.example.com");
@@ -87,7 +87,7 @@ async fn every_trap_in_the_headers_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_url_is_refused_even_where_it_is_good() {
+async fn a_valid_token_in_the_url_is_refused() {
     let house = strict_house().await;
     for query in [format!("?access_token={ALICE}"), format!("?x=1&X-API-Key={ALICE}")] {
         let got = house
@@ -99,7 +99,7 @@ async fn a_token_in_the_url_is_refused_even_where_it_is_good() {
 }
 
 #[tokio::test]
-async fn other_methods_and_places_are_not_there() {
+async fn other_methods_and_paths_do_not_exist() {
     let house = strict_house().await;
     for method in [Method::OPTIONS, Method::PUT, Method::PATCH] {
         let got = house.send(method, &[("x-api-key", ALICE)], "").await;
@@ -114,7 +114,7 @@ async fn other_methods_and_places_are_not_there() {
 }
 
 #[tokio::test]
-async fn the_own_loopback_origin_may_call() {
+async fn the_servers_own_loopback_origin_may_call() {
     let house = strict_house().await;
     let origin = format!("http://{}", house.host);
     assert_eq!(house.post_with(ALICE, &[("origin", &origin)], &allowed()).await.status, 200);

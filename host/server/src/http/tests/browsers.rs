@@ -30,7 +30,7 @@ async fn preflight(house: &House, path: &str, origin: &str) -> Got {
 }
 
 #[tokio::test]
-async fn a_browser_that_asks_is_told_before_any_credential() {
+async fn a_preflight_is_answered_before_any_credential() {
     let house = open_house().await;
     let got = preflight(&house, "", PAGE).await;
     assert_eq!((got.status, origin(&got), line(&got, "vary")), (204, Some(PAGE), "origin"), "{got:?}");
@@ -58,7 +58,7 @@ async fn a_browser_that_asks_is_told_before_any_credential() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_told_nothing() {
+async fn a_preflight_of_another_origin_is_refused() {
     let house = open_house().await;
     for other in ["https://page.example.evil.example", "http://page.example", "null"] {
         let got = preflight(&house, "", other).await;
@@ -70,7 +70,7 @@ async fn a_page_of_another_origin_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn every_answer_says_who_may_read_it() {
+async fn every_answer_has_the_allowed_origin() {
     let house = open_house().await;
     let [get, post] = [Method::GET, Method::POST];
     let (key, page, long) = (("x-api-key", ALICE), ("origin", PAGE), "x".repeat((4 << 20) + 1));
@@ -104,7 +104,7 @@ async fn every_answer_says_who_may_read_it() {
 }
 
 #[tokio::test]
-async fn the_documents_are_everybodys() {
+async fn metadata_documents_are_readable_by_every_origin() {
     let house = open_house().await;
     for from in [PAGE, "https://other.example"] {
         let asked = preflight(&house, DOCUMENT, from).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_body_goes_on_byte_for_byte_and_the_credential_does_not() {
+async fn the_body_is_forwarded_byte_for_byte_without_the_credential() {
     let house = house(|request| result(request, json!({"content": [], "unknown": {"a": 1.50}}))).await;
     let body = r#" {"jsonrpc":"2.0","extra":[1.0],"id":"x","method":"tools/call","params":{"name":"get_it","arguments":{"a":  1e2}}} "#;
     let lines = [
@@ -40,7 +40,7 @@ async fn the_body_goes_on_byte_for_byte_and_the_credential_does_not() {
 }
 
 #[tokio::test]
-async fn the_routing_headers_are_made_anew() {
+async fn the_routing_headers_are_written_anew() {
     let house = house(|request| {
         discovers(request)
             .unwrap_or_else(|| result(request, json!({"resultType": "complete", "content": []})))
@@ -62,7 +62,7 @@ async fn the_routing_headers_are_made_anew() {
 }
 
 #[tokio::test]
-async fn events_pass_as_they_come() {
+async fn events_are_forwarded_at_once() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house = house(move |_| stream.lock().take().unwrap()).await;
@@ -93,7 +93,7 @@ fn with_progress(request: &Received, last: &str) -> StubAnswer {
 }
 
 #[tokio::test]
-async fn a_caller_of_json_alone_gets_the_response_of_an_event_stream() {
+async fn a_caller_that_accepts_only_json_gets_the_response_of_an_event_stream() {
     let house =
         house(|request| with_progress(request, r#"{"jsonrpc":"2.0","id":ID,"result":{"content":[]}}"#)).await;
     let lines = [("x-api-key", ALICE), JSON_BODY, ("accept", "application/json")];
@@ -113,7 +113,7 @@ async fn a_caller_of_json_alone_gets_the_response_of_an_event_stream() {
 }
 
 #[tokio::test]
-async fn a_caller_of_json_alone_is_told_where_that_does_not_do() {
+async fn a_caller_that_accepts_only_json_gets_an_error_if_a_stream_is_needed() {
     for (last, expected) in [
         (r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create"}"#, (406, "not-acceptable")),
         (r#"{"jsonrpc":"2.0","method":"notifications/message"}"#, (200, "upstream-bad-answer")),
@@ -136,7 +136,7 @@ async fn a_caller_of_json_alone_is_told_where_that_does_not_do() {
 }
 
 #[tokio::test]
-async fn one_slash_at_the_end_is_the_same_endpoint() {
+async fn a_trailing_slash_is_the_same_endpoint() {
     let server = "authorization_servers = ['https://idp.example.com']";
     let house = house_with(server, |request| result(request, json!({}))).await;
     let lines = [("x-api-key", ALICE), JSON_BODY, BOTH];
@@ -187,7 +187,7 @@ async fn an_endpoint_may_be_at_the_root() {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_lets_go_of_the_upstream() {
+async fn a_caller_that_disconnects_ends_the_upstream_request() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house =
@@ -212,7 +212,7 @@ async fn a_large_answer_streams_through() {
 
 /// The id comes after what is large, as Go's servers write it.
 #[tokio::test]
-async fn a_large_answer_to_another_request_never_ends() {
+async fn a_large_answer_to_another_request_is_cut() {
     for (end, is_passed) in
         [(r#""id":1}"#, true), (r#""id":"1"}"#, false), (r#""id":2}"#, false), (r#""x":1}"#, false)]
     {
@@ -265,14 +265,14 @@ async fn the_answer_in_a_stream_is_to_the_request_or_the_stream_ends_with_an_err
 }
 
 #[tokio::test]
-async fn a_stream_that_a_client_can_take_up_again_ends_without_an_answer() {
+async fn a_resumable_stream_may_end_without_an_answer() {
     let house = house(|_| answer_as(200, "text/event-stream", "id: 1\ndata:\n\n")).await;
     let got = house.post(ALICE, &call("tools/call", json!({"name": "get_it"}))).await;
     assert_eq!((got.status, messages(&got).len()), (200, 0), "{got:?}");
 }
 
 #[tokio::test]
-async fn news_of_a_resource_in_the_stream_of_a_call_is_judged() {
+async fn updates_of_a_resource_in_the_stream_of_a_call_are_authorized() {
     let news = |uri: &str| {
         let news =
             json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}});
@@ -311,7 +311,7 @@ async fn negotiation_errors_keep_their_status() {
 }
 
 #[tokio::test]
-async fn a_forged_cancellation_goes_nowhere() {
+async fn a_forged_cancellation_is_not_forwarded() {
     let house = house(|request| result(request, json!({}))).await;
     let lines = [("x-api-key", ALICE), JSON_BODY, BOTH, ("mcp-protocol-version", "2026-07-28")];
     let body = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
@@ -321,7 +321,7 @@ async fn a_forged_cancellation_goes_nowhere() {
 }
 
 #[tokio::test]
-async fn metadata_leads_oauth_clients_to_their_server() {
+async fn metadata_names_the_authorization_server() {
     let server = "authorization_servers = ['https://idp.example.com']\nresource = 'https://mcp.example.com/mcp'\n\
          resource_name = 'Tickets'\nresource_documentation = 'https://example.com/docs'\n\
          resource_policy_uri = 'https://example.com/policy'\nresource_tos_uri = 'https://example.com/terms'";
@@ -349,7 +349,7 @@ async fn metadata_leads_oauth_clients_to_their_server() {
 }
 
 #[tokio::test]
-async fn running_calls_finish_when_it_stops_and_standing_streams_end() {
+async fn a_stop_lets_calls_finish_and_ends_streams() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house = house(move |_| stream.lock().take().unwrap()).await;

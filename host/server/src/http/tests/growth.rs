@@ -78,7 +78,7 @@ fn lists_are_filtered_in_linear_time() {
 }
 
 #[test]
-fn calls_go_their_way_in_linear_time() {
+fn calls_are_forwarded_in_linear_time() {
     let done = |_| json!({"jsonrpc": "2.0", "id": 1, "result": {}}).to_string();
     let arguments = |n: usize| {
         let arguments: serde_json::Map<String, Value> = (0..n).map(|n| (format!("k{n}"), json!(n))).collect();
@@ -97,7 +97,7 @@ fn calls_go_their_way_in_linear_time() {
 }
 
 #[tokio::test]
-async fn a_list_of_more_items_than_are_decided_on_is_a_flood() {
+async fn a_list_with_too_many_items_is_an_error() {
     let tools = list("tools", (0..20_001).map(|n| json!({"name": format!("get_{n}")})));
     let house = house(move |_| answer_as(200, JSON, tools.clone())).await;
     let got = house.post(BOB, &call("tools/list", json!({}))).await;
@@ -105,7 +105,7 @@ async fn a_list_of_more_items_than_are_decided_on_is_a_flood() {
 }
 
 #[tokio::test]
-async fn a_subscription_to_more_resources_than_are_decided_on_is_refused() {
+async fn a_subscription_to_too_many_resources_is_refused() {
     let house = house(|request| discovers(request).unwrap()).await;
     let uris: Vec<String> = (0..1_001).map(|n| format!("file:///docs/{n}")).collect();
     let got = house

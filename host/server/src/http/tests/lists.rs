@@ -53,7 +53,7 @@ async fn all_four_lists_are_filtered() {
 }
 
 #[tokio::test]
-async fn in_the_stateless_era_a_filtered_list_is_always_private() {
+async fn a_filtered_list_of_the_stateless_era_is_private() {
     let house = house(|request| {
         discovers(request).unwrap_or_else(|| result(request, json!({"resultType": "complete", "tools": []})))
     })
@@ -63,7 +63,7 @@ async fn in_the_stateless_era_a_filtered_list_is_always_private() {
 }
 
 #[tokio::test]
-async fn what_is_listed_under_another_case_or_twice_is_no_list() {
+async fn a_list_with_a_misspelled_or_duplicate_member_is_refused() {
     for body in [
         r#"{"jsonrpc":"2.0","id":1,"result":{"Tools":[{"name":"drop_a"}]}}"#,
         r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"tools":[{"name":"drop_a"}]}}"#,
@@ -79,7 +79,7 @@ async fn what_is_listed_under_another_case_or_twice_is_no_list() {
 }
 
 #[tokio::test]
-async fn a_task_belongs_to_who_has_started_it() {
+async fn a_task_belongs_to_the_caller_that_started_it() {
     let house = house(|request| {
         discovers(request).unwrap_or_else(|| match request.json()["method"].as_str().unwrap() {
             "tools/call" => {
@@ -142,7 +142,7 @@ impl Upstream for Hoarder {
 }
 
 #[tokio::test]
-async fn a_list_that_comes_unread_is_not_passed_on() {
+async fn an_unchecked_list_is_not_forwarded() {
     let house = house(|request| result(request, json!({}))).await;
     let route = Route { upstream: "stub".into(), resource: "r".into(), pipeline: 0, extensions: Vec::new() };
     let generations = Arc::clone(&house.generations);

@@ -29,7 +29,7 @@ async fn open(house: &House, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_session_has_an_id_of_witgates_own() {
+async fn witgate_replaces_the_session_id_of_the_server() {
     let house = house(with_sessions).await;
     let session = open(&house, ALICE).await;
     assert_eq!(session.len(), 32);
@@ -44,7 +44,7 @@ async fn a_session_has_an_id_of_witgates_own() {
 }
 
 #[tokio::test]
-async fn anothers_session_is_not_there_on_post_get_and_delete() {
+async fn a_session_of_another_caller_does_not_exist_for_post_get_and_delete() {
     let house = house(with_sessions).await;
     let session = open(&house, ALICE).await;
     let before = house.received().len();
@@ -84,7 +84,7 @@ async fn get_and_delete_need_a_session_and_a_key() {
 }
 
 #[tokio::test]
-async fn the_stream_of_a_session_passes_and_is_filtered() {
+async fn the_stream_of_a_session_is_forwarded_and_filtered() {
     let house = house(with_sessions).await;
     let session = open(&house, ALICE).await;
     let lines = [
@@ -114,7 +114,7 @@ async fn a_deleted_session_is_gone() {
 
 /// A session can answer only the requests that it was sent, each of them once.
 #[tokio::test]
-async fn an_answer_belongs_to_a_request_that_the_session_was_sent() {
+async fn an_answer_needs_a_request_of_the_same_session() {
     let house = house(|request| {
         let message = request.json();
         let asks = request.method == Method::GET || message["method"] == "tools/call";
@@ -170,7 +170,7 @@ async fn an_answer_belongs_to_a_request_that_the_session_was_sent() {
 }
 
 #[tokio::test]
-async fn get_and_delete_are_not_there_before_an_upstream_without_sessions() {
+async fn get_and_delete_do_not_exist_for_an_upstream_without_sessions() {
     let stateless = |request: &Received| match request.json()["method"].as_str() {
         Some("initialize") => result(request, json!({"protocolVersion": "2025-11-25", "capabilities": {}})),
         _ => answer_as(202, "application/json", ""),
@@ -195,7 +195,7 @@ async fn get_and_delete_are_not_there_before_an_upstream_without_sessions() {
 
 /// The protocol wants 404, and many servers say 400.
 #[tokio::test]
-async fn a_client_starts_anew_where_the_upstream_has_lost_its_session() {
+async fn a_session_that_the_upstream_lost_ends_for_the_client() {
     let lost = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let house = house({
         let lost = Arc::clone(&lost);
@@ -224,7 +224,7 @@ async fn a_client_starts_anew_where_the_upstream_has_lost_its_session() {
 }
 
 #[tokio::test]
-async fn a_400_about_a_message_leaves_its_session_alone() {
+async fn a_400_for_a_message_does_not_end_its_session() {
     let house = house(|request| match request.json()["method"].as_str() {
         Some("tools/call") => {
             let error = json!({"code": -32602, "message": "no such argument"});

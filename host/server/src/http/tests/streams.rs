@@ -51,7 +51,7 @@ async fn a_stream_ends_soon_after_its_key_is_revoked() {
 }
 
 #[tokio::test]
-async fn a_call_under_way_ends_once_its_key_has_expired() {
+async fn a_running_call_ends_when_its_key_expires() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house =
@@ -69,7 +69,7 @@ async fn a_call_under_way_ends_once_its_key_has_expired() {
 }
 
 #[tokio::test]
-async fn a_stream_outlives_a_change_that_leaves_its_right() {
+async fn a_stream_survives_a_change_that_keeps_its_right() {
     let (house, feed, mut response) = streaming().await;
     flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
     let list =
@@ -82,7 +82,7 @@ async fn a_stream_outlives_a_change_that_leaves_its_right() {
 }
 
 #[tokio::test]
-async fn of_a_resources_change_hears_who_may_read_it() {
+async fn only_callers_that_may_read_a_resource_get_its_updates() {
     let (_house, feed, mut response) = streaming().await;
     let updated = |uri: Value| {
         let params = json!({ "uri": uri });
@@ -101,7 +101,7 @@ async fn of_a_resources_change_hears_who_may_read_it() {
 }
 
 #[tokio::test]
-async fn news_of_a_resource_ends_with_the_right_to_it() {
+async fn updates_of_a_resource_end_with_the_right_to_it() {
     let (house, feed, mut response) = streaming().await;
     let news = |uri: &str| {
         let params = json!({"uri": uri});
@@ -120,7 +120,7 @@ async fn news_of_a_resource_ends_with_the_right_to_it() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_it_stops() {
+async fn a_stop_ends_streams() {
     let (house, _feed, mut response) = streaming().await;
     house.stop.cancel();
     assert_eq!(next(&mut response).await, None);
@@ -128,7 +128,7 @@ async fn a_stream_ends_when_it_stops() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_before_the_answer_is_recorded() {
+async fn a_caller_that_disconnects_before_the_answer_is_recorded() {
     let (_feed, silent) = fed();
     let silent = Mutex::new(Some(silent));
     let house = house(move |_| {
@@ -170,7 +170,7 @@ async fn telling() -> (House, mpsc::UnboundedSender<String>, Response<Incoming>)
 }
 
 #[tokio::test]
-async fn a_session_hears_that_its_lists_may_have_changed() {
+async fn a_session_is_notified_that_its_lists_may_have_changed() {
     let (house, feed, mut response) = telling().await;
     flip(&house, |store| store.replace("'get_*'", "'read_*'")).await;
     let told = next(&mut response).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_session_hears_that_its_lists_may_have_changed() {
 }
 
 #[tokio::test]
-async fn a_subscription_hears_of_the_lists_that_the_server_has_acknowledged() {
+async fn a_subscription_is_notified_of_the_acknowledged_lists() {
     let (feed, stream) = fed();
     let stream = Mutex::new(Some(stream));
     let house = house(move |request| match request.json()["method"].as_str() {

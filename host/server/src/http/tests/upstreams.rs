@@ -7,7 +7,7 @@ fn get_it() -> Value {
 }
 
 #[tokio::test]
-async fn each_fault_of_an_upstream_is_told_in_an_answer() {
+async fn each_fault_of_an_upstream_has_its_own_answer() {
     let cases: &[(u16, &str, &str, i64)] = &[
         (200, "text/html", "<html>", 502),
         (200, "application/json", "{\"jsonrpc\":", 502),
@@ -29,7 +29,7 @@ async fn each_fault_of_an_upstream_is_told_in_an_answer() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_hangs_or_is_gone_is_told_within_its_time() {
+async fn an_upstream_that_hangs_or_is_down_gives_an_error_in_time() {
     // A body that is announced and never comes.
     let (_feed, silent) = fed();
     let mut silent = silent;
@@ -79,7 +79,7 @@ fn older(request: &Received) -> StubAnswer {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_an_older_upstream_is_told_so_that_it_falls_back() {
+async fn a_client_of_an_older_upstream_gets_an_error_that_makes_it_fall_back() {
     let house = house(older).await;
     let got = house.modern(ALICE, "server/discover", json!({})).await;
     assert_eq!((got.status, got.json()["error"]["code"].as_i64()), (404, Some(-32601)));
@@ -112,7 +112,7 @@ async fn plain_requests_are_bridged_to_an_older_upstream() {
 }
 
 #[tokio::test]
-async fn a_held_session_that_is_forgotten_is_opened_anew() {
+async fn a_bridge_session_that_the_server_forgot_is_opened_again() {
     const KEPT: u8 = 0;
     const FORGOTTEN: u8 = 1;
     const ANEW: u8 = 2;

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_has_the_median_in_it_and_is_narrow_where_samples_agree() {
+    fn the_interval_contains_the_median_and_is_narrow_for_equal_samples() {
         let (mut wide, mut narrow) = (Samples::default(), Samples::default());
         for number in 0..200 {
             wide.add(f64::from(number % 50));

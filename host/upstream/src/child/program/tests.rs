@@ -15,7 +15,7 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
-fn nothing_secret_is_inherited() {
+fn no_secret_is_inherited() {
     for name in [
         "MCP_API_KEY",
         "MCP_BEARER_TOKEN",

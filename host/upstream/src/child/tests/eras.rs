@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_modern_client_is_bridged_to_an_older_child() {
+async fn a_stateless_client_is_bridged_to_a_stateful_child() {
     let small = small("legacy", |_| {});
     let mut client = small.client("a");
     let discover = client.say(modern(json!("probe"), "server/discover", json!({}))).await;
@@ -24,7 +24,7 @@ async fn a_modern_client_is_bridged_to_an_older_child() {
 }
 
 #[tokio::test]
-async fn progress_of_a_bridged_call_comes_and_unwanted_logs_do_not() {
+async fn progress_of_a_bridged_call_is_forwarded_and_unwanted_logs_are_not() {
     let small = small("legacy", |_| {});
     let mut client = small.client("a");
     let params = json!({"name": "progress", "arguments": {"steps": 2}, "_meta": {"progressToken": "p"}});
@@ -38,7 +38,7 @@ async fn progress_of_a_bridged_call_comes_and_unwanted_logs_do_not() {
 }
 
 #[tokio::test]
-async fn a_child_that_dies_of_the_question_is_of_the_older_era() {
+async fn a_child_that_dies_at_the_probe_is_stateful() {
     let small = small("dies", |_| {});
     let verdict = small.upstream.inner.eras.verdict(&*small.upstream.inner).await.unwrap();
     assert!(!verdict.speaks.modern);
@@ -46,7 +46,7 @@ async fn a_child_that_dies_of_the_question_is_of_the_older_era() {
 }
 
 #[tokio::test]
-async fn a_modern_child_gets_modern_requests_as_they_are_and_turns_older_clients_up() {
+async fn a_stateless_child_gets_stateless_requests_unchanged_and_refuses_stateful_clients() {
     let small = small("modern", |_| {});
     let mut client = small.client("a");
     let discovered = message(&client.say(modern(json!("d"), "server/discover", json!({}))).await.unwrap());
@@ -72,7 +72,7 @@ async fn a_modern_child_gets_modern_requests_as_they_are_and_turns_older_clients
 }
 
 #[tokio::test]
-async fn a_child_of_both_eras_serves_both_each_on_its_own() {
+async fn a_child_of_both_eras_serves_both() {
     let small = small("both", |_| {});
     let older = small.session("a").await;
     assert!(older.call(json!(1), "echo", json!({})).await.is_ok());
@@ -82,7 +82,7 @@ async fn a_child_of_both_eras_serves_both_each_on_its_own() {
 }
 
 #[tokio::test]
-async fn clients_of_a_shared_child_are_welcomed_in_their_version() {
+async fn clients_of_a_shared_child_are_initialized_in_their_version() {
     let small = small("legacy", |settings| settings.shared = true);
     for _ in 0..2 {
         let mut client = small.client("a");

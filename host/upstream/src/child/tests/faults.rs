@@ -8,7 +8,7 @@ use super::*;
 const IMPATIENT: Duration = Duration::from_millis(2500);
 
 #[tokio::test]
-async fn a_crash_is_told_to_who_waits_and_the_next_call_finds_a_new_child() {
+async fn a_crash_fails_running_calls_and_the_next_call_gets_a_new_child() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let (waiting, crashed) =
@@ -20,7 +20,7 @@ async fn a_crash_is_told_to_who_waits_and_the_next_call_finds_a_new_child() {
 }
 
 #[tokio::test]
-async fn a_child_that_keeps_crashing_is_left_alone_for_a_while() {
+async fn a_child_that_keeps_crashing_is_restarted_after_a_pause() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let refused = loop {
@@ -38,7 +38,7 @@ async fn a_child_that_keeps_crashing_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_hanging_child_is_given_up_and_replaced() {
+async fn a_hanging_child_is_replaced() {
     let small = small("legacy", |settings| settings.timeout = IMPATIENT);
     let client = small.session("a").await;
     let began = Instant::now();
@@ -51,7 +51,7 @@ async fn a_hanging_child_is_given_up_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_slow_request_alone_does_not_end_the_child() {
+async fn a_single_slow_request_does_not_end_the_child() {
     let small = small("legacy", |settings| settings.timeout = IMPATIENT);
     let client = small.session("a").await;
     assert_eq!(fault_of(client.call(json!(1), "never", json!({})).await), UpstreamFault::Timeout);
@@ -60,7 +60,7 @@ async fn a_slow_request_alone_does_not_end_the_child() {
 }
 
 #[tokio::test]
-async fn lines_that_are_no_messages_are_skipped_and_a_flood_of_them_ends_the_child() {
+async fn invalid_lines_are_skipped_and_a_flood_of_them_ends_the_child() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     assert_eq!(said(&client.call(json!(1), "banner", json!({})).await.unwrap()), "well");
@@ -73,7 +73,7 @@ async fn lines_that_are_no_messages_are_skipped_and_a_flood_of_them_ends_the_chi
 }
 
 #[tokio::test]
-async fn ids_that_come_back_as_text_are_understood() {
+async fn ids_returned_as_text_are_accepted() {
     let small = small("textual", |_| {});
     let client = small.session("a").await;
     let answer = message(&client.call(json!(1), "echo", json!({})).await.unwrap());
@@ -81,7 +81,7 @@ async fn ids_that_come_back_as_text_are_understood() {
 }
 
 #[tokio::test]
-async fn a_huge_line_fails_its_call_alone() {
+async fn a_huge_line_fails_only_its_call() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let pid = said(&client.call(json!(1), "pid", json!({})).await.unwrap());
@@ -90,14 +90,14 @@ async fn a_huge_line_fails_its_call_alone() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_asked_for_end_the_child() {
+async fn unrequested_answers_end_the_child() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     assert_eq!(fault_of(client.call(json!(1), "unasked", json!({})).await), UpstreamFault::Flood);
 }
 
 #[tokio::test]
-async fn a_flood_waits_for_its_reader_and_is_given_up_for_one_that_does_not_read() {
+async fn a_flood_waits_for_its_reader_and_fails_for_one_that_does_not_read() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let params = json!({"_meta": {"progressToken": "t"}});
@@ -120,7 +120,7 @@ async fn a_flood_waits_for_its_reader_and_is_given_up_for_one_that_does_not_read
 }
 
 #[tokio::test]
-async fn what_a_child_has_started_ends_with_it() {
+async fn processes_that_a_child_started_end_with_it() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let pids = said(&client.call(json!(1), "grandchild", json!({})).await.unwrap());
@@ -147,7 +147,7 @@ pub(super) fn alive(pid: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_a_clear_error() {
+async fn a_missing_program_is_a_clear_error() {
     let program = Program {
         name: "gone".to_owned(),
         argv: vec!["no-such-program-x".to_owned()],
@@ -162,7 +162,7 @@ async fn a_program_that_is_not_there_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn the_number_of_children_is_bounded() {
+async fn the_number_of_children_is_limited() {
     let small = small("legacy", |settings| settings.children.most_of_one = 2);
     let (_one, _two) = (small.session("a").await, small.session("a").await);
     let mut third = small.client("a");
@@ -172,7 +172,7 @@ async fn the_number_of_children_is_bounded() {
 }
 
 #[tokio::test]
-async fn on_a_shared_child_who_does_not_read_holds_up_no_other() {
+async fn a_caller_of_a_shared_child_that_does_not_read_delays_no_other() {
     let small = small("legacy", |settings| settings.shared = true);
     let (slow, other) = (small.session("a").await, small.session("b").await);
     let params = json!({"arguments": {"steps": 400}, "_meta": {"progressToken": "t"}});
@@ -183,7 +183,7 @@ async fn on_a_shared_child_who_does_not_read_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn what_nobody_uses_is_ended_and_what_is_used_is_not() {
+async fn idle_children_are_ended_and_busy_ones_are_not() {
     for shared in [false, true] {
         let small = small("legacy", |settings| {
             settings.shared = shared;

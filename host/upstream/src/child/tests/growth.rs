@@ -110,7 +110,7 @@ fn subscriptions_are_looked_up_in_linear_time() {
 }
 
 #[test]
-fn a_subscription_hears_of_what_it_names_and_of_the_parts_of_that() {
+fn a_subscription_is_notified_of_its_resource_and_parts_of_it() {
     let member = member("one", ["file:///pub", "file:///docs/", "demo://a"].map(str::to_owned).into_iter());
     for uri in [
         "file:///pub",
@@ -132,7 +132,7 @@ fn a_subscription_hears_of_what_it_names_and_of_the_parts_of_that() {
 
 /// With one session that has subscribed and one that has not, what a child says of a resource by an odd name is nobody's.
 #[tokio::test]
-async fn of_a_resource_that_nobody_could_read_nobody_hears() {
+async fn updates_of_an_unreadable_resource_are_dropped() {
     let (mut child, output) = tokio::io::duplex(64 << 10);
     let audience = Arc::new(ChildSessions::default());
     let subscriber = member("one", ["file:///pub".to_owned()].into_iter());
@@ -160,7 +160,7 @@ async fn of_a_resource_that_nobody_could_read_nobody_hears() {
 }
 
 #[test]
-fn one_session_subscribes_to_so_many_resources_and_no_more() {
+fn the_subscriptions_of_one_session_are_limited() {
     let member = member("one", (0..1_000).map(|n| format!("file:///{n}")));
     let shares = Shares::new(SUBSCRIPTIONS);
     let share = || shares.take(&Party::Everybody);
@@ -173,7 +173,7 @@ fn one_session_subscribes_to_so_many_resources_and_no_more() {
 
 /// A caller who goes away gives the room of their message back; what waits for a child is bounded by itself.
 #[tokio::test]
-async fn a_child_that_does_not_read_is_sent_little() {
+async fn a_child_that_does_not_read_is_sent_a_limited_amount() {
     let (_unread, input) = tokio::io::duplex(64 << 10);
     let (_silent, output) = tokio::io::duplex(64);
     let pipes = Pipes { input: Box::new(input), output: Box::new(output), process: None };
@@ -197,7 +197,7 @@ async fn a_child_that_does_not_read_is_sent_little() {
 }
 
 #[test]
-fn reading_lines_is_linear() {
+fn lines_are_read_in_linear_time() {
     use crate::child::wire::Incoming;
     use witgate_runtime::lines::input::{LineOutcome, LineReader, one_line};
     let read = |text: String| {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn ids_and_tokens_come_back_as_they_went_on_a_shared_child() {
+async fn ids_and_tokens_are_restored_on_a_shared_child() {
     let small = small("legacy", |settings| settings.shared = true);
     let (a, b) = (small.session("a").await, small.session("b").await);
     let params = json!({"arguments": {"x": 1}, "_meta": {"progressToken": "tok", "y": 2}, "unknown": [1]});
@@ -20,7 +20,7 @@ async fn ids_and_tokens_come_back_as_they_went_on_a_shared_child() {
 }
 
 #[tokio::test]
-async fn progress_comes_complete_in_order_and_before_the_result() {
+async fn progress_arrives_complete_in_order_and_before_the_result() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let params = json!({"arguments": {"steps": 500}, "_meta": {"progressToken": "t"}});
@@ -34,7 +34,7 @@ async fn progress_comes_complete_in_order_and_before_the_result() {
 }
 
 #[tokio::test]
-async fn a_request_of_the_child_s_is_answered_by_who_was_asked_and_no_one_else() {
+async fn a_request_of_the_child_is_answered_only_by_its_recipient() {
     let small = small("legacy", |settings| settings.shared = true);
     let (mut a, mut b) = (small.session("a").await, small.session("b").await);
     let mut events = stream(a.call(json!(1), "ask", json!({})).await.unwrap());
@@ -62,7 +62,7 @@ async fn a_request_of_the_child_s_is_answered_by_who_was_asked_and_no_one_else()
 }
 
 #[tokio::test]
-async fn a_shared_child_hears_of_progress_only_from_whom_it_has_asked() {
+async fn a_shared_child_gets_progress_only_from_the_recipient_of_its_request() {
     let small = small("legacy", |settings| settings.shared = true);
     let (mut a, mut b) = (small.session("a").await, small.session("b").await);
     let progress = |message: &str| {
@@ -83,7 +83,7 @@ async fn a_shared_child_hears_of_progress_only_from_whom_it_has_asked() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_when_it_is_not_clear_who_is_meant() {
+async fn a_request_without_a_clear_recipient_is_sent_to_no_caller() {
     let small = small("legacy", |settings| settings.shared = true);
     let (a, b) = (small.session("a").await, small.session("b").await);
     let waiting = tokio::select! {
@@ -100,7 +100,7 @@ async fn nobody_is_asked_when_it_is_not_clear_who_is_meant() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_asked_is_not_asked() {
+async fn a_client_without_the_capability_gets_no_request() {
     let small = small("legacy", |_| {});
     let mut client = small.client("a");
     client.say(initialize(json!({}))).await.unwrap();
@@ -109,7 +109,7 @@ async fn who_cannot_be_asked_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_cancel_reaches_the_child_under_its_id_and_only_from_its_owner() {
+async fn a_cancellation_reaches_the_child_under_its_id_and_only_from_the_owner() {
     let small = small("legacy", |settings| settings.shared = true);
     let (mut a, mut b) = (small.session("a").await, small.session("b").await);
     let mut events = stream(a.call(json!(5), "begin", json!({"_meta": {"progressToken": 1}})).await.unwrap());
@@ -125,7 +125,7 @@ async fn a_cancel_reaches_the_child_under_its_id_and_only_from_its_owner() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_cancels_in_2026_and_not_in_2025() {
+async fn a_disconnect_cancels_a_call_in_2026_and_not_in_2025() {
     let params = json!({"name": "begin", "_meta": {"progressToken": 1}});
     let small_new = small("modern", |_| {});
     let mut client = small_new.client("a");
@@ -156,7 +156,7 @@ async fn a_session_belongs_to_its_principal() {
 }
 
 #[tokio::test]
-async fn what_the_child_says_of_itself_waits_for_the_stream() {
+async fn notifications_outside_calls_wait_for_the_stream() {
     let small = small("legacy", |settings| settings.shared = true);
     let (a, b) = (small.session("a").await, small.session("b").await);
     a.call(json!(1), "change", json!({})).await.unwrap();
@@ -169,7 +169,7 @@ async fn what_the_child_says_of_itself_waits_for_the_stream() {
 }
 
 #[tokio::test]
-async fn a_second_stream_takes_over_from_the_first() {
+async fn a_second_stream_replaces_the_first() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let (mut first, mut second) = (client.inbox(), client.inbox());
@@ -179,7 +179,7 @@ async fn a_second_stream_takes_over_from_the_first() {
 }
 
 #[tokio::test]
-async fn a_log_message_comes_with_the_request_that_runs() {
+async fn a_log_message_arrives_with_the_running_request() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let mut events = stream(client.call(json!(1), "log", json!({})).await.unwrap());
@@ -188,7 +188,7 @@ async fn a_log_message_comes_with_the_request_that_runs() {
 }
 
 #[tokio::test]
-async fn a_subscription_is_tagged_with_the_client_s_own_id() {
+async fn a_subscription_has_the_id_of_the_client() {
     let small = small("modern", |_| {});
     let mut client = small.client("a");
     let listen =
@@ -204,7 +204,7 @@ async fn a_subscription_is_tagged_with_the_client_s_own_id() {
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "no variable of a configuration")]
-async fn only_what_a_program_needs_is_inherited() {
+async fn only_necessary_variables_are_inherited() {
     let small = small("legacy", |_| {});
     let client = small.session("a").await;
     let environment = said(&client.call(json!(1), "environment", json!({})).await.unwrap());
@@ -216,7 +216,7 @@ async fn only_what_a_program_needs_is_inherited() {
 }
 
 #[tokio::test]
-async fn pretty_printed_requests_reach_the_child_as_one_line() {
+async fn indented_requests_reach_the_child_as_one_line() {
     let small = small("legacy", |_| {});
     let mut client = small.session("a").await;
     let body =

@@ -20,7 +20,7 @@ fn asked(answer: &AnswerBody) -> Value {
 }
 
 #[tokio::test]
-async fn the_question_of_a_call_whose_caller_hung_up_goes_to_nobody_else() {
+async fn a_question_for_a_disconnected_caller_reaches_no_other_caller() {
     let small = shared();
     let (a, b) = (small.session("a").await, small.session("b").await);
     drop(begin(&a, json!(1), "ask-later", json!({})).await);
@@ -33,7 +33,7 @@ async fn the_question_of_a_call_whose_caller_hung_up_goes_to_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_cancelled_still_counts_until_it_is_answered() {
+async fn a_cancelled_call_counts_as_open_until_it_is_answered() {
     let small = shared();
     let (mut a, b) = (small.session("a").await, small.session("b").await);
     let events = begin(&a, json!(1), "ask-later", json!({})).await;
@@ -51,7 +51,7 @@ async fn a_call_that_was_cancelled_still_counts_until_it_is_answered() {
 }
 
 #[tokio::test]
-async fn a_question_outside_any_call_goes_to_nobody_on_a_shared_child() {
+async fn a_question_outside_calls_reaches_no_caller_of_a_shared_child() {
     for (is_shared, methods) in [(true, vec![]), (false, vec!["elicitation/create"])] {
         let small = small("legacy", |settings| settings.shared = is_shared);
         let a = small.session("a").await;
@@ -69,7 +69,7 @@ async fn a_question_outside_any_call_goes_to_nobody_on_a_shared_child() {
 }
 
 #[tokio::test]
-async fn a_bridged_call_is_somebodys_too() {
+async fn a_bridged_call_has_an_owner() {
     let small = shared();
     let (mut a, b) = (small.client("a"), small.session("b").await);
     let params = json!({"name": "ask-later", "_meta": {"progressToken": "begun"}});
@@ -80,7 +80,7 @@ async fn a_bridged_call_is_somebodys_too() {
 }
 
 #[tokio::test]
-async fn callers_without_a_name_are_not_asked_for_each_other() {
+async fn questions_reach_no_other_caller_without_a_name() {
     let small = shared();
     let [mut a, mut b] = ["192.0.2.1", "192.0.2.2"].map(|peer| small.nameless(peer));
     for client in [&mut a, &mut b] {
@@ -93,7 +93,7 @@ async fn callers_without_a_name_are_not_asked_for_each_other() {
 }
 
 #[tokio::test]
-async fn open_calls_of_one_leave_room_for_others() {
+async fn open_calls_of_one_caller_leave_room_for_others() {
     let small = shared();
     let (a, b) = (small.session("a").await, small.session("b").await);
     let mut open = Vec::new();

@@ -20,7 +20,7 @@ fn running(pids: &std::path::Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_hang_up_leave_no_process_and_pass_no_bound() {
+async fn callers_that_disconnect_leave_no_process_and_exceed_no_limit() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let small = deaf(&pids, |settings| settings.children = Capacity { most: 6, most_of_one: 4 });
@@ -39,7 +39,7 @@ async fn callers_who_hang_up_leave_no_process_and_pass_no_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_ends_what_is_being_started_and_asked() {
+async fn a_stop_ends_starting_and_probed_processes() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let small = deaf(&pids, |_| {});
@@ -61,7 +61,7 @@ async fn a_stop_ends_what_is_being_started_and_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_question_for_the_era_goes_on_when_its_caller_hangs_up() {
+async fn a_probe_for_the_era_continues_when_its_caller_disconnects() {
     let small = small("modern", |_| {});
     for _ in 0..20 {
         let mut client = small.client("a");

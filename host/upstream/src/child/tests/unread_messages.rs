@@ -100,7 +100,7 @@ impl Asked {
 }
 
 #[tokio::test]
-async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at_once() {
+async fn a_new_caller_is_answered_at_once_beside_one_that_does_not_read() {
     let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|peer| Some(peer.parse().unwrap()));
     let nameless = || Principal::new(ANONYMOUS.into(), None, "");
     for (slow, other) in [
@@ -129,7 +129,7 @@ async fn who_comes_while_a_caller_who_does_not_read_is_waited_for_is_answered_at
 }
 
 #[tokio::test]
-async fn many_who_do_not_read_hold_nobody_up_together_either() {
+async fn many_callers_that_do_not_read_delay_no_other() {
     let mut spoken = Spoken::shared();
     let other = spoken.ask(&principal_named("bob"), None).await;
     let answered = async {
@@ -147,7 +147,7 @@ async fn many_who_do_not_read_hold_nobody_up_together_either() {
 }
 
 #[tokio::test]
-async fn what_waits_for_one_party_is_bounded() {
+async fn unread_messages_of_one_party_are_limited() {
     let mut spoken = Spoken::shared();
     let _other = spoken.ask(&principal_named("bob"), None).await;
     let (first, second) =
@@ -169,7 +169,7 @@ async fn what_waits_for_one_party_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_caller_who_is_alone_makes_the_child_wait() {
+async fn a_single_caller_that_does_not_read_makes_the_child_wait() {
     let mut spoken = Spoken::shared();
     let slow = spoken.ask(&principal_named("ada"), None).await;
     let mut gone = spoken.ask(&principal_named("bob"), None).await;

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_no_message_is_told_apart() {
+fn lines_that_are_no_messages_are_distinguished() {
     for line in [
         "",
         "hello",
@@ -17,7 +17,7 @@ fn what_is_no_message_is_told_apart() {
 }
 
 #[test]
-fn parts_are_replaced_and_the_rest_stays() {
+fn parts_of_a_message_are_replaced_and_the_rest_stays() {
     let line = br#"{ "id" : 7 , "result":{"a":"\u0041" ,"id":7}}"#;
     let message = Incoming::read(line).unwrap();
     let id = message.id().unwrap();
