@@ -128,7 +128,7 @@ impl JsonSchema for Expect {
                         "insufficient_scope": {
                             "type": "array",
                             "items": { "type": "string" },
-                            "description": "Denied for want of scopes: those that are needed in all.",
+                            "description": "Denied because scopes are missing: all scopes that the call needs.",
                         },
                         "refused": reason("The credential is refused with this reason code."),
                         "identity": identity,

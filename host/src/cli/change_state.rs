@@ -204,7 +204,7 @@ impl SocketQuestion {
 fn reasons(status: &GatewayStatus) -> String {
     let broken = status.policies.iter().filter(|policy| policy.state == PolicyState::Broken).map(|policy| {
         let (name, error) = (&policy.name, policy.error.as_deref().unwrap_or_default());
-        format!(". `{name}` is broken, so that each call that it judges is denied: {error}")
+        format!(". `{name}` is broken, so each call that it judges is denied: {error}")
     });
     broken.collect::<String>() + &last_change(status)
 }

@@ -82,7 +82,7 @@ fn report(context: &Context, config: Option<&Config>, diagnostics: &[Diagnostic]
                 .map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
             let (upstreams, policies) = (counted(config.upstreams.len(), "upstream"), config.policies.len());
             let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
-            terminal.print(&format!("{name} is good: {upstreams}, {policies}, {warnings}"));
+            terminal.print(&format!("{name} is valid: {upstreams}, {policies}, {warnings}"));
         }
         None => terminal.print(&format!("{}, {warnings}", counted(errors, "error"))),
     }

@@ -54,7 +54,7 @@ fn starters(path: &Path, force: bool) -> Result<Vec<ExportedComponent>, CommandF
     let wanted = |kind: &str| STARTER.contains(&format!("\"{PLUGINS}/{kind}.wasm\""));
     let exported = export(&path.with_file_name(PLUGINS), wanted, force);
     exported.map_err(|failure| {
-        CommandFailure::new(format!("{failure}\n`witgate init --builtin` goes without components."))
+        CommandFailure::new(format!("{failure}\n`witgate init --builtin` needs no components."))
     })
 }
 

@@ -123,10 +123,10 @@ impl<'p> Cases<'p> {
                 self.put_credential(&mut case, *scheme, value.expose_secret(), &claims);
             }
             (None, Some(principal)) => {
-                let identity = taken.scope().subject.identity().ok_or("nobody was asked about")?;
+                let identity = taken.scope().subject.identity().ok_or("it names no caller")?;
                 self.put_principal(&mut case, principal.proven_by, identity, &notes, &claims);
             }
-            (None, None) => return Err("nobody was asked about"),
+            (None, None) => return Err("it names no caller"),
         }
         put_heard(&mut case, taken, &notes, &claims)?;
         case.insert("expect".to_owned(), expected(outcome, &claims));

@@ -106,7 +106,7 @@ impl Resolver<'_> {
                     self.error(
                         &at,
                         message,
-                        "build it, or correct the path; a relative one begins beside this file",
+                        "build it, or correct the path; a relative path begins in the directory of this file",
                     );
                 }
                 (_, None | Some(raw::Fallback::Deny)) => {

@@ -177,7 +177,7 @@ impl Resolver<'_> {
         let same = admin.port() == server.listen.port() && (any || admin.ip() == server.listen.ip());
         if same && admin.port() != 0 && server.transport == Transport::Http {
             let message = "`admin_listen` and `listen` are the same address";
-            let help = "health and metrics must not be public: give `admin_listen` a port of its own";
+            let help = "health and metrics must not be public: give `admin_listen` another port";
             self.error(&["server", "admin_listen"], message, help);
         }
     }

@@ -47,7 +47,7 @@ impl Resolver<'_> {
                 return self.error(
                     at,
                     format!("`{}` is not a file", path.display()),
-                    "write the path of a file; a relative one begins beside this file",
+                    "write the path of a file; a relative path begins in the directory of this file",
                 );
             }
             Presence::Nothing => {}
@@ -55,7 +55,7 @@ impl Resolver<'_> {
         let help = match kind {
             PolicyKind::Jwt => "make it empty: `witgate token revoke` writes it",
             PolicyKind::ApiKey => "make it with the first key: `witgate key create NAME --allow 'get_*'`",
-            _ => "correct the path; a relative one begins beside this file",
+            _ => "correct the path; a relative path begins in the directory of this file",
         };
         self.error(at, format!("there is no file `{}`", path.display()), help);
     }

@@ -188,7 +188,7 @@ fn invalid_server_sections_are_refused() {
         "[server]\nadmin_listen = '127.0.0.1:8787'",
         &[
             "witgate.toml:2:16: `admin_listen` and `listen` are the same address (health and metrics must not be \
-           public: give `admin_listen` a port of its own)",
+           public: give `admin_listen` another port)",
         ],
     );
     with_rest(
@@ -248,7 +248,7 @@ fn an_upstream_has_exactly_one_target() {
     case(
         "[upstreams.a]\ncommand = ['./nope']\nheaders = { a = 'b' }",
         &[
-            "witgate.toml:2:12: there is no program `./nope` (correct the path; a relative one begins beside this file)",
+            "witgate.toml:2:12: there is no program `./nope` (correct the path; a relative path begins in the directory of this file)",
             "witgate.toml:3:1: `headers` has no effect for a child process (leave it out)",
         ],
     );
@@ -301,7 +301,7 @@ fn two_upstreams_with_one_path_are_refused() {
         "[server]\ntransport = 'stdio'\n[upstreams.a]\nown_tools = true",
         &[
             "witgate.toml:5:12: over stdio there is one upstream, because there is one stream (leave one, or write \
-           `transport = \"http\"`, where each has a path of its own)",
+           `transport = \"http\"`, where each has its own path)",
         ],
     );
 }
@@ -378,8 +378,7 @@ fn invalid_policies_are_refused() {
          = '1' }\ngrants = { http = ['https://a/b'], keys = ['k'] }",
         &[
             "witgate.toml:1:11: the policy `w` is used nowhere (name it in a `[pipeline]`, or remove it)",
-            "witgate.toml:3:13: there is no component `no.wasm` (build it, or correct the path; a relative one begins beside \
-             this file)",
+            "witgate.toml:3:13: there is no component `no.wasm` (build it, or correct the path; a relative path begins in the directory of this file)",
             "witgate.toml:4:10: `sha256:1` is not a SHA-256 digest (write `sha256:` and the 64 digits that `sha256sum \
              PATH.wasm` prints)",
             "witgate.toml:5:25: `policies.w.limits.timeout_ms` is out of range (write a number from 1 to 60000)",

@@ -59,7 +59,7 @@ impl Resolver<'_> {
         }
         if let (Some(raw::Transport::Stdio), [_, second, ..]) = (file.server.transport, names.as_slice()) {
             let message = "over stdio there is one upstream, because there is one stream";
-            let help = "leave one, or write `transport = \"http\"`, where each has a path of its own";
+            let help = "leave one, or write `transport = \"http\"`, where each has its own path";
             self.error(&["upstreams", second], message, help);
         }
     }
@@ -240,7 +240,11 @@ impl Resolver<'_> {
             let path = self.path(program);
             if matches!(self.presence(&at, &path), Presence::Nothing | Presence::NoFile) {
                 let message = format!("there is no program `{}`", path.display());
-                self.error(&at, message, "correct the path; a relative one begins beside this file");
+                self.error(
+                    &at,
+                    message,
+                    "correct the path; a relative path begins in the directory of this file",
+                );
             }
             return path.to_str().map(str::to_owned);
         }

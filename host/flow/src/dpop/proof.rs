@@ -87,7 +87,7 @@ impl ProofFault {
         match self {
             Self::Missing => "the token is shown as DPoP, and there is no header DPoP",
             Self::Several => "there are several headers DPoP",
-            Self::BesideBearer => "there is a header DPoP beside a bearer token",
+            Self::BesideBearer => "there is a header DPoP with a bearer token",
             Self::Malformed(what) => what,
             Self::Type => "`typ` of the proof is not `dpop+jwt`",
             Self::Algorithm => "`alg` of the proof is not a supported asymmetric algorithm",

@@ -130,7 +130,7 @@ fn accepted(context: &Context, caller: &Caller) -> Exit {
     }
     let list = |texts: &[String]| if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
     context.terminal.print(&format!(
-        "good: the policy `{}` knows `{}` (roles: {}; scopes: {}; until {})",
+        "valid: the policy `{}` knows `{}` (roles: {}; scopes: {}; until {})",
         caller.proven_by(),
         identity.subject,
         list(&identity.roles),
@@ -159,6 +159,6 @@ fn refused(context: &Context, rejection: &Rejection) -> Exit {
         |policy| format!("the policy `{policy}` refuses it"),
     );
     let why = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-    context.terminal.print(&format!("not good: {who} ({reason}){why}"));
+    context.terminal.print(&format!("not valid: {who} ({reason}){why}"));
     Exit::No
 }
