@@ -19,7 +19,7 @@ const QUICK: Duration = Duration::from_secs(20);
 /// Keys in the store.
 const KEYS: usize = 100;
 
-/// The upstreams that every gateway stands in front of.
+/// The upstreams that every gateway protects.
 pub(super) struct Upstreams {
     pub(super) plain: Server,
     pub(super) rmcp: Server,
